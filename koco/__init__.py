@@ -1,0 +1,32 @@
+"""koco: deploy agentic flows to Ray from the command line, run them, follow them.
+
+The names a flow's author imports, loaded when they are first used (PEP 562):
+the command line imports this package and must not pay for them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["InputsError", "Tracer", "__version__", "forms", "response", "testing"]
+
+if TYPE_CHECKING:
+    from koco import forms, response, testing
+    from koco.errors import InputsError
+    from koco.sdk.tracer import Tracer
+
+_HOMES = {"InputsError": "koco.errors", "Tracer": "koco.sdk.tracer"}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"koco.{name}")
+    raise AttributeError(f"module 'koco' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,192 @@
+"""Every error that koco raises on purpose, with its exit code and HTTP status.
+
+    KocoError
+    ├── UsageError          2   400   a command or request that makes no sense
+    │   ├── InputsError     2   422   inputs that the flow's form refuses
+    │   ├── ManifestError   2   422   a manifest or koco.toml with problems
+    │   └── ConflictError   2   409   the thing's present state forbids it
+    ├── UnreachableError    3   503   no control plane answers
+    ├── NotFoundError       4   404
+    ├── DeployError         5   422   a release did not become ready
+    ├── NotAllowedError     6   403   no key, a wrong key, or not enough scope
+    ├── CancelledError      7   409   the execution was cancelled
+    ├── TimedOutError     124   504
+    └── InterruptedError_ 130   499   Ctrl-C
+
+An error says what happened and where; its hint says how to mend it. Only
+`koco.cli.main` prints one and exits, and only one API handler turns one into a
+response; `from_wire` turns that response back into the error.
+"""
+
+from typing import Any
+
+#: The field name under which messages stand that belong to no field.
+GLOBAL_FIELD = "_global_"
+
+
+class KocoError(Exception):
+    """The root: `message` says what and where, `hint` how to mend it."""
+
+    exit_code = 1
+    http_status = 500
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return `{"error": {code, message, hint}}`, the form that scripts rely on."""
+        return {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
+
+
+class UsageError(KocoError):
+    """The command, the request or a file given to it makes no sense."""
+
+    exit_code = 2
+    http_status = 400
+    code = "usage"
+
+
+class InputsError(UsageError):
+    """Inputs that a form refuses: messages per field.
+
+    Positional messages belong to no field; keyword arguments name one:
+    `InputsError("Closed today.", topic="Please give me a topic.")`.
+    """
+
+    http_status = 422
+    code = "invalid_inputs"
+
+    def __init__(self, *messages: str, **fields: str | list[str]) -> None:
+        self.errors: dict[str, list[str]] = {
+            name: [value] if isinstance(value, str) else list(value)
+            for name, value in fields.items()
+        }
+        if messages:
+            self.errors.setdefault(GLOBAL_FIELD, []).extend(messages)
+        lines = [
+            text if name == GLOBAL_FIELD else f"{name}: {text}"
+            for name, texts in self.errors.items()
+            for text in texts
+        ]
+        super().__init__("\n".join(lines) or "the inputs are not valid")
+
+    def to_wire(self) -> dict[str, Any]:
+        """Add `errors`, the messages by field, as an endpoint's answer has them."""
+        return {**super().to_wire(), "errors": self.errors}
+
+
+class ManifestError(UsageError):
+    """A manifest or `koco.toml` with problems; `problems` are `file:line:column: text`."""
+
+    http_status = 422
+    code = "invalid_manifest"
+
+    def __init__(self, problems: list[str], *, hint: str | None = None) -> None:
+        super().__init__("\n".join(problems), hint=hint)
+        self.problems = problems
+
+
+class ConflictError(UsageError):
+    """The present state of the thing forbids what was asked."""
+
+    http_status = 409
+    code = "conflict"
+
+
+class UnreachableError(KocoError):
+    """No control plane answers."""
+
+    exit_code = 3
+    http_status = 503
+    code = "unreachable"
+
+
+class NotFoundError(KocoError):
+    """What was named does not exist."""
+
+    exit_code = 4
+    http_status = 404
+    code = "not_found"
+
+
+class DeployError(KocoError):
+    """A release did not become ready; `detail` is the user's traceback or pip's lines."""
+
+    exit_code = 5
+    http_status = 422
+    code = "deploy_failed"
+
+    def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.detail = detail
+
+    def to_wire(self) -> dict[str, Any]:
+        """Add `detail` to the error."""
+        wire = super().to_wire()
+        wire["error"]["detail"] = self.detail
+        return wire
+
+
+class NotAllowedError(KocoError):
+    """No key, a key that is not known, or one whose scopes do not reach."""
+
+    exit_code = 6
+    http_status = 403
+    code = "not_allowed"
+
+
+class UnauthorizedError(NotAllowedError):
+    """No key was sent, or none that is known: 401, where a known key gets 403."""
+
+    http_status = 401
+    code = "unauthorized"
+
+
+class CancelledError(KocoError):
+    """The execution that was waited for was cancelled."""
+
+    exit_code = 7
+    http_status = 409
+    code = "cancelled"
+
+
+class TimedOutError(KocoError):
+    """What was waited for did not happen in time; it may still."""
+
+    exit_code = 124
+    http_status = 504
+    code = "timed_out"
+
+
+class Interrupted(KocoError):  # noqa: N818 - the builtin InterruptedError means something else
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130
+    http_status = 499
+    code = "interrupted"
+
+
+def _leaves(cls: type[KocoError]) -> list[type[KocoError]]:
+    return [cls, *(leaf for sub in cls.__subclasses__() for leaf in _leaves(sub))]
+
+
+def from_wire(body: dict[str, Any]) -> KocoError:
+    """Return the error that an API's answer (see `KocoError.to_wire`) stands for."""
+    error = body.get("error") or {}
+    message, hint = str(error.get("message", "")), error.get("hint")
+    code = error.get("code")
+    if code == InputsError.code:
+        fields = dict(body.get("errors") or {})
+        return InputsError(*fields.pop(GLOBAL_FIELD, []), **fields)
+    if code == ManifestError.code:
+        return ManifestError(message.splitlines(), hint=hint)
+    if code == DeployError.code:
+        return DeployError(message, detail=error.get("detail"), hint=hint)
+    kinds = {cls.code: cls for cls in _leaves(KocoError)}
+    return kinds.get(code, KocoError)(message, hint=hint)

@@ -1,0 +1,104 @@
+"""An event as one line of JSON, encoded once, by its producer.
+
+A line lacks its opening `{"seq":N,`, which is only known when the store commits
+it. As the time stamp's width is fixed, the kind stands at a fixed place: readers
+filter by kind and number events without parsing them.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from koco.events.model import Kind
+
+#: Where the kind begins: after `"ts":"`, 27 characters of time, and `","kind":"`.
+_KIND_AT = 6 + 27 + 10
+
+_last_second = (-1, "")
+
+
+def timestamp(now: float | None = None) -> str:
+    """Return a time (seconds since the epoch) as RFC 3339 in UTC, with microseconds."""
+    global _last_second
+    seconds, micros = divmod(int((time.time() if now is None else now) * 1_000_000), 1_000_000)
+    # Formatting a date costs more than the rest of an event: once a second will do.
+    second, text = _last_second
+    if second != seconds:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        _last_second = (seconds, text)
+    return f"{text}.{micros:06d}Z"
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON-able stand-in for what msgspec cannot encode (its `enc_hook`)."""
+    if not isinstance(value, type):
+        # Ours (`koco.response`) and pydantic's word for the same thing.
+        if callable(show := getattr(value, "to_payload", None)):
+            return show()
+        if callable(dump := getattr(value, "model_dump", None)):
+            return dump(mode="json")
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    return {"$repr": repr(value), "$type": f"{type(value).__module__}.{type(value).__qualname__}"}
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_encode_json: Callable[[Any], bytes] = _encoder.encode
+
+
+def encode_payload(payload: Any) -> bytes:
+    """Return a payload as JSON, whatever it is: what cannot be encoded is kept as its `repr`."""
+    try:
+        return _encode_json(payload)
+    except Exception:  # noqa: BLE001 - a user's __repr__ or model_dump may raise anything
+        return _encode_repr(payload)
+
+
+def _encode_repr(payload: Any) -> bytes:
+    kind = f"{type(payload).__module__}.{type(payload).__qualname__}"
+    try:
+        text = repr(payload)
+    except Exception as exc:  # noqa: BLE001 - as above: it must not fail the flow
+        text = f"<{kind}: its repr raised {type(exc).__name__}>"
+    # Lone surrogates are no UTF-8, and so no JSON.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _encode_json({"$repr": text, "$type": kind})
+
+
+def encode(kind: Kind, payload: Any, *, now: float | None = None) -> bytes:
+    """Return the event as a line without its number."""
+    stamp = timestamp(now)
+    return b'"ts":"%b","kind":"%b","payload":%b}' % (
+        stamp.encode(),
+        kind.encode(),
+        encode_payload(payload),
+    )
+
+
+def kind_of(line: bytes) -> bytes:
+    """Return the kind of a line, by its place."""
+    return line[_KIND_AT : line.index(b'"', _KIND_AT)]
+
+
+def numbered(first: int, body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield `(seq, line)` for a chunk's body whose first event has the number `first`."""
+    return enumerate(body.split(b"\n"), first)
+
+
+def with_seq(seq: int, line: bytes) -> bytes:
+    """Return the whole event as a JSON object, without a newline."""
+    return b'{"seq":%d,%b' % (seq, line)
+
+
+def decode(seq: int, line: bytes) -> dict[str, Any]:
+    """Return an event as `{seq, ts, kind, payload}`."""
+    event: dict[str, Any] = msgspec.json.decode(with_seq(seq, line))
+    return event
+
+
+def only(kinds: Iterable[str], lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield the numbered lines whose kind is one of `kinds`."""
+    wanted = {kind.encode() for kind in kinds}
+    return (pair for pair in lines if kind_of(pair[1]) in wanted)

@@ -1,0 +1,88 @@
+"""The rows of a store, as frozen structs."""
+
+from typing import Any
+
+import msgspec
+
+from koco.events.model import Status
+
+
+class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
+    """What a launch asks for; `flow` is the full name, `service/flow`."""
+
+    flow: str
+    service: str
+    release: int
+    inputs: dict[str, Any]
+    user: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a flow. Times are RFC 3339 in UTC; `last_seq` numbers its latest event."""
+
+    id: int
+    fid: str
+    flow: str
+    service: str
+    release: int
+    status: Status
+    inputs: dict[str, Any]
+    user: str
+    tags: tuple[str, ...]
+    created: str
+    started: str | None = None
+    finished: str | None = None
+    last_seq: int = 0
+    #: The number of the `final` or `error` event that its outcome stands in.
+    outcome_seq: int | None = None
+    #: `{type, message}` of what it ended with, where it ended with an error.
+    error: dict[str, str] | None = None
+    #: The runner that holds it, once one does.
+    runner: str = ""
+    #: When somebody asked to cancel it, and how long it may take over ending (seconds).
+    cancel_requested: str | None = None
+    grace_s: float = 0.0
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Consecutive events of one execution: `body` holds the lines numbered `first` to `last`."""
+
+    first: int
+    last: int
+    body: bytes
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a service. `status` is starting, live, failed or retired.
+
+    `fingerprint` is equal for two releases that would run alike; `flows` is what
+    a runner of it described: a list of `{name, entrypoint, summary, …, form}`.
+    """
+
+    service: str
+    number: int
+    status: str
+    bundle: str
+    fingerprint: str
+    manifest: dict[str, Any]
+    flows: list[dict[str, Any]]
+    created: str
+    ready: str | None = None
+    by: str = ""
+    error: dict[str, Any] | None = None
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A known key: what it is called and what it may do; its secret is stored hashed."""
+
+    name: str
+    scopes: tuple[str, ...]
+    created: str
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Executions, newest first, and the cursor that the next page starts from."""
+
+    items: list[Execution]
+    next: str | None

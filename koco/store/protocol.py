@@ -1,0 +1,150 @@
+"""What the control plane asks of a store, whatever keeps it."""
+
+from typing import Any, Protocol
+
+from koco.events.model import Ack, Batch, Status
+from koco.store.model import Chunk, Execution, Key, NewExecution, Page, Release
+
+
+class Store(Protocol):
+    """A durable store. A coroutine that has returned has committed."""
+
+    async def open(self) -> None:
+        """Open it, bring its schema up to date, and keep every other control plane out."""
+
+    async def close(self) -> None:
+        """Finish what is under way and let go."""
+
+    async def size_bytes(self) -> int:
+        """Return how much room it takes."""
+        ...
+
+    async def secret(self, name: str) -> bytes:
+        """Return the store's own random secret of that name, made at first use (32 bytes)."""
+        ...
+
+    # keys
+
+    async def add_key(self, name: str, *, digest: bytes, scopes: tuple[str, ...]) -> bool:
+        """Add a key by its SHA-256; a key of that name is replaced."""
+        ...
+
+    async def key(self, digest: bytes) -> Key | None:
+        """Return the key with that SHA-256."""
+        ...
+
+    async def has_keys(self) -> bool:
+        """Say whether any key is known."""
+        ...
+
+    # executions
+
+    async def create(self, new: NewExecution) -> Execution:
+        """Commit an execution as `queued`, with its first three events."""
+        ...
+
+    async def assign(self, fid: str, runner: str) -> bool:
+        """Give a queued execution to a runner (`starting`); False if it is queued no more."""
+        ...
+
+    async def requeue(self, fid: str, runner: str) -> bool:
+        """Take back an execution that `runner` never began; False if it did, or has it no more."""
+        ...
+
+    async def append(self, batches: list[Batch]) -> list[Ack]:
+        """Commit batches in their order, each event once, and say how far each producer is held.
+
+        A batch that would leave a gap is refused whole; what was seen is dropped.
+        A batch's status takes effect in the same transaction as its events.
+        """
+        ...
+
+    async def settle(self, fid: str, status: Status, error: dict[str, Any] | None = None) -> bool:
+        """End an execution from outside its runner; False if it has ended already."""
+        ...
+
+    async def request_cancel(self, fid: str, *, grace_s: float) -> Execution:
+        """Note that it shall end, and end it at once where no runner has it yet.
+
+        Raises:
+            NotFoundError: there is no such execution.
+        """
+        ...
+
+    async def execution(self, fid: str) -> Execution:
+        """Return an execution by its fid, a unique prefix of it, or `latest`.
+
+        Raises:
+            NotFoundError: none is called so.
+            ConflictError: the prefix fits several.
+        """
+        ...
+
+    async def executions(
+        self,
+        *,
+        statuses: tuple[str, ...] = (),
+        flow: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return executions, newest first; a cursor stays right while others are added."""
+        ...
+
+    async def open_executions(self) -> list[Execution]:
+        """Return every execution without a final status, oldest first."""
+        ...
+
+    async def tallies(self) -> dict[str, int]:
+        """Return how many executions have each status."""
+        ...
+
+    # events
+
+    async def chunks(self, execution: int, *, after: int, budget_bytes: int) -> list[Chunk]:
+        """Return events after a seq, in order: at least one chunk, then up to the budget."""
+        ...
+
+    async def chunks_back(self, execution: int, *, before: int, budget_bytes: int) -> list[Chunk]:
+        """Return events before a seq, latest chunk first, up to the budget."""
+        ...
+
+    # releases
+
+    async def create_release(
+        self,
+        service: str,
+        *,
+        bundle: str,
+        fingerprint: str,
+        manifest: dict[str, Any],
+        by: str,
+    ) -> Release:
+        """Commit a release as `starting`, under the service's next number."""
+        ...
+
+    async def go_live(
+        self, service: str, number: int, flows: list[dict[str, Any]]
+    ) -> Release:
+        """Make a release the live one and retire the one before it, in one step."""
+        ...
+
+    async def fail_release(self, service: str, number: int, error: dict[str, Any]) -> Release:
+        """End a release that never became ready."""
+        ...
+
+    async def release(self, service: str, number: int) -> Release:
+        """Return a release.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def releases(self, status: str) -> list[Release]:
+        """Return all releases with a status, by service and number."""
+        ...
+
+    async def live_release(self, service: str) -> Release | None:
+        """Return what a service runs now."""
+        ...

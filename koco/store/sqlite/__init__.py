@@ -1,0 +1,247 @@
+"""The embedded store: one SQLite file in WAL mode, one writer, one reader.
+
+Writes go through `writer`, which groups them. Reads run on the event loop's own
+connection: an indexed read of a page in memory takes some ten microseconds, less
+than handing it to another thread would.
+"""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from koco.errors import ConflictError
+from koco.events import line
+from koco.events.model import Ack, Batch, Status
+from koco.store.model import Chunk, Execution, Key, NewExecution, Page, Release
+from koco.store.sqlite import events, executions, releases, schema
+from koco.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+#: How long a new control plane waits for its dead predecessor's lock to go (seconds).
+_LOCK_PATIENCE_S = 3.0
+
+
+class SqliteStore:
+    """A `Store` in the file at `path`; its directory is made when missing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock_fd: int | None = None
+
+    async def open(self) -> None:
+        """Take the lock, open both connections, migrate."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._lock()
+        db = self._connect()
+        schema.migrate(db)
+        self._writer = Writer(db)
+        self._db = db
+        self._reader = self._connect()
+        self._reader.execute("PRAGMA query_only = 1")
+
+    async def close(self) -> None:
+        """Commit what is under way and let go of the file."""
+        self._writer.close()
+        self._reader.close()
+        self._db.close()
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    async def _lock(self) -> None:
+        # Two control planes over one store would each settle the other's executions.
+        self._lock_fd = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ConflictError(
+                        f"another control plane has {self.path} open",
+                        hint="`koco down` stops it; or give this one a KOCO_HOME of its own",
+                    ) from None
+                await asyncio.sleep(0.02)
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self.path.chmod(0o600)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = 1")
+        db.execute("PRAGMA busy_timeout = 5000")
+        return db
+
+    async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._writer.submit(change)
+
+    async def size_bytes(self) -> int:
+        """Return the size of the file and of its log."""
+        wal = self.path.with_name(self.path.name + "-wal")
+        return sum(file.stat().st_size for file in (self.path, wal) if file.exists())
+
+    async def secret(self, name: str) -> bytes:
+        """Return the store's own random secret of that name, made at first use."""
+
+        def change(db: sqlite3.Connection) -> bytes:
+            db.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (name, secrets.token_bytes()))
+            row = db.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchone()
+            return bytes(row[0])
+
+        return await self._write(change)
+
+    # keys
+
+    async def add_key(self, name: str, *, digest: bytes, scopes: tuple[str, ...]) -> bool:
+        """Add a key by its SHA-256; a key of that name is replaced."""
+        values = (name, digest, " ".join(scopes), line.timestamp())
+        await self._write(lambda db: db.execute("REPLACE INTO keys VALUES (?, ?, ?, ?)", values))
+        return True
+
+    async def key(self, digest: bytes) -> Key | None:
+        """Return the key with that SHA-256."""
+        row = self._reader.execute(
+            "SELECT name, scopes, created FROM keys WHERE digest = ?", (digest,)
+        ).fetchone()
+        return Key(name=row[0], scopes=tuple(row[1].split()), created=row[2]) if row else None
+
+    async def has_keys(self) -> bool:
+        """Say whether any key is known."""
+        return self._reader.execute("SELECT 1 FROM keys LIMIT 1").fetchone() is not None
+
+    # executions
+
+    async def create(self, new: NewExecution) -> Execution:
+        """Commit an execution as `queued`, with its first three events."""
+        return await self._write(lambda db: executions.create(db, new))
+
+    async def assign(self, fid: str, runner: str) -> bool:
+        """Give a queued execution to a runner."""
+
+        def change(db: sqlite3.Connection) -> bool:
+            db.execute("UPDATE executions SET runner = ? WHERE fid = ? AND status = 'queued'",
+                       (runner, fid))
+            return events.advance(db, fid, Status.STARTING)
+
+        return await self._write(change)
+
+    async def requeue(self, fid: str, runner: str) -> bool:
+        """Take back an execution that a runner never began."""
+
+        def change(db: sqlite3.Connection) -> bool:
+            now = events.state(db, fid)
+            if now is None or now.runner != runner:
+                return False
+            if not events.advance(db, fid, Status.QUEUED):
+                return False
+            db.execute("UPDATE executions SET runner = '' WHERE fid = ?", (fid,))
+            return True
+
+        return await self._write(change)
+
+    async def append(self, batches: list[Batch]) -> list[Ack]:
+        """Commit batches in their order, each event once."""
+        return await self._write(lambda db: [events.append(db, batch) for batch in batches])
+
+    async def settle(self, fid: str, status: Status, error: dict[str, Any] | None = None) -> bool:
+        """End an execution from outside its runner."""
+        return await self._write(lambda db: events.settle(db, fid, status, error))
+
+    async def request_cancel(self, fid: str, *, grace_s: float) -> Execution:
+        """Note that it shall end, and end it at once where no runner has it yet."""
+
+        def change(db: sqlite3.Connection) -> Execution:
+            found = executions.find(db, fid)
+            if found.status is Status.QUEUED:
+                events.settle(db, found.fid, Status.CANCELLED, None)
+            db.execute(
+                "UPDATE executions SET cancel_requested = coalesce(cancel_requested, ?),"
+                " grace_s = ? WHERE id = ? AND finished IS NULL",
+                (line.timestamp(), grace_s, found.id),
+            )
+            return executions.find(db, found.fid)
+
+        return await self._write(change)
+
+    async def execution(self, fid: str) -> Execution:
+        """Return an execution by its fid, a unique prefix of it, or `latest`."""
+        return executions.find(self._reader, fid)
+
+    async def executions(
+        self,
+        *,
+        statuses: tuple[str, ...] = (),
+        flow: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return executions, newest first."""
+        return executions.listing(
+            self._reader, statuses=statuses, flow=flow, limit=limit, cursor=cursor
+        )
+
+    async def open_executions(self) -> list[Execution]:
+        """Return every execution without a final status, oldest first."""
+        return executions.unsettled(self._reader)
+
+    async def tallies(self) -> dict[str, int]:
+        """Return how many executions have each status."""
+        return dict(self._reader.execute("SELECT status, count FROM tallies WHERE count > 0"))
+
+    # events
+
+    async def chunks(self, execution: int, *, after: int, budget_bytes: int) -> list[Chunk]:
+        """Return events after a seq, in order."""
+        return events.after(self._reader, execution, after, budget_bytes)
+
+    async def chunks_back(self, execution: int, *, before: int, budget_bytes: int) -> list[Chunk]:
+        """Return events before a seq, latest chunk first."""
+        return events.before(self._reader, execution, before, budget_bytes)
+
+    # releases
+
+    async def create_release(
+        self,
+        service: str,
+        *,
+        bundle: str,
+        fingerprint: str,
+        manifest: dict[str, Any],
+        by: str,
+    ) -> Release:
+        """Commit a release as `starting`, under the service's next number."""
+        return await self._write(
+            lambda db: releases.create(
+                db, service, bundle=bundle, fingerprint=fingerprint, manifest=manifest, by=by
+            )
+        )
+
+    async def go_live(
+        self, service: str, number: int, flows: list[dict[str, Any]]
+    ) -> Release:
+        """Make a release the live one and retire the one before it."""
+        return await self._write(lambda db: releases.go_live(db, service, number, flows))
+
+    async def fail_release(self, service: str, number: int, error: dict[str, Any]) -> Release:
+        """End a release that never became ready."""
+        return await self._write(lambda db: releases.fail(db, service, number, error))
+
+    async def release(self, service: str, number: int) -> Release:
+        """Return a release."""
+        return releases.get(self._reader, service, number)
+
+    async def releases(self, status: str) -> list[Release]:
+        """Return all releases with a status."""
+        return releases.having(self._reader, status)
+
+    async def live_release(self, service: str) -> Release | None:
+        """Return what a service runs now."""
+        return releases.live(self._reader, service)

@@ -1,0 +1,147 @@
+"""SQL for executions."""
+
+import secrets
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from koco.errors import ConflictError, NotFoundError, UsageError
+from koco.events import line
+from koco.events.model import FINAL, Kind, Status
+from koco.store.model import Execution, NewExecution, Page
+
+#: Crockford's base32 in lower case: nothing in it is mistaken for something else.
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+#: 16 characters of 5 bits: random, so that a short prefix is enough from the start.
+FID_LENGTH = 16
+
+_COLUMNS = ", ".join(Execution.__struct_fields__)
+_OPEN = tuple(status.value for status in Status if status not in FINAL)
+
+
+def new_fid() -> str:
+    """Return a random fid."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(FID_LENGTH))
+
+
+def create(db: sqlite3.Connection, new: NewExecution) -> Execution:
+    """Insert an execution with its `meta`, `inputs` and `status` events."""
+    fid, created = new_fid(), line.timestamp()
+    meta = {
+        "fid": fid,
+        "flow": new.flow,
+        "service": new.service,
+        "release": new.release,
+        "user": new.user,
+        "tags": new.tags,
+    }
+    lines = (
+        line.encode(Kind.META, meta),
+        line.encode(Kind.INPUTS, new.inputs),
+        line.encode(Kind.STATUS, {"status": Status.QUEUED}),
+    )
+    cursor = db.execute(
+        "INSERT INTO executions"
+        " (fid, flow, service, release, status, inputs, user, tags, created, last_seq)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            fid,
+            new.flow,
+            new.service,
+            new.release,
+            Status.QUEUED,
+            _json(new.inputs),
+            new.user,
+            _json(new.tags),
+            created,
+            len(lines),
+        ),
+    )
+    number = cursor.lastrowid or 0
+    db.execute(
+        "INSERT INTO chunks (execution, first, last, body) VALUES (?, 1, ?, ?)",
+        (number, len(lines), b"\n".join(lines)),
+    )
+    return Execution(
+        id=number,
+        fid=fid,
+        flow=new.flow,
+        service=new.service,
+        release=new.release,
+        status=Status.QUEUED,
+        inputs=new.inputs,
+        user=new.user,
+        tags=new.tags,
+        created=created,
+        last_seq=len(lines),
+    )
+
+
+def find(db: sqlite3.Connection, name: str) -> Execution:
+    """Return an execution by fid, unique prefix or `latest`; see `Store.execution`."""
+    if name == "latest":
+        rows = _select(db, "ORDER BY id DESC LIMIT 1")
+    else:
+        # U+10FFFF sorts after every character that a fid can hold.
+        rows = _select(db, "WHERE fid >= ? AND fid < ? LIMIT 2", name, name + "\U0010ffff")
+        if len(rows) > 1 and rows[0].fid != name:
+            raise ConflictError(
+                f"several executions begin with {name!r}",
+                hint="give more characters of the fid; `koco ps -a` lists them",
+            )
+    if not rows or not name:
+        what = "there is no execution yet" if name == "latest" else f"no execution {name!r}"
+        raise NotFoundError(what, hint="`koco ps -a` lists executions, `koco run` starts one")
+    return rows[0]
+
+
+def listing(
+    db: sqlite3.Connection,
+    *,
+    statuses: tuple[str, ...],
+    flow: str | None,
+    limit: int,
+    cursor: str | None,
+) -> Page:
+    """Return a page of executions; see `Store.executions`."""
+    wheres: list[str] = []
+    values: list[Any] = []
+    if statuses:
+        wheres.append(f"status IN ({', '.join('?' * len(statuses))})")
+        values.extend(statuses)
+    if flow is not None:
+        wheres.append("flow = ?")
+        values.append(flow)
+    if cursor is not None:
+        if not cursor.isdecimal():
+            raise UsageError(f"not a cursor: {cursor!r}", hint="use the `next` of a former page")
+        wheres.append("id < ?")
+        values.append(int(cursor))
+    where = f"WHERE {' AND '.join(wheres)} " if wheres else ""
+    rows = _select(db, f"{where}ORDER BY id DESC LIMIT ?", *values, limit + 1)
+    more = len(rows) > limit
+    return Page(rows[:limit], str(rows[limit - 1].id) if more else None)
+
+
+def unsettled(db: sqlite3.Connection) -> list[Execution]:
+    """Return every execution without a final status, oldest first."""
+    return _select(db, f"WHERE status IN ({', '.join('?' * len(_OPEN))}) ORDER BY id", *_OPEN)
+
+
+def _select(db: sqlite3.Connection, clause: str, *values: Any) -> list[Execution]:
+    rows = db.execute(f"SELECT {_COLUMNS} FROM executions {clause}", values)
+    return [_execution(row) for row in rows]
+
+
+def _execution(row: tuple[Any, ...]) -> Execution:
+    fields = dict(zip(Execution.__struct_fields__, row, strict=True))
+    fields["status"] = Status(fields["status"])
+    fields["inputs"] = msgspec.json.decode(fields["inputs"])
+    fields["error"] = msgspec.json.decode(fields["error"]) if fields["error"] else None
+    fields["tags"] = tuple(msgspec.json.decode(fields["tags"]))
+    return Execution(**fields)
+
+
+def _json(value: Any) -> str:
+    return line.encode_payload(value).decode()

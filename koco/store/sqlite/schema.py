@@ -1,0 +1,109 @@
+"""The tables, and the steps from each version of them to the next."""
+
+import sqlite3
+
+from koco.errors import ConflictError
+
+#: Step N brings version N to N + 1. A step that has shipped is never edited.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+    CREATE TABLE keys (
+        name TEXT PRIMARY KEY,
+        digest BLOB NOT NULL UNIQUE,
+        scopes TEXT NOT NULL,
+        created TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE releases (
+        service TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        bundle TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        manifest TEXT NOT NULL,
+        flows TEXT NOT NULL DEFAULT '[]',
+        created TEXT NOT NULL,
+        ready TEXT,
+        by TEXT NOT NULL,
+        error TEXT,
+        PRIMARY KEY (service, number)
+    ) WITHOUT ROWID;
+    CREATE INDEX releases_by_status ON releases (status, service, number);
+    CREATE UNIQUE INDEX one_live_release ON releases (service) WHERE status = 'live';
+
+    CREATE TABLE executions (
+        id INTEGER PRIMARY KEY,
+        fid TEXT NOT NULL UNIQUE,
+        flow TEXT NOT NULL,
+        service TEXT NOT NULL,
+        release INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        inputs TEXT NOT NULL,
+        user TEXT NOT NULL,
+        tags TEXT NOT NULL,
+        created TEXT NOT NULL,
+        started TEXT,
+        finished TEXT,
+        last_seq INTEGER NOT NULL DEFAULT 0,
+        outcome_seq INTEGER,
+        error TEXT,
+        runner TEXT NOT NULL DEFAULT '',
+        cancel_requested TEXT,
+        grace_s REAL NOT NULL DEFAULT 0
+    );
+    CREATE INDEX executions_by_status ON executions (status, id);
+    CREATE INDEX executions_by_flow ON executions (flow, id);
+
+    -- Counting a million rows takes 50 ms; keeping count takes nothing.
+    CREATE TABLE tallies (status TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TRIGGER count_new AFTER INSERT ON executions BEGIN
+        INSERT INTO tallies VALUES (new.status, 1)
+            ON CONFLICT DO UPDATE SET count = count + 1;
+    END;
+    CREATE TRIGGER count_moved AFTER UPDATE OF status ON executions
+    WHEN old.status IS NOT new.status BEGIN
+        UPDATE tallies SET count = count - 1 WHERE status = old.status;
+        INSERT INTO tallies VALUES (new.status, 1)
+            ON CONFLICT DO UPDATE SET count = count + 1;
+    END;
+    CREATE TRIGGER count_gone AFTER DELETE ON executions BEGIN
+        UPDATE tallies SET count = count - 1 WHERE status = old.status;
+    END;
+
+    -- A row holds the events of one batch as they came, so that neither storing
+    -- nor reading them costs anything per event.
+    CREATE TABLE chunks (
+        id INTEGER PRIMARY KEY,
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX chunks_in_order ON chunks (execution, last);
+
+    CREATE TABLE producers (
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        producer TEXT NOT NULL,
+        last INTEGER NOT NULL,
+        PRIMARY KEY (execution, producer)
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring a database to the newest version, each step in a transaction of its own.
+
+    Raises:
+        ConflictError: a newer koco wrote it; it is left as it is.
+    """
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise ConflictError(
+            f"the store has version {version}, this koco knows up to {len(MIGRATIONS)}",
+            hint="a newer koco wrote it: upgrade koco here (`pip install -U koco`)",
+        )
+    for number, step in enumerate(MIGRATIONS[version:], version + 1):
+        db.executescript(f"BEGIN IMMEDIATE; {step}; PRAGMA user_version = {number}; COMMIT;")

@@ -1,0 +1,456 @@
+"""The contract of a store, run against every kind of it."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from koco.errors import ConflictError, NotFoundError
+from koco.events import line
+from koco.events.model import Batch, Kind, Status
+from koco.store.model import Execution, NewExecution
+from koco.store.protocol import Store
+from koco.store.sqlite import SqliteStore
+from koco.store.sqlite.writer import StoreError
+
+Check = Callable[[Store], Awaitable[None]]
+KINDS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda path: SqliteStore(path / "store.db")}
+
+
+@asynccontextmanager
+async def opened(kind: str, path: Path) -> AsyncIterator[Store]:
+    store = KINDS[kind](path)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture(params=sorted(KINDS))
+def check(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Check], None]:
+    """Run a coroutine with an empty store of each kind."""
+
+    def run(body: Check) -> None:
+        async def main() -> None:
+            async with opened(request.param, tmp_path) as store:
+                await body(store)
+
+        asyncio.run(main())
+
+    return run
+
+
+def launch(store: Store, flow: str = "svc/flow", **inputs: Any) -> Awaitable[Execution]:
+    return store.create(NewExecution(flow=flow, service="svc", release=1, inputs=inputs))
+
+
+def batch(
+    fid: str,
+    first: int,
+    *texts: str,
+    producer: str = "p",
+    runner: str = "",
+    status: Status | None = None,
+    kind: Kind = Kind.STDOUT,
+) -> Batch:
+    body = b"\n".join(line.encode(kind, text) for text in texts)
+    return Batch(fid, producer, first, len(texts), body, runner, status)
+
+
+async def begun(store: Store, runner: str = "r1") -> Execution:
+    execution = await launch(store)
+    assert await store.assign(execution.fid, runner)
+    [ack] = await store.append([batch(execution.fid, 1, runner=runner, status=Status.RUNNING)])
+    assert not ack.closed
+    return await store.execution(execution.fid)
+
+
+async def events(store: Store, execution: Execution, after: int = 0) -> list[dict[str, Any]]:
+    chunks = await store.chunks(execution.id, after=after, budget_bytes=1 << 30)
+    return [
+        line.decode(seq, text)
+        for chunk in chunks
+        for seq, text in line.numbered(chunk.first, chunk.body)
+        if seq > after
+    ]
+
+
+def statuses(stream: list[dict[str, Any]]) -> list[str]:
+    return [event["payload"]["status"] for event in stream if event["kind"] == "status"]
+
+
+def test_a_launch_is_queued_with_its_first_events(check: Callable[[Check], None]) -> None:
+    """`create` commits the execution with meta, inputs and status, numbered from 1."""
+
+    async def body(store: Store) -> None:
+        execution = await launch(store, topic="x")
+        assert execution.status is Status.QUEUED
+        assert len(execution.fid) == 16
+        stream = await events(store, execution)
+        assert [(e["seq"], e["kind"]) for e in stream] == [
+            (1, "meta"),
+            (2, "inputs"),
+            (3, "status"),
+        ]
+        assert stream[1]["payload"] == {"topic": "x"}
+        assert await store.execution(execution.fid) == execution
+
+    check(body)
+
+
+def test_a_life_from_queued_to_finished(check: Callable[[Check], None]) -> None:
+    """Statuses, times, outcome and tallies follow the events, with one final status at the end."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        assert execution.started
+        await store.append([batch(execution.fid, 1, "a", "b", runner="r1")])
+        last = batch(
+            execution.fid, 3, "done", runner="r1", status=Status.FINISHED, kind=Kind.FINAL
+        )
+        await store.append([last])
+        done = await store.execution(execution.fid)
+        stream = await events(store, execution)
+        assert statuses(stream) == ["queued", "starting", "running", "finished"]
+        assert [e["seq"] for e in stream] == list(range(1, len(stream) + 1))
+        assert stream[-1]["kind"] == "status"
+        assert done.status is Status.FINISHED
+        assert done.finished
+        assert stream[(done.outcome_seq or 0) - 1]["payload"] == "done"
+        assert await store.tallies() == {"finished": 1}
+
+    check(body)
+
+
+def test_nothing_comes_after_the_final_status(check: Callable[[Check], None]) -> None:
+    """Late events, another end and another assignment are all refused."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        assert await store.settle(execution.fid, Status.ERROR, {"type": "T", "message": "m"})
+        before = await events(store, execution)
+        [ack] = await store.append([batch(execution.fid, 1, "late", runner="r1")])
+        assert ack.closed
+        assert not await store.settle(execution.fid, Status.CANCELLED)
+        assert not await store.assign(execution.fid, "r2")
+        assert not await store.requeue(execution.fid, "r1")
+        assert await events(store, execution) == before
+        done = await store.execution(execution.fid)
+        assert done.error == {"type": "T", "message": "m"}
+
+    check(body)
+
+
+def test_a_repeated_batch_adds_nothing_and_its_rest_is_taken(
+    check: Callable[[Check], None],
+) -> None:
+    """What was seen is dropped by number; new events at a batch's end are kept."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        fid = execution.fid
+        await store.append([batch(fid, 1, "a", "b")])
+        [ack] = await store.append([batch(fid, 1, "a", "b")])
+        assert ack.last == 2
+        [ack] = await store.append([batch(fid, 2, "b", "c")])
+        assert ack.last == 3
+        stream = await events(store, execution)
+        assert [e["payload"] for e in stream if e["kind"] == "stdout"] == ["a", "b", "c"]
+
+    check(body)
+
+
+def test_a_gap_is_refused_with_its_status(check: Callable[[Check], None]) -> None:
+    """A batch that came too early leaves no trace, and says from where to send again."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        early = batch(execution.fid, 3, "c", runner="r1", status=Status.FINISHED, kind=Kind.FINAL)
+        [ack] = await store.append([early])
+        assert (ack.last, ack.closed) == (0, False)
+        assert (await store.execution(execution.fid)).status is Status.RUNNING
+
+    check(body)
+
+
+def test_another_runner_is_fenced_off(check: Callable[[Check], None]) -> None:
+    """Only the runner that an execution was given to may write and end it."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store, "r1")
+        ghost = batch(execution.fid, 1, "x", runner="r0", status=Status.FINISHED, kind=Kind.FINAL)
+        [ack] = await store.append([ghost])
+        assert ack.closed
+        assert (await store.execution(execution.fid)).status is Status.RUNNING
+
+    check(body)
+
+
+def test_only_what_never_began_is_requeued(check: Callable[[Check], None]) -> None:
+    """A starting execution may be queued again, once; a running one may not."""
+
+    async def body(store: Store) -> None:
+        execution = await launch(store)
+        await store.assign(execution.fid, "r1")
+        assert not await store.requeue(execution.fid, "r2")
+        assert await store.requeue(execution.fid, "r1")
+        [ack] = await store.append([batch(execution.fid, 1, runner="r1", status=Status.RUNNING)])
+        assert ack.closed, "the runner that lost it must not run it"
+        assert await store.assign(execution.fid, "r2")
+        await store.append([batch(execution.fid, 1, runner="r2", status=Status.RUNNING)])
+        assert not await store.requeue(execution.fid, "r2")
+
+    check(body)
+
+
+def test_cancelling_in_line_ends_at_once_later_is_noted(check: Callable[[Check], None]) -> None:
+    """A queued execution ends `cancelled`; for a running one the wish is kept."""
+
+    async def body(store: Store) -> None:
+        queued = await launch(store)
+        assert (await store.request_cancel(queued.fid, grace_s=1)).status is Status.CANCELLED
+        assert not await store.assign(queued.fid, "r1")
+        running = await begun(store)
+        noted = await store.request_cancel(running.fid, grace_s=2.5)
+        assert (noted.status, noted.grace_s) == (Status.RUNNING, 2.5)
+        assert noted.cancel_requested
+
+    check(body)
+
+
+def test_executions_are_found_by_prefix_and_latest(check: Callable[[Check], None]) -> None:
+    """A unique prefix is enough; an ambiguous or unknown one says so."""
+
+    async def body(store: Store) -> None:
+        with pytest.raises(NotFoundError):
+            await store.execution("latest")
+        made = [await launch(store) for _ in range(40)]
+        assert (await store.execution("latest")).fid == made[-1].fid
+        assert (await store.execution(made[3].fid[:12])).fid == made[3].fid
+        with pytest.raises(NotFoundError):
+            await store.execution("ilou")
+        for fid in ("", "%", "_"):
+            with pytest.raises((NotFoundError, ConflictError)):
+                await store.execution(fid)
+        first = {execution.fid[0] for execution in made}
+        shared = next(c for c in first if sum(e.fid[0] == c for e in made) > 1)
+        with pytest.raises(ConflictError):
+            await store.execution(shared)
+
+    check(body)
+
+
+def test_pages_stay_right_while_executions_are_added(check: Callable[[Check], None]) -> None:
+    """Following cursors gives each older execution once, newest first, filters applied."""
+
+    async def body(store: Store) -> None:
+        made = [await launch(store, flow=f"svc/{i % 2}") for i in range(9)]
+        seen: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await store.executions(flow="svc/0", limit=2, cursor=cursor)
+            seen += [execution.fid for execution in page.items]
+            cursor = page.next
+            await launch(store, flow="svc/0")
+            if cursor is None:
+                break
+        assert seen == [execution.fid for execution in reversed(made[::2])]
+        assert (await store.executions(statuses=("running",))).items == []
+
+    check(body)
+
+
+def test_chunks_are_read_both_ways_within_a_budget(check: Callable[[Check], None]) -> None:
+    """Reads go on from any seq, and stop when the budget is spent."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        for number in range(1, 21):
+            await store.append([batch(execution.fid, number, f"{number}" * 50)])
+        some = await store.chunks(execution.id, after=4, budget_bytes=300)
+        assert 1 <= len(some) < 10
+        assert some[0].first == 5
+        back = await store.chunks_back(execution.id, before=10, budget_bytes=1)
+        assert [chunk.last for chunk in back] == [9]
+        assert await store.chunks(execution.id, after=10_000, budget_bytes=1) == []
+
+    check(body)
+
+
+def test_releases_switch_in_one_step(check: Callable[[Check], None]) -> None:
+    """Numbers count per service, one release is live, a failed one changes nothing."""
+
+    async def body(store: Store) -> None:
+        async def make(service: str = "svc") -> int:
+            release = await store.create_release(
+                service, bundle="b", fingerprint="f", manifest={"a": 1}, by="me"
+            )
+            assert release.status == "starting"
+            return release.number
+
+        assert [await make(), await make(), await make("other")] == [1, 2, 1]
+        assert await store.live_release("svc") is None
+        await store.go_live("svc", 1, [{"name": "x"}])
+        await store.fail_release("svc", 2, {"message": "no"})
+        live = await store.live_release("svc")
+        assert live is not None
+        assert (live.number, live.flows) == (1, [{"name": "x"}])
+        await store.go_live("svc", await make(), [])
+        assert [r.number for r in await store.releases("retired")] == [1]
+        assert (await store.release("svc", 2)).error == {"message": "no"}
+        with pytest.raises(NotFoundError):
+            await store.release("svc", 99)
+
+    check(body)
+
+
+def test_keys_are_known_by_their_digest(check: Callable[[Check], None]) -> None:
+    """A key is found by its hash only; one of the same name replaces it."""
+
+    async def body(store: Store) -> None:
+        assert not await store.has_keys()
+        await store.add_key("admin", digest=b"1" * 32, scopes=("admin",))
+        await store.add_key("admin", digest=b"2" * 32, scopes=("read", "launch"))
+        assert await store.has_keys()
+        assert await store.key(b"1" * 32) is None
+        key = await store.key(b"2" * 32)
+        assert key is not None
+        assert key.scopes == ("read", "launch")
+
+    check(body)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_was_committed_is_there_after_reopening(kind: str, tmp_path: Path) -> None:
+    """Executions, events and secrets survive closing the store."""
+
+    async def write() -> tuple[Execution, bytes]:
+        async with opened(kind, tmp_path) as store:
+            execution = await begun(store)
+            await store.append([batch(execution.fid, 1, "kept")])
+            return execution, await store.secret("s")
+
+    async def read(execution: Execution, secret: bytes) -> None:
+        async with opened(kind, tmp_path) as store:
+            stream = await events(store, execution)
+            assert stream[-1]["payload"] == "kept"
+            assert await store.secret("s") == secret
+            assert [e.fid for e in await store.open_executions()] == [execution.fid]
+
+    asyncio.run(read(*asyncio.run(write())))
+
+
+producers = st.lists(st.integers(1, 12), min_size=1, max_size=3)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(counts=producers, seed=st.integers(0, 2**32))
+def test_any_interleaving_leaves_each_event_once_in_order(
+    kind: str, counts: list[int], seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Batches duplicated, reordered and retried leave each event once, in order, without gaps."""
+    rng = random.Random(seed)
+
+    async def deliver(store: Store) -> None:
+        execution = await begun(store)
+        fid = execution.fid
+        held = dict.fromkeys(range(len(counts)), 0)
+        wanted = {p: [f"{p}:{n}" for n in range(1, c + 1)] for p, c in enumerate(counts)}
+        while any(held[p] < counts[p] for p in held):
+            sent = []
+            for _ in range(rng.randint(1, 4)):
+                # Any stretch of any producer's events: early, late, seen, new or overlapping.
+                producer = rng.randrange(len(counts))
+                first = rng.randint(1, counts[producer])
+                last = rng.randint(first, counts[producer])
+                texts = wanted[producer][first - 1 : last]
+                sent.append((producer, batch(fid, first, *texts, producer=str(producer))))
+            acks = await store.append([b for _, b in sent])
+            for (producer, _), ack in zip(sent, acks, strict=True):
+                assert ack.last >= held[producer]
+                held[producer] = ack.last
+        stream = await events(store, execution)
+        assert [e["seq"] for e in stream] == list(range(1, len(stream) + 1))
+        got = [e["payload"] for e in stream if e["kind"] == "stdout"]
+        for producer, texts in wanted.items():
+            assert [t for t in got if t.startswith(f"{producer}:")] == texts
+
+    async def main() -> None:
+        async with opened(kind, tmp_path_factory.mktemp("store")) as store:
+            await deliver(store)
+
+    asyncio.run(main())
+
+
+def test_two_control_planes_cannot_share_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is refused, and told why."""
+    monkeypatch.setattr("koco.store.sqlite._LOCK_PATIENCE_S", 0.1)
+
+    async def main() -> None:
+        async with opened("sqlite", tmp_path):
+            with pytest.raises(ConflictError, match="another control plane"):
+                await SqliteStore(tmp_path / "store.db").open()
+
+    asyncio.run(main())
+
+
+def test_a_store_of_a_newer_koco_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """An older koco must not touch what it does not understand."""
+    path = tmp_path / "store.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 9999")
+
+    async def main() -> None:
+        with pytest.raises(ConflictError, match="9999"):
+            await SqliteStore(path).open()
+
+    asyncio.run(main())
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+def test_a_full_disk_refuses_the_write_and_recovers(tmp_path: Path) -> None:
+    """An append that finds no room is not acknowledged; with room it succeeds."""
+
+    async def main() -> None:
+        async with opened("sqlite", tmp_path) as store:
+            assert isinstance(store, SqliteStore)
+            execution = await begun(store)
+            big = batch(execution.fid, 1, "x" * 200_000)
+            pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+            store._db.execute(f"PRAGMA max_page_count = {pages + 1}")
+            with pytest.raises(StoreError, match="full"):
+                await store.append([big])
+            store._db.execute("PRAGMA max_page_count = 1000000")
+            [ack] = await store.append([big])
+            assert ack.last == 1
+
+    asyncio.run(main())
+
+
+def test_one_failing_change_takes_no_other_with_it(tmp_path: Path) -> None:
+    """Changes that share a transaction fail alone."""
+
+    async def main() -> None:
+        async with opened("sqlite", tmp_path) as store:
+            made = await asyncio.gather(
+                launch(store),
+                store.request_cancel("nosuchfid", grace_s=0),
+                launch(store),
+                return_exceptions=True,
+            )
+            assert isinstance(made[1], NotFoundError)
+            assert await store.tallies() == {"queued": 2}
+
+    asyncio.run(main())
