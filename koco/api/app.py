@@ -1,0 +1,64 @@
+"""The application: all routes, and the one place where errors become responses."""
+
+import logging
+from typing import Any
+
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+
+from koco.api import bundles, executions, flows, services, status
+from koco.control.parts import Parts
+from koco.errors import KocoError, NotFoundError, UsageError
+
+log = logging.getLogger(__name__)
+
+
+def create_app(parts: Parts) -> Litestar:
+    """Return the API of a control plane."""
+    return Litestar(
+        route_handlers=[
+            *bundles.ROUTES,
+            *executions.ROUTES,
+            *flows.ROUTES,
+            *services.ROUTES,
+            *status.ROUTES,
+        ],
+        state=State({"parts": parts}),
+        exception_handlers={
+            KocoError: _koco_error,
+            HTTPException: _http_error,
+            Exception: _unexpected,
+        },
+        openapi_config=None,
+        logging_config=None,
+        # A megabyte of JSON is a generous launch; bundles are streamed and not counted here.
+        request_max_body_size=16 * 1024 * 1024,
+    )
+
+
+def _koco_error(_: Request[Any, Any, Any], exc: KocoError) -> Response[dict[str, Any]]:
+    return Response(exc.to_wire(), status_code=exc.http_status)
+
+
+def _http_error(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
+    """Put litestar's own refusals (no such route, wrong method, bad body) in our form."""
+    error: KocoError
+    if exc.status_code == NotFoundError.http_status:
+        error = NotFoundError(f"there is nothing at {request.url.path}")
+    else:
+        extra = exc.extra if isinstance(exc.extra, list) else []
+        details = [str(item.get("message", item)) for item in extra if isinstance(item, dict)]
+        error = UsageError("; ".join([exc.detail, *details]))
+    return Response(error.to_wire(), status_code=exc.status_code, headers=exc.headers)
+
+
+def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, Any]]:
+    # The traceback is for whoever runs the control plane, never for a caller.
+    log.error("%s %s failed", request.method, request.url.path, exc_info=exc)
+    error = KocoError(
+        "the control plane failed at this", hint="its log (`koco status` says where) has the cause"
+    )
+    return Response(error.to_wire(), status_code=error.http_status)
+
+

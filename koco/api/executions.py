@@ -1,0 +1,160 @@
+"""Executions: list, show, follow, result, cancel."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from litestar import Request, get, post
+from litestar.datastructures import State
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from koco.api.access import requires
+from koco.control.parts import Parts
+from koco.control.spooler import Lines, is_end
+from koco.errors import ConflictError, UsageError
+from koco.events import line
+from koco.events.model import FINAL, Kind, Status
+from koco.store.model import Execution
+
+_OPEN = tuple(status.value for status in Status if status not in FINAL)
+_HIDDEN = ("id", "runner", "outcome_seq", "cancel_requested", "grace_s")
+_PAGE_LIMIT = 1000
+
+
+class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """How long the execution may take over ending by itself (seconds)."""
+
+    grace_s: float = 5.0
+
+
+def _render(execution: Execution) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(execution)
+    return {key: value for key, value in fields.items() if key not in _HIDDEN}
+
+
+def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ...]:
+    """Return the names in a comma-separated parameter, each checked."""
+    names = tuple(name for name in (given or "").split(",") if name)
+    for name in names:
+        if name not in set(known):
+            raise UsageError(
+                f"no {known.__name__.lower()} is called {name!r}", hint=f"one of: {', '.join(known)}"
+            )
+    return names
+
+
+@get("/v1/executions", guards=[requires("read")])
+async def list_executions(
+    state: State,
+    *,
+    status: str | None = None,
+    flow: str | None = None,
+    active: bool = False,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """List executions, newest first; `active` leaves out those that have ended."""
+    parts: Parts = state.parts
+    if not 1 <= limit <= _PAGE_LIMIT:
+        raise UsageError(f"limit must be from 1 to {_PAGE_LIMIT}, got {limit}")
+    statuses = _names(status, Status) or (_OPEN if active else ())
+    name = parts.catalog.find(flow).name if flow is not None and "/" not in flow else flow
+    page = await parts.store.executions(statuses=statuses, flow=name, limit=limit, cursor=cursor)
+    return {"items": [_render(execution) for execution in page.items], "next": page.next}
+
+
+@get("/v1/executions/{fid:str}", guards=[requires("read")])
+async def show_execution(state: State, fid: str) -> dict[str, Any]:
+    """Show an execution, by fid, unique prefix or `latest`."""
+    return _render(await state.parts.store.execution(fid))
+
+
+@post("/v1/executions/{fid:str}/cancel", status_code=202, guards=[requires("launch")])
+async def cancel_execution(state: State, fid: str, data: CancelRequest | None) -> dict[str, Any]:
+    """Ask an execution to end; it is killed if it has not after the grace period."""
+    grace_s = (data or CancelRequest()).grace_s
+    if not 0 <= grace_s <= 3600:
+        raise UsageError(f"grace_s must be from 0 to 3600 seconds, got {grace_s:g}")
+    return _render(await state.parts.supervisor.cancel(fid, grace_s=grace_s))
+
+
+@get("/v1/executions/{fid:str}/result", guards=[requires("read")])
+async def show_result(state: State, fid: str) -> dict[str, Any]:
+    """Return what an execution ended with."""
+    parts: Parts = state.parts
+    execution = await parts.store.execution(fid)
+    if not execution.status.is_final:
+        raise ConflictError(
+            f"execution {execution.fid} has no result yet: it is {execution.status}",
+            hint=f"`koco wait {execution.fid}` waits for it",
+        )
+    answer: dict[str, Any] = {"fid": execution.fid, "status": execution.status}
+    if (seq := execution.outcome_seq) is not None:
+        chunks = await parts.store.chunks(execution.id, after=seq - 1, budget_bytes=1)
+        lines = dict(line.numbered(chunks[0].first, chunks[0].body))
+        payload = line.decode(seq, lines[seq])["payload"]
+        answer["result" if execution.status is Status.FINISHED else "error"] = payload
+    return answer
+
+
+@get("/v1/executions/{fid:str}/events", guards=[requires("read")])
+async def stream_events(
+    request: Request[str, Any, State],
+    fid: str,
+    *,
+    since: int = 0,
+    kind: str | None = None,
+    tail: int | None = None,
+    follow: bool = False,
+    last_event_id: int | None = Parameter(header="Last-Event-ID", default=None),
+) -> Stream:
+    """Stream events as NDJSON, or as server-sent events where `Accept` asks for them."""
+    parts: Parts = request.app.state.parts
+    execution = await parts.store.execution(fid)
+    as_sse = "text/event-stream" in request.headers.get("accept", "")
+    render = _sse if as_sse else _ndjson
+    kinds = frozenset(_names(kind, Kind))
+    since = max(since, last_event_id or 0)
+    if since < 0 or (tail is not None and tail < 0):
+        raise UsageError("`since` and `tail` cannot be negative")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        start = since
+        if tail is not None:
+            lines, start = await parts.spooler.tail(execution, tail, kinds=kinds)
+            yield render([pair for pair in lines if pair[0] > since])
+            if follow and not (lines and is_end(lines[-1][1])):
+                now = await parts.store.execution(execution.fid)
+                # The end must be told even where `kind` or `tail` leaves it out.
+                start = min(start, now.last_seq - 1) if now.status.is_final else start
+            start = max(since, start)
+        events = (
+            parts.spooler.follow(
+                execution, since=start, kinds=kinds, heartbeat_s=parts.heartbeat_s
+            )
+            if follow
+            else parts.spooler.read(execution, since=start, kinds=kinds)
+        )
+        async for lines in events:
+            yield render(lines) or (b":\n\n" if as_sse else b"\n") * follow
+
+    return Stream(
+        pieces(),
+        media_type="text/event-stream" if as_sse else "application/x-ndjson",
+        headers={"X-Koco-Fid": execution.fid, "Cache-Control": "no-store"},
+    )
+
+
+def _ndjson(lines: Lines) -> bytes:
+    return b"".join([b'{"seq":%d,%b\n' % pair for pair in lines])
+
+
+def _sse(lines: Lines) -> bytes:
+    return b"".join(
+        b"id: %d\nevent: %b\ndata: %b\n\n" % (seq, line.kind_of(text), line.with_seq(seq, text))
+        for seq, text in lines
+    )
+
+
+ROUTES = (list_executions, show_execution, cancel_execution, show_result, stream_events)

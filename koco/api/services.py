@@ -1,0 +1,69 @@
+"""Services and their releases."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+
+from koco.api.access import requires
+from koco.control.deployer import READY_S
+from koco.control.parts import Parts
+from koco.errors import UsageError
+from koco.manifest import load
+from koco.store.model import Release
+
+#: The longest that one request waits for a release (seconds).
+_WAIT_S = 60.0
+
+
+class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
+    """A manifest as data, the bundle it goes with, and how long getting ready may take."""
+
+    manifest: dict[str, Any]
+    bundle: str
+    by: str | None = None
+    timeout_s: float = READY_S
+
+
+def _render(release: Release, *, unchanged: bool = False) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(release)
+    flows = [
+        {"name": f"{release.service}/{flow['name']}", "entrypoint": flow["entrypoint"]}
+        for flow in release.manifest["flows"]
+    ]
+    return {**fields, "flows": flows, "unchanged": unchanged}
+
+
+@post("/v1/services/{service:str}/releases", guards=[requires("deploy")])
+async def create_release(
+    request: Request[str, Any, State], service: str, data: NewRelease
+) -> Response[dict[str, Any]]:
+    """Begin a release; 202 while it is starting, 200 where nothing has changed."""
+    parts: Parts = request.app.state.parts
+    manifest = load.to_data(load.check(data.manifest))
+    if manifest["service"] != service:
+        raise UsageError(f"the manifest is of service {manifest['service']!r}, not {service!r}")
+    if not 0 < data.timeout_s <= 86_400:
+        raise UsageError(f"timeout_s must be from 0 to 86400 seconds, got {data.timeout_s:g}")
+    parts.bundles.path(data.bundle)
+    release, unchanged = await parts.deployer.deploy(
+        manifest,
+        bundle=data.bundle,
+        by=data.by or request.scope["user"],
+        timeout_s=data.timeout_s,
+    )
+    code = 202 if release.status == "starting" else 200
+    return Response(_render(release, unchanged=unchanged), status_code=code)
+
+
+@get("/v1/services/{service:str}/releases/{number:int}", guards=[requires("read")])
+async def show_release(
+    state: State, service: str, number: int, wait: float = 0.0
+) -> dict[str, Any]:
+    """Show a release, after it left `starting` or `wait` seconds."""
+    seconds = min(max(wait, 0.0), _WAIT_S)
+    return _render(await state.parts.deployer.wait(service, number, seconds=seconds))
+
+
+ROUTES = (create_release, show_release)

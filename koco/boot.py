@@ -1,0 +1,150 @@
+"""The process in which `koco up` and `koco down` touch Ray: started, done, gone.
+
+The command line never imports Ray. It runs `python -P -m koco.boot` with an
+`Order` as JSON on standard input; one line of JSON on standard output answers.
+What Ray prints goes to standard error.
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from koco.errors import KocoError
+
+#: How long a control plane may take to answer after its start (seconds).
+_READY_S = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to do. `address` names a running Ray; without it one is started on `ports`."""
+
+    action: str
+    address: str | None = None
+    ports: dict[str, int]
+    data_dir: str
+    url: str
+    digest: str
+    recover: bool = False
+
+
+def main() -> None:
+    """Carry out the order on standard input."""
+    answer_to = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    order = Order(**json.load(sys.stdin))
+    try:
+        answer = _up(order) if order.action == "up" else _down(order)
+    except KocoError as exc:
+        answer = exc.to_wire()
+    except Exception as exc:  # noqa: BLE001 - the parent turns it into its own error
+        answer = {"error": {"code": "error", "message": f"{type(exc).__name__}: {exc}"}}
+    print(json.dumps(answer), file=answer_to, flush=True)
+
+
+def _up(order: Order) -> dict[str, Any]:
+    import ray
+
+    address = order.address or _start_head(order.ports)
+    _connect(address)
+    control = _control(order)
+    ready = ray.get(control.ready.remote(), timeout=_READY_S)
+    admitted = ray.get(
+        control.admit.remote(bytes.fromhex(order.digest), recover=order.recover), timeout=30
+    )
+    return {"address": address, "ray": ray.__version__, "admitted": admitted, **ready}
+
+
+def _down(order: Order) -> dict[str, Any]:
+    """Take the control plane and its runners away from a Ray that goes on."""
+    import ray
+
+    from koco.cluster import names
+
+    _connect(order.address or "")
+    ended = 0
+    for entry in ray.util.list_named_actors(all_namespaces=True):
+        if entry["namespace"] != names.NAMESPACE:
+            continue
+        try:
+            actor = ray.get_actor(entry["name"], namespace=names.NAMESPACE)
+        except ValueError:
+            continue  # it ended by itself
+        if entry["name"] == names.CONTROL:
+            ray.get(actor.close.remote(), timeout=10)
+        ray.kill(actor, no_restart=True)
+        ended += 1
+    return {"ended": ended}
+
+
+def _start_head(ports: dict[str, int]) -> str:
+    from ray.scripts.scripts import cli
+
+    cli.main(
+        [
+            *("start", "--head", "--disable-usage-stats", "--log-style", "record"),
+            *("--node-ip-address", "127.0.0.1", "--port", str(ports["gcs"])),
+            *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(ports["dashboard"])),
+            *("--ray-client-server-port", str(ports["client"])),
+            *("--dashboard-agent-listen-port", str(ports["agent"])),
+            # Flows' output goes to the event stream; nobody reads Ray's copies of it.
+            *("--include-log-monitor", "false"),
+        ],
+        standalone_mode=False,
+    )
+    return f"127.0.0.1:{ports['gcs']}"
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    from koco.cluster import names
+
+    try:
+        ray.init(
+            address=address,
+            namespace=names.NAMESPACE,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+    except (ConnectionError, RuntimeError) as exc:
+        raise KocoError(
+            f"cannot join the Ray at {address}: {exc}",
+            hint="`koco up` needs the very Ray and Python versions that the cluster runs",
+        ) from exc
+
+
+def _control(order: Order) -> Any:
+    """Return the control plane's actor, made if there is none."""
+    import msgspec
+    import ray
+
+    from koco.api.app import create_app
+    from koco.cluster import names
+    from koco.control.plane import ControlPlane, Settings
+
+    settings = Settings(
+        data_dir=order.data_dir, host="127.0.0.1", port=order.ports["api"], url=order.url
+    )
+    return (
+        ray.remote(ControlPlane)
+        .options(
+            name=names.CONTROL,
+            namespace=names.NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            max_restarts=-1,
+            max_concurrency=100_000,
+            num_cpus=0,
+            enable_task_events=False,
+            # On the head: that is where its store is.
+            resources={"node:__internal_head__": 0.001},
+        )
+        .remote(msgspec.msgpack.encode(settings), create_app)
+    )
+
+
+if __name__ == "__main__":
+    main()

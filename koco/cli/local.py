@@ -1,0 +1,195 @@
+"""What `koco up` and `koco down` do on this machine; Ray itself is touched by `koco.boot`."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from koco import __version__, config
+from koco.cluster import local as cluster
+from koco.config import Context
+from koco.errors import KocoError, NotAllowedError, UnreachableError, from_wire
+
+NAME = "local"
+
+#: How long starting Ray and the control plane may take (seconds).
+_BOOT_S = 180
+
+
+def up(*, port: int | None, free_ports: bool, recover_admin: bool) -> dict[str, Any]:
+    """Bring up what is missing; return `{url, address, ray, version, contexts, started}`."""
+    with _alone():
+        known = config.load_contexts().get(NAME)
+        here = dict(known.cluster) if known else {}
+        if known and not recover_admin and port in (None, here.get("api")):
+            if found := _answering(known):
+                return found
+        return _bring_up(known, here, port=port, free=free_ports, recover=recover_admin)
+
+
+def down() -> dict[str, Any]:
+    """Stop what `up` started; return `{what, ended}`."""
+    with _alone():
+        known = config.load_contexts().get(NAME)
+        here = dict(known.cluster) if known else {}
+        if mark := here.get("mark"):
+            ended = cluster.stop(str(mark))
+            return {"what": "Ray and the control plane", "ended": ended}
+        address = str(here.get("address", ""))
+        if not known or not address or cluster.running_address() != address:
+            return {"what": "", "ended": 0}
+        answer = _boot(_order("down", known, here, address))
+        return {"what": "the control plane and its runners", "ended": answer["ended"]}
+
+
+def _answering(known: Context) -> dict[str, Any] | None:
+    """Return what `up` returns if this context's control plane runs, as this version, already."""
+    from koco.client import Client
+
+    if not known.cluster.get("address") or not cluster.running_address():
+        return None
+    try:
+        status = Client(known).status()
+    except (UnreachableError, NotAllowedError):
+        return None
+    plane = status["control_plane"]
+    if plane["version"] != __version__:
+        raise KocoError(
+            f"a control plane of version {plane['version']} runs, this is {__version__}",
+            hint="`koco down`, then `koco up` again; the store stays",
+        )
+    return _result(known, ray=status["ray"]["version"], version=plane["version"], started=False)
+
+
+def _bring_up(
+    known: Context | None, here: dict[str, Any], *, port: int | None, free: bool, recover: bool
+) -> dict[str, Any]:
+    mark = str(here.get("mark") or "")
+    address = str(here["address"]) if mark and cluster.is_running(mark) else None
+    if address is None:
+        address, mark = cluster.running_address(), ""
+    starts_ray = address is None
+    ports = {**cluster.choose_ports(here, free=free), **({"api": port} if port else {})}
+    if starts_ray:
+        mark = cluster.new_mark()
+        cluster.ensure_token()
+    key = known.key if known and known.key and not recover else config.new_key()
+    here = {**ports, "mark": mark, "address": address or f"127.0.0.1:{ports['gcs']}"}
+    context = Context(name=NAME, url=f"http://127.0.0.1:{ports['api']}", key=key, cluster=here)
+    # Written before anything starts: a key that is interrupted on its way is not lost,
+    # and `koco down` finds what a killed `koco up` left behind.
+    config.save_context(context)
+    answer = _boot(_order("up", context, here, address, recover=recover), mark=mark)
+    if not answer["admitted"]:
+        raise NotAllowedError(
+            "the store has an admin key that the context 'local' does not hold",
+            hint="`koco up --recover-admin` replaces it by a new one",
+        )
+    if answer["url"] != context.url:
+        # It ran already, under an address that this context had lost.
+        here["api"] = int(answer["url"].rpartition(":")[2])
+    context = Context(name=NAME, url=answer["url"], key=key, cluster=here)
+    config.save_context(context)
+    return _result(context, ray=answer["ray"], version=answer["version"], started=starts_ray)
+
+
+def _result(context: Context, **more: Any) -> dict[str, Any]:
+    return {
+        "url": context.url,
+        "address": context.cluster["address"],
+        "dashboard": f"http://127.0.0.1:{context.cluster['dashboard']}",
+        "contexts": str(config.contexts_path()),
+        **more,
+    }
+
+
+def _order(
+    action: str,
+    context: Context,
+    here: dict[str, Any],
+    address: str | None,
+    *,
+    recover: bool = False,
+) -> dict[str, Any]:
+    import hashlib
+
+    return {
+        "action": action,
+        "address": address,
+        "ports": {name: int(here.get(name, 0)) for name in cluster.PORTS},
+        "data_dir": str(_data_dir()),
+        "url": context.url,
+        "digest": hashlib.sha256(context.key.encode()).hexdigest(),
+        "recover": recover,
+    }
+
+
+def _data_dir() -> Path:
+    directory = config.home() / NAME
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return directory
+
+
+def _boot(order: dict[str, Any], *, mark: str = "") -> dict[str, Any]:
+    """Run `koco.boot` with an order; return its answer.
+
+    Raises:
+        KocoError: it could not carry it out; its log says more.
+    """
+    log = _data_dir() / "boot.log"
+    env = cluster.environment(mark) if mark else dict(os.environ)
+    with log.open("ab") as stderr:
+        try:
+            done = subprocess.run(
+                # From the data directory, and with `-P`: Ray hands this process's import
+                # path on to every runner, which must find the bundle's modules, not yours.
+                [sys.executable, "-P", "-m", "koco.boot"],
+                input=json.dumps(order).encode(),
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=_data_dir(),
+                env=env,
+                timeout=_BOOT_S,
+                start_new_session=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise KocoError(f"Ray did not start within {_BOOT_S} s", hint=f"see {log}") from exc
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise _failed(f"starting ended with exit code {done.returncode}", log) from None
+    if "error" in answer:
+        error = from_wire(answer)
+        raise error if error.hint else _failed(error.message, log)
+    return answer
+
+
+def _failed(message: str, log: Path) -> KocoError:
+    if "No module named 'ray'" in message or "No module named 'ray'" in _tail(log):
+        return KocoError(
+            "Ray is not installed here",
+            hint="`pip install 'koco[ray]'` brings what a cluster of one's own needs",
+        )
+    return KocoError(message, hint=f"{log} has the whole story")
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 2000))
+        return file.read().decode(errors="replace")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other `koco up` or `koco down` of this user is under way."""
+    path = _data_dir() / "up.lock"
+    file: TextIO
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,141 @@
+"""A Ray head on this machine: its ports, its environment, its processes.
+
+Standard library and psutil only: the command line uses it, and starts Ray in a
+subprocess (`koco.boot`). The processes carry a mark in their environment, by
+which they, and nothing else, are found again and stopped.
+"""
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+#: The environment variable that marks every process of a cluster that `koco up` started.
+MARK = "KOCO_CLUSTER"
+
+#: What listens where by default. `api` is koco's; the others are Ray's own defaults.
+PORTS = {"api": 8400, "gcs": 6379, "dashboard": 8265, "client": 10001, "agent": 52365}
+
+#: How long Ray's processes may take to end by themselves (seconds).
+_TERM_S = 5.0
+
+
+def new_mark() -> str:
+    """Return the mark for a new cluster."""
+    return secrets.token_hex(8)
+
+
+def choose_ports(remembered: dict[str, int], *, free: bool = False) -> dict[str, int]:
+    """Return a port for each service: the remembered or default one, or a free one if taken."""
+    return {
+        name: _choose(0 if free else int(remembered.get(name, default)))
+        for name, default in PORTS.items()
+    }
+
+
+def _choose(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no free port on 127.0.0.1")
+
+
+def environment(mark: str) -> dict[str, str]:
+    """Return the environment in which Ray is started: on loopback, with a token."""
+    return {
+        **os.environ,
+        MARK: mark,
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
+        "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
+        # Ray replaces 127.0.0.1 by the machine's address (`resolve_ip_for_localhost`)
+        # unless told that this is a cluster of one machine, as on Windows and macOS.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # pip tries again by itself; two more rounds make a misspelt name take 30 s.
+        "RUNTIME_ENV_RETRY_TIMES": os.environ.get("RUNTIME_ENV_RETRY_TIMES", "1"),
+    }
+
+
+def ensure_token() -> None:
+    """Make Ray's token where there is none, as Ray does for clusters of its own.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))
+
+
+def running_address() -> str | None:
+    """Return the address of a Ray that runs on this machine already, whoever started it."""
+    named = os.environ.get("RAY_ADDRESS", "")
+    if not named or "://" in named:
+        base = Path(os.environ.get("RAY_TMPDIR", "/tmp"))  # noqa: S108 - Ray's own choice
+        try:
+            named = (base / "ray" / "ray_current_cluster").read_text().strip()
+        except OSError:
+            return None
+    host, _, port = named.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0):
+            return named
+    except (OSError, ValueError):
+        return None
+
+
+def is_running(mark: str) -> bool:
+    """Say whether the head with that mark runs."""
+    return any("gcs_server" in name for _, name in _marked(mark))
+
+
+def stop(mark: str) -> int:
+    """End every process with that mark; return how many there were."""
+    import psutil
+
+    processes = [psutil.Process(pid) for pid, _ in _marked(mark) if psutil.pid_exists(pid)]
+    for process in processes:
+        _signal(process.terminate)
+    _, alive = psutil.wait_procs(processes, timeout=_TERM_S)
+    for process in alive:
+        _signal(process.kill)
+    # What they started in the meantime has the mark, too.
+    for pid, _ in _marked(mark):
+        _signal(psutil.Process(pid).kill)
+    psutil.wait_procs(alive, timeout=_TERM_S)
+    return len(processes)
+
+
+def _signal(send: object) -> None:
+    import psutil
+
+    try:
+        send()  # type: ignore[operator]
+    except psutil.NoSuchProcess:
+        return  # it ended by itself
+
+
+def _marked(mark: str) -> list[tuple[int, str]]:
+    import psutil
+
+    found: list[tuple[int, str]] = []
+    own = {os.getpid(), os.getppid()}
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in own and process.environ().get(MARK) == mark:
+                found.append((process.pid, process.name()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+            continue  # gone, a zombie, or another user's: none of ours
+    return found

@@ -1,0 +1,73 @@
+"""What can be launched: the flows of live releases, found by full or short name."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from koco.errors import ConflictError, NotFoundError
+from koco.forms import Model
+from koco.store.model import Release
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A flow of a live release. `form` is None where any JSON object will do."""
+
+    service: str
+    release: int
+    flow: dict[str, Any]
+    form: Model | None
+
+    @property
+    def name(self) -> str:
+        """The full name, `service/flow`."""
+        return f"{self.service}/{self.flow['name']}"
+
+
+class Catalog:
+    """The flows of live releases, by full name."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def put(self, release: Release) -> None:
+        """Enter a release's flows in place of those of the service's former release."""
+        self.remove(release.service)
+        for flow in release.flows:
+            form = Model.from_list(flow["form"]) if flow["form"] is not None else None
+            entry = Entry(release.service, release.number, flow, form)
+            self._entries[entry.name] = entry
+
+    def remove(self, service: str) -> None:
+        """Forget a service's flows."""
+        self._entries = {n: e for n, e in self._entries.items() if e.service != service}
+
+    def entries(self) -> list[Entry]:
+        """Return all flows, by name."""
+        return [self._entries[name] for name in sorted(self._entries)]
+
+    def find(self, name: str) -> Entry:
+        """Return a flow by full name, or by flow or service name where that is unique.
+
+        Raises:
+            NotFoundError: no flow is called so; the hint names near ones.
+            ConflictError: several are.
+        """
+        if entry := self._entries.get(name):
+            return entry
+        entries = self.entries()
+        fits = [entry for entry in entries if entry.flow["name"] == name]
+        fits = fits or [entry for entry in entries if entry.service == name]
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            names = ", ".join(entry.name for entry in fits)
+            raise ConflictError(f"several flows are called {name!r}", hint=f"say which: {names}")
+        raise NotFoundError(f"no flow is called {name!r}", hint=self._hint(name))
+
+    def _hint(self, name: str) -> str:
+        if not self._entries:
+            return "nothing is deployed yet: `koco deploy` deploys a project"
+        known = [*self._entries, *(entry.flow["name"] for entry in self._entries.values())]
+        near = difflib.get_close_matches(name, known, n=1)
+        return f"did you mean {near[0]!r}?" if near else "`koco flows` lists them"

@@ -1,0 +1,36 @@
+"""The parts of a running control plane, as the API sees them."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from koco.control.bundles import Bundles
+from koco.control.catalog import Catalog
+from koco.control.deployer import Deployer
+from koco.control.spooler import Spooler
+from koco.control.supervisor import Supervisor
+from koco.store.protocol import Store
+
+
+class Cluster(Protocol):
+    """What the API asks of Ray."""
+
+    async def describe(self) -> dict[str, Any]:
+        """Return `{version, nodes: [{id, address, alive, resources}], restarts}`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One control plane."""
+
+    store: Store
+    spooler: Spooler
+    supervisor: Supervisor
+    deployer: Deployer
+    catalog: Catalog
+    bundles: Bundles
+    cluster: Cluster
+    url: str
+    started: str
+    store_path: str
+    heartbeat_s: float = 10.0

@@ -1,0 +1,222 @@
+"""The actor: starts the parts over one store, and again whenever its process does.
+
+Ray restarts a dead actor by running `__init__` in a new process. Nothing is
+carried over but the settings: the store has the rest.
+"""
+
+import asyncio
+import logging
+import logging.handlers
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import ray
+
+from koco import __version__
+from koco.cluster import names, runners
+from koco.control.bundles import Bundles
+from koco.control.catalog import Catalog
+from koco.control.deployer import Deployer
+from koco.control.parts import Parts
+from koco.control.pool import Actor
+from koco.control.spooler import Spooler
+from koco.control.supervisor import Supervisor
+from koco.events import line
+from koco.runner.spec import RunnerSpec
+from koco.store.model import Release
+from koco.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+#: Pause before another try where the port or the store is still held (seconds).
+_RETRY_S = 0.1
+_LOG_BYTES = 10 * 1024 * 1024
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a control plane is started with."""
+
+    data_dir: str
+    host: str = "127.0.0.1"
+    port: int
+    #: Where the CLI and the cluster's nodes reach the API.
+    url: str
+
+
+class ControlPlane:
+    """The detached actor `control` in the namespace `koco`."""
+
+    def __init__(self, settings: bytes, make_app: Callable[[Parts], Any]) -> None:
+        self._settings = msgspec.msgpack.decode(settings, type=Settings)
+        self._make_app = make_app
+        self._control = ray.get_runtime_context().current_actor
+        self._started = asyncio.get_running_loop().create_task(self._start())
+        self._server: asyncio.Task[None] | None = None
+
+    # what others call
+
+    async def append(self, blob: bytes) -> bytes:
+        """Commit events; see `Spooler.append`."""
+        return await (await self._parts()).spooler.append(blob)
+
+    async def ready(self) -> dict[str, Any]:
+        """Return `{version, url}` once the API answers."""
+        parts = await self._parts()
+        return {"version": __version__, "url": parts.url}
+
+    async def admit(self, digest: bytes, *, recover: bool) -> bool:
+        """Make a key, given by its SHA-256, the admin key where there is none, or where asked.
+
+        Returns whether it is a known key afterwards.
+        """
+        store = (await self._parts()).store
+        if await store.key(digest) is not None:
+            return True
+        if await store.has_keys() and not recover:
+            return False
+        return await store.add_key("admin", digest=digest, scopes=("admin",))
+
+    async def close(self) -> None:
+        """Close the store; the process is ended next."""
+        await (await self._parts()).store.close()
+
+    async def _parts(self) -> Parts:
+        # Shielded: a caller that gives up must not stop the start.
+        return await asyncio.shield(self._started)
+
+    # starting
+
+    async def _start(self) -> Parts:
+        data_dir = Path(self._settings.data_dir)
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _log_to(data_dir / "control.log")
+        log.info("starting, version %s", __version__)
+        store = SqliteStore(data_dir / "store.db")
+        await store.open()
+        parts = await self._assemble(store, data_dir)
+        await parts.supervisor.recover(
+            {
+                key: actor
+                for name, actor in (await runners.present()).items()
+                if (key := names.parse_runner(name)) is not None
+            }
+        )
+        self._server = asyncio.get_running_loop().create_task(self._serve(parts))
+        await parts.deployer.recover()
+        log.info("started at %s", parts.url)
+        return parts
+
+    async def _assemble(self, store: SqliteStore, data_dir: Path) -> Parts:
+        bundles = Bundles(
+            data_dir / "bundles", secret=await store.secret("bundles"), url=self._settings.url
+        )
+
+        async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
+            return await runners.start(
+                spec,
+                control=self._control,
+                runtime_env=_runtime_env(release, bundles),
+                options={},
+            )
+
+        spooler = Spooler(store, on_final=lambda fid: supervisor.on_final(fid))
+        supervisor = Supervisor(store, spooler, start_runner=start_runner)
+        catalog = Catalog()
+        return Parts(
+            store=store,
+            spooler=spooler,
+            supervisor=supervisor,
+            deployer=Deployer(store, supervisor, catalog),
+            catalog=catalog,
+            bundles=bundles,
+            cluster=_Ray(),
+            url=self._settings.url,
+            started=line.timestamp(),
+            store_path=str(store.path),
+        )
+
+    async def _serve(self, parts: Parts) -> None:
+        import uvicorn
+
+        listener = await _listen(self._settings.host, self._settings.port)
+        config = uvicorn.Config(
+            self._make_app(parts),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        await uvicorn.Server(config).serve(sockets=[listener])
+
+
+async def _listen(host: str, port: int) -> socket.socket:
+    """Bind the API's port, however long it takes: the former process may still hold it."""
+    while True:
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            return listener
+        except OSError as exc:
+            listener.close()
+            log.warning("cannot listen on %s:%s yet: %s", host, port, exc)
+            await asyncio.sleep(_RETRY_S)
+
+
+def _runtime_env(release: Release, bundles: Bundles) -> dict[str, Any]:
+    runtime = release.manifest["runtime"]
+    environment: dict[str, Any] = {
+        # Modules, not a working directory: that is shared by all workers of a node.
+        "py_modules": [bundles.url(release.bundle)],
+        # The release is in it so that an environment that failed, which Ray
+        # remembers for ten minutes, is not what the next release gets.
+        "env_vars": {
+            **runtime["env"],
+            "KOCO_SERVICE": release.service,
+            "KOCO_RELEASE": str(release.number),
+        },
+    }
+    if runtime["dependencies"]:
+        environment["pip"] = list(runtime["dependencies"])
+    return environment
+
+
+class _Ray:
+    """The cluster, as `koco status` shows it."""
+
+    async def describe(self) -> dict[str, Any]:
+        """Ask Ray, in a thread: its answers come over the network."""
+        return await asyncio.to_thread(self._look)
+
+    def _look(self) -> dict[str, Any]:
+        actor_id = ray.get_runtime_context().get_actor_id()
+        info = ray._private.state.actors(actor_id)
+        return {
+            "version": ray.__version__,
+            "nodes": [
+                {
+                    "id": node["NodeID"],
+                    "address": node["NodeManagerAddress"],
+                    "alive": node["Alive"],
+                    "resources": {
+                        name: amount
+                        for name, amount in node["Resources"].items()
+                        if not name.startswith("node:")
+                    },
+                }
+                for node in ray.nodes()
+            ],
+            "restarts": int(info.get("NumRestarts", 0)),
+        }
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=3)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.getLogger("koco").addHandler(handler)
+    logging.getLogger("koco").setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").addHandler(handler)

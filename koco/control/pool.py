@@ -1,0 +1,371 @@
+"""The runners of one release: enough of them, warm, and ended in order.
+
+A pool keeps `min` runners ready. An execution goes to a runner with room at
+once; where none has room it waits in line, and the pool grows up to `max` when
+waiting promises to take longer than a start. A runner that has served its
+number, or has been idle for long, leaves.
+"""
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from koco.errors import KocoError
+from koco.events.model import Status
+from koco.runner.spec import Description, Launch
+from koco.store.model import Execution
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: How long an execution stands in line before the pool considers to grow (seconds).
+_PATIENCE_S = 0.05
+#: About what starting a runner takes: a line that clears faster than that is left alone (seconds).
+_START_S = 1.0
+#: Pauses before another start after one, two, … starts failed (seconds); the last one stays.
+_BACKOFF_S = (0.5, 2.0, 8.0, 30.0, 60.0)
+
+
+class Actor(Protocol):
+    """What a pool needs of a runner (see `koco.cluster.runners.RunnerActor`)."""
+
+    async def describe(self) -> Description:
+        """Import the entrypoints."""
+        ...
+
+    async def launch(self, launch: Launch) -> None:
+        """Begin an execution."""
+
+    async def cancel(self, fid: str) -> None:
+        """Ask an execution to end."""
+
+    async def hold(self) -> None:
+        """Wait for its end; raises when it died."""
+
+    async def end(self) -> None:
+        """Ask it to leave."""
+
+    def kill(self) -> None:
+        """End its process now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The manifest's `runner`: how many runners, and what each may do."""
+
+    min: int = 1
+    max: int = 10
+    idle_timeout_s: float = 300.0
+    concurrency: int = 1
+    executions: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Runner:
+    """A runner as its pool sees it."""
+
+    id: str
+    actor: Actor
+    running: set[str] = field(default_factory=set)
+    served: int = 0
+    is_ready: bool = False
+    #: It takes nothing new, and leaves when nothing runs in it.
+    is_leaving: bool = False
+    idle_since: float = field(default_factory=time.monotonic)
+
+
+#: How long a runner may take over its exit handlers (seconds).
+_LEAVE_S = 10.0
+
+Start = Callable[[str], Awaitable[Actor]]
+
+
+class Pool:
+    """The runners of one release. All methods belong to the control plane's loop."""
+
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        *,
+        start: Start,
+        store: Store,
+        on_step: Callable[[str], None],
+        on_final: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.limits = limits
+        self.runners: dict[str, Runner] = {}
+        #: Why the last start failed, while it has not been followed by one that worked.
+        self.trouble: str | None = None
+        self._start = start
+        self._store = store
+        self._on_step = on_step
+        self._on_final = on_final
+        self._line: deque[tuple[Execution, float]] = deque()
+        self._is_live = True
+        self._starting = 0
+        self._failed_starts = 0
+        self._paused_until = 0.0
+        self._mean_s: float | None = None
+        self._began: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._growth: asyncio.TimerHandle | None = None
+
+    # what the supervisor calls
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was retired and nothing is left of it."""
+        return not (self._is_live or self._line or self.runners or self._starting)
+
+    def submit(self, execution: Execution) -> None:
+        """Take an execution that is queued in the store."""
+        self._line.append((execution, time.monotonic()))
+        self.pump()
+
+    def adopt(self, runner: Runner) -> None:
+        """Take over a runner that is there already, and watch it."""
+        self.runners[runner.id] = runner
+        self.spawn(self._watch(runner))
+
+    def ended(self, fid: str) -> None:
+        """Hear that an execution has its final status: its place is free."""
+        runner = self._runner_of(fid)
+        if runner is None:
+            return
+        runner.running.discard(fid)
+        runner.served += 1
+        runner.idle_since = time.monotonic()
+        took = time.monotonic() - self._began.pop(fid, time.monotonic())
+        self._mean_s = took if self._mean_s is None else 0.8 * self._mean_s + 0.2 * took
+        if self.limits.executions is not None and runner.served >= self.limits.executions:
+            runner.is_leaving = True
+        self.pump()
+        self._trim(runner)
+
+    async def cancel(self, fid: str, *, grace_s: float) -> None:
+        """Ask an execution to end; end its process if it has not after `grace_s` seconds."""
+        runner = self._runner_of(fid)
+        if runner is None:
+            return
+        try:
+            await runner.actor.cancel(fid)
+        except KocoError:
+            return  # it died: its watcher settles what it ran
+        await asyncio.sleep(grace_s)
+        if fid not in runner.running:
+            return
+        log.warning("execution ignored its cancellation", extra={"fid": fid})
+        # It takes nothing new; neighbours that it has go on, and the process ends after them.
+        runner.is_leaving = True
+        if self.limits.concurrency == 1:
+            self.runners.pop(runner.id, None)
+            runner.running.clear()
+            runner.actor.kill()
+            self.keep_warm()
+        await self._store.settle(fid, Status.CANCELLED)
+        self._on_final(fid)
+
+    def retire(self) -> None:
+        """Let what is here end, start nothing new, and leave."""
+        self._is_live = False
+        for runner in list(self.runners.values()):
+            self._trim(runner)
+
+    def keep_warm(self) -> None:
+        """Start runners until `min` are there or on their way."""
+        if not self._is_live:
+            return
+        there = sum(not runner.is_leaving for runner in self.runners.values()) + self._starting
+        self._grow_by(self.limits.min - there)
+
+    def trim(self) -> None:
+        """Let go of runners that have been idle for too long."""
+        for runner in list(self.runners.values()):
+            self._trim(runner)
+
+    # giving work out
+
+    def pump(self) -> None:
+        """Give waiting executions to runners with room; consider growth for the rest."""
+        for runner in self.runners.values():
+            while self._line and self._has_room(runner):
+                execution, _ = self._line.popleft()
+                runner.running.add(execution.fid)
+                self.spawn(self._dispatch(execution, runner))
+        if self._line and self._growth is None:
+            loop = asyncio.get_running_loop()
+            self._growth = loop.call_later(_PATIENCE_S, self._consider_growth)
+
+    def _has_room(self, runner: Runner) -> bool:
+        left = math.inf
+        if self.limits.executions is not None:
+            left = self.limits.executions - runner.served - len(runner.running)
+        return (
+            runner.is_ready
+            and not runner.is_leaving
+            and len(runner.running) < self.limits.concurrency
+            and left > 0
+        )
+
+    async def _dispatch(self, execution: Execution, runner: Runner) -> None:
+        fid = execution.fid
+        if not await self._store.assign(fid, runner.id):
+            # It was cancelled in line.
+            runner.running.discard(fid)
+            self.pump()
+            return
+        self._began[fid] = time.monotonic()
+        self._on_step(fid)
+        flow = execution.flow.partition("/")[2]
+        try:
+            await runner.actor.launch(Launch(fid=fid, flow=flow, inputs=execution.inputs))
+        except KocoError:
+            return  # it died: its watcher decides what becomes of the execution
+
+    def _consider_growth(self) -> None:
+        self._growth = None
+        if not self._line:
+            return
+        waited = time.monotonic() - self._line[0][1]
+        if self._mean_s is None or waited > _START_S:
+            work = len(self._line) / self.limits.concurrency
+        else:
+            # So many runners clear the line in the time that one takes to start.
+            work = len(self._line) * self._mean_s / (_START_S * self.limits.concurrency) - 1
+        room = self.limits.max - len(self.runners) - self._starting
+        self._grow_by(min(room, math.ceil(work) - self._starting))
+        loop = asyncio.get_running_loop()
+        self._growth = loop.call_later(_START_S / 2, self._consider_growth)
+
+    # coming and going
+
+    def _grow_by(self, count: int) -> None:
+        for _ in range(count):
+            self._starting += 1
+            self.spawn(self._bring_up())
+
+    async def probe(self) -> Description:
+        """Start a runner and import the entrypoints there; it stays if all went well.
+
+        Raises:
+            EnvironmentFailed: its environment could not be built.
+            RunnerDied: its process died over it.
+        """
+        runner_id = secrets.token_hex(4)
+        runner = Runner(runner_id, await self._start(runner_id))
+        watcher = self.spawn(self._watch(runner))
+        try:
+            description = await runner.actor.describe()
+        except BaseException:
+            runner.actor.kill()  # given up while it imports: it must not linger
+            raise
+        if description.problems:
+            runner.actor.kill()
+        elif not watcher.done():
+            runner.is_ready = True
+            self.runners[runner.id] = runner
+        return description
+
+    async def _bring_up(self) -> None:
+        try:
+            await asyncio.sleep(max(0.0, self._paused_until - time.monotonic()))
+            if not self._is_live and not self._line:
+                return
+            description = await self.probe()
+            if description.problems:
+                problem = description.problems[0]
+                raise KocoError(f"{problem['entrypoint']}: {problem['message']}")
+            self.trouble, self._failed_starts = None, 0
+        except Exception as exc:  # noqa: BLE001 - told in `koco status`; tried again later
+            self._note_failed_start(exc)
+        finally:
+            self._starting -= 1
+        self.pump()
+        self.keep_warm()
+
+    def _note_failed_start(self, exc: Exception) -> None:
+        pause = _BACKOFF_S[min(self._failed_starts, len(_BACKOFF_S) - 1)]
+        self._failed_starts += 1
+        self._paused_until = time.monotonic() + pause
+        self.trouble = str(exc)
+        log.warning("a runner of %s did not start, next try in %s s: %s", self.name, pause, exc)
+
+    async def _watch(self, runner: Runner) -> None:
+        try:
+            await runner.actor.hold()
+            cause = "its runner left"
+        except KocoError as exc:
+            cause = exc.message
+        was_ready = self.runners.pop(runner.id, None) is not None
+        for fid in sorted(runner.running):
+            await self._recover(fid, runner, cause)
+        runner.running.clear()
+        if was_ready:
+            self.pump()
+            self.keep_warm()
+
+    async def _recover(self, fid: str, runner: Runner, cause: str) -> None:
+        """Decide about an execution whose runner died: run it elsewhere, or end it."""
+        self._began.pop(fid, None)
+        execution = await self._store.execution(fid)
+        if execution.cancel_requested:
+            await self._store.settle(fid, Status.CANCELLED)
+        elif await self._store.requeue(fid, runner.id):
+            # It never reached `running`: nothing of the user's has run.
+            self._line.appendleft((execution, time.monotonic()))
+            self._on_step(fid)
+            return
+        else:
+            await self._store.settle(fid, Status.ERROR, died(cause))
+        self._on_final(fid)
+
+    def _trim(self, runner: Runner) -> None:
+        if runner.running or not runner.is_ready:
+            return
+        idle_s = time.monotonic() - runner.idle_since
+        is_spare = len(self.runners) > self.limits.min and idle_s >= self.limits.idle_timeout_s
+        is_over = not self._is_live and not self._line
+        if runner.is_leaving or is_spare or is_over:
+            runner.is_leaving = True
+            # Taken out at once, so that its end is no surprise to `_watch`.
+            self.runners.pop(runner.id, None)
+            self.spawn(self._end(runner))
+            self.keep_warm()
+
+    async def _end(self, runner: Runner) -> None:
+        try:
+            await asyncio.wait_for(runner.actor.end(), _LEAVE_S)
+        except TimeoutError:
+            runner.actor.kill()
+
+    def _runner_of(self, fid: str) -> Runner | None:
+        return next((r for r in self.runners.values() if fid in r.running), None)
+
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
+        """Run a coroutine beside this one, kept alive until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("a task of pool %s failed", self.name, exc_info=exc)
+
+
+def died(cause: str) -> dict[str, Any]:
+    """Return the `error` payload of an execution whose runner died."""
+    return {
+        "type": "RunnerDied",
+        "message": f"the runner ended while it ran this execution: {cause}",
+        "traceback": "",
+    }

@@ -1,0 +1,131 @@
+"""Events: into the store in batches, out to every reader in order.
+
+A batch is committed before it is acknowledged, and acknowledged before readers
+wake: what a follower has seen is never lost. Nobody polls.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from itertools import chain
+
+from koco.events import line, wire
+from koco.events.model import Batch, Kind, Status
+from koco.store.model import Chunk, Execution
+from koco.store.protocol import Store
+
+#: What one read of the store may bring into memory for a reader (bytes).
+READ_BYTES = 256 * 1024
+
+Lines = list[tuple[int, bytes]]
+
+_STATUS = Kind.STATUS.encode()
+
+
+class Spooler:
+    """Makes events durable and hands them on. `on_final` hears of each that ended itself."""
+
+    def __init__(self, store: Store, *, on_final: Callable[[str], None]) -> None:
+        self._store = store
+        self._on_final = on_final
+        self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
+
+    async def append(self, blob: bytes) -> bytes:
+        """Commit encoded batches; return their encoded acknowledgements."""
+        batches: list[Batch] = wire.decode_batches(blob)
+        acks = await self._store.append(batches)
+        for batch in batches:
+            self.wake(batch.fid)
+            if batch.status is not None and batch.status.is_final:
+                self._on_final(batch.fid)
+        return wire.encode_acks(acks)
+
+    def wake(self, fid: str) -> None:
+        """Tell the readers of an execution that there is more."""
+        for event in self._readers.get(fid, ()):
+            event.set()
+
+    async def read(
+        self, execution: Execution, *, since: int = 0, kinds: frozenset[str] = frozenset()
+    ) -> AsyncIterator[Lines]:
+        """Yield what is there after `since`, in order, in pieces."""
+        while chunks := await self._store.chunks(
+            execution.id, after=since, budget_bytes=READ_BYTES
+        ):
+            lines = [pair for pair in _lines(chunks) if pair[0] > since]
+            since = chunks[-1].last
+            yield list(line.only(kinds, lines)) if kinds else lines
+
+    async def tail(
+        self, execution: Execution, count: int, *, kinds: frozenset[str] = frozenset()
+    ) -> tuple[Lines, int]:
+        """Return the last `count` events of some kinds, and the last seq that was looked at."""
+        found: Lines = []
+        before = last = (await self._store.execution(execution.fid)).last_seq + 1
+        while len(found) < count:
+            chunks = await self._store.chunks_back(
+                execution.id, before=before, budget_bytes=READ_BYTES
+            )
+            if not chunks:
+                break
+            lines = _lines(reversed(chunks))
+            found = [*(line.only(kinds, lines) if kinds else lines), *found]
+            before = chunks[-1].first
+        return found[-count:] if count else [], last - 1
+
+    async def follow(
+        self,
+        execution: Execution,
+        *,
+        since: int = 0,
+        kinds: frozenset[str] = frozenset(),
+        heartbeat_s: float,
+    ) -> AsyncIterator[Lines]:
+        """Yield events as they are committed, until the final status has been yielded.
+
+        An empty list is a heartbeat. The final status is yielded whatever `kinds` says.
+        """
+        event = asyncio.Event()
+        self._readers[execution.fid].add(event)
+        try:
+            while True:
+                # Cleared before reading: what is committed after that sets it again.
+                event.clear()
+                before = since
+                async for lines in self.read(execution, since=since):
+                    since = lines[-1][0]
+                    end = lines[-1] if is_end(lines[-1][1]) else None
+                    if kinds:
+                        wanted = list(line.only(kinds, lines))
+                        lines = wanted if not end or end in wanted else [*wanted, end]
+                    if lines:
+                        yield lines
+                    if end:
+                        return
+                if since == before and await self._is_over(execution, since):
+                    return  # a reader that came back after it had seen the end
+                try:
+                    await asyncio.wait_for(event.wait(), heartbeat_s)
+                except TimeoutError:
+                    yield []
+        finally:
+            self._readers[execution.fid].discard(event)
+            if not self._readers[execution.fid]:
+                del self._readers[execution.fid]
+
+
+    async def _is_over(self, execution: Execution, since: int) -> bool:
+        now = await self._store.execution(execution.fid)
+        return now.status.is_final and since >= now.last_seq
+
+
+_ENDS = tuple(f'"payload":{{"status":"{status}"}}}}'.encode() for status in Status if status.is_final)
+
+
+def is_end(event: bytes) -> bool:
+    """Say whether a line is a final status: the last one of its stream."""
+    return line.kind_of(event) == _STATUS and event.endswith(_ENDS)
+
+
+def _lines(chunks: "list[Chunk] | reversed[Chunk]") -> Lines:
+    return list(chain.from_iterable(line.numbered(chunk.first, chunk.body) for chunk in chunks))

@@ -1,0 +1,228 @@
+"""Executions: from an accepted launch to a final status, across restarts of this process.
+
+The store knows every execution; pools hold those that are under way. After a
+restart the supervisor puts the two together again: what a living runner holds
+goes on, what was never begun is queued again, and what died with its runner is
+settled with the cause.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from koco.control.pool import Actor, Limits, Pool, Runner, died
+from koco.control.spooler import Spooler
+from koco.errors import ConflictError, KocoError
+from koco.events.model import Status
+from koco.runner.spec import FlowSpec, Presence, RunnerSpec
+from koco.store.model import Execution, NewExecution, Release
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: How often idle runners are looked at (seconds).
+_TIDY_S = 1.0
+#: How long a runner may take to say what it holds after a restart of the control plane (seconds).
+_ATTACH_S = 5.0
+
+#: Starts a runner: `(spec, release) -> Actor`.
+StartRunner = Callable[[RunnerSpec, Release], Awaitable[Actor]]
+#: A runner that is there already, by `(service, release, id)`.
+Present = dict[tuple[str, int, str], "AttachableActor"]
+
+
+class AttachableActor(Actor):
+    """A runner's actor that can be asked what it holds."""
+
+    async def attach(self) -> Presence:
+        """Say what it holds."""
+        ...
+
+
+class Supervisor:
+    """Owns the pools, by service and release number."""
+
+    def __init__(self, store: Store, spooler: Spooler, *, start_runner: StartRunner) -> None:
+        self._store = store
+        self._spooler = spooler
+        self._start_runner = start_runner
+        self.pools: dict[tuple[str, int], Pool] = {}
+        self._pool_of: dict[str, Pool] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # what the API calls
+
+    async def launch(self, new: NewExecution) -> Execution:
+        """Accept an execution: it is committed as queued, and given to its pool."""
+        execution = await self._store.create(new)
+        self._enter(execution)
+        return execution
+
+    async def cancel(self, fid: str, *, grace_s: float) -> Execution:
+        """Ask an execution to end; see `Pool.cancel`.
+
+        Raises:
+            NotFoundError: there is no such execution.
+            ConflictError: it has ended already.
+        """
+        before = await self._store.execution(fid)
+        if before.status.is_final:
+            raise ConflictError(f"execution {before.fid} has ended already: {before.status}")
+        execution = await self._store.request_cancel(before.fid, grace_s=grace_s)
+        if execution.status.is_final:
+            self.on_final(execution.fid)
+        elif pool := self._pool_of.get(execution.fid):
+            self._spawn(pool.cancel(execution.fid, grace_s=grace_s))
+        self._spooler.wake(execution.fid)
+        return execution
+
+    def on_final(self, fid: str) -> None:
+        """Hear that an execution has its final status."""
+        if pool := self._pool_of.pop(fid, None):
+            pool.ended(fid)
+        self._spooler.wake(fid)
+
+    # what the deployer calls
+
+    def pool(self, release: Release) -> Pool:
+        """Return the pool of a release, made empty when there is none."""
+        key = (release.service, release.number)
+        if key not in self.pools:
+            self.pools[key] = self._new_pool(release)
+        return self.pools[key]
+
+    def retire(self, service: str, *, keep: int) -> None:
+        """Let every release of a service but one run out."""
+        for (name, number), pool in self.pools.items():
+            if name == service and number != keep:
+                pool.retire()
+
+    def drop(self, release: Release) -> None:
+        """Forget the pool of a release that never became ready."""
+        if pool := self.pools.pop((release.service, release.number), None):
+            pool.retire()
+
+    def _new_pool(self, release: Release) -> Pool:
+        async def start(runner_id: str) -> Actor:
+            return await self._start_runner(_spec(release, runner_id), release)
+
+        return Pool(
+            f"{release.service}/{release.number}",
+            limits_of(release.manifest),
+            start=start,
+            store=self._store,
+            on_step=self._spooler.wake,
+            on_final=self.on_final,
+        )
+
+    # the process's life
+
+    async def recover(self, present: Present) -> None:
+        """Take up where the last process of the control plane ended."""
+        executions = await self._store.open_executions()
+        for release in await self._store.releases("live"):
+            self.pool(release)
+        for service, number in sorted({(e.service, e.release) for e in executions}):
+            self.pool(await self._store.release(service, number))
+        held = await self._adopt(present)
+        for execution in executions:
+            await self._resume(execution, held)
+        for (service, number), pool in self.pools.items():
+            live = await self._store.live_release(service)
+            if live is None or live.number != number:
+                pool.retire()
+            pool.keep_warm()
+        self._spawn(self._tidy())
+
+    async def _adopt(self, present: Present) -> dict[str, set[str] | None]:
+        """Attach to living runners; return the fids each holds, None where it did not say."""
+        held: dict[str, set[str] | None] = {}
+        for (service, number, runner_id), actor in present.items():
+            pool = self.pools.get((service, number))
+            if pool is None:
+                self._spawn(actor.end())  # of a release that nothing needs any more
+                continue
+            runner = Runner(runner_id, actor)
+            try:
+                presence = await asyncio.wait_for(actor.attach(), _ATTACH_S)
+            except KocoError:
+                continue  # dead: not held by anybody
+            except TimeoutError:
+                # "Could not look" is not "nothing there": its watcher will tell.
+                held[runner_id] = None
+            else:
+                held[runner_id] = set(presence.fids)
+                runner.served = presence.served
+                # One that was still starting is not waited for: the pool starts its own.
+                runner.is_ready = True
+            pool.adopt(runner)
+        return held
+
+    async def _resume(self, execution: Execution, held: dict[str, set[str] | None]) -> None:
+        fid, runner_id = execution.fid, execution.runner
+        pool = self.pools[execution.service, execution.release]
+        if execution.status is Status.QUEUED:
+            self._enter(execution)
+        elif runner_id in held and (held[runner_id] is None or fid in (held[runner_id] or ())):
+            pool.runners[runner_id].running.add(fid)
+            self._pool_of[fid] = pool
+            if execution.cancel_requested:
+                self._spawn(pool.cancel(fid, grace_s=execution.grace_s))
+        elif execution.cancel_requested:
+            await self._store.settle(fid, Status.CANCELLED)
+        elif await self._store.requeue(fid, runner_id):
+            self._enter(execution)
+        else:
+            cause = "it was lost while the control plane was away"
+            await self._store.settle(fid, Status.ERROR, died(cause))
+
+    def _enter(self, execution: Execution) -> None:
+        pool = self.pools[execution.service, execution.release]
+        self._pool_of[execution.fid] = pool
+        pool.submit(execution)
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_S)
+            for key, pool in list(self.pools.items()):
+                pool.trim()
+                live = await self._store.live_release(key[0])
+                is_live = live is not None and live.number == key[1]
+                if not is_live and pool.is_over:
+                    del self.pools[key]
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("a task of the supervisor failed", exc_info=exc)
+
+
+def limits_of(manifest: dict[str, Any]) -> Limits:
+    """Return the limits in a manifest's `runner`."""
+    runner = manifest["runner"]
+    return Limits(
+        min=runner["min"],
+        max=runner["max"],
+        idle_timeout_s=runner["idle_timeout"],
+        concurrency=runner["concurrency"],
+        executions=runner["executions"],
+    )
+
+
+def _spec(release: Release, runner_id: str) -> RunnerSpec:
+    return RunnerSpec(
+        id=runner_id,
+        service=release.service,
+        release=release.number,
+        flows=tuple(
+            FlowSpec(name=flow["name"], entrypoint=flow["entrypoint"], inputs=flow.get("inputs"))
+            for flow in release.manifest["flows"]
+        ),
+        concurrency=release.manifest["runner"]["concurrency"],
+    )

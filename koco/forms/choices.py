@@ -1,0 +1,184 @@
+"""What is chosen rather than typed, and values that no other element can hold."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from koco.forms import readers
+from koco.forms.elements import Part, by
+from koco.forms.fields import Field
+from koco.forms.problems import FormError, Problem, nearest
+
+#: How many options a message lists before it stops.
+_LISTED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkbox(Field):
+    """Yes or no; `option` is the text beside the box. Absent or blank is no."""
+
+    type: ClassVar[str] = "boolean"
+    option: str | None = field(default=None, metadata=by(readers.text))
+    value: bool = field(default=False, metadata=by(readers.checked))
+
+    def read(self, raw: object) -> bool:
+        """Return whether it is checked."""
+        return readers.checked(raw)
+
+    def _typed(self, raw: object) -> bool:
+        return bool(super()._typed(raw))
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value, which is never null."""
+        about = {"description": self.option} if self.option else {}
+        return super().schema() | {"type": "boolean"} | about
+
+
+@dataclass(frozen=True)
+class InputOption(Part):
+    """One of a `Select`'s choices: `name` is its value; `value` says that it is preselected."""
+
+    name: str = field(metadata=by(readers.text))
+    label: str | None = field(default=None, metadata=by(readers.text))
+    value: bool = field(default=False, metadata=by(readers.boolean))
+
+
+def _options(raw: object) -> tuple[InputOption, ...]:
+    """Read the options: `InputOption`s, their properties, or mere names."""
+    if not isinstance(raw, list | tuple) or not raw:
+        raise ValueError(f"must be a list of options, got {readers.kind(raw) if raw else 'none'}")
+    found: list[InputOption] = []
+    faults: list[str] = []
+    for number, each in enumerate(raw, 1):
+        try:
+            found.append(_option(each))
+        except FormError as exc:
+            faults += [f"option {number}, {problem}" for problem in exc.problems]
+    names = [option.name for option in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    faults += [f"two options are named {name!r}" for name in twice]
+    if faults:
+        raise ValueError("; ".join(faults))
+    return tuple(found)
+
+
+def _option(raw: object) -> InputOption:
+    if isinstance(raw, InputOption):
+        return raw
+    if not isinstance(raw, dict):
+        return InputOption(raw)  # type: ignore[arg-type]  # its reader refuses what is no text
+    return InputOption.from_dict({key: raw[key] for key in raw if (key, raw[key]) != _TYPED})
+
+
+#: Option data of older forms says its type; it can say nothing else.
+_TYPED = ("type", "option")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select(Field):
+    """One of several options."""
+
+    type: ClassVar[str] = "select"
+    value: str | None = field(default=None, metadata=by(readers.anything))
+    required: bool = field(default=False, metadata=by(readers.boolean))
+    option: Sequence[InputOption | str] = field(metadata=by(_options))
+
+    @property
+    def names(self) -> list[str]:
+        """The values that can be chosen."""
+        return [each.name if isinstance(each, InputOption) else each for each in self.option or ()]
+
+    def read(self, raw: object) -> str:
+        """Return the name of the chosen option; a number or boolean is chosen by its JSON."""
+        if isinstance(raw, bool):
+            return readers.kind(raw)
+        return str(raw) if isinstance(raw, int | float) else readers.text(raw)
+
+    def check(self, value: str) -> Iterator[str]:
+        """Yield where no option has the name."""
+        names = self.names
+        if value in names:
+            return
+        listed = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
+        near = nearest(value, names)
+        meant = f"; did you mean {near!r}?" if near else ""
+        yield f"must be one of {listed}, got {readers.shown(value)}{meant}"
+
+    def _typed(self, raw: object) -> Any:
+        # An option may have an empty name.
+        return raw if raw == "" and "" in self.names else super()._typed(raw)
+
+    def _faults(self) -> Iterator[Problem]:
+        chosen = [
+            each.name for each in self.option or () if isinstance(each, InputOption) and each.value
+        ]
+        if len(chosen) > 1:
+            yield Problem(None, "option", f"only one can be preselected, not {', '.join(chosen)}")
+        elif chosen and self.value is None:
+            self._set("value", chosen[0])
+        # With faulty options, what is wrong with the default is not known.
+        if self.option:
+            yield from super()._faults()
+
+    def _shape(self) -> dict[str, Any]:
+        none: list[Any] = [] if self.is_required else [None]
+        labels = [getattr(each, "label", None) for each in self.option]
+        if not any(labels):
+            return {"enum": [*self.names, *none]}
+        titled = zip(self.names, labels, strict=True)
+        known = [{"const": name, "title": label or name} for name, label in titled]
+        return {"oneOf": [*known, *({"const": each} for each in none)]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFiles(Field):
+    """Paths of files; a list of them with `multiple` or `directory`, else one."""
+
+    type: ClassVar[str] = "file"
+    required: bool = field(default=False, metadata=by(readers.boolean))
+    multiple: bool = field(default=False, metadata=by(readers.boolean))
+    directory: bool = field(default=False, metadata=by(readers.boolean))
+
+    @property
+    def _is_list(self) -> bool:
+        return self.multiple or self.directory
+
+    def read(self, raw: object) -> str | list[str]:
+        """Return the path or the list of paths."""
+        paths = [raw] if isinstance(raw, str) else raw
+        if not isinstance(paths, list | tuple):
+            raise ValueError(f"must be a path, got {readers.kind(raw)}")
+        found = [readers.text(path) for path in paths if path != ""]
+        if self._is_list:
+            return found
+        if len(found) > 1:
+            raise ValueError(f"must be one file, got {len(found)}")
+        return found[0] if found else ""
+
+    def _typed(self, raw: object) -> Any:
+        value = super()._typed(raw)
+        # No file at all is nothing, in whichever way it is said.
+        return value or None
+
+    def _shape(self) -> dict[str, Any]:
+        path = {"type": "string"}
+        return {"type": "array", "items": path} if self._is_list else path
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputJSON(Field):
+    """Any JSON value: lists, objects, and what no other element can hold."""
+
+    type: ClassVar[str] = "json"
+    value: Any = field(default=None, metadata=by(readers.anything))
+    required: bool = field(default=False, metadata=by(readers.boolean))
+    placeholder: str | None = field(default=None, metadata=by(readers.text))
+
+    def read(self, raw: object) -> Any:
+        """Return the value, decoded where it is JSON in text."""
+        return readers.jsonable(raw)
+
+    def _typed(self, raw: object) -> Any:
+        value = super()._typed(raw)
+        # Text may have held nothing but quotes.
+        return super()._typed(value) if isinstance(value, str) else value

@@ -1,0 +1,170 @@
+"""Elements as data, and those that carry no value: content and buttons.
+
+Each property has a reader (see `readers`), kept in its dataclass field: an
+element made in Python and one read from a manifest go through the same checks.
+"""
+
+import copy
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any, ClassVar, Self
+
+from koco.forms import readers
+from koco.forms.problems import FormError, Problem, suggestion
+
+
+def by(read: readers.Reader) -> dict[str, readers.Reader]:
+    """Return the metadata that makes `read` a property's reader."""
+    return {"read": read}
+
+
+def plain(value: Any) -> Any:
+    """Return a property's value as JSON has it; times without the seconds that are 0."""
+    if isinstance(value, dt.datetime | dt.time):
+        text = value.isoformat()
+        return text[:-3] if text.endswith(":00") and text.count(":") == 2 else text
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, Part):
+        return value.to_dict()
+    # A copy: whoever changes what they were given must not change the element.
+    return [plain(each) for each in value] if isinstance(value, tuple) else copy.deepcopy(value)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Data with checked properties: an element, or an option of a `Select`."""
+
+    #: What `type` says of it; empty for what is no element.
+    type: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Read every property; raise `FormError` with all that is wrong."""
+        problems = [*self._read_properties(), *self._faults()]
+        if problems:
+            raise FormError(problems)
+
+    def _read_properties(self) -> Iterator[Problem]:
+        for prop in dataclasses.fields(self):
+            raw = getattr(self, prop.name)
+            if raw is None and prop.default is None:
+                continue
+            try:
+                self._set(prop.name, prop.metadata["read"](raw))
+            except ValueError as exc:
+                # Unset, so that the checks across properties see sound values only.
+                self._set(prop.name, None if prop.default is MISSING else prop.default)
+                yield Problem(None, prop.name, str(exc))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _faults(self) -> Iterator[Problem]:
+        """Yield what is wrong across properties."""
+        yield from ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return `type` and the properties that are set, as JSON has them."""
+        found = {"type": self.type} if self.type else {}
+        for prop in dataclasses.fields(self):
+            value = getattr(self, prop.name)
+            if prop.default is MISSING or value != prop.default:
+                found[prop.name] = plain(value)
+        return found
+
+    @classmethod
+    def from_dict(cls, data: Mapping[Any, Any]) -> Self:
+        """Return the part that `data` (without `type`) describes; `FormError` has all faults."""
+        known = {prop.name: prop for prop in dataclasses.fields(cls)}
+        problems = [
+            Problem(None, str(key), f"is no property here; {_known_for(str(key), known)}")
+            for key in data
+            if key not in known
+        ]
+        found = {key: data[key] for key in known if key in data}
+        for name, prop in known.items():
+            if prop.default is MISSING and found.get(name) is None:
+                problems.append(Problem(None, name, "is missing"))
+                # A stand-in lets the other properties be checked in this pass too.
+                found[name] = [{"name": "-"}] if name == "option" else "-"
+        try:
+            part = cls(**found)
+        except FormError as exc:
+            raise FormError([*problems, *exc.problems]) from None
+        if problems:
+            raise FormError(problems)
+        return part
+
+
+def _known_for(key: str, known: Mapping[str, Any]) -> str:
+    return suggestion(key, known, otherwise="the properties are")
+
+
+@dataclass(frozen=True)
+class Element(Part):
+    """A part of a form that stands by itself."""
+
+
+@dataclass(frozen=True)
+class Markdown(Element):
+    """Text in Markdown, shown as it would be."""
+
+    type: ClassVar[str] = "markdown"
+    text: str = field(metadata=by(readers.text))
+
+
+@dataclass(frozen=True)
+class HTML(Element):
+    """A piece of HTML."""
+
+    type: ClassVar[str] = "html"
+    text: str = field(metadata=by(readers.text))
+
+
+@dataclass(frozen=True)
+class Break(Element):
+    """Vertical space."""
+
+    type: ClassVar[str] = "break"
+
+
+@dataclass(frozen=True)
+class HR(Element):
+    """A horizontal rule."""
+
+    type: ClassVar[str] = "hr"
+
+
+@dataclass(frozen=True)
+class Errors(Element):
+    """Where messages are shown that belong to no field."""
+
+    type: ClassVar[str] = "errors"
+
+
+@dataclass(frozen=True)
+class Submit(Element):
+    """The button that sends the form."""
+
+    type: ClassVar[str] = "submit"
+    text: str = field(default="Submit", metadata=by(readers.text))
+
+
+@dataclass(frozen=True)
+class Cancel(Element):
+    """The button that leaves the form."""
+
+    type: ClassVar[str] = "cancel"
+    text: str = field(default="Cancel", metadata=by(readers.text))
+
+
+@dataclass(frozen=True)
+class Action(Element):
+    """A button that sends the form with `value` under `name`; several may share a name."""
+
+    type: ClassVar[str] = "action"
+    name: str = field(metadata=by(readers.name))
+    value: str = field(metadata=by(readers.text))
+    text: str | None = field(default=None, metadata=by(readers.text))

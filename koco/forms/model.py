@@ -1,0 +1,176 @@
+"""The form: elements in order, as data and as a check of inputs."""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from koco.errors import InputsError
+from koco.forms import readers
+from koco.forms.choices import Checkbox, InputFiles, InputJSON, Select
+from koco.forms.elements import HR, HTML, Action, Break, Cancel, Element, Errors, Markdown, Submit
+from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
+from koco.forms.moments import InputDate, InputDateTime, InputTime
+from koco.forms.problems import FormError, Problem, refused, suggestion
+
+_CLASSES: tuple[type[Element], ...] = (
+    *(InputText, InputPassword, InputNumber, InputArea, InputDate, InputTime, InputDateTime),
+    *(Checkbox, Select, InputFiles, InputJSON),
+    *(Submit, Cancel, Action),
+    *(Markdown, HTML, Break, HR, Errors),
+)
+
+#: Every element by the `type` its data has.
+TYPES: dict[str, type[Element]] = {cls.type: cls for cls in _CLASSES}
+
+
+@dataclass(frozen=True, init=False)
+class Model:
+    """A form: `Model(InputText(name="topic"), Submit("Go"))`.
+
+    Raises `FormError` where two elements want the same name.
+    """
+
+    elements: tuple[Element, ...]
+
+    def __init__(self, *elements: Element) -> None:
+        object.__setattr__(self, "elements", elements)
+        problems = [
+            Problem(index, None, f"is no form element but {readers.kind(each)}")
+            for index, each in enumerate(elements)
+            if not isinstance(each, Element)
+        ]
+        named = ((at, _name(each), isinstance(each, Action)) for at, each in enumerate(elements))
+        if problems := [*problems, *_duplicates(named)]:
+            raise FormError(problems)
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The elements that carry a value; a button that was pressed is not among them."""
+        return tuple(each for each in self.elements if isinstance(each, Field))
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """The names of `fields`, in order."""
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def actions(self) -> dict[str, list[str]]:
+        """The values that `Action` buttons send, by name."""
+        found: dict[str, list[str]] = {}
+        for each in self.elements:
+            if isinstance(each, Action):
+                found.setdefault(each.name, []).append(each.value)
+        return found
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return the elements as JSON: each its `type` and the properties that are set."""
+        return [element.to_dict() for element in self.elements]
+
+    @classmethod
+    def from_list(cls, data: object) -> "Model":
+        """Return the form that `to_list` or a manifest describes.
+
+        Raises `FormError` (a `ValueError`) whose `problems` are all there are.
+        """
+        if not isinstance(data, list | tuple):
+            message = f"a form must be a list of elements, got {readers.kind(data)}"
+            raise FormError([Problem(None, None, message)])
+        elements: list[Element] = []
+        problems: list[Problem] = []
+        for index, each in enumerate(data):
+            try:
+                elements.append(_element(each))
+            except FormError as exc:
+                problems += [problem._replace(index=index) for problem in exc.problems]
+        named = (
+            (at, each.get("name"), each.get("type") == Action.type)
+            for at, each in enumerate(data)
+            if isinstance(each, Mapping)
+        )
+        if problems := sorted([*problems, *_duplicates(named)], key=lambda one: one.index or 0):
+            raise FormError(problems)
+        return cls(*elements)
+
+    def validate(self, raw: object) -> dict[str, Any]:
+        """Return the inputs as typed values, defaults where they are absent.
+
+        Every field of the form is in the result, `None` where it has no value;
+        the name of an `Action` is there only when its button was pressed.
+        Raises `InputsError` with all messages of all fields.
+        """
+        if not isinstance(raw, Mapping):
+            raise InputsError(f"the inputs must be an object, got {readers.kind(raw)}")
+        values: dict[str, Any] = {}
+        errors: dict[str, list[str]] = {}
+        for field in self.fields:
+            given = raw[field.name] if field.name in raw else copy.deepcopy(field.default)
+            values[field.name], messages = field.clean(given)
+            if messages:
+                errors[field.name] = messages
+        for name, allowed in self.actions.items():
+            if name in raw and raw[name] in allowed:
+                values[name] = raw[name]
+            elif raw.get(name) is not None:
+                got = readers.shown(raw[name])
+                errors[name] = [f"must be one of {', '.join(allowed)}, got {got}"]
+        errors |= self._unknown(raw)
+        if errors:
+            raise refused(errors)
+        return values
+
+    def _unknown(self, raw: Mapping[Any, Any]) -> dict[str, list[str]]:
+        known = [*self.field_names, *self.actions]
+        return {
+            str(name): [
+                f"is no field of this form; {suggestion(str(name), known, otherwise='it has')}"
+            ]
+            for name in raw
+            if name not in known
+        }
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema (draft 2020-12) of the inputs, for agents and other clients.
+
+        It describes proper JSON values; `validate` also takes how terminals and
+        browsers spell them.
+        """
+        properties = {field.name: field.schema() for field in self.fields}
+        properties |= {name: {"enum": values} for name, values in self.actions.items()}
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": properties,
+            "required": [
+                field.name for field in self.fields if field.is_required and field.default is None
+            ],
+            "additionalProperties": False,
+        }
+
+
+def _name(element: object) -> str | None:
+    return getattr(element, "name", None)
+
+
+def _duplicates(named: Iterable[tuple[int, object, bool]]) -> Iterator[Problem]:
+    """Yield a problem for each name that stands twice; only buttons may share one."""
+    seen: dict[str, tuple[int, bool]] = {}
+    for index, name, is_action in named:
+        if not isinstance(name, str):
+            continue
+        first, shares = seen.setdefault(name, (index, is_action))
+        if first != index and not (shares and is_action):
+            yield Problem(index, "name", f"{name!r} is taken by element {first + 1}")
+
+
+def _element(data: object) -> Element:
+    if not isinstance(data, Mapping):
+        message = f"must be an object with a type, got {readers.kind(data)}"
+        raise FormError([Problem(None, None, message)])
+    kind = data.get("type")
+    if kind is None:
+        raise FormError([Problem(None, "type", f"is missing; the types are {', '.join(TYPES)}")])
+    if not isinstance(kind, str) or kind not in TYPES:
+        near = suggestion(str(kind), TYPES, otherwise="the types are")
+        raise FormError([Problem(None, "type", f"there is no type {kind!r}; {near}")])
+    return TYPES[kind].from_dict({key: data[key] for key in data if key != "type"})

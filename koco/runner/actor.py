@@ -1,0 +1,175 @@
+"""The runner: the Ray actor in whose process executions run.
+
+It is detached, so that it outlives the control plane's process, and serves the
+next one. The control plane holds one pending call on it (`hold`), which fails
+the moment the process dies.
+"""
+
+import asyncio
+import os
+import threading
+from typing import Any
+
+import msgspec
+import ray
+
+from koco.errors import KocoError
+from koco.events import line
+from koco.events.model import Status
+from koco.runner.capture import Capture, Output
+from koco.runner.flow import Flow, Outcome, Run, describe, loaded
+from koco.runner.spec import Description, FlowSpec, Launch, Presence, RunnerSpec
+from koco.runner.spool import Spool
+from koco.sdk.tracer import Tracer
+
+#: Pauses between two tries to reach a control plane that restarts (seconds).
+_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+class Runner:
+    """Runs executions of one release. Arguments and results are msgpack (see `spec`)."""
+
+    def __init__(self, spec: bytes, control: Any) -> None:
+        self._spec = msgspec.msgpack.decode(spec, type=RunnerSpec)
+        self._control = control
+        self._flows: dict[str, Flow] = {}
+        self._runs: dict[str, Run] = {}
+        self._served = 0
+        self._held = asyncio.Event()
+        self._capture = Capture(dedicated=self._spec.concurrency == 1)
+        self._capture.install()
+        self._spool = Spool(
+            self._spec.id, self._deliver, control=control, on_closed=self._abandon
+        )
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="koco-flows", daemon=True).start()
+        self._tasks = {asyncio.get_running_loop().create_task(self._spool.run())}
+
+    async def describe(self) -> bytes:
+        """Import every entrypoint; return a `Description`."""
+        description = Description(forms={}, problems=[])
+        for flow in self._spec.flows:
+            try:
+                # In a thread: a slow import must not keep the runner from answering.
+                self._flows[flow.name] = await asyncio.to_thread(self._import, flow)
+            except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
+                description.problems.append(
+                    {"flow": flow.name, "entrypoint": flow.entrypoint, **_problem(exc)}
+                )
+            else:
+                form = self._flows[flow.name].form
+                description.forms[flow.name] = form.to_list() if form else None
+        return msgspec.msgpack.encode(description)
+
+    def _import(self, spec: FlowSpec) -> Flow:
+        flow = loaded(spec.name, spec.entrypoint, spec.inputs)
+        if self._spec.concurrency > 1 and not flow.is_async:
+            raise KocoError(
+                f"{spec.entrypoint} is no `async def`, and the runner's concurrency is "
+                f"{self._spec.concurrency}",
+                hint="make it `async def`, or set `runner.concurrency: 1`",
+            )
+        return flow
+
+    async def attach(self) -> bytes:
+        """Return this runner's `Presence`."""
+        context = ray.get_runtime_context()
+        return msgspec.msgpack.encode(
+            Presence(
+                pid=os.getpid(),
+                node=context.get_node_id(),
+                fids=self._spool.held,
+                served=self._served,
+            )
+        )
+
+    async def hold(self) -> None:
+        """Stay pending until this runner is told to `end`."""
+        await self._held.wait()
+
+    async def end(self) -> None:
+        """Let `hold` return, then leave with exit handlers run; asked when nothing runs here."""
+        self._held.set()
+        await asyncio.sleep(0)
+        ray.actor.exit_actor()
+
+    async def launch(self, blob: bytes) -> None:
+        """Begin an execution; return before it ends. A repeated call changes nothing."""
+        launch = msgspec.msgpack.decode(blob, type=Launch)
+        if launch.fid in self._runs:
+            return
+        self._spool.open(launch.fid)
+        output = Output(
+            lambda kind, text: self._spool.put(launch.fid, line.encode(kind, text))
+        )
+        run = Run(
+            self._flows[launch.flow],
+            launch.inputs,
+            tracer=Tracer(launch.fid, self._spool),
+            output=output,
+            loop=self._loop,
+        )
+        self._runs[launch.fid] = run
+        self._keep(self._run(launch.fid, run, output))
+
+    async def cancel(self, fid: str) -> None:
+        """Ask an execution to end."""
+        if run := self._runs.get(fid):
+            run.cancel()
+
+    def _keep(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, fid: str, run: Run, output: Output) -> None:
+        try:
+            # Once this is committed, the execution is this runner's and nobody
+            # else's; until then nothing of the user's has run.
+            if not await self._spool.mark(fid, Status.RUNNING):
+                return
+            if self._capture.dedicated:
+                self._capture.sole = output
+            await self._finish(fid, await run.outcome(), output)
+        finally:
+            self._served += 1
+            del self._runs[fid]
+
+    async def _finish(self, fid: str, outcome: Outcome, output: Output) -> None:
+        # Draining may wait for room in the spool, which this loop makes.
+        await asyncio.to_thread(self._drain, output)
+        if outcome.kind is not None:
+            await self._spool.put_async(fid, line.encode(outcome.kind, outcome.payload))
+        await self._spool.mark(fid, outcome.status)
+
+    def _drain(self, output: Output) -> None:
+        self._capture.drain()
+        self._capture.sole = None
+        output.finish()
+
+    def _abandon(self, fid: str) -> None:
+        """Stop an execution that the control plane has ended or given to another runner."""
+        if run := self._runs.get(fid):
+            run.cancel()
+
+    async def _deliver(self, blob: bytes) -> bytes:
+        from ray.exceptions import ActorDiedError, ActorUnavailableError
+
+        tries = 0
+        while True:
+            try:
+                return await self._control.append.remote(blob)
+            except ActorUnavailableError:
+                await asyncio.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
+                tries += 1
+            except ActorDiedError:
+                # The control plane was taken down for good: nobody wants the rest.
+                os._exit(0)
+            except Exception:  # noqa: BLE001 - the store could not write: keep it, try again
+                await asyncio.sleep(_PAUSES_S[-1])
+
+
+def _problem(exc: BaseException) -> dict[str, Any]:
+    if isinstance(exc, KocoError):
+        return {"type": "", "message": exc.message, "traceback": "", "hint": exc.hint}
+    return {**describe(exc), "hint": None}

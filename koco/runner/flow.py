@@ -1,0 +1,182 @@
+"""Running one entrypoint: in its loop or a thread, cancellable, with its outcome told."""
+
+import asyncio
+import contextvars
+import ctypes
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from koco.errors import InputsError
+from koco.events.model import Kind, Status
+from koco.forms import Model
+from koco.runner.capture import Output, current
+from koco.sdk import entrypoint
+from koco.sdk.tracer import Tracer
+
+Tell = Callable[[BaseException | None, Any], None]
+
+_KOCO = str(Path(__file__).resolve().parent.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """An imported entrypoint, and the form that its inputs have passed."""
+
+    name: str
+    entrypoint: Callable[..., Any]
+    form: Model | None
+    is_async: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an execution ended: its status, and the event that says with what."""
+
+    status: Status
+    kind: Kind | None = None
+    payload: Any = None
+
+
+def loaded(
+    name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any]] | None
+) -> Flow:
+    """Import a flow's entrypoint; its form is the given one, or made from its signature.
+
+    Raises:
+        DeployError: the path names nothing callable.
+        Exception: whatever importing the user's module raises.
+    """
+    function = entrypoint.load(path) if isinstance(path, str) else path
+    form = Model.from_list(inputs) if inputs is not None else entrypoint.form_of(function)
+    return Flow(name, function, form, entrypoint.is_async(function))
+
+
+class Run:
+    """One call of an entrypoint. `outcome` is awaited, `cancel` may be called from any thread."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        inputs: dict[str, Any],
+        *,
+        tracer: Tracer,
+        output: Output,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._flow = flow
+        self._inputs = inputs
+        self._tracer = tracer
+        self._output = output
+        self._loop = loop
+        self._task: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._cancelled = False
+
+    async def outcome(self) -> Outcome:
+        """Call the entrypoint and say how it ended."""
+        home = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = home.create_future()
+
+        def tell(exc: BaseException | None, result: Any) -> None:
+            home.call_soon_threadsafe(_settle, done, exc, result)
+
+        context = contextvars.copy_context()
+        context.run(current.set, self._output)
+        if self._flow.is_async:
+            self._loop.call_soon_threadsafe(self._start_task, tell, context=context)
+        else:
+            self._thread = threading.Thread(
+                target=context.run,
+                args=(self._call, tell),
+                name=f"flow-{self._flow.name}",
+                daemon=True,
+            )
+            self._thread.start()
+        exc, result = await done
+        if exc is None:
+            return Outcome(Status.FINISHED, Kind.FINAL, result)
+        # Only a request makes it a cancellation: a flow may raise it for reasons of its own.
+        status = Status.CANCELLED if self._cancelled else Status.ERROR
+        if self._cancelled and isinstance(exc, asyncio.CancelledError):
+            return Outcome(status)
+        return Outcome(status, Kind.ERROR, describe(exc))
+
+    def cancel(self) -> None:
+        """Ask it to end: cancel its task, or raise `CancelledError` in its thread."""
+        self._cancelled = True
+        if self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        elif self._thread is not None and self._thread.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread.ident), ctypes.py_object(asyncio.CancelledError)
+            )
+
+    def _start_task(self, tell: Tell) -> None:
+        # A task inherits the context of the callback that makes it.
+        self._task = self._loop.create_task(self._await(tell))
+        if self._cancelled:
+            self._loop.call_soon(self._task.cancel)
+
+    async def _await(self, tell: Tell) -> None:
+        # Nothing may leave a task: SystemExit would end the loop, and every flow on it.
+        try:
+            result = await self._flow.entrypoint(**self._arguments())
+        except BaseException as exc:  # noqa: BLE001 - told to `outcome`
+            tell(exc, None)
+        else:
+            tell(None, result)
+
+    def _call(self, tell: Tell) -> None:
+        exc: BaseException | None = None
+        result: Any = None
+        try:
+            try:
+                result = self._flow.entrypoint(**self._arguments())
+            except BaseException as raised:  # noqa: BLE001 - told to `outcome`
+                exc = raised
+            tell(exc, result)
+        except asyncio.CancelledError:
+            tell(exc, result)  # the request came when the function had ended
+
+    def _arguments(self) -> dict[str, Any]:
+        inputs = self._flow.form.validate(self._inputs) if self._flow.form else self._inputs
+        return entrypoint.bind(self._flow.entrypoint, inputs, self._tracer)
+
+
+def _settle(done: asyncio.Future[Any], exc: BaseException | None, result: Any) -> None:
+    if not done.done():
+        done.set_result((exc, result))
+
+
+def describe(exc: BaseException) -> dict[str, Any]:
+    """Return an exception as an `error` payload: its type, message and the user's frames."""
+    if isinstance(exc, InputsError):
+        return {"type": "InputsError", "message": exc.message, "traceback": ""}
+    _forget_own_frames(exc)
+    text = "".join(traceback.format_exception(exc))
+    for root in sys.path:
+        if root and (Path(root) / ".koco-bundle.json").exists():
+            text = text.replace(f"{root}/", "")
+    return {"type": type(exc).__name__, "message": str(exc), "traceback": text.rstrip()}
+
+
+def _forget_own_frames(exc: BaseException, seen: frozenset[int] = frozenset()) -> None:
+    """Drop the frames before the user's: koco's own, and the import machinery's."""
+    if id(exc) in seen:
+        return
+    frame = exc.__traceback__
+    while frame is not None and _is_own(frame.tb_frame.f_code.co_filename):
+        frame = frame.tb_next
+    exc.__traceback__ = frame
+    for other in (exc.__cause__, exc.__context__):
+        if other is not None:
+            _forget_own_frames(other, seen | {id(exc)})
+
+
+def _is_own(filename: str) -> bool:
+    return filename.startswith((_KOCO, "<frozen importlib")) or "/importlib/" in filename

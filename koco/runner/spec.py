@@ -1,0 +1,48 @@
+"""What a runner is told: which release it is of, and what to run."""
+
+from typing import Any
+
+import msgspec
+
+
+class FlowSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow of the release: `inputs` are form elements, or None to ask the signature."""
+
+    name: str
+    entrypoint: str
+    inputs: list[dict[str, Any]] | None = None
+
+
+class RunnerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One runner of a release."""
+
+    id: str
+    service: str
+    release: int
+    flows: tuple[FlowSpec, ...]
+    concurrency: int = 1
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution that a runner shall run."""
+
+    fid: str
+    flow: str
+    inputs: dict[str, Any]
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What importing the entrypoints gave: each flow's form by name, or what went wrong."""
+
+    forms: dict[str, list[dict[str, Any]] | None] = {}
+    #: `{flow, entrypoint, type, message, traceback}` of each that failed.
+    problems: list[dict[str, Any]] = []
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """What a runner says of itself to a control plane that has just (re)started."""
+
+    pid: int
+    node: str
+    fids: list[str]
+    served: int

@@ -1,0 +1,232 @@
+"""From the flows' threads to the control plane: gather, send, keep until acknowledged.
+
+One call is under way at a time. What is written meanwhile gathers and goes with
+the next: no timer, so an idle spool sends at once and a busy one sends full
+calls. Memory is bounded: while the spool is full, writers wait.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from koco.events import wire
+from koco.events.model import Batch, Status
+from koco.sdk.remote import remote_sink
+
+#: Bytes in one call. Ray passes arguments of up to 100 KiB along with the call;
+#: larger ones take a detour through shared memory.
+CALL_BYTES = 88 * 1024
+#: Bytes that may wait in the spool before writers have to.
+ROOM_BYTES = 4 * 1024 * 1024
+
+
+class Closed(Protocol):
+    """What to do when the control plane wants no more of an execution."""
+
+    def __call__(self, fid: str) -> None:
+        """Called on the spool's loop."""
+
+
+class _Outbox:
+    """One execution's unsent lines."""
+
+    __slots__ = ("done", "fid", "lines", "next", "producer", "status")
+
+    def __init__(self, fid: str) -> None:
+        self.fid = fid
+        self.producer = secrets.token_hex(6)
+        self.lines: list[bytes] = []
+        #: The number of the first unsent line.
+        self.next = 1
+        #: The status to be reached once all lines are sent.
+        self.status: Status | None = None
+        self.done: asyncio.Future[bool] | None = None
+
+
+class Spool:
+    """A sink (see `koco.sdk.tracer.Sink`) for the executions of one runner.
+
+    `deliver` takes encoded batches and returns encoded acknowledgements; it
+    tries until it has them. `mark` and `run` belong to the spool's loop, `put`
+    may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        runner: str,
+        deliver: Callable[[bytes], Awaitable[bytes]],
+        *,
+        control: Any = None,
+        on_closed: Closed = lambda fid: None,
+    ) -> None:
+        self._runner = runner
+        self._deliver = deliver
+        self._control = control
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._outboxes: dict[str, _Outbox] = {}
+        self._ready: dict[str, _Outbox] = {}
+        self._bytes = 0
+        self._asleep = True
+
+    # any thread
+
+    def put(self, fid: str, event: bytes) -> None:
+        """Take an event; block while there is no room."""
+        with self._lock:
+            while self._bytes > ROOM_BYTES:
+                self._room.wait()
+            self._take(fid, event)
+
+    async def put_async(self, fid: str, event: bytes) -> None:
+        """Take an event; wait while there is no room."""
+        while True:
+            with self._lock:
+                if self._bytes <= ROOM_BYTES:
+                    self._take(fid, event)
+                    return
+                loop = asyncio.get_running_loop()
+                future: asyncio.Future[None] = loop.create_future()
+                self._waiting.append((loop, future))
+            await future
+
+    def travel(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what makes a sink in another process."""
+        return remote_sink, (self._control,)
+
+    def _take(self, fid: str, event: bytes) -> None:
+        outbox = self._outboxes.get(fid)
+        if outbox is None:
+            return  # its execution is over: a thread it left behind still writes
+        outbox.lines.append(event)
+        self._bytes += len(event)
+        self._ready[fid] = outbox
+        if self._asleep:
+            self._asleep = False
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    # the spool's loop
+
+    def open(self, fid: str) -> None:
+        """Begin to take an execution's events."""
+        with self._lock:
+            self._outboxes[fid] = _Outbox(fid)
+
+    async def mark(self, fid: str, status: Status) -> bool:
+        """Send a status after all that was written; return once it is committed.
+
+        False means that the control plane wants no more of this execution: it
+        has ended it, or given it to another runner.
+        """
+        with self._lock:
+            outbox = self._outboxes.get(fid)
+            if outbox is None:
+                return False
+            outbox.status = status
+            outbox.done = done = self._loop.create_future()
+            self._ready[fid] = outbox
+        self._asleep = False
+        self._wake.set()
+        return await done
+
+    @property
+    def held(self) -> list[str]:
+        """The executions whose events this spool still takes or holds."""
+        with self._lock:
+            return list(self._outboxes)
+
+    async def run(self) -> None:
+        """Send what gathers, for ever."""
+        while True:
+            with self._lock:
+                batches = self._gather()
+                self._asleep = not batches
+                if self._asleep:
+                    self._wake.clear()
+            if not batches:
+                await self._wake.wait()
+                continue
+            await self._send(batches)
+
+    def _gather(self) -> list[Batch]:
+        batches: list[Batch] = []
+        room = CALL_BYTES
+        while self._ready and room > 0:
+            fid = next(iter(self._ready))
+            outbox = self._ready.pop(fid)
+            count, size = _fit(outbox.lines, room)
+            taken, outbox.lines = outbox.lines[:count], outbox.lines[count:]
+            if outbox.lines:
+                self._ready[fid] = outbox  # at the end: a noisy one waits for the others
+            room -= size
+            status = None if outbox.lines else outbox.status
+            batches.append(
+                Batch(
+                    fid, outbox.producer, outbox.next, count, b"\n".join(taken), self._runner, status
+                )
+            )
+            outbox.next += count
+        return batches
+
+    async def _send(self, batches: list[Batch]) -> None:
+        while batches:
+            acks = wire.decode_acks(await self._deliver(wire.encode_batches(batches)))
+            again: list[Batch] = []
+            for batch, ack in zip(batches, acks, strict=True):
+                if not ack.closed and ack.last < batch.first + batch.count - 1:
+                    again.append(batch)
+                else:
+                    self._acknowledge(batch, closed=ack.closed)
+            batches = again
+
+    def _acknowledge(self, batch: Batch, *, closed: bool) -> None:
+        fid = batch.fid
+        with self._lock:
+            outbox = self._outboxes[fid]
+            # A separator was added for each line but one: count what `_take` counted.
+            self._bytes -= len(batch.body) - max(0, batch.count - 1)
+            if closed or (batch.status is not None and batch.status.is_final):
+                del self._outboxes[fid]
+                self._ready.pop(fid, None)
+                self._bytes -= sum(map(len, outbox.lines))
+            self._make_room()
+        if batch.status is not None and batch.status is outbox.status:
+            outbox.status = None
+            if outbox.done and not outbox.done.done():
+                outbox.done.set_result(not closed)
+        elif closed:
+            if outbox.done and not outbox.done.done():
+                outbox.done.set_result(False)
+            self._on_closed(fid)
+
+    def _make_room(self) -> None:
+        if self._bytes > ROOM_BYTES:
+            return
+        self._room.notify_all()
+        waiting, self._waiting = self._waiting, []
+        for loop, future in waiting:
+            try:
+                loop.call_soon_threadsafe(_wake_up, future)
+            except RuntimeError:
+                continue  # that loop is closed, and its writer gone with it
+
+
+def _wake_up(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _fit(lines: list[bytes], room: int) -> tuple[int, int]:
+    """Return how many lines fit into `room` bytes, at least one where there is one, and their size."""
+    size = 0
+    for count, line in enumerate(lines):
+        if size + len(line) > room and count:
+            return count, size
+        size += len(line) + 1
+    return len(lines), size

@@ -1,0 +1,102 @@
+"""Events from a process that is no runner: a Ray task or actor that was handed a tracer.
+
+Such a process may end as soon as its function returns, and nothing tells us
+before. So an event counts as written when it is committed: `put` returns then.
+What several threads write meanwhile goes in one call.
+"""
+
+import asyncio
+import secrets
+import threading
+import time
+from typing import Any
+
+from koco.events import wire
+from koco.events.model import Batch
+from koco.sdk.tracer import Sink
+
+#: Pauses between two tries while the control plane restarts (seconds).
+_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+_sinks: dict[bytes, "RemoteSink"] = {}
+_sinks_lock = threading.Lock()
+
+
+def remote_sink(control: Any) -> Sink:
+    """Return this process's sink for a control plane's actor handle."""
+    with _sinks_lock:
+        return _sinks.setdefault(control._actor_id.binary(), RemoteSink(control))
+
+
+class RemoteSink:
+    """A sink that waits for each event's commit."""
+
+    def __init__(self, control: Any) -> None:
+        self._control = control
+        self._producers: dict[str, _Producer] = {}
+        self._lock = threading.Lock()
+
+    def put(self, fid: str, event: bytes) -> None:
+        """Commit an event; block until it is."""
+        with self._lock:
+            producer = self._producers.get(fid)
+            if producer is None:
+                producer = self._producers[fid] = _Producer(fid, self._control)
+        producer.put(event)
+
+    async def put_async(self, fid: str, event: bytes) -> None:
+        """Commit an event; wait until it is."""
+        await asyncio.to_thread(self.put, fid, event)
+
+    def travel(self) -> tuple[Any, tuple[Any, ...]]:
+        """Return what makes a sink in another process."""
+        return remote_sink, (self._control,)
+
+
+class _Producer:
+    """Numbers one execution's events in this process and sends what has gathered."""
+
+    def __init__(self, fid: str, control: Any) -> None:
+        self._fid = fid
+        self._control = control
+        self._name = secrets.token_hex(6)
+        self._gathered: list[bytes] = []
+        self._taken = 0
+        self._acked = 0
+        self._gather = threading.Lock()
+        self._send = threading.Lock()
+
+    def put(self, event: bytes) -> None:
+        with self._gather:
+            self._gathered.append(event)
+            mine = self._taken + len(self._gathered)
+        with self._send:
+            # Whoever had the lock before may have sent this one along.
+            while self._acked < mine:
+                self._flush()
+
+    def _flush(self) -> None:
+        with self._gather:
+            events, self._gathered = self._gathered, []
+            first = self._taken + 1
+            self._taken += len(events)
+        batch = Batch(self._fid, self._name, first, len(events), b"\n".join(events))
+        blob = wire.encode_batches([batch])
+        # Sent until it is acknowledged; the store drops what it has seen.
+        while not self._deliver(blob):
+            pass
+        self._acked = self._taken
+
+    def _deliver(self, blob: bytes) -> bool:
+        import ray
+        from ray.exceptions import ActorUnavailableError
+
+        for pause in (*_PAUSES_S, None):
+            try:
+                answer = ray.get(self._control.append.remote(blob))
+            except ActorUnavailableError:
+                time.sleep(pause or _PAUSES_S[-1])
+            else:
+                ack = wire.decode_acks(answer)[0]
+                return ack.closed or ack.last >= self._taken
+        return False

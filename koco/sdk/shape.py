@@ -1,0 +1,154 @@
+"""The form field that suits a type: text for `str`, a `Select` for an `Enum`, and so on."""
+
+import datetime as dt
+import decimal
+import enum
+import math
+import pathlib
+import typing
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from koco import forms as F  # noqa: N812 - as flows import it
+
+#: Written as text and read back from it: no JSON number is meant.
+_TEXTUAL = (uuid.UUID, decimal.Decimal, pathlib.PurePath)
+
+
+def choices_of(core: Any, *, or_bool: bool) -> dict[str, Any]:
+    """Return the names of a `Select` and what each stands for; nothing if it is no choice."""
+    values: list[Any] = []
+    if typing.get_origin(core) is typing.Literal:
+        values = [each for each in typing.get_args(core) if each is not None]
+    elif isinstance(core, type) and issubclass(core, enum.Enum) and not issubclass(core, enum.Flag):
+        values = list(core)
+    elif core is bool and or_bool:
+        values = [True, False]  # a checkbox has no third state
+    names = [_text_of(each) for each in values]
+    known = {name: each for name, each in zip(names, values, strict=True) if name is not None}
+    return known if len(known) == len(values) else {}
+
+
+def _text_of(value: Any) -> str | None:
+    """Return the name that a choice goes by, or None where it has none in a form."""
+    value = value.value if isinstance(value, enum.Enum) else value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a field is made of: its name, what is said of it, its type and its limits."""
+
+    name: str
+    label: str
+    about: str | None
+    core: Any
+    facts: dict[str, Any]
+    choices: dict[str, Any]
+
+    def field(self, *, required: bool, default: Any) -> F.Field:
+        """Return the field; a default that the form cannot hold is left to the callable."""
+        value = self._value(default)
+        for facts, shown in ((self.facts, value), (self.facts, None), ({}, value), ({}, None)):
+            try:
+                found = self._made(facts, required=required, value=shown)
+            except F.FormError:
+                continue
+            # JSON in text would be decoded, and so not be the default any more.
+            if shown is None or found.default == shown:
+                return found
+        return self._made({}, required=required, value=None)
+
+    def _value(self, default: Any) -> Any:
+        if self.choices:
+            texts = (name for name, each in self.choices.items() if _is_same(each, default))
+            return next(texts, None)
+        if isinstance(default, _TEXTUAL):
+            return str(default)
+        if self._is_simple or default is None:
+            return default
+        import msgspec
+
+        try:
+            return msgspec.to_builtins(default)
+        except (TypeError, ValueError):
+            return None
+
+    @property
+    def _is_simple(self) -> bool:
+        return self.core in (str, bool, int, float, dt.date, dt.time, dt.datetime)
+
+    def _made(self, facts: dict[str, Any], *, required: bool, value: Any) -> F.Field:
+        base: dict[str, Any] = {"name": self.name, "label": self.label}
+        if self.core is bool and not self.choices:
+            return F.Checkbox(**base, option=self.about, value=bool(value))
+        base |= {"required": required, "value": value}
+        if self.choices:
+            return F.Select(**base, option=[self._option(*each) for each in self.choices.items()])
+        base["placeholder"] = self.about
+        if self.core is str or _is_textual(self.core):
+            return F.InputText(**base, **(_text_facts(facts) if self.core is str else {}))
+        if self.core in (int, float):
+            step = 1 if self.core is int else "any"
+            return F.InputNumber(**base, step=step, **_number_facts(facts, self.core))
+        moment = _MOMENTS.get(self.core) if isinstance(self.core, type) else None
+        if moment is not None:
+            element, low, high = moment
+            limits: dict[str, Any] = {low: facts.get("ge"), high: facts.get("le")}
+            return element(**base, **limits)
+        if getattr(self.core, "__name__", "") == "SecretStr":
+            return F.InputPassword(**base, **_text_facts(facts))
+        return F.InputJSON(**base)
+
+    def _option(self, name: str, value: Any) -> F.InputOption:
+        if not isinstance(value, enum.Enum):
+            return F.InputOption(name)
+        return F.InputOption(name, value.name.replace("_", " ").capitalize())
+
+
+_MOMENTS: dict[type, tuple[type[F.Field], str, str]] = {
+    dt.date: (F.InputDate, "min_date", "max_date"),
+    dt.time: (F.InputTime, "min_time", "max_time"),
+    dt.datetime: (F.InputDateTime, "min_datetime", "max_datetime"),
+}
+
+
+def _is_textual(core: Any) -> bool:
+    return isinstance(core, type) and issubclass(core, _TEXTUAL)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def _text_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"min_length": facts.get("min_length")}
+    found["max_length"] = facts.get("max_length")
+    pattern = facts.get("pattern")
+    if pattern is not None:
+        text = getattr(pattern, "pattern", pattern)
+        whole = text.startswith("^") and text.endswith("$")
+        # Constraints search, a form matches the whole.
+        found["pattern"] = text if whole else f".*(?:{text}).*"
+    return found
+
+
+def _number_facts(facts: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Return the limits; an exclusive one becomes the next number that is allowed."""
+    found = {"min_value": facts.get("ge"), "max_value": facts.get("le")}
+    for key, name, side in (("gt", "min_value", 1), ("lt", "max_value", -1)):
+        if key in facts:
+            limit = facts[key]
+            found[name] = _next(limit, side, kind)
+    return found
+
+
+def _next(limit: Any, side: int, kind: type) -> Any:
+    if kind is int:
+        return math.floor(limit) + 1 if side > 0 else math.ceil(limit) - 1
+    return math.nextafter(limit, side * math.inf)

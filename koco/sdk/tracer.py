@@ -1,0 +1,128 @@
+"""The tracer: how a flow tells what it does, from wherever its code runs."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from koco.events import line
+from koco.events.model import Kind
+from koco.response import HTML, Markdown, Text
+
+
+class Sink(Protocol):
+    """Takes an execution's encoded events, in order; never drops one."""
+
+    def put(self, fid: str, event: bytes) -> None:
+        """Take an event; block while there is no room."""
+
+    async def put_async(self, fid: str, event: bytes) -> None:
+        """Take an event; wait while there is no room."""
+
+    def travel(self) -> tuple[Callable[..., "Sink"], tuple[Any, ...]]:
+        """Return what makes a sink for the same place in another process."""
+        ...
+
+
+def _payload(values: tuple[Any, ...]) -> Any:
+    """Return one value as it is, several as a list."""
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _text(parts: tuple[Any, ...]) -> str:
+    return " ".join(map(str, parts))
+
+
+def _tail() -> str:
+    return "\n" + traceback.format_exc().rstrip() if sys.exc_info()[0] else ""
+
+
+class Tracer:
+    """Writes events to one execution's stream.
+
+    Each method comes in two forms: awaitable for `async def`, and `…_sync` for
+    plain functions and threads. A tracer may be passed to Ray tasks and actors,
+    on any node. Values may be anything: what is no JSON is kept as its `repr`.
+    """
+
+    __slots__ = ("_sink", "fid")
+
+    def __init__(self, fid: str, sink: Sink) -> None:
+        #: The id of the execution.
+        self.fid = fid
+        self._sink = sink
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make, arguments = self._sink.travel()
+        return _arrive, (self.fid, make, arguments)
+
+    def __repr__(self) -> str:
+        return f"Tracer({self.fid!r})"
+
+    def emit_sync(self, kind: Kind, payload: Any) -> None:
+        """Write an event of any kind; blocks while the buffer is full."""
+        self._sink.put(self.fid, line.encode(kind, payload))
+
+    async def emit(self, kind: Kind, payload: Any) -> None:
+        """Write an event of any kind; waits while the buffer is full."""
+        await self._sink.put_async(self.fid, line.encode(kind, payload))
+
+    async def debug(self, *text: Any) -> None:
+        """Write a `debug` event: the parts joined by spaces."""
+        await self.emit(Kind.DEBUG, _text(text))
+
+    def debug_sync(self, *text: Any) -> None:
+        """Write a `debug` event: the parts joined by spaces."""
+        self.emit_sync(Kind.DEBUG, _text(text))
+
+    async def warning(self, *text: Any, exc_info: bool = False) -> None:
+        """Write a `stderr` event, with the current exception's traceback if asked."""
+        await self.emit(Kind.STDERR, _text(text) + (_tail() if exc_info else ""))
+
+    def warning_sync(self, *text: Any, exc_info: bool = False) -> None:
+        """Write a `stderr` event, with the current exception's traceback if asked."""
+        self.emit_sync(Kind.STDERR, _text(text) + (_tail() if exc_info else ""))
+
+    async def result(self, *values: Any) -> None:
+        """Write a `result` event: one value as it is, several as a list."""
+        await self.emit(Kind.RESULT, _payload(values))
+
+    def result_sync(self, *values: Any) -> None:
+        """Write a `result` event: one value as it is, several as a list."""
+        self.emit_sync(Kind.RESULT, _payload(values))
+
+    async def action(self, *values: Any) -> None:
+        """Write an `action` event: one value as it is, several as a list."""
+        await self.emit(Kind.ACTION, _payload(values))
+
+    def action_sync(self, *values: Any) -> None:
+        """Write an `action` event: one value as it is, several as a list."""
+        self.emit_sync(Kind.ACTION, _payload(values))
+
+    async def markdown(self, *text: Any) -> None:
+        """Write a `result` event that is shown as Markdown."""
+        await self.emit(Kind.RESULT, Markdown(*text))
+
+    def markdown_sync(self, *text: Any) -> None:
+        """Write a `result` event that is shown as Markdown."""
+        self.emit_sync(Kind.RESULT, Markdown(*text))
+
+    async def html(self, *text: Any) -> None:
+        """Write a `result` event that is HTML."""
+        await self.emit(Kind.RESULT, HTML(*text))
+
+    def html_sync(self, *text: Any) -> None:
+        """Write a `result` event that is HTML."""
+        self.emit_sync(Kind.RESULT, HTML(*text))
+
+    async def text(self, *text: Any) -> None:
+        """Write a `result` event that is plain text."""
+        await self.emit(Kind.RESULT, Text(*text))
+
+    def text_sync(self, *text: Any) -> None:
+        """Write a `result` event that is plain text."""
+        self.emit_sync(Kind.RESULT, Text(*text))
+
+
+def _arrive(fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...]) -> Tracer:
+    return Tracer(fid, make(*arguments))

@@ -1,0 +1,366 @@
+"""Pools and their supervisor, over a real store, with runners that live in this process."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.control import pool as module
+from koco.control.spooler import Spooler
+from koco.control.supervisor import Supervisor
+from koco.errors import ConflictError, KocoError
+from koco.events import line, wire
+from koco.events.model import Batch, Kind, Status
+from koco.runner.spec import Description, Launch, Presence, RunnerSpec
+from koco.store.model import Execution, NewExecution, Release
+from koco.store.sqlite import SqliteStore
+
+
+class FakeRunner:
+    """A runner without a process: runs what the test says, and dies when it says."""
+
+    def __init__(self, spec: RunnerSpec, world: "World") -> None:
+        self.spec = spec
+        self.world = world
+        self.fids: list[str] = []
+        self.cancelled: list[str] = []
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def describe(self) -> Description:
+        await self.world.importing.wait()
+        if self.world.problem:
+            return Description(problems=[self.world.problem])
+        return Description(forms={})
+
+    async def attach(self) -> Presence:
+        return Presence(pid=1, node="n", fids=self.fids, served=0)
+
+    async def launch(self, launch: Launch) -> None:
+        if self.over.done():
+            raise KocoError("died")
+        self.fids.append(launch.fid)
+        if self.world.begins and await self.report(launch.fid, Status.RUNNING):
+            self.world.began.append(launch.fid)
+            if self.world.ends:
+                await self.report(launch.fid, Status.FINISHED, count=1)
+
+    async def report(self, fid: str, status: Status, *, count: int = 0) -> bool:
+        body = line.encode(Kind.FINAL, 1) if count else b""
+        batch = Batch(fid, "p", 1, count, body, self.spec.id, status)
+        [ack] = wire.decode_acks(await self.world.spooler.append(wire.encode_batches([batch])))
+        return not ack.closed
+
+    async def cancel(self, fid: str) -> None:
+        self.cancelled.append(fid)
+
+    async def hold(self) -> None:
+        await self.over
+
+    async def end(self) -> None:
+        self.world.ended.append(self)
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def kill(self, why: str = "killed") -> None:
+        if not self.over.done():
+            self.over.set_exception(KocoError(why))
+
+
+class World:
+    """A store, a supervisor over it, and its runners."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.runners: list[FakeRunner] = []
+        self.ended: list[FakeRunner] = []
+        self.began: list[str] = []
+        self.begins = self.ends = True
+        self.problem: dict[str, Any] | None = None
+        self.importing = asyncio.Event()
+        self.importing.set()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew over the same store, as a restarted control plane does."""
+        self.spooler = Spooler(self.store, on_final=lambda fid: self.supervisor.on_final(fid))
+        self.supervisor = Supervisor(self.store, self.spooler, start_runner=self.start)
+
+    async def start(self, spec: RunnerSpec, release: Release) -> FakeRunner:
+        runner = FakeRunner(spec, self)
+        self.runners.append(runner)
+        return runner
+
+    async def live(self, **runner: Any) -> Release:
+        limits = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
+        manifest = {
+            "flows": [{"name": "flow", "entrypoint": "m:f"}],
+            "runner": {**limits, **runner},
+        }
+        made = await self.store.create_release(
+            "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=manifest, by=""
+        )
+        release = await self.store.go_live("svc", made.number, [])
+        self.supervisor.pool(release).keep_warm()
+        return release
+
+    async def launch(self) -> Execution:
+        live = await self.store.live_release("svc")
+        assert live
+        return await self.supervisor.launch(
+            NewExecution(flow="svc/flow", service="svc", release=live.number, inputs={})
+        )
+
+    async def until(self, fid: str, *statuses: Status) -> Execution:
+        while (now := await self.store.execution(fid)).status not in statuses:
+            await asyncio.sleep(0.002)
+        return now
+
+
+def world(tmp_path: Path, body: Callable[[World], Awaitable[None]]) -> None:
+    async def main() -> None:
+        store = SqliteStore(tmp_path / "store.db")
+        await store.open()
+        try:
+            await asyncio.wait_for(body(World(store)), 20)
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+async def eventually(claim: Callable[[], bool]) -> None:
+    while not claim():
+        await asyncio.sleep(0.002)
+
+
+def test_one_warm_runner_serves_one_after_the_other(tmp_path: Path) -> None:
+    """`min` runners are kept; quick executions reuse them, and nothing else is started."""
+
+    async def body(w: World) -> None:
+        await w.live()
+        made = [await w.launch() for _ in range(20)]
+        for execution in made:
+            await w.until(execution.fid, Status.FINISHED)
+        assert w.began == [execution.fid for execution in made], "in the order of their launch"
+        assert len(w.runners) == 1
+
+    world(tmp_path, body)
+
+
+def test_the_pool_grows_to_its_maximum_and_shrinks(tmp_path: Path) -> None:
+    """A line that does not clear brings more runners, up to `max`; idle ones leave."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(idle_timeout=0)
+        made = [await w.launch() for _ in range(5)]
+        await eventually(lambda: len(w.began) == 3)
+        await asyncio.sleep(0.1)
+        assert len(w.runners) == 3
+        for execution in made:
+            await w.until(execution.fid, Status.RUNNING)
+            runner = next(r for r in w.runners if execution.fid in r.fids)
+            await runner.report(execution.fid, Status.FINISHED, count=1)
+        w.supervisor.pool(release).trim()
+        await eventually(lambda: len(w.ended) == 2)
+
+    world(tmp_path, body)
+
+
+def test_concurrency_fills_one_process_first(tmp_path: Path) -> None:
+    """With room in a runner no other is started."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(concurrency=10)
+        for _ in range(10):
+            await w.launch()
+        await eventually(lambda: len(w.began) == 10)
+        await asyncio.sleep(0.1)
+        assert len(w.runners) == 1
+
+    world(tmp_path, body)
+
+
+def test_a_runner_leaves_after_its_number_of_executions(tmp_path: Path) -> None:
+    """`executions: 1` gives each execution a process of its own."""
+
+    async def body(w: World) -> None:
+        await w.live(executions=1)
+        for _ in range(3):
+            await w.until((await w.launch()).fid, Status.FINISHED)
+        assert [len(runner.fids) for runner in w.runners[:3]] == [1, 1, 1]
+        await eventually(lambda: len(w.ended) == 3)
+
+    world(tmp_path, body)
+
+
+def test_death_settles_what_ran_with_its_cause_and_the_pool_recovers(tmp_path: Path) -> None:
+    """A running execution ends `error` with the cause; the next one finds a new runner."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        w.runners[0].kill("struck by lightning")
+        done = await w.until(execution.fid, Status.ERROR)
+        assert done.error and "struck by lightning" in done.error["message"]
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_death_before_the_beginning_runs_it_elsewhere(tmp_path: Path) -> None:
+    """What never reached `running` has done nothing: it runs again, and nobody notices."""
+
+    async def body(w: World) -> None:
+        w.begins = False
+        await w.live()
+        execution = await w.launch()
+        await eventually(lambda: bool(w.runners and w.runners[0].fids))
+        w.begins = True
+        w.runners[0].kill()
+        await w.until(execution.fid, Status.FINISHED)
+        assert len(w.runners) == 2
+
+    world(tmp_path, body)
+
+
+def test_a_release_that_cannot_start_backs_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failing starts are tried with growing pauses, are told, and executions wait for the cure."""
+    monkeypatch.setattr(module, "_BACKOFF_S", (0.05, 0.1))
+
+    async def body(w: World) -> None:
+        w.problem = {"entrypoint": "m:f", "message": "no such module"}
+        release = await w.live()
+        execution = await w.launch()
+        await asyncio.sleep(0.5)
+        assert 2 <= len(w.runners) <= 12
+        assert "no such module" in (w.supervisor.pool(release).trouble or "")
+        w.problem = None
+        await w.until(execution.fid, Status.FINISHED)
+        assert w.supervisor.pool(release).trouble is None
+
+    world(tmp_path, body)
+
+
+def test_cancelling_asks_first_and_kills_after_the_grace(tmp_path: Path) -> None:
+    """The runner is asked; after the grace period its process ends and the stream says so."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        await w.supervisor.cancel(execution.fid, grace_s=0.05)
+        await eventually(lambda: w.runners[0].cancelled == [execution.fid])
+        await w.until(execution.fid, Status.CANCELLED)
+        assert w.runners[0].over.done()
+        with pytest.raises(ConflictError, match="cancelled"):
+            await w.supervisor.cancel(execution.fid, grace_s=0)
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_cancelling_one_of_many_spares_its_neighbours(tmp_path: Path) -> None:
+    """In a shared process the others go on; it takes nothing new and leaves after them."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(concurrency=5)
+        stuck, other = [await w.launch() for _ in range(2)]
+        await w.until(other.fid, Status.RUNNING)
+        await w.until(stuck.fid, Status.RUNNING)
+        await w.supervisor.cancel(stuck.fid, grace_s=0.01)
+        await w.until(stuck.fid, Status.CANCELLED)
+        assert not w.runners[0].over.done()
+        await w.runners[0].report(other.fid, Status.FINISHED, count=1)
+        await eventually(lambda: w.ended == [w.runners[0]])
+
+    world(tmp_path, body)
+
+
+def test_a_restart_takes_up_everything(tmp_path: Path) -> None:
+    """Queued runs, held goes on, begun but lost ends with the cause, given but unheard runs."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(max=2, min=2)
+        held, lost = [await w.launch() for _ in range(2)]
+        await w.until(held.fid, Status.RUNNING)
+        await w.until(lost.fid, Status.RUNNING)
+        keeper = next(r for r in w.runners if held.fid in r.fids)
+        queued = await w.launch()
+        unheard = await w.launch()
+        await w.store.assign(unheard.fid, keeper.spec.id)
+        w.restart()
+        w.ends = True
+        await w.supervisor.recover({("svc", release.number, keeper.spec.id): keeper})
+        assert (await w.store.execution(lost.fid)).status is Status.ERROR
+        await w.until(queued.fid, Status.FINISHED)
+        await w.until(unheard.fid, Status.FINISHED)
+        assert (await w.store.execution(held.fid)).status is Status.RUNNING
+        await keeper.report(held.fid, Status.FINISHED, count=1)
+        await w.until(held.fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_a_retired_release_runs_out(tmp_path: Path) -> None:
+    """Executions accepted for a release run on it; then its runners leave."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        old = await w.launch()
+        await w.until(old.fid, Status.RUNNING)
+        release = await w.live()
+        w.supervisor.retire("svc", keep=release.number)
+        await asyncio.sleep(0.05)
+        assert w.ended == []
+        await w.runners[0].report(old.fid, Status.FINISHED, count=1)
+        await eventually(lambda: w.ended == [w.runners[0]])
+
+    world(tmp_path, body)
+
+
+def test_a_follower_gets_each_event_once_and_the_end(tmp_path: Path) -> None:
+    """Following from any point gives what is new, in order, heartbeats while idle, then ends."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        execution = await w.launch()
+        seen: list[int] = []
+        beats = 0
+
+        async def follow() -> None:
+            nonlocal beats
+            async for lines in w.spooler.follow(execution, since=1, heartbeat_s=0.02):
+                seen.extend(seq for seq, _ in lines)
+                beats += not lines
+
+        task = asyncio.create_task(follow())
+        await w.until(execution.fid, Status.RUNNING)
+        await asyncio.sleep(0.1)
+        await w.runners[0].report(execution.fid, Status.FINISHED, count=1)
+        await task
+        done = await w.store.execution(execution.fid)
+        assert seen == list(range(2, done.last_seq + 1))
+        assert beats
+        again = w.spooler.follow(execution, since=done.last_seq, heartbeat_s=0.02)
+        assert [lines async for lines in again] == [], "coming back after the end ends at once"
+        only = w.spooler.follow(execution, kinds=frozenset({"final"}), heartbeat_s=1)
+        kinds = [line.kind_of(text) async for lines in only for _, text in lines]
+        assert kinds == [b"final", b"status"]
+
+    world(tmp_path, body)

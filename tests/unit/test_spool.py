@@ -1,0 +1,185 @@
+"""From a runner's threads to the store: nothing lost, nothing twice, in order, bounded."""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from koco.events import line, wire
+from koco.events.model import Ack, Batch, Kind, Status
+from koco.runner import spool as module
+from koco.runner.spool import Spool
+
+
+class Shelf:
+    """Takes batches as a store does; may refuse, forget to answer, or be slow."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, list[bytes]] = {}
+        self.statuses: list[tuple[str, Status]] = []
+        self.closed: set[str] = set()
+        self.calls = 0
+        self.sizes: list[int] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.refuse: Callable[[], bool] = lambda: False
+
+    async def __call__(self, blob: bytes) -> bytes:
+        self.calls += 1
+        self.sizes.append(len(blob))
+        await self.gate.wait()
+        await asyncio.sleep(0)
+        return wire.encode_acks([self._take(batch) for batch in wire.decode_batches(blob)])
+
+    def _take(self, batch: Batch) -> Ack:
+        held = self.lines.setdefault(batch.fid, [])
+        if batch.fid in self.closed:
+            return Ack(0, closed=True)
+        if self.refuse() or batch.first > len(held) + 1:
+            return Ack(len(held))
+        new = batch.body.split(b"\n")[len(held) + 1 - batch.first :] if batch.count else []
+        held.extend(new)
+        if batch.status:
+            self.statuses.append((batch.fid, batch.status))
+        return Ack(len(held))
+
+    def payloads(self, fid: str) -> list[object]:
+        return [line.decode(1, text)["payload"] for text in self.lines.get(fid, [])]
+
+
+def spooled(body: Callable[[Spool, Shelf], Awaitable[None]]) -> None:
+    async def main() -> None:
+        shelf = Shelf()
+        spool = Spool("r1", shelf)
+        task = asyncio.create_task(spool.run())
+        try:
+            await asyncio.wait_for(body(spool, shelf), 30)
+        finally:
+            task.cancel()
+
+    asyncio.run(main())
+
+
+def event(payload: object) -> bytes:
+    return line.encode(Kind.RESULT, payload)
+
+
+def test_events_arrive_in_order_before_the_status() -> None:
+    """What was written before `mark` is committed when it returns, the status with the last."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        spool.open("a")
+        assert await spool.mark("a", Status.RUNNING)
+        for number in range(5000):
+            spool.put("a", event(number))
+        assert await spool.mark("a", Status.FINISHED)
+        assert shelf.payloads("a") == list(range(5000))
+        assert shelf.statuses == [("a", Status.RUNNING), ("a", Status.FINISHED)]
+        assert spool.held == []
+
+    spooled(body)
+
+
+def test_busy_spools_send_full_calls() -> None:
+    """While a call is under way the next ones gather: calls are few, and within the size."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        spool.open("a")
+        shelf.gate.clear()
+        for number in range(10_000):
+            spool.put("a", event(number))
+        shelf.gate.set()
+        await spool.mark("a", Status.FINISHED)
+        total = sum(map(len, shelf.lines["a"]))
+        assert shelf.calls <= total // module.CALL_BYTES + 4
+        assert max(shelf.sizes) < 100 * 1024, "Ray passes up to 100 KiB along with the call"
+
+    spooled(body)
+
+
+def test_refused_batches_are_sent_again() -> None:
+    """Whatever is not acknowledged is sent again, and arrives once."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        rng = random.Random(7)
+        shelf.refuse = lambda: rng.random() < 0.5
+        spool.open("a")
+        spool.open("b")
+        for number in range(300):
+            spool.put("ab"[number % 2], event(number))
+            if number % 50 == 0:
+                await asyncio.sleep(0.001)
+        await asyncio.gather(spool.mark("a", Status.FINISHED), spool.mark("b", Status.FINISHED))
+        assert shelf.payloads("a") == list(range(0, 300, 2))
+        assert shelf.payloads("b") == list(range(1, 300, 2))
+
+    spooled(body)
+
+
+def test_a_full_spool_makes_writers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread blocks, a coroutine waits, and both go on when there is room; nothing is dropped."""
+    monkeypatch.setattr(module, "ROOM_BYTES", 2_000)
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        spool.open("a")
+        spool.open("b")
+        shelf.gate.clear()
+
+        def write() -> None:
+            for number in range(200):
+                spool.put("a", event(number))
+
+        async def write_async() -> None:
+            for number in range(200):
+                await spool.put_async("b", event(number))
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        task = asyncio.create_task(write_async())
+        await asyncio.sleep(0.1)
+        assert thread.is_alive()
+        assert not task.done()
+        shelf.gate.set()
+        await task
+        await asyncio.to_thread(thread.join)
+        await asyncio.gather(spool.mark("a", Status.FINISHED), spool.mark("b", Status.FINISHED))
+        assert shelf.payloads("a") == shelf.payloads("b") == list(range(200))
+
+    spooled(body)
+
+
+def test_a_closed_execution_is_given_up() -> None:
+    """When the store wants no more, the owner is told and later events go nowhere."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        told: list[str] = []
+        spool._on_closed = told.append
+        spool.open("a")
+        shelf.closed.add("a")
+        spool.put("a", event(1))
+        while not told:
+            await asyncio.sleep(0)
+        spool.put("a", event(2))
+        assert not await spool.mark("a", Status.FINISHED)
+        assert (told, spool.held, spool._bytes) == (["a"], [], 0)
+
+    spooled(body)
+
+
+def test_an_idle_spool_sends_at_once() -> None:
+    """A lone event needs no timer: it is on its way in the same turn of the loop."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        spool.open("a")
+        await asyncio.sleep(0.01)
+        began = time.perf_counter()
+        spool.put("a", event("x"))
+        while not shelf.lines.get("a"):
+            await asyncio.sleep(0)
+            assert time.perf_counter() - began < 5
+        assert shelf.calls == 1
+
+    spooled(body)
