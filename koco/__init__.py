@@ -11,7 +11,8 @@ __version__ = "0.1.0"
 __all__ = ["InputsError", "Tracer", "__version__", "forms", "response", "testing"]
 
 if TYPE_CHECKING:
-    from koco import forms, response, testing
+    import koco.testing as testing
+    from koco import forms, response
     from koco.errors import InputsError
     from koco.sdk.tracer import Tracer
 

@@ -189,4 +189,4 @@ def from_wire(body: dict[str, Any]) -> KocoError:
     if code == DeployError.code:
         return DeployError(message, detail=error.get("detail"), hint=hint)
     kinds = {cls.code: cls for cls in _leaves(KocoError)}
-    return kinds.get(code, KocoError)(message, hint=hint)
+    return kinds.get(str(code), KocoError)(message, hint=hint)

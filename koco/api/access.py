@@ -43,6 +43,6 @@ async def _known(parts: Parts, header: str) -> Key:
     if key is None:
         raise UnauthorizedError(
             "the key is not known here",
-            hint="is the context for this control plane? `koco up` on its machine mends a local one",
+            hint="is it another control plane's? `koco up` on its machine mends a local context",
         )
     return key

@@ -60,5 +60,3 @@ def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dic
         "the control plane failed at this", hint="its log (`koco status` says where) has the cause"
     )
     return Response(error.to_wire(), status_code=error.http_status)
-
-

@@ -15,8 +15,12 @@ async def has_bundle(state: State, sha256: str) -> None:
     state.parts.bundles.path(sha256)
 
 
-@put("/v1/bundles/{sha256:str}", status_code=201, request_max_body_size=None,
-     guards=[requires("deploy")])
+@put(
+    "/v1/bundles/{sha256:str}",
+    status_code=201,
+    request_max_body_size=None,
+    guards=[requires("deploy")],
+)
 async def put_bundle(request: Request[str, Any, State], sha256: str) -> dict[str, Any]:
     """Take a bundle; it counts once all of it is on disk and has that hash."""
     size = await request.app.state.parts.bundles.receive(sha256, request.stream())

@@ -39,7 +39,8 @@ def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ..
     for name in names:
         if name not in set(known):
             raise UsageError(
-                f"no {known.__name__.lower()} is called {name!r}", hint=f"one of: {', '.join(known)}"
+                f"no {known.__name__.lower()} is called {name!r}",
+                hint=f"one of: {', '.join(known)}",
             )
     return names
 
@@ -130,9 +131,7 @@ async def stream_events(
                 start = min(start, now.last_seq - 1) if now.status.is_final else start
             start = max(since, start)
         events = (
-            parts.spooler.follow(
-                execution, since=start, kinds=kinds, heartbeat_s=parts.heartbeat_s
-            )
+            parts.spooler.follow(execution, since=start, kinds=kinds, heartbeat_s=parts.heartbeat_s)
             if follow
             else parts.spooler.read(execution, since=start, kinds=kinds)
         )

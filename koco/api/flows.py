@@ -64,7 +64,9 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(body) if body else {}
     except (msgspec.DecodeError, RecursionError) as exc:
-        raise UsageError(f"the body is no JSON: {exc}", hint="send the inputs as an object") from exc
+        raise UsageError(
+            f"the body is no JSON: {exc}", hint="send the inputs as an object"
+        ) from exc
     if not isinstance(value, dict):
         raise UsageError(
             f"the body is a JSON {type(value).__name__}", hint="send the inputs as an object"

@@ -5,10 +5,15 @@ subprocess (`koco.boot`). The processes carry a mark in their environment, by
 which they, and nothing else, are found again and stopped.
 """
 
+import contextlib
 import os
 import secrets
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 #: The environment variable that marks every process of a cluster that `koco up` started.
 MARK = "KOCO_CLUSTER"
@@ -16,6 +21,7 @@ MARK = "KOCO_CLUSTER"
 #: What listens where by default. `api` is koco's; the others are Ray's own defaults.
 PORTS = {"api": 8400, "gcs": 6379, "dashboard": 8265, "client": 10001, "agent": 52365}
 
+_GCS = "gcs_server"
 #: How long Ray's processes may take to end by themselves (seconds).
 _TERM_S = 5.0
 
@@ -83,7 +89,7 @@ def running_address() -> str | None:
     """Return the address of a Ray that runs on this machine already, whoever started it."""
     named = os.environ.get("RAY_ADDRESS", "")
     if not named or "://" in named:
-        base = Path(os.environ.get("RAY_TMPDIR", "/tmp"))  # noqa: S108 - Ray's own choice
+        base = Path(os.environ.get("RAY_TMPDIR", "/tmp"))
         try:
             named = (base / "ray" / "ray_current_cluster").read_text().strip()
         except OSError:
@@ -98,44 +104,38 @@ def running_address() -> str | None:
 
 def is_running(mark: str) -> bool:
     """Say whether the head with that mark runs."""
-    return any("gcs_server" in name for _, name in _marked(mark))
+    return any(name == _GCS for _, name in _marked(mark))
 
 
 def stop(mark: str) -> int:
     """End every process with that mark; return how many there were."""
     import psutil
 
-    processes = [psutil.Process(pid) for pid, _ in _marked(mark) if psutil.pid_exists(pid)]
-    for process in processes:
-        _signal(process.terminate)
-    _, alive = psutil.wait_procs(processes, timeout=_TERM_S)
-    for process in alive:
-        _signal(process.kill)
-    # What they started in the meantime has the mark, too.
-    for pid, _ in _marked(mark):
-        _signal(psutil.Process(pid).kill)
-    psutil.wait_procs(alive, timeout=_TERM_S)
+    processes = _marked(mark)
+    # The others sign off with the GCS and take long over it where it is gone: it goes last.
+    first = [process for process, name in processes if name != _GCS]
+    for process in first:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(first, timeout=_TERM_S)
+    # The rest, and what was started in the meantime.
+    rest = [process for process, _ in _marked(mark)]
+    for process in rest:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(rest, timeout=_TERM_S)
     return len(processes)
 
 
-def _signal(send: object) -> None:
+def _marked(mark: str) -> "list[tuple[psutil.Process, str]]":
+    """Return the processes with a mark, and their names."""
     import psutil
 
-    try:
-        send()  # type: ignore[operator]
-    except psutil.NoSuchProcess:
-        return  # it ended by itself
-
-
-def _marked(mark: str) -> list[tuple[int, str]]:
-    import psutil
-
-    found: list[tuple[int, str]] = []
-    own = {os.getpid(), os.getppid()}
+    found: list[tuple[psutil.Process, str]] = []
     for process in psutil.process_iter():
         try:
-            if process.pid not in own and process.environ().get(MARK) == mark:
-                found.append((process.pid, process.name()))
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append((process, process.name()))
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
             continue  # gone, a zombie, or another user's: none of ours
     return found

@@ -27,7 +27,7 @@ READY_S = 600.0
 _HINTS = {
     "ModuleNotFoundError": "ship the module with the bundle, or name its package in "
     "`runtime.dependencies`",
-    "SyntaxError": "mend the line shown; `python -m compileall .` finds such errors before a deploy",
+    "SyntaxError": "mend the line shown; `python -m compileall .` finds such errors earlier",
 }
 
 

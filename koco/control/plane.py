@@ -91,7 +91,6 @@ class ControlPlane:
 
     async def _start(self) -> Parts:
         data_dir = Path(self._settings.data_dir)
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _log_to(data_dir / "control.log")
         log.info("starting, version %s", __version__)
         store = SqliteStore(data_dir / "store.db")
@@ -122,7 +121,7 @@ class ControlPlane:
                 options={},
             )
 
-        spooler = Spooler(store, on_final=lambda fid: supervisor.on_final(fid))
+        spooler = Spooler(store)
         supervisor = Supervisor(store, spooler, start_runner=start_runner)
         catalog = Catalog()
         return Parts(
@@ -215,6 +214,7 @@ class _Ray:
 
 
 def _log_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=3)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.getLogger("koco").addHandler(handler)

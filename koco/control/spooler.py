@@ -6,7 +6,7 @@ wake: what a follower has seen is never lost. Nobody polls.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import chain
 
 from koco.events import line, wire
@@ -23,11 +23,12 @@ _STATUS = Kind.STATUS.encode()
 
 
 class Spooler:
-    """Makes events durable and hands them on. `on_final` hears of each that ended itself."""
+    """Makes events durable and hands them on."""
 
-    def __init__(self, store: Store, *, on_final: Callable[[str], None]) -> None:
+    def __init__(self, store: Store) -> None:
+        #: Hears the fid of each execution whose runner reports its end; the supervisor listens.
+        self.on_final: Callable[[str], None] = lambda fid: None
         self._store = store
-        self._on_final = on_final
         self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def append(self, blob: bytes) -> bytes:
@@ -37,7 +38,7 @@ class Spooler:
         for batch in batches:
             self.wake(batch.fid)
             if batch.status is not None and batch.status.is_final:
-                self._on_final(batch.fid)
+                self.on_final(batch.fid)
         return wire.encode_acks(acks)
 
     def wake(self, fid: str) -> None:
@@ -94,13 +95,10 @@ class Spooler:
                 before = since
                 async for lines in self.read(execution, since=since):
                     since = lines[-1][0]
-                    end = lines[-1] if is_end(lines[-1][1]) else None
-                    if kinds:
-                        wanted = list(line.only(kinds, lines))
-                        lines = wanted if not end or end in wanted else [*wanted, end]
-                    if lines:
-                        yield lines
-                    if end:
+                    ends = is_end(lines[-1][1])
+                    if wanted := _wanted(lines, kinds, ends=ends):
+                        yield wanted
+                    if ends:
                         return
                 if since == before and await self._is_over(execution, since):
                     return  # a reader that came back after it had seen the end
@@ -113,13 +111,22 @@ class Spooler:
             if not self._readers[execution.fid]:
                 del self._readers[execution.fid]
 
-
     async def _is_over(self, execution: Execution, since: int) -> bool:
         now = await self._store.execution(execution.fid)
         return now.status.is_final and since >= now.last_seq
 
 
-_ENDS = tuple(f'"payload":{{"status":"{status}"}}}}'.encode() for status in Status if status.is_final)
+_ENDS = tuple(
+    f'"payload":{{"status":"{status}"}}}}'.encode() for status in Status if status.is_final
+)
+
+
+def _wanted(lines: Lines, kinds: frozenset[str], *, ends: bool) -> Lines:
+    if not kinds:
+        return lines
+    *before, last = lines
+    wanted = list(line.only(kinds, before))
+    return [*wanted, last] if ends or line.kind_of(last[1]).decode() in kinds else wanted
 
 
 def is_end(event: bytes) -> bool:
@@ -127,5 +134,5 @@ def is_end(event: bytes) -> bool:
     return line.kind_of(event) == _STATUS and event.endswith(_ENDS)
 
 
-def _lines(chunks: "list[Chunk] | reversed[Chunk]") -> Lines:
+def _lines(chunks: Iterable[Chunk]) -> Lines:
     return list(chain.from_iterable(line.numbered(chunk.first, chunk.body) for chunk in chunks))

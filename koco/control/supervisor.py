@@ -9,7 +9,7 @@ settled with the cause.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from koco.control.pool import Actor, Limits, Pool, Runner, died
 from koco.control.spooler import Spooler
@@ -32,7 +32,7 @@ StartRunner = Callable[[RunnerSpec, Release], Awaitable[Actor]]
 Present = dict[tuple[str, int, str], "AttachableActor"]
 
 
-class AttachableActor(Actor):
+class AttachableActor(Actor, Protocol):
     """A runner's actor that can be asked what it holds."""
 
     async def attach(self) -> Presence:
@@ -46,6 +46,7 @@ class Supervisor:
     def __init__(self, store: Store, spooler: Spooler, *, start_runner: StartRunner) -> None:
         self._store = store
         self._spooler = spooler
+        spooler.on_final = self.on_final
         self._start_runner = start_runner
         self.pools: dict[tuple[str, int], Pool] = {}
         self._pool_of: dict[str, Pool] = {}

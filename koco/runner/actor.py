@@ -38,9 +38,10 @@ class Runner:
         self._held = asyncio.Event()
         self._capture = Capture(dedicated=self._spec.concurrency == 1)
         self._capture.install()
-        self._spool = Spool(
-            self._spec.id, self._deliver, control=control, on_closed=self._abandon
-        )
+        # Flows run in threads of their own, where waiting for Ray blocks nobody: without
+        # this, Ray warns into the first flow's stderr that it does.
+        ray._private.worker.blocking_get_inside_async_warned = True
+        self._spool = Spool(self._spec.id, self._deliver, control=control, on_closed=self._abandon)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="koco-flows", daemon=True).start()
         self._tasks = {asyncio.get_running_loop().create_task(self._spool.run())}
@@ -99,9 +100,7 @@ class Runner:
         if launch.fid in self._runs:
             return
         self._spool.open(launch.fid)
-        output = Output(
-            lambda kind, text: self._spool.put(launch.fid, line.encode(kind, text))
-        )
+        output = Output(lambda kind, text: self._spool.put(launch.fid, line.encode(kind, text)))
         run = Run(
             self._flows[launch.flow],
             launch.inputs,
@@ -158,7 +157,7 @@ class Runner:
         tries = 0
         while True:
             try:
-                return await self._control.append.remote(blob)
+                return bytes(await self._control.append.remote(blob))
             except ActorUnavailableError:
                 await asyncio.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
                 tries += 1

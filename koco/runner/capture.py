@@ -7,6 +7,7 @@ threads without that context count as its own, and the file descriptors 1 and 2
 lead into pipes, so that subprocesses and C code are captured as well.
 """
 
+import contextlib
 import fcntl
 import io
 import os
@@ -101,10 +102,9 @@ class _Pipe:
         self._capture = capture
         self._former = os.dup(fd)
         self.reader, writer = os.pipe()
-        try:
+        # A smaller one works as well, only with more waiting.
+        with contextlib.suppress(OSError):
             fcntl.fcntl(writer, _F_SETPIPE_SZ, _PIPE_BYTES)
-        except OSError:
-            pass  # a smaller one works as well, only with more waiting
         os.set_blocking(self.reader, False)
         os.dup2(writer, fd)
         os.close(writer)

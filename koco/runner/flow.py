@@ -42,9 +42,7 @@ class Outcome:
     payload: Any = None
 
 
-def loaded(
-    name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any]] | None
-) -> Flow:
+def loaded(name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any]] | None) -> Flow:
     """Import a flow's entrypoint; its form is the given one, or made from its signature.
 
     Raises:

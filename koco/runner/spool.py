@@ -133,7 +133,7 @@ class Spool:
             self._ready[fid] = outbox
         self._asleep = False
         self._wake.set()
-        return await done
+        return bool(await done)
 
     @property
     def held(self) -> list[str]:
@@ -168,7 +168,13 @@ class Spool:
             status = None if outbox.lines else outbox.status
             batches.append(
                 Batch(
-                    fid, outbox.producer, outbox.next, count, b"\n".join(taken), self._runner, status
+                    fid,
+                    outbox.producer,
+                    outbox.next,
+                    count,
+                    b"\n".join(taken),
+                    self._runner,
+                    status,
                 )
             )
             outbox.next += count
@@ -223,7 +229,7 @@ def _wake_up(future: asyncio.Future[None]) -> None:
 
 
 def _fit(lines: list[bytes], room: int) -> tuple[int, int]:
-    """Return how many lines fit into `room` bytes, at least one where there is one, and their size."""
+    """Return how many lines fit into `room` bytes (one does in any case), and their size."""
     size = 0
     for count, line in enumerate(lines):
         if size + len(line) > room and count:

@@ -123,9 +123,7 @@ class Store(Protocol):
         """Commit a release as `starting`, under the service's next number."""
         ...
 
-    async def go_live(
-        self, service: str, number: int, flows: list[dict[str, Any]]
-    ) -> Release:
+    async def go_live(self, service: str, number: int, flows: list[dict[str, Any]]) -> Release:
         """Make a release the live one and retire the one before it, in one step."""
         ...
 

@@ -85,7 +85,7 @@ class World:
 
     def restart(self) -> None:
         """Begin anew over the same store, as a restarted control plane does."""
-        self.spooler = Spooler(self.store, on_final=lambda fid: self.supervisor.on_final(fid))
+        self.spooler = Spooler(self.store)
         self.supervisor = Supervisor(self.store, self.spooler, start_runner=self.start)
 
     async def start(self, spec: RunnerSpec, release: Release) -> FakeRunner:

@@ -127,8 +127,10 @@ class SqliteStore:
         """Give a queued execution to a runner."""
 
         def change(db: sqlite3.Connection) -> bool:
-            db.execute("UPDATE executions SET runner = ? WHERE fid = ? AND status = 'queued'",
-                       (runner, fid))
+            db.execute(
+                "UPDATE executions SET runner = ? WHERE fid = ? AND status = 'queued'",
+                (runner, fid),
+            )
             return events.advance(db, fid, Status.STARTING)
 
         return await self._write(change)
@@ -224,9 +226,7 @@ class SqliteStore:
             )
         )
 
-    async def go_live(
-        self, service: str, number: int, flows: list[dict[str, Any]]
-    ) -> Release:
+    async def go_live(self, service: str, number: int, flows: list[dict[str, Any]]) -> Release:
         """Make a release the live one and retire the one before it."""
         return await self._write(lambda db: releases.go_live(db, service, number, flows))
 

@@ -53,8 +53,7 @@ def append(db: sqlite3.Connection, batch: Batch) -> Ack:
     if count:
         last += count
         db.execute(
-            "INSERT INTO producers VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET last = excluded.last",
+            "INSERT INTO producers VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last",
             (now.id, batch.producer, last),
         )
     body = lines[0] if lines else b""
@@ -74,9 +73,7 @@ def advance(db: sqlite3.Connection, fid: str, status: Status) -> bool:
     return True
 
 
-def settle(
-    db: sqlite3.Connection, fid: str, status: Status, error: dict[str, Any] | None
-) -> bool:
+def settle(db: sqlite3.Connection, fid: str, status: Status, error: dict[str, Any] | None) -> bool:
     """End an execution from outside; see `Store.settle`."""
     now = state(db, fid)
     if now is None or now.status.is_final:
@@ -155,8 +152,7 @@ def after(db: sqlite3.Connection, execution: int, seq: int, budget_bytes: int) -
 def before(db: sqlite3.Connection, execution: int, seq: int, budget_bytes: int) -> list[Chunk]:
     """Return chunks with events before a seq, latest first; see `Store.chunks_back`."""
     rows = db.execute(
-        "SELECT first, last, body FROM chunks WHERE execution = ? AND last < ?"
-        " ORDER BY last DESC",
+        "SELECT first, last, body FROM chunks WHERE execution = ? AND last < ? ORDER BY last DESC",
         (execution, seq),
     )
     return _within(rows, budget_bytes)

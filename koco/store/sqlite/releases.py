@@ -40,7 +40,8 @@ def go_live(
         "UPDATE releases SET status = 'retired' WHERE service = ? AND status = 'live'", (service,)
     )
     db.execute(
-        "UPDATE releases SET status = 'live', flows = ?, ready = ? WHERE service = ? AND number = ?",
+        "UPDATE releases SET status = 'live', flows = ?, ready = ?"
+        " WHERE service = ? AND number = ?",
         (_json(flows), line.timestamp(), service, number),
     )
     return get(db, service, number)

@@ -1,0 +1,30 @@
+# `make demo` shows koco at work, `make test` proves it. Both set up what they need.
+PYTHON_IN_VENV := .venv/bin/python
+PYTEST := $(PYTHON_IN_VENV) -m pytest
+
+.PHONY: help setup demo check test bench clean
+
+help:  ## Show this list.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+setup:  ## Make .venv with koco and its tools.
+	@sh .ci/venv
+
+demo: setup  ## A local cluster, a flow scaffolded, deployed, run and followed; then all of it down.
+	@sh examples/demo.sh
+
+check: setup  ## Lint, format, types, layers, unit tests: under a minute.
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTEST) tests/unit
+
+test: check  ## Everything: the checks, then tests on a real Ray, then the command line itself.
+	$(PYTEST) tests/integration tests/e2e
+
+bench: setup  ## Measure koco against its bars; results go to tests/bench/results/.
+	$(PYTHON_IN_VENV) -m tests.bench
+
+clean:  ## Remove what setup and the tools made.
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,251 @@
+"""A koco of one's own: home, Ray and ports in temporary places, driven as users drive it."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+#: Generous: machines are shared. Nothing here waits this long when all is well.
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def ok(self) -> "Done":
+        assert self.code == 0, f"exit code {self.code}\n{self.out}\n{self.err}"
+        return self
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Koco:
+    """One home directory, and what runs for it."""
+
+    def __init__(self) -> None:
+        # Short: Ray puts sockets in there, whose paths may have 107 characters.
+        self.root = Path(tempfile.mkdtemp(prefix="koco-", dir="/tmp"))
+        self.home = self.root / "home"
+        dropped = ("KOCO_", "RAY_", "NO_COLOR", "FORCE_COLOR")
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(dropped)},
+            "KOCO_HOME": str(self.home),
+            "RAY_TMPDIR": str(self.root),
+            "RAY_AUTH_TOKEN_PATH": str(self.root / "token"),
+            "COLUMNS": "80",
+        }
+
+    # the command line
+
+    def popen(self, *args: str, cwd: Path | None = None, **more: Any) -> subprocess.Popen[str]:
+        env = {**self.env, **more.pop("env", {})}
+        return subprocess.Popen(
+            [sys.executable, "-m", "koco", *args],
+            **{
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                "text": True,
+                "cwd": cwd or self.root,
+                "env": env,
+                **more,
+            },
+        )
+
+    def run(self, *args: str, stdin: str | None = None, **more: Any) -> Done:
+        if stdin is not None:
+            more["stdin"] = subprocess.PIPE
+        process = self.popen(*args, **more)
+        try:
+            out, err = process.communicate(stdin, timeout=150)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return Done(process.returncode, out, err)
+
+    def up(self, *args: str) -> "Koco":
+        self.run("up", "--free-ports", *args).ok()
+        return self
+
+    def close(self) -> None:
+        done = self.run("down")
+        shutil.rmtree(self.root, ignore_errors=True)
+        done.ok()
+
+    # the API
+
+    @property
+    def context(self) -> dict[str, Any]:
+        import tomllib
+
+        document = tomllib.loads((self.home / "contexts.toml").read_text())
+        found: dict[str, Any] = document["contexts"]["local"]
+        return found
+
+    def http(self, **more: Any) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.context['key']}"}
+        return httpx.Client(
+            **{
+                "base_url": self.context["url"],
+                "headers": headers,
+                "timeout": PATIENCE_S,
+                "trust_env": False,
+                **more,
+            }
+        )
+
+    def get(self, path: str, **params: Any) -> Any:
+        with self.http() as client:
+            answer = client.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def control_pid(self) -> int:
+        pid: int = self.get("/v1/status")["control_plane"]["pid"]
+        return pid
+
+    # projects
+
+    def project(self, service: str, code: str, **manifest: Any) -> Path:
+        """Write a project whose module is `<service>_app`; return its directory."""
+        root = self.root / f"project-{service}"
+        root.mkdir(exist_ok=True)
+        module = f"{service.replace('-', '_')}_app"
+        (root / f"{module}.py").write_text(textwrap.dedent(code))
+        manifest.setdefault(
+            "flows",
+            [
+                {"name": name, "entrypoint": f"{module}:{name}"}
+                for name in _functions(textwrap.dedent(code))
+            ],
+        )
+        (root / "koco.toml").write_text(f'[project]\nname = "{service}"\n')
+        (root / "koco.yaml").write_text(json.dumps({"service": service, **manifest}))
+        return root
+
+    def deploy(self, service: str, code: str, **manifest: Any) -> None:
+        self.run("deploy", cwd=self.project(service, code, **manifest)).ok()
+
+    def launch(self, flow: str, **inputs: Any) -> str:
+        with self.http() as client:
+            answer = client.post(f"/v1/flows/{flow}", json=inputs)
+        assert answer.status_code == 201, answer.text
+        fid: str = answer.json()["result"]
+        return fid
+
+    def events(self, fid: str, **params: Any) -> list[dict[str, Any]]:
+        """Follow an execution to its end; return its events."""
+        query = {"follow": "true", **params}
+        with self.http() as client, client.stream(
+            "GET", f"/v1/executions/{fid}/events", params=query
+        ) as answer:
+            assert answer.status_code == 200, answer.read()
+            return [json.loads(line) for line in answer.iter_lines() if line]
+
+    def get_events(self, fid: str, **params: Any) -> list[dict[str, Any]]:
+        """Return what events there are now."""
+        with self.http() as client:
+            answer = client.get(f"/v1/executions/{fid}/events", params=params)
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    def execute(self, flow: str, **inputs: Any) -> "Ended":
+        fid = self.launch(flow, **inputs)
+        return Ended(fid, self.events(fid))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An execution that was followed to its end."""
+
+    fid: str
+    events: list[dict[str, Any]]
+
+    @property
+    def status(self) -> str:
+        status: str = self.events[-1]["payload"]["status"]
+        return status
+
+    @property
+    def result(self) -> Any:
+        [payload] = self.of("final")
+        return payload
+
+    @property
+    def error(self) -> dict[str, Any]:
+        [payload] = self.of("error")
+        error: dict[str, Any] = payload
+        return error
+
+    def of(self, kind: str) -> list[Any]:
+        return [event["payload"] for event in self.events if event["kind"] == kind]
+
+
+def _functions(code: str) -> list[str]:
+    import ast
+
+    return [
+        node.name
+        for node in ast.parse(code).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not node.name.startswith("_")
+        and not node.decorator_list
+    ]
+
+
+def eventually(claim: Callable[[], Any], *, within_s: float = PATIENCE_S) -> Any:
+    """Return what `claim` returns once it is true; exceptions of a dead server count as false."""
+    deadline = time.monotonic() + within_s
+    while True:
+        with contextlib.suppress(httpx.HTTPError, AssertionError):
+            if value := claim():
+                return value
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        time.sleep(0.02)
+
+
+def kill9(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def zipped(files: dict[str, str]) -> tuple[bytes, str]:
+    """Return a bundle made by hand, and its SHA-256."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(name), text)
+    data = buffer.getvalue()
+    return data, hashlib.sha256(data).hexdigest()
+
+
+@contextlib.contextmanager
+def koco_of_its_own() -> Iterator[Koco]:
+    """A home without anything running; what is started for it is stopped."""
+    koco = Koco()
+    try:
+        yield koco
+    finally:
+        koco.close()
