@@ -1,6 +1,7 @@
 """A koco of one's own: home, Ray and ports in temporary places, driven as users drive it."""
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -45,6 +46,9 @@ class Done:
 
 class Koco:
     """One home directory, and what runs for it."""
+
+    #: Flows without a service in their name are of this one.
+    service = ""
 
     def __init__(self) -> None:
         # Short: Ray puts sockets in there, whose paths may have 107 characters.
@@ -147,10 +151,15 @@ class Koco:
         (root / "koco.yaml").write_text(json.dumps({"service": service, **manifest}))
         return root
 
-    def deploy(self, service: str, code: str, **manifest: Any) -> None:
+    def deploy(self, service: str, code: str, **manifest: Any) -> "Koco":
+        """Deploy a project; return this koco, with the service as the default one."""
         self.run("deploy", cwd=self.project(service, code, **manifest)).ok()
+        mine = copy.copy(self)
+        mine.service = service
+        return mine
 
     def launch(self, flow: str, **inputs: Any) -> str:
+        flow = flow if "/" in flow or not self.service else f"{self.service}/{flow}"
         with self.http() as client:
             answer = client.post(f"/v1/flows/{flow}", json=inputs)
         assert answer.status_code == 201, answer.text
@@ -160,9 +169,10 @@ class Koco:
     def events(self, fid: str, **params: Any) -> list[dict[str, Any]]:
         """Follow an execution to its end; return its events."""
         query = {"follow": "true", **params}
-        with self.http() as client, client.stream(
-            "GET", f"/v1/executions/{fid}/events", params=query
-        ) as answer:
+        with (
+            self.http() as client,
+            client.stream("GET", f"/v1/executions/{fid}/events", params=query) as answer,
+        ):
             assert answer.status_code == 200, answer.read()
             return [json.loads(line) for line in answer.iter_lines() if line]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from koco import __version__, config
+from koco.cli import output
 from koco.cluster import local as cluster
 from koco.config import Context
 from koco.errors import KocoError, NotAllowedError, UnreachableError, from_wire
@@ -26,9 +27,9 @@ def up(*, port: int | None, free_ports: bool, recover_admin: bool) -> dict[str, 
     with _alone():
         known = config.load_contexts().get(NAME)
         here = dict(known.cluster) if known else {}
-        if known and not recover_admin and port in (None, here.get("api")):
-            if found := _answering(known):
-                return found
+        is_asked_anew = recover_admin or port not in (None, here.get("api"))
+        if known and not is_asked_anew and (found := _answering(known)):
+            return found
         return _bring_up(known, here, port=port, free=free_ports, recover=recover_admin)
 
 
@@ -81,6 +82,9 @@ def _bring_up(
     key = known.key if known and known.key and not recover else config.new_key()
     here = {**ports, "mark": mark, "address": address or f"127.0.0.1:{ports['gcs']}"}
     context = Context(name=NAME, url=f"http://127.0.0.1:{ports['api']}", key=key, cluster=here)
+    output.note(
+        "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
+    )
     # Written before anything starts: a key that is interrupted on its way is not lost,
     # and `koco down` finds what a killed `koco up` left behind.
     config.save_context(context)

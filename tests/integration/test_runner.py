@@ -7,7 +7,7 @@ import pytest
 
 from tests.driver import Koco, eventually, kill9
 
-CODE = '''
+CODE = """
     import asyncio, dataclasses, datetime, enum, logging, os, subprocess, sys, threading, time
     import ray
     from koco import Tracer, response
@@ -125,13 +125,14 @@ CODE = '''
 
     def environment():
         return [os.environ.get("GREETING"), os.environ.get("KOCO_SERVICE")]
-'''
+"""
 
 
 @pytest.fixture(scope="module")
 def app(koco: Koco) -> Koco:
-    koco.deploy("runner", CODE, runtime={"env": {"GREETING": "hi"}}, runner={"min": 1, "max": 3})
-    return koco
+    return koco.deploy(
+        "runner", CODE, runtime={"env": {"GREETING": "hi"}}, runner={"min": 1, "max": 3}
+    )
 
 
 def test_plain_and_async_entrypoints_get_what_they_name(app: Koco) -> None:

@@ -113,9 +113,7 @@ def test_a_life_from_queued_to_finished(check: Callable[[Check], None]) -> None:
         execution = await begun(store)
         assert execution.started
         await store.append([batch(execution.fid, 1, "a", "b", runner="r1")])
-        last = batch(
-            execution.fid, 3, "done", runner="r1", status=Status.FINISHED, kind=Kind.FINAL
-        )
+        last = batch(execution.fid, 3, "done", runner="r1", status=Status.FINISHED, kind=Kind.FINAL)
         await store.append([last])
         done = await store.execution(execution.fid)
         stream = await events(store, execution)

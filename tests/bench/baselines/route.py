@@ -1,0 +1,31 @@
+"""A bare litestar route that takes JSON and answers with JSON, under uvicorn as koco's is."""
+
+import asyncio
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+from litestar import Litestar, post
+
+
+@post("/flows/{name:path}")
+async def answer(name: str, data: dict[str, Any]) -> dict[str, str]:
+    """Answer as a launch does, and do nothing."""
+    return {"result": name}
+
+
+def main() -> None:
+    """Serve on a free port; its number is the first line of standard output."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    app = Litestar([answer], openapi_config=None, logging_config=None)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", server_header=False
+    )
+    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Flows that do as little as a measure needs."""
+
+import asyncio
+import time
+
+from koco import Tracer
+
+
+async def trivial() -> int:
+    """Return at once."""
+    return 1
+
+
+async def hello(tracer: Tracer) -> None:
+    """Write one event."""
+    await tracer.result(1)
+
+
+async def tick(tracer: Tracer, n: int = 200, pause: float = 0.02) -> int:
+    """Write one event at a time, each with the time at which it was written."""
+    for _ in range(n):
+        await tracer.result(time.time())
+        await asyncio.sleep(pause)
+    return n
+
+
+async def burst(tracer: Tracer, n: int = 100_000) -> int:
+    """Write events as fast as they are taken."""
+    for number in range(n):
+        await tracer.result(number)
+    return n
+
+
+async def sleep(seconds: float = 5.0) -> float:
+    """Sleep."""
+    await asyncio.sleep(seconds)
+    return seconds

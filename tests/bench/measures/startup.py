@@ -1,0 +1,58 @@
+"""What the command line costs before it does anything."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.bench.measures import Bench
+from tests.bench.meters import Spread
+from tests.bench.report import Row
+
+_KOCO = str(Path(sys.executable).with_name("koco"))
+
+
+def commands(bench: Bench) -> Iterator[Row]:
+    """Start the command line and bare Python in turn."""
+    plane = bench.plane
+    fid = plane.launch(plane.wire, f"{bench.service('one')}/hello")
+    plane.wait_idle()
+    subjects = {
+        "koco --version": ([_KOCO, "--version"], 5.0),
+        "koco logs --help": ([_KOCO, "logs", "--help"], 12.0),
+        "koco logs FID": ([_KOCO, "logs", fid], 12.0),
+    }
+    for name, (command, bar) in subjects.items():
+        yield _against_python(name, command, bar=bar, count=max(15, bench.some(30)))
+
+
+def _against_python(name: str, command: list[str], *, bar: float, count: int) -> Row:
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    bare = [sys.executable, "-c", "pass"]
+    _run_ms(command, env)  # writes the bytecode
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(count):
+        times[0].append(_run_ms(bare, env))
+        times[1].append(_run_ms(command, env))
+    python, koco = (Spread.of(samples) for samples in times)
+    return Row(
+        name="startup",
+        measure=f"`{name}`, start to end",
+        value=koco.p50,
+        unit="ms",
+        bar=bar,
+        bar_on="ratio",
+        baseline=python.p50,
+        against="python -c pass",
+    )
+
+
+def _run_ms(command: list[str], env: dict[str, str]) -> float:
+    begin = time.perf_counter()
+    done = subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    took = (time.perf_counter() - begin) * 1e3
+    if done.returncode:
+        raise RuntimeError(f"{command}: {done.returncode} {done.stderr[-500:]!r}")
+    return took

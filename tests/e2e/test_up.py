@@ -1,0 +1,129 @@
+"""`koco up` and `koco down`: idempotent, safe together, tidy, and modest about what is theirs."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+
+import psutil
+
+from tests.driver import Koco, eventually, kill9
+
+
+def marked(koco: Koco) -> list[psutil.Process]:
+    """Return the processes that `koco up` started for a home."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("RAY_TMPDIR") == str(koco.root) and process.pid != os.getpid():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
+    """Two at once start one; the key stays; down stops all; the store survives; up settles."""
+    both = [fresh.popen("up", "--free-ports", "--json") for _ in range(2)]
+    for process in both:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    contexts = fresh.home / "contexts.toml"
+    assert stat.S_IMODE(contexts.stat().st_mode) == 0o600
+    key = fresh.context["key"]
+    titles = [" ".join(process.cmdline()) for process in marked(fresh)]
+    assert sum("gcs_server" in title for title in titles) == 1
+    assert sum("ray::ControlPlane" in title for title in titles) == 1
+
+    # Everything listens on loopback only.
+    for process in marked(fresh):
+        for connection in process.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                address = connection.laddr.ip.removeprefix("::ffff:")
+                assert address in ("127.0.0.1", "::1"), (process.cmdline(), connection)
+
+    code = "import time\ndef nap(seconds: float = 60):\n    time.sleep(seconds)\n    return 1\n"
+    fresh.deploy("naps", code)
+    done, running = fresh.launch("nap", seconds=0), fresh.launch("nap")
+    eventually(lambda: fresh.get(f"/v1/executions/{done}")["finished"])
+    eventually(lambda: fresh.get(f"/v1/executions/{running}")["status"] == "running")
+
+    assert fresh.run("down").ok().code == 0
+    assert eventually(lambda: not marked(fresh), within_s=10)
+    assert fresh.run("down").ok().code == 0, "down twice is fine"
+    assert fresh.run("ps").code == 3
+
+    fresh.run("up").ok()
+    assert fresh.context["key"] == key
+    assert fresh.get(f"/v1/executions/{done}")["status"] == "finished"
+    assert fresh.get(f"/v1/executions/{running}")["status"] == "error", "it died with its cluster"
+    assert fresh.execute("nap", seconds=0).result == 1, "its services are back"
+
+    # A context that lost its key is mended on request, and only then.
+    contexts.unlink()
+    lost = fresh.run("up")
+    assert lost.code == 6, lost
+    assert "--recover-admin" in lost.err
+    fresh.run("up", "--recover-admin").ok()
+    assert fresh.run("ps").code == 0
+
+
+def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
+    """`koco up` joins it; `koco down` takes only its own actors away."""
+    from koco.cluster import local
+
+    ports = local.choose_ports({}, free=True)
+    env = {**fresh.env, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    head = subprocess.run(
+        [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head"),
+            *("--node-ip-address", "127.0.0.1", "--port", str(ports["gcs"])),
+            *("--dashboard-port", str(ports["dashboard"]), "--include-log-monitor", "false"),
+            *("--ray-client-server-port", str(ports["client"])),
+            *("--dashboard-agent-listen-port", str(ports["agent"])),
+        ],
+        env=env,
+        cwd=fresh.root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    try:
+        assert head.returncode == 0, head.stdout + head.stderr
+        before = {process.pid for process in marked(fresh)}
+        fresh.env |= {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        fresh.run("up", "--free-ports").ok()
+        fresh.deploy("guest", "def hi():\n    return 'hi'\n")
+        assert fresh.execute("hi").result == "hi"
+        fresh.run("down").ok()
+        assert fresh.run("ps").code == 3
+        alive = {process.pid for process in marked(fresh)}
+        gone = before - alive
+        titles = [" ".join(process.cmdline()) for process in marked(fresh)]
+        assert any("gcs_server" in title for title in titles), f"Ray was stopped: {gone}"
+        assert not any("ray::ControlPlane" in t or "ray::Runner" in t for t in titles)
+    finally:
+        for process in marked(fresh):
+            with_suppress(process)
+
+
+def with_suppress(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def test_up_interrupted_leaves_nothing_that_down_does_not_find(fresh: Koco) -> None:
+    """kill -9 of `koco up` in the middle: `koco down` cleans up, the next `koco up` works."""
+    process = fresh.popen("up", "--free-ports")
+    eventually(lambda: any("gcs_server" in p.name() for p in marked(fresh)), within_s=60)
+    kill9(process.pid)
+    process.communicate()
+    time.sleep(0.5)
+    fresh.run("down").ok()
+    eventually(lambda: not [p for p in marked(fresh) if p.status() != "zombie"], within_s=15)
+    fresh.run("up", "--free-ports").ok()
+    assert fresh.run("ps").code == 0

@@ -1,0 +1,315 @@
+"""A control plane of memory and no Ray: real HTTP for tests of the command line.
+
+It answers as `koco.api` does as far as the commands look, and does what a test
+tells it: `launch` scripts an execution, `releases` what becomes of a deploy.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from koco.errors import ConflictError, InputsError, KocoError, NotFoundError, UnauthorizedError
+
+KEY = "koco_test"
+FINAL = ("finished", "error", "cancelled")
+TS = "2026-01-31T12:00:00.123456Z"
+
+
+@dataclass
+class Plane:
+    """What the server holds; guarded by `changed`."""
+
+    url: str = ""
+    flows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    executions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    events: dict[str, list[bytes]] = field(default_factory=dict)
+    bundles: dict[str, bytes] = field(default_factory=dict)
+    #: Answers to GET of a release, in turn; the last one stays.
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    unchanged: bool = False
+    #: After so many lines of events the next connections are cut, one for each number.
+    cuts: list[int] = field(default_factory=list)
+    #: What a launch does: events for its execution.
+    script: list[tuple[str, Any]] = field(default_factory=list)
+    refuses: KocoError | None = None
+    requests: list[tuple[str, str, Any]] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def launch(self, *events: tuple[str, Any], fid: str = "", **facts: Any) -> str:
+        """Make an execution with events, and the status of the last of them."""
+        fid = fid or f"fid{len(self.executions):013d}"
+        self.executions[fid] = {
+            "fid": fid,
+            "flow": "hello/greet",
+            "service": "hello",
+            "release": 1,
+            "status": "running",
+            "created": TS,
+            "started": TS,
+            "finished": None,
+            "user": "admin",
+            "tags": [],
+            "inputs": {"who": "Ada"},
+            "last_seq": 0,
+            "error": None,
+            **facts,
+        }
+        self.events[fid] = []
+        for kind, payload in events:
+            self.emit(fid, kind, payload)
+        return fid
+
+    def emit(self, fid: str, kind: str, payload: Any) -> None:
+        """Add an event."""
+        with self.changed:
+            events, execution = self.events[fid], self.executions[fid]
+            event = {"seq": len(events) + 1, "ts": TS, "kind": kind, "payload": payload}
+            events.append(json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode())
+            execution["last_seq"] = len(events)
+            if kind == "status":
+                execution["status"] = payload["status"]
+            if kind in ("final", "error"):
+                execution["outcome"] = payload
+            self.changed.notify_all()
+
+    def end(self, fid: str, status: str) -> None:
+        """End an execution."""
+        self.emit(fid, "status", {"status": status})
+
+    def find(self, fid: str) -> dict[str, Any]:
+        """Return an execution by fid, prefix or `latest`."""
+        if fid == "latest" and self.executions:
+            return list(self.executions.values())[-1]
+        found = [each for name, each in self.executions.items() if name.startswith(fid)]
+        if not found:
+            raise NotFoundError(f"no execution is called {fid!r}")
+        if len(found) > 1:
+            raise ConflictError(f"{fid!r} fits several")
+        return found[0]
+
+
+@contextmanager
+def serving() -> Iterator[Plane]:
+    """Serve a plane on a free port."""
+    plane = Plane()
+    handler = type("Handler", (_Handler,), {"plane": plane})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    plane.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield plane
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    plane: Plane
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._handle()
+
+    def do_POST(self) -> None:
+        self._handle()
+
+    def do_PUT(self) -> None:
+        self._handle()
+
+    def do_HEAD(self) -> None:
+        self._handle()
+
+    def _handle(self) -> None:
+        body = self._body()
+        url = urlsplit(self.path)
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        parts = url.path.strip("/").split("/")[1:]
+        data = json.loads(body) if body and self.command == "POST" else body
+        self.plane.requests.append((self.command, self.path, data))
+        try:
+            if self.headers["Authorization"] != f"Bearer {KEY}":
+                raise UnauthorizedError("the key is not known here")
+            if self.plane.refuses is not None:
+                raise self.plane.refuses
+            if parts[-1] == "events":
+                self._stream(self.plane.find(parts[1])["fid"], query)
+                return
+            self._answer(*self._route(parts, query, data))
+        except KocoError as exc:
+            self._answer(exc.http_status, exc.to_wire())
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"] or 0))
+
+    def _route(self, parts: list[str], query: dict[str, str], data: Any) -> tuple[int, Any]:
+        plane, method = self.plane, self.command
+        match method, *parts:
+            case "GET", "status":
+                return 200, STATUS
+            case "GET", "flows":
+                items = [{k: v for k, v in f.items() if k != "form"} for f in plane.flows.values()]
+                return 200, {"items": items, "next": None}
+            case ("GET" | "POST"), "flows", *name:
+                return self._flow("/".join(name), data)
+            case "GET", "executions":
+                return 200, self._list(query)
+            case "GET", "executions", fid:
+                return 200, plane.find(fid)
+            case "GET", "executions", fid, "result":
+                return 200, self._result(plane.find(fid))
+            case "POST", "executions", fid, "cancel":
+                execution = plane.find(fid)
+                if execution["status"] in FINAL:
+                    raise ConflictError(f"execution {execution['fid']} has ended already")
+                threading.Timer(0.05, plane.end, (execution["fid"], "cancelled")).start()
+                return 202, execution
+            case "HEAD", "bundles", sha256:
+                return (200 if sha256 in plane.bundles else 404), None
+            case "PUT", "bundles", sha256:
+                plane.bundles[sha256] = data
+                return 201, {"sha256": sha256, "size_bytes": len(data)}
+            case "POST", "services", service, "releases":
+                status = "live" if plane.unchanged else "starting"
+                release = {"service": service, "number": 3, "status": status, "error": None}
+                return 202, {**release, "unchanged": plane.unchanged}
+            case "GET", "services", service, "releases", number:
+                answer = plane.releases.pop(0) if len(plane.releases) > 1 else plane.releases[0]
+                base = {"service": service, "number": int(number), "unchanged": False}
+                return 200, {**base, "error": None, **answer}
+        raise NotFoundError(f"there is nothing at {self.path}")
+
+    def _flow(self, name: str, data: Any) -> tuple[int, Any]:
+        plane = self.plane
+        flow = next((f for f in plane.flows.values() if name in (f["name"], f["short"])), None)
+        if flow is None:
+            raise NotFoundError(f"no flow is called {name!r}", hint="did you mean 'greet'?")
+        if self.command == "GET":
+            return 200, flow
+        if data.get("who") == "nobody":
+            raise InputsError(who=["must be somebody", "must be known"], size="must be a number")
+        return 201, {"result": plane.launch(*plane.script, inputs=data)}
+
+    def _list(self, query: dict[str, str]) -> dict[str, Any]:
+        statuses = query.get("status", "").split(",") if query.get("status") else ()
+        items = [
+            each
+            for each in reversed(self.plane.executions.values())
+            if (not statuses or each["status"] in statuses)
+            and (not query.get("active") or each["status"] not in FINAL)
+        ]
+        start, limit = int(query.get("cursor", 0)), int(query["limit"])
+        more = start + limit < len(items)
+        return {"items": items[start : start + limit], "next": str(start + limit) if more else None}
+
+    def _result(self, execution: dict[str, Any]) -> dict[str, Any]:
+        status = execution["status"]
+        if status not in FINAL:
+            raise ConflictError(f"execution {execution['fid']} has no result yet: it is {status}")
+        answer = {"fid": execution["fid"], "status": status}
+        if "outcome" in execution:
+            answer["result" if status == "finished" else "error"] = execution["outcome"]
+        return answer
+
+    def _stream(self, fid: str, query: dict[str, str]) -> None:
+        kinds = query["kind"].split(",") if query.get("kind") else ()
+        since, follow = int(query.get("since", 0)), "follow" in query
+        cut = self.plane.cuts.pop(0) if self.plane.cuts else None
+        self.send_response(200)
+        self.send_header("X-Koco-Fid", fid)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        if query.get("tail"):
+            since = max(since, len(self.plane.events[fid]) - int(query["tail"]))
+        sent = 0
+        while True:
+            with self.plane.changed:
+                events = self.plane.events[fid][since:]
+                ended = self.plane.executions[fid]["status"] in FINAL
+                if not events and not ended and follow:
+                    self.plane.changed.wait(0.2)
+                    continue
+            since += len(events)
+            for number, event in enumerate(events, 1):
+                is_end = ended and number == len(events)
+                kind = json.loads(event)["kind"]
+                if not kinds or kind in kinds or (follow and is_end):
+                    self._chunk(event + b"\n")
+                    sent += 1
+                if sent == cut:
+                    self._chunk(b'{"seq":99,"half a li')
+                    self.close_connection = True
+                    return
+            if ended or not follow:
+                self._chunk(b"")
+                return
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _answer(self, code: int, value: Any) -> None:
+        body = b"" if value is None else json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+STATUS = {
+    "control_plane": {
+        "pid": 42,
+        "version": "0.1.0",
+        "url": "http://127.0.0.1:8400",
+        "started": TS,
+        "restarts": 1,
+    },
+    "ray": {
+        "version": "2.60.0",
+        "nodes": [
+            {"id": "ab", "address": "127.0.0.1", "alive": True, "resources": {"CPU": 2.0}},
+            {"id": "cd", "address": "10.0.0.2", "alive": False, "resources": {}},
+        ],
+    },
+    "store": {"path": "/data/koco.db", "size_bytes": 2_500_000},
+    "services": [
+        {
+            "name": "hello",
+            "release": 2,
+            "status": "failing",
+            "trouble": "no runner starts",
+            "flows": ["greet"],
+            "runners": 0,
+        }
+    ],
+    "executions": {"finished": 3, "error": 1, "running": 0},
+}
+
+GREET = {
+    "name": "hello/greet",
+    "short": "greet",
+    "service": "hello",
+    "entrypoint": "hello.app:greet",
+    "summary": "Greet somebody",
+    "release": 2,
+    "description": "",
+    "tags": ["demo"],
+    "form": [
+        {"type": "markdown", "text": "Hello"},
+        {"type": "text", "name": "who", "label": "Who", "required": True},
+        {"type": "number", "name": "size", "value": 3},
+        {"type": "submit", "text": "Go"},
+    ],
+}
