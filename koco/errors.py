@@ -62,7 +62,7 @@ class InputsError(UsageError):
     http_status = 422
     code = "invalid_inputs"
 
-    def __init__(self, *messages: str, **fields: str | list[str]) -> None:
+    def __init__(self, /, *messages: str, **fields: str | list[str]) -> None:
         self.errors: dict[str, list[str]] = {
             name: [value] if isinstance(value, str) else list(value)
             for name, value in fields.items()

@@ -140,13 +140,11 @@ class Koco:
         root.mkdir(exist_ok=True)
         module = f"{service.replace('-', '_')}_app"
         (root / f"{module}.py").write_text(textwrap.dedent(code))
-        manifest.setdefault(
-            "flows",
-            [
-                {"name": name, "entrypoint": f"{module}:{name}"}
+        if "flows" not in manifest:
+            manifest["flows"] = [
+                {"name": name.replace("_", "-"), "entrypoint": f"{module}:{name}"}
                 for name in _functions(textwrap.dedent(code))
-            ],
-        )
+            ]
         (root / "koco.toml").write_text(f'[project]\nname = "{service}"\n')
         (root / "koco.yaml").write_text(json.dumps({"service": service, **manifest}))
         return root

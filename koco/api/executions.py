@@ -72,12 +72,16 @@ async def show_execution(state: State, fid: str) -> dict[str, Any]:
 
 
 @post("/v1/executions/{fid:str}/cancel", status_code=202, guards=[requires("launch")])
-async def cancel_execution(state: State, fid: str, data: CancelRequest | None) -> dict[str, Any]:
+async def cancel_execution(request: Request[str, Any, State], fid: str) -> dict[str, Any]:
     """Ask an execution to end; it is killed if it has not after the grace period."""
-    grace_s = (data or CancelRequest()).grace_s
-    if not 0 <= grace_s <= 3600:
-        raise UsageError(f"grace_s must be from 0 to 3600 seconds, got {grace_s:g}")
-    return _render(await state.parts.supervisor.cancel(fid, grace_s=grace_s))
+    try:
+        wish = msgspec.json.decode(await request.body() or b"{}", type=CancelRequest)
+    except msgspec.DecodeError as exc:
+        raise UsageError(f"the body: {exc}", hint='such as {"grace_s": 5}, or none') from exc
+    if not 0 <= wish.grace_s <= 3600:
+        raise UsageError(f"grace_s must be from 0 to 3600 seconds, got {wish.grace_s:g}")
+    parts: Parts = request.app.state.parts
+    return _render(await parts.supervisor.cancel(fid, grace_s=wish.grace_s))
 
 
 @get("/v1/executions/{fid:str}/result", guards=[requires("read")])
@@ -116,9 +120,9 @@ async def stream_events(
     as_sse = "text/event-stream" in request.headers.get("accept", "")
     render = _sse if as_sse else _ndjson
     kinds = frozenset(_names(kind, Kind))
-    since = max(since, last_event_id or 0)
-    if since < 0 or (tail is not None and tail < 0):
+    if min(since, tail or 0, last_event_id or 0) < 0:
         raise UsageError("`since` and `tail` cannot be negative")
+    since = max(since, last_event_id or 0)
 
     async def pieces() -> AsyncIterator[bytes]:
         start = since

@@ -33,6 +33,9 @@ def timestamp(now: float | None = None) -> str:
 
 def _plain(value: Any) -> Any:
     """Return a JSON-able stand-in for what msgspec cannot encode (its `enc_hook`)."""
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        # Only a dict's key comes here as one of these; msgspec would ask again, for ever.
+        raise TypeError("a container is no key of a JSON object")
     if not isinstance(value, type):
         # Ours (`koco.response`) and pydantic's word for the same thing.
         if callable(show := getattr(value, "to_payload", None)):

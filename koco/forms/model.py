@@ -1,6 +1,5 @@
 """The form: elements in order, as data and as a check of inputs."""
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +103,7 @@ class Model:
         values: dict[str, Any] = {}
         errors: dict[str, list[str]] = {}
         for field in self.fields:
-            given = raw[field.name] if field.name in raw else copy.deepcopy(field.default)
+            given = raw.get(field.name, field.default)
             values[field.name], messages = field.clean(given)
             if messages:
                 errors[field.name] = messages

@@ -52,7 +52,9 @@ class Runner:
         for flow in self._spec.flows:
             try:
                 # In a thread: a slow import must not keep the runner from answering.
-                self._flows[flow.name] = await asyncio.to_thread(self._import, flow)
+                self._flows[flow.name] = await asyncio.to_thread(
+                    _imported, flow, concurrency=self._spec.concurrency
+                )
             except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
                 description.problems.append(
                     {"flow": flow.name, "entrypoint": flow.entrypoint, **_problem(exc)}
@@ -61,16 +63,6 @@ class Runner:
                 form = self._flows[flow.name].form
                 description.forms[flow.name] = form.to_list() if form else None
         return msgspec.msgpack.encode(description)
-
-    def _import(self, spec: FlowSpec) -> Flow:
-        flow = loaded(spec.name, spec.entrypoint, spec.inputs)
-        if self._spec.concurrency > 1 and not flow.is_async:
-            raise KocoError(
-                f"{spec.entrypoint} is no `async def`, and the runner's concurrency is "
-                f"{self._spec.concurrency}",
-                hint="make it `async def`, or set `runner.concurrency: 1`",
-            )
-        return flow
 
     async def attach(self) -> bytes:
         """Return this runner's `Presence`."""
@@ -166,6 +158,17 @@ class Runner:
                 os._exit(0)
             except Exception:  # noqa: BLE001 - the store could not write: keep it, try again
                 await asyncio.sleep(_PAUSES_S[-1])
+
+
+def _imported(spec: FlowSpec, *, concurrency: int) -> Flow:
+    # No method: Ray wraps an actor's methods, and would stand in the user's traceback.
+    flow = loaded(spec.name, spec.entrypoint, spec.inputs)
+    if concurrency > 1 and not flow.is_async:
+        raise KocoError(
+            f"{spec.entrypoint} is no `async def`, and the runner's concurrency is {concurrency}",
+            hint="make it `async def`, or set `runner.concurrency: 1`",
+        )
+    return flow
 
 
 def _problem(exc: BaseException) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Running one entrypoint: in its loop or a thread, cancellable, with its outcome told."""
 
 import asyncio
+import concurrent.futures
 import contextvars
 import ctypes
+import importlib
+import inspect
 import sys
 import threading
 import traceback
@@ -20,7 +23,15 @@ from koco.sdk.tracer import Tracer
 
 Tell = Callable[[BaseException | None, Any], None]
 
-_KOCO = str(Path(__file__).resolve().parent.parent)
+#: Where the frames before the user's are: ours, and of the machinery that we call it through.
+_MACHINERY = (
+    str(Path(__file__).parent),
+    str(Path(entrypoint.__file__)),
+    str(Path(asyncio.__file__).parent),
+    str(Path(importlib.__file__).parent),
+    str(Path(concurrent.futures.__file__).parent),
+    "<frozen importlib",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +134,10 @@ class Run:
     async def _await(self, tell: Tell) -> None:
         # Nothing may leave a task: SystemExit would end the loop, and every flow on it.
         try:
-            result = await self._flow.entrypoint(**self._arguments())
+            result = self._flow.entrypoint(**self._arguments())
+            # A decorator may have run the coroutine itself.
+            if inspect.isawaitable(result):
+                result = await result
         except BaseException as exc:  # noqa: BLE001 - told to `outcome`
             tell(exc, None)
         else:
@@ -168,13 +182,9 @@ def _forget_own_frames(exc: BaseException, seen: frozenset[int] = frozenset()) -
     if id(exc) in seen:
         return
     frame = exc.__traceback__
-    while frame is not None and _is_own(frame.tb_frame.f_code.co_filename):
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_MACHINERY):
         frame = frame.tb_next
     exc.__traceback__ = frame
     for other in (exc.__cause__, exc.__context__):
         if other is not None:
             _forget_own_frames(other, seen | {id(exc)})
-
-
-def _is_own(filename: str) -> bool:
-    return filename.startswith((_KOCO, "<frozen importlib")) or "/importlib/" in filename

@@ -7,10 +7,9 @@ through here, so that what the one promises the other keeps. Needs no Ray.
 import importlib
 import inspect
 import pathlib
-import pkgutil
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from koco.errors import GLOBAL_FIELD, DeployError
@@ -71,6 +70,8 @@ def _import(module: str, path: str) -> Any:
             raise
         near = nearest(exc.name or module, _siblings(exc.name or module))
         hint = f"did you mean {near!r}?" if near else "is it among the files that are shipped?"
+        if module.endswith(".py"):
+            hint = f"name the module, not its file: {path.replace('.py', '', 1)}"
         message = f"the entrypoint {path!r} names the module {exc.name!r}, which does not exist"
         raise DeployError(message, hint=hint) from exc
 
@@ -86,9 +87,17 @@ def _siblings(module: str) -> list[str]:
     if parent:
         where = getattr(sys.modules.get(parent), "__path__", [])
     else:
-        # Only folders: the project's own, never the whole of site-packages.
         where = [each for each in sys.path if "site-packages" not in each]
-    return [f"{parent}{dot}{each.name}" for each in pkgutil.iter_modules(where)]
+    names = {name for each in where for name in _modules_in(pathlib.Path(each))}
+    # Nobody means the standard library's: the project's own are what is looked for.
+    return [f"{parent}{dot}{name}" for name in sorted(names - sys.stdlib_module_names)]
+
+
+def _modules_in(folder: pathlib.Path) -> Iterator[str]:
+    # Not by pkgutil, which overlooks packages without an `__init__.py`.
+    for each in folder.iterdir() if folder.is_dir() else ():
+        if each.stem.isidentifier() and (each.suffix == ".py" or each.is_dir()):
+            yield each.stem
 
 
 def _no_attribute(path: str, owner: str, found: Any, name: str) -> DeployError:
@@ -185,9 +194,7 @@ def _chosen(taken: Taken, value: Any) -> Any:
 
 
 def _converted(taken: Taken, value: Any) -> Any:
-    chosen = _chosen(taken, value)
-    # What a name stands for has the right type already.
-    return chosen if chosen is not value else _to(taken.hint, value)
+    return _to(taken.hint, _chosen(taken, value))
 
 
 def _to(hint: Any, value: Any) -> Any:
@@ -206,8 +213,6 @@ def _to(hint: Any, value: Any) -> Any:
 
 def _foreign(kind: Any, value: Any) -> Any:
     """Convert to a type that msgspec does not know."""
-    if isinstance(value, kind):
-        return value
     if is_pydantic(kind):
         return kind.model_validate(value)
     if issubclass(kind, pathlib.PurePath):

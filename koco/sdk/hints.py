@@ -78,7 +78,7 @@ def core_of(hint: Any) -> tuple[Any, bool, dict[str, Any]]:
         if origin is typing.Annotated:
             hint, *notes = typing.get_args(hint)
             # The outer annotation has the last word.
-            facts = {**dict(_facts(notes)), **facts}
+            facts = {**dict(facts_of(notes)), **facts}
         elif getattr(origin, "_name", None) in _WRAPPERS:
             (hint,) = typing.get_args(hint)
         elif hasattr(hint, "__supertype__"):
@@ -98,9 +98,10 @@ def _allows_none(hint: Any) -> bool:
     return typing.get_origin(hint) is typing.Literal and None in typing.get_args(hint)
 
 
-def _facts(notes: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+def facts_of(notes: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what notes state: constraints, a title, a description."""
     for note in notes:
-        yield from _facts(getattr(note, "metadata", None) or ())
+        yield from facts_of(getattr(note, "metadata", None) or ())
         for key in (*_FACETS, *_SAYINGS):
             fact = getattr(note, key, None)
             # Text, say, is a note with a method `title`.

@@ -9,13 +9,13 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from koco import forms as F  # noqa: N812 - as flows import it
 from koco.errors import DeployError
-from koco.sdk.hints import core_of, hints_of, underlying
+from koco.sdk.hints import core_of, facts_of, hints_of, underlying
 from koco.sdk.shape import Shape, choices_of
 
 #: Stands for "no default" and "no hint".
@@ -117,8 +117,7 @@ def _gathered(hint: Any) -> Gathered:
     if is_pydantic(cls):
         return Gathered("pydantic", cls, tuple(_of_pydantic(cls)))
     origin = typing.get_origin(cls) or cls
-    # Any is a class since Python 3.11, and no superclass of dict.
-    if cls is Any or not isinstance(origin, type) or issubclass(dict, origin):
+    if not isinstance(origin, type) or issubclass(dict, origin):
         return Gathered("dict", dict)
     return Gathered("other", cls)
 
@@ -151,15 +150,28 @@ def _of_pydantic(cls: Any) -> Iterator[Taken]:
         alias = info.validation_alias if isinstance(info.validation_alias, str) else info.alias
         made = info.default_factory is not None
         default = NOTHING if made or info.is_required() else info.default
-        hint: Any = typing.Annotated.__class_getitem__((info.annotation, info))  # type: ignore
-        yield input_of(alias or name, hint, default=default, is_made=made)
+        yield input_of(
+            alias or name, info.annotation, default=default, is_made=made, stated=facts_of([info])
+        )
 
 
-def input_of(name: str, hint: Any, *, default: Any = NOTHING, is_made: bool = False) -> Taken:
-    """Return an input with its field; `is_made` says that a default is made at each call."""
+def input_of(
+    name: str,
+    hint: Any,
+    *,
+    default: Any = NOTHING,
+    is_made: bool = False,
+    stated: Iterable[tuple[str, Any]] = (),
+) -> Taken:
+    """Return an input with its field.
+
+    `is_made` says that a default is made at each call; `stated` has facts beside
+    those that the hint itself states.
+    """
     if hint is NOTHING and isinstance(default, str | bool):
         hint = type(default)
     core, is_optional, facts = core_of(hint)
+    facts |= dict(stated)
     has_default = is_made or default is not NOTHING
     choices = choices_of(core, or_bool=is_optional)
     shape = Shape(

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -65,8 +66,10 @@ assert events[-1]["payload"] == {"status": "finished"}, events[-1]'
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[0])["seq"] == 1
-    assert "Bob" in done.stdout
+    waited, first, *result = done.stdout.splitlines()
+    assert waited.split()[1] == "finished"
+    assert json.loads(first)["seq"] == 1
+    assert "Bob" in "".join(result)
 
 
 def test_a_second_deploy_says_unchanged(hello: Koco) -> None:
@@ -169,8 +172,11 @@ def test_in_a_terminal_markdown_is_rendered(hello: Koco, no_color: bool) -> None
     assert process.wait(30) == 0
     os.close(leader)
     text = shown.decode()
-    assert "World" in text
-    assert ("\x1b[3" in text) != no_color or "\x1b[1m" in text
+    assert "Hello, World!" in text
+    assert "# Hello" not in text, "Markdown as it was written"
+    assert "\x1b[" in text
+    colours = re.findall(r"\x1b\[[0-9;]*\b(?:3[0-7]|9[0-7]|38)[0-9;]*m", text)
+    assert not (no_color and colours), colours
 
 
 def test_logs_choose_what_they_show(hello: Koco) -> None:

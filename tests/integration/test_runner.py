@@ -171,7 +171,7 @@ def test_output_of_every_sort_is_the_executions_own(app: Koco) -> None:
     assert sorted(ended.of("stderr")) == sorted(["printed to stderr", "logged", "sh err"])
 
 
-@pytest.mark.parametrize("flow", ["methods", "methods_async"])
+@pytest.mark.parametrize("flow", ["methods", "methods-async"])
 def test_every_tracer_method(app: Koco, flow: str) -> None:
     """Each method and its twin writes its kind, in order."""
     ended = app.execute(flow)
@@ -213,7 +213,7 @@ def test_an_exception_is_an_error_with_the_users_frames(app: Koco) -> None:
     assert app.get(f"/v1/executions/{ended.fid}")["error"]["type"] == "ValueError"
 
 
-@pytest.mark.parametrize("flow", ["exits", "exits_async"])
+@pytest.mark.parametrize("flow", ["exits", "exits-async"])
 def test_sys_exit_ends_the_flow_not_the_runner(app: Koco, flow: str) -> None:
     """SystemExit is an error of that execution; the process serves the next one."""
     before = app.execute("pid").result

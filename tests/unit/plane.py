@@ -6,6 +6,7 @@ tells it: `launch` scripts an execution, `releases` what becomes of a deploy.
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,6 +81,13 @@ class Plane:
     def end(self, fid: str, status: str) -> None:
         """End an execution."""
         self.emit(fid, "status", {"status": status})
+
+    def wait_for(self, part: str) -> None:
+        """Wait until a request has come whose path has `part` in it."""
+        deadline = time.monotonic() + 10
+        while not any(part in path for _, path, _ in self.requests):
+            assert time.monotonic() < deadline, f"no request for {part}"
+            time.sleep(0.01)
 
     def find(self, fid: str) -> dict[str, Any]:
         """Return an execution by fid, prefix or `latest`."""
@@ -160,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET", "flows":
                 items = [{k: v for k, v in f.items() if k != "form"} for f in plane.flows.values()]
                 return 200, {"items": items, "next": None}
-            case ("GET" | "POST"), "flows", *name:
+            case (("GET" | "POST"), "flows", *name):
                 return self._flow("/".join(name), data)
             case "GET", "executions":
                 return 200, self._list(query)

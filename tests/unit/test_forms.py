@@ -525,6 +525,7 @@ class TestJSON:
             (0, 0),
             ("null", None),
             ('"3"', 3),
+            (json.dumps(json.dumps(json.dumps("3"))), 3),
             ('" "', None),
         ],
     )

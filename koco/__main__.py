@@ -1,0 +1,23 @@
+"""`koco`, and `python -m koco`: the way in, which loads as little as it can."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    # Scripts and prompts ask for it all the time: it is answered before typer costs 40 ms.
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from koco import __version__
+
+        print(f"koco {__version__}")
+        return 0
+    try:
+        from koco.cli.main import run
+
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # before `run` could take care of it
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

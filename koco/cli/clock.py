@@ -1,0 +1,64 @@
+"""Time for people: how long ago, how long it took, and how long a command may take."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from koco.errors import UsageError
+
+#: A year: longer ones are mistakes, and timers have their limits (seconds).
+_LONGEST_S = 366 * 86_400
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def seconds(start: str, end: str | None = None) -> float:
+    """Return how long it is from one RFC 3339 time to another, or to now."""
+    until = datetime.fromisoformat(end) if end else datetime.now(UTC)
+    return (until - datetime.fromisoformat(start)).total_seconds()
+
+
+def short(duration_s: float) -> str:
+    """Return a duration in its largest unit: `0.3s`, `12s`, `5m`, `3h`, `2d`."""
+    if duration_s < 10:
+        return f"{max(duration_s, 0):.1f}s"
+    unit, size = next((unit, size) for unit, size in _UNITS if duration_s >= size)
+    return f"{int(duration_s // size)}{unit}"
+
+
+def ago(time: str) -> str:
+    """Return how long ago a time was: `12s ago`."""
+    passed_s = seconds(time)
+    return "now" if passed_s < 1 else f"{short(passed_s)} ago"
+
+
+def check(timeout_s: float | None) -> None:
+    """Raise `UsageError` for a limit that makes no sense."""
+    if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
+        raise UsageError(f"--timeout must be a number of seconds above 0, got {timeout_s:g}")
+
+
+@contextmanager
+def limit(timeout_s: float | None, late: Callable[[], Exception]) -> Iterator[None]:
+    """Raise `late()` from within the body where it takes longer; None is no limit.
+
+    By a signal, and so in the main thread only: a read that waits for the network
+    would else return when the next heartbeat comes, up to ten seconds late.
+    """
+    if timeout_s is None:
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise late()
+
+    former = signal.signal(signal.SIGALRM, ring)
+    # Zero would mean never.
+    signal.setitimer(signal.ITIMER_REAL, max(timeout_s, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)

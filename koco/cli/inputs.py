@@ -1,0 +1,103 @@
+"""A flow's inputs from a command line: a file's object, and `key=value` over it.
+
+Values from the command line stay text: the flow's form types them, on the
+server, where its rules are.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import date, time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from koco.errors import UsageError
+
+#: The file name that stands for standard input.
+STDIN = "-"
+
+
+def gather(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
+    """Return the inputs that `-i` and `--inputs` give.
+
+    Raises:
+        UsageError: a pair without `=`, a key twice, a file that holds no object.
+    """
+    inputs = {**(read(file) if file is not None else {}), **_parsed(pairs)}
+    try:
+        # What is no JSON would fail on its way, where no one could say why.
+        json.dumps(inputs, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            "the inputs are no UTF-8", hint="is the terminal's locale right?"
+        ) from None
+    except ValueError:
+        raise UsageError(
+            "the inputs hold a number that JSON does not have (nan or infinity)"
+        ) from None
+    return inputs
+
+
+def read(file: str) -> dict[str, Any]:
+    """Return the object in a file of JSON or YAML; `-` is standard input."""
+    source = "standard input" if file == STDIN else file
+    try:
+        raw = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+        text = raw.decode("utf-8-sig")
+    except OSError as exc:
+        raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{source} is no UTF-8 text") from exc
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = _yaml(text, source)
+    if not isinstance(value, dict):
+        what = "nothing" if value is None else f"a {type(value).__name__}"
+        raise UsageError(f"{source} holds {what}, not an object", hint='such as {"name": "value"}')
+    return value
+
+
+def _parsed(pairs: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{pair!r} is no key=value", hint="such as: -i who=World")
+        if key in found:
+            raise UsageError(f"the input {key!r} is given twice")
+        found[key] = value
+    return found
+
+
+def _yaml(text: str, source: str) -> Any:
+    import yaml
+
+    try:
+        return _as_json(yaml.safe_load(text), source)
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark
+        where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
+        raise UsageError(f"{where}: neither JSON nor YAML: {exc.problem}") from exc
+    except (yaml.YAMLError, RecursionError) as exc:
+        raise UsageError(f"{source}: neither JSON nor YAML: {exc}") from exc
+
+
+def _as_json(value: Any, source: str) -> Any:
+    """Return what YAML gave as JSON has it: dates as text, keys that are text."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                _refuse(f"the key {key!r}", source)
+        return {key: _as_json(each, source) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_json(each, source) for each in value]
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, bytes | set):
+        _refuse(f"a value of type {type(value).__name__}", source)
+    return value
+
+
+def _refuse(what: str, source: str) -> NoReturn:
+    raise UsageError(f"{source}: {what} cannot be JSON", hint="put it in quotes")

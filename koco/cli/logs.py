@@ -1,0 +1,50 @@
+"""`koco logs`: what an execution did, so far or until it ends."""
+
+from typing import Annotated
+
+import typer
+
+
+def command(
+    fid: Annotated[
+        str,
+        typer.Argument(help="The execution: its fid or a unique prefix; the latest if left out."),
+    ] = "-",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until it ends; exit with its outcome.")
+    ] = False,
+    tail: Annotated[
+        int | None,
+        typer.Option("--tail", "-n", metavar="N", min=0, help="Begin with the last N events."),
+    ] = None,
+    since: Annotated[
+        int, typer.Option(metavar="SEQ", min=0, help="Only events after that number.")
+    ] = 0,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", "-k", metavar="KIND", help="Only events of that kind; repeatable."),
+    ] = None,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", "-t", help="Put each event's time in front.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each event as one line of JSON.")
+    ] = False,
+) -> int:
+    """Show an execution's events.
+
+    Following survives a restart of the control plane, ends when the execution
+    does, and exits with its outcome: 0 finished, 1 error, 7 cancelled. Ctrl-C
+    leaves the execution running.
+
+    Example: koco logs -f 5wzk
+    """
+    from koco.cli import session, stream
+
+    wanted = tuple(name for given in kinds or () for name in given.split(",") if name)
+    view = stream.View(as_json=as_json, timestamps=timestamps, kinds=wanted)
+    events = session.connect().stream(fid, since=since, kinds=wanted, tail=tail, follow=follow)
+    if follow:
+        return stream.OUTCOMES[stream.follow(events, view)]
+    stream.show(events, view)
+    return 0

@@ -1,0 +1,181 @@
+"""The command `koco`: which commands there are, and what becomes of their errors.
+
+A command is a module with a function `command`, whose docstring is its help and
+ends with an example. Only the module of the command that is called is imported.
+"""
+
+import importlib
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from koco import __version__
+from koco.cli import output, session
+from koco.errors import Interrupted, KocoError, UsageError
+
+#: Command -> module, in the order of `koco --help`: as a new user meets them.
+COMMANDS = {
+    "init": "koco.cli.init",
+    "validate": "koco.cli.validate",
+    "schema": "koco.cli.schema",
+    "up": "koco.cli.up",
+    "down": "koco.cli.down",
+    "status": "koco.cli.status",
+    "deploy": "koco.cli.deploy",
+    "flows": "koco.cli.flows",
+    "run": "koco.cli.run",
+    "logs": "koco.cli.logs",
+    "ps": "koco.cli.ps",
+    "show": "koco.cli.show",
+    "result": "koco.cli.result",
+    "wait": "koco.cli.wait",
+    "cancel": "koco.cli.cancel",
+}
+
+#: What a shell reports of a program whose reader went away: 128 + SIGPIPE.
+PIPE_CLOSED = 141
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Registry(TyperGroup):
+    """The group of all commands; it imports one when it is asked for it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return all names, without importing anything."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command's module and return the command, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name not in self.commands:
+            self.commands[cmd_name] = _load(cmd_name)
+        return self.commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Name the nearest command where there is none of that name."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = _nearest(name, list(COMMANDS))
+            hint = f"did you mean `koco {near}`?" if near else "`koco --help` lists the commands"
+            raise UsageError(f"there is no command {name!r}", hint=hint)
+        return super().resolve_command(ctx, args)
+
+
+def build() -> Any:
+    """Return the group `koco`, with its global options."""
+    app = typer.Typer(
+        cls=Registry,
+        add_completion=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings=_SETTINGS,
+    )
+    app.callback()(_globals)
+    return typer.main.get_command(app)
+
+
+def run(args: list[str]) -> int:
+    """Run a command line; return the exit code, with every error told on stderr."""
+    output.prepare()
+    try:
+        code = build().main(args=args, prog_name="koco", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        return _pipe_closed()
+    except KeyboardInterrupt:
+        return Interrupted.exit_code
+    except typer.Abort:
+        return Interrupted.exit_code
+    except Exception as exc:  # noqa: BLE001 - the one place where errors become messages
+        return _failed(exc, as_json="--json" in args)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        output.print_line(f"koco {__version__}")
+        raise typer.Exit
+
+
+def _globals(
+    context: Annotated[
+        str | None,
+        typer.Option("--context", metavar="NAME", help="The control plane to talk to, by name."),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Deploy flows to Ray, run them, and follow them to the end.
+
+    Example: koco init hello && cd hello && koco up && koco deploy && koco run greet -f
+    """
+    session.choose(context)
+
+
+def _load(name: str) -> Any:
+    module = importlib.import_module(COMMANDS[name])
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
+    app.command(name)(module.command)
+    return typer.main.get_command(app)
+
+
+def _failed(exc: Exception, *, as_json: bool) -> int:
+    """Tell of an error on stderr; return its exit code."""
+    if isinstance(exc, typer.TyperException):
+        if type(exc).__name__ == "NoArgsIsHelpError":  # its message is the help
+            output.note(exc.format_message())
+            return UsageError.exit_code
+        exc = _usage_error(exc)
+    elif not isinstance(exc, KocoError):
+        if os.environ.get("KOCO_DEBUG"):
+            import traceback
+
+            traceback.print_exception(exc)
+        exc = KocoError(
+            f"unexpected {type(exc).__name__}: {exc}; this is a bug",
+            hint="KOCO_DEBUG=1 shows where; please report it with that",
+        )
+    try:
+        # What was printed before comes first, also where both go to one file.
+        sys.stdout.flush()
+        output.print_error(exc, as_json=as_json)
+    except BrokenPipeError:
+        return _pipe_closed()
+    return exc.exit_code
+
+
+def _usage_error(exc: typer.TyperException) -> UsageError:
+    """Return our error for what typer found wrong with a command line."""
+    message = exc.format_message()
+    ctx = getattr(exc, "ctx", None)
+    path = ctx.command_path if ctx else "koco"
+    hint = f"`{path} --help` shows how it is used"
+    if option := getattr(exc, "option_name", None):
+        message = f"`{path}` has no option {option}" if "No such option" in message else message
+        known = [name for param in ctx.command.params for name in param.opts] if ctx else []
+        if option in ("--context", "--version") and option not in known:
+            hint = f"it goes before the command: `koco {option} … {path.removeprefix('koco ')}`"
+        elif near := _nearest(option, [name for name in known if name.startswith("--")]):
+            hint = f"did you mean {near}?"
+    return UsageError(message[:1].lower() + message[1:], hint=hint)
+
+
+def _nearest(name: str, names: list[str]) -> str | None:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.5)), None)
+
+
+def _pipe_closed() -> int:
+    """Let the interpreter end without a word about the pipe that nobody reads any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED

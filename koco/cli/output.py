@@ -1,0 +1,183 @@
+"""What the user sees: results on stdout, everything else on stderr.
+
+The only user of rich, which costs 60 ms and more: it is imported where a
+terminal is to be drawn on, and never for a pipe.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from koco.errors import KocoError
+
+#: What a terminal might obey: control characters but tab and newline, C1, and
+#: those that turn the direction of text around.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+RED, YELLOW, CYAN, DIM, BOLD = "31", "33", "36", "2", "1"
+
+
+def prepare() -> None:
+    """Make both streams take any text: a lone surrogate is shown, not an exception."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Say whether a stream (stdout) is a terminal."""
+    return (stream or sys.stdout).isatty()
+
+
+def has_colour(stream: TextIO | None = None) -> bool:
+    """Say whether to use colour on a stream (stdout): a terminal, and NO_COLOR not set."""
+    dull = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return is_terminal(stream) and not dull
+
+
+def paint(text: str, style: str, stream: TextIO | None = None) -> str:
+    """Return text in a style, where the stream has colour; each line on its own."""
+    if not style or not has_colour(stream):
+        return text
+    return "\n".join(f"\x1b[{style}m{line}\x1b[0m" if line else "" for line in text.split("\n"))
+
+
+def harmless(text: str) -> str:
+    r"""Return text whose control characters are shown (`\x1b`) and not obeyed."""
+    return _CONTROLS.sub(_shown, text.replace("\r\n", "\n"))
+
+
+def harmless_json(text: str) -> str:
+    """Do the same for JSON: what a terminal might obey is escaped, the value stays."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def print_line(text: str) -> None:
+    """Write a line of result to stdout."""
+    sys.stdout.write(f"{harmless(text) if is_terminal() else text}\n")
+
+
+def print_json(value: Any) -> None:
+    """Write a value to stdout as JSON for people and programs."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    sys.stdout.write(f"{harmless_json(text) if is_terminal() else text}\n")
+
+
+def print_ndjson(value: Any) -> None:
+    """Write a value to stdout as one line of JSON, at once."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def flush() -> None:
+    """Let what was written to stdout be read now."""
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Write a line to stderr: progress, or what to do next."""
+    sys.stderr.write(f"{harmless(text) if is_terminal(sys.stderr) else text}\n")
+    sys.stderr.flush()
+
+
+def print_error(error: "KocoError", *, as_json: bool = False) -> None:
+    """Write an error to stderr: `error:` and `hint:`, or its wire form."""
+    if as_json:
+        sys.stderr.write(json.dumps(error.to_wire()) + "\n")
+        return
+    if detail := getattr(error, "detail", None):
+        note(str(detail).rstrip("\n"))
+    problems = error.message.split("\n")
+    for line in problems:
+        _labelled("error", RED, line)
+    if error.hint:
+        _labelled("hint", CYAN, error.hint)
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    styles: dict[str, str] | None = None,
+    widest: str | None = None,
+) -> None:
+    """Write a table to stdout: drawn on a terminal, tab-separated with a header elsewhere.
+
+    `styles` maps a cell's text to a rich style; the column `widest` gives way
+    where the terminal is too narrow, the others are kept whole.
+    """
+    if not is_terminal():
+        for row in (columns, *rows):
+            sys.stdout.write("\t".join(" ".join(cell.split()) for cell in row) + "\n")
+        return
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [[harmless(cell) for cell in row] for row in rows]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(columns):
+        whole = max(cell_len(row[index]) for row in [columns, *cells])
+        min_width = min(whole, 8) if name == widest else whole
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=min_width)
+    for row in cells:
+        table.add_row(*[Text(cell, style=(styles or {}).get(cell, "")) for cell in row])
+    _console().print(table)
+
+
+def print_markdown(text: str) -> None:
+    """Write Markdown to stdout: drawn on a terminal, as it is elsewhere."""
+    if not is_terminal():
+        print_line(text)
+        return
+    from rich.markdown import Markdown
+
+    # Links as text: a hyperlink's target can be made to differ from what is shown.
+    _console().print(Markdown(harmless(text), hyperlinks=False))
+
+
+class Advance(Protocol):
+    """Told of so many more bytes done."""
+
+    def __call__(self, size_bytes: int, /) -> object:
+        """Take note of them."""
+
+
+@contextmanager
+def progress(label: str, total_bytes: int) -> Iterator[Advance]:
+    """Show a bar on stderr while bytes go by, where stderr is a terminal."""
+    if not is_terminal(sys.stderr):
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    console = _console(sys.stderr)
+    with Progress(*columns, TransferSpeedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(harmless(label), total=total_bytes)
+        yield lambda size_bytes: bar.advance(task, size_bytes)
+
+
+def _console(stream: TextIO | None = None) -> "Console":
+    from rich.console import Console
+
+    file = stream or sys.stdout
+    return Console(file=file, no_color=not has_colour(file), highlight=False, markup=False)
+
+
+def _shown(found: "re.Match[str]") -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _labelled(label: str, style: str, text: str) -> None:
+    shown = harmless(text) if is_terminal(sys.stderr) else text
+    sys.stderr.write(f"{paint(f'{label}:', style, sys.stderr)} {shown}\n")

@@ -1,0 +1,90 @@
+"""`koco ps`: executions."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from koco.client import Client
+
+#: The most that the API gives in one page.
+_PAGE = 1000
+
+_STYLES = {
+    "finished": "green",
+    "error": "red",
+    "cancelled": "yellow",
+    "running": "cyan",
+    "queued": "dim",
+}
+
+
+def command(
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help="Also those that have ended.")
+    ] = False,
+    status: Annotated[
+        list[str] | None, typer.Option(metavar="STATUS", help="Only with this status (repeatable).")
+    ] = None,
+    flow: Annotated[str | None, typer.Option(metavar="FLOW", help="Only of this flow.")] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+) -> None:
+    """List executions, newest first: those that have not ended, or all with -a.
+
+    Example: koco ps -a --status error --limit 5
+    """
+    from koco.cli import output, session
+
+    page = _executions(
+        session.connect(),
+        limit,
+        statuses=status or (),
+        flow=flow,
+        active=not everything and not status,
+    )
+    if as_json:
+        output.print_json(page)
+        return
+    _print(page["items"])
+    if page["next"]:
+        output.note(f"there are more; `--limit` above {limit} shows them")
+    elif not page["items"] and output.is_terminal() and not (everything or status):
+        output.note("nothing runs; `koco ps -a` shows what has ended")
+
+
+def _executions(client: "Client", limit: int, **asked: Any) -> dict[str, Any]:
+    """Return `limit` executions, from as many pages as that takes."""
+    items: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = client.executions(limit=min(_PAGE, limit - len(items)), cursor=cursor, **asked)
+        items += page["items"]
+        cursor = page["next"]
+        if not cursor or len(items) >= limit:
+            return {"items": items, "next": cursor}
+
+
+def _print(items: list[dict[str, Any]]) -> None:
+    from koco.cli import clock, output
+
+    if not output.is_terminal():
+        names = ("fid", "flow", "status", "created", "started", "finished")
+        output.print_table(names, [[item[name] or "-" for name in names] for item in items])
+        return
+    if not items:
+        return
+    rows = [
+        (
+            item["fid"],
+            item["flow"],
+            item["status"],
+            clock.ago(item["created"]),
+            clock.short(clock.seconds(item["started"], item["finished"]))
+            if item["started"]
+            else "-",
+        )
+        for item in items
+    ]
+    columns = ("FID", "FLOW", "STATUS", "CREATED", "TOOK")
+    output.print_table(columns, rows, styles=_STYLES, widest="FLOW")

@@ -1,0 +1,43 @@
+"""`koco result`: what an execution ended with."""
+
+from typing import Annotated
+
+import typer
+
+
+def command(
+    fid: Annotated[
+        str,
+        typer.Argument(help="The execution: its fid or a unique prefix; the latest if left out."),
+    ] = "-",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print {fid, status, result or error}.")
+    ] = False,
+) -> int:
+    """Print what an execution returned; the exit code is its outcome.
+
+    Text is printed as it is, other values as JSON. An execution that ended in
+    error has its traceback on stderr.
+
+    Example: koco result 5wzk
+    """
+    from koco.cli import output, session, stream
+    from koco.errors import CancelledError, KocoError
+
+    answer = session.connect().result(fid)
+    status = answer["status"]
+    if as_json:
+        output.print_json(answer)
+        return stream.OUTCOMES[status]
+    if status == "finished":
+        stream.print_value(answer.get("result"))
+        return 0
+    error = answer.get("error") or {}
+    if trace := error.get("traceback"):
+        output.note(trace)
+    if status == "cancelled":
+        raise CancelledError(f"execution {answer['fid']} was cancelled")
+    raise KocoError(
+        f"execution {answer['fid']} ended in error: {error.get('type')}: {error.get('message')}",
+        hint=f"`koco logs {answer['fid']}` shows what led to it",
+    )

@@ -1,0 +1,90 @@
+"""`koco run`: launch a flow."""
+
+from typing import Annotated, Any
+
+import typer
+
+
+def command(
+    flow: Annotated[
+        str, typer.Argument(help="The flow: service/flow, or its own name where that is unique.")
+    ],
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", metavar="KEY=VALUE", help="An input; repeatable."),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--inputs", metavar="FILE", help="JSON or YAML with the inputs; - is stdin."),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show the events until it ends.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait silently until it ends.")] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="With --follow or --wait: wait no longer than that."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: the fid; with --follow, the events.")
+    ] = False,
+) -> int:
+    """Launch a flow and print the execution's id, the fid.
+
+    With --follow or --wait the exit code is the outcome: 0 finished, 1 error,
+    7 cancelled. Inputs given by -i go over those of the file.
+
+    Example: koco run hello/greet -i who=Ada -f
+    """
+    from koco.cli import clock, inputs, session
+    from koco.errors import UsageError
+
+    clock.check(timeout)
+    if timeout is not None and not (follow or wait):
+        raise UsageError("--timeout needs --follow or --wait")
+    if follow and wait:
+        raise UsageError("--follow waits already: leave out --wait")
+    values = inputs.gather(pairs or (), file)
+    client = session.connect()
+    fid = _launch(client, flow, values)
+    _tell(fid, as_json=as_json, follow=follow)
+    if not (follow or wait):
+        return 0
+    return _until_end(client, fid, silently=wait, timeout_s=timeout, as_json=as_json)
+
+
+def _launch(client: Any, flow: str, values: dict[str, Any]) -> str:
+    from koco.errors import InputsError
+
+    try:
+        fid: str = client.launch(flow, values)
+    except InputsError as exc:
+        exc.hint = exc.hint or f"`koco flows {flow}` shows its inputs"
+        raise
+    return fid
+
+
+def _tell(fid: str, *, as_json: bool, follow: bool) -> None:
+    from koco.cli import output
+
+    if follow:
+        output.note(fid)  # stdout is the flow's
+    elif as_json:
+        output.print_ndjson({"fid": fid})
+    else:
+        output.print_line(fid)
+        output.flush()
+
+
+def _until_end(
+    client: Any, fid: str, *, silently: bool, timeout_s: float | None, as_json: bool
+) -> int:
+    from koco.cli import output, stream
+
+    view = None if silently else stream.View(as_json=as_json)
+    kinds = ("status",) if silently else ()
+    events = client.stream(fid, kinds=kinds, follow=True)
+    status = stream.follow(events, view, timeout_s=timeout_s)
+    if silently and as_json:
+        output.print_ndjson(client.result(fid))
+    return stream.OUTCOMES[status]

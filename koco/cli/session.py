@@ -1,0 +1,29 @@
+"""The control plane that this command line talks to."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from koco.client import Client
+    from koco.config import Context
+
+_chosen: str | None = None
+
+
+def choose(name: str | None) -> None:
+    """Keep what `--context` said, for `context`."""
+    global _chosen
+    _chosen = name
+
+
+def context() -> "Context":
+    """Return the context that flag, environment, project and file agree on."""
+    from koco import config
+
+    return config.current(_chosen)
+
+
+def connect() -> "Client":
+    """Return a client of the chosen context's control plane."""
+    from koco.client import Client
+
+    return Client(context())

@@ -1,0 +1,202 @@
+"""What `koco deploy` does with manifests that are right: bundle, upload, release, wait.
+
+Nothing is sent before every bundle is made: a mistake in one service must not
+leave another half deployed.
+"""
+
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from koco.cli import output
+from koco.errors import DeployError, Interrupted, TimedOutError
+
+if TYPE_CHECKING:
+    from koco.bundle import Bundle
+    from koco.client import Client
+    from koco.project import Target
+
+#: From here on a bundle is remarkable enough to say what makes it so large (bytes).
+_LARGE_BYTES = 50 * 2**20
+
+#: How long one request waits for a release (seconds); the control plane's own limit is 60.
+_POLL_S = 30.0
+
+#: How long a control plane tries when it is not told (seconds), and how much longer
+#: than this command it goes on: it must not give up first.
+_READY_S, _LONGER_S = 600.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tells how a deploy goes: NDJSON on stdout, or results there and progress on stderr."""
+
+    as_json: bool
+    began: float = field(default_factory=time.monotonic)
+
+    def step(self, event: str, service: str, text: str, **facts: Any) -> None:
+        """Tell of something on the way."""
+        if self.as_json:
+            output.print_ndjson({"event": event, "service": service, **facts})
+        else:
+            output.note(f"{service}: {text}")
+
+    def result(self, event: str, service: str, text: str, **facts: Any) -> None:
+        """Tell what became of a service."""
+        if self.as_json:
+            took_s = round(time.monotonic() - self.began, 3)
+            output.print_ndjson({"event": event, "service": service, **facts, "took_s": took_s})
+        else:
+            output.print_line(f"{service}  {text}")
+            output.flush()
+
+    def took(self) -> str:
+        """Return how long it has taken so far, as text."""
+        return f"({time.monotonic() - self.began:.1f} s)"
+
+
+def ship(
+    client: "Client", targets: list["Target"], report: Report, *, timeout_s: float | None
+) -> list[dict[str, Any]]:
+    """Bundle and upload each service and begin its release; return the releases."""
+    with ExitStack() as stack:
+        bundles = [stack.enter_context(_pack(target, report)) for target in targets]
+        releases = []
+        for target, bundle in zip(targets, bundles, strict=True):
+            _upload(client, target, bundle, report)
+            releases.append(_begin(client, target, bundle, report, timeout_s=timeout_s))
+        return releases
+
+
+def settle(
+    client: "Client", releases: Iterable[dict[str, Any]], report: Report, *, timeout_s: float | None
+) -> None:
+    """Wait until each release is live or has failed, and tell so.
+
+    Raises:
+        DeployError: some failed, each with its cause.
+        TimedOutError: one is still starting after `timeout_s`; it goes on.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    failures: list[DeployError] = []
+    late: TimedOutError | None = None
+    for begun in releases:
+        try:
+            release = _settled(client, begun, deadline)
+        except TimedOutError as exc:
+            late = exc
+            continue  # what became of the others is known, or asked for without waiting
+        if release["status"] == "failed":
+            failures.append(_failure(client, release, report))
+        elif not release["unchanged"]:
+            service, number = release["service"], release["number"]
+            text = f"release {number}  live  {report.took()}"
+            report.result("live", service, text, release=number)
+    if failures:
+        raise _joined(failures)
+    if late is not None:
+        raise late
+
+
+def leave(releases: Iterable[dict[str, Any]], report: Report) -> None:
+    """Tell which releases go on without being waited for."""
+    for release in releases:
+        if not report.as_json and release["status"] == "starting":
+            service, number = release["service"], release["number"]
+            report.result("release", service, f"release {number}  starting")
+
+
+def _pack(target: "Target", report: Report) -> "Bundle":
+    from koco import bundle as bundles
+
+    bundle = bundles.pack(target.root, target.manifest.runtime.files)
+    files, size = len(bundle.files), bundle.size_bytes
+    report.step(
+        "bundled",
+        target.manifest.service,
+        f"bundled {files} file{'' if files == 1 else 's'}, {_size(size)}",
+        bundle=bundle.sha256,
+        files=files,
+        size_bytes=size,
+    )
+    if warning := bundle.oversize(_LARGE_BYTES):
+        output.note(f"{target.manifest.service}: {warning}")
+    return bundle
+
+
+def _upload(client: "Client", target: "Target", bundle: "Bundle", report: Report) -> None:
+    is_there = client.has_bundle(bundle.sha256)
+    if not is_there:
+        with output.progress(f"{target.manifest.service}: uploading", bundle.size_bytes) as advance:
+            client.put_bundle(bundle.sha256, bundle.path, advance=advance)
+    text = "the control plane has that bundle already" if is_there else "uploaded"
+    report.step("uploaded", target.manifest.service, text, bundle=bundle.sha256, skipped=is_there)
+
+
+def _begin(
+    client: "Client", target: "Target", bundle: "Bundle", report: Report, *, timeout_s: float | None
+) -> dict[str, Any]:
+    from koco.manifest import load
+
+    release = client.create_release(
+        target.manifest.service,
+        manifest=load.to_data(target.manifest),
+        bundle=bundle.sha256,
+        timeout_s=None if timeout_s is None else max(_READY_S, timeout_s + _LONGER_S),
+    )
+    number = release["number"]
+    if release["unchanged"]:
+        text = f"unchanged (release {number})"
+        report.result("unchanged", target.manifest.service, text, release=number)
+    else:
+        text = f"release {number} is starting"
+        report.step("release", target.manifest.service, text, release=number)
+    return release
+
+
+def _settled(client: "Client", release: dict[str, Any], deadline: float | None) -> dict[str, Any]:
+    """Wait until a release is not starting any more; return it as it is then."""
+    service, number = release["service"], release["number"]
+    goes_on = f"{service}: release {number} is not ready yet; the control plane goes on with it"
+    again = "`koco deploy` again waits for it"
+    while release["status"] == "starting":
+        left_s = _POLL_S if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            release = client.release(service, number, wait_s=min(left_s, _POLL_S))
+        except KeyboardInterrupt:
+            raise Interrupted(goes_on, hint=again) from None
+        if not left_s and release["status"] == "starting":
+            raise TimedOutError(goes_on, hint=f"{again}, `koco status` shows what is live")
+    return release
+
+
+def _failure(client: "Client", release: dict[str, Any], report: Report) -> DeployError:
+    """Tell that a release failed, and what serves; return the error."""
+    service, number, error = release["service"], release["number"], release["error"] or {}
+    if report.as_json:
+        report.result("failed", service, "", release=number, error=error)
+    former = next((f["release"] for f in client.flows() if f["service"] == service), None)
+    if former is not None and not report.as_json:
+        output.note(f"{service}: release {former} still serves")
+    return DeployError(
+        f"{service}: release {number} failed: {error.get('message')}",
+        detail=error.get("detail"),
+        hint=error.get("hint"),
+    )
+
+
+def _joined(failures: list[DeployError]) -> DeployError:
+    """Return one error that says what all of them do."""
+    if len(failures) == 1:
+        return failures[0]
+    return DeployError(
+        "\n".join(each.message for each in failures),
+        detail="\n\n".join(each.detail for each in failures if each.detail) or None,
+        hint=next((each.hint for each in failures if each.hint), None),
+    )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e3:.1f} kB" if size_bytes < 1e6 else f"{size_bytes / 1e6:.1f} MB"

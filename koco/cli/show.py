@@ -1,0 +1,43 @@
+"""`koco show`: one execution."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+
+def command(
+    fid: Annotated[
+        str,
+        typer.Argument(help="The execution: its fid or a unique prefix; the latest if left out."),
+    ] = "-",
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show an execution: flow, status, times, inputs, error.
+
+    Example: koco show 5wzk
+    """
+    from koco.cli import output, session
+
+    execution = session.connect().execution(fid)
+    if as_json:
+        output.print_json(execution)
+        return
+    for label, value in _lines(execution):
+        output.print_line(f"{label:<9} {value}")
+
+
+def _lines(execution: dict[str, Any]) -> list[tuple[str, str]]:
+    from koco.cli import clock
+
+    lines = [(name, execution[name]) for name in ("fid", "flow", "release", "status")]
+    lines += [(name, execution[name]) for name in ("created", "started", "finished")]
+    if execution["started"]:
+        took_s = clock.seconds(execution["started"], execution["finished"])
+        lines.append(("took", clock.short(took_s)))
+    lines += [("user", execution["user"]), ("tags", ", ".join(execution["tags"] or ()))]
+    lines += [("events", execution["last_seq"])]
+    lines += [("inputs", json.dumps(execution["inputs"], ensure_ascii=False))]
+    if error := execution["error"]:
+        lines.append(("error", f"{error.get('type')}: {error.get('message')}"))
+    return [(name, str(value)) for name, value in lines if value not in (None, "")]

@@ -1,0 +1,55 @@
+"""`koco status`: what runs."""
+
+from typing import Annotated, Any
+
+import typer
+
+
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what runs: the control plane, Ray's nodes, the store, services, executions.
+
+    Example: koco status --json
+    """
+    from koco.cli import output, session
+
+    status = session.connect().status()
+    if as_json:
+        output.print_json(status)
+        return
+    context = session.context()
+    output.print_line(f"{'context':<14} {context.name}")
+    for label, text in _lines(status):
+        output.print_line(f"{label:<14} {text}")
+
+
+def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
+    plane, ray, store = status["control_plane"], status["ray"], status["store"]
+    lines = [
+        ("control plane", f"{plane['version']} at {plane['url']}, process {plane['pid']}"),
+        ("", f"up since {plane['started']}, {_counted(plane['restarts'], 'restart')}"),
+        ("ray", f"{ray['version']}, {_counted(len(ray['nodes']), 'node')}"),
+    ]
+    lines += [("", _node(node)) for node in ray["nodes"]]
+    lines.append(("store", f"{store['path']}, {store['size_bytes'] / 1e6:.1f} MB"))
+    for service in status["services"]:
+        flows = ", ".join(service["flows"])
+        runners = _counted(service["runners"], "runner")
+        text = f"release {service['release']} {service['status']}, {runners}: {flows}"
+        lines.append((f"{service['name']}", text))
+        if trouble := service.get("trouble"):
+            lines.append(("", str(trouble)))
+    tallies = ", ".join(f"{count} {name}" for name, count in status["executions"].items() if count)
+    lines.append(("executions", tallies or "none yet"))
+    return lines
+
+
+def _node(node: dict[str, Any]) -> str:
+    resources = node.get("resources") or {}
+    size = f"{resources.get('CPU', 0):g} CPU, {resources.get('memory', 0) / 1e9:.1f} GB"
+    return f"{node['address']} {'alive' if node['alive'] else 'DEAD'}, {size}"
+
+
+def _counted(number: int | None, word: str) -> str:
+    return f"{number or 0} {word}{'' if number == 1 else 's'}"

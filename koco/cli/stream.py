@@ -1,0 +1,204 @@
+"""An event stream, drawn for a terminal, as plain text for a pipe, or as NDJSON."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from koco.cli import clock, output
+from koco.client import Stream
+from koco.client.stream import kind_of
+from koco.errors import CancelledError, Interrupted, KocoError, TimedOutError
+
+#: What an execution's end means as an exit code.
+OUTCOMES = {
+    "finished": 0,
+    "error": KocoError.exit_code,
+    "cancelled": CancelledError.exit_code,
+}
+
+#: Kinds that tell of the execution, not of its work: shown when asked for by name.
+#: Of these a terminal shows status changes, too, quietly.
+_QUIET = frozenset({"meta", "inputs", "status"})
+
+#: How a terminal tells the kinds apart.
+_STYLES = {
+    "stderr": output.YELLOW,
+    "error": output.RED,
+    "debug": output.DIM,
+    "action": output.CYAN,
+}
+_STATUS_STYLES = {"error": output.RED, "cancelled": output.YELLOW}
+
+#: Kinds whose text needs no introduction; others are led by their name.
+_SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"})
+
+_BODIES = ("markdown", "html", "text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How to show a stream. `kinds` are those that were asked for by name."""
+
+    as_json: bool = False
+    timestamps: bool = False
+    kinds: tuple[str, ...] = ()
+
+
+def follow(stream: Stream, view: View | None, *, timeout_s: float | None = None) -> str:
+    """Show a stream (not, without a view) to its end; return the final status.
+
+    Raises:
+        TimedOutError: it has not ended in time; it goes on.
+        typer.Exit: the user pressed Ctrl-C; it goes on, and they were told how to come back.
+    """
+    try:
+        with clock.limit(timeout_s, lambda: _too_slow(stream, timeout_s)):
+            show(stream, view)
+    except KeyboardInterrupt:
+        if output.is_terminal(sys.stderr):
+            output.note("")  # after the `^C` that a terminal shows
+        output.note(f"{stream.fid} goes on; `koco logs -f {stream.fid}` comes back to it")
+        raise typer.Exit(Interrupted.exit_code) from None
+    assert stream.status is not None
+    return stream.status
+
+
+def show(stream: Stream, view: View | None) -> None:
+    """Write what comes from a stream to stdout, each list of lines at once."""
+    for lines in stream:
+        if view is None:
+            continue
+        if view.as_json:
+            _write_json(lines, view)
+        elif output.is_terminal():
+            _draw(lines, view)
+        else:
+            text = "".join(_plain(lines, view))
+            sys.stdout.write(text)
+        sys.stdout.flush()
+    # A terminal has drawn it, and NDJSON has it.
+    tells = view is not None and not view.as_json and not output.is_terminal()
+    if tells and stream.status in _STATUS_STYLES:
+        output.note(f"{stream.fid} has ended: {stream.status}")
+
+
+def text_of(payload: Any, *, indent: int | None = None) -> str:
+    """Return a payload as text: strings and bodies as they are, the rest as JSON."""
+    if isinstance(payload, str):
+        return payload.removesuffix("\n")
+    if bodies := bodies_of(payload):
+        return "\n".join(body for _, body in bodies)
+    return json.dumps(payload, indent=indent, ensure_ascii=False)
+
+
+def bodies_of(payload: Any) -> list[tuple[str, str]]:
+    """Return the bodies that a payload consists of, each with its type; or nothing."""
+    values = payload if isinstance(payload, list) else [payload]
+    found = [body for value in values if (body := _body(value))]
+    return found if len(found) == len(values) else []
+
+
+def print_value(payload: Any) -> None:
+    """Write what an execution returned to stdout: Markdown drawn, text as it is, or JSON."""
+    for type_, body in bodies_of(payload) or [("text", text_of(payload, indent=2))]:
+        if type_ == "markdown":
+            output.print_markdown(body)
+        else:
+            output.print_line(body)
+
+
+def error_text(payload: Any) -> str:
+    """Return an `error` event's traceback, or else its type and message."""
+    if not isinstance(payload, dict):
+        return text_of(payload)
+    if traceback := payload.get("traceback"):
+        return str(traceback).rstrip("\n")
+    return f"{payload.get('type') or 'Error'}: {payload.get('message') or ''}"
+
+
+def _body(value: Any) -> tuple[str, str] | None:
+    if not isinstance(value, dict) or len(value) != 2:
+        return None
+    if isinstance(text := value.get("$repr"), str) and "$type" in value:
+        return "text", text  # what could not be made JSON
+    type_, body = value.get("type"), value.get("body")
+    return (type_, body) if type_ in _BODIES and isinstance(body, str) else None
+
+
+def _write_json(lines: list[bytes], view: View) -> None:
+    # As they came: encoding them anew would cost a core what the wire gives for nothing.
+    if view.kinds and "status" not in view.kinds and kind_of(lines[-1]) == "status":
+        lines = lines[:-1]  # it was sent to tell of the end, and not asked for
+    if not lines:
+        return
+    raw = b"\n".join(lines) + b"\n"
+    sys.stdout.flush()
+    if output.is_terminal():
+        sys.stdout.write(output.harmless_json(raw.decode()))
+    else:
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+
+
+def _plain(lines: Iterable[bytes], view: View) -> Iterator[str]:
+    for line in lines:
+        event = json.loads(line)
+        kind, payload = event["kind"], event["payload"]
+        if _is_shown(kind, payload, view):
+            yield _stamped(_text(kind, payload), event["ts"], view) + "\n"
+
+
+def _draw(lines: Iterable[bytes], view: View) -> None:
+    for line in lines:
+        event = json.loads(line)
+        kind, payload, ts = event["kind"], event["payload"], event["ts"]
+        if kind == "status" and not view.kinds:
+            status = str(payload["status"])
+            _put(f"· {status}", ts, view, _STATUS_STYLES.get(status, output.DIM))
+        elif _is_shown(kind, payload, view):
+            for type_, body in bodies_of(payload) or [("text", _text(kind, payload, indent=2))]:
+                if type_ != "markdown":
+                    _put(body, ts, view, _STYLES.get(kind, ""))
+                    continue
+                if view.timestamps:
+                    _put("", ts, view, "")
+                output.print_markdown(body)
+
+
+def _put(text: str, ts: str, view: View, style: str) -> None:
+    shown = output.paint(output.harmless(text), style)
+    stamp = output.paint(ts, output.DIM) if view.timestamps else ts
+    sys.stdout.write(_stamped(shown, stamp, view) + "\n")
+
+
+def _is_shown(kind: str, payload: Any, view: View) -> bool:
+    if view.kinds:
+        return kind in view.kinds
+    # A flow that returns nothing has nothing to show for it.
+    return kind not in _QUIET and not (kind == "final" and payload is None)
+
+
+def _text(kind: str, payload: Any, *, indent: int | None = None) -> str:
+    if kind == "error":
+        return error_text(payload)
+    if kind == "status" and isinstance(payload, dict):
+        return str(payload.get("status"))
+    text = text_of(payload, indent=indent)
+    return text if kind in _SELF_EVIDENT else f"{kind}: {text}"
+
+
+def _stamped(text: str, ts: str, view: View) -> str:
+    if not view.timestamps:
+        return text
+    return "\n".join(f"{ts} {line}" for line in text.split("\n"))
+
+
+def _too_slow(stream: Stream, timeout_s: float | None) -> TimedOutError:
+    return TimedOutError(
+        f"{stream.fid} has not ended within {timeout_s:g} s; it goes on",
+        hint=f"`koco logs -f {stream.fid}` comes back to it",
+    )

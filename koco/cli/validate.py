@@ -1,0 +1,55 @@
+"""`koco validate`: check manifests without a cluster."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from koco.project import Target
+
+
+def command(
+    manifests: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MANIFEST]...", help="Manifests, or folders of them [default: the project's]."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Check manifests and koco.toml; nothing is sent anywhere.
+
+    Also looks for the entrypoints' files among those that would be shipped. Every
+    problem is told at once as file:line:column, and the exit code is 2 then.
+
+    Example: koco validate
+    """
+    from koco import project
+    from koco.cli import output
+    from koco.errors import ManifestError
+
+    valid, problems = project.check(project.targets(manifests or []))
+    if as_json:
+        output.print_json({"items": [_item(target) for target in valid], "next": None})
+    else:
+        for target in valid:
+            output.print_line("  ".join(_columns(target)))
+    if problems:
+        raise ManifestError(problems)
+
+
+def _item(target: "Target") -> dict[str, Any]:
+    flows = [flow.name for flow in target.manifest.flows]
+    return {
+        "path": str(target.manifest_path),
+        "service": target.manifest.service,
+        "flows": flows,
+    }
+
+
+def _columns(target: "Target") -> tuple[str, str, str]:
+    from koco.manifest.load import shown
+
+    manifest = target.manifest
+    flows = ", ".join(flow.name for flow in manifest.flows)
+    return shown(target.manifest_path), manifest.service, flows

@@ -1,0 +1,170 @@
+"""The control plane's API, as methods: plain dicts out, `KocoError` raised.
+
+`transport` makes the requests and is the only user of httpx; `stream` follows an
+execution's events. A control plane that restarts is waited for where that is safe.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from koco.client.stream import Stream
+from koco.client.transport import Transport
+from koco.config import Context
+from koco.errors import NotFoundError, UsageError
+
+__all__ = ["Client", "Stream"]
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class Client:
+    """A control plane, as its context describes it. A short process need not close it."""
+
+    def __init__(self, context: Context) -> None:
+        self._transport = Transport(context)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def health(self) -> dict[str, Any]:
+        """Return what `/health` says; `{"status": "degraded"}` is an answer, too."""
+        return self._transport.json("GET", "/health", accept=(503,))
+
+    def status(self) -> dict[str, Any]:
+        """Return what runs: control plane, Ray, store, services, executions by status."""
+        return self._transport.json("GET", "/v1/status")
+
+    def flows(self) -> list[dict[str, Any]]:
+        """Return the flows that can be launched."""
+        items: list[dict[str, Any]] = self._transport.json("GET", "/v1/flows")["items"]
+        return items
+
+    def flow(self, name: str) -> dict[str, Any]:
+        """Return a flow, by short or full name, with its form."""
+        return self._transport.json("GET", f"/v1/flows/{_part(name, 'flow', safe='/')}")
+
+    def launch(self, name: str, inputs: dict[str, Any]) -> str:
+        """Launch a flow; return the fid. Never repeated by itself: it might launch twice."""
+        path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
+        fid: str = self._transport.json("POST", path, body=inputs, repeatable=False)["result"]
+        return fid
+
+    def executions(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        flow: str | None = None,
+        active: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """Return a page of executions, newest first: `{items, next}`."""
+        query = {"status": ",".join(statuses), "flow": flow, "cursor": cursor}
+        query |= {"active": "1" if active else None, "limit": str(limit)}
+        return self._transport.json("GET", "/v1/executions", query=query)
+
+    def execution(self, fid: str) -> dict[str, Any]:
+        """Return an execution, by fid, unique prefix or `latest`."""
+        return self._transport.json("GET", _execution(fid))
+
+    def result(self, fid: str) -> dict[str, Any]:
+        """Return `{fid, status, result | error}`; ConflictError where it has not ended."""
+        return self._transport.json("GET", f"{_execution(fid)}/result")
+
+    def cancel(self, fid: str, *, grace_s: float) -> dict[str, Any]:
+        """Ask an execution to end, to be killed after `grace_s`; return it."""
+        return self._transport.json("POST", f"{_execution(fid)}/cancel", body={"grace_s": grace_s})
+
+    def has_bundle(self, sha256: str) -> bool:
+        """Say whether a bundle is there already."""
+        try:
+            self._transport.call("HEAD", f"/v1/bundles/{sha256}")
+        except NotFoundError:
+            return False
+        return True
+
+    def put_bundle(
+        self, sha256: str, path: Path, *, advance: Callable[[int], object] | None = None
+    ) -> None:
+        """Upload a bundle from its file; `advance` is told of each chunk's size."""
+        headers = {"Content-Length": str(path.stat().st_size)}
+        self._transport.call(
+            "PUT",
+            f"/v1/bundles/{sha256}",
+            headers=headers,
+            # Opened anew for each attempt.
+            content=lambda: _chunks(path, advance or (lambda _: None)),
+        )
+
+    def create_release(
+        self, service: str, *, manifest: dict[str, Any], bundle: str, timeout_s: float | None
+    ) -> dict[str, Any]:
+        """Begin a release, or return the one that is under way or unchanged."""
+        body: dict[str, Any] = {"manifest": manifest, "bundle": bundle}
+        if timeout_s is not None:
+            body["timeout_s"] = timeout_s
+        # Safe to repeat: the same manifest and bundle give the same release.
+        return self._transport.json(
+            "POST", f"/v1/services/{quote(service, safe='')}/releases", body=body
+        )
+
+    def release(self, service: str, number: int, *, wait_s: float = 0) -> dict[str, Any]:
+        """Return a release, after it left `starting` or `wait_s` seconds."""
+        path = f"/v1/services/{quote(service, safe='')}/releases/{number}"
+        return self._transport.json(
+            "GET", path, query={"wait": f"{wait_s:g}"}, timeout_s=wait_s + 30
+        )
+
+    def stream(
+        self,
+        fid: str,
+        *,
+        since: int = 0,
+        kinds: Sequence[str] = (),
+        tail: int | None = None,
+        follow: bool = False,
+        patience_s: float = 60.0,
+    ) -> Stream:
+        """Return an execution's events with a seq above `since`, as lines; see `Stream`."""
+        query = {"kind": ",".join(kinds), "follow": "1" if follow else None}
+        return Stream(
+            self._transport,
+            _execution(fid),
+            query=query,
+            since=since,
+            tail=tail,
+            patience_s=patience_s,
+        )
+
+    def events(self, fid: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """Yield the same events as dicts: `{seq, ts, kind, payload}`."""
+        for lines in self.stream(fid, **options):
+            yield from map(json.loads, lines)
+
+
+def _execution(fid: str) -> str:
+    return f"/v1/executions/{_part('latest' if fid == '-' else fid, 'fid')}"
+
+
+def _part(name: str, what: str, *, safe: str = "") -> str:
+    """Return a name as a part of a path; an empty one, or one with dots, would be another path."""
+    if not name.strip("/") or any(part in ("", ".", "..") for part in name.split("/")):
+        raise UsageError(f"{name!r} is no {what}")
+    return quote(name, safe=safe)
+
+
+def _chunks(path: Path, advance: Callable[[int], object]) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+            advance(len(chunk))

@@ -1,0 +1,141 @@
+"""The events of an execution, followed across whatever happens on the way."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from koco.client.transport import Attempts, Query, Transport
+from koco.errors import KocoError, UnreachableError
+
+#: How long a stream may be silent (seconds); heartbeats come every 10.
+_SILENCE_S = 30.0
+
+_FINAL = ("finished", "error", "cancelled")
+
+
+class Stream:
+    """Events as lines of JSON, in lists as they come from the wire.
+
+    On a broken or silent connection it asks again for what comes after the last
+    whole line that it gave: nothing is lost or repeated. When following it ends
+    only on the final status.
+
+    `fid` is the whole fid once the first answer is there, `last_seq` the last
+    event's number, `status` the final status once it has been seen.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        path: str,
+        *,
+        query: Query,
+        since: int,
+        tail: int | None,
+        patience_s: float,
+    ) -> None:
+        self.fid = path.rpartition("/")[2]
+        self.last_seq = since
+        self.status: str | None = None
+        self._transport = transport
+        self._path = path
+        self._query = query
+        self._tail = tail
+        self._follows = bool(query.get("follow"))
+        self._patience_s = patience_s
+        self._attempts = Attempts(patience_s)
+
+    def __iter__(self) -> Iterator[list[bytes]]:
+        self._attempts = Attempts(self._patience_s)
+        while True:
+            try:
+                yield from self._once()
+                if not self._follows or self.status or self._has_ended():
+                    return
+                broken = UnreachableError(
+                    f"{self._transport.url} ends the stream before the execution has ended"
+                )
+            except UnreachableError as exc:
+                broken = exc
+            patience_s = self._transport.patience_s(broken)
+            # Silence is what `patience_s` of this stream is for, so it is tried again.
+            self._attempts.pause(broken, patience_s=patience_s or None)
+
+    def _once(self) -> Iterator[list[bytes]]:
+        """Yield new lines from one connection, until it ends or breaks."""
+        query = {**self._query, "since": str(self.last_seq)}
+        if self._tail is not None:
+            query["tail"] = str(self._tail)
+        try:
+            with self._transport.stream(
+                f"{self._path}/events", query=query, silence_s=_SILENCE_S
+            ) as response:
+                if fid := response.headers.get("X-Koco-Fid"):
+                    # From here on `latest` and a prefix mean this one.
+                    self._path = f"{self._path.rpartition('/')[0]}/{fid}"
+                    self.fid = fid
+                for lines in whole_lines(self._alive(response.iter_raw())):
+                    if new := self._noted(lines):
+                        yield new
+        except KocoError as exc:
+            if type(exc) is not KocoError:
+                raise
+            # A 5xx: the next attempt may fare better, and if not, this is what is told.
+            raise UnreachableError(exc.message, hint=exc.hint) from exc
+
+    def _alive(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._attempts.reset()  # heartbeats count, an answer without a byte does not
+            yield piece
+
+    def _noted(self, lines: list[bytes]) -> list[bytes]:
+        """Return those lines that are new, and remember how far they reach."""
+        if lines and _seq(lines[0]) <= self.last_seq:
+            lines = [line for line in lines if _seq(line) > self.last_seq]
+        if lines:
+            self.last_seq = _seq(lines[-1])
+            self._tail = None  # the tail has begun: now it is `since` that counts
+            # The final status is the last event, so it can only be in the last line.
+            if kind_of(lines[-1]) == "status":
+                status = json.loads(lines[-1])["payload"].get("status")
+                self.status = status if status in _FINAL else None
+        return lines
+
+    def _has_ended(self) -> bool:
+        """Say whether there is nothing to come, as where `since` is past the end."""
+        execution = self._transport.json("GET", self._path)
+        if execution["status"] in _FINAL and execution["last_seq"] <= self.last_seq:
+            self.status = execution["status"]
+        return self.status is not None
+
+
+def whole_lines(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield the lines that are whole, and not blank; what is left at the end is not one."""
+    begun: list[bytes] = []
+    for piece in pieces:
+        end = piece.rfind(b"\n")
+        if end < 0:
+            begun.append(piece)
+            continue
+        # Joined once per line end, so that a line of many megabytes costs no more than it must.
+        text = b"".join([*begun, piece[:end]])
+        begun = [piece[end + 1 :]]
+        yield [line for line in text.split(b"\n") if line]
+
+
+def kind_of(line: bytes) -> str:
+    """Return the kind of an event's line, without reading its payload where it can."""
+    # The API writes seq, ts and kind first: all within the first 90 bytes.
+    _, found, rest = line[:120].partition(b'"kind":"')
+    name, end, _ = rest.partition(b'"')
+    if found and end:
+        return name.decode()
+    kind: str = json.loads(line)["kind"]
+    return kind
+
+
+def _seq(line: bytes) -> int:
+    # As the API writes it; anything else is still JSON.
+    if line.startswith(b'{"seq":'):
+        return int(line[7 : line.index(b",", 7)])
+    seq: int = json.loads(line)["seq"]
+    return seq

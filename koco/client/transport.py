@@ -1,0 +1,270 @@
+"""Requests to one control plane: made again where that is safe, errors turned into ours.
+
+The only user of httpx; none of its errors leaves this package. Most specific
+first: a refused connection, one that is not made in time, silence, a connection
+that broke, an answer that is an error.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from koco.config import Context
+from koco.errors import (
+    KocoError,
+    NotAllowedError,
+    NotFoundError,
+    UnauthorizedError,
+    UnreachableError,
+    UsageError,
+    from_wire,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+#: How long a control plane that has answered before may be away, for a request that
+#: can be repeated (seconds): it heals in five.
+_AWAY_S = 8.0
+
+#: How long one that has never answered is tried (seconds): likely nothing is there.
+_FIRST_CONTACT_S = 1.0
+
+#: Between attempts (seconds), doubled from the first to the second.
+_BACKOFF_S = (0.1, 2.0)
+
+#: How long making a connection, and sending a piece of a body, may take (seconds).
+_CONNECT_S = 5.0
+
+_HINT = "is it running? `koco up` starts a local one, `--context` chooses another"
+_HINT_SENT = "the request may have been carried out all the same: `koco ps -a` shows"
+
+Query = dict[str, str | None]
+
+
+class Transport:
+    """The way to a control plane, as its context describes it."""
+
+    def __init__(self, context: Context) -> None:
+        self.url = context.url
+        self._httpx = _import_httpx()
+        self._http = _open(self._httpx, context)
+        self._answered = False
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Return the object that a request (see `call`) is answered with."""
+        response = self.call(method, path, **options)
+        try:
+            value = response.json()
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise self._not_koco(response.status_code)
+        return value
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: dict[str, Any] | None = None,
+        content: Callable[[], Iterator[bytes]] | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = 30.0,
+        repeatable: bool = True,
+        accept: tuple[int, ...] = (),
+    ) -> "httpx.Response":
+        """Make a request, again where it is safe and the control plane is away for a moment.
+
+        `content` gives the body anew for each attempt; a status in `accept` is no error.
+
+        Raises:
+            UnreachableError: it did not answer.
+            KocoError: it refused, with the error that it named.
+        """
+        attempts: Attempts | None = None
+        while True:
+            request = self._request(
+                method,
+                path,
+                query=query,
+                json=body,
+                content=content() if content else None,
+                headers=headers,
+                timeout_s=timeout_s,
+            )
+            try:
+                with self._translated(hint=_HINT if repeatable else _HINT_SENT):
+                    response = self._http.send(request)
+                if not response.is_success and response.status_code not in accept:
+                    raise self._refused(response)
+                self._answered = True
+                return response
+            except UnreachableError as exc:
+                if not repeatable and not self._was_refused(exc):
+                    raise
+                # Counted from the first failure: a long poll may have lasted for a minute.
+                attempts = attempts or Attempts(_AWAY_S)
+                attempts.pause(exc, patience_s=self.patience_s(exc))
+
+    @contextmanager
+    def stream(self, path: str, *, query: Query, silence_s: float) -> Iterator["httpx.Response"]:
+        """Give the answer to one GET, its body still to come; never made again by itself.
+
+        Raises:
+            UnreachableError: from here or while the body is read: worth another attempt.
+            KocoError: it refused.
+        """
+        # Compressing would hold events back until a block is full.
+        headers = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity"}
+        request = self._request("GET", path, query=query, headers=headers, timeout_s=silence_s)
+        with self._translated():
+            response = self._http.send(request, stream=True)
+            try:
+                if not response.is_success:
+                    response.read()
+                    raise self._refused(response)
+                self._answered = True
+                yield response
+            finally:
+                response.close()
+
+    def patience_s(self, exc: UnreachableError) -> float | None:
+        """Return how long to try again after an error; None where nothing limits it."""
+        if isinstance(exc.__cause__, self._httpx.TimeoutException):
+            return 0  # it has been waited for already
+        return _FIRST_CONTACT_S if self._was_refused(exc) and not self._answered else None
+
+    def _was_refused(self, exc: UnreachableError) -> bool:
+        """Say whether no connection was made, so that nothing can have been carried out."""
+        return isinstance(exc.__cause__, self._httpx.ConnectError | self._httpx.ConnectTimeout)
+
+    def _request(
+        self, method: str, path: str, *, query: Query | None, timeout_s: float, **more: Any
+    ) -> "httpx.Request":
+        request: httpx.Request = self._http.build_request(
+            method,
+            path,
+            params={key: value for key, value in (query or {}).items() if value},
+            timeout=self._httpx.Timeout(timeout_s, connect=_CONNECT_S),
+            **more,
+        )
+        return request
+
+    @contextmanager
+    def _translated(self, *, hint: str = _HINT) -> Iterator[None]:
+        url, httpx = self.url, self._httpx
+        try:
+            yield
+        except httpx.ConnectTimeout as exc:
+            what = f"no connection to {url} within {_CONNECT_S:g} s"
+            raise UnreachableError(what, hint=_HINT) from exc
+        except httpx.TimeoutException as exc:
+            raise UnreachableError(f"{url} does not answer in time", hint=hint) from exc
+        except httpx.ConnectError as exc:
+            what = f"no control plane answers at {url}: {exc}"
+            raise UnreachableError(what, hint=_HINT) from exc
+        except httpx.TransportError as exc:
+            what = str(exc) or type(exc).__name__
+            raise UnreachableError(f"the connection to {url} broke: {what}", hint=hint) from exc
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
+            raise UsageError(f"cannot ask {url}: {exc}") from exc
+
+    def _refused(self, response: "httpx.Response") -> KocoError:
+        """Return the error that an answer stands for."""
+        code = response.status_code
+        try:
+            body = json.loads(response.content)
+        except ValueError:
+            body = None
+        if isinstance(body, dict) and isinstance(body.get("error"), dict):
+            self._answered = True
+            return from_wire(body)
+        # An answer to HEAD has no body, and a proxy's is not in our form.
+        bare: dict[int, KocoError] = {
+            401: UnauthorizedError(f"the key is not known at {self.url}"),
+            403: NotAllowedError(f"{self.url} does not allow that"),
+            404: NotFoundError(f"there is nothing at {response.url}"),
+        }
+        if code in bare:
+            return bare[code]
+        if code in (502, 503, 504):
+            return UnreachableError(f"{self.url} answers {code}: it is not ready", hint=_HINT)
+        return self._not_koco(code)
+
+    def _not_koco(self, code: int) -> KocoError:
+        return KocoError(
+            f"{self.url} answers {code}, and not as a control plane does",
+            hint="does that URL belong to something else?",
+        )
+
+
+class Attempts:
+    """When to try again: soon, then less often, and not for ever."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: there was contact."""
+        self._began = time.monotonic()
+        self._next_s = _BACKOFF_S[0]
+
+    def pause(self, exc: UnreachableError, *, patience_s: float | None = None) -> None:
+        """Wait until the next attempt, or raise `exc` where patience is at its end."""
+        patience_s = self._patience_s if patience_s is None else patience_s
+        if time.monotonic() + self._next_s > self._began + patience_s:
+            raise exc
+        time.sleep(self._next_s)
+        self._next_s = min(2 * self._next_s, _BACKOFF_S[1])
+
+
+def _import_httpx() -> Any:
+    if "httpx" not in sys.modules:
+        # httpx imports its command line, and with it rich and click (60 ms), where they are
+        # installed, and does without it on ImportError: that is what None makes of it.
+        sys.modules["httpx._main"] = None  # type: ignore[assignment]
+        try:
+            import httpx
+        finally:
+            del sys.modules["httpx._main"]
+    import httpx
+
+    return httpx
+
+
+def _open(library: Any, context: Context) -> "httpx.Client":
+    url = urlsplit(context.url)
+    # A proxy that the environment names cannot reach this machine's loopback.
+    trust_env = not _is_loopback(url.hostname or "")
+    # Reading the certificates takes 40 ms and plain HTTP has no use for them. Safe: redirects
+    # are not followed, so no https:// is ever asked; only a proxy might want them.
+    verify = url.scheme != "http" or (trust_env and _has_proxy())
+    client: httpx.Client = library.Client(
+        base_url=context.url,
+        headers={"Authorization": f"Bearer {context.key}"} if context.key else {},
+        verify=verify,
+        trust_env=trust_env,
+        follow_redirects=False,
+    )
+    return client
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _has_proxy() -> bool:
+    from urllib.request import getproxies
+
+    return bool(getproxies())

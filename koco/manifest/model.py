@@ -1,0 +1,107 @@
+"""A manifest's keys: their types, defaults and meaning.
+
+Types are strict: `"3"` is no number, `true` neither, `1.0` no text. What joins
+several keys (`runner.max` ≥ `runner.min`, unique names) is checked by `load`,
+which reports it along with everything else.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+
+from koco.manifest import rules
+
+# Data comes from YAML and JSON, which know lists only; nothing but the outer type is lenient.
+_Lenient = Strict(False)
+
+_Name = Annotated[str, AfterValidator(rules.name), Field(json_schema_extra={"pattern": rules.NAME})]
+_Entrypoint = Annotated[
+    str, AfterValidator(rules.entrypoint), Field(json_schema_extra={"pattern": rules.ENTRYPOINT})
+]
+_EnvName = Annotated[
+    str, AfterValidator(rules.env_name), Field(json_schema_extra={"pattern": rules.ENV_NAME})
+]
+_EnvValue = Annotated[str, AfterValidator(rules.env_value)]
+_Tag = Annotated[str, Field(min_length=1)]
+_Tags = Annotated[tuple[_Tag, ...], _Lenient]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Flow(_Part):
+    """An automated process that a user can launch."""
+
+    name: _Name = Field(description="The flow's name, unique in its service.")
+    entrypoint: _Entrypoint = Field(
+        description="The Python callable that does the work: `module:object`.",
+        examples=["hello.app:greet"],
+    )
+    summary: str = Field("", description="What the flow does, in one line.")
+    description: str = Field("", description="What the flow does, at length, in Markdown.")
+    inputs: Annotated[tuple[dict[str, Any], ...], _Lenient] | None = Field(
+        None,
+        description="The elements of the form that launches the flow. "
+        "Left out, the form is made from the entrypoint's signature.",
+    )
+
+
+class Runtime(_Part):
+    """What the code needs around it."""
+
+    files: Annotated[
+        tuple[Annotated[str, AfterValidator(rules.pattern)], ...], _Lenient, Field(min_length=1)
+    ] = Field(
+        ("**",),
+        description="Patterns, as in .gitignore, of the files to ship, relative to the manifest's "
+        "folder. What .gitignore and .kocoignore exclude is never shipped.",
+    )
+    dependencies: Annotated[
+        tuple[Annotated[str, AfterValidator(rules.requirement)], ...], _Lenient
+    ] = Field(
+        (),
+        description="PyPI requirements (PEP 508) that the nodes install.",
+        examples=[["six==1.16.0"]],
+    )
+    env: dict[_EnvName, _EnvValue] = Field(
+        {},
+        description="Environment variables of the runner. No secrets: Ray's dashboard shows them.",
+    )
+
+
+class Runner(_Part):
+    """How the processes that run the service's executions are pooled."""
+
+    min: int = Field(1, ge=0, description="Runners kept warm.")
+    max: int = Field(10, ge=1, description="Runners at most, and no fewer than `min`.")
+    idle_timeout: float = Field(
+        300,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that a runner above `min` stays idle before it ends.",
+    )
+    concurrency: int = Field(
+        1,
+        ge=1,
+        description="Executions at once in one process. More than 1 suits `async def` entrypoints.",
+    )
+    executions: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Executions in one process's life; null for no limit."
+    )
+
+
+class Manifest(_Part):
+    """A service: what is deployed, as its author declares it."""
+
+    service: _Name = Field(description="The service's name, unique on its control plane.")
+    description: str = Field("", description="What the service is for, in Markdown.")
+    author: str = Field("", description="Who answers for it, for example an e-mail address.")
+    organization: str = Field("", description="The organization behind it.")
+    version: str = Field("", description="The author's own version of it; koco counts releases.")
+    tags: _Tags = Field((), description="Words to find it by.")
+    flows: Annotated[tuple[Flow, ...], _Lenient, Field(min_length=1)] = Field(
+        description="What users can launch: one or more."
+    )
+    runtime: Runtime = Field(Runtime(), description="What the code needs around it.")
+    runner: Runner = Field(Runner(), description="How its processes are pooled.")

@@ -1,0 +1,80 @@
+"""Fixtures for tests of the command line: a plane of memory, and `koco` talking to it."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from koco.cli import main
+from tests.unit.plane import GREET, KEY, Plane, serving
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Ran]
+
+
+@pytest.fixture
+def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
+    """Serve a plane that has a flow, and make it the one that `koco` talks to."""
+    with serving() as plane:
+        plane.flows["greet"] = GREET
+        monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("KOCO_URL", plane.url)
+        monkeypatch.setenv("KOCO_KEY", KEY)
+        monkeypatch.chdir(tmp_path)
+        yield plane
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Return a function that runs a command in this process."""
+
+    def run(*args: str, stdin: str = "") -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        capfd.readouterr()
+        code = main.run(list(args))
+        sys.stdout.flush()
+        return Ran(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def terminal() -> Cli:
+    """Return a function that runs a command with stdout and stderr on one terminal."""
+
+    def run(*args: str, env: dict[str, str] | None = None) -> Ran:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "koco", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", **(env or {})},
+        )
+        os.close(theirs)
+        pieces = []
+        try:
+            while piece := os.read(ours, 65536):
+                pieces.append(piece)
+        except OSError:  # a terminal whose other end was closed
+            pass
+        os.close(ours)
+        text = b"".join(pieces).decode().replace("\r\n", "\n")
+        return Ran(process.wait(20), text, "")
+
+    return run

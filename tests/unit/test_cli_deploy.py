@@ -1,0 +1,218 @@
+"""`koco deploy`: what is sent, in which order, and what becomes of it."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import Cli
+from tests.unit.plane import Plane
+
+MANIFEST = "service: {0}\nflows: [{{name: greet, entrypoint: app:greet}}]\n"
+BROKEN = {
+    "status": "failed",
+    "error": {
+        "message": "flow 'greet': ModuleNotFoundError: No module named 'nope'",
+        "detail": 'Traceback (most recent call last):\n  File "app.py", line 1\nboom',
+        "hint": "ship the module",
+    },
+}
+
+
+@pytest.fixture
+def project(plane: Plane, tmp_path: Path) -> Path:
+    """A project with one service, in the current directory."""
+    (tmp_path / "koco.toml").write_text('[project]\nname = "demo"\n')
+    (tmp_path / "koco.yaml").write_text(MANIFEST.format("hello"))
+    (tmp_path / "app.py").write_text("def greet(): ...\n")
+    plane.releases = [{"status": "starting"}, {"status": "live"}]
+    return tmp_path
+
+
+@pytest.fixture
+def two(project: Path) -> list[str]:
+    """Two projects in folders, to be deployed by name."""
+    for name in ("one", "two"):
+        (project / name).mkdir()
+        (project / name / "koco.yaml").write_text(MANIFEST.format(name))
+        (project / name / "app.py").write_text("def greet(): ...\n")
+    return ["one/koco.yaml", "two/koco.yaml"]
+
+
+def made(plane: Plane) -> list[tuple[str, str]]:
+    """Return the requests, without queries and hashes."""
+    return [(method, path.partition("?")[0][:20]) for method, path, _ in plane.requests]
+
+
+def test_it_bundles_uploads_releases_and_waits(plane: Plane, project: Path, cli: Cli) -> None:
+    """Stdout says what became of it, stderr how."""
+    ran = cli("deploy")
+    assert ran.code == 0
+    assert ran.out.startswith("hello  release 3  live  (")
+    assert ran.err.splitlines()[0].startswith("hello: bundled 3 files, ")
+    assert ran.err.splitlines()[1:] == ["hello: uploaded", "hello: release 3 is starting"]
+    assert made(plane) == [
+        ("HEAD", "/v1/bundles/"[:20] + plane.requests[0][1][12:20]),
+        ("PUT", plane.requests[1][1][:20]),
+        ("POST", "/v1/services/hello/r"),
+        ("GET", "/v1/services/hello/r"),
+        ("GET", "/v1/services/hello/r"),
+    ]
+
+
+def test_what_is_sent_is_the_manifest_and_its_bundle(plane: Plane, project: Path, cli: Cli) -> None:
+    """The bundle by its hash, the manifest with its defaults."""
+    cli("deploy")
+    body = next(data for method, _, data in plane.requests if method == "POST")
+    content = plane.bundles[body["bundle"]]
+    assert hashlib.sha256(content).hexdigest() == body["bundle"]
+    assert body["manifest"]["service"] == "hello"
+    assert body["manifest"]["runner"]["min"] == 1
+    assert "timeout_s" not in body
+
+
+def test_a_bundle_that_is_there_is_not_sent_again(plane: Plane, project: Path, cli: Cli) -> None:
+    """It is asked for by its hash first."""
+    cli("deploy")
+    plane.requests.clear()
+    assert "has that bundle already" in cli("deploy").err
+    assert not [path for method, path, _ in plane.requests if method == "PUT"]
+
+
+def test_nothing_changed_says_so_and_does_nothing(plane: Plane, project: Path, cli: Cli) -> None:
+    """No waiting either."""
+    plane.unchanged = True
+    ran = cli("deploy")
+    assert (ran.code, ran.out) == (0, "hello  unchanged (release 3)\n")
+    assert made(plane)[-1][0] == "POST"
+
+
+def test_a_failed_release_shows_the_users_traceback(plane: Plane, project: Path, cli: Cli) -> None:
+    """Then the error, the hint and what still serves; exit code 5."""
+    plane.releases = [BROKEN]
+    ran = cli("deploy")
+    assert (ran.code, ran.out) == (5, "")
+    assert "hello: release 2 still serves\n" in ran.err
+    assert ran.err.endswith(
+        'Traceback (most recent call last):\n  File "app.py", line 1\nboom\n'
+        "error: hello: release 3 failed: "
+        "flow 'greet': ModuleNotFoundError: No module named 'nope'\n"
+        "hint: ship the module\n"
+    )
+
+
+def test_json_has_each_step_on_a_line(plane: Plane, project: Path, cli: Cli) -> None:
+    """And stderr is silent where all is well."""
+    ran = cli("deploy", "--json")
+    events = [json.loads(line) for line in ran.out.splitlines()]
+    assert [e["event"] for e in events] == ["bundled", "uploaded", "release", "live"]
+    assert {e["service"] for e in events} == {"hello"}
+    assert events[-1]["release"] == 3
+    assert ran.err == ""
+
+
+def test_json_of_a_failure_has_it_on_both(plane: Plane, project: Path, cli: Cli) -> None:
+    """As a step on stdout, as the command's error on stderr."""
+    plane.releases = [BROKEN]
+    ran = cli("deploy", "--json")
+    assert ran.code == 5
+    last = json.loads(ran.out.splitlines()[-1])
+    assert (last["event"], last["error"]["hint"]) == ("failed", "ship the module")
+    assert json.loads(ran.err)["error"]["code"] == "deploy_failed"
+
+
+def test_no_wait_returns_while_it_is_starting(plane: Plane, project: Path, cli: Cli) -> None:
+    """For those who look later."""
+    ran = cli("deploy", "--no-wait")
+    assert (ran.code, ran.out) == (0, "hello  release 3  starting\n")
+    assert not [path for method, path, _ in plane.requests if method == "GET"]
+
+
+def test_a_limit_ends_the_waiting_not_the_deploy(plane: Plane, project: Path, cli: Cli) -> None:
+    """Exit code 124; the control plane is told to go on for longer than that."""
+    plane.releases = [{"status": "starting"}]
+    ran = cli("deploy", "--timeout", "0.3")
+    assert ran.code == 124
+    assert "the control plane goes on with it" in ran.err
+    body = next(data for method, _, data in plane.requests if method == "POST")
+    assert body["timeout_s"] == 600
+
+
+def test_the_projects_limit_is_the_default(plane: Plane, project: Path, cli: Cli) -> None:
+    """`[deploy] timeout` in koco.toml, in seconds."""
+    (project / "koco.toml").write_text('[project]\nname = "demo"\n[deploy]\ntimeout = 0.2\n')
+    plane.releases = [{"status": "starting"}]
+    assert cli("deploy").code == 124
+
+
+def test_all_manifests_are_checked_before_anything_is_sent(
+    plane: Plane, project: Path, two: list[str], cli: Cli
+) -> None:
+    """The problems of all of them at once; nothing is half deployed."""
+    (project / "one" / "koco.yaml").write_text("service: one\nflos: []\n")
+    (project / "two" / "koco.yaml").write_text("service: 2\n")
+    ran = cli("deploy", *two)
+    assert (ran.code, plane.requests) == (2, [])
+    assert "one/koco.yaml:2:1: " in ran.err
+    assert "two/koco.yaml:1:10" in ran.err
+
+
+def test_two_manifests_of_one_service_are_refused(
+    plane: Plane, project: Path, two: list[str], cli: Cli
+) -> None:
+    """One would undo the other."""
+    (project / "two" / "koco.yaml").write_text(MANIFEST.format("one"))
+    assert (cli("deploy", *two).code, plane.requests) == (2, [])
+
+
+def test_one_that_fails_does_not_hide_what_became_of_another(
+    plane: Plane, project: Path, two: list[str], cli: Cli
+) -> None:
+    """Both are begun, both are told of; the exit code is the failure's."""
+    plane.releases = [BROKEN, {"status": "live"}]
+    ran = cli("deploy", *two)
+    assert ran.code == 5
+    assert ran.out.startswith("two  release 3  live")
+    assert "one: release 3 failed" in ran.err
+
+
+def test_a_failure_outweighs_a_limit(plane: Plane, project: Path, two: list[str], cli: Cli) -> None:
+    """A release that failed is not hidden by one that is slow."""
+    plane.releases = [{"status": "starting"}, BROKEN]
+    assert cli("deploy", *two, "--timeout", "0.00001").code == 5
+
+
+def test_no_project_is_not_found(plane: Plane, cli: Cli) -> None:
+    """With the command that makes one."""
+    ran = cli("deploy")
+    assert ran.code == 4
+    assert "koco init" in ran.err
+
+
+def test_ctrl_c_says_that_it_goes_on(plane: Plane, project: Path) -> None:
+    """Exit code 130: what has been accepted is not taken back."""
+    plane.releases = [{"status": "starting"}]
+    with subprocess.Popen(
+        [sys.executable, "-m", "koco", "deploy"], stderr=subprocess.PIPE, text=True, env=os.environ
+    ) as process:
+        plane.wait_for("/releases/3")
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_a_terminal_gets_a_bar_that_goes_away(plane: Plane, project: Path, terminal: Cli) -> None:
+    """Drawn while it uploads; the result stays."""
+    (project / "large.bin").write_bytes(os.urandom(3_000_000))
+    ran = terminal("deploy")
+    assert ran.code == 0
+    assert "uploading" in ran.out
+    assert "hello  release 3  live" in ran.out.splitlines()[-1]

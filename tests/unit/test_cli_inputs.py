@@ -1,0 +1,89 @@
+"""Inputs from a command line: `-i key=value` over a file of JSON or YAML."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from koco.cli import inputs
+from koco.errors import UsageError
+
+
+def test_pairs_stay_text_and_may_hold_an_equals_sign() -> None:
+    """The form types values, on the server: `3` and `true` are sent as they were written."""
+    assert inputs.gather(["n=3", "q=a=b", "e="], None) == {"n": "3", "q": "a=b", "e": ""}
+
+
+def test_a_pair_goes_over_the_file(tmp_path: Path) -> None:
+    """What was typed is newer than what was saved."""
+    file = tmp_path / "in.json"
+    file.write_text('{"who": "Ada", "size": 3}')
+    assert inputs.gather(["who=Bob"], str(file)) == {"who": "Bob", "size": 3}
+
+
+def test_yaml_becomes_what_json_can_hold(tmp_path: Path) -> None:
+    """YAML has dates where JSON has text."""
+    file = tmp_path / "in.yaml"
+    file.write_text("day: 2026-01-31\nat: 2026-01-31T10:00:00Z\nlist: [1, {a: null}]\n")
+    found = inputs.gather([], str(file))
+    assert found["day"] == "2026-01-31"
+    assert found["at"].startswith("2026-01-31T10:00:00")
+    assert found["list"] == [1, {"a": None}]
+
+
+def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--inputs -` takes what is piped in."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'\xef\xbb\xbf{"a": 1}')))
+    assert inputs.gather([], "-") == {"a": 1}
+
+
+@pytest.mark.parametrize("pair", ["who", "=x", ""])
+def test_what_is_no_pair_is_refused(pair: str) -> None:
+    """A forgotten `=` is told of, with an example."""
+    with pytest.raises(UsageError, match="no key=value") as caught:
+        inputs.gather([pair], None)
+    assert "who=World" in str(caught.value.hint)
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    """Neither value silently wins."""
+    with pytest.raises(UsageError, match="'a' is given twice"):
+        inputs.gather(["a=1", "a=2"], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "holds a list"),
+        ("", "holds nothing"),
+        ("a: [", r"in\.yaml:\d:\d+: neither JSON nor YAML"),
+        ("1: x", "the key 1 cannot be JSON"),
+        ("a: .nan", "nan or infinity"),
+        ('{"a": NaN}', "nan or infinity"),
+        ("a: !!set {x}", "type set cannot be JSON"),
+        ("a: \x00", "neither JSON nor YAML"),
+    ],
+)
+def test_a_file_without_an_object_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """Every way in which a file can be wrong is a message, not a traceback."""
+    file = tmp_path / "in.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        inputs.gather([], str(file))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The message says which file, and why."""
+    with pytest.raises(UsageError, match=r"nope\.json: No such file"):
+        inputs.gather([], str(tmp_path / "nope.json"))
+
+
+def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    """In the file, and in an argument of another locale."""
+    file = tmp_path / "in.json"
+    file.write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(UsageError, match="no UTF-8"):
+        inputs.gather([], str(file))
+    with pytest.raises(UsageError, match="no UTF-8"):
+        inputs.gather(["a=\udcff"], None)

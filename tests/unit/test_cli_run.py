@@ -1,0 +1,169 @@
+"""`koco run`: what is sent, what is printed where, and which exit code it ends with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import Cli
+from tests.unit.plane import Plane
+
+STATUS = "status"
+FINISHED = [("stdout", "hi"), ("final", {"n": 1}), (STATUS, {"status": "finished"})]
+FAILED = [
+    ("error", {"type": "ValueError", "message": "no", "traceback": "Traceback\nValueError: no"}),
+    (STATUS, {"status": "error"}),
+]
+CANCELLED = [(STATUS, {"status": "cancelled"})]
+OUTCOMES = [(FINISHED, 0), (FAILED, 1), (CANCELLED, 7)]
+
+
+def test_it_prints_the_fid_and_nothing_else(plane: Plane, cli: Cli) -> None:
+    """`fid=$(koco run …)` works; inputs go as given."""
+    ran = cli("run", "greet", "-i", "who=Ada", "-i", "size=2")
+    assert (ran.code, ran.out, ran.err) == (0, "fid0000000000000\n", "")
+    assert plane.requests[-1][2] == {"who": "Ada", "size": "2"}
+
+
+def test_json_has_the_fid(plane: Plane, cli: Cli) -> None:
+    """For those who parse everything."""
+    assert json.loads(cli("run", "greet", "--json").out) == {"fid": "fid0000000000000"}
+
+
+def test_inputs_come_from_a_pipe(plane: Plane, cli: Cli) -> None:
+    """`--inputs -` reads an object, YAML too, from stdin."""
+    assert cli("run", "hello/greet", "--inputs", "-", stdin="who: Ada\n").code == 0
+    assert plane.requests[-1][2] == {"who": "Ada"}
+
+
+def test_refused_inputs_are_told_by_field(plane: Plane, cli: Cli) -> None:
+    """One line for each message, a hint that shows the form, exit code 2."""
+    ran = cli("run", "greet", "-i", "who=nobody")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines() == [
+        "error: who: must be somebody",
+        "error: who: must be known",
+        "error: size: must be a number",
+        "hint: `koco flows greet` shows its inputs",
+    ]
+
+
+def test_refused_inputs_as_json_have_their_fields(plane: Plane, cli: Cli) -> None:
+    """Scripts get the API's own form, on stderr."""
+    wire = json.loads(cli("run", "greet", "-i", "who=nobody", "--json").err)
+    assert wire["errors"]["size"] == ["must be a number"]
+
+
+def test_an_unknown_flow_is_not_found(plane: Plane, cli: Cli) -> None:
+    """Exit code 4, with the server's hint."""
+    ran = cli("run", "gret")
+    assert ran.code == 4
+    assert "hint: did you mean 'greet'?" in ran.err
+
+
+@pytest.mark.parametrize(("script", "code"), OUTCOMES)
+def test_following_shows_the_events_and_exits_with_the_outcome(
+    plane: Plane, cli: Cli, script: list[tuple[str, object]], code: int
+) -> None:
+    """The fid goes to stderr: stdout is the flow's."""
+    plane.script = script
+    ran = cli("run", "greet", "-f")
+    assert ran.code == code
+    assert ran.err.startswith("fid0000000000000\n")
+    assert "fid0000000000000" not in ran.out
+    if code == 0:
+        assert ran.out == 'hi\n{"n": 1}\n'
+
+
+@pytest.mark.parametrize(("script", "code"), OUTCOMES)
+def test_waiting_is_silent_and_exits_with_the_outcome(
+    plane: Plane, cli: Cli, script: list[tuple[str, object]], code: int
+) -> None:
+    """The fid, and no word more."""
+    plane.script = script
+    ran = cli("run", "greet", "--wait")
+    assert (ran.code, ran.out, ran.err) == (code, "fid0000000000000\n", "")
+
+
+def test_waiting_with_json_prints_fid_and_outcome(plane: Plane, cli: Cli) -> None:
+    """Two lines of JSON: at once, and at the end."""
+    plane.script = FAILED
+    ran = cli("run", "greet", "--wait", "--json")
+    first, last = map(json.loads, ran.out.splitlines())
+    assert first == {"fid": "fid0000000000000"}
+    assert (last["status"], last["error"]["message"]) == ("error", "no")
+    assert ran.code == 1
+
+
+@pytest.mark.parametrize("how", ["--wait", "-f"])
+def test_a_limit_ends_the_waiting_not_the_execution(plane: Plane, cli: Cli, how: str) -> None:
+    """Exit code 124, in time, though the stream is silent."""
+    ran = cli("run", "greet", how, "--timeout", "0.3")
+    assert ran.code == 124
+    assert "fid0000000000000 has not ended within 0.3 s; it goes on" in ran.err
+    assert "koco logs -f fid0000000000000" in ran.err
+    assert not [path for method, path, _ in plane.requests if "cancel" in path]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--timeout", "3"),
+        ("--wait", "--timeout", "0"),
+        ("--wait", "--timeout", "nan"),
+        ("-f", "--wait"),
+        ("-i", "who"),
+        ("--inputs", "nope.json"),
+    ],
+)
+def test_what_makes_no_sense_launches_nothing(
+    plane: Plane, cli: Cli, args: tuple[str, ...]
+) -> None:
+    """Exit code 2 before anything is sent."""
+    assert cli("run", "greet", *args).code == 2
+    assert plane.requests == []
+
+
+@pytest.mark.parametrize("how", ["--wait", "-f"])
+def test_ctrl_c_leaves_it_running_and_says_how_to_come_back(
+    plane: Plane, tmp_path: Path, how: str
+) -> None:
+    """Exit code 130; no cancel is sent."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "koco", "run", "greet", how],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        plane.wait_for("/events")
+        time.sleep(0.2)  # its answer has begun
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "fid0000000000000 goes on; `koco logs -f fid0000000000000`" in err
+    assert "Traceback" not in out + err
+    assert not [path for _, path, _ in plane.requests if "cancel" in path]
+
+
+def test_a_wrong_key_is_not_allowed(
+    plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 6."""
+    monkeypatch.setenv("KOCO_KEY", "koco_other")
+    assert cli("run", "greet").code == 6
+
+
+def test_nobody_there_is_unreachable(
+    plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 3, naming the URL."""
+    monkeypatch.setenv("KOCO_URL", "http://127.0.0.1:9")
+    ran = cli("run", "greet")
+    assert ran.code == 3
+    assert "http://127.0.0.1:9" in ran.err

@@ -1,0 +1,90 @@
+"""An event's line: valid whatever the payload, numbered and filtered by place."""
+
+import dataclasses
+import datetime
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koco import response
+from koco.events import line
+from koco.events.model import Kind
+
+
+class Odd:
+    def __repr__(self) -> str:
+        return "<odd>"
+
+
+class Worse:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Odd(), {"$repr": "<odd>", "$type": f"{__name__}.Odd"}),
+        ([Odd()], [{"$repr": "<odd>", "$type": f"{__name__}.Odd"}]),
+        ({("a", 1): 2}, {"$repr": "{('a', 1): 2}", "$type": "builtins.dict"}),
+        ({Odd(): 1}, {"$repr": "{<odd>: 1}", "$type": "builtins.dict"}),
+        ("\ud800", {"$repr": "'\\ud800'", "$type": "builtins.str"}),
+        (LOOP, {"$repr": "[[...]]", "$type": "builtins.list"}),
+        (Point(1), {"x": 1}),
+        (datetime.date(2026, 1, 31), "2026-01-31"),
+        (ValueError("bad"), "ValueError: bad"),
+        ([response.Markdown("# a", "b")], [{"type": "markdown", "body": "# a b"}]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_payload_is_shown_as_well_as_json_can(value: Any, shown: Any) -> None:
+    """What has a JSON form takes it; anything else is its repr, and says so."""
+    assert json.loads(line.encode_payload(value)) == shown
+
+
+def test_a_repr_that_raises_is_told() -> None:
+    """Even that does not fail the flow."""
+    assert "RuntimeError" in json.loads(line.encode_payload(Worse()))["$repr"]
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers() | st.tuples(st.integers()), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.sampled_from(Kind), anything, st.integers(1, 10**12))
+def test_a_line_is_one_valid_event(kind: Kind, payload: Any, seq: int) -> None:
+    """Any payload gives one line; number and kind are read back from it."""
+    text = line.encode(kind, payload)
+    assert b"\n" not in text
+    assert line.kind_of(text) == kind.encode()
+    event = json.loads(line.with_seq(seq, text))
+    assert list(event) == ["seq", "ts", "kind", "payload"]
+    assert (event["seq"], event["kind"]) == (seq, kind)
+
+
+@given(st.floats(0, 4_000_000_000))
+def test_time_stamps_have_one_width(now: float) -> None:
+    """27 characters, RFC 3339: filtering by kind relies on it."""
+    stamp = line.timestamp(now)
+    assert len(stamp) == 27
+    parsed = datetime.datetime.fromisoformat(stamp)
+    assert abs(parsed.timestamp() - now) < 1e-5
