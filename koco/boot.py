@@ -8,6 +8,7 @@ What Ray prints goes to standard error.
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from koco.errors import KocoError
 
 #: How long a control plane may take to answer after its start (seconds).
 _READY_S = 90.0
+#: How long Ray may take to end actors (seconds).
+_GONE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,20 @@ def _down(order: Order) -> dict[str, Any]:
             ray.get(actor.close.remote(), timeout=10)
         ray.kill(actor, no_restart=True)
         ended += 1
+    _wait_until_gone()
     return {"ended": ended}
+
+
+def _wait_until_gone() -> None:
+    import ray
+
+    from koco.cluster import names
+
+    deadline = time.monotonic() + _GONE_S
+    while any(e["namespace"] == names.NAMESPACE for e in ray.util.list_named_actors(True)):
+        if time.monotonic() > deadline:
+            raise KocoError("Ray has not ended koco's actors yet", hint="`koco down` again")
+        time.sleep(0.05)
 
 
 def _start_head(ports: dict[str, int]) -> str:

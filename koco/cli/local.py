@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,8 +37,7 @@ def down() -> dict[str, Any]:
     with _alone():
         known = config.load_contexts().get(NAME)
         here = dict(known.cluster) if known else {}
-        if mark := here.get("mark"):
-            ended = cluster.stop(str(mark))
+        if ended := cluster.stop(cluster.mark_of(config.home())):
             return {"what": "Ray and the control plane", "ended": ended}
         address = str(here.get("address", ""))
         if not known or not address or cluster.running_address() != address:
@@ -70,17 +68,15 @@ def _answering(known: Context) -> dict[str, Any] | None:
 def _bring_up(
     known: Context | None, here: dict[str, Any], *, port: int | None, free: bool, recover: bool
 ) -> dict[str, Any]:
-    mark = str(here.get("mark") or "")
-    address = str(here["address"]) if mark and cluster.is_running(mark) else None
-    if address is None:
-        address, mark = cluster.running_address(), ""
+    mark = cluster.mark_of(config.home())
+    is_ours = cluster.is_running(mark)
+    address = str(here["address"]) if is_ours and "address" in here else cluster.running_address()
     starts_ray = address is None
     ports = {**cluster.choose_ports(here, free=free), **({"api": port} if port else {})}
     if starts_ray:
-        mark = cluster.new_mark()
         cluster.ensure_token()
     key = known.key if known and known.key and not recover else config.new_key()
-    here = {**ports, "mark": mark, "address": address or f"127.0.0.1:{ports['gcs']}"}
+    here = {**ports, "address": address or f"127.0.0.1:{ports['gcs']}"}
     context = Context(name=NAME, url=f"http://127.0.0.1:{ports['api']}", key=key, cluster=here)
     output.note(
         "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
@@ -88,7 +84,8 @@ def _bring_up(
     # Written before anything starts: a key that is interrupted on its way is not lost,
     # and `koco down` finds what a killed `koco up` left behind.
     config.save_context(context)
-    answer = _boot(_order("up", context, here, address, recover=recover), mark=mark)
+    order = _order("up", context, here, address, recover=recover)
+    answer = _boot(order, mark=mark if is_ours or starts_ray else None)
     if not answer["admitted"]:
         raise NotAllowedError(
             "the store has an admin key that the context 'local' does not hold",
@@ -139,14 +136,17 @@ def _data_dir() -> Path:
     return directory
 
 
-def _boot(order: dict[str, Any], *, mark: str = "") -> dict[str, Any]:
-    """Run `koco.boot` with an order; return its answer.
+def _boot(order: dict[str, Any], *, mark: str | None = None) -> dict[str, Any]:
+    """Run `koco.boot` with an order; return its answer. `mark` is for a Ray that is ours.
 
     Raises:
         KocoError: it could not carry it out; its log says more.
     """
     log = _data_dir() / "boot.log"
-    env = cluster.environment(mark) if mark else dict(os.environ)
+    if mark:
+        env = cluster.starting_environment(mark)
+    else:
+        env = cluster.joining_environment(str(order["address"]))
     with log.open("ab") as stderr:
         try:
             done = subprocess.run(
@@ -195,5 +195,9 @@ def _alone() -> Iterator[None]:
     path = _data_dir() / "up.lock"
     file: TextIO
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            output.note("another `koco up` or `koco down` is under way: waiting for it…")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

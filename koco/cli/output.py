@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from koco.errors import KocoError
 
@@ -126,10 +127,11 @@ def print_table(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
         whole = max(cell_len(row[index]) for row in [columns, *cells])
+        # Rich narrows what may be wrapped before what may not; the text itself is cut instead.
         min_width = min(whole, 8) if name == widest else whole
-        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=min_width)
+        table.add_column(name, no_wrap=name != widest, min_width=min_width)
     for row in cells:
-        table.add_row(*[Text(cell, style=(styles or {}).get(cell, "")) for cell in row])
+        table.add_row(*[_cell(Text, cell, styles or {}) for cell in row])
     _console().print(table)
 
 
@@ -164,6 +166,10 @@ def progress(label: str, total_bytes: int) -> Iterator[Advance]:
     with Progress(*columns, TransferSpeedColumn(), console=console, transient=True) as bar:
         task = bar.add_task(harmless(label), total=total_bytes)
         yield lambda size_bytes: bar.advance(task, size_bytes)
+
+
+def _cell(text: "type[Text]", cell: str, styles: dict[str, str]) -> "Text":
+    return text(cell, style=styles.get(cell, ""), no_wrap=True, overflow="ellipsis")
 
 
 def _console(stream: TextIO | None = None) -> "Console":

@@ -6,6 +6,7 @@ which they, and nothing else, are found again and stopped.
 """
 
 import contextlib
+import hashlib
 import os
 import secrets
 import socket
@@ -26,9 +27,9 @@ _GCS = "gcs_server"
 _TERM_S = 5.0
 
 
-def new_mark() -> str:
-    """Return the mark for a new cluster."""
-    return secrets.token_hex(8)
+def mark_of(home: Path) -> str:
+    """Return the mark of what is started for a home directory; a lost context loses nothing."""
+    return hashlib.sha256(str(home).encode()).hexdigest()[:16]
 
 
 def choose_ports(remembered: dict[str, int], *, free: bool = False) -> dict[str, int]:
@@ -51,16 +52,23 @@ def _choose(wanted: int) -> int:
     raise OSError("no free port on 127.0.0.1")
 
 
-def environment(mark: str) -> dict[str, str]:
-    """Return the environment in which Ray is started: on loopback, with a token."""
+def joining_environment(address: str) -> dict[str, str]:
+    """Return the environment in which a running Ray is joined."""
+    if not address.startswith("127."):
+        return dict(os.environ)
+    # Ray replaces 127.0.0.1 by the machine's address (`resolve_ip_for_localhost`), and
+    # then waits for a node there in vain, unless told that this is a cluster of one
+    # machine, as on Windows and macOS.
+    return {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+def starting_environment(mark: str) -> dict[str, str]:
+    """Return the environment in which Ray is started, and joined by who started it."""
     return {
-        **os.environ,
+        **joining_environment("127.0.0.1"),
         MARK: mark,
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
         "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
-        # Ray replaces 127.0.0.1 by the machine's address (`resolve_ip_for_localhost`)
-        # unless told that this is a cluster of one machine, as on Windows and macOS.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # pip tries again by itself; two more rounds make a misspelt name take 30 s.
         "RUNTIME_ENV_RETRY_TIMES": os.environ.get("RUNTIME_ENV_RETRY_TIMES", "1"),
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from koco.cluster.local import mark_of
 from tests.driver import Koco, eventually
 
 
@@ -207,7 +208,7 @@ def test_no_serve_process_is_started(hello: Koco) -> None:
     """Flows without an endpoint of their own cost no Ray Serve."""
     import psutil
 
-    mark = hello.context["cluster"]["mark"]
+    mark = mark_of(hello.home)
     titles = []
     for process in psutil.process_iter():
         try:

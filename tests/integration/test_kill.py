@@ -6,6 +6,7 @@ import time
 import httpx
 import pytest
 
+from koco.cluster.local import mark_of
 from tests.driver import Koco, eventually, kill9
 
 CODE = """
@@ -115,7 +116,7 @@ def _runner_processes(app: Koco) -> int:
     """Count the processes of this cluster that Ray has titled as runners."""
     import psutil
 
-    mark = app.context["cluster"]["mark"]
+    mark = mark_of(app.home)
     count = 0
     for process in psutil.process_iter():
         try:

@@ -1,0 +1,273 @@
+"""Manifests: every problem at once, each at its place, in words that help."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.errors import ManifestError, NotFoundError
+from koco.manifest import load
+from koco.manifest.model import Manifest
+from koco.manifest.modules import find_missing
+
+FLOW = {"name": "greet", "entrypoint": "hello.app:greet"}
+
+
+def manifest(**changes: Any) -> dict[str, Any]:
+    return {"service": "hello", "flows": [FLOW]} | changes
+
+
+def flow(**changes: Any) -> dict[str, Any]:
+    return manifest(flows=[FLOW | changes])
+
+
+def problems(data: Any) -> list[str]:
+    with pytest.raises(ManifestError) as caught:
+        load.check(data)
+    return caught.value.problems
+
+
+def parse_problems(text: str) -> list[str]:
+    with pytest.raises(ManifestError) as caught:
+        load.parse(text, "koco.yaml")
+    return caught.value.problems
+
+
+def test_the_smallest_manifest_has_the_documented_defaults() -> None:
+    """A service with one flow says everything else by default."""
+    found = load.check(manifest())
+    assert load.to_data(found) == {
+        "service": "hello",
+        **dict.fromkeys(("description", "author", "organization", "version"), ""),
+        "tags": [],
+        "flows": [FLOW | {"summary": "", "description": "", "inputs": None}],
+        "runtime": {"files": ["**"], "dependencies": [], "env": {}},
+        "runner": {
+            **{"min": 1, "max": 10, "idle_timeout": 300.0, "concurrency": 1, "executions": None}
+        },
+    }
+
+
+def test_data_makes_the_same_manifest_again() -> None:
+    """What the API sends is what the server reads; an empty form is not a missing one."""
+    first = load.check(flow(inputs=[]) | {"runner": {"min": 0, "executions": 5}})
+    again = load.check(load.to_data(first))
+    assert again == first
+    assert again.flows[0].inputs == ()
+
+
+def test_every_problem_is_told_at_its_place() -> None:
+    """One pass over a bad file finds all, in the file's order, with line and column."""
+    text = """\
+service: Hello World
+servce: x
+version: 1.10
+flows:
+  - name: greet
+    entrypoint: hello/app.py:greet
+    inputs:
+      - {type: text, name: who, labl: Who}
+      - type: number
+        name: age
+        min_value: old
+  - name: greet
+    summary: 3
+runner: {min: 20, max: 3, executions: 0}
+"""
+    assert parse_problems(text) == [
+        "koco.yaml:1:10: service: 'Hello World' is no name: lower-case letters, digits and '-', "
+        "beginning with a letter, at most 63 (hint: for example 'hello-world')",
+        "koco.yaml:2:1: servce: unknown key (hint: did you mean 'service'?)",
+        "koco.yaml:3:10: version: expected text, got the number 1.1 (hint: put it in quotes)",
+        "koco.yaml:6:17: flows[0].entrypoint: 'hello/app.py:greet' is a file's path, "
+        "no module:object (hint: did you mean hello.app:greet?)",
+        "koco.yaml:8:33: flows[0].inputs[0].labl: is no property here; did you mean 'label'?",
+        "koco.yaml:11:20: flows[0].inputs[1].min_value: must be a number, got 'old'",
+        "koco.yaml:12:5: flows[1]: key 'entrypoint' is missing "
+        "(hint: The Python callable that does the work: `module:object`)",
+        "koco.yaml:12:11: flows[1].name: flow 'greet' exists already, as flows[0] "
+        "(hint: each needs its own name)",
+        "koco.yaml:13:14: flows[1].summary: expected text, got the number 3 "
+        "(hint: put it in quotes)",
+        "koco.yaml:14:24: runner.max: max (3) must be at least min (20)",
+        "koco.yaml:14:39: runner.executions: must be at least 1, got 0",
+    ]
+
+
+def test_data_has_key_paths_for_places() -> None:
+    """What has no lines, as in the API, is told by its keys."""
+    assert problems(flow(name="Greet")) == [
+        "flows[0].name: 'Greet' is no name: lower-case letters, digits and '-', beginning with a "
+        "letter, at most 63 (hint: for example 'greet')"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([], "expected a mapping of keys such as `service`, got a list"),
+        ("x", "expected a mapping of keys such as `service`, got the text 'x'"),
+        ({"service": "a"}, "key 'flows' is missing"),
+        (manifest(flows=[]), "flows: must have at least one element"),
+        (manifest(flows={"name": "x"}), "flows: expected a list, got a mapping"),
+        (manifest(flows=["x"]), "flows[0]: expected a mapping, got the text 'x'"),
+        (manifest(tags="a"), "tags: expected a list, got the text 'a' (hint: write it as [a])"),
+        (manifest(tags=[""]), "tags[0]: must not be empty"),
+        (manifest(author=None), "author: expected text, got nothing"),
+        (manifest(runner=None), "runner: expected a mapping, got nothing"),
+        (manifest(service="a" * 64), "is no name"),
+        (manifest(service="hello\n"), "is no name"),
+        (manifest(runner={"min": True}), "runner.min: expected a whole number, got true"),
+        (manifest(runner={"min": "3"}), "got the text '3' (hint: without quotes: 3)"),
+        (manifest(runner={"min": 1.0}), "runner.min: expected a whole number, got the number 1.0"),
+        (manifest(runner={"min": -1}), "runner.min: must be at least 0, got -1"),
+        (manifest(runner={"max": 0}), "runner.max: must be at least 1, got 0"),
+        (manifest(runner={"min": 11}), "runner.min: max (10) must be at least min (11)"),
+        (manifest(runner={"concurrency": 0}), "runner.concurrency: must be at least 1, got 0"),
+        (manifest(runner={"idle_timeout": float("inf")}), "must be a finite number"),
+        (manifest(runner={"maximum": 3}), "runner.maximum: unknown key (hint: did you mean 'max"),
+        (manifest(runner={"zzz": 3}), "(hint: known keys: min, max, idle_timeout"),
+        (manifest(runtime={"dependencies": ["six=="]}), "'six==' is no requirement"),
+        (manifest(runtime={"dependencies": ["-r x.txt"]}), "is an option of pip"),
+        (manifest(runtime={"env": {"1A": "x"}}), "runtime.env.1A: '1A' cannot be an environment"),
+        (manifest(runtime={"env": {"A": 1}}), "runtime.env.A: expected text, got the number 1"),
+        (manifest(runtime={"env": {"A": "\0"}}), "cannot hold a NUL"),
+        (manifest(runtime={"files": []}), "runtime.files: must have at least one element"),
+        (manifest(runtime={"files": ["../x"]}), "leaves the project"),
+        (manifest(runtime={"files": ["# x"]}), "matches nothing"),
+        (flow(inputs={}), "flows[0].inputs: expected a list, got a mapping"),
+        (flow(inputs=[3]), "flows[0].inputs[0]: expected a mapping, got the number 3"),
+        (flow(inputs=[{"type": "txt"}]), "inputs[0].type: there is no type 'txt'; did you mean"),
+        (flow(inputs=[{"name": "x"}]), "inputs[0]: type is missing"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said(data: Any, said: str) -> None:
+    """One problem, and only one, for one mistake."""
+    assert len(found := problems(data)) == 1
+    assert said in found[0]
+
+
+@pytest.mark.parametrize("entrypoint", ["a:b", "a.b", "a.b:c.d", "a.b.c", "_a:_b", "größe.app:run"])
+def test_entrypoints_are_dotted_names(entrypoint: str) -> None:
+    """With or without the colon, nested or not."""
+    assert load.check(flow(entrypoint=entrypoint)).flows[0].entrypoint == entrypoint
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "said"),
+    [
+        ("app", "for example app:run"),
+        ("", "is no module:object"),
+        ("app:", "for example app:run"),
+        (":run", "for example app:run"),
+        ("a..b:c", "is no module:object"),
+        ("a:b:c", "'b:c' is no Python name"),
+        ("app.py:run", "did you mean app:run?"),
+        ("app.py", "did you mean app:function?"),
+        ("path/app", "did you mean path.app:function?"),
+        ("./pkg/app.py:run", "did you mean pkg.app:run?"),
+        (r"pkg\app.py:run", "did you mean pkg.app:run?"),
+        ("class.app:run", "'class' is no Python name"),
+        ("a b:run", "'a b' is no Python name"),
+        ("my-app:run", "'my-app' is no Python name"),
+    ],
+)
+def test_what_is_no_entrypoint_is_refused(entrypoint: str, said: str) -> None:
+    """Files' paths above all, with the module that they probably mean."""
+    (problem,) = problems(flow(entrypoint=entrypoint))
+    assert said in problem
+
+
+def test_two_elements_of_one_name_and_a_bad_one_are_all_told() -> None:
+    """What is no element at all is told once, and hides nothing."""
+    found = problems(
+        flow(inputs=[{"type": "text", "name": "a"}, 3, {"type": "date", "name": "a", "x": 1}])
+    )
+    assert [problem.partition(": ")[0] for problem in found] == [
+        *("flows[0].inputs[1]", "flows[0].inputs[2].x", "flows[0].inputs[2].name")
+    ]
+
+
+def test_a_manifest_cannot_be_changed() -> None:
+    """It is what was checked."""
+    with pytest.raises(ValueError, match="frozen"):
+        load.check(manifest()).service = "x"  # type: ignore[misc]
+
+
+def test_a_file_is_named_as_its_user_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to the current folder where it is below it."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/koco.yaml").write_text("service: 3")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ManifestError, match=r"^sub/koco\.yaml:1:1: "):
+        load.load(tmp_path / "sub/koco.yaml")
+    monkeypatch.chdir("/")
+    with pytest.raises(ManifestError, match=rf"^{str(tmp_path).lstrip('/')}"):
+        load.load(tmp_path / "sub/koco.yaml")
+
+
+def test_files_that_cannot_be_read_are_errors_of_ours(tmp_path: Path) -> None:
+    """Not there, a folder, or no text."""
+    with pytest.raises(NotFoundError, match="no such file"):
+        load.load(tmp_path / "none.yaml")
+    with pytest.raises(ManifestError, match="cannot be read"):
+        load.load(tmp_path)
+    (tmp_path / "x.yaml").write_bytes(b"service: a\nauthor: \xff\n")
+    with pytest.raises(ManifestError, match=r"x\.yaml:2:9: this is no UTF-8"):
+        load.load(tmp_path / "x.yaml")
+
+
+def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
+    """Some editors write one."""
+    text = "service: hello\nflows: [{name: a, entrypoint: 'a:b'}]\n"
+    (tmp_path / "x.yaml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert load.load(tmp_path / "x.yaml").service == "hello"
+
+
+def missing(entrypoint: str, *names: str, dependencies: tuple[str, ...] = ()) -> list[str]:
+    data = flow(entrypoint=entrypoint) | {"runtime": {"dependencies": list(dependencies)}}
+    return [str(problem) for problem in find_missing(load.check(data), names)]
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "name"),
+    [
+        *(("app:f", "app.py"), ("pkg:f", "pkg/__init__.py"), ("pkg.app:f", "pkg/app.py")),
+        *(("pkg.app.f", "pkg/app.py"), ("app.Class.f", "app.py"), ("pkg.x:f", "pkg/x/__init__.py")),
+        *(("fast:f", "fast.cpython-311-x86_64-linux-gnu.so"), ("json:dumps", "app.py")),
+    ],
+)
+def test_modules_that_are_shipped_are_found(entrypoint: str, name: str) -> None:
+    """Modules, packages, namespaces and extensions; the standard library is there anyway."""
+    assert missing(entrypoint, name) == []
+
+
+def test_modules_that_are_not_shipped_are_problems() -> None:
+    """With the nearest file, or where it is instead."""
+    (near,) = missing("hello.ap:greet", "hello/app.py", "x.py")
+    assert near == (
+        "flows[0].entrypoint: there is no hello/ap.py among the files to ship "
+        "(hint: nearest is hello/app.py)"
+    )
+    (inner,) = missing("hello.app:greet", "src/hello/app.py")
+    assert "src/hello/app.py is: modules are imported from the manifest's folder" in inner
+    (none,) = missing("hello.app.greet", "data.csv")
+    assert "there is no hello/app.py" in none
+
+
+def test_a_module_may_come_from_a_dependency() -> None:
+    """Unless its package is the project's own."""
+    assert missing("other.flows:run", "app.py", dependencies=("other",)) == []
+    assert len(missing("pkg.flows:run", "pkg/app.py", dependencies=("other",))) == 1
+
+
+def test_models_are_documented_for_editors() -> None:
+    """Every key has a description."""
+    for model in _models(Manifest):
+        assert all(field.description for field in model.model_fields.values()), model
+
+
+def _models(model: Any) -> list[Any]:
+    from koco.manifest.model import Flow, Runner, Runtime
+
+    return [model, Flow, Runner, Runtime]

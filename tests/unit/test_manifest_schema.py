@@ -1,0 +1,117 @@
+"""The JSON Schema, and the page that says the same to people."""
+
+import dataclasses
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from koco import project
+from koco.errors import ManifestError
+from koco.forms import TYPES
+from koco.manifest import load, schema
+from koco.manifest.model import Flow, Manifest, Runner, Runtime
+
+PAGE = (Path(__file__).parents[2] / "docs/manifest.md").read_text()
+SCHEMA = schema.json_schema()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def accepts(data: Any) -> bool:
+    return jsonschema.Draft202012Validator(SCHEMA).is_valid(data)
+
+
+def test_the_schemas_are_schemas() -> None:
+    """Of the draft that they name, with an identity and a title."""
+    for each in (SCHEMA, project.json_schema()):
+        jsonschema.Draft202012Validator.check_schema(each)
+        assert each["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        assert each["$id"]
+        assert each["title"]
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_every_yaml_block_of_the_page_is_a_manifest(text: str) -> None:
+    """To koco and to editors alike."""
+    assert isinstance(load.parse(text), Manifest)
+    # PyYAML would make dates of text; that is what the quotes are for in its 1.1.
+    assert accepts(yaml.load(text, Loader=yaml.BaseLoader)) or accepts(
+        load.to_data(load.parse(text))
+    )
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_every_toml_block_of_the_page_is_a_koco_toml(text: str, tmp_path: Path) -> None:
+    """To koco and to editors alike."""
+    (tmp_path / "koco.toml").write_text(text)
+    assert project.load(tmp_path / "koco.toml").name == "demo"
+    jsonschema.validate(tomllib.loads(text), project.json_schema())
+
+
+@pytest.mark.parametrize(
+    ("title", "model"),
+    [("The service", Manifest), ("flows", Flow), ("runtime", Runtime), ("runner", Runner)],
+)
+def test_every_key_of_a_manifest_is_documented(title: str, model: Any) -> None:
+    """In the table of its section, and nothing else is."""
+    documented = re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE)
+    assert documented == list(model.model_fields)
+
+
+def test_every_key_of_koco_toml_is_documented() -> None:
+    """In its table, and nothing else is."""
+    documented = re.findall(r"^\| `([\w.]+)` \|", section("koco.toml"), re.MULTILINE)
+    assert documented == [f"{table}.{key}" for table, keys in project.KEYS.items() for key in keys]
+
+
+def test_everything_that_is_never_shipped_is_documented() -> None:
+    """But koco's own marker."""
+    from koco.bundle import MARKER, NEVER
+
+    assert [name for name in NEVER if f"`{name}`" not in section("runtime")] == [MARKER]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_editors_know_every_element_and_property(kind: str) -> None:
+    """And no reader of a property is missing from the table of its schema."""
+    described = SCHEMA["$defs"][f"Input_{kind}"]
+    fields = dataclasses.fields(TYPES[kind])
+    assert list(described["properties"]) == ["type", *(field.name for field in fields)]
+    readers = {field.metadata["read"].__name__ for field in fields}
+    assert readers - {"_options"} <= set(schema._READERS)
+
+
+FLOW = {"name": "a", "entrypoint": "a:b"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"servce": "x"}, {"service": "A"}, {"flows": []}, {"runner": {"min": "1"}}),
+        *({"flows": [{"name": "a"}]}, {"runtime": {"env": {"1": "x"}}}, {"tags": "x"}),
+        *({"flows": [FLOW | {"entrypoint": "app"}]}, {"runner": {"concurrency": 0}}),
+        *({"flows": [FLOW | {"inputs": [each]}]} for each in ({"name": "x"}, {"type": "txt"})),
+        {"flows": [FLOW | {"inputs": [{"type": "text", "name": "x", "labl": "y"}]}]},
+        {"flows": [FLOW | {"inputs": [{"type": "select", "name": "x", "option": []}]}]},
+    ],
+)
+def test_editors_refuse_what_koco_refuses(change: dict[str, Any]) -> None:
+    """The schema is no looser where a schema can say it."""
+    data = {"service": "a", "flows": [FLOW]}
+    assert accepts(data)
+    with pytest.raises(ManifestError):
+        load.check(data | change)
+    assert not accepts(data | change)

@@ -1,0 +1,150 @@
+"""koco.toml: found, checked, and turned into what is to be deployed."""
+
+from pathlib import Path
+
+import pytest
+
+from koco import project
+from koco.errors import ManifestError, NotFoundError
+
+MANIFEST = "service: {name}\nflows:\n  - name: run\n    entrypoint: app:run\n"
+
+
+def make(root: Path, *folders: str, toml: str = '[project]\nname = "demo"\n') -> Path:
+    (root / "koco.toml").write_text(toml)
+    for folder in folders or (".",):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        name = Path(folder).name or "root"
+        (root / folder / "koco.yaml").write_text(MANIFEST.format(name=name))
+        (root / folder / "app.py").write_text("def run(): ...\n")
+    return root
+
+
+def problems(root: Path, toml: str) -> list[str]:
+    (root / "koco.toml").write_text(toml)
+    with pytest.raises(ManifestError) as caught:
+        project.load(root / "koco.toml")
+    return [problem.removeprefix(f"{root}/") for problem in caught.value.problems]
+
+
+def paths(targets: list[project.Target], root: Path) -> list[str]:
+    return [target.manifest_path.relative_to(root).as_posix() for target in targets]
+
+
+def test_a_project_is_found_from_any_folder_in_it(tmp_path: Path) -> None:
+    """As git finds its repository; elsewhere there is none."""
+    toml = '[project]\nname = "demo"\n[deploy]\ncontext = "local"\ntimeout = 120\n'
+    make(tmp_path / "p" if (tmp_path / "p").mkdir() else tmp_path / "p", toml=toml)
+    (tmp_path / "p/a/b").mkdir(parents=True)
+    root = tmp_path / "p"
+    assert project.find(root / "a/b") == project.Project(
+        "demo", root, (root / "koco.yaml",), "local", 120
+    )
+    assert project.find(tmp_path) is None
+
+
+def test_manifests_are_paths_and_globs(tmp_path: Path) -> None:
+    """Each once, sorted within a glob; from wherever one stands."""
+    toml = '[project]\nname = "demo"\nmanifests = ["b/koco.yaml", "*/koco.yaml"]\n'
+    make(tmp_path, "c", "a", "b", toml=toml)
+    found = project.targets(start=tmp_path / "a")
+    assert paths(found, tmp_path) == ["b/koco.yaml", "a/koco.yaml", "c/koco.yaml"]
+    assert [target.root for target in found] == [tmp_path / name for name in "bac"]
+
+
+def test_arguments_name_manifests_folders_and_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file, a folder with a manifest, a folder with a project; the same one once."""
+    make(tmp_path, "a", "b")
+    (tmp_path / "other").mkdir()
+    make(tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+    found = project.targets(["b/koco.yaml", "a", "b", "other"])
+    assert paths(found, tmp_path) == ["b/koco.yaml", "a/koco.yaml", "other/koco.yaml"]
+
+
+def test_a_manifest_needs_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named, or as `koco.yaml` in the current folder."""
+    make(tmp_path, ".", "a")
+    (tmp_path / "koco.toml").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert paths(project.targets(["a/koco.yaml"]), tmp_path) == ["a/koco.yaml"]
+    assert paths(project.targets(), tmp_path) == ["koco.yaml"]
+
+
+def test_what_is_not_there_is_said_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No project, no such file, a project whose manifest is gone, a glob without a match."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFoundError, match=r"no koco\.toml here or above") as caught:
+        project.targets()
+    assert "koco init" in (caught.value.hint or "")
+    with pytest.raises(NotFoundError, match=r"no manifest x\.yaml"):
+        project.targets(["x.yaml"])
+    make(tmp_path)
+    (tmp_path / "koco.yaml").unlink()
+    with pytest.raises(NotFoundError, match=r"no manifest .*koco\.yaml"):
+        project.targets()
+    make(tmp_path, toml='[project]\nname = "x"\nmanifests = ["*/none.yaml"]\n')
+    with pytest.raises(NotFoundError, match="no file matches"):
+        project.targets()
+
+
+def test_every_problem_of_koco_toml_is_told_at_its_place(tmp_path: Path) -> None:
+    """With the nearest known key or table."""
+    toml = '[project]\nnam = "x"\nmanifests = "koco.yaml"\n\n[deploi]\n\n[deploy]\ntimeout = "1"\n'
+    assert problems(tmp_path, toml) == [
+        "koco.toml:1:2: project: key 'name' is missing (hint: The project's name)",
+        "koco.toml:2:1: project.nam: unknown key (hint: did you mean 'name'?)",
+        "koco.toml:3:1: project.manifests: expected a list of paths, got the text 'koco.yaml' "
+        "(hint: write it as [koco.yaml])",
+        "koco.toml:5:2: deploi: unknown key (hint: did you mean 'deploy'?)",
+        "koco.toml:8:1: deploy.timeout: expected a number of seconds, got the text '1' "
+        "(hint: without quotes: 1)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("", "koco.toml:1:1: table [project] is missing"),
+        ("[project]\nname = \n", "koco.toml:2:8: Invalid value"),
+        ('[project]\nname = "x', "koco.toml:2:10: Unterminated string"),
+        ("[project", "koco.toml:1:9: Expected ']'"),
+        ("project = 3\n", "koco.toml:1:1: project: expected a table [project], got the number 3"),
+        ('[project]\nname = ""\n', "koco.toml:2:1: project.name: must not be empty"),
+        ('[project]\nname = "x"\nmanifests = []\n', "project.manifests: must have at least one"),
+        ('[project]\nname = "x"\nmanifests = ["/a"]\n', "must be relative to koco.toml"),
+        ('[project]\nname = "x"\n[deploy]\ntimeout = 0\n', "deploy.timeout: must be above 0"),
+        ('[project]\nname = "x"\n[deploy]\ntimeout = true\n', "got true"),
+        ('[project]\nname = "x"\n[deploy]\ntimeout = nan\n', "must be above 0, got nan"),
+    ],
+)
+def test_what_is_wrong_with_koco_toml_is_said(tmp_path: Path, toml: str, said: str) -> None:
+    """One problem for one mistake, syntax included."""
+    (problem,) = problems(tmp_path, toml)
+    assert said in problem
+
+
+def test_all_manifests_are_checked_together(tmp_path: Path) -> None:
+    """The right ones are known, and all problems of the others; a service has one manifest."""
+    toml = '[project]\nname = "demo"\nmanifests = ["*/koco.yaml"]\n'
+    make(tmp_path, "a", "b", "c", "d", toml=toml)
+    (tmp_path / "b/koco.yaml").write_text("service: b\n")
+    (tmp_path / "c/koco.yaml").write_text(MANIFEST.format(name="a"))
+    (tmp_path / "d/app.py").rename(tmp_path / "d/apps.py")
+    valid, told = project.check(project.targets(start=tmp_path))
+    assert [target.manifest.service for target in valid] == ["a"]
+    assert len(told) == 3
+    assert "b/koco.yaml:1:1: key 'flows' is missing" in told[0]
+    assert "c/koco.yaml:1:10: service: 'a' is the service of" in told[1]
+    assert "d/koco.yaml:4:17: flows[0].entrypoint: there is no app.py among" in told[2]
+
+
+def test_an_ignored_module_is_missing(tmp_path: Path) -> None:
+    """What is not shipped cannot be imported there."""
+    make(tmp_path)
+    (tmp_path / ".gitignore").write_text("app.py\n")
+    assert len(project.check(project.targets(start=tmp_path))[1]) == 1

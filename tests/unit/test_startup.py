@@ -1,0 +1,114 @@
+"""How fast the command line starts, and what it leaves alone for that."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HEAVY = {"ray", "litestar", "fastapi", "uvicorn", "pydantic", "msgspec", "rich"}
+
+#: Runs the command line as `koco` does, then says on stderr what it has imported.
+PROBE = (
+    "import sys; from koco.__main__ import main; sys.argv[1:] = {args!r}\n"
+    "code = main()\n"
+    "names = sorted(name for name in sys.modules if '.' not in name)\n"
+    "print('CODE', code, 'LOADED', *names, file=sys.stderr)"
+)
+
+
+class Api(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b'{"items": [], "next": null}'
+        if "/events" in self.path:
+            body = (
+                b'{"seq":1,"ts":"2026-01-01T00:00:00.000000Z","kind":"stdout","payload":"hi"}\n'
+                b'{"seq":2,"ts":"2026-01-01T00:00:00.000000Z","kind":"status",'
+                b'"payload":{"status":"finished"}}\n'
+            )
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Any:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield {**os.environ, "KOCO_URL": url, "KOCO_KEY": "k", "KOCO_HOME": str(tmp_path)}
+    server.shutdown()
+    server.server_close()
+
+
+def loaded(env: dict[str, str], *args: str) -> tuple[set[str], str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(args=list(args))],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, _, modules = done.stderr.rpartition("CODE ")[2].partition(" LOADED ")
+    assert said == "0", done.stderr
+    return set(modules.split()), done.stdout
+
+
+@pytest.mark.parametrize("args", [["--help"], ["ps"], ["logs"], ["logs", "-f"], ["ps", "--json"]])
+def test_heavy_packages_are_left_alone(env: dict[str, str], args: list[str]) -> None:
+    """Neither help nor a request needs Ray, a web framework, pydantic, msgspec or (piped) rich."""
+    modules, _ = loaded(env, *args)
+    assert modules & HEAVY == set()
+
+
+def test_the_probe_sees_what_is_loaded(env: dict[str, str]) -> None:
+    """The test above can fail: it does see httpx, which a request takes."""
+    modules, stdout = loaded(env, "logs")
+    assert "httpx" in modules
+    assert stdout == "hi\n"
+    assert "click" not in modules  # httpx's own command line
+
+
+def test_version_needs_not_even_typer(env: dict[str, str]) -> None:
+    """It is asked for by scripts and prompts, all the time."""
+    modules, stdout = loaded(env, "--version")
+    assert "typer" not in modules
+    assert stdout.startswith("koco 0.")
+
+
+def fastest_s(command: list[str], env: dict[str, str]) -> float:
+    """Return the fastest start of fifteen: machines are busy, none is too fast."""
+    times = []
+    for _ in range(15):
+        began = time.perf_counter()
+        subprocess.run(command, env=env, capture_output=True, check=True)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+@pytest.mark.parametrize(("args", "bar"), [(["--version"], 5), (["ps"], 12), (["logs"], 12)])
+def test_start_up_is_within_its_bar(
+    env: dict[str, str], tmp_path: Path, args: list[str], bar: float
+) -> None:
+    """Against a bare interpreter's start, with bytecode there, as an installation has it."""
+    env = {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = str(tmp_path / "bytecode")
+    command = [sys.executable, "-m", "koco", *args]
+    subprocess.run(command, env=env, capture_output=True, check=True)  # writes it
+    # Three tries: a burst of other work on a small machine is no regression of ours.
+    ratios = []
+    for _ in range(3):
+        bare = fastest_s([sys.executable, "-c", "pass"], env)
+        ratios.append(fastest_s(command, env) / bare)
+        if ratios[-1] <= bar:
+            return
+    pytest.fail(f"start-up is {min(ratios):.1f} x that of a bare interpreter, not {bar} x")
