@@ -6,7 +6,9 @@ import typer
 
 
 def command(
-    fid: Annotated[str, typer.Argument(help="The execution: its fid or a unique prefix.")],
+    fid: Annotated[
+        str, typer.Argument(metavar="FID", help="The execution: its fid or a unique prefix.")
+    ],
     grace: Annotated[
         float,
         typer.Option(

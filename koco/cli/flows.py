@@ -10,7 +10,10 @@ _SHOWN_ONLY = ("submit", "cancel", "action", "markdown", "html", "break", "hr", 
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(help="A flow's name, or `service/flow`; shows its inputs.")
+        str | None,
+        typer.Argument(
+            metavar="[FLOW]", help="A flow's name, or `service/flow`; shows its inputs."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -8,7 +8,11 @@ import typer
 def command(
     fid: Annotated[
         str,
-        typer.Argument(help="The execution: its fid or a unique prefix; the latest if left out."),
+        typer.Argument(
+            metavar="[FID]",
+            show_default=False,
+            help="Its fid or a unique prefix; the latest if left out.",
+        ),
     ] = "-",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print {fid, status, result or error}.")

@@ -7,7 +7,10 @@ import typer
 
 def command(
     flow: Annotated[
-        str, typer.Argument(help="The flow: service/flow, or its own name where that is unique.")
+        str,
+        typer.Argument(
+            metavar="FLOW", help="The flow: service/flow, or its own name where that is unique."
+        ),
     ],
     pairs: Annotated[
         list[str] | None,

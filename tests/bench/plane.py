@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from koco.cluster.local import MARK
+from koco.cluster.local import MARK, mark_of
 from tests.bench.wire import Wire
 
 FLOWS = Path(__file__).parent / "flows" / "bench_flows.py"
@@ -94,7 +94,7 @@ class Plane:
 
         context = config.load_contexts()["local"]
         self.url, self.key = context.url, context.key
-        self.mark = str(context.cluster["mark"])
+        self.mark = mark_of(config.home())
         self.address = str(context.cluster["address"])
 
     def down(self) -> None:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+_TIMES = "\u00d7"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -60,7 +62,7 @@ def table(rows: list[Row]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     sign = "≥" if row.at_least else "≤"
-    unit = "×" if row.bar_on == "ratio" else row.unit
+    unit = _TIMES if row.bar_on == "ratio" else row.unit
     verdict = {None: "", True: "ok", False: "missed"}[row.reaches_bar]
     more = "".join(f"; {name} {_figure(value, '')}" for name, value in row.more.items())
     return (
@@ -69,7 +71,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         "" if row.bar is None else f"{sign} {_figure(row.bar, unit)}",
         verdict,
         f"{_figure(row.baseline, row.unit)} {row.against}" if row.baseline is not None else "",
-        f"{row.ratio:.2f}×" if row.ratio is not None else "",
+        f"{row.ratio:.2f}{_TIMES}" if row.ratio is not None else "",
     )
 
 
@@ -80,7 +82,7 @@ def _figure(value: float, unit: str) -> str:
         text = f"{value:.0f}"
     else:
         text = f"{value:.2f}".rstrip("0").rstrip(".")
-    return text + (unit if unit in ("%", "×", "") else f" {unit}")
+    return text + (unit if unit in ("%", _TIMES, "") else f" {unit}")
 
 
 def document(rows: list[Row], *, seconds: float, load: tuple[float, float]) -> dict[str, Any]:

@@ -81,8 +81,12 @@ class Wire:
     def _ask(self, method: str, path: str, content: bytes) -> tuple[int, dict[str, str]]:
         length = f"Content-Length: {len(content)}\r\n" if content or method != "GET" else ""
         head = f"{method} {path} HTTP/1.1\r\n{self._head}{length}\r\n"
-        self._socket.sendall(head.encode() + content)
-        status = self._file.readline()
+        status = self._sent(head.encode() + content)
+        if not status:
+            # The server closes connections that were idle for some seconds.
+            self.close()
+            self._connect()
+            status = self._sent(head.encode() + content)
         if not status:
             raise ConnectionError("the server closed the connection")
         headers: dict[str, str] = {}
@@ -90,6 +94,13 @@ class Wire:
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip().lower()
         return int(status.split()[1]), headers
+
+    def _sent(self, request: bytes) -> bytes:
+        try:
+            self._socket.sendall(request)
+            return self._file.readline()
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
 
     def _chunks(self) -> Iterator[bytes]:
         while True:

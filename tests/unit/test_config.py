@@ -108,7 +108,7 @@ def test_a_broken_file_is_named_and_never_written_over(home: Path, text: str) ->
     path = home / "contexts.toml"
     path.write_text(text)
     path.chmod(0o600)
-    with pytest.raises(errors.UsageError, match="contexts.toml"):
+    with pytest.raises(errors.UsageError, match=r"contexts\.toml"):
         config.load_contexts()
     with pytest.raises(errors.UsageError):
         save("b")

@@ -34,7 +34,8 @@ def paths(targets: list[project.Target], root: Path) -> list[str]:
 def test_a_project_is_found_from_any_folder_in_it(tmp_path: Path) -> None:
     """As git finds its repository; elsewhere there is none."""
     toml = '[project]\nname = "demo"\n[deploy]\ncontext = "local"\ntimeout = 120\n'
-    make(tmp_path / "p" if (tmp_path / "p").mkdir() else tmp_path / "p", toml=toml)
+    (tmp_path / "p").mkdir()
+    make(tmp_path / "p", toml=toml)
     (tmp_path / "p/a/b").mkdir(parents=True)
     root = tmp_path / "p"
     assert project.find(root / "a/b") == project.Project(

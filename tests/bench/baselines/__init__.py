@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+#: What a baseline may take (seconds).
+_LONGEST_S = 120
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -15,10 +18,11 @@ def run(name: str, *arguments: object) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", f"tests.bench.baselines.{name}", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "RAY_DEDUP_LOGS": "0"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        # As koco's own: without it Ray looks for the head elsewhere than on loopback.
+        env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"},
+        capture_output=True,
         text=True,
+        timeout=_LONGEST_S,
         check=False,
     )
     if done.returncode:

@@ -106,7 +106,7 @@ def finished(bench: Bench) -> Iterator[Row]:
 
             def run() -> None:
                 fid = plane.launch(wire, flow)  # noqa: B023 - called in this very round
-                for _ in follower.stream(f"/v1/executions/{fid}/events?follow=1"):  # noqa: B023
+                for _ in follower.stream(f"/v1/executions/{fid}/events?follow=1"):
                     pass
 
             spreads[service] = Spread.of(samples_ms(bench.some(200), run))

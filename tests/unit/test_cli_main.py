@@ -1,0 +1,115 @@
+"""What becomes of errors: a message, a hint and an exit code; never a bare traceback."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from koco import errors
+from koco.cli import session
+from koco.cli.main import COMMANDS
+from tests.unit.conftest import Cli
+from tests.unit.plane import Plane
+
+
+def test_an_unknown_command_names_the_nearest(plane: Plane, cli: Cli) -> None:
+    """Exit code 2, and a hint that works when followed."""
+    ran = cli("statuss")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "error: there is no command 'statuss'\nhint: did you mean `koco status`?\n"
+
+
+def test_a_command_like_no_other_points_to_the_list(plane: Plane, cli: Cli) -> None:
+    """No guess is better than a wild one."""
+    assert "hint: `koco --help` lists the commands" in cli("xyzzy").err
+
+
+def test_a_global_option_after_the_command_is_told_where_it_goes(plane: Plane, cli: Cli) -> None:
+    """`koco ps --context x` is what many will type."""
+    ran = cli("ps", "--context", "x")
+    assert ran.code == 2
+    assert "hint: it goes before the command: `koco --context … ps`" in ran.err
+
+
+def test_the_context_flag_counts(plane: Plane, cli: Cli) -> None:
+    """It is put over KOCO_URL: one that is not known is not found."""
+    try:
+        assert cli("--context", "nope", "ps").code == 4
+    finally:
+        session.choose(None)
+
+
+def test_without_arguments_it_shows_its_help(plane: Plane, cli: Cli) -> None:
+    """On stderr, as nothing was asked for."""
+    ran = cli()
+    assert (ran.code, ran.out) == (2, "")
+    assert all(f"  {name} " in ran.err for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help(plane: Plane, cli: Cli, name: str) -> None:
+    """On stdout, exit code 0, with its example."""
+    ran = cli(name, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Example: koco {name}" in ran.out
+
+
+ERRORS = [
+    (errors.KocoError("m", hint="h"), 1),
+    (errors.UsageError("m", hint="h"), 2),
+    (errors.ConflictError("m", hint="h"), 2),
+    (errors.NotFoundError("m", hint="h"), 4),
+    (errors.DeployError("m", hint="h"), 5),
+    (errors.NotAllowedError("m", hint="h"), 6),
+    (errors.CancelledError("m", hint="h"), 7),
+    (errors.TimedOutError("m", hint="h"), 124),
+    (errors.Interrupted("m", hint="h"), 130),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), ERRORS)
+def test_an_error_of_the_api_is_told_with_its_exit_code(
+    plane: Plane, cli: Cli, error: errors.KocoError, code: int
+) -> None:
+    """What and where on one line, what to do on the next, nothing on stdout."""
+    plane.refuses = error
+    ran = cli("status")
+    assert (ran.code, ran.out, ran.err) == (code, "", "error: m\nhint: h\n")
+
+
+@pytest.mark.parametrize(("error", "code"), ERRORS)
+def test_an_error_with_json_is_its_wire_form(
+    plane: Plane, cli: Cli, error: errors.KocoError, code: int
+) -> None:
+    """On stderr: stdout is for results."""
+    plane.refuses = error
+    ran = cli("status", "--json")
+    assert (ran.code, ran.out) == (code, "")
+    assert json.loads(ran.err) == error.to_wire()
+
+
+def test_what_nobody_expected_is_called_a_bug(
+    plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, exit code 1; KOCO_DEBUG shows the traceback."""
+    monkeypatch.setitem(COMMANDS, "ps", "tests.unit.no_such_module")
+    ran = cli("ps")
+    assert ran.code == 1
+    assert ran.err.startswith("error: unexpected ModuleNotFoundError: ")
+    assert "this is a bug" in ran.err
+    assert "Traceback" not in ran.err
+    monkeypatch.setenv("KOCO_DEBUG", "1")
+    assert "Traceback" in cli("ps").err
+
+
+def test_a_pipe_that_is_closed_ends_it_quietly(plane: Plane) -> None:
+    """Nothing on stderr, and the code that a shell gives for it."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "koco", "--help"], stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
