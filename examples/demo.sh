@@ -5,7 +5,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 # Short: Ray puts sockets in there, whose paths may have 107 characters.
 work=$(mktemp -d /tmp/koco-demo.XXXXXX)
-export KOCO_HOME="$work/home" RAY_TMPDIR="$work"
+export KOCO_HOME="$work/home" RAY_TMPDIR="$work" RAY_AUTH_TOKEN_PATH="$work/token"
 unset KOCO_CONTEXT KOCO_URL KOCO_KEY RAY_ADDRESS
 PATH="$root/.venv/bin:$PATH"
 

@@ -9,7 +9,12 @@ def main() -> int:
     if sys.argv[1:] in (["--version"], ["-V"]):
         from koco import __version__
 
-        print(f"koco {__version__}")
+        try:
+            print(f"koco {__version__}", flush=True)
+        except BrokenPipeError:
+            from koco.cli.main import pipe_closed
+
+            return pipe_closed()
         return 0
     try:
         from koco.cli.main import run

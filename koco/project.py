@@ -283,7 +283,8 @@ def _syntax(message: str, text: str) -> str:
     found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
     if found:
         return f"{found[2]}:{found[3]}: {found[1]}"
-    return f"{text.count(chr(10)) + 1}:1: {message.removesuffix(' (at end of document)')}"
+    line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    return f"{line}:{column}: {message.removesuffix(' (at end of document)')}"
 
 
 def _problems(data: dict[str, Any]) -> Iterable[Problem]:

@@ -83,17 +83,29 @@ def run(args: list[str]) -> int:
     """Run a command line; return the exit code, with every error told on stderr."""
     output.prepare()
     try:
-        code = build().main(args=args, prog_name="koco", standalone_mode=False)
+        code = _invoke(args)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return code
     except BrokenPipeError:
-        return _pipe_closed()
+        return pipe_closed()
     except KeyboardInterrupt:
         return Interrupted.exit_code
     except typer.Abort:
         return Interrupted.exit_code
     except Exception as exc:  # noqa: BLE001 - the one place where errors become messages
         return _failed(exc, as_json="--json" in args)
+
+
+def _invoke(args: list[str]) -> int:
+    # Not the group's own `main`: it ends the process with 1 where the output's reader has
+    # gone away, as if the execution that was followed had ended in error.
+    group = build()
+    try:
+        with group.make_context("koco", list(args)) as ctx:
+            code = group.invoke(ctx)
+    except typer.Exit as exc:
+        return exc.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def _print_version(asked: bool) -> None:
@@ -149,7 +161,7 @@ def _failed(exc: Exception, *, as_json: bool) -> int:
         sys.stdout.flush()
         output.print_error(exc, as_json=as_json)
     except BrokenPipeError:
-        return _pipe_closed()
+        return pipe_closed()
     return exc.exit_code
 
 
@@ -175,7 +187,7 @@ def _nearest(name: str, names: list[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.5)), None)
 
 
-def _pipe_closed() -> int:
+def pipe_closed() -> int:
     """Let the interpreter end without a word about the pipe that nobody reads any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return PIPE_CLOSED

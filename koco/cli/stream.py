@@ -170,7 +170,7 @@ def _draw(lines: Iterable[bytes], view: View) -> None:
 
 
 def _put(text: str, ts: str, view: View, style: str) -> None:
-    shown = output.paint(output.harmless(text), style)
+    shown = output.paint(text, style)
     stamp = output.paint(ts, output.DIM) if view.timestamps else ts
     sys.stdout.write(_stamped(shown, stamp, view) + "\n")
 

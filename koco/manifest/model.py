@@ -18,9 +18,7 @@ _Name = Annotated[str, AfterValidator(rules.name), Field(json_schema_extra={"pat
 _Entrypoint = Annotated[
     str, AfterValidator(rules.entrypoint), Field(json_schema_extra={"pattern": rules.ENTRYPOINT})
 ]
-_EnvName = Annotated[
-    str, AfterValidator(rules.env_name), Field(json_schema_extra={"pattern": rules.ENV_NAME})
-]
+_EnvName = Annotated[str, AfterValidator(rules.env_name)]
 _EnvValue = Annotated[str, AfterValidator(rules.env_value)]
 _Tag = Annotated[str, Field(min_length=1)]
 _Tags = Annotated[tuple[_Tag, ...], _Lenient]
@@ -67,6 +65,8 @@ class Runtime(_Part):
     env: dict[_EnvName, _EnvValue] = Field(
         {},
         description="Environment variables of the runner. No secrets: Ray's dashboard shows them.",
+        # Pydantic itself says nothing of a mapping's keys.
+        json_schema_extra={"propertyNames": {"pattern": rules.ENV_NAME}},
     )
 
 

@@ -1,4 +1,4 @@
-"""Every command, option and exit code is in the docs, and the docs name no others."""
+"""What the docs say of commands and exit codes, against what there is."""
 
 import re
 from pathlib import Path
@@ -8,70 +8,78 @@ import pytest
 
 from koco import errors
 from koco.cli import main
+from tests.unit.conftest import Cli
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = (DOCS / "commands.md").read_text("utf-8")
-EXIT_CODES = (DOCS / "exit-codes.md").read_text("utf-8")
+CODES = (DOCS / "exit-codes.md").read_text("utf-8")
 
-GROUP = main.build()
+
+def command(name: str) -> Any:
+    """Return a command as typer sees it."""
+    return main.build().get_command(None, name)
 
 
 def section(name: str) -> str:
-    """Return what the docs say about a command (or, for "", about `koco` itself)."""
-    title = f"## koco {name}".rstrip()
-    found = re.search(rf"^{title}$(.*?)(?=^## |\Z)", COMMANDS, re.DOTALL | re.MULTILINE)
-    assert found, f"docs/commands.md has no section {title!r}"
+    """Return what the docs say of a command."""
+    found = re.search(rf"^## `koco {name}`\n(.*?)(?=^## |\Z)", COMMANDS, re.M | re.S)
+    assert found, f"docs/commands.md has no section on {name}"
     return found[1]
 
 
-def options(command: Any) -> set[str]:
-    """Return all spellings of a command's options, but those of its help."""
-    return {name for p in command.params if p.param_type_name == "option" for name in p.opts}
-
-
-def in_tables(text: str) -> set[str]:
-    """Return the options that the first cells of a section's tables name."""
-    cells = re.findall(r"^\| (.*?) \|", text, re.MULTILINE)
-    return {name for cell in cells for name in re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", cell)}
-
-
-def kinds() -> list[type[errors.KocoError]]:
-    """Return all errors."""
-    found, todo = [], [errors.KocoError]
-    while todo:
-        found.append(todo.pop())
-        todo += found[-1].__subclasses__()
-    return [kind for kind in found if kind.__module__ == "koco.errors"]
+def test_the_sections_are_the_commands() -> None:
+    """All of them, in the order of `koco --help`, and none that is gone."""
+    assert re.findall(r"^## `koco (\S+)`$", COMMANDS, re.M) == list(main.COMMANDS)
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
-def test_each_option_is_documented_and_no_other(name: str) -> None:
-    """In the table of the command's section, all spellings."""
-    assert in_tables(section(name)) == options(GROUP.get_command(None, name))
-
-
-def test_the_global_options_are_documented() -> None:
-    """Help among them: it is said once, for all."""
-    assert in_tables(section("")) == options(GROUP) | {"--help", "-h"}
+def test_every_option_and_argument_is_documented(name: str) -> None:
+    """Long and short names, with what they take; and none that is gone."""
+    told = set(re.findall(r"`(--?[a-z][a-z-]*)", section(name)))
+    rows = set(
+        re.findall(
+            r"(?<![\w-])--?[a-z][a-z-]*", "".join(re.findall(r"^\| .*? \|", section(name), re.M))
+        )
+    )
+    options = {opt for param in command(name).params for opt in param.opts if opt.startswith("-")}
+    options -= {"--help", "-h"}
+    assert options <= told, f"not documented: {options - told}"
+    assert rows <= options, f"documented, but gone: {rows - options}"
+    for param in command(name).params:
+        if param.param_type_name == "argument":
+            assert f"`{param.metavar}`" in section(name)
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
-def test_each_command_has_an_example_in_docs_and_help(name: str) -> None:
-    """Help ends with one; the docs show one that begins with the command."""
-    assert f"$ koco {name}" in section(name)
-    last = (GROUP.get_command(None, name).help or "").strip().splitlines()[-1]
-    assert last.strip().startswith(f"Example: koco {name}")
+def test_every_commands_help_ends_with_an_example_that_is_in_the_docs(name: str) -> None:
+    """The same one, so that it is looked after once."""
+    last = command(name).help.strip().splitlines()[-1]
+    assert last.startswith(f"Example: koco {name}")
+    assert f"$ {last.removeprefix('Example: ')}\n" in section(name)
 
 
-def test_no_section_is_about_a_command_that_is_not_there() -> None:
-    """Docs outlive commands easily."""
-    assert re.findall(r"^## koco (\S+)$", COMMANDS, re.MULTILINE) == list(main.COMMANDS)
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_example_is_a_command_line_that_parses(name: str) -> None:
+    """No option in an example is made up."""
+    lines = re.findall(rf"^\$ (?:.*\| )?koco {name}\b ?([^|>\n]*)", section(name), re.M)
+    assert lines
+    for line in lines:
+        command(name).make_context(name, [*line.split()], resilient_parsing=False)
 
 
-def test_each_exit_code_is_in_the_table_with_its_names() -> None:
-    """A code for each error of `koco.errors`, and none that nothing exits with."""
-    rows = dict(re.findall(r"^\| (\d+) \| (.*?) \|", EXIT_CODES, re.MULTILINE))
-    for kind in kinds():
-        assert f"`{kind.code}`" in rows.get(str(kind.exit_code), ""), kind
-    known = {0, main.PIPE_CLOSED, *(kind.exit_code for kind in kinds())}
-    assert {int(code) for code in rows} == known
+def test_every_exit_code_is_documented_once() -> None:
+    """Those of the errors, success, and the shell's word for a closed pipe."""
+    kinds = [errors.KocoError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    codes = {0, main.PIPE_CLOSED, *(kind.exit_code for kind in kinds)}
+    rows = [int(code) for code in re.findall(r"^\| (\d+) \|", CODES, re.M)]
+    assert rows == sorted(codes)
+
+
+def test_every_command_has_help(cli: Cli) -> None:
+    """`koco X --help` exits with 0 and shows how it is used."""
+    for name in main.COMMANDS:
+        ran = cli(name, "--help")
+        assert ran.code == 0
+        assert ran.out.startswith(f"Usage: koco {name}")

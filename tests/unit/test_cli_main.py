@@ -104,12 +104,21 @@ def test_what_nobody_expected_is_called_a_bug(
     assert "Traceback" in cli("ps").err
 
 
-def test_a_pipe_that_is_closed_ends_it_quietly(plane: Plane) -> None:
-    """Nothing on stderr, and the code that a shell gives for it."""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["logs"], ["ps", "-a"]])
+def test_a_pipe_that_is_closed_ends_it_quietly(
+    plane: Plane, args: list[str], unbuffered: str
+) -> None:
+    """Nothing on stderr, and the code that a shell gives for it: no outcome is claimed."""
+    plane.end(plane.launch(("stdout", "hi")), "finished")
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "koco", "--help"], stdout=write, stderr=subprocess.PIPE, check=False
+        [sys.executable, "-m", "koco", *args],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")

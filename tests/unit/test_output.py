@@ -16,9 +16,11 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Put a terminal of 80 columns in place of stdout."""
+    """Put a terminal of 80 columns in place of stdout.
+
+    Called by the test, no fixture: pytest puts its own in place after those.
+    """
     stream = Terminal()
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setenv("COLUMNS", "80")
@@ -53,9 +55,10 @@ def test_json_for_a_terminal_stays_the_same_value() -> None:
     ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
 )
 def test_colour_is_for_terminals_that_want_it(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], coloured: bool
+    monkeypatch: pytest.MonkeyPatch, env: dict[str, str], coloured: bool
 ) -> None:
     """NO_COLOR and a dumb terminal get none."""
+    terminal(monkeypatch)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     assert ("\x1b[" in output.paint("text", output.RED)) is coloured
@@ -72,11 +75,12 @@ def test_a_piped_table_has_tabs_and_one_line_a_row(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "a\tb\n1\ttwo words more\n"
 
 
-def test_a_drawn_table_fits_and_keeps_what_must_be_whole(terminal: Terminal) -> None:
+def test_a_drawn_table_fits_and_keeps_what_must_be_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """The widest column gives way; a fid is never cut."""
+    screen = terminal(monkeypatch)
     rows = [("abcdefghijklmnop", "service/" + "flow" * 30, "finished", "12s ago")]
     output.print_table(("FID", "FLOW", "STATUS", "CREATED"), rows, widest="FLOW")
-    lines = terminal.getvalue().splitlines()
+    lines = screen.getvalue().splitlines()
     assert len(lines) == 2
     assert all(len(output.harmless(line)) <= 80 or "\x1b" in line for line in lines)
     assert "abcdefghijklmnop" in lines[1]
@@ -84,17 +88,19 @@ def test_a_drawn_table_fits_and_keeps_what_must_be_whole(terminal: Terminal) -> 
     assert "…" in lines[1]
 
 
-def test_a_drawn_cell_cannot_steer_the_terminal(terminal: Terminal) -> None:
+def test_a_drawn_cell_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flow's summary is somebody's text."""
+    screen = terminal(monkeypatch)
     output.print_table(("A",), [("x\x1b]0;title\x07",)])
-    assert "\x1b]" not in terminal.getvalue()
+    assert "\x1b]" not in screen.getvalue()
 
 
-def test_drawn_markdown_has_no_hyperlinks(terminal: Terminal) -> None:
+def test_drawn_markdown_has_no_hyperlinks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A link's target is shown, not hidden behind its text."""
+    screen = terminal(monkeypatch)
     output.print_markdown("# Title\n\n[koco](http://evil.test)")
-    assert "\x1b]8" not in terminal.getvalue()
-    assert "evil.test" in terminal.getvalue()
+    assert "\x1b]8" not in screen.getvalue()
+    assert "evil.test" in screen.getvalue()
 
 
 def test_an_error_is_told_after_its_detail(capsys: pytest.CaptureFixture[str]) -> None:
