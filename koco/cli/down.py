@@ -8,9 +8,10 @@ import typer
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Stop what `koco up` started, and nothing else; the store stays.
+    """Stop what `koco up` started.
 
-    Executions that run are ended with it; the next `koco up` settles them.
+    Nothing else is touched, and the store stays. Executions that run are ended
+    with it; the next `koco up` settles them.
 
     Example: koco down
     """

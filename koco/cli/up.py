@@ -18,10 +18,11 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Start koco on this machine: Ray where none runs, and the control plane.
+    """Start koco on this machine.
 
-    Safe to repeat: what runs already is left alone. The context `local` is
-    written for it, and becomes the current one.
+    That is Ray, where none runs, and the control plane in it. Safe to repeat:
+    what runs already is left alone. The context `local` is written for it, and
+    becomes the current one.
 
     Example: koco up
     """

@@ -40,7 +40,7 @@ def read(path: Path) -> Document:
     """Return a file's data and places; raises as `load` does, for what is no YAML."""
     source = shown(path)
     try:
-        return Document(path.read_bytes().decode("utf-8-sig"), source)
+        return Document(path.read_bytes().decode("utf-8"), source)
     except FileNotFoundError:
         raise NotFoundError(
             f"{source}: there is no such file", hint="`koco init` makes a project"

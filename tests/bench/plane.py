@@ -28,6 +28,9 @@ SERVICES: dict[str, dict[str, Any]] = {
     "each": {"min": 0, "max": 60, "executions": 1, "idle_timeout": 1},
 }
 
+#: Settings of Ray that one may want to measure with and without.
+_PASSED_ON = ("RAY_USE_UVLOOP",)
+
 _FLOWS = ("trivial", "hello", "tick", "burst", "sleep")
 
 
@@ -37,6 +40,7 @@ def isolated(root: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return {
         **kept,
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         "KOCO_HOME": str(root / "home"),
         "RAY_TMPDIR": str(root),
         "RAY_AUTH_TOKEN_PATH": str(root / "token"),
@@ -84,8 +88,9 @@ class Plane:
         from koco.cli import local
 
         self._former = dict(os.environ)
+        own = isolated(self.root)
         os.environ.clear()
-        os.environ.update(isolated(self.root))
+        os.environ.update(own)
         local.up(port=None, free_ports=True, recover_admin=False)
         self._read_context()
 

@@ -32,6 +32,8 @@ class Plane:
     bundles: dict[str, bytes] = field(default_factory=dict)
     #: Answers to GET of a release, in turn; the last one stays.
     releases: list[dict[str, Any]] = field(default_factory=list)
+    #: Services whose releases never leave `starting`.
+    stuck: set[str] = field(default_factory=set)
     unchanged: bool = False
     #: After so many lines of events the next connections are cut, one for each number.
     cuts: list[int] = field(default_factory=list)
@@ -192,7 +194,10 @@ class _Handler(BaseHTTPRequestHandler):
                 release = {"service": service, "number": 3, "status": status, "error": None}
                 return 202, {**release, "unchanged": plane.unchanged}
             case "GET", "services", service, "releases", number:
-                answer = plane.releases.pop(0) if len(plane.releases) > 1 else plane.releases[0]
+                if service in plane.stuck:
+                    answer = {"status": "starting"}
+                else:
+                    answer = plane.releases.pop(0) if len(plane.releases) > 1 else plane.releases[0]
                 base = {"service": service, "number": int(number), "unchanged": False}
                 return 200, {**base, "error": None, **answer}
         raise NotFoundError(f"there is nothing at {self.path}")

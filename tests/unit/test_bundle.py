@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from koco import bundle
@@ -114,6 +114,9 @@ RULES = [
     st.lists(st.sampled_from(RULES), max_size=5),
     st.lists(st.sampled_from(RULES), max_size=3),
 )
+@example({"a", "keep.log/keep.log"}, ["*", "!keep.log"], [])
+@example({"a/x.log", "a/x.py", "b"}, ["*", "!*/", "!*.py"], [])
+@example({"a/b", "a/x.py"}, ["a/**", "!a/b"], [])
 def test_ignore_rules_mean_what_they_mean_to_git(
     tmp_path: Path, paths: set[str], outer: list[str], inner: list[str]
 ) -> None:

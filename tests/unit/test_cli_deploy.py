@@ -184,8 +184,12 @@ def test_one_that_fails_does_not_hide_what_became_of_another(
 
 def test_a_failure_outweighs_a_limit(plane: Plane, project: Path, two: list[str], cli: Cli) -> None:
     """A release that failed is not hidden by one that is slow."""
-    plane.releases = [{"status": "starting"}, BROKEN]
-    assert cli("deploy", *two, "--timeout", "0.00001").code == 5
+    plane.stuck, plane.releases = {"one"}, [BROKEN]
+    assert cli("deploy", *two, "--timeout", "0.1").code == 5
+    plane.releases = [{"status": "live"}]
+    ran = cli("deploy", *two, "--timeout", "0.1")
+    assert ran.code == 124
+    assert ran.out.startswith("two  release 3  live")
 
 
 def test_no_project_is_not_found(plane: Plane, cli: Cli) -> None:

@@ -1,6 +1,5 @@
 """A bare litestar route that takes JSON and answers with JSON, under uvicorn as koco's is."""
 
-import asyncio
 import socket
 import sys
 from typing import Any
@@ -17,14 +16,15 @@ async def answer(name: str, data: dict[str, Any]) -> dict[str, str]:
 
 def main() -> None:
     """Serve on a free port; its number is the first line of standard output."""
-    listener = socket.socket()
+    # Named as TCP: asyncio turns Nagle off for such sockets only.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     app = Litestar([answer], openapi_config=None, logging_config=None)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", server_header=False
     )
-    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

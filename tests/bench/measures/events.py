@@ -68,7 +68,7 @@ def _burst(plane: Plane, service: str, *, flows: int, each: int) -> tuple[float,
 
 
 def _rows(bench: Bench, service: str, what: str, *, name: str, flows: int) -> Iterator[Row]:
-    each = bench.some(200_000) // flows
+    each = bench.some(500_000) // flows
     bench.service(service)
     _burst(bench.plane, service, flows=flows, each=each // 4)
     rounds = [_burst(bench.plane, service, flows=flows, each=each) for _ in range(3)]

@@ -1,0 +1,45 @@
+"""The reference says what there is: kinds of events, statuses, settings, links."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from koco.events.model import Kind, Status
+
+ROOT = Path(__file__).parents[2]
+EVENTS = (ROOT / "docs/events.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_kind_of_event_is_documented(kind: Kind) -> None:
+    """Each has its row in the table of docs/events.md."""
+    rows = [line for line in EVENTS.splitlines() if line.startswith("|")]
+    assert any(f"`{kind}`" in row for row in rows)
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.AWAITING])
+def test_every_status_is_documented(status: Status) -> None:
+    """Approvals, and with them `awaiting`, come later."""
+    assert f"`{status}`" in EVENTS
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    """What koco reads from the environment stands in docs/commands.md."""
+    source = "".join(path.read_text() for path in (ROOT / "koco").rglob("*.py"))
+    read = set(
+        re.findall(r'environ(?:\.get\(|\[)"(KOCO_[A-Z_]+)"|env\.get\("(KOCO_[A-Z_]+)"', source)
+    )
+    names = {name for pair in read for name in pair if name}
+    assert names >= {"KOCO_HOME", "KOCO_URL", "KOCO_KEY", "KOCO_CONTEXT"}
+    page = (ROOT / "docs/commands.md").read_text()
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """Relative links name files that exist."""
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
