@@ -119,18 +119,14 @@ def print_table(
         for row in (columns, *rows):
             sys.stdout.write("\t".join(" ".join(cell.split()) for cell in row) + "\n")
         return
-    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[harmless(cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(columns):
-        whole = max(cell_len(row[index]) for row in [columns, *cells])
+    for name in columns:
         # Rich narrows what may be wrapped before what may not; the text itself is cut instead.
-        min_width = min(whole, 8) if name == widest else whole
-        table.add_column(name, no_wrap=name != widest, min_width=min_width)
-    for row in cells:
+        table.add_column(name, no_wrap=name != widest)
+    for row in rows:
         table.add_row(*[_cell(Text, cell, styles or {}) for cell in row])
     _console().print(table)
 
@@ -169,7 +165,7 @@ def progress(label: str, total_bytes: int) -> Iterator[Advance]:
 
 
 def _cell(text: "type[Text]", cell: str, styles: dict[str, str]) -> "Text":
-    return text(cell, style=styles.get(cell, ""), no_wrap=True, overflow="ellipsis")
+    return text(harmless(cell), style=styles.get(cell, ""), no_wrap=True, overflow="ellipsis")
 
 
 def _console(stream: TextIO | None = None) -> "Console":

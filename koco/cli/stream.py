@@ -141,7 +141,6 @@ def _write_json(lines: list[bytes], view: View) -> None:
         sys.stdout.write(output.harmless_json(raw.decode()))
     else:
         sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
 
 
 def _plain(lines: Iterable[bytes], view: View) -> Iterator[str]:
@@ -170,7 +169,7 @@ def _draw(lines: Iterable[bytes], view: View) -> None:
 
 
 def _put(text: str, ts: str, view: View, style: str) -> None:
-    shown = output.paint(text, style)
+    shown = output.paint(output.harmless(text), style)
     stamp = output.paint(ts, output.DIM) if view.timestamps else ts
     sys.stdout.write(_stamped(shown, stamp, view) + "\n")
 

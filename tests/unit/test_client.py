@@ -513,6 +513,34 @@ def test_loopback_is_never_asked_for_through_a_proxy(serve: Any, monkeypatch: An
     assert client_of(server.port).status() == {"status": "up"}
 
 
+@pytest.mark.parametrize("key", ["koco_s3cret\n", "koco_s3cret\r\nX-Evil: 1", "koco_s3cret\u00fc"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(serve: Any, key: str) -> None:
+    """A secret with a newline at its end is common in CI, and its log is read by many."""
+    server = serve(lambda request: request.answer(200, {"status": "up"}))
+    with pytest.raises(errors.UsageError) as caught:
+        client_of(server.port, key).status()
+    assert "s3cret" not in f"{caught.value.message} {caught.value.hint}"
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "value"),
+    [
+        ("http://koco.invalid", "ALL_PROXY", "socks5://127.0.0.1:9"),
+        ("http://koco.invalid", "HTTP_PROXY", "foo://127.0.0.1:9"),
+        ("https://koco.invalid", "SSL_CERT_FILE", "/no/such/file.pem"),
+    ],
+)
+def test_an_environment_that_httpx_refuses_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, url: str, name: str, value: str
+) -> None:
+    """A proxy or certificates that cannot be used are the user's to mend, no bug of koco."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(errors.UsageError, match=url) as caught:
+        Client(Context("test", url, "k"))
+    assert "SSL_CERT_FILE" in (caught.value.hint or "")
+
+
 def test_lines_are_whole_whatever_the_pieces() -> None:
     """Cut anywhere, the same lines come out, and a half one does not."""
     data = b"one\n\ntwo\nthree\nhal"

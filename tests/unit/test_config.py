@@ -90,6 +90,17 @@ def test_a_key_alone_replaces_that_of_the_current_context(monkeypatch: pytest.Mo
     assert config.current("a").key == "koco_key_of_a"
 
 
+def test_white_space_around_a_key_of_the_environment_is_none_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As CI's secrets and files have it at their end."""
+    save("a")
+    monkeypatch.setenv("KOCO_KEY", " koco_other\n")
+    assert config.current().key == "koco_other"
+    monkeypatch.setenv("KOCO_URL", "http://env.test")
+    assert config.current().key == "koco_other"
+
+
 @pytest.mark.parametrize(
     "text",
     [
