@@ -1,5 +1,6 @@
 """`koco`, and `python -m koco`: the way in, which loads as little as it can."""
 
+import gc
 import sys
 
 
@@ -22,6 +23,10 @@ def main() -> int:
         return run(sys.argv[1:])
     except KeyboardInterrupt:  # before `run` could take care of it
         return 130
+    finally:
+        # Else the interpreter, before it ends, looks through all that was imported for
+        # cycles: 15 ms of every command, to free what ends with the process anyway.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def current(flag: str | None = None) -> Context:
     env = os.environ
     if flag is None and env.get("KOCO_URL"):
         url = _checked_url(env["KOCO_URL"], "KOCO_URL")
-        return Context(FROM_ENVIRONMENT, url, env.get("KOCO_KEY", ""))
+        return Context(FROM_ENVIRONMENT, url, _key_of_environment())
     document = _read()
     name, said_by = _name(flag, document)
     contexts = _contexts(document)
@@ -82,7 +82,7 @@ def current(flag: str | None = None) -> Context:
             hint=f"{known}; `koco up` makes `local`",
         )
     chosen = contexts[name]
-    if flag is None and (key := env.get("KOCO_KEY")):
+    if flag is None and (key := _key_of_environment()):
         return Context(chosen.name, chosen.url, key, chosen.cluster)
     return chosen
 
@@ -116,6 +116,11 @@ def new_key() -> str:
 def mask(key: str) -> str:
     """Return a key as it may be shown: enough to tell it from another, not to use it."""
     return f"{key[:_MASKED_FROM]}…" if len(key) > 2 * _MASKED_FROM else "…" if key else ""
+
+
+def _key_of_environment() -> str:
+    # A file or a CI secret ends in a newline more often than not.
+    return os.environ.get("KOCO_KEY", "").strip()
 
 
 def _name(flag: str | None, document: dict[str, Any]) -> tuple[str | None, str]:
@@ -201,9 +206,11 @@ def _checked_url(url: str, where: str) -> str:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna").decode("idna")  # as it will be looked up
     except ValueError:
         usable = False
-    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+    is_clean = url.isprintable() and " " not in url
+    if not usable or not is_clean or "@" in parts.netloc or parts.query or parts.fragment:
         raise UsageError(
             f"{where} is no URL of a control plane: {url!r}", hint="such as http://127.0.0.1:8400"
         )

@@ -250,14 +250,31 @@ def _open(library: Any, context: Context) -> "httpx.Client":
     # Reading the certificates takes 40 ms and plain HTTP has no use for them. Safe: redirects
     # are not followed, so no https:// is ever asked; only a proxy might want them.
     verify = url.scheme != "http" or (trust_env and _has_proxy())
-    client: httpx.Client = library.Client(
-        base_url=context.url,
-        headers={"Authorization": f"Bearer {context.key}"} if context.key else {},
-        verify=verify,
-        trust_env=trust_env,
-        follow_redirects=False,
-    )
+    try:
+        client: httpx.Client = library.Client(
+            base_url=context.url,
+            headers=_headers(context),
+            verify=verify,
+            trust_env=trust_env,
+            follow_redirects=False,
+        )
+    except (ImportError, OSError, ValueError) as exc:
+        # No SOCKS here, an unknown scheme of a proxy, no file of certificates.
+        raise UsageError(
+            f"cannot ask {context.url}: {exc}",
+            hint="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from exc
     return client
+
+
+def _headers(context: Context) -> dict[str, str]:
+    if not all("!" <= character <= "~" for character in context.key):
+        # Said here: httpx's own error would show the key.
+        raise UsageError(
+            f"the key of the context {context.name!r} has characters that no key has",
+            hint="white space, or more than the key, was copied with it",
+        )
+    return {"Authorization": f"Bearer {context.key}"} if context.key else {}
 
 
 def _is_loopback(host: str) -> bool:

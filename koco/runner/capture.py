@@ -65,12 +65,13 @@ class Capture:
     def __init__(self, *, dedicated: bool) -> None:
         self.dedicated = dedicated
         self.sole: Output | None = None
-        self._pipes: list[_Pipe] = []
+        self._pipes: dict[Kind, _Pipe] = {}
 
     def install(self) -> None:
         """Take over `sys.stdout` and `sys.stderr`, and the descriptors where that is right."""
         if self.dedicated:
-            self._pipes = [_Pipe(1, Kind.STDOUT, self), _Pipe(2, Kind.STDERR, self)]
+            self._pipes[Kind.STDOUT] = _Pipe(1, Kind.STDOUT, self)
+            self._pipes[Kind.STDERR] = _Pipe(2, Kind.STDERR, self)
             threading.Thread(target=self._pump, name="koco-capture", daemon=True).start()
         sys.stdout = _Stream(Kind.STDOUT, self, sys.stdout)
         sys.stderr = _Stream(Kind.STDERR, self, sys.stderr)
@@ -79,14 +80,15 @@ class Capture:
         """Return whose output is being written."""
         return current.get() or self.sole
 
-    def drain(self) -> None:
-        """Read what subprocesses have written so far."""
-        for pipe in self._pipes:
-            pipe.read()
+    def drain(self, *kinds: Kind) -> None:
+        """Read what subprocesses have written so far, to some or all kinds of output."""
+        for kind in kinds or self._pipes:
+            if pipe := self._pipes.get(kind):
+                pipe.read()
 
     def _pump(self) -> None:
         poll = select.poll()
-        pipes = {pipe.reader: pipe for pipe in self._pipes}
+        pipes = {pipe.reader: pipe for pipe in self._pipes.values()}
         for reader in pipes:
             poll.register(reader, select.POLLIN)
         while True:
@@ -136,6 +138,8 @@ class _Stream(io.TextIOBase):
         self._former = former
 
     def write(self, text: str) -> int:
+        # What a subprocess wrote before comes before, as in a terminal.
+        self._capture.drain(self._kind)
         output = self._capture.output()
         if output is None:
             self._former.write(text)

@@ -48,6 +48,22 @@ def test_a_dedicated_process_captures_everything() -> None:
     )
 
 
+def test_output_of_subprocesses_stays_in_its_place() -> None:
+    """A line that a subprocess wrote before a `print` comes before it, every time."""
+    lines = said("""
+        capture = Capture(dedicated=True); capture.install()
+        capture.sole = out = output("a")
+        for number in range(200):
+            os.write(1, b"sub %d\\n" % number)
+            print("print", number)
+        print("half", end="")
+        os.write(1, b" and half\\n")
+        capture.drain(); out.finish()
+    """)
+    expected = [f"{who} {number}" for number in range(200) for who in ("sub", "print")]
+    assert [text for _, _, text in lines] == [*expected, "half and half"]
+
+
 def test_executions_that_share_a_process_are_told_apart() -> None:
     """Coroutines and `to_thread` on one loop each write to their own execution."""
     lines = said("""

@@ -192,7 +192,13 @@ def test_a_linked_file_stays_a_link(home: Path, tmp_path: Path) -> None:
     assert "koco_key_of_b" in real.read_text()
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8400", "http://", "http://u:p@x", "http://x:99999"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "127.0.0.1:8400", "http://", "http://u:p@x", "http://x:99999"),
+        *("http://a b", "http://a\x01b", f"http://{'a' * 64}", "http://xn--/"),
+    ],
+)
 def test_what_is_no_url_is_a_usage_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said before anything is asked; an empty KOCO_URL counts as none."""
     monkeypatch.setenv("KOCO_URL", url)

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -83,32 +82,3 @@ def test_version_needs_not_even_typer(env: dict[str, str]) -> None:
     modules, stdout = loaded(env, "--version")
     assert "typer" not in modules
     assert stdout.startswith("koco 0.")
-
-
-def fastest_s(command: list[str], env: dict[str, str]) -> float:
-    """Return the fastest start of fifteen: machines are busy, none is too fast."""
-    times = []
-    for _ in range(15):
-        began = time.perf_counter()
-        subprocess.run(command, env=env, capture_output=True, check=True)
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
-@pytest.mark.parametrize(("args", "bar"), [(["--version"], 5), (["ps"], 12), (["logs"], 12)])
-def test_start_up_is_within_its_bar(
-    env: dict[str, str], tmp_path: Path, args: list[str], bar: float
-) -> None:
-    """Against a bare interpreter's start, with bytecode there, as an installation has it."""
-    env = {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    env["PYTHONPYCACHEPREFIX"] = str(tmp_path / "bytecode")
-    command = [sys.executable, "-m", "koco", *args]
-    subprocess.run(command, env=env, capture_output=True, check=True)  # writes it
-    # Three tries: a burst of other work on a small machine is no regression of ours.
-    ratios = []
-    for _ in range(3):
-        bare = fastest_s([sys.executable, "-c", "pass"], env)
-        ratios.append(fastest_s(command, env) / bare)
-        if ratios[-1] <= bar:
-            return
-    pytest.fail(f"start-up is {min(ratios):.1f} x that of a bare interpreter, not {bar} x")
