@@ -132,7 +132,9 @@ def _order(
 
 def _data_dir() -> Path:
     directory = config.home() / NAME
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # One by one: `mode` does not reach the parents that mkdir makes.
+    for path in (config.home(), directory):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return directory
 
 

@@ -40,6 +40,8 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
         assert process.returncode == 0, err
     contexts = fresh.home / "contexts.toml"
     assert stat.S_IMODE(contexts.stat().st_mode) == 0o600
+    for folder in (fresh.home, fresh.home / "local"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     key = fresh.context["key"]
     titles = titles_of(fresh)
     assert sum("gcs_server" in title for title in titles) == 1

@@ -27,5 +27,7 @@ def run(name: str, *arguments: object) -> dict[str, Any]:
     )
     if done.returncode:
         raise RuntimeError(f"baseline {name} failed: {done.stderr[-2000:]}")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    # Ray may print words of its own before and after.
+    answer = next(line for line in done.stdout.splitlines() if line.startswith("{"))
+    figures: dict[str, Any] = json.loads(answer)
     return figures
