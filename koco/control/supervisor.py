@@ -126,7 +126,7 @@ class Supervisor:
             self.pool(release)
         for service, number in sorted({(e.service, e.release) for e in executions}):
             self.pool(await self._store.release(service, number))
-        held = await self._adopt(present)
+        held = await self._adopt(present, needed={execution.runner for execution in executions})
         for execution in executions:
             await self._resume(execution, held)
         for (service, number), pool in self.pools.items():
@@ -136,8 +136,11 @@ class Supervisor:
             pool.keep_warm()
         self._spawn(self._tidy())
 
-    async def _adopt(self, present: Present) -> dict[str, set[str] | None]:
-        """Attach to living runners; return the fids each holds, None where it did not say."""
+    async def _adopt(self, present: Present, *, needed: set[str]) -> dict[str, set[str] | None]:
+        """Attach to living runners; return the fids each holds, None where it did not say.
+
+        `needed` are the runners that executions were given to.
+        """
         held: dict[str, set[str] | None] = {}
         for (service, number, runner_id), actor in present.items():
             pool = self.pools.get((service, number))
@@ -150,13 +153,20 @@ class Supervisor:
             except KocoError:
                 continue  # dead: not held by anybody
             except TimeoutError:
-                # "Could not look" is not "nothing there": its watcher will tell.
+                if runner_id not in needed:
+                    actor.kill()  # it is still starting: the pool starts its own
+                    continue
+                # "Could not look" is not "nothing there": its watcher will tell. It
+                # takes nothing new, and leaves when what it runs has ended.
                 held[runner_id] = None
+                runner.is_leaving = True
             else:
+                if not presence.is_ready:
+                    actor.kill()  # its start was cut short: it has run nothing yet
+                    continue
                 held[runner_id] = set(presence.fids)
                 runner.served = presence.served
-                # One that was still starting is not waited for: the pool starts its own.
-                runner.is_ready = True
+            runner.is_ready = True
             pool.adopt(runner)
         return held
 

@@ -73,6 +73,7 @@ class Runner:
                 node=context.get_node_id(),
                 fids=self._spool.held,
                 served=self._served,
+                is_ready=len(self._flows) == len(self._spec.flows),
             )
         )
 

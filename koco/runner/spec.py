@@ -46,3 +46,5 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     fids: list[str]
     served: int
+    #: Whether it has imported its entrypoints and may be given executions.
+    is_ready: bool

@@ -27,6 +27,7 @@ class FakeRunner:
         self.world = world
         self.fids: list[str] = []
         self.cancelled: list[str] = []
+        self.is_ready = True
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def describe(self) -> Description:
@@ -36,7 +37,7 @@ class FakeRunner:
         return Description(forms={})
 
     async def attach(self) -> Presence:
-        return Presence(pid=1, node="n", fids=self.fids, served=0)
+        return Presence(pid=1, node="n", fids=self.fids, served=0, is_ready=self.is_ready)
 
     async def launch(self, launch: Launch) -> None:
         if self.over.done():
@@ -311,6 +312,23 @@ def test_a_restart_takes_up_everything(tmp_path: Path) -> None:
         assert (await w.store.execution(held.fid)).status is Status.RUNNING
         await keeper.report(held.fid, Status.FINISHED, count=1)
         await w.until(held.fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_whose_start_was_cut_short_is_not_taken_over(tmp_path: Path) -> None:
+    """It has imported nothing: it is ended, and executions go to one that has."""
+
+    async def body(w: World) -> None:
+        release = await w.live()
+        await eventually(lambda: len(w.runners) == 1)
+        [unready] = w.runners
+        unready.is_ready = False
+        w.restart()
+        await w.supervisor.recover({("svc", release.number, unready.spec.id): unready})
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        assert unready.over.done()
+        assert unready.fids == []
 
     world(tmp_path, body)
 
