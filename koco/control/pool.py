@@ -337,14 +337,8 @@ class Pool:
             runner.is_leaving = True
             # Taken out at once, so that its end is no surprise to `_watch`.
             self.runners.pop(runner.id, None)
-            self.spawn(self._end(runner))
+            self.spawn(see_off(runner.actor))
             self.keep_warm()
-
-    async def _end(self, runner: Runner) -> None:
-        try:
-            await asyncio.wait_for(runner.actor.end(), _LEAVE_S)
-        except TimeoutError:
-            runner.actor.kill()
 
     def _runner_of(self, fid: str) -> Runner | None:
         return next((r for r in self.runners.values() if fid in r.running), None)
@@ -360,6 +354,14 @@ class Pool:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             log.error("a task of pool %s failed", self.name, exc_info=exc)
+
+
+async def see_off(actor: Actor) -> None:
+    """Ask a runner to leave, and end its process if it does not."""
+    try:
+        await asyncio.wait_for(actor.end(), _LEAVE_S)
+    except TimeoutError:
+        actor.kill()
 
 
 def died(cause: str) -> dict[str, Any]:

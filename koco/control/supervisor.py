@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from koco.control.pool import Actor, Limits, Pool, Runner, died
+from koco.control.pool import Actor, Limits, Pool, Runner, died, see_off
 from koco.control.spooler import Spooler
 from koco.errors import ConflictError, KocoError
 from koco.events.model import Status
@@ -145,7 +145,7 @@ class Supervisor:
         for (service, number, runner_id), actor in present.items():
             pool = self.pools.get((service, number))
             if pool is None:
-                self._spawn(actor.end())  # of a release that nothing needs any more
+                self._spawn(see_off(actor))  # of a release that nothing needs any more
                 continue
             runner = Runner(runner_id, actor)
             try:

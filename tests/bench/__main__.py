@@ -34,16 +34,19 @@ def main() -> int:
             rows.extend(idle.after(bench))
     finally:
         bench.close()
-    print(report.table(rows))
-    load_after = os.getloadavg()[0]
-    content = report.document(rows, seconds=time.perf_counter() - begin, load=(load, load_after))
-    report.write(options.json, content)
-    print(
-        f"\n{content['took_s']:g} s on {os.cpu_count()} cores, load {load:.1f} → {load_after:.1f}"
-    )
-    print(f"{options.json}", file=sys.stderr)
+        # Also where it was interrupted: what has been measured is not thrown away.
+        _tell(rows, options.json, seconds=time.perf_counter() - begin, load=load)
     missed = [row for row in rows if row.reaches_bar is False]
     return int(failed or (options.check and bool(missed)))
+
+
+def _tell(rows: list[Row], path: Path, *, seconds: float, load: float) -> None:
+    """Print the table and write the JSON."""
+    after = os.getloadavg()[0]
+    print(report.table(rows))
+    print(f"\n{seconds:.0f} s on {os.cpu_count()} cores, load {load:.1f} → {after:.1f}", flush=True)
+    report.write(path, report.document(rows, seconds=seconds, load=(load, after)))
+    print(path, file=sys.stderr)
 
 
 def _measure(name: str, found: Iterator[Row], rows: list[Row]) -> bool:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,8 @@ def document(rows: list[Row], *, seconds: float, load: tuple[float, float]) -> d
             "cores": os.cpu_count(),
             "system": platform.platform(),
             "python": platform.python_version(),
+            # Ray's actors, and so the control plane, take it where it is installed.
+            "uvloop": find_spec("uvloop") is not None and os.environ.get("RAY_USE_UVLOOP") != "0",
             "load_before": load[0],
             "load_after": load[1],
         },

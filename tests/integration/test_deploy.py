@@ -73,7 +73,7 @@ def test_an_uninstallable_dependency_fails_with_pips_own_line(koco: Koco) -> Non
 
 def test_a_deploy_that_takes_too_long_exits_124(koco: Koco) -> None:
     """`--timeout` bounds the wait, and says what becomes of the release."""
-    code = "import time\ntime.sleep(30)\ndef answer():\n    pass\n"
+    code = "import time\ntime.sleep(8)\ndef answer():\n    pass\n"
     began = time.monotonic()
     done = deploy(koco, koco.project("slow", code), "--timeout", "2")
     assert done.code == 124, done

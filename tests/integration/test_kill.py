@@ -1,7 +1,7 @@
 """kill -9 at the worst moments: nothing that was accepted or acknowledged is lost."""
 
-import subprocess
 import time
+from collections import Counter
 
 import httpx
 import pytest
@@ -102,18 +102,20 @@ def test_a_runner_killed_while_the_control_plane_is_away_is_settled(app: Koco) -
 def test_restarts_leave_no_runners_behind(app: Koco) -> None:
     """After all that, there are as many runner processes as the status says."""
     assert app.get("/v1/status")["control_plane"]["restarts"] >= 3
-    counts: list[tuple[int, int]] = []
+    last: list[Counter[tuple[str, int]]] = []
 
     def agree() -> bool:
         services = app.get("/v1/status")["services"]
-        known = sum(service["runners"] for service in services)
-        counts.append((known, _runner_processes(app)))
-        return counts[-1][0] == counts[-1][1]
+        known = {(each["name"], each["release"]): each["runners"] for each in services}
+        last[:] = [+Counter(known), _runner_processes(app)]
+        return last[0] == last[1]
 
     try:
         eventually(agree, within_s=20)
     except AssertionError:
-        raise AssertionError(f"known and running: {counts[-5:]}") from None
+        known, running = last
+        message = f"too many: {running - known}, too few: {known - running}"
+        raise AssertionError(message) from None
 
 
 def _final(app: Koco, fid: str) -> dict[str, object] | None:
@@ -121,16 +123,17 @@ def _final(app: Koco, fid: str) -> dict[str, object] | None:
     return execution if execution["finished"] else None
 
 
-def _runner_processes(app: Koco) -> int:
-    """Count the processes of this cluster that Ray has titled as runners."""
+def _runner_processes(app: Koco) -> Counter[tuple[str, int]]:
+    """Count the processes of this cluster that Ray has titled as runners, by their release."""
     import psutil
 
     mark = mark_of(app.home)
-    count = 0
+    count: Counter[tuple[str, int]] = Counter()
     for process in psutil.process_iter():
         try:
-            if process.environ().get("KOCO_CLUSTER") == mark:
-                count += "ray::Runner" in " ".join(process.cmdline())
-        except (psutil.Error, subprocess.SubprocessError):
+            env = process.environ()
+            if env.get("KOCO_CLUSTER") == mark and process.cmdline()[0].startswith("ray::Runner"):
+                count[env["KOCO_SERVICE"], int(env["KOCO_RELEASE"])] += 1
+        except (psutil.Error, IndexError):
             continue
     return count

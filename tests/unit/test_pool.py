@@ -61,6 +61,7 @@ class FakeRunner:
         await self.over
 
     async def end(self) -> None:
+        await self.world.leaving.wait()
         self.world.ended.append(self)
         if not self.over.done():
             self.over.set_result(None)
@@ -82,6 +83,8 @@ class World:
         self.problem: dict[str, Any] | None = None
         self.importing = asyncio.Event()
         self.importing.set()
+        self.leaving = asyncio.Event()
+        self.leaving.set()
         self.restart()
 
     def restart(self) -> None:
@@ -312,6 +315,24 @@ def test_a_restart_takes_up_everything(tmp_path: Path) -> None:
         assert (await w.store.execution(held.fid)).status is Status.RUNNING
         await keeper.report(held.fid, Status.FINISHED, count=1)
         await w.until(held.fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_nothing_needs_is_seen_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a release that is gone is asked to leave after a restart, and killed if it stays."""
+    monkeypatch.setattr(module, "_LEAVE_S", 0.05)
+
+    async def body(w: World) -> None:
+        await w.live()
+        await eventually(lambda: len(w.runners) == 1)
+        w.leaving.clear()
+        w.restart()
+        await w.supervisor.recover({("svc", 99, "x"): w.runners[0]})
+        await eventually(lambda: w.runners[0].over.done())
+        assert w.ended == []
 
     world(tmp_path, body)
 

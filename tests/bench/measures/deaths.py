@@ -14,6 +14,8 @@ from tests.bench.report import Row
 
 _EVENTS = 2_000
 _PAUSE_S = 0.001
+#: How long a killed control plane is waited for, six times its bar (seconds).
+_PATIENCE_S = 30.0
 
 
 def control_plane(bench: Bench) -> Iterator[Row]:
@@ -55,7 +57,7 @@ def _kill_once(plane: Plane) -> tuple[int, float, float]:
         _until_healthy(plane)
         times["healed"] = time.perf_counter()
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     seqs = []
     for seq, _, at in _follow(plane, fid):
@@ -71,19 +73,22 @@ def _kill_once(plane: Plane) -> tuple[int, float, float]:
 
 
 def _until_healthy(plane: Plane) -> None:
-    while True:
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
         try:
             with plane.connect() as wire:
                 wire.request("GET", "/health")
                 return
         except OSError:
             time.sleep(0.01)
+    raise TimeoutError(f"the control plane did not come back in {_PATIENCE_S:g} s")
 
 
 def _follow(plane: Plane, fid: str) -> Iterator[tuple[int, str, float]]:
     """Yield `(seq, kind, time)` of each event; reconnect as `koco logs -f` does."""
     since = 0
-    while True:
+    deadline = time.monotonic() + 4 * _PATIENCE_S
+    while time.monotonic() < deadline:
         try:
             with plane.connect() as wire:
                 for piece in wire.stream(f"/v1/executions/{fid}/events?follow=1&since={since}"):
@@ -97,3 +102,4 @@ def _follow(plane: Plane, fid: str) -> Iterator[tuple[int, str, float]]:
                 return  # the stream ends on the final status only
         except OSError:
             time.sleep(0.02)
+    raise TimeoutError(f"execution {fid} did not end")
