@@ -331,7 +331,7 @@ def test_a_runner_that_nothing_needs_is_seen_off(
         w.leaving.clear()
         w.restart()
         await w.supervisor.recover({("svc", 99, "x"): w.runners[0]})
-        await eventually(lambda: w.runners[0].over.done())
+        await eventually(w.runners[0].over.done)
         assert w.ended == []
 
     world(tmp_path, body)
