@@ -173,10 +173,13 @@ class Supervisor:
     async def _resume(self, execution: Execution, held: dict[str, set[str] | None]) -> None:
         fid, runner_id = execution.fid, execution.runner
         pool = self.pools[execution.service, execution.release]
+        # Gone again, it is held by nobody: its watcher found nothing to settle.
+        runner = pool.runners.get(runner_id)
+        fids = held.get(runner_id, set())
         if execution.status is Status.QUEUED:
             self._enter(execution)
-        elif runner_id in held and (held[runner_id] is None or fid in (held[runner_id] or ())):
-            pool.runners[runner_id].running.add(fid)
+        elif runner is not None and (fids is None or fid in fids):
+            runner.running.add(fid)
             self._pool_of[fid] = pool
             if execution.cancel_requested:
                 self._spawn(pool.cancel(fid, grace_s=execution.grace_s))
