@@ -5,6 +5,7 @@ The command line never imports Ray. It runs `python -P -m koco.boot` with an
 What Ray prints goes to standard error.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -70,32 +71,37 @@ def _down(order: Order) -> dict[str, Any]:
     from koco.cluster import names
 
     _connect(order.address or "")
-    ended = 0
-    for entry in ray.util.list_named_actors(all_namespaces=True):
-        if entry["namespace"] != names.NAMESPACE:
-            continue
-        try:
-            actor = ray.get_actor(entry["name"], namespace=names.NAMESPACE)
-        except ValueError:
-            continue  # it ended by itself
-        if entry["name"] == names.CONTROL:
-            ray.get(actor.close.remote(), timeout=10)
-        ray.kill(actor, no_restart=True)
-        ended += 1
-    _wait_until_gone()
-    return {"ended": ended}
+    ended: set[str] = set()
+    deadline = time.monotonic() + _GONE_S
+    while present := _actors():
+        if time.monotonic() > deadline:
+            raise KocoError("Ray has not ended koco's actors yet", hint="`koco down` again")
+        # The control plane first: it would start new runners for those that go.
+        if control := present.pop(names.CONTROL, None):
+            if names.CONTROL not in ended:
+                # A courtesy: the store survives a process that is killed.
+                with contextlib.suppress(ray.exceptions.RayError):
+                    ray.get(control.close.remote(), timeout=10)
+            present = {names.CONTROL: control}
+        for name, actor in present.items():
+            ray.kill(actor, no_restart=True)
+            ended.add(name)
+        time.sleep(0.05)
+    return {"ended": len(ended)}
 
 
-def _wait_until_gone() -> None:
+def _actors() -> dict[str, Any]:
+    """Return koco's actors by name."""
     import ray
 
     from koco.cluster import names
 
-    deadline = time.monotonic() + _GONE_S
-    while any(e["namespace"] == names.NAMESPACE for e in ray.util.list_named_actors(True)):
-        if time.monotonic() > deadline:
-            raise KocoError("Ray has not ended koco's actors yet", hint="`koco down` again")
-        time.sleep(0.05)
+    found: dict[str, Any] = {}
+    for entry in ray.util.list_named_actors(all_namespaces=True):
+        if entry["namespace"] == names.NAMESPACE:
+            with contextlib.suppress(ValueError):  # it ended between the two questions
+                found[entry["name"]] = ray.get_actor(entry["name"], namespace=names.NAMESPACE)
+    return found
 
 
 def _start_head(ports: dict[str, int]) -> str:

@@ -23,7 +23,7 @@ def million(bench: Bench) -> Iterator[Row]:
         "list of 50, newest": "/v1/executions?limit=50",
         "list of 50, one flow, one status": "/v1/executions?flow=one/trivial&status=error",
         "list of 50, far back": f"/v1/executions?cursor={_COUNT // 2}",
-        "one by its fid's prefix": "/v1/executions/latest",
+        "one by its fid": f"/v1/executions/bench{_COUNT // 2:011d}",
     }
     with plane.connect() as wire:
         for what, path in pages.items():
