@@ -155,7 +155,10 @@ class ControlPlane:
 async def _listen(host: str, port: int) -> socket.socket:
     """Bind the API's port, however long it takes: the former process may still hold it."""
     while True:
-        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # With the protocol named: asyncio turns Nagle's algorithm off only then, and with
+        # it on every answer on a kept connection waits 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
