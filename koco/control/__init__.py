@@ -5,6 +5,7 @@
     supervisor   executions: which pool runs them, what became of them after a restart
     pool         the runners of one release
     deployer     releases: from starting to live or failed
+    tasks        what runs beside all that
 
 Everything runs on the actor's one event loop; state needs no locks, and every
 decision that must survive is in the store before it is acted on.

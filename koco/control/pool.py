@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from koco.control.tasks import Tasks
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.runner.spec import Description, Launch
@@ -115,7 +116,7 @@ class Pool:
         self._paused_until = 0.0
         self._mean_s: float | None = None
         self._began: dict[str, float] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks(f"pool {name}")
         self._growth: asyncio.TimerHandle | None = None
 
     # what the supervisor calls
@@ -133,7 +134,7 @@ class Pool:
     def adopt(self, runner: Runner) -> None:
         """Take over a runner that is there already, and watch it."""
         self.runners[runner.id] = runner
-        self.spawn(self._watch(runner))
+        self._tasks.spawn(self._watch(runner))
 
     def ended(self, fid: str) -> None:
         """Hear that an execution has its final status: its place is free."""
@@ -199,7 +200,7 @@ class Pool:
             while self._line and self._has_room(runner):
                 execution, _ = self._line.popleft()
                 runner.running.add(execution.fid)
-                self.spawn(self._dispatch(execution, runner))
+                self._tasks.spawn(self._dispatch(execution, runner))
         if self._line and self._growth is None:
             loop = asyncio.get_running_loop()
             self._growth = loop.call_later(_PATIENCE_S, self._consider_growth)
@@ -250,7 +251,7 @@ class Pool:
     def _grow_by(self, count: int) -> None:
         for _ in range(count):
             self._starting += 1
-            self.spawn(self._bring_up())
+            self._tasks.spawn(self._bring_up())
 
     async def probe(self) -> Description:
         """Start a runner and import the entrypoints there; it stays if all went well.
@@ -261,7 +262,7 @@ class Pool:
         """
         runner_id = secrets.token_hex(4)
         runner = Runner(runner_id, await self._start(runner_id))
-        watcher = self.spawn(self._watch(runner))
+        watcher = self._tasks.spawn(self._watch(runner))
         try:
             description = await runner.actor.describe()
         except BaseException:
@@ -337,23 +338,11 @@ class Pool:
             runner.is_leaving = True
             # Taken out at once, so that its end is no surprise to `_watch`.
             self.runners.pop(runner.id, None)
-            self.spawn(see_off(runner.actor))
+            self._tasks.spawn(see_off(runner.actor))
             self.keep_warm()
 
     def _runner_of(self, fid: str) -> Runner | None:
         return next((r for r in self.runners.values() if fid in r.running), None)
-
-    def spawn(self, work: Any) -> asyncio.Task[Any]:
-        """Run a coroutine beside this one, kept alive until it ends."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            log.error("a task of pool %s failed", self.name, exc_info=exc)
 
 
 async def see_off(actor: Actor) -> None:

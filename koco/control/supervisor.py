@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from koco.control.pool import Actor, Limits, Pool, Runner, died, see_off
 from koco.control.spooler import Spooler
+from koco.control.tasks import Tasks
 from koco.errors import ConflictError, KocoError
 from koco.events.model import Status
 from koco.runner.spec import FlowSpec, Presence, RunnerSpec
@@ -50,7 +51,7 @@ class Supervisor:
         self._start_runner = start_runner
         self.pools: dict[tuple[str, int], Pool] = {}
         self._pool_of: dict[str, Pool] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks("the supervisor")
 
     # what the API calls
 
@@ -74,7 +75,7 @@ class Supervisor:
         if execution.status.is_final:
             self.on_final(execution.fid)
         elif pool := self._pool_of.get(execution.fid):
-            self._spawn(pool.cancel(execution.fid, grace_s=grace_s))
+            self._tasks.spawn(pool.cancel(execution.fid, grace_s=grace_s))
         self._spooler.wake(execution.fid)
         return execution
 
@@ -134,7 +135,7 @@ class Supervisor:
             if live is None or live.number != number:
                 pool.retire()
             pool.keep_warm()
-        self._spawn(self._tidy())
+        self._tasks.spawn(self._tidy())
 
     async def _adopt(self, present: Present, *, needed: set[str]) -> dict[str, set[str] | None]:
         """Attach to living runners; return the fids each holds, None where it did not say.
@@ -145,7 +146,7 @@ class Supervisor:
         for (service, number, runner_id), actor in present.items():
             pool = self.pools.get((service, number))
             if pool is None:
-                self._spawn(see_off(actor))  # of a release that nothing needs any more
+                self._tasks.spawn(see_off(actor))  # of a release that nothing needs any more
                 continue
             runner = Runner(runner_id, actor)
             try:
@@ -182,7 +183,7 @@ class Supervisor:
             runner.running.add(fid)
             self._pool_of[fid] = pool
             if execution.cancel_requested:
-                self._spawn(pool.cancel(fid, grace_s=execution.grace_s))
+                self._tasks.spawn(pool.cancel(fid, grace_s=execution.grace_s))
         elif execution.cancel_requested:
             await self._store.settle(fid, Status.CANCELLED)
         elif await self._store.requeue(fid, runner_id):
@@ -205,16 +206,6 @@ class Supervisor:
                 is_live = live is not None and live.number == key[1]
                 if not is_live and pool.is_over:
                     del self.pools[key]
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            log.error("a task of the supervisor failed", exc_info=exc)
 
 
 def limits_of(manifest: dict[str, Any]) -> Limits:

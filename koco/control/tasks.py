@@ -1,0 +1,29 @@
+"""Coroutines that run beside their maker: kept alive until they end, failures logged."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """The tasks of one owner; `name` says whose they are in the log."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # The loop holds its tasks weakly: without this, one may vanish in mid-air.
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine; return its task."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("a task of %s failed", self._name, exc_info=exc)
