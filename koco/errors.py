@@ -10,6 +10,7 @@
     ├── DeployError         5   422   a release did not become ready
     ├── NotAllowedError     6   403   no key, a wrong key, or not enough scope
     ├── CancelledError      7   409   the execution was cancelled
+    ├── AwaitingError       8   409   an execution awaits a person, and none is asked here
     ├── TimedOutError     124   504
     └── InterruptedError_ 130   499   Ctrl-C
 
@@ -154,6 +155,14 @@ class CancelledError(KocoError):
     exit_code = 7
     http_status = 409
     code = "cancelled"
+
+
+class AwaitingError(KocoError):
+    """An execution awaits a person's answer, and whoever waits for it must not ask one."""
+
+    exit_code = 8
+    http_status = 409
+    code = "awaiting"
 
 
 class TimedOutError(KocoError):

@@ -50,6 +50,12 @@ class _Memory:
     async def put_async(self, fid: str, event: bytes) -> None:
         self.put(fid, event)
 
+    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        raise TypeError(f"a test cannot answer {question!r}")
+
+    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        return self.ask(fid, question, arguments)
+
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
         raise TypeError("a testing tracer stays in its process: call the task's function itself")
 

@@ -18,7 +18,7 @@ from koco.events.model import FINAL, Kind, Status
 from koco.store.model import Execution
 
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
-_HIDDEN = ("id", "runner", "outcome_seq", "cancel_requested", "grace_s")
+_HIDDEN = ("id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest")
 _PAGE_LIMIT = 1000
 
 

@@ -17,6 +17,7 @@ import ray
 
 from koco import __version__
 from koco.cluster import names, runners
+from koco.control import questions
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
@@ -61,6 +62,10 @@ class ControlPlane:
     async def append(self, blob: bytes) -> bytes:
         """Commit events; see `Spooler.append`."""
         return await (await self._parts()).spooler.append(blob)
+
+    async def ask(self, blob: bytes) -> bytes:
+        """Answer a flow's question; see `koco.control.questions`."""
+        return await questions.answer(await self._parts(), blob)
 
     async def ready(self) -> dict[str, Any]:
         """Return `{version, url}` once the API answers."""

@@ -57,8 +57,9 @@ class Supervisor:
 
     async def launch(self, new: NewExecution) -> Execution:
         """Accept an execution: it is committed as queued, and given to its pool."""
-        execution = await self._store.create(new)
-        self._enter(execution)
+        execution, is_new = await self._store.create(new)
+        if is_new:
+            self._enter(execution)
         return execution
 
     async def cancel(self, fid: str, *, grace_s: float) -> Execution:

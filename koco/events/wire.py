@@ -1,10 +1,15 @@
-"""Batches and acknowledgements as bytes, between processes that may run other versions.
+"""What producers and the control plane say to each other, as bytes, across versions.
 
 Structs travel as arrays: a field may be added at the end, and none removed.
+Questions and their answers travel as JSON: their values are a flow's own.
 """
+
+from typing import Any
 
 import msgspec
 
+from koco.errors import KocoError, from_wire
+from koco.events import line
 from koco.events.model import Ack, Batch
 
 _encoder = msgspec.msgpack.Encoder()
@@ -30,3 +35,28 @@ def encode_acks(acks: list[Ack]) -> bytes:
 def decode_acks(blob: bytes) -> list[Ack]:
     """Return the acknowledgements in bytes."""
     return _acks.decode(blob)
+
+
+def encode_question(fid: str, question: str, arguments: dict[str, Any]) -> bytes:
+    """Return a question to the control plane, about an execution, as bytes."""
+    return line.encode_payload([fid, question, arguments])
+
+
+def decode_question(blob: bytes) -> tuple[str, str, dict[str, Any]]:
+    """Return a question's fid, name and arguments."""
+    return msgspec.json.decode(blob, type=tuple[str, str, dict[str, Any]])
+
+
+def encode_answer(value: Any) -> bytes:
+    """Return an answer as bytes; a `KocoError` is one, too."""
+    if isinstance(value, KocoError):
+        return line.encode_payload(value.to_wire())
+    return line.encode_payload({"answer": value})
+
+
+def decode_answer(blob: bytes) -> Any:
+    """Return what was answered, or raise the `KocoError` that was."""
+    answer = msgspec.json.decode(blob)
+    if "answer" not in answer:
+        raise from_wire(answer)
+    return answer["answer"]

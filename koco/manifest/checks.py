@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from koco.manifest.model import Flow, Manifest, Runner, Runtime
+from koco.manifest.model import Endpoint, Files, Flow, Manifest, Runner, Runtime
 from koco.manifest.problems import KeyPath, Problem, Wrong, expected, unknown_key
 
 
@@ -23,7 +23,7 @@ def find_problems(data: Any) -> list[Problem]:
             if not (error["type"] == "too_short" and error["input"])
         ]
     # On the data, not on the model: there is none while a single value is wrong.
-    return [*problems, *_twice(data), *_limits(data), *_forms(data)]
+    return [*problems, *_nothing(data), *_twice(data), *_limits(data), *_forms(data)]
 
 
 def _problem(path: KeyPath, wrong: Wrong, *, on_key: bool = False) -> Problem:
@@ -72,13 +72,28 @@ def _bound(kind: str, context: dict[str, Any], error: dict[str, Any]) -> str:
 
 def _model_at(path: KeyPath) -> Any:
     """Return the model whose keys stand at a path."""
-    models = {"flows": Flow, "runtime": Runtime, "runner": Runner}
+    models = {
+        "flows": Flow,
+        "runtime": Runtime,
+        "runner": Runner,
+        "endpoint": Endpoint,
+        "files": Files,
+    }
     return models[str(path[0])] if path else Manifest
 
 
 def _meaning(path: KeyPath) -> str | None:
     field = _model_at(path[:-1]).model_fields.get(str(path[-1]))
     return field.description.rstrip(".") if field and field.description else None
+
+
+def _nothing(data: dict[str, Any]) -> list[Problem]:
+    """Return the problem of a service that has neither flows nor an endpoint of its own."""
+    if data.get("app") or data.get("flows"):
+        return []
+    message = "key 'flows' is missing" if "flows" not in data else "must have at least one element"
+    path: KeyPath = ("flows",) if "flows" in data else ()
+    return [Problem(path, message, "what users can launch; or name an `app`")]
 
 
 def _twice(data: dict[str, Any]) -> list[Problem]:
@@ -117,6 +132,10 @@ def _forms(data: dict[str, Any]) -> list[Problem]:
         inputs = flow.get("inputs")
         if isinstance(inputs, list | tuple):
             problems += _form(list(inputs), ("flows", index, "inputs"))
+    locks = data.get("locks")
+    for name, inputs in locks.items() if isinstance(locks, dict) else ():
+        if isinstance(inputs, list | tuple):
+            problems += _form(list(inputs), ("locks", name))
     return problems
 
 

@@ -20,6 +20,7 @@ _Entrypoint = Annotated[
 ]
 _EnvName = Annotated[str, AfterValidator(rules.env_name)]
 _EnvValue = Annotated[str, AfterValidator(rules.env_value)]
+_LockName = Annotated[str, AfterValidator(rules.lock_name)]
 _Tag = Annotated[str, Field(min_length=1)]
 _Tags = Annotated[tuple[_Tag, ...], _Lenient]
 
@@ -91,6 +92,29 @@ class Runner(_Part):
     )
 
 
+class Endpoint(_Part):
+    """How an endpoint of the service's own (`app`) is asked."""
+
+    timeout: float = Field(
+        30,
+        gt=0,
+        le=3600,
+        description="Seconds that a handler of `app` may take over one request.",
+    )
+
+
+class Files(_Part):
+    """How much an execution may hold in its files."""
+
+    max_count: int = Field(10_000, ge=1, description="Files of one execution at most.")
+    max_size_mb: float = Field(
+        10_240, gt=0, allow_inf_nan=False, description="Size of one file at most (MB)."
+    )
+    max_total_mb: float = Field(
+        102_400, gt=0, allow_inf_nan=False, description="Size of all its files at most (MB)."
+    )
+
+
 class Manifest(_Part):
     """A service: what is deployed, as its author declares it."""
 
@@ -100,8 +124,21 @@ class Manifest(_Part):
     organization: str = Field("", description="The organization behind it.")
     version: str = Field("", description="The author's own version of it; koco counts releases.")
     tags: _Tags = Field((), description="Words to find it by.")
-    flows: Annotated[tuple[Flow, ...], _Lenient, Field(min_length=1)] = Field(
-        description="What users can launch: one or more."
+    app: _Entrypoint | None = Field(
+        None,
+        description="An endpoint of the service's own: `module:object` of a ServeAPI, or of an "
+        "application bound for Ray Serve. Each of its `enter` routes is a flow.",
+        examples=["hymn.app:app"],
+    )
+    flows: Annotated[tuple[Flow, ...], _Lenient] = Field(
+        (), description="What users can launch through an endpoint that koco makes."
+    )
+    locks: dict[_LockName, Annotated[tuple[dict[str, Any], ...], _Lenient]] = Field(
+        {},
+        description="By the name of a lock: the elements of the form that a person answers it "
+        "with. A lock that `app` describes is described there.",
     )
     runtime: Runtime = Field(Runtime(), description="What the code needs around it.")
     runner: Runner = Field(Runner(), description="How its processes are pooled.")
+    endpoint: Endpoint = Field(Endpoint(), description="How `app` is asked.")
+    files: Files = Field(Files(), description="How much an execution may hold in its files.")

@@ -12,6 +12,9 @@ NAME = r"^[a-z][a-z0-9-]{0,62}$"
 #: What an environment variable may be called (POSIX.1-2017, 8.1, and lower case).
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
+#: What locks may be called.
+LOCK_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
+
 #: An entrypoint's shape, for editors; `entrypoint` says more.
 ENTRYPOINT = r"^[^\W\d]\w*(\.[^\W\d]\w*)*([.:][^\W\d]\w*)(\.[^\W\d]\w*)*$"
 
@@ -57,6 +60,13 @@ def _as_module(path: str, obj: str) -> str:
     module = re.sub(r"\.py$", "", path.replace("\\", "/"))
     module = re.sub(r"[/.]+", ".", module).strip(".")
     return f"did you mean {module}:{obj or 'function'}?"
+
+
+def lock_name(text: str) -> str:
+    """Check a lock's name: part of URLs, and what a flow calls it."""
+    if re.fullmatch(LOCK_NAME[1:-1], text):
+        return text
+    raise Wrong(f"{text!r} cannot name a lock: letters, digits, '_', '.' and '-', at most 63")
 
 
 def requirement(text: str) -> str:

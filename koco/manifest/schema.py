@@ -39,13 +39,17 @@ def json_schema() -> dict[str, Any]:
     schema = Manifest.model_json_schema()
     definitions = schema.pop("$defs")
     kinds = {f"Input_{name}": _element(name, cls) for name, cls in TYPES.items()}
-    definitions["Flow"]["properties"]["inputs"]["anyOf"][0]["items"] = {
+    element = {
         "type": "object",
         "required": ["type"],
         "properties": {"type": {"enum": list(TYPES)}},
         # Chosen by its type, so that an editor speaks of that element only.
         "allOf": [_when(name) for name in TYPES],
     }
+    definitions["Flow"]["properties"]["inputs"]["anyOf"][0]["items"] = element
+    schema["properties"]["locks"]["additionalProperties"]["items"] = element
+    some = {"required": ["flows"], "properties": {"flows": {"minItems": 1}}}
+    schema["anyOf"] = [some, {"required": ["app"]}]
     return {
         "$schema": DIALECT,
         "$id": ID,

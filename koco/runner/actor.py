@@ -41,7 +41,13 @@ class Runner:
         # Flows run in threads of their own, where waiting for Ray blocks nobody: without
         # this, Ray warns into the first flow's stderr that it does.
         ray._private.worker.blocking_get_inside_async_warned = True
-        self._spool = Spool(self._spec.id, self._deliver, control=control, on_closed=self._abandon)
+        self._spool = Spool(
+            self._spec.id,
+            self._deliver,
+            question=self._ask,
+            control=control,
+            on_closed=self._abandon,
+        )
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="koco-flows", daemon=True).start()
         self._tasks = {asyncio.get_running_loop().create_task(self._spool.run())}
@@ -108,6 +114,7 @@ class Runner:
         """Ask an execution to end."""
         if run := self._runs.get(fid):
             run.cancel()
+            self._spool.forget_questions(fid)
 
     def _keep(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -145,12 +152,19 @@ class Runner:
             run.cancel()
 
     async def _deliver(self, blob: bytes) -> bytes:
+        return await self._reach(self._control.append, blob)
+
+    async def _ask(self, blob: bytes) -> bytes:
+        return await self._reach(self._control.ask, blob)
+
+    async def _reach(self, method: Any, blob: bytes) -> bytes:
+        """Call the control plane until it answers; end with it where it is gone for good."""
         from ray.exceptions import ActorDiedError, ActorUnavailableError
 
         tries = 0
         while True:
             try:
-                return bytes(await self._control.append.remote(blob))
+                return bytes(await method.remote(blob))
             except ActorUnavailableError:
                 await asyncio.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
                 tries += 1

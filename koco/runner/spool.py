@@ -6,6 +6,7 @@ calls. Memory is bounded: while the spool is full, writers wait.
 """
 
 import asyncio
+import concurrent.futures
 import secrets
 import threading
 from collections.abc import Awaitable, Callable
@@ -32,7 +33,7 @@ class Closed(Protocol):
 class _Outbox:
     """One execution's unsent lines."""
 
-    __slots__ = ("done", "fid", "lines", "next", "producer", "status")
+    __slots__ = ("acked", "asked", "done", "fid", "flushes", "lines", "next", "producer", "status")
 
     def __init__(self, fid: str) -> None:
         self.fid = fid
@@ -43,14 +44,27 @@ class _Outbox:
         #: The status to be reached once all lines are sent.
         self.status: Status | None = None
         self.done: asyncio.Future[bool] | None = None
+        #: The number of the last line that is acknowledged.
+        self.acked = 0
+        #: Who waits until that is so many.
+        self.flushes: list[tuple[int, asyncio.Future[None]]] = []
+        #: Questions whose answer is awaited.
+        self.asked: set[concurrent.futures.Future[Any]] = set()
+
+    def flushed(self) -> None:
+        """Wake who waited for what is acknowledged now."""
+        due = [future for number, future in self.flushes if number <= self.acked]
+        self.flushes = [pair for pair in self.flushes if pair[0] > self.acked]
+        for future in due:
+            _wake_up(future)
 
 
 class Spool:
     """A sink (see `koco.sdk.tracer.Sink`) for the executions of one runner.
 
     `deliver` takes encoded batches and returns encoded acknowledgements; it
-    tries until it has them. `mark` and `run` belong to the spool's loop, `put`
-    may be called from any thread.
+    tries until it has them, and so does `question` with answers. `mark` and `run`
+    belong to the spool's loop, `put` and `ask` may be called from any thread.
     """
 
     def __init__(
@@ -58,11 +72,13 @@ class Spool:
         runner: str,
         deliver: Callable[[bytes], Awaitable[bytes]],
         *,
+        question: Callable[[bytes], Awaitable[bytes]] | None = None,
         control: Any = None,
         on_closed: Closed = lambda fid: None,
     ) -> None:
         self._runner = runner
         self._deliver = deliver
+        self._question = question
         self._control = control
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
@@ -96,6 +112,36 @@ class Spool:
                 self._waiting.append((loop, future))
             await future
 
+    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Ask the control plane; see `Sink.ask`."""
+        try:
+            return self._asking(fid, question, arguments).result()
+        except concurrent.futures.CancelledError:
+            raise asyncio.CancelledError from None
+
+    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Ask the control plane; see `Sink.ask`."""
+        return await asyncio.wrap_future(self._asking(fid, question, arguments))
+
+    def forget_questions(self, fid: str) -> None:
+        """Cancel what an execution awaits: its threads wait where no exception reaches them."""
+        with self._lock:
+            outbox = self._outboxes.get(fid)
+            asked = list(outbox.asked) if outbox else []
+        for future in asked:
+            future.cancel()
+
+    def _asking(
+        self, fid: str, question: str, arguments: dict[str, Any]
+    ) -> concurrent.futures.Future[Any]:
+        blob = wire.encode_question(fid, question, arguments)
+        future = asyncio.run_coroutine_threadsafe(self._answer(fid, blob), self._loop)
+        with self._lock:
+            if outbox := self._outboxes.get(fid):
+                outbox.asked.add(future)
+                future.add_done_callback(outbox.asked.discard)
+        return future
+
     def travel(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Return what makes a sink in another process."""
         return remote_sink, (self._control,)
@@ -117,6 +163,24 @@ class Spool:
         """Begin to take an execution's events."""
         with self._lock:
             self._outboxes[fid] = _Outbox(fid)
+
+    async def _answer(self, fid: str, blob: bytes) -> Any:
+        assert self._question is not None
+        await self._flush(fid)
+        return wire.decode_answer(await self._question(blob))
+
+    async def _flush(self, fid: str) -> None:
+        """Return once all that an execution has written so far is committed."""
+        with self._lock:
+            outbox = self._outboxes.get(fid)
+            if outbox is None:
+                return
+            written = outbox.next - 1 + len(outbox.lines)
+            if outbox.acked >= written:
+                return
+            future: asyncio.Future[None] = self._loop.create_future()
+            outbox.flushes.append((written, future))
+        await future
 
     async def mark(self, fid: str, status: Status) -> bool:
         """Send a status after all that was written; return once it is committed.
@@ -197,11 +261,15 @@ class Spool:
             outbox = self._outboxes[fid]
             # A separator was added for each line but one: count what `_take` counted.
             self._bytes -= len(batch.body) - max(0, batch.count - 1)
+            outbox.acked = batch.first + batch.count - 1
             if closed or (batch.status is not None and batch.status.is_final):
                 del self._outboxes[fid]
                 self._ready.pop(fid, None)
                 self._bytes -= sum(map(len, outbox.lines))
+                # Whoever still asks is told by the control plane that it is over.
+                outbox.acked = outbox.next - 1 + len(outbox.lines)
             self._make_room()
+        outbox.flushed()
         if batch.status is not None and batch.status is outbox.status:
             outbox.status = None
             if outbox.done and not outbox.done.done():

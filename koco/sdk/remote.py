@@ -48,6 +48,32 @@ class RemoteSink:
         """Commit an event; wait until it is."""
         await asyncio.to_thread(self.put, fid, event)
 
+    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Ask the control plane; see `Sink.ask`. What was written before is committed already."""
+        import ray
+        from ray.exceptions import ActorUnavailableError
+
+        blob = wire.encode_question(fid, question, arguments)
+        pauses = iter(_PAUSES_S)
+        while True:
+            try:
+                return wire.decode_answer(ray.get(self._control.ask.remote(blob)))
+            except ActorUnavailableError:
+                time.sleep(next(pauses, _PAUSES_S[-1]))
+
+    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Do the same, waiting."""
+        from ray.exceptions import ActorUnavailableError
+
+        blob = wire.encode_question(fid, question, arguments)
+        pauses = iter(_PAUSES_S)
+        while True:
+            try:
+                # No thread for it: an answer may take hours.
+                return wire.decode_answer(await self._control.ask.remote(blob))
+            except ActorUnavailableError:
+                await asyncio.sleep(next(pauses, _PAUSES_S[-1]))
+
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
         """Return what makes a sink in another process."""
         return remote_sink, (self._control,)

@@ -19,6 +19,18 @@ class Sink(Protocol):
     async def put_async(self, fid: str, event: bytes) -> None:
         """Take an event; wait while there is no room."""
 
+    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Ask the control plane, once all that was written is committed; block for the answer.
+
+        An answer may take hours. Raises the `KocoError` that the control plane answers
+        with, and `asyncio.CancelledError` where the execution is cancelled meanwhile.
+        """
+        ...
+
+    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Do the same, waiting."""
+        ...
+
     def travel(self) -> tuple[Callable[..., "Sink"], tuple[Any, ...]]:
         """Return what makes a sink for the same place in another process."""
         ...

@@ -7,6 +7,14 @@ import msgspec
 from koco.events.model import Status
 
 
+class NewFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that an execution shall have: its path (`in/…` or `out/…`) and its blob."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
 class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     """What a launch asks for; `flow` is the full name, `service/flow`."""
 
@@ -16,6 +24,15 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     user: str = ""
     tags: tuple[str, ...] = ()
+    #: Where the service's own endpoint chose one: `module:object`.
+    entrypoint: str = ""
+    #: What the `meta` event says beside the usual.
+    about: dict[str, Any] = {}
+    #: The caller's idempotency key, and the digest of what was asked under it.
+    key: str | None = None
+    key_digest: str | None = None
+    #: What the caller has uploaded for it.
+    files: tuple[NewFile, ...] = ()
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +60,11 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     #: When somebody asked to cancel it, and how long it may take over ending (seconds).
     cancel_requested: str | None = None
     grace_s: float = 0.0
+    #: The entrypoint that the service's own endpoint chose, `module:object`.
+    entrypoint: str = ""
+    #: The caller's idempotency key, and the digest of what was asked under it.
+    key: str | None = None
+    key_digest: str | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -71,6 +93,40 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     ready: str | None = None
     by: str = ""
     error: dict[str, Any] | None = None
+    #: Of a service with an endpoint of its own: `{locks, leases}`, the names it handles.
+    app: dict[str, Any] | None = None
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True):
+    """An execution's pause for a person. `status` is open, answered, expired or withdrawn.
+
+    `expires` is in seconds since the epoch; `answer` is what the flow gets, `by` and
+    `settled` (RFC 3339) say who gave it and when.
+    """
+
+    lid: str
+    fid: str
+    flow: str
+    service: str
+    release: int
+    name: str
+    data: Any
+    status: str
+    created: str
+    expires: float
+    answer: Any = None
+    settled: str | None = None
+    by: str | None = None
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of an execution: a path, and the blob that it names."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    created: str
+    by: str
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,8 +39,18 @@ class Store(Protocol):
 
     # executions
 
-    async def create(self, new: NewExecution) -> Execution:
-        """Commit an execution as `queued`, with its first three events."""
+    async def create(self, new: NewExecution) -> tuple[Execution, bool]:
+        """Commit an execution as `queued`, with its first events; say whether it is new.
+
+        A user's key that is known already gives the execution that it was launched with.
+
+        Raises:
+            ConflictError: what was asked under that key was something else.
+        """
+        ...
+
+    async def keyed(self, user: str, key: str) -> Execution | None:
+        """Return the execution that a user launched under an idempotency key."""
         ...
 
     async def assign(self, fid: str, runner: str) -> bool:
@@ -123,7 +133,13 @@ class Store(Protocol):
         """Commit a release as `starting`, under the service's next number."""
         ...
 
-    async def go_live(self, service: str, number: int, flows: list[dict[str, Any]]) -> Release:
+    async def go_live(
+        self,
+        service: str,
+        number: int,
+        flows: list[dict[str, Any]],
+        app: dict[str, Any] | None = None,
+    ) -> Release:
         """Make a release the live one and retire the one before it, in one step."""
         ...
 

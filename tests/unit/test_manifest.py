@@ -45,6 +45,10 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "runner": {
             **{"min": 1, "max": 10, "idle_timeout": 300.0, "concurrency": 1, "executions": None}
         },
+        "app": None,
+        "locks": {},
+        "endpoint": {"timeout": 30.0},
+        "files": {"max_count": 10_000, "max_size_mb": 10_240.0, "max_total_mb": 102_400.0},
     }
 
 

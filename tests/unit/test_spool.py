@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from koco.errors import NotFoundError
 from koco.events import line, wire
 from koco.events.model import Ack, Batch, Kind, Status
 from koco.runner import spool as module
@@ -165,6 +166,57 @@ def test_a_closed_execution_is_given_up() -> None:
         spool.put("a", event(2))
         assert not await spool.mark("a", Status.FINISHED)
         assert (told, spool.held, spool._bytes) == (["a"], [], 0)
+
+    spooled(body)
+
+
+def test_questions_come_after_what_was_written_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer is given once all earlier events are committed; errors are raised here."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        seen: list[int] = []
+
+        async def question(blob: bytes) -> bytes:
+            fid, name, arguments = wire.decode_question(blob)
+            seen.append(len(shelf.lines.get(fid, ())))
+            if name == "refuse":
+                return wire.encode_answer(NotFoundError("no such lock", hint="look"))
+            return wire.encode_answer([name, arguments])
+
+        monkeypatch.setattr(spool, "_question", question)
+        spool.open("f")
+        shelf.gate.clear()
+        for number in range(5):
+            spool.put("f", event(number))
+        asking = asyncio.create_task(spool.ask_async("f", "lock", {"name": "ok"}))
+        in_thread = asyncio.create_task(asyncio.to_thread(spool.ask, "f", "lock", {}))
+        await asyncio.sleep(0.05)
+        assert not seen
+        shelf.gate.set()
+        assert await asking == ["lock", {"name": "ok"}]
+        assert await in_thread == ["lock", {}]
+        assert seen == [5, 5]
+        with pytest.raises(NotFoundError, match="no such lock"):
+            await spool.ask_async("f", "refuse", {})
+
+    spooled(body)
+
+
+def test_questions_of_a_cancelled_execution_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a thread that waits where no exception reaches it."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        async def question(blob: bytes) -> bytes:
+            await asyncio.sleep(30)
+            return b""
+
+        monkeypatch.setattr(spool, "_question", question)
+        spool.open("f")
+        waiting = asyncio.create_task(asyncio.to_thread(spool.ask, "f", "lock", {}))
+        await asyncio.sleep(0.05)
+        spool.forget_questions("f")
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
     spooled(body)
 

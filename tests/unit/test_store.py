@@ -48,8 +48,11 @@ def check(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Check], N
     return run
 
 
-def launch(store: Store, flow: str = "svc/flow", **inputs: Any) -> Awaitable[Execution]:
-    return store.create(NewExecution(flow=flow, service="svc", release=1, inputs=inputs))
+async def launch(store: Store, flow: str = "svc/flow", **inputs: Any) -> Execution:
+    new = NewExecution(flow=flow, service="svc", release=1, inputs=inputs)
+    execution, is_new = await store.create(new)
+    assert is_new
+    return execution
 
 
 def batch(

@@ -119,9 +119,13 @@ class SqliteStore:
 
     # executions
 
-    async def create(self, new: NewExecution) -> Execution:
-        """Commit an execution as `queued`, with its first three events."""
+    async def create(self, new: NewExecution) -> tuple[Execution, bool]:
+        """Commit an execution as `queued`, with its first events; say whether it is new."""
         return await self._write(lambda db: executions.create(db, new))
+
+    async def keyed(self, user: str, key: str) -> Execution | None:
+        """Return the execution that a user launched under an idempotency key."""
+        return executions.keyed(self._reader, user, key)
 
     async def assign(self, fid: str, runner: str) -> bool:
         """Give a queued execution to a runner."""
@@ -226,9 +230,17 @@ class SqliteStore:
             )
         )
 
-    async def go_live(self, service: str, number: int, flows: list[dict[str, Any]]) -> Release:
+    async def go_live(
+        self,
+        service: str,
+        number: int,
+        flows: list[dict[str, Any]],
+        app: dict[str, Any] | None = None,
+    ) -> Release:
         """Make a release the live one and retire the one before it."""
-        return await self._write(lambda db: releases.go_live(db, service, number, flows))
+        return await self._write(
+            lambda db: releases.go_live(db, service, number, flows=flows, app=app)
+        )
 
     async def fail_release(self, service: str, number: int, error: dict[str, Any]) -> Release:
         """End a release that never became ready."""

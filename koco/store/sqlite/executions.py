@@ -25,8 +25,15 @@ def new_fid() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(FID_LENGTH))
 
 
-def create(db: sqlite3.Connection, new: NewExecution) -> Execution:
-    """Insert an execution with its `meta`, `inputs` and `status` events."""
+def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
+    """Insert an execution with its first events; see `Store.create`."""
+    if new.key is not None and (known := keyed(db, new.user, new.key)):
+        if known.key_digest != new.key_digest:
+            raise ConflictError(
+                f"the key {new.key!r} was used for another launch already: {known.fid}",
+                hint="the same key asks for the same flow with the same inputs; take a new one",
+            )
+        return known, False
     fid, created = new_fid(), line.timestamp()
     meta = {
         "fid": fid,
@@ -35,35 +42,43 @@ def create(db: sqlite3.Connection, new: NewExecution) -> Execution:
         "release": new.release,
         "user": new.user,
         "tags": new.tags,
+        **new.about,
     }
     lines = (
         line.encode(Kind.META, meta),
         line.encode(Kind.INPUTS, new.inputs),
+        *(line.encode(Kind.UPLOAD, msgspec.structs.asdict(file)) for file in new.files),
         line.encode(Kind.STATUS, {"status": Status.QUEUED}),
     )
+    columns = {
+        "fid": fid,
+        "flow": new.flow,
+        "service": new.service,
+        "release": new.release,
+        "status": Status.QUEUED,
+        "inputs": _json(new.inputs),
+        "user": new.user,
+        "tags": _json(new.tags),
+        "created": created,
+        "last_seq": len(lines),
+        "entrypoint": new.entrypoint,
+        "key": new.key,
+        "key_digest": new.key_digest,
+    }
     cursor = db.execute(
-        "INSERT INTO executions"
-        " (fid, flow, service, release, status, inputs, user, tags, created, last_seq)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            fid,
-            new.flow,
-            new.service,
-            new.release,
-            Status.QUEUED,
-            _json(new.inputs),
-            new.user,
-            _json(new.tags),
-            created,
-            len(lines),
-        ),
+        f"INSERT INTO executions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+        tuple(columns.values()),
     )
     number = cursor.lastrowid or 0
     db.execute(
         "INSERT INTO chunks (execution, first, last, body) VALUES (?, 1, ?, ?)",
         (number, len(lines), b"\n".join(lines)),
     )
-    return Execution(
+    db.executemany(
+        "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
+        [(number, f.path, f.sha256, f.size_bytes, created, new.user) for f in new.files],
+    )
+    execution = Execution(
         id=number,
         fid=fid,
         flow=new.flow,
@@ -75,7 +90,17 @@ def create(db: sqlite3.Connection, new: NewExecution) -> Execution:
         tags=new.tags,
         created=created,
         last_seq=len(lines),
+        entrypoint=new.entrypoint,
+        key=new.key,
+        key_digest=new.key_digest,
     )
+    return execution, True
+
+
+def keyed(db: sqlite3.Connection, user: str, key: str) -> Execution | None:
+    """Return the execution that a user launched under an idempotency key."""
+    rows = _select(db, "WHERE user = ? AND key = ?", user, key)
+    return rows[0] if rows else None
 
 
 def find(db: sqlite3.Connection, name: str) -> Execution:

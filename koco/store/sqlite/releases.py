@@ -10,7 +10,7 @@ from koco.events import line
 from koco.store.model import Release
 
 _COLUMNS = ", ".join(Release.__struct_fields__)
-_JSON_COLUMNS = ("manifest", "flows", "error")
+_JSON_COLUMNS = ("manifest", "flows", "error", "app")
 
 
 def create(
@@ -33,16 +33,27 @@ def create(
 
 
 def go_live(
-    db: sqlite3.Connection, service: str, number: int, flows: list[dict[str, Any]]
+    db: sqlite3.Connection,
+    service: str,
+    number: int,
+    *,
+    flows: list[dict[str, Any]],
+    app: dict[str, Any] | None,
 ) -> Release:
     """Switch a service to a release, in one step."""
     db.execute(
         "UPDATE releases SET status = 'retired' WHERE service = ? AND status = 'live'", (service,)
     )
     db.execute(
-        "UPDATE releases SET status = 'live', flows = ?, ready = ?"
+        "UPDATE releases SET status = 'live', flows = ?, app = ?, ready = ?"
         " WHERE service = ? AND number = ?",
-        (_json(flows), line.timestamp(), service, number),
+        (
+            _json(flows),
+            _json(app) if app is not None else None,
+            line.timestamp(),
+            service,
+            number,
+        ),
     )
     return get(db, service, number)
 

@@ -90,6 +90,55 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (execution, producer)
     ) WITHOUT ROWID;
     """,
+    """
+    -- What a launch says beyond its flow: the entrypoint where a service's own endpoint
+    -- chose one, and the key under which the caller may repeat the launch.
+    ALTER TABLE executions ADD COLUMN entrypoint TEXT NOT NULL DEFAULT '';
+    ALTER TABLE executions ADD COLUMN key TEXT;
+    ALTER TABLE executions ADD COLUMN key_digest TEXT;
+    CREATE UNIQUE INDEX executions_by_key ON executions (user, key) WHERE key IS NOT NULL;
+
+    -- What a runner said of the service's own endpoint: `{locks, leases}`.
+    ALTER TABLE releases ADD COLUMN app TEXT;
+
+    -- An execution's pauses for a person. `expires` is in seconds since the epoch.
+    CREATE TABLE locks (
+        lid TEXT PRIMARY KEY,
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        data TEXT NOT NULL,
+        status TEXT NOT NULL,
+        created TEXT NOT NULL,
+        expires REAL NOT NULL,
+        answer TEXT,
+        settled TEXT,
+        by TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX locks_of_execution ON locks (execution, status);
+    CREATE INDEX locks_open ON locks (expires) WHERE status = 'open';
+
+    -- Files are names for blobs: no path of a user's ever reaches the file system.
+    CREATE TABLE files (
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        path TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        created TEXT NOT NULL,
+        by TEXT NOT NULL,
+        PRIMARY KEY (execution, path)
+    ) WITHOUT ROWID;
+    CREATE INDEX files_by_blob ON files (sha256);
+
+    -- Which blobs a user has brought, and may so name in a launch.
+    CREATE TABLE uploads (
+        user TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        created TEXT NOT NULL,
+        PRIMARY KEY (user, sha256)
+    ) WITHOUT ROWID;
+    CREATE INDEX uploads_by_blob ON uploads (sha256);
+    """,
 )
 
 
