@@ -4,7 +4,9 @@
     ├── UsageError          2   400   a command or request that makes no sense
     │   ├── InputsError     2   422   inputs that the flow's form refuses
     │   ├── ManifestError   2   422   a manifest or koco.toml with problems
-    │   └── ConflictError   2   409   the thing's present state forbids it
+    │   ├── ConflictError   2   409   the thing's present state forbids it
+    │   ├── LimitError      2   413   more than a setting allows
+    │   └── PathError       2   400   no path of an execution's files; a ValueError, too
     ├── UnreachableError    3   503   no control plane answers
     ├── NotFoundError       4   404
     ├── DeployError         5   422   a release did not become ready
@@ -98,6 +100,19 @@ class ConflictError(UsageError):
 
     http_status = 409
     code = "conflict"
+
+
+class LimitError(UsageError):
+    """More than a setting allows; the message names the setting and its value."""
+
+    http_status = 413
+    code = "limit"
+
+
+class PathError(UsageError, ValueError):
+    """A text that is no path of an execution's files: those stand in `in/` and `out/`."""
+
+    code = "path"
 
 
 class UnreachableError(KocoError):

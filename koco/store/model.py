@@ -1,9 +1,11 @@
 """The rows of a store, as frozen structs."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import msgspec
 
+from koco.errors import LimitError
 from koco.events.model import Status
 
 
@@ -127,6 +129,38 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     created: str
     by: str
+
+
+#: What a setting that ends in `_mb` counts (bytes).
+MB = 1024 * 1024
+
+
+class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much one execution may hold: a manifest's `files`."""
+
+    max_count: int = 10_000
+    max_size_mb: float = 10_240
+    max_total_mb: float = 102_400
+
+    def check(self, new: Sequence[NewFile], *, count: int = 0, total_bytes: int = 0) -> None:
+        """Refuse files that are too many or too large, beside so many that are there.
+
+        Raises:
+            LimitError: it names the setting, its value, and what was asked.
+        """
+        for file in new:
+            if file.size_bytes > self.max_size_mb * MB:
+                self._refuse("max_size_mb", f"{file.path} has {file.size_bytes / MB:.1f} MB")
+        if (count := count + len(new)) > self.max_count:
+            self._refuse("max_count", f"it would hold {count} files")
+        if (total_bytes := total_bytes + sum(f.size_bytes for f in new)) > self.max_total_mb * MB:
+            self._refuse("max_total_mb", f"its files would have {total_bytes / MB:.1f} MB")
+
+    def _refuse(self, setting: str, what: str) -> NoReturn:
+        raise LimitError(
+            f"{what}; the service's files.{setting} is {getattr(self, setting):g}",
+            hint="fewer or smaller files, or another value in its manifest",
+        )
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,17 @@
 from typing import Any, Protocol
 
 from koco.events.model import Ack, Batch, Status
-from koco.store.model import Chunk, Execution, Key, NewExecution, Page, Release
+from koco.store.model import (
+    Chunk,
+    Execution,
+    File,
+    FileLimits,
+    Key,
+    NewExecution,
+    NewFile,
+    Page,
+    Release,
+)
 
 
 class Store(Protocol):
@@ -117,6 +127,54 @@ class Store(Protocol):
 
     async def chunks_back(self, execution: int, *, before: int, budget_bytes: int) -> list[Chunk]:
         """Return events before a seq, latest chunk first, up to the budget."""
+        ...
+
+    # files
+
+    async def files(self, execution: int, *, within: str = "") -> list[File]:
+        """Return an execution's files, by path: all, or those at or below a path."""
+        ...
+
+    async def file(self, execution: int, path: str) -> File:
+        """Return a file.
+
+        Raises:
+            NotFoundError: there is none at that path.
+        """
+        ...
+
+    async def attach(
+        self, fid: str, new: NewFile, *, by: str, uploader: str, limits: FileLimits
+    ) -> File:
+        """Give an execution a file that `uploader` has brought; a file of that path is replaced.
+
+        The `upload` event is committed with it. Asked again, it changes nothing.
+
+        Raises:
+            ConflictError: it has ended, or a folder is where a file should be, or the reverse.
+            LimitError: it would hold more than it may.
+            NotFoundError: no such execution, or no such upload.
+        """
+        ...
+
+    async def remove_files(self, fid: str, path: str, *, by: str) -> list[File]:
+        """Take a file or all of a folder away; where it has not ended, events tell of it.
+
+        Raises:
+            NotFoundError: nothing is there.
+        """
+        ...
+
+    async def uploaded(self, user: str, sha256: str) -> int | None:
+        """Return the size of a blob that a user has brought, and keep it for another day."""
+        ...
+
+    async def add_upload(self, user: str, sha256: str, size_bytes: int) -> None:
+        """Note that a user has brought a blob, and may name it."""
+        ...
+
+    async def unnamed(self, blobs: list[str], *, before: str) -> list[str]:
+        """Forget uploads from before a time; return those of the blobs that nothing names."""
         ...
 
     # releases

@@ -18,14 +18,26 @@ from typing import Any, TypeVar
 from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Ack, Batch, Status
-from koco.store.model import Chunk, Execution, Key, NewExecution, Page, Release
-from koco.store.sqlite import events, executions, releases, schema
+from koco.store.model import (
+    Chunk,
+    Execution,
+    File,
+    FileLimits,
+    Key,
+    NewExecution,
+    NewFile,
+    Page,
+    Release,
+)
+from koco.store.sqlite import events, executions, files, releases, schema
 from koco.store.sqlite.writer import Writer
 
 T = TypeVar("T")
 
 #: How long a new control plane waits for its dead predecessor's lock to go (seconds).
 _LOCK_PATIENCE_S = 3.0
+#: As much of a time stamp as tells the hour.
+_HOUR = len("2026-01-31T12")
 
 
 class SqliteStore:
@@ -211,6 +223,47 @@ class SqliteStore:
     async def chunks_back(self, execution: int, *, before: int, budget_bytes: int) -> list[Chunk]:
         """Return events before a seq, latest chunk first."""
         return events.before(self._reader, execution, before, budget_bytes)
+
+    # files
+
+    async def files(self, execution: int, *, within: str = "") -> list[File]:
+        """Return an execution's files, by path."""
+        return files.listing(self._reader, execution, within)
+
+    async def file(self, execution: int, path: str) -> File:
+        """Return a file."""
+        return files.get(self._reader, execution, path)
+
+    async def attach(
+        self, fid: str, new: NewFile, *, by: str, uploader: str, limits: FileLimits
+    ) -> File:
+        """Give an execution a file, with its event."""
+        return await self._write(
+            lambda db: files.attach(db, fid, new, by=by, uploader=uploader, limits=limits)
+        )
+
+    async def remove_files(self, fid: str, path: str, *, by: str) -> list[File]:
+        """Take a file or all of a folder away."""
+        return await self._write(lambda db: files.remove(db, fid, path, by=by))
+
+    async def uploaded(self, user: str, sha256: str) -> int | None:
+        """Return the size of a blob that a user has brought, and keep it for another day."""
+        found = files.uploaded(self._reader, user, sha256)
+        if found is None:
+            return None
+        size_bytes, since = found
+        # The hour in it changes: often enough, and a commit less for each look.
+        if since[:_HOUR] != line.timestamp()[:_HOUR]:
+            await self.add_upload(user, sha256, size_bytes)
+        return size_bytes
+
+    async def add_upload(self, user: str, sha256: str, size_bytes: int) -> None:
+        """Note that a user has brought a blob."""
+        await self._write(lambda db: files.add_upload(db, user, sha256, size_bytes))
+
+    async def unnamed(self, blobs: list[str], *, before: str) -> list[str]:
+        """Forget uploads from before a time; return those of the blobs that nothing names."""
+        return await self._write(lambda db: files.unnamed(db, blobs, before=before))
 
     # releases
 

@@ -83,6 +83,11 @@ def settle(db: sqlite3.Connection, fid: str, status: Status, error: dict[str, An
     return True
 
 
+def note(db: sqlite3.Connection, now: State, lines: list[bytes]) -> None:
+    """Add events of koco's own to an execution that has not ended."""
+    _add(db, now, b"\n".join(lines), len(lines))
+
+
 def _may_reach(now: Status, status: Status) -> bool:
     return status.is_final or now in _REACHED_FROM[status]
 

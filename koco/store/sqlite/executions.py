@@ -10,6 +10,7 @@ from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
 from koco.store.model import Execution, NewExecution, Page
+from koco.store.sqlite import files
 
 #: Crockford's base32 in lower case: nothing in it is mistaken for something else.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -47,7 +48,7 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
     lines = (
         line.encode(Kind.META, meta),
         line.encode(Kind.INPUTS, new.inputs),
-        *(line.encode(Kind.UPLOAD, msgspec.structs.asdict(file)) for file in new.files),
+        *(line.encode(Kind.UPLOAD, files.told(file, by=new.user)) for file in new.files),
         line.encode(Kind.STATUS, {"status": Status.QUEUED}),
     )
     columns = {
