@@ -7,6 +7,7 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
+from koco.control.files import TOKEN_PREFIX, Caller
 from koco.control.parts import Parts
 from koco.errors import NotAllowedError, UnauthorizedError
 from koco.store.model import Key
@@ -29,6 +30,30 @@ def requires(scope: str) -> Guard:
                 hint=f"it has: {', '.join(key.scopes) or 'none'}",
             )
         connection.scope["user"] = key.name
+
+    return guard
+
+
+def requires_files(scope: str) -> Guard:
+    """Return a guard for routes of files: keys with a scope, and flows for their own execution."""
+    by_key = requires(scope)
+
+    async def guard(
+        connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler
+    ) -> None:
+        token = connection.headers.get("authorization", "").partition(" ")[2].strip()
+        if not token.startswith(TOKEN_PREFIX):
+            await by_key(connection, route)
+            connection.scope["auth"] = Caller(name=connection.scope["user"])
+            return
+        parts: Parts = connection.app.state.parts
+        caller = await parts.files.caller(token)
+        if caller is None:
+            raise UnauthorizedError("that token is of no execution that runs here")
+        # By the whole fid only: `latest` and prefixes may mean another one.
+        if connection.path_params.get("fid", caller.fid) != caller.fid:
+            raise NotAllowedError(f"the token is good for the files of {caller.fid} only")
+        connection.scope["auth"] = caller
 
     return guard
 

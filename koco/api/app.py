@@ -7,7 +7,7 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from koco.api import bundles, executions, flows, services, status
+from koco.api import bundles, executions, files, flows, services, status
 from koco.control.parts import Parts
 from koco.errors import KocoError, NotFoundError, UsageError
 
@@ -20,6 +20,7 @@ def create_app(parts: Parts) -> Litestar:
         route_handlers=[
             *bundles.ROUTES,
             *executions.ROUTES,
+            *files.ROUTES,
             *flows.ROUTES,
             *services.ROUTES,
             *status.ROUTES,
@@ -38,7 +39,9 @@ def create_app(parts: Parts) -> Litestar:
 
 
 def _koco_error(_: Request[Any, Any, Any], exc: KocoError) -> Response[dict[str, Any]]:
-    return Response(exc.to_wire(), status_code=exc.http_status)
+    # Some say more than a body can: where an upload goes on.
+    headers = getattr(exc, "headers", None)
+    return Response(exc.to_wire(), status_code=exc.http_status, headers=headers)
 
 
 def _http_error(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:

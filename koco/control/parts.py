@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
+from koco.control.files import Files
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
 from koco.store.protocol import Store
@@ -29,6 +30,7 @@ class Parts:
     deployer: Deployer
     catalog: Catalog
     bundles: Bundles
+    files: Files
     cluster: Cluster
     url: str
     started: str

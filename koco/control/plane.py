@@ -18,13 +18,17 @@ import ray
 from koco import __version__
 from koco.cluster import names, runners
 from koco.control import questions
+from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
+from koco.control.files import Files
 from koco.control.parts import Parts
 from koco.control.pool import Actor
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
+from koco.control.tasks import Tasks
+from koco.errors import KocoError
 from koco.events import line
 from koco.runner.spec import RunnerSpec
 from koco.store.model import Release
@@ -34,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Pause before another try where the port or the store is still held (seconds).
 _RETRY_S = 0.1
+#: How often blobs that nothing names are looked for (seconds).
+_COLLECT_S = 3600.0
 _LOG_BYTES = 10 * 1024 * 1024
 
 
@@ -45,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     #: Where the CLI and the cluster's nodes reach the API.
     url: str
+    #: The largest file that it takes from anybody.
+    max_file_mb: float = 10_240
 
 
 class ControlPlane:
@@ -56,6 +64,7 @@ class ControlPlane:
         self._control = ray.get_runtime_context().current_actor
         self._started = asyncio.get_running_loop().create_task(self._start())
         self._server: asyncio.Task[None] | None = None
+        self._tasks = Tasks("the control plane")
 
     # what others call
 
@@ -129,6 +138,8 @@ class ControlPlane:
         spooler = Spooler(store)
         supervisor = Supervisor(store, spooler, start_runner=start_runner)
         catalog = Catalog()
+        blobs = Blobs(data_dir, store, max_file_mb=self._settings.max_file_mb)
+        self._tasks.spawn(_collect(blobs))
         return Parts(
             store=store,
             spooler=spooler,
@@ -136,6 +147,7 @@ class ControlPlane:
             deployer=Deployer(store, supervisor, catalog),
             catalog=catalog,
             bundles=bundles,
+            files=Files(store, spooler, blobs, secret=await store.secret("files")),
             cluster=_Ray(),
             url=self._settings.url,
             started=line.timestamp(),
@@ -155,6 +167,17 @@ class ControlPlane:
             timeout_graceful_shutdown=1,
         )
         await uvicorn.Server(config).serve(sockets=[listener])
+
+
+async def _collect(blobs: Blobs) -> None:
+    """Remove what nobody names any more, now and every hour."""
+    while True:
+        try:
+            if count := await blobs.collect():
+                log.info("removed %d blobs and parts of uploads that nothing names", count)
+        except (KocoError, OSError):
+            log.exception("what nothing names could not be removed")  # a full disk, say
+        await asyncio.sleep(_COLLECT_S)
 
 
 async def _listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,178 @@
+"""Files of executions, and the uploads that bring their content.
+
+A path is read from the request's raw target, decoded once: the router has already
+made it prettier, and what it mended may have been an attack.
+"""
+
+import re
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from litestar import Request, Response, delete, get, head, patch, put
+from litestar.datastructures import State
+from litestar.response import Stream
+
+from koco import paths
+from koco.api.access import requires_files
+from koco.control.blobs import Blobs
+from koco.control.files import Caller, Files
+from koco.errors import PathError, UsageError
+from koco.store.model import File, NewFile
+
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file shall hold: a blob that was uploaded."""
+
+    sha256: str
+    size_bytes: int
+
+
+@head("/v1/blobs/{sha256:str}", guards=[requires_files("launch")])
+async def show_upload(request: Request[str, Caller, State], sha256: str) -> Response[None]:
+    """Say how much of a blob the caller has uploaded, and whether that is all of it."""
+    blobs: Blobs = request.app.state.parts.files.blobs
+    offset, is_complete = await blobs.state(request.auth.uploader, sha256)
+    return Response(None, headers=_upload_headers(offset, is_complete=is_complete))
+
+
+@patch(
+    "/v1/blobs/{sha256:str}",
+    status_code=204,
+    request_max_body_size=None,
+    guards=[requires_files("launch")],
+)
+async def upload(request: Request[str, Caller, State], sha256: str) -> Response[None]:
+    """Append to an upload; with the last byte it becomes a blob, if it has that hash."""
+    blobs: Blobs = request.app.state.parts.files.blobs
+    offset, length = _number(request, "Upload-Offset"), _number(request, "Upload-Length")
+    arrived = await blobs.receive(
+        request.auth.uploader,
+        sha256,
+        offset=offset,
+        length=length,
+        body=request.stream(),
+    )
+    return Response(
+        None, status_code=204, headers=_upload_headers(arrived, is_complete=arrived == length)
+    )
+
+
+@get("/v1/executions/{fid:str}/files", guards=[requires_files("read")])
+async def list_files(state: State, fid: str, path: str = "") -> dict[str, Any]:
+    """List an execution's files: all, or those at or below a path."""
+    files: Files = state.parts.files
+    execution = await state.parts.store.execution(fid)
+    found = await files.listing(execution, paths.place(path) if path else "")
+    return {"items": [msgspec.structs.asdict(file) for file in found], "next": None}
+
+
+@get("/v1/executions/{fid:str}/files/{rest:path}", guards=[requires_files("read")])
+async def read_file(request: Request[str, Caller, State], fid: str) -> Stream:
+    """Give a file's content, from a byte on where `Range` asks for it."""
+    parts = request.app.state.parts
+    execution = await parts.store.execution(fid)
+    file: File = await parts.store.file(execution.id, paths.path(_path(request)))
+    headers = {
+        "ETag": f'"{file.sha256}"',
+        "Accept-Ranges": "bytes",
+        # A flow's file may be a page with scripts: nothing here is to be shown by a browser.
+        "Content-Disposition": "attachment",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
+    start, status = _start(request, file.size_bytes), 200
+    if start is None:
+        start = 0
+    else:
+        status = 206
+        headers["Content-Range"] = f"bytes {start}-{file.size_bytes - 1}/{file.size_bytes}"
+    headers["Content-Length"] = str(file.size_bytes - start)
+    return Stream(
+        parts.files.blobs.read(file.sha256, start=start),
+        status_code=status,
+        media_type="application/octet-stream",
+        headers=headers,
+    )
+
+
+@put("/v1/executions/{fid:str}/files/{rest:path}", guards=[requires_files("launch")])
+async def put_file(request: Request[str, Caller, State], fid: str) -> dict[str, Any]:
+    """Attach an uploaded blob under a path."""
+    try:
+        content = msgspec.json.decode(await request.body(), type=Content)
+    except msgspec.DecodeError as exc:
+        hint = 'such as {"sha256": "…", "size_bytes": 5}'
+        raise UsageError(f"the body: {exc}", hint=hint) from exc
+    new = NewFile(path=paths.path(_path(request)), **msgspec.structs.asdict(content))
+    files: Files = request.app.state.parts.files
+    file = await files.attach(fid, new, caller=request.auth)
+    return msgspec.structs.asdict(file)
+
+
+@delete(
+    "/v1/executions/{fid:str}/files/{rest:path}",
+    status_code=200,
+    guards=[requires_files("launch")],
+)
+async def remove_files(request: Request[str, Caller, State], fid: str) -> dict[str, Any]:
+    """Remove a file or a folder; say what was removed."""
+    place = paths.place(_path(request))
+    files: Files = request.app.state.parts.files
+    removed = await files.remove(fid, place, caller=request.auth)
+    return {"items": [msgspec.structs.asdict(file) for file in removed], "next": None}
+
+
+def _upload_headers(offset: int, *, is_complete: bool) -> dict[str, str]:
+    return {
+        "Upload-Offset": str(offset),
+        # A boolean of HTTP's structured fields, as in the IETF's draft on resumable uploads.
+        "Upload-Complete": "?1" if is_complete else "?0",
+        "Cache-Control": "no-store",
+    }
+
+
+def _number(request: Request[str, Caller, State], name: str) -> int:
+    text = request.headers.get(name, "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise UsageError(f"{name} must be a number of bytes, got {text[:40]!r}")
+    return int(text)
+
+
+def _path(request: Request[str, Caller, State]) -> str:
+    _, marker, rest = request.scope["raw_path"].partition(b"/files/")
+    try:
+        text = unquote_to_bytes(rest).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise PathError(f"{rest[:200]!r} is no UTF-8") from exc
+    if not marker:
+        raise PathError("the path of a file comes after `/files/`, spelt just so")
+    return text
+
+
+def _start(request: Request[str, Caller, State], size_bytes: int) -> int | None:
+    """Return where the asked range begins; None where all is asked for."""
+    found = _RANGE.fullmatch(request.headers.get("Range", ""))
+    # As HTTP has it: what is not understood is answered with the whole.
+    if found is None or (found[2] and int(found[2]) < size_bytes - 1):
+        return None
+    start = int(found[1])
+    if start >= size_bytes:
+        raise RangeError(f"the file has {size_bytes} bytes, none from {start} on", size_bytes)
+    return start
+
+
+class RangeError(UsageError):
+    """A range that begins behind a file's end."""
+
+    http_status = 416
+    code = "range"
+
+    def __init__(self, message: str, size_bytes: int) -> None:
+        super().__init__(message)
+        self.headers = {"Content-Range": f"bytes */{size_bytes}"}
+
+
+ROUTES = (show_upload, upload, list_files, read_file, put_file, remove_files)

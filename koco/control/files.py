@@ -1,0 +1,179 @@
+"""Executions' files: what a launch brings, what users and flows attach, who may.
+
+A file is a row that names a blob, so nothing here touches a path on disk. A flow
+reaches its files over HTTP, from whichever node it runs on, with a token that is
+good for this one execution.
+"""
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from koco import paths
+from koco.control.blobs import Blobs
+from koco.control.spooler import Spooler
+from koco.errors import ConflictError, InputsError, NotAllowedError, PathError
+from koco.store.model import Execution, File, FileLimits, NewFile
+from koco.store.protocol import Store
+
+if TYPE_CHECKING:
+    from koco.control.parts import Parts
+
+#: What tells a flow's token from a key.
+TOKEN_PREFIX = "kocof_"
+
+#: The key under which a file stands among a launch's inputs.
+MARK = "$file"
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks: a user by a key, or the flow of the execution `fid` by its token."""
+
+    name: str
+    fid: str | None = None
+
+    @property
+    def uploader(self) -> str:
+        """Whose uploads it may name: its own."""
+        return self.name if self.fid is None else f"{TOKEN_PREFIX}{self.fid}"
+
+
+class Upload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An uploaded file in a launch's inputs: what it shall be called, and its blob."""
+
+    name: str
+    sha256: str
+
+
+class Files:
+    """The files of all executions."""
+
+    def __init__(self, store: Store, spooler: Spooler, blobs: Blobs, *, secret: bytes) -> None:
+        self.blobs = blobs
+        self._store = store
+        self._spooler = spooler
+        self._secret = secret
+
+    # what a launch brings
+
+    async def resolve(
+        self, inputs: dict[str, Any], *, user: str, service: str = "", release: int = 0
+    ) -> tuple[dict[str, Any], tuple[NewFile, ...]]:
+        """Replace uploads in a launch's inputs by their paths; return also the files to make.
+
+        Raises:
+            InputsError: a name is no path, or a blob was not uploaded by this user.
+            LimitError: the release allows no so many or so large files.
+        """
+        found: dict[str, NewFile] = {}
+        values = {key: await self._named(key, inputs[key], user, found) for key in inputs}
+        files = tuple(found.values())
+        if files and service:
+            (await self._limits(service, release)).check(files)
+        return values, files
+
+    async def _named(self, key: str, value: Any, user: str, found: dict[str, NewFile]) -> Any:
+        if isinstance(value, list):
+            return [await self._named(key, each, user, found) for each in value]
+        if not isinstance(value, dict) or set(value) != {MARK}:
+            return value
+        try:
+            upload = msgspec.convert(value[MARK], Upload)
+            path = _free(paths.path(f"in/{upload.name}"), upload.sha256, found)
+        except (msgspec.ValidationError, PathError, ConflictError) as exc:
+            raise InputsError(**{key: str(exc)}) from exc
+        size = await self._store.uploaded(user, upload.sha256)
+        if size is None:
+            message = f"{upload.name} has not been uploaded: you have no blob {upload.sha256[:64]}"
+            raise InputsError(**{key: message})
+        found[path] = NewFile(path=path, sha256=upload.sha256, size_bytes=size)
+        return path
+
+    # what is done to an execution's files
+
+    async def listing(self, execution: Execution, place: str) -> list[File]:
+        """Return the files at or below a place; the folders `in` and `out` always exist.
+
+        Raises:
+            NotFoundError: there is neither such a file nor such a folder.
+        """
+        found = await self._store.files(execution.id, within=place)
+        if not found and place not in (*paths.ROOTS, ""):
+            await self._store.file(execution.id, place)  # which says that there is none
+        return found
+
+    async def attach(self, fid: str, new: NewFile, *, caller: Caller) -> File:
+        """Give an execution an uploaded blob as a file.
+
+        Raises:
+            NotAllowedError: users write to in/, flows to out/, and this is the other one.
+            KocoError: see `Store.attach`.
+        """
+        execution = await self._store.execution(fid)
+        root = "in" if caller.fid is None else "out"
+        if not paths.is_within(new.path, root):
+            who = "users put files into in/" if root == "in" else "flows put files into out/"
+            raise NotAllowedError(f"{new.path!r}: {who}, and nowhere else")
+        limits = await self._limits(execution.service, execution.release)
+        file = await self._store.attach(
+            execution.fid, new, by=caller.name, uploader=caller.uploader, limits=limits
+        )
+        self._spooler.wake(execution.fid)
+        return file
+
+    async def remove(self, fid: str, place: str, *, caller: Caller) -> list[File]:
+        """Remove a file, or all of a folder.
+
+        Raises:
+            NotFoundError: nothing is there.
+        """
+        execution = await self._store.execution(fid)
+        removed = await self._store.remove_files(execution.fid, place, by=caller.name)
+        self._spooler.wake(execution.fid)
+        return removed
+
+    async def _limits(self, service: str, release: int) -> FileLimits:
+        manifest = (await self._store.release(service, release)).manifest
+        return msgspec.convert(manifest.get("files") or {}, FileLimits)
+
+    # who may
+
+    def token(self, fid: str) -> str:
+        """Return what an execution's flow shows to reach its files."""
+        return f"{TOKEN_PREFIX}{fid}_{self._sign(fid)}"
+
+    async def caller(self, token: str) -> Caller | None:
+        """Return the flow that a token is of; None where it is no token of ours, or its time over.
+
+        It is good as long as its execution has not ended.
+        """
+        fid, _, signature = token.removeprefix(TOKEN_PREFIX).partition("_")
+        if not token.isascii() or not hmac.compare_digest(self._sign(fid), signature):
+            return None
+        execution = await self._store.execution(fid)
+        return None if execution.status.is_final else Caller(name="flow", fid=fid)
+
+    def _sign(self, fid: str) -> str:
+        return hmac.new(self._secret, fid.encode(), hashlib.sha256).hexdigest()
+
+
+async def access(parts: "Parts", fid: str, _: dict[str, Any]) -> dict[str, str]:
+    """Answer the question `files.access`: where an execution's files are, and by what token."""
+    return {"url": parts.url, "token": parts.files.token(fid)}
+
+
+def _free(path: str, sha256: str, found: dict[str, NewFile]) -> str:
+    """Return a path for a file of a launch: another one than those of other content."""
+    wanted, number = path, 2
+    while path in found and found[path].sha256 != sha256:
+        folder, slash, name = wanted.rpartition("/")
+        stem, dot, suffix = name.rpartition(".")
+        stem, suffix = (stem, f"{dot}{suffix}") if stem else (name, "")
+        path = f"{folder}{slash}{stem}-{number}{suffix}"
+        number += 1
+    for other in found:
+        if path != other and (paths.is_within(path, other) or paths.is_within(other, path)):
+            raise ConflictError(f"{path!r} and {other!r}: one is a file, the other a folder")
+    return path
