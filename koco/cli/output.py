@@ -131,15 +131,16 @@ def print_table(
     _console().print(table)
 
 
-def print_markdown(text: str) -> None:
-    """Write Markdown to stdout: drawn on a terminal, as it is elsewhere."""
-    if not is_terminal():
-        print_line(text)
+def print_markdown(text: str, stream: TextIO | None = None) -> None:
+    """Write Markdown to a stream (stdout): drawn on a terminal, as it is elsewhere."""
+    stream = stream or sys.stdout
+    if not is_terminal(stream):
+        stream.write(f"{text}\n")
         return
     from rich.markdown import Markdown
 
     # Links as text: a hyperlink's target can be made to differ from what is shown.
-    _console().print(Markdown(harmless(text), hyperlinks=False))
+    _console(stream).print(Markdown(harmless(text), hyperlinks=False))
 
 
 class Advance(Protocol):

@@ -53,10 +53,17 @@ class Client:
         """Return a flow, by short or full name, with its form."""
         return self._transport.json("GET", f"/v1/flows/{_part(name, 'flow', safe='/')}")
 
-    def launch(self, name: str, inputs: dict[str, Any]) -> str:
-        """Launch a flow; return the fid. Never repeated by itself: it might launch twice."""
+    def launch(self, name: str, inputs: dict[str, Any], *, key: str | None = None) -> str:
+        """Launch a flow; return the fid.
+
+        With an idempotency key it is made again where the connection breaks: the same key
+        gives the same fid. Without one never, as it might launch twice.
+        """
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
-        fid: str = self._transport.json("POST", path, body=inputs, repeatable=False)["result"]
+        headers = {"Idempotency-Key": key} if key else None
+        fid: str = self._transport.json(
+            "POST", path, body=inputs, headers=headers, repeatable=key is not None
+        )["result"]
         return fid
 
     def executions(

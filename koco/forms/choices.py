@@ -140,7 +140,8 @@ class InputFiles(Field):
     directory: bool = field(default=False, metadata=by(readers.boolean))
 
     @property
-    def _is_list(self) -> bool:
+    def is_list(self) -> bool:
+        """Whether its value is a list of paths."""
         return self.multiple or self.directory
 
     def read(self, raw: object) -> str | list[str]:
@@ -149,7 +150,7 @@ class InputFiles(Field):
         if not isinstance(paths, list | tuple):
             raise ValueError(f"must be a path, got {readers.kind(raw)}")
         found = [readers.text(path) for path in paths if path != ""]
-        if self._is_list:
+        if self.is_list:
             return found
         if len(found) > 1:
             raise ValueError(f"must be one file, got {len(found)}")
@@ -162,7 +163,7 @@ class InputFiles(Field):
 
     def _shape(self) -> dict[str, Any]:
         path = {"type": "string"}
-        return {"type": "array", "items": path} if self._is_list else path
+        return {"type": "array", "items": path} if self.is_list else path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -216,12 +216,17 @@ class InputNumber(Field):
         yield from crossed(self.min_value, self.max_value, ("min_value", "max_value"))
         yield from super()._faults()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether only whole numbers are allowed."""
+        stepped = isinstance(self.step, int | float) and Fraction(self.step).denominator == 1
+        return stepped and _whole(self._step_base)
+
     def _shape(self) -> dict[str, Any]:
-        whole = isinstance(self.step, int | float) and Fraction(self.step).denominator == 1
         facets = _set_only(minimum=self.min_value, maximum=self.max_value)
         if isinstance(self.step, int | float) and self.step != 1 and not self._step_base:
             facets["multipleOf"] = self.step
-        return {"type": "integer" if whole and _whole(self._step_base) else "number"} | facets
+        return {"type": "integer" if self.is_whole else "number"} | facets
 
 
 def _whole(value: int | float) -> bool:

@@ -1,0 +1,78 @@
+"""What a form's field allows, in the few words that fit a line."""
+
+import json
+from typing import Any
+
+from koco.forms import Checkbox, Field, InputFiles, InputJSON, InputNumber, InputPassword, Select
+from koco.forms.elements import plain
+
+#: How dates and times are written, by the element's type.
+_FORMATS = {"date": "YYYY-MM-DD", "time": "HH:MM", "datetime-local": "YYYY-MM-DDTHH:MM"}
+
+#: The pairs of properties that limit a value.
+_RANGES = tuple((f"min_{what}", f"max_{what}") for what in ("value", "date", "time", "datetime"))
+
+#: How much of a value is shown (characters).
+_SHOWN = 40
+
+
+def kind(field: Field) -> str:
+    """Return how a value is written; empty where any text will do."""
+    if isinstance(field, InputNumber):
+        return "whole number" if field.is_whole else "number"
+    if isinstance(field, InputFiles):
+        many = "paths of files" if field.multiple else "path of a file"
+        return "path of a folder" if field.directory else many
+    words = {InputPassword: "not shown", Checkbox: "y/n", InputJSON: "JSON"}
+    return words.get(type(field)) or _FORMATS.get(field.type, "")
+
+
+def limits(field: Field) -> list[str]:
+    """Return what is demanded of a value beside its type: range, step, length, pattern."""
+    is_number = isinstance(field, InputNumber)
+    found = [_between(field, *names) for names in _RANGES]
+    if length := _between(field, "min_length", "max_length"):
+        found.append(f"{length} characters")
+    step = getattr(field, "step", None)
+    if isinstance(step, int | float) and not (is_number and step == 1):
+        found.append(f"in steps of {step}" if is_number else f"in steps of {step} s")
+    if pattern := getattr(field, "pattern", None):
+        found.append(f"pattern {pattern}")
+    return [each for each in found if each]
+
+
+def choices(field: Field) -> list[tuple[str, str]]:
+    """Return the names that can be chosen, each with its label; nothing if it is no choice."""
+    if not isinstance(field, Select):
+        return []
+    labels = [getattr(each, "label", None) or "" for each in field.option]
+    return list(zip(field.names, labels, strict=True))
+
+
+def shown(field: Field, value: Any) -> str:
+    """Return a field's value as it would be typed, in one short line; a secret's is hidden."""
+    if value is None:
+        return ""
+    if isinstance(field, InputPassword):
+        return "…"
+    if isinstance(field, Checkbox):
+        return {True: "y", False: "n"}.get(value, str(value))
+    value = plain(value)
+    if isinstance(field, InputFiles):
+        value = ", ".join(value) if isinstance(value, list) else value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _between(field: Field, low: str, high: str) -> str:
+    least, most = (getattr(field, name, None) for name in (low, high))
+    if least is not None and most is not None:
+        return f"{plain(least)} to {plain(most)}"
+    if least is not None:
+        words = "at least" if isinstance(least, int | float) else "from"
+        return f"{words} {plain(least)}"
+    if most is not None:
+        words = "at most" if isinstance(most, int | float) else "until"
+        return f"{words} {plain(most)}"
+    return ""
