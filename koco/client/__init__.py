@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from koco.client.files import Files
 from koco.client.stream import Stream
 from koco.client.transport import Transport
 from koco.config import Context
@@ -19,12 +20,17 @@ __all__ = ["Client", "Stream"]
 
 _CHUNK_BYTES = 256 * 1024
 
+#: Characters of an idempotency key at most.
+_KEY_LENGTH = 255
+
 
 class Client:
     """A control plane, as its context describes it. A short process need not close it."""
 
-    def __init__(self, context: Context) -> None:
-        self._transport = Transport(context)
+    def __init__(self, context: Context, *, away_s: float | None = None) -> None:
+        self._transport = Transport(context, away_s=away_s)
+        #: The files of executions, and uploads.
+        self.files = Files(self._transport)
 
     def __enter__(self) -> "Client":
         return self
@@ -60,7 +66,7 @@ class Client:
         gives the same fid. Without one never, as it might launch twice.
         """
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
-        headers = {"Idempotency-Key": key} if key else None
+        headers = None if key is None else {"Idempotency-Key": _key(key)}
         fid: str = self._transport.json(
             "POST", path, body=inputs, headers=headers, repeatable=key is not None
         )["result"]
@@ -168,6 +174,16 @@ def _part(name: str, what: str, *, safe: str = "") -> str:
     if not name.strip("/") or any(part in ("", ".", "..") for part in name.split("/")):
         raise UsageError(f"{name!r} is no {what}")
     return quote(name, safe=safe)
+
+
+def _key(key: str) -> str:
+    """Return an idempotency key; one that a header cannot hold is refused."""
+    if not 0 < len(key) <= _KEY_LENGTH or not all("!" <= each <= "~" for each in key):
+        raise UsageError(
+            f"{key[:40]!r} is no idempotency key",
+            hint=f"1 to {_KEY_LENGTH} letters, digits and signs of ASCII, without blanks",
+        )
+    return key
 
 
 def _chunks(path: Path, advance: Callable[[int], object]) -> Iterator[bytes]:

@@ -49,11 +49,13 @@ Query = dict[str, str | None]
 class Transport:
     """The way to a control plane, as its context describes it."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, away_s: float | None = None) -> None:
         self.url = context.url
         self._httpx = _import_httpx()
         self._http = _open(self._httpx, context)
-        self._answered = False
+        # Who says how long it may be away knows that it is there.
+        self._answered = away_s is not None
+        self._away_s = _AWAY_S if away_s is None else away_s
 
     def close(self) -> None:
         """Close the connections."""
@@ -113,11 +115,13 @@ class Transport:
                 if not repeatable and not self._was_refused(exc):
                     raise
                 # Counted from the first failure: a long poll may have lasted for a minute.
-                attempts = attempts or Attempts(_AWAY_S)
+                attempts = attempts or Attempts(self._away_s)
                 attempts.pause(exc, patience_s=self.patience_s(exc))
 
     @contextmanager
-    def stream(self, path: str, *, query: Query, silence_s: float) -> Iterator["httpx.Response"]:
+    def stream(
+        self, path: str, *, query: Query, silence_s: float, headers: dict[str, str] | None = None
+    ) -> Iterator["httpx.Response"]:
         """Give the answer to one GET, its body still to come; never made again by itself.
 
         Raises:
@@ -125,7 +129,11 @@ class Transport:
             KocoError: it refused.
         """
         # Compressing would hold events back until a block is full.
-        headers = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity"}
+        headers = {
+            "Accept": "application/x-ndjson",
+            "Accept-Encoding": "identity",
+            **(headers or {}),
+        }
         request = self._request("GET", path, query=query, headers=headers, timeout_s=silence_s)
         with self._translated():
             response = self._http.send(request, stream=True)

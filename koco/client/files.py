@@ -1,0 +1,186 @@
+"""Files of executions over HTTP, in pieces both ways: memory does not grow with them.
+
+An upload goes on where the control plane says that it ended, a download from the
+byte that it has come to; both check the hash of all of it. So a connection that
+breaks, or a control plane that restarts, costs time and nothing else.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from koco import paths
+from koco.client import local
+from koco.client.local import Advance
+from koco.client.transport import Attempts, Transport
+from koco.errors import ConflictError, KocoError, UnreachableError
+
+if TYPE_CHECKING:
+    import httpx
+
+#: What one request uploads at most (bytes): so much is sent in vain where it is refused.
+_SLICE_BYTES = 32 * 1024 * 1024
+#: How long without progress before giving up (seconds).
+_PATIENCE_S = 60.0
+#: How long an answer may take: it may include reading again what an earlier request sent.
+_ANSWER_S = 300.0
+_SILENCE_S = 30.0
+
+File = dict[str, Any]
+
+
+def _nothing(_: int) -> None:
+    pass
+
+
+class Files:
+    """The files of a control plane's executions. May be used from several threads."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def ls(self, fid: str, path: str = "") -> list[File]:
+        """Return the files at or below a path: `{path, size_bytes, sha256, created, by}`.
+
+        Raises:
+            NotFoundError: there is neither such a file nor such a folder.
+        """
+        query = {"path": paths.place(path)} if path else {}
+        answer = self._transport.json("GET", f"/v1/executions/{quote(fid)}/files", query=query)
+        items: list[File] = answer["items"]
+        return items
+
+    def attach(self, fid: str, path: str, *, sha256: str, size_bytes: int) -> File:
+        """Give an execution a file whose content has been uploaded."""
+        body = {"sha256": sha256, "size_bytes": size_bytes}
+        return self._transport.json("PUT", _url(fid, paths.path(path)), body=body)
+
+    def remove(self, fid: str, path: str) -> list[File]:
+        """Remove a file or all of a folder; return what was removed."""
+        items: list[File] = self._transport.json("DELETE", _url(fid, paths.place(path)))["items"]
+        return items
+
+    # up
+
+    def upload(
+        self, path: Path, sha256: str, *, size_bytes: int, advance: Advance = _nothing
+    ) -> None:
+        """Bring a file's content, unless it is there already.
+
+        Raises:
+            UnreachableError: there was no progress for a minute.
+            KocoError: the control plane refused, with what it said.
+        """
+        url = f"/v1/blobs/{sha256}"
+        attempts, at, is_complete = Attempts(_PATIENCE_S), 0, False
+        while not is_complete:
+            before = at
+            at, is_complete = _state(self._transport.call("HEAD", url))
+            try:
+                while not is_complete:
+                    advance(at - before)
+                    before = at
+                    at, is_complete = self._send(url, path, at, size_bytes)
+                    attempts.reset()
+                    if at == before and not is_complete:
+                        raise UnreachableError(f"the upload of {path} does not go on")
+            except UnreachableError as exc:
+                attempts.pause(exc)
+            advance((size_bytes if is_complete else at) - before)
+
+    def _send(self, url: str, path: Path, at: int, size_bytes: int) -> tuple[int, bool]:
+        """Send the next slice; return how far that brought it, and whether that is all."""
+        count = min(_SLICE_BYTES, size_bytes - at)
+        headers = {"Upload-Offset": str(at), "Upload-Length": str(size_bytes)}
+        answer = self._transport.call(
+            "PATCH",
+            url,
+            headers={**headers, "Content-Length": str(count)},
+            content=lambda: local.pieces(path, at, count),
+            timeout_s=_ANSWER_S,
+            repeatable=False,
+            accept=(409, 423),
+        )
+        if not answer.is_success:
+            raise UnreachableError(f"another upload of {path} is under way")
+        return _state(answer)
+
+    # down
+
+    def read(self, fid: str, file: File, *, start: int = 0, digest: Any = None) -> Iterator[bytes]:
+        """Yield a file's content from a byte on, and check at its end that it was all right.
+
+        `digest` has hashed what stands before `start`.
+
+        Raises:
+            ConflictError: the file became another one meanwhile.
+            KocoError: the content has not the file's hash.
+        """
+        digest = digest or hashlib.sha256()
+        attempts, at = Attempts(_PATIENCE_S), start
+        while at < file["size_bytes"]:
+            try:
+                with self._transport.stream(
+                    _url(fid, file["path"]),
+                    query={},
+                    headers={"Range": f"bytes={at}-"},
+                    silence_s=_SILENCE_S,
+                ) as answer:
+                    _require_same(answer, file)
+                    for chunk in answer.iter_raw(local.CHUNK_BYTES):
+                        at += len(chunk)
+                        digest.update(chunk)
+                        yield chunk
+                        attempts.reset()
+            except UnreachableError as exc:
+                attempts.pause(exc)
+        if digest.hexdigest() != file["sha256"]:
+            raise KocoError(
+                f"{file['path']} did not arrive as it was sent",
+                hint="get it again; if that does not help, the data directory is damaged",
+            )
+
+    def fetch(self, fid: str, file: File, dest: Path, *, advance: Advance = _nothing) -> None:
+        """Bring a file to a place here: beside it, then verified, then renamed.
+
+        What an earlier attempt left beside it is used. An existing file is replaced.
+        """
+        # Named by its hash: what is left of another version is not taken for this one's.
+        part = dest.with_name(f".{file['sha256'][:32]}.part")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(part, flags, 0o666), "r+b") as out:
+            digest, start = hashlib.sha256(), 0
+            while chunk := out.read(local.CHUNK_BYTES):
+                digest.update(chunk)
+                start += len(chunk)
+            advance(start)
+            try:
+                for chunk in self.read(fid, file, start=start, digest=digest):
+                    out.write(chunk)
+                    advance(len(chunk))
+            except UnreachableError:
+                raise  # the next attempt goes on from here
+            except KocoError:
+                part.unlink()
+                raise
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(dest)
+
+
+def _url(fid: str, path: str) -> str:
+    return f"/v1/executions/{quote(fid, safe='')}/files/{quote(path)}"
+
+
+def _state(answer: "httpx.Response") -> tuple[int, bool]:
+    return int(answer.headers["Upload-Offset"]), answer.headers["Upload-Complete"] == "?1"
+
+
+def _require_same(answer: "httpx.Response", file: File) -> None:
+    if answer.headers.get("ETag") != f'"{file["sha256"]}"':
+        raise ConflictError(
+            f"{file['path']} became another file while it was read", hint="get it again"
+        )

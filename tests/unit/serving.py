@@ -1,0 +1,99 @@
+"""The API's routes of files over a real socket, a real store and real directories; no Ray."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import uvicorn
+
+from koco.api.app import create_app
+from koco.control.blobs import Blobs
+from koco.control.files import Files
+from koco.control.spooler import Spooler
+from koco.store.model import NewExecution
+from koco.store.sqlite import SqliteStore
+
+MANIFEST = {"files": {"max_count": 100, "max_size_mb": 4, "max_total_mb": 8}}
+
+
+@dataclass
+class Api:
+    """A running API; `call` runs a coroutine on its loop."""
+
+    url: str
+    parts: Any
+    loop: asyncio.AbstractEventLoop
+    data_dir: Path
+
+    def call(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+
+    def http(self, key: str = "ada") -> httpx.Client:
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=20)
+
+    def execution(self) -> str:
+        new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, user="ada")
+        fid: str = self.call(self.parts.store.create(new))[0].fid
+        return fid
+
+    def upload(self, data: bytes, key: str = "ada") -> str:
+        sha256 = hashlib.sha256(data).hexdigest()
+        headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
+        with self.http(key) as client:
+            answer = client.patch(f"/v1/blobs/{sha256}", content=data, headers=headers)
+        assert answer.status_code == 204, answer.text
+        return sha256
+
+
+@contextmanager
+def serving(data_dir: Path, *, max_file_mb: float = 16) -> Iterator[Api]:
+    """Serve the files of a data directory to the keys `ada` and `bob`."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    api = Api("", None, loop, data_dir)
+    server = api.call(_start(api, max_file_mb))
+    try:
+        yield api
+    finally:
+        api.call(_stop(api, server))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+async def _start(api: Api, max_file_mb: float) -> Any:
+    store = SqliteStore(api.data_dir / "store.db")
+    await store.open()
+    for name in ("ada", "bob"):
+        digest = hashlib.sha256(name.encode()).digest()
+        await store.add_key(name, digest=digest, scopes=("read", "launch"))
+    if not await store.releases("starting"):
+        await store.create_release("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
+    blobs = Blobs(api.data_dir, store, max_file_mb=max_file_mb)
+    files = Files(store, Spooler(store), blobs, secret=b"s" * 32)
+    api.parts = SimpleNamespace(store=store, files=files)
+    config = uvicorn.Config(
+        create_app(api.parts), port=0, log_config=None, access_log=False, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.get_running_loop().create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    api.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    return server, task
+
+
+async def _stop(api: Api, running: Any) -> None:
+    server, task = running
+    server.should_exit = server.force_exit = True
+    await task
+    await api.parts.store.close()
