@@ -25,8 +25,8 @@ UP = [
     "..\x00", "\uff0e\uff0e", "\u2024\uff0e", "\u2024\u2024", "\ufe52\ufe52",
     "%c0%ae%c0%ae", "%c0%2e", "%e0%80%ae", "..%c0%af", "..\uff0f..",
     "..\\", "..\\..", "\\..", "..%255c", "..%252f", "%2f", "%5c", "..\u2028", "..\n", "..\r",
-    "..\t", "..\x7f", "..\x85", "\u202e..", "a/../..", "a/../../..", "./..", "a/./..", "a/.", "", "/",
-    "//",
+    "..\t", "..\x7f", "..\x85", "\u202e..", "a/../..", "a/../../..", "./..", "a/./..", "a/.", "",
+    "/", "//",
 ]  # fmt: skip
 
 #: Every place that must not be reached, spelt from the root, from in/ and from out/.
@@ -50,8 +50,8 @@ REFUSED = sorted(
 ACCEPTED = [
     *("in/a", "out/a", "in/a/b/c", "in/in/out", "in/.hidden", "in/a.b..c", "in/..a", "in/a.."),
     *("in/a ", "in/ a", "in/100%.txt", "in/50%25.txt", "in/a;b", "in/a?b", "in/a#b", "in/a&b=c"),
-    *("in/a+b", "in/日本語.txt", "in/é.txt", "in/😀", "in/a:b", "in/CON", "in/~", "in/$HOME", "in/-rf"),
-    *("in/*",),
+    *("in/a+b", "in/日本語.txt", "in/é.txt", "in/😀", "in/a:b", "in/CON", "in/~", "in/$HOME"),
+    *("in/-rf", "in/*"),
     *("in/" + "a" * 255, "in/" + "/".join(["a" * 100] * 10)),
 ]  # fmt: skip
 
@@ -173,7 +173,8 @@ def test_no_spelling_reaches_out_over_raw_http(api: Api) -> None:
     before = api.call(api.parts.store.tallies())
     for text in REFUSED:
         for target in spelt(text):
-            if not target.strip(b"/") or is_place(unquote(target.decode())):
+            meant = unquote(target.decode(), errors="surrogateescape")
+            if not meant.strip("/") or is_place(meant):
                 continue  # the list; a folder; and what decoding once makes a proper path
             for method in ("GET", "PUT", "DELETE"):
                 code, answer = raw(api, method, base + target, body if method == "PUT" else b"")
