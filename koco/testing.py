@@ -9,12 +9,16 @@ it, and its output is captured as events. Nothing is stored.
 """
 
 import asyncio
+import hashlib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from koco import paths
+from koco.errors import NotFoundError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.runner.capture import Capture, Output
@@ -51,6 +55,8 @@ class _Memory:
         self.put(fid, event)
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        if question == "files.access":
+            return {}  # nothing is needed for it: see `_Place`
         raise TypeError(f"a test cannot answer {question!r}")
 
     async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
@@ -60,14 +66,59 @@ class _Memory:
         raise TypeError("a testing tracer stays in its process: call the task's function itself")
 
 
+class _Place:
+    """An execution's files in memory (see `koco.sdk.files.Place`)."""
+
+    def __init__(self, content: dict[str, bytes], tell: Callable[[Kind, Any], None]) -> None:
+        self._content = content
+        self._tell = tell
+
+    def ls(self, path: str) -> list[dict[str, Any]]:
+        found = [name for name in sorted(self._content) if paths.is_within(name, path)]
+        if not found and path not in paths.ROOTS:
+            raise NotFoundError(f"there is no file {path!r}")
+        return [{**self._about(name), "created": line.timestamp()} for name in found]
+
+    def read(self, file: dict[str, Any]) -> Iterator[bytes]:
+        yield self._content[file["path"]]
+
+    def fetch(self, file: dict[str, Any], dest: Path) -> None:
+        dest.write_bytes(self._content[file["path"]])
+
+    def put(self, path: str, source: Path, check: Callable[[int], object]) -> None:
+        self._content[path] = source.read_bytes()
+        self._tell(Kind.UPLOAD, self._about(path))
+
+    def remove(self, path: str) -> None:
+        for file in self.ls(path):
+            self._tell(Kind.UPLOAD, {**self._about(file["path"]), "removed": True})
+            del self._content[file["path"]]
+
+    def close(self) -> None:
+        pass
+
+    def _about(self, path: str) -> dict[str, Any]:
+        data = self._content[path]
+        sha256 = hashlib.sha256(data).hexdigest()
+        by = "flow" if path.startswith("out/") else "test"
+        return {"path": path, "size_bytes": len(data), "sha256": sha256, "by": by}
+
+
 class Tracer(_Tracer):
-    """A tracer whose `events` are there to be looked at, for testing parts of a flow."""
+    """A tracer whose `events` are there to be looked at, for testing parts of a flow.
 
-    __slots__ = ("_memory",)
+    `files` are what `fs()` and `fs_sync()` find, by path, and what was made of them.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_memory", "files")
+
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self._memory = _Memory()
+        self.files = {paths.path(name): bytes(data) for name, data in (files or {}).items()}
         super().__init__(_FID, self._memory)
+
+    def _place(self, access: dict[str, Any]) -> _Place:
+        return _Place(self.files, self.emit_sync)
 
     @property
     def events(self) -> list[Event]:
@@ -83,6 +134,8 @@ class Outcome:
     result: Any = None
     error: dict[str, Any] | None = None
     events: list[Event] = field(default_factory=list)
+    #: What is in `out/` at the end, by path.
+    files: dict[str, bytes] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> list[Any]:
         """Return the payloads of the events of a kind."""
@@ -94,6 +147,7 @@ def run(
     inputs: dict[str, Any] | None = None,
     *,
     form: list[dict[str, Any]] | None = None,
+    files: dict[str, bytes] | None = None,
 ) -> Outcome:
     """Run a flow to its end.
 
@@ -101,6 +155,7 @@ def run(
         flow: the entrypoint, as `module:object` or itself.
         inputs: what a user would give; strings are fine where the form types them.
         form: the manifest's `inputs`, where it has some.
+        files: what the user has uploaded, by path: `{"in/a.txt": b"…"}`.
 
     Raises:
         InputsError: the inputs do not pass the form.
@@ -109,11 +164,10 @@ def run(
     given = inputs or {}
     if found.form is not None:
         found.form.validate(given)
-    return asyncio.run(_run(found, given))
+    return asyncio.run(_run(found, given, Tracer(files)))
 
 
-async def _run(flow: Flow, inputs: dict[str, Any]) -> Outcome:
-    tracer = Tracer()
+async def _run(flow: Flow, inputs: dict[str, Any], tracer: Tracer) -> Outcome:
     output = Output(tracer.emit_sync)
     stdout, stderr = sys.stdout, sys.stderr
     Capture(dedicated=False).install()
@@ -128,5 +182,9 @@ async def _run(flow: Flow, inputs: dict[str, Any]) -> Outcome:
     last = tracer.events[-1].payload if ended.kind is not None else None
     is_final = ended.kind is Kind.FINAL
     return Outcome(
-        ended.status, last if is_final else None, None if is_final else last, tracer.events
+        ended.status,
+        last if is_final else None,
+        None if is_final else last,
+        tracer.events,
+        {path: data for path, data in tracer.files.items() if path.startswith("out/")},
     )

@@ -3,11 +3,14 @@
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from koco.events import line
 from koco.events.model import Kind
 from koco.response import HTML, Markdown, Text
+
+if TYPE_CHECKING:
+    from koco.sdk.files import AsyncFiles, Files, Place
 
 
 class Sink(Protocol):
@@ -134,6 +137,24 @@ class Tracer:
     def text_sync(self, *text: Any) -> None:
         """Write a `result` event that is plain text."""
         self.emit_sync(Kind.RESULT, Text(*text))
+
+    async def fs(self) -> "AsyncFiles":
+        """Return the execution's files, for `async with`."""
+        from koco.sdk.files import AsyncFiles, Files
+
+        access = await self._sink.ask_async(self.fid, "files.access", {})
+        return AsyncFiles(Files(self._place(access)))
+
+    def fs_sync(self) -> "Files":
+        """Return the execution's files, for `with`."""
+        from koco.sdk.files import Files
+
+        return Files(self._place(self._sink.ask(self.fid, "files.access", {})))
+
+    def _place(self, access: dict[str, Any]) -> "Place":
+        from koco.sdk.files import Plane
+
+        return Plane(self.fid, url=access["url"], token=access["token"])
 
 
 def _arrive(fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...]) -> Tracer:
