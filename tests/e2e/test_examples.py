@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.completions import KEY, endpoint
 from tests.driver import Koco, koco_of_its_own
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,3 +40,58 @@ def test_hello_greets(examples: Koco) -> None:
     events = run(examples, "hello/greet", "-i", "who=Ada", "-i", "times=2")
     assert of_kind(events, "stdout") == ["Hello, Ada!", "Hello, Ada!"]
     assert of_kind(events, "final") == [{"type": "markdown", "body": "# Hello, Ada!"}]
+
+
+@pytest.mark.parametrize("flow", ["gaps", "gaps-sync"])
+def test_prime_reports_from_its_tasks(examples: Koco, flow: str) -> None:
+    """Each task writes to the execution's stream; the widest gap below 100,000 is 72."""
+    events = run(examples, f"prime/{flow}", "-i", "tasks=3")
+    parts = of_kind(events, "result")
+    assert sorted(part["from"] for part in parts) == [0, 33334, 66668]
+    assert sum(part["primes"] for part in parts) == 9592
+    assert "| 72 | 31,397 | 31,469 |" in of_kind(events, "final")[0]["body"]
+
+
+def test_throughput_loses_nothing(examples: Koco) -> None:
+    """As many results and lines are in the stream as the flow says it wrote."""
+    events = run(examples, "throughput/flood", "-i", "seconds=0.5")
+    [final] = of_kind(events, "final")
+    assert of_kind(events, "result") == list(range(final["results"]))
+    assert of_kind(events, "stdout") == [f"line {number}" for number in range(final["lines"])]
+    assert final["events_per_second"] > 5_000
+
+
+def test_agent_uses_its_tools_and_answers(examples: Koco) -> None:
+    """Who it is, each use of a tool, and the answer are in the stream; so is no `eval`."""
+    with endpoint() as url:
+        given = ("-i", f"base_url={url}", "-i", f"key={KEY}", "-i", "model=small")
+        events = run(examples, "agent/ask", *given, "-i", "question=17 * 2340 / 100")
+        stubborn = run(examples, "agent/ask", *given, "-i", "question=__import__('os')")
+    tools = {"name": "ask", "model": "small", "tools": ["calculate", "now"]}
+    assert of_kind(events, "agent") == [tools]
+    assert [step["tool"] for step in of_kind(events, "action")] == ["calculate", "now"]
+    assert of_kind(events, "final")[0]["body"].startswith("It is 397.8, ")
+    assert "only numbers" in of_kind(stubborn, "action")[0]["result"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "said"),
+    [("sk-wrong", "small", "refuses the key (401)"), (KEY, "broken", "sent no chat completion")],
+)
+def test_agent_says_what_the_endpoint_did_wrong(
+    examples: Koco, key: str, model: str, said: str
+) -> None:
+    """A refused key and an answer that is none end in an error that says so."""
+    with endpoint() as url:
+        given = ("-i", f"base_url={url}", "-i", f"key={key}", "-i", f"model={model}")
+        done = examples.run("run", "agent/ask", *given, "-i", "question=1+1", "-f")
+    assert done.code == 1
+    assert said in done.err + done.out
+
+
+def test_agent_needs_an_endpoint_that_is_there(examples: Koco) -> None:
+    """Nothing listens: the error names the URL."""
+    given = ("-i", "base_url=http://127.0.0.1:1/v1", "-i", "question=1+1")
+    done = examples.run("run", "agent/ask", *given, "-f")
+    assert done.code == 1
+    assert "http://127.0.0.1:1/v1/ does not answer" in done.err + done.out

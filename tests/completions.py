@@ -1,0 +1,67 @@
+"""A small server that speaks OpenAI's chat completions, for one tool call and its answer."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+#: The key that the server takes.
+KEY = "sk-right"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            self._answer(401, {"error": {"message": "Incorrect API key provided"}})
+        elif body["model"] == "broken":
+            self._answer(200, {"choices": []})
+        else:
+            message = _message(body["messages"], body["tools"])
+            self._answer(200, {"choices": [{"index": 0, "message": message}]})
+
+    def _answer(self, status: int, body: Any) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: the tests' output is theirs."""
+
+
+def _message(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
+    """Ask for each tool once, calculating what the question is, then answer with what they said."""
+    last = messages[-1]
+    if last["role"] == "tool":
+        said = [m["content"] for m in messages if m["role"] == "tool"]
+        return {"role": "assistant", "content": f"It is {', '.join(said)}."}
+    arguments = {"calculate": {"expression": last["content"]}}
+    calls = [
+        {
+            "id": f"call-{tool['function']['name']}",
+            "type": "function",
+            "function": {
+                "name": tool["function"]["name"],
+                "arguments": json.dumps(arguments.get(tool["function"]["name"], {})),
+            },
+        }
+        for tool in tools
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+@contextlib.contextmanager
+def endpoint() -> Iterator[str]:
+    """A running server; its base URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
