@@ -32,6 +32,8 @@ class Order:
     url: str
     digest: str
     recover: bool = False
+    #: The largest file that the control plane takes (MB).
+    max_file_mb: float = 10_240
 
 
 def main() -> None:
@@ -151,7 +153,11 @@ def _control(order: Order) -> Any:
     from koco.control.plane import ControlPlane, Settings
 
     settings = Settings(
-        data_dir=order.data_dir, host="127.0.0.1", port=order.ports["api"], url=order.url
+        data_dir=order.data_dir,
+        host="127.0.0.1",
+        port=order.ports["api"],
+        url=order.url,
+        max_file_mb=order.max_file_mb,
     )
     return (
         ray.remote(ControlPlane)

@@ -1,7 +1,7 @@
 """A flow's inputs from a command line: a file's object, and `key=value` over it.
 
 Values from the command line stay text: the flow's form types them, on the
-server, where its rules are.
+server, where its rules are. `@path` is a file (see `uploads`), and several make a list.
 """
 
 import json
@@ -11,6 +11,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, NoReturn
 
+from koco.cli import uploads
 from koco.errors import UsageError
 
 #: The file name that stands for standard input.
@@ -58,15 +59,21 @@ def read(file: str) -> dict[str, Any]:
     return value
 
 
-def _parsed(pairs: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UsageError(f"{pair!r} is no key=value", hint="such as: -i who=World")
-        if key in found:
+        meant = uploads.typed(value)
+        if key not in found:
+            found[key] = meant
+        elif isinstance(meant, uploads.Local) and not isinstance(found[key], str):
+            found[key].append(meant)
+        elif isinstance(meant, uploads.Local) and isinstance(found[key], uploads.Local):
+            found[key] = [found[key], meant]
+        else:
             raise UsageError(f"the input {key!r} is given twice")
-        found[key] = value
     return found
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ from koco import __version__, config
 from koco.cli import output
 from koco.cluster import local as cluster
 from koco.config import Context
-from koco.errors import KocoError, NotAllowedError, UnreachableError, from_wire
+from koco.errors import KocoError, NotAllowedError, UnreachableError, UsageError, from_wire
 
 NAME = "local"
 
 #: How long starting Ray and the control plane may take (seconds).
 _BOOT_S = 180
+
+#: The largest file that a control plane takes where KOCO_MAX_FILE_MB says nothing (MB).
+_MAX_FILE_MB = 10_240
 
 
 def up(*, port: int | None, free_ports: bool, recover_admin: bool) -> dict[str, Any]:
@@ -127,7 +131,22 @@ def _order(
         "url": context.url,
         "digest": hashlib.sha256(context.key.encode()).hexdigest(),
         "recover": recover,
+        "max_file_mb": _max_file_mb(),
     }
+
+
+def _max_file_mb() -> float:
+    text = os.environ.get("KOCO_MAX_FILE_MB", "").strip()
+    try:
+        number = float(text or _MAX_FILE_MB)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        raise UsageError(
+            f"KOCO_MAX_FILE_MB must be a number above 0, got {text!r}",
+            hint=f"leave it out for {_MAX_FILE_MB} MB",
+        )
+    return number
 
 
 def _data_dir() -> Path:

@@ -7,6 +7,7 @@ ends with an example. Only the module of the command that is called is imported.
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,8 @@ from koco import __version__
 from koco.cli import output, session
 from koco.errors import Interrupted, KocoError, UsageError
 
-#: Command -> module, in the order of `koco --help`: as a new user meets them.
+#: Command -> module, in the order of `koco --help`: as a new user meets them. A name of
+#: two words is a command of a group.
 COMMANDS = {
     "init": "koco.cli.init",
     "validate": "koco.cli.validate",
@@ -33,6 +35,18 @@ COMMANDS = {
     "result": "koco.cli.result",
     "wait": "koco.cli.wait",
     "cancel": "koco.cli.cancel",
+    "files ls": "koco.cli.files.ls",
+    "files put": "koco.cli.files.put",
+    "files get": "koco.cli.files.get",
+    "files rm": "koco.cli.files.rm",
+}
+
+#: Group -> its help, which `koco GROUP --help` shows above the list of its commands.
+GROUPS = {
+    "files": """List, upload, download and remove the files of an execution.
+
+    Example: koco files ls 5wzk
+    """,
 }
 
 #: What a shell reports of a program whose reader went away: 128 + SIGPIPE.
@@ -44,38 +58,61 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class Registry(TyperGroup):
     """The group of all commands; it imports one when it is asked for it."""
 
+    #: What comes before the names of its commands: a group's name and a space.
+    prefix = ""
+
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return all names, without importing anything."""
-        return list(COMMANDS)
+        """Return all names, without importing anything; of a group's commands the group's."""
+        ours = (name.removeprefix(self.prefix) for name in COMMANDS if self._has(name))
+        return list(dict.fromkeys(name.partition(" ")[0] for name in ours))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import a command's module and return the command, or None."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.list_commands(ctx):
             return None
         if cmd_name not in self.commands:
-            self.commands[cmd_name] = _load(cmd_name)
+            name = self.prefix + cmd_name
+            self.commands[cmd_name] = _load(name) if name in COMMANDS else _group(name)
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Name the nearest command where there is none of that name."""
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            near = _nearest(name, list(COMMANDS))
-            hint = f"did you mean `koco {near}`?" if near else "`koco --help` lists the commands"
-            raise UsageError(f"there is no command {name!r}", hint=hint)
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not name.startswith("-"):
+            near, path = _nearest(name, known), f"koco {self.prefix}"
+            hint = f"did you mean `{path}{near}`?" if near else None
+            hint = hint or f"`{path}--help` lists the commands"
+            raise UsageError(f"there is no command {self.prefix + name!r}", hint=hint)
         return super().resolve_command(ctx, args)
+
+    def _has(self, name: str) -> bool:
+        return name.startswith(self.prefix)
 
 
 def build() -> Any:
     """Return the group `koco`, with its global options."""
+    return _made(Registry, _globals)
+
+
+def _group(name: str) -> Any:
+    """Return a group of commands."""
+
+    def no_options() -> None:
+        pass
+
+    no_options.__doc__ = GROUPS[name]
+    return _made(type("Group", (Registry,), {"prefix": f"{name} "}), no_options)
+
+
+def _made(kind: type[Registry], options: Callable[..., None]) -> Any:
     app = typer.Typer(
-        cls=Registry,
+        cls=kind,
         add_completion=False,
         rich_markup_mode=None,
         no_args_is_help=True,
         context_settings=_SETTINGS,
     )
-    app.callback()(_globals)
+    app.callback()(options)
     return typer.main.get_command(app)
 
 
@@ -136,7 +173,7 @@ def _globals(
 def _load(name: str) -> Any:
     module = importlib.import_module(COMMANDS[name])
     app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
-    app.command(name)(module.command)
+    app.command(name.rpartition(" ")[2])(module.command)
     return typer.main.get_command(app)
 
 

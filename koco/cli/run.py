@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from koco.cli import prompt
+
 
 def command(
     flow: Annotated[
@@ -28,6 +30,14 @@ def command(
         float | None,
         typer.Option(metavar="SECONDS", help="With --follow or --wait: wait no longer than that."),
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="An idempotency key: launched once, however often it is tried under it.",
+        ),
+    ] = None,
+    no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: the fid; with --follow, the events.")
     ] = False,
@@ -35,7 +45,9 @@ def command(
     """Launch a flow and print the execution's id, the fid.
 
     With --follow or --wait the exit code is the outcome: 0 finished, 1 error,
-    7 cancelled. Inputs given by -i go over those of the file.
+    7 cancelled. Inputs given by -i go over those of the file. At a terminal, where
+    none are given, the flow's form is asked for field by field; where some are, what
+    the form misses or refuses.
 
     Example: koco run hello/greet -i who=Ada -f
     """
@@ -49,20 +61,44 @@ def command(
         raise UsageError("--follow waits already: leave out --wait")
     values = inputs.gather(pairs or (), file)
     client = session.connect()
-    fid = _launch(client, flow, values)
+    asks = prompt.can_ask(no_input)
+    fid = _launch(client, flow, values, key=key, asks=asks, is_bare=not (pairs or file))
     _tell(fid, as_json=as_json, follow=follow)
     if not (follow or wait):
         return 0
     return _until_end(client, fid, silently=wait, timeout_s=timeout, as_json=as_json)
 
 
-def _launch(client: Any, flow: str, values: dict[str, Any]) -> str:
+def _launch(
+    client: Any, flow: str, values: dict[str, Any], *, key: str | None, asks: bool, is_bare: bool
+) -> str:
+    """Launch with what is given and, at a terminal, with what is asked for."""
     from koco.errors import InputsError
 
+    form = client.flow(flow).get("form") if asks and is_bare else None
+    if form:
+        values = prompt.ask(form, values)
+    while True:
+        try:
+            return _sent(client, flow, values, key=key)
+        except InputsError as exc:
+            exc.hint = exc.hint or f"`koco flows {flow}` shows its inputs"
+            form = form or (client.flow(flow).get("form") if asks else None)
+            if not form:
+                raise
+            values = prompt.ask_again(form, values, exc)
+
+
+def _sent(client: Any, flow: str, values: dict[str, Any], *, key: str | None) -> str:
+    from koco.cli import uploads
+    from koco.errors import UnreachableError
+
+    inputs = uploads.resolve(client, values)
     try:
-        fid: str = client.launch(flow, values)
-    except InputsError as exc:
-        exc.hint = exc.hint or f"`koco flows {flow}` shows its inputs"
+        fid: str = client.launch(flow, inputs, key=key)
+    except UnreachableError as exc:
+        if key is not None:
+            exc.hint = f"{exc.hint}; with the same --key it is safe to try again"
         raise
     return fid
 

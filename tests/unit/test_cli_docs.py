@@ -16,8 +16,11 @@ CODES = (DOCS / "exit-codes.md").read_text("utf-8")
 
 
 def command(name: str) -> Any:
-    """Return a command as typer sees it."""
-    return main.build().get_command(None, name)
+    """Return a command, or a group's, as typer sees it."""
+    found = main.build()
+    for word in name.split():
+        found = found.get_command(None, word)
+    return found
 
 
 def section(name: str) -> str:
@@ -29,7 +32,7 @@ def section(name: str) -> str:
 
 def test_the_sections_are_the_commands() -> None:
     """All of them, in the order of `koco --help`, and none that is gone."""
-    assert re.findall(r"^## `koco (\S+)`$", COMMANDS, re.M) == list(main.COMMANDS)
+    assert re.findall(r"^## `koco ([^`]+)`$", COMMANDS, re.M) == list(main.COMMANDS)
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
@@ -80,6 +83,17 @@ def test_every_exit_code_is_documented_once() -> None:
 def test_every_command_has_help(cli: Cli) -> None:
     """`koco X --help` exits with 0 and shows how it is used."""
     for name in main.COMMANDS:
-        ran = cli(name, "--help")
+        ran = cli(*name.split(), "--help")
         assert ran.code == 0
         assert ran.out.startswith(f"Usage: koco {name}")
+
+
+@pytest.mark.parametrize("name", main.GROUPS)
+def test_the_help_of_a_group_lists_its_commands(cli: Cli, name: str) -> None:
+    """With what each does; its example is one of theirs."""
+    ran = cli(name, "--help")
+    assert ran.code == 0
+    ours = [each.removeprefix(f"{name} ") for each in main.COMMANDS if each.startswith(f"{name} ")]
+    assert ours
+    assert all(re.search(rf"^  {each} +[A-Z]", ran.out, re.M) for each in ours)
+    assert re.search(rf"Example: koco {name} ({'|'.join(ours)}) ", ran.out)

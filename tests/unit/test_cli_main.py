@@ -45,15 +45,28 @@ def test_without_arguments_it_shows_its_help(plane: Plane, cli: Cli) -> None:
     """On stderr, as nothing was asked for."""
     ran = cli()
     assert (ran.code, ran.out) == (2, "")
-    assert all(f"  {name} " in ran.err for name in COMMANDS)
+    assert all(f"  {name.partition(' ')[0]} " in ran.err for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_help(plane: Plane, cli: Cli, name: str) -> None:
     """On stdout, exit code 0, with its example."""
-    ran = cli(name, "--help")
+    ran = cli(*name.split(), "--help")
     assert (ran.code, ran.err) == (0, "")
     assert f"Example: koco {name}" in ran.out
+
+
+def test_an_unknown_command_of_a_group_names_the_nearest(plane: Plane, cli: Cli) -> None:
+    """As at the top; and a group alone shows what it has."""
+    ran = cli("files", "putt", "x")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "error: there is no command 'files putt'\nhint: did you mean `koco files put`?\n"
+    )
+    assert "hint: `koco files --help` lists the commands" in cli("files", "xyzzy").err
+    alone = cli("files")
+    assert (alone.code, alone.out) == (2, "")
+    assert "  put " in alone.err
 
 
 ERRORS = [
