@@ -8,15 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["InputsError", "Tracer", "__version__", "forms", "response", "testing"]
+__all__ = [
+    "InputsError",
+    "Launch",
+    "ServeAPI",
+    "Tracer",
+    "__version__",
+    "forms",
+    "response",
+    "testing",
+]
 
 if TYPE_CHECKING:
     import koco.testing as testing
     from koco import forms, response
     from koco.errors import InputsError
+    from koco.sdk.launch import Launch
+    from koco.sdk.serve_api import ServeAPI
     from koco.sdk.tracer import Tracer
 
-_HOMES = {"InputsError": "koco.errors", "Tracer": "koco.sdk.tracer"}
+_HOMES = {
+    "InputsError": "koco.errors",
+    "Launch": "koco.sdk.launch",
+    "ServeAPI": "koco.sdk.serve_api",
+    "Tracer": "koco.sdk.tracer",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@
     ├── UnreachableError    3   503   no control plane answers
     ├── NotFoundError       4   404
     ├── DeployError         5   422   a release did not become ready
+    ├── EndpointError       1   502   a service's own endpoint failed at a request
     ├── NotAllowedError     6   403   no key, a wrong key, or not enough scope
     ├── CancelledError      7   409   the execution was cancelled
     ├── AwaitingError       8   409   an execution awaits a person, and none is asked here
@@ -149,6 +150,23 @@ class DeployError(KocoError):
         return wire
 
 
+class EndpointError(KocoError):
+    """A service's own endpoint failed; `detail` is its traceback, for those who may see it."""
+
+    http_status = 502
+    code = "endpoint_failed"
+
+    def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.detail = detail
+
+    def to_wire(self) -> dict[str, Any]:
+        """Add `detail` to the error."""
+        wire = super().to_wire()
+        wire["error"]["detail"] = self.detail
+        return wire
+
+
 class NotAllowedError(KocoError):
     """No key, a key that is not known, or one whose scopes do not reach."""
 
@@ -210,7 +228,8 @@ def from_wire(body: dict[str, Any]) -> KocoError:
         return InputsError(*fields.pop(GLOBAL_FIELD, []), **fields)
     if code == ManifestError.code:
         return ManifestError(message.splitlines(), hint=hint)
-    if code == DeployError.code:
-        return DeployError(message, detail=error.get("detail"), hint=hint)
+    for cls in (DeployError, EndpointError):
+        if code == cls.code:
+            return cls(message, detail=error.get("detail"), hint=hint)
     kinds = {cls.code: cls for cls in _leaves(KocoError)}
     return kinds.get(str(code), KocoError)(message, hint=hint)

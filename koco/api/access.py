@@ -30,6 +30,7 @@ def requires(scope: str) -> Guard:
                 hint=f"it has: {', '.join(key.scopes) or 'none'}",
             )
         connection.scope["user"] = key.name
+        connection.scope["scopes"] = key.scopes  # type: ignore[typeddict-unknown-key]
 
     return guard
 

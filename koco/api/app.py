@@ -7,7 +7,7 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from koco.api import bundles, executions, files, flows, services, status
+from koco.api import apps, bundles, executions, files, flows, services, status
 from koco.control.parts import Parts
 from koco.errors import KocoError, NotFoundError, UsageError
 
@@ -18,6 +18,7 @@ def create_app(parts: Parts) -> Litestar:
     """Return the API of a control plane."""
     return Litestar(
         route_handlers=[
+            *apps.ROUTES,
             *bundles.ROUTES,
             *executions.ROUTES,
             *files.ROUTES,

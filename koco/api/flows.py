@@ -3,15 +3,13 @@
 from typing import Any
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
 from koco.api.access import requires
 from koco.control.catalog import Entry
 from koco.control.parts import Parts
-from koco.errors import UsageError
-from koco.events.line import encode_payload
-from koco.store.model import NewExecution
+from koco.errors import EndpointError, UsageError
 
 
 def _summary(entry: Entry) -> dict[str, Any]:
@@ -33,31 +31,41 @@ async def list_flows(state: State) -> dict[str, Any]:
 
 @get("/v1/flows/{name:path}", guards=[requires("read")])
 async def show_flow(state: State, name: str) -> dict[str, Any]:
-    """Show a flow with its form."""
+    """Show a flow with its form, also as the JSON Schema of its inputs."""
     entry = state.parts.catalog.find(name.lstrip("/"))
-    return {**entry.flow, **_summary(entry)}
+    schema = entry.form.json_schema() if entry.form is not None else {"type": "object"}
+    return {**entry.flow, **_summary(entry), "schema": schema}
 
 
 @post("/v1/flows/{name:path}", guards=[requires("launch")])
-async def launch(request: Request[str, Any, State], name: str) -> dict[str, Any]:
-    """Validate inputs and accept an execution; the fid is returned once it is committed."""
+async def launch(request: Request[str, Any, State], name: str) -> Response[dict[str, Any]]:
+    """Validate inputs and accept an execution; the fid is returned once it is committed.
+
+    201, or 200 where the idempotency key was used for the same before.
+    """
+    entry = request.app.state.parts.catalog.find(name.lstrip("/"))
+    return await launched(request, entry)
+
+
+async def launched(request: Request[str, Any, State], entry: Entry) -> Response[dict[str, Any]]:
+    """Launch a flow with the inputs in a request's body; return the answer to it."""
     parts: Parts = request.app.state.parts
-    entry = parts.catalog.find(name.lstrip("/"))
     inputs = _object(await request.body())
-    if entry.form is not None:
-        inputs = entry.form.validate(inputs)
-    execution = await parts.supervisor.launch(
-        NewExecution(
-            flow=entry.name,
-            service=entry.service,
-            release=entry.release,
-            # Dates and the like travel as JSON; the runner reads them with the same form.
-            inputs=msgspec.json.decode(encode_payload(inputs)),
-            user=request.scope["user"],
-            tags=tuple(entry.flow.get("tags") or ()),
+    key = request.headers.get("idempotency-key")
+    try:
+        execution, is_new = await parts.launches.launch(
+            entry, inputs, user=request.scope["user"], key=key
         )
-    )
-    return {"result": execution.fid}
+    except EndpointError as exc:
+        raise shown(exc, request) from exc
+    return Response({"result": execution.fid}, status_code=201 if is_new else 200)
+
+
+def shown(exc: EndpointError, request: Request[str, Any, State]) -> EndpointError:
+    """Return an error of an endpoint's as its caller may see it: the traceback is the owner's."""
+    if {"deploy", "admin"} & set(request.scope["scopes"]):  # type: ignore[typeddict-item]
+        return exc
+    return EndpointError(exc.message, hint=exc.hint)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def _render(release: Release, *, unchanged: bool = False) -> dict[str, Any]:
     fields = msgspec.structs.asdict(release)
     flows = [
         {"name": f"{release.service}/{flow['name']}", "entrypoint": flow["entrypoint"]}
-        for flow in release.manifest["flows"]
+        for flow in release.flows or release.manifest["flows"]
     ]
     return {**fields, "flows": flows, "unchanged": unchanged}
 

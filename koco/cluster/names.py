@@ -1,9 +1,11 @@
 """What koco's actors are called in Ray."""
 
+from koco.sdk import control
+
 #: The namespace of all of koco's actors.
-NAMESPACE = "koco"
-#: The control plane's actor.
-CONTROL = "control"
+NAMESPACE = control.NAMESPACE
+#: The control plane's actor, which a flow's own processes look for as well.
+CONTROL = control.CONTROL
 
 _RUNNER = "runner"
 

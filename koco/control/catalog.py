@@ -23,12 +23,19 @@ class Entry:
         """The full name, `service/flow`."""
         return f"{self.service}/{self.flow['name']}"
 
+    @property
+    def path(self) -> str | None:
+        """Where the service's own endpoint has this flow; None for one that koco serves."""
+        path: str | None = self.flow.get("path")
+        return path
+
 
 class Catalog:
     """The flows of live releases, by full name."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._releases: dict[str, Release] = {}
 
     def put(self, release: Release) -> None:
         """Enter a release's flows in place of those of the service's former release."""
@@ -37,10 +44,29 @@ class Catalog:
             form = Model.from_list(flow["form"]) if flow["form"] is not None else None
             entry = Entry(release.service, release.number, flow, form)
             self._entries[entry.name] = entry
+        self._releases[release.service] = release
 
     def remove(self, service: str) -> None:
         """Forget a service's flows."""
         self._entries = {n: e for n, e in self._entries.items() if e.service != service}
+        self._releases.pop(service, None)
+
+    def release(self, service: str) -> Release:
+        """Return the live release of a service.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        if release := self._releases.get(service):
+            return release
+        near = difflib.get_close_matches(service, self._releases, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "`koco status` lists them"
+        raise NotFoundError(f"no service is called {service!r}", hint=hint)
+
+    def at(self, service: str, path: str) -> Entry | None:
+        """Return the flow at a path of a service's own endpoint, if one is there."""
+        fits = (each for each in self._entries.values() if each.service == service)
+        return next((each for each in fits if each.path == path), None)
 
     def entries(self) -> list[Entry]:
         """Return all flows, by name."""

@@ -1,19 +1,30 @@
 """Releases: from starting to live or failed.
 
 A release goes live when a runner of it has built its environment and imported
-every entrypoint. Until then, and for ever if it fails, the former one serves.
+every entrypoint, and when its own endpoint, if it has one, runs as a Serve
+application. Until then, and for ever if it fails, the former one serves.
 A release under way is a row: a restarted control plane takes it up again.
+
+Each release has a Serve application of its own, as it has runners of its own: so
+a release that fails leaves the former one's alone, and what validates an
+execution's inputs is of the same code as what runs it.
 """
 
 import asyncio
 import hashlib
+import itertools
 import logging
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from koco.cluster.runners import EnvironmentFailed, RunnerDied
+from koco.cluster.serve import Application, ApplicationFailed, Serve, name_of
 from koco.control.catalog import Catalog
 from koco.control.supervisor import Supervisor
+from koco.control.tasks import Tasks
+from koco.errors import KocoError
 from koco.events import line
 from koco.runner.spec import Description
 from koco.store.model import Release
@@ -23,6 +34,12 @@ log = logging.getLogger(__name__)
 
 #: How long a release may take to become ready before it counts as failed (seconds).
 READY_S = 600.0
+#: How often applications that nothing needs any more are looked for (seconds).
+_SWEEP_S = 1.0
+#: How long one that nothing needs stays: a request may be on its way to it (seconds).
+_STAY_S = 5.0
+#: Pauses before another try to bring up a live release's application (seconds).
+_AGAIN_S = (1.0, 5.0, 15.0, 60.0)
 
 _HINTS = {
     "ModuleNotFoundError": "ship the module with the bundle, or name its package in "
@@ -34,10 +51,23 @@ _HINTS = {
 class Deployer:
     """Makes releases, one at a time for each service."""
 
-    def __init__(self, store: Store, supervisor: Supervisor, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        store: Store,
+        supervisor: Supervisor,
+        catalog: Catalog,
+        *,
+        serve: Serve,
+        application: Callable[[Release], Application],
+    ) -> None:
         self._store = store
         self._supervisor = supervisor
         self._catalog = catalog
+        self._serve = serve
+        self._application = application
+        #: Why a live release's own endpoint is not up, by service.
+        self.troubles: dict[str, str] = {}
+        self._tasks = Tasks("the deployer")
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
 
@@ -45,6 +75,9 @@ class Deployer:
         """Enter what is live, and take up releases that were under way."""
         for release in await self._store.releases("live"):
             self._catalog.put(release)
+            if release.app is not None:
+                self._tasks.spawn(self._bring_back(release))
+        self._tasks.spawn(self._sweep())
         for release in await self._store.releases("starting"):
             self._begin(release, READY_S)
 
@@ -98,9 +131,11 @@ class Deployer:
     async def _bring_up(self, release: Release, timeout_s: float) -> None:
         async with self._turns[release.service]:
             try:
-                pool = self._supervisor.pool(release)
-                description = await asyncio.wait_for(pool.probe(), timeout_s)
-                error = _error_of(description)
+                async with asyncio.timeout(timeout_s):
+                    description = await self._supervisor.pool(release).probe()
+                    error = _error_of(description)
+                    if error is None and description.app is not None:
+                        await self._serve.bring_up(self._application(release))
             except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
                 log.info("release %s/%s: %r", release.service, release.number, exc)
                 error = _error_from(exc, timeout_s)
@@ -108,11 +143,58 @@ class Deployer:
                 self._supervisor.drop(release)
                 await self._store.fail_release(release.service, release.number, error)
                 return
-            flows = _flows(release, description)
-            live = await self._store.go_live(release.service, release.number, flows)
+            live = await self._store.go_live(
+                release.service, release.number, _flows(release, description), _handled(description)
+            )
             self._catalog.put(live)
+            self.troubles.pop(release.service, None)
             self._supervisor.retire(release.service, keep=release.number)
-            pool.keep_warm()
+            self._supervisor.pool(release).keep_warm()
+
+    # endpoints of services' own
+
+    async def _bring_back(self, release: Release) -> None:
+        """See that a live release's application is there, as it is unless the head is a new one."""
+        for pause_s in itertools.chain(_AGAIN_S, itertools.repeat(_AGAIN_S[-1])):
+            try:
+                await self._serve.bring_up(self._application(release))
+            except KocoError as exc:
+                if not self._is_live(release):
+                    return
+                self.troubles[release.service] = exc.message
+                log.warning("the endpoint of %s is not up: %s", release.service, exc.message)
+                await asyncio.sleep(pause_s)
+            else:
+                self.troubles.pop(release.service, None)
+                return
+
+    def _is_live(self, release: Release) -> bool:
+        try:
+            return self._catalog.release(release.service).number == release.number
+        except KocoError:
+            return False
+
+    async def _sweep(self) -> None:
+        """Remove applications of releases that have no runners any more, for ever.
+
+        A release's pool goes when its last execution has ended: until then, its locks
+        are answered by its own code.
+        """
+        needed_at: dict[str, float] = {}
+        is_known = False
+        while True:
+            try:
+                if not is_known:
+                    await self._serve.look()
+                    is_known = True
+                now = time.monotonic()
+                needed = {name_of(*key) for key in self._supervisor.pools}
+                needed_at.update(dict.fromkeys(needed, now))
+                keep = {name for name in self._serve.ours if now - needed_at.get(name, 0) < _STAY_S}
+                await self._serve.keep_only(keep)
+            except KocoError as exc:
+                log.warning("could not look after Serve applications: %s", exc.message)
+            await asyncio.sleep(_SWEEP_S)
 
 
 def _fingerprint(manifest: dict[str, Any], bundle: str) -> str:
@@ -120,10 +202,10 @@ def _fingerprint(manifest: dict[str, Any], bundle: str) -> str:
 
 
 def _flows(release: Release, description: Description) -> list[dict[str, Any]]:
-    """Return the manifest's flows, each with the form that a runner made of it."""
+    """Return the flows of manifest and endpoint, each with the form that a runner told."""
     about = ("description", "author", "organization", "version", "tags")
     shared = {key: release.manifest.get(key) for key in about}
-    return [
+    manifest = [
         {
             **shared,
             **{key: value for key, value in flow.items() if key != "inputs" and value is not None},
@@ -131,6 +213,15 @@ def _flows(release: Release, description: Description) -> list[dict[str, Any]]:
         }
         for flow in release.manifest["flows"]
     ]
+    app = description.app["flows"] if description.app is not None else []
+    return [*({**shared, **flow} for flow in app), *manifest]
+
+
+def _handled(description: Description) -> dict[str, Any] | None:
+    """Return the names of the locks and leases that the service's own endpoint has."""
+    if description.app is None:
+        return None
+    return {key: description.app[key] for key in ("locks", "leases")}
 
 
 def _error_of(description: Description) -> dict[str, Any] | None:
@@ -149,13 +240,21 @@ def _error_of(description: Description) -> dict[str, Any] | None:
 
 def _sentence(problem: dict[str, Any]) -> str:
     kind = f"{problem['type']}: " if problem["type"] else ""
-    return f"flow {problem['flow']!r}: {kind}{problem['message']}"
+    where = f"flow {problem['flow']!r}" if problem["flow"] is not None else "app"
+    return f"{where}: {kind}{problem['message']}"
 
 
 def _error_from(exc: Exception, timeout_s: float) -> dict[str, Any]:
     match exc:
         case EnvironmentFailed():
             return {"message": exc.message, "detail": exc.detail, "hint": exc.hint}
+        case ApplicationFailed():
+            return {
+                "message": f"the endpoint did not start: {exc.message}",
+                "detail": exc.detail,
+                "hint": "it runs as a Ray Serve application: does its module, or its "
+                "deployment's constructor, fail?",
+            }
         case RunnerDied():
             return {
                 "message": f"the runner died while it imported the entrypoints: {exc.message}",
@@ -164,10 +263,12 @@ def _error_from(exc: Exception, timeout_s: float) -> dict[str, Any]:
             }
         case TimeoutError():
             return {
-                "message": f"no runner became ready within {timeout_s:g} s",
+                "message": f"it was not ready within {timeout_s:g} s",
                 "detail": None,
                 "hint": "does a module wait for something while it is imported? "
                 "`--timeout` allows more time",
             }
+        case KocoError():
+            return {"message": exc.message, "detail": None, "hint": exc.hint}
         case _:
             return {"message": f"{type(exc).__name__}: {exc}", "detail": None, "hint": None}

@@ -6,7 +6,10 @@ from typing import Any, Protocol
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
+from koco.control.endpoints import Endpoints
 from koco.control.files import Files
+from koco.control.launches import Launches
+from koco.control.locks import Locks
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
 from koco.store.protocol import Store
@@ -31,6 +34,9 @@ class Parts:
     catalog: Catalog
     bundles: Bundles
     files: Files
+    endpoints: Endpoints
+    locks: Locks
+    launches: Launches
     cluster: Cluster
     url: str
     started: str

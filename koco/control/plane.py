@@ -17,12 +17,16 @@ import ray
 
 from koco import __version__
 from koco.cluster import names, runners
+from koco.cluster.serve import Application, Serve
 from koco.control import questions
 from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
+from koco.control.endpoints import Endpoints
 from koco.control.files import Files
+from koco.control.launches import Launches
+from koco.control.locks import Locks
 from koco.control.parts import Parts
 from koco.control.pool import Actor
 from koco.control.spooler import Spooler
@@ -38,6 +42,8 @@ log = logging.getLogger(__name__)
 
 #: Pause before another try where the port or the store is still held (seconds).
 _RETRY_S = 0.1
+#: How long taking applications out of Serve may delay the end (seconds).
+_FAREWELL_S = 5.0
 #: How often blobs that nothing names are looked for (seconds).
 _COLLECT_S = 3600.0
 _LOG_BYTES = 10 * 1024 * 1024
@@ -94,8 +100,13 @@ class ControlPlane:
         return await store.add_key("admin", digest=digest, scopes=("admin",))
 
     async def close(self) -> None:
-        """Close the store; the process is ended next."""
-        await (await self._parts()).store.close()
+        """Take koco's applications out of Serve and close the store; the process is ended next."""
+        parts = await self._parts()
+        try:
+            await asyncio.wait_for(parts.endpoints.serve.keep_only(set()), _FAREWELL_S)
+        except (KocoError, TimeoutError) as exc:
+            log.warning("Serve applications are left behind: %r", exc)
+        await parts.store.close()
 
     async def _parts(self) -> Parts:
         # Shielded: a caller that gives up must not stop the start.
@@ -117,6 +128,7 @@ class ControlPlane:
                 if (key := names.parse_runner(name)) is not None
             }
         )
+        await parts.locks.recover()
         self._server = asyncio.get_running_loop().create_task(self._serve(parts))
         await parts.deployer.recover()
         log.info("started at %s", parts.url)
@@ -140,14 +152,34 @@ class ControlPlane:
         catalog = Catalog()
         blobs = Blobs(data_dir, store, max_file_mb=self._settings.max_file_mb)
         self._tasks.spawn(_collect(blobs))
+        files = Files(store, spooler, blobs, secret=await store.secret("files"))
+        endpoints = Endpoints(Serve(), secret=await store.secret("endpoints"))
+
+        locks = Locks(store, spooler, endpoints=endpoints)
+        supervisor.on_ended = locks.on_final
+
+        def application(release: Release) -> Application:
+            return Application(
+                service=release.service,
+                release=release.number,
+                import_path=release.manifest["app"],
+                runtime_env=_runtime_env(release, bundles),
+                timeout_s=release.manifest["endpoint"]["timeout"],
+            )
+
         return Parts(
             store=store,
             spooler=spooler,
             supervisor=supervisor,
-            deployer=Deployer(store, supervisor, catalog),
+            deployer=Deployer(
+                store, supervisor, catalog, serve=endpoints.serve, application=application
+            ),
             catalog=catalog,
             bundles=bundles,
-            files=Files(store, spooler, blobs, secret=await store.secret("files")),
+            files=files,
+            endpoints=endpoints,
+            locks=locks,
+            launches=Launches(store, supervisor, catalog, endpoints=endpoints, files=files),
             cluster=_Ray(),
             url=self._settings.url,
             started=line.timestamp(),

@@ -227,7 +227,11 @@ class Pool:
         self._on_step(fid)
         flow = execution.flow.partition("/")[2]
         try:
-            await runner.actor.launch(Launch(fid=fid, flow=flow, inputs=execution.inputs))
+            await runner.actor.launch(
+                Launch(
+                    fid=fid, flow=flow, inputs=execution.inputs, entrypoint=execution.entrypoint
+                )
+            )
         except KocoError:
             return  # it died: its watcher decides what becomes of the execution
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from koco.control import files
+from koco.control import endpoints, files, locks
 from koco.control.parts import Parts
 from koco.errors import KocoError, UsageError
 from koco.events import wire
@@ -19,7 +19,12 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Parts, str, dict[str, Any]], Awaitable[Any]]
 
 #: Every question by its name.
-HANDLERS: dict[str, Handler] = {"files.access": files.access}
+HANDLERS: dict[str, Handler] = {
+    "endpoints.key": endpoints.key,
+    "files.access": files.access,
+    "lock.open": locks.opened,
+    "lock.wait": locks.settled,
+}
 
 
 async def answer(parts: Parts, blob: bytes) -> bytes:

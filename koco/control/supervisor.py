@@ -48,6 +48,8 @@ class Supervisor:
         self._store = store
         self._spooler = spooler
         spooler.on_final = self.on_final
+        #: Hears the fid of each execution that has ended, too; locks listen.
+        self.on_ended: Callable[[str], None] = lambda fid: None
         self._start_runner = start_runner
         self.pools: dict[tuple[str, int], Pool] = {}
         self._pool_of: dict[str, Pool] = {}
@@ -59,8 +61,18 @@ class Supervisor:
         """Accept an execution: it is committed as queued, and given to its pool."""
         execution, is_new = await self._store.create(new)
         if is_new:
+            await self._ensure_pool(execution)
             self._enter(execution)
         return execution
+
+    async def _ensure_pool(self, execution: Execution) -> None:
+        """Make a pool once more where the release was retired while its endpoint decided."""
+        if (execution.service, execution.release) in self.pools:
+            return
+        release = await self._store.release(execution.service, execution.release)
+        pool = self.pool(release)
+        if release.status != "live":
+            pool.retire()
 
     async def cancel(self, fid: str, *, grace_s: float) -> Execution:
         """Ask an execution to end; see `Pool.cancel`.
@@ -85,6 +97,7 @@ class Supervisor:
         if pool := self._pool_of.pop(fid, None):
             pool.ended(fid)
         self._spooler.wake(fid)
+        self.on_ended(fid)
 
     # what the deployer calls
 
@@ -231,4 +244,5 @@ def _spec(release: Release, runner_id: str) -> RunnerSpec:
             for flow in release.manifest["flows"]
         ),
         concurrency=release.manifest["runner"]["concurrency"],
+        app=release.manifest.get("app"),
     )

@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 import ray
 
-from koco.errors import KocoError
+from koco.errors import DeployError, KocoError
 from koco.events import line
 from koco.events.model import Status
+from koco.forms import Model
 from koco.runner.capture import Capture, Output
-from koco.runner.flow import Flow, Outcome, Run, describe, loaded
+from koco.runner.flow import Flow, Outcome, Run, loaded, ordered
 from koco.runner.spec import Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
+from koco.sdk.failures import describe
 from koco.sdk.tracer import Tracer
 
 #: Pauses between two tries to reach a control plane that restarts (seconds).
@@ -33,6 +35,11 @@ class Runner:
         self._spec = msgspec.msgpack.decode(spec, type=RunnerSpec)
         self._control = control
         self._flows: dict[str, Flow] = {}
+        #: The forms of the flows that the service's own endpoint has, by name.
+        self._app_forms: dict[str, Model | None] = {}
+        self._ordered: dict[tuple[str, str], Flow] = {}
+        self._launching: set[str] = set()
+        self._is_ready = False
         self._runs: dict[str, Run] = {}
         self._served = 0
         self._held = asyncio.Event()
@@ -68,7 +75,21 @@ class Runner:
             else:
                 form = self._flows[flow.name].form
                 description.forms[flow.name] = form.to_list() if form else None
+        if self._spec.app is not None:
+            description = await self._describe_app(self._spec.app, description)
+        self._is_ready = not description.problems
         return msgspec.msgpack.encode(description)
+
+    async def _describe_app(self, path: str, description: Description) -> Description:
+        try:
+            app = await asyncio.to_thread(_described, path, self._spec)
+        except BaseException as exc:  # noqa: BLE001 - as above
+            description.problems.append({"flow": None, "entrypoint": path, **_problem(exc)})
+            return description
+        for flow in app["flows"]:
+            form = flow["form"]
+            self._app_forms[flow["name"]] = Model.from_list(form) if form is not None else None
+        return msgspec.structs.replace(description, app=app)
 
     async def attach(self) -> bytes:
         """Return this runner's `Presence`."""
@@ -79,7 +100,7 @@ class Runner:
                 node=context.get_node_id(),
                 fids=self._spool.held,
                 served=self._served,
-                is_ready=len(self._flows) == len(self._spec.flows),
+                is_ready=self._is_ready,
             )
         )
 
@@ -96,19 +117,32 @@ class Runner:
     async def launch(self, blob: bytes) -> None:
         """Begin an execution; return before it ends. A repeated call changes nothing."""
         launch = msgspec.msgpack.decode(blob, type=Launch)
-        if launch.fid in self._runs:
+        if launch.fid in self._runs or launch.fid in self._launching:
             return
         self._spool.open(launch.fid)
+        self._launching.add(launch.fid)
+        flow = await self._flow_of(launch)
         output = Output(lambda kind, text: self._spool.put(launch.fid, line.encode(kind, text)))
         run = Run(
-            self._flows[launch.flow],
+            flow,
             launch.inputs,
             tracer=Tracer(launch.fid, self._spool),
             output=output,
             loop=self._loop,
         )
         self._runs[launch.fid] = run
+        self._launching.discard(launch.fid)
         self._keep(self._run(launch.fid, run, output))
+
+    async def _flow_of(self, launch: Launch) -> Flow:
+        if not launch.entrypoint:
+            return self._flows[launch.flow]
+        key = (launch.flow, launch.entrypoint)
+        if key not in self._ordered:
+            # In a thread: its module may be one that nothing here has imported so far.
+            form = self._app_forms.get(launch.flow)
+            self._ordered[key] = await asyncio.to_thread(ordered, *key, form)
+        return self._ordered[key]
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution to end."""
@@ -184,6 +218,22 @@ def _imported(spec: FlowSpec, *, concurrency: int) -> Flow:
             hint="make it `async def`, or set `runner.concurrency: 1`",
         )
     return flow
+
+
+def _described(path: str, spec: RunnerSpec) -> dict[str, Any]:
+    # Imports the author's module, and with it FastAPI: only for a service that has an endpoint.
+    from koco.sdk import serving
+
+    app = serving.describe(path, spec.service)
+    named = {flow.name for flow in spec.flows}
+    for flow in app["flows"]:
+        if flow["name"] in named:
+            raise DeployError(
+                f"the manifest and the endpoint's path {flow['path']!r} "
+                f"both make a flow called {flow['name']!r}",
+                hint="rename the flow in the manifest, or give the endpoint another path",
+            )
+    return app
 
 
 def _problem(exc: BaseException) -> dict[str, Any]:

@@ -1,37 +1,24 @@
 """Running one entrypoint: in its loop or a thread, cancellable, with its outcome told."""
 
 import asyncio
-import concurrent.futures
 import contextvars
 import ctypes
-import importlib
+import functools
 import inspect
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from koco.errors import InputsError
 from koco.events.model import Kind, Status
 from koco.forms import Model
 from koco.runner.capture import Output, current
 from koco.sdk import entrypoint
+from koco.sdk.failures import describe
+from koco.sdk.handlers import Moments
 from koco.sdk.tracer import Tracer
 
 Tell = Callable[[BaseException | None, Any], None]
-
-#: Where the frames before the user's are: ours, and of the machinery that we call it through.
-_MACHINERY = (
-    str(Path(__file__).parent),
-    str(Path(entrypoint.__file__)),
-    str(Path(asyncio.__file__).parent),
-    str(Path(importlib.__file__).parent),
-    str(Path(concurrent.futures.__file__).parent),
-    "<frozen importlib",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +29,8 @@ class Flow:
     entrypoint: Callable[..., Any]
     form: Model | None
     is_async: bool
+    #: Where an endpoint of the service's own has checked the inputs already.
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +52,23 @@ def loaded(name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any
     function = entrypoint.load(path) if isinstance(path, str) else path
     form = Model.from_list(inputs) if inputs is not None else entrypoint.form_of(function)
     return Flow(name, function, form, entrypoint.is_async(function))
+
+
+def ordered(name: str, path: str, form: Model | None) -> Flow:
+    """Return the flow that an endpoint of the service's own ordered, whose form is `form`.
+
+    Whatever importing it raises, it raises when it is called: it is an execution by then.
+    """
+    moments = Moments(form)
+    try:
+        function = entrypoint.load(path)
+    except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
+        return Flow(name, functools.partial(_fail, exc), None, is_async=False, moments=moments)
+    return Flow(name, function, None, entrypoint.is_async(function), moments=moments)
+
+
+def _fail(exc: BaseException, **_: Any) -> None:
+    raise exc
 
 
 class Run:
@@ -156,35 +162,14 @@ class Run:
             tell(exc, result)  # the request came when the function had ended
 
     def _arguments(self) -> dict[str, Any]:
-        inputs = self._flow.form.validate(self._inputs) if self._flow.form else self._inputs
+        inputs = self._inputs
+        if self._flow.form is not None:
+            inputs = self._flow.form.validate(inputs)
+        elif self._flow.moments is not None:
+            inputs = self._flow.moments.read(inputs)
         return entrypoint.bind(self._flow.entrypoint, inputs, self._tracer)
 
 
 def _settle(done: asyncio.Future[Any], exc: BaseException | None, result: Any) -> None:
     if not done.done():
         done.set_result((exc, result))
-
-
-def describe(exc: BaseException) -> dict[str, Any]:
-    """Return an exception as an `error` payload: its type, message and the user's frames."""
-    if isinstance(exc, InputsError):
-        return {"type": "InputsError", "message": exc.message, "traceback": ""}
-    _forget_own_frames(exc)
-    text = "".join(traceback.format_exception(exc))
-    for root in sys.path:
-        if root and (Path(root) / ".koco-bundle.json").exists():
-            text = text.replace(f"{root}/", "")
-    return {"type": type(exc).__name__, "message": str(exc), "traceback": text.rstrip()}
-
-
-def _forget_own_frames(exc: BaseException, seen: frozenset[int] = frozenset()) -> None:
-    """Drop the frames before the user's: koco's own, and the import machinery's."""
-    if id(exc) in seen:
-        return
-    frame = exc.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_MACHINERY):
-        frame = frame.tb_next
-    exc.__traceback__ = frame
-    for other in (exc.__cause__, exc.__context__):
-        if other is not None:
-            _forget_own_frames(other, seen | {id(exc)})

@@ -21,6 +21,8 @@ class RunnerSpec(msgspec.Struct, frozen=True, kw_only=True):
     release: int
     flows: tuple[FlowSpec, ...]
     concurrency: int = 1
+    #: `module:object` of the service's own endpoint.
+    app: str | None = None
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,14 +31,19 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     fid: str
     flow: str
     inputs: dict[str, Any]
+    #: What the service's own endpoint chose to run; empty for the flow's own.
+    entrypoint: str = ""
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What importing the entrypoints gave: each flow's form by name, or what went wrong."""
 
     forms: dict[str, list[dict[str, Any]] | None] = {}
-    #: `{flow, entrypoint, type, message, traceback}` of each that failed.
+    #: `{flow, entrypoint, type, message, traceback}` of each that failed; the flow of
+    #: an endpoint of the service's own is None.
     problems: list[dict[str, Any]] = []
+    #: What the service's own endpoint says of itself: `{flows, locks, leases}`.
+    app: dict[str, Any] | None = None
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,19 @@ def load(path: str) -> Callable[..., Any]:
     Imports the module; what that raises is the user's and goes on untouched.
     Raises `DeployError` where module or object do not exist, or cannot be called.
     """
+    found = find(path)
+    if not callable(found):
+        message = f"the entrypoint {path!r} is no callable but {_a(type(found).__name__)}"
+        raise DeployError(message, hint="name a function, or an object with `__call__`")
+    entrypoint: Callable[..., Any] = found
+    return entrypoint
+
+
+def find(path: str) -> Any:
+    """Return the object that `module:object` or `module.object` names, whatever it is.
+
+    Imports the module, and raises, as `load` does.
+    """
     if not _PATH.fullmatch(path):
         hint = "write it as module:object, for example hello.app:greet"
         raise DeployError(f"the entrypoint {path!r} is no module:object", hint=hint)
@@ -39,11 +52,7 @@ def load(path: str) -> Callable[..., Any]:
                 path, ".".join([module.__name__, *attributes[:position]]), found, name
             )
         found = getattr(found, name)
-    if not callable(found):
-        message = f"the entrypoint {path!r} is no callable but {_a(type(found).__name__)}"
-        raise DeployError(message, hint="name a function, or an object with `__call__`")
-    entrypoint: Callable[..., Any] = found
-    return entrypoint
+    return found
 
 
 def _module_of(path: str) -> tuple[Any, list[str]]:

@@ -1,0 +1,68 @@
+"""A service's own endpoint: what is asked of it goes through here, and is forwarded signed."""
+
+from typing import Any
+
+from litestar import Request, Response, route
+from litestar.datastructures import State
+from litestar.enums import HttpMethod
+from litestar.response import Stream
+
+from koco.api.access import requires
+from koco.api.flows import launched, shown
+from koco.control import endpoints
+from koco.control.parts import Parts
+from koco.errors import EndpointError, NotFoundError
+
+_PATHS = ["/v1/services/{service:str}/app", "/v1/services/{service:str}/app/{path:path}"]
+
+
+@route(_PATHS, http_method=[HttpMethod.GET, HttpMethod.HEAD], guards=[requires("read")])
+async def look(request: Request[str, Any, State], service: str, path: str = "/") -> Response[Any]:
+    """Forward what only reads; at a flow's path, this describes the flow."""
+    return await _forward(request, service, path)
+
+
+@route(
+    _PATHS,
+    http_method=[HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE],
+    status_code=200,
+    guards=[requires("launch")],
+)
+async def act(request: Request[str, Any, State], service: str, path: str = "/") -> Response[Any]:
+    """Forward what changes something; a POST at a flow's path launches the flow."""
+    parts: Parts = request.app.state.parts
+    entry = parts.catalog.at(service, path)
+    if request.method == HttpMethod.POST and entry is not None:
+        return await launched(request, entry)
+    return await _forward(request, service, path)
+
+
+async def _forward(request: Request[str, Any, State], service: str, path: str) -> Response[Any]:
+    parts: Parts = request.app.state.parts
+    release = parts.catalog.release(service)
+    if release.app is None:
+        raise NotFoundError(
+            f"the service {service!r} has no endpoint of its own",
+            hint="its flows are launched at /v1/flows/…",
+        )
+    asked = endpoints.Request(
+        request.method,
+        path,
+        query=request.scope["query_string"].decode("latin-1"),
+        body=await request.body(),
+        headers=dict(request.headers),
+    )
+    try:
+        answer = await parts.endpoints.pass_through(release, asked, user=request.scope["user"])
+    except EndpointError as exc:
+        raise shown(exc, request) from exc
+    headers = dict(answer.headers)
+    return Stream(
+        answer.body,
+        status_code=answer.status,
+        media_type=headers.pop("content-type", ""),
+        headers=headers,
+    )
+
+
+ROUTES = (look, act)

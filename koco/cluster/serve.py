@@ -1,0 +1,338 @@
+"""Ray Serve, through the dashboard's REST API: the applications that koco puts there.
+
+The API is declarative for the whole cluster: what a PUT leaves out is removed, it
+has no lock, and it restarts the build of what is still being built. So one
+process alone writes it, one change at a time: read, merge, keep what it did not
+create, write, watch. It never calls DELETE, which ends Serve for everybody.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from koco.errors import KocoError
+
+if TYPE_CHECKING:
+    import httpx
+
+log = logging.getLogger(__name__)
+
+#: What makes an application one of ours, whatever others call theirs.
+BUILDER = "koco.sdk.serving:build"
+
+_PATH = "/api/serve/applications/"
+#: What the dashboard puts in place of values for browsers; written back it would be the value.
+_REDACTED = "<redacted>"
+#: Pause between two looks at an application that comes up (seconds).
+_LOOK_S = 0.1
+#: How long a build may keep other changes waiting, which would start it anew (seconds).
+_BUILD_S = 10.0
+_REQUEST_S = 60.0
+
+
+class ServeError(KocoError):
+    """Serve could not be asked, or said no."""
+
+    code = "serve_failed"
+
+
+class ApplicationFailed(KocoError):  # noqa: N818 - a fact about the world, not a mistake
+    """An application did not come up; `detail` is the traceback of its author's code."""
+
+    code = "application_failed"
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application as koco wants it: of one service's one release."""
+
+    service: str
+    release: int
+    import_path: str
+    runtime_env: dict[str, Any]
+    #: How long one of its requests may take.
+    timeout_s: float
+
+    @property
+    def name(self) -> str:
+        """Its name in Serve."""
+        return name_of(self.service, self.release)
+
+    def config(self) -> dict[str, Any]:
+        """Return it as Serve takes it."""
+        return {
+            "name": self.name,
+            "route_prefix": prefix_of(self.service, self.release),
+            "import_path": BUILDER,
+            "runtime_env": self.runtime_env,
+            "args": {"app": self.import_path, "timeout_s": self.timeout_s},
+        }
+
+
+def name_of(service: str, release: int) -> str:
+    """Return the name of a release's application."""
+    return f"koco-{service}-{release}"
+
+
+def prefix_of(service: str, release: int) -> str:
+    """Return where Serve has a release's application."""
+    return f"/koco/{service}/{release}"
+
+
+class Serve:
+    """The cluster's Serve. All changes go through here, one at a time."""
+
+    def __init__(self, *, dashboard: Callable[[], str] | None = None) -> None:
+        self._dashboard = dashboard or _dashboard
+        self._turn = asyncio.Lock()
+        self._url: str | None = None
+        self._client: httpx.AsyncClient | None = None
+        #: Those of ours that are there, as far as we know, by name.
+        self.ours: set[str] = set()
+        #: Those that are on their way, by name.
+        self._coming: dict[str, asyncio.Event] = {}
+
+    async def bring_up(self, application: Application) -> None:
+        """Put an application there, unless it is, and return once it runs.
+
+        Raises:
+            ApplicationFailed: it did not come up; it is still there.
+            ServeError: Serve cannot be asked.
+        """
+        name = application.name
+        coming = self._coming.setdefault(name, asyncio.Event())
+        try:
+            async with self._turn:
+                await self._ensure(name, application.config())
+                await self._built(name)
+            await self._running(name)
+        finally:
+            self._coming.pop(name, None)
+            coming.set()
+
+    async def arrived(self, service: str, release: int) -> None:
+        """Wait while a release's application is on its way."""
+        if coming := self._coming.get(name_of(service, release)):
+            await coming.wait()
+
+    async def _ensure(self, name: str, wanted: dict[str, Any]) -> None:
+        details = await self._details()
+        there = details["applications"].get(name) or {}
+        is_there = there.get("deployed_app_config") == wanted
+        if not is_there or there.get("status") == "DEPLOY_FAILED":
+            others = [each for each in _kept(details) if each["name"] != name]
+            await self._put(details, [*others, wanted])
+        self.ours.add(name)
+
+    async def keep_only(self, names: set[str]) -> None:
+        """Remove those of our applications that are not named; others stay as they are."""
+        if self.ours <= names:
+            return
+        async with self._turn:
+            details = await self._details()
+            kept = _kept(details)
+            wanted = [each for each in kept if not _is_ours(each) or each["name"] in names]
+            if len(wanted) < len(kept):
+                await self._put(details, wanted)
+            self.ours = {each["name"] for each in wanted if _is_ours(each)}
+
+    async def look(self) -> None:
+        """Learn which of our applications are there, if Serve runs at all; it is not started."""
+        if await asyncio.to_thread(_is_started):
+            details = await self._details()
+            self.ours = {each["name"] for each in _kept(details) if _is_ours(each)}
+
+    async def base(self, *, anew: bool = False) -> str:
+        """Return the URL of Serve's own port, as this node reaches it.
+
+        Raises:
+            ServeError: Serve has none.
+        """
+        if self._url is None or anew:
+            self._url = _url_of(await self._details())
+        return self._url
+
+    async def statuses(self) -> dict[str, str]:
+        """Return the status of each of our applications, by name."""
+        found = (await self._details())["applications"]
+        return {name: str(found[name]["status"]) for name in self.ours if name in found}
+
+    async def _built(self, name: str) -> None:
+        """Wait while Serve builds an application: another change now would begin it anew."""
+        deadline = asyncio.get_running_loop().time() + _BUILD_S
+        while asyncio.get_running_loop().time() < deadline:
+            found = (await self._details())["applications"].get(name) or {}
+            if found.get("deployments") or found.get("status") not in ("DEPLOYING", "NOT_STARTED"):
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _running(self, name: str) -> None:
+        while True:
+            details = await self._details()
+            found = details["applications"].get(name)
+            if found is None:
+                raise ApplicationFailed("somebody else has removed its Serve application")
+            if found["status"] == "RUNNING":
+                self._url = _url_of(details)
+                return
+            if found["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
+                raise _failure(found)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _details(self) -> dict[str, Any]:
+        details = json.loads(await self._ask("GET"))
+        if not isinstance(details, dict) or not isinstance(details.get("applications"), dict):
+            raise ServeError("Ray's dashboard did not say which Serve applications there are")
+        return details
+
+    async def _put(self, details: dict[str, Any], applications: list[dict[str, Any]]) -> None:
+        config = {**_options(details), "applications": applications}
+        if _REDACTED in json.dumps(config):
+            raise ServeError(
+                "Ray's dashboard hides the values of other Serve applications' variables",
+                hint="a proxy between koco and the dashboard seems to speak as a browser",
+            )
+        log.info("Serve applications: %s", ", ".join(each["name"] for each in applications))
+        await self._ask("PUT", json=config)
+
+    async def _ask(self, method: str, **more: Any) -> bytes:
+        import httpx
+
+        try:
+            if self._client is None:
+                self._client = await self._connected()
+            answer = await self._client.request(method, _PATH, **more)
+        except httpx.HTTPError as exc:
+            client, self._client = self._client, None  # the dashboard may be elsewhere by now
+            if client is not None:
+                await client.aclose()
+            raise ServeError(f"Ray's dashboard does not answer: {exc!r}", hint=_HINT) from exc
+        if answer.status_code != httpx.codes.OK:
+            said = answer.text.strip()[:2000]
+            raise ServeError(f"Ray's dashboard said {answer.status_code}: {said}", hint=_HINT)
+        return answer.content
+
+    async def _connected(self) -> "httpx.AsyncClient":
+        import httpx
+
+        def look() -> tuple[str, dict[str, str]]:
+            return self._dashboard(), _token()
+
+        url, headers = await asyncio.to_thread(look)
+        # Not as a browser: those are shown `<redacted>` in place of values.
+        headers = {**headers, "User-Agent": "koco"}
+        return httpx.AsyncClient(base_url=url, headers=headers, timeout=_REQUEST_S, trust_env=False)
+
+
+_HINT = "an app of one's own needs Ray's dashboard: `ray start` with `ray[default,serve]`"
+
+
+def _dashboard() -> str:
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    address = _internal_kv_get("dashboard", namespace="dashboard")
+    if not address:
+        raise ServeError("this Ray has no dashboard", hint=_HINT)
+    text = str(address.decode())
+    return text if "://" in text else f"http://{text}"
+
+
+def _token() -> dict[str, str]:
+    """Return the header with Ray's token, where it asks for one."""
+    from ray._private.authentication.http_token_authentication import (
+        get_auth_headers_if_auth_enabled,
+    )
+
+    headers: dict[str, str] = get_auth_headers_if_auth_enabled({})
+    return headers
+
+
+def _is_started() -> bool:
+    import ray
+
+    return any(
+        each["namespace"] == "serve" and each["name"] == "SERVE_CONTROLLER_ACTOR"
+        for each in ray.util.list_named_actors(all_namespaces=True)
+    )
+
+
+def _is_ours(config: dict[str, Any]) -> bool:
+    return config.get("import_path") == BUILDER
+
+
+def _kept(details: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the configuration of everything that a PUT must name lest it be removed.
+
+    What was started by other means than the REST API is kept without being named.
+    """
+    kept: list[dict[str, Any]] = []
+    for name, found in details["applications"].items():
+        config = found.get("deployed_app_config")
+        if config is not None:
+            kept.append(config)
+        elif found.get("source") != "imperative" and found.get("status") != "DELETING":
+            # "Could not look" is never "nothing there".
+            raise ServeError(
+                f"Serve does not tell how its application {name!r} is configured",
+                hint="nothing was changed; try again when `serve status` shows it running",
+            )
+    return kept
+
+
+def _options(details: dict[str, Any]) -> dict[str, Any]:
+    """Return Serve's options: those it runs with, or ours where it starts now."""
+    known = ("proxy_location", "http_options", "grpc_options", "target_capacity")
+    if details.get("controller_info"):
+        return {key: details[key] for key in known if details.get(key) is not None}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # Nobody but the control plane, on this node, needs to reach it.
+    return {
+        "proxy_location": "HeadOnly",
+        "http_options": {"host": "127.0.0.1", "port": port},
+    }
+
+
+def _url_of(details: dict[str, Any]) -> str:
+    options = details.get("http_options") or {}
+    if not details.get("proxies") or not options.get("port"):
+        raise ServeError(
+            "Serve runs without an HTTP proxy, so an app of one's own cannot be reached",
+            hint="start Serve with proxy_location HeadOnly or EveryNode",
+        )
+    host = str(options.get("host") or "127.0.0.1")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    scheme = "https" if options.get("ssl_certfile") else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{options['port']}"
+
+
+def _failure(found: dict[str, Any]) -> ApplicationFailed:
+    """Return why an application did not come up, in its author's own lines."""
+    texts = [str(each.get("message") or "") for each in found.get("deployments", {}).values()]
+    text = next((each for each in texts if "Traceback" in each), str(found["message"]))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    head, mark, last = text.rpartition("Traceback (most recent call last):")
+    if not mark:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return ApplicationFailed(lines[-1] if lines else "Serve gave no reason")
+    detail = mark + "\n" + _without_machinery(last)
+    said = [line for line in last.splitlines() if line.strip() and not line.startswith(" ")]
+    return ApplicationFailed(said[-1].strip() if said else head.strip(), detail=detail)
+
+
+def _without_machinery(frames: str) -> str:
+    """Drop Serve's and koco's own frames before the author's, and where the bundle lies."""
+    blocks = re.split(r"(?m)^(?=  File )", frames.strip("\n"))
+    while len(blocks) > 1 and re.match(r'  File "[^"]*(/ray/|/koco/sdk/|importlib)', blocks[0]):
+        blocks.pop(0)
+    return re.sub(r"\S*/py_modules_files/[^/]+/", "", "".join(blocks)).rstrip()

@@ -1,0 +1,299 @@
+"""Endpoints of services' own: requests forwarded to them, signed, and their answers read.
+
+An answer to a launch is an order: nothing is launched by the endpoint itself, so
+what was accepted is committed here, or not at all.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from koco.cluster.serve import Serve, ServeError, prefix_of
+from koco.errors import EndpointError, NotFoundError, TimedOutError, from_wire
+from koco.events.line import encode_payload
+from koco.sdk import signing
+from koco.sdk.handlers import ANSWER, ERRORS, FAILURE, FORM, LAUNCH, VALUE
+from koco.store.model import Release
+
+if TYPE_CHECKING:
+    import httpx
+
+    from koco.control.parts import Parts
+
+log = logging.getLogger(__name__)
+
+#: Where an endpoint is asked about locks: no caller's request may go there.
+INTERNAL = "/_koco"
+#: The largest answer of an endpoint's that is read whole (bytes).
+_ANSWER_BYTES = 16 * 1024 * 1024
+#: Headers that are between two neighbours (RFC 9110, 7.6.1), or that we set ourselves.
+_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"}
+_HOP |= {"proxy-connection", "transfer-encoding", "upgrade", "host", "content-length", "expect"}
+#: What is between a caller and the control plane, and no business of a service's.
+_PRIVATE = {"authorization", "cookie", "idempotency-key", "forwarded"}
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint wants to have run: see `koco.sdk.launch`."""
+
+    entrypoint: str
+    inputs: dict[str, Any]
+    about: dict[str, Any] = {}
+    #: The flow that it names instead of the one that was asked for.
+    flow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The answer of an author's own route, its body still to come."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is forwarded: `path` is decoded and begins with `/`, `query` is as it was sent."""
+
+    method: str
+    path: str
+    query: str = ""
+    body: bytes = b""
+    headers: Mapping[str, str] | None = None
+
+
+class Endpoints:
+    """Asks the endpoints of live releases, and of those that still have executions."""
+
+    def __init__(self, serve: Serve, *, secret: bytes) -> None:
+        self.serve = serve
+        self._secret = secret
+        self._connections: httpx.AsyncClient | None = None
+
+    def key(self, service: str, release: int) -> bytes:
+        """Return what a release's requests are signed with."""
+        return signing.key_for(self._secret, service, release)
+
+    async def enter(self, release: Release, path: str, *, inputs: Any, user: str) -> Order:
+        """Have inputs validated and the handler at a path called; return its order.
+
+        Raises:
+            InputsError: the form or the handler refuses them.
+            EndpointError: the handler failed.
+            TimedOutError: it took longer than the manifest's `endpoint.timeout`.
+        """
+        request = Request("POST", path, body=encode_payload(inputs))
+        body = await self._answer(release, request, LAUNCH, user=user)
+        try:
+            return msgspec.convert(body, Order)
+        except msgspec.ValidationError as exc:
+            raise EndpointError(f"the endpoint {_at(release, path)} gave no order: {exc}") from exc
+
+    async def lock_form(
+        self, release: Release, name: str, *, data: Any, fid: str, user: str
+    ) -> list[dict[str, Any]] | None:
+        """Return the form that a lock shows, or None where the app describes no such lock.
+
+        Raises as `enter` does.
+        """
+        if release.app is None or name not in release.app["locks"]:
+            return None
+        request = Request("POST", f"{INTERNAL}/locks/{name}", body=encode_payload({"data": data}))
+        body = await self._answer(release, request, FORM, user=user, fid=fid)
+        form: list[dict[str, Any]] | None = body["form"]
+        return form
+
+    async def lease(
+        self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
+    ) -> Any:
+        """Validate a person's answer in the app, and return what the flow is to get.
+
+        Raises as `enter` does; an `InputsError` leaves the lock open.
+        """
+        asked = encode_payload({"inputs": inputs, "data": data})
+        request = Request("POST", f"{INTERNAL}/leases/{name}", body=asked)
+        return (await self._answer(release, request, VALUE, user=user, fid=fid))["value"]
+
+    async def pass_through(self, release: Release, request: Request, *, user: str) -> Passed:
+        """Forward a request to an author's own route; its answer's body is streamed.
+
+        Raises:
+            NotFoundError: the path leads out of the application.
+            EndpointError: the endpoint cannot be reached.
+            TimedOutError: it did not begin to answer in time.
+        """
+        segments = request.path.split("/")
+        if ".." in segments or "." in segments or segments[1:2] == [INTERNAL.strip("/")]:
+            raise NotFoundError(f"there is nothing at {request.path} of {release.service}")
+        async with _limit(release, request.path):
+            answer = await self._send(release, request, user=user, fid="")
+        base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
+        return Passed(answer.status_code, _back(answer.headers, base, release), _body(answer))
+
+    async def _answer(
+        self, release: Release, request: Request, wanted: str, *, user: str, fid: str = ""
+    ) -> Any:
+        """Return the JSON of an answer of the kind that is wanted, or raise what it says."""
+        async with _limit(release, request.path):
+            status, kind, blob = await self._read(release, request, user=user, fid=fid)
+        where = _at(release, request.path)
+        if not kind:
+            said = blob[:200].decode(errors="replace").strip()
+            raise EndpointError(
+                f"the endpoint {where} answered {status}: {said}",
+                hint=f"`koco status` shows whether {release.service} is up",
+            )
+        body = msgspec.json.decode(blob)
+        if kind == ERRORS:
+            raise from_wire(body)
+        if kind == FAILURE:
+            log.warning("the endpoint %s failed: %s\n%s", where, body["message"], body["traceback"])
+            what = f"{body['type']}: {body['message']}" if body["type"] else body["message"]
+            raise EndpointError(
+                f"the endpoint {where} failed: {what}",
+                detail=body["traceback"] or None,
+                hint=body.get("hint") or "the service's owner sees the traceback",
+            )
+        if kind != wanted:
+            raise EndpointError(f"the endpoint {where} answered with {kind!r}, not {wanted!r}")
+        return body
+
+    async def _read(
+        self, release: Release, request: Request, *, user: str, fid: str
+    ) -> tuple[int, str, bytes]:
+        answer = await self._send(release, request, user=user, fid=fid)
+        blob = bytearray()
+        async for part in _body(answer):
+            blob += part
+            if len(blob) > _ANSWER_BYTES:
+                await answer.aclose()
+                raise EndpointError(
+                    f"the endpoint {_at(release, request.path)} answers with more than "
+                    f"{_ANSWER_BYTES >> 20} MiB",
+                    hint="large inputs belong into files",
+                )
+        return answer.status_code, answer.headers.get(ANSWER, ""), bytes(blob)
+
+    async def _send(
+        self, release: Release, request: Request, *, user: str, fid: str
+    ) -> "httpx.Response":
+        """Send a signed request; return its answer, of which only the head has been read."""
+        import httpx
+
+        await self.serve.arrived(release.service, release.number)
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        headers = {
+            "Content-Type": "application/json",
+            **_forth(request.headers or {}),
+            **signing.sign(
+                self.key(release.service, release.number),
+                request.method,
+                target,
+                body=request.body,
+                user=user,
+                fid=fid,
+            ),
+        }
+        url = f"{prefix_of(release.service, release.number)}{quote(request.path)}"
+        url += f"?{request.query}" if request.query else ""
+        for is_last in (False, True):
+            try:
+                base = await self.serve.base(anew=is_last)
+                return await self._client().send(
+                    self._client().build_request(
+                        request.method, f"{base}{url}", headers=headers, content=request.body
+                    ),
+                    stream=True,
+                )
+            except httpx.ConnectError as exc:
+                if is_last:  # nothing was sent the first time: Serve may have moved
+                    raise _unreachable(release, exc) from exc
+            except (httpx.HTTPError, ServeError) as exc:
+                raise _unreachable(release, exc) from exc
+        raise AssertionError
+
+    def _client(self) -> "httpx.AsyncClient":
+        import httpx
+
+        if self._connections is None:
+            self._connections = httpx.AsyncClient(
+                timeout=None,
+                trust_env=False,
+                # Serve ends a connection that is idle for 90 s: ours must not be the older.
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=30),
+            )
+        return self._connections
+
+
+async def key(parts: "Parts", _: str, arguments: dict[str, Any]) -> str:
+    """Answer the question `endpoints.key`: what a replica shall check signatures with."""
+    return parts.endpoints.key(arguments["service"], arguments["release"]).hex()
+
+
+@asynccontextmanager
+async def _limit(release: Release, path: str) -> AsyncIterator[None]:
+    """End what takes longer than the manifest allows."""
+    timeout_s = release.manifest["endpoint"]["timeout"]
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as exc:
+        raise TimedOutError(
+            f"the endpoint {_at(release, path)} did not answer within {timeout_s:g} s",
+            hint="nothing was launched; the manifest's `endpoint.timeout` allows more time",
+        ) from exc
+
+
+def _unreachable(release: Release, exc: Exception) -> EndpointError:
+    return EndpointError(
+        f"the endpoint of {release.service} cannot be reached: {exc!r}",
+        hint="nothing was launched; `koco status` shows whether it is up",
+    )
+
+
+def _at(release: Release, path: str) -> str:
+    return f"{path} of {release.service}" if path.strip("/") else f"of {release.service}"
+
+
+def _forth(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a caller's that a service is to see."""
+    named = {each.strip().lower() for each in headers.get("connection", "").split(",")}
+    kept = ((name.lower(), value) for name, value in headers.items())
+    return {
+        name: value
+        for name, value in kept
+        if name not in _HOP | _PRIVATE | named and not name.startswith(("x-koco-", "x-forwarded-"))
+    }
+
+
+def _back(headers: "httpx.Headers", base: str, release: Release) -> list[tuple[str, str]]:
+    """Return the headers of an answer's that a caller is to see."""
+    kept: list[tuple[str, str]] = []
+    for name, value in headers.multi_items():  # names come in lower case
+        if name in _HOP - {"content-length"} or name == "set-cookie" or name.startswith("x-koco-"):
+            continue  # no cookie would come back to the service
+        kept.append((name, _moved(value, base, release) if name == "location" else value))
+    return kept
+
+
+def _moved(location: str, base: str, release: Release) -> str:
+    """Return where a redirect leads as its caller can follow it: where Serve is, it cannot."""
+    for where in (base, prefix_of(release.service, release.number)):
+        if f"{location}/".startswith(f"{where}/"):
+            return f"/v1/services/{release.service}/app{location[len(where) :]}"
+    return location
+
+
+async def _body(answer: "httpx.Response") -> AsyncIterator[bytes]:
+    try:
+        async for part in answer.aiter_raw():
+            yield part
+    finally:
+        await answer.aclose()

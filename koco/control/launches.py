@@ -1,0 +1,130 @@
+"""Launches: from inputs to an execution that is committed, once for each idempotency key."""
+
+import asyncio
+import hashlib
+from typing import Any
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from koco.control.catalog import Catalog, Entry
+from koco.control.endpoints import Endpoints
+from koco.control.files import Files
+from koco.control.supervisor import Supervisor
+from koco.control.tasks import Tasks
+from koco.errors import UsageError
+from koco.events.line import encode_payload
+from koco.store.model import Execution, NewExecution, NewFile
+from koco.store.protocol import Store
+
+#: The longest idempotency key.
+KEY_LENGTH = 255
+
+
+class Launches:
+    """Accepts launches of flows, whoever has their endpoint."""
+
+    def __init__(
+        self,
+        store: Store,
+        supervisor: Supervisor,
+        catalog: Catalog,
+        *,
+        endpoints: Endpoints,
+        files: Files,
+    ) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._catalog = catalog
+        self._endpoints = endpoints
+        self._files = files
+        self._tasks = Tasks("the launches")
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def launch(
+        self, entry: Entry, inputs: dict[str, Any], *, user: str, key: str | None = None
+    ) -> tuple[Execution, bool]:
+        """Validate inputs and commit an execution; say whether it is new.
+
+        It goes on where its asker gives up: what a client that hangs up has begun is
+        neither cut in two nor, with a key, done twice.
+
+        Raises:
+            InputsError: the form, or the service's own endpoint, refuses the inputs.
+            ConflictError: the key was used for something else.
+            EndpointError: the service's own endpoint failed.
+        """
+        return await self._tasks.finish(self._launch(entry, inputs, user, key))
+
+    async def _launch(
+        self, entry: Entry, inputs: dict[str, Any], user: str, key: str | None
+    ) -> tuple[Execution, bool]:
+        if key is None:
+            new = await self._decide(entry, inputs, user)
+            return await self._supervisor.launch(new), True
+        if not 1 <= len(key) <= KEY_LENGTH or not key.isprintable():
+            raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
+        digest = _digest(entry, inputs)
+        # Two at once with one key: the second finds what the first has done.
+        async with self._turns.setdefault((user, key), asyncio.Lock()):
+            known = await self._store.keyed(user, key)
+            if known is not None and known.key_digest == digest:
+                return known, False
+            if known is None:
+                new = await self._decide(entry, inputs, user)
+            else:  # the store refuses it, and says why
+                new = _new(entry, inputs, user, ())
+            new = msgspec.structs.replace(new, key=key, key_digest=digest)
+            return await self._supervisor.launch(new), True
+
+    async def _decide(self, entry: Entry, inputs: dict[str, Any], user: str) -> NewExecution:
+        """Return what is to be run, once the inputs have passed."""
+        inputs, files = await self._files.resolve(
+            inputs, user=user, service=entry.service, release=entry.release
+        )
+        if entry.path is not None:
+            return await self._ordered(entry, entry.path, inputs, user, files)
+        if entry.form is not None:
+            inputs = entry.form.validate(inputs)
+        return _new(entry, inputs, user, files)
+
+    async def _ordered(
+        self,
+        entry: Entry,
+        path: str,
+        inputs: dict[str, Any],
+        user: str,
+        files: tuple[NewFile, ...],
+    ) -> NewExecution:
+        """Have the service's own endpoint decide."""
+        release = self._catalog.release(entry.service)
+        if release.number != entry.release:  # the next one went live a moment ago
+            release = await self._store.release(entry.service, entry.release)
+        order = await self._endpoints.enter(release, path, inputs=inputs, user=user)
+        flow = next((flow for flow in release.flows if flow["name"] == order.flow), entry.flow)
+        return msgspec.structs.replace(
+            _new(Entry(entry.service, entry.release, flow, None), order.inputs, user, files),
+            entrypoint=order.entrypoint,
+            about={"entrypoint": order.entrypoint, **order.about},
+        )
+
+
+def _new(
+    entry: Entry, inputs: dict[str, Any], user: str, files: tuple[NewFile, ...]
+) -> NewExecution:
+    return NewExecution(
+        flow=entry.name,
+        service=entry.service,
+        release=entry.release,
+        # Dates and the like travel as JSON; the runner reads them with the same form.
+        inputs=msgspec.json.decode(encode_payload(inputs)),
+        user=user,
+        tags=tuple(entry.flow.get("tags") or ()),
+        files=files,
+    )
+
+
+def _digest(entry: Entry, inputs: dict[str, Any]) -> str:
+    """Return what tells one launch from another: the flow, and the inputs as they were sent."""
+    asked = msgspec.json.encode([entry.name, inputs], order="deterministic")
+    return hashlib.sha256(asked).hexdigest()

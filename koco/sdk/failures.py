@@ -1,0 +1,54 @@
+"""What a user's code raised, as its author wants to see it: without the frames of ours."""
+
+import asyncio
+import concurrent.futures
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import koco
+from koco.errors import InputsError
+
+#: Where the frames before the user's are: ours, and of the machinery that we call it through.
+_MACHINERY = (
+    *(str(Path(koco.__file__).parent / package) for package in ("runner", "sdk")),
+    str(Path(asyncio.__file__).parent),
+    str(Path(importlib.__file__).parent),
+    str(Path(concurrent.futures.__file__).parent),
+    "<frozen importlib",
+)
+
+
+def describe(exc: BaseException) -> dict[str, Any]:
+    """Return an exception as an `error` payload: its type, message and the user's frames."""
+    if isinstance(exc, InputsError):
+        return {"type": "InputsError", "message": exc.message, "traceback": ""}
+    _forget_own_frames(exc, _machinery())
+    text = "".join(traceback.format_exception(exc))
+    for root in sys.path:
+        if root and (Path(root) / ".koco-bundle.json").exists():
+            text = text.replace(f"{root}/", "")
+    return {"type": type(exc).__name__, "message": str(exc), "traceback": text.rstrip()}
+
+
+def _machinery() -> tuple[str, ...]:
+    # A handler of an endpoint of one's own is called through these, where they are there.
+    also = [sys.modules[name].__file__ for name in ("starlette", "anyio") if name in sys.modules]
+    return (*_MACHINERY, *(str(Path(file).parent) for file in also if file))
+
+
+def _forget_own_frames(
+    exc: BaseException, machinery: tuple[str, ...], seen: frozenset[int] = frozenset()
+) -> None:
+    """Drop the frames before the user's: koco's own, and the import machinery's."""
+    if id(exc) in seen:
+        return
+    frame = exc.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(machinery):
+        frame = frame.tb_next
+    exc.__traceback__ = frame
+    for other in (exc.__cause__, exc.__context__):
+        if other is not None:
+            _forget_own_frames(other, machinery, seen | {id(exc)})

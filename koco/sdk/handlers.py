@@ -1,0 +1,257 @@
+"""What an author's handlers take and return, told to the control plane as JSON.
+
+Each answer of koco's own carries a header that says what it is: the control plane
+must tell an order to launch from whatever an author's other routes return.
+"""
+
+import datetime as dt
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from koco.errors import DeployError, InputsError, KocoError, UsageError
+from koco.forms import Model, readers
+from koco.forms.moments import InputDate, InputDateTime, InputTime
+from koco.sdk import entrypoint
+from koco.sdk.launch import Launch
+
+#: The header that says what an answer is: one of the words below.
+ANSWER = "x-koco-answer"
+LAUNCH, FORM, VALUE, ERRORS, FAILURE = "launch", "form", "value", "errors", "failure"
+
+#: What a handler may ask for, by the name of a parameter.
+_OFFERS: dict[str, tuple[str, ...]] = {
+    "enter": ("request", "inputs"),
+    "lock": ("request", "data"),
+    "lease": ("request", "inputs", "data"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the control plane is told."""
+
+    kind: str
+    body: Any
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """An author's function, `def` or `async def`, for an `enter` route, a lock or a lease."""
+
+    what: str
+    name: str
+    function: Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        for parameter in inspect.signature(self.function).parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            is_offered = parameter.name in _OFFERS[self.what]
+            if parameter.kind is parameter.POSITIONAL_ONLY or not (
+                is_offered or parameter.default is not parameter.empty
+            ):
+                raise DeployError(
+                    f"{self.what} {self.name!r}: {self.function.__qualname__} asks for "
+                    f"{parameter.name!r}, which it does not get",
+                    hint=f"its handler may name: {', '.join(_OFFERS[self.what])}",
+                )
+
+    async def call(self, **offers: Any) -> Any:
+        """Call it with whichever of the offers it names; a `def` in a thread."""
+        from starlette.concurrency import run_in_threadpool
+
+        parameters = inspect.signature(self.function).parameters
+        takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        arguments = {name: offers[name] for name in offers if takes_all or name in parameters}
+        if entrypoint.is_async(self.function):
+            return await self.function(**arguments)
+        result = await run_in_threadpool(self.function, **arguments)
+        return await result if inspect.isawaitable(result) else result
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An `enter` route: a flow of its own."""
+
+    path: str
+    handler: Handler
+    form: Model | None
+    #: What is said of the flow: summary, description, tags, version, author, organization, …
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def describe(self, service: str) -> dict[str, Any]:
+        """Return the flow that this route is."""
+        return {
+            "name": flow_name(self.path, service),
+            "path": self.path,
+            "entrypoint": f"{self.handler.function.__module__}:"
+            f"{self.handler.function.__qualname__}",
+            **self.about,
+            "form": None if self.form is None else self.form.to_list(),
+        }
+
+    async def answer(self, request: Any, inputs: Any, service: str) -> Answer:
+        """Validate inputs, call the handler, and return what it decided."""
+        try:
+            if self.form is not None:
+                inputs = self.form.validate(inputs)
+            order = await self.handler.call(request=request, inputs=inputs)
+            if not isinstance(order, Launch):
+                raise UsageError(
+                    f"the handler {self.handler.function.__qualname__} returned "
+                    f"{_shown(order)}, not a Launch",
+                    hint="return Launch(request, 'module:object', inputs=inputs), "
+                    "or raise InputsError",
+                )
+            return Answer(LAUNCH, _order(order, self, service))
+        except InputsError as exc:
+            return refused(exc)
+        except Exception as exc:  # noqa: BLE001 - whatever a user's handler raises
+            return failed(exc)
+
+
+def _order(launch: Launch, route: Route, service: str) -> dict[str, Any]:
+    entrypoint.load(launch.entrypoint)
+    about = {key: getattr(launch, key) for key in ("summary", "description")}
+    order: dict[str, Any] = {
+        "entrypoint": launch.entrypoint,
+        "inputs": launch.inputs,
+        "about": {key: value for key, value in about.items() if value is not None},
+    }
+    if isinstance(launch.reference, str):
+        order["about"]["reference"] = launch.reference
+    elif launch.reference is not None:
+        referred = getattr(launch.reference, "_koco_paths", None)
+        if not referred:
+            raise UsageError(
+                f"Launch's reference is {_shown(launch.reference)}",
+                hint="name a handler that `enter` decorates, or give a text",
+            )
+        order["flow"] = flow_name(referred[0], service)
+    return order
+
+
+async def answer_lock(handler: Handler | None, name: str, *, request: Any, data: Any) -> Answer:
+    """Return the form that a lock shows."""
+    try:
+        if handler is None:
+            return Answer(FORM, {"form": None})
+        model = await handler.call(request=request, data=data)
+        return Answer(FORM, {"form": model_of(model, f"lock {name!r}").to_list()})
+    except Exception as exc:  # noqa: BLE001 - whatever a user's handler raises
+        return failed(exc)
+
+
+async def answer_lease(
+    lock: Handler | None, lease: Handler | None, name: str, *, request: Any, inputs: Any, data: Any
+) -> Answer:
+    """Validate an answer by the lock's form, and return what the lease makes of it."""
+    try:
+        if lock is not None:
+            model = await lock.call(request=request, data=data)
+            inputs = model_of(model, f"lock {name!r}").validate(inputs)
+        if lease is not None:
+            inputs = await lease.call(request=request, inputs=inputs, data=data)
+        return Answer(VALUE, {"value": inputs})
+    except InputsError as exc:
+        return refused(exc)
+    except Exception as exc:  # noqa: BLE001 - as above
+        return failed(exc)
+
+
+def refused(exc: InputsError) -> Answer:
+    """Return the answer that inputs are refused."""
+    return Answer(ERRORS, exc.to_wire(), exc.http_status)
+
+
+def failed(exc: Exception) -> Answer:
+    """Return the answer that a handler failed; the traceback is for the service's owner."""
+    from koco.sdk.failures import describe
+
+    body = {**describe(exc), "hint": getattr(exc, "hint", None)}
+    if isinstance(exc, KocoError):
+        body = {**body, "type": "", "message": exc.message}
+    return Answer(FAILURE, body, 500)
+
+
+def model_of(given: Any, where: str) -> Model:
+    """Return a form from a `Model`, or from a list of elements, as objects or as data."""
+    from koco.forms import Element
+
+    if isinstance(given, Model):
+        return given
+    if isinstance(given, list | tuple):
+        if all(isinstance(each, Element) for each in given):
+            return Model(*given)
+        data = [each.to_dict() if isinstance(each, Element) else each for each in given]
+        return Model.from_list(data)
+    raise UsageError(
+        f"{where} has {_shown(given)} for a form", hint="give a forms.Model or a list of elements"
+    )
+
+
+def flow_name(path: str, service: str) -> str:
+    """Return the name of the flow at a path: `/` is the service's own, `/a/b` is `a-b`."""
+    slug = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
+    if not slug:
+        return service
+    if not slug[0].isalpha():
+        slug = f"flow-{slug}"
+    return slug[:63].rstrip("-")
+
+
+_READ = {InputDate: readers.date, InputTime: readers.time, InputDateTime: readers.datetime}
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Makes dates and times of the text that they travelled as, where a form has them."""
+
+    form: Model | None
+
+    def read(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs; what is no date after all stays as it is."""
+        found = dict(inputs)
+        for each in self.form.fields if self.form else ():
+            read = next((read for cls, read in _READ.items() if isinstance(each, cls)), None)
+            if read is not None and isinstance(value := found.get(each.name), str):
+                try:
+                    found[each.name] = read(value)
+                except ValueError:
+                    continue  # the handler put something else under that name
+        return found
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, str | int | float | bool | dt.date):
+        return repr(value)[:80]
+    return f"a {type(value).__name__}"
+
+
+def encode(answer: Answer) -> bytes:
+    """Return an answer's body; what JSON does not have is kept as its `repr`."""
+    from koco.events.line import encode_payload
+
+    return encode_payload(answer.body)
+
+
+def decode(body: bytes) -> Any:
+    """Return the JSON in a request's body.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return msgspec.json.decode(body) if body else {}
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise UsageError(
+            f"the body is no JSON: {exc}", hint="send the inputs as an object"
+        ) from exc

@@ -1,0 +1,110 @@
+"""A service's own endpoint, found in its module and bound for Ray Serve.
+
+`build` is what Serve imports, in a process of its own; `found` is what a runner
+asks, which describes the endpoint before Serve hears of it.
+"""
+
+import os
+from typing import Any
+
+from koco.errors import DeployError
+from koco.sdk import entrypoint
+
+#: Requests that one replica takes at once. Handlers mostly wait; Serve's default is 5.
+_ONGOING = 100
+#: How long a replica without requests goes on after it was told to leave (seconds).
+_FAREWELL_S = 1.0
+
+
+def describe(path: str, service: str) -> dict[str, Any]:
+    """Import an endpoint and return `{flows, locks, leases}`.
+
+    Raises:
+        DeployError: it is none, or its flows cannot be told apart.
+        Exception: whatever importing the user's module raises.
+    """
+    app = serve_api_of(entrypoint.find(path), path)
+    about: dict[str, Any] = app.describe(service)
+    if not about["flows"]:
+        raise DeployError(
+            f"the app {path!r} has no `enter` route",
+            hint="decorate a handler with @app.enter('/', model=…)",
+        )
+    paths: dict[str, str] = {}
+    for flow in about["flows"]:
+        if flow["name"] in paths:
+            raise DeployError(
+                f"the paths {paths[flow['name']]!r} and {flow['path']!r} of {path!r} "
+                f"both make a flow called {flow['name']!r}",
+                hint="give one of them another path",
+            )
+        paths[flow["name"]] = flow["path"]
+    return about
+
+
+def serve_api_of(found: Any, path: str) -> Any:
+    """Return the `ServeAPI` that an object is, or was made from."""
+    from fastapi import FastAPI
+
+    from koco.sdk.serve_api import ServeAPI, instances_of
+
+    if isinstance(found, ServeAPI):
+        return found
+    if isinstance(found, FastAPI) or not is_bound(found):
+        kind = type(found).__name__
+        raise DeployError(
+            f"the app {path!r} is a {kind}, not a ServeAPI",
+            hint="`from koco import ServeAPI`, and `app = ServeAPI()`: it is a FastAPI",
+        )
+    made = instances_of(path.partition(":")[0])
+    if len(made) == 1:
+        return made[0]
+    if not made:
+        raise DeployError(
+            f"the app {path!r} was made from no ServeAPI with an `enter` route",
+            hint="`from koco import ServeAPI`, and @serve.ingress(app) with that app",
+        )
+    raise DeployError(
+        f"the app {path!r} could be made from {len(made)} ServeAPIs",
+        hint="keep the one that is bound in the module that `app` names",
+    )
+
+
+def is_bound(found: Any) -> bool:
+    """Say whether an object is something that Serve can run: an application or a deployment."""
+    from ray.serve import Application, Deployment
+
+    return isinstance(found, Application | Deployment)
+
+
+def build(args: dict[str, Any]) -> Any:
+    """Return the application that Serve runs (its application builder)."""
+    from ray.serve import Application, Deployment
+
+    path = args["app"]
+    found = entrypoint.find(path)
+    if isinstance(found, Application):
+        return found
+    if isinstance(found, Deployment):
+        return found.bind()
+    return _bound(path, timeout_s=args["timeout_s"])
+
+
+def _bound(path: str, *, timeout_s: float) -> Any:
+    """Bind a bare `ServeAPI`; it is made in the replica, by importing its module."""
+    from ray import serve
+
+    def make() -> Any:
+        return entrypoint.find(path)
+
+    deployment = serve.deployment(
+        name=os.environ.get("KOCO_SERVICE", "endpoint"),
+        num_replicas=1,
+        max_ongoing_requests=_ONGOING,
+        graceful_shutdown_wait_loop_s=_FAREWELL_S,
+        # What is under way when the next release has taken over is finished.
+        graceful_shutdown_timeout_s=timeout_s + _FAREWELL_S,
+        # Handlers wait more than they compute; what a replica may use, Ray does not count.
+        ray_actor_options={"num_cpus": 0},
+    )
+    return deployment(serve.ingress(make)()).bind()
