@@ -27,6 +27,12 @@ def kind(field: Field) -> str:
     return words.get(type(field)) or _FORMATS.get(field.type, "")
 
 
+def words(field: Field) -> list[str]:
+    """Return what is demanded of a value: whether there must be one, its type, its limits."""
+    found = ["required"] if field.is_required else []
+    return found + [each for each in (kind(field), *limits(field)) if each]
+
+
 def limits(field: Field) -> list[str]:
     """Return what is demanded of a value beside its type: range, step, length, pattern."""
     is_number = isinstance(field, InputNumber)

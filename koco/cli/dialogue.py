@@ -80,8 +80,7 @@ class Dialogue:
             self._refuse(messages)
 
     def _introduce(self, field: Field, offered: Any) -> None:
-        about = ["required"] if field.is_required else []
-        about += [each for each in (allowed.kind(field), *allowed.limits(field)) if each]
+        about = allowed.words(field)
         if isinstance(field, InputArea):
             about.append("an empty line or Ctrl-D ends it")
         elif isinstance(field, InputFiles) and field.is_list:

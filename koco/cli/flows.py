@@ -1,11 +1,19 @@
 """`koco flows`: what can be run."""
 
-from typing import Annotated, Any
+import shutil
+import textwrap
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from koco.forms import Field
+
 #: Form elements that carry no value.
 _SHOWN_ONLY = ("submit", "cancel", "action", "markdown", "html", "break", "hr", "errors")
+
+#: How narrow the last column of a flow's inputs may become (characters).
+_NARROWEST = 20
 
 
 def command(
@@ -15,6 +23,9 @@ def command(
             metavar="[FLOW]", help="A flow's name, or `service/flow`; shows its inputs."
         ),
     ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of the flow's inputs.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the flows that can be run, or show one with its inputs.
@@ -22,8 +33,14 @@ def command(
     Example: koco flows greet
     """
     from koco.cli import output, session
+    from koco.errors import UsageError
 
+    if schema and name is None:
+        raise UsageError("--schema needs a flow", hint="`koco flows` lists them")
     client = session.connect()
+    if schema:
+        output.print_json(client.flow(str(name))["schema"])
+        return
     if name is not None:
         flow = client.flow(name)
         output.print_json(flow) if as_json else _print_flow(flow)
@@ -58,24 +75,61 @@ def _print_flow(flow: dict[str, Any]) -> None:
         output.print_line("inputs       none")
         return
     output.print_line("")
-    output.print_table(
-        _header("input", "type", "required", "default", "label"),
-        [_row(field) for field in fields],
-        widest=_title("label"),
-    )
-    needed = [f"-i {each['name']}=…" for each in fields if each.get("required")]
+    if output.is_terminal():
+        _draw(fields)
+    else:
+        columns = ("input", "type", "required", "default", "label", "allowed")
+        output.print_table(columns, [_row(field) for field in fields])
+    missing = [each for each in fields if each.get("required") and each.get("value") is None]
+    needed = [f"-i {each['name']}=…" for each in missing]
     output.note(" ".join(["run it: koco run", flow["name"], *needed, "-f"]))
 
 
-def _row(field: dict[str, Any]) -> tuple[str, ...]:
-    value = field.get("value")
-    return (
-        field["name"],
-        field["type"],
-        "yes" if field.get("required") else "no",
-        "" if value is None else str(value),
-        str(field.get("label") or ""),
-    )
+def _row(data: dict[str, Any]) -> tuple[str, ...]:
+    from koco.cli import allowed
+
+    field = _field(data)
+    needed = "yes" if data.get("required") else "no"
+    default = allowed.shown(field, field.default) if field else ""
+    said = (name for name, _ in allowed.choices(field)) if field else ()
+    limits = allowed.limits(field) if field else ()
+    about = ", ".join([*said, *limits])
+    return data["name"], data["type"], needed, default, str(data.get("label") or ""), about
+
+
+def _draw(fields: list[dict[str, Any]]) -> None:
+    """Draw the inputs as `koco run` asks for them; what is long goes on below, uncut."""
+    from koco.cli import output
+
+    width = sum(max(len(each[key]) for each in fields) for key in ("name", "type"))
+    room = max(_NARROWEST, shutil.get_terminal_size().columns - width - 4)
+    rows = []
+    for each in fields:
+        first, *more = textwrap.wrap(_about(each), room) or [""]
+        rows += [(each["name"], each["type"], first), *(("", "", line) for line in more)]
+    output.print_table(("INPUT", "TYPE", "ABOUT"), rows, widest="ABOUT")
+
+
+def _about(data: dict[str, Any]) -> str:
+    from koco.cli import allowed
+
+    label, field = str(data.get("label") or ""), _field(data)
+    if field is None:
+        return label
+    words = [*allowed.words(field), *(name for name, _ in allowed.choices(field))]
+    default = allowed.shown(field, field.default)
+    said = [label, f"({', '.join(words)})" if words else "", f"[{default}]" if default else ""]
+    return " ".join(each for each in said if each)
+
+
+def _field(data: dict[str, Any]) -> "Field | None":
+    """Return a field, or None where only a newer koco knows it."""
+    from koco.forms import FormError, Model
+
+    try:
+        return next(iter(Model.from_list([data]).fields), None)
+    except FormError:
+        return None
 
 
 def _title(name: str) -> str:

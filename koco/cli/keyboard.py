@@ -83,6 +83,10 @@ def _can_edit(out: TextIO) -> bool:
 
 def _load_editor() -> None:
     """Have `input` edit by readline, where there is one; loading it may write to stdout."""
+    import locale
+
+    if locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX"):
+        return  # readline would drop what is no ASCII
     try:
         import readline
     except ImportError:

@@ -4,8 +4,7 @@ from html.parser import HTMLParser
 
 #: Elements that begin a line of their own.
 _BLOCKS = frozenset(
-    ("blockquote", "br", "div", "dd", "dt", "hr", "li", "p", "pre", "tr")
-    + ("h1", "h2", "h3", "h4", "h5", "h6")
+    ("br", "dd", "div", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "p", "pre", "tr")
 )
 
 #: Elements whose content is not for reading.

@@ -1,37 +1,16 @@
-"""A form at a terminal: its fields asked for one by one, on stderr.
+"""Whether a person can be asked, and asking them for a form's values, on stderr.
 
-What a field's own check refuses is told and asked again, so that most of what the
-server would refuse is never sent; the server checks it all the same.
+Forms and what draws them are imported when somebody is asked, and never for a script.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, TextIO
 
-from koco.cli import allowed, keyboard, markup, output
-from koco.errors import Interrupted, UsageError
-from koco.forms import (
-    HR,
-    HTML,
-    Action,
-    Break,
-    Checkbox,
-    Element,
-    Field,
-    FormError,
-    InputArea,
-    InputFiles,
-    InputPassword,
-    Markdown,
-    Model,
-    Select,
-    Submit,
-)
-from koco.forms.elements import plain
+from koco.cli import output
+from koco.errors import GLOBAL_FIELD, InputsError, Interrupted, KocoError, UsageError
 
-#: How many choices are listed; those beyond are chosen by name.
-_LISTED = 50
+#: The help of `--no-input`, wherever it is an option.
+NO_INPUT = "Ask nothing, not even at a terminal."
 
 
 def can_ask(no_input: bool) -> bool:
@@ -49,8 +28,8 @@ def ask(
 ) -> dict[str, Any]:
     """Return `given`, and what a person answers to the fields that are not in it.
 
-    Answers are JSON values; those to file fields are `@path`, to be uploaded. What is
-    left blank and has no default is left out. `typed` has what was answered before and
+    Answers are JSON values; those to file fields are `uploads.Local`. What is left
+    blank and has no default is left out. `typed` has what was answered before and
     refused: it is offered again, and the texts between the fields are not repeated.
 
     Raises:
@@ -58,6 +37,9 @@ def ask(
         Interrupted: Ctrl-D, or the terminal has gone.
         UsageError: the form has elements that this koco does not know.
     """
+    from koco.cli.dialogue import Dialogue
+    from koco.forms import FormError, Model
+
     out = out or sys.stderr
     try:
         model = Model.from_list(form)
@@ -65,7 +47,7 @@ def ask(
         hint = "is the control plane newer than this koco? -i and --inputs do without the form"
         raise UsageError(f"cannot show this form: {exc}", hint=hint) from exc
     try:
-        return given | _Dialogue(out).fill(model, given, typed)
+        return given | Dialogue(out).fill(model, given, typed)
     except KeyboardInterrupt:
         out.write("\n")  # after the `^C` that a terminal shows
         raise
@@ -74,191 +56,22 @@ def ask(
         raise Interrupted("the form was left; nothing was sent") from None
 
 
-class _Dialogue:
-    """The conversation about one form."""
+def ask_again(
+    form: list[dict[str, Any]],
+    values: dict[str, Any],
+    refused: InputsError,
+    *,
+    out: TextIO | None = None,
+) -> dict[str, Any]:
+    """Tell what was refused, ask for that anew, and return all values; raises what `ask` does.
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def fill(
-        self, model: Model, given: dict[str, Any], typed: dict[str, Any] | None
-    ) -> dict[str, Any]:
-        """Return the answers to what is not given."""
-        answers: dict[str, Any] = {}
-        for element in model.elements:
-            if isinstance(element, Field):
-                if element.name not in given:
-                    answers |= self._answer(element, _offered(element, typed or {}))
-            elif typed is None:
-                self._show(element)
-        if not given.keys() & model.actions:
-            answers |= self._press(model.elements)
-        return answers
-
-    def _show(self, element: Element) -> None:
-        if isinstance(element, Markdown):
-            output.print_markdown(element.text, self._out)
-        elif isinstance(element, HTML):
-            self._say(markup.text_of(element.text))
-        elif isinstance(element, Break):
-            self._say("")
-        elif isinstance(element, HR):
-            self._say("─" * 40, output.DIM)
-
-    def _answer(self, field: Field, offered: Any) -> dict[str, Any]:
-        """Return the answer to a field under its name, or nothing; ask until it will do."""
-        self._introduce(field, offered)
-        while True:
-            try:
-                raw = self._read(field)
-            except UnicodeError:
-                self._refuse(["is no UTF-8: is the terminal's locale right?"])
-                continue
-            raw = offered if raw is None else raw
-            if raw is None and not field.is_required:
-                return {}
-            value, messages = _checked(field, raw)
-            if not messages:
-                return {field.name: plain(value)}
-            self._refuse(messages)
-
-    def _introduce(self, field: Field, offered: Any) -> None:
-        about = ["required"] if field.is_required else []
-        about += [each for each in (allowed.kind(field), *allowed.limits(field)) if each]
-        if isinstance(field, InputArea):
-            about.append("an empty line or Ctrl-D ends it")
-        elif isinstance(field, InputFiles) and field.is_list:
-            about.append("one on each line, an empty line ends them")
-        said = [f"({', '.join(about)})"] if about else []
-        if offered is not None and not isinstance(field, Select):
-            said.append(f"[{allowed.shown(field, offered)}]")
-        beside = "option" if isinstance(field, Checkbox) else "placeholder"
-        said.append(getattr(field, beside, None) or "")
-        self._title(field.label or field.name, " ".join(said))
-        if isinstance(field, Select):
-            pairs = allowed.choices(field)
-            self._list(pairs, field.names.index(offered) if offered in field.names else None)
-
-    def _read(self, field: Field) -> Any:
-        """Return what is typed for a field; None for nothing."""
-        if isinstance(field, InputPassword):
-            return keyboard.secret(self._out) or None
-        if isinstance(field, InputArea):
-            return "\n".join(keyboard.lines(self._out)) or None
-        if isinstance(field, InputFiles) and field.is_list:
-            return keyboard.lines(self._out) or None
-        typed = keyboard.line(self._out)
-        if field.type == "text":
-            return typed or None
-        if not typed.strip():
-            return None
-        if isinstance(field, Select):
-            return _chosen(allowed.choices(field), typed)
-        if isinstance(field, Checkbox):
-            return {"y": "yes", "n": "no"}.get(typed.strip().lower(), typed)
-        return typed.strip()
-
-    def _press(self, elements: Sequence[Element]) -> dict[str, str]:
-        """Return what the button sends that a person chooses; a lone one is pressed for them."""
-        actions = [each for each in elements if isinstance(each, Action)]
-        submits = [each.text for each in elements if isinstance(each, Submit)][:1]
-        if not actions:
-            return {}
-        pairs = [(each.value, each.text or "") for each in actions]
-        at = 0
-        if len(actions) + len(submits) > 1:
-            pairs += [(text, "") for text in submits]
-            at = self._choose("Button", pairs, default=len(actions) if submits else None)
-        return {actions[at].name: actions[at].value} if at < len(actions) else {}
-
-    def _choose(self, title: str, pairs: Sequence[tuple[str, str]], *, default: int | None) -> int:
-        """Return the index of the pair that a person chooses."""
-        names = [name for name, _ in pairs]
-        self._title(title, "" if default is not None else "(required)")
-        self._list(pairs, default)
-        while True:
-            try:
-                typed = keyboard.line(self._out)
-            except UnicodeError:
-                typed = "?"
-            if not typed.strip() and default is not None:
-                return default
-            chosen = _chosen(pairs, typed)
-            if chosen in names:
-                return names.index(chosen)
-            self._refuse([f"must be one of {', '.join(names)}"])
-
-    def _list(self, pairs: Sequence[tuple[str, str]], default: int | None) -> None:
-        shown = pairs[:_LISTED]
-        width = max(len(name) for name, _ in shown)
-        for at, (name, label) in enumerate(shown):
-            number = f"{at + 1:>4}  " if _are_numbered(pairs) else "    "
-            mark = "  [default]" if at == default else ""
-            self._say(f"{number}{_flat(f'{name:<{width}}  {label}')}{mark}")
-        if len(pairs) > _LISTED:
-            self._say(f"    and {len(pairs) - _LISTED} more, by name", output.DIM)
-
-    def _refuse(self, messages: Sequence[str]) -> None:
-        for message in messages:
-            self._say(f"  {message}", output.RED)
-
-    def _title(self, name: str, about: str) -> None:
-        lead, rest = (output.harmless(_flat(each)) for each in (name, about))
-        rest = output.paint(rest, output.DIM, self._out)
-        self._out.write(f"{output.paint(lead, output.BOLD, self._out)} {rest}".rstrip() + "\n")
-
-    def _say(self, text: str, style: str = "") -> None:
-        self._out.write(output.paint(output.harmless(text), style, self._out) + "\n")
-        self._out.flush()
-
-
-def _flat(text: str) -> str:
-    """Return text without line breaks, which could feign another question."""
-    return text.replace("\n", " ").replace("\t", " ").rstrip()
-
-
-def _offered(field: Field, typed: dict[str, Any]) -> Any:
-    """Return what Enter stands for, as JSON; None for nothing."""
-    if field.name in typed and not isinstance(field, InputPassword):
-        return typed[field.name]
-    return plain(field.default)
-
-
-def _are_numbered(pairs: Sequence[tuple[str, str]]) -> bool:
-    """Say whether choices can be chosen by number: not where a name is one."""
-    return not any(name.strip().isdecimal() for name, _ in pairs)
-
-
-def _chosen(pairs: Sequence[tuple[str, str]], typed: str) -> str:
-    """Return the name that was typed, or whose number or label was; else what was typed."""
-    word = typed.strip()
-    names = [name for name, _ in pairs]
-    if word in names:
-        return word
-    if word.isdecimal() and _are_numbered(pairs) and 1 <= int(word) <= len(pairs):
-        return names[int(word) - 1]
-    labelled = [name for name, label in pairs if label and label.lower() == word.lower()]
-    return labelled[0] if len(labelled) == 1 else typed
-
-
-def _checked(field: Field, raw: Any) -> tuple[Any, list[str]]:
-    if not isinstance(field, InputFiles):
-        return field.clean(raw)
-    typed = raw if isinstance(raw, list) else [raw]
-    # `-i` writes them with an @; here it is optional.
-    paths = [Path(str(each).strip().removeprefix("@")).expanduser() for each in typed if each]
-    if not paths:
-        return None, ["is required"]
-    found = [f"@{path}" for path in paths]
-    return found if field.is_list else found[0], [
-        message for path in paths for message in _faults(field, path)
-    ]
-
-
-def _faults(field: InputFiles, path: Path) -> Iterator[str]:
-    if field.directory and not path.is_dir():
-        yield f"there is no folder {path}"
-    elif not path.exists():
-        yield f"there is no file {path}"
-    elif not field.is_list and not path.is_file():
-        yield f"{path} is no file"
+    Raises `refused` itself where no field of the form would mend it.
+    """
+    fields = {each["name"] for each in form if "name" in each}
+    wrong = refused.errors.keys() - {GLOBAL_FIELD}
+    if not wrong or not wrong <= fields:
+        raise refused
+    output.print_error(KocoError(refused.message))  # without its hint, which is for later
+    kept = {name: value for name, value in values.items() if name not in wrong}
+    typed = {name: value for name, value in values.items() if name in wrong}
+    return ask(form, kept, out=out, typed=typed)

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from koco.errors import ConflictError, InputsError, KocoError, NotFoundError, UnauthorizedError
+from koco.forms import FormError, Model
 
 KEY = "koco_test"
 FINAL = ("finished", "error", "cancelled")
@@ -40,6 +41,8 @@ class Plane:
     #: What a launch does: events for its execution.
     script: list[tuple[str, Any]] = field(default_factory=list)
     refuses: KocoError | None = None
+    #: The idempotency keys of launches, None where there was none.
+    keys: list[str | None] = field(default_factory=list)
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -208,7 +211,8 @@ class _Handler(BaseHTTPRequestHandler):
         if flow is None:
             raise NotFoundError(f"no flow is called {name!r}", hint="did you mean 'greet'?")
         if self.command == "GET":
-            return 200, flow
+            return 200, {**flow, "schema": _schema(flow["form"])}
+        plane.keys.append(self.headers["Idempotency-Key"])
         if data.get("who") == "nobody":
             raise InputsError(who=["must be somebody", "must be known"], size="must be a number")
         return 201, {"result": plane.launch(*plane.script, inputs=data)}
@@ -279,6 +283,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _schema(form: Any) -> Any:
+    try:
+        return {"type": "object"} if form is None else Model.from_list(form).json_schema()
+    except FormError:
+        return {}
 
 
 STATUS = {

@@ -19,9 +19,9 @@ def test_flows_shows_one_with_its_inputs(plane: Plane, cli: Cli) -> None:
     assert re.search(r"^entrypoint +hello\.app:greet$", ran.out, re.M)
     rows = [line.split("\t") for line in ran.out.splitlines() if "\t" in line]
     assert rows == [
-        ["input", "type", "required", "default", "label"],
-        ["who", "text", "yes", "", "Who"],
-        ["size", "number", "no", "3", ""],
+        ["input", "type", "required", "default", "label", "allowed"],
+        ["who", "text", "yes", "", "Who", ""],
+        ["size", "number", "no", "3", "", ""],
     ]
     assert ran.err == "run it: koco run hello/greet -i who=… -f\n"
 
@@ -30,6 +30,56 @@ def test_flows_without_a_form_take_any_object(plane: Plane, cli: Cli) -> None:
     """Said, for nothing else would tell."""
     plane.flows["greet"] = {**plane.flows["greet"], "form": None}
     assert "any JSON object" in cli("flows", "greet").out
+
+
+def test_flows_says_what_each_input_allows(plane: Plane, cli: Cli, terminal: Cli) -> None:
+    """Choices, range, format, as `koco run` says them; a secret is not shown."""
+    names = ["solemn", "merry", "melancholy", "whimsical", "elegiac"]
+    form = [
+        {"type": "select", "name": "tone", "label": "Tone", "option": names},
+        {"type": "number", "name": "verses", "step": 1, "min_value": 1, "max_value": 9},
+        {"type": "date", "name": "day", "min_date": "2026-01-01"},
+        {"type": "password", "name": "token", "value": "s3cret", "min_length": 3},
+        {"type": "slider", "name": "newer"},
+    ]
+    plane.flows["greet"] = {**plane.flows["greet"], "form": form}
+    rows = [line.split("\t") for line in cli("flows", "greet").out.splitlines() if "\t" in line]
+    assert {row[0]: row[5] for row in rows[1:]} == {
+        "tone": ", ".join(names),
+        "verses": "1 to 9",
+        "day": "from 2026-01-01",
+        "token": "at least 3 characters",
+        "newer": "",
+    }
+    drawn = terminal("flows", "greet").out
+    assert [line.rstrip() for line in drawn.partition("ABOUT")[2].splitlines()[1:7]] == [
+        "tone    select    Tone (solemn, merry, melancholy, whimsical, elegiac)",
+        "verses  number    (whole number, 1 to 9)",
+        "day     date      (YYYY-MM-DD, from 2026-01-01)",
+        "token   password  (not shown, at least 3 characters) […]",
+        "newer   slider",
+        "run it: koco run hello/greet -f",
+    ]
+
+
+def test_what_is_long_goes_on_below(plane: Plane, terminal: Cli) -> None:
+    """A terminal of 80 columns cuts nothing."""
+    names = [f"an-option-of-some-length-{number}" for number in range(9)]
+    form = [{"type": "select", "name": "which_of_them", "option": names}]
+    plane.flows["greet"] = {**plane.flows["greet"], "form": form}
+    drawn = terminal("flows", "greet", env={"TERM": "dumb"}).out
+    assert all(f"{name}," in drawn or f"{name})" in drawn for name in names)
+    assert max(len(line) for line in drawn.splitlines()) <= 80
+
+
+def test_flows_gives_the_schema_of_the_inputs(plane: Plane, cli: Cli) -> None:
+    """JSON Schema on stdout, for agents; a flow without a form takes any object."""
+    schema = json.loads(cli("flows", "greet", "--schema").out)
+    assert schema["properties"]["size"] == {"type": ["number", "null"], "default": 3}
+    assert schema["required"] == ["who"]
+    plane.flows["greet"] = {**plane.flows["greet"], "form": None}
+    assert json.loads(cli("flows", "greet", "--schema").out) == {"type": "object"}
+    assert cli("flows", "--schema").code == 2
 
 
 def test_flows_names_what_is_near(plane: Plane, cli: Cli) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.conftest import Cli
 from tests.unit.plane import Plane
+from tests.unit.typist import Typist
 
 STATUS = "status"
 FINISHED = [("stdout", "hi"), ("final", {"n": 1}), (STATUS, {"status": "finished"})]
@@ -169,3 +170,102 @@ def test_nobody_there_is_unreachable(
     ran = cli("run", "greet")
     assert ran.code == 3
     assert "http://127.0.0.1:9" in ran.err
+
+
+def test_a_key_goes_with_the_launch(plane: Plane, cli: Cli) -> None:
+    """As it was given; without one there is none."""
+    assert cli("run", "greet", "-i", "who=Ada", "--key", "order-7").code == 0
+    assert cli("run", "greet", "-i", "who=Ada").code == 0
+    assert plane.keys == ["order-7", None]
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a\n", "ä", "k" * 256])
+def test_a_key_that_no_header_can_hold_is_refused(plane: Plane, cli: Cli, key: str) -> None:
+    """Exit code 2 before anything is sent."""
+    ran = cli("run", "greet", "--key", key)
+    assert (ran.code, plane.requests) == (2, [])
+    assert "is no idempotency key" in ran.err
+
+
+@pytest.mark.parametrize("args", [(), ("-i", "who=Ada"), ("--no-input",)])
+def test_a_script_is_never_asked_and_costs_one_request(
+    plane: Plane, cli: Cli, args: tuple[str, ...]
+) -> None:
+    """Without a terminal the form is not even fetched."""
+    assert cli("run", "greet", *args).code == 0
+    assert [method for method, _, _ in plane.requests] == ["POST"]
+
+
+def run_at(args: str, tmp_path: Path) -> Typist:
+    """Return somebody at a terminal who runs a flow; stdout goes to a file."""
+    return Typist(["-m", "koco", "run", *args.split()], stdout=tmp_path / "fid")
+
+
+def test_a_person_is_asked_for_the_inputs(plane: Plane, tmp_path: Path) -> None:
+    """On stderr: stdout has the fid and nothing else, also with --json."""
+    with run_at("greet --json", tmp_path) as typist:
+        typist.types("Ada\n")
+        typist.types("\n")
+        assert typist.leaves() == 0
+    assert json.loads((tmp_path / "fid").read_text()) == {"fid": "fid0000000000000"}
+    assert plane.requests[-1][2] == {"who": "Ada", "size": 3}
+    assert [line.rstrip() for line in typist.seen.splitlines()] == [
+        "Hello",
+        "Who (required)",
+        "> Ada",
+        "size (number) [3]",
+        ">",
+    ]
+
+
+def test_with_some_inputs_given_a_person_is_asked_for_what_is_refused(
+    plane: Plane, tmp_path: Path
+) -> None:
+    """What was typed is offered again; what was right is kept."""
+    with run_at("greet -i who=nobody -i size=x -i other=1", tmp_path) as typist:
+        typist.sees("error: who: must be somebody\nerror: who: must be known\n")
+        typist.types("Ada\n", after="Who (required) [nobody]\n> ")
+        typist.types("\n", after="size (number) [x]\n> ")
+        typist.types("4\n", after="must be a number, got 'x'\n> ")
+        assert typist.leaves() == 0
+    bodies = [body for method, _, body in plane.requests if method == "POST"]
+    assert bodies[-1] == {"who": "Ada", "size": 4, "other": "1"}
+    assert "Hello" not in typist.seen
+
+
+def test_right_inputs_are_launched_without_a_question(plane: Plane, tmp_path: Path) -> None:
+    """A person who gave what is needed is left in peace, and the form alone."""
+    with run_at("greet -i who=Ada", tmp_path) as typist:
+        assert typist.leaves() == 0
+    assert typist.seen == ""
+    assert [method for method, _, _ in plane.requests] == ["POST"]
+
+
+def test_no_input_asks_nobody(plane: Plane, tmp_path: Path) -> None:
+    """What is refused is told, with exit code 2."""
+    with run_at("greet --no-input -i who=nobody", tmp_path) as typist:
+        assert typist.leaves() == 2
+    assert "error: who: must be somebody" in typist.seen
+    assert "hint: `koco flows greet` shows its inputs" in typist.seen
+
+
+def test_what_no_answer_would_mend_ends_it(plane: Plane, tmp_path: Path) -> None:
+    """An input that the form does not have is told, and not asked for."""
+    form = [{"type": "text", "name": "whom"}]
+    plane.flows["greet"] = {**plane.flows["greet"], "form": form}
+    with run_at("greet -i who=nobody", tmp_path) as typist:
+        assert typist.leaves() == 2
+    assert "error: who: must be somebody" in typist.seen
+
+
+@pytest.mark.parametrize(("key", "said"), [("\x03", ""), ("\x04", "error: the form was left")])
+def test_leaving_the_form_launches_nothing(
+    plane: Plane, tmp_path: Path, key: str, said: str
+) -> None:
+    """Ctrl-C and Ctrl-D: exit code 130."""
+    with run_at("greet", tmp_path) as typist:
+        typist.types(key)
+        assert typist.leaves() == 130
+    assert said in typist.seen
+    assert "Traceback" not in typist.seen
+    assert [method for method, _, _ in plane.requests] == ["GET"]

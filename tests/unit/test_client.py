@@ -219,6 +219,21 @@ def test_a_launch_that_breaks_is_never_sent_twice(serve: Any) -> None:
     assert "koco ps" in (caught.value.hint or "")
 
 
+def test_a_launch_with_a_key_is_sent_again_with_it(serve: Any) -> None:
+    """The same key gives the same fid, so that a broken connection costs nothing."""
+
+    def flaky(request: Request) -> None:
+        if len(server.requests) < 3:
+            request.drop()
+        else:
+            request.answer(201, {"result": FID})
+
+    server = serve(flaky)
+    assert client_of(server.port).launch("greet", {"a": 1}, key="k-1") == FID
+    sent = [(headers["Idempotency-Key"], body) for _, _, headers, body in server.requests]
+    assert sent == [("k-1", b'{"a":1}')] * 3
+
+
 def test_503_is_waited_out(serve: Any) -> None:
     """A control plane that is starting is asked again."""
 

@@ -41,7 +41,13 @@ class Typist:
             stdin=theirs,
             stdout=out,
             stderr=theirs,
-            env={**os.environ, "TERM": "xterm", "NO_COLOR": "1", **(env or {})},
+            env={
+                **os.environ,
+                "TERM": "xterm",
+                "LC_ALL": "C.UTF-8",
+                "NO_COLOR": "1",
+                **(env or {}),
+            },
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no threads
         )
@@ -70,9 +76,9 @@ class Typist:
         return came
 
     def types(self, text: str, *, after: str = "> ") -> None:
-        """Wait for the prompt, then type."""
+        r"""Wait for the prompt, then type; `\udcff` is the byte 0xff."""
         self.sees(after)
-        os.write(self._ours, text.encode())
+        os.write(self._ours, text.encode("utf-8", "surrogateescape"))
 
     def leaves(self, *, within_s: float = 10) -> int:
         """Wait until the program ends; return its exit code."""
