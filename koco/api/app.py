@@ -7,7 +7,7 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from koco.api import apps, bundles, executions, files, flows, services, status
+from koco.api import apps, bundles, executions, files, flows, locks, services, status
 from koco.control.parts import Parts
 from koco.errors import KocoError, NotFoundError, UsageError
 
@@ -23,6 +23,7 @@ def create_app(parts: Parts) -> Litestar:
             *executions.ROUTES,
             *files.ROUTES,
             *flows.ROUTES,
+            *locks.ROUTES,
             *services.ROUTES,
             *status.ROUTES,
         ],

@@ -24,6 +24,7 @@ HANDLERS: dict[str, Handler] = {
     "files.access": files.access,
     "lock.open": locks.opened,
     "lock.wait": locks.settled,
+    "lock.withdraw": locks.withdrawn,
 }
 
 

@@ -1,5 +1,6 @@
 """The tracer: how a flow tells what it does, from wherever its code runs."""
 
+import asyncio
 import sys
 import traceback
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from koco.events import line
 from koco.events.model import Kind
 from koco.response import HTML, Markdown, Text
+from koco.sdk import locks
 
 if TYPE_CHECKING:
     from koco.sdk.files import AsyncFiles, Files, Place
@@ -137,6 +139,36 @@ class Tracer:
     def text_sync(self, *text: Any) -> None:
         """Write a `result` event that is plain text."""
         self.emit_sync(Kind.RESULT, Text(*text))
+
+    async def lock(self, name: str, data: Any = None, timeout: float | None = None) -> Any:
+        """Ask a person, and wait for the answer, which may be any JSON value.
+
+        Args:
+            name: what the lock is called; the service's form of that name is shown.
+            data: what the person should see, any JSON value.
+            timeout: seconds to wait at most; three hours where it is left out.
+
+        Raises:
+            TimeoutError: nobody answered in time.
+            UsageError: the name or the timeout makes no sense.
+        """
+        asked = locks.question(name, data, timeout)
+        mine = {"lid": asked["lid"]}
+        try:
+            await self._sink.ask_async(self.fid, "lock.open", asked)
+            outcome = await self._sink.ask_async(self.fid, "lock.wait", mine)
+        except asyncio.CancelledError:
+            # Given up (`asyncio.wait_for`, say): nobody shall answer what nobody waits for.
+            locks.tell(self._sink.ask_async(self.fid, "lock.withdraw", mine))
+            raise
+        return locks.answer(asked, outcome)
+
+    def lock_sync(self, name: str, data: Any = None, timeout: float | None = None) -> Any:
+        """Ask a person, and block until there is an answer; see `lock`."""
+        asked = locks.question(name, data, timeout)
+        self._sink.ask(self.fid, "lock.open", asked)
+        outcome = self._sink.ask(self.fid, "lock.wait", {"lid": asked["lid"]})
+        return locks.answer(asked, outcome)
 
     async def fs(self) -> "AsyncFiles":
         """Return the execution's files, for `async with`."""

@@ -1,11 +1,13 @@
 """The rows of a store, as frozen structs."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import msgspec
 
-from koco.errors import LimitError
+from koco.errors import ConflictError, LimitError
+from koco.events import line
 from koco.events.model import Status
 
 
@@ -120,6 +122,27 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     settled: str | None = None
     by: str | None = None
 
+    def require_open(self) -> None:
+        """Do nothing where it may still be answered.
+
+        Raises:
+            ConflictError: it says what became of it.
+        """
+        if self.status == "open" and self.expires > time.time():
+            return
+        what = f"the lock {self.name!r} ({self.lid})"
+        if self.status == "answered":
+            raise ConflictError(
+                f"{what} was answered by {self.by} at {self.settled}",
+                hint="the first answer counts",
+            )
+        if self.status == "withdrawn":
+            raise ConflictError(f"{what} was withdrawn at {self.settled}: its execution has ended")
+        raise ConflictError(
+            f"{what} expired at {line.timestamp(self.expires)}",
+            hint="a flow that asks with a longer `timeout` (seconds) waits longer",
+        )
+
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """A file of an execution: a path, and the blob that it names."""
@@ -169,6 +192,13 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     scopes: tuple[str, ...]
     created: str
+
+
+class LockPage(msgspec.Struct, frozen=True):
+    """Locks, oldest first, and the cursor that the next page starts from."""
+
+    items: list[Lock]
+    next: str | None
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -9,6 +9,8 @@ from koco.store.model import (
     File,
     FileLimits,
     Key,
+    Lock,
+    LockPage,
     NewExecution,
     NewFile,
     Page,
@@ -127,6 +129,67 @@ class Store(Protocol):
 
     async def chunks_back(self, execution: int, *, before: int, budget_bytes: int) -> list[Chunk]:
         """Return events before a seq, latest chunk first, up to the budget."""
+        ...
+
+    # locks
+
+    async def open_lock(self, fid: str, lid: str, *, name: str, data: Any, expires: float) -> Lock:
+        """Commit an open lock with its event; the execution awaits from now on.
+
+        `expires` is in seconds since the epoch. Asked again, it returns the lock as it is.
+
+        Raises:
+            ConflictError: the execution has ended.
+            NotFoundError: there is no such execution.
+        """
+        ...
+
+    async def answer_lock(self, lid: str, answer: Any, *, by: str) -> Lock:
+        """Settle an open lock with an answer; the execution runs on where no other is open.
+
+        Raises:
+            ConflictError: it is open no more; the message says who answered and when.
+            NotFoundError: there is no such lock.
+        """
+        ...
+
+    async def expire_locks(self, now_s: float) -> list[Lock]:
+        """Settle the open locks that expire by a time (seconds since the epoch); return them."""
+        ...
+
+    async def withdraw_lock(self, lid: str) -> Lock:
+        """Settle an open lock that its flow waits for no more; return it as it is then.
+
+        Raises:
+            NotFoundError: there is no such lock.
+        """
+        ...
+
+    async def lock(self, lid: str) -> Lock:
+        """Return a lock.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def locks_of(self, execution: int) -> list[Lock]:
+        """Return an execution's locks, oldest first."""
+        ...
+
+    async def locks(
+        self,
+        *,
+        status: str = "open",
+        flow: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> LockPage:
+        """Return locks of all executions, oldest first; a cursor stays right meanwhile."""
+        ...
+
+    async def next_expiry(self) -> float | None:
+        """Return when the next open lock expires (seconds since the epoch), if one does."""
         ...
 
     # files

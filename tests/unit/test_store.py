@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from koco.errors import ConflictError, NotFoundError
+from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
-from koco.store.model import Execution, NewExecution
+from koco.store.model import Execution, Lock, NewExecution
 from koco.store.protocol import Store
 from koco.store.sqlite import SqliteStore
 from koco.store.sqlite.writer import StoreError
@@ -455,3 +456,181 @@ def test_one_failing_change_takes_no_other_with_it(tmp_path: Path) -> None:
             assert await store.tallies() == {"queued": 2}
 
     asyncio.run(main())
+
+
+def in_an_hour() -> float:
+    return time.time() + 3600
+
+
+async def locked(store: Store, execution: Execution, lid: str, name: str = "approval") -> Lock:
+    return await store.open_lock(
+        execution.fid, lid, name=name, data={"page": 1}, expires=in_an_hour()
+    )
+
+
+def test_an_execution_awaits_while_a_lock_is_open(check: Callable[[Check], None]) -> None:
+    """Statuses and tallies follow its locks, each with its event; of two it waits for both."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        lock = await locked(store, execution, "l1")
+        assert (lock.status, lock.fid, lock.data) == ("open", execution.fid, {"page": 1})
+        await locked(store, execution, "l2")
+        assert (await store.execution(execution.fid)).status is Status.AWAITING
+        assert await store.tallies() == {"awaiting": 1}
+        await store.answer_lock("l1", {"ok": True}, by="ada")
+        assert (await store.execution(execution.fid)).status is Status.AWAITING
+        answered = await store.answer_lock("l2", None, by="bob")
+        assert (answered.status, answered.answer, answered.by) == ("answered", None, "bob")
+        assert await store.tallies() == {"running": 1}
+        stream = await events(store, execution)
+        assert statuses(stream) == ["queued", "starting", "running", "awaiting", "running"]
+        [first, _] = [e["payload"] for e in stream if e["kind"] == "lock"]
+        assert first.pop("expires") == line.timestamp(lock.expires)
+        assert first == {"lid": "l1", "name": "approval", "data": {"page": 1}}
+        leases = [e["payload"] for e in stream if e["kind"] == "lease"]
+        common = {"name": "approval", "outcome": "answered"}
+        assert leases == [
+            {"lid": "l1", **common, "answer": {"ok": True}, "by": "ada"},
+            {"lid": "l2", **common, "answer": None, "by": "bob"},
+        ]
+        assert [lock.lid for lock in await store.locks_of(execution.id)] == ["l1", "l2"]
+
+    check(body)
+
+
+def test_opening_a_lock_again_changes_nothing(check: Callable[[Check], None]) -> None:
+    """A question that is repeated finds its lock, also when it has been answered meanwhile."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        first = await locked(store, execution, "l1")
+        before = await events(store, execution)
+        assert await locked(store, execution, "l1") == first
+        assert await events(store, execution) == before
+        await store.answer_lock("l1", 0, by="ada")
+        assert (await locked(store, execution, "l1")).answer == 0
+
+    check(body)
+
+
+def test_a_lock_is_answered_once(check: Callable[[Check], None]) -> None:
+    """Of two answers in one transaction one counts; the other is told who was first, and when."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        await locked(store, execution, "l1")
+        answers = (store.answer_lock("l1", number, by=f"user{number}") for number in range(2))
+        found = await asyncio.gather(*answers, return_exceptions=True)
+        assert isinstance(found[0], Lock)
+        assert isinstance(found[1], ConflictError)
+        assert f"was answered by user0 at {found[0].settled}" in found[1].message
+        assert statuses(await events(store, execution)).count("running") == 2
+
+    check(body)
+
+
+def test_locks_expire_by_the_clock_that_is_given(check: Callable[[Check], None]) -> None:
+    """What is due is settled with its event, nothing else is; late answers are refused."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        now = time.time()
+        for lid, expires in (("late", now - 1), ("soon", now + 10), ("never", now + 9999)):
+            await store.open_lock(execution.fid, lid, name="x", data=None, expires=expires)
+        with pytest.raises(ConflictError, match="expired at"):
+            await store.answer_lock("late", 1, by="ada")
+        assert await store.next_expiry() == now - 1
+        assert [lock.lid for lock in await store.expire_locks(now)] == ["late"]
+        assert await store.next_expiry() == now + 10
+        assert [lock.status for lock in await store.expire_locks(now + 20)] == ["expired"]
+        assert await store.expire_locks(now + 20) == []
+        assert (await store.execution(execution.fid)).status is Status.AWAITING
+        leases = [e["payload"] for e in await events(store, execution) if e["kind"] == "lease"]
+        assert leases == [
+            {"lid": lid, "name": "x", "outcome": "expired"} for lid in ("late", "soon")
+        ]
+
+    check(body)
+
+
+def test_an_execution_that_ends_withdraws_its_locks(check: Callable[[Check], None]) -> None:
+    """However it ends: nobody can answer, nothing is opened any more, and no timer is left."""
+
+    async def body(store: Store) -> None:
+        settled, finished, other = [await begun(store) for _ in range(3)]
+        for number, execution in enumerate((settled, finished, other)):
+            await locked(store, execution, f"l{number}")
+        await store.settle(settled.fid, Status.CANCELLED)
+        await store.append([batch(finished.fid, 1, runner="r1", status=Status.FINISHED)])
+        for lid in ("l0", "l1"):
+            assert (await store.lock(lid)).status == "withdrawn"
+            with pytest.raises(ConflictError, match="withdrawn at"):
+                await store.answer_lock(lid, 1, by="ada")
+        with pytest.raises(ConflictError, match="has ended"):
+            await locked(store, settled, "l9")
+        assert [lock.lid for lock in (await store.locks()).items] == ["l2"]
+        assert statuses(await events(store, finished))[-2:] == ["awaiting", "finished"]
+
+    check(body)
+
+
+def test_a_flow_may_give_a_lock_up(check: Callable[[Check], None]) -> None:
+    """The execution runs on, its stream says so; an answer that was there already stays."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        await locked(store, execution, "l1")
+        assert (await store.withdraw_lock("l1")).status == "withdrawn"
+        assert (await store.execution(execution.fid)).status is Status.RUNNING
+        [lease] = [e["payload"] for e in await events(store, execution) if e["kind"] == "lease"]
+        assert lease == {"lid": "l1", "name": "approval", "outcome": "withdrawn"}
+        await locked(store, execution, "l2")
+        await store.answer_lock("l2", "yes", by="ada")
+        assert (await store.withdraw_lock("l2")).answer == "yes"
+
+    check(body)
+
+
+def test_batches_leave_an_awaiting_execution_as_it_is(check: Callable[[Check], None]) -> None:
+    """It writes on while it waits; a runner's `running`, repeated, does not wake it."""
+
+    async def body(store: Store) -> None:
+        execution = await begun(store)
+        await locked(store, execution, "l1")
+        for status in (None, Status.RUNNING, Status.AWAITING, Status.QUEUED):
+            await store.append([batch(execution.fid, 1, "a", runner="r1", status=status)])
+            assert (await store.execution(execution.fid)).status is Status.AWAITING
+        assert not await store.requeue(execution.fid, "r1")
+        assert not await store.assign(execution.fid, "r2")
+        await store.answer_lock("l1", 1, by="ada")
+        await store.append([batch(execution.fid, 1, runner="r1", status=Status.AWAITING)])
+        assert (await store.execution(execution.fid)).status is Status.RUNNING
+
+    check(body)
+
+
+def test_open_locks_are_paged_oldest_first(check: Callable[[Check], None]) -> None:
+    """What is answered between two pages moves no other; a flow's own can be asked for."""
+
+    async def body(store: Store) -> None:
+        executions = [await begun(store) for _ in range(5)]
+        for number, execution in enumerate(executions):
+            await locked(store, execution, f"l{number}")
+        first = await store.locks(limit=2)
+        await store.answer_lock("l1", 1, by="ada")
+        second = await store.locks(limit=2, cursor=first.next)
+        third = await store.locks(limit=2, cursor=second.next)
+        assert [[lock.lid for lock in page.items] for page in (first, second, third)] == [
+            ["l0", "l1"],
+            ["l2", "l3"],
+            ["l4"],
+        ]
+        assert third.next is None
+        assert (await store.locks(flow="svc/other")).items == []
+        assert len((await store.locks(flow="svc/flow")).items) == 4
+        assert [lock.lid for lock in (await store.locks(status="answered")).items] == ["l1"]
+        with pytest.raises(UsageError, match="not a cursor"):
+            await store.locks(cursor="17")
+
+    check(body)

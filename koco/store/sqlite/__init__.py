@@ -24,12 +24,14 @@ from koco.store.model import (
     File,
     FileLimits,
     Key,
+    Lock,
+    LockPage,
     NewExecution,
     NewFile,
     Page,
     Release,
 )
-from koco.store.sqlite import events, executions, files, releases, schema
+from koco.store.sqlite import events, executions, files, locks, releases, schema
 from koco.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -223,6 +225,49 @@ class SqliteStore:
     async def chunks_back(self, execution: int, *, before: int, budget_bytes: int) -> list[Chunk]:
         """Return events before a seq, latest chunk first."""
         return events.before(self._reader, execution, before, budget_bytes)
+
+    # locks
+
+    async def open_lock(self, fid: str, lid: str, *, name: str, data: Any, expires: float) -> Lock:
+        """Commit an open lock with its event."""
+        return await self._write(
+            lambda db: locks.open_lock(db, fid, lid, name=name, data=data, expires=expires)
+        )
+
+    async def answer_lock(self, lid: str, answer: Any, *, by: str) -> Lock:
+        """Settle an open lock with an answer."""
+        return await self._write(lambda db: locks.answer(db, lid, answer, by=by))
+
+    async def expire_locks(self, now_s: float) -> list[Lock]:
+        """Settle the open locks that expire by a time."""
+        return await self._write(lambda db: locks.expire(db, now_s))
+
+    async def withdraw_lock(self, lid: str) -> Lock:
+        """Settle an open lock that its flow waits for no more."""
+        return await self._write(lambda db: locks.withdraw(db, lid))
+
+    async def lock(self, lid: str) -> Lock:
+        """Return a lock."""
+        return locks.get(self._reader, lid)
+
+    async def locks_of(self, execution: int) -> list[Lock]:
+        """Return an execution's locks, oldest first."""
+        return locks.of(self._reader, execution)
+
+    async def locks(
+        self,
+        *,
+        status: str = "open",
+        flow: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> LockPage:
+        """Return locks of all executions, oldest first."""
+        return locks.listing(self._reader, status=status, flow=flow, limit=limit, cursor=cursor)
+
+    async def next_expiry(self) -> float | None:
+        """Return when the next open lock expires."""
+        return locks.next_expiry(self._reader)
 
     # files
 

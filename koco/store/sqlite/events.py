@@ -11,8 +11,9 @@ from koco.store.model import Chunk
 _REACHED_FROM = {
     Status.STARTING: {Status.QUEUED},
     Status.QUEUED: {Status.STARTING},
-    Status.RUNNING: {Status.STARTING, Status.AWAITING},
-    Status.AWAITING: {Status.RUNNING},
+    # To `awaiting` and back leads no batch: an execution awaits while it has an open lock.
+    Status.RUNNING: {Status.STARTING},
+    Status.AWAITING: set(),
 }
 
 #: Kinds whose event holds an execution's outcome.
@@ -83,6 +84,16 @@ def settle(db: sqlite3.Connection, fid: str, status: Status, error: dict[str, An
     return True
 
 
+def tell(
+    db: sqlite3.Connection, now: State, lines: list[bytes], status: Status | None = None
+) -> None:
+    """Add events of koco's own and, where it moves, the execution's next status, in one row."""
+    if status is None:
+        note(db, now, lines)
+    else:
+        _advance(db, now, status, b"\n".join(lines), len(lines))
+
+
 def note(db: sqlite3.Connection, now: State, lines: list[bytes]) -> None:
     """Add events of koco's own to an execution that has not ended."""
     _add(db, now, b"\n".join(lines), len(lines))
@@ -114,6 +125,11 @@ def _advance(db: sqlite3.Connection, now: State, status: Status, body: bytes, co
             _brief(last) if kind == Kind.ERROR.encode() else None,
             now.id,
         ),
+    )
+    db.execute(
+        "UPDATE locks SET status = 'withdrawn', settled = ?"
+        " WHERE execution = ? AND status = 'open'",
+        (line.timestamp(), now.id),
     )
     # Nothing is taken from any producer any more, so nothing of them need be known.
     db.execute("DELETE FROM producers WHERE execution = ?", (now.id,))

@@ -116,6 +116,7 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX locks_of_execution ON locks (execution, status);
     CREATE INDEX locks_open ON locks (expires) WHERE status = 'open';
+    CREATE INDEX locks_by_status ON locks (status, created, lid);
 
     -- Files are names for blobs: no path of a user's ever reaches the file system.
     CREATE TABLE files (
