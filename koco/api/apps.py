@@ -1,6 +1,7 @@
 """A service's own endpoint: what is asked of it goes through here, and is forwarded signed."""
 
 from typing import Any
+from urllib.parse import unquote
 
 from litestar import Request, Response, route
 from litestar.datastructures import State
@@ -17,9 +18,9 @@ _PATHS = ["/v1/services/{service:str}/app", "/v1/services/{service:str}/app/{pat
 
 
 @route(_PATHS, http_method=[HttpMethod.GET, HttpMethod.HEAD], guards=[requires("read")])
-async def look(request: Request[str, Any, State], service: str, path: str = "/") -> Response[Any]:
+async def look(request: Request[str, Any, State], service: str) -> Response[Any]:
     """Forward what only reads; at a flow's path, this describes the flow."""
-    return await _forward(request, service, path)
+    return await _forward(request, service, _path(request))
 
 
 @route(
@@ -28,13 +29,20 @@ async def look(request: Request[str, Any, State], service: str, path: str = "/")
     status_code=200,
     guards=[requires("launch")],
 )
-async def act(request: Request[str, Any, State], service: str, path: str = "/") -> Response[Any]:
+async def act(request: Request[str, Any, State], service: str) -> Response[Any]:
     """Forward what changes something; a POST at a flow's path launches the flow."""
     parts: Parts = request.app.state.parts
+    path = _path(request)
     entry = parts.catalog.at(service, path)
     if request.method == HttpMethod.POST and entry is not None:
         return await launched(request, entry)
     return await _forward(request, service, path)
+
+
+def _path(request: Request[str, Any, State]) -> str:
+    # As it was sent: litestar's own has lost a slash at its end, which an app may mind.
+    sent = request.scope["raw_path"].decode("latin-1")
+    return unquote("/" + "/".join(sent.split("/")[5:]))
 
 
 async def _forward(request: Request[str, Any, State], service: str, path: str) -> Response[Any]:

@@ -38,6 +38,9 @@ _HOP |= {"proxy-connection", "transfer-encoding", "upgrade", "host", "content-le
 #: What is between a caller and the control plane, and no business of a service's.
 _PRIVATE = {"authorization", "cookie", "idempotency-key", "forwarded"}
 
+#: What of an answer a caller is not shown: ours stand in its place, and no cookie comes back.
+_DROPPED = (_HOP - {"content-length"}) | {"set-cookie", "date", "server"}
+
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What an endpoint wants to have run: see `koco.sdk.launch`."""
@@ -277,8 +280,8 @@ def _back(headers: "httpx.Headers", base: str, release: Release) -> list[tuple[s
     """Return the headers of an answer's that a caller is to see."""
     kept: list[tuple[str, str]] = []
     for name, value in headers.multi_items():  # names come in lower case
-        if name in _HOP - {"content-length"} or name == "set-cookie" or name.startswith("x-koco-"):
-            continue  # no cookie would come back to the service
+        if name in _DROPPED or name.startswith("x-koco-"):
+            continue
         kept.append((name, _moved(value, base, release) if name == "location" else value))
     return kept
 

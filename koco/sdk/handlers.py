@@ -172,8 +172,13 @@ def refused(exc: InputsError) -> Answer:
 
 def failed(exc: Exception) -> Answer:
     """Return the answer that a handler failed; the traceback is for the service's owner."""
+    from starlette.exceptions import HTTPException
+
     from koco.sdk.failures import describe
 
+    if isinstance(exc, HTTPException):  # its author's own words, and no accident
+        said = f"answered {exc.status_code}: {exc.detail}"
+        return Answer(FAILURE, {"type": "", "message": said, "traceback": ""}, 500)
     body = {**describe(exc), "hint": getattr(exc, "hint", None)}
     if isinstance(exc, KocoError):
         body = {**body, "type": "", "message": exc.message}

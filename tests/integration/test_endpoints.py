@@ -1,0 +1,529 @@
+"""Endpoints of services' own on a real Ray and Serve: launches, failures, redeploys."""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import secrets
+import socket
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.driver import Koco, eventually
+
+#: A service as PROGRAMMING_MODEL.md has it, bound by its author.
+HYMN = """
+import asyncio
+
+import fastapi
+from ray import serve
+
+from koco import InputsError, Launch, ServeAPI, Tracer, forms as F
+
+app = ServeAPI()
+
+
+@app.enter(
+    "/",
+    model=F.Model(F.InputText(name="topic", label="Topic"), F.Submit("Go")),
+    summary="Hymn",
+    description="Writes a hymn.",
+    tags=["demo"],
+    version="1.0.0",
+    author="a@b.c",
+    organization="Example Ltd",
+)
+async def enter(request: fastapi.Request, inputs: dict):
+    if not inputs["topic"]:
+        raise InputsError(topic="Please give me a topic.")
+    return Launch(request, "hymn_app:run", inputs=inputs)
+
+
+@app.lock("approval")
+async def approval(data: dict):
+    return F.Model(F.Checkbox(name="ok", option=data["text"]), F.Submit("Answer"))
+
+
+@app.lease("approval")
+async def approved(inputs: dict):
+    if not inputs["ok"]:
+        raise InputsError("It must be approved.")
+    return {"ok": inputs["ok"]}
+
+
+async def run(inputs: dict, tracer: Tracer):
+    await tracer.markdown(f"# {inputs['topic']}")
+    return inputs["topic"].upper()
+
+
+@serve.deployment
+@serve.ingress(app)
+class Hymn:
+    pass
+
+
+bound = Hymn.bind()
+"""
+
+#: A service whose endpoint is left to koco to bind, with everything else in it.
+MANY = """
+import asyncio
+import datetime as dt
+import os
+import time
+
+import fastapi
+
+from koco import InputsError, Launch, ServeAPI, forms as F
+
+app = ServeAPI(title="Many")
+COUNT = "/tmp/koco-test-{token}"
+
+
+def _count():
+    with open(COUNT, "a") as file:
+        file.write("x")
+
+
+@app.enter("/", summary="Anything")
+def anything(inputs):
+    return Launch(None, run, inputs=inputs, summary="mine", reference="case 7")
+
+
+@app.enter("/dates/by-day", [
+    F.InputDate(name="day", required=True),
+    {{"type": "time", "name": "at"}},
+    F.InputDateTime(name="when"),
+    F.InputText(name="text"),
+])
+async def dates(inputs, request):
+    assert isinstance(inputs["day"], dt.date)
+    return Launch(request, typed, inputs={{**inputs, "extra": "2026-01-01"}})
+
+
+@app.enter("/odd", F.Model(F.InputText(name="how", value="none"), F.InputNumber(name="n")))
+async def odd(request, inputs):
+    how = inputs["how"]
+    if how == "none":
+        return None
+    if how == "value":
+        return {{"fid": 1}}
+    if how == "raise":
+        raise RuntimeError("the secret of the author")
+    if how == "http":
+        raise fastapi.HTTPException(403, "closed today")
+    if how == "global":
+        raise InputsError("Closed today.", n="too small")
+    if how == "lambda":
+        return Launch(request, lambda: 1, inputs=inputs)
+    if how == "missing":
+        return Launch(request, "many_app:rum", inputs=inputs)
+    if how == "unsendable":
+        return Launch(request, run, inputs={{"x": object()}})
+    if how == "slow":
+        await asyncio.sleep(5)
+    if how == "count":
+        _count()
+        await asyncio.sleep(1)
+    if how == "refer":
+        return Launch(request, typed, inputs={{"day": "2026-02-03"}}, reference=dates)
+    return Launch(request, "many_app:run", inputs=inputs)
+
+
+@app.get("/hello/{{name}}")
+def hello(name: str, request: fastapi.Request, n: int = 1):
+    return {{
+        "hello": [name] * n,
+        "user": request.state.user,
+        "headers": dict(request.headers),
+        "pid": os.getpid(),
+    }}
+
+
+@app.put("/echo")
+async def echo(request: fastapi.Request):
+    return fastapi.Response(await request.body(), status_code=207, headers={{"X-Mine": "1"}})
+
+
+@app.get("/gone")
+def gone(request: fastapi.Request):
+    return fastapi.responses.RedirectResponse(request.url_for("hello", name="x"))
+
+
+@app.get("/parts")
+def parts():
+    def lines():
+        for number in range(3):
+            yield f"{{number}}\\n"
+            time.sleep(0.05)
+
+    return fastapi.responses.StreamingResponse(lines(), media_type="text/plain")
+
+
+def run(inputs, tracer):
+    tracer.result_sync(os.environ["KOCO_RELEASE"])
+    return inputs
+
+
+def typed(inputs):
+    return {{name: type(value).__name__ for name, value in inputs.items()}}
+"""
+
+
+@pytest.fixture(scope="module")
+def token() -> str:
+    return secrets.token_hex(6)
+
+
+@pytest.fixture(scope="module")
+def hymn(koco: Koco) -> Koco:
+    return koco.deploy("hymn", HYMN, app="hymn_app:bound", flows=[])
+
+
+@pytest.fixture(scope="module")
+def many(koco: Koco, token: str) -> Koco:
+    flows = [{"name": "plain", "entrypoint": "many_app:run", "inputs": []}]
+    code = MANY.format(token=token)
+    return koco.deploy("many", code, app="many_app:app", endpoint={"timeout": 3}, flows=flows)
+
+
+def ask(koco: Koco, method: str, path: str, **more: Any) -> httpx.Response:
+    with koco.http() as client:
+        return client.request(method, path, **more)
+
+
+def key_with(koco: Koco, *scopes: str) -> dict[str, str]:
+    """Add a key to the store; return the header that sends it."""
+    secret = f"koco_{secrets.token_hex(8)}"
+    digest = hashlib.sha256(secret.encode()).digest()
+    with contextlib.closing(sqlite3.connect(koco.home / "local" / "store.db", timeout=30)) as db:
+        db.execute(
+            "INSERT INTO keys (name, digest, scopes, created) VALUES (?, ?, ?, ?)",
+            (secret[5:], digest, " ".join(scopes), "2026-01-01T00:00:00.000000Z"),
+        )
+        db.commit()
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def dashboard(koco: Koco) -> httpx.Client:
+    token = (koco.root / "token").read_text().strip()
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{koco.context['cluster']['dashboard']}",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=60,
+        trust_env=False,
+    )
+
+
+def serve_details(koco: Koco) -> dict[str, Any]:
+    with dashboard(koco) as client:
+        details: dict[str, Any] = client.get("/api/serve/applications/").json()
+    return details
+
+
+# launching
+
+
+def test_a_service_of_the_model_runs(hymn: Koco) -> None:
+    """The hymn of the programming model: its form, a refusal by its handler, its execution."""
+    flow = hymn.get("/v1/flows/hymn")
+    assert flow["name"] == "hymn/hymn"
+    assert flow["summary"] == "Hymn"
+    assert flow["author"] == "a@b.c"
+    assert flow["entrypoint"] == "hymn_app:enter"
+    assert [each["type"] for each in flow["form"]] == ["text", "submit"]
+    answer = ask(hymn, "POST", "/v1/flows/hymn", json={})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == {"topic": ["Please give me a topic."]}
+    ended = hymn.execute("hymn", topic="the sea")
+    assert ended.result == "THE SEA"
+    [meta] = ended.of("meta")
+    assert meta["entrypoint"] == "hymn_app:run"
+    assert meta["tags"] == ["demo"]
+
+
+def test_several_flows_in_one_app_and_others_beside_it(many: Koco) -> None:
+    """Each enter path is a flow named after it; flows of the manifest stand beside them."""
+    flows = {each["name"]: each for each in many.get("/v1/flows")["items"]}
+    mine = {name for name in flows if name.startswith("many/")}
+    assert mine == {"many/many", "many/dates-by-day", "many/odd", "many/plain"}
+    assert flows["many/many"]["entrypoint"] == "many_app:anything"
+    assert many.run("flows", "many/odd").ok().out.count("\n") > 3
+    assert many.execute("many/plain").result == {}
+    ended = many.execute("many/many", anything=[1, {"goes": None}])
+    assert ended.result == {"anything": [1, {"goes": None}]}
+    [meta] = ended.of("meta")
+    assert (meta["summary"], meta["reference"]) == ("mine", "case 7")
+    assert ended.of("result") == [many.get(f"/v1/executions/{ended.fid}")["release"].__str__()]
+
+
+def test_dates_are_dates_again_in_the_entrypoint(many: Koco) -> None:
+    """What the form reads as dates and times, the entrypoint gets as such; other text stays."""
+    inputs = {"day": "2026-02-03", "at": "10:30", "when": "2026-02-03T10:30", "text": "2026-02-03"}
+    assert many.execute("many/dates-by-day", **inputs).result == {
+        "day": "date",
+        "at": "time",
+        "when": "datetime",
+        "text": "str",
+        "extra": "str",
+    }
+    answer = ask(many, "POST", "/v1/flows/many/dates-by-day", json={"day": "soon", "dya": 1})
+    assert set(answer.json()["errors"]) == {"day", "dya"}
+
+
+def test_a_launch_may_refer_to_another_route(many: Koco) -> None:
+    """The flow of that route is what runs, with its form's types."""
+    ended = many.execute("many/odd", how="refer")
+    assert many.get(f"/v1/executions/{ended.fid}")["flow"] == "many/dates-by-day"
+    assert ended.result == {"day": "date"}
+
+
+# failures
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("none", "returned None, not a Launch"),
+        ("value", "returned a dict, not a Launch"),
+        ("raise", "RuntimeError: the secret of the author"),
+        ("http", "answered 403"),
+        ("lambda", "Launch cannot run odd.<locals>.<lambda>"),
+        ("missing", "has no 'rum'"),
+        ("unsendable", "cannot send the input 'x'"),
+    ],
+)
+def test_a_handler_that_fails_is_a_clear_error(many: Koco, how: str, said: str) -> None:
+    """502 with what went wrong and a hint; the traceback for owners only; nothing launched."""
+    before = many.get("/v1/status")["executions"]
+    answer = ask(many, "POST", "/v1/flows/many/odd", json={"how": how})
+    assert answer.status_code == 502, answer.text
+    error = answer.json()["error"]
+    assert error["code"] == "endpoint_failed"
+    assert said in error["message"]
+    assert error["hint"]
+    if how == "raise":
+        assert 'raise RuntimeError("the secret of the author")' in error["detail"]
+        assert "starlette" not in error["detail"]
+        assert "many_app.py" in (many.home / "local" / "control.log").read_text()
+        caller = ask(
+            many,
+            "POST",
+            "/v1/flows/many/odd",
+            json={"how": how},
+            headers=key_with(many, "launch"),
+        )
+        assert caller.json()["error"]["detail"] is None
+        assert said in caller.json()["error"]["message"]
+        assert "raise RuntimeError" not in caller.text
+    assert many.get("/v1/status")["executions"] == before
+
+
+def test_a_handlers_own_refusal_keeps_its_fields(many: Koco) -> None:
+    """`InputsError` with and without fields, as the model promises."""
+    answer = ask(many, "POST", "/v1/flows/many/odd", json={"how": "global"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == {"n": ["too small"], "_global_": ["Closed today."]}
+
+
+def test_a_handler_that_takes_too_long_is_told_of(many: Koco) -> None:
+    """504 after the manifest's `endpoint.timeout`, and nothing launched."""
+    began = time.monotonic()
+    answer = ask(many, "POST", "/v1/flows/many/odd", json={"how": "slow"})
+    assert answer.status_code == 504
+    assert 2.5 < time.monotonic() - began < 4.9
+    assert answer.json()["error"]["code"] == "timed_out"
+    assert "within 3 s" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("body", ["[1]", "nonsense", '"x"'])
+def test_a_body_that_is_no_object_is_refused(many: Koco, body: str) -> None:
+    """As for flows that koco serves itself."""
+    assert ask(many, "POST", "/v1/flows/many/odd", content=body).status_code == 400
+
+
+def hang_up(koco: Koco, path: str, body: bytes, headers: dict[str, str], after_s: float) -> None:
+    """Send a request and close the connection before its answer is there."""
+    url = httpx.URL(koco.context["url"])
+    head = {
+        "Host": f"{url.host}:{url.port}",
+        "Authorization": f"Bearer {koco.context['key']}",
+        "Content-Length": str(len(body)),
+        **headers,
+    }
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    with socket.create_connection((url.host, url.port)) as connection:
+        connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        time.sleep(after_s)
+
+
+def calls(token: str) -> int:
+    path = Path(f"/tmp/koco-test-{token}")
+    return len(path.read_text()) if path.exists() else 0
+
+
+def executions_of(koco: Koco, flow: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = koco.get("/v1/executions", flow=flow, limit=1000)["items"]
+    return items
+
+
+def test_a_client_that_hangs_up_neither_cancels_nor_doubles_a_launch(
+    many: Koco, token: str
+) -> None:
+    """Gone in the middle of the handler: one execution; asked again with its key: the same."""
+    before, called = len(executions_of(many, "many/odd")), calls(token)
+    body = json.dumps({"how": "count", "n": 1}).encode()
+    key = {"Idempotency-Key": secrets.token_hex(8)}
+    hang_up(many, "/v1/flows/many/odd", body, key, after_s=0.3)
+    eventually(lambda: calls(token) == called + 1)
+    answer = ask(many, "POST", "/v1/flows/many/odd", content=body, headers=key)
+    assert answer.status_code == 200
+    assert len(executions_of(many, "many/odd")) == before + 1
+    assert calls(token) == called + 1
+    assert executions_of(many, "many/odd")[0]["fid"] == answer.json()["result"]
+    hang_up(many, "/v1/flows/many/odd", body, {}, after_s=0.3)  # without a key, once as well
+    eventually(lambda: len(executions_of(many, "many/odd")) == before + 2)
+    time.sleep(1.2)
+    assert len(executions_of(many, "many/odd")) == before + 2
+
+
+# idempotency
+
+
+@pytest.mark.parametrize("flow", ["many/odd", "many/plain"])
+def test_the_same_key_is_the_same_execution(many: Koco, token: str, flow: str) -> None:
+    """201, then 200 with the same fid; other inputs are 409; keys are each user's own."""
+    inputs = {"how": "count", "n": 7} if flow == "many/odd" else {}
+    key = {"Idempotency-Key": secrets.token_hex(8)}
+    called = calls(token)
+    first = ask(many, "POST", f"/v1/flows/{flow}", json=inputs, headers=key)
+    again = ask(many, "POST", f"/v1/flows/{flow}", json=dict(reversed(inputs.items())), headers=key)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+    other = ask(many, "POST", "/v1/flows/many/many", json={"x": 1}, headers=key)
+    assert other.status_code == 409
+    assert first.json()["result"] in other.json()["error"]["message"]
+    theirs = ask(
+        many, "POST", f"/v1/flows/{flow}", json=inputs, headers={**key_with(many, "launch"), **key}
+    )
+    assert theirs.status_code == 201
+    assert theirs.json() != first.json()
+    if flow == "many/odd":
+        assert calls(token) == called + 2
+    for bad in ("", "x" * 256):
+        refused = ask(many, "POST", f"/v1/flows/{flow}", json={}, headers={"Idempotency-Key": bad})
+        assert refused.status_code == 400
+
+
+def test_two_at_once_with_one_key_are_one(many: Koco, token: str) -> None:
+    """The second waits for what the first does; the handler is called once."""
+    key = {"Idempotency-Key": secrets.token_hex(8)}
+    called = calls(token)
+
+    def launch(_: int) -> httpx.Response:
+        inputs = {"how": "count", "n": 8}
+        return ask(many, "POST", "/v1/flows/many/odd", json=inputs, headers=key)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(launch, range(4)))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
+    assert len({answer.json()["result"] for answer in answers}) == 1
+    assert calls(token) == called + 1
+
+
+# other routes
+
+
+def test_other_routes_are_as_in_fastapi(many: Koco) -> None:
+    """Parameters, bodies, statuses, headers, streams, redirects and documentation."""
+    base = "/v1/services/many/app"
+    answer = ask(many, "GET", f"{base}/hello/a%20b%C3%BC", params={"n": 2}, headers={"X-A": "1"})
+    assert answer.json()["hello"] == ["a bü", "a bü"]
+    assert answer.json()["user"] == "admin"
+    seen = answer.json()["headers"]
+    assert seen["x-a"] == "1"
+    assert not {"authorization", "cookie", "idempotency-key"} & set(seen)
+    assert ask(many, "GET", f"{base}/hello/x", params={"n": "y"}).status_code == 422
+    echo = ask(many, "PUT", f"{base}/echo", content=b"\x00\xff" * 5000)
+    assert (echo.status_code, echo.headers["x-mine"]) == (207, "1")
+    assert echo.content == b"\x00\xff" * 5000
+    parts = ask(many, "GET", f"{base}/parts")
+    assert parts.text == "0\n1\n2\n"
+    assert parts.headers["content-type"].startswith("text/plain")
+    assert ask(many, "GET", f"{base}/nothing").status_code == 404
+    assert ask(many, "DELETE", f"{base}/echo").status_code == 405
+    assert "Many" in ask(many, "GET", f"{base}/openapi.json").json()["info"]["title"]
+    for path in ("gone", "hello/x/"):  # FastAPI redirects from one slash too many
+        moved = ask(many, "GET", f"{base}/{path}")
+        assert moved.status_code == 307
+        assert moved.headers["location"] == f"{base}/hello/x"
+
+
+def test_an_enter_path_answers_there_as_well(many: Koco) -> None:
+    """GET describes the form, POST launches, the key's scopes count."""
+    path = "/v1/services/many/app/dates/by-day"
+    assert ask(many, "GET", path).json()["name"] == "dates-by-day"
+    answer = ask(many, "POST", path, json={"day": "2026-02-03"})
+    assert answer.status_code == 201
+    assert many.events(answer.json()["result"])[-1]["payload"]["status"] == "finished"
+    reader = key_with(many, "read")
+    assert ask(many, "GET", path, headers=reader).status_code == 200
+    assert ask(many, "POST", path, json={}, headers=reader).status_code == 403
+    assert ask(many, "POST", "/v1/flows/many/odd", json={}, headers=reader).status_code == 403
+    assert ask(many, "GET", path, headers={"Authorization": ""}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/services/many/app/_koco/locks/x",
+        "/v1/services/many/app/%5Fkoco/locks/x",
+        "/v1/services/many/app/../../hymn/1/",
+        "/v1/services/many/app/%2e%2e/%2e%2e/hymn/1/",
+        "/v1/services/nothing/app/x",
+    ],
+)
+def test_nothing_leads_out_of_an_app(many: Koco, path: str) -> None:
+    """Neither to koco's own questions nor to other services."""
+    url = httpx.URL(many.context["url"])
+    with socket.create_connection((url.host, url.port)) as connection:
+        head = f"Host: x\r\nAuthorization: Bearer {many.context['key']}\r\nContent-Length: 2"
+        connection.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n\r\n{{}}".encode())
+        assert b" 404 " in connection.recv(4096).split(b"\r\n", 1)[0]
+
+
+def test_serves_own_port_gives_nothing_to_who_does_not_sign(many: Koco) -> None:
+    """Every route, documentation too, is 401 there; a forged or repeated signature as well."""
+    details = serve_details(many)
+    options = details["http_options"]
+    assert options["host"] == "127.0.0.1"
+    release = many.get("/v1/services/many/releases/1")["number"]
+    base = f"http://127.0.0.1:{options['port']}/koco/many/{release}"
+    with httpx.Client(trust_env=False) as client:
+        for path in (
+            "/",
+            "/odd",
+            "/docs",
+            "/openapi.json",
+            "/hello/x",
+            "/nothing",
+            "/_koco/locks/x",
+        ):
+            for method in ("GET", "POST"):
+                answer = client.request(method, base + path)
+                assert answer.status_code == 401, path
+                assert answer.json()["error"]["code"] == "unauthorized"
+        forged = {"X-Koco-Signature": "0" * 64, "X-Koco-Time": str(time.time())}
+        assert client.get(base + "/hello/x", headers=forged).status_code == 401
+    shown = json.dumps(details)
+    assert many.context["key"] not in shown
+    store = many.home / "local" / "store.db"
+    with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
+        secrets_ = [row[1] for row in db.execute("SELECT * FROM secrets")]
+    assert secrets_
+    assert not any(each.hex() in shown for each in secrets_)
