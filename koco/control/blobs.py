@@ -230,14 +230,17 @@ class _Part:
         """Write pieces at the end; either all of them count or none."""
         assert self._digest is not None
         data = b"".join(pieces)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            with self.path.open("ab", buffering=0) as file:
-                left = memoryview(data)
-                while left:
-                    left = left[file.write(left) :]
+            left, at = memoryview(data), self.size
+            while left:
+                # At its place, not at the end: what came of a piece that did not fit is there.
+                written = os.pwrite(descriptor, left, at)
+                left, at = left[written:], at + written
         except OSError as exc:
-            os.truncate(self.path, self.size)
             raise _no_room(exc.strerror or str(exc)) from exc
+        finally:
+            os.close(descriptor)
         self._digest.update(data)
         self.size += len(data)
 

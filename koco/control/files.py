@@ -15,6 +15,7 @@ from koco import paths
 from koco.control.blobs import Blobs
 from koco.control.spooler import Spooler
 from koco.errors import ConflictError, InputsError, NotAllowedError, PathError
+from koco.forms import InputFiles, Model
 from koco.store.model import Execution, File, FileLimits, NewFile
 from koco.store.protocol import Store
 
@@ -73,6 +74,25 @@ class Files:
         if files and service:
             (await self._limits(service, release)).check(files)
         return values, files
+
+    def require_brought(
+        self, form: Model, inputs: dict[str, Any], files: tuple[NewFile, ...]
+    ) -> None:
+        """Refuse what a file field names but the launch does not bring.
+
+        Raises:
+            InputsError: for each such field.
+        """
+        brought = {file.path for file in files}
+        errors: dict[str, str | list[str]] = {}
+        for field in form.fields:
+            value = inputs.get(field.name) if isinstance(field, InputFiles) else None
+            named = value if isinstance(value, list) else [value] if value else []
+            if strange := [path for path in named if path not in brought]:
+                message = f"{strange[0]!r} was not uploaded; `-i {field.name}=@path` does that"
+                errors[field.name] = message
+        if errors:
+            raise InputsError(**errors)
 
     async def _named(self, key: str, value: Any, user: str, found: dict[str, NewFile]) -> Any:
         if isinstance(value, list):
