@@ -12,17 +12,21 @@ import asyncio
 import hashlib
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from koco import paths
 from koco.errors import NotFoundError
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.runner.capture import Capture, Output
+from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Run, loaded
+from koco.runner.output import Output
 from koco.sdk.tracer import Tracer as _Tracer
 
 __all__ = ["Event", "Outcome", "Tracer", "run"]
@@ -43,9 +47,15 @@ class Event:
 class _Memory:
     """A sink that keeps what it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: Mapping[str, Any]) -> None:
         self.events: list[Event] = []
+        #: Why the test fails, whatever its flow makes of that.
+        self.failures: list[str] = []
         self._lock = threading.Lock()
+        self._answers = {
+            name: list(each) if isinstance(each, list) else each for name, each in answers.items()
+        }
+        self._asked: dict[str, dict[str, Any]] = {}
 
     def put(self, fid: str, event: bytes) -> None:
         with self._lock:
@@ -57,10 +67,47 @@ class _Memory:
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         if question == "files.access":
             return {}  # nothing is needed for it: see `_Place`
+        if question == "lock.open":
+            self._asked[arguments["lid"]] = arguments
+            told = {key: arguments[key] for key in ("lid", "name", "data")}
+            expires = line.timestamp(time.time() + arguments["timeout_s"])
+            self.put(fid, line.encode(Kind.LOCK, {**told, "expires": expires}))
+            return {}
+        if question == "lock.wait":
+            return self._settle(fid, self._asked[arguments["lid"]])
+        if question == "lock.withdraw":
+            return {}  # whoever gives up a lock has no answer for it
         raise TypeError(f"a test cannot answer {question!r}")
 
     async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         return self.ask(fid, question, arguments)
+
+    def _settle(self, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Answer a lock as a person would; raise what is to be raised in the flow."""
+        answer = self._answer(asked)
+        told = {"lid": asked["lid"], "name": asked["name"]}
+        if isinstance(answer, BaseException):
+            self.put(fid, line.encode(Kind.LEASE, {**told, "outcome": "expired"}))
+            raise answer
+        # As JSON has it, which is what a flow gets.
+        answer = msgspec.json.decode(line.encode_payload(answer))
+        lease = {**told, "outcome": "answered", "answer": answer, "by": "test"}
+        self.put(fid, line.encode(Kind.LEASE, lease))
+        return {"status": "answered", "answer": answer}
+
+    def _answer(self, asked: dict[str, Any]) -> Any:
+        with self._lock:
+            answer = self._answers.get(asked["name"], [])
+            if isinstance(answer, list):
+                if not answer:
+                    return self._fail(f"the test has no answer for the lock {asked['name']!r}")
+                answer = answer.pop(0)
+        is_asked = callable(answer) and not isinstance(answer, BaseException)
+        return answer(asked["data"]) if is_asked else answer
+
+    def _fail(self, message: str) -> AssertionError:
+        self.failures.append(message)
+        return AssertionError(message)
 
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
         raise TypeError("a testing tracer stays in its process: call the task's function itself")
@@ -108,12 +155,15 @@ class Tracer(_Tracer):
     """A tracer whose `events` are there to be looked at, for testing parts of a flow.
 
     `files` are what `fs()` and `fs_sync()` find, by path, and what was made of them.
+    `answers` are those to its locks: see `run`.
     """
 
     __slots__ = ("_memory", "files")
 
-    def __init__(self, files: dict[str, bytes] | None = None) -> None:
-        self._memory = _Memory()
+    def __init__(
+        self, files: dict[str, bytes] | None = None, *, answers: Mapping[str, Any] | None = None
+    ) -> None:
+        self._memory = _Memory(answers or {})
         self.files = {paths.path(name): bytes(data) for name, data in (files or {}).items()}
         super().__init__(_FID, self._memory)
 
@@ -124,6 +174,11 @@ class Tracer(_Tracer):
     def events(self) -> list[Event]:
         """What was written so far."""
         return self._memory.events
+
+    @property
+    def failures(self) -> list[str]:
+        """What the flow asked for that the test does not give."""
+        return self._memory.failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +203,7 @@ def run(
     *,
     form: list[dict[str, Any]] | None = None,
     files: dict[str, bytes] | None = None,
+    answers: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run a flow to its end.
 
@@ -156,15 +212,23 @@ def run(
         inputs: what a user would give; strings are fine where the form types them.
         form: the manifest's `inputs`, where it has some.
         files: what the user has uploaded, by path: `{"in/a.txt": b"…"}`.
+        answers: by the name of a lock, what a person answers: a value, a list of
+            values in turn, or a function of the lock's data. What is an exception
+            (`TimeoutError()`, say) is raised in the flow.
 
     Raises:
         InputsError: the inputs do not pass the form.
+        AssertionError: the flow waits for an answer that the test does not give.
     """
     found = loaded("test", flow, form)
     given = inputs or {}
     if found.form is not None:
         found.form.validate(given)
-    return asyncio.run(_run(found, given, Tracer(files)))
+    tracer = Tracer(files, answers=answers)
+    outcome = asyncio.run(_run(found, given, tracer))
+    for failure in tracer.failures:
+        raise AssertionError(failure)
+    return outcome
 
 
 async def _run(flow: Flow, inputs: dict[str, Any], tracer: Tracer) -> Outcome:

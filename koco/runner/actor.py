@@ -17,8 +17,9 @@ from koco.errors import DeployError, KocoError
 from koco.events import line
 from koco.events.model import Status
 from koco.forms import Model
-from koco.runner.capture import Capture, Output
+from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Outcome, Run, loaded, ordered
+from koco.runner.output import Output
 from koco.runner.spec import Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
 from koco.sdk.failures import describe
@@ -161,24 +162,18 @@ class Runner:
             # else's; until then nothing of the user's has run.
             if not await self._spool.mark(fid, Status.RUNNING):
                 return
-            if self._capture.dedicated:
-                self._capture.sole = output
+            self._capture.begin(output)
             await self._finish(fid, await run.outcome(), output)
         finally:
             self._served += 1
             del self._runs[fid]
 
     async def _finish(self, fid: str, outcome: Outcome, output: Output) -> None:
-        # Draining may wait for room in the spool, which this loop makes.
-        await asyncio.to_thread(self._drain, output)
+        # What is left may have to wait for room in the spool, which this loop makes.
+        await asyncio.to_thread(self._capture.end, output)
         if outcome.kind is not None:
             await self._spool.put_async(fid, line.encode(outcome.kind, outcome.payload))
         await self._spool.mark(fid, outcome.status)
-
-    def _drain(self, output: Output) -> None:
-        self._capture.drain()
-        self._capture.sole = None
-        output.finish()
 
     def _abandon(self, fid: str) -> None:
         """Stop an execution that the control plane has ended or given to another runner."""

@@ -1,62 +1,34 @@
 """What flows print, as events of the execution that printed it.
 
 `sys.stdout` and `sys.stderr` become streams that ask a context variable whose
-output this is: right for coroutines, for `asyncio.to_thread` and for the thread
-that a plain function runs in. In a process that runs one execution at a time,
-threads without that context count as its own, and the file descriptors 1 and 2
-lead into pipes, so that subprocesses and C code are captured as well.
+output this is (see `output`). In a process that runs one execution at a time, a
+thread without that context counts as its own, and during an execution the file
+descriptors 1 and 2 lead into pipes, so that subprocesses and C code are captured
+as well. The pipes are one execution's: a subprocess that it leaves behind writes
+to the runner's log, and not to the next one's stream.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import io
 import os
-import select
+import selectors
 import sys
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any, TextIO
 
 from koco.events.model import Kind
+from koco.runner import output as outputs
+from koco.runner.output import Output, carry, current
 
-#: A line longer than this is given up in pieces, so that it cannot fill the memory.
-_LINE_CHARS = 64 * 1024
 #: A pipe of this size seldom makes a subprocess wait for the reader (Linux's limit for users).
 _PIPE_BYTES = 1024 * 1024
 _F_SETPIPE_SZ = 1031
+_LINE_BUFFERED = 1  # C's _IOLBF
 
-Emit = Callable[[Kind, str], None]
-
-
-class Output:
-    """One execution's stdout and stderr, cut into lines."""
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._rest = {Kind.STDOUT: "", Kind.STDERR: ""}
-        self._lock = threading.Lock()
-
-    def write(self, kind: Kind, text: str) -> None:
-        """Emit each line that `text` completes; keep the rest."""
-        # A full spool makes `emit` wait: holding the lock keeps the lines in order.
-        with self._lock:
-            *lines, rest = (self._rest[kind] + text).split("\n")
-            while len(rest) > _LINE_CHARS:
-                lines.append(rest[:_LINE_CHARS])
-                rest = rest[_LINE_CHARS:]
-            self._rest[kind] = rest
-            for line in lines:
-                self._emit(kind, line.removesuffix("\r"))
-
-    def finish(self) -> None:
-        """Emit what never saw its newline."""
-        for kind, rest in self._rest.items():
-            if rest:
-                self.write(kind, "\n")
-
-
-current: ContextVar[Output | None] = ContextVar("koco_output", default=None)
+_FDS = {Kind.STDOUT: 1, Kind.STDERR: 2}
 
 
 class Capture:
@@ -66,64 +38,111 @@ class Capture:
         self.dedicated = dedicated
         self.sole: Output | None = None
         self._pipes: dict[Kind, _Pipe] = {}
+        self._streams: tuple[_Stream, _Stream] | None = None
+        self._logs: dict[Kind, int] = {}
+        self._flush_c: Callable[[], None] = lambda: None
 
     def install(self) -> None:
         """Take over `sys.stdout` and `sys.stderr`, and the descriptors where that is right."""
+        carry()
         if self.dedicated:
-            self._pipes[Kind.STDOUT] = _Pipe(1, Kind.STDOUT, self)
-            self._pipes[Kind.STDERR] = _Pipe(2, Kind.STDERR, self)
+            self._logs = {kind: os.dup(fd) for kind, fd in _FDS.items()}
+            self._flush_c = _line_buffer_c()
+            self._selector = selectors.DefaultSelector()
             threading.Thread(target=self._pump, name="koco-capture", daemon=True).start()
-        sys.stdout = _Stream(Kind.STDOUT, self, sys.stdout)
-        sys.stderr = _Stream(Kind.STDERR, self, sys.stderr)
+        self._streams = (
+            _Stream(Kind.STDOUT, self, sys.stdout),
+            _Stream(Kind.STDERR, self, sys.stderr),
+        )
+        sys.stdout, sys.stderr = self._streams
+
+    def begin(self, output: Output) -> None:
+        """Take what this process writes as an execution's, where it has it to itself."""
+        if not self.dedicated:
+            return
+        assert self._streams is not None
+        # The execution before may have put something else in their place.
+        sys.stdout, sys.stderr = self._streams
+        self.sole = output
+        for kind, log in self._logs.items():
+            self._pipes[kind] = _Pipe(kind, output, log, selector=self._selector)
+
+    def end(self, output: Output) -> None:
+        """Read what is there, and take no more of it."""
+        if self.dedicated:
+            for stream in self._streams or ():
+                stream.flush()
+            self._flush_c()
+            self.drain()
+            pipes, self._pipes, self.sole = self._pipes, {}, None
+            for pipe in pipes.values():
+                pipe.leave()
+        output.finish()
 
     def output(self) -> Output | None:
         """Return whose output is being written."""
         return current.get() or self.sole
 
+    def log(self, kind: Kind) -> int | None:
+        """Return the descriptor of this process's own output, where flows' goes elsewhere."""
+        return self._logs.get(kind)
+
     def drain(self, *kinds: Kind) -> None:
         """Read what subprocesses have written so far, to some or all kinds of output."""
-        for kind in kinds or self._pipes:
+        for kind in kinds or _FDS:
             if pipe := self._pipes.get(kind):
                 pipe.read()
 
     def _pump(self) -> None:
-        poll = select.poll()
-        pipes = {pipe.reader: pipe for pipe in self._pipes.values()}
-        for reader in pipes:
-            poll.register(reader, select.POLLIN)
         while True:
-            for reader, _ in poll.poll():
-                pipes[reader].read()
+            for key, _ in self._selector.select():
+                key.data.read()
 
 
 class _Pipe:
     """A file descriptor of this process, led into a pipe that is read without waiting."""
 
-    def __init__(self, fd: int, kind: Kind, capture: Capture) -> None:
+    def __init__(
+        self, kind: Kind, output: Output, log: int, *, selector: selectors.BaseSelector
+    ) -> None:
         self._kind = kind
-        self._capture = capture
-        self._former = os.dup(fd)
-        self.reader, writer = os.pipe()
+        self._output = output
+        self._log = log
+        self._selector = selector
+        self._lock = threading.Lock()
+        self._reader, writer = os.pipe()
         # A smaller one works as well, only with more waiting.
         with contextlib.suppress(OSError):
             fcntl.fcntl(writer, _F_SETPIPE_SZ, _PIPE_BYTES)
-        os.set_blocking(self.reader, False)
-        os.dup2(writer, fd)
+        os.set_blocking(self._reader, False)
+        os.dup2(writer, _FDS[kind])
         os.close(writer)
-        self._lock = threading.Lock()
+        selector.register(self._reader, selectors.EVENT_READ, self)
 
     def read(self) -> None:
+        """Read what is there: no more than fits, for a subprocess may write for ever."""
         with self._lock:
-            while True:
+            room = _PIPE_BYTES
+            while room > 0 and self._reader >= 0:
                 try:
-                    data = os.read(self.reader, _PIPE_BYTES)
+                    data = os.read(self._reader, room)
                 except BlockingIOError:
                     return
-                output = self._capture.sole
-                if output is None:
-                    os.write(self._former, data)
-                else:
-                    output.write(self._kind, data.decode("utf-8", "backslashreplace"))
+                room -= len(data)
+                if not data:
+                    self._close()
+                elif not self._output.write_bytes(self._kind, data):
+                    _write_all(self._log, data)
+
+    def leave(self) -> None:
+        """Lead the descriptor back to the log; who has the pipe yet is read to the end."""
+        os.dup2(self._log, _FDS[self._kind])
+        self.read()
+
+    def _close(self) -> None:
+        self._selector.unregister(self._reader)
+        os.close(self._reader)
+        self._reader = -1
 
 
 class _Stream(io.TextIOBase):
@@ -131,30 +150,71 @@ class _Stream(io.TextIOBase):
 
     encoding = "utf-8"
     errors = "backslashreplace"
+    mode = "w"
+    line_buffering = True
+    write_through = True
 
     def __init__(self, kind: Kind, capture: Capture, former: TextIO) -> None:
+        self.name = f"<{kind}>"
         self._kind = kind
         self._capture = capture
         self._former = former
+        self._pid = outputs.pid
+        self._held = b""
 
     def write(self, text: str) -> int:
+        if outputs.pid != self._pid:
+            self._write_as_copy(text.encode("utf-8", self.errors))
+            return len(text)
         # What a subprocess wrote before comes before, as in a terminal.
         self._capture.drain(self._kind)
         output = self._capture.output()
-        if output is None:
-            self._former.write(text)
-        else:
-            output.write(self._kind, text)
+        if output is None or not output.write(self._kind, text):
+            self._log(text)
         return len(text)
 
+    def write_bytes(self, data: bytes) -> None:
+        """Take bytes: text in UTF-8, perhaps a part of it."""
+        if outputs.pid != self._pid:
+            self._write_as_copy(data)
+            return
+        self._capture.drain(self._kind)
+        output = self._capture.output()
+        if output is None or not output.write_bytes(self._kind, data):
+            self._log(data.decode("utf-8", self.errors))
+
     def flush(self) -> None:
-        self._former.flush()
+        """Flush the log; what flows write are events as soon as their line ends."""
+        if outputs.pid != self._pid:
+            _write_all(self.fileno(), self._held)
+            self._held = b""
+        else:
+            self._former.flush()
+
+    def _log(self, text: str) -> None:
+        if (log := self._capture.log(self._kind)) is not None:
+            # Not by way of the former stream: that may keep it until the next execution.
+            _write_all(log, text.encode("utf-8", self.errors))
+        else:
+            self._former.write(text)
+
+    def _write_as_copy(self, data: bytes) -> None:
+        """Write whole lines, in a forked process: its descriptors lead to where they are read."""
+        self._held += data
+        if b"\n" in data:
+            self.flush()
+
+    def close(self) -> None:
+        """Stay open: the next execution prints as well."""
+
+    def reconfigure(self, **_: Any) -> None:
+        """Change nothing: lines are events, whatever the encoding is to be."""
 
     def writable(self) -> bool:
         return True
 
     def fileno(self) -> int:
-        return 1 if self._kind is Kind.STDOUT else 2
+        return _FDS[self._kind]
 
     def isatty(self) -> bool:
         return False
@@ -172,6 +232,26 @@ class _Bytes(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
     def write(self, data: Any) -> int:
-        text = bytes(data).decode("utf-8", "backslashreplace")
-        return self._stream.write(text) if text else 0
+        taken = bytes(data)
+        self._stream.write_bytes(taken)
+        return len(taken)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _line_buffer_c() -> Callable[[], None]:
+    """Have C's `printf` give each line away as it ends; return what flushes the rest."""
+    c = ctypes.CDLL(None)
+    try:
+        stdout = ctypes.c_void_p.in_dll(c, "stdout")
+    except ValueError:
+        return lambda: None  # a C library that calls it otherwise
+    c.setvbuf(stdout, None, _LINE_BUFFERED, 0)
+    return lambda: c.fflush(stdout)

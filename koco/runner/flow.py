@@ -12,7 +12,7 @@ from typing import Any
 
 from koco.events.model import Kind, Status
 from koco.forms import Model
-from koco.runner.capture import Output, current
+from koco.runner.output import Output, current
 from koco.sdk import entrypoint
 from koco.sdk.failures import describe
 from koco.sdk.handlers import Moments

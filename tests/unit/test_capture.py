@@ -6,7 +6,8 @@ import textwrap
 
 HEADER = """
 import asyncio, logging, os, subprocess, sys, threading
-from koco.runner.capture import Capture, Output, current
+from koco.runner.capture import Capture
+from koco.runner.output import LINE_CHARS, Output, current
 said = []
 def output(name):
     return Output(lambda kind, text: said.append((name, str(kind), text)))
@@ -29,7 +30,7 @@ def test_a_dedicated_process_captures_everything() -> None:
     """print, stderr, logging, subprocesses, os.write and threads are the sole execution's."""
     lines = said("""
         capture = Capture(dedicated=True); capture.install()
-        capture.sole = out = output("a")
+        capture.begin(out := output("a"))
         print("printed"); print("err", file=sys.stderr)
         logging.getLogger("x").warning("logged")
         subprocess.run(["sh", "-c", "echo sub; echo suberr >&2"])
@@ -37,7 +38,7 @@ def test_a_dedicated_process_captures_everything() -> None:
         thread = threading.Thread(target=lambda: print("thread")); thread.start(); thread.join()
         sys.stdout.buffer.write(b"bytes\\n")
         print("no newline", end="")
-        capture.drain(); capture.sole = None; out.finish()
+        capture.end(out)
     """)
     assert sorted(lines) == sorted(
         [
@@ -52,13 +53,13 @@ def test_output_of_subprocesses_stays_in_its_place() -> None:
     """A line that a subprocess wrote before a `print` comes before it, every time."""
     lines = said("""
         capture = Capture(dedicated=True); capture.install()
-        capture.sole = out = output("a")
+        capture.begin(out := output("a"))
         for number in range(200):
             os.write(1, b"sub %d\\n" % number)
             print("print", number)
         print("half", end="")
         os.write(1, b" and half\\n")
-        capture.drain(); out.finish()
+        capture.end(out)
     """)
     expected = [f"{who} {number}" for number in range(200) for who in ("sub", "print")]
     assert [text for _, _, text in lines] == [*expected, "half and half"]
@@ -80,18 +81,157 @@ def test_executions_that_share_a_process_are_told_apart() -> None:
     assert sorted(lines) == [(name, "stdout", name) for name in "abc" for _ in range(4)]
 
 
-def test_invalid_utf8_and_endless_lines_arrive() -> None:
-    """Bytes that are no text are shown escaped; a huge line comes in pieces, whole in sum."""
+def test_bytes_that_are_no_text_are_shown_escaped() -> None:
+    """Invalid UTF-8 arrives escaped; a character that comes in two parts arrives whole."""
     lines = said("""
         capture = Capture(dedicated=True); capture.install()
-        capture.sole = out = output("a")
+        capture.begin(out := output("a"))
         os.write(1, b"\\xff\\n")
-        sys.stdout.write("x" * 200_000 + "\\n")
-        capture.drain(); out.finish()
-        said[:] = [(n, k, t if len(t) < 10 else str(len(t))) for n, k, t in said]
+        sys.stdout.buffer.write(b"\\xc3"); sys.stdout.buffer.write(b"\\xa4\\n")
+        os.write(1, b"\\xe2\\x82"); capture.drain(); os.write(1, b"\\xac\\n")
+        os.write(1, b"cut \\xe2\\x82")
+        print("nul \\0")
+        capture.end(out)
     """)
-    assert ("a", "stdout", "\\xff") in lines
-    assert sum(int(text) for _, _, text in lines if text.isdecimal()) == 200_000
+    assert [text for _, _, text in lines] == ["\\xff", "ä", "€", "cut nul \0", "\\xe2\\x82"]
+
+
+def test_an_endless_line_comes_in_pieces_and_is_said_to() -> None:
+    """The pieces are the whole line; a line on stderr says that there are pieces."""
+    lines = said("""
+        capture = Capture(dedicated=True); capture.install()
+        capture.begin(out := output("a"))
+        print("x" * LINE_CHARS)
+        for _ in range(25): print("y" * (LINE_CHARS // 10), end="")
+        print()
+        capture.end(out)
+        said[:] = [(n, k, t if len(t) < 100 else f"{len(t)}{t[0]}") for n, k, t in said]
+    """)
+    size = 1024 * 1024
+    pieces = [f"{size}y", f"{size}y", f"{25 * (size // 10) - 2 * size}y"]
+    assert [text for _, kind, text in lines if kind == "stdout"] == [f"{size}x", *pieces]
+    [notice] = [text for _, kind, text in lines if kind == "stderr"]
+    assert notice == "koco: a line of 2,621,425 characters on stdout came in 3 pieces"
+
+
+def test_progress_bars_are_lines() -> None:
+    """A carriage return ends a line; a line's end in two characters, or two writes, is one."""
+    lines = said("""
+        capture = Capture(dedicated=True); capture.install()
+        capture.begin(out := output("a"))
+        for step in range(3): print(f"\\r{step * 50} %", end="")
+        print()
+        for step in range(2): print(f"at {step}", end="\\r")
+        print("dos\\r\\nin two\\r", end=""); print("\\n\\nend")
+        capture.end(out)
+    """)
+    states = ["0 %", "50 %", "100 %", "at 0", "at 1"]
+    assert [text for _, _, text in lines] == [*states, "dos", "in two", "", "end"]
+
+
+def test_threads_and_executors_write_to_the_output_of_their_starter() -> None:
+    """Also where executions share a process and an executor; lines of threads are never mixed."""
+    lines = said("""
+        from concurrent.futures import ThreadPoolExecutor
+        Capture(dedicated=False).install()
+        pool = ThreadPoolExecutor(4)
+        def work(name):
+            for _ in range(50):
+                print(name, end=""); print("!")
+        async def flow(name):
+            current.set(output(name))
+            loop = asyncio.get_running_loop()
+            await asyncio.gather(*(loop.run_in_executor(pool, work, name) for _ in range(4)))
+            thread = threading.Thread(target=work, args=(name,)); thread.start()
+            await asyncio.to_thread(thread.join)
+        async def main():
+            await asyncio.gather(*(asyncio.create_task(flow(name)) for name in "abc"))
+        asyncio.run(main())
+    """)
+    assert sorted(lines) == [(name, "stdout", f"{name}!") for name in "abc" for _ in range(250)]
+
+
+def test_nothing_of_an_execution_that_is_over_reaches_the_next() -> None:
+    """Not what its threads, its tasks or its subprocesses write later: that goes to the log."""
+    lines = said("""
+        import ctypes, time
+        capture = Capture(dedicated=True); capture.install()
+        capture.begin(first := output("first"))
+        current.set(first)
+        wait = threading.Event()
+        thread = threading.Thread(target=lambda: (wait.wait(), print("late thread")))
+        thread.start()
+        child = subprocess.Popen(["sh", "-c", "echo early; read x; echo late child"],
+                                 stdin=subprocess.PIPE)
+        while not said: capture.drain()
+        ctypes.CDLL(None).printf(b"from C, without its newline")
+        sys.stdout = open(os.devnull, "w")
+        capture.end(first)
+        capture.begin(second := output("second"))
+        wait.set(); thread.join(); child.communicate(b"\\n")
+        current.set(second)
+        print("second")
+        capture.end(second)
+    """)
+    assert lines == [
+        ("first", "stdout", "early"),
+        ("first", "stdout", "from C, without its newline"),
+        ("second", "stdout", "second"),
+    ]
+
+
+def test_a_forked_process_is_captured_and_takes_nothing_away() -> None:
+    """Children of `multiprocessing` print into the pipe, as other subprocesses do."""
+    lines = said("""
+        import multiprocessing
+        capture = Capture(dedicated=True); capture.install()
+        capture.begin(out := output("a"))
+        current.set(out)
+        def work(n): print("child", n); sys.stdout.buffer.write(b"bytes\\n")
+        fork = multiprocessing.get_context("fork")
+        children = [fork.Process(target=work, args=(n,)) for n in range(3)]
+        for child in children: child.start()
+        for child in children: child.join()
+        capture.end(out)
+    """)
+    children = [("a", "stdout", f"child {n}") for n in range(3)]
+    assert sorted(lines) == [("a", "stdout", "bytes")] * 3 + children
+
+
+def test_a_subprocess_that_writes_for_ever_holds_nothing_up() -> None:
+    """The end of an execution takes what is there, and does not wait for more."""
+    lines = said("""
+        capture = Capture(dedicated=True); capture.install()
+        capture.begin(out := output("a"))
+        child = subprocess.Popen(["yes"])
+        while not said: pass
+        print("printed", file=sys.stderr)
+        capture._logs["stdout"] = os.open(os.devnull, os.O_WRONLY)
+        capture.end(out)
+        child.kill()
+        said[:] = [said[-1], said[0]]
+    """)
+    assert ("a", "stdout", "y") in lines
+
+
+def test_streams_bear_what_libraries_do_to_them() -> None:
+    """Encodings, names, closing and faults: all as with the streams that Python makes."""
+    lines = said("""
+        import faulthandler, warnings
+        capture = Capture(dedicated=True); capture.install()
+        capture.begin(out := output("a"))
+        sys.stdout.reconfigure(encoding="latin-1", line_buffering=False)
+        sys.stdout.close(); assert not sys.stdout.closed
+        print(sys.stdout.name, sys.stdout.mode, sys.stdout.isatty(), flush=True)
+        sys.stdout.writelines(["one\\n", "two\\n"])
+        warnings.warn("careful"); faulthandler.dump_traceback(all_threads=False)
+        capture.end(out)
+    """)
+    out = [text for _, kind, text in lines if kind == "stdout"]
+    assert out == ["<stdout> w False", "one", "two"]
+    err = [text for _, kind, text in lines if kind == "stderr"]
+    assert any("UserWarning: careful" in text for text in err)
+    assert any("most recent call first" in text for text in err)
 
 
 def test_between_executions_output_goes_where_it_went() -> None:
