@@ -5,11 +5,12 @@ file of inputs is left alone, for it may come from somebody else.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koco.cli import output
-from koco.errors import NotFoundError
+from koco.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from koco.client import Client
@@ -44,9 +45,7 @@ def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None)
         NotFoundError: there is no such file or folder.
         KocoError: see `Client.files`.
     """
-    from koco.client import local
-
-    chosen = {each: _found(local.found, each) for each in _locals(values.values())}
+    chosen = {each: _found(each) for each in _locals(values.values())}
     if not chosen:
         return values
     hashes = send(client, [file for files in chosen.values() for file in files])
@@ -68,6 +67,14 @@ def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None)
     return {key: named(value) for key, value in values.items()}
 
 
+def find(given: str | Path) -> list["LocalFile"]:
+    """Return a file here, or every file below a folder; see `koco.client.local.found`."""
+    from koco.client import local
+
+    with _readable():
+        return local.found(Path(given))
+
+
 def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", str]:
     """Upload what is not there yet, with a bar at a terminal; return each file's SHA-256."""
     from koco.client import local
@@ -75,9 +82,9 @@ def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", st
     unique = list(dict.fromkeys(files))
     total = sum(file.size_bytes for file in unique)
     label = unique[0].name if len(unique) == 1 else f"{len(unique)} files"
-    with output.progress(f"reading {label}", total) as advance:
+    with _readable(), output.progress(f"reading {label}", total) as advance:
         hashes = {file: local.digest(file.path, advance) for file in unique}
-    with output.progress(f"uploading {label}", total) as advance:
+    with _readable(), output.progress(f"uploading {label}", total) as advance:
         for file, sha256 in hashes.items():
             client.files.upload(file.path, sha256, size_bytes=file.size_bytes, advance=advance)
     return hashes
@@ -101,13 +108,20 @@ def _locals(values: Iterable[Any]) -> Iterator[Local]:
             yield from _locals(value)
 
 
-def _found(find: Any, given: Local) -> list["LocalFile"]:
+def _found(given: Local) -> list["LocalFile"]:
     try:
-        files: list[LocalFile] = find(given.path)
+        return find(given.path)
     except NotFoundError as exc:
         exc.hint = exc.hint or f"for the text {str(given)!r} write {f'@{given}'!r}"
         raise
-    return files
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise UsageError(f"cannot read {exc.filename}: {exc.strerror}") from exc
 
 
 def _as_list(value: Any) -> list[Any]:

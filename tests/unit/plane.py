@@ -4,6 +4,7 @@ It answers as `koco.api` does as far as the commands look, and does what a test
 tells it: `launch` scripts an execution, `releases` what becomes of a deploy.
 """
 
+import hashlib
 import json
 import threading
 import time
@@ -31,6 +32,8 @@ class Plane:
     executions: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: dict[str, list[bytes]] = field(default_factory=dict)
     bundles: dict[str, bytes] = field(default_factory=dict)
+    #: What has arrived of each blob.
+    blobs: dict[str, bytes] = field(default_factory=dict)
     #: Answers to GET of a release, in turn; the last one stays.
     releases: list[dict[str, Any]] = field(default_factory=list)
     #: Services whose releases never leave `starting`.
@@ -141,6 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._handle()
 
+    def do_PATCH(self) -> None:
+        self._handle()
+
     def _handle(self) -> None:
         body = self._body()
         url = urlsplit(self.path)
@@ -153,6 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
                 raise UnauthorizedError("the key is not known here")
             if self.plane.refuses is not None:
                 raise self.plane.refuses
+            if parts[0] == "blobs":
+                self._blob(parts[1], body)
+                return
             if parts[-1] == "events":
                 self._stream(self.plane.find(parts[1])["fid"], query)
                 return
@@ -161,6 +170,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(exc.http_status, exc.to_wire())
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    def _blob(self, sha256: str, body: bytes) -> None:
+        held = self.plane.blobs.get(sha256, b"") + body
+        if self.command == "PATCH":
+            self.plane.blobs[sha256] = held
+        is_complete = sha256 in self.plane.blobs and hashlib.sha256(held).hexdigest() == sha256
+        self.send_response(204 if self.command == "PATCH" else 200)
+        self.send_header("Upload-Offset", str(len(held)))
+        self.send_header("Upload-Complete", "?1" if is_complete else "?0")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"] or 0))

@@ -98,13 +98,17 @@ def _require_free(targets: list[Target], *, force: bool) -> None:
 
 def _fetch(client: "Client", fid: str, targets: list[Target], folder: Path) -> None:
     from koco.cli import output
+    from koco.errors import UsageError
 
     total = sum(file["size_bytes"] for file, _ in targets)
     label = targets[0][1].name if len(targets) == 1 else f"{len(targets)} files"
     with output.progress(f"downloading {label}", total) as advance:
         for file, local in targets:
             _make_folder(local.parent, folder)
-            client.files.fetch(fid, file, local, advance=advance)
+            try:
+                client.files.fetch(fid, file, local, advance=advance)
+            except OSError as exc:
+                raise UsageError(f"cannot write {exc.filename or local}: {exc.strerror}") from exc
 
 
 def _make_folder(wanted: Path, folder: Path) -> None:

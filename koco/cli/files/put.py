@@ -1,6 +1,5 @@
 """`koco files put`: upload files into an execution."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,13 +26,12 @@ def command(
     """
     from koco import paths
     from koco.cli import output, session, uploads
-    from koco.client import local
     from koco.errors import PathError
 
     folder = paths.place(to)
     if not paths.is_within(folder, "in"):
         raise PathError(f"--to {to}: you put files into in/", hint="out/ is the flow's own")
-    files = [file for each in given for file in local.found(Path(each))]
+    files = [file for each in given for file in uploads.find(each)]
     client = session.connect()
     whole = client.execution(fid)["fid"]
     items = uploads.attach(client, whole, uploads.send(client, files), to=folder)
