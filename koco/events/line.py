@@ -16,6 +16,11 @@ from koco.events.model import Kind
 #: Where the kind begins: after `"ts":"`, 27 characters of time, and `","kind":"`.
 _KIND_AT = 6 + 27 + 10
 
+#: The largest payload that is kept whole (bytes of its JSON).
+PAYLOAD_BYTES = 64 * 1024 * 1024
+#: How much is kept of a larger one (bytes of its JSON).
+_START_BYTES = 64 * 1024
+
 _last_second = (-1, "")
 
 
@@ -60,12 +65,14 @@ def encode_payload(payload: Any) -> bytes:
 
 
 def _encode_repr(payload: Any) -> bytes:
+    # Lone surrogates are no UTF-8, and so no JSON.
+    if isinstance(payload, str):
+        return _encode_json(payload.encode("utf-8", "backslashreplace").decode("utf-8"))
     kind = f"{type(payload).__module__}.{type(payload).__qualname__}"
     try:
         text = repr(payload)
     except Exception as exc:  # noqa: BLE001 - as above: it must not fail the flow
         text = f"<{kind}: its repr raised {type(exc).__name__}>"
-    # Lone surrogates are no UTF-8, and so no JSON.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return _encode_json({"$repr": text, "$type": kind})
 
@@ -73,11 +80,17 @@ def _encode_repr(payload: Any) -> bytes:
 def encode(kind: Kind, payload: Any, *, now: float | None = None) -> bytes:
     """Return the event as a line without its number."""
     stamp = timestamp(now)
-    return b'"ts":"%b","kind":"%b","payload":%b}' % (
-        stamp.encode(),
-        kind.encode(),
-        encode_payload(payload),
-    )
+    encoded = encode_payload(payload)
+    if len(encoded) > PAYLOAD_BYTES:
+        encoded = _cut(payload, encoded)
+    return b'"ts":"%b","kind":"%b","payload":%b}' % (stamp.encode(), kind.encode(), encoded)
+
+
+def _cut(payload: Any, encoded: bytes) -> bytes:
+    """Return what stands for a payload that is too large: its size, and how it begins."""
+    kind = f"{type(payload).__module__}.{type(payload).__qualname__}"
+    start = encoded[:_START_BYTES].decode("utf-8", "ignore")
+    return _encode_json({"$cut": len(encoded), "$type": kind, "$start": start})
 
 
 def kind_of(line: bytes) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from koco.events import wire
 from koco.events.model import Batch, Status
+from koco.runner import output as outputs
 from koco.sdk.remote import remote_sink
 
 #: Bytes in one call. Ray passes arguments of up to 100 KiB along with the call;
@@ -90,11 +91,14 @@ class Spool:
         self._ready: dict[str, _Outbox] = {}
         self._bytes = 0
         self._asleep = True
+        self._pid = outputs.pid
 
     # any thread
 
     def put(self, fid: str, event: bytes) -> None:
         """Take an event; block while there is no room."""
+        if outputs.pid != self._pid:
+            raise _forked()
         with self._lock:
             while self._bytes > ROOM_BYTES:
                 self._room.wait()
@@ -102,6 +106,8 @@ class Spool:
 
     async def put_async(self, fid: str, event: bytes) -> None:
         """Take an event; wait while there is no room."""
+        if outputs.pid != self._pid:
+            raise _forked()
         while True:
             with self._lock:
                 if self._bytes <= ROOM_BYTES:
@@ -134,6 +140,8 @@ class Spool:
     def _asking(
         self, fid: str, question: str, arguments: dict[str, Any]
     ) -> concurrent.futures.Future[Any]:
+        if outputs.pid != self._pid:
+            raise _forked()
         blob = wire.encode_question(fid, question, arguments)
         future = asyncio.run_coroutine_threadsafe(self._answer(fid, blob), self._loop)
         with self._lock:
@@ -154,8 +162,10 @@ class Spool:
         self._bytes += len(event)
         self._ready[fid] = outbox
         if self._asleep:
-            self._asleep = False
+            # In this order: a cancelled thread may raise anywhere, and must not leave a spool
+            # that nobody wakes.
             self._loop.call_soon_threadsafe(self._wake.set)
+            self._asleep = False
 
     # the spool's loop
 
@@ -289,6 +299,13 @@ class Spool:
                 loop.call_soon_threadsafe(_wake_up, future)
             except RuntimeError:
                 continue  # that loop is closed, and its writer gone with it
+
+
+def _forked() -> Exception:
+    return RuntimeError(
+        "the tracer cannot be used in a forked process, which has no way to the event stream: "
+        "use threads or Ray tasks, or print"
+    )
 
 
 def _wake_up(future: asyncio.Future[None]) -> None:

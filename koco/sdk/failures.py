@@ -21,16 +21,39 @@ _MACHINERY = (
 )
 
 
+#: How much of a message or a traceback is kept (characters).
+_TEXT_CHARS = 64 * 1024
+
+
 def describe(exc: BaseException) -> dict[str, Any]:
     """Return an exception as an `error` payload: its type, message and the user's frames."""
     if isinstance(exc, InputsError):
-        return {"type": "InputsError", "message": exc.message, "traceback": ""}
+        return {"type": "InputsError", "message": _bounded(exc.message), "traceback": ""}
     _forget_own_frames(exc, _machinery())
     text = "".join(traceback.format_exception(exc))
     for root in sys.path:
         if root and (Path(root) / ".koco-bundle.json").exists():
             text = text.replace(f"{root}/", "")
-    return {"type": type(exc).__name__, "message": str(exc), "traceback": text.rstrip()}
+    return {
+        "type": type(exc).__name__,
+        "message": _bounded(_message(exc)),
+        "traceback": _bounded(text.rstrip()),
+    }
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
+        return f"<its str raised {type(failure).__name__}>"
+
+
+def _bounded(text: str) -> str:
+    """Return a text as JSON can have it; one that is too long without its middle."""
+    if (cut := len(text) - _TEXT_CHARS) > 0:
+        half = _TEXT_CHARS // 2
+        text = f"{text[:half]}\n… {cut:,} characters cut …\n{text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _machinery() -> tuple[str, ...]:

@@ -40,7 +40,7 @@ LOOP.append(LOOP)
         ([Odd()], [{"$repr": "<odd>", "$type": f"{__name__}.Odd"}]),
         ({("a", 1): 2}, {"$repr": "{('a', 1): 2}", "$type": "builtins.dict"}),
         ({Odd(): 1}, {"$repr": "{<odd>: 1}", "$type": "builtins.dict"}),
-        ("\ud800", {"$repr": "'\\ud800'", "$type": "builtins.str"}),
+        ("a \ud800", "a \\ud800"),
         (LOOP, {"$repr": "[[...]]", "$type": "builtins.list"}),
         (Point(1), {"x": 1}),
         (datetime.date(2026, 1, 31), "2026-01-31"),
@@ -57,6 +57,16 @@ def test_a_payload_is_shown_as_well_as_json_can(value: Any, shown: Any) -> None:
 def test_a_repr_that_raises_is_told() -> None:
     """Even that does not fail the flow."""
     assert "RuntimeError" in json.loads(line.encode_payload(Worse()))["$repr"]
+
+
+def test_a_payload_that_is_too_large_says_what_was_cut() -> None:
+    """Its size, its type and its beginning stand for it; the largest that fits stays whole."""
+    fits = "ä" * (line.PAYLOAD_BYTES // 2 - 1)
+    assert len(line.encode(Kind.RESULT, fits)) > line.PAYLOAD_BYTES
+    shown = line.decode(1, line.encode(Kind.RESULT, [fits]))["payload"]
+    assert shown["$cut"] == line.PAYLOAD_BYTES + 2
+    assert shown["$type"] == "builtins.list"
+    assert shown["$start"].startswith('["ää')
 
 
 anything = st.recursive(

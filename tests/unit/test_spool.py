@@ -1,6 +1,8 @@
 """From a runner's threads to the store: nothing lost, nothing twice, in order, bounded."""
 
 import asyncio
+import multiprocessing
+import os
 import random
 import threading
 import time
@@ -233,5 +235,25 @@ def test_an_idle_spool_sends_at_once() -> None:
             await asyncio.sleep(0)
             assert time.perf_counter() - began < 5
         assert shelf.calls == 1
+
+    spooled(body)
+
+
+def test_a_forked_process_is_refused() -> None:
+    """A fork has a copy of the spool that nobody sends: writing there says so."""
+
+    def child(spool: Spool) -> None:
+        try:
+            spool.put("f1", line.encode(Kind.RESULT, 1))
+        except RuntimeError as exc:
+            os._exit(7 if "forked" in str(exc) else 1)
+        os._exit(0)
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        spool.open("f1")
+        process = multiprocessing.get_context("fork").Process(target=child, args=(spool,))
+        process.start()
+        await asyncio.to_thread(process.join)
+        assert process.exitcode == 7
 
     spooled(body)
