@@ -85,7 +85,11 @@ class Launches:
         if entry.path is not None:
             return await self._ordered(entry, entry.path, inputs, user, files)
         if entry.form is not None:
-            inputs = entry.form.validate(inputs)
+            check = entry.form.validate
+            # A pattern that may take a second must not hold up everybody else's requests.
+            slow = entry.form.may_wait
+            inputs = await asyncio.to_thread(check, inputs) if slow else check(inputs)
+            self._files.require_brought(entry.form, inputs, files)
         return _new(entry, inputs, user, files)
 
     async def _ordered(

@@ -13,7 +13,7 @@ from koco.forms.problems import FormError, Problem, nearest
 _LISTED = 20
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Checkbox(Field):
     """Yes or no; `option` is the text beside the box. Absent or blank is no."""
 
@@ -74,14 +74,14 @@ def _option(raw: object) -> InputOption:
 _TYPED = ("type", "option")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Select(Field):
     """One of several options."""
 
     type: ClassVar[str] = "select"
     value: str | None = field(default=None, metadata=by(readers.anything))
     required: bool = field(default=False, metadata=by(readers.boolean))
-    option: Sequence[InputOption | str] = field(metadata=by(_options))
+    option: Sequence[InputOption | str] = field(kw_only=True, metadata=by(_options))
 
     @property
     def names(self) -> list[str]:
@@ -130,7 +130,7 @@ class Select(Field):
         return {"oneOf": [*known, *({"const": each} for each in none)]}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class InputFiles(Field):
     """Paths of files; a list of them with `multiple` or `directory`, else one."""
 
@@ -166,7 +166,7 @@ class InputFiles(Field):
         return {"type": "array", "items": path} if self.is_list else path
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class InputJSON(Field):
     """Any JSON value: lists, objects, and what no other element can hold."""
 

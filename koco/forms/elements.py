@@ -7,6 +7,7 @@ element made in Python and one read from a manifest go through the same checks.
 import copy
 import dataclasses
 import datetime as dt
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any, ClassVar, Self
@@ -109,10 +110,15 @@ class Element(Part):
 
 @dataclass(frozen=True)
 class Markdown(Element):
-    """Text in Markdown, shown as it would be."""
+    """Text in Markdown, shown as it would be; indentation that all lines share is left out."""
 
     type: ClassVar[str] = "markdown"
     text: str = field(metadata=by(readers.text))
+
+    def __post_init__(self) -> None:
+        """Leave out the indentation that a literal in code has."""
+        super().__post_init__()
+        self._set("text", textwrap.dedent(self.text))
 
 
 @dataclass(frozen=True)

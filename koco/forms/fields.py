@@ -1,17 +1,16 @@
 """The elements that carry a value, and what each demands of it: text and numbers."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from koco.forms import readers
+from koco.forms import patterns, readers
 from koco.forms.elements import Element, by, plain
 from koco.forms.problems import Problem
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Field(Element):
     """An element with a name, under which its value stands among the inputs."""
 
@@ -99,19 +98,28 @@ def crossed(low: Any, high: Any, names: tuple[str, str]) -> Iterator[Problem]:
         yield Problem(None, names[0], f"must not be above {names[1]}, which is {plain(high)}")
 
 
+def _mismatch(pattern: str, text: str) -> Iterator[str]:
+    """Yield where a text does not match; never the text, which may be a secret."""
+    try:
+        if not patterns.matches(pattern, text):
+            yield f"must match the pattern {pattern}"
+    except TimeoutError:
+        yield f"cannot be matched with the pattern {pattern} within {patterns.PATIENCE_S:g} s"
+
+
 def _set_only(**facets: Any) -> dict[str, Any]:
     return {name: plain(value) for name, value in facets.items() if value is not None}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Text(Field):
     """Any text; empty text is a value unless one is required."""
 
     value: str | None = field(default=None, metadata=by(readers.text))
     required: bool = field(default=False, metadata=by(readers.boolean))
     placeholder: str | None = field(default=None, metadata=by(readers.text))
-    min_length: int | None = field(default=None, metadata=by(readers.count))
-    max_length: int | None = field(default=None, metadata=by(readers.count))
+    min_length: int | None = field(default=None, kw_only=True, metadata=by(readers.count))
+    max_length: int | None = field(default=None, kw_only=True, metadata=by(readers.count))
 
     def _typed(self, raw: object) -> Any:
         # Blanks are text too, and an empty text is not the same as none.
@@ -128,9 +136,8 @@ class _Text(Field):
         """Yield where length or pattern are not met; never the text, which may be a secret."""
         words = ("at least {} characters long", "at most {} characters long")
         yield from limits(len(value), self.min_length, self.max_length, words)
-        pattern = getattr(self, "pattern", None)
-        if pattern is not None and not re.fullmatch(pattern, value):
-            yield f"must match the pattern {pattern}"
+        if pattern := getattr(self, "pattern", None):
+            yield from _mismatch(pattern, value)
 
     def _faults(self) -> Iterator[Problem]:
         yield from crossed(self.min_length, self.max_length, ("min_length", "max_length"))
@@ -145,7 +152,7 @@ class _Text(Field):
         return shape
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class InputText(_Text):
     """A line of text."""
 
@@ -154,18 +161,18 @@ class InputText(_Text):
     pattern: str | None = field(default=None, metadata=by(readers.pattern))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class InputPassword(InputText):
     """A line of text that is not shown; a message never repeats it."""
 
     type: ClassVar[str] = "password"
-    show_toggle: bool = field(default=False, metadata=by(readers.boolean))
+    show_toggle: bool = field(default=False, kw_only=True, metadata=by(readers.boolean))
 
     def _shape(self) -> dict[str, Any]:
         return super()._shape() | {"format": "password", "writeOnly": True}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class InputArea(_Text):
     """Text of several lines."""
 
@@ -174,7 +181,7 @@ class InputArea(_Text):
     cols: int | None = field(default=None, metadata=by(readers.count))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class InputNumber(Field):
     """A number: an int where it is written as one and `step` does not say otherwise."""
 
@@ -203,8 +210,8 @@ class InputNumber(Field):
         yield from limits(value, self.min_value, self.max_value, words)
         if isinstance(self.step, int | float):
             yield from _off_step(value, self.step, self._step_base)
-        if self.pattern is not None and not re.fullmatch(self.pattern, str(value)):
-            yield f"must match the pattern {self.pattern}, got {value}"
+        if self.pattern is not None:
+            yield from (f"{each}, got {value}" for each in _mismatch(self.pattern, str(value)))
 
     @property
     def _step_base(self) -> Any:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from koco.errors import InputsError
-from koco.forms import readers
+from koco.errors import GLOBAL_FIELD, InputsError
+from koco.forms import patterns, readers
 from koco.forms.choices import Checkbox, InputFiles, InputJSON, Select
 from koco.forms.elements import HR, HTML, Action, Break, Cancel, Element, Errors, Markdown, Submit
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
@@ -21,6 +21,9 @@ _CLASSES: tuple[type[Element], ...] = (
 
 #: Every element by the `type` its data has.
 TYPES: dict[str, type[Element]] = {cls.type: cls for cls in _CLASSES}
+
+#: How many unknown fields are told of, and how much of a name is (characters).
+_LISTED, _LISTED_LENGTH = 20, 100
 
 
 @dataclass(frozen=True, init=False)
@@ -118,15 +121,26 @@ class Model:
             raise refused(errors)
         return values
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a check may take up to a second a field, for its pattern (see `patterns`)."""
+        found = (getattr(field, "pattern", None) for field in self.fields)
+        return not all(patterns.is_quick(each) for each in found if each)
+
     def _unknown(self, raw: Mapping[Any, Any]) -> dict[str, list[str]]:
-        known = [*self.field_names, *self.actions]
-        return {
-            str(name): [
-                f"is no field of this form; {suggestion(str(name), known, otherwise='it has')}"
+        known = dict.fromkeys([*self.field_names, *self.actions])
+        names = [str(name) for name in raw if name not in known]
+        errors = {
+            name[:_LISTED_LENGTH]: [
+                f"is no field of this form; {suggestion(name, known, otherwise='it has')}"
             ]
-            for name in raw
-            if name not in known
+            for name in names[:_LISTED]
         }
+        if len(names) > _LISTED:
+            errors.setdefault(GLOBAL_FIELD, []).append(
+                f"{len(names) - _LISTED} more are no fields of this form"
+            )
+        return errors
 
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema (draft 2020-12) of the inputs, for agents and other clients.

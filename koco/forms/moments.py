@@ -11,10 +11,12 @@ from koco.forms.fields import Field, crossed, limits
 from koco.forms.problems import Problem
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Moment(Field):
     """What `InputDate`, `InputTime` and `InputDateTime` share."""
 
+    #: Declared here for its place among the arguments; each has its own type.
+    value: Any = field(default=None, metadata=by(readers.anything))
     required: bool = field(default=False, metadata=by(readers.boolean))
     placeholder: str | None = field(default=None, metadata=by(readers.text))
 
@@ -67,7 +69,7 @@ def _micros(value: dt.time | dt.datetime, base: dt.time | dt.datetime | None) ->
     return (ends[0] - ends[1]) // dt.timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class InputDate(_Moment):
     """A day."""
 
@@ -84,7 +86,7 @@ class InputDate(_Moment):
         return readers.date(raw)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class InputTime(_Moment):
     """A time of day; where `min_time` is after `max_time`, the range crosses midnight."""
 
@@ -104,7 +106,7 @@ class InputTime(_Moment):
         return readers.time(raw)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class InputDateTime(_Moment):
     """A day and time, local: without a zone."""
 

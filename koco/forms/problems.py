@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from koco.errors import InputsError
 
+#: No word that was misspelt is longer (characters); comparing ever longer ones takes ever longer.
+_LONGEST = 100
+
 
 class Problem(NamedTuple):
     """One fault: in which element of the list, in which of its properties, and what.
@@ -35,6 +38,8 @@ class FormError(ValueError):
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that `word` was probably meant to be, if there is one."""
+    if len(word) > _LONGEST:
+        return None
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[close[0]] if close else None

@@ -220,9 +220,20 @@ def _copied(value: object) -> Any:
 
 def _decode(typed: str) -> Any:
     try:
-        return json.loads(typed, parse_constant=_refuse, parse_float=number)
+        return json.loads(
+            typed, parse_constant=_refuse, parse_float=number, object_pairs_hook=_unique
+        )
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {shown(twice)} is given twice")
+    return found
 
 
 def _refuse(constant: str) -> None:

@@ -174,12 +174,12 @@ def test_nobody_there_is_unreachable(
 
 def test_a_key_goes_with_the_launch(plane: Plane, cli: Cli) -> None:
     """As it was given; without one there is none."""
-    assert cli("run", "greet", "-i", "who=Ada", "--key", "order-7").code == 0
+    assert cli("run", "greet", "-i", "who=Ada", "--key", "order 7").code == 0
     assert cli("run", "greet", "-i", "who=Ada").code == 0
-    assert plane.keys == ["order-7", None]
+    assert plane.keys == ["order 7", None]
 
 
-@pytest.mark.parametrize("key", ["", "a b", "a\n", "ä", "k" * 256])
+@pytest.mark.parametrize("key", ["", " a", "a\n", "ä", "k" * 256])
 def test_a_key_that_no_header_can_hold_is_refused(plane: Plane, cli: Cli, key: str) -> None:
     """Exit code 2 before anything is sent."""
     ran = cli("run", "greet", "--key", key)
