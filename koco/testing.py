@@ -27,9 +27,11 @@ from koco.events.model import Kind, Status
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Run, loaded
 from koco.runner.output import Output
+from koco.sdk import entrypoint
+from koco.sdk.launch import Launch
 from koco.sdk.tracer import Tracer as _Tracer
 
-__all__ = ["Event", "Outcome", "Tracer", "run"]
+__all__ = ["Event", "Outcome", "Tracer", "run", "submit"]
 
 _FID = "0000000000000000"
 
@@ -252,3 +254,32 @@ async def _run(flow: Flow, inputs: dict[str, Any], tracer: Tracer) -> Outcome:
         tracer.events,
         {path: data for path, data in tracer.files.items() if path.startswith("out/")},
     )
+
+
+def submit(
+    app: Any, inputs: dict[str, Any] | None = None, path: str = "/", *, user: str = "tester"
+) -> Launch:
+    """Ask a service's own endpoint what it would launch, and launch nothing.
+
+    Inputs are checked by the form of the `enter` route, whose handler is called. The
+    `inputs` of what it returns are as they travel: dates and times are text.
+
+    Args:
+        app: the `ServeAPI`, or what the manifest's `app` names, as `module:object`.
+        inputs: what a user would give.
+        path: the route.
+        user: the `request.state.user` that the handler sees.
+
+    Raises:
+        InputsError: the form or the handler refuses the inputs.
+        NotFoundError: there is no such route.
+    """
+    from koco.sdk.serving import serve_api_of
+
+    path_of_app = app if isinstance(app, str) else "test:app"
+    found = serve_api_of(entrypoint.find(app) if isinstance(app, str) else app, path_of_app)
+    if path not in found.enters:
+        known = ", ".join(found.enters) or "none"
+        raise NotFoundError(f"the app has no enter route {path!r}", hint=f"it has: {known}")
+    launch: Launch = asyncio.run(found.submit(path, inputs or {}, user=user))
+    return launch

@@ -183,10 +183,22 @@ class Serve:
                 raise ApplicationFailed("somebody else has removed its Serve application")
             if found["status"] == "RUNNING":
                 self._url = _url_of(details)
-                return
+                # Serve's proxy hears of an application a moment after it runs.
+                if await self._is_routed(self._url, found["route_prefix"]):
+                    return
             if found["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
                 raise _failure(found)
             await asyncio.sleep(_LOOK_S)
+
+    async def _is_routed(self, url: str, prefix: str) -> bool:
+        import httpx
+
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=_REQUEST_S) as proxy:
+                answer = await proxy.get(f"{url}/-/routes")
+            return answer.status_code == httpx.codes.OK and prefix in answer.json()
+        except (httpx.TransportError, ValueError):
+            return False  # the proxy is still starting
 
     async def _details(self) -> dict[str, Any]:
         details = json.loads(await self._ask("GET"))
@@ -332,7 +344,7 @@ def _failure(found: dict[str, Any]) -> ApplicationFailed:
 
 def _without_machinery(frames: str) -> str:
     """Drop Serve's and koco's own frames before the author's, and where the bundle lies."""
-    blocks = re.split(r"(?m)^(?=  File )", frames.strip("\n"))
+    blocks = [each for each in re.split(r"(?m)^(?=  File )", frames.strip("\n")) if each]
     while len(blocks) > 1 and re.match(r'  File "[^"]*(/ray/|/koco/sdk/|importlib)', blocks[0]):
         blocks.pop(0)
     return re.sub(r"\S*/py_modules_files/[^/]+/", "", "".join(blocks)).rstrip()

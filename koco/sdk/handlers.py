@@ -96,28 +96,37 @@ class Route:
             "form": None if self.form is None else self.form.to_list(),
         }
 
+    async def launch(self, request: Any, inputs: Any) -> Launch:
+        """Validate inputs, call the handler, and return what it decided.
+
+        Raises:
+            InputsError: the form or the handler refuses them.
+            UsageError: the handler returned something else.
+            DeployError: what it wants to run is not there.
+        """
+        if self.form is not None:
+            inputs = self.form.validate(inputs)
+        launch = await self.handler.call(request=request, inputs=inputs)
+        if not isinstance(launch, Launch):
+            raise UsageError(
+                f"the handler {self.handler.function.__qualname__} returned "
+                f"{_shown(launch)}, not a Launch",
+                hint="return Launch(request, 'module:object', inputs=inputs), or raise InputsError",
+            )
+        entrypoint.load(launch.entrypoint)
+        return launch
+
     async def answer(self, request: Any, inputs: Any, service: str) -> Answer:
-        """Validate inputs, call the handler, and return what it decided."""
+        """Return the order to launch, or why there is none."""
         try:
-            if self.form is not None:
-                inputs = self.form.validate(inputs)
-            order = await self.handler.call(request=request, inputs=inputs)
-            if not isinstance(order, Launch):
-                raise UsageError(
-                    f"the handler {self.handler.function.__qualname__} returned "
-                    f"{_shown(order)}, not a Launch",
-                    hint="return Launch(request, 'module:object', inputs=inputs), "
-                    "or raise InputsError",
-                )
-            return Answer(LAUNCH, _order(order, self, service))
+            return Answer(LAUNCH, _order(await self.launch(request, inputs), service))
         except InputsError as exc:
             return refused(exc)
         except Exception as exc:  # noqa: BLE001 - whatever a user's handler raises
             return failed(exc)
 
 
-def _order(launch: Launch, route: Route, service: str) -> dict[str, Any]:
-    entrypoint.load(launch.entrypoint)
+def _order(launch: Launch, service: str) -> dict[str, Any]:
     about = {key: getattr(launch, key) for key in ("summary", "description")}
     order: dict[str, Any] = {
         "entrypoint": launch.entrypoint,

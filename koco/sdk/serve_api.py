@@ -126,6 +126,20 @@ class ServeAPI(FastAPI):
             "leases": sorted(self.leases),
         }
 
+    async def submit(self, path: str, inputs: Any, *, user: str = "") -> Any:
+        """Return what the handler at a path would launch; for tests, which sign nothing."""
+        body = handlers.encode(Answer("", inputs))
+        scope = {
+            **{"type": "http", "method": "POST", "path": path, "root_path": "", "app": self},
+            **{"query_string": b"", "headers": [(b"content-type", b"application/json")]},
+            "state": {"user": user, "fid": ""},
+        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return await self.enters[path].launch(Request(scope, receive), inputs)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, if it is signed by the control plane."""
         if scope["type"] == "lifespan":

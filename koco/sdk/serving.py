@@ -5,6 +5,7 @@ asks, which describes the endpoint before Serve hears of it.
 """
 
 import os
+import sys
 from typing import Any
 
 from koco.errors import DeployError
@@ -72,6 +73,8 @@ def serve_api_of(found: Any, path: str) -> Any:
 
 def is_bound(found: Any) -> bool:
     """Say whether an object is something that Serve can run: an application or a deployment."""
+    if "ray.serve" not in sys.modules:
+        return False  # whoever has bound one has imported it
     from ray.serve import Application, Deployment
 
     return isinstance(found, Application | Deployment)

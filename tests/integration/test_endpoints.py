@@ -7,6 +7,7 @@ import json
 import secrets
 import socket
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.driver import Koco, eventually
+from tests.driver import Koco, eventually, kill9
 
 #: A service as PROGRAMMING_MODEL.md has it, bound by its author.
 HYMN = """
@@ -527,3 +528,171 @@ def test_serves_own_port_gives_nothing_to_who_does_not_sign(many: Koco) -> None:
         secrets_ = [row[1] for row in db.execute("SELECT * FROM secrets")]
     assert secrets_
     assert not any(each.hex() in shown for each in secrets_)
+
+
+# releases
+
+#: An endpoint whose handler tells which code it is of, and so does what it launches.
+VERSIONED = """
+from koco import Launch, ServeAPI
+
+app = ServeAPI()
+VERSION = {version}
+
+
+@app.enter("/")
+def enter(request, inputs):
+    return Launch(request, run, inputs={{"validated": VERSION}})
+
+
+def run(inputs, tracer):
+    return [inputs["validated"], VERSION]
+"""
+
+
+def applications(koco: Koco) -> dict[str, str]:
+    found = serve_details(koco)["applications"]
+    return {name: app["status"] for name, app in found.items()}
+
+
+def test_a_redeploy_fails_no_launch_and_mixes_no_code(koco: Koco) -> None:
+    """While it goes on, each launch is validated and run by the same release."""
+    koco.deploy("rolling", VERSIONED.format(version=1), app="rolling_app:app", flows=[])
+    answers: list[httpx.Response] = []
+    stop = threading.Event()
+
+    def launch() -> None:
+        with koco.http() as client:
+            while not stop.is_set():
+                answers.append(client.post("/v1/flows/rolling", json={}))
+
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        loops = [threads.submit(launch) for _ in range(2)]
+        try:
+            for version in (2, 3):
+                root = koco.project(
+                    "rolling", VERSIONED.format(version=version), app="rolling_app:app", flows=[]
+                )
+                koco.run("deploy", cwd=root).ok()
+                time.sleep(0.5)
+        finally:
+            stop.set()
+        for loop in loops:
+            loop.result()
+    assert {answer.status_code for answer in answers} == {201}
+    results = [koco.events(answer.json()["result"])[-2]["payload"] for answer in answers]
+    assert {tuple(result) for result in results} == {(1, 1), (2, 2), (3, 3)}
+    eventually(lambda: set(applications(koco)) & {"koco-rolling-1", "koco-rolling-2"} == set())
+    assert applications(koco)["koco-rolling-3"] == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("app", "code", "said"),
+    [
+        ("app", "1 / 0\n", ["ZeroDivisionError", "1 / 0"]),
+        (
+            "bound",
+            "from ray import serve\nfrom koco import ServeAPI\napp = ServeAPI()\n"
+            "@app.enter('/')\ndef one(inputs): ...\n"
+            "@serve.deployment\n@serve.ingress(app)\nclass Broken:\n"
+            "    def __init__(self):\n        raise OSError('no model here')\n"
+            "bound = Broken.bind()\n",
+            ["OSError: no model here", "raise OSError('no model here')"],
+        ),
+    ],
+    ids=["import", "constructor"],
+)
+def test_an_app_that_fails_leaves_the_former_release_serving(
+    koco: Koco, app: str, code: str, said: list[str]
+) -> None:
+    """Exit 5 with the author's own lines; nothing of the failed one stays in Serve."""
+    good = VERSIONED.format(version=7)
+    koco.run("deploy", cwd=koco.project("sour", good, app="sour_app:app", flows=[])).ok()
+    done = koco.run("deploy", cwd=koco.project("sour", code, app=f"sour_app:{app}", flows=[]))
+    assert done.code == 5, done
+    for text in said:
+        assert text in done.err
+    assert "site-packages" not in done.err
+    assert koco.execute("sour").result == [7, 7]
+    mine = [name for name in applications(koco) if name.startswith("koco-sour-")]
+    eventually(lambda: len([n for n in applications(koco) if n.startswith("koco-sour-")]) == 1)
+    assert "koco-sour-1" in mine
+    assert koco.execute("sour").result == [7, 7]
+
+
+def test_a_service_that_drops_its_app_loses_its_serve_application(koco: Koco) -> None:
+    """Its flows become the manifest's own; an unchanged service's application stays."""
+    code = VERSIONED.format(version=1)
+    koco.deploy("shed", code, app="shed_app:app", flows=[])
+    assert "koco-shed-1" in applications(koco)
+    koco.deploy("shed", code, flows=[{"name": "run", "entrypoint": "shed_app:run"}])
+    eventually(lambda: "koco-shed-1" not in applications(koco))
+    assert [each["name"] for each in koco.get("/v1/flows")["items"] if "shed" in each["name"]] == [
+        "shed/run"
+    ]
+    answer = ask(koco, "GET", "/v1/services/shed/app/")
+    assert answer.status_code == 404
+    assert "no endpoint of its own" in answer.json()["error"]["message"]
+
+
+def test_what_others_run_on_serve_is_kept(koco: Koco) -> None:
+    """An application put there by somebody else outlives koco's deploys and removals."""
+    koco.deploy("beside", VERSIONED.format(version=1), app="beside_app:app", flows=[])
+    details = serve_details(koco)
+    theirs = {
+        "name": "koco-alike",
+        "route_prefix": "/theirs",
+        "import_path": "ray.serve.tests.test_config_files.world:DagNode",
+        "runtime_env": {"env_vars": {"THEIR_SECRET": "kept as it is"}},
+    }
+    mine = [app["deployed_app_config"] for app in details["applications"].values()]
+    config = {key: details[key] for key in ("proxy_location", "http_options", "grpc_options")}
+    with dashboard(koco) as client:
+        body = {**config, "applications": [*mine, theirs]}
+        assert client.put("/api/serve/applications/", json=body).status_code == 200
+    koco.deploy("beside", VERSIONED.format(version=2), app="beside_app:app", flows=[])
+    eventually(lambda: "koco-beside-1" not in applications(koco))
+    kept = serve_details(koco)["applications"]["koco-alike"]["deployed_app_config"]
+    assert kept == theirs
+    assert koco.execute("beside").result == [2, 2]
+    with dashboard(koco) as client:  # leave no other test's Serve with it
+        details = serve_details(koco)
+        mine = [
+            app["deployed_app_config"]
+            for app in details["applications"].values()
+            if app["deployed_app_config"] and app["name"] != "koco-alike"
+        ]
+        body = {**config, "applications": mine}
+        assert client.put("/api/serve/applications/", json=body).status_code == 200
+
+
+def test_a_control_plane_killed_in_mid_deploy_goes_on_with_the_app(koco: Koco) -> None:
+    """The release becomes live after the restart, once, and what served before serves meanwhile."""
+    slow = "import time\ntime.sleep(2)\n" + VERSIONED.format(version=2)
+    koco.deploy("killed", VERSIONED.format(version=1), app="killed_app:app", flows=[])
+    root = koco.project("killed", slow, app="killed_app:app", flows=[])
+    process = koco.popen("deploy", cwd=root)
+    eventually(lambda: "koco-killed-2" in applications(koco))
+    kill9(koco.control_pid())
+    eventually(lambda: koco.get("/v1/status"))
+    assert koco.execute("killed").result in ([1, 1], [2, 2])
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, (out, err)
+    assert koco.execute("killed").result == [2, 2]
+    eventually(lambda: "koco-killed-1" not in applications(koco))
+    assert koco.get("/v1/services/killed/releases/2")["status"] == "live"
+    kill9(koco.control_pid())  # and at rest: everything is found as it is
+    eventually(lambda: koco.get("/v1/status"))
+    assert koco.execute("killed").result == [2, 2]
+    assert applications(koco)["koco-killed-2"] == "RUNNING"
+
+
+def test_a_new_head_gets_the_endpoints_back(fresh: Koco) -> None:
+    """After `koco down` and `koco up`, a service's own endpoint serves again, by itself."""
+    fresh.up()
+    with contextlib.suppress(KeyError):
+        assert serve_details(fresh)["controller_info"] == {}, "Serve runs though nothing needs it"
+    fresh.deploy("again", VERSIONED.format(version=4), app="again_app:app", flows=[])
+    fresh.run("down").ok()
+    fresh.up()
+    assert fresh.execute("again").result == [4, 4]
