@@ -25,6 +25,24 @@ def gather(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
         UsageError: a pair without `=`, a key twice, a file that holds no object.
     """
     inputs = {**(read(file) if file is not None else {}), **_parsed(pairs)}
+    _require_json(inputs)
+    return inputs
+
+
+def anything(pairs: Sequence[str], file: str | None) -> Any:
+    """Return what they give where it may be any JSON value; with pairs it is an object.
+
+    Raises:
+        UsageError: as `gather` does.
+    """
+    if pairs or file is None:
+        return gather(pairs, file)
+    value = load(file)
+    _require_json(value)
+    return value
+
+
+def _require_json(inputs: Any) -> None:
     try:
         # What is no JSON would fail on its way, where no one could say why.
         json.dumps(inputs, allow_nan=False, ensure_ascii=False).encode("utf-8")
@@ -36,12 +54,22 @@ def gather(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
         raise UsageError(
             "the inputs hold a number that JSON does not have (nan or infinity)"
         ) from None
-    return inputs
 
 
 def read(file: str) -> dict[str, Any]:
     """Return the object in a file of JSON or YAML; `-` is standard input."""
-    source = "standard input" if file == STDIN else file
+    value = load(file)
+    if not isinstance(value, dict):
+        what = "nothing" if value is None else f"a {type(value).__name__}"
+        raise UsageError(
+            f"{_source(file)} holds {what}, not an object", hint='such as {"name": "value"}'
+        )
+    return value
+
+
+def load(file: str) -> Any:
+    """Return the value in a file of JSON or YAML; `-` is standard input."""
+    source = _source(file)
     try:
         raw = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
         text = raw.decode("utf-8-sig")
@@ -50,13 +78,13 @@ def read(file: str) -> dict[str, Any]:
     except UnicodeDecodeError as exc:
         raise UsageError(f"{source} is no UTF-8 text") from exc
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError:
-        value = _yaml(text, source)
-    if not isinstance(value, dict):
-        what = "nothing" if value is None else f"a {type(value).__name__}"
-        raise UsageError(f"{source} holds {what}, not an object", hint='such as {"name": "value"}')
-    return value
+        return _yaml(text, source)
+
+
+def _source(file: str) -> str:
+    return "standard input" if file == STDIN else file
 
 
 def _parsed(pairs: Sequence[str]) -> dict[str, Any]:

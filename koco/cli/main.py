@@ -35,6 +35,8 @@ COMMANDS = {
     "result": "koco.cli.result",
     "wait": "koco.cli.wait",
     "cancel": "koco.cli.cancel",
+    "inbox": "koco.cli.inbox",
+    "answer": "koco.cli.answer",
     "files ls": "koco.cli.files.ls",
     "files put": "koco.cli.files.put",
     "files get": "koco.cli.files.get",

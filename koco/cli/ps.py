@@ -15,6 +15,7 @@ _STYLES = {
     "error": "red",
     "cancelled": "yellow",
     "running": "cyan",
+    "awaiting": "magenta",
     "queued": "dim",
 }
 

@@ -47,7 +47,8 @@ def command(
     With --follow or --wait the exit code is the outcome: 0 finished, 1 error,
     7 cancelled. Inputs given by -i go over those of the file. At a terminal, where
     none are given, the flow's form is asked for field by field; where some are, what
-    the form misses or refuses.
+    the form misses or refuses. There --follow also offers to answer what the execution
+    asks a person; --wait --no-input gives up then, with exit code 8.
 
     Example: koco run hello/greet -i who=Ada -f
     """
@@ -66,7 +67,10 @@ def command(
     _tell(fid, as_json=as_json, follow=follow)
     if not (follow or wait):
         return 0
-    return _until_end(client, fid, silently=wait, timeout_s=timeout, as_json=as_json)
+    on_lock = _on_lock(client, fid, follow=follow, no_input=no_input)
+    return _until_end(
+        client, fid, silently=wait, timeout_s=timeout, as_json=as_json, on_lock=on_lock
+    )
 
 
 def _launch(
@@ -115,15 +119,30 @@ def _tell(fid: str, *, as_json: bool, follow: bool) -> None:
         output.flush()
 
 
+def _on_lock(client: Any, fid: str, *, follow: bool, no_input: bool) -> Any:
+    """Return what is done when the execution awaits a person."""
+    from koco.cli import approving
+
+    if follow:
+        return approving.offering(client, fid) if prompt.can_ask(no_input) else None
+    return approving.refusing(client, fid) if no_input else approving.noting(client, fid)
+
+
 def _until_end(
-    client: Any, fid: str, *, silently: bool, timeout_s: float | None, as_json: bool
+    client: Any,
+    fid: str,
+    *,
+    silently: bool,
+    timeout_s: float | None,
+    as_json: bool,
+    on_lock: Any,
 ) -> int:
     from koco.cli import output, stream
 
     view = None if silently else stream.View(as_json=as_json)
     kinds = ("status",) if silently else ()
     events = client.stream(fid, kinds=kinds, follow=True)
-    status = stream.follow(events, view, timeout_s=timeout_s)
+    status = stream.follow(events, view, timeout_s=timeout_s, on_lock=on_lock)
     if silently and as_json:
         output.print_ndjson(client.result(fid))
     return stream.OUTCOMES[status]

@@ -21,14 +21,25 @@ def command(
 
     Example: koco show 5wzk
     """
-    from koco.cli import output, session
+    from koco.cli import approving, output, session
 
-    execution = session.connect().execution(fid)
+    client = session.connect()
+    execution = client.execution(fid)
     if as_json:
         output.print_json(execution)
         return
-    for label, value in _lines(execution):
+    lines = _lines(execution)
+    if execution["status"] == "awaiting":
+        lines += [
+            ("awaits", _asked(lock)) for lock in approving.open_locks(client, execution["fid"])
+        ]
+    for label, value in lines:
         output.print_line(f"{label:<9} {value}")
+
+
+def _asked(lock: dict[str, Any]) -> str:
+    data = "" if lock["data"] is None else f" {json.dumps(lock['data'], ensure_ascii=False)}"
+    return f"{lock['name']} (until {lock['expires']}){data}"
 
 
 def _lines(execution: dict[str, Any]) -> list[tuple[str, str]]:

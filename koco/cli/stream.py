@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import typer
@@ -30,6 +30,8 @@ _STYLES = {
     "error": output.RED,
     "debug": output.DIM,
     "action": output.CYAN,
+    "lock": output.CYAN,
+    "lease": output.CYAN,
 }
 _STATUS_STYLES = {"error": output.RED, "cancelled": output.YELLOW}
 
@@ -41,15 +43,24 @@ _BODIES = ("markdown", "html", "text")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """How to show a stream. `kinds` are those that were asked for by name."""
+    """How to show a stream. `kinds` are those that were asked for by name, `fid` is whose it is."""
 
     as_json: bool = False
     timestamps: bool = False
     kinds: tuple[str, ...] = ()
+    fid: str = ""
 
 
-def follow(stream: Stream, view: View | None, *, timeout_s: float | None = None) -> str:
+def follow(
+    stream: Stream,
+    view: View | None,
+    *,
+    timeout_s: float | None = None,
+    on_lock: Callable[[], None] | None = None,
+) -> str:
     """Show a stream (not, without a view) to its end; return the final status.
+
+    `on_lock` is called once what asks for a person has been shown; others go on meanwhile.
 
     Raises:
         TimedOutError: it has not ended in time; it goes on.
@@ -57,7 +68,7 @@ def follow(stream: Stream, view: View | None, *, timeout_s: float | None = None)
     """
     try:
         with clock.limit(timeout_s, lambda: _too_slow(stream, timeout_s)):
-            show(stream, view)
+            show(stream, view, on_lock=on_lock)
     except KeyboardInterrupt:
         if output.is_terminal(sys.stderr):
             output.note("")  # after the `^C` that a terminal shows
@@ -67,23 +78,33 @@ def follow(stream: Stream, view: View | None, *, timeout_s: float | None = None)
     return stream.status
 
 
-def show(stream: Stream, view: View | None) -> None:
+def show(stream: Stream, view: View | None, *, on_lock: Callable[[], None] | None = None) -> None:
     """Write what comes from a stream to stdout, each list of lines at once."""
     for lines in stream:
-        if view is None:
-            continue
-        if view.as_json:
-            _write_json(lines, view)
-        elif output.is_terminal():
-            _draw(lines, view)
-        else:
-            text = "".join(_plain(lines, view))
-            sys.stdout.write(text)
-        sys.stdout.flush()
+        if view is not None:
+            _show(lines, replace(view, fid=stream.fid))
+        if on_lock is not None and any(map(_asks, lines)):
+            on_lock()
     # A terminal has drawn it, and NDJSON has it.
     tells = view is not None and not view.as_json and not output.is_terminal()
     if tells and stream.status in _STATUS_STYLES:
         output.note(f"{stream.fid} has ended: {stream.status}")
+
+
+def _show(lines: list[bytes], view: View) -> None:
+    if view.as_json:
+        _write_json(lines, view)
+    elif output.is_terminal():
+        _draw(lines, view)
+    else:
+        sys.stdout.write("".join(_plain(lines, view)))
+    sys.stdout.flush()
+
+
+def _asks(line: bytes) -> bool:
+    """Say whether an event may mean that a person is awaited now."""
+    kind = kind_of(line)
+    return kind == "lock" or (kind == "status" and b'"awaiting"' in line)
 
 
 def text_of(payload: Any, *, indent: int | None = None) -> str:
@@ -148,7 +169,7 @@ def _plain(lines: Iterable[bytes], view: View) -> Iterator[str]:
         event = json.loads(line)
         kind, payload = event["kind"], event["payload"]
         if _is_shown(kind, payload, view):
-            yield _stamped(_text(kind, payload), event["ts"], view) + "\n"
+            yield _stamped(_text(kind, payload, view.fid), event["ts"], view) + "\n"
 
 
 def _draw(lines: Iterable[bytes], view: View) -> None:
@@ -159,13 +180,20 @@ def _draw(lines: Iterable[bytes], view: View) -> None:
             status = str(payload["status"])
             _put(f"· {status}", ts, view, _STATUS_STYLES.get(status, output.DIM))
         elif _is_shown(kind, payload, view):
-            for type_, body in bodies_of(payload) or [("text", _text(kind, payload, indent=2))]:
+            for type_, body in _parts(kind, payload, view.fid):
                 if type_ != "markdown":
                     _put(body, ts, view, _STYLES.get(kind, ""))
                     continue
                 if view.timestamps:
                     _put("", ts, view, "")
                 output.print_markdown(body)
+
+
+def _parts(kind: str, payload: Any, fid: str) -> list[tuple[str, str]]:
+    """Return what a terminal shows of an event: bodies, each with its type."""
+    if kind == "lock" and isinstance(payload, dict) and (found := bodies_of(payload.get("data"))):
+        return [("text", _asked(payload, fid)), *found]
+    return bodies_of(payload) or [("text", _text(kind, payload, fid, indent=2))]
 
 
 def _put(text: str, ts: str, view: View, style: str) -> None:
@@ -181,13 +209,32 @@ def _is_shown(kind: str, payload: Any, view: View) -> bool:
     return kind not in _QUIET and not (kind == "final" and payload is None)
 
 
-def _text(kind: str, payload: Any, *, indent: int | None = None) -> str:
+def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> str:
+    if kind == "lock" and isinstance(payload, dict):
+        data = payload.get("data")
+        return _asked(payload, fid) + ("" if data is None else f"\n{text_of(data, indent=indent)}")
+    if kind == "lease" and isinstance(payload, dict):
+        return _settled(payload)
     if kind == "error":
         return error_text(payload)
     if kind == "status" and isinstance(payload, dict):
         return str(payload.get("status"))
     text = text_of(payload, indent=indent)
     return text if kind in _SELF_EVIDENT else f"{kind}: {text}"
+
+
+def _asked(lock: dict[str, Any], fid: str) -> str:
+    return (
+        f"lock: {lock.get('name')} waits for an answer until {lock.get('expires')}"
+        f" (koco answer {fid} {lock.get('name')})"
+    )
+
+
+def _settled(lease: dict[str, Any]) -> str:
+    outcome = f"lease: {lease.get('name')} {lease.get('outcome')}"
+    if lease.get("outcome") != "answered":
+        return outcome
+    return f"{outcome} by {lease.get('by')}: {text_of(lease.get('answer'))}"
 
 
 def _stamped(text: str, ts: str, view: View) -> str:

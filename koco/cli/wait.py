@@ -1,8 +1,17 @@
 """`koco wait`: until executions have ended."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from koco.cli import prompt
+
+if TYPE_CHECKING:
+    from koco.cli.approving import OnLock
+    from koco.client import Client
 
 #: Final statuses, the worst last.
 _SEVERITY = ("finished", "cancelled", "error")
@@ -15,6 +24,7 @@ def command(
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Wait no longer than that, for all.")
     ] = None,
+    no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each execution as one line of JSON.")
     ] = False,
@@ -22,7 +32,7 @@ def command(
     """Wait until executions have ended; print each with its status.
 
     The exit code is the worst outcome: 1 if one ended in error, else 7 if one
-    was cancelled, else 0.
+    was cancelled, else 0. With --no-input it is 8 as soon as one awaits a person.
 
     Example: koco wait 5wzk 7qpa --timeout 600
     """
@@ -40,13 +50,56 @@ def command(
         return TimedOutError(f"not ended within {timeout:g} s: {missing}", hint="they go on")
 
     with clock.limit(timeout, late):
-        for fid in names:
-            # Its stream of status changes ends with it: nobody polls.
-            events = client.stream(fid, kinds=("status",), follow=True)
-            ended.append(stream.follow(events, None))
+        for fid, status in _ends(client, names, no_input=no_input):
+            ended.append(status)
             if as_json:
                 output.print_ndjson(client.execution(fid))
             else:
                 output.print_line(f"{fid}\t{ended[-1]}")
                 output.flush()
     return stream.OUTCOMES[max(ended, key=_SEVERITY.index)]
+
+
+def _ends(client: "Client", fids: list[str], *, no_input: bool) -> Iterator[tuple[str, str]]:
+    """Yield each execution with its final status, in the order given."""
+    from koco.cli import approving
+
+    if no_input and len(fids) > 1:
+        yield from _at_once(fids)
+        return
+    on_lock = approving.refusing if no_input else approving.noting
+    for fid in fids:
+        yield fid, _end(client, fid, on_lock(client, fid))
+
+
+def _end(client: "Client", fid: str, on_lock: "OnLock") -> str:
+    from koco.cli import stream
+
+    # Its stream of status changes ends with it: nobody polls.
+    events = client.stream(fid, kinds=("status",), follow=True)
+    return stream.follow(events, None, on_lock=on_lock)
+
+
+def _at_once(fids: list[str]) -> Iterator[tuple[str, str]]:
+    """Do the same, and raise what any of them raises at once: the last may be the first to ask."""
+    from koco.cli import approving, session
+
+    told: SimpleQueue[tuple[str, str | BaseException]] = SimpleQueue()
+
+    def watch(fid: str) -> None:
+        client = session.connect()
+        try:
+            told.put((fid, _end(client, fid, approving.refusing(client, fid))))
+        except BaseException as exc:  # noqa: BLE001 - raised by the one who waits
+            told.put((fid, exc))
+
+    for fid in fids:
+        Thread(target=watch, args=(fid,), daemon=True).start()
+    ended: dict[str, str] = {}
+    for fid in fids:
+        while fid not in ended:
+            name, outcome = told.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            ended[name] = outcome
+        yield fid, ended[fid]

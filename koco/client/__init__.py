@@ -94,6 +94,41 @@ class Client:
         """Return `{fid, status, result | error}`; ConflictError where it has not ended."""
         return self._transport.json("GET", f"{_execution(fid)}/result")
 
+    def locks(
+        self, *, flow: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> dict[str, Any]:
+        """Return a page of the locks that are open, oldest first: `{items, next}`."""
+        query = {"flow": flow, "limit": str(limit), "cursor": cursor}
+        return self._transport.json("GET", "/v1/locks", query=query)
+
+    def locks_of(self, fid: str) -> list[dict[str, Any]]:
+        """Return an execution's locks, whatever became of them, oldest first."""
+        path = f"{_execution(fid)}/locks"
+        items: list[dict[str, Any]] = self._transport.json("GET", path)["items"]
+        return items
+
+    def lock(self, fid: str, name: str) -> dict[str, Any]:
+        """Return a lock, by id, unique prefix or name, with its form (None: any JSON value)."""
+        return self._transport.json("GET", f"{_execution(fid)}/locks/{_part(name, 'lock')}")
+
+    def answer(self, fid: str, name: str, value: Any) -> dict[str, Any]:
+        """Answer a lock with any JSON value; return it, settled.
+
+        Raises:
+            InputsError: its form or its lease refuses the value; it is open as before.
+            ConflictError: it is open no more; the message says who answered, and when.
+        """
+        body = json.dumps(value).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        return self._transport.json(
+            "POST",
+            f"{_execution(fid)}/locks/{_part(name, 'lock')}",
+            headers=headers,
+            content=lambda: iter([body]),
+            # A second one would be told that somebody was faster.
+            repeatable=False,
+        )
+
     def cancel(self, fid: str, *, grace_s: float) -> dict[str, Any]:
         """Ask an execution to end, to be killed after `grace_s`; return it."""
         return self._transport.json("POST", f"{_execution(fid)}/cancel", body={"grace_s": grace_s})
@@ -178,10 +213,11 @@ def _part(name: str, what: str, *, safe: str = "") -> str:
 
 def _key(key: str) -> str:
     """Return an idempotency key; one that a header cannot hold is refused."""
-    if not 0 < len(key) <= _KEY_LENGTH or not all("!" <= each <= "~" for each in key):
+    fits = 0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()
+    if not fits or key != key.strip():
         raise UsageError(
             f"{key[:40]!r} is no idempotency key",
-            hint=f"1 to {_KEY_LENGTH} letters, digits and signs of ASCII, without blanks",
+            hint=f"1 to {_KEY_LENGTH} letters, digits and signs of ASCII",
         )
     return key
 

@@ -21,6 +21,7 @@ from koco.forms import FormError, Model
 KEY = "koco_test"
 FINAL = ("finished", "error", "cancelled")
 TS = "2026-01-31T12:00:00.123456Z"
+LATER = "2999-01-31T12:00:00.123456Z"
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Plane:
     executions: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: dict[str, list[bytes]] = field(default_factory=dict)
     bundles: dict[str, bytes] = field(default_factory=dict)
+    #: By id; `answer` is what makes the final answer of what was given.
+    locks: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: What has arrived of each blob.
     blobs: dict[str, bytes] = field(default_factory=dict)
     #: Answers to GET of a release, in turn; the last one stays.
@@ -85,6 +88,48 @@ class Plane:
             if kind in ("final", "error"):
                 execution["outcome"] = payload
             self.changed.notify_all()
+
+    def lock(self, fid: str, name: str = "approval", data: Any = None, *, form: Any = None) -> str:
+        """Have an execution ask a person; return the lock's id."""
+        lid = f"lid{len(self.locks)}"
+        execution = self.executions[fid]
+        self.locks[lid] = {
+            "lid": lid,
+            **{key: execution[key] for key in ("fid", "flow", "service", "release")},
+            **{"name": name, "data": data, "status": "open", "created": TS, "expires": LATER},
+            **{"answer": None, "settled": None, "by": None, "form": form},
+        }
+        told = {"lid": lid, "name": name, "data": data, "expires": LATER}
+        self.emit(fid, "lock", told)
+        if execution["status"] != "awaiting":
+            self.emit(fid, "status", {"status": "awaiting"})
+        return lid
+
+    def answer(self, lid: str, value: Any, by: str = "admin") -> dict[str, Any]:
+        """Answer a lock, as its form takes it."""
+        lock = self.locks[lid]
+        if lock["status"] != "open":
+            what = f"the lock {lock['name']!r} ({lid}) was answered by {lock['by']} at {TS}"
+            raise ConflictError(what, hint="the first answer counts")
+        if lock["form"] is not None:
+            value = Model.from_list(lock["form"]).validate(value)
+        lock.update(status="answered", answer=value, settled=TS, by=by)
+        lease = {"lid": lid, "name": lock["name"], "outcome": "answered", "answer": value, "by": by}
+        self.emit(lock["fid"], "lease", lease)
+        if not any(each["status"] == "open" for each in self.locks_of(lock["fid"])):
+            self.emit(lock["fid"], "status", {"status": "running"})
+        return lock
+
+    def locks_of(self, fid: str) -> list[dict[str, Any]]:
+        """Return an execution's locks."""
+        return [lock for lock in self.locks.values() if lock["fid"] == fid]
+
+    def find_lock(self, fid: str, name: str) -> dict[str, Any]:
+        """Return a lock by id or name."""
+        fits = [each for each in self.locks_of(fid) if name in (each["lid"], each["name"])]
+        if not fits:
+            raise NotFoundError(f"execution {fid} has no lock {name!r}")
+        return fits[-1]
 
     def end(self, fid: str, status: str) -> None:
         """End an execution."""
@@ -207,6 +252,20 @@ class _Handler(BaseHTTPRequestHandler):
                     raise ConflictError(f"execution {execution['fid']} has ended already")
                 threading.Timer(0.05, plane.end, (execution["fid"], "cancelled")).start()
                 return 202, execution
+            case "GET", "locks":
+                found = [each for each in plane.locks.values() if each["status"] == "open"]
+                flow, limit = query.get("flow"), int(query["limit"])
+                found = [each for each in found if flow in (None, each["flow"])]
+                start = int(query.get("cursor", 0))
+                more = start + limit < len(found)
+                items = found[start : start + limit]
+                return 200, {"items": items, "next": str(start + limit) if more else None}
+            case "GET", "executions", fid, "locks":
+                return 200, {"items": plane.locks_of(plane.find(fid)["fid"]), "next": None}
+            case "GET", "executions", fid, "locks", name:
+                return 200, plane.find_lock(plane.find(fid)["fid"], name)
+            case "POST", "executions", fid, "locks", name:
+                return 200, plane.answer(plane.find_lock(plane.find(fid)["fid"], name)["lid"], data)
             case "HEAD", "bundles", sha256:
                 return (200 if sha256 in plane.bundles else 404), None
             case "PUT", "bundles", sha256:

@@ -1,0 +1,73 @@
+"""`koco inbox`: what waits for a person."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from koco.client import Client
+
+#: The most that the API gives in one page.
+_PAGE = 1000
+
+
+def command(
+    flow: Annotated[str | None, typer.Option(metavar="FLOW", help="Only of this flow.")] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
+) -> None:
+    """List what waits for a person's answer, the oldest first.
+
+    Example: koco inbox --flow approval/review
+    """
+    from koco.cli import output, session
+
+    page = _locks(session.connect(), flow, limit)
+    if as_json:
+        output.print_json(page)
+        return
+    _print(page["items"])
+    if page["next"]:
+        output.note(f"there are more; `--limit` above {limit} shows them")
+    if not output.is_terminal():
+        return
+    if page["items"]:
+        output.note(
+            "`koco answer FID` answers; where several of a FID wait, `koco answer FID LOCK`"
+        )
+    else:
+        output.note("nothing waits for a person")
+
+
+def _locks(client: "Client", flow: str | None, limit: int) -> dict[str, Any]:
+    items: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = client.locks(flow=flow, limit=min(_PAGE, limit - len(items)), cursor=cursor)
+        items += page["items"]
+        cursor = page["next"]
+        if not cursor or len(items) >= limit:
+            return {"items": items, "next": cursor}
+
+
+def _print(items: list[dict[str, Any]]) -> None:
+    from koco.cli import clock, output
+
+    if not output.is_terminal():
+        names = ("fid", "name", "lid", "flow", "created", "expires")
+        output.print_table(names, [[item[name] for name in names] for item in items])
+        return
+    if not items:
+        return
+    rows = [
+        (
+            item["fid"],
+            item["name"],
+            item["flow"],
+            clock.short(clock.seconds(item["created"])),
+            clock.short(-clock.seconds(item["expires"])),
+        )
+        for item in items
+    ]
+    columns = ("FID", "LOCK", "FLOW", "WAITING", "EXPIRES IN")
+    output.print_table(columns, rows, widest="FLOW")
