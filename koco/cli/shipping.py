@@ -151,7 +151,8 @@ def _begin(
         text = f"unchanged (release {number})"
         report.result("unchanged", target.manifest.service, text, release=number)
     else:
-        text = f"release {number} is starting"
+        own = ", with an endpoint of its own" if target.manifest.app else ""
+        text = f"release {number} is starting{own}"
         report.step("release", target.manifest.service, text, release=number)
     return release
 

@@ -36,7 +36,8 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     for service in status["services"]:
         flows = ", ".join(service["flows"])
         runners = _counted(service["runners"], "runner")
-        text = f"release {service['release']} {service['status']}, {runners}: {flows}"
+        own = f", endpoint {service['endpoint']}" if service.get("endpoint") else ""
+        text = f"release {service['release']} {service['status']}, {runners}{own}: {flows}"
         lines.append((f"{service['name']}", text))
         if trouble := service.get("trouble"):
             lines.append(("", str(trouble)))
