@@ -4,10 +4,12 @@ import contextlib
 import copy
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,16 @@ import httpx
 
 #: Generous: machines are shared. Nothing here waits this long when all is well.
 PATIENCE_S = 60.0
+
+#: `ray start` for one more node on 127.0.0.1, where Ray wants no second one (see
+#: `koco.cluster.local.joining_environment`).
+_NODE = """
+from ray._private import ray_constants, services
+ray_constants.ENABLE_RAY_CLUSTER = True
+services.resolve_ip_for_localhost = str
+from ray.scripts.scripts import cli
+cli()
+"""
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,35 @@ class Koco:
         done = self.run("down")
         shutil.rmtree(self.root, ignore_errors=True)
         done.ok()
+
+    @contextlib.contextmanager
+    def another_node(self, **resources: float) -> Iterator[None]:
+        """A second Ray node on this machine, that has CPUs and the given resources."""
+        from koco.cluster.local import mark_of, starting_environment
+
+        agent = socket.socket()
+        agent.bind(("127.0.0.1", 0))
+        options = {
+            "--address": self.context["cluster"]["address"],
+            "--node-ip-address": "127.0.0.1",
+            "--num-cpus": "2",
+            "--resources": json.dumps(resources),
+            "--dashboard-agent-listen-port": str(agent.getsockname()[1]),
+        }
+        agent.close()
+        process = subprocess.Popen(
+            [sys.executable, "-c", _NODE, "start", "--block", *itertools.chain(*options.items())],
+            # The mark: `koco down` ends what this one leaves behind.
+            env={**starting_environment(mark_of(self.home)), **self.env},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            eventually(lambda: len(self.get("/v1/status")["ray"]["nodes"]) > 1)
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
 
     # the API
 
