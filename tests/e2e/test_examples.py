@@ -61,6 +61,63 @@ def test_throughput_loses_nothing(examples: Koco) -> None:
     assert final["events_per_second"] > 5_000
 
 
+def test_form_shows_what_arrives(examples: Koco, tmp_path: Path) -> None:
+    """Every element, typed: what is given by text, by file and by default, and a button."""
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(name)
+    given = {"topic": "Rivers", "code": "a-secret-code", "seats": "2", "budget": "99.5"}
+    given |= {"abstract": "They\nmeander.", "hour": "09:15", "arrival": "2027-06-01T18:30"}
+    given |= {"dinner": "off", "meal": "fish", "contacts": '["ada@example.org"]', "then": "draft"}
+    given |= {"slides": f"@{tmp_path / 'a.txt'}"}
+    pairs = [f"-i{name}={value}" for name, value in given.items()]
+    papers = [f"-ipapers=@{tmp_path / name}" for name in ("a.txt", "b.txt")]
+    events = run(examples, "form/register", *pairs, *papers)
+    shown = {
+        **given,
+        **{"code": "13 characters", "seats": 2, "budget": 99.5, "dinner": False},
+        **{"day": "2027-06-02", "hour": "09:15:00", "arrival": "2027-06-01 18:30:00"},
+        **{"contacts": ["ada@example.org"], "slides": "in/a.txt"},
+        "papers": ["in/a.txt", "in/b.txt"],
+    }
+    assert of_kind(events, "result") == [shown]
+    table = of_kind(events, "final")[0]["body"]
+    assert all(f"| {name} | " in table for name in shown)
+
+
+def test_form_refuses_all_that_is_wrong_at_once(examples: Koco) -> None:
+    """Every message of every field, and the nearest name for one that it does not have."""
+    given = ("-i", "topic=<b>", "-i", "code=short", "-i", "day=2027-07-01", "-i", "seets=2")
+    done = examples.run("run", "form/register", *given)
+    assert done.code == 2
+    for said in (
+        "topic: must match the pattern [^<>]+",
+        "code: must be at least 8 characters long, got 5",
+        "day: must be 2027-06-03 or earlier, got 2027-07-01",
+        "seets: is no field of this form; did you mean 'seats'?",
+    ):
+        assert f"error: {said}\n" in done.err
+
+
+def test_files_counts_words(examples: Koco, tmp_path: Path) -> None:
+    """A folder and a file go up, a task counts each, and the table of all words comes back."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/a.txt").write_text("To be, or not to be.")
+    (tmp_path / "b.txt").write_text("Be that as it may.\n")
+    given = (f"-idocuments=@{tmp_path / 'docs'}", f"-idocuments=@{tmp_path / 'b.txt'}")
+    events = run(examples, "files/words", *given, "-i", "top=2")
+    assert [each["path"] for each in of_kind(events, "upload")] == [
+        *("in/docs/a.txt", "in/b.txt", "out/words.csv"),
+    ]
+    assert "| in/docs/a.txt | 6 | to, be |" in of_kind(events, "final")[0]["body"]
+    assert {each["path"]: each["words"] for each in of_kind(events, "result")} == {
+        "in/docs/a.txt": 6,
+        "in/b.txt": 5,
+    }
+    fid = of_kind(events, "meta")[0]["fid"]
+    table = examples.run("files", "get", fid, "out/words.csv", "--to", "-").ok().out
+    assert table.splitlines()[:3] == ["word,count", "be,3", "to,2"]
+
+
 def test_agent_uses_its_tools_and_answers(examples: Koco) -> None:
     """Who it is, each use of a tool, and the answer are in the stream; so is no `eval`."""
     with endpoint() as url:
