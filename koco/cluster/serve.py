@@ -344,7 +344,9 @@ def _failure(found: dict[str, Any]) -> ApplicationFailed:
 
 def _without_machinery(frames: str) -> str:
     """Drop Serve's and koco's own frames before the author's, and where the bundle lies."""
-    blocks = [each for each in re.split(r"(?m)^(?=  File )", frames.strip("\n")) if each]
+    # First where the bundle lies: Ray's own directory is in that, too.
+    frames = re.sub(r'[^\s"]*/py_modules_files/[^/"]+/', "", frames.strip("\n"))
+    blocks = [each for each in re.split(r"(?m)^(?=  File )", frames) if each]
     while len(blocks) > 1 and re.match(r'  File "[^"]*(/ray/|/koco/sdk/|importlib)', blocks[0]):
         blocks.pop(0)
-    return re.sub(r"\S*/py_modules_files/[^/]+/", "", "".join(blocks)).rstrip()
+    return "".join(blocks).rstrip()

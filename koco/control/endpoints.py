@@ -38,6 +38,7 @@ _HOP |= {"proxy-connection", "transfer-encoding", "upgrade", "host", "content-le
 #: What is between a caller and the control plane, and no business of a service's.
 _PRIVATE = {"authorization", "cookie", "idempotency-key", "forwarded"}
 
+_JSON = {"content-type": "application/json"}
 #: What of an answer a caller is not shown: ours stand in its place, and no cookie comes back.
 _DROPPED = (_HOP - {"content-length"}) | {"set-cookie", "date", "server"}
 
@@ -69,6 +70,7 @@ class Request:
     path: str
     query: str = ""
     body: bytes = b""
+    #: The caller's; None where the control plane itself asks.
     headers: Mapping[str, str] | None = None
 
 
@@ -137,6 +139,8 @@ class Endpoints:
             raise NotFoundError(f"there is nothing at {request.path} of {release.service}")
         async with _limit(release, request.path):
             answer = await self._send(release, request, user=user, fid="")
+        if request.method == "HEAD":
+            await answer.aclose()  # nobody will read the body that it has not
         base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
         return Passed(answer.status_code, _back(answer.headers, base, release), _body(answer))
 
@@ -193,8 +197,9 @@ class Endpoints:
         await self.serve.arrived(release.service, release.number)
         target = f"{request.path}?{request.query}" if request.query else request.path
         headers = {
-            "Content-Type": "application/json",
-            **_forth(request.headers or {}),
+            # Compressed only for a caller who asks for it: we pass on what comes.
+            "accept-encoding": "identity",
+            **(_JSON if request.headers is None else _forth(request.headers)),
             **signing.sign(
                 self.key(release.service, release.number),
                 request.method,

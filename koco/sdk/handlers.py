@@ -4,6 +4,7 @@ Each answer of koco's own carries a header that says what it is: the control pla
 must tell an order to launch from whatever an author's other routes return.
 """
 
+import asyncio
 import datetime as dt
 import inspect
 import re
@@ -57,10 +58,15 @@ class Handler:
                 is_offered or parameter.default is not parameter.empty
             ):
                 raise DeployError(
-                    f"{self.what} {self.name!r}: {self.function.__qualname__} asks for "
+                    f"{self.what} {self.name!r}: {self.called} asks for "
                     f"{parameter.name!r}, which it does not get",
                     hint=f"its handler may name: {', '.join(_OFFERS[self.what])}",
                 )
+
+    @property
+    def called(self) -> str:
+        """What the function is called in its module, as far as it has a name."""
+        return str(getattr(self.function, "__qualname__", type(self.function).__name__))
 
     async def call(self, **offers: Any) -> Any:
         """Call it with whichever of the offers it names; a `def` in a thread."""
@@ -90,8 +96,7 @@ class Route:
         return {
             "name": flow_name(self.path, service),
             "path": self.path,
-            "entrypoint": f"{self.handler.function.__module__}:"
-            f"{self.handler.function.__qualname__}",
+            "entrypoint": f"{self.handler.function.__module__}:{self.handler.called}",
             **self.about,
             "form": None if self.form is None else self.form.to_list(),
         }
@@ -109,11 +114,11 @@ class Route:
         launch = await self.handler.call(request=request, inputs=inputs)
         if not isinstance(launch, Launch):
             raise UsageError(
-                f"the handler {self.handler.function.__qualname__} returned "
-                f"{_shown(launch)}, not a Launch",
+                f"the handler {self.handler.called} returned {_shown(launch)}, not a Launch",
                 hint="return Launch(request, 'module:object', inputs=inputs), or raise InputsError",
             )
-        entrypoint.load(launch.entrypoint)
+        # In a thread: its module may be one that nothing here has imported so far.
+        await asyncio.to_thread(entrypoint.load, launch.entrypoint)
         return launch
 
     async def answer(self, request: Any, inputs: Any, service: str) -> Answer:
