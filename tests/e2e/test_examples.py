@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.completions import KEY, endpoint
-from tests.driver import Koco, koco_of_its_own
+from tests.driver import Done, Koco, eventually, koco_of_its_own
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -152,3 +152,23 @@ def test_agent_needs_an_endpoint_that_is_there(examples: Koco) -> None:
     done = examples.run("run", "agent/ask", *given, "-f")
     assert done.code == 1
     assert "http://127.0.0.1:1/v1/ does not answer" in done.err + done.out
+
+
+def test_approval_asks_two_people(examples: Koco) -> None:
+    """The manifest's form first, then that of `app`, whose lease wants a reason; then the text."""
+    options = ("-i", "title=Hymn", "-i", "text=To the nihgt")
+    fid = examples.run("run", "approval/review", *options).ok().out.strip()
+
+    def answer(lock: str, *given: str) -> Done:
+        eventually(lambda: lock in examples.run("inbox").out)
+        return examples.run("answer", fid, lock, *given)
+
+    answer("edit", "-i", "text=To the night").ok()
+    shown = eventually(lambda: examples.get(f"/v1/executions/{fid}/locks/approval"))
+    assert shown["form"][0]["text"] == "## Hymn\n\nTo the night"
+    refused = answer("approval", "-i", "verdict=reject")
+    assert refused.code == 2
+    assert "why: Please say why it is rejected." in refused.err
+    answer("approval", "-i", "verdict=publish").ok()
+    examples.run("wait", fid).ok()
+    assert examples.run("result", fid).ok().out == "# Hymn\n\nTo the night\n"
