@@ -13,7 +13,7 @@ from typing import Any
 from koco.events.model import Kind, Status
 from koco.forms import Model
 from koco.runner.output import Output, current
-from koco.sdk import entrypoint
+from koco.sdk import crew, entrypoint
 from koco.sdk.failures import describe
 from koco.sdk.handlers import Moments
 from koco.sdk.tracer import Tracer
@@ -49,7 +49,7 @@ def loaded(name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any
         DeployError: the path names nothing callable.
         Exception: whatever importing the user's module raises.
     """
-    function = entrypoint.load(path) if isinstance(path, str) else path
+    function = entrypoint.load(path) if isinstance(path, str) else crew.adapted(path)
     form = Model.from_list(inputs) if inputs is not None else entrypoint.form_of(function)
     return Flow(name, function, form, entrypoint.is_async(function))
 

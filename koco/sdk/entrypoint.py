@@ -15,6 +15,7 @@ from typing import Any
 from koco.errors import GLOBAL_FIELD, DeployError
 from koco.forms import Model, nearest
 from koco.forms.problems import refused
+from koco.sdk.crew import adapted
 from koco.sdk.hints import layers
 from koco.sdk.signature import NOTHING, Gathered, Taken, is_pydantic, signature_of
 
@@ -23,15 +24,15 @@ _PATH = re.compile(rf"{_DOTTED}:{_DOTTED}|[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 def load(path: str) -> Callable[..., Any]:
-    """Return the callable that `module:object` or `module.object` names.
+    """Return the callable that `module:object` or `module.object` names, or that runs its crew.
 
     Imports the module; what that raises is the user's and goes on untouched.
     Raises `DeployError` where module or object do not exist, or cannot be called.
     """
-    found = find(path)
+    found = adapted(find(path))
     if not callable(found):
         message = f"the entrypoint {path!r} is no callable but {_a(type(found).__name__)}"
-        raise DeployError(message, hint="name a function, or an object with `__call__`")
+        raise DeployError(message, hint="name a function, an object with `__call__`, or a crew")
     entrypoint: Callable[..., Any] = found
     return entrypoint
 
