@@ -6,15 +6,18 @@ execution's events. A control plane that restarts is waited for where that is sa
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from koco.client.files import Files
 from koco.client.stream import Stream
 from koco.client.transport import Transport
 from koco.config import Context
 from koco.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from koco.client.files import Files
 
 __all__ = ["Client", "Stream"]
 
@@ -29,8 +32,6 @@ class Client:
 
     def __init__(self, context: Context, *, away_s: float | None = None) -> None:
         self._transport = Transport(context, away_s=away_s)
-        #: The files of executions, and uploads.
-        self.files = Files(self._transport)
 
     def __enter__(self) -> "Client":
         return self
@@ -41,6 +42,13 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
+
+    @cached_property
+    def files(self) -> "Files":
+        """The files of executions, and uploads."""
+        from koco.client.files import Files  # most commands have no use for hashes
+
+        return Files(self._transport)
 
     def health(self) -> dict[str, Any]:
         """Return what `/health` says; `{"status": "degraded"}` is an answer, too."""

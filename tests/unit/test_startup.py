@@ -23,7 +23,7 @@ PROBE = (
 
 class Api(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = b'{"items": [], "next": null}'
+        body = b'{"fid": "x", "items": [], "next": null}'
         if "/events" in self.path:
             body = (
                 b'{"seq":1,"ts":"2026-01-01T00:00:00.000000Z","kind":"stdout","payload":"hi"}\n'
@@ -62,7 +62,9 @@ def loaded(env: dict[str, str], *args: str) -> tuple[set[str], str]:
     return set(modules.split()), done.stdout
 
 
-@pytest.mark.parametrize("args", [["--help"], ["ps"], ["logs"], ["logs", "-f"], ["ps", "--json"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["ps"], ["logs"], ["logs", "-f"], ["ps", "--json"], ["files", "ls", "x"]]
+)
 def test_heavy_packages_are_left_alone(env: dict[str, str], args: list[str]) -> None:
     """Neither help nor a request needs Ray, a web framework, pydantic, msgspec or (piped) rich."""
     modules, _ = loaded(env, *args)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from koco.errors import ConflictError, NotFoundError, UsageError
+from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
-from koco.store.model import Execution, Lock, NewExecution
+from koco.store.model import Execution, File, FileLimits, Lock, NewExecution, NewFile
 from koco.store.protocol import Store
 from koco.store.sqlite import SqliteStore
 from koco.store.sqlite.writer import StoreError
@@ -632,5 +632,152 @@ def test_open_locks_are_paged_oldest_first(check: Callable[[Check], None]) -> No
         assert [lock.lid for lock in (await store.locks(status="answered")).items] == ["l1"]
         with pytest.raises(UsageError, match="not a cursor"):
             await store.locks(cursor="17")
+
+    check(body)
+
+
+SHA = "ab" * 32
+FREE = FileLimits()
+
+
+def new_file(path: str, sha256: str = SHA, size_bytes: int = 3) -> NewFile:
+    return NewFile(path=path, sha256=sha256, size_bytes=size_bytes)
+
+
+def test_a_launch_brings_its_files(check: Callable[[Check], None]) -> None:
+    """Rows and `upload` events are there with the execution, ahead of its first status."""
+
+    async def body(store: Store) -> None:
+        new = NewExecution(
+            flow="s/f", service="s", release=1, inputs={}, user="ada", files=(new_file("in/a"),)
+        )
+        execution, _ = await store.create(new)
+        [file] = await store.files(execution.id)
+        assert (file.path, file.sha256, file.size_bytes, file.by) == ("in/a", SHA, 3, "ada")
+        stream = await events(store, execution)
+        assert [event["kind"] for event in stream] == ["meta", "inputs", "upload", "status"]
+        assert stream[2]["payload"] == {
+            "path": "in/a",
+            "size_bytes": 3,
+            "sha256": SHA,
+            "by": "ada",
+        }
+
+    check(body)
+
+
+def test_only_what_was_uploaded_can_be_attached(check: Callable[[Check], None]) -> None:
+    """By its uploader, with its size; and refused changes leave neither row nor event."""
+
+    async def body(store: Store) -> None:
+        execution = await launch(store)
+        before = await events(store, execution)
+
+        async def attach(file: NewFile, uploader: str = "ada") -> File:
+            return await store.attach(
+                execution.fid, file, by=uploader, uploader=uploader, limits=FREE
+            )
+
+        with pytest.raises(NotFoundError, match="not uploaded"):
+            await attach(new_file("in/a"))
+        await store.add_upload("ada", SHA, 3)
+        assert await store.uploaded("ada", SHA) == 3
+        assert await store.uploaded("bob", SHA) is None
+        with pytest.raises(NotFoundError, match="not uploaded"):
+            await attach(new_file("in/a"), "bob")
+        with pytest.raises(UsageError, match="has 3 bytes, not 4"):
+            await attach(new_file("in/a", size_bytes=4))
+        with pytest.raises(NotFoundError):
+            await store.attach("none", new_file("in/a"), by="a", uploader="ada", limits=FREE)
+        assert await store.files(execution.id) == []
+        assert await events(store, execution) == before
+        await attach(new_file("in/a"))
+        assert len(await events(store, execution)) == len(before) + 1
+
+    check(body)
+
+
+def test_files_are_found_by_folder_and_folders_by_their_whole_name(
+    check: Callable[[Check], None],
+) -> None:
+    """`in/a` is neither `in/ab` nor `in/a.txt`; what is removed is below it only."""
+
+    async def body(store: Store) -> None:
+        execution = await launch(store)
+        await store.add_upload("u", SHA, 3)
+        for path in ("in/a/1", "in/a/b/2", "in/ab", "in/a.txt", "out/a"):
+            await store.attach(execution.fid, new_file(path), by="u", uploader="u", limits=FREE)
+
+        async def listed(within: str = "") -> list[str]:
+            return [file.path for file in await store.files(execution.id, within=within)]
+
+        assert await listed("in/a") == ["in/a/1", "in/a/b/2"]
+        assert await listed("in") == ["in/a.txt", "in/a/1", "in/a/b/2", "in/ab"]
+        assert await listed("in/ab") == ["in/ab"]
+        assert len(await listed()) == 5
+        removed = await store.remove_files(execution.fid, "in/a", by="u")
+        assert [file.path for file in removed] == ["in/a/1", "in/a/b/2"]
+        assert await listed("in") == ["in/a.txt", "in/ab"]
+        with pytest.raises(NotFoundError):
+            await store.remove_files(execution.fid, "in/a", by="u")
+        with pytest.raises(NotFoundError):
+            await store.file(execution.id, "in/a")
+
+    check(body)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (FileLimits(max_count=1), "files.max_count is 1"),
+        (FileLimits(max_size_mb=0.000001), "files.max_size_mb is 1e-06"),
+        (FileLimits(max_total_mb=0.000004), "files.max_total_mb is 4e-06"),
+    ],
+)
+def test_limits_hold_also_for_many_at_once(
+    check: Callable[[Check], None], limits: FileLimits, said: str
+) -> None:
+    """Of eight attached at the same moment no more pass than may; a replaced one is not counted."""
+
+    async def body(store: Store) -> None:
+        execution = await launch(store)
+        await store.add_upload("u", SHA, 3)
+        await store.add_upload("u", "cd" * 32, 3)
+
+        def attach(path: str, sha256: str = SHA) -> Awaitable[File]:
+            file = new_file(path, sha256)
+            return store.attach(execution.fid, file, by="u", uploader="u", limits=limits)
+
+        results = await asyncio.gather(
+            *[attach(f"in/{number}") for number in range(8)], return_exceptions=True
+        )
+        refused = [each for each in results if isinstance(each, LimitError)]
+        assert len(refused) >= 7
+        assert said in str(refused[0])
+        kept = await store.files(execution.id)
+        assert len(kept) == 8 - len(refused)
+        for file in kept:
+            await attach(file.path, "cd" * 32)
+
+    check(body)
+
+
+def test_blobs_are_unnamed_once_neither_file_nor_upload_names_them(
+    check: Callable[[Check], None],
+) -> None:
+    """An upload counts until it is older than what is asked for."""
+
+    async def body(store: Store) -> None:
+        execution = await launch(store)
+        blobs = [f"{number}" * 64 for number in range(3)]
+        for sha256 in blobs:
+            await store.add_upload("u", sha256, 1)
+        file = new_file("in/a", blobs[0], 1)
+        await store.attach(execution.fid, file, by="u", uploader="u", limits=FREE)
+        assert await store.unnamed(blobs, before="2000") == []
+        assert await store.unnamed(blobs, before="9000") == blobs[1:]
+        assert await store.uploaded("u", blobs[0]) is None
+        await store.remove_files(execution.fid, "in", by="u")
+        assert await store.unnamed(blobs, before="2000") == blobs
 
     check(body)
