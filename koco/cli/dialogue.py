@@ -44,11 +44,12 @@ class Dialogue:
         answers: dict[str, Any] = {}
         for element in model.elements:
             if isinstance(element, Field):
-                if element.name not in given:
+                if element.name not in given and (typed is None or element.name in typed):
                     answers |= self._answer(element, _offered(element, typed or {}))
             elif typed is None:
                 self._show(element)
-        if not given.keys() & model.actions:
+        buttons = model.actions if typed is None else model.actions.keys() & typed.keys()
+        if buttons and not given.keys() & model.actions:
             answers |= self._press(model.elements)
         return answers
 
@@ -159,9 +160,12 @@ class Dialogue:
             self._say(f"  {message}", output.RED)
 
     def _title(self, name: str, about: str) -> None:
-        lead, rest = (output.harmless(_flat(each)) for each in (name, about))
-        rest = output.paint(rest, output.DIM, self._out)
-        self._out.write(f"{output.paint(lead, output.BOLD, self._out)} {rest}".rstrip() + "\n")
+        lead = output.harmless(" ".join(name.split()))
+        first, *more = output.wrapped(f"{lead} {output.harmless(about)}", self._out)
+        end = len(lead) if first.startswith(lead) else len(first)
+        styled = output.paint(first[:end], output.BOLD, self._out)
+        for line in (styled + output.paint(first[end:], output.DIM, self._out), *more):
+            self._out.write(line + "\n")
 
     def _say(self, text: str, style: str = "") -> None:
         self._out.write(output.paint(output.harmless(text), style, self._out) + "\n")
@@ -175,9 +179,8 @@ def _flat(text: str) -> str:
 
 def _offered(field: Field, typed: dict[str, Any]) -> Any:
     """Return what Enter stands for, as JSON; None for nothing."""
-    if field.name in typed and not isinstance(field, InputPassword):
-        return typed[field.name]
-    return plain(field.default)
+    before = None if isinstance(field, InputPassword) else typed.get(field.name)
+    return plain(field.default) if before is None else before
 
 
 def _are_numbered(pairs: Sequence[tuple[str, str]]) -> bool:

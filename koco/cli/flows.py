@@ -1,7 +1,7 @@
 """`koco flows`: what can be run."""
 
-import shutil
-import textwrap
+import json
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 #: Form elements that carry no value.
 _SHOWN_ONLY = ("submit", "cancel", "action", "markdown", "html", "break", "hr", "errors")
 
-#: How narrow the last column of a flow's inputs may become (characters).
-_NARROWEST = 20
+#: What is said of a flow, beside its inputs.
+_FACTS = ("name", "summary", "description", "entrypoint", "release", "version", "author")
+_FACTS += ("organization", "tags")
 
 
 def command(
@@ -59,13 +60,12 @@ def command(
 def _print_flow(flow: dict[str, Any]) -> None:
     from koco.cli import output
 
-    for key in ("name", "summary", "description", "entrypoint", "release", "version", "author"):
-        if flow.get(key):
-            output.print_line(f"{key:<12} {flow[key]}")
-    for key in ("organization", "tags"):
+    for key in _FACTS:
         if value := flow.get(key):
-            text = ", ".join(value) if isinstance(value, list) else value
-            output.print_line(f"{key:<12} {text}")
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            lines = output.wrapped(text, indent=13) if output.is_terminal() else [text]
+            for name, line in zip_longest((key,), lines, fillvalue=""):
+                output.print_line(f"{name:<12} {line}")
     form = flow.get("form")
     if form is None:
         output.print_line("inputs       any JSON object")
@@ -90,22 +90,23 @@ def _row(data: dict[str, Any]) -> tuple[str, ...]:
 
     field = _field(data)
     needed = "yes" if data.get("required") else "no"
-    default = allowed.shown(field, field.default) if field else ""
+    value = data.get("value") if data["type"] != "password" else None
+    default = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     said = (name for name, _ in allowed.choices(field)) if field else ()
     limits = allowed.limits(field) if field else ()
     about = ", ".join([*said, *limits])
-    return data["name"], data["type"], needed, default, str(data.get("label") or ""), about
+    lead = (data["name"], data["type"], needed, "" if value is None else default)
+    return (*lead, str(data.get("label") or ""), about)
 
 
 def _draw(fields: list[dict[str, Any]]) -> None:
     """Draw the inputs as `koco run` asks for them; what is long goes on below, uncut."""
     from koco.cli import output
 
-    width = sum(max(len(each[key]) for each in fields) for key in ("name", "type"))
-    room = max(_NARROWEST, shutil.get_terminal_size().columns - width - 4)
+    taken = sum(max(len(each[key]) for each in fields) + 2 for key in ("name", "type"))
     rows = []
     for each in fields:
-        first, *more = textwrap.wrap(_about(each), room) or [""]
+        first, *more = output.wrapped(_about(each), indent=taken)
         rows += [(each["name"], each["type"], first), *(("", "", line) for line in more)]
     output.print_table(("INPUT", "TYPE", "ABOUT"), rows, widest="ABOUT")
 

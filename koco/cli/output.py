@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 #: What a terminal might obey: control characters but tab and newline, C1, and
 #: those that turn the direction of text around.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+#: How narrow wrapped text may become (characters).
+_NARROWEST = 20
 
 RED, YELLOW, CYAN, DIM, BOLD = "31", "33", "36", "2", "1"
 
@@ -36,6 +40,20 @@ def prepare() -> None:
 def is_terminal(stream: TextIO | None = None) -> bool:
     """Say whether a stream (stdout) is a terminal."""
     return (stream or sys.stdout).isatty()
+
+
+def wrapped(text: str, stream: TextIO | None = None, *, indent: int = 0) -> list[str]:
+    """Return text in lines that fit a stream's (stdout's) terminal, cut between words only.
+
+    `indent` is how many columns are taken already, on the first line as on the others.
+    """
+    try:
+        columns = int(os.environ.get("COLUMNS") or 0)
+        columns = columns or os.get_terminal_size((stream or sys.stdout).fileno()).columns
+    except (OSError, ValueError):
+        columns = 80
+    room = max(_NARROWEST, columns - indent)
+    return textwrap.wrap(" ".join(text.split()), room, break_on_hyphens=False) or [""]
 
 
 def has_colour(stream: TextIO | None = None) -> bool:

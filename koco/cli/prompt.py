@@ -29,8 +29,8 @@ def ask(
     """Return `given`, and what a person answers to the fields that are not in it.
 
     Answers are JSON values; those to file fields are `uploads.Local`. What is left
-    blank and has no default is left out. `typed` has what was answered before and
-    refused: it is offered again, and the texts between the fields are not repeated.
+    blank and has no default is left out. `typed` has what was refused, by field: that
+    alone is asked for, with what was typed before offered again.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
@@ -73,5 +73,5 @@ def ask_again(
         raise refused
     output.print_error(KocoError(refused.message))  # without its hint, which is for later
     kept = {name: value for name, value in values.items() if name not in wrong}
-    typed = {name: value for name, value in values.items() if name in wrong}
+    typed = {name: values.get(name) for name in wrong}
     return ask(form, kept, out=out, typed=typed)

@@ -221,7 +221,10 @@ def test_a_person_is_asked_for_the_inputs(plane: Plane, tmp_path: Path) -> None:
 def test_with_some_inputs_given_a_person_is_asked_for_what_is_refused(
     plane: Plane, tmp_path: Path
 ) -> None:
-    """What was typed is offered again; what was right is kept."""
+    """What was typed is offered again; what was right is kept, what was left out is left out."""
+    greet = plane.flows["greet"]
+    more = [{"type": "text", "name": "other"}, {"type": "date", "name": "day"}]
+    plane.flows["greet"] = {**greet, "form": [*greet["form"], *more]}
     with run_at("greet -i who=nobody -i size=x -i other=1", tmp_path) as typist:
         typist.sees("error: who: must be somebody\nerror: who: must be known\n")
         typist.types("Ada\n", after="Who (required) [nobody]\n> ")

@@ -109,6 +109,19 @@ def test_a_question_says_what_is_allowed(at: At) -> None:
     ]
 
 
+def test_a_long_question_is_cut_between_words(at: At) -> None:
+    """At the width of the terminal, dates and patterns kept whole."""
+    label = "On which day of the conference will you arrive at the station"
+    form = [{"type": "date", "name": "day", "label": label, "min_date": "2026-01-01"}]
+    typist = at(form, columns=60)
+    typist.sees("> ")
+    assert typist.seen.splitlines() == [
+        "On which day of the conference will you arrive at the",
+        "station (YYYY-MM-DD, from 2026-01-01)",
+        "> ",
+    ]
+
+
 def test_what_is_refused_is_told_and_asked_again(at: At, answers: Answers) -> None:
     """Every message of the field's own check, until the answer will do."""
     typist = at([{"type": "text", "name": "x", "required": True, "pattern": "[a-z]+"}])

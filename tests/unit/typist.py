@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+#: What a terminal makes the signal SIGINT of.
+CTRL_C = "\x03"
+
 #: What readline sends besides text: bracketed paste on and off.
 _EDITING = re.compile(r"\x1b\[\?2004[hl]\r?")
 
@@ -43,6 +46,7 @@ class Typist:
             stderr=theirs,
             env={
                 **os.environ,
+                "COLUMNS": "",  # the terminal's own width counts
                 "TERM": "xterm",
                 "LC_ALL": "C.UTF-8",
                 "NO_COLOR": "1",
@@ -78,6 +82,9 @@ class Typist:
     def types(self, text: str, *, after: str = "> ") -> None:
         r"""Wait for the prompt, then type; `\udcff` is the byte 0xff."""
         self.sees(after)
+        if text == CTRL_C:
+            # CPython notices a signal between a prompt and the wait for a key at the next key.
+            time.sleep(0.1)
         os.write(self._ours, text.encode("utf-8", "surrogateescape"))
 
     def leaves(self, *, within_s: float = 10) -> int:

@@ -1,0 +1,32 @@
+"""The example `form`: its manifest has all that a form can have."""
+
+from pathlib import Path
+
+import pytest
+
+from koco import forms as F  # noqa: N812
+from koco import testing
+from koco.manifest.load import load
+
+MANIFEST = Path(__file__).parents[2] / "examples" / "form" / "koco.yaml"
+
+
+def test_it_has_every_element() -> None:
+    """Whoever looks for one finds it there."""
+    inputs = load(MANIFEST).flows[0].inputs or ()
+    assert {each["type"] for each in inputs} == set(F.TYPES)
+
+
+def test_what_arrives_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table that it returns has the type of each, and nothing of the secret."""
+    monkeypatch.syspath_prepend(MANIFEST.parent)
+    form = list(load(MANIFEST).flows[0].inputs or ())
+    inputs = {"topic": "Rivers", "code": "a-secret-code", "hour": "09:15", "seats": "1"}
+    outcome = testing.run("registration:register", inputs, form=form)
+    assert outcome.status == "finished"
+    body = outcome.result["body"]
+    assert "a-secret-code" not in body
+    assert "| day | date | 2027-06-02 |" in body
+    assert "| hour | time | 09:15:00 |" in body
+    assert "| seats | int | 1 |" in body
+    assert "| code | str | 13 characters |" in body
