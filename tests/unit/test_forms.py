@@ -4,20 +4,16 @@ import dataclasses
 import datetime as dt
 import json
 import re
-from pathlib import Path
 
 import jsonschema
 import msgspec
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koco import forms as F  # noqa: N812
 from koco import response
 from koco.errors import GLOBAL_FIELD, InputsError, from_wire
-
-PAGE = Path(__file__).parents[2] / "docs" / "forms.md"
 
 EVERY = F.Model(
     F.Markdown("# Title"),
@@ -712,38 +708,3 @@ class TestResponse:
         """A result is what it was when it was sent."""
         with pytest.raises(dataclasses.FrozenInstanceError):
             response.Text("a").body = "b"  # type: ignore[misc]
-
-
-def blocks(language: str) -> list[str]:
-    """Return the page's code blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-
-
-class TestPage:
-    @pytest.mark.parametrize("block", blocks("yaml"))
-    def test_every_yaml_block_is_a_form(self, block: str) -> None:
-        """Each has `inputs`, as a flow of a manifest has."""
-        assert F.Model.from_list(yaml.safe_load(block)["inputs"]).elements
-
-    @pytest.mark.parametrize("block", blocks("python"))
-    def test_every_python_block_runs(self, block: str) -> None:
-        """Its assertions hold."""
-        exec(compile(block, str(PAGE), "exec"), {"__name__": "page"})
-
-    def test_there_are_blocks_of_both(self) -> None:
-        """The two tests above have something to test."""
-        assert len(blocks("yaml")) >= 5
-        assert len(blocks("python")) >= 5
-
-    @pytest.mark.parametrize("kind", list(F.TYPES))
-    def test_every_property_is_documented(self, kind: str) -> None:
-        """Type, class and properties of each element are on its row of the page."""
-        cls = F.TYPES[kind]
-        rows = [
-            row for row in PAGE.read_text().splitlines() if row.startswith(f"| `{cls.__name__}`")
-        ]
-        assert len(rows) == 1, f"one row for {cls.__name__}"
-        assert f"`{kind}`" in rows[0]
-        own = {prop.name for prop in dataclasses.fields(cls)} - {"name", "label"}
-        missing = [name for name in own if f"`{name}`" not in rows[0]]
-        assert not missing, f"{cls.__name__} lacks {missing} on the page"
