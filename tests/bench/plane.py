@@ -24,6 +24,8 @@ FLOWS = Path(__file__).parent / "flows" / "bench_flows.py"
 SERVICES: dict[str, dict[str, Any]] = {
     "one": {},  # what a manifest that says nothing gets
     "many": {"concurrency": 100},
+    # Ten of them take a thousand; they leave soon after, for the measures that follow.
+    "awaiting": {"concurrency": 100, "max": 12, "idle_timeout": 5},
     # From cold: none is kept warm, and the one that the deploy starts leaves soon.
     "each": {"min": 0, "max": 60, "executions": 1, "idle_timeout": 1},
 }
@@ -31,7 +33,7 @@ SERVICES: dict[str, dict[str, Any]] = {
 #: Settings of Ray that one may want to measure with and without.
 _PASSED_ON = ("RAY_USE_UVLOOP",)
 
-_FLOWS = ("trivial", "hello", "tick", "burst", "sleep")
+_FLOWS = ("trivial", "hello", "tick", "burst", "sleep", "approve")
 
 
 def isolated(root: Path) -> dict[str, str]:

@@ -35,3 +35,8 @@ async def sleep(seconds: float = 5.0) -> float:
     """Sleep."""
     await asyncio.sleep(seconds)
     return seconds
+
+
+async def approve(tracer: Tracer) -> object:
+    """Wait for a person."""
+    return await tracer.lock("approval", timeout=3600)

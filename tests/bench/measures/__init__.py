@@ -62,7 +62,17 @@ Measure = Callable[[Bench], Iterator[Row]]
 
 def every() -> dict[str, Measure]:
     """Return all measures by name, in the order in which they are made."""
-    from tests.bench.measures import boot, deaths, events, history, idle, latency, load, startup
+    from tests.bench.measures import (
+        awaiting,
+        boot,
+        deaths,
+        events,
+        history,
+        idle,
+        latency,
+        load,
+        startup,
+    )
 
     return {
         "boot": boot.launchable,
@@ -76,6 +86,7 @@ def every() -> dict[str, Measure]:
         "events-10": events.ten_flows,
         "short": load.short,
         "sleepers": load.sleepers,
+        "awaiting": awaiting.approvals,
         "each": load.process_each,
         "redeploy": boot.redeploy,
         "kill": deaths.control_plane,
