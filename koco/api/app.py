@@ -9,9 +9,12 @@ from litestar.exceptions import HTTPException
 
 from koco.api import apps, bundles, executions, files, flows, locks, services, status
 from koco.control.parts import Parts
-from koco.errors import KocoError, NotFoundError, UsageError
+from koco.errors import EndpointError, KocoError, NotFoundError, UsageError
 
 log = logging.getLogger(__name__)
+
+#: Whose keys see the traceback of a service's own endpoint.
+_OWNERS = {"deploy", "admin"}
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -40,7 +43,10 @@ def create_app(parts: Parts) -> Litestar:
     )
 
 
-def _koco_error(_: Request[Any, Any, Any], exc: KocoError) -> Response[dict[str, Any]]:
+def _koco_error(request: Request[Any, Any, Any], exc: KocoError) -> Response[dict[str, Any]]:
+    scopes: Any = request.scope.get("scopes", ())
+    if isinstance(exc, EndpointError) and _OWNERS.isdisjoint(scopes):
+        exc = EndpointError(exc.message, hint=exc.hint)
     # Some say more than a body can: where an upload goes on.
     headers = getattr(exc, "headers", None)
     return Response(exc.to_wire(), status_code=exc.http_status, headers=headers)

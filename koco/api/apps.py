@@ -9,10 +9,10 @@ from litestar.enums import HttpMethod
 from litestar.response import Stream
 
 from koco.api.access import requires
-from koco.api.flows import launched, shown
+from koco.api.flows import launched
 from koco.control import endpoints
 from koco.control.parts import Parts
-from koco.errors import EndpointError, NotFoundError
+from koco.errors import NotFoundError
 
 _PATHS = ["/v1/services/{service:str}/app", "/v1/services/{service:str}/app/{path:path}"]
 
@@ -60,10 +60,7 @@ async def _forward(request: Request[str, Any, State], service: str, path: str) -
         body=await request.body(),
         headers=dict(request.headers),
     )
-    try:
-        answer = await parts.endpoints.pass_through(release, asked, user=request.scope["user"])
-    except EndpointError as exc:
-        raise shown(exc, request) from exc
+    answer = await parts.endpoints.pass_through(release, asked, user=request.scope["user"])
     headers = dict(answer.headers)
     return Stream(
         answer.body,

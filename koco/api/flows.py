@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from koco.api.access import requires
 from koco.control.catalog import Entry
 from koco.control.parts import Parts
-from koco.errors import EndpointError, UsageError
+from koco.errors import UsageError
 
 
 def _summary(entry: Entry) -> dict[str, Any]:
@@ -52,20 +52,10 @@ async def launched(request: Request[str, Any, State], entry: Entry) -> Response[
     parts: Parts = request.app.state.parts
     inputs = _object(await request.body())
     key = request.headers.get("idempotency-key")
-    try:
-        execution, is_new = await parts.launches.launch(
-            entry, inputs, user=request.scope["user"], key=key
-        )
-    except EndpointError as exc:
-        raise shown(exc, request) from exc
+    execution, is_new = await parts.launches.launch(
+        entry, inputs, user=request.scope["user"], key=key
+    )
     return Response({"result": execution.fid}, status_code=201 if is_new else 200)
-
-
-def shown(exc: EndpointError, request: Request[str, Any, State]) -> EndpointError:
-    """Return an error of an endpoint's as its caller may see it: the traceback is the owner's."""
-    if {"deploy", "admin"} & set(request.scope["scopes"]):  # type: ignore[typeddict-item]
-        return exc
-    return EndpointError(exc.message, hint=exc.hint)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import psutil
 
 from tests.driver import Koco, eventually, kill9
@@ -80,6 +81,21 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     assert fresh.run("ps").code == 0
 
 
+#: A service with an endpoint of its own, which Ray Serve runs.
+APP = """
+    from koco import Launch, ServeAPI
+
+    app = ServeAPI()
+
+    @app.enter("/")
+    def enter(request):
+        return Launch(request, hi)
+
+    def hi():
+        return "hi"
+"""
+
+
 def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
     """`koco up` joins it; `koco down` takes only its own actors away."""
     from koco.cluster import local
@@ -108,8 +124,13 @@ def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
         fresh.run("up", "--free-ports").ok()
         fresh.deploy("guest", "def hi():\n    return 'hi'\n")
         assert fresh.execute("hi").result == "hi"
+        fresh.deploy("visitor", APP, app="visitor_app:app", flows=[])
+        assert fresh.execute("visitor").result == "hi"
+        applications = f"http://127.0.0.1:{ports['dashboard']}/api/serve/applications/"
+        assert list(httpx.get(applications).json()["applications"]) == ["koco-visitor-1"]
         fresh.run("down").ok()
         assert fresh.run("ps").code == 3
+        eventually(lambda: httpx.get(applications).json()["applications"] == {})
         alive = {process.pid for process in marked(fresh)}
         gone = before - alive
         titles = titles_of(fresh)

@@ -57,6 +57,15 @@ async def approved(inputs: dict):
     return {"ok": inputs["ok"]}
 
 
+@app.enter("/reviewed", model=F.Model(F.InputText(name="topic")))
+def reviewed(request: fastapi.Request, inputs: dict):
+    return Launch(request, review, inputs=inputs)
+
+
+async def review(inputs: dict, tracer: Tracer):
+    return await tracer.lock("approval", {"text": inputs["topic"]})
+
+
 async def run(inputs: dict, tracer: Tracer):
     await tracer.markdown(f"# {inputs['topic']}")
     return inputs["topic"].upper()
@@ -232,7 +241,7 @@ def serve_details(koco: Koco) -> dict[str, Any]:
 
 def test_a_service_of_the_model_runs(hymn: Koco) -> None:
     """The hymn of the programming model: its form, a refusal by its handler, its execution."""
-    flow = hymn.get("/v1/flows/hymn")
+    flow = hymn.get("/v1/flows/hymn/hymn")
     assert flow["name"] == "hymn/hymn"
     assert flow["summary"] == "Hymn"
     assert flow["author"] == "a@b.c"
@@ -246,6 +255,22 @@ def test_a_service_of_the_model_runs(hymn: Koco) -> None:
     [meta] = ended.of("meta")
     assert meta["entrypoint"] == "hymn_app:run"
     assert meta["tags"] == ["demo"]
+
+
+def test_a_lock_is_shown_and_answered_by_the_services_own_code(hymn: Koco) -> None:
+    """Its form is made from the flow's data, its lease may refuse, and gives what the flow gets."""
+    fid = hymn.launch("reviewed", topic="Print it?")
+    eventually(lambda: hymn.get("/v1/locks", flow="hymn/reviewed")["items"])
+    path = f"/v1/executions/{fid}/locks/approval"
+    form = hymn.get(path)["form"]
+    assert [each.get("option") for each in form] == ["Print it?", None]
+    refused = ask(hymn, "POST", path, json={"ok": False})
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == {"_global_": ["It must be approved."]}
+    assert ask(hymn, "POST", path, json={"no": True}).status_code == 422
+    assert hymn.get("/v1/executions/latest")["status"] == "awaiting"
+    assert ask(hymn, "POST", path, json={"ok": "on"}).status_code == 200
+    assert hymn.events(fid)[-2]["payload"] == {"ok": True}
 
 
 def test_several_flows_in_one_app_and_others_beside_it(many: Koco) -> None:
