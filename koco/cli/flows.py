@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 _SHOWN_ONLY = ("submit", "cancel", "action", "markdown", "html", "break", "hr", "errors")
 
 #: What is said of a flow, beside its inputs.
-_FACTS = ("name", "summary", "description", "entrypoint", "release", "version", "author")
-_FACTS += ("organization", "tags")
+_FACTS = (
+    *("name", "summary", "description", "entrypoint", "release", "version", "author"),
+    *("organization", "tags"),
+)
 
 
 def command(

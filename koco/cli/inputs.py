@@ -6,8 +6,10 @@ server, where its rules are. `@path` is a file (see `uploads`), and several make
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, time
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,6 +52,8 @@ def _require_json(inputs: Any) -> None:
         raise UsageError(
             "the inputs are no UTF-8", hint="is the terminal's locale right?"
         ) from None
+    except RecursionError:
+        raise UsageError("the inputs are nested too deep") from None
     except ValueError:
         raise UsageError(
             "the inputs hold a number that JSON does not have (nan or infinity)"
@@ -78,7 +82,9 @@ def load(file: str) -> Any:
     except UnicodeDecodeError as exc:
         raise UsageError(f"{source} is no UTF-8 text") from exc
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=partial(_unique, source))
+    except RecursionError:
+        raise UsageError(f"{source} is nested too deep") from None
     except ValueError:
         return _yaml(text, source)
 
@@ -105,6 +111,14 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def _unique(source: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise UsageError(f"{source}: the key {twice!r} is given twice")
+    return found
+
+
 def _yaml(text: str, source: str) -> Any:
     import yaml
 
@@ -114,7 +128,9 @@ def _yaml(text: str, source: str) -> Any:
         mark = exc.problem_mark
         where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
         raise UsageError(f"{where}: neither JSON nor YAML: {exc.problem}") from exc
-    except (yaml.YAMLError, RecursionError) as exc:
+    except RecursionError:
+        raise UsageError(f"{source} is nested too deep") from None
+    except yaml.YAMLError as exc:
         raise UsageError(f"{source}: neither JSON nor YAML: {exc}") from exc
 
 

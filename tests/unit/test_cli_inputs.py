@@ -87,3 +87,20 @@ def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
         inputs.gather([], str(file))
     with pytest.raises(UsageError, match="no UTF-8"):
         inputs.gather(["a=\udcff"], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is given twice"),
+        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "is nested too deep"),
+        ("a: " + "[" * 5000 + "]" * 5000 + " # no JSON", "is nested too deep"),
+    ],
+    ids=["twice", "deep JSON", "deep YAML"],
+)
+def test_json_that_nobody_means_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """In words, and not taken for something else."""
+    path = tmp_path / "inputs.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        inputs.gather((), str(path))
