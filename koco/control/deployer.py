@@ -19,8 +19,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from koco.cluster.reasons import ApplicationFailed
 from koco.cluster.runners import EnvironmentFailed, RunnerDied
-from koco.cluster.serve import Application, ApplicationFailed, Serve, name_of
+from koco.cluster.serve import Application, Serve, name_of
 from koco.control.catalog import Catalog
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks

@@ -6,8 +6,7 @@ It answers its control plane and nobody else: every request must be signed
 
 import os
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -15,20 +14,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as _Path
 
-from koco.errors import DeployError, KocoError, NotFoundError, UnauthorizedError, UsageError
+from koco.errors import DeployError, KocoError, NotFoundError, UsageError
 from koco.forms import Model
 from koco.sdk import handlers
+from koco.sdk.gate import Gate, path_of
 from koco.sdk.handlers import ANSWER, Answer, Handler, Route
-from koco.sdk.signing import Claim, Verifier, WrongSignature, digest_of, refuse_unsigned
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Where the control plane asks about locks; no author's route can be below it.
 INTERNAL = "/_koco"
-#: The largest body that is taken (bytes); the control plane forwards no larger one.
-BODY_BYTES = 16 * 1024 * 1024
-#: How long a key is taken for the right one before a wrong signature has it asked for anew (s).
-_FETCH_S = 5.0
 
 #: Every application that a module has made, in order: what is bound for Serve does not
 #: say which of them it was made from.
@@ -44,7 +39,7 @@ class ServeAPI(FastAPI):
         self.locks: dict[str, Handler] = {}
         self.leases: dict[str, Handler] = {}
         self._module = str(sys._getframe(1).f_globals.get("__name__", ""))
-        self._gate = _Gate()
+        self._gate = Gate()
         _instances.append(self)
 
     def enter(
@@ -152,7 +147,7 @@ class ServeAPI(FastAPI):
             return
         try:
             receive = await self._gate.admit(scope, receive)
-            if _path(scope).startswith(f"{INTERNAL}/"):
+            if path_of(scope).startswith(f"{INTERNAL}/"):
                 answer = await self._internal(Request(scope, receive))
                 await response(answer)(scope, receive, send)
                 return
@@ -164,7 +159,7 @@ class ServeAPI(FastAPI):
 
     async def _internal(self, request: Request) -> Answer:
         """Answer what only the control plane asks: a lock's form, a lease."""
-        _, _, kind, name = (*_path(request.scope).split("/", 3), "", "")[:4]
+        _, _, kind, name = (*path_of(request.scope).split("/", 3), "", "")[:4]
         asked = handlers.decode(await request.body())
         lock, lease = self.locks.get(name), self.leases.get(name)
         data = asked.get("data")
@@ -206,111 +201,6 @@ def response(answer: Answer) -> Response:
         headers={ANSWER: answer.kind},
         media_type="application/json",
     )
-
-
-def _path(scope: Any) -> str:
-    """Return the path that the application's routes see."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    return path[len(root) :] if root and f"{path}/".startswith(f"{root}/") else path
-
-
-class _Gate:
-    """Lets signed requests pass. The key comes with the first one, from the control plane."""
-
-    def __init__(self) -> None:
-        self._verifier: Verifier | None = None
-        self._fetched = 0.0
-        #: Where the key comes from; None asks the control plane through Ray.
-        self.key: Callable[[], Awaitable[bytes]] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Serve pickles an application; the numbers that were seen are this process's.
-        return {"_verifier": None, "_fetched": 0.0, "key": self.key}
-
-    async def admit(self, scope: Any, receive: Any) -> Any:
-        """Return where a request's body comes from; say in its state who asks.
-
-        Raises:
-            UnauthorizedError: it is not signed by the control plane.
-        """
-        trusted = scope.get("koco")
-        if not isinstance(trusted, Claim):  # only this process can have put one there
-            headers = {
-                name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-            }
-            trusted = await self._verified(scope["method"], _target(scope), headers)
-            receive = await _whole(receive, trusted)
-        scope.setdefault("state", {}).update(user=trusted.user, fid=trusted.fid)
-        return receive
-
-    async def _verified(self, method: str, target: str, headers: dict[str, str]) -> Claim:
-        refuse_unsigned(headers)  # asking for the key costs a call
-        if self._verifier is None:
-            await self._fetch()
-        assert self._verifier is not None
-        try:
-            return self._verifier.verify(method, target, headers)
-        except WrongSignature:
-            # Another store has other keys; whoever only guesses does not make us ask each time.
-            if time.monotonic() - self._fetched < _FETCH_S or not await self._fetch():
-                raise
-            return self._verifier.verify(method, target, headers)
-
-    async def _fetch(self) -> bool:
-        """Ask for the key; say whether it is another than before."""
-        self._fetched = time.monotonic()
-        key = await (self.key or _ask_for_key)()
-        if self._verifier is not None and self._verifier.key == key:
-            return False
-        self._verifier = Verifier(key)
-        return True
-
-
-def _target(scope: Any) -> str:
-    query = scope.get("query_string", b"").decode("latin-1")
-    return f"{_path(scope)}?{query}" if query else _path(scope)
-
-
-async def _whole(receive: Any, claim: Claim) -> Any:
-    """Read a body and hold it against its digest; return what gives it once more."""
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise UsageError("the request ended before its body did")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        more = message.get("more_body", False)
-        if size > BODY_BYTES:
-            raise UsageError(f"the body is larger than {BODY_BYTES >> 20} MiB")
-    body = b"".join(parts)
-    if digest_of(body) != claim.digest:
-        raise UnauthorizedError("the request's body is not the one that was signed")
-    given = False
-
-    async def again() -> Any:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
-async def _ask_for_key() -> bytes:
-    """Ask the control plane for this release's key."""
-    from koco.sdk import control
-
-    service, release = os.environ.get("KOCO_SERVICE"), os.environ.get("KOCO_RELEASE")
-    if not service or not release:
-        raise UnauthorizedError(
-            "this endpoint runs outside koco and has no control plane to answer",
-            hint="`koco deploy` deploys it; `koco.testing.submit` tries it without Ray",
-        )
-    arguments = {"service": service, "release": int(release)}
-    return bytes.fromhex(await control.ask("endpoints.key", arguments))
 
 
 def instances_of(module: str) -> list[ServeAPI]:

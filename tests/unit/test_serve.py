@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from koco.cluster.serve import Application, ApplicationFailed, Serve, ServeError
+from koco.cluster.reasons import ApplicationFailed
+from koco.cluster.serve import Application, Serve, ServeError
 
 THEIRS = {"name": "koco-alike", "route_prefix": "/t", "import_path": "their.app:app"}
 #: As Serve answers where it is not started.

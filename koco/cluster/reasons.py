@@ -1,0 +1,40 @@
+"""Why a Serve application did not come up, in the lines of whoever wrote it."""
+
+import re
+from typing import Any
+
+from koco.errors import KocoError
+
+
+class ApplicationFailed(KocoError):  # noqa: N818 - a fact about the world, not a mistake
+    """An application did not come up; `detail` is the traceback of its author's code."""
+
+    code = "application_failed"
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+def reason(found: dict[str, Any]) -> ApplicationFailed:
+    """Return why an application did not come up, in its author's own lines."""
+    texts = [str(each.get("message") or "") for each in found.get("deployments", {}).values()]
+    text = next((each for each in texts if "Traceback" in each), str(found["message"]))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    head, mark, last = text.rpartition("Traceback (most recent call last):")
+    if not mark:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return ApplicationFailed(lines[-1] if lines else "Serve gave no reason")
+    detail = mark + "\n" + _without_machinery(last)
+    said = [line for line in last.splitlines() if line.strip() and not line.startswith(" ")]
+    return ApplicationFailed(said[-1].strip() if said else head.strip(), detail=detail)
+
+
+def _without_machinery(frames: str) -> str:
+    """Drop Serve's and koco's own frames before the author's, and where the bundle lies."""
+    # First where the bundle lies: Ray's own directory is in that, too.
+    frames = re.sub(r'[^\s"]*/py_modules_files/[^/"]+/', "", frames.strip("\n"))
+    blocks = [each for each in re.split(r"(?m)^(?=  File )", frames) if each]
+    while len(blocks) > 1 and re.match(r'  File "[^"]*(/ray/|/koco/sdk/|importlib)', blocks[0]):
+        blocks.pop(0)
+    return "".join(blocks).rstrip()
