@@ -1,0 +1,38 @@
+"""docs/events.md: values become what the page says; its follower gets each event once."""
+
+from koco import testing
+from koco.events import line
+from koco.runner.output import LINE_CHARS
+from koco.sdk import failures
+from tests import pages
+from tests.unit.plane import KEY, Plane
+
+PAGE = pages.module("events")
+
+
+def test_values_become_what_the_comments_say() -> None:
+    """One by one, as on the page."""
+    point, (letters, encoded), nan, numbers, text = testing.run(PAGE.values).of_kind("result")
+    assert point == {"x": 1, "day": "2026-01-31"}
+    assert (sorted(letters), encoded) == (["a", "b"], "Ynl0ZXM=")
+    assert nan is None
+    assert numbers == {"$repr": "range(0, 3)", "$type": "builtins.range"}
+    assert text == "half a pair: \\ud83d"
+
+
+def test_the_follower_comes_back_after_each_break(plane: Plane) -> None:
+    """Each event once, in order, ending with the final status."""
+    steps = [("result", number) for number in range(5)]
+    fid = plane.launch(*steps, ("status", {"status": "finished"}))
+    plane.cuts = [2, 0, 1]
+    events = list(PAGE.follow(plane.url, KEY, fid))
+    assert [event["seq"] for event in events] == [1, 2, 3, 4, 5, 6]
+    assert events[-1]["payload"] == {"status": "finished"}
+
+
+def test_the_limits_are_the_ones_on_the_page() -> None:
+    """What the page says of long lines and large payloads."""
+
+    assert LINE_CHARS == 1_048_576
+    assert line.PAYLOAD_BYTES == 64 * 1024 * 1024
+    assert failures._TEXT_CHARS == 65_536
