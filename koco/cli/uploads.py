@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koco.cli import output
-from koco.errors import NotFoundError, UsageError
+from koco.errors import ConflictError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from koco.client import Client
@@ -93,7 +93,16 @@ def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", st
 def attach(
     client: "Client", fid: str, hashes: dict["LocalFile", str], *, to: str = "in"
 ) -> list[dict[str, Any]]:
-    """Put uploaded files into a folder of an execution; return them."""
+    """Put uploaded files into a folder of an execution; return them.
+
+    Raises:
+        ConflictError: two have one name.
+    """
+    names = [file.name for file in hashes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConflictError(
+            f"two files would be called {to}/{twice[0]}", hint="put them into different folders"
+        )
     return [
         client.files.attach(fid, f"{to}/{file.name}", sha256=sha256, size_bytes=file.size_bytes)
         for file, sha256 in hashes.items()

@@ -80,8 +80,9 @@ def test_an_upload_goes_on_where_it_ended(api: Api) -> None:
     assert state(api, sha256) == (0, False)
     assert patch(api, data[:300], sha256, 0, 1000).headers["Upload-Offset"] == "300"
     assert state(api, sha256) == (300, False)
-    wrong = patch(api, data[500:], sha256, 500, 1000)
-    assert (wrong.status_code, wrong.headers["Upload-Offset"]) == (409, "300")
+    for offset in (0, 299, 500):
+        wrong = patch(api, data[offset:], sha256, offset, 1000)
+        assert (wrong.status_code, wrong.headers["Upload-Offset"]) == (409, "300")
     last = patch(api, data[300:], sha256, 300, 1000)
     assert (last.status_code, last.headers["Upload-Complete"]) == (204, "?1")
     again = patch(api, data, sha256, 0, 1000)

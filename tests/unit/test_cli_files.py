@@ -144,7 +144,7 @@ def test_a_folder_is_not_left_by_links_on_the_way_up(
     ran = cli("files", "put", fid, "docs")
     assert ran.out.split() == ["in/docs/b.txt", "in/docs/same.txt"]
     (tmp_path / "secret").write_text("s")
-    for target in (tmp_path / "secret", tmp_path, "..", "none"):
+    for target in (tmp_path / "secret", tmp_path, "..", ".", "none"):
         Path("docs/link").symlink_to(target)
         ran = cli("files", "put", fid, "docs")
         assert (ran.code, ran.out) == (2, ""), target
@@ -210,3 +210,28 @@ def test_a_key_twice_is_a_mistake_unless_both_are_files(plane: Plane, cli: Cli) 
     for second in ("who=b", "who=@@b"):
         assert cli("run", "greet", "-i", "who=a", "-i", second).code == 2
     assert cli("run", "greet", "-i", "who=@a", "-i", "who=b").code == 2
+
+
+def test_two_files_of_one_name_are_not_put_over_each_other(
+    api: Api, cli: Cli, write: Callable[..., None]
+) -> None:
+    """Neither is lost in silence."""
+    fid = api.execution()
+    write(a__x_txt="1", b__x_txt="2")
+    ran = cli("files", "put", fid, "a/x.txt", "b/x.txt")
+    assert (ran.code, ran.out) == (2, "")
+    assert "two files would be called in/x.txt" in ran.err
+    assert cli("files", "ls", fid).out == "path\tsize_bytes\tby\tcreated\tsha256\n"
+
+
+def test_a_bar_is_drawn_at_a_terminal_only(
+    api: Api, cli: Cli, terminal: Cli, write: Callable[..., None]
+) -> None:
+    """While bytes go up and come down; a pipe gets paths and nothing else."""
+    fid = api.execution()
+    write(a_txt="A" * 1_000_000)
+    assert "uploading a.txt" in terminal("files", "put", fid, "a.txt").out
+    assert "downloading a.txt" in terminal("files", "get", fid, "in/a.txt", "--to", "x").out
+    listed = terminal("files", "ls", fid).out
+    assert "976.6 KiB" in listed
+    assert cli("files", "put", fid, "a.txt").err == ""

@@ -705,19 +705,19 @@ def test_files_are_found_by_folder_and_folders_by_their_whole_name(
     async def body(store: Store) -> None:
         execution = await launch(store)
         await store.add_upload("u", SHA, 3)
-        for path in ("in/a/1", "in/a/b/2", "in/ab", "in/a.txt", "out/a"):
+        for path in ("in/a/1", "in/a/b/2", "in/ab", "in/a.txt", "in/a0", "out/a"):
             await store.attach(execution.fid, new_file(path), by="u", uploader="u", limits=FREE)
 
         async def listed(within: str = "") -> list[str]:
             return [file.path for file in await store.files(execution.id, within=within)]
 
         assert await listed("in/a") == ["in/a/1", "in/a/b/2"]
-        assert await listed("in") == ["in/a.txt", "in/a/1", "in/a/b/2", "in/ab"]
+        assert await listed("in") == ["in/a.txt", "in/a/1", "in/a/b/2", "in/a0", "in/ab"]
         assert await listed("in/ab") == ["in/ab"]
-        assert len(await listed()) == 5
+        assert len(await listed()) == 6
         removed = await store.remove_files(execution.fid, "in/a", by="u")
         assert [file.path for file in removed] == ["in/a/1", "in/a/b/2"]
-        assert await listed("in") == ["in/a.txt", "in/ab"]
+        assert await listed("in") == ["in/a.txt", "in/a0", "in/ab"]
         with pytest.raises(NotFoundError):
             await store.remove_files(execution.fid, "in/a", by="u")
         with pytest.raises(NotFoundError):
