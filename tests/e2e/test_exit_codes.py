@@ -1,5 +1,6 @@
 """Every exit code of the table in docs/exit-codes.md, each from the real command line."""
 
+import json
 import signal
 import time
 
@@ -21,6 +22,9 @@ CODE = """
 
     def counts(n: int):
         return n
+
+    def asks(tracer):
+        return tracer.lock_sync("approval")
 """
 
 
@@ -108,6 +112,20 @@ def test_7_cancelled(app: Koco) -> None:
     waiting.communicate(timeout=30)
     assert waiting.returncode == 7
     assert app.run("logs", "-f", fid).code == 7
+
+
+def test_8_a_person_is_awaited(app: Koco) -> None:
+    """Who must not ask gives up at once, also on one that awaited before; it goes on."""
+    done = app.run("run", "codes/asks", "--wait", "--no-input")
+    assert done.code == 8
+    fid = done.out.strip()
+    assert f"koco answer {fid}" in done.err
+    assert app.run("wait", fid, "--no-input").code == 8
+    assert (
+        json.loads(app.run("wait", fid, "--no-input", "--json").err)["error"]["code"] == "awaiting"
+    )
+    app.run("answer", fid, "-i", "ok=yes").ok()
+    assert app.run("wait", fid, "--no-input").code == 0
 
 
 def test_124_timed_out(app: Koco) -> None:

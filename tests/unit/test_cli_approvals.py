@@ -237,6 +237,22 @@ def test_following_at_a_terminal_offers_to_answer(plane: Plane, script: Script) 
     assert [plane.locks[lid]["answer"] for lid in script.lids] == [BOUND, None]
 
 
+def test_what_is_asked_is_shown_where_stdout_is_a_file(
+    plane: Plane, script: Script, tmp_path: Path
+) -> None:
+    """The offer is on the terminal, the stream in the file; a time limit counts meanwhile."""
+    args = ("run", "greet", "-i", "who=Ada", "-f", "--timeout", "3")
+    with koco(*args, stdout=tmp_path / "out") as typist:
+        typist.types("y\n")
+        typist.sees("first of hello/greet waits for an answer")
+        typist.sees('"page": 1')
+        typist.sees("has not ended within 3 s; it goes on")
+        assert typist.leaves() == 124
+    assert (tmp_path / "out").read_text().startswith("lock: first waits for an answer")
+    for lid, value in zip(script.lids, (BOUND, 7), strict=True):
+        plane.answer(lid, value)
+
+
 def test_declining_goes_on_following(plane: Plane, script: Script) -> None:
     """Each is offered once; somebody else's answers are shown as they come."""
     with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
