@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from koco.errors import (
     ConflictError,
@@ -97,7 +98,10 @@ class Blobs:
         size = await self._store.uploaded(user, sha256)
         if size is not None and path.is_file():
             return size, True
-        return self._part(user, sha256).arrived, False
+        name = _name(user, sha256)
+        # Nothing is made of a mere question: anybody with a key may ask for any hash.
+        part = self._open.get(name) or _Part(self._parts / name)
+        return part.arrived, False
 
     async def receive(
         self, user: str, sha256: str, *, offset: int, length: int, body: AsyncIterator[bytes]
@@ -113,7 +117,8 @@ class Blobs:
             UsageError: it has another hash, and the part is gone; or more than `length` bytes.
         """
         self._check_length(length)
-        part = self._part(user, sha256)
+        name = _name(user, self.path(sha256).name)
+        part = self._open.setdefault(name, _Part(self._parts / name))
         if part.is_busy:
             raise BusyError(
                 f"another request uploads {sha256} at this moment",
@@ -135,14 +140,8 @@ class Blobs:
             return part.size
         finally:
             part.is_busy = False
-
-    def _part(self, user: str, sha256: str) -> "_Part":
-        self.path(sha256)
-        # A digest, for a user's name is text, too, and never part of a path.
-        name = f"{hashlib.sha256(user.encode()).hexdigest()[:32]}-{sha256}"
-        if name not in self._open:
-            self._open[name] = _Part(self._parts / name)
-        return self._open[name]
+            if not part.path.exists():
+                self._open.pop(name, None)
 
     def _check_length(self, length: int) -> None:
         if length < 0:
@@ -160,14 +159,10 @@ class Blobs:
             raise _no_room(f"{size_bytes / MB:.1f} MB more are needed, {max(free, 0) / MB:.1f} are")
 
     async def _finish(self, part: "_Part", user: str, sha256: str) -> None:
-        try:
-            await asyncio.to_thread(part.settle, sha256)
-            async with self._settling:
-                await asyncio.to_thread(_move, part.path, self.path(sha256))
-                await self._store.add_upload(user, sha256, part.size)
-        finally:
-            # Not before: until then it is busy, and nobody takes it for a new one.
-            self._open.pop(part.path.name, None)
+        await asyncio.to_thread(part.settle, sha256)
+        async with self._settling:
+            await asyncio.to_thread(_move, part.path, self.path(sha256))
+            await self._store.add_upload(user, sha256, part.size)
 
     async def collect(self) -> int:
         """Remove parts older than a day, and blobs that nothing names; return how many."""
@@ -189,16 +184,17 @@ class Blobs:
             count += len(unnamed)
         return count
 
-    async def read(self, sha256: str, *, start: int = 0) -> AsyncIterator[bytes]:
-        """Yield a blob from its byte `start` on, in pieces."""
+    def read(self, sha256: str, *, start: int = 0) -> AsyncIterator[bytes]:
+        """Return a blob from its byte `start` on, in pieces.
+
+        Raises:
+            NotFoundError: somebody has removed it from the data directory.
+        """
         try:
-            file = await asyncio.to_thread(self.path(sha256).open, "rb")
+            file = self.path(sha256).open("rb")
         except FileNotFoundError as exc:
             raise NotFoundError(f"the blob {sha256} is not in the data directory") from exc
-        with file:
-            file.seek(start)
-            while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
-                yield piece
+        return _pieces(file, start)
 
 
 class _Part:
@@ -280,6 +276,18 @@ async def _take(part: _Part, body: AsyncIterator[bytes], length: int) -> None:
     finally:
         if pieces:
             await asyncio.to_thread(part.append, pieces)
+
+
+async def _pieces(file: BinaryIO, start: int) -> AsyncIterator[bytes]:
+    with file:
+        file.seek(start)
+        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+            yield piece
+
+
+def _name(user: str, sha256: str) -> str:
+    """Return what a part is called: with a digest, for a user's name is no part of a path."""
+    return f"{hashlib.sha256(user.encode()).hexdigest()[:32]}-{sha256}"
 
 
 def _move(part: Path, blob: Path) -> None:
