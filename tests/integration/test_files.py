@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from tests.driver import Koco, eventually, kill9
+from tests.unit.test_paths import REFUSED, is_place, raw, spelt
 
 MB = 1024 * 1024
 
@@ -240,6 +242,37 @@ def test_an_upload_outlives_the_control_planes_death(app: Koco, tmp_path: Path) 
     with (tmp_path / "back/big.bin").open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == sha256
     assert app.execute("plain").status == "finished"
+
+
+def test_a_flows_files_outlive_the_control_planes_death(app: Koco, tmp_path: Path) -> None:
+    """Killed while the flow uploads, and again while it reads: it notices nothing but time."""
+    (tmp_path / "go").write_text("go")
+    fid = app.launch("copy", size_mb=200)
+    eventually(lambda: app.get_events(fid, kind="result"))
+    app.run("files", "put", fid, "go", cwd=tmp_path).ok()
+    parts, blobs = app.home / "local" / "parts", app.home / "local" / "blobs"
+    eventually(lambda: [p for p in parts.iterdir() if p.stat().st_size > 40 * MB])
+    kill9(app.control_pid())
+    eventually(lambda: [p for p in blobs.glob("*/*") if p.stat().st_size == 200 * MB])
+    kill9(app.control_pid())
+    events = app.run("logs", fid, "-f", "--json").ok().lines()
+    sha256, size = next(each["payload"] for each in events if each["kind"] == "final")
+    [item] = app.run("files", "ls", fid, "out", "--json").ok().json()["items"]
+    assert (item["sha256"], item["size_bytes"], size) == (sha256, 200 * MB, 200 * MB)
+
+
+def test_no_spelling_of_a_path_reaches_out(app: Koco) -> None:
+    """The corpus, over raw HTTP, at a control plane as users have it."""
+    key = app.context["key"]
+    with holding(app) as fid:
+        base = f"/v1/executions/{fid}/files/".encode()
+        for text in REFUSED:
+            for target in spelt(text):
+                meant = unquote(target.decode(), errors="surrogateescape")
+                if meant.strip("/") and not is_place(meant):
+                    for method, body in (("GET", b""), ("PUT", b"{}"), ("DELETE", b"")):
+                        code, _ = raw(app.context["url"], method, base + target, body, key=key)
+                        assert code in (400, 404, 405, 414), (method, target, code)
 
 
 def test_two_uploads_of_one_file_at_once_both_succeed(app: Koco, tmp_path: Path) -> None:

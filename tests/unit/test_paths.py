@@ -134,10 +134,13 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         yield api
 
 
-def raw(api: Api, method: str, target: bytes, body: bytes = b"") -> tuple[int, bytes]:
+def raw(
+    place: str, method: str, target: bytes, body: bytes = b"", *, key: str = "ada"
+) -> tuple[int, bytes]:
     """Send a request as it stands: no client's library makes its target prettier."""
-    url = urlsplit(api.url)
-    head = b"%b %b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ada\r\nConnection: close\r\n"
+    url = urlsplit(place)
+    head = b"%b %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head += b"Authorization: Bearer %b\r\n" % key.encode()
     with socket.create_connection((url.hostname, url.port), timeout=10) as wire:
         wire.sendall(
             head % (method.encode(), target) + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -177,7 +180,7 @@ def test_no_spelling_reaches_out_over_raw_http(api: Api) -> None:
             if not meant.strip("/") or is_place(meant):
                 continue  # the list; a folder; and what decoding once makes a proper path
             for method in ("GET", "PUT", "DELETE"):
-                code, answer = raw(api, method, base + target, body if method == "PUT" else b"")
+                code, answer = raw(api.url, method, base + target, body if method == "PUT" else b"")
                 assert code in (400, 404, 405, 414), (method, target, code, answer)
                 assert b"root:" not in answer
     with api.http() as client:
@@ -196,9 +199,9 @@ def test_odd_names_pass_over_raw_http(api: Api) -> None:
     meant = [text for text in ACCEPTED if text.startswith("in/") and text not in ("in/in/out",)]
     meant.remove("in/a/b/c")  # in/a is a file
     for text in meant:
-        code, answer = raw(api, "PUT", base + spelt(text)[1], body)
+        code, answer = raw(api.url, "PUT", base + spelt(text)[1], body)
         assert (code, json.loads(answer)["path"]) == (200, text)
-        assert raw(api, "GET", base + spelt(text)[1]) == (200, b"y")
+        assert raw(api.url, "GET", base + spelt(text)[1]) == (200, b"y")
     with api.http() as client:
         items = client.get(f"/v1/executions/{fid}/files").json()["items"]
     assert sorted(item["path"] for item in items) == sorted(meant)
