@@ -87,7 +87,7 @@ def test_the_form_is_made_from_the_data(app: Koco) -> None:
 
 
 def test_a_lease_that_refuses_leaves_the_lock_open(app: Koco) -> None:
-    """Messages by field; one that fails is an error of the endpoint. The lock is open after both."""
+    """Its messages by field; one that fails is an error of the endpoint, and the lock is open."""
     fid = asked(app, "approval")
     refused = answer(app, fid, "approval", {"ok": False})
     assert refused.status_code == 422
