@@ -116,7 +116,7 @@ class _Memory:
 
 
 class _Place:
-    """An execution's files in memory (see `koco.sdk.files.Place`)."""
+    """An execution's files in memory (see `koco.sdk.places`)."""
 
     def __init__(self, content: dict[str, bytes], tell: Callable[[Kind, Any], None]) -> None:
         self._content = content

@@ -75,20 +75,23 @@ class Files:
             KocoError: the control plane refused, with what it said.
         """
         url = f"/v1/blobs/{sha256}"
-        attempts, at, is_complete = Attempts(_PATIENCE_S), 0, False
+        attempts: Attempts | None = None
+        at, is_known, is_complete = 0, False, False
         while not is_complete:
             before = at
-            at, is_complete = _state(self._transport.call("HEAD", url))
             try:
-                while not is_complete:
-                    advance(at - before)
-                    before = at
+                if is_known:
                     at, is_complete = self._send(url, path, at, size_bytes)
-                    attempts.reset()
-                    if at == before and not is_complete:
-                        raise UnreachableError(f"the upload of {path} does not go on")
+                else:
+                    at, is_complete = _state(self._transport.call("HEAD", url))
+                    is_known = True
             except UnreachableError as exc:
+                is_known = False
+                # Counted from the first failure: on a slow line a slice may take minutes.
+                attempts = attempts or Attempts(_PATIENCE_S)
                 attempts.pause(exc)
+            if at > before:
+                attempts = None
             advance((size_bytes if is_complete else at) - before)
 
     def _send(self, url: str, path: Path, at: int, size_bytes: int) -> tuple[int, bool]:
@@ -102,11 +105,14 @@ class Files:
             content=lambda: local.pieces(path, at, count),
             timeout_s=_ANSWER_S,
             repeatable=False,
-            accept=(409, 423),
+            accept=(409, 423, 504),
         )
         if not answer.is_success:
             raise UnreachableError(f"another upload of {path} is under way")
-        return _state(answer)
+        arrived, is_complete = _state(answer)
+        if arrived == at and not is_complete:
+            raise UnreachableError(f"the upload of {path} does not go on")
+        return arrived, is_complete
 
     # down
 

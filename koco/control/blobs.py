@@ -18,22 +18,12 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from koco.errors import (
-    ConflictError,
-    KocoError,
-    LimitError,
-    NotFoundError,
-    TimedOutError,
-    UsageError,
-)
+from koco.control.part import PIECE_BYTES, Part, no_room, take
+from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
 from koco.events import line
 from koco.store.model import MB
 from koco.store.protocol import Store
 
-#: What is written or read at once (bytes).
-PIECE_BYTES = 512 * 1024
-#: How long an upload may be silent before its part is free for another request (seconds).
-_SILENCE_S = 20.0
 #: How long parts are kept, and blobs that nothing names (seconds).
 _KEEP_S = 24 * 3600.0
 #: How much uploads leave free for the store, which is on the same disk (bytes).
@@ -42,13 +32,6 @@ _RESERVE_BYTES = 64 * MB
 _BATCH = 1000
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class NoRoomError(KocoError):
-    """The disk is full. Nothing of the piece that did not fit is counted."""
-
-    http_status = 507
-    code = "no_room"
 
 
 class OffsetError(ConflictError):
@@ -76,7 +59,7 @@ class Blobs:
         self._parts = data_dir / "parts"
         self._store = store
         self._max_file_mb = max_file_mb
-        self._open: dict[str, _Part] = {}
+        self._open: dict[str, Part] = {}
         # Held while a blob comes to be, and while one is taken for garbage and removed.
         self._settling = asyncio.Lock()
         for directory in (self._blobs, self._parts):
@@ -100,7 +83,7 @@ class Blobs:
             return size, True
         name = _name(user, sha256)
         # Nothing is made of a mere question: anybody with a key may ask for any hash.
-        part = self._open.get(name) or _Part(self._parts / name)
+        part = self._open.get(name) or Part(self._parts / name)
         return part.arrived, False
 
     async def receive(
@@ -118,7 +101,7 @@ class Blobs:
         """
         self._check_length(length)
         name = _name(user, self.path(sha256).name)
-        part = self._open.setdefault(name, _Part(self._parts / name))
+        part = self._open.setdefault(name, Part(self._parts / name))
         if part.is_busy:
             raise BusyError(
                 f"another request uploads {sha256} at this moment",
@@ -134,7 +117,7 @@ class Blobs:
                 what = f"the upload of {sha256} goes on from {part.size}, not from {offset}"
                 raise OffsetError(what, offset=part.size)
             await asyncio.to_thread(self._require_room, length - part.size)
-            await _take(part, body, length)
+            await take(part, body, length)
             if part.size == length:
                 await self._finish(part, user, sha256)
             return part.size
@@ -156,9 +139,11 @@ class Blobs:
     def _require_room(self, size_bytes: int) -> None:
         free = shutil.disk_usage(self._parts).free - _RESERVE_BYTES
         if size_bytes > free:
-            raise _no_room(f"{size_bytes / MB:.1f} MB more are needed, {max(free, 0) / MB:.1f} are")
+            raise no_room(
+                f"{size_bytes / MB:.1f} MB are needed, {max(free, 0) / MB:.1f} MB are free"
+            )
 
-    async def _finish(self, part: "_Part", user: str, sha256: str) -> None:
+    async def _finish(self, part: Part, user: str, sha256: str) -> None:
         await asyncio.to_thread(part.settle, sha256)
         async with self._settling:
             await asyncio.to_thread(_move, part.path, self.path(sha256))
@@ -197,87 +182,6 @@ class Blobs:
         return _pieces(file, start)
 
 
-class _Part:
-    """What has arrived of one user's blob. Its methods block; one caller at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = 0
-        self.is_busy = False
-        self._digest = None if path.exists() else hashlib.sha256()
-
-    @property
-    def arrived(self) -> int:
-        """How many bytes are here, also before `load`."""
-        return self.size if self._digest else self.path.stat().st_size
-
-    def load(self) -> None:
-        """Read what an earlier process left, for its part of the hash."""
-        if self._digest is not None:
-            return
-        digest, size = hashlib.sha256(), 0
-        with self.path.open("rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                digest.update(piece)
-                size += len(piece)
-        self._digest, self.size = digest, size
-
-    def append(self, pieces: list[bytes]) -> None:
-        """Write pieces at the end; either all of them count or none."""
-        assert self._digest is not None
-        data = b"".join(pieces)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            left, at = memoryview(data), self.size
-            while left:
-                # At its place, not at the end: what came of a piece that did not fit is there.
-                written = os.pwrite(descriptor, left, at)
-                left, at = left[written:], at + written
-        except OSError as exc:
-            raise _no_room(exc.strerror or str(exc)) from exc
-        finally:
-            os.close(descriptor)
-        self._digest.update(data)
-        self.size += len(data)
-
-    def settle(self, sha256: str) -> None:
-        """Check the hash and make what was written durable."""
-        assert self._digest is not None
-        if (found := self._digest.hexdigest()) != sha256:
-            self.path.unlink(missing_ok=True)
-            raise UsageError(
-                f"the SHA-256 of what arrived is {found}, not {sha256}; it was removed",
-                hint="did the file change while it was uploaded? upload it again",
-            )
-        with self.path.open("ab") as file:  # made here where the file is empty
-            os.fsync(file.fileno())
-
-
-async def _take(part: _Part, body: AsyncIterator[bytes], length: int) -> None:
-    """Append a body to a part; what came before it broke is kept."""
-    pieces: list[bytes] = []
-    gathered = 0
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(_SILENCE_S) as silence:
-            async for data in body:
-                # The disk may be slow: a thread that writes must not be left alone.
-                silence.reschedule(None)
-                if part.size + gathered + len(data) > length:
-                    raise UsageError(f"the upload has more than its Upload-Length, {length} bytes")
-                pieces.append(data)
-                gathered += len(data)
-                if gathered >= PIECE_BYTES:
-                    taken, pieces, gathered = pieces, [], 0
-                    await asyncio.to_thread(part.append, taken)
-                silence.reschedule(loop.time() + _SILENCE_S)
-    except TimeoutError:
-        raise TimedOutError(f"nothing of the upload came for {_SILENCE_S:g} s") from None
-    finally:
-        if pieces:
-            await asyncio.to_thread(part.append, pieces)
-
-
 async def _pieces(file: BinaryIO, start: int) -> AsyncIterator[bytes]:
     with file:
         file.seek(start)
@@ -310,10 +214,3 @@ def _older(paths: Iterable[Path], before: float) -> list[Path]:
             if path.stat().st_mtime < before:
                 found.append(path)
     return found
-
-
-def _no_room(what: str) -> NoRoomError:
-    return NoRoomError(
-        f"the control plane's disk is full: {what}",
-        hint="make room in its data directory; the upload goes on where it ended",
-    )

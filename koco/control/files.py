@@ -88,7 +88,9 @@ class Files:
         for field in form.fields:
             value = inputs.get(field.name) if isinstance(field, InputFiles) else None
             named = value if isinstance(value, list) else [value] if value else []
-            if strange := [path for path in named if path not in brought]:
+            # What is no text at all is the form's to refuse.
+            texts = [path for path in named if isinstance(path, str)]
+            if strange := [path for path in texts if path not in brought]:
                 message = f"{strange[0]!r} was not uploaded; `-i {field.name}=@path` does that"
                 errors[field.name] = message
         if errors:

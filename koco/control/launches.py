@@ -83,6 +83,8 @@ class Launches:
             inputs, user=user, service=entry.service, release=entry.release
         )
         if entry.path is not None:
+            if entry.form is not None:
+                self._files.require_brought(entry.form, inputs, files)
             return await self._ordered(entry, entry.path, inputs, user, files)
         if entry.form is not None:
             check = entry.form.validate

@@ -12,7 +12,8 @@ from koco.response import HTML, Markdown, Text
 from koco.sdk import locks
 
 if TYPE_CHECKING:
-    from koco.sdk.files import AsyncFiles, Files, Place
+    from koco.sdk.files import AsyncFiles, Files
+    from koco.sdk.places import Place
 
 
 class Sink(Protocol):
@@ -184,7 +185,7 @@ class Tracer:
         return Files(self._place(self._sink.ask(self.fid, "files.access", {})))
 
     def _place(self, access: dict[str, Any]) -> "Place":
-        from koco.sdk.files import Plane
+        from koco.sdk.places import Plane
 
         return Plane(self.fid, url=access["url"], token=access["token"])
 

@@ -16,7 +16,8 @@ import pytest
 
 from koco.client import Client
 from koco.config import Context
-from koco.control import blobs
+from koco.control import blobs, part
+from koco.control.part import PIECE_BYTES
 from koco.errors import ConflictError, KocoError, LimitError, NotFoundError
 from koco.events.model import Status
 from tests.unit.serving import Api, serving
@@ -63,7 +64,7 @@ def put(api: Api, fid: str, path: str, data: bytes, key: str = "ada") -> httpx.R
         return http.put(f"/v1/executions/{fid}/files/{path}", json=body)
 
 
-@pytest.mark.parametrize("size", [0, 1, blobs.PIECE_BYTES, 3 * blobs.PIECE_BYTES + 7])
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, 3 * PIECE_BYTES + 7])
 def test_an_upload_becomes_a_blob(own: Api, size: int) -> None:
     """Whole, under its hash, and its part is gone; empty files, too."""
     data = os.urandom(size)
@@ -179,20 +180,20 @@ def test_a_full_disk_is_told_and_nothing_is_half_counted(
     own: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """507, with the offset as it was; it goes on when there is room."""
-    data = os.urandom(2 * blobs.PIECE_BYTES)
+    data = os.urandom(2 * PIECE_BYTES)
     sha256 = sha(data)
     patch(own, data[:100], sha256, 0, len(data))
-    part = next((own.data_dir / "parts").iterdir())
+    arrived = next((own.data_dir / "parts").iterdir())
     with monkeypatch.context() as limit:
         limit.setattr(blobs, "_RESERVE_BYTES", 1 << 60)
         assert patch(own, data[100:], sha256, 100, len(data)).status_code == 507
-    kept = part.rename(part.with_suffix(".kept"))
-    part.symlink_to("/dev/full")
+    kept = arrived.rename(arrived.with_suffix(".kept"))
+    arrived.symlink_to("/dev/full")
     full = patch(own, data[100:], sha256, 100, len(data))
     assert (full.status_code, full.json()["error"]["code"]) == (507, "no_room")
     assert "No space left" in full.json()["error"]["message"]
-    part.unlink()
-    kept.rename(part)
+    arrived.unlink()
+    kept.rename(arrived)
     assert state(own, sha256) == (100, False)
     assert patch(own, data[100:], sha256, 100, len(data)).status_code == 204
     assert state(own, sha256) == (len(data), True)
@@ -208,7 +209,7 @@ def test_a_file_above_the_control_planes_limit_is_refused(tmp_path: Path) -> Non
 
 def test_a_silent_upload_gives_its_part_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who holds a connection open without sending keeps nobody from going on."""
-    monkeypatch.setattr(blobs, "_SILENCE_S", 0.2)
+    monkeypatch.setattr(part, "_SILENCE_S", 0.2)
     hold = threading.Event()
 
     def stuck() -> Iterator[bytes]:
@@ -445,6 +446,36 @@ def test_the_client_uploads_what_is_not_there_and_fetches_it_again(
     with pytest.raises(KocoError, match="did not arrive as it was sent"):
         files.fetch(fid, file, dest)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "dest", "source"]
+
+
+def test_the_client_waits_for_another_upload_and_goes_on_from_it(api: Api, tmp_path: Path) -> None:
+    """However long a slice takes: what counts is the time without progress."""
+    source = tmp_path / "source"
+    source.write_bytes(data := os.urandom(2 * MB))
+    release = threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        yield data[:MB]
+        release.wait(10)
+
+    first = threading.Thread(target=lambda: patch(api, slow(), sha(data), 0, len(data)))  # type: ignore[arg-type]
+    first.start()
+    while not state(api, sha(data))[0]:
+        time.sleep(0.01)
+    seen: list[int] = []
+    uploading = threading.Thread(
+        target=client(api).files.upload,
+        args=(source, sha(data)),
+        kwargs={"size_bytes": len(data), "advance": seen.append},
+    )
+    uploading.start()
+    time.sleep(0.3)
+    assert uploading.is_alive()
+    release.set()
+    uploading.join(10)
+    first.join(10)
+    assert state(api, sha(data)) == (len(data), True)
+    assert sum(seen) == len(data)
 
 
 def test_a_damaged_blob_is_noticed(api: Api, tmp_path: Path) -> None:
