@@ -231,5 +231,6 @@ def from_wire(body: dict[str, Any]) -> KocoError:
     for cls in (DeployError, EndpointError):
         if code == cls.code:
             return cls(message, detail=error.get("detail"), hint=hint)
-    kinds = {cls.code: cls for cls in _leaves(KocoError)}
+    # The nearest to the root of those that share a code: what inherits one is its maker's own.
+    kinds = {cls.code: cls for cls in reversed(_leaves(KocoError))}
     return kinds.get(str(code), KocoError)(message, hint=hint)
