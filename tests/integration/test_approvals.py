@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.driver import Koco, eventually, kill9
+from tests.unit.typist import Typist
 
 CODE = """
     import asyncio, os, threading
@@ -336,6 +337,26 @@ def test_the_command_line_answers(app: Koco) -> None:
     logs = app.run("logs", fid).ok().out
     assert "lock: review waits for an answer until" in logs
     assert 'lease: review answered by admin: {"ok": false, "stars": 5, "day": null}' in logs
+
+
+def test_run_and_follow_at_a_terminal_answers_on_the_spot(app: Koco) -> None:
+    """The form is asked for where the stream is read; the control plane may die meanwhile."""
+    args = ("run", "approve/ask", "-i", "name=review", "-i", 'data={"page": 7}', "-f")
+    with Typist(["-m", "koco", *args], env={"KOCO_HOME": str(app.home)}) as typist:
+        typist.sees('"page": 7', within_s=30)
+        typist.sees("Answer review now?")
+        pid = app.control_pid()
+        kill9(pid)
+        eventually(lambda: app.control_pid() != pid)
+        typist.types("\n")
+        typist.types("y\n")
+        typist.types("9\n")
+        typist.sees("at most 5")
+        typist.types("4\n")
+        typist.types("2026-01-31\n")
+        typist.sees("lease: review answered by admin", within_s=30)
+        typist.sees('"type": "dict"')
+        assert typist.leaves(within_s=30) == 0, typist.seen
 
 
 def _named(found: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
