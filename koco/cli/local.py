@@ -72,6 +72,7 @@ def _answering(known: Context) -> dict[str, Any] | None:
 def _bring_up(
     known: Context | None, here: dict[str, Any], *, port: int | None, free: bool, recover: bool
 ) -> dict[str, Any]:
+    max_file_mb = _max_file_mb()  # before anything is written or started
     mark = cluster.mark_of(config.home())
     is_ours = cluster.is_running(mark)
     address = str(here["address"]) if is_ours and "address" in here else cluster.running_address()
@@ -89,6 +90,7 @@ def _bring_up(
     # and `koco down` finds what a killed `koco up` left behind.
     config.save_context(context)
     order = _order("up", context, here, address, recover=recover)
+    order["max_file_mb"] = max_file_mb
     answer = _boot(order, mark=mark if is_ours or starts_ray else None)
     if not answer["admitted"]:
         raise NotAllowedError(
@@ -131,7 +133,6 @@ def _order(
         "url": context.url,
         "digest": hashlib.sha256(context.key.encode()).hexdigest(),
         "recover": recover,
-        "max_file_mb": _max_file_mb(),
     }
 
 

@@ -87,9 +87,9 @@ class Files:
         self._check()
         with _Missing(str(path)):
             found = local.found(Path(path))
-        names = [f"out/{file.name}" for file in found]
+        names = [paths.path(f"out/{file.name}") for file in found]
         for name, file in zip(names, found, strict=True):
-            self._place.put(paths.path(name), file.path, self._check)
+            self._place.put(name, file.path, self._check)
         return names
 
     def remove(self, path: str) -> None:

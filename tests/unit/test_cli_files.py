@@ -235,3 +235,16 @@ def test_a_bar_is_drawn_at_a_terminal_only(
     listed = terminal("files", "ls", fid).out
     assert "976.6 KiB" in listed
     assert cli("files", "put", fid, "a.txt").err == ""
+
+
+@pytest.mark.parametrize("value", ["much", "0", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_size_starts_nothing(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """`koco up` says so before it writes a context or starts Ray."""
+    monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KOCO_MAX_FILE_MB", value)
+    ran = cli("up", "--free-ports")
+    assert (ran.code, ran.out) == (2, "")
+    assert "KOCO_MAX_FILE_MB must be a number above 0" in ran.err
+    assert not (tmp_path / "home/contexts.toml").exists()
