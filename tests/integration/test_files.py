@@ -77,6 +77,11 @@ CODE = """
         more = await asyncio.gather(*[counter.count.remote(tracer, path) for path in docs])
         return [n for n, _ in counts], [n for n, _ in more], os.getpid() in [p for _, p in counts]
 
+    async def ask(tracer):
+        answer = await tracer.lock("scan")
+        async with await tracer.fs() as fs:
+            return answer, (await fs.open(answer["scan"]).read_all()).decode()
+
     def hold(tracer, seconds: float = 60):
         with tracer.fs_sync():
             tracer.result_sync(os.getpid())
@@ -110,13 +115,17 @@ FLOWS = [
         "inputs": [{"type": "file", "name": "report", "required": True}, FILES],
     },
     {"name": "words", "entrypoint": "files_app:words", "inputs": [FILES]},
-    *({"name": name, "entrypoint": f"files_app:{name}"} for name in ("plain", "hold", "copy")),
+    *(
+        {"name": name, "entrypoint": f"files_app:{name}"}
+        for name in ("plain", "ask", "hold", "copy")
+    ),
 ]
 
 
 @pytest.fixture(scope="module")
 def app(koco: Koco) -> Koco:
-    return koco.deploy("files", CODE, flows=FLOWS, runner={"min": 1, "max": 3})
+    locks = {"scan": [{"type": "file", "name": "scan", "required": True}]}
+    return koco.deploy("files", CODE, flows=FLOWS, locks=locks, runner={"min": 1, "max": 3})
 
 
 @pytest.fixture
@@ -199,6 +208,15 @@ def test_a_file_field_is_checked_on_the_server(app: Koco) -> None:
         for path in ("in/none", "../../etc/passwd", "/etc/passwd"):
             strange = client.post("/v1/flows/files/review", json={"report": path})
             assert (strange.status_code, list(strange.json()["errors"])) == (422, ["report"])
+
+
+def test_an_answer_brings_files(app: Koco, folder: Path) -> None:
+    """Into `in/` of the execution that waits; the flow gets the path."""
+    fid = app.launch("ask")
+    eventually(lambda: app.get(f"/v1/executions/{fid}")["status"] == "awaiting")
+    app.run("answer", fid, "-i", "scan=@report.txt", cwd=folder).ok()
+    [final] = [each["payload"] for each in app.events(fid) if each["kind"] == "final"]
+    assert final == [{"scan": "in/report.txt"}, "The report."]
 
 
 def test_plain_functions_have_the_same(app: Koco) -> None:
