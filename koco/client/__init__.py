@@ -23,6 +23,9 @@ __all__ = ["Client", "Stream"]
 
 _CHUNK_BYTES = 256 * 1024
 
+#: How long a service's own endpoint may take (seconds): its manifest may give it an hour.
+_ENDPOINT_S = 3660.0
+
 #: Characters of an idempotency key at most.
 _KEY_LENGTH = 255
 
@@ -76,7 +79,12 @@ class Client:
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
         headers = None if key is None else {"Idempotency-Key": _key(key)}
         fid: str = self._transport.json(
-            "POST", path, body=inputs, headers=headers, repeatable=key is not None
+            "POST",
+            path,
+            body=inputs,
+            headers=headers,
+            repeatable=key is not None,
+            timeout_s=_ENDPOINT_S,
         )["result"]
         return fid
 
@@ -133,6 +141,7 @@ class Client:
             f"{_execution(fid)}/locks/{_part(name, 'lock')}",
             headers=headers,
             content=lambda: iter([body]),
+            timeout_s=_ENDPOINT_S,
             # A second one would be told that somebody was faster.
             repeatable=False,
         )

@@ -319,6 +319,31 @@ def test_data_that_is_no_json_is_shown_as_its_repr(app: Koco) -> None:
     assert app.events(fid)[-2]["payload"] == 1
 
 
+def test_the_routes_of_locks(app: Koco) -> None:
+    """They need a key, refuse what makes no sense, and page."""
+    fids = [app.launch("ask") for _ in range(3)]
+    found = [locks(app, fid)[0] for fid in fids]
+    paths = ("/v1/locks", f"/v1/executions/{fids[0]}/locks", f"/v1/executions/{fids[0]}/locks/any")
+    with app.http(headers={}) as nobody, app.http() as client:
+        assert [nobody.get(path).status_code for path in paths] == [401] * 3
+        assert nobody.post(paths[2], content="1").status_code == 401
+        for query in ({"status": "shut"}, {"limit": 0}, {"limit": 1001}, {"cursor": "x"}):
+            assert client.get(paths[0], params=query).status_code == 400, query
+        for body in ("", "{", "nan", "[" * 100_000):
+            assert client.post(paths[2], content=body).status_code == 400, body[:9]
+        assert client.get(f"{paths[1]}/nosuch").status_code == 404
+        assert client.post("/v1/executions/zzzz/locks/any", content="1").status_code == 404
+    first = app.get("/v1/locks", flow="approve/ask", limit=2)
+    second = app.get("/v1/locks", flow="approve/ask", limit=2, cursor=first["next"])
+    assert second["next"] is None
+    lids = {lock["lid"] for lock in found}
+    assert {lock["lid"] for lock in first["items"] + second["items"]} == lids
+    for fid in fids:
+        assert answer(app, fid, "any", 1).status_code == 200
+    answered = app.get("/v1/locks", status="answered", limit=1000)["items"]
+    assert lids <= {lock["lid"] for lock in answered}
+
+
 def test_the_command_line_answers(app: Koco) -> None:
     """`koco inbox`, `answer`, `show`; `wait --no-input` exits with 8, `wait` with the outcome."""
     fid = app.launch("ask", name="review", data={"page": 7})
