@@ -40,7 +40,7 @@ def question(name: str, data: Any, timeout: float | None) -> dict[str, Any]:
     }
 
 
-def check(name: object, timeout_s: object) -> None:
+def check(name: Any, timeout_s: Any) -> None:
     """Refuse a name or a timeout that makes no sense.
 
     Raises:
