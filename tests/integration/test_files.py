@@ -219,6 +219,40 @@ def test_an_answer_brings_files(app: Koco, folder: Path) -> None:
     assert final == [{"scan": "in/report.txt"}, "The report."]
 
 
+APP = """
+    import fastapi
+
+    from koco import Launch, ServeAPI, forms as F
+
+    app = ServeAPI()
+    fields = F.InputFiles(name="report", required=True), F.InputFiles(name="docs", multiple=True)
+    model = F.Model(*fields)
+
+    @app.enter("/read", model=model)
+    async def enter(request: fastapi.Request, inputs: dict):
+        return Launch(request, read, inputs={"path": inputs["report"], "more": inputs["docs"]})
+
+    async def read(inputs: dict, tracer):
+        async with await tracer.fs() as fs:
+            return inputs, (await fs.open(inputs["path"]).read_all()).decode()
+"""
+
+
+def test_a_services_own_endpoint_gets_the_paths(koco: Koco, folder: Path) -> None:
+    """As koco's does; the execution that it launches has the files."""
+    app = koco.deploy("reader", APP, app="reader_app:app", flows=[])
+    flow = app.get("/v1/flows")["items"]
+    [name] = [each["name"] for each in flow if each["service"] == "reader"]
+    pairs = ("-i", "report=@report.txt", "-i", "docs=@docs/one.txt")
+    done = app.run("run", name, *pairs, "--wait", "--json", cwd=folder).ok()
+    inputs, text = done.lines()[1]["result"]
+    assert inputs == {"path": "in/report.txt", "more": ["in/one.txt"]}
+    assert text == "The report."
+    refused = app.run("run", name, "-i", "report=../../etc/passwd")
+    assert refused.code == 2
+    assert "was not uploaded" in refused.err
+
+
 def test_plain_functions_have_the_same(app: Koco) -> None:
     """What is missing is Python's FileNotFoundError, what is outside a ValueError; empty files."""
     problems, content, size = app.execute("plain").result
