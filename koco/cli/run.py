@@ -16,7 +16,9 @@ def command(
     ],
     pairs: Annotated[
         list[str] | None,
-        typer.Option("--input", "-i", metavar="KEY=VALUE", help="An input; repeatable."),
+        typer.Option(
+            "--input", "-i", metavar="KEY=VALUE", help="An input; repeatable; KEY=@PATH is a file."
+        ),
     ] = None,
     file: Annotated[
         str | None,

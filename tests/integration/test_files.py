@@ -400,6 +400,14 @@ def peak_mb(process: Any) -> float:
     return peak
 
 
+def test_a_flows_token_is_in_no_log(app: Koco) -> None:
+    """Neither in koco's nor in Ray's: who reads logs must not get files by that."""
+    assert app.execute("plain").status == "finished"
+    logs = [path for path in app.root.rglob("*") if path.suffix in (".log", ".out", ".err")]
+    assert len(logs) > 5
+    assert [path for path in logs if b"kocof_" in path.read_bytes()] == []
+
+
 def test_limits_are_the_services_and_the_control_planes(fresh: Koco, tmp_path: Path) -> None:
     """Both are told by name, the one from the manifest, the other from `koco up`."""
     fresh.env["KOCO_MAX_FILE_MB"] = "2"
