@@ -5,6 +5,7 @@ there is one way in which files travel, and an event loop never waits for one.
 """
 
 import asyncio
+import atexit
 import contextlib
 import shutil
 import tempfile
@@ -25,6 +26,15 @@ T = TypeVar("T")
 _threads = ThreadPoolExecutor(16, thread_name_prefix="koco-files")
 
 _END: Any = object()
+
+#: Where downloads are, of those files that nobody has closed yet.
+_folders: set[Path] = set()
+
+
+@atexit.register
+def _remove_folders() -> None:
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Files:
@@ -108,6 +118,7 @@ class Files:
         self._place.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            _folders.discard(self._folder)
 
     def _read(self, path: str) -> Generator[bytes, None, None]:
         with _Missing(path):
@@ -121,6 +132,7 @@ class Files:
     def _local(self) -> Path:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="koco-files-"))
+            _folders.add(self._folder)
         return self._folder
 
     def _check(self, _: int = 0) -> None:

@@ -1,5 +1,7 @@
 """What docs/files.md shows does what it says; files in tests are those of a flow."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +109,15 @@ def test_files_of_a_test_have_paths_of_files() -> None:
     """A typing error is told, not taken for a file that nobody finds."""
     with pytest.raises(PathError):
         testing.run(page.total, files={"may.csv": b""})
+
+
+def test_downloads_that_nobody_closed_go_with_the_process() -> None:
+    """A flow that forgets `with` fills no disk for ever."""
+    code = (
+        "from koco import testing\n"
+        "files = testing.Tracer({'in/x': b'X'}).fs_sync()\n"
+        "print(next(files.download('in/x')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("/in/x")
+    assert not Path(done.stdout.strip()).parent.parent.exists()
