@@ -1,4 +1,8 @@
-"""Every element of a form, as it arrives: typed, checked, with its default where none was given."""
+"""Every element of a form, as it arrives: typed, checked, with its default where none was given.
+
+    koco deploy                 # at the root of the repository
+    koco run form/register -f   # at a terminal it asks for each field
+"""
 
 from typing import Any
 

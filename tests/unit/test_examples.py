@@ -20,6 +20,7 @@ TESTS = [
 def test_every_example_has_a_manifest_a_docstring_and_a_test(folder: Path) -> None:
     """Its service is called like its folder, its module says how to run it."""
     assert load(folder / "koco.yaml").service == folder.name
-    docstring = ast.get_docstring(ast.parse((folder / f"{folder.name}.py").read_text())) or ""
+    [module] = folder.glob("*.py")
+    docstring = ast.get_docstring(ast.parse(module.read_text())) or ""
     assert "koco run " in docstring
     assert any(name.startswith(f"test_{folder.name}") for name in TESTS)
