@@ -88,6 +88,8 @@ class Serve:
         self._client: httpx.AsyncClient | None = None
         #: Those of ours that are there, as far as we know, by name.
         self.ours: set[str] = set()
+        #: What Serve last said of those that do not run yet, by name.
+        self.said: dict[str, str] = {}
         #: Those that are on their way, by name.
         self._coming: dict[str, asyncio.Event] = {}
 
@@ -178,6 +180,8 @@ class Serve:
                     return
             if found["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
                 raise reason(found)
+            messages = [each.get("message") for each in found.get("deployments", {}).values()]
+            self.said[name] = "\n".join(each for each in messages if each)
             await asyncio.sleep(_LOOK_S)
 
     async def _is_routed(self, url: str, prefix: str) -> bool:

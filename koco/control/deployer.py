@@ -137,7 +137,8 @@ class Deployer:
                     error = _error_of(description)
             except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
                 log.info("release %s/%s: %r", release.service, release.number, exc)
-                error = _error_from(exc, timeout_s)
+                said = self._serve.said.get(name_of(release.service, release.number))
+                error = _error_from(exc, timeout_s, said=said)
             if error is not None:
                 self._supervisor.drop(release)
                 await self._store.fail_release(release.service, release.number, error)
@@ -255,7 +256,7 @@ def _sentence(problem: dict[str, Any]) -> str:
     return f"{where}: {kind}{problem['message']}"
 
 
-def _error_from(exc: Exception, timeout_s: float) -> dict[str, Any]:
+def _error_from(exc: Exception, timeout_s: float, *, said: str | None) -> dict[str, Any]:
     match exc:
         case EnvironmentFailed():
             return {"message": exc.message, "detail": exc.detail, "hint": exc.hint}
@@ -271,6 +272,12 @@ def _error_from(exc: Exception, timeout_s: float) -> dict[str, Any]:
                 "message": f"the runner died while it imported the entrypoints: {exc.message}",
                 "detail": None,
                 "hint": "does a module end the process, or use more memory than there is?",
+            }
+        case TimeoutError() if said:
+            return {
+                "message": f"its endpoint was not up within {timeout_s:g} s",
+                "detail": said,
+                "hint": "have the nodes what its Serve deployment asks for?",
             }
         case TimeoutError():
             return {

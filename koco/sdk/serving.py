@@ -13,6 +13,8 @@ from koco.sdk import entrypoint
 
 #: Requests that one replica takes at once. Handlers mostly wait; Serve's default is 5.
 _ONGOING = 100
+#: How often Serve looks whether a replica lives (seconds); its default is 10.
+_CHECK_S = 2.0
 #: How long a replica without requests goes on after it was told to leave (seconds).
 _FAREWELL_S = 1.0
 
@@ -104,6 +106,7 @@ def _bound(path: str, *, timeout_s: float) -> Any:
         name=os.environ.get("KOCO_SERVICE", "endpoint"),
         num_replicas=1,
         max_ongoing_requests=_ONGOING,
+        health_check_period_s=_CHECK_S,
         graceful_shutdown_wait_loop_s=_FAREWELL_S,
         # What is under way when the next release has taken over is finished.
         graceful_shutdown_timeout_s=timeout_s + _FAREWELL_S,

@@ -557,6 +557,16 @@ def test_serves_own_port_gives_nothing_to_who_does_not_sign(many: Koco) -> None:
     assert not any(each.hex() in shown for each in secrets_)
 
 
+def test_an_endpoint_that_dies_comes_back(many: Koco) -> None:
+    """Executions do not live in it: they go on; launches work again within seconds."""
+    pid = ask(many, "GET", "/v1/services/many/app/hello/x").json()["pid"]
+    kill9(pid)
+    eventually(
+        lambda: ask(many, "POST", "/v1/flows/many/many", json={}).status_code == 201, within_s=30
+    )
+    assert ask(many, "GET", "/v1/services/many/app/hello/x").json()["pid"] != pid
+
+
 # releases
 
 #: An endpoint whose handler tells which code it is of, and so does what it launches.
