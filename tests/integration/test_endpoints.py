@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +187,10 @@ def typed(inputs):
 
 
 @pytest.fixture(scope="module")
-def token() -> str:
-    return secrets.token_hex(6)
+def token() -> Iterator[str]:
+    token = secrets.token_hex(6)
+    yield token
+    Path(f"/tmp/koco-test-{token}").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
