@@ -114,6 +114,8 @@ class Transport:
             except UnreachableError as exc:
                 if not repeatable and not self._was_refused(exc):
                     raise
+                # A connection that broke, or timed out after it was made, had somebody at its end.
+                self._answered = self._answered or not self._was_refused(exc)
                 # Counted from the first failure: a long poll may have lasted for a minute.
                 attempts = attempts or Attempts(self._away_s)
                 attempts.pause(exc, patience_s=self.patience_s(exc))

@@ -234,6 +234,29 @@ def test_a_launch_with_a_key_is_sent_again_with_it(serve: Any) -> None:
     assert sent == [("k-1", b'{"a":1}')] * 3
 
 
+def test_a_launch_with_a_key_survives_a_restart(serve: Any) -> None:
+    """Its connection breaks, the port refuses for two seconds: it is launched in the end."""
+    broke = threading.Event()
+
+    def first(request: Request) -> None:
+        request.drop()
+        broke.set()
+
+    port = free_port()
+    one = serve(first, port)
+
+    def restart() -> None:
+        broke.wait()
+        one.close()
+        time.sleep(2)
+        serve(lambda request: request.answer(201, {"result": FID}), port)
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    assert client_of(port).launch("greet", {}, key="k-1") == FID
+    thread.join()
+
+
 def test_503_is_waited_out(serve: Any) -> None:
     """A control plane that is starting is asked again."""
 
