@@ -27,7 +27,7 @@ from koco.events.model import Kind, Status
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Run, loaded
 from koco.runner.output import Output
-from koco.sdk import entrypoint
+from koco.sdk import entrypoint, moments
 from koco.sdk.launch import Launch
 from koco.sdk.tracer import Tracer as _Tracer
 
@@ -91,11 +91,12 @@ class _Memory:
         if isinstance(answer, BaseException):
             self.put(fid, line.encode(Kind.LEASE, {**told, "outcome": "expired"}))
             raise answer
-        # As JSON has it, which is what a flow gets.
+        # As JSON has it, with its dates: that is what a flow gets.
+        dates = moments.find(answer)
         answer = msgspec.json.decode(line.encode_payload(answer))
         lease = {**told, "outcome": "answered", "answer": answer, "by": "test"}
         self.put(fid, line.encode(Kind.LEASE, lease))
-        return {"status": "answered", "answer": answer}
+        return {"status": "answered", "answer": answer, "moments": dates}
 
     def _answer(self, asked: dict[str, Any]) -> Any:
         with self._lock:

@@ -18,7 +18,7 @@ from koco.events.model import FINAL, Kind, Status
 from koco.store.model import Execution
 
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
-_HIDDEN = ("id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest")
+_HIDDEN = ("id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest", "moments")
 _PAGE_LIMIT = 1000
 
 
@@ -137,7 +137,9 @@ async def stream_events(
         events = (
             parts.spooler.follow(execution, since=start, kinds=kinds, heartbeat_s=parts.heartbeat_s)
             if follow
-            else parts.spooler.read(execution, since=start, kinds=kinds)
+            else parts.spooler.read(
+                execution, since=start, until=execution.last_seq, kinds=kinds
+            )
         )
         async for lines in events:
             yield render(lines) or (b":\n\n" if as_sse else b"\n") * follow

@@ -17,7 +17,9 @@ _PAGE_LIMIT = 1000
 
 
 def _render(lock: Lock) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(lock), "expires": line.timestamp(lock.expires)}
+    fields = {**msgspec.structs.asdict(lock), "expires": line.timestamp(lock.expires)}
+    del fields["moments"]
+    return fields
 
 
 @get("/v1/locks", guards=[requires("read")])

@@ -19,6 +19,7 @@ from koco.errors import EndpointError, NotFoundError, TimedOutError, from_wire
 from koco.events.line import encode_payload
 from koco.sdk import signing
 from koco.sdk.handlers import ANSWER, ERRORS, FAILURE, FORM, LAUNCH, VALUE
+from koco.sdk.moments import Moments
 from koco.store.model import Release
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     entrypoint: str
     inputs: dict[str, Any]
+    #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
+    moments: list[Any] = []
     about: dict[str, Any] = {}
     #: The flow that it names instead of the one that was asked for.
     flow: str | None = None
@@ -117,14 +120,16 @@ class Endpoints:
 
     async def lease(
         self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
-    ) -> Any:
-        """Validate a person's answer in the app, and return what the flow is to get.
+    ) -> tuple[Any, Moments]:
+        """Validate a person's answer in the app; return what the flow is to get.
 
-        Raises as `enter` does; an `InputsError` leaves the lock open.
+        That is JSON, and which of its texts are dates and times. Raises as `enter` does;
+        an `InputsError` leaves the lock open.
         """
         asked = encode_payload({"inputs": inputs, "data": data})
         request = Request("POST", f"{INTERNAL}/leases/{name}", body=asked)
-        return (await self._answer(release, request, VALUE, user=user, fid=fid))["value"]
+        body = await self._answer(release, request, VALUE, user=user, fid=fid)
+        return body["value"], body["moments"]
 
     async def pass_through(self, release: Release, request: Request, *, user: str) -> Passed:
         """Forward a request to an author's own route; its answer's body is streamed.

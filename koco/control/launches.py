@@ -111,6 +111,7 @@ class Launches:
         return msgspec.structs.replace(
             _new(Entry(entry.service, entry.release, flow, None), order.inputs, user, files),
             entrypoint=order.entrypoint,
+            moments=order.moments,
             about={"entrypoint": order.entrypoint, **order.about},
         )
 

@@ -20,7 +20,8 @@ from koco.control.tasks import Tasks
 from koco.errors import ConflictError, KocoError, NotFoundError
 from koco.events.line import encode_payload
 from koco.forms import Model
-from koco.sdk import locks
+from koco.sdk import locks, moments
+from koco.sdk.moments import Moments
 from koco.store.model import Execution, Lock, Release
 from koco.store.protocol import Store
 
@@ -46,8 +47,8 @@ class Describer(Protocol):
 
     async def lease(
         self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
-    ) -> Any:
-        """Validate what a person gave, and return what the flow is to get."""
+    ) -> tuple[Any, Moments]:
+        """Validate what a person gave; return what the flow is to get, and its dates."""
         ...
 
 
@@ -192,12 +193,12 @@ class Locks:
             lock = await self._store.lock(lid)
             # The store decides; this spares a lease that would run for nothing.
             lock.require_open()
-            answer = await self._leased(lock, given, by=by)
-            lock = await self._store.answer_lock(lid, answer, by=by)
+            answer, dates = await self._leased(lock, given, by=by)
+            lock = await self._store.answer_lock(lid, answer, by=by, moments=dates)
         self._wake(lock)
         return lock
 
-    async def _leased(self, lock: Lock, given: Any, *, by: str) -> Any:
+    async def _leased(self, lock: Lock, given: Any, *, by: str) -> tuple[Any, Moments]:
         release = await self._store.release(lock.service, lock.release)
         if self._endpoints is not None and _is_handled(release, lock.name):
             return await self._endpoints.lease(
@@ -205,9 +206,9 @@ class Locks:
             )
         declared = release.manifest.get("locks", {}).get(lock.name)
         if declared is None:
-            return given
-        # As JSON has it: dates are text on their way to the flow.
-        return msgspec.json.decode(encode_payload(Model.from_list(declared).validate(given)))
+            return given, []
+        values = Model.from_list(declared).validate(given)
+        return msgspec.json.decode(encode_payload(values)), moments.find(values)
 
     # expiry
 
@@ -255,9 +256,9 @@ async def opened(parts: "Parts", fid: str, asked: dict[str, Any]) -> dict[str, A
 
 
 async def settled(parts: "Parts", fid: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Answer the question `lock.wait`, once there is something to say: `{status, answer}`."""
+    """Answer the question `lock.wait`, once there is something: `{status, answer, moments}`."""
     lock = await parts.locks.wait(fid, asked["lid"])
-    return {"status": lock.status, "answer": lock.answer}
+    return {"status": lock.status, "answer": lock.answer, "moments": lock.moments}
 
 
 async def withdrawn(parts: "Parts", fid: str, asked: dict[str, Any]) -> dict[str, Any]:

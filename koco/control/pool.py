@@ -229,7 +229,11 @@ class Pool:
         try:
             await runner.actor.launch(
                 Launch(
-                    fid=fid, flow=flow, inputs=execution.inputs, entrypoint=execution.entrypoint
+                    fid=fid,
+                    flow=flow,
+                    inputs=execution.inputs,
+                    entrypoint=execution.entrypoint,
+                    moments=execution.moments,
                 )
             )
         except KocoError:

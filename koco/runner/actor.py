@@ -16,12 +16,12 @@ import ray
 from koco.errors import DeployError, KocoError
 from koco.events import line
 from koco.events.model import Status
-from koco.forms import Model
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Outcome, Run, loaded, ordered
 from koco.runner.output import Output
 from koco.runner.spec import Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
+from koco.sdk import moments
 from koco.sdk.failures import describe
 from koco.sdk.tracer import Tracer
 
@@ -37,7 +37,6 @@ class Runner:
         self._control = control
         self._flows: dict[str, Flow] = {}
         #: The forms of the flows that the service's own endpoint has, by name.
-        self._app_forms: dict[str, Model | None] = {}
         self._ordered: dict[tuple[str, str], Flow] = {}
         self._launching: set[str] = set()
         self._is_ready = False
@@ -87,9 +86,6 @@ class Runner:
         except BaseException as exc:  # noqa: BLE001 - as above
             description.problems.append({"flow": None, "entrypoint": path, **_problem(exc)})
             return description
-        for flow in app["flows"]:
-            form = flow["form"]
-            self._app_forms[flow["name"]] = Model.from_list(form) if form is not None else None
         return msgspec.structs.replace(description, app=app)
 
     async def attach(self) -> bytes:
@@ -126,7 +122,7 @@ class Runner:
         output = Output(lambda kind, text: self._spool.put(launch.fid, line.encode(kind, text)))
         run = Run(
             flow,
-            launch.inputs,
+            moments.restore(launch.inputs, launch.moments),
             tracer=Tracer(launch.fid, self._spool),
             output=output,
             loop=self._loop,
@@ -141,8 +137,7 @@ class Runner:
         key = (launch.flow, launch.entrypoint)
         if key not in self._ordered:
             # In a thread: its module may be one that nothing here has imported so far.
-            form = self._app_forms.get(launch.flow)
-            self._ordered[key] = await asyncio.to_thread(ordered, *key, form)
+            self._ordered[key] = await asyncio.to_thread(ordered, *key)
         return self._ordered[key]
 
     async def cancel(self, fid: str) -> None:

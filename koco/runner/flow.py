@@ -15,7 +15,6 @@ from koco.forms import Model
 from koco.runner.output import Output, current
 from koco.sdk import crew, entrypoint
 from koco.sdk.failures import describe
-from koco.sdk.handlers import Moments
 from koco.sdk.tracer import Tracer
 
 Tell = Callable[[BaseException | None, Any], None]
@@ -29,8 +28,6 @@ class Flow:
     entrypoint: Callable[..., Any]
     form: Model | None
     is_async: bool
-    #: Where an endpoint of the service's own has checked the inputs already.
-    moments: Moments | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +51,16 @@ def loaded(name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any
     return Flow(name, function, form, entrypoint.is_async(function))
 
 
-def ordered(name: str, path: str, form: Model | None) -> Flow:
-    """Return the flow that an endpoint of the service's own ordered, whose form is `form`.
+def ordered(name: str, path: str) -> Flow:
+    """Return the flow that an endpoint of the service's own ordered; it has checked the inputs.
 
     Whatever importing it raises, it raises when it is called: it is an execution by then.
     """
-    moments = Moments(form)
     try:
         function = entrypoint.load(path)
     except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
-        return Flow(name, functools.partial(_fail, exc), None, is_async=False, moments=moments)
-    return Flow(name, function, None, entrypoint.is_async(function), moments=moments)
+        return Flow(name, functools.partial(_fail, exc), None, is_async=False)
+    return Flow(name, function, None, entrypoint.is_async(function))
 
 
 def _fail(exc: BaseException, **_: Any) -> None:
@@ -162,11 +158,7 @@ class Run:
             tell(exc, result)  # the request came when the function had ended
 
     def _arguments(self) -> dict[str, Any]:
-        inputs = self._inputs
-        if self._flow.form is not None:
-            inputs = self._flow.form.validate(inputs)
-        elif self._flow.moments is not None:
-            inputs = self._flow.moments.read(inputs)
+        inputs = self._flow.form.validate(self._inputs) if self._flow.form else self._inputs
         return entrypoint.bind(self._flow.entrypoint, inputs, self._tracer)
 
 

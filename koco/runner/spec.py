@@ -33,6 +33,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     #: What the service's own endpoint chose to run; empty for the flow's own.
     entrypoint: str = ""
+    #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
+    moments: list[Any] = []
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,16 +8,15 @@ import asyncio
 import datetime as dt
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from koco.errors import DeployError, InputsError, KocoError, UsageError
-from koco.forms import Model, readers
-from koco.forms.moments import InputDate, InputDateTime, InputTime
-from koco.sdk import entrypoint
+from koco.forms import Model
+from koco.sdk import entrypoint, moments
 from koco.sdk.launch import Launch
 
 #: The header that says what an answer is: one of the words below.
@@ -136,6 +135,7 @@ def _order(launch: Launch, service: str) -> dict[str, Any]:
     order: dict[str, Any] = {
         "entrypoint": launch.entrypoint,
         "inputs": launch.inputs,
+        "moments": moments.find(launch.inputs),
         "about": {key: value for key, value in about.items() if value is not None},
     }
     if isinstance(launch.reference, str):
@@ -172,7 +172,7 @@ async def answer_lease(
             inputs = model_of(model, f"lock {name!r}").validate(inputs)
         if lease is not None:
             inputs = await lease.call(request=request, inputs=inputs, data=data)
-        return Answer(VALUE, {"value": inputs})
+        return Answer(VALUE, {"value": inputs, "moments": moments.find(inputs)})
     except InputsError as exc:
         return refused(exc)
     except Exception as exc:  # noqa: BLE001 - as above
@@ -223,28 +223,6 @@ def flow_name(path: str, service: str) -> str:
     if not slug[0].isalpha():
         slug = f"flow-{slug}"
     return slug[:63].rstrip("-")
-
-
-_READ = {InputDate: readers.date, InputTime: readers.time, InputDateTime: readers.datetime}
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Makes dates and times of the text that they travelled as, where a form has them."""
-
-    form: Model | None
-
-    def read(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs; what is no date after all stays as it is."""
-        found = dict(inputs)
-        for each in self.form.fields if self.form else ():
-            read = next((read for cls, read in _READ.items() if isinstance(each, cls)), None)
-            if read is not None and isinstance(value := found.get(each.name), str):
-                try:
-                    found[each.name] = read(value)
-                except ValueError:
-                    continue  # the handler put something else under that name
-        return found
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from koco.errors import KocoError, UsageError
+from koco.sdk import moments
 
 
 class Launch:
@@ -73,7 +74,7 @@ def path_of(entrypoint: Any) -> str:
 
 
 def _plain(inputs: dict[str, Any] | None) -> dict[str, Any]:
-    """Return inputs as JSON has them; dates and times become text."""
+    """Return inputs as JSON has them, but for dates and times, which are told beside it."""
     import msgspec
 
     if inputs is None:
@@ -88,7 +89,8 @@ def _plain(inputs: dict[str, Any] | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in inputs.items():
         try:
-            found[str(name)] = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dumped))
+            plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dumped))
+            found[str(name)] = moments.restore(plain, moments.find(value))
         except (TypeError, ValueError, RecursionError, KocoError) as exc:
             raise UsageError(
                 f"Launch cannot send the input {name!r}: {exc}",

@@ -12,6 +12,7 @@ import msgspec
 from koco.errors import UsageError
 from koco.events import line
 from koco.manifest.rules import LOCK_NAME
+from koco.sdk import moments
 
 log = logging.getLogger(__name__)
 
@@ -81,4 +82,4 @@ def answer(asked: dict[str, Any], outcome: dict[str, Any]) -> Any:
     if outcome["status"] == "expired":
         waited = f"{asked['timeout_s']:g} s"
         raise TimeoutError(f"nobody answered the lock {asked['name']!r} within {waited}")
-    return outcome["answer"]
+    return moments.restore(outcome["answer"], outcome["moments"])

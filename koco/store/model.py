@@ -30,6 +30,8 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     #: Where the service's own endpoint chose one: `module:object`.
     entrypoint: str = ""
+    #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
+    moments: list[Any] = []
     #: What the `meta` event says beside the usual.
     about: dict[str, Any] = {}
     #: The caller's idempotency key, and the digest of what was asked under it.
@@ -69,6 +71,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     #: The caller's idempotency key, and the digest of what was asked under it.
     key: str | None = None
     key_digest: str | None = None
+    #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
+    moments: list[Any] = []
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -104,8 +108,9 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """An execution's pause for a person. `status` is open, answered, expired or withdrawn.
 
-    `expires` is in seconds since the epoch; `answer` is what the flow gets, `by` and
-    `settled` (RFC 3339) say who gave it and when.
+    `expires` is in seconds since the epoch; `answer` is what the flow gets, `moments`
+    which of its texts are dates and times (`koco.sdk.moments`), `by` and `settled`
+    (RFC 3339) say who gave it and when.
     """
 
     lid: str
@@ -119,6 +124,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     expires: float
     answer: Any = None
+    moments: list[Any] = []
     settled: str | None = None
     by: str | None = None
 

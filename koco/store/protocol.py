@@ -144,7 +144,9 @@ class Store(Protocol):
         """
         ...
 
-    async def answer_lock(self, lid: str, answer: Any, *, by: str) -> Lock:
+    async def answer_lock(
+        self, lid: str, answer: Any, *, by: str, moments: list[Any] | None = None
+    ) -> Lock:
         """Settle an open lock with an answer; the execution runs on where no other is open.
 
         Raises:

@@ -14,8 +14,9 @@ import koco
 from koco import InputsError, Launch, ServeAPI, testing
 from koco import forms as F  # noqa: N812 - as flows import it
 from koco.errors import DeployError, NotFoundError, UsageError
-from koco.sdk import serving, signing
-from koco.sdk.handlers import ANSWER, Moments
+from koco.events.line import encode_payload
+from koco.sdk import moments, serving, signing
+from koco.sdk.handlers import ANSWER
 
 KEY = b"k" * 32
 #: A module's object that is no function of it.
@@ -135,6 +136,7 @@ def test_post_gives_an_order(app: ServeAPI, root: str) -> None:
     assert answer.json() == {
         "entrypoint": f"{__name__}:run",
         "inputs": {"topic": "sea", "day": "2026-02-03"},
+        "moments": [[["day"], "date"]],
         "about": {"summary": "for ada"},
     }
 
@@ -183,7 +185,7 @@ def test_a_launch_names_what_runs() -> None:
     launch = Launch(
         None, run, inputs={"at": dt.time(10, 30), "list": (1, {2: dt.date(2026, 1, 2)})}
     )
-    assert launch.inputs == {"at": "10:30:00", "list": [1, {"2": "2026-01-02"}]}
+    assert launch.inputs == {"at": dt.time(10, 30), "list": [1, {"2": "2026-01-02"}]}
     assert Launch(None, run).inputs == {}
 
 
@@ -206,19 +208,21 @@ def test_what_cannot_be_launched_is_said_at_once(make: Callable[[], Any], said: 
 
 
 def test_dates_become_dates_again() -> None:
-    """Those of the form's fields; text that is none, and other fields, stay as they are."""
-    form = F.Model(F.InputDate(name="a"), F.InputTime(name="b"), F.InputText(name="c"))
-    form = F.Model(*form.elements, F.InputDateTime(name="d"), F.InputDate(name="e"))
-    sent = {"a": "2026-02-03", "b": "10:30", "c": "2026-02-03", "d": "2026-02-03T10:30", "e": "x"}
-    assert Moments(form).read({**sent, "f": "2026-02-03"}) == {
+    """Wherever they stand in what JSON carries; text that only looks like one stays text."""
+    sent: dict[str, Any] = {
         "a": dt.date(2026, 2, 3),
-        "b": dt.time(10, 30),
-        "c": "2026-02-03",
-        "d": dt.datetime(2026, 2, 3, 10, 30),
-        "e": "x",
-        "f": "2026-02-03",
+        "b": [dt.time(10, 30), "10:30", {"c": dt.datetime(2026, 2, 3, 10, 30, tzinfo=dt.UTC)}],
+        "d": "2026-02-03",
+        "e": {"f": (1, dt.datetime(2026, 2, 3))},
     }
-    assert Moments(None).read(sent) == sent
+    there = json.loads(json.dumps(json.loads(encode_payload(sent))))
+    assert there["a"] == "2026-02-03"
+    expected = {**sent, "e": {"f": [1, dt.datetime(2026, 2, 3)]}}
+    assert moments.restore(there, moments.find(sent)) == expected
+    assert moments.find({"x": ["2026-02-03", 1, None]}) == []
+    endless: list[Any] = []
+    endless.append(endless)
+    assert moments.find(endless) == []
 
 
 # locks and leases
@@ -241,7 +245,7 @@ def test_a_lease_gets_what_the_form_has_passed(app: ServeAPI) -> None:
     asked = {"inputs": {"n": "2"}, "data": {"most": 3}}
     answer = post(app, "/_koco/leases/approval", asked)
     assert answer.headers[ANSWER] == "value"
-    assert answer.json() == {"value": [2, 3, "f1"]}
+    assert answer.json() == {"value": [2, 3, "f1"], "moments": []}
     for n, said in (("4", "3"), ("0", "not nothing"), ("", "required")):
         answer = post(app, "/_koco/leases/approval", {**asked, "inputs": {"n": n}})
         assert answer.headers[ANSWER] == "errors", n
@@ -251,9 +255,11 @@ def test_a_lease_gets_what_the_form_has_passed(app: ServeAPI) -> None:
 def test_a_lock_without_a_lease_passes_the_values_on(app: ServeAPI) -> None:
     """And a lease without a lock gets whatever was answered."""
     assert post(app, "/_koco/leases/seen", {"inputs": {"ok": "on"}}).json() == {
-        "value": {"ok": True}
+        "value": {"ok": True},
+        "moments": [],
     }
-    assert post(app, "/_koco/leases/formless", {"inputs": 0}).json() == {"value": {"got": 0}}
+    answer = post(app, "/_koco/leases/formless", {"inputs": 0}).json()
+    assert answer == {"value": {"got": 0}, "moments": []}
 
 
 # other routes, and signatures
@@ -383,7 +389,7 @@ def test_submit_asks_without_launching(app: ServeAPI) -> None:
     """The Launch that a handler decides on, or its refusal; no signature, no Ray."""
     launch = testing.submit(app, {"topic": "sea", "day": "2026-02-03"}, user="bob")
     assert launch.entrypoint == f"{__name__}:run"
-    assert launch.inputs == {"topic": "sea", "day": "2026-02-03"}
+    assert launch.inputs == {"topic": "sea", "day": dt.date(2026, 2, 3)}
     assert launch.summary == "for bob"
     with pytest.raises(InputsError, match="Please give me a topic"):
         testing.submit(app, {})

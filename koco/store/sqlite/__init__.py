@@ -234,9 +234,13 @@ class SqliteStore:
             lambda db: locks.open_lock(db, fid, lid, name=name, data=data, expires=expires)
         )
 
-    async def answer_lock(self, lid: str, answer: Any, *, by: str) -> Lock:
+    async def answer_lock(
+        self, lid: str, answer: Any, *, by: str, moments: list[Any] | None = None
+    ) -> Lock:
         """Settle an open lock with an answer."""
-        return await self._write(lambda db: locks.answer(db, lid, answer, by=by))
+        return await self._write(
+            lambda db: locks.answer(db, lid, answer, by=by, moments=moments or [])
+        )
 
     async def expire_locks(self, now_s: float) -> list[Lock]:
         """Settle the open locks that expire by a time."""

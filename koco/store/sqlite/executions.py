@@ -65,6 +65,7 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         "entrypoint": new.entrypoint,
         "key": new.key,
         "key_digest": new.key_digest,
+        "moments": _json(new.moments) if new.moments else None,
     }
     cursor = db.execute(
         f"INSERT INTO executions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
@@ -94,6 +95,7 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         entrypoint=new.entrypoint,
         key=new.key,
         key_digest=new.key_digest,
+        moments=new.moments,
     )
     return execution, True
 
@@ -165,6 +167,7 @@ def _execution(row: tuple[Any, ...]) -> Execution:
     fields["status"] = Status(fields["status"])
     fields["inputs"] = msgspec.json.decode(fields["inputs"])
     fields["error"] = msgspec.json.decode(fields["error"]) if fields["error"] else None
+    fields["moments"] = msgspec.json.decode(fields["moments"] or "[]")
     fields["tags"] = tuple(msgspec.json.decode(fields["tags"]))
     return Execution(**fields)
 

@@ -17,7 +17,8 @@ from koco.store.sqlite import events
 
 _SELECT = (
     "SELECT l.lid, e.fid, e.flow, e.service, e.release, l.name, l.data, l.status, l.created,"
-    " l.expires, l.answer, l.settled, l.by FROM locks l JOIN executions e ON e.id = l.execution"
+    " l.expires, l.answer, l.moments, l.settled, l.by"
+    " FROM locks l JOIN executions e ON e.id = l.execution"
 )
 
 
@@ -44,7 +45,7 @@ def open_lock(
     return get(db, lid)
 
 
-def answer(db: sqlite3.Connection, lid: str, value: Any, *, by: str) -> Lock:
+def answer(db: sqlite3.Connection, lid: str, value: Any, *, by: str, moments: list[Any]) -> Lock:
     """Settle an open lock with a person's answer; see `Store.answer_lock`."""
     lock = get(db, lid)
     lock.require_open()
@@ -53,6 +54,7 @@ def answer(db: sqlite3.Connection, lid: str, value: Any, *, by: str) -> Lock:
         lock,
         "answered",
         answer=line.encode_payload(value).decode(),
+        moments=line.encode_payload(moments).decode() if moments else None,
         by=by,
         told={"answer": value, "by": by},
     )
@@ -123,11 +125,12 @@ def _settle(
     *,
     told: dict[str, Any],
     answer: str | None = None,
+    moments: str | None = None,
     by: str | None = None,
 ) -> None:
     db.execute(
-        "UPDATE locks SET status = ?, answer = ?, by = ?, settled = ? WHERE lid = ?",
-        (status, answer, by, line.timestamp(), lock.lid),
+        "UPDATE locks SET status = ?, answer = ?, moments = ?, by = ?, settled = ? WHERE lid = ?",
+        (status, answer, moments, by, line.timestamp(), lock.lid),
     )
     now = events.state(db, lock.fid)
     if now is None or now.status.is_final:
@@ -147,6 +150,7 @@ def _select(db: sqlite3.Connection, clause: str, *values: Any) -> list[Lock]:
 def _lock(row: tuple[Any, ...]) -> Lock:
     fields = dict(zip(Lock.__struct_fields__, row, strict=True))
     fields["data"] = msgspec.json.decode(fields["data"])
+    fields["moments"] = msgspec.json.decode(fields["moments"] or "[]")
     if fields["answer"] is not None:
         fields["answer"] = msgspec.json.decode(fields["answer"])
     return Lock(**fields)

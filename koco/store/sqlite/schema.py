@@ -96,6 +96,8 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE executions ADD COLUMN entrypoint TEXT NOT NULL DEFAULT '';
     ALTER TABLE executions ADD COLUMN key TEXT;
     ALTER TABLE executions ADD COLUMN key_digest TEXT;
+    -- Which texts of the inputs are dates and times (`koco.sdk.moments`), as JSON.
+    ALTER TABLE executions ADD COLUMN moments TEXT;
     CREATE UNIQUE INDEX executions_by_key ON executions (user, key) WHERE key IS NOT NULL;
 
     -- What a runner said of the service's own endpoint: `{locks, leases}`.
@@ -111,6 +113,7 @@ MIGRATIONS: tuple[str, ...] = (
         created TEXT NOT NULL,
         expires REAL NOT NULL,
         answer TEXT,
+        moments TEXT,
         settled TEXT,
         by TEXT
     ) WITHOUT ROWID;
