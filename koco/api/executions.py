@@ -137,9 +137,7 @@ async def stream_events(
         events = (
             parts.spooler.follow(execution, since=start, kinds=kinds, heartbeat_s=parts.heartbeat_s)
             if follow
-            else parts.spooler.read(
-                execution, since=start, until=execution.last_seq, kinds=kinds
-            )
+            else parts.spooler.read(execution, since=start, until=execution.last_seq, kinds=kinds)
         )
         async for lines in events:
             yield render(lines) or (b":\n\n" if as_sse else b"\n") * follow

@@ -5,6 +5,7 @@ wake: what a follower has seen is never lost. Nobody polls.
 """
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import chain
@@ -47,11 +48,20 @@ class Spooler:
             event.set()
 
     async def read(
-        self, execution: Execution, *, since: int = 0, kinds: frozenset[str] = frozenset()
+        self,
+        execution: Execution,
+        *,
+        since: int = 0,
+        until: float = math.inf,
+        kinds: frozenset[str] = frozenset(),
     ) -> AsyncIterator[Lines]:
-        """Yield what is there after `since`, in order, in pieces."""
-        while chunks := await self._store.chunks(
-            execution.id, after=since, budget_bytes=READ_BYTES
+        """Yield what is there after `since`, in order, in pieces.
+
+        Ends at the end, or once `until` has been yielded: a flow may write faster than
+        a reader reads, who would never get there.
+        """
+        while since < until and (
+            chunks := await self._store.chunks(execution.id, after=since, budget_bytes=READ_BYTES)
         ):
             lines = [pair for pair in _lines(chunks) if pair[0] > since]
             since = chunks[-1].last

@@ -1,10 +1,11 @@
 """What flows write, however they write it: it arrives or says what was cut, and fails nothing."""
 
 import json
+from typing import Any
 
 import pytest
 
-from tests.driver import Ended, Koco, eventually
+from tests.driver import Ended, Koco, eventually, kill9
 
 OWN = """
     import asyncio, ctypes, faulthandler, logging, multiprocessing, os, subprocess, sys
@@ -43,6 +44,20 @@ OWN = """
         for number in range(100_000):
             print(number)
         return os.getpid()
+
+    def endless(tracer):
+        tracer.result_sync(os.getpid())
+        number = 0
+        while True:
+            print(number); tracer.debug_sync(number); number += 1
+
+    async def endless_async(tracer):
+        await tracer.result(os.getpid())
+        number = 0
+        while True:
+            print(number); await tracer.debug(number); number += 1
+            if number % 50 == 0:
+                await asyncio.sleep(0)
 
     def burst_of_a_subprocess():
         subprocess.run(["seq", "100000"], check=True)
@@ -182,6 +197,51 @@ def test_a_burst_of_lines_arrives_whole(app: Koco, flow: str) -> None:
     """100,000 lines, once each, in order."""
     first = 0 if flow == "burst" else 1
     assert app.execute(flow).of("stdout") == [str(n + first) for n in range(100_000)]
+
+
+def _check_gapless(events: list[dict[str, Any]]) -> None:
+    """Nothing is missing up to the end, nothing is there twice."""
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    for kind in ("stdout", "debug"):
+        numbers = [int(event["payload"]) for event in events if event["kind"] == kind]
+        assert numbers == list(range(len(numbers)))
+        assert numbers
+
+
+@pytest.mark.parametrize("flow", ["endless", "endless-async"])
+def test_cancelled_in_a_burst_nothing_is_missing(app: Koco, flow: str) -> None:
+    """Whatever was written before the request took effect is there; the process serves the next."""
+    fid = app.launch(flow)
+    pid = eventually(lambda: _pid(app, fid))
+    app.run("cancel", fid, "--grace", "30").ok()
+    events = app.events(fid)
+    assert events[-1]["payload"] == {"status": "cancelled"}
+    _check_gapless(events)
+    assert app.execute("after", seconds=0).result == pid
+
+
+def test_killed_in_a_burst_nothing_is_missing_between(app: Koco) -> None:
+    """What had left the process is there without gaps, then the cause."""
+    fid = app.launch("endless")
+    kill9(eventually(lambda: _pid(app, fid)))
+    events = app.events(fid)
+    assert events[-2]["payload"]["type"] == "RunnerDied"
+    _check_gapless(events)
+
+
+def test_a_look_at_a_busy_execution_ends(app: Koco) -> None:
+    """What was there when it was asked for, however fast more is written."""
+    fid = app.launch("endless")
+    pid = eventually(lambda: _pid(app, fid))
+    assert [event["payload"] for event in app.get_events(fid, kind="result")] == [pid]
+    kill9(pid)
+    assert app.events(fid, tail=1)[-1]["payload"] == {"status": "error"}
+
+
+def _pid(app: Koco, fid: str) -> int:
+    seen = app.get_events(fid)
+    assert any(event["kind"] == "debug" for event in seen)
+    return next(event["payload"] for event in seen if event["kind"] == "result")
 
 
 def test_payloads_that_are_no_json_fail_nothing(app: Koco) -> None:
