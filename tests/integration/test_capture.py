@@ -281,7 +281,8 @@ def test_an_exception_may_have_any_message(app: Koco, flow: str) -> None:
 def test_nothing_leaks_into_the_next_execution(app: Koco) -> None:
     """Threads, subprocesses and streams that an execution leaves behind touch no other."""
     before = app.execute("leaves-behind")
-    assert "unfinished in C" in before.of("stdout")
+    # The subprocess may have gone on with that line.
+    assert any(text.startswith("unfinished in C") for text in before.of("stdout"))
     ended = app.execute("after")
     assert ended.result == before.result, "another process: nothing is proved"
     assert (ended.of("stdout"), ended.of("stderr")) == (["begun"], ["ended"])
