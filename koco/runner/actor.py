@@ -36,7 +36,7 @@ class Runner:
         self._spec = msgspec.msgpack.decode(spec, type=RunnerSpec)
         self._control = control
         self._flows: dict[str, Flow] = {}
-        #: The forms of the flows that the service's own endpoint has, by name.
+        #: What the service's own endpoint has had run so far, by flow and entrypoint.
         self._ordered: dict[tuple[str, str], Flow] = {}
         self._launching: set[str] = set()
         self._is_ready = False

@@ -114,7 +114,8 @@ def anything(inputs):
 ])
 async def dates(inputs, request):
     assert isinstance(inputs["day"], dt.date)
-    return Launch(request, typed, inputs={{**inputs, "extra": "2026-01-01"}})
+    more = {{"extra": "2026-01-01", "other": inputs["day"]}}
+    return Launch(request, typed, inputs={{**inputs, **more}})
 
 
 @app.enter("/odd", F.Model(F.InputText(name="how", value="none"), F.InputNumber(name="n")))
@@ -142,7 +143,7 @@ async def odd(request, inputs):
         _count()
         await asyncio.sleep(1)
     if how == "refer":
-        return Launch(request, typed, inputs={{"day": "2026-02-03"}}, reference=dates)
+        return Launch(request, typed, inputs={{"day": dt.date(2026, 2, 3)}}, reference=dates)
     return Launch(request, "many_app:run", inputs=inputs)
 
 
@@ -292,7 +293,7 @@ def test_several_flows_in_one_app_and_others_beside_it(many: Koco) -> None:
 
 
 def test_dates_are_dates_again_in_the_entrypoint(many: Koco) -> None:
-    """What the form reads as dates and times, the entrypoint gets as such; other text stays."""
+    """What the handler passes on as such, under whichever name; text stays text."""
     inputs = {"day": "2026-02-03", "at": "10:30", "when": "2026-02-03T10:30", "text": "2026-02-03"}
     assert many.execute("many/dates-by-day", **inputs).result == {
         "day": "date",
@@ -300,13 +301,14 @@ def test_dates_are_dates_again_in_the_entrypoint(many: Koco) -> None:
         "when": "datetime",
         "text": "str",
         "extra": "str",
+        "other": "date",
     }
     answer = ask(many, "POST", "/v1/flows/many/dates-by-day", json={"day": "soon", "dya": 1})
     assert set(answer.json()["errors"]) == {"day", "dya"}
 
 
 def test_a_launch_may_refer_to_another_route(many: Koco) -> None:
-    """The flow of that route is what runs, with its form's types."""
+    """The flow of that route is what runs."""
     ended = many.execute("many/odd", how="refer")
     assert many.get(f"/v1/executions/{ended.fid}")["flow"] == "many/dates-by-day"
     assert ended.result == {"day": "date"}

@@ -395,7 +395,17 @@ STATUS = {
             "trouble": "no runner starts",
             "flows": ["greet"],
             "runners": 0,
-        }
+            "endpoint": None,
+        },
+        {
+            "name": "hymn",
+            "release": 1,
+            "status": "live",
+            "trouble": None,
+            "flows": ["hymn"],
+            "runners": 1,
+            "endpoint": "running",
+        },
     ],
     "executions": {"finished": 3, "error": 1, "running": 0},
 }

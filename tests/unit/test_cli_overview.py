@@ -106,6 +106,7 @@ def test_status_says_what_runs(plane: Plane, cli: Cli) -> None:
         "/data/koco.db, 2.5 MB",
         "release 2 failing, 0 runners: greet",
         "no runner starts",
+        "release 1 live, 1 runner, endpoint running: hymn",
         "3 finished, 1 error",
     ):
         assert told in out
