@@ -87,10 +87,7 @@ class Launches:
                 self._files.require_brought(entry.form, inputs, files)
             return await self._ordered(entry, entry.path, inputs, user, files)
         if entry.form is not None:
-            check = entry.form.validate
-            # A pattern that may take a second must not hold up everybody else's requests.
-            slow = entry.form.may_wait
-            inputs = await asyncio.to_thread(check, inputs) if slow else check(inputs)
+            inputs = await entry.form.validate_async(inputs)
             self._files.require_brought(entry.form, inputs, files)
         return _new(entry, inputs, user, files)
 

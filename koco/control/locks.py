@@ -207,7 +207,7 @@ class Locks:
         declared = release.manifest.get("locks", {}).get(lock.name)
         if declared is None:
             return given, []
-        values = Model.from_list(declared).validate(given)
+        values = await Model.from_list(declared).validate_async(given)
         return msgspec.json.decode(encode_payload(values)), moments.find(values)
 
     # expiry

@@ -121,11 +121,14 @@ class Model:
             raise refused(errors)
         return values
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether a check may take up to a second a field, for its pattern (see `patterns`)."""
+    async def validate_async(self, raw: object) -> dict[str, Any]:
+        """Do the same; what may take a second a field, for its pattern, holds up no loop."""
         found = (getattr(field, "pattern", None) for field in self.fields)
-        return not all(patterns.is_quick(each) for each in found if each)
+        if all(patterns.is_quick(each) for each in found if each):
+            return self.validate(raw)
+        import asyncio  # here: the command line checks as well, and need not pay for it
+
+        return await asyncio.to_thread(self.validate, raw)
 
     def _unknown(self, raw: Mapping[Any, Any]) -> dict[str, list[str]]:
         known = dict.fromkeys([*self.field_names, *self.actions])

@@ -109,7 +109,7 @@ class Route:
             DeployError: what it wants to run is not there.
         """
         if self.form is not None:
-            inputs = self.form.validate(inputs)
+            inputs = await self.form.validate_async(inputs)
         launch = await self.handler.call(request=request, inputs=inputs)
         if not isinstance(launch, Launch):
             raise UsageError(
@@ -169,7 +169,7 @@ async def answer_lease(
     try:
         if lock is not None:
             model = await lock.call(request=request, data=data)
-            inputs = model_of(model, f"lock {name!r}").validate(inputs)
+            inputs = await model_of(model, f"lock {name!r}").validate_async(inputs)
         if lease is not None:
             inputs = await lease.call(request=request, inputs=inputs, data=data)
         return Answer(VALUE, {"value": inputs, "moments": moments.find(inputs)})

@@ -26,7 +26,10 @@ async def enter(request: fastapi.Request, inputs: dict):
 
 
 async def ask(tracer: Tracer, inputs: dict):
-    return await tracer.lock(inputs["lock"], {"text": inputs["text"]})
+    answer = await tracer.lock(inputs["lock"], {"text": inputs["text"]})
+    if isinstance(answer, dict) and "day" in answer:
+        return {name: type(value).__name__ for name, value in answer.items()}
+    return answer
 
 
 @app.lock("approval")
@@ -48,6 +51,21 @@ async def approved(inputs: dict, data: dict):
 @app.lock("plain")
 def plain(data: dict):
     return F.Model(F.Checkbox(name="ok"))
+
+
+@app.lock("dated")
+def dated(data: dict):
+    return F.Model(F.InputDate(name="day"), F.InputTime(name="at"))
+
+
+@app.lock("moved")
+def moved(data: dict):
+    return F.Model(F.InputDate(name="day"))
+
+
+@app.lease("moved")
+def later(inputs: dict):
+    return {"day": inputs["day"], "text": str(inputs["day"])}
 """
 
 
@@ -58,7 +76,10 @@ def app(koco: Koco) -> Koco:
         CODE,
         flows=[],
         app="leases_app:app",
-        locks={"declared": [{"type": "text", "name": "why", "required": True}]},
+        locks={
+            "declared": [{"type": "text", "name": "why", "required": True}],
+            "declared-day": [{"type": "date", "name": "day"}],
+        },
         runner={"concurrency": 50, "max": 1},
     )
 
@@ -84,6 +105,23 @@ def test_the_form_is_made_from_the_data(app: Koco) -> None:
     answered = answer(app, fid, "approval", {"ok": True, "n": "3"})
     assert answered.json()["answer"] == result(app, fid)
     assert (result(app, fid)["text"], result(app, fid)["n"]) == ("Is it fine?", 3)
+
+
+@pytest.mark.parametrize(
+    ("lock", "given", "types"),
+    [
+        ("dated", {"day": "2026-02-03", "at": "10:30"}, {"day": "date", "at": "time"}),
+        ("moved", {"day": "2026-02-03"}, {"day": "date", "text": "str"}),
+        ("declared-day", {"day": "2026-02-03"}, {"day": "date"}),
+    ],
+)
+def test_dates_in_answers_are_dates_in_the_flow(
+    app: Koco, lock: str, given: dict[str, str], types: dict[str, str]
+) -> None:
+    """Of a form that nothing leases, of a lease, and of the manifest's form."""
+    fid = asked(app, lock)
+    assert answer(app, fid, lock, given).status_code == 200
+    assert result(app, fid) == types
 
 
 def test_a_lease_that_refuses_leaves_the_lock_open(app: Koco) -> None:

@@ -1,5 +1,6 @@
 """Forms whatever they hold: one form in Python, YAML, JSON and a signature; hostile inputs."""
 
+import asyncio
 import datetime as dt
 import enum
 import inspect
@@ -270,7 +271,23 @@ class TestHostile:
             "x": [f"cannot be matched with the pattern {pattern} within 0.2 s"]
         }
         assert time.monotonic() - began < 5
-        assert form.may_wait
+
+    def test_the_loop_goes_on_meanwhile(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Other requests are answered while a pattern takes its second."""
+        monkeypatch.setattr(patterns, "PATIENCE_S", 0.2)
+        form = F.Model(F.InputText(name="x", pattern="(a+)+b"))
+
+        async def main() -> int:
+            check = asyncio.ensure_future(form.validate_async({"x": "a" * 60}))
+            turns = 0
+            while not check.done():
+                await asyncio.sleep(0.01)
+                turns += 1
+            with pytest.raises(InputsError):
+                check.result()
+            return turns
+
+        assert asyncio.run(main()) > 5
 
     @pytest.mark.parametrize(
         ("pattern", "text", "fits"),
@@ -294,7 +311,6 @@ class TestHostile:
     def test_usual_patterns_need_no_process(self, pattern: str) -> None:
         """They are matched where they are, in microseconds."""
         assert patterns.is_quick(pattern)
-        assert not F.Model(F.InputText(name="x", pattern=pattern)).may_wait
 
     def test_a_hundred_thousand_unknown_fields_are_refused_soon(self) -> None:
         """The first are named, the others counted."""
