@@ -1,7 +1,7 @@
 """Every element of a form, as it arrives: typed, checked, with its default where none was given.
 
-    koco deploy                 # at the root of the repository
-    koco run form/register -f   # at a terminal it asks for each field
+koco deploy                 # at the root of the repository
+koco run form/register -f   # at a terminal it asks for each field
 """
 
 from typing import Any
