@@ -15,10 +15,12 @@ from koco.control.spooler import Lines, is_end
 from koco.errors import ConflictError, UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
-from koco.store.model import Execution
+from koco.store.model import Execution, masked
 
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
-_HIDDEN = ("id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest", "moments")
+#: Columns that are no part of an answer.
+_INTERNAL = {"id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest"}
+_INTERNAL |= {"moments", "hidden"}
 _PAGE_LIMIT = 1000
 
 
@@ -30,7 +32,8 @@ class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 def _render(execution: Execution) -> dict[str, Any]:
     fields = msgspec.structs.asdict(execution)
-    return {key: value for key, value in fields.items() if key not in _HIDDEN}
+    fields["inputs"] = masked(execution.inputs, execution.hidden)
+    return {key: value for key, value in fields.items() if key not in _INTERNAL}
 
 
 def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ...]:

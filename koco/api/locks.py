@@ -10,7 +10,7 @@ from koco.api.access import requires
 from koco.control.parts import Parts
 from koco.errors import UsageError
 from koco.events import line
-from koco.store.model import Lock
+from koco.store.model import Lock, masked
 
 _STATUSES = ("open", "answered", "expired", "withdrawn")
 _PAGE_LIMIT = 1000
@@ -18,7 +18,8 @@ _PAGE_LIMIT = 1000
 
 def _render(lock: Lock) -> dict[str, Any]:
     fields = {**msgspec.structs.asdict(lock), "expires": line.timestamp(lock.expires)}
-    del fields["moments"]
+    fields["answer"] = masked(lock.answer, lock.hidden)
+    del fields["moments"], fields["hidden"]
     return fields
 
 

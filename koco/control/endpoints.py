@@ -19,8 +19,7 @@ from koco.errors import EndpointError, NotFoundError, TimedOutError, from_wire
 from koco.events.line import encode_payload
 from koco.sdk import signing
 from koco.sdk.handlers import ANSWER, ERRORS, FAILURE, FORM, LAUNCH, VALUE
-from koco.sdk.moments import Moments
-from koco.store.model import Release
+from koco.store.model import Answer, Release
 
 if TYPE_CHECKING:
     import httpx
@@ -120,16 +119,15 @@ class Endpoints:
 
     async def lease(
         self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
-    ) -> tuple[Any, Moments]:
+    ) -> Answer:
         """Validate a person's answer in the app; return what the flow is to get.
 
-        That is JSON, and which of its texts are dates and times. Raises as `enter` does;
-        an `InputsError` leaves the lock open.
+        Raises as `enter` does; an `InputsError` leaves the lock open.
         """
         asked = encode_payload({"inputs": inputs, "data": data})
         request = Request("POST", f"{INTERNAL}/leases/{name}", body=asked)
         body = await self._answer(release, request, VALUE, user=user, fid=fid)
-        return body["value"], body["moments"]
+        return msgspec.convert(body, Answer)
 
     async def pass_through(self, release: Release, request: Request, *, user: str) -> Passed:
         """Forward a request to an author's own route; its answer's body is streamed.

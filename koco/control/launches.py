@@ -106,7 +106,7 @@ class Launches:
         order = await self._endpoints.enter(release, path, inputs=inputs, user=user)
         flow = next((flow for flow in release.flows if flow["name"] == order.flow), entry.flow)
         return msgspec.structs.replace(
-            _new(Entry(entry.service, entry.release, flow, None), order.inputs, user, files),
+            _new(Entry(entry.service, entry.release, flow, entry.form), order.inputs, user, files),
             entrypoint=order.entrypoint,
             moments=order.moments,
             about={"entrypoint": order.entrypoint, **order.about},
@@ -123,6 +123,7 @@ def _new(
         # Dates and the like travel as JSON; the runner reads them with the same form.
         inputs=msgspec.json.decode(encode_payload(inputs)),
         user=user,
+        hidden=entry.form.hidden if entry.form is not None else (),
         tags=tuple(entry.flow.get("tags") or ()),
         files=files,
     )

@@ -21,8 +21,7 @@ from koco.errors import ConflictError, KocoError, NotFoundError
 from koco.events.line import encode_payload
 from koco.forms import Model
 from koco.sdk import locks, moments
-from koco.sdk.moments import Moments
-from koco.store.model import Execution, Lock, Release
+from koco.store.model import Answer, Execution, Lock, Release
 from koco.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -47,8 +46,8 @@ class Describer(Protocol):
 
     async def lease(
         self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
-    ) -> tuple[Any, Moments]:
-        """Validate what a person gave; return what the flow is to get, and its dates."""
+    ) -> Answer:
+        """Validate what a person gave; return what the flow is to get."""
         ...
 
 
@@ -193,12 +192,12 @@ class Locks:
             lock = await self._store.lock(lid)
             # The store decides; this spares a lease that would run for nothing.
             lock.require_open()
-            answer, dates = await self._leased(lock, given, by=by)
-            lock = await self._store.answer_lock(lid, answer, by=by, moments=dates)
+            answer = await self._leased(lock, given, by=by)
+            lock = await self._store.answer_lock(lid, answer, by=by)
         self._wake(lock)
         return lock
 
-    async def _leased(self, lock: Lock, given: Any, *, by: str) -> tuple[Any, Moments]:
+    async def _leased(self, lock: Lock, given: Any, *, by: str) -> Answer:
         release = await self._store.release(lock.service, lock.release)
         if self._endpoints is not None and _is_handled(release, lock.name):
             return await self._endpoints.lease(
@@ -206,9 +205,14 @@ class Locks:
             )
         declared = release.manifest.get("locks", {}).get(lock.name)
         if declared is None:
-            return given, []
-        values = await Model.from_list(declared).validate_async(given)
-        return msgspec.json.decode(encode_payload(values)), moments.find(values)
+            return Answer(value=given)
+        form = Model.from_list(declared)
+        values = await form.validate_async(given)
+        return Answer(
+            value=msgspec.json.decode(encode_payload(values)),
+            moments=moments.find(values),
+            hidden=form.hidden,
+        )
 
     # expiry
 

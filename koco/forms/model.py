@@ -57,6 +57,11 @@ class Model:
         return tuple(field.name for field in self.fields)
 
     @property
+    def hidden(self) -> tuple[str, ...]:
+        """The names of the fields whose values nobody is shown: passwords."""
+        return tuple(field.name for field in self.fields if isinstance(field, InputPassword))
+
+    @property
     def actions(self) -> dict[str, list[str]]:
         """The values that `Action` buttons send, by name."""
         found: dict[str, list[str]] = {}

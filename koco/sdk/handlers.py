@@ -166,13 +166,15 @@ async def answer_lease(
     lock: Handler | None, lease: Handler | None, name: str, *, request: Any, inputs: Any, data: Any
 ) -> Answer:
     """Validate an answer by the lock's form, and return what the lease makes of it."""
+    hidden: tuple[str, ...] = ()
     try:
         if lock is not None:
-            model = await lock.call(request=request, data=data)
-            inputs = await model_of(model, f"lock {name!r}").validate_async(inputs)
+            model = model_of(await lock.call(request=request, data=data), f"lock {name!r}")
+            inputs, hidden = await model.validate_async(inputs), model.hidden
         if lease is not None:
-            inputs = await lease.call(request=request, inputs=inputs, data=data)
-        return Answer(VALUE, {"value": inputs, "moments": moments.find(inputs)})
+            # What it gives is its own: it has no fields that a form says to hide.
+            inputs, hidden = await lease.call(request=request, inputs=inputs, data=data), ()
+        return Answer(VALUE, {"value": inputs, "moments": moments.find(inputs), "hidden": hidden})
     except InputsError as exc:
         return refused(exc)
     except Exception as exc:  # noqa: BLE001 - as above

@@ -10,6 +10,9 @@ from koco.errors import ConflictError, LimitError
 from koco.events import line
 from koco.events.model import Status
 
+#: What stands for a value that is not shown.
+MASK = "********"
+
 
 class NewFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that an execution shall have: its path (`in/…` or `out/…`) and its blob."""
@@ -32,6 +35,8 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     entrypoint: str = ""
     #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
     moments: list[Any] = []
+    #: The names of inputs that nobody is shown: passwords.
+    hidden: tuple[str, ...] = ()
     #: What the `meta` event says beside the usual.
     about: dict[str, Any] = {}
     #: The caller's idempotency key, and the digest of what was asked under it.
@@ -73,6 +78,17 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     key_digest: str | None = None
     #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
     moments: list[Any] = []
+    #: The names of inputs that nobody is shown: passwords.
+    hidden: tuple[str, ...] = ()
+
+
+def masked(value: Any, hidden: Sequence[str]) -> Any:
+    """Return inputs or an answer as they may be shown: without what is in hidden fields."""
+    if not hidden or not isinstance(value, dict):
+        return value
+    return {
+        name: MASK if name in hidden and each is not None else each for name, each in value.items()
+    }
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -105,12 +121,20 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     app: dict[str, Any] | None = None
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a flow gets for a lock: JSON, its dates and times, and the fields that are not shown."""
+
+    value: Any = None
+    moments: list[Any] = []
+    hidden: tuple[str, ...] = ()
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """An execution's pause for a person. `status` is open, answered, expired or withdrawn.
 
     `expires` is in seconds since the epoch; `answer` is what the flow gets, `moments`
-    which of its texts are dates and times (`koco.sdk.moments`), `by` and `settled`
-    (RFC 3339) say who gave it and when.
+    which of its texts are dates and times (`koco.sdk.moments`), `hidden` which of its
+    fields nobody is shown, `by` and `settled` (RFC 3339) say who gave it and when.
     """
 
     lid: str
@@ -125,6 +149,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     expires: float
     answer: Any = None
     moments: list[Any] = []
+    hidden: tuple[str, ...] = ()
     settled: str | None = None
     by: str | None = None
 

@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
+    Answer,
     Chunk,
     Execution,
     File,
@@ -144,9 +145,7 @@ class Store(Protocol):
         """
         ...
 
-    async def answer_lock(
-        self, lid: str, answer: Any, *, by: str, moments: list[Any] | None = None
-    ) -> Lock:
+    async def answer_lock(self, lid: str, answer: Answer, *, by: str) -> Lock:
         """Settle an open lock with an answer; the execution runs on where no other is open.
 
         Raises:

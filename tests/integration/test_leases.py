@@ -58,6 +58,11 @@ def dated(data: dict):
     return F.Model(F.InputDate(name="day"), F.InputTime(name="at"))
 
 
+@app.lock("pass")
+def ask_pass(data: dict):
+    return F.Model(F.InputPassword(name="pin"))
+
+
 @app.lock("moved")
 def moved(data: dict):
     return F.Model(F.InputDate(name="day"))
@@ -79,6 +84,7 @@ def app(koco: Koco) -> Koco:
         locks={
             "declared": [{"type": "text", "name": "why", "required": True}],
             "declared-day": [{"type": "date", "name": "day"}],
+            "pin": [{"type": "password", "name": "pin", "required": True}],
         },
         runner={"concurrency": 50, "max": 1},
     )
@@ -122,6 +128,18 @@ def test_dates_in_answers_are_dates_in_the_flow(
     fid = asked(app, lock)
     assert answer(app, fid, lock, given).status_code == 200
     assert result(app, fid) == types
+
+
+@pytest.mark.parametrize("lock", ["pin", "pass"])
+def test_passwords_reach_the_flow_and_nobody_else(app: Koco, lock: str) -> None:
+    """Of the manifest's form and of the app's: neither the stream nor the API shows them."""
+    fid = asked(app, lock)
+    told = answer(app, fid, lock, {"pin": "s3cret"})
+    assert told.json()["answer"] == {"pin": "********"}
+    assert result(app, fid) == {"pin": "s3cret"}  # which is what this flow returns
+    [lease] = [each["payload"] for each in app.events(fid) if each["kind"] == "lease"]
+    assert lease["answer"] == {"pin": "********"}
+    assert "s3cret" not in str(app.get(f"/v1/executions/{fid}/locks"))
 
 
 def test_a_lease_that_refuses_leaves_the_lock_open(app: Koco) -> None:

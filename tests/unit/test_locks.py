@@ -13,7 +13,7 @@ from koco.control.locks import Locks
 from koco.control.spooler import Spooler
 from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
 from koco.events.model import Batch, Status
-from koco.store.model import Execution, Lock, NewExecution, Release
+from koco.store.model import Answer, Execution, Lock, NewExecution, Release
 from koco.store.sqlite import SqliteStore
 
 FORM = [
@@ -39,7 +39,7 @@ class Owner:
         await self.go.wait()
         if asked["inputs"] == "bad":
             raise InputsError(n="not that one")
-        return asked["inputs"] * 2, []
+        return Answer(value=asked["inputs"] * 2)
 
 
 class Plane:

@@ -245,7 +245,7 @@ def test_a_lease_gets_what_the_form_has_passed(app: ServeAPI) -> None:
     asked = {"inputs": {"n": "2"}, "data": {"most": 3}}
     answer = post(app, "/_koco/leases/approval", asked)
     assert answer.headers[ANSWER] == "value"
-    assert answer.json() == {"value": [2, 3, "f1"], "moments": []}
+    assert answer.json() == {"value": [2, 3, "f1"], "moments": [], "hidden": []}
     for n, said in (("4", "3"), ("0", "not nothing"), ("", "required")):
         answer = post(app, "/_koco/leases/approval", {**asked, "inputs": {"n": n}})
         assert answer.headers[ANSWER] == "errors", n
@@ -257,9 +257,10 @@ def test_a_lock_without_a_lease_passes_the_values_on(app: ServeAPI) -> None:
     assert post(app, "/_koco/leases/seen", {"inputs": {"ok": "on"}}).json() == {
         "value": {"ok": True},
         "moments": [],
+        "hidden": [],
     }
     answer = post(app, "/_koco/leases/formless", {"inputs": 0}).json()
-    assert answer == {"value": {"got": 0}, "moments": []}
+    assert answer == {"value": {"got": 0}, "moments": [], "hidden": []}
 
 
 # other routes, and signatures

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
-from koco.store.model import Execution, File, FileLimits, Lock, NewExecution, NewFile
+from koco.store.model import Answer, Execution, File, FileLimits, Lock, NewExecution, NewFile
 from koco.store.protocol import Store
 from koco.store.sqlite import SqliteStore
 from koco.store.sqlite.writer import StoreError
@@ -468,6 +468,33 @@ async def locked(store: Store, execution: Execution, lid: str, name: str = "appr
     )
 
 
+def test_hidden_values_are_not_in_the_stream(check: Callable[[Check], None]) -> None:
+    """Passwords among inputs and answers reach the flow, and no event has them."""
+
+    async def body(store: Store) -> None:
+        inputs = {"user": "ada", "code": "s3cret", "other": None}
+        new = NewExecution(
+            flow="svc/flow", service="svc", release=1, inputs=inputs, hidden=("code", "other")
+        )
+        execution, _ = await store.create(new)
+        await store.assign(execution.fid, "r")
+        await store.append([batch(execution.fid, 1, runner="r", status=Status.RUNNING)])
+        await locked(store, execution, "l1")
+        given = Answer(value={"code": "s3cret", "ok": True}, hidden=("code",))
+        answered = await store.answer_lock("l1", given, by="ada")
+        assert answered.answer == {"code": "s3cret", "ok": True}
+        found = await store.execution(execution.fid)
+        assert found.inputs == inputs
+        assert found.hidden == ("code", "other")
+        chunks = await store.chunks(found.id, after=0, budget_bytes=10**6)
+        text = b"".join(chunk.body for chunk in chunks)
+        assert b'{"user":"ada","code":"********","other":null}' in text
+        assert b'{"code":"********","ok":true}' in text
+        assert b"s3cret" not in text
+
+    check(body)
+
+
 def test_an_execution_awaits_while_a_lock_is_open(check: Callable[[Check], None]) -> None:
     """Statuses and tallies follow its locks, each with its event; of two it waits for both."""
 
@@ -478,9 +505,9 @@ def test_an_execution_awaits_while_a_lock_is_open(check: Callable[[Check], None]
         await locked(store, execution, "l2")
         assert (await store.execution(execution.fid)).status is Status.AWAITING
         assert await store.tallies() == {"awaiting": 1}
-        await store.answer_lock("l1", {"ok": True}, by="ada")
+        await store.answer_lock("l1", Answer(value={"ok": True}), by="ada")
         assert (await store.execution(execution.fid)).status is Status.AWAITING
-        answered = await store.answer_lock("l2", None, by="bob")
+        answered = await store.answer_lock("l2", Answer(value=None), by="bob")
         assert (answered.status, answered.answer, answered.by) == ("answered", None, "bob")
         assert await store.tallies() == {"running": 1}
         stream = await events(store, execution)
@@ -508,7 +535,7 @@ def test_opening_a_lock_again_changes_nothing(check: Callable[[Check], None]) ->
         before = await events(store, execution)
         assert await locked(store, execution, "l1") == first
         assert await events(store, execution) == before
-        await store.answer_lock("l1", 0, by="ada")
+        await store.answer_lock("l1", Answer(value=0), by="ada")
         assert (await locked(store, execution, "l1")).answer == 0
 
     check(body)
@@ -520,7 +547,9 @@ def test_a_lock_is_answered_once(check: Callable[[Check], None]) -> None:
     async def body(store: Store) -> None:
         execution = await begun(store)
         await locked(store, execution, "l1")
-        answers = (store.answer_lock("l1", number, by=f"user{number}") for number in range(2))
+        answers = (
+            store.answer_lock("l1", Answer(value=number), by=f"user{number}") for number in range(2)
+        )
         found = await asyncio.gather(*answers, return_exceptions=True)
         assert isinstance(found[0], Lock)
         assert isinstance(found[1], ConflictError)
@@ -539,7 +568,7 @@ def test_locks_expire_by_the_clock_that_is_given(check: Callable[[Check], None])
         for lid, expires in (("late", now - 1), ("soon", now + 10), ("never", now + 9999)):
             await store.open_lock(execution.fid, lid, name="x", data=None, expires=expires)
         with pytest.raises(ConflictError, match="expired at"):
-            await store.answer_lock("late", 1, by="ada")
+            await store.answer_lock("late", Answer(value=1), by="ada")
         assert await store.next_expiry() == now - 1
         assert [lock.lid for lock in await store.expire_locks(now)] == ["late"]
         assert await store.next_expiry() == now + 10
@@ -566,7 +595,7 @@ def test_an_execution_that_ends_withdraws_its_locks(check: Callable[[Check], Non
         for lid in ("l0", "l1"):
             assert (await store.lock(lid)).status == "withdrawn"
             with pytest.raises(ConflictError, match="withdrawn at"):
-                await store.answer_lock(lid, 1, by="ada")
+                await store.answer_lock(lid, Answer(value=1), by="ada")
         with pytest.raises(ConflictError, match="has ended"):
             await locked(store, settled, "l9")
         assert [lock.lid for lock in (await store.locks()).items] == ["l2"]
@@ -586,7 +615,7 @@ def test_a_flow_may_give_a_lock_up(check: Callable[[Check], None]) -> None:
         [lease] = [e["payload"] for e in await events(store, execution) if e["kind"] == "lease"]
         assert lease == {"lid": "l1", "name": "approval", "outcome": "withdrawn"}
         await locked(store, execution, "l2")
-        await store.answer_lock("l2", "yes", by="ada")
+        await store.answer_lock("l2", Answer(value="yes"), by="ada")
         assert (await store.withdraw_lock("l2")).answer == "yes"
 
     check(body)
@@ -603,7 +632,7 @@ def test_batches_leave_an_awaiting_execution_as_it_is(check: Callable[[Check], N
             assert (await store.execution(execution.fid)).status is Status.AWAITING
         assert not await store.requeue(execution.fid, "r1")
         assert not await store.assign(execution.fid, "r2")
-        await store.answer_lock("l1", 1, by="ada")
+        await store.answer_lock("l1", Answer(value=1), by="ada")
         await store.append([batch(execution.fid, 1, runner="r1", status=Status.AWAITING)])
         assert (await store.execution(execution.fid)).status is Status.RUNNING
 
@@ -618,7 +647,7 @@ def test_open_locks_are_paged_oldest_first(check: Callable[[Check], None]) -> No
         for number, execution in enumerate(executions):
             await locked(store, execution, f"l{number}")
         first = await store.locks(limit=2)
-        await store.answer_lock("l1", 1, by="ada")
+        await store.answer_lock("l1", Answer(value=1), by="ada")
         second = await store.locks(limit=2, cursor=first.next)
         third = await store.locks(limit=2, cursor=second.next)
         assert [[lock.lid for lock in page.items] for page in (first, second, third)] == [

@@ -19,6 +19,7 @@ from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
+    Answer,
     Chunk,
     Execution,
     File,
@@ -234,13 +235,9 @@ class SqliteStore:
             lambda db: locks.open_lock(db, fid, lid, name=name, data=data, expires=expires)
         )
 
-    async def answer_lock(
-        self, lid: str, answer: Any, *, by: str, moments: list[Any] | None = None
-    ) -> Lock:
+    async def answer_lock(self, lid: str, answer: Answer, *, by: str) -> Lock:
         """Settle an open lock with an answer."""
-        return await self._write(
-            lambda db: locks.answer(db, lid, answer, by=by, moments=moments or [])
-        )
+        return await self._write(lambda db: locks.answer(db, lid, answer, by=by))
 
     async def expire_locks(self, now_s: float) -> list[Lock]:
         """Settle the open locks that expire by a time."""

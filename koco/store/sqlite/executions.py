@@ -9,7 +9,7 @@ import msgspec
 from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
-from koco.store.model import Execution, NewExecution, Page
+from koco.store.model import Execution, NewExecution, Page, masked
 from koco.store.sqlite import files
 
 #: Crockford's base32 in lower case: nothing in it is mistaken for something else.
@@ -47,7 +47,7 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
     }
     lines = (
         line.encode(Kind.META, meta),
-        line.encode(Kind.INPUTS, new.inputs),
+        line.encode(Kind.INPUTS, masked(new.inputs, new.hidden)),
         *(line.encode(Kind.UPLOAD, files.told(file, by=new.user)) for file in new.files),
         line.encode(Kind.STATUS, {"status": Status.QUEUED}),
     )
@@ -66,6 +66,7 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         "key": new.key,
         "key_digest": new.key_digest,
         "moments": _json(new.moments) if new.moments else None,
+        "hidden": _json(new.hidden) if new.hidden else None,
     }
     cursor = db.execute(
         f"INSERT INTO executions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
@@ -96,6 +97,7 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         key=new.key,
         key_digest=new.key_digest,
         moments=new.moments,
+        hidden=new.hidden,
     )
     return execution, True
 
@@ -168,6 +170,7 @@ def _execution(row: tuple[Any, ...]) -> Execution:
     fields["inputs"] = msgspec.json.decode(fields["inputs"])
     fields["error"] = msgspec.json.decode(fields["error"]) if fields["error"] else None
     fields["moments"] = msgspec.json.decode(fields["moments"] or "[]")
+    fields["hidden"] = tuple(msgspec.json.decode(fields["hidden"] or "[]"))
     fields["tags"] = tuple(msgspec.json.decode(fields["tags"]))
     return Execution(**fields)
 

@@ -12,12 +12,12 @@ import msgspec
 from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.store.model import Lock, LockPage
+from koco.store.model import Answer, Lock, LockPage, masked
 from koco.store.sqlite import events
 
 _SELECT = (
     "SELECT l.lid, e.fid, e.flow, e.service, e.release, l.name, l.data, l.status, l.created,"
-    " l.expires, l.answer, l.moments, l.settled, l.by"
+    " l.expires, l.answer, l.moments, l.hidden, l.settled, l.by"
     " FROM locks l JOIN executions e ON e.id = l.execution"
 )
 
@@ -33,7 +33,7 @@ def open_lock(
         raise NotFoundError(f"no execution {fid}")
     if now.status.is_final:
         raise ConflictError(f"execution {fid} has ended ({now.status}): nobody is asked any more")
-    encoded = line.encode_payload(data).decode()
+    encoded = _json(data)
     db.execute(
         "INSERT INTO locks (lid, execution, name, data, status, created, expires)"
         " VALUES (?, ?, ?, ?, 'open', ?, ?)",
@@ -45,7 +45,7 @@ def open_lock(
     return get(db, lid)
 
 
-def answer(db: sqlite3.Connection, lid: str, value: Any, *, by: str, moments: list[Any]) -> Lock:
+def answer(db: sqlite3.Connection, lid: str, given: Answer, *, by: str) -> Lock:
     """Settle an open lock with a person's answer; see `Store.answer_lock`."""
     lock = get(db, lid)
     lock.require_open()
@@ -53,10 +53,9 @@ def answer(db: sqlite3.Connection, lid: str, value: Any, *, by: str, moments: li
         db,
         lock,
         "answered",
-        answer=line.encode_payload(value).decode(),
-        moments=line.encode_payload(moments).decode() if moments else None,
+        given=given,
         by=by,
-        told={"answer": value, "by": by},
+        told={"answer": masked(given.value, given.hidden), "by": by},
     )
     return get(db, lid)
 
@@ -124,13 +123,18 @@ def _settle(
     status: str,
     *,
     told: dict[str, Any],
-    answer: str | None = None,
-    moments: str | None = None,
+    given: Answer | None = None,
     by: str | None = None,
 ) -> None:
+    answer = moments = hidden = None
+    if given is not None:
+        answer = _json(given.value)
+        moments = _json(given.moments) if given.moments else None
+        hidden = _json(given.hidden) if given.hidden else None
     db.execute(
-        "UPDATE locks SET status = ?, answer = ?, moments = ?, by = ?, settled = ? WHERE lid = ?",
-        (status, answer, moments, by, line.timestamp(), lock.lid),
+        "UPDATE locks SET status = ?, answer = ?, moments = ?, hidden = ?, by = ?, settled = ?"
+        " WHERE lid = ?",
+        (status, answer, moments, hidden, by, line.timestamp(), lock.lid),
     )
     now = events.state(db, lock.fid)
     if now is None or now.status.is_final:
@@ -150,7 +154,12 @@ def _select(db: sqlite3.Connection, clause: str, *values: Any) -> list[Lock]:
 def _lock(row: tuple[Any, ...]) -> Lock:
     fields = dict(zip(Lock.__struct_fields__, row, strict=True))
     fields["data"] = msgspec.json.decode(fields["data"])
+    fields["hidden"] = tuple(msgspec.json.decode(fields["hidden"] or "[]"))
     fields["moments"] = msgspec.json.decode(fields["moments"] or "[]")
     if fields["answer"] is not None:
         fields["answer"] = msgspec.json.decode(fields["answer"])
     return Lock(**fields)
+
+
+def _json(value: Any) -> str:
+    return line.encode_payload(value).decode()

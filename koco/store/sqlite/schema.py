@@ -98,6 +98,8 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE executions ADD COLUMN key_digest TEXT;
     -- Which texts of the inputs are dates and times (`koco.sdk.moments`), as JSON.
     ALTER TABLE executions ADD COLUMN moments TEXT;
+    -- The names of inputs that nobody is shown: passwords.
+    ALTER TABLE executions ADD COLUMN hidden TEXT;
     CREATE UNIQUE INDEX executions_by_key ON executions (user, key) WHERE key IS NOT NULL;
 
     -- What a runner said of the service's own endpoint: `{locks, leases}`.
@@ -114,6 +116,7 @@ MIGRATIONS: tuple[str, ...] = (
         expires REAL NOT NULL,
         answer TEXT,
         moments TEXT,
+        hidden TEXT,
         settled TEXT,
         by TEXT
     ) WITHOUT ROWID;
