@@ -11,6 +11,9 @@ from koco.errors import KocoError, TimedOutError, UsageError
 
 #: What is written or read at once (bytes).
 PIECE_BYTES = 512 * 1024
+#: What an upload leaves to the kernel to write (bytes): a commit of the store waits for
+#: the disk, and would wait for all of that, too.
+_SYNC_BYTES = 8 * 1024 * 1024
 #: How long an upload may be silent before its part is free for another request (seconds).
 _SILENCE_S = 20.0
 
@@ -58,6 +61,8 @@ class Part:
                 # At its place, not at the end: what came of a piece that did not fit is there.
                 written = os.pwrite(descriptor, left, at)
                 left, at = left[written:], at + written
+            if at // _SYNC_BYTES > self.size // _SYNC_BYTES:
+                os.fsync(descriptor)
         except OSError as exc:
             if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
