@@ -42,6 +42,10 @@ log = logging.getLogger(__name__)
 
 #: Pause before another try where the port or the store is still held (seconds).
 _RETRY_S = 0.1
+#: How long the start waits for the port before it goes on without (seconds).
+_PORT_S = 5.0
+#: Connections that may wait until they are accepted.
+_BACKLOG = 2048
 #: How long taking applications out of Serve may delay the end (seconds).
 _FAREWELL_S = 5.0
 #: How often blobs that nothing names are looked for (seconds).
@@ -121,6 +125,10 @@ class ControlPlane:
         store = SqliteStore(data_dir / "store.db")
         await store.open()
         parts = await self._assemble(store, data_dir)
+        # Before anything starts: runners and endpoints fetch their bundle from here at once, and
+        # what was refused would count as an environment that failed. Who asks early, waits.
+        listening = asyncio.create_task(_listen(self._settings.host, self._settings.port))
+        await asyncio.wait({listening}, timeout=_PORT_S)
         await parts.supervisor.recover(
             {
                 key: actor
@@ -129,8 +137,8 @@ class ControlPlane:
             }
         )
         await parts.locks.recover()
-        self._server = asyncio.get_running_loop().create_task(self._serve(parts))
         await parts.deployer.recover()
+        self._server = asyncio.create_task(self._serve(parts, listening))
         log.info("started at %s", parts.url)
         return parts
 
@@ -186,10 +194,10 @@ class ControlPlane:
             store_path=str(store.path),
         )
 
-    async def _serve(self, parts: Parts) -> None:
+    async def _serve(self, parts: Parts, listening: "asyncio.Task[socket.socket]") -> None:
         import uvicorn
 
-        listener = await _listen(self._settings.host, self._settings.port)
+        listener = await listening
         config = uvicorn.Config(
             self._make_app(parts),
             log_config=None,
@@ -222,6 +230,7 @@ async def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(_BACKLOG)
             return listener
         except OSError as exc:
             listener.close()
