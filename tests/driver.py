@@ -113,8 +113,8 @@ class Koco:
         done.ok()
 
     @contextlib.contextmanager
-    def another_node(self, **resources: float) -> Iterator[None]:
-        """A second Ray node on this machine, that has CPUs and the given resources."""
+    def another_node(self) -> Iterator[None]:
+        """A second Ray node on this machine."""
         from koco.cluster.local import mark_of, starting_environment
 
         agent = socket.socket()
@@ -123,7 +123,6 @@ class Koco:
             "--address": self.context["cluster"]["address"],
             "--node-ip-address": "127.0.0.1",
             "--num-cpus": "2",
-            "--resources": json.dumps(resources),
             "--dashboard-agent-listen-port": str(agent.getsockname()[1]),
         }
         agent.close()
@@ -139,7 +138,11 @@ class Koco:
             yield
         finally:
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()  # the rest of the node has the mark, and goes with `koco down`
+                process.wait()
 
     # the API
 

@@ -10,6 +10,7 @@ CODE = """
     import asyncio, threading
     from concurrent.futures import ThreadPoolExecutor
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     def _methods_sync(tracer):
         tracer.debug_sync("debug", 1); tracer.warning_sync("warning")
@@ -28,7 +29,13 @@ CODE = """
     def _node():
         return ray.get_runtime_context().get_node_id()
 
-    @ray.remote(num_cpus=0, resources={"other": 1})
+    def _elsewhere():
+        # The runner may be on either node.
+        nodes = [each["NodeID"] for each in ray.nodes() if each["Alive"]]
+        [other] = [node for node in nodes if node != _node()]
+        return {"scheduling_strategy": NodeAffinitySchedulingStrategy(other, soft=False)}
+
+    @ray.remote(num_cpus=0)
     def _task(tracer, what):
         if what == "methods":
             _methods_sync(tracer)
@@ -43,7 +50,7 @@ CODE = """
             _count(tracer, what)
         return _node(), tracer.fid
 
-    @ray.remote(num_cpus=0, resources={"other": 1}, max_concurrency=8)
+    @ray.remote(num_cpus=0, max_concurrency=8)
     class _Actor:
         def __init__(self, tracer):
             self.tracer = tracer
@@ -57,10 +64,11 @@ CODE = """
 
     async def run(tracer, what: list[str] = (), actor: str = ""):
         await tracer.result("before")
-        pieces = [_task.remote(tracer, each) for each in what]
+        there = _elsewhere()
+        pieces = [_task.options(**there).remote(tracer, each) for each in what]
         if actor:
-            there = _Actor.remote(tracer)
-            pieces += [getattr(there, actor).remote(*((f"call {n}",) if actor == "count" else ()))
+            one = _Actor.options(**there).remote(tracer)
+            pieces += [getattr(one, actor).remote(*((f"call {n}",) if actor == "count" else ()))
                        for n in range(4 if actor == "count" else 1)]
         nodes = await asyncio.gather(*pieces)
         await tracer.result("after")
@@ -77,7 +85,7 @@ BODIES = [
 def app() -> Iterator[Koco]:
     with koco_of_its_own() as koco:
         koco.up()
-        with koco.another_node(other=100):
+        with koco.another_node():
             yield koco.deploy("nodes", CODE, runner={"max": 1})
 
 
