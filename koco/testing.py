@@ -171,7 +171,11 @@ class Tracer(_Tracer):
         super().__init__(_FID, self._memory)
 
     def _place(self, access: dict[str, Any]) -> _Place:
-        return _Place(self.files, self.emit_sync)
+        return _Place(self.files, self.note)
+
+    def note(self, kind: Kind, payload: Any) -> None:
+        """Write what koco itself writes."""
+        self._memory.put(self.fid, line.encode(kind, payload))
 
     @property
     def events(self) -> list[Event]:
@@ -235,7 +239,7 @@ def run(
 
 
 async def _run(flow: Flow, inputs: dict[str, Any], tracer: Tracer) -> Outcome:
-    output = Output(tracer.emit_sync)
+    output = Output(tracer.note)
     stdout, stderr = sys.stdout, sys.stderr
     Capture(dedicated=False).install()
     try:
@@ -245,7 +249,7 @@ async def _run(flow: Flow, inputs: dict[str, Any], tracer: Tracer) -> Outcome:
         sys.stdout, sys.stderr = stdout, stderr
     output.finish()
     if ended.kind is not None:
-        tracer.emit_sync(ended.kind, ended.payload)
+        tracer.note(ended.kind, ended.payload)
     last = tracer.events[-1].payload if ended.kind is not None else None
     is_final = ended.kind is Kind.FINAL
     return Outcome(

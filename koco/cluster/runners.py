@@ -6,7 +6,7 @@ in threads: the control plane's event loop must not wait for Ray.
 
 import asyncio
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,6 +27,10 @@ T = TypeVar("T")
 
 #: Calls that one runner may have under way: `hold`, launches, cancels. Not a limit on executions.
 _CALLS = 10_000
+
+
+#: Pause before another call to a runner whose node is out of reach (seconds).
+_OUT_OF_REACH_S = 0.2
 
 
 class RunnerDied(KocoError):  # noqa: N818 - a fact about the world, not a mistake
@@ -63,11 +67,12 @@ class RunnerActor:
 
     async def launch(self, launch: Launch) -> None:
         """Begin an execution there."""
-        await _answer(self._handle.launch.remote(msgspec.msgpack.encode(launch)))
+        blob = msgspec.msgpack.encode(launch)
+        await _reached(lambda: self._handle.launch.remote(blob))
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution there to end."""
-        await _answer(self._handle.cancel.remote(fid))
+        await _reached(lambda: self._handle.cancel.remote(fid))
 
     async def hold(self) -> None:
         """Wait until it has ended as asked.
@@ -75,11 +80,7 @@ class RunnerActor:
         Raises:
             RunnerDied: its process died, or its environment failed.
         """
-        while True:
-            try:
-                return await _answer(self._handle.hold.remote())
-            except ActorUnavailableError:
-                await asyncio.sleep(0.2)  # the node is out of reach: gone or not, Ray will tell
+        await _reached(self._handle.hold.remote)
 
     async def end(self) -> None:
         """Ask it to leave."""
@@ -133,6 +134,15 @@ async def present() -> dict[str, RunnerActor]:
         return found
 
     return await asyncio.to_thread(look)
+
+
+async def _reached(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call that may be made twice, until its node can be reached."""
+    while True:
+        try:
+            return await _answer(call())
+        except ActorUnavailableError:
+            await asyncio.sleep(_OUT_OF_REACH_S)  # gone or not, Ray will tell
 
 
 async def _answer(reference: Awaitable[T]) -> T:

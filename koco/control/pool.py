@@ -238,6 +238,13 @@ class Pool:
             )
         except KocoError:
             return  # it died: its watcher decides what becomes of the execution
+        except Exception as exc:
+            # A fault of koco's, such as another version's runner: nobody else would end it.
+            log.exception("runner %s of %s could not begin %s", runner.id, self.name, fid)
+            said = f"the runner could not begin this execution: {type(exc).__name__}"
+            error = {"type": "RunnerFailed", "message": said, "traceback": ""}
+            await self._store.settle(fid, Status.ERROR, error)
+            self._on_final(fid)
 
     def _consider_growth(self) -> None:
         self._growth = None

@@ -15,7 +15,7 @@ import ray
 
 from koco.errors import DeployError, KocoError
 from koco.events import line
-from koco.events.model import Status
+from koco.events.model import Kind, Status
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Outcome, Run, loaded, ordered
 from koco.runner.output import Output
@@ -158,14 +158,17 @@ class Runner:
             if not await self._spool.mark(fid, Status.RUNNING):
                 return
             self._capture.begin(output)
-            await self._finish(fid, await run.outcome(), output)
+            outcome = await run.outcome()
+            # What is left may have to wait for room in the spool, which this loop makes.
+            await asyncio.to_thread(self._capture.end, output)
+        except Exception as exc:  # noqa: BLE001 - a fault of koco's must not leave it running for ever
+            outcome = Outcome(Status.ERROR, Kind.ERROR, describe(exc))
         finally:
             self._served += 1
             del self._runs[fid]
+        await self._tell(fid, outcome)
 
-    async def _finish(self, fid: str, outcome: Outcome, output: Output) -> None:
-        # What is left may have to wait for room in the spool, which this loop makes.
-        await asyncio.to_thread(self._capture.end, output)
+    async def _tell(self, fid: str, outcome: Outcome) -> None:
         if outcome.kind is not None:
             await self._spool.put_async(fid, line.encode(outcome.kind, outcome.payload))
         await self._spool.mark(fid, outcome.status)

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from koco.errors import UsageError
 from koco.events import line
 from koco.events.model import Kind
 from koco.response import HTML, Markdown, Text
@@ -40,6 +41,19 @@ class Sink(Protocol):
     def travel(self) -> tuple[Callable[..., "Sink"], tuple[Any, ...]]:
         """Return what makes a sink for the same place in another process."""
         ...
+
+
+#: What a flow may say. The other kinds tell what happened to it, and are koco's to write.
+_ALLOWED = frozenset({Kind.AGENT, Kind.DEBUG, Kind.STDOUT, Kind.STDERR, Kind.ACTION, Kind.RESULT})
+
+
+def _allowed(kind: Kind) -> Kind:
+    if kind not in _ALLOWED:
+        raise UsageError(
+            f"a flow cannot write an event of kind {kind!s}",
+            hint=f"it may write: {', '.join(sorted(_ALLOWED))}",
+        )
+    return kind
 
 
 def _payload(values: tuple[Any, ...]) -> Any:
@@ -78,12 +92,12 @@ class Tracer:
         return f"Tracer({self.fid!r})"
 
     def emit_sync(self, kind: Kind, payload: Any) -> None:
-        """Write an event of any kind; blocks while the buffer is full."""
-        self._sink.put(self.fid, line.encode(kind, payload))
+        """Write an event of a kind that flows may write; blocks while the buffer is full."""
+        self._sink.put(self.fid, line.encode(_allowed(kind), payload))
 
     async def emit(self, kind: Kind, payload: Any) -> None:
-        """Write an event of any kind; waits while the buffer is full."""
-        await self._sink.put_async(self.fid, line.encode(kind, payload))
+        """Write an event of a kind that flows may write; waits while the buffer is full."""
+        await self._sink.put_async(self.fid, line.encode(_allowed(kind), payload))
 
     async def debug(self, *text: Any) -> None:
         """Write a `debug` event: the parts joined by spaces."""

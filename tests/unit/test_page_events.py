@@ -1,7 +1,11 @@
 """docs/events.md: values become what the page says; its follower gets each event once."""
 
+import pytest
+
 from koco import testing
+from koco.errors import UsageError
 from koco.events import line
+from koco.events.model import Kind
 from koco.runner.output import LINE_CHARS
 from koco.sdk import failures
 from tests import pages
@@ -36,3 +40,13 @@ def test_the_limits_are_the_ones_on_the_page() -> None:
     assert LINE_CHARS == 1_048_576
     assert line.PAYLOAD_BYTES == 64 * 1024 * 1024
     assert failures._TEXT_CHARS == 65_536
+
+
+def test_flows_write_no_events_of_kocos() -> None:
+    """A forged final status would end the stream for its followers."""
+    tracer = testing.Tracer()
+    tracer.emit_sync(Kind.AGENT, {"name": "me"})
+    for kind in (Kind.STATUS, Kind.FINAL, Kind.ERROR, Kind.LEASE, Kind.UPLOAD, "none"):
+        with pytest.raises(UsageError, match="cannot write an event of kind"):
+            tracer.emit_sync(kind, {"status": "finished"})  # type: ignore[arg-type]
+    assert [event.kind for event in tracer.events] == ["agent"]

@@ -42,6 +42,8 @@ class FakeRunner:
     async def launch(self, launch: Launch) -> None:
         if self.over.done():
             raise KocoError("died")
+        if self.world.fault:
+            raise self.world.fault
         self.fids.append(launch.fid)
         if self.world.begins and await self.report(launch.fid, Status.RUNNING):
             self.world.began.append(launch.fid)
@@ -78,6 +80,8 @@ class World:
         self.store = store
         self.runners: list[FakeRunner] = []
         self.ended: list[FakeRunner] = []
+        #: What beginning an execution raises.
+        self.fault: Exception | None = None
         self.began: list[str] = []
         self.begins = self.ends = True
         self.problem: dict[str, Any] | None = None
@@ -150,6 +154,21 @@ def test_one_warm_runner_serves_one_after_the_other(tmp_path: Path) -> None:
             await w.until(execution.fid, Status.FINISHED)
         assert w.began == [execution.fid for execution in made], "in the order of their launch"
         assert len(w.runners) == 1
+
+    world(tmp_path, body)
+
+
+def test_an_execution_that_cannot_be_begun_ends(tmp_path: Path) -> None:
+    """It is told as an error, not left starting for ever; the next one has its place."""
+
+    async def body(w: World) -> None:
+        await w.live(max=1)
+        w.fault = TypeError("another version's words")
+        failed = await w.until((await w.launch()).fid, Status.ERROR)
+        assert failed.error is not None
+        assert failed.error["type"] == "RunnerFailed"
+        w.fault = None
+        await w.until((await w.launch()).fid, Status.FINISHED)
 
     world(tmp_path, body)
 
