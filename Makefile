@@ -18,7 +18,7 @@ check: setup  ## Lint, format, types, layers, unit tests: under a minute.
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) tests/unit
+	$(PYTEST) -n auto tests/unit
 
 test: check  ## Everything: the checks, then tests on a real Ray, then the command line itself.
 	$(PYTEST) tests/integration tests/e2e

@@ -42,7 +42,7 @@ class Api(BaseHTTPRequestHandler):
 @pytest.fixture
 def env(tmp_path: Path) -> Any:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
     yield {**os.environ, "KOCO_URL": url, "KOCO_KEY": "k", "KOCO_HOME": str(tmp_path)}
     server.shutdown()
