@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from koco.cluster.local import mark_of
-from tests.driver import Koco, eventually
+from tests.driver import Koco
 
 
 @pytest.fixture(scope="module")
@@ -202,20 +201,3 @@ def test_inputs_from_a_file_and_stdin(hello: Koco) -> None:
     assert "Edsger" in piped.out
     over = hello.run("run", "greet", "--inputs", str(file), "-i", "who=Alan", "-f").ok()
     assert "Alan" in over.out
-
-
-def test_no_serve_process_is_started(hello: Koco) -> None:
-    """Flows without an endpoint of their own cost no Ray Serve."""
-    import psutil
-
-    mark = mark_of(hello.home)
-    titles = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("KOCO_CLUSTER") == mark:
-                titles.append(" ".join(process.cmdline()))
-        except psutil.Error:
-            continue
-    assert any("ray::ControlPlane" in title for title in titles)
-    assert not any("Serve" in title for title in titles)
-    eventually(lambda: hello.get("/health")["status"] == "ok")

@@ -61,6 +61,9 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     eventually(lambda: fresh.get(f"/v1/executions/{done}")["finished"])
     eventually(lambda: fresh.get(f"/v1/executions/{running}")["status"] == "running")
 
+    # Flows without an endpoint of their own cost no Ray Serve.
+    assert not any("Serve" in title for title in titles_of(fresh))
+
     assert fresh.run("down").ok().code == 0
     assert eventually(lambda: not marked(fresh), within_s=10)
     assert fresh.run("down").ok().code == 0, "down twice is fine"
