@@ -268,9 +268,13 @@ class Spool:
     def _acknowledge(self, batch: Batch, *, closed: bool) -> None:
         fid = batch.fid
         with self._lock:
-            outbox = self._outboxes[fid]
             # A separator was added for each line but one: count what `_take` counted.
             self._bytes -= len(batch.body) - max(0, batch.count - 1)
+            outbox = self._outboxes.get(fid)
+            if outbox is None:
+                # A call may hold two batches of one execution: the first told that it is closed.
+                self._make_room()
+                return
             outbox.acked = batch.first + batch.count - 1
             if closed or (batch.status is not None and batch.status.is_final):
                 del self._outboxes[fid]

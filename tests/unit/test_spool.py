@@ -257,3 +257,26 @@ def test_a_forked_process_is_refused() -> None:
         assert process.exitcode == 7
 
     spooled(body)
+
+
+def test_an_execution_that_is_closed_amid_large_events_leaves_the_others_alone() -> None:
+    """Two batches of one execution in one call, both refused for good, do not stop the spool."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        for fid in "ab":
+            spool.open(fid)
+        shelf.closed.add("a")
+        shelf.gate.clear()
+        spool.put("b", event(0))
+        await asyncio.sleep(0.01)  # that call is under way: what follows gathers into one
+        for _ in range(2):
+            spool.put("a", event("x" * (module.CALL_BYTES * 2 // 3)))
+        shelf.gate.set()
+        assert await spool.mark("b", Status.FINISHED)
+        assert shelf.payloads("b") == [0]
+        spool.open("c")
+        assert await asyncio.wait_for(spool.mark("c", Status.FINISHED), 5)
+        assert spool.held == []
+        assert spool._bytes == 0
+
+    spooled(body)
