@@ -90,6 +90,8 @@ class Run:
 
     async def outcome(self) -> Outcome:
         """Call the entrypoint and say how it ended."""
+        if self._cancelled:
+            return Outcome(Status.CANCELLED)  # asked to end before it began
         home = asyncio.get_running_loop()
         done: asyncio.Future[Any] = home.create_future()
 
