@@ -60,25 +60,44 @@ class InputsError(UsageError):
     """Inputs that a form refuses: messages per field.
 
     Positional messages belong to no field; keyword arguments name one:
-    `InputsError("Closed today.", topic="Please give me a topic.")`.
+    `InputsError("Closed today.", topic="Please give me a topic.")`. Or one by one:
+
+        error = InputsError()
+        error.add(topic="Please give me a topic.")
+        if error.has_errors():
+            raise error
     """
 
     http_status = 422
     code = "invalid_inputs"
 
     def __init__(self, /, *messages: str, **fields: str | list[str]) -> None:
-        self.errors: dict[str, list[str]] = {
-            name: [value] if isinstance(value, str) else list(value)
-            for name, value in fields.items()
-        }
+        #: The messages by field.
+        self.errors: dict[str, list[str]] = {}
+        super().__init__("")
+        self.add(**fields)
         if messages:
-            self.errors.setdefault(GLOBAL_FIELD, []).extend(messages)
+            self.add(**{GLOBAL_FIELD: list(messages)})
+
+    def add(self, /, **fields: str | list[str]) -> None:
+        """Add messages to fields; the field `_global_` stands for none."""
+        for name, value in fields.items():
+            self.errors.setdefault(name, []).extend([value] if isinstance(value, str) else value)
         lines = [
             text if name == GLOBAL_FIELD else f"{name}: {text}"
             for name, texts in self.errors.items()
             for text in texts
         ]
-        super().__init__("\n".join(lines) or "the inputs are not valid")
+        self.message = "\n".join(lines) or "the inputs are not valid"
+        self.args = (self.message,)
+
+    def has_errors(self) -> bool:
+        """Say whether there is a message."""
+        return any(self.errors.values())
+
+    def __bool__(self) -> bool:
+        """Say the same, so that `if error: raise error` does."""
+        return self.has_errors()
 
     def to_wire(self) -> dict[str, Any]:
         """Add `errors`, the messages by field, as an endpoint's answer has them."""

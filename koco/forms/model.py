@@ -10,7 +10,7 @@ from koco.forms.choices import Checkbox, InputFiles, InputJSON, Select
 from koco.forms.elements import HR, HTML, Action, Break, Cancel, Element, Errors, Markdown, Submit
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
 from koco.forms.moments import InputDate, InputDateTime, InputTime
-from koco.forms.problems import FormError, Problem, refused, suggestion
+from koco.forms.problems import FormError, Problem, suggestion
 
 _CLASSES: tuple[type[Element], ...] = (
     *(InputText, InputPassword, InputNumber, InputArea, InputDate, InputTime, InputDateTime),
@@ -123,7 +123,7 @@ class Model:
                 errors[name] = [f"must be one of {', '.join(allowed)}, got {got}"]
         errors |= self._unknown(raw)
         if errors:
-            raise refused(errors)
+            raise InputsError(**errors)
         return values
 
     async def validate_async(self, raw: object) -> dict[str, Any]:

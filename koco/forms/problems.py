@@ -1,10 +1,8 @@
-"""What is wrong with a form, and how that and refused inputs are said."""
+"""What is wrong with a form, and how that is said."""
 
 import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
-
-from koco.errors import InputsError
 
 #: No word that was misspelt is longer (characters); comparing ever longer ones takes ever longer.
 _LONGEST = 100
@@ -52,10 +50,3 @@ def suggestion(word: str, known: Iterable[str], *, otherwise: str) -> str:
     if near is not None:
         return f"did you mean {near!r}?"
     return f"{otherwise}: {', '.join(names)}" if names else "there are none"
-
-
-def refused(errors: dict[str, list[str]]) -> InputsError:
-    """Return the error that holds messages by field, whatever the fields are called."""
-    # `self` cannot be passed by keyword, yet anyone may send a field of that name.
-    about_self = [f"self: {message}" for message in errors.get("self", ())]
-    return InputsError(*about_self, **{name: errors[name] for name in errors if name != "self"})

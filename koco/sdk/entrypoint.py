@@ -12,9 +12,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from koco.errors import GLOBAL_FIELD, DeployError
+from koco.errors import GLOBAL_FIELD, DeployError, InputsError
 from koco.forms import Model, nearest
-from koco.forms.problems import refused
 from koco.sdk.crew import adapted
 from koco.sdk.hints import layers
 from koco.sdk.signature import NOTHING, Gathered, Taken, is_pydantic, signature_of
@@ -164,7 +163,7 @@ def bind(entrypoint: Callable[..., Any], inputs: Mapping[str, Any], tracer: Any)
     if gathered is not None:
         found["inputs"] = _gather(gathered, inputs, errors)
     if errors:
-        raise refused(errors)
+        raise InputsError(**errors)
     return rest | found | ({"tracer": tracer} if signature.wants_tracer else {})
 
 

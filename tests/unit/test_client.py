@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import pickle
 import socket
 import threading
 import time
@@ -608,3 +609,18 @@ def test_a_long_event_costs_no_more_than_its_size(serve: Any) -> None:
     began = time.monotonic()
     assert seqs(client_of(serve(send).port), follow=True) == [1, 2]
     assert time.monotonic() - began < 5
+
+
+def test_messages_are_gathered_one_by_one() -> None:
+    """An endpoint adds them as its checks find them; without any, there is nothing to raise."""
+    error = errors.InputsError()
+    assert not error.has_errors()
+    assert not error
+    error.add(topic="too short", self="odd")
+    error.add(topic=["too dull"], _global_="Closed.")
+    assert error
+    by_field = {"topic": ["too short", "too dull"], "self": ["odd"], "_global_": ["Closed."]}
+    assert error.errors == by_field
+    assert str(error) == "topic: too short\ntopic: too dull\nself: odd\nClosed."
+    for again in (errors.from_wire(error.to_wire()), pickle.loads(pickle.dumps(error))):
+        assert (again.errors, str(again)) == (error.errors, str(error))

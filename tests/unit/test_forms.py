@@ -573,7 +573,7 @@ class TestValidate:
 
     def test_a_field_named_self_is_refused_like_any(self) -> None:
         """A name that Python keeps for itself breaks nothing."""
-        assert "self: is no field" in refused(F.Model(), {"self": 1})[GLOBAL_FIELD][0]
+        assert refused(F.Model(), {"self": 1})["self"][0].startswith("is no field")
 
     def test_a_pressed_button_is_among_the_inputs(self) -> None:
         """Only if it was pressed, and only with a value that a button has."""
