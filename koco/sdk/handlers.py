@@ -93,10 +93,10 @@ class Route:
     def describe(self, service: str) -> dict[str, Any]:
         """Return the flow that this route is."""
         return {
+            **self.about,  # first: `name`, say, is a word of FastAPI's as well
             "name": flow_name(self.path, service),
             "path": self.path,
             "entrypoint": f"{self.handler.function.__module__}:{self.handler.called}",
-            **self.about,
             "form": None if self.form is None else self.form.to_list(),
         }
 
@@ -128,6 +128,31 @@ class Route:
             return refused(exc)
         except Exception as exc:  # noqa: BLE001 - whatever a user's handler raises
             return failed(exc)
+
+
+def about_flow(path: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is told of a flow: what JSON has of it, without what is None.
+
+    The rest is FastAPI's (`response_model=Answer`, say), and is about an answer that
+    koco gives itself.
+
+    Raises:
+        DeployError: it asks for dependencies, which nobody would call.
+    """
+    if given.pop("dependencies", None):
+        raise DeployError(
+            f"enter {path!r} cannot have dependencies",
+            hint="call them in its handler, which gets the request",
+        )
+    about = {key: value for key, value in given.items() if value is not None}
+    return {key: value for key, value in about.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        return bool(msgspec.to_builtins(value, str_keys=True) == value)
+    except (TypeError, RecursionError):
+        return False
 
 
 def _order(launch: Launch, service: str) -> dict[str, Any]:

@@ -62,18 +62,20 @@ class ServeAPI(FastAPI):
             model: the form, as a `Model`, as a list of elements, or None where any
                 JSON object will do.
             summary: what the flow does, in one line; and so on for the others.
-            more: whatever else is to be told of the flow.
+            more: whatever else is to be told of the flow; what only FastAPI knows what to
+                do with, such as `response_model`, means nothing here.
 
         Raises:
             DeployError: the path or what the handler asks for makes no sense.
         """
         form = None if model is None else handlers.model_of(model, f"enter {path!r}")
-        about = {
+        given = {
+            **more,
             **{"summary": summary, "description": description, "version": version},
             **{"author": author, "organization": organization},
             **{"tags": list(tags) if tags is not None else None},
-            **more,
         }
+        about = handlers.about_flow(path, given)
         if path in self.enters:
             raise DeployError(f"enter {path!r} is there twice", hint="each needs its own path")
         if not path.startswith("/") or "{" in path or path.startswith(INTERNAL):
@@ -83,8 +85,7 @@ class ServeAPI(FastAPI):
             )
 
         def decorate(function: F) -> F:
-            known = {key: value for key, value in about.items() if value is not None}
-            route = Route(path, Handler("enter", path, function), form, known)
+            route = Route(path, Handler("enter", path, function), form, about)
             self.enters[path] = route
             function.__dict__.setdefault("_koco_paths", []).append(path)
             methods = ["GET", "POST"]

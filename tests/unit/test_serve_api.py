@@ -17,6 +17,7 @@ from koco.errors import DeployError, NotFoundError, UsageError
 from koco.events.line import encode_payload
 from koco.sdk import moments, serving, signing
 from koco.sdk.handlers import ANSWER
+from koco.testing import Outcome
 
 KEY = b"k" * 32
 #: A module's object that is no function of it.
@@ -125,6 +126,23 @@ def test_get_describes_the_form(app: ServeAPI) -> None:
     flow = send(app, "GET", "/plain").json()
     assert (flow["name"], flow["form"], flow["tags"]) == ("plain", None, ["a"])
     assert (flow["version"], flow["mood"]) == ("2", "good")
+
+
+def test_what_fastapi_takes_of_a_route_does_no_harm() -> None:
+    """What JSON has is told of the flow, the rest left out; none of it renames the flow."""
+    app = ServeAPI()
+
+    @app.enter("/a", name="Mine", deprecated=True, response_model=Outcome)
+    def enter() -> Launch:
+        return Launch(None, run)
+
+    (flow,) = app.describe("service")["flows"]
+    assert (flow["name"], flow["path"], flow["deprecated"]) == ("a", "/a", True)
+    assert "response_model" not in flow
+    assert json.loads(encode_payload(flow)) == flow
+    with pytest.raises(DeployError, match="dependencies") as caught:
+        app.enter("/b", dependencies=[fastapi.Depends(run)])
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("root", ["", "/koco/mine/1"])
