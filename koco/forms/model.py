@@ -128,8 +128,9 @@ class Model:
 
     async def validate_async(self, raw: object) -> dict[str, Any]:
         """Do the same; what may take a second a field, for its pattern, holds up no loop."""
-        found = (getattr(field, "pattern", None) for field in self.fields)
-        if all(patterns.is_quick(each) for each in found if each):
+        given = raw if isinstance(raw, Mapping) else {}
+        found = ((getattr(field, "pattern", None), given.get(field.name)) for field in self.fields)
+        if all(patterns.is_quick(pattern, str(text)) for pattern, text in found if pattern):
             return self.validate(raw)
         import asyncio  # here: the command line checks as well, and need not pay for it
 

@@ -17,9 +17,6 @@ PATIENCE_S = 1.0
 #: Steps that the engine takes in some milliseconds.
 _QUICK_STEPS = 1_000_000
 
-#: What a text may well have (characters).
-_USUAL_LENGTH = 100
-
 #: An escape, or a set of characters: one character of the text, whatever it says.
 _ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 
@@ -57,9 +54,9 @@ def matches(pattern: str, text: str) -> bool:
     return done.stdout.strip() == b"True"
 
 
-def is_quick(pattern: str) -> bool:
-    """Say whether a pattern is matched at once, as long as the text is of a usual length."""
-    return _steps(pattern, _USUAL_LENGTH) <= _QUICK_STEPS
+def is_quick(pattern: str, text: str) -> bool:
+    """Say whether `matches` answers at once, in this process."""
+    return _steps(pattern, len(text)) <= _QUICK_STEPS
 
 
 def _steps(pattern: str, length: int) -> float:
