@@ -267,7 +267,7 @@ def submit(
     """Ask a service's own endpoint what it would launch, and launch nothing.
 
     Inputs are checked by the form of the `enter` route, whose handler is called. The
-    `inputs` of what it returns are as they travel: dates and times are text.
+    `inputs` of what it returns are as the flow gets them.
 
     Args:
         app: the `ServeAPI`, or what the manifest's `app` names, as `module:object`.
@@ -278,6 +278,9 @@ def submit(
     Raises:
         InputsError: the form or the handler refuses the inputs.
         NotFoundError: there is no such route.
+        UsageError: the handler returned no `Launch`.
+        DeployError: there is no such app, or what it would launch is not there.
+        Exception: whatever else the handler raises.
     """
     from koco.sdk.serving import serve_api_of
 

@@ -6,6 +6,7 @@ must tell an order to launch from whatever an author's other routes return.
 
 import asyncio
 import datetime as dt
+import functools
 import inspect
 import re
 from collections.abc import Callable
@@ -117,7 +118,7 @@ class Route:
                 hint="return Launch(request, 'module:object', inputs=inputs), or raise InputsError",
             )
         # In a thread: its module may be one that nothing here has imported so far.
-        await asyncio.to_thread(entrypoint.load, launch.entrypoint)
+        await asyncio.to_thread(_require, launch.entrypoint)
         return launch
 
     async def answer(self, request: Any, inputs: Any, service: str) -> Answer:
@@ -128,6 +129,12 @@ class Route:
             return refused(exc)
         except Exception as exc:  # noqa: BLE001 - whatever a user's handler raises
             return failed(exc)
+
+
+@functools.cache
+def _require(path: str) -> None:
+    """Load an entrypoint, once: to see what a crew's class makes, one is made."""
+    entrypoint.load(path)
 
 
 def about_flow(path: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -145,6 +145,31 @@ def test_what_fastapi_takes_of_a_route_does_no_harm() -> None:
     assert caught.value.hint
 
 
+class Small:
+    """A crew."""
+
+    def kickoff(self, inputs: Any) -> None: ...
+
+
+class Costly:
+    """A class that makes one, and counts how often."""
+
+    made = 0
+
+    def crew(self) -> Small:
+        Costly.made += 1
+        return Small()
+
+
+def test_a_crew_is_made_once_to_see_that_it_is_one() -> None:
+    """Launches after the first find its entrypoint checked."""
+    app = ServeAPI()
+    app.enter("/")(lambda: Launch(None, f"{__name__}:Costly"))
+    for _ in range(3):
+        testing.submit(app)
+    assert Costly.made == 1
+
+
 @pytest.mark.parametrize("root", ["", "/koco/mine/1"])
 def test_post_gives_an_order(app: ServeAPI, root: str) -> None:
     """Typed inputs reach the handler; the order has them as JSON, wherever the app is mounted."""
