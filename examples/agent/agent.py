@@ -7,7 +7,7 @@
 
 Any endpoint with OpenAI's chat completions will do: a hosted one, Ollama, vLLM. What is
 not given comes from the runner's environment: OPENAI_BASE_URL, OPENAI_MODEL, OPENAI_API_KEY.
-Inputs are kept with the execution, for whoever may read it: a key of worth belongs there.
+A key given as an input is shown nowhere, but koco's store holds it as it is.
 """
 
 import ast

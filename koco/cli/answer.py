@@ -78,7 +78,7 @@ def _chosen(client: "Client", fid: str, name: str | None) -> dict[str, Any]:
     if not locks:
         execution = client.execution(fid)
         raise ConflictError(
-            f"{execution['fid']} awaits no answer: it is {execution['status']}",
+            f"{execution['fid']} awaits no answer: its status is {execution['status']}",
             hint="`koco inbox` lists what waits for a person",
         )
     names = [lock["name"] for lock in locks]

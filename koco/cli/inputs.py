@@ -81,6 +81,9 @@ def load(file: str) -> Any:
         raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
         raise UsageError(f"{source} is no UTF-8 text") from exc
+    if not text.strip():
+        # To YAML it is null, which an answer may be: not one that nobody gave.
+        raise UsageError(f"{source} holds nothing", hint='such as {"name": "value"}')
     try:
         return json.loads(text, object_pairs_hook=partial(_unique, source))
     except RecursionError:
@@ -122,8 +125,11 @@ def _unique(source: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _yaml(text: str, source: str) -> Any:
     import yaml
 
+    from koco.manifest.document import Loader
+
     try:
-        return _as_json(yaml.safe_load(text), source)
+        # As manifests are read: `no` and `10:30` are text. It is a SafeLoader.
+        return _as_json(yaml.load(text, Loader=Loader), source)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source

@@ -242,7 +242,9 @@ def _error_of(description: Description) -> dict[str, Any] | None:
         return None
     first = description.problems[0]
     message = "; ".join(_sentence(problem) for problem in description.problems)
-    detail = "\n\n".join(p["traceback"] for p in description.problems if p["traceback"])
+    # Flows of one module fail alike: its traceback is told once.
+    told = dict.fromkeys(p["traceback"] for p in description.problems if p["traceback"])
+    detail = "\n\n".join(told)
     return {
         "message": message,
         "detail": detail or None,

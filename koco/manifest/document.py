@@ -24,7 +24,7 @@ MAX_NODES = 20_000
 _TAG = "tag:yaml.org,2002:"
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalars of YAML 1.2's core schema (its chapter 10.3)."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
@@ -49,7 +49,7 @@ _SCALARS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
 
 # The order counts: an int is a float too.
 for _name, (_regex, _first, _) in _SCALARS.items():
-    _Loader.add_implicit_resolver(
+    Loader.add_implicit_resolver(
         _TAG + _name, re.compile(f"^(?:{_regex})$"), [c if c != "\0" else "" for c in _first]
     )
 
@@ -191,8 +191,8 @@ def _compose(text: str, source: str) -> yaml.Node:
     if len(text) > MAX_CHARS:
         raise ManifestError([f"{source}:1:1: longer than {MAX_CHARS} characters"])
     try:
-        # Safe: composing makes nodes, no objects, and `_Loader` is a SafeLoader besides.
-        node = yaml.compose(text, Loader=_Loader)
+        # Safe: composing makes nodes, no objects, and `Loader` is a SafeLoader besides.
+        node = yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as exc:
         raise ManifestError([_syntax(exc, text, source)]) from exc
     except RecursionError:

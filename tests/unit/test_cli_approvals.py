@@ -118,7 +118,7 @@ def test_without_a_lock_it_must_be_clear_which(plane: Plane, cli: Cli, fid: str)
     ran = cli("answer", fid, "-i", "a=b")
     assert (ran.code, ran.err.splitlines()[0]) == (
         2,
-        f"error: {fid} awaits no answer: it is running",
+        f"error: {fid} awaits no answer: its status is running",
     )
     plane.lock(fid, "one")
     for _ in range(2):

@@ -32,6 +32,23 @@ def test_yaml_becomes_what_json_can_hold(tmp_path: Path) -> None:
     assert found["list"] == [1, {"a": None}]
 
 
+def test_yaml_is_read_as_manifests_are(tmp_path: Path) -> None:
+    """A country stays `no`, and a time of day is no number to base 60."""
+    file = tmp_path / "in.yaml"
+    file.write_text("country: no\nat: 10:30\nok: true\n")
+    assert inputs.gather([], str(file)) == {"country": "no", "at": "10:30", "ok": True}
+
+
+def test_nothing_is_no_answer_but_null_is(tmp_path: Path) -> None:
+    """A broken pipe before `koco answer --inputs -` does not release the lock."""
+    file = tmp_path / "answer.json"
+    file.write_text("\n")
+    with pytest.raises(UsageError, match="holds nothing"):
+        inputs.anything([], str(file))
+    file.write_text("null")
+    assert inputs.anything([], str(file)) is None
+
+
 def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--inputs -` takes what is piped in."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'\xef\xbb\xbf{"a": 1}')))
