@@ -59,7 +59,7 @@ def serve_api_of(found: Any, path: str) -> Any:
             f"the app {path!r} is a {kind}, not a ServeAPI",
             hint="`from koco import ServeAPI`, and `app = ServeAPI()`: it is a FastAPI",
         )
-    made = instances_of(path.partition(":")[0])
+    made = instances_of(path.partition(":")[0] if ":" in path else path.rpartition(".")[0])
     if len(made) == 1:
         return made[0]
     if not made:
