@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import msgspec
-
 from koco.cluster.serve import Serve, ServeError, prefix_of
+from koco.control.orders import Failure, Form, Order, Refusal, read_as
 from koco.errors import EndpointError, NotFoundError, TimedOutError, from_wire
 from koco.events.line import encode_payload
 from koco.sdk import signing
@@ -41,18 +40,6 @@ _PRIVATE = {"authorization", "cookie", "idempotency-key", "forwarded"}
 _JSON = {"content-type": "application/json"}
 #: What of an answer a caller is not shown: ours stand in its place, and no cookie comes back.
 _DROPPED = (_HOP - {"content-length"}) | {"set-cookie", "date", "server"}
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint wants to have run: see `koco.sdk.launch`."""
-
-    entrypoint: str
-    inputs: dict[str, Any]
-    #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
-    moments: list[Any] = []
-    about: dict[str, Any] = {}
-    #: The flow that it names instead of the one that was asked for.
-    flow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +85,7 @@ class Endpoints:
         """
         request = Request("POST", path, body=encode_payload(inputs))
         body = await self._answer(release, request, LAUNCH, user=user)
-        try:
-            return msgspec.convert(body, Order)
-        except msgspec.ValidationError as exc:
-            raise EndpointError(f"the endpoint {_at(release, path)} gave no order: {exc}") from exc
+        return read_as(Order, body, where=_at(release, path))
 
     async def lock_form(
         self, release: Release, name: str, *, data: Any, fid: str, user: str
@@ -114,8 +98,7 @@ class Endpoints:
             return None
         request = Request("POST", f"{INTERNAL}/locks/{name}", body=encode_payload({"data": data}))
         body = await self._answer(release, request, FORM, user=user, fid=fid)
-        form: list[dict[str, Any]] | None = body["form"]
-        return form
+        return read_as(Form, body, where=_at(release, request.path)).form
 
     async def lease(
         self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
@@ -127,7 +110,7 @@ class Endpoints:
         asked = encode_payload({"inputs": inputs, "data": data})
         request = Request("POST", f"{INTERNAL}/leases/{name}", body=asked)
         body = await self._answer(release, request, VALUE, user=user, fid=fid)
-        return msgspec.convert(body, Answer)
+        return read_as(Answer, body, where=_at(release, request.path))
 
     async def pass_through(self, release: Release, request: Request, *, user: str) -> Passed:
         """Forward a request to an author's own route; its answer's body is streamed.
@@ -142,15 +125,14 @@ class Endpoints:
             raise NotFoundError(f"there is nothing at {request.path} of {release.service}")
         async with _limit(release, request.path):
             answer = await self._send(release, request, user=user, fid="")
-        if request.method == "HEAD":
-            await answer.aclose()  # nobody will read the body that it has not
         base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
+        # Of a HEAD, too: it has no body, and the reading gives the connection back.
         return Passed(answer.status_code, _back(answer.headers, base, release), _body(answer))
 
     async def _answer(
         self, release: Release, request: Request, wanted: str, *, user: str, fid: str = ""
-    ) -> Any:
-        """Return the JSON of an answer of the kind that is wanted, or raise what it says."""
+    ) -> bytes:
+        """Return an answer of the kind that is wanted, or raise what it says."""
         async with _limit(release, request.path):
             status, kind, blob = await self._read(release, request, user=user, fid=fid)
         where = _at(release, request.path)
@@ -160,35 +142,41 @@ class Endpoints:
                 f"the endpoint {where} answered {status}: {said}",
                 hint=f"`koco status` shows whether {release.service} is up",
             )
-        body = msgspec.json.decode(blob)
         if kind == ERRORS:
-            raise from_wire(body)
+            raise from_wire(read_as(Refusal, blob, where=where).wire())
         if kind == FAILURE:
-            log.warning("the endpoint %s failed: %s\n%s", where, body["message"], body["traceback"])
-            what = f"{body['type']}: {body['message']}" if body["type"] else body["message"]
+            told = read_as(Failure, blob, where=where)
+            log.warning("the endpoint %s failed: %s\n%s", where, told.message, told.traceback)
+            what = f"{told.type}: {told.message}" if told.type else told.message
             raise EndpointError(
                 f"the endpoint {where} failed: {what}",
-                detail=body["traceback"] or None,
-                hint=body.get("hint") or "the service's owner sees the traceback",
+                detail=told.traceback or None,
+                hint=told.hint or "the service's owner sees the traceback",
             )
         if kind != wanted:
             raise EndpointError(f"the endpoint {where} answered with {kind!r}, not {wanted!r}")
-        return body
+        return blob
 
     async def _read(
         self, release: Release, request: Request, *, user: str, fid: str
     ) -> tuple[int, str, bytes]:
+        import httpx
+
         answer = await self._send(release, request, user=user, fid=fid)
         blob = bytearray()
-        async for part in _body(answer):
-            blob += part
-            if len(blob) > _ANSWER_BYTES:
-                await answer.aclose()
-                raise EndpointError(
-                    f"the endpoint {_at(release, request.path)} answers with more than "
-                    f"{_ANSWER_BYTES >> 20} MiB",
-                    hint="large inputs belong into files",
-                )
+        try:
+            async for part in answer.aiter_raw():
+                blob += part
+                if len(blob) > _ANSWER_BYTES:
+                    raise EndpointError(
+                        f"the endpoint {_at(release, request.path)} answers with more than "
+                        f"{_ANSWER_BYTES >> 20} MiB",
+                        hint="large inputs belong into files",
+                    )
+        except httpx.HTTPError as exc:  # its replica died in the middle
+            raise _unreachable(release, exc) from exc
+        finally:
+            await answer.aclose()
         return answer.status_code, answer.headers.get(ANSWER, ""), bytes(blob)
 
     async def _send(
@@ -214,12 +202,14 @@ class Endpoints:
         }
         url = f"{prefix_of(release.service, release.number)}{quote(request.path)}"
         url += f"?{request.query}" if request.query else ""
+        # As the server has read them: names of files come in Latin-1 or UTF-8.
+        sent = httpx.Headers(headers, encoding="latin-1")
         for is_last in (False, True):
             try:
                 base = await self.serve.base(anew=is_last)
                 return await self._client().send(
                     self._client().build_request(
-                        request.method, f"{base}{url}", headers=headers, content=request.body
+                        request.method, f"{base}{url}", headers=sent, content=request.body
                     ),
                     stream=True,
                 )

@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from koco.control import nesting
 from koco.control.catalog import Catalog, Entry
 from koco.control.endpoints import Endpoints
 from koco.control.files import Files
@@ -51,9 +52,11 @@ class Launches:
 
         Raises:
             InputsError: the form, or the service's own endpoint, refuses the inputs.
+            UsageError: they are nested too deeply, or the key is no key.
             ConflictError: the key was used for something else.
             EndpointError: the service's own endpoint failed.
         """
+        nesting.check(inputs, "the inputs")
         return await self._tasks.finish(self._launch(entry, inputs, user, key))
 
     async def _launch(
@@ -104,12 +107,13 @@ class Launches:
         if release.number != entry.release:  # the next one went live a moment ago
             release = await self._store.release(entry.service, entry.release)
         order = await self._endpoints.enter(release, path, inputs=inputs, user=user)
+        nesting.check(order.inputs, f"the inputs that the endpoint of {entry.service} orders")
         flow = next((flow for flow in release.flows if flow["name"] == order.flow), entry.flow)
         return msgspec.structs.replace(
             _new(Entry(entry.service, entry.release, flow, entry.form), order.inputs, user, files),
             entrypoint=order.entrypoint,
             moments=order.moments,
-            about={"entrypoint": order.entrypoint, **order.about},
+            about={"entrypoint": order.entrypoint, **msgspec.to_builtins(order.about)},
         )
 
 

@@ -6,6 +6,7 @@ has died over it. One timer is set, for the lock that expires next.
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from koco.control import nesting
 from koco.control.spooler import Spooler
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, KocoError, NotFoundError
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 _RETRY_S = 1.0
 #: The longest that the timer is set for (seconds): the clock may be put forward meanwhile.
 _TIMER_S = 60.0
+#: How many locks an error names.
+_SHOWN = 10
 
 
 class Describer(Protocol):
@@ -77,10 +81,11 @@ class Locks:
         """Open a lock; asked again, it returns the lock as it is.
 
         Raises:
-            UsageError: the name or the timeout makes no sense.
+            UsageError: the name or the timeout makes no sense, or the data is nested too deeply.
             ConflictError: the execution has ended.
         """
         locks.check(name, timeout_s)
+        nesting.check(data, f"the data of the lock {name!r}")
         expires = time.time() + timeout_s
         lock = await self._store.open_lock(fid, lid, name=name, data=data, expires=expires)
         self._spooler.wake(fid)
@@ -146,15 +151,20 @@ class Locks:
             NotFoundError: none is called so.
             ConflictError: several are.
         """
+        # By its whole id without the others: an execution may have thousands.
+        with contextlib.suppress(NotFoundError):
+            lock = await self._store.lock(name)
+            if lock.fid == execution.fid:
+                return lock
         known = await self._store.locks_of(execution.id)
         for fits in (
-            [lock for lock in known if lock.lid == name],
             [lock for lock in known if lock.name == name and lock.status == "open"],
             [lock for lock in known if lock.name == name][-1:],
             [lock for lock in known if name and lock.lid.startswith(name)],
         ):
             if len(fits) > 1:
-                called = ", ".join(f"{lock.lid} ({lock.name})" for lock in fits)
+                called = ", ".join(f"{lock.lid} ({lock.name})" for lock in fits[:_SHOWN])
+                called += f" and {len(fits) - _SHOWN} more" if len(fits) > _SHOWN else ""
                 raise ConflictError(
                     f"several locks of {execution.fid} are called {name!r}",
                     hint=f"say which: {called}",
@@ -162,7 +172,7 @@ class Locks:
             if fits:
                 return fits[0]
         waiting = [lock.name for lock in known if lock.status == "open"]
-        hint = f"open: {', '.join(waiting)}" if waiting else "none of its locks is open"
+        hint = f"open: {', '.join(waiting[:_SHOWN])}" if waiting else "none of its locks is open"
         raise NotFoundError(f"execution {execution.fid} has no lock {name!r}", hint=hint)
 
     async def form(self, lock: Lock, *, user: str) -> list[dict[str, Any]] | None:
@@ -182,8 +192,10 @@ class Locks:
 
         Raises:
             InputsError: the form or the lease refuses it; the lock stays open.
+            UsageError: it is nested too deeply.
             ConflictError: it is open no more; the message says who answered and when.
         """
+        nesting.check(given, "the answer's values")
         # To its end, whatever becomes of the request: a lease that has run must count.
         return await self._tasks.finish(self._answer(lid, given, by))
 
@@ -193,6 +205,7 @@ class Locks:
             # The store decides; this spares a lease that would run for nothing.
             lock.require_open()
             answer = await self._leased(lock, given, by=by)
+            nesting.check(answer.value, f"the values that the lease {lock.name!r} gives")
             lock = await self._store.answer_lock(lid, answer, by=by)
         self._wake(lock)
         return lock

@@ -323,3 +323,45 @@ def test_what_makes_no_sense_is_refused(
         assert await plane.store.locks_of(execution.id) == []
 
     check(body)
+
+
+def test_what_is_nested_too_deeply_is_neither_asked_nor_answered(
+    check: Callable[[Body], None],
+) -> None:
+    """It would break every list that shows it, for everybody; the lock stays open."""
+    deep: Any = "end"
+    for _ in range(300):
+        deep = {"x": [deep]}
+
+    async def body(plane: Plane) -> None:
+        execution = await plane.begun()
+        with pytest.raises(UsageError, match="levels deep"):
+            await plane.locks.open(execution.fid, "l1", name="a", data=deep, timeout_s=60)
+        lock = await plane.opened(execution, "l2")
+        with pytest.raises(UsageError, match="levels deep"):
+            await plane.locks.answer(lock.lid, deep, by="ada")
+        assert (await plane.store.lock("l2")).status == "open"
+        await plane.locks.answer(lock.lid, [[[[1]]]], by="ada")
+
+    check(body)
+
+
+def test_a_lock_is_found_by_its_id_without_reading_all_the_others(
+    check: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands in one execution each is answered as fast; errors name a few of them."""
+
+    async def body(plane: Plane) -> None:
+        execution, other = await plane.begun(), await plane.begun()
+        for number in range(30):
+            await plane.opened(execution, f"aa{number:02}", "many")
+        await plane.opened(other, "elsewhere")
+        with pytest.raises(ConflictError) as caught:
+            await plane.locks.find(execution, "many")
+        assert "aa09 (many) and 20 more" in (caught.value.hint or "")
+        with pytest.raises(NotFoundError):
+            await plane.locks.find(execution, "elsewhere")
+        monkeypatch.setattr(plane.store, "locks_of", None)
+        assert (await plane.locks.find(execution, "aa17")).lid == "aa17"
+
+    check(body)

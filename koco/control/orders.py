@@ -1,0 +1,67 @@
+"""What services' own endpoints say. A service is a stranger: it may say anything."""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from koco.errors import EndpointError
+
+T = TypeVar("T")
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an endpoint may say about an execution: who runs what is not for it to say."""
+
+    summary: Any = None
+    description: Any = None
+    reference: Any = None
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint says that a lock shows."""
+
+    form: list[dict[str, Any]] | None = None
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint says of a handler that failed."""
+
+    type: str
+    message: str
+    traceback: str
+    hint: str | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint says of inputs that it refuses: see `KocoError.to_wire`."""
+
+    error: dict[str, Any]
+    errors: dict[str, list[str]] = {}
+
+    def wire(self) -> dict[str, Any]:
+        """Return it as an API's answer has it."""
+        return msgspec.structs.asdict(self)
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint wants to have run: see `koco.sdk.launch`."""
+
+    entrypoint: str
+    inputs: dict[str, Any]
+    #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
+    moments: list[Any] = []
+    about: About = About()
+    #: The flow that it names instead of the one that was asked for.
+    flow: str | None = None
+
+
+def read_as(kind: type[T], blob: bytes, *, where: str) -> T:
+    """Read what an endpoint says: it is a service's own, and may say anything."""
+    try:
+        return msgspec.json.decode(blob, type=kind)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        what = kind.__name__.lower()
+        raise EndpointError(
+            f"the endpoint {where} gave no {what}: {exc}",
+            hint="koco's own headers, `x-koco-…`, are not for a service to set",
+        ) from exc

@@ -1,0 +1,192 @@
+"""Services' own endpoints as the control plane asks them: real HTTP to a stranger, no Ray."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from koco.control.endpoints import Endpoints, Request
+from koco.errors import EndpointError, InputsError
+from koco.store.model import Release
+
+RELEASE = Release(
+    service="svc",
+    number=1,
+    status="live",
+    bundle="",
+    fingerprint="",
+    manifest={"endpoint": {"timeout": 5}},
+    flows=[],
+    created="",
+    by="",
+    app={"locks": ["a"], "leases": ["a"]},
+)
+
+
+class Stranger:
+    """What answers in place of a service: a kind, and a body of any sort."""
+
+    def __init__(self) -> None:
+        self.kind: str | None = None
+        self.body = b""
+        #: How many bytes it announces that do not come.
+        self.missing = 0
+        self.headers: dict[str, str] = {}
+
+
+class ServeOfOnes:
+    """Where Serve is."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def arrived(self, service: str, release: int) -> None: ...
+
+    async def base(self, *, anew: bool = False) -> str:
+        return self.url
+
+
+Ask = Callable[[Callable[[Endpoints], Any]], Any]
+
+
+@pytest.fixture
+def stranger() -> Stranger:
+    return Stranger()
+
+
+@pytest.fixture
+def ask(stranger: Stranger) -> Iterator[Ask]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            stranger.headers = dict(self.headers)
+            self.send_response(200)
+            if stranger.kind is not None:
+                self.send_header("X-Koco-Answer", stranger.kind)
+            self.send_header("Content-Length", str(len(stranger.body) + stranger.missing))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(stranger.body)
+            self.close_connection = bool(stranger.missing)
+
+        do_GET = do_HEAD = do_POST  # noqa: N815 - the names that http.server wants
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def run(asking: Callable[[Endpoints], Any]) -> Any:
+        async def main() -> Any:
+            serve: Any = ServeOfOnes(f"http://127.0.0.1:{server.server_port}")
+            endpoints = Endpoints(serve, secret=b"s" * 32)
+            try:
+                return await asking(endpoints)
+            finally:
+                if endpoints._connections is not None:
+                    await endpoints._connections.aclose()
+
+        return asyncio.run(main())
+
+    yield run
+    server.shutdown()
+    server.server_close()
+
+
+def enter(endpoints: Endpoints) -> Any:
+    return endpoints.enter(RELEASE, "/", inputs={}, user="ada")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        *[("launch", body) for body in (b"nope", b"[]", b"{}", b"", b"\xff", b"[" * 100_000)],
+        *[("launch", b'{"entrypoint": 5, "inputs": {}}'), ("launch", b'{"entrypoint": "m:f"}')],
+        *[("errors", body) for body in (b"nope", b"[1]", b"{}", b'{"error": 5}')],
+        *[("failure", body) for body in (b"nope", b"[]", b"{}", b'{"message": 1}')],
+        *[("value", b"{}"), ("strange", b"{}")],
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_the_endpoints_fault(
+    ask: Ask, stranger: Stranger, kind: str, body: bytes
+) -> None:
+    """Whatever an author's route says in koco's name: 502, and never a failure of koco's."""
+    stranger.kind, stranger.body = kind, body
+    with pytest.raises(EndpointError) as caught:
+        ask(enter)
+    assert "svc" in caught.value.message
+
+
+@pytest.mark.parametrize("body", [b"5", b'{"form": {"not": "a list"}}', b'{"form": [1]}', b"{"])
+def test_a_form_that_makes_no_sense_is_the_endpoints_fault(
+    ask: Ask, stranger: Stranger, body: bytes
+) -> None:
+    """So it is with what a lock shows, and with what a lease gives."""
+    stranger.kind, stranger.body = "form", body
+    asked: dict[str, Any] = {"data": 1, "fid": "f", "user": "ada"}
+    with pytest.raises(EndpointError):
+        ask(lambda endpoints: endpoints.lock_form(RELEASE, "a", **asked))
+    stranger.kind, stranger.body = "value", b'{"value": 1, "moments": 5}'
+    with pytest.raises(EndpointError):
+        ask(lambda endpoints: endpoints.lease(RELEASE, "a", inputs=1, **asked))
+
+
+def test_an_order_says_nothing_of_who_runs_what(ask: Ask, stranger: Stranger) -> None:
+    """Fid, user, service and release are koco's to tell; the rest of `about` is kept."""
+    about = {"fid": "zz", "user": "admin", "release": 99, "service": "other", "summary": "S"}
+    stranger.kind = "launch"
+    stranger.body = json.dumps({"entrypoint": "m:f", "inputs": {}, "about": about}).encode()
+    order = ask(enter)
+    told = {key: getattr(order.about, key) for key in order.about.__struct_fields__}
+    assert told == {"summary": "S", "description": None, "reference": None}
+
+
+def test_refused_inputs_are_told_by_field(ask: Ask, stranger: Stranger) -> None:
+    """As ever: strictness with strangers is for those who make no sense."""
+    stranger.kind = "errors"
+    stranger.body = json.dumps(InputsError("Closed.", topic="No.").to_wire()).encode()
+    with pytest.raises(InputsError) as caught:
+        ask(enter)
+    assert caught.value.errors["topic"] == ["No."]
+    assert "Closed." in caught.value.message
+
+
+def test_an_answer_that_breaks_off_is_the_endpoints_fault(ask: Ask, stranger: Stranger) -> None:
+    """A replica that dies in the middle of its answer: 502; nothing was launched."""
+    stranger.kind, stranger.body, stranger.missing = "launch", b'{"entry', 100
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        ask(enter)
+
+
+def test_a_head_request_passes_without_a_body(ask: Ask, stranger: Stranger) -> None:
+    """Its answer announces a length, and ends at once: nothing is read that was closed."""
+    stranger.body = b"hello"
+
+    async def passing(endpoints: Endpoints) -> Any:
+        passed = await endpoints.pass_through(RELEASE, Request("HEAD", "/x", headers={}), user="a")
+        return dict(passed.headers), [part async for part in passed.body]
+
+    headers, parts = ask(passing)
+    assert headers["content-length"] == "5"
+    assert b"".join(parts) == b""
+
+
+@pytest.mark.parametrize("value", ["caf\xe9", "\xe2\x82\xac", "a, b"])
+def test_headers_pass_byte_for_byte(ask: Ask, stranger: Stranger, value: str) -> None:
+    """Latin-1 and UTF-8 in a caller's header reach the service as they came."""
+
+    async def passing(endpoints: Endpoints) -> Any:
+        request = Request("GET", "/x", headers={"X-Name": value})
+        passed = await endpoints.pass_through(RELEASE, request, user="a")
+        return [part async for part in passed.body]
+
+    ask(passing)
+    # As `http.server` reads them: in Latin-1, so that each byte is a character.
+    assert {name.lower(): text for name, text in stranger.headers.items()}["x-name"] == value
