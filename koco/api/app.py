@@ -34,6 +34,7 @@ def create_app(parts: Parts) -> Litestar:
         exception_handlers={
             KocoError: _koco_error,
             HTTPException: _http_error,
+            RecursionError: _too_deep,
             Exception: _unexpected,
         },
         openapi_config=None,
@@ -62,6 +63,12 @@ def _http_error(request: Request[Any, Any, Any], exc: HTTPException) -> Response
         details = [str(item.get("message", item)) for item in extra if isinstance(item, dict)]
         error = UsageError("; ".join([exc.detail, *details]))
     return Response(error.to_wire(), status_code=exc.status_code, headers=exc.headers)
+
+
+def _too_deep(request: Request[Any, Any, Any], exc: RecursionError) -> Response[dict[str, Any]]:
+    log.warning("%s %s is nested too deeply", request.method, request.url.path)
+    error = UsageError("the body is nested too deeply", hint="send what is deep as a text")
+    return Response(error.to_wire(), status_code=error.http_status)
 
 
 def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, Any]]:

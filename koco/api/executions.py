@@ -22,6 +22,7 @@ _OPEN = tuple(status.value for status in Status if status not in FINAL)
 _INTERNAL = {"id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest"}
 _INTERNAL |= {"moments", "hidden"}
 _PAGE_LIMIT = 1000
+_LAST_SEQ = 2**62
 
 
 class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -125,7 +126,8 @@ async def stream_events(
     kinds = frozenset(_names(kind, Kind))
     if min(since, tail or 0, last_event_id or 0) < 0:
         raise UsageError("`since` and `tail` cannot be negative")
-    since = max(since, last_event_id or 0)
+    # No stream is as long; what is longer is no number to the store.
+    since = min(max(since, last_event_id or 0), _LAST_SEQ)
 
     async def pieces() -> AsyncIterator[bytes]:
         start = since

@@ -9,12 +9,14 @@ from litestar.datastructures import State
 from koco.api.access import requires
 from koco.control.deployer import READY_S
 from koco.control.parts import Parts
-from koco.errors import UsageError
+from koco.errors import NotFoundError, UsageError
 from koco.manifest import load
 from koco.store.model import Release
 
 #: The longest that one request waits for a release (seconds).
 _WAIT_S = 60.0
+#: What is larger is no number to the store.
+_LAST_NUMBER = 2**62
 
 
 class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,7 +64,10 @@ async def show_release(
     state: State, service: str, number: int, wait: float = 0.0
 ) -> dict[str, Any]:
     """Show a release, after it left `starting` or `wait` seconds."""
-    seconds = min(max(wait, 0.0), _WAIT_S)
+    if number > _LAST_NUMBER:
+        raise NotFoundError(f"service {service!r} has no release {number}")
+    # Not `max(wait, 0.0)`: that is NaN for NaN, and a timer set to it breaks the loop's others.
+    seconds = min(wait, _WAIT_S) if wait > 0 else 0.0
     return _render(await state.parts.deployer.wait(service, number, seconds=seconds))
 
 

@@ -67,7 +67,8 @@ class RunnerActor:
 
     async def launch(self, launch: Launch) -> None:
         """Begin an execution there."""
-        blob = msgspec.msgpack.encode(launch)
+        # JSON, unlike the rest: it has whole numbers of any size, as Python has.
+        blob = msgspec.json.encode(launch)
         await _reached(lambda: self._handle.launch.remote(blob))
 
     async def cancel(self, fid: str) -> None:

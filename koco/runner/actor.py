@@ -30,7 +30,7 @@ _PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 class Runner:
-    """Runs executions of one release. Arguments and results are msgpack (see `spec`)."""
+    """Runs executions of one release. Launches are JSON, what else is said msgpack (see `spec`)."""
 
     def __init__(self, spec: bytes, control: Any) -> None:
         self._spec = msgspec.msgpack.decode(spec, type=RunnerSpec)
@@ -113,7 +113,7 @@ class Runner:
 
     async def launch(self, blob: bytes) -> None:
         """Begin an execution; return before it ends. A repeated call changes nothing."""
-        launch = msgspec.msgpack.decode(blob, type=Launch)
+        launch = msgspec.json.decode(blob, type=Launch)
         if launch.fid in self._runs or launch.fid in self._launching:
             return
         self._spool.open(launch.fid)

@@ -61,6 +61,21 @@ def test_a_body_that_is_no_object_is_refused(app: Koco, body: str) -> None:
     assert answer.json()["error"]["code"] == "usage"
 
 
+def test_whole_numbers_of_any_size_reach_the_flow(app: Koco) -> None:
+    """As in Python: 64 bits are no limit."""
+    assert app.execute("api/choose", size=2**80).result == [2**80, "red"]
+
+
+def test_inputs_that_are_nested_too_deeply_are_refused(app: Koco) -> None:
+    """Also below what JSON readers take: lists of executions must be shown to everybody."""
+    with app.http() as client:
+        for depth in (250, 700, 970):
+            body = '{"size":' + "[" * depth + "]" * depth + "}"
+            answer = client.post("/v1/flows/api/choose", content=body)
+            assert answer.status_code == 400, depth
+            assert "levels deep" in answer.json()["error"]["message"]
+
+
 def test_what_is_not_there_is_404_in_our_form(app: Koco) -> None:
     """Unknown flows, executions, routes and releases; near names are hinted at."""
     with app.http() as client:

@@ -17,6 +17,9 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 #: 16 characters of 5 bits: random, so that a short prefix is enough from the start.
 FID_LENGTH = 16
 
+#: The longest number that SQLite has for sure.
+_DIGITS = 18
+
 _COLUMNS = ", ".join(Execution.__struct_fields__)
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
 
@@ -144,7 +147,7 @@ def listing(
         wheres.append("flow = ?")
         values.append(flow)
     if cursor is not None:
-        if not cursor.isdecimal():
+        if not cursor.isdecimal() or len(cursor) > _DIGITS:
             raise UsageError(f"not a cursor: {cursor!r}", hint="use the `next` of a former page")
         wheres.append("id < ?")
         values.append(int(cursor))

@@ -1,0 +1,72 @@
+"""The API's edges over a real socket: numbers, depths and names that nobody means."""
+
+import hashlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from koco.errors import NotFoundError
+from koco.events.model import Status
+from tests.unit.serving import Api, serving
+
+HUGE = "9" * 30
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("data")) as api:
+        digest = hashlib.sha256(b"dora").digest()
+        api.call(api.parts.store.add_key("dora", digest=digest, scopes=("deploy", "read")))
+        yield api
+
+
+def test_a_cursor_that_is_no_number_of_a_row_is_refused(api: Api) -> None:
+    """400 and what to send instead, also where it is too large for the store."""
+    with api.http() as client:
+        for cursor in (HUGE, "-1", "x", "1.0"):
+            answer = client.get("/v1/executions", params={"cursor": cursor})
+            assert answer.status_code == 400, cursor
+            assert "not a cursor" in answer.json()["error"]["message"]
+
+
+def test_a_stream_after_its_end_is_empty(api: Api) -> None:
+    """However large the number: it ends as it should, and does not break off."""
+    fid = api.execution()
+    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    with api.http() as client:
+        for more in ({}, {"tail": HUGE}, {"follow": "true"}):
+            params = {"since": HUGE, **more}
+            answer = client.get(f"/v1/executions/{fid}/events", params=params)
+            assert (answer.status_code, answer.content) == (200, b"")
+        headers = {"Last-Event-ID": HUGE}
+        assert client.get(f"/v1/executions/{fid}/events", headers=headers).content == b""
+
+
+def test_a_release_is_waited_for_in_seconds(api: Api) -> None:
+    """No more than a minute, never a time that is no number; unknown numbers are 404."""
+    waits: list[float] = []
+
+    async def wait(service: str, number: int, *, seconds: float) -> Any:
+        waits.append(seconds)
+        raise NotFoundError("none")
+
+    api.parts.deployer = SimpleNamespace(wait=wait)
+    with api.http() as client:
+        for seconds in ("nan", "-inf", "-1", "inf", "7"):
+            client.get("/v1/services/svc/releases/1", params={"wait": seconds})
+        assert waits == [0.0, 0.0, 0.0, 60.0, 7.0]
+        assert client.get(f"/v1/services/svc/releases/{HUGE}").status_code == 404
+
+
+def test_a_body_that_is_nested_too_deeply_is_refused(api: Api) -> None:
+    """With 400, on every route: it is the sender's mistake."""
+    fid = api.execution()
+    deep = b'{"x":' + b"[" * 100_000
+    with api.http("dora") as client:
+        answer = client.post("/v1/services/svc/releases", content=deep)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage")
+    with api.http() as client:
+        answer = client.put(f"/v1/executions/{fid}/files/in/a", content=deep)
+        assert answer.status_code == 400
