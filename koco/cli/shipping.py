@@ -4,6 +4,7 @@ Nothing is sent before every bundle is made: a mistake in one service must not
 leave another half deployed.
 """
 
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -167,6 +168,8 @@ def _settled(client: "Client", release: dict[str, Any], deadline: float | None) 
         try:
             release = client.release(service, number, wait_s=min(left_s, _POLL_S))
         except KeyboardInterrupt:
+            if output.is_terminal(sys.stderr):
+                output.note("")  # after the `^C` that a terminal shows
             raise Interrupted(goes_on, hint=again) from None
         if not left_s and release["status"] == "starting":
             raise TimedOutError(goes_on, hint=f"{again}, `koco status` shows what is live")
