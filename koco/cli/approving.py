@@ -61,11 +61,12 @@ def offering(client: "Client", fid: str) -> OnLock:
 
 def _offer(client: "Client", lock: dict[str, Any]) -> None:
     from koco.cli import output
-    from koco.errors import ConflictError, Interrupted
+    from koco.errors import ConflictError, Interrupted, KocoError, TimedOutError
 
+    later = f"not answered; `{command([lock])}` does it later"
     try:
         if not _agrees(lock["name"]):
-            output.note(f"not answered; `{command([lock])}` does it later")
+            output.note(later)
             return
         lock = client.lock(lock["fid"], lock["lid"])
         if not output.is_terminal():
@@ -75,7 +76,13 @@ def _offer(client: "Client", lock: dict[str, Any]) -> None:
         # Somebody else was faster, or its time was over: the stream says how it goes on.
         output.note(f"{exc.message}; it goes on")
     except Interrupted:
-        output.note(f"not answered; `{command([lock])}` does it later")
+        output.note(later)
+    except TimedOutError:
+        raise  # that of `--timeout`
+    except KocoError as exc:
+        # A lease that fails, or a key that may not answer, is not the execution's end.
+        output.print_error(exc)
+        output.note(later)
 
 
 def _agrees(name: str) -> bool:
@@ -170,6 +177,6 @@ def answer(client: "Client", lock: dict[str, Any], given: Any, *, asks: bool) ->
 
 
 def command(locks: list[dict[str, Any]]) -> str:
-    """Return the command that answers a lock; of several, it takes a name."""
-    words = ["koco", "answer", locks[0]["fid"]]
-    return " ".join(words if len(locks) == 1 else [*words, "LOCK"])
+    """Return the command that answers a lock, by its name: another may be open, or open yet."""
+    name = locks[0]["name"] if len(locks) == 1 else "LOCK"
+    return f"koco answer {locks[0]['fid']} {name}"

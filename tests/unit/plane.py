@@ -15,7 +15,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from koco.errors import ConflictError, InputsError, KocoError, NotFoundError, UnauthorizedError
+from koco.errors import (
+    ConflictError,
+    EndpointError,
+    InputsError,
+    KocoError,
+    NotFoundError,
+    UnauthorizedError,
+)
 from koco.forms import FormError, Model
 
 KEY = "koco_test"
@@ -35,6 +42,8 @@ class Plane:
     bundles: dict[str, bytes] = field(default_factory=dict)
     #: By id; `answer` is what makes the final answer of what was given.
     locks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: The names of locks whose lease fails.
+    failing: set[str] = field(default_factory=set)
     #: What has arrived of each blob.
     blobs: dict[str, bytes] = field(default_factory=dict)
     #: Answers to GET of a release, in turn; the last one stays.
@@ -111,6 +120,8 @@ class Plane:
         if lock["status"] != "open":
             what = f"the lock {lock['name']!r} ({lid}) was answered by {lock['by']} at {TS}"
             raise ConflictError(what, hint="the first answer counts")
+        if lock["name"] in self.failing:
+            raise EndpointError(f"the lease of {lock['name']!r} raised RuntimeError")
         if lock["form"] is not None:
             value = Model.from_list(lock["form"]).validate(value)
         lock.update(status="answered", answer=value, settled=TS, by=by)

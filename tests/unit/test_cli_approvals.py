@@ -292,6 +292,23 @@ def test_somebody_else_may_be_faster(plane: Plane, script: Script) -> None:
         assert typist.leaves() == 0
 
 
+def test_a_lease_that_fails_does_not_end_the_following(plane: Plane, script: Script) -> None:
+    """It is told, with how to answer later; the exit code is the execution's."""
+    plane.failing.add("second")
+    with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
+        typist.sees("Answer first now?")
+        typist.types("no\n")
+        typist.sees("Answer second now?")
+        typist.types("yes\n")
+        typist.types("7\n")
+        typist.sees("error: the lease of 'second' raised RuntimeError")
+        typist.sees(f"not answered; `koco answer {script.fid}")
+        plane.failing.clear()
+        script.settle()
+        typist.sees("done")
+        assert typist.leaves() == 0
+
+
 def test_ctrl_c_at_an_offer_leaves_the_execution_running(plane: Plane, script: Script) -> None:
     """And says how to come back."""
     with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
@@ -325,7 +342,7 @@ def test_waiting_without_input_gives_up_when_a_person_is_awaited(
         assert (ran.code, ran.out) == (8, "")
         assert ran.err.splitlines() == [
             f"error: {fid} awaits an answer: now",
-            f"hint: `koco answer {fid}`",
+            f"hint: `koco answer {fid} approval`",
         ]
 
 
@@ -335,7 +352,7 @@ def test_waiting_with_a_person_around_says_who_is_awaited(plane: Plane, cli: Cli
     threading.Timer(0.2, lambda: (plane.answer(lid, 1), plane.end(fid, "finished"))).start()
     ran = cli("wait", fid)
     assert (ran.code, ran.out) == (0, f"{fid}\tfinished\n")
-    assert ran.err == f"{fid} awaits an answer: `koco answer {fid}`\n"
+    assert ran.err == f"{fid} awaits an answer: `koco answer {fid} approval`\n"
 
 
 def test_run_and_wait_without_input_gives_up_too(plane: Plane, cli: Cli, script: Script) -> None:
