@@ -6,19 +6,24 @@ another's, and a reader sees the old file or the new one.
 """
 
 import os
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from koco.errors import NotFoundError, UnreachableError, UsageError
+from koco.url import checked
 
 #: The name of the context that KOCO_URL makes.
 FROM_ENVIRONMENT = "KOCO_URL"
 
 _MASKED_FROM = len("koco_") + 4
+
+#: A key, as `new_key` makes them, wherever it stands in a text.
+_KEY = re.compile(r"koco_[\w-]{40,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,26 @@ class Context:
     url: str
     key: str = field(repr=False)
     cluster: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The name of the context that is meant, and what says so.
+
+    `by` is one of --context, KOCO_URL, KOCO_CONTEXT, koco.toml, contexts.toml; `name`
+    is None where nothing names one.
+    """
+
+    name: str | None
+    by: str
+    path: Path | None = None
+
+    @property
+    def said_by(self) -> str:
+        """What names it, for messages."""
+        if self.path is None:
+            return self.by
+        return f"`current` in {self.path}" if self.by == "contexts.toml" else str(self.path)
 
 
 def home() -> Path:
@@ -51,51 +76,95 @@ def load_contexts() -> dict[str, Context]:
     return _contexts(_read())
 
 
-def current(flag: str | None = None) -> Context:
-    """Return the context that is meant.
+def chosen(flag: str | None = None) -> Choice:
+    """Return which context is meant, whether it is there or not.
 
     The first of these that is there decides: `flag` (a name), KOCO_URL with
     KOCO_KEY, KOCO_CONTEXT, `[deploy] context` of the project's koco.toml, the
-    file's `current`. KOCO_KEY alone replaces the key of a context not named by flag.
+    file's `current`.
+    """
+    if flag is not None:
+        return Choice(flag, "--context")
+    if os.environ.get("KOCO_URL"):
+        return Choice(FROM_ENVIRONMENT, "KOCO_URL")
+    if name := os.environ.get("KOCO_CONTEXT"):
+        return Choice(name, "KOCO_CONTEXT")
+    project = _project_file()
+    if project is not None and (name := _project_context(project)):
+        return Choice(name, "koco.toml", project)
+    document = _read()
+    _contexts(document)
+    return Choice(document.get("current"), "contexts.toml", contexts_path())
+
+
+def current(flag: str | None = None) -> Context:
+    """Return the context that is meant: see `chosen`.
+
+    KOCO_KEY alone replaces the key of a context that is not named by flag.
 
     Raises:
         NotFoundError: no context has that name.
         UnreachableError: none of them is there.
         UsageError: a file or a URL makes no sense.
     """
-    env = os.environ
-    if flag is None and env.get("KOCO_URL"):
-        url = _checked_url(env["KOCO_URL"], "KOCO_URL")
-        return Context(FROM_ENVIRONMENT, url, _key_of_environment())
-    document = _read()
-    name, said_by = _name(flag, document)
-    contexts = _contexts(document)
-    if name is None:
-        hint = "`koco up` starts one on this machine"
+    choice = chosen(flag)
+    if choice.by == "KOCO_URL":
+        url = checked(os.environ["KOCO_URL"], "KOCO_URL")
+        return Context(FROM_ENVIRONMENT, url, key_of_environment())
+    contexts = load_contexts()
+    if choice.name is None:
+        hint = "`koco up` starts one on this machine, `koco login URL` makes another known"
         if contexts:
             hint += f"; `--context` chooses one of: {', '.join(contexts)}"
         raise UnreachableError("no control plane is known here", hint=hint)
+    if choice.name not in contexts:
+        what = f"{choice.said_by} names the context {choice.name!r}, which is not in"
+        raise _unknown(what, contexts)
+    context = contexts[choice.name]
+    if flag is None and (key := key_of_environment()):
+        return Context(context.name, context.url, key, context.cluster)
+    return context
+
+
+def find(name: str) -> Context:
+    """Return the context of that name, as the file has it; NotFoundError where there is none."""
+    contexts = load_contexts()
     if name not in contexts:
-        known = f"there are: {', '.join(contexts)}" if contexts else "there is none yet"
-        raise NotFoundError(
-            f"{said_by} names the context {name!r}, which is not in {contexts_path()}",
-            hint=f"{known}; `koco up` makes `local`",
-        )
-    chosen = contexts[name]
-    if flag is None and (key := _key_of_environment()):
-        return Context(chosen.name, chosen.url, key, chosen.cluster)
-    return chosen
+        raise _unknown(f"there is no context {name!r} in", contexts)
+    return contexts[name]
 
 
-def save_context(context: Context, make_current: bool = True) -> None:
-    """Write a context, new or changed; the others stay as they are."""
+def save_context(
+    context: Context,
+    make_current: bool | None = True,
+    *,
+    guard: Callable[[Context], None] | None = None,
+) -> None:
+    """Write a context, new or changed; the others stay as they are.
+
+    With `make_current=None` it becomes the current one where there is none. `guard` is
+    given the one that would be replaced, and raises to keep it.
+    """
     with _changing() as document:
+        contexts = document.setdefault("contexts", {})
+        if guard is not None and context.name in contexts:
+            guard(_context(context.name, contexts[context.name]))
         entry: dict[str, Any] = {"url": context.url, "key": context.key}
         if context.cluster:
             entry["cluster"] = dict(context.cluster)
-        document.setdefault("contexts", {})[context.name] = entry
+        contexts[context.name] = entry
+        if make_current is None:
+            make_current = document.get("current") not in contexts
         if make_current:
             document["current"] = context.name
+
+
+def use_context(name: str) -> None:
+    """Make a context the current one; NotFoundError where there is none of that name."""
+    with _changing() as document:
+        if name not in document.get("contexts", {}):
+            raise _unknown(f"there is no context {name!r} in", document.get("contexts", {}))
+        document["current"] = name
 
 
 def remove_context(name: str) -> None:
@@ -118,22 +187,15 @@ def mask(key: str) -> str:
     return f"{key[:_MASKED_FROM]}…" if len(key) > 2 * _MASKED_FROM else "…" if key else ""
 
 
-def _key_of_environment() -> str:
+def mask_all(text: str) -> str:
+    """Return text with each key in it masked."""
+    return _KEY.sub(lambda found: mask(found[0]), text)
+
+
+def key_of_environment() -> str:
+    """Return what KOCO_KEY says; nothing where it is not set."""
     # A file or a CI secret ends in a newline more often than not.
     return os.environ.get("KOCO_KEY", "").strip()
-
-
-def _name(flag: str | None, document: dict[str, Any]) -> tuple[str | None, str]:
-    """Return the name that is meant, and who says so."""
-    if flag is not None:
-        return flag, "--context"
-    if name := os.environ.get("KOCO_CONTEXT"):
-        return name, "KOCO_CONTEXT"
-    project = _project_file()
-    if project is not None and (name := _project_context(project)):
-        return name, str(project)
-    name = document.get("current")
-    return name, f"`current` in {contexts_path()}"
 
 
 def _project_file() -> Path | None:
@@ -192,29 +254,17 @@ def _context(name: str, table: Any) -> Context:
     url, key, cluster = table.get("url"), table.get("key", ""), table.get("cluster", {})
     if not isinstance(url, str) or not isinstance(key, str) or not isinstance(cluster, dict):
         raise _broken(f"`{where}` needs a `url` and a `key`, both strings")
-    return Context(name, _checked_url(url, f"{contexts_path()}: {where}.url"), key, cluster)
+    return Context(name, checked(url, f"{contexts_path()}: {where}.url"), key, cluster)
+
+
+def _unknown(what: str, contexts: Collection[str]) -> NotFoundError:
+    known = f"there are: {', '.join(contexts)}" if contexts else "there is none yet"
+    hint = f"{known}; `koco up` makes `local`, `koco login URL` makes another known"
+    return NotFoundError(f"{what} {contexts_path()}", hint=hint)
 
 
 def _broken(what: str) -> UsageError:
     return UsageError(f"{contexts_path()}: {what}", hint="mend or move that file")
-
-
-def _checked_url(url: str, where: str) -> str:
-    """Return a control plane's URL without a slash at its end."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        (parts.hostname or "").encode("idna").decode("idna")  # as it will be looked up
-    except ValueError:
-        usable = False
-    is_clean = url.isprintable() and " " not in url
-    if not usable or not is_clean or "@" in parts.netloc or parts.query or parts.fragment:
-        raise UsageError(
-            f"{where} is no URL of a control plane: {url!r}", hint="such as http://127.0.0.1:8400"
-        )
-    return url.rstrip("/")
 
 
 @contextmanager
@@ -236,7 +286,11 @@ def _changing() -> Iterator[dict[str, Any]]:
         document = _read()
         _contexts(document)  # a broken file is told of, not written over
         yield document
-        _write(document)
+        try:
+            _write(document)
+        except OSError as exc:
+            what = f"cannot write {contexts_path()}: {exc.strerror}"
+            raise UsageError(what, hint="it is as it was before") from exc
     finally:
         os.close(lock)
 

@@ -41,6 +41,12 @@ COMMANDS = {
     "files put": "koco.cli.files.put",
     "files get": "koco.cli.files.get",
     "files rm": "koco.cli.files.rm",
+    "login": "koco.cli.login",
+    "context list": "koco.cli.context.list",
+    "context show": "koco.cli.context.show",
+    "context use": "koco.cli.context.use",
+    "context add": "koco.cli.context.add",
+    "context remove": "koco.cli.context.remove",
 }
 
 #: Group -> its help, which `koco GROUP --help` shows above the list of its commands.
@@ -48,6 +54,10 @@ GROUPS = {
     "files": """List, upload, download and remove the files of an execution.
 
     Example: koco files ls 5wzk
+    """,
+    "context": """Say which control planes are known here, and which of them is meant.
+
+    Example: koco context use staging
     """,
 }
 
@@ -196,6 +206,10 @@ def _failed(exc: Exception, *, as_json: bool) -> int:
             hint="KOCO_DEBUG=1 shows where; please report it with that",
         )
     try:
+        from koco.config import mask_all
+
+        # A key that was typed where none belongs is not for logs.
+        exc.message, exc.hint = mask_all(exc.message), mask_all(exc.hint or "") or None
         # What was printed before comes first, also where both go to one file.
         sys.stdout.flush()
         output.print_error(exc, as_json=as_json)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from koco.client import Client
-    from koco.config import Context
+    from koco.config import Choice, Context
 
 _chosen: str | None = None
 
@@ -20,6 +20,13 @@ def context() -> "Context":
     from koco import config
 
     return config.current(_chosen)
+
+
+def choice() -> "Choice":
+    """Return which context that is by name, and what says so."""
+    from koco import config
+
+    return config.chosen(_chosen)
 
 
 def connect() -> "Client":

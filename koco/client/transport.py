@@ -23,6 +23,7 @@ from koco.errors import (
     UsageError,
     from_wire,
 )
+from koco.url import is_loopback
 
 if TYPE_CHECKING:
     import httpx
@@ -256,7 +257,7 @@ def _import_httpx() -> Any:
 def _open(library: Any, context: Context) -> "httpx.Client":
     url = urlsplit(context.url)
     # A proxy that the environment names cannot reach this machine's loopback.
-    trust_env = not _is_loopback(url.hostname or "")
+    trust_env = not is_loopback(url.hostname or "")
     # Reading the certificates takes 40 ms and plain HTTP has no use for them. Safe: redirects
     # are not followed, so no https:// is ever asked; only a proxy might want them.
     verify = url.scheme != "http" or (trust_env and _has_proxy())
@@ -285,10 +286,6 @@ def _headers(context: Context) -> dict[str, str]:
             hint="white space, or more than the key, was copied with it",
         )
     return {"Authorization": f"Bearer {context.key}"} if context.key else {}
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _has_proxy() -> bool:

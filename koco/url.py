@@ -1,0 +1,70 @@
+"""Control planes' URLs: which are usable, and how they may be shown."""
+
+import re
+
+from koco.errors import UsageError
+
+#: What a URL should have looked like.
+_EXAMPLE = "such as http://127.0.0.1:8400"
+
+
+def checked(url: str, where: str) -> str:
+    """Return a control plane's URL without a slash at its end, its host in lower case.
+
+    Raises:
+        UsageError: it is none, which is said of `where`; passwords in it are not shown.
+    """
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna").decode("idna")  # as it will be looked up
+    except ValueError:
+        usable = False
+    is_clean = url.isprintable() and " " not in url
+    if not usable or not is_clean or "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError(f"{where} is no URL of a control plane: {shown(url)!r}", hint=_hint(url))
+    return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
+
+
+def shown(url: str) -> str:
+    """Return a URL as it may be shown: without a user's name and password, or a query."""
+    scheme, has_scheme, rest = url.partition("://") if "://" in url else ("", "", url)
+    # The last @, and before all else: a password may have any of these characters.
+    _, has_user, rest = rest.rpartition("@")
+    place = re.split(r"[?#]", rest, maxsplit=1)
+    rest = f"{place[0]}{'?…' if len(place) > 1 else ''}"
+    return f"{scheme}{has_scheme}{'…@' if has_user else ''}{rest}"
+
+
+def host(url: str) -> str:
+    """Return the host of a URL that was checked; an IPv6 address without its brackets."""
+    from urllib.parse import urlsplit
+
+    return urlsplit(url).hostname or ""
+
+
+def is_loopback(name: str) -> bool:
+    """Say whether a host is this machine, so that nothing sent to it is on a network."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def is_clear(url: str) -> bool:
+    """Say whether what is sent to a URL can be read on its way."""
+    return url.startswith("http://") and not is_loopback(host(url))
+
+
+def _hint(url: str) -> str:
+    if "@" in url:
+        return "without a name and password: the key says who you are"
+    if "?" in url or "#" in url:
+        return "without what begins with ? or #"
+    if url and "://" not in url and url.isprintable() and " " not in url:
+        return f"with its scheme, as in https://{url}"
+    return _EXAMPLE
