@@ -342,7 +342,7 @@ def test_waiting_without_input_gives_up_when_a_person_is_awaited(
         assert (ran.code, ran.out) == (8, "")
         assert ran.err.splitlines() == [
             f"error: {fid} awaits an answer: now",
-            f"hint: `koco answer {fid} approval`",
+            f"hint: `koco answer {fid} now`",
         ]
 
 
