@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from koco.control.tasks import Tasks
 from koco.errors import KocoError
@@ -22,6 +22,8 @@ from koco.events.model import Status
 from koco.runner.spec import Description, Launch
 from koco.store.model import Execution
 from koco.store.protocol import Store
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ _PATIENCE_S = 0.05
 _START_S = 1.0
 #: Pauses before another start after one, two, … starts failed (seconds); the last one stays.
 _BACKOFF_S = (0.5, 2.0, 8.0, 30.0, 60.0)
+#: Pause before another try where the store could not be written (seconds).
+_RETRY_S = 1.0
 
 
 class Actor(Protocol):
@@ -74,6 +78,8 @@ class Runner:
     id: str
     actor: Actor
     running: set[str] = field(default_factory=set)
+    #: Those of them that the store does not know to be here yet.
+    assigning: dict[str, asyncio.Event] = field(default_factory=dict)
     served: int = 0
     is_ready: bool = False
     #: It takes nothing new, and leaves when nothing runs in it.
@@ -171,7 +177,7 @@ class Pool:
             runner.running.clear()
             runner.actor.kill()
             self.keep_warm()
-        await self._store.settle(fid, Status.CANCELLED)
+        await self._surely(lambda: self._store.settle(fid, Status.CANCELLED))
         self._on_final(fid)
 
     def retire(self) -> None:
@@ -200,6 +206,7 @@ class Pool:
             while self._line and self._has_room(runner):
                 execution, _ = self._line.popleft()
                 runner.running.add(execution.fid)
+                runner.assigning[execution.fid] = asyncio.Event()
                 self._tasks.spawn(self._dispatch(execution, runner))
         if self._line and self._growth is None:
             loop = asyncio.get_running_loop()
@@ -218,7 +225,9 @@ class Pool:
 
     async def _dispatch(self, execution: Execution, runner: Runner) -> None:
         fid = execution.fid
-        if not await self._store.assign(fid, runner.id):
+        is_assigned = await self._surely(lambda: self._store.assign(fid, runner.id))
+        runner.assigning.pop(fid).set()
+        if not is_assigned:
             # It was cancelled in line.
             runner.running.discard(fid)
             self.pump()
@@ -243,7 +252,7 @@ class Pool:
             log.exception("runner %s of %s could not begin %s", runner.id, self.name, fid)
             said = f"the runner could not begin this execution: {type(exc).__name__}"
             error = {"type": "RunnerFailed", "message": said, "traceback": ""}
-            await self._store.settle(fid, Status.ERROR, error)
+            await self._surely(lambda: self._store.settle(fid, Status.ERROR, error))
             self._on_final(fid)
 
     def _consider_growth(self) -> None:
@@ -322,7 +331,9 @@ class Pool:
             cause = exc.message
         was_ready = self.runners.pop(runner.id, None) is not None
         for fid in sorted(runner.running):
-            await self._recover(fid, runner, cause)
+            if assigning := runner.assigning.get(fid):
+                await assigning.wait()  # or the store would say that it was never here
+            await self._surely(lambda fid=fid: self._recover(fid, runner, cause))  # type: ignore[misc]
         runner.running.clear()
         if was_ready:
             self.pump()
@@ -342,6 +353,15 @@ class Pool:
         else:
             await self._store.settle(fid, Status.ERROR, died(cause))
         self._on_final(fid)
+
+    async def _surely(self, change: Callable[[], Awaitable[T]]) -> T:
+        """Make a change that nobody else would make, however long the store cannot be written."""
+        while True:
+            try:
+                return await change()
+            except KocoError:
+                log.exception("pool %s could not write to the store yet", self.name)
+                await asyncio.sleep(_RETRY_S)
 
     def _trim(self, runner: Runner) -> None:
         if runner.running or not runner.is_ready:

@@ -7,6 +7,7 @@ settled with the cause.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -142,8 +143,10 @@ class Supervisor:
         for service, number in sorted({(e.service, e.release) for e in executions}):
             self.pool(await self._store.release(service, number))
         held = await self._adopt(present, needed={execution.runner for execution in executions})
-        for execution in executions:
-            await self._resume(execution, held)
+        # All at once, in one commit: there may be thousands. Lines keep their order.
+        waiting = await asyncio.gather(*(self._resume(each, held) for each in executions))
+        for execution in itertools.compress(executions, waiting):
+            self._enter(execution)
         for (service, number), pool in self.pools.items():
             live = await self._store.live_release(service)
             if live is None or live.number != number:
@@ -185,15 +188,16 @@ class Supervisor:
             pool.adopt(runner)
         return held
 
-    async def _resume(self, execution: Execution, held: dict[str, set[str] | None]) -> None:
+    async def _resume(self, execution: Execution, held: dict[str, set[str] | None]) -> bool:
+        """Take up an execution; say whether it has to be run."""
         fid, runner_id = execution.fid, execution.runner
         pool = self.pools[execution.service, execution.release]
         # Gone again, it is held by nobody: its watcher found nothing to settle.
         runner = pool.runners.get(runner_id)
         fids = held.get(runner_id, set())
         if execution.status is Status.QUEUED:
-            self._enter(execution)
-        elif runner is not None and (fids is None or fid in fids):
+            return True
+        if runner is not None and (fids is None or fid in fids):
             runner.running.add(fid)
             self._pool_of[fid] = pool
             if execution.cancel_requested:
@@ -201,10 +205,11 @@ class Supervisor:
         elif execution.cancel_requested:
             await self._store.settle(fid, Status.CANCELLED)
         elif await self._store.requeue(fid, runner_id):
-            self._enter(execution)
+            return True
         else:
             cause = "it was lost while the control plane was away"
             await self._store.settle(fid, Status.ERROR, died(cause))
+        return False
 
     def _enter(self, execution: Execution) -> None:
         pool = self.pools[execution.service, execution.release]

@@ -17,6 +17,7 @@ from koco.events.model import Batch, Kind, Status
 from koco.runner.spec import Description, Launch, Presence, RunnerSpec
 from koco.store.model import Execution, NewExecution, Release
 from koco.store.sqlite import SqliteStore
+from koco.store.sqlite.writer import StoreError
 
 
 class FakeRunner:
@@ -420,5 +421,102 @@ def test_a_follower_gets_each_event_once_and_the_end(tmp_path: Path) -> None:
         only = w.spooler.follow(execution, kinds=frozenset({"final"}), heartbeat_s=1)
         kinds = [line.kind_of(text) async for lines in only for _, text in lines]
         assert kinds == [b"final", b"status"]
+
+    world(tmp_path, body)
+
+
+def test_death_while_the_store_learns_of_a_runner_runs_it_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The execution was given to it, and the commit was still on its way: nothing has run."""
+
+    async def body(w: World) -> None:
+        await w.live(max=1)
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        gate, assign = asyncio.Event(), w.store.assign
+
+        async def late(fid: str, runner: str) -> bool:
+            await gate.wait()
+            return await assign(fid, runner)
+
+        monkeypatch.setattr(w.store, "assign", late)
+        execution = await w.launch()
+        await asyncio.sleep(0)
+        w.runners[0].kill()
+        await asyncio.sleep(0.02)
+        gate.set()
+        ended = await w.until(execution.fid, Status.FINISHED, Status.ERROR)
+        assert (ended.status, len(w.runners)) == (Status.FINISHED, 2)
+
+    world(tmp_path, body)
+
+
+@pytest.mark.parametrize("change", ["assign", "requeue", "settle", "settle after a cancel"])
+def test_a_disk_that_is_full_for_a_while_leaves_no_execution_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """What could not be written is written when there is room again; nobody else would do it."""
+    monkeypatch.setattr(module, "_RETRY_S", 0.01)
+
+    async def body(w: World) -> None:
+        await w.live(max=1)
+        w.begins, w.ends = (
+            change in ("assign", "settle", "settle after a cancel"),
+            change == "assign",
+        )
+        name = change.split(maxsplit=1)[0]
+        fails, real = iter([True, True]), getattr(w.store, name)
+
+        async def full(*args: Any, **more: Any) -> Any:
+            if next(fails, False):
+                raise StoreError("no room")
+            return await real(*args, **more)
+
+        monkeypatch.setattr(w.store, name, full)
+        execution = await w.launch()
+        if change == "assign":
+            await w.until(execution.fid, Status.FINISHED)
+            return
+        await w.until(execution.fid, Status.RUNNING if w.begins else Status.STARTING)
+        if change == "settle after a cancel":
+            await w.supervisor.cancel(execution.fid, grace_s=0)
+            await w.until(execution.fid, Status.CANCELLED)
+            return
+        w.begins = w.ends = w.begins or change == "requeue"
+        w.runners[0].kill()
+        await w.until(execution.fid, Status.FINISHED if change == "requeue" else Status.ERROR)
+
+    world(tmp_path, body)
+
+
+def test_a_restart_settles_thousands_in_the_order_of_their_launch(tmp_path: Path) -> None:
+    """In few commits: executions that a reboot has ended must not delay the start."""
+
+    async def body(w: World) -> None:
+        live = await w.live(min=0)
+        new = NewExecution(flow="svc/flow", service="svc", release=live.number, inputs={})
+        made = [(await each)[0] for each in [w.store.create(new) for _ in range(300)]]
+        for number, execution in enumerate(made):
+            if number % 3:
+                await w.store.assign(execution.fid, "gone")
+            if number % 3 == 1:
+                batch = Batch(execution.fid, "p", 1, 0, b"", "gone", Status.RUNNING)
+                await w.store.append([batch])
+        commits = 0
+        submit = w.store._writer._commit
+
+        def counted(changes: Any) -> Any:
+            nonlocal commits
+            commits += 1
+            return submit(changes)
+
+        w.store._writer._commit = counted  # type: ignore[method-assign]
+        w.restart()
+        await w.supervisor.recover({})
+        assert commits < 10
+        for number, execution in enumerate(made):
+            wanted = Status.ERROR if number % 3 == 1 else Status.FINISHED
+            assert (await w.until(execution.fid, wanted)).status is wanted
+        assert w.began == [each.fid for number, each in enumerate(made) if number % 3 != 1]
 
     world(tmp_path, body)
