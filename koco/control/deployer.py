@@ -69,6 +69,8 @@ class Deployer:
         #: Why a live release's own endpoint is not up, by service.
         self.troubles: dict[str, str] = {}
         self._tasks = Tasks("the deployer")
+        #: Held while a deploy looks at what there is: of two alike one makes a release.
+        self._deciding = asyncio.Lock()
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
 
@@ -96,17 +98,18 @@ class Deployer:
         """
         service = manifest["service"]
         fingerprint = _fingerprint(manifest, bundle)
-        live = await self._store.live_release(service)
-        if live is not None and live.fingerprint == fingerprint:
-            return live, True
-        for release in await self._store.releases("starting"):
-            if release.service == service and release.fingerprint == fingerprint:
-                return release, False  # somebody else is deploying the same
-        release = await self._store.create_release(
-            service, bundle=bundle, fingerprint=fingerprint, manifest=manifest, by=by
-        )
-        self._begin(release, timeout_s)
-        return release, False
+        async with self._deciding:
+            coming = [r for r in await self._store.releases("starting") if r.service == service]
+            # What it comes to is the last one: going back to the live one is a release, too,
+            # while another is on its way.
+            last = coming[-1] if coming else await self._store.live_release(service)
+            if last is not None and last.fingerprint == fingerprint:
+                return last, not coming  # or somebody else is deploying the same
+            release = await self._store.create_release(
+                service, bundle=bundle, fingerprint=fingerprint, manifest=manifest, by=by
+            )
+            self._begin(release, timeout_s)
+            return release, False
 
     async def wait(self, service: str, number: int, *, seconds: float) -> Release:
         """Return a release, after it left `starting` or so many seconds.
