@@ -111,7 +111,10 @@ class Store(Protocol):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Return executions, newest first; a cursor stays right while others are added."""
+        """Return executions, newest first; a cursor stays right while others are added.
+
+        A page may have fewer than `limit` where they are large, and has its cursor then.
+        """
         ...
 
     async def open_executions(self) -> list[Execution]:

@@ -18,7 +18,7 @@ from koco.events import line
 from koco.events.model import Batch, Kind, Status
 from koco.store.model import Answer, Execution, File, FileLimits, Lock, NewExecution, NewFile
 from koco.store.protocol import Store
-from koco.store.sqlite import SqliteStore
+from koco.store.sqlite import SqliteStore, pages
 from koco.store.sqlite.writer import StoreError
 
 Check = Callable[[Store], Awaitable[None]]
@@ -266,6 +266,40 @@ def test_pages_stay_right_while_executions_are_added(check: Callable[[Check], No
                 break
         assert seen == [execution.fid for execution in reversed(made[::2])]
         assert (await store.executions(statuses=("running",))).items == []
+
+    check(body)
+
+
+def test_a_page_is_no_larger_than_fits_into_memory(
+    check: Callable[[Check], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand executions with large inputs, or locks with large data: by and by, each once."""
+    monkeypatch.setattr(pages, "PAGE_BYTES", 10_000)
+
+    async def body(store: Store) -> None:
+        made = [await begun(store) for _ in range(5)]
+        large = [await launch(store, x="y" * size) for size in (100, 9_900, 20_000, 5)]
+        for number, execution in enumerate(made):
+            data = "z" * (30_000 if number == 2 else 4_000)
+            lid = f"l{number}"
+            await store.open_lock(execution.fid, lid, name="a", data=data, expires=2e9)
+        counts, seen, cursor = [], [], None
+        while True:
+            page = await store.executions(limit=100, cursor=cursor)
+            counts.append(len(page.items))
+            seen += [execution.fid for execution in page.items]
+            if (cursor := page.next) is None:
+                break
+        assert seen == [each.fid for each in reversed([*made, *large])]
+        assert counts[0] == 2, "the small one and the largest"
+        lids, cursor = [], None
+        while True:
+            found = await store.locks(limit=100, cursor=cursor)
+            lids += [lock.lid for lock in found.items]
+            if (cursor := found.next) is None:
+                break
+            assert sum(len(lock.data) for lock in found.items) < 40_000
+        assert lids == ["l0", "l1", "l2", "l3", "l4"]
 
     check(body)
 

@@ -10,7 +10,7 @@ from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
 from koco.store.model import Execution, NewExecution, Page, masked
-from koco.store.sqlite import files
+from koco.store.sqlite import files, pages
 
 #: Crockford's base32 in lower case: nothing in it is mistaken for something else.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -152,9 +152,12 @@ def listing(
         wheres.append("id < ?")
         values.append(int(cursor))
     where = f"WHERE {' AND '.join(wheres)} " if wheres else ""
-    rows = _select(db, f"{where}ORDER BY id DESC LIMIT ?", *values, limit + 1)
-    more = len(rows) > limit
-    return Page(rows[:limit], str(rows[limit - 1].id) if more else None)
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM executions {where}ORDER BY id DESC LIMIT ?", [*values, limit + 1]
+    )
+    taken, more = pages.take(rows, limit)
+    items = [_execution(row) for row in taken]
+    return Page(items, str(items[-1].id) if more else None)
 
 
 def unsettled(db: sqlite3.Connection) -> list[Execution]:

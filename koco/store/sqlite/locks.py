@@ -13,7 +13,7 @@ from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.store.model import Answer, Lock, LockPage, masked
-from koco.store.sqlite import events
+from koco.store.sqlite import events, pages
 
 _SELECT = (
     "SELECT l.lid, e.fid, e.flow, e.service, e.release, l.name, l.data, l.status, l.created,"
@@ -111,10 +111,9 @@ def listing(
         wheres.append("(l.created, l.lid) > (?, ?)")
         values += [created, lid]
     clause = f"WHERE {' AND '.join(wheres)} ORDER BY l.created, l.lid LIMIT ?"
-    found = _select(db, clause, *values, limit + 1)
-    items, last = found[:limit], found[limit - 1 : limit]
-    more = len(found) > limit
-    return LockPage(items, f"{last[0].created}~{last[0].lid}" if more else None)
+    taken, more = pages.take(db.execute(f"{_SELECT} {clause}", [*values, limit + 1]), limit)
+    items = [_lock(row) for row in taken]
+    return LockPage(items, f"{items[-1].created}~{items[-1].lid}" if more else None)
 
 
 def _settle(
