@@ -151,39 +151,33 @@ class NotFoundError(KocoError):
     code = "not_found"
 
 
-class DeployError(KocoError):
+class _DetailedError(KocoError):
+    """An error whose `detail` is the user's: a traceback, or pip's lines."""
+
+    def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.detail = detail
+
+    def to_wire(self) -> dict[str, Any]:
+        """Add `detail` to the error."""
+        wire = super().to_wire()
+        wire["error"]["detail"] = self.detail
+        return wire
+
+
+class DeployError(_DetailedError):
     """A release did not become ready; `detail` is the user's traceback or pip's lines."""
 
     exit_code = 5
     http_status = 422
     code = "deploy_failed"
 
-    def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.detail = detail
 
-    def to_wire(self) -> dict[str, Any]:
-        """Add `detail` to the error."""
-        wire = super().to_wire()
-        wire["error"]["detail"] = self.detail
-        return wire
-
-
-class EndpointError(KocoError):
+class EndpointError(_DetailedError):
     """A service's own endpoint failed; `detail` is its traceback, for those who may see it."""
 
     http_status = 502
     code = "endpoint_failed"
-
-    def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.detail = detail
-
-    def to_wire(self) -> dict[str, Any]:
-        """Add `detail` to the error."""
-        wire = super().to_wire()
-        wire["error"]["detail"] = self.detail
-        return wire
 
 
 class NotAllowedError(KocoError):

@@ -1,14 +1,8 @@
 """`koco inbox`: what waits for a person."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from koco.client import Client
-
-#: The most that the API gives in one page.
-_PAGE = 1000
 
 
 def command(
@@ -20,9 +14,9 @@ def command(
 
     Example: koco inbox --flow approval/review
     """
-    from koco.cli import output, session
+    from koco.cli import output, pages, session
 
-    page = _locks(session.connect(), flow, limit)
+    page = pages.gather(session.connect().locks, limit, flow=flow)
     if as_json:
         output.print_json(page)
         return
@@ -37,17 +31,6 @@ def command(
         )
     else:
         output.note("nothing waits for a person")
-
-
-def _locks(client: "Client", flow: str | None, limit: int) -> dict[str, Any]:
-    items: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while True:
-        page = client.locks(flow=flow, limit=min(_PAGE, limit - len(items)), cursor=cursor)
-        items += page["items"]
-        cursor = page["next"]
-        if not cursor or len(items) >= limit:
-            return {"items": items, "next": cursor}
 
 
 def _print(items: list[dict[str, Any]]) -> None:

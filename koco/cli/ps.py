@@ -1,14 +1,8 @@
 """`koco ps`: executions."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from koco.client import Client
-
-#: The most that the API gives in one page.
-_PAGE = 1000
 
 _STYLES = {
     "finished": "green",
@@ -35,10 +29,10 @@ def command(
 
     Example: koco ps -a --status error --limit 5
     """
-    from koco.cli import output, session
+    from koco.cli import output, pages, session
 
-    page = _executions(
-        session.connect(),
+    page = pages.gather(
+        session.connect().executions,
         limit,
         statuses=status or (),
         flow=flow,
@@ -52,18 +46,6 @@ def command(
         output.note(f"there are more; `--limit` above {limit} shows them")
     elif not page["items"] and output.is_terminal() and not (everything or status):
         output.note("nothing runs; `koco ps -a` shows what has ended")
-
-
-def _executions(client: "Client", limit: int, **asked: Any) -> dict[str, Any]:
-    """Return `limit` executions, from as many pages as that takes."""
-    items: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while True:
-        page = client.executions(limit=min(_PAGE, limit - len(items)), cursor=cursor, **asked)
-        items += page["items"]
-        cursor = page["next"]
-        if not cursor or len(items) >= limit:
-            return {"items": items, "next": cursor}
 
 
 def _print(items: list[dict[str, Any]]) -> None:

@@ -1,0 +1,19 @@
+"""Lists that the API gives page by page."""
+
+from collections.abc import Callable
+from typing import Any
+
+#: The most that the API gives in one page.
+_PAGE = 1000
+
+
+def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict[str, Any]:
+    """Return `{items, next}` with `limit` items at most, from as many pages as that takes."""
+    items: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = ask(limit=min(_PAGE, limit - len(items)), cursor=cursor, **asked)
+        items += page["items"]
+        cursor = page["next"]
+        if not cursor or len(items) >= limit:
+            return {"items": items, "next": cursor}
