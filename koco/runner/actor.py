@@ -39,6 +39,8 @@ class Runner:
         #: What the service's own endpoint has had run so far, by flow and entrypoint.
         self._ordered: dict[tuple[str, str], Flow] = {}
         self._launching: set[str] = set()
+        #: Of these, those that are to end again: their module is being imported.
+        self._recalled: set[str] = set()
         self._is_ready = False
         self._runs: dict[str, Run] = {}
         self._served = 0
@@ -129,6 +131,9 @@ class Runner:
         )
         self._runs[launch.fid] = run
         self._launching.discard(launch.fid)
+        if launch.fid in self._recalled:
+            self._recalled.discard(launch.fid)
+            run.cancel()
         self._keep(self._run(launch.fid, run, output))
 
     async def _flow_of(self, launch: Launch) -> Flow:
@@ -145,6 +150,8 @@ class Runner:
         if run := self._runs.get(fid):
             run.cancel()
             self._spool.forget_questions(fid)
+        elif fid in self._launching:
+            self._recalled.add(fid)
 
     def _keep(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -739,3 +739,41 @@ def test_a_new_head_gets_the_endpoints_back(fresh: Koco) -> None:
     fresh.run("down").ok()
     fresh.up()
     assert fresh.execute("again").result == [4, 4]
+
+
+TARDY = """
+from koco import Launch, ServeAPI
+
+app = ServeAPI()
+
+
+@app.enter("/")
+def enter():
+    return Launch(None, "tardy_flow:run")
+"""
+
+#: Takes its time where it runs, and none where the endpoint looks whether it is there.
+TARDY_FLOW = """
+import sys
+import time
+
+if "koco.runner.actor" in sys.modules:
+    time.sleep(4)
+
+
+def run():
+    time.sleep(60)
+"""
+
+
+def test_an_execution_is_cancelled_while_its_module_is_imported(koco: Koco) -> None:
+    """It ends once that is done, long before its grace is over, and its runner goes on."""
+    folder = koco.project("tardy", TARDY, app="tardy_app:app", flows=[])
+    (folder / "tardy_flow.py").write_text(TARDY_FLOW)
+    koco.run("deploy", cwd=folder).ok()
+    fid = koco.launch("tardy")
+    time.sleep(1)
+    ask(koco, "POST", f"/v1/executions/{fid}/cancel", json={"grace_s": 60}).raise_for_status()
+    began = time.monotonic()
+    assert koco.events(fid)[-1]["payload"] == {"status": "cancelled"}
+    assert time.monotonic() - began < 30
