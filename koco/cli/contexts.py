@@ -54,10 +54,10 @@ def key(option: str | None, *, is_optional: bool = False) -> str:
         raise UsageError("a key in a command line can be seen by others", hint=hint)
     if prompt.can_ask(no_input=False):
         found = _typed("no key if left blank" if is_optional else "not shown")
-    elif option == "-":
-        found = _piped()
-    elif is_optional:
+    elif option is None and is_optional:
         return ""
+    elif option == "-" and sys.stdin is not None and not sys.stdin.isatty():
+        found = _piped()
     else:
         hint = "`--key -` reads it from stdin; KOCO_URL and KOCO_KEY do without a login"
         raise UsageError("there is nobody to ask for the key", hint=hint)

@@ -162,7 +162,7 @@ def test_list_fits_a_terminal(terminal: Cli) -> None:
     """A long URL gives way; what chose it, the name and the key do not."""
     config.save_context(Context("production-eu", f"https://{'koco.' * 20}example.com/koco", KEY))
     ran = terminal("context", "list", env={"NO_COLOR": "1"})
-    lines = ran.out.splitlines()
+    lines = re.sub(r"\x1b\[\d*m", "", ran.out).splitlines()
     assert all(len(line.rstrip()) <= 80 for line in lines)
     assert re.fullmatch(rf"\*  production-eu  https://\S*…  {MASKED}  contexts\.toml *", lines[1])
 
@@ -451,6 +451,14 @@ def test_what_is_no_key_is_refused(cli: Cli, stdin: str) -> None:
     assert "koco_a" not in ran.err
 
 
+def test_a_stdin_that_is_closed_has_no_key() -> None:
+    """It is no bug of koco's that it is."""
+    line = f"exec {sys.executable} -m koco login https://x.test --key - <&-"
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: there is nobody to ask for the key\n")
+
+
 def test_without_a_terminal_login_says_how_to_give_the_key(cli: Cli) -> None:
     """It does not wait for a person who is not there."""
     ran = cli("login", "https://x.test")
@@ -488,9 +496,10 @@ def test_show_without_any_context_is_unreachable(cli: Cli) -> None:
     assert "koco login URL" in ran.err
 
 
-def test_a_key_is_typed_unseen(server: Plane, tmp_path: Path) -> None:
-    """At a terminal it is asked for; stdout has the name alone."""
-    args = ["-m", "koco", "login", server.url, "--name", "one"]
+@pytest.mark.parametrize("option", [(), ("--key", "-")], ids=" ".join)
+def test_a_key_is_typed_unseen(server: Plane, tmp_path: Path, option: tuple[str, ...]) -> None:
+    """At a terminal it is asked for, whoever reads it; stdout has the name alone."""
+    args = ["-m", "koco", "login", server.url, "--name", "one", *option]
     with Typist(args, stdout=tmp_path / "out") as typist:
         typist.types(f"{KEY}\n")
         assert typist.leaves() == 0, typist.seen
