@@ -87,6 +87,8 @@ class _Producer:
         self._control = control
         self._name = secrets.token_hex(6)
         self._gathered: list[bytes] = []
+        #: What is under way: it ends with the event of the number `_taken`.
+        self._sending: bytes | None = None
         self._taken = 0
         self._acked = 0
         self._gather = threading.Lock()
@@ -102,25 +104,30 @@ class _Producer:
                 self._flush()
 
     def _flush(self) -> None:
+        # Sent until it is acknowledged, by the next writer where this one is cancelled meanwhile:
+        # behind a gap nothing would be taken any more. The store drops what it has seen.
+        if self._sending is None:
+            self._sending = self._batch()
+        while not self._deliver(self._sending):
+            pass
+        self._acked, self._sending = self._taken, None
+
+    def _batch(self) -> bytes:
         with self._gather:
             events, self._gathered = self._gathered, []
             first = self._taken + 1
             self._taken += len(events)
         batch = Batch(self._fid, self._name, first, len(events), b"\n".join(events))
-        blob = wire.encode_batches([batch])
-        # Sent until it is acknowledged; the store drops what it has seen.
-        while not self._deliver(blob):
-            pass
-        self._acked = self._taken
+        return wire.encode_batches([batch])
 
     def _deliver(self, blob: bytes) -> bool:
         import ray
-        from ray.exceptions import ActorUnavailableError
+        from ray.exceptions import ActorUnavailableError, RayTaskError
 
         for pause in (*_PAUSES_S, None):
             try:
                 answer = ray.get(self._control.append.remote(blob))
-            except ActorUnavailableError:
+            except (ActorUnavailableError, RayTaskError):  # or the store could not write
                 time.sleep(pause or _PAUSES_S[-1])
             else:
                 ack = wire.decode_acks(answer)[0]
