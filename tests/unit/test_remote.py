@@ -7,6 +7,10 @@ from koco.events.model import Kind
 from koco.sdk.remote import _Producer
 
 
+class Cancelled(BaseException):  # noqa: N818 - as KeyboardInterrupt is called
+    """What reaches a writer in the midst of a call, as `ray.cancel` does."""
+
+
 class Interrupted(_Producer):
     """A producer whose calls are interrupted as `faults` say: before the commit, or after it."""
 
@@ -18,12 +22,12 @@ class Interrupted(_Producer):
     def _deliver(self, blob: bytes) -> bool:
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "before":
-            raise KeyboardInterrupt  # how Ray cancels a task
+            raise Cancelled
         (batch,) = wire.decode_batches(blob)
         assert batch.first <= len(self.held) + 1, "a gap: the store takes nothing behind one"
         self.held += batch.body.split(b"\n")[len(self.held) + 1 - batch.first :]
         if fault == "after":
-            raise KeyboardInterrupt
+            raise Cancelled
         return True
 
 
@@ -34,7 +38,7 @@ def test_what_a_cancelled_writer_left_goes_with_the_next(fault: str) -> None:
     for number in range(4):
         try:
             producer.put(line.encode(Kind.RESULT, number))
-        except KeyboardInterrupt:
+        except Cancelled:
             assert number in (1, 3)
     producer.put(line.encode(Kind.RESULT, 4))
     assert [line.decode(1, each)["payload"] for each in producer.held] == [0, 1, 2, 3, 4]
