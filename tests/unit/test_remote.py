@@ -7,7 +7,7 @@ from koco.events.model import Kind
 from koco.sdk.remote import _Producer
 
 
-class Cancelled(BaseException):  # noqa: N818 - as KeyboardInterrupt is called
+class Cancelled(BaseException):
     """What reaches a writer in the midst of a call, as `ray.cancel` does."""
 
 
