@@ -22,5 +22,17 @@ def command(
         output.print_json(result)
     elif result["ended"]:
         output.note(f"stopped {result['what']} ({result['ended']} processes); the store stays")
+        if lost := _lost(result["executions"] or {}):
+            output.note(lost)
     else:
         output.note("nothing runs that `koco up` started")
+
+
+def _lost(executions: dict[str, int]) -> str:
+    """Return what becomes of the executions that had not ended, or nothing."""
+    begun = {status: n for status, n in executions.items() if n and status != "queued"}
+    if not begun:
+        return ""
+    count, listed = sum(begun.values()), ", ".join(f"{n} {name}" for name, n in begun.items())
+    ends = "execution ends" if count == 1 else "executions end"
+    return f"{count} {ends} with an error at the next `koco up`, their processes are gone: {listed}"

@@ -37,17 +37,43 @@ def up(*, port: int | None, free_ports: bool, recover_admin: bool) -> dict[str, 
 
 
 def down() -> dict[str, Any]:
-    """Stop what `up` started; return `{what, ended}`."""
+    """Stop what `up` started; return `{what, ended, executions}`, the latter open ones by status.
+
+    `executions` is None where the control plane did not say.
+    """
     with _alone():
         known = config.load_contexts().get(NAME)
         here = dict(known.cluster) if known else {}
-        if ended := cluster.stop(cluster.mark_of(config.home())):
-            return {"what": "Ray and the control plane", "ended": ended}
+        mark = cluster.mark_of(config.home())
+        executions = _open_executions(known) if known and cluster.is_running(mark) else None
+        if ended := cluster.stop(mark):
+            return {
+                "what": "Ray and the control plane",
+                "ended": ended,
+                "executions": executions,
+            }
         address = str(here.get("address", ""))
         if not known or not address or cluster.running_address() != address:
-            return {"what": "", "ended": 0}
+            return {"what": "", "ended": 0, "executions": None}
+        executions = _open_executions(known)
         answer = _boot(_order("down", known, here, address))
-        return {"what": "the control plane and its runners", "ended": answer["ended"]}
+        return {
+            "what": "the control plane and its runners",
+            "ended": answer["ended"],
+            "executions": executions,
+        }
+
+
+def _open_executions(known: Context) -> dict[str, int] | None:
+    """Return how many executions have not ended, by status; None where nobody says."""
+    from koco.cli.stream import OUTCOMES
+    from koco.client import Client
+
+    try:
+        tallies = Client(known).status()["executions"]
+    except KocoError:
+        return None  # what cannot be asked can be stopped all the same
+    return {status: count for status, count in tallies.items() if status not in OUTCOMES}
 
 
 def _answering(known: Context) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import shutil
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,6 +121,7 @@ def stop(mark: str) -> int:
     import psutil
 
     processes = _marked(mark)
+    folders = {folder for process, _ in processes for folder in _listeners(process)}
     # The others sign off with the GCS and take long over it where it is gone: it goes last.
     first = [process for process, name in processes if name != _GCS]
     for process in first:
@@ -132,7 +134,24 @@ def stop(mark: str) -> int:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(rest, timeout=_TERM_S)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
     return len(processes)
+
+
+def _listeners(process: "psutil.Process") -> set[Path]:
+    """Return the temporary folders in which a process listens.
+
+    Ray's dashboard starts its parts by `multiprocessing`, which makes one and removes it
+    when it ends by itself: stopped, it leaves it behind.
+    """
+    import psutil
+
+    try:
+        paths = [Path(str(each.laddr)) for each in process.net_connections("unix") if each.laddr]
+    except (psutil.Error, OSError):
+        return set()
+    return {path.parent for path in paths if path.parent.name.startswith("pymp-")}
 
 
 def _marked(mark: str) -> "list[tuple[psutil.Process, str]]":

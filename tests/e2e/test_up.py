@@ -35,6 +35,9 @@ def titles_of(koco: Koco) -> list[str]:
 
 def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     """Two at once start one; the key stays; down stops all; the store survives; up settles."""
+    temporary = fresh.root / "t"
+    temporary.mkdir()
+    fresh.env["TMPDIR"] = str(temporary)
     both = [fresh.popen("up", "--free-ports", "--json") for _ in range(2)]
     for process in both:
         _, err = process.communicate(timeout=120)
@@ -64,7 +67,11 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     # Flows without an endpoint of their own cost no Ray Serve.
     assert not any("Serve" in title for title in titles_of(fresh))
 
-    assert fresh.run("down").ok().code == 0
+    assert list(temporary.glob("pymp-*")), "Ray makes some"
+    down = fresh.run("down").ok()
+    assert "1 execution ends with an error at the next `koco up`" in down.err
+    assert down.err.rstrip().endswith("1 running")
+    assert not list(temporary.glob("pymp-*")), "and does not tidy up"
     assert eventually(lambda: not marked(fresh), within_s=10)
     assert fresh.run("down").ok().code == 0, "down twice is fine"
     assert fresh.run("ps").code == 3
