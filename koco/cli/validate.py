@@ -44,6 +44,7 @@ def _item(target: "Target") -> dict[str, Any]:
         "path": str(target.manifest_path),
         "service": target.manifest.service,
         "flows": flows,
+        "app": target.manifest.app,
     }
 
 
@@ -51,5 +52,7 @@ def _columns(target: "Target") -> tuple[str, str, str]:
     from koco.manifest.load import shown
 
     manifest = target.manifest
-    flows = ", ".join(flow.name for flow in manifest.flows)
-    return shown(target.manifest_path), manifest.service, flows
+    flows = [flow.name for flow in manifest.flows]
+    # Its flows are known once it is imported.
+    app = [f"the flows of {manifest.app}"] if manifest.app else []
+    return shown(target.manifest_path), manifest.service, ", ".join([*flows, *app])

@@ -131,7 +131,7 @@ class Blobs:
             raise UsageError(f"Upload-Length cannot be negative, got {length}")
         if length > self._max_file_mb * MB:
             raise LimitError(
-                f"the file has {length / MB:.1f} MB;"
+                f"the file has {length / MB:.4g} MB;"
                 f" this control plane's KOCO_MAX_FILE_MB is {self._max_file_mb:g}",
                 hint="start it with a larger KOCO_MAX_FILE_MB (`koco down`, `koco up`)",
             )

@@ -46,21 +46,38 @@ def loaded(name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any
         DeployError: the path names nothing callable.
         Exception: whatever importing the user's module raises.
     """
-    function = entrypoint.load(path) if isinstance(path, str) else crew.adapted(path)
+    if isinstance(path, str):
+        function = entrypoint.load(path)
+    else:
+        entrypoint.refuse_endpoint(path, name)
+        function = crew.adapted(path)
     form = Model.from_list(inputs) if inputs is not None else entrypoint.form_of(function)
     return Flow(name, function, form, entrypoint.is_async(function))
 
 
-def ordered(name: str, path: str) -> Flow:
-    """Return the flow that an endpoint of the service's own ordered; it has checked the inputs.
+class Orders:
+    """The flows that an endpoint of the service's own has had run so far, by name and path.
 
-    Whatever importing it raises, it raises when it is called: it is an execution by then.
+    It has checked the inputs. May be asked from several threads.
     """
-    try:
-        function = entrypoint.load(path)
-    except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
-        return Flow(name, functools.partial(_fail, exc), None, is_async=False)
-    return Flow(name, function, None, entrypoint.is_async(function))
+
+    def __init__(self) -> None:
+        self._flows: dict[tuple[str, str], Flow] = {}
+
+    def flow(self, name: str, path: str) -> Flow:
+        """Return a flow, imported once.
+
+        Whatever importing it raises, it raises when it is called, for it is an execution by
+        then; the next one tries again.
+        """
+        if known := self._flows.get((name, path)):
+            return known
+        try:
+            function = entrypoint.load(path)
+        except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
+            return Flow(name, functools.partial(_fail, exc), None, is_async=False)
+        flow = Flow(name, function, None, entrypoint.is_async(function))
+        return self._flows.setdefault((name, path), flow)
 
 
 def _fail(exc: BaseException, **_: Any) -> None:

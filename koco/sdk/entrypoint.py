@@ -29,11 +29,21 @@ def load(path: str) -> Callable[..., Any]:
     Raises `DeployError` where module or object do not exist, or cannot be called.
     """
     found = adapted(find(path))
+    refuse_endpoint(found, path)
     if not callable(found):
         message = f"the entrypoint {path!r} is no callable but {_a(type(found).__name__)}"
         raise DeployError(message, hint="name a function, an object with `__call__`, or a crew")
     entrypoint: Callable[..., Any] = found
     return entrypoint
+
+
+def refuse_endpoint(found: Any, name: str) -> None:
+    """Raise `DeployError` for an endpoint of the service's own, which is called by servers."""
+    if callable(getattr(found, "enter", None)) and hasattr(found, "enters"):
+        raise DeployError(
+            f"the entrypoint {name!r} is an endpoint, a ServeAPI, and no flow",
+            hint="the manifest names it as `app`; in a test, `testing.submit` asks it",
+        )
 
 
 def find(path: str) -> Any:

@@ -204,11 +204,11 @@ class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
         """
         for file in new:
             if file.size_bytes > self.max_size_mb * MB:
-                self._refuse("max_size_mb", f"{file.path} has {file.size_bytes / MB:.1f} MB")
+                self._refuse("max_size_mb", f"{file.path} has {file.size_bytes / MB:.4g} MB")
         if (count := count + len(new)) > self.max_count:
             self._refuse("max_count", f"it would hold {count} files")
         if (total_bytes := total_bytes + sum(f.size_bytes for f in new)) > self.max_total_mb * MB:
-            self._refuse("max_total_mb", f"its files would have {total_bytes / MB:.1f} MB")
+            self._refuse("max_total_mb", f"its files would have {total_bytes / MB:.4g} MB")
 
     def _refuse(self, setting: str, what: str) -> NoReturn:
         raise LimitError(

@@ -187,7 +187,10 @@ def test_validate_speaks_json(here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run(["validate", "a", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     path = str(here / "a/koco.yaml")
-    assert listed == {"items": [{"path": path, "service": "a", "flows": ["greet"]}], "next": None}
+    assert listed == {
+        "items": [{"path": path, "service": "a", "flows": ["greet"], "app": None}],
+        "next": None,
+    }
     (here / "a/a/app.py").unlink()
     assert run(["validate", "a", "--json"]) == 2
     told = capsys.readouterr()

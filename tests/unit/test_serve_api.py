@@ -447,3 +447,11 @@ def test_the_facade_has_both_names() -> None:
     """As services written for the model import them."""
     assert koco.ServeAPI is ServeAPI
     assert koco.Launch is Launch
+
+
+def test_an_endpoint_is_no_entrypoint(app: ServeAPI) -> None:
+    """Said by its name, where its own signature would be a riddle."""
+    with pytest.raises(DeployError, match="is an endpoint, a ServeAPI, and no flow") as caught:
+        testing.run(app, {})
+    assert caught.value.hint is not None
+    assert "testing.submit" in caught.value.hint
