@@ -17,7 +17,7 @@ from koco.errors import DeployError, KocoError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.runner.capture import Capture
-from koco.runner.flow import Flow, Outcome, Run, loaded, ordered
+from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
 from koco.runner.output import Output
 from koco.runner.spec import Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
@@ -36,8 +36,7 @@ class Runner:
         self._spec = msgspec.msgpack.decode(spec, type=RunnerSpec)
         self._control = control
         self._flows: dict[str, Flow] = {}
-        #: What the service's own endpoint has had run so far, by flow and entrypoint.
-        self._ordered: dict[tuple[str, str], Flow] = {}
+        self._orders = Orders()
         self._launching: set[str] = set()
         #: Of these, those that are to end again: their module is being imported.
         self._recalled: set[str] = set()
@@ -139,11 +138,8 @@ class Runner:
     async def _flow_of(self, launch: Launch) -> Flow:
         if not launch.entrypoint:
             return self._flows[launch.flow]
-        key = (launch.flow, launch.entrypoint)
-        if key not in self._ordered:
-            # In a thread: its module may be one that nothing here has imported so far.
-            self._ordered[key] = await asyncio.to_thread(ordered, *key)
-        return self._ordered[key]
+        # In a thread: its module may be one that nothing here has imported so far.
+        return await asyncio.to_thread(self._orders.flow, launch.flow, launch.entrypoint)
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution to end."""

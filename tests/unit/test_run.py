@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from koco import testing
 from koco.events.model import Status
-from koco.runner.flow import Outcome, Run, loaded
+from koco.runner.flow import Orders, Outcome, Run, loaded
 from koco.runner.output import Output
 
 called: list[str] = []
@@ -43,3 +44,20 @@ def test_what_is_cancelled_before_it_begins_never_begins(entrypoint: Callable[..
     assert called == []
     assert asyncio.run(ended(entrypoint, cancelled=False)).status is Status.FINISHED
     assert called == [entrypoint.__name__]
+
+
+def test_a_module_that_cannot_be_imported_now_may_be_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its execution fails with what importing raised; a warm runner does not keep that."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    there = tmp_path / "there"
+    code = f"import pathlib; pathlib.Path({str(there)!r}).read_text()\ndef run(): return 1\n"
+    (tmp_path / "late_flow.py").write_text(code)
+    orders = Orders()
+    with pytest.raises(FileNotFoundError):
+        orders.flow("late", "late_flow:run").entrypoint(inputs={})
+    there.touch()
+    flow = orders.flow("late", "late_flow:run")
+    assert flow.entrypoint() == 1
+    assert orders.flow("late", "late_flow:run") is flow
