@@ -65,7 +65,8 @@ async def _forward(request: Request[str, Any, State], service: str, path: str) -
     return Stream(
         answer.body,
         status_code=answer.status,
-        media_type=headers.pop("content-type", ""),
+        # Where nothing is said, it is bytes; litestar would say JSON.
+        media_type=headers.pop("content-type", "application/octet-stream"),
         headers=headers,
     )
 

@@ -47,7 +47,7 @@ class Passed:
     """The answer of an author's own route, its body still to come."""
 
     status: int
-    headers: list[tuple[str, str]]
+    headers: dict[str, str]
     body: AsyncIterator[bytes]
 
 
@@ -274,13 +274,15 @@ def _forth(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _back(headers: "httpx.Headers", base: str, release: Release) -> list[tuple[str, str]]:
-    """Return the headers of an answer's that a caller is to see."""
-    kept: list[tuple[str, str]] = []
+def _back(headers: "httpx.Headers", base: str, release: Release) -> dict[str, str]:
+    """Return the headers of an answer's that a caller is to see, each name once."""
+    kept: dict[str, str] = {}
     for name, value in headers.multi_items():  # names come in lower case
         if name in _DROPPED or name.startswith("x-koco-"):
             continue
-        kept.append((name, _moved(value, base, release) if name == "location" else value))
+        told = _moved(value, base, release) if name == "location" else value
+        # Several of a name mean what one does that lists them (RFC 9110, 5.3).
+        kept[name] = f"{kept[name]}, {told}" if name in kept else told
     return kept
 
 

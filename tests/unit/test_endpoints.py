@@ -69,6 +69,8 @@ def ask(stranger: Stranger) -> Iterator[Ask]:
             self.send_response(200)
             if stranger.kind is not None:
                 self.send_header("X-Koco-Answer", stranger.kind)
+            self.send_header("Vary", "Accept")
+            self.send_header("Vary", "Origin")
             self.send_header("Content-Length", str(len(stranger.body) + stranger.missing))
             self.end_headers()
             if self.command != "HEAD":
@@ -166,7 +168,7 @@ def test_an_answer_that_breaks_off_is_the_endpoints_fault(ask: Ask, stranger: St
 
 
 def test_a_head_request_passes_without_a_body(ask: Ask, stranger: Stranger) -> None:
-    """Its answer announces a length, and ends at once: nothing is read that was closed."""
+    """It announces a length and ends at once; several headers of one name are all told."""
     stranger.body = b"hello"
 
     async def passing(endpoints: Endpoints) -> Any:
@@ -174,7 +176,7 @@ def test_a_head_request_passes_without_a_body(ask: Ask, stranger: Stranger) -> N
         return dict(passed.headers), [part async for part in passed.body]
 
     headers, parts = ask(passing)
-    assert headers["content-length"] == "5"
+    assert (headers["content-length"], headers["vary"]) == ("5", "Accept, Origin")
     assert b"".join(parts) == b""
 
 
