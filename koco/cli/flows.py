@@ -50,7 +50,7 @@ def command(
         return
     items = client.flows()
     if as_json:
-        output.print_json({"items": items, "next": None})
+        output.print_items(items)
         return
     if items or not output.is_terminal():
         rows = [(item["name"], str(item["release"]), item["summary"] or "") for item in items]

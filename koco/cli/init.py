@@ -123,7 +123,7 @@ def _list(*, as_json: bool) -> None:
     known = [(template.name, template.description) for template in _templates()]
     if as_json:
         items = [{"name": name, "description": about} for name, about in known]
-        output.print_json({"items": items, "next": None})
+        output.print_items(items)
     else:
         output.print_table(("TEMPLATE", "DESCRIPTION"), known, widest="DESCRIPTION")
 

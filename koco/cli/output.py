@@ -90,6 +90,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(f"{harmless_json(text) if is_terminal() else text}\n")
 
 
+def print_items(items: Sequence[Any]) -> None:
+    """Write a whole list to stdout, in the form that pages of longer ones have."""
+    print_json({"items": items, "next": None})
+
+
 def print_ndjson(value: Any) -> None:
     """Write a value to stdout as one line of JSON, at once."""
     sys.stdout.write(json.dumps(value) + "\n")

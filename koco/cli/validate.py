@@ -30,7 +30,7 @@ def command(
 
     valid, problems = project.check(project.targets(manifests or []))
     if as_json:
-        output.print_json({"items": [_item(target) for target in valid], "next": None})
+        output.print_items([_item(target) for target in valid])
     else:
         for target in valid:
             output.print_line("  ".join(_columns(target)))

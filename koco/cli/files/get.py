@@ -49,7 +49,7 @@ def command(
     _fetch(client, whole, targets, Path(to))
     if as_json:
         items = [{**file, "local": str(local)} for file, local in targets]
-        output.print_json({"items": items, "next": None})
+        output.print_items(items)
         return
     for _, local in targets:
         output.print_line(str(local))

@@ -24,7 +24,7 @@ def command(
     client = session.connect()
     items = client.files.ls(client.execution(fid)["fid"], path)
     if as_json:
-        output.print_json({"items": items, "next": None})
+        output.print_items(items)
         return
     if not output.is_terminal():
         names = ("path", "size_bytes", "by", "created", "sha256")

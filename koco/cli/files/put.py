@@ -36,7 +36,7 @@ def command(
     whole = client.execution(fid)["fid"]
     items = uploads.attach(client, whole, uploads.send(client, files), to=folder)
     if as_json:
-        output.print_json({"items": items, "next": None})
+        output.print_items(items)
         return
     for item in items:
         output.print_line(item["path"])

@@ -24,7 +24,7 @@ def command(
     whole = client.execution(fid)["fid"]
     items = [item for place in places for item in client.files.remove(whole, place)]
     if as_json:
-        output.print_json({"items": items, "next": None})
+        output.print_items(items)
         return
     for item in items:
         output.print_line(item["path"])
