@@ -58,7 +58,7 @@ async def _forward(request: Request[str, Any, State], service: str, path: str) -
         path,
         query=request.scope["query_string"].decode("latin-1"),
         body=await request.body(),
-        headers=dict(request.headers),
+        headers=endpoints.joined(request.headers.multi_items()),
     )
     answer = await parts.endpoints.pass_through(release, asked, user=request.scope["user"])
     headers = dict(answer.headers)

@@ -6,7 +6,7 @@ what was accepted is committed here, or not at all.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -276,14 +276,22 @@ def _forth(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _back(headers: "httpx.Headers", base: str, release: Release) -> dict[str, str]:
     """Return the headers of an answer's that a caller is to see, each name once."""
-    kept: dict[str, str] = {}
-    for name, value in headers.multi_items():  # names come in lower case
-        if name in _DROPPED or name.startswith("x-koco-"):
-            continue
-        told = _moved(value, base, release) if name == "location" else value
-        # Several of a name mean what one does that lists them (RFC 9110, 5.3).
-        kept[name] = f"{kept[name]}, {told}" if name in kept else told
-    return kept
+    kept = joined(headers.multi_items())  # names come in lower case
+    if "location" in kept:
+        kept["location"] = _moved(kept["location"], base, release)
+    return {
+        name: value
+        for name, value in kept.items()
+        if name not in _DROPPED and not name.startswith("x-koco-")
+    }
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by name; several of a name mean what one does that lists them all."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _moved(location: str, base: str, release: Release) -> str:

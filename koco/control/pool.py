@@ -14,16 +14,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from koco.control.tasks import Tasks
+from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.runner.spec import Description, Launch
 from koco.store.model import Execution
 from koco.store.protocol import Store
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +31,6 @@ _PATIENCE_S = 0.05
 _START_S = 1.0
 #: Pauses before another start after one, two, … starts failed (seconds); the last one stays.
 _BACKOFF_S = (0.5, 2.0, 8.0, 30.0, 60.0)
-#: Pause before another try where the store could not be written (seconds).
-_RETRY_S = 1.0
 
 
 class Actor(Protocol):
@@ -177,7 +173,7 @@ class Pool:
             runner.running.clear()
             runner.actor.kill()
             self.keep_warm()
-        await self._surely(lambda: self._store.settle(fid, Status.CANCELLED))
+        await surely(lambda: self._store.settle(fid, Status.CANCELLED))
         self._on_final(fid)
 
     def retire(self) -> None:
@@ -225,7 +221,7 @@ class Pool:
 
     async def _dispatch(self, execution: Execution, runner: Runner) -> None:
         fid = execution.fid
-        is_assigned = await self._surely(lambda: self._store.assign(fid, runner.id))
+        is_assigned = await surely(lambda: self._store.assign(fid, runner.id))
         runner.assigning.pop(fid).set()
         if not is_assigned:
             # It was cancelled in line.
@@ -252,7 +248,7 @@ class Pool:
             log.exception("runner %s of %s could not begin %s", runner.id, self.name, fid)
             said = f"the runner could not begin this execution: {type(exc).__name__}"
             error = {"type": "RunnerFailed", "message": said, "traceback": ""}
-            await self._surely(lambda: self._store.settle(fid, Status.ERROR, error))
+            await surely(lambda: self._store.settle(fid, Status.ERROR, error))
             self._on_final(fid)
 
     def _consider_growth(self) -> None:
@@ -333,7 +329,7 @@ class Pool:
         for fid in sorted(runner.running):
             if assigning := runner.assigning.get(fid):
                 await assigning.wait()  # or the store would say that it was never here
-            await self._surely(lambda fid=fid: self._recover(fid, runner, cause))  # type: ignore[misc]
+            await surely(lambda fid=fid: self._recover(fid, runner, cause))  # type: ignore[misc]
         runner.running.clear()
         if was_ready:
             self.pump()
@@ -353,15 +349,6 @@ class Pool:
         else:
             await self._store.settle(fid, Status.ERROR, died(cause))
         self._on_final(fid)
-
-    async def _surely(self, change: Callable[[], Awaitable[T]]) -> T:
-        """Make a change that nobody else would make, however long the store cannot be written."""
-        while True:
-            try:
-                return await change()
-            except KocoError:
-                log.exception("pool %s could not write to the store yet", self.name)
-                await asyncio.sleep(_RETRY_S)
 
     def _trim(self, runner: Runner) -> None:
         if runner.running or not runner.is_ready:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from koco.control.pool import Actor, Limits, Pool, Runner, died, see_off
 from koco.control.spooler import Spooler
-from koco.control.tasks import Tasks
+from koco.control.tasks import Tasks, surely
 from koco.errors import ConflictError, KocoError
 from koco.events.model import Status
 from koco.runner.spec import FlowSpec, Presence, RunnerSpec
@@ -160,17 +160,21 @@ class Supervisor:
         `needed` are the runners that executions were given to.
         """
         held: dict[str, set[str] | None] = {}
+        # All at once: what does not answer must not delay the start by as many times.
+        needing = [actor for key, actor in present.items() if key[:2] in self.pools]
+        answers = dict(
+            zip(map(id, needing), await asyncio.gather(*map(_ask, needing)), strict=True)
+        )
         for (service, number, runner_id), actor in present.items():
             pool = self.pools.get((service, number))
             if pool is None:
                 self._tasks.spawn(see_off(actor))  # of a release that nothing needs any more
                 continue
             runner = Runner(runner_id, actor)
-            try:
-                presence = await asyncio.wait_for(actor.attach(), _ATTACH_S)
-            except KocoError:
+            presence = answers[id(actor)]
+            if isinstance(presence, KocoError):
                 continue  # dead: not held by anybody
-            except TimeoutError:
+            if isinstance(presence, TimeoutError):
                 if runner_id not in needed:
                     actor.kill()  # it is still starting: the pool starts its own
                     continue
@@ -203,12 +207,12 @@ class Supervisor:
             if execution.cancel_requested:
                 self._tasks.spawn(pool.cancel(fid, grace_s=execution.grace_s))
         elif execution.cancel_requested:
-            await self._store.settle(fid, Status.CANCELLED)
-        elif await self._store.requeue(fid, runner_id):
+            await surely(lambda: self._store.settle(fid, Status.CANCELLED))
+        elif await surely(lambda: self._store.requeue(fid, runner_id)):
             return True
         else:
             cause = "it was lost while the control plane was away"
-            await self._store.settle(fid, Status.ERROR, died(cause))
+            await surely(lambda: self._store.settle(fid, Status.ERROR, died(cause)))
         return False
 
     def _enter(self, execution: Execution) -> None:
@@ -225,6 +229,14 @@ class Supervisor:
                 is_live = live is not None and live.number == key[1]
                 if not is_live and pool.is_over:
                     del self.pools[key]
+
+
+async def _ask(actor: AttachableActor) -> Presence | KocoError | TimeoutError:
+    """Ask a runner what it holds; what comes instead of an answer is one, too."""
+    try:
+        return await asyncio.wait_for(actor.attach(), _ATTACH_S)
+    except (KocoError, TimeoutError) as exc:
+        return exc
 
 
 def limits_of(manifest: dict[str, Any]) -> Limits:

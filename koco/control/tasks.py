@@ -2,12 +2,27 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
+
+from koco.errors import KocoError
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+#: Pause before another try where the store could not be written (seconds).
+RETRY_S = 1.0
+
+
+async def surely(change: Callable[[], Awaitable[T]]) -> T:
+    """Make a change in the store that nobody else would make, however long its disk is full."""
+    while True:
+        try:
+            return await change()
+        except KocoError:
+            log.exception("the store could not be written yet")
+            await asyncio.sleep(RETRY_S)
 
 
 class Tasks:

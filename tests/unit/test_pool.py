@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from koco.control import pool as module
+from koco.control import supervisor as supervising
+from koco.control import tasks
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
 from koco.errors import ConflictError, KocoError
@@ -456,7 +458,7 @@ def test_a_disk_that_is_full_for_a_while_leaves_no_execution_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """What could not be written is written when there is room again; nobody else would do it."""
-    monkeypatch.setattr(module, "_RETRY_S", 0.01)
+    monkeypatch.setattr(tasks, "RETRY_S", 0.01)
 
     async def body(w: World) -> None:
         await w.live(max=1)
@@ -518,5 +520,57 @@ def test_a_restart_settles_thousands_in_the_order_of_their_launch(tmp_path: Path
             wanted = Status.ERROR if number % 3 == 1 else Status.FINISHED
             assert (await w.until(execution.fid, wanted)).status is wanted
         assert w.began == [each.fid for number, each in enumerate(made) if number % 3 != 1]
+
+    world(tmp_path, body)
+
+
+def test_runners_that_do_not_answer_delay_a_restart_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are asked at the same time, however many there are."""
+    monkeypatch.setattr(supervising, "_ATTACH_S", 0.1)
+
+    async def body(w: World) -> None:
+        release = await w.live(min=5, max=5)
+        await eventually(lambda: len(w.runners) == 5 and w.supervisor.pool(release).runners != {})
+
+        async def hang() -> Presence:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        present: Any = {("svc", release.number, each.spec.id): each for each in w.runners}
+        for runner in w.runners:
+            runner.attach = hang  # type: ignore[method-assign]
+        w.restart()
+        began = asyncio.get_running_loop().time()
+        await w.supervisor.recover(present)
+        assert asyncio.get_running_loop().time() - began < 0.3
+
+    world(tmp_path, body)
+
+
+def test_a_restart_waits_for_room_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control plane that could not write what it found must not stay broken for ever."""
+    monkeypatch.setattr(tasks, "RETRY_S", 0.01)
+
+    async def body(w: World) -> None:
+        await w.live(min=0)
+        w.begins = False
+        execution = await w.launch()
+        await w.until(execution.fid, Status.STARTING)
+        w.begins = True
+        fails, requeue = iter([True, True]), w.store.requeue
+
+        async def full(fid: str, runner: str) -> bool:
+            if next(fails, False):
+                raise StoreError("no room")
+            return await requeue(fid, runner)
+
+        monkeypatch.setattr(w.store, "requeue", full)
+        w.restart()
+        await w.supervisor.recover({})
+        await w.until(execution.fid, Status.FINISHED)
 
     world(tmp_path, body)
