@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from koco.cli.contexts import KEY_HELP
-from koco.errors import ConflictError, KocoError, NotAllowedError, UnreachableError
+from koco.errors import (
+    ConflictError,
+    KocoError,
+    NotAllowedError,
+    UnauthorizedError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +77,9 @@ def _version(context: "Context") -> str:
         return contexts.version(context)
     except UnreachableError as exc:
         exc.hint = "nothing was saved; `--no-check` saves it all the same"
+        raise
+    except UnauthorizedError as exc:
+        exc.hint = "nothing was saved; is it this control plane's key, and whole?"
         raise
     except NotAllowedError as exc:
         exc.hint = "nothing was saved; `--no-check` saves a key that may not read"

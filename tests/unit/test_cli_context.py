@@ -338,11 +338,13 @@ def test_a_key_that_is_refused_is_not_saved(cli: Cli, server: Plane) -> None:
     save("a")
     ran = cli("login", server.url, "--key", "-", stdin=KEY.upper())
     assert (ran.code, ran.out) == (6, "")
-    assert "nothing was saved" in ran.err
+    assert "hint: nothing was saved; is it this control plane's key" in ran.err
     server.refuses = errors.NotAllowedError("the key 'ci' has no scope 'read'")
     ran = cli("login", server.url, "--key", "-", "--json", stdin=KEY)
     assert ran.code == 6
-    assert json.loads(ran.err)["error"]["code"] == "not_allowed"
+    error = json.loads(ran.err)["error"]
+    assert error["code"] == "not_allowed"
+    assert "`--no-check`" in error["hint"]
     assert list(config.load_contexts()) == ["a"]
     assert config.current().name == "a"
 

@@ -21,7 +21,7 @@ def command(
         known.insert(0, session.context())
     items = [contexts.wire(each, choice) for each in known]
     if as_json:
-        output.print_json({"items": items, "next": None})
+        output.print_items(items)
         return
     columns = ("", "NAME", "URL", "KEY", "CHOSEN BY")
     if not output.is_terminal():
