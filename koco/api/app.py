@@ -47,7 +47,8 @@ def create_app(parts: Parts) -> Litestar:
 def _koco_error(request: Request[Any, Any, Any], exc: KocoError) -> Response[dict[str, Any]]:
     scopes: Any = request.scope.get("scopes", ())
     if isinstance(exc, EndpointError) and _OWNERS.isdisjoint(scopes):
-        exc = EndpointError(exc.message, hint=exc.hint)
+        hint = "keys with the scope `deploy` are shown the traceback" if exc.detail else None
+        exc = EndpointError(exc.message, hint=exc.hint or hint)
     # Some say more than a body can: where an upload goes on.
     headers = getattr(exc, "headers", None)
     return Response(exc.to_wire(), status_code=exc.http_status, headers=headers)

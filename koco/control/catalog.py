@@ -94,6 +94,15 @@ class Catalog:
     def _hint(self, name: str) -> str:
         if not self._entries:
             return "nothing is deployed yet: `koco deploy` deploys a project"
-        known = [*self._entries, *(entry.flow["name"] for entry in self._entries.values())]
+        service, slash, _ = name.partition("/")
+        known = [*self._entries]
+        if slash:
+            # The flow of another service, though it has the same name, is not what is meant.
+            meant = difflib.get_close_matches(service, self._releases, n=1)
+            if not meant:
+                return f"no release of {service!r} is live: `koco status` lists what is"
+            known = [each for each in known if each.startswith(f"{meant[0]}/")]
+        else:
+            known += [entry.flow["name"] for entry in self._entries.values()]
         near = difflib.get_close_matches(name, known, n=1)
         return f"did you mean {near[0]!r}?" if near else "`koco flows` lists them"

@@ -139,22 +139,22 @@ class Endpoints:
         if not kind:
             said = blob[:200].decode(errors="replace").strip()
             raise EndpointError(
-                f"the endpoint {where} answered {status}: {said}",
+                f"{where} answered {status}: {said}",
                 hint=f"`koco status` shows whether {release.service} is up",
             )
         if kind == ERRORS:
             raise from_wire(read_as(Refusal, blob, where=where).wire())
         if kind == FAILURE:
             told = read_as(Failure, blob, where=where)
-            log.warning("the endpoint %s failed: %s\n%s", where, told.message, told.traceback)
+            log.warning("%s failed: %s\n%s", where, told.message, told.traceback)
             what = f"{told.type}: {told.message}" if told.type else told.message
             raise EndpointError(
-                f"the endpoint {where} failed: {what}",
+                f"{where} failed: {what}",
                 detail=told.traceback or None,
-                hint=told.hint or "the service's owner sees the traceback",
+                hint=told.hint or "the service's own code raised it: mend it and deploy again",
             )
         if kind != wanted:
-            raise EndpointError(f"the endpoint {where} answered with {kind!r}, not {wanted!r}")
+            raise EndpointError(f"{where} answered with {kind!r}, not {wanted!r}")
         return blob
 
     async def _read(
@@ -169,7 +169,7 @@ class Endpoints:
                 blob += part
                 if len(blob) > _ANSWER_BYTES:
                     raise EndpointError(
-                        f"the endpoint {_at(release, request.path)} answers with more than "
+                        f"{_at(release, request.path)} answers with more than "
                         f"{_ANSWER_BYTES >> 20} MiB",
                         hint="large inputs belong into files",
                     )
@@ -247,7 +247,7 @@ async def _limit(release: Release, path: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as exc:
         raise TimedOutError(
-            f"the endpoint {_at(release, path)} did not answer within {timeout_s:g} s",
+            f"{_at(release, path)} did not answer within {timeout_s:g} s",
             hint="nothing was launched; the manifest's `endpoint.timeout` allows more time",
         ) from exc
 
@@ -260,7 +260,11 @@ def _unreachable(release: Release, exc: Exception) -> EndpointError:
 
 
 def _at(release: Release, path: str) -> str:
-    return f"{path} of {release.service}" if path.strip("/") else f"of {release.service}"
+    for kind, what in (("locks", "lock"), ("leases", "lease")):
+        if path.startswith(f"{INTERNAL}/{kind}/"):
+            return f"the {what} {path.rpartition('/')[2]!r} of {release.service}"
+    where = f"{path} of {release.service}" if path.strip("/") else f"of {release.service}"
+    return f"the endpoint {where}"
 
 
 def _forth(headers: Mapping[str, str]) -> dict[str, str]:

@@ -62,6 +62,6 @@ def read_as(kind: type[T], blob: bytes, *, where: str) -> T:
     except (msgspec.DecodeError, RecursionError) as exc:
         what = kind.__name__.lower()
         raise EndpointError(
-            f"the endpoint {where} gave no {what}: {exc}",
+            f"{where} gave no {what}: {exc}",
             hint="koco's own headers, `x-koco-…`, are not for a service to set",
         ) from exc
