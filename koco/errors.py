@@ -39,6 +39,8 @@ class KocoError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint is not None:
+            self.add_note(f"hint: {hint}")  # where Python itself shows it, in a test say
 
     def __str__(self) -> str:
         return self.message

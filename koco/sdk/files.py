@@ -7,6 +7,7 @@ there is one way in which files travel, and an event loop never waits for one.
 import asyncio
 import atexit
 import contextlib
+import errno
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -262,7 +263,7 @@ class _Missing:
 
     def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
         if isinstance(exc, NotFoundError):
-            raise FileNotFoundError(2, exc.message, self._path) from None
+            raise FileNotFoundError(errno.ENOENT, "no such file", self._path) from None
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
