@@ -72,6 +72,8 @@ class ControlPlane:
         self._settings = msgspec.msgpack.decode(settings, type=Settings)
         self._make_app = make_app
         self._control = ray.get_runtime_context().current_actor
+        self._is_open = False
+        _log_to(Path(self._settings.data_dir) / "control.log")
         self._started = asyncio.get_running_loop().create_task(self._start())
         self._server: asyncio.Task[None] | None = None
         self._tasks = Tasks("the control plane")
@@ -113,6 +115,9 @@ class ControlPlane:
         await parts.store.close()
 
     async def _parts(self) -> Parts:
+        if not self._is_open and self._started.done():
+            # The store could not be opened, and may be by now: its disk has room again, say.
+            self._started = asyncio.get_running_loop().create_task(self._start())
         # Shielded: a caller that gives up must not stop the start.
         return await asyncio.shield(self._started)
 
@@ -120,10 +125,10 @@ class ControlPlane:
 
     async def _start(self) -> Parts:
         data_dir = Path(self._settings.data_dir)
-        _log_to(data_dir / "control.log")
         log.info("starting, version %s", __version__)
         store = SqliteStore(data_dir / "store.db")
         await store.open()
+        self._is_open = True
         parts = await self._assemble(store, data_dir)
         # Before anything starts: runners and endpoints fetch their bundle from here at once, and
         # what was refused would count as an environment that failed. Who asks early, waits.

@@ -164,3 +164,18 @@ def test_up_interrupted_leaves_nothing_that_down_does_not_find(fresh: Koco) -> N
     eventually(lambda: not [p for p in marked(fresh) if p.status() != "zombie"], within_s=15)
     fresh.run("up", "--free-ports").ok()
     assert fresh.run("ps").code == 0
+
+
+def test_a_store_that_cannot_be_opened_is_told_and_tried_again(fresh: Koco) -> None:
+    """`koco up` says which and why; once mended, the same command goes on."""
+    in_the_way = fresh.home / "local" / "store.db"
+    in_the_way.mkdir(parents=True)
+    for folder in (fresh.home, fresh.home / "local"):
+        folder.chmod(0o700)
+    failed = fresh.run("up", "--free-ports")
+    assert failed.code == 1
+    assert f"{in_the_way} could not be opened" in failed.err
+    assert "hint: check that the data directory" in failed.err
+    in_the_way.rmdir()
+    fresh.run("up", "--free-ports").ok()
+    assert fresh.run("status", "--json").ok().json()["executions"] == {}

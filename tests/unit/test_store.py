@@ -844,3 +844,20 @@ def test_blobs_are_unnamed_once_neither_file_nor_upload_names_them(
         assert await store.unnamed(blobs, before="2000") == blobs
 
     check(body)
+
+
+def test_a_store_that_could_not_be_opened_holds_nothing(tmp_path: Path) -> None:
+    """It is said which, and opened once what was in its way has gone."""
+
+    async def main() -> None:
+        path = tmp_path / "store.db"
+        path.mkdir()
+        with pytest.raises(StoreError, match=f"{path} could not be opened") as caught:
+            await SqliteStore(path).open()
+        assert caught.value.hint
+        path.rmdir()
+        store = SqliteStore(path)
+        await store.open()
+        await store.close()
+
+    asyncio.run(main())

@@ -33,7 +33,7 @@ from koco.store.model import (
     Release,
 )
 from koco.store.sqlite import events, executions, files, locks, releases, schema
-from koco.store.sqlite.writer import Writer
+from koco.store.sqlite.writer import Writer, failure
 
 T = TypeVar("T")
 
@@ -51,11 +51,21 @@ class SqliteStore:
         self._lock_fd: int | None = None
 
     async def open(self) -> None:
-        """Take the lock, open both connections, migrate."""
+        """Take the lock, open both connections, migrate.
+
+        Raises:
+            StoreError: it cannot be opened; nothing is held then.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._lock()
-        db = self._connect()
-        schema.migrate(db)
+        try:
+            db = self._connect()
+            schema.migrate(db)
+        except BaseException as exc:
+            self._unlock()
+            if isinstance(exc, sqlite3.Error):
+                raise failure(exc, f"{self.path} could not be opened") from exc
+            raise
         self._writer = Writer(db)
         self._db = db
         self._reader = self._connect()
@@ -66,6 +76,9 @@ class SqliteStore:
         self._writer.close()
         self._reader.close()
         self._db.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None

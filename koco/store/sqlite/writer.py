@@ -83,7 +83,7 @@ class Writer:
         except sqlite3.Error as exc:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            return [_failure(exc)] * len(changes)
+            return [failure(exc, "the store could not be written")] * len(changes)
         return results
 
     def _attempt(self, change: Change) -> Any:
@@ -99,9 +99,10 @@ class Writer:
         return result
 
 
-def _failure(exc: sqlite3.Error) -> StoreError:
+def failure(exc: sqlite3.Error, what: str) -> StoreError:
+    """Return what SQLite could not do as an error of the store's."""
     error = StoreError(
-        f"the store could not be written: {exc}",
+        f"{what}: {exc}",
         hint="check that the data directory's disk has room and is writable",
     )
     error.__cause__ = exc
