@@ -39,21 +39,7 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
             )
         return known, False
     fid, created = new_fid(), line.timestamp()
-    meta = {
-        "fid": fid,
-        "flow": new.flow,
-        "service": new.service,
-        "release": new.release,
-        "user": new.user,
-        "tags": new.tags,
-        **new.about,
-    }
-    lines = (
-        line.encode(Kind.META, meta),
-        line.encode(Kind.INPUTS, masked(new.inputs, new.hidden)),
-        *(line.encode(Kind.UPLOAD, files.told(file, by=new.user)) for file in new.files),
-        line.encode(Kind.STATUS, {"status": Status.QUEUED}),
-    )
+    lines = _first_events(fid, new)
     columns = {
         "fid": fid,
         "flow": new.flow,
@@ -75,7 +61,7 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         f"INSERT INTO executions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
         tuple(columns.values()),
     )
-    number = cursor.lastrowid or 0
+    number = cursor.lastrowid
     db.execute(
         "INSERT INTO chunks (execution, first, last, body) VALUES (?, 1, ?, ?)",
         (number, len(lines), b"\n".join(lines)),
@@ -84,25 +70,26 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
         [(number, f.path, f.sha256, f.size_bytes, created, new.user) for f in new.files],
     )
-    execution = Execution(
-        id=number,
-        fid=fid,
-        flow=new.flow,
-        service=new.service,
-        release=new.release,
-        status=Status.QUEUED,
-        inputs=new.inputs,
-        user=new.user,
-        tags=new.tags,
-        created=created,
-        last_seq=len(lines),
-        entrypoint=new.entrypoint,
-        key=new.key,
-        key_digest=new.key_digest,
-        moments=new.moments,
-        hidden=new.hidden,
-    )
-    return execution, True
+    return _select(db, "WHERE id = ?", number)[0], True
+
+
+def _first_events(fid: str, new: NewExecution) -> list[bytes]:
+    """Return what an execution's stream begins with."""
+    meta = {
+        "fid": fid,
+        "flow": new.flow,
+        "service": new.service,
+        "release": new.release,
+        "user": new.user,
+        "tags": new.tags,
+        **new.about,
+    }
+    return [
+        line.encode(Kind.META, meta),
+        line.encode(Kind.INPUTS, masked(new.inputs, new.hidden)),
+        *(line.encode(Kind.UPLOAD, files.told(file, by=new.user)) for file in new.files),
+        line.encode(Kind.STATUS, {"status": Status.QUEUED}),
+    ]
 
 
 def keyed(db: sqlite3.Connection, user: str, key: str) -> Execution | None:
