@@ -69,6 +69,10 @@ def _offer(client: "Client", lock: dict[str, Any]) -> None:
             output.note(later)
             return
         lock = client.lock(lock["fid"], lock["lid"])
+        if lock["status"] != "open":
+            who = f" by {lock['by']} at {lock['settled']}" if lock["by"] else ""
+            output.note(f"{lock['name']} was {lock['status']}{who}; it goes on")
+            return
         if not output.is_terminal():
             show(lock)  # what the stream shows goes elsewhere
         answer(client, lock, ask(lock), asks=True)

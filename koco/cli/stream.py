@@ -224,9 +224,10 @@ def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> st
 
 
 def _asked(lock: dict[str, Any], fid: str) -> str:
+    # The command on a line of its own: a narrow terminal must not break what is to be copied.
     return (
-        f"lock: {lock.get('name')} waits for an answer until {lock.get('expires')}"
-        f" (koco answer {fid} {lock.get('name')})"
+        f"lock: {lock.get('name')} waits for an answer until {lock.get('expires')}\n"
+        f"koco answer {fid} {lock.get('name')}"
     )
 
 

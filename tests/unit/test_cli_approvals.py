@@ -283,13 +283,26 @@ def test_somebody_else_may_be_faster(plane: Plane, script: Script) -> None:
     """That is told, and no error: what was followed goes on."""
     with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
         typist.sees("Answer first now?")
-        script.settle()
         typist.types("yes\n")
+        typist.sees("fine")
+        script.settle()
         typist.types("yes\n")
         typist.types("4\n")
         typist.sees("was answered by bob at")
         typist.sees("done")
         assert typist.leaves() == 0
+
+
+def test_somebody_else_may_answer_before_the_offer_is_taken(plane: Plane, script: Script) -> None:
+    """Nothing is asked for any more."""
+    with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
+        typist.sees("Answer first now?")
+        script.settle()
+        typist.types("yes\n")
+        typist.sees(f"first was answered by bob at {TS}; it goes on")
+        typist.sees("done")
+        assert typist.leaves() == 0
+    assert "fine" not in typist.seen
 
 
 def test_a_lease_that_fails_does_not_end_the_following(plane: Plane, script: Script) -> None:

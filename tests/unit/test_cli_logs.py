@@ -28,7 +28,7 @@ EVENTS = [
 TEXT = (
     "one\ntwo\nthree\n"
     '{"tool": "search"}\n# Hymn\n\nto the *night*\n'
-    f"lock: approval waits for an answer until {TS} (koco answer fid0000000000000 approval)\n"
+    f"lock: approval waits for an answer until {TS}\nkoco answer fid0000000000000 approval\n"
     '{"page": 1}\nlease: approval answered by ada: 0\nlease: approval expired\n'
     '{"naïve": [1, 2]}\n'
 )
