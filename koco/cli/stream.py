@@ -215,6 +215,8 @@ def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> st
         return _asked(payload, fid) + ("" if data is None else f"\n{text_of(data, indent=indent)}")
     if kind == "lease" and isinstance(payload, dict):
         return _settled(payload)
+    if kind == "upload" and isinstance(payload, dict):
+        return _moved(payload)
     if kind == "error":
         return error_text(payload)
     if kind == "status" and isinstance(payload, dict):
@@ -229,6 +231,11 @@ def _asked(lock: dict[str, Any], fid: str) -> str:
         f"lock: {lock.get('name')} waits for an answer until {lock.get('expires')}\n"
         f"koco answer {fid} {lock.get('name')}"
     )
+
+
+def _moved(file: dict[str, Any]) -> str:
+    did = "removed" if file.get("removed") else f"{file.get('size_bytes')} bytes"
+    return f"upload: {file.get('path')} {did} by {file.get('by')}"
 
 
 def _settled(lease: dict[str, Any]) -> str:

@@ -23,6 +23,8 @@ EVENTS = [
     ("lock", {"lid": "l1", "name": "approval", "data": {"page": 1}, "expires": TS}),
     ("lease", {"lid": "l1", "name": "approval", "outcome": "answered", "answer": 0, "by": "ada"}),
     ("lease", {"lid": "l2", "name": "approval", "outcome": "expired"}),
+    ("upload", {"path": "out/a.csv", "size_bytes": 30, "sha256": "ab", "by": "flow"}),
+    ("upload", {"path": "in/b", "size_bytes": 3, "sha256": "c", "by": "ada", "removed": True}),
     ("final", {"naïve": [1, 2]}),
 ]
 TEXT = (
@@ -30,6 +32,7 @@ TEXT = (
     '{"tool": "search"}\n# Hymn\n\nto the *night*\n'
     f"lock: approval waits for an answer until {TS}\nkoco answer fid0000000000000 approval\n"
     '{"page": 1}\nlease: approval answered by ada: 0\nlease: approval expired\n'
+    "upload: out/a.csv 30 bytes by flow\nupload: in/b removed by ada\n"
     '{"naïve": [1, 2]}\n'
 )
 ERROR = {"type": "ValueError", "message": "no", "traceback": 'File "a.py"\nValueError: no\n'}
@@ -107,7 +110,7 @@ def test_tail_and_since_go_to_the_server(plane: Plane, cli: Cli) -> None:
     """What is not shown is not sent."""
     plane.launch(*EVENTS)
     assert cli("logs", "--tail", "1").out == '{"naïve": [1, 2]}\n'
-    assert cli("logs", "--since", "11").out == '{"naïve": [1, 2]}\n'
+    assert cli("logs", "--since", "13").out == '{"naïve": [1, 2]}\n'
 
 
 def test_json_is_the_events_as_they_came(plane: Plane, cli: Cli) -> None:
@@ -177,7 +180,7 @@ def test_a_terminal_draws(plane: Plane, terminal: Cli) -> None:
 
 def test_no_color_is_respected(plane: Plane, terminal: Cli) -> None:
     """A terminal whose user wants none gets none, not even from Markdown."""
-    plane.launch(*EVENTS[:-5], ("status", {"status": "error"}))
+    plane.launch(*EVENTS[:7], ("status", {"status": "error"}))
     out = terminal("logs", "-f", "--timestamps", env={"NO_COLOR": "1"}).out
     assert "\x1b[3" not in out
     assert f"{TS} two\n" in out

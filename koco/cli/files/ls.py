@@ -32,6 +32,8 @@ def command(
     elif items:
         columns = ("PATH", "SIZE", "BY", "CREATED")
         output.print_table(columns, [_row(each) for each in items], widest="PATH")
+    else:
+        output.note("it has no files")
 
 
 def _row(file: dict[str, Any]) -> tuple[str, str, str, str]:
