@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Any, NamedTuple
 
+from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Ack, Batch, Kind, Status
 from koco.store.model import Chunk
@@ -35,6 +36,21 @@ def state(db: sqlite3.Connection, fid: str) -> State | None:
         "SELECT id, status, last_seq, runner FROM executions WHERE fid = ?", (fid,)
     ).fetchone()
     return State(row[0], Status(row[1]), row[2], row[3]) if row else None
+
+
+def open_state(db: sqlite3.Connection, fid: str, *, refusal: str) -> State:
+    """Return the state of an execution that has not ended; `refusal` ends what is said else.
+
+    Raises:
+        NotFoundError: there is no such execution.
+        ConflictError: it has ended.
+    """
+    now = state(db, fid)
+    if now is None:
+        raise NotFoundError(f"no execution {fid}")
+    if now.status.is_final:
+        raise ConflictError(f"execution {fid} has ended ({now.status}){refusal}")
+    return now
 
 
 def append(db: sqlite3.Connection, batch: Batch) -> Ack:
@@ -88,15 +104,11 @@ def tell(
     db: sqlite3.Connection, now: State, lines: list[bytes], status: Status | None = None
 ) -> None:
     """Add events of koco's own and, where it moves, the execution's next status, in one row."""
+    body, count = b"\n".join(lines), len(lines)
     if status is None:
-        note(db, now, lines)
+        _add(db, now, body, count)
     else:
-        _advance(db, now, status, b"\n".join(lines), len(lines))
-
-
-def note(db: sqlite3.Connection, now: State, lines: list[bytes]) -> None:
-    """Add events of koco's own to an execution that has not ended."""
-    _add(db, now, b"\n".join(lines), len(lines))
+        _advance(db, now, status, body, count)
 
 
 def _may_reach(now: Status, status: Status) -> bool:

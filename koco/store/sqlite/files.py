@@ -39,7 +39,7 @@ def attach(
     db: sqlite3.Connection, fid: str, new: NewFile, *, by: str, uploader: str, limits: FileLimits
 ) -> File:
     """Give an execution a file, with its event; see `Store.attach`."""
-    now = _open(db, fid, "takes no more files")
+    now = events.open_state(db, fid, refusal=" and takes no more files")
     _require_upload(db, new, uploader)
     old = db.execute(
         "SELECT sha256 FROM files WHERE execution = ? AND path = ?", (now.id, new.path)
@@ -63,7 +63,7 @@ def attach(
     db.execute(
         "REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", (now.id, *msgspec.structs.astuple(file))
     )
-    events.note(db, now, [line.encode(Kind.UPLOAD, told(new, by=by))])
+    events.tell(db, now, [line.encode(Kind.UPLOAD, told(new, by=by))])
     return file
 
 
@@ -77,7 +77,7 @@ def remove(db: sqlite3.Connection, fid: str, path: str, *, by: str) -> list[File
     db.execute(f"DELETE FROM files WHERE execution = ? AND {where}", (now.id, *values))
     if not now.status.is_final:
         gone = [{**told(file, by=by), "removed": True} for file in found]
-        events.note(db, now, [line.encode(Kind.UPLOAD, payload) for payload in gone])
+        events.tell(db, now, [line.encode(Kind.UPLOAD, payload) for payload in gone])
     return found
 
 
@@ -108,15 +108,6 @@ def unnamed(db: sqlite3.Connection, blobs: Iterable[str], *, before: str) -> lis
         " OR EXISTS (SELECT 1 FROM uploads WHERE sha256 = ?1)"
     )
     return [blob for blob in blobs if db.execute(named, (blob,)).fetchone() is None]
-
-
-def _open(db: sqlite3.Connection, fid: str, what: str) -> events.State:
-    now = events.state(db, fid)
-    if now is None:
-        raise NotFoundError(f"no execution {fid}")
-    if now.status.is_final:
-        raise ConflictError(f"execution {fid} has ended ({now.status}) and {what}")
-    return now
 
 
 def _require_upload(db: sqlite3.Connection, new: NewFile, uploader: str) -> None:

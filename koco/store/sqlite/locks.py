@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from koco.errors import ConflictError, NotFoundError, UsageError
+from koco.errors import NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.store.model import Answer, Lock, LockPage, masked
@@ -28,16 +28,11 @@ def open_lock(
     """Insert a lock with its event; see `Store.open_lock`."""
     if known := _select(db, "WHERE l.lid = ? AND e.fid = ?", lid, fid):
         return known[0]  # asked again: it has been told
-    now = events.state(db, fid)
-    if now is None:
-        raise NotFoundError(f"no execution {fid}")
-    if now.status.is_final:
-        raise ConflictError(f"execution {fid} has ended ({now.status}): nobody is asked any more")
-    encoded = _json(data)
+    now = events.open_state(db, fid, refusal=": nobody is asked any more")
     db.execute(
         "INSERT INTO locks (lid, execution, name, data, status, created, expires)"
         " VALUES (?, ?, ?, ?, 'open', ?, ?)",
-        (lid, now.id, name, encoded, line.timestamp(), expires),
+        (lid, now.id, name, _json(data), line.timestamp(), expires),
     )
     told = {"lid": lid, "name": name, "data": data, "expires": line.timestamp(expires)}
     status = Status.AWAITING if now.status is Status.RUNNING else None
