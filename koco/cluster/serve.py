@@ -168,6 +168,13 @@ class Serve:
             await asyncio.sleep(_LOOK_S)
 
     async def _running(self, name: str) -> None:
+        import httpx
+
+        # One for all looks: making one reads the certificates, and that blocks the loop.
+        async with httpx.AsyncClient(trust_env=False, timeout=_REQUEST_S) as proxy:
+            await self._routed(name, proxy)
+
+    async def _routed(self, name: str, proxy: "httpx.AsyncClient") -> None:
         while True:
             details = await self._details()
             found = details["applications"].get(name)
@@ -176,23 +183,13 @@ class Serve:
             if found["status"] == "RUNNING":
                 self._url = _url_of(details)
                 # Serve's proxy hears of an application a moment after it runs.
-                if await self._is_routed(self._url, found["route_prefix"]):
+                if await _is_routed(proxy, self._url, found["route_prefix"]):
                     return
             if found["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
                 raise reason(found)
             messages = [each.get("message") for each in found.get("deployments", {}).values()]
             self.said[name] = "\n".join(each for each in messages if each)
             await asyncio.sleep(_LOOK_S)
-
-    async def _is_routed(self, url: str, prefix: str) -> bool:
-        import httpx
-
-        try:
-            async with httpx.AsyncClient(trust_env=False, timeout=_REQUEST_S) as proxy:
-                answer = await proxy.get(f"{url}/-/routes")
-            return answer.status_code == httpx.codes.OK and prefix in answer.json()
-        except (httpx.TransportError, ValueError):
-            return False  # the proxy is still starting
 
     async def _details(self) -> dict[str, Any]:
         details = json.loads(await self._ask("GET"))
@@ -307,6 +304,16 @@ def _options(details: dict[str, Any]) -> dict[str, Any]:
         "proxy_location": "HeadOnly",
         "http_options": {"host": "127.0.0.1", "port": port},
     }
+
+
+async def _is_routed(proxy: "httpx.AsyncClient", url: str, prefix: str) -> bool:
+    import httpx
+
+    try:
+        answer = await proxy.get(f"{url}/-/routes")
+        return answer.status_code == httpx.codes.OK and prefix in answer.json()
+    except (httpx.TransportError, ValueError):
+        return False  # the proxy is still starting
 
 
 def _url_of(details: dict[str, Any]) -> str:

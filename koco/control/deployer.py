@@ -158,13 +158,10 @@ class Deployer:
 
     async def _start(self, release: Release) -> Description:
         """Start a release's first runner, and its own endpoint if it has one."""
-        probe = self._supervisor.pool(release).probe
-        if release.manifest.get("app") is None:
-            return await probe()
+        description = await self._supervisor.pool(release).probe()
         # One after the other: a mistake is told by the runner, and does not start Serve.
         # Both at once was measured to be no faster, on two cores.
-        description = await probe()
-        if not description.problems:
+        if release.manifest.get("app") is not None and not description.problems:
             await self._serve.bring_up(self._application(release))
         return description
 
