@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 from litestar.response import Stream
 
+from koco.api import lists
 from koco.api.access import requires
 from koco.control.parts import Parts
 from koco.control.spooler import Lines, is_end
@@ -21,7 +22,6 @@ _OPEN = tuple(status.value for status in Status if status not in FINAL)
 #: Columns that are no part of an answer.
 _INTERNAL = {"id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest"}
 _INTERNAL |= {"moments", "hidden"}
-_PAGE_LIMIT = 1000
 _LAST_SEQ = 2**62
 
 
@@ -61,10 +61,9 @@ async def list_executions(
 ) -> dict[str, Any]:
     """List executions, newest first; `active` leaves out those that have ended."""
     parts: Parts = state.parts
-    if not 1 <= limit <= _PAGE_LIMIT:
-        raise UsageError(f"limit must be from 1 to {_PAGE_LIMIT}, got {limit}")
+    lists.check_limit(limit)
     statuses = _names(status, Status) or (_OPEN if active else ())
-    name = parts.catalog.find(flow).name if flow is not None and "/" not in flow else flow
+    name = lists.full_name(parts, flow)
     page = await parts.store.executions(statuses=statuses, flow=name, limit=limit, cursor=cursor)
     return {"items": [_render(execution) for execution in page.items], "next": page.next}
 

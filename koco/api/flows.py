@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
@@ -10,6 +9,7 @@ from koco.api.access import requires
 from koco.control.catalog import Entry
 from koco.control.parts import Parts
 from koco.errors import UsageError
+from koco.sdk import handlers
 
 
 def _summary(entry: Entry) -> dict[str, Any]:
@@ -59,12 +59,7 @@ async def launched(request: Request[str, Any, State], entry: Entry) -> Response[
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(body) if body else {}
-    except (msgspec.DecodeError, RecursionError) as exc:
-        raise UsageError(
-            f"the body is no JSON: {exc}", hint="send the inputs as an object"
-        ) from exc
+    value = handlers.decode(body)
     if not isinstance(value, dict):
         raise UsageError(
             f"the body is a JSON {type(value).__name__}", hint="send the inputs as an object"

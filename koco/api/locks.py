@@ -6,6 +6,7 @@ import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import State
 
+from koco.api import lists
 from koco.api.access import requires
 from koco.control.parts import Parts
 from koco.errors import UsageError
@@ -13,7 +14,6 @@ from koco.events import line
 from koco.store.model import Lock, masked
 
 _STATUSES = ("open", "answered", "expired", "withdrawn")
-_PAGE_LIMIT = 1000
 
 
 def _render(lock: Lock) -> dict[str, Any]:
@@ -38,9 +38,8 @@ async def list_locks(
         raise UsageError(
             f"no lock's status is called {status!r}", hint=f"one of: {', '.join(_STATUSES)}"
         )
-    if not 1 <= limit <= _PAGE_LIMIT:
-        raise UsageError(f"limit must be from 1 to {_PAGE_LIMIT}, got {limit}")
-    name = parts.catalog.find(flow).name if flow is not None and "/" not in flow else flow
+    lists.check_limit(limit)
+    name = lists.full_name(parts, flow)
     page = await parts.store.locks(status=status, flow=name, limit=limit, cursor=cursor)
     return {"items": [_render(lock) for lock in page.items], "next": page.next}
 

@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from koco.control import digests
 from koco.control.part import PIECE_BYTES, Part, no_room, take
 from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
 from koco.events import line
@@ -30,8 +30,6 @@ _KEEP_S = 24 * 3600.0
 _RESERVE_BYTES = 64 * MB
 #: Blobs that are asked about in one transaction.
 _BATCH = 1000
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class OffsetError(ConflictError):
@@ -71,9 +69,7 @@ class Blobs:
         Raises:
             UsageError: that is no SHA-256.
         """
-        if not _SHA256.fullmatch(sha256):
-            raise UsageError(f"not a SHA-256 in lower-case hexadecimal: {sha256[:80]!r}")
-        return self._blobs / sha256[:2] / sha256
+        return self._blobs / digests.checked(sha256)[:2] / sha256
 
     async def state(self, user: str, sha256: str) -> tuple[int, bool]:
         """Return how much of a user's blob is here (bytes), and whether that is all of it."""

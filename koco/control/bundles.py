@@ -9,14 +9,12 @@ import asyncio
 import hashlib
 import hmac
 import os
-import re
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from koco.control import digests
 from koco.errors import NotFoundError, UsageError
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Bundles:
@@ -42,9 +40,7 @@ class Bundles:
         return path
 
     def _path(self, sha256: str) -> Path:
-        if not _SHA256.fullmatch(sha256):
-            raise UsageError(f"not a SHA-256 in lower-case hexadecimal: {sha256[:80]!r}")
-        return self._directory / f"{sha256}.zip"
+        return self._directory / f"{digests.checked(sha256)}.zip"
 
     async def receive(self, sha256: str, body: AsyncIterator[bytes]) -> int:
         """Store a bundle as it arrives; return its size (bytes).

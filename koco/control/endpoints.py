@@ -17,7 +17,7 @@ from koco.control.orders import Failure, Form, Order, Refusal, read_as
 from koco.errors import EndpointError, NotFoundError, TimedOutError, from_wire
 from koco.events.line import encode_payload
 from koco.sdk import signing
-from koco.sdk.handlers import ANSWER, ERRORS, FAILURE, FORM, LAUNCH, VALUE
+from koco.sdk.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
 from koco.store.model import Answer, Release
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Where an endpoint is asked about locks: no caller's request may go there.
-INTERNAL = "/_koco"
 #: The largest answer of an endpoint's that is read whole (bytes).
 _ANSWER_BYTES = 16 * 1024 * 1024
 #: Headers that are between two neighbours (RFC 9110, 7.6.1), or that we set ourselves.

@@ -18,7 +18,7 @@ import msgspec
 
 from koco.control import nesting
 from koco.control.spooler import Spooler
-from koco.control.tasks import Tasks
+from koco.control.tasks import RETRY_S, Tasks
 from koco.errors import ConflictError, KocoError, NotFoundError
 from koco.events.line import encode_payload
 from koco.forms import Model
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Pause before another try where the store could not be written (seconds).
-_RETRY_S = 1.0
 #: The longest that the timer is set for (seconds): the clock may be put forward meanwhile.
 _TIMER_S = 60.0
 #: How many locks an error names.
@@ -58,9 +56,7 @@ class Describer(Protocol):
 class Locks:
     """Opens locks, keeps those who wait for them, and settles them."""
 
-    def __init__(
-        self, store: Store, spooler: Spooler, *, endpoints: Describer | None = None
-    ) -> None:
+    def __init__(self, store: Store, spooler: Spooler, *, endpoints: Describer) -> None:
         self._store = store
         self._spooler = spooler
         self._endpoints = endpoints
@@ -178,7 +174,7 @@ class Locks:
     async def form(self, lock: Lock, *, user: str) -> list[dict[str, Any]] | None:
         """Return the form that a lock is answered with, or None where any JSON value will do."""
         release = await self._store.release(lock.service, lock.release)
-        if self._endpoints is not None and _is_handled(release, lock.name):
+        if _is_handled(release, lock.name):
             form = await self._endpoints.lock_form(
                 release, lock.name, data=lock.data, fid=lock.fid, user=user
             )
@@ -212,7 +208,7 @@ class Locks:
 
     async def _leased(self, lock: Lock, given: Any, *, by: str) -> Answer:
         release = await self._store.release(lock.service, lock.release)
-        if self._endpoints is not None and _is_handled(release, lock.name):
+        if _is_handled(release, lock.name):
             return await self._endpoints.lease(
                 release, lock.name, inputs=given, data=lock.data, fid=lock.fid, user=by
             )
@@ -249,7 +245,7 @@ class Locks:
             expired = await self._store.expire_locks(time.time())
         except KocoError:
             log.exception("locks that have expired could not be settled yet")
-            self._set_timer(time.time() + _RETRY_S)
+            self._set_timer(time.time() + RETRY_S)
             return
         for lock in expired:
             self._wake(lock)

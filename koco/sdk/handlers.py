@@ -24,6 +24,9 @@ from koco.sdk.launch import Launch
 ANSWER = "x-koco-answer"
 LAUNCH, FORM, VALUE, ERRORS, FAILURE = "launch", "form", "value", "errors", "failure"
 
+#: Where the control plane asks about locks: no author's route, and no caller's request.
+INTERNAL = "/_koco"
+
 #: What a handler may ask for, by the name of a parameter.
 _OFFERS: dict[str, tuple[str, ...]] = {
     "enter": ("request", "inputs"),

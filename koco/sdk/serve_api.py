@@ -18,12 +18,10 @@ from koco.errors import DeployError, KocoError, NotFoundError, UsageError
 from koco.forms import Model
 from koco.sdk import handlers
 from koco.sdk.gate import Gate, path_of
-from koco.sdk.handlers import ANSWER, Answer, Handler, Route
+from koco.sdk.handlers import ANSWER, INTERNAL, Answer, Handler, Route
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Where the control plane asks about locks; no author's route can be below it.
-INTERNAL = "/_koco"
 
 #: Every application that a module has made, in order: what is bound for Serve does not
 #: say which of them it was made from.

@@ -1,6 +1,6 @@
 """A service's own endpoint, found in its module and bound for Ray Serve.
 
-`build` is what Serve imports, in a process of its own; `found` is what a runner
+`build` is what Serve imports, in a process of its own; `describe` is what a runner
 asks, which describes the endpoint before Serve hears of it.
 """
 
