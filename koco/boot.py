@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from koco.errors import KocoError
@@ -32,8 +32,8 @@ class Order:
     url: str
     digest: str
     recover: bool = False
-    #: The largest file that the control plane takes (MB).
-    max_file_mb: float = 10_240
+    #: What to set of the control plane: see `koco.control.settings`.
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def main() -> None:
@@ -60,6 +60,8 @@ def _up(order: Order) -> dict[str, Any]:
     _connect(address)
     control = _control(order)
     ready = ray.get(control.ready.remote(), timeout=_READY_S)
+    if order.settings:
+        ray.get(control.configure.remote(order.settings), timeout=30)
     admitted = ray.get(
         control.admit.remote(bytes.fromhex(order.digest), recover=order.recover), timeout=30
     )
@@ -150,14 +152,13 @@ def _control(order: Order) -> Any:
 
     from koco.api.app import create_app
     from koco.cluster import names
-    from koco.control.plane import ControlPlane, Settings
+    from koco.control.plane import ControlPlane, Start
 
-    settings = Settings(
+    start = Start(
         data_dir=order.data_dir,
         host="127.0.0.1",
         port=order.ports["api"],
         url=order.url,
-        max_file_mb=order.max_file_mb,
     )
     return (
         ray.remote(ControlPlane)
@@ -173,7 +174,7 @@ def _control(order: Order) -> Any:
             # On the head: that is where its store is.
             resources={"node:__internal_head__": 0.001},
         )
-        .remote(msgspec.msgpack.encode(settings), create_app)
+        .remote(msgspec.msgpack.encode(start), create_app)
     )
 
 

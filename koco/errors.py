@@ -14,6 +14,7 @@
     ├── NotAllowedError     6   403   no key, a wrong key, or not enough scope
     ├── CancelledError      7   409   the execution was cancelled
     ├── AwaitingError       8   409   an execution awaits a person, and none is asked here
+    ├── TooManyError        9   429   a limit on what runs or waits at once is reached
     ├── TimedOutError     124   504
     └── InterruptedError_ 130   499   Ctrl-C
 
@@ -211,6 +212,20 @@ class AwaitingError(KocoError):
     exit_code = 8
     http_status = 409
     code = "awaiting"
+
+
+class TooManyError(KocoError):
+    """As much runs or waits as a limit allows; the message names it. Later it may be less."""
+
+    exit_code = 9
+    http_status = 429
+    code = "too_many"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after_s: float = 1.0
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.headers = {"Retry-After": str(max(1, round(retry_after_s)))}
 
 
 class TimedOutError(KocoError):

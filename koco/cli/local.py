@@ -2,10 +2,9 @@
 
 import fcntl
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,26 +13,30 @@ from koco import __version__, config
 from koco.cli import output
 from koco.cluster import local as cluster
 from koco.config import Context
-from koco.errors import KocoError, NotAllowedError, UnreachableError, UsageError, from_wire
+from koco.errors import KocoError, NotAllowedError, UnreachableError, from_wire
 
 NAME = "local"
 
 #: How long starting Ray and the control plane may take (seconds).
 _BOOT_S = 180
 
-#: The largest file that a control plane takes where KOCO_MAX_FILE_MB says nothing (MB).
-_MAX_FILE_MB = 10_240
 
-
-def up(*, port: int | None, free_ports: bool, recover_admin: bool) -> dict[str, Any]:
+def up(
+    *, port: int | None, free_ports: bool, recover_admin: bool, settings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Bring up what is missing; return `{url, address, ray, version, contexts, started}`."""
+    from koco.control.settings import parsed
+
+    values = parsed(settings)
     with _alone():
         known = config.load_contexts().get(NAME)
         here = dict(known.cluster) if known else {}
-        is_asked_anew = recover_admin or port not in (None, here.get("api"))
+        is_asked_anew = values or recover_admin or port not in (None, here.get("api"))
         if known and not is_asked_anew and (found := _answering(known)):
             return found
-        return _bring_up(known, here, port=port, free=free_ports, recover=recover_admin)
+        return _bring_up(
+            known, here, port=port, free=free_ports, recover=recover_admin, settings=values
+        )
 
 
 def down() -> dict[str, Any]:
@@ -96,9 +99,14 @@ def _answering(known: Context) -> dict[str, Any] | None:
 
 
 def _bring_up(
-    known: Context | None, here: dict[str, Any], *, port: int | None, free: bool, recover: bool
+    known: Context | None,
+    here: dict[str, Any],
+    *,
+    port: int | None,
+    free: bool,
+    recover: bool,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
-    max_file_mb = _max_file_mb()  # before anything is written or started
     mark = cluster.mark_of(config.home())
     is_ours = cluster.is_running(mark)
     address = str(here["address"]) if is_ours and "address" in here else cluster.running_address()
@@ -116,7 +124,7 @@ def _bring_up(
     # and `koco down` finds what a killed `koco up` left behind.
     config.save_context(context)
     order = _order("up", context, here, address, recover=recover)
-    order["max_file_mb"] = max_file_mb
+    order["settings"] = settings
     answer = _boot(order, mark=mark if is_ours or starts_ray else None)
     if not answer["admitted"]:
         raise NotAllowedError(
@@ -160,20 +168,6 @@ def _order(
         "digest": hashlib.sha256(context.key.encode()).hexdigest(),
         "recover": recover,
     }
-
-
-def _max_file_mb() -> float:
-    text = os.environ.get("KOCO_MAX_FILE_MB", "").strip()
-    try:
-        number = float(text or _MAX_FILE_MB)
-    except ValueError:
-        number = 0
-    if not 0 < number < float("inf"):
-        raise UsageError(
-            f"KOCO_MAX_FILE_MB must be a number above 0, got {text!r}",
-            hint=f"leave it out for {_MAX_FILE_MB} MB",
-        )
-    return number
 
 
 def _data_dir() -> Path:

@@ -16,6 +16,12 @@ def command(
         bool,
         typer.Option("--recover-admin", help="Replace an admin key that is lost by a new one."),
     ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Set something of the control plane, for good."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Start koco on this machine.
@@ -28,7 +34,9 @@ def command(
     """
     from koco.cli import local, output
 
-    result = local.up(port=port, free_ports=free_ports, recover_admin=recover_admin)
+    result = local.up(
+        port=port, free_ports=free_ports, recover_admin=recover_admin, settings=settings or []
+    )
     if as_json:
         output.print_json(result)
         return

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from koco.control import digests
 from koco.control.part import PIECE_BYTES, Part, no_room, take
+from koco.control.settings import Settings
 from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
 from koco.events import line
 from koco.store.model import MB
@@ -52,11 +53,11 @@ class BusyError(OffsetError):
 class Blobs:
     """The blobs and parts in a data directory."""
 
-    def __init__(self, data_dir: Path, store: Store, *, max_file_mb: float) -> None:
+    def __init__(self, data_dir: Path, store: Store, settings: Settings) -> None:
         self._blobs = data_dir / "blobs"
         self._parts = data_dir / "parts"
         self._store = store
-        self._max_file_mb = max_file_mb
+        self._settings = settings
         self._open: dict[str, Part] = {}
         # Held while a blob comes to be, and while one is taken for garbage and removed.
         self._settling = asyncio.Lock()
@@ -125,11 +126,11 @@ class Blobs:
     def _check_length(self, length: int) -> None:
         if length < 0:
             raise UsageError(f"Upload-Length cannot be negative, got {length}")
-        if length > self._max_file_mb * MB:
+        if length > self._settings.max_file_mb * MB:
             raise LimitError(
                 f"the file has {length / MB:.4g} MB;"
-                f" this control plane's KOCO_MAX_FILE_MB is {self._max_file_mb:g}",
-                hint="start it with a larger KOCO_MAX_FILE_MB (`koco down`, `koco up`)",
+                f" this control plane's max_file_mb is {self._settings.max_file_mb:g}",
+                hint="whoever runs it may set another: `koco up --set max_file_mb=…`",
             )
 
     def _require_room(self, size_bytes: int) -> None:

@@ -16,7 +16,7 @@ import itertools
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from koco.cluster.reasons import ApplicationFailed
@@ -59,7 +59,7 @@ class Deployer:
         catalog: Catalog,
         *,
         serve: Serve,
-        application: Callable[[Release], Application],
+        application: Callable[[Release], Awaitable[Application]],
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -162,14 +162,14 @@ class Deployer:
         # One after the other: a mistake is told by the runner, and does not start Serve.
         # Both at once was measured to be no faster, on two cores.
         if release.manifest.get("app") is not None and not description.problems:
-            await self._serve.bring_up(self._application(release))
+            await self._serve.bring_up(await self._application(release))
         return description
 
     async def _bring_back(self, release: Release) -> None:
         """See that a live release's application is there, as it is unless the head is a new one."""
         for pause_s in itertools.chain(_AGAIN_S, itertools.repeat(_AGAIN_S[-1])):
             try:
-                await self._serve.bring_up(self._application(release))
+                await self._serve.bring_up(await self._application(release))
             except KocoError as exc:
                 if not self._is_live(release):
                     return

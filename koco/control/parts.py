@@ -10,6 +10,7 @@ from koco.control.endpoints import Endpoints
 from koco.control.files import Files
 from koco.control.launches import Launches
 from koco.control.locks import Locks
+from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
 from koco.store.protocol import Store
@@ -38,6 +39,7 @@ class Parts:
     locks: Locks
     launches: Launches
     cluster: Cluster
+    settings: Settings
     url: str
     started: str
     store_path: str

@@ -24,11 +24,13 @@ from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
 from koco.control.endpoints import Endpoints
+from koco.control.environments import Environments
 from koco.control.files import Files
 from koco.control.launches import Launches
 from koco.control.locks import Locks
 from koco.control.parts import Parts
 from koco.control.pool import Actor
+from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
@@ -53,7 +55,7 @@ _COLLECT_S = 3600.0
 _LOG_BYTES = 10 * 1024 * 1024
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class Start(msgspec.Struct, frozen=True, kw_only=True):
     """What a control plane is started with."""
 
     data_dir: str
@@ -61,19 +63,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     #: Where the CLI and the cluster's nodes reach the API.
     url: str
-    #: The largest file that it takes from anybody.
-    max_file_mb: float = 10_240
 
 
 class ControlPlane:
     """The detached actor `control` in the namespace `koco`."""
 
-    def __init__(self, settings: bytes, make_app: Callable[[Parts], Any]) -> None:
-        self._settings = msgspec.msgpack.decode(settings, type=Settings)
+    def __init__(self, start: bytes, make_app: Callable[[Parts], Any]) -> None:
+        self._start_with = msgspec.msgpack.decode(start, type=Start)
         self._make_app = make_app
         self._control = ray.get_runtime_context().current_actor
         self._is_open = False
-        _log_to(Path(self._settings.data_dir) / "control.log")
+        _log_to(Path(self._start_with.data_dir) / "control.log")
         self._started = asyncio.get_running_loop().create_task(self._start())
         self._server: asyncio.Task[None] | None = None
         self._tasks = Tasks("the control plane")
@@ -105,6 +105,12 @@ class ControlPlane:
             return False
         return await store.add_key("admin", digest=digest, scopes=("admin",))
 
+    async def configure(self, values: dict[str, Any]) -> None:
+        """Set what an operator has asked for (`koco.control.settings`), for now and later."""
+        parts = await self._parts()
+        await parts.store.set(values)
+        parts.settings.change(values)
+
     async def close(self) -> None:
         """Take koco's applications out of Serve and close the store; the process is ended next."""
         parts = await self._parts()
@@ -124,7 +130,7 @@ class ControlPlane:
     # starting
 
     async def _start(self) -> Parts:
-        data_dir = Path(self._settings.data_dir)
+        data_dir = Path(self._start_with.data_dir)
         log.info("starting, version %s", __version__)
         store = SqliteStore(data_dir / "store.db")
         await store.open()
@@ -132,7 +138,7 @@ class ControlPlane:
         parts = await self._assemble(store, data_dir)
         # Before anything starts: runners and endpoints fetch their bundle from here at once, and
         # what was refused would count as an environment that failed. Who asks early, waits.
-        listening = asyncio.create_task(_listen(self._settings.host, self._settings.port))
+        listening = asyncio.create_task(_listen(self._start_with.host, self._start_with.port))
         await asyncio.wait({listening}, timeout=_PORT_S)
         await parts.supervisor.recover(
             {
@@ -149,21 +155,25 @@ class ControlPlane:
 
     async def _assemble(self, store: SqliteStore, data_dir: Path) -> Parts:
         bundles = Bundles(
-            data_dir / "bundles", secret=await store.secret("bundles"), url=self._settings.url
+            data_dir / "bundles", secret=await store.secret("bundles"), url=self._start_with.url
         )
+
+        environments = Environments(bundles)
 
         async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
             return await runners.start(
                 spec,
                 control=self._control,
-                runtime_env=_runtime_env(release, bundles),
+                runtime_env=await environments.of(release),
                 options={},
             )
 
         spooler = Spooler(store)
         supervisor = Supervisor(store, spooler, start_runner=start_runner)
         catalog = Catalog()
-        blobs = Blobs(data_dir, store, max_file_mb=self._settings.max_file_mb)
+        settings = Settings()
+        settings.change(await store.settings())
+        blobs = Blobs(data_dir, store, settings)
         self._tasks.spawn(_collect(blobs))
         files = Files(store, spooler, blobs, secret=await store.secret("files"))
         endpoints = Endpoints(Serve(), secret=await store.secret("endpoints"))
@@ -171,12 +181,12 @@ class ControlPlane:
         locks = Locks(store, spooler, endpoints=endpoints)
         supervisor.on_ended = locks.on_final
 
-        def application(release: Release) -> Application:
+        async def application(release: Release) -> Application:
             return Application(
                 service=release.service,
                 release=release.number,
                 import_path=release.manifest["app"],
-                runtime_env=_runtime_env(release, bundles),
+                runtime_env=await environments.of(release),
                 timeout_s=release.manifest["endpoint"]["timeout"],
             )
 
@@ -194,7 +204,8 @@ class ControlPlane:
             locks=locks,
             launches=Launches(store, supervisor, catalog, endpoints=endpoints, files=files),
             cluster=_Ray(),
-            url=self._settings.url,
+            settings=settings,
+            url=self._start_with.url,
             started=line.timestamp(),
             store_path=str(store.path),
         )
@@ -241,24 +252,6 @@ async def _listen(host: str, port: int) -> socket.socket:
             listener.close()
             log.warning("cannot listen on %s:%s yet: %s", host, port, exc)
             await asyncio.sleep(_RETRY_S)
-
-
-def _runtime_env(release: Release, bundles: Bundles) -> dict[str, Any]:
-    runtime = release.manifest["runtime"]
-    environment: dict[str, Any] = {
-        # Modules, not a working directory: that is shared by all workers of a node.
-        "py_modules": [bundles.url(release.bundle)],
-        # The release is in it so that an environment that failed, which Ray
-        # remembers for ten minutes, is not what the next release gets.
-        "env_vars": {
-            **runtime["env"],
-            "KOCO_SERVICE": release.service,
-            "KOCO_RELEASE": str(release.number),
-        },
-    }
-    if runtime["dependencies"]:
-        environment["pip"] = list(runtime["dependencies"])
-    return environment
 
 
 class _Ray:

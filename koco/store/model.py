@@ -119,6 +119,12 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     error: dict[str, Any] | None = None
     #: Of a service with an endpoint of its own: `{locks, leases}`, the names it handles.
     app: dict[str, Any] | None = None
+    #: Where it comes from: `{project, commit, dirty, rollback_of}`, each where it is known.
+    origin: dict[str, Any] = {}
+    #: How long each part of becoming ready took (seconds): `{upload, environment, import, …}`.
+    timings: dict[str, float] = {}
+    #: Whether the former release goes on serving where this one fails.
+    fallback: bool = True
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,6 +50,15 @@ class Store(Protocol):
         """Say whether any key is known."""
         ...
 
+    # settings
+
+    async def settings(self) -> dict[str, Any]:
+        """Return what has been set, by name."""
+        ...
+
+    async def set(self, values: dict[str, Any]) -> None:
+        """Set some, all of them at once; the others stay."""
+
     # executions
 
     async def create(self, new: NewExecution) -> tuple[Execution, bool]:

@@ -410,8 +410,8 @@ def test_a_flows_token_is_in_no_log(app: Koco) -> None:
 
 def test_limits_are_the_services_and_the_control_planes(fresh: Koco, tmp_path: Path) -> None:
     """Both are told by name, the one from the manifest, the other from `koco up`."""
-    fresh.env["KOCO_MAX_FILE_MB"] = "2"
     fresh.up()
+    fresh.up("--set", "max_file_mb=2")
     code = "def keep(tracer, docs):\n    return docs\n"
     flows = [{"name": "keep", "entrypoint": "small_app:keep", "inputs": [FILES]}]
     small = fresh.deploy("small", code, flows=flows, files={"max_count": 2, "max_size_mb": 1})
@@ -423,7 +423,7 @@ def test_limits_are_the_services_and_the_control_planes(fresh: Koco, tmp_path: P
         return small.run("run", "small/keep", *pairs, "--wait", "--json", cwd=tmp_path)
 
     for names, told in (
-        ("a", "KOCO_MAX_FILE_MB is 2"),
+        ("a", "max_file_mb is 2"),
         ("b", "files.max_size_mb is 1"),
         ("cde", "files.max_count is 2"),
     ):

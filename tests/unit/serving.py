@@ -16,6 +16,7 @@ import uvicorn
 from koco.api.app import create_app
 from koco.control.blobs import Blobs
 from koco.control.files import Files
+from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.store.model import NewExecution
 from koco.store.sqlite import SqliteStore
@@ -81,7 +82,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         await store.add_key(name, digest=digest, scopes=("read", "launch"))
     if not await store.releases("starting"):
         await store.create_release("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
-    blobs = Blobs(api.data_dir, store, max_file_mb=max_file_mb)
+    blobs = Blobs(api.data_dir, store, Settings(max_file_mb=max_file_mb))
     spooler = Spooler(store)
     files = Files(store, spooler, blobs, secret=b"s" * 32)
     api.parts = SimpleNamespace(store=store, spooler=spooler, files=files, heartbeat_s=10)

@@ -204,7 +204,7 @@ def test_a_file_above_the_control_planes_limit_is_refused(tmp_path: Path) -> Non
     with serving(tmp_path, max_file_mb=1) as api:
         answer = patch(api, b"", "0" * 64, 0, MB + 1)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "limit")
-    assert "KOCO_MAX_FILE_MB is 1" in answer.json()["error"]["message"]
+    assert "max_file_mb is 1" in answer.json()["error"]["message"]
 
 
 def test_a_silent_upload_gives_its_part_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

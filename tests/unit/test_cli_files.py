@@ -243,8 +243,7 @@ def test_a_limit_that_is_no_size_starts_nothing(
 ) -> None:
     """`koco up` says so before it writes a context or starts Ray."""
     monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("KOCO_MAX_FILE_MB", value)
-    ran = cli("up", "--free-ports")
+    ran = cli("up", "--free-ports", "--set", f"max_file_mb={value}")
     assert (ran.code, ran.out) == (2, "")
-    assert "KOCO_MAX_FILE_MB must be a number above 0" in ran.err
+    assert "the setting max_file_mb cannot be" in ran.err
     assert not (tmp_path / "home/contexts.toml").exists()

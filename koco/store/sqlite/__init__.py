@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Ack, Batch, Status
@@ -144,6 +146,18 @@ class SqliteStore:
     async def has_keys(self) -> bool:
         """Say whether any key is known."""
         return self._reader.execute("SELECT 1 FROM keys LIMIT 1").fetchone() is not None
+
+    # settings
+
+    async def settings(self) -> dict[str, Any]:
+        """Return what has been set, by name."""
+        rows = self._reader.execute("SELECT name, value FROM settings")
+        return {name: msgspec.json.decode(value) for name, value in rows}
+
+    async def set(self, values: dict[str, Any]) -> None:
+        """Set some, all of them at once; the others stay."""
+        rows = [(name, msgspec.json.encode(value).decode()) for name, value in values.items()]
+        await self._write(lambda db: db.executemany("REPLACE INTO settings VALUES (?, ?)", rows))
 
     # executions
 

@@ -10,7 +10,7 @@ from koco.events import line
 from koco.store.model import Release
 
 _COLUMNS = ", ".join(Release.__struct_fields__)
-_JSON_COLUMNS = ("manifest", "flows", "error", "app")
+_JSON_COLUMNS = ("manifest", "flows", "error", "app", "origin", "timings")
 
 
 def create(
@@ -96,6 +96,7 @@ def _release(row: tuple[Any, ...]) -> Release:
     for name in _JSON_COLUMNS:
         if fields[name] is not None:
             fields[name] = msgspec.json.decode(fields[name])
+    fields["fallback"] = bool(fields["fallback"])
     return Release(**fields)
 
 

@@ -146,6 +146,16 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX uploads_by_blob ON uploads (sha256);
     """,
+    """
+    -- Where a release comes from, and how long each part of its becoming ready took, as JSON;
+    -- whether the former release goes on serving where it fails.
+    ALTER TABLE releases ADD COLUMN origin TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE releases ADD COLUMN timings TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE releases ADD COLUMN fallback INTEGER NOT NULL DEFAULT 1;
+
+    -- What an operator has set (`koco.control.settings`), as JSON.
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 
