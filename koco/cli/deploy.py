@@ -30,12 +30,19 @@ def command(
 
     Example: koco deploy koco.yaml --timeout 300
     """
-    from koco import project
-    from koco.cli import clock, session, shipping
-    from koco.errors import ManifestError
+    from koco.cli import clock, lines
 
     clock.check(timeout)
-    targets, problems = project.check(project.targets(manifests or []))
+    with lines.ending(as_json):
+        _deploy(manifests or [], no_wait=no_wait, timeout=timeout, as_json=as_json)
+
+
+def _deploy(manifests: list[str], *, no_wait: bool, timeout: float | None, as_json: bool) -> None:
+    from koco import project
+    from koco.cli import session, shipping
+    from koco.errors import ManifestError
+
+    targets, problems = project.check(project.targets(manifests))
     if problems:
         raise ManifestError(problems)
     if timeout is None:

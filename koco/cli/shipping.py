@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from koco.cli import output
+from koco.cli import lines, output
 from koco.errors import DeployError, Interrupted, TimedOutError
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ class Report:
     as_json: bool
     began: float = field(default_factory=time.monotonic)
 
-    def step(self, event: str, service: str, text: str, **facts: Any) -> None:
+    def step(self, kind: str, service: str, text: str, **facts: Any) -> None:
         """Tell of something on the way."""
         if self.as_json:
-            output.print_ndjson({"event": event, "service": service, **facts})
+            lines.emit(kind, {"service": service, **facts})
         else:
             output.note(f"{service}: {text}")
 
-    def result(self, event: str, service: str, text: str, **facts: Any) -> None:
+    def result(self, kind: str, service: str, text: str, **facts: Any) -> None:
         """Tell what became of a service."""
         if self.as_json:
             took_s = round(time.monotonic() - self.began, 3)
-            output.print_ndjson({"event": event, "service": service, **facts, "took_s": took_s})
+            lines.emit(kind, {"service": service, **facts, "took_s": took_s})
         else:
             output.print_line(f"{service}  {text}")
             output.flush()

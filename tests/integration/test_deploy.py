@@ -33,8 +33,8 @@ def test_an_unchanged_deploy_does_nothing(koco: Koco) -> None:
     root = koco.project("same", GOOD.format(value=1))
     deploy(koco, root).ok()
     again = deploy(koco, root, "--json").ok().lines()
-    assert again[-1]["event"] == "unchanged"
-    assert again[-1]["release"] == 1
+    [unchanged] = [line["payload"] for line in again if line["kind"] == "unchanged"]
+    assert unchanged["release"] == 1
 
 
 @pytest.mark.parametrize(

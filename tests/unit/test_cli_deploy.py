@@ -108,22 +108,26 @@ def test_a_failed_release_shows_the_users_traceback(plane: Plane, project: Path,
 
 
 def test_json_has_each_step_on_a_line(plane: Plane, project: Path, cli: Cli) -> None:
-    """And stderr is silent where all is well."""
+    """Shaped as events are, the last one saying how it went; stderr is silent."""
     ran = cli("deploy", "--json")
-    events = [json.loads(line) for line in ran.out.splitlines()]
-    assert [e["event"] for e in events] == ["bundled", "uploaded", "release", "live"]
-    assert {e["service"] for e in events} == {"hello"}
-    assert events[-1]["release"] == 3
+    *steps, status = [json.loads(line) for line in ran.out.splitlines()]
+    assert {tuple(step) for step in (*steps, status)} == {("ts", "kind", "payload")}
+    assert [step["kind"] for step in steps] == ["bundled", "uploaded", "release", "live"]
+    assert {step["payload"]["service"] for step in steps} == {"hello"}
+    assert steps[-1]["payload"]["release"] == 3
+    assert (status["kind"], status["payload"]) == ("status", {"status": "finished"})
     assert ran.err == ""
 
 
 def test_json_of_a_failure_has_it_on_both(plane: Plane, project: Path, cli: Cli) -> None:
-    """As a step on stdout, as the command's error on stderr."""
+    """As a step and as the status on stdout, as the command's error on stderr."""
     plane.releases = [BROKEN]
     ran = cli("deploy", "--json")
     assert ran.code == 5
-    last = json.loads(ran.out.splitlines()[-1])
-    assert (last["event"], last["error"]["hint"]) == ("failed", "ship the module")
+    failed, status = map(json.loads, ran.out.splitlines()[-2:])
+    assert (failed["kind"], failed["payload"]["error"]["hint"]) == ("failed", "ship the module")
+    assert (status["payload"]["status"], status["payload"]["exit_code"]) == ("error", 5)
+    assert status["payload"]["error"]["code"] == "deploy_failed"
     assert json.loads(ran.err)["error"]["code"] == "deploy_failed"
 
 
