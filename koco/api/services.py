@@ -1,6 +1,6 @@
 """Services and their releases."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -19,6 +19,15 @@ _WAIT_S = 60.0
 _LAST_NUMBER = 2**62
 
 
+class Origin(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a release comes from, as far as its deployer knows."""
+
+    project: str | None = None
+    #: The git commit, and whether files of the service differ from it.
+    commit: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    dirty: bool | None = None
+
+
 class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
     """A manifest as data, the bundle it goes with, and how long getting ready may take."""
 
@@ -26,6 +35,9 @@ class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
     bundle: str
     by: str | None = None
     timeout_s: float = READY_S
+    origin: Origin = msgspec.field(default_factory=Origin)
+    #: Whether the former release goes on serving where this one fails.
+    fallback: bool = True
 
 
 def _render(release: Release, *, unchanged: bool = False) -> dict[str, Any]:
@@ -54,6 +66,8 @@ async def create_release(
         bundle=data.bundle,
         by=data.by or request.scope["user"],
         timeout_s=data.timeout_s,
+        origin=msgspec.to_builtins(data.origin),
+        fallback=data.fallback,
     )
     code = 202 if release.status == "starting" else 200
     return Response(_render(release, unchanged=unchanged), status_code=code)

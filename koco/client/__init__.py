@@ -172,10 +172,18 @@ class Client:
         )
 
     def create_release(
-        self, service: str, *, manifest: dict[str, Any], bundle: str, timeout_s: float | None
+        self,
+        service: str,
+        *,
+        manifest: dict[str, Any],
+        bundle: str,
+        timeout_s: float | None,
+        origin: dict[str, Any] | None = None,
+        fallback: bool = True,
     ) -> dict[str, Any]:
         """Begin a release, or return the one that is under way or unchanged."""
-        body: dict[str, Any] = {"manifest": manifest, "bundle": bundle}
+        body: dict[str, Any] = {"manifest": manifest, "bundle": bundle, "origin": origin or {}}
+        body["fallback"] = fallback
         if timeout_s is not None:
             body["timeout_s"] = timeout_s
         # Safe to repeat: the same manifest and bundle give the same release.

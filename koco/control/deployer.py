@@ -91,10 +91,13 @@ class Deployer:
         bundle: str,
         by: str,
         timeout_s: float = READY_S,
+        origin: dict[str, Any] | None = None,
+        fallback: bool = True,
     ) -> tuple[Release, bool]:
         """Begin a release; return it, and whether it is the live one, unchanged.
 
-        `manifest` has been checked, and the bundle is there.
+        `manifest` has been checked, and the bundle is there. `origin` says where it comes
+        from; without `fallback` the former release does not serve where this one fails.
         """
         service = manifest["service"]
         fingerprint = _fingerprint(manifest, bundle)
@@ -106,7 +109,13 @@ class Deployer:
             if last is not None and last.fingerprint == fingerprint:
                 return last, not coming  # or somebody else is deploying the same
             release = await self._store.create_release(
-                service, bundle=bundle, fingerprint=fingerprint, manifest=manifest, by=by
+                service,
+                bundle=bundle,
+                fingerprint=fingerprint,
+                manifest=manifest,
+                by=by,
+                origin=origin,
+                fallback=fallback,
             )
             self._begin(release, timeout_s)
             return release, False

@@ -263,6 +263,8 @@ class Store(Protocol):
         fingerprint: str,
         manifest: dict[str, Any],
         by: str,
+        origin: dict[str, Any] | None = None,
+        fallback: bool = True,
     ) -> Release:
         """Commit a release as `starting`, under the service's next number."""
         ...

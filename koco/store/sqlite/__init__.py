@@ -348,11 +348,20 @@ class SqliteStore:
         fingerprint: str,
         manifest: dict[str, Any],
         by: str,
+        origin: dict[str, Any] | None = None,
+        fallback: bool = True,
     ) -> Release:
         """Commit a release as `starting`, under the service's next number."""
         return await self._write(
             lambda db: releases.create(
-                db, service, bundle=bundle, fingerprint=fingerprint, manifest=manifest, by=by
+                db,
+                service,
+                bundle=bundle,
+                fingerprint=fingerprint,
+                manifest=manifest,
+                by=by,
+                origin=origin or {},
+                fallback=fallback,
             )
         )
 

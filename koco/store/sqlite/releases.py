@@ -21,13 +21,26 @@ def create(
     fingerprint: str,
     manifest: dict[str, Any],
     by: str,
+    origin: dict[str, Any],
+    fallback: bool,
 ) -> Release:
     """Insert a release as `starting`, under the service's next number."""
     db.execute(
-        "INSERT INTO releases (service, number, status, bundle, fingerprint, manifest, created, by)"
-        " SELECT ?, coalesce(max(number), 0) + 1, 'starting', ?, ?, ?, ?, ?"
+        "INSERT INTO releases (service, number, status, bundle, fingerprint, manifest, created, by,"
+        " origin, fallback)"
+        " SELECT ?, coalesce(max(number), 0) + 1, 'starting', ?, ?, ?, ?, ?, ?, ?"
         " FROM releases WHERE service = ?",
-        (service, bundle, fingerprint, _json(manifest), line.timestamp(), by, service),
+        (
+            service,
+            bundle,
+            fingerprint,
+            _json(manifest),
+            line.timestamp(),
+            by,
+            _json(origin),
+            fallback,
+            service,
+        ),
     )
     return _select(db, "WHERE service = ? ORDER BY number DESC LIMIT 1", service)[0]
 
