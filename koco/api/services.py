@@ -7,6 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
 from koco.api.access import requires
+from koco.control import checks
 from koco.control.deployer import READY_S
 from koco.control.parts import Parts
 from koco.errors import NotFoundError, UsageError
@@ -61,6 +62,7 @@ async def create_release(
     if not 0 < data.timeout_s <= 86_400:
         raise UsageError(f"timeout_s must be from 0 to 86400 seconds, got {data.timeout_s:g}")
     parts.bundles.path(data.bundle)
+    await checks.refuse(parts, manifest)
     release, unchanged = await parts.deployer.deploy(
         manifest,
         bundle=data.bundle,

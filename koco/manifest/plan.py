@@ -4,8 +4,6 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import ValidationError
-
 from koco.manifest.model import Manifest
 
 
@@ -15,6 +13,8 @@ def normal(manifest: dict[str, Any]) -> dict[str, Any]:
     Defaults are left out: a key that a newer koco has changes nothing by being there. Of what
     this koco does not understand, everything counts.
     """
+    from pydantic import ValidationError
+
     try:
         checked = Manifest.model_validate(manifest)
     except ValidationError:
