@@ -252,7 +252,7 @@ def _entries(folder: Path, name: str) -> list["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as exc:
-        raise _unreadable(name.rstrip("/"), exc) from exc
+        raise unreadable(name.rstrip("/"), exc) from exc
 
 
 def _write(out: IO[bytes], files: tuple[BundledFile, ...]) -> None:
@@ -268,7 +268,7 @@ def _write(out: IO[bytes], files: tuple[BundledFile, ...]) -> None:
                     with archive.open(entry, "w") as target:
                         shutil.copyfileobj(source, target, _CHUNK_BYTES)
             except PermissionError as exc:
-                raise _unreadable(file.name, exc) from exc
+                raise unreadable(file.name, exc) from exc
             except FileNotFoundError as exc:
                 raise UsageError(f"{file.name} was removed while it was packed") from exc
 
@@ -283,7 +283,8 @@ def _entry(name: str, *, executable: bool) -> zipfile.ZipInfo:
     return entry
 
 
-def _unreadable(name: str, exc: OSError) -> UsageError:
+def unreadable(name: str, exc: OSError) -> UsageError:
+    """Return what to say of a file that cannot be read."""
     return UsageError(
         f"{name} cannot be read: {exc.strerror}",
         hint="make it readable, or list it in .kocoignore",

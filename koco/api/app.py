@@ -7,7 +7,7 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from koco.api import apps, bundles, executions, files, flows, locks, services, status
+from koco.api import apps, bundles, executions, files, flows, locks, plan, services, status
 from koco.control.parts import Parts
 from koco.errors import EndpointError, KocoError, NotFoundError, UsageError
 
@@ -27,6 +27,7 @@ def create_app(parts: Parts) -> Litestar:
             *files.ROUTES,
             *flows.ROUTES,
             *locks.ROUTES,
+            *plan.ROUTES,
             *services.ROUTES,
             *status.ROUTES,
         ],

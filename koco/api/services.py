@@ -39,6 +39,8 @@ class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
     origin: Origin = msgspec.field(default_factory=Origin)
     #: Whether the former release goes on serving where this one fails.
     fallback: bool = True
+    #: The number of the release that it is to replace, as a plan said; 0 for none.
+    expect: int | None = None
 
 
 def _render(release: Release, *, unchanged: bool = False) -> dict[str, Any]:
@@ -70,6 +72,7 @@ async def create_release(
         timeout_s=data.timeout_s,
         origin=msgspec.to_builtins(data.origin),
         fallback=data.fallback,
+        expect=data.expect,
     )
     code = 202 if release.status == "starting" else 200
     return Response(_render(release, unchanged=unchanged), status_code=code)

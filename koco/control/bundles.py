@@ -11,10 +11,16 @@ import hmac
 import os
 import secrets
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from pathlib import Path
 
+from koco import listing
 from koco.control import digests
 from koco.errors import NotFoundError, UsageError
+from koco.manifest.plan import File
+
+#: Bundles of which it is remembered what they hold: their content never changes.
+_REMEMBERED = 256
 
 
 class Bundles:
@@ -41,6 +47,10 @@ class Bundles:
 
     def _path(self, sha256: str) -> Path:
         return self._directory / f"{digests.checked(sha256)}.zip"
+
+    async def files(self, sha256: str) -> list[File]:
+        """Return what is in a bundle, file by file; NotFoundError where there is none."""
+        return await asyncio.to_thread(_listing, self.path(sha256))
 
     async def receive(self, sha256: str, body: AsyncIterator[bytes]) -> int:
         """Store a bundle as it arrives; return its size (bytes).
@@ -85,3 +95,6 @@ class Bundles:
 
     def _sign(self, sha256: str) -> str:
         return hmac.new(self._secret, sha256.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+_listing = lru_cache(_REMEMBERED)(listing.of_zip)

@@ -11,7 +11,6 @@ execution's inputs is of the same code as what runs it.
 """
 
 import asyncio
-import hashlib
 import itertools
 import logging
 import time
@@ -25,8 +24,8 @@ from koco.cluster.serve import Application, Serve, name_of
 from koco.control.catalog import Catalog
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
-from koco.errors import KocoError
-from koco.events import line
+from koco.errors import ConflictError, KocoError
+from koco.manifest import plan
 from koco.runner.spec import Description
 from koco.store.model import Release
 from koco.store.protocol import Store
@@ -93,21 +92,28 @@ class Deployer:
         timeout_s: float = READY_S,
         origin: dict[str, Any] | None = None,
         fallback: bool = True,
+        expect: int | None = None,
     ) -> tuple[Release, bool]:
         """Begin a release; return it, and whether it is the live one, unchanged.
 
         `manifest` has been checked, and the bundle is there. `origin` says where it comes
         from; without `fallback` the former release does not serve where this one fails.
+
+        Raises:
+            ConflictError: the release that it would replace is not number `expect`, 0 for none.
         """
         service = manifest["service"]
-        fingerprint = _fingerprint(manifest, bundle)
+        fingerprint = plan.fingerprint(manifest, bundle)
         async with self._deciding:
             coming = [r for r in await self._store.releases("starting") if r.service == service]
             # What it comes to is the last one: going back to the live one is a release, too,
             # while another is on its way.
             last = coming[-1] if coming else await self._store.live_release(service)
-            if last is not None and last.fingerprint == fingerprint:
+            # By what it says, not by the text that was stored: an older koco's has fewer keys.
+            if last is not None and plan.fingerprint(last.manifest, last.bundle) == fingerprint:
                 return last, not coming  # or somebody else is deploying the same
+            if expect is not None and expect != (last.number if last else 0):
+                raise _crossed(service, last)
             release = await self._store.create_release(
                 service,
                 bundle=bundle,
@@ -218,8 +224,13 @@ class Deployer:
             await asyncio.sleep(_SWEEP_S)
 
 
-def _fingerprint(manifest: dict[str, Any], bundle: str) -> str:
-    return hashlib.sha256(line.encode_payload([manifest, bundle])).hexdigest()
+def _crossed(service: str, last: Release | None) -> ConflictError:
+    """Return the error of a deploy that was planned before another one's."""
+    now = f"release {last.number} of {last.by} is there" if last else "it has no release any more"
+    return ConflictError(
+        f"{service} has changed since the plan was made: {now}",
+        hint="`koco plan` shows what a deploy would do now",
+    )
 
 
 def _flows(release: Release, description: Description) -> list[dict[str, Any]]:

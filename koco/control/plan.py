@@ -1,0 +1,129 @@
+"""What a deploy would do, compared with what is live or on its way; nothing is changed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from koco.control import checks
+from koco.control.checks import Finding
+from koco.errors import NotFoundError
+from koco.manifest import load, plan
+from koco.manifest.checks import find_problems
+from koco.manifest.problems import dotted
+from koco.store.model import Release
+
+if TYPE_CHECKING:
+    from koco.control.parts import Parts
+
+Action = Literal["create", "update", "unchanged", "remove"]
+
+
+@dataclass(slots=True)
+class Step:
+    """What a deploy would do with one service."""
+
+    service: str
+    action: Action
+    #: The number of the release that is live, and of the last one that is on its way.
+    release: int | None = None
+    starting: int | None = None
+    #: A bundle that the control plane has, of exactly these files.
+    bundle: str | None = None
+    parts: list[str] = field(default_factory=list)
+    changes: list[plan.Change] = field(default_factory=list)
+    files: list[plan.FileChange] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+
+    @property
+    def expect(self) -> int:
+        """The number of the release that a deploy replaces, 0 for none."""
+        return self.starting or self.release or 0
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as plain data; what is absent on one side of a change is left out."""
+        wire = {name: getattr(self, name) for name in self.__slots__}
+        changes = [_change_to_wire(change) for change in self.changes]
+        files = [asdict(change) for change in self.files]
+        return {**wire, "expect": self.expect, "changes": changes, "files": files}
+
+
+class Planner:
+    """Compares manifests and files with the releases of one moment."""
+
+    def __init__(self, parts: "Parts", live: Sequence[Release], starting: Sequence[Release]):
+        self._parts = parts
+        self._live = {release.service: release for release in live}
+        # In the order of their numbers: the last one is what it will come to.
+        self._starting = {release.service: release for release in starting}
+
+    @classmethod
+    async def now(cls, parts: "Parts") -> "Planner":
+        """Return one that compares with what is live and on its way now."""
+        # In this order: what goes live in between is seen twice, not missed.
+        starting = await parts.store.releases("starting")
+        return cls(parts, await parts.store.releases("live"), starting)
+
+    async def step(self, data: dict[str, Any], files: list[plan.File]) -> Step:
+        """Return what deploying a manifest with these files would do."""
+        if problems := find_problems(data):
+            found = [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in problems]
+            step = self._begun(str(data.get("service", "")))
+            step.problems = found
+            return step
+        manifest = load.to_data(load.check(data))
+        step = self._begun(manifest["service"])
+        step.problems = await checks.find(self._parts, manifest)
+        step.warnings = await checks.find(self._parts, manifest, checks.WARNINGS)
+        await self._compare(step, manifest, files)
+        return step
+
+    def removals(self, project: str, keep: Iterable[str]) -> list[Step]:
+        """Return the removal of each service of a project that is not to be kept."""
+        kept = set(keep)
+        of_project = [
+            service
+            for service, release in self._live.items()
+            if (release.origin or {}).get("project") == project and service not in kept
+        ]
+        steps = [self._begun(service) for service in sorted(of_project)]
+        for step in steps:
+            step.action = "remove"
+        return steps
+
+    def _begun(self, service: str) -> Step:
+        live, starting = self._live.get(service), self._starting.get(service)
+        step = Step(service, "create" if live is None else "update")
+        step.release = None if live is None else live.number
+        is_under_way = starting is not None and starting.number > (step.release or 0)
+        step.starting = starting.number if starting and is_under_way else None
+        return step
+
+    async def _compare(self, step: Step, manifest: dict[str, Any], files: list[plan.File]) -> None:
+        live, starting = self._live.get(step.service), self._starting.get(step.service)
+        if live is not None:
+            before = await self._files(step, live)
+            step.changes = plan.changes(live.manifest, manifest)
+            step.files = plan.file_changes(before or (), files)
+            step.bundle = live.bundle if before is not None and not step.files else None
+            step.parts = plan.parts(step.changes, step.files)
+            if not step.parts and step.starting is None:
+                step.action = "unchanged"
+        if step.bundle is None and starting is not None:
+            coming = await self._files(step, starting)
+            if coming is not None and not plan.file_changes(coming, files):
+                step.bundle = starting.bundle
+
+    async def _files(self, step: Step, release: Release) -> list[plan.File] | None:
+        try:
+            return await self._parts.bundles.files(release.bundle)
+        except NotFoundError:
+            message = f"the bundle of release {release.number} is not there any more"
+            step.warnings.append(Finding(message=message, hint=None, path=[]))
+            return None
+
+
+def _change_to_wire(change: plan.Change) -> dict[str, Any]:
+    sides = {"old": change.old, "new": change.new}
+    there = {name: value for name, value in sides.items() if value is not plan.ABSENT}
+    return {"path": dotted(change.path), "part": change.part, **there}
