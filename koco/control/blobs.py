@@ -160,7 +160,11 @@ class Blobs:
         for at in range(0, max(len(blobs), 1), _BATCH):
             names = [path.name for path in blobs[at : at + _BATCH]]
             async with self._settling:
-                unnamed = await self._store.unnamed(names, before=line.timestamp(before))
+                unnamed = await self._store.unnamed(
+                    names,
+                    before=line.timestamp(before),
+                    keep_releases=self._settings.keep_releases,
+                )
                 for name in unnamed:
                     self.path(name).unlink(missing_ok=True)
             count += len(unnamed)

@@ -14,12 +14,37 @@ from koco.events.model import Status
 MASK = "********"
 
 
+#: The flow of executions that stand for a proof (`koco.control.proof`). They are of no
+#: service, in no list, and gone a moment later.
+PROOF = "/"
+
+
 class NewFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that an execution shall have: its path (`in/…` or `out/…`) and its blob."""
 
     path: str
     sha256: str
     size_bytes: int
+
+
+#: The longest pause before another attempt (seconds).
+_LONGEST_PAUSE_S = 3600.0
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How long an execution may run, and how often it is tried: of a manifest's `limits`."""
+
+    timeout_s: float | None = None
+    #: How many attempts may follow the first one, where its runner dies.
+    retries: int = 0
+    #: Whether one that ended with an error is tried again, too.
+    retry_errors: bool = False
+    backoff_s: float = 1.0
+
+    def pause_s(self, attempt: int) -> float:
+        """Return how long to wait after an attempt: twice as long each time."""
+        # The exponent is bounded: a float is not.
+        return min(self.backoff_s * 2.0 ** min(attempt - 1, 64), _LONGEST_PAUSE_S)
 
 
 class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +69,7 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     key_digest: str | None = None
     #: What the caller has uploaded for it.
     files: tuple[NewFile, ...] = ()
+    policy: Policy = Policy()
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +106,19 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     moments: list[Any] = []
     #: The names of inputs that nobody is shown: passwords.
     hidden: tuple[str, ...] = ()
+    policy: Policy = Policy()
+    #: Which attempt this is, from 1; before `not_before` (seconds since the epoch) it waits.
+    attempt: int = 1
+    not_before: float | None = None
+    #: While it runs: when its time is over (seconds since the epoch).
+    deadline: float | None = None
+    #: When its time was over.
+    timed_out: str | None = None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was asked to end."""
+        return self.cancel_requested is not None or self.timed_out is not None
 
 
 def masked(value: Any, hidden: Sequence[str]) -> Any:
@@ -89,6 +128,22 @@ def masked(value: Any, hidden: Sequence[str]) -> Any:
     return {
         name: MASK if name in hidden and each is not None else each for name, each in value.items()
     }
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of the times of one schedule. Times are in seconds since the epoch."""
+
+    #: The latest time that was decided about: what was due then ran, was skipped or missed.
+    due: float
+    #: The latest that ran, and as which execution.
+    ran: float | None = None
+    fid: str | None = None
+    #: How many were missed, as nothing ran then that could have launched them; the latest.
+    missed: int = 0
+    missed_at: float | None = None
+    #: How many were skipped, as the former one had not ended; the latest.
+    skipped: int = 0
+    skipped_at: float | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -125,6 +180,20 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     timings: dict[str, float] = {}
     #: Whether the former release goes on serving where this one fails.
     fallback: bool = True
+    #: When it served no more, or, where nothing served because it failed, when that was over.
+    retired: str | None = None
+
+    @property
+    def has_closed(self) -> bool:
+        """Whether nothing serves because this one failed, and was deployed without a fallback."""
+        return self.status == "failed" and not self.fallback and self.retired is None
+
+
+class ReleasePage(msgspec.Struct, frozen=True):
+    """Releases of one service, newest first, and the cursor that the next page starts from."""
+
+    items: list[Release]
+    next: str | None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

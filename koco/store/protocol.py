@@ -16,6 +16,8 @@ from koco.store.model import (
     NewFile,
     Page,
     Release,
+    ReleasePage,
+    Schedule,
 )
 
 
@@ -31,6 +33,17 @@ class Store(Protocol):
     async def size_bytes(self) -> int:
         """Return how much room it takes."""
         ...
+
+    async def probe(self) -> int:
+        """Commit a change that changes nothing; return the version of the schema.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        ...
+
+    async def forget_proofs(self) -> None:
+        """Remove the executions that stand for proofs, with all that is theirs."""
 
     async def secret(self, name: str) -> bytes:
         """Return the store's own random secret of that name, made at first use (32 bytes)."""
@@ -93,6 +106,24 @@ class Store(Protocol):
 
     async def settle(self, fid: str, status: Status, error: dict[str, Any] | None = None) -> bool:
         """End an execution from outside its runner; False if it has ended already."""
+        ...
+
+    async def lose(self, fid: str, runner: str, error: dict[str, Any]) -> bool:
+        """End an execution whose runner died, or have it tried again, as its policy says.
+
+        False if it has ended already, or another runner has it.
+        """
+        ...
+
+    async def time_out(self, now_s: float) -> list[str]:
+        """Note of the executions whose time is over that it is; return their fids.
+
+        When they are cancelled after that, they end as an error of type `TimedOut`.
+        """
+        ...
+
+    async def next_deadline(self) -> float | None:
+        """Return when the next execution's time is over (seconds since the epoch), if one's is."""
         ...
 
     async def request_cancel(self, fid: str, *, grace_s: float) -> Execution:
@@ -249,9 +280,25 @@ class Store(Protocol):
         """Note that a user has brought a blob, and may name it."""
         ...
 
-    async def unnamed(self, blobs: list[str], *, before: str) -> list[str]:
-        """Forget uploads from before a time; return those of the blobs that nothing names."""
+    async def unnamed(self, blobs: list[str], *, before: str, keep_releases: int) -> list[str]:
+        """Forget uploads from before a time; return those of the blobs that nothing names.
+
+        A release names its bundle while it is live or starting, while executions of it run, and
+        as one of the last so many of its service that have been live.
+        """
         ...
+
+    # schedules
+
+    async def schedules(self) -> dict[tuple[str, str], Schedule]:
+        """Return what became of schedules' last times, by service and the schedule's id."""
+        ...
+
+    async def put_schedule(self, service: str, schedule: str, state: Schedule) -> None:
+        """Keep what became of a schedule's last times."""
+
+    async def forget_schedules(self, gone: list[tuple[str, str]]) -> None:
+        """Forget schedules, by service and id."""
 
     # releases
 
@@ -264,6 +311,7 @@ class Store(Protocol):
         manifest: dict[str, Any],
         by: str,
         origin: dict[str, Any] | None = None,
+        timings: dict[str, float] | None = None,
         fallback: bool = True,
     ) -> Release:
         """Commit a release as `starting`, under the service's next number."""
@@ -275,12 +323,42 @@ class Store(Protocol):
         number: int,
         flows: list[dict[str, Any]],
         app: dict[str, Any] | None = None,
+        *,
+        timings: dict[str, float] | None = None,
     ) -> Release:
-        """Make a release the live one and retire the one before it, in one step."""
+        """Make a release the live one and retire the one before it, in one step.
+
+        One that is not starting any more stays as it is.
+        """
         ...
 
-    async def fail_release(self, service: str, number: int, error: dict[str, Any]) -> Release:
-        """End a release that never became ready."""
+    async def fail_release(
+        self,
+        service: str,
+        number: int,
+        error: dict[str, Any],
+        *,
+        timings: dict[str, float] | None = None,
+    ) -> Release:
+        """End a release that never became ready; without a fallback the live one retires, too.
+
+        One that is not starting any more stays as it is.
+        """
+        ...
+
+    async def undeploy(
+        self, service: str, error: dict[str, Any], *, beside_running: bool
+    ) -> list[Release]:
+        """Retire what a service has, and fail what is starting, in one step; return those.
+
+        Raises:
+            ConflictError: executions of it have not ended, and it shall not go `beside_running`.
+            NotFoundError: no release of such a service was ever made.
+        """
+        ...
+
+    async def open_tally(self, service: str) -> dict[str, int]:
+        """Return how many of a service's executions have not ended, by status."""
         ...
 
     async def release(self, service: str, number: int) -> Release:
@@ -293,6 +371,20 @@ class Store(Protocol):
 
     async def releases(self, status: str) -> list[Release]:
         """Return all releases with a status, by service and number."""
+        ...
+
+    async def present_releases(self) -> list[Release]:
+        """Return what is live, starting, or has seen to it that nothing is, of all services."""
+        ...
+
+    async def former_release(self, service: str) -> Release | None:
+        """Return the release that served before what does now, or last if nothing does."""
+        ...
+
+    async def history(
+        self, service: str, *, limit: int = 50, cursor: str | None = None
+    ) -> ReleasePage:
+        """Return a service's releases, newest first; a cursor stays right meanwhile."""
         ...
 
     async def live_release(self, service: str) -> Release | None:

@@ -21,6 +21,7 @@ from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
+    PROOF,
     Answer,
     Chunk,
     Execution,
@@ -33,6 +34,8 @@ from koco.store.model import (
     NewFile,
     Page,
     Release,
+    ReleasePage,
+    Schedule,
 )
 from koco.store.sqlite import events, executions, files, locks, releases, schema
 from koco.store.sqlite.writer import Writer, failure
@@ -118,6 +121,22 @@ class SqliteStore:
         wal = self.path.with_name(self.path.name + "-wal")
         return sum(file.stat().st_size for file in (self.path, wal) if file.exists())
 
+    async def probe(self) -> int:
+        """Commit a change that changes nothing; return the version of the schema."""
+
+        def change(db: sqlite3.Connection) -> int:
+            db.execute("UPDATE tallies SET count = count")
+            version: int = db.execute("PRAGMA user_version").fetchone()[0]
+            # Set again, so that there is something to be written while there are no tallies.
+            db.execute(f"PRAGMA user_version = {version}")
+            return version
+
+        return await self._write(change)
+
+    async def forget_proofs(self) -> None:
+        """Remove the executions that stand for proofs, with all that is theirs."""
+        await self._write(lambda db: db.execute("DELETE FROM executions WHERE flow = ?", (PROOF,)))
+
     async def secret(self, name: str) -> bytes:
         """Return the store's own random secret of that name, made at first use."""
 
@@ -174,7 +193,8 @@ class SqliteStore:
 
         def change(db: sqlite3.Connection) -> bool:
             db.execute(
-                "UPDATE executions SET runner = ? WHERE fid = ? AND status = 'queued'",
+                "UPDATE executions SET runner = ?, not_before = NULL"
+                " WHERE fid = ? AND status = 'queued'",
                 (runner, fid),
             )
             return events.advance(db, fid, Status.STARTING)
@@ -202,6 +222,18 @@ class SqliteStore:
     async def settle(self, fid: str, status: Status, error: dict[str, Any] | None = None) -> bool:
         """End an execution from outside its runner."""
         return await self._write(lambda db: events.settle(db, fid, status, error))
+
+    async def lose(self, fid: str, runner: str, error: dict[str, Any]) -> bool:
+        """End an execution whose runner died, or have it tried again."""
+        return await self._write(lambda db: events.lose(db, fid, runner, error))
+
+    async def time_out(self, now_s: float) -> list[str]:
+        """Note of the executions whose time is over that it is."""
+        return await self._write(lambda db: events.time_out(db, now_s))
+
+    async def next_deadline(self) -> float | None:
+        """Return when the next execution's time is over."""
+        return events.next_deadline(self._reader)
 
     async def request_cancel(self, fid: str, *, grace_s: float) -> Execution:
         """Note that it shall end, and end it at once where no runner has it yet."""
@@ -334,9 +366,28 @@ class SqliteStore:
         """Note that a user has brought a blob."""
         await self._write(lambda db: files.add_upload(db, user, sha256, size_bytes))
 
-    async def unnamed(self, blobs: list[str], *, before: str) -> list[str]:
+    async def unnamed(self, blobs: list[str], *, before: str, keep_releases: int) -> list[str]:
         """Forget uploads from before a time; return those of the blobs that nothing names."""
-        return await self._write(lambda db: files.unnamed(db, blobs, before=before))
+        return await self._write(
+            lambda db: files.unnamed(db, blobs, before=before, keep_releases=keep_releases)
+        )
+
+    # schedules
+
+    async def schedules(self) -> dict[tuple[str, str], Schedule]:
+        """Return what became of schedules' last times."""
+        rows = self._reader.execute("SELECT service, id, state FROM schedules")
+        return {(row[0], row[1]): msgspec.json.decode(row[2], type=Schedule) for row in rows}
+
+    async def put_schedule(self, service: str, schedule: str, state: Schedule) -> None:
+        """Keep what became of a schedule's last times."""
+        values = (service, schedule, line.encode_payload(state).decode())
+        await self._write(lambda db: db.execute("REPLACE INTO schedules VALUES (?, ?, ?)", values))
+
+    async def forget_schedules(self, gone: list[tuple[str, str]]) -> None:
+        """Forget schedules, by service and id."""
+        what = "DELETE FROM schedules WHERE service = ? AND id = ?"
+        await self._write(lambda db: db.executemany(what, gone))
 
     # releases
 
@@ -349,6 +400,7 @@ class SqliteStore:
         manifest: dict[str, Any],
         by: str,
         origin: dict[str, Any] | None = None,
+        timings: dict[str, float] | None = None,
         fallback: bool = True,
     ) -> Release:
         """Commit a release as `starting`, under the service's next number."""
@@ -361,6 +413,7 @@ class SqliteStore:
                 manifest=manifest,
                 by=by,
                 origin=origin or {},
+                timings=timings or {},
                 fallback=fallback,
             )
         )
@@ -371,15 +424,40 @@ class SqliteStore:
         number: int,
         flows: list[dict[str, Any]],
         app: dict[str, Any] | None = None,
+        *,
+        timings: dict[str, float] | None = None,
     ) -> Release:
         """Make a release the live one and retire the one before it."""
         return await self._write(
-            lambda db: releases.go_live(db, service, number, flows=flows, app=app)
+            lambda db: releases.go_live(
+                db, service, number, flows=flows, app=app, timings=timings or {}
+            )
         )
 
-    async def fail_release(self, service: str, number: int, error: dict[str, Any]) -> Release:
+    async def fail_release(
+        self,
+        service: str,
+        number: int,
+        error: dict[str, Any],
+        *,
+        timings: dict[str, float] | None = None,
+    ) -> Release:
         """End a release that never became ready."""
-        return await self._write(lambda db: releases.fail(db, service, number, error))
+        return await self._write(
+            lambda db: releases.fail(db, service, number, error=error, timings=timings or {})
+        )
+
+    async def undeploy(
+        self, service: str, error: dict[str, Any], *, beside_running: bool
+    ) -> list[Release]:
+        """Retire what a service has, and fail what is starting, in one step."""
+        return await self._write(
+            lambda db: releases.undeploy(db, service, error=error, beside_running=beside_running)
+        )
+
+    async def open_tally(self, service: str) -> dict[str, int]:
+        """Return how many of a service's executions have not ended, by status."""
+        return releases.open_tally(self._reader, service)
 
     async def release(self, service: str, number: int) -> Release:
         """Return a release."""
@@ -388,6 +466,20 @@ class SqliteStore:
     async def releases(self, status: str) -> list[Release]:
         """Return all releases with a status."""
         return releases.having(self._reader, status)
+
+    async def present_releases(self) -> list[Release]:
+        """Return what is live, starting, or has seen to it that nothing is, of all services."""
+        return releases.present(self._reader)
+
+    async def former_release(self, service: str) -> Release | None:
+        """Return the release that served before what does now, or last if nothing does."""
+        return releases.former(self._reader, service)
+
+    async def history(
+        self, service: str, *, limit: int = 50, cursor: str | None = None
+    ) -> ReleasePage:
+        """Return a service's releases, newest first."""
+        return releases.listing(self._reader, service, limit=limit, cursor=cursor)
 
     async def live_release(self, service: str) -> Release | None:
         """Return what a service runs now."""

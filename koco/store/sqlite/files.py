@@ -10,7 +10,7 @@ from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Kind
 from koco.store.model import File, FileLimits, NewFile
-from koco.store.sqlite import events
+from koco.store.sqlite import events, releases
 
 _COLUMNS = ", ".join(File.__struct_fields__)
 
@@ -100,14 +100,21 @@ def add_upload(db: sqlite3.Connection, user: str, sha256: str, size_bytes: int) 
     db.execute("REPLACE INTO uploads VALUES (?, ?, ?, ?)", values)
 
 
-def unnamed(db: sqlite3.Connection, blobs: Iterable[str], *, before: str) -> list[str]:
+def unnamed(
+    db: sqlite3.Connection, blobs: Iterable[str], *, before: str, keep_releases: int
+) -> list[str]:
     """Forget uploads from before a time; return those of the blobs that nothing names."""
     db.execute("DELETE FROM uploads WHERE created < ?", (before,))
+    bundles = releases.bundles(db, keep=keep_releases)
     named = (
         "SELECT 1 WHERE EXISTS (SELECT 1 FROM files WHERE sha256 = ?1)"
         " OR EXISTS (SELECT 1 FROM uploads WHERE sha256 = ?1)"
     )
-    return [blob for blob in blobs if db.execute(named, (blob,)).fetchone() is None]
+    return [
+        blob
+        for blob in blobs
+        if blob not in bundles and db.execute(named, (blob,)).fetchone() is None
+    ]
 
 
 def _require_upload(db: sqlite3.Connection, new: NewFile, uploader: str) -> None:

@@ -3,8 +3,23 @@
 import sqlite3
 from typing import Any
 
+from koco.errors import UsageError
+
 #: What one page may bring into memory (bytes of text): inputs and locks may be large.
 PAGE_BYTES = 8 * 1024 * 1024
+#: What has more digits is larger than any number here.
+_DIGITS = 18
+
+
+def number(cursor: str) -> int:
+    """Return the number that a page's cursor stands for.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not (cursor.isascii() and cursor.isdecimal()) or len(cursor) > _DIGITS:
+        raise UsageError(f"not a cursor: {cursor[:80]!r}", hint="use the `next` of a former page")
+    return int(cursor)
 
 
 def take(rows: sqlite3.Cursor, limit: int) -> tuple[list[tuple[Any, ...]], bool]:

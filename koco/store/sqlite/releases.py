@@ -5,12 +5,21 @@ from typing import Any
 
 import msgspec
 
-from koco.errors import NotFoundError
+from koco.errors import ConflictError, NotFoundError
 from koco.events import line
-from koco.store.model import Release
+from koco.events.model import FINAL, Status
+from koco.store.model import Release, ReleasePage
+from koco.store.sqlite import pages
 
 _COLUMNS = ", ".join(Release.__struct_fields__)
 _JSON_COLUMNS = ("manifest", "flows", "error", "app", "origin", "timings")
+
+#: Whose failure has ended what served before: see `Release.has_closed`.
+_CLOSING = "status = 'failed' AND fallback = 0 AND retired IS NULL"
+#: What a service has at present.
+_PRESENT = f"(status IN ('live', 'starting') OR ({_CLOSING}))"
+#: Executions that have not ended: by an index, for there may be a million that have.
+_OPEN = f"status IN ({', '.join(repr(each.value) for each in Status if each not in FINAL)})"
 
 
 def create(
@@ -22,13 +31,14 @@ def create(
     manifest: dict[str, Any],
     by: str,
     origin: dict[str, Any],
+    timings: dict[str, float],
     fallback: bool,
 ) -> Release:
     """Insert a release as `starting`, under the service's next number."""
     db.execute(
         "INSERT INTO releases (service, number, status, bundle, fingerprint, manifest, created, by,"
-        " origin, fallback)"
-        " SELECT ?, coalesce(max(number), 0) + 1, 'starting', ?, ?, ?, ?, ?, ?, ?"
+        " origin, timings, fallback)"
+        " SELECT ?, coalesce(max(number), 0) + 1, 'starting', ?, ?, ?, ?, ?, ?, ?, ?"
         " FROM releases WHERE service = ?",
         (
             service,
@@ -38,6 +48,7 @@ def create(
             line.timestamp(),
             by,
             _json(origin),
+            _json(timings),
             fallback,
             service,
         ),
@@ -52,32 +63,140 @@ def go_live(
     *,
     flows: list[dict[str, Any]],
     app: dict[str, Any] | None,
+    timings: dict[str, float],
 ) -> Release:
-    """Switch a service to a release, in one step."""
-    db.execute(
-        "UPDATE releases SET status = 'retired' WHERE service = ? AND status = 'live'", (service,)
-    )
-    db.execute(
-        "UPDATE releases SET status = 'live', flows = ?, app = ?, ready = ?"
-        " WHERE service = ? AND number = ?",
-        (
-            _json(flows),
-            _json(app) if app is not None else None,
-            line.timestamp(),
-            service,
-            number,
-        ),
-    )
+    """Switch a service to a release, in one step; see `Store.go_live`."""
+    if get(db, service, number).status == "starting":
+        _retire(db, service)
+        db.execute(
+            "UPDATE releases SET status = 'live', flows = ?, app = ?, timings = ?, ready = ?"
+            " WHERE service = ? AND number = ?",
+            (
+                _json(flows),
+                _json(app) if app is not None else None,
+                _json(timings),
+                line.timestamp(),
+                service,
+                number,
+            ),
+        )
     return get(db, service, number)
 
 
-def fail(db: sqlite3.Connection, service: str, number: int, error: dict[str, Any]) -> Release:
-    """End a release that never became ready."""
-    db.execute(
-        "UPDATE releases SET status = 'failed', error = ? WHERE service = ? AND number = ?",
-        (_json(error), service, number),
-    )
+def fail(
+    db: sqlite3.Connection,
+    service: str,
+    number: int,
+    *,
+    error: dict[str, Any],
+    timings: dict[str, float],
+) -> Release:
+    """End a release that never became ready; see `Store.fail_release`."""
+    release = get(db, service, number)
+    if release.status == "starting":
+        if not release.fallback:
+            _retire(db, service)
+        db.execute(
+            "UPDATE releases SET status = 'failed', error = ?, timings = ?"
+            " WHERE service = ? AND number = ?",
+            (_json(error), _json(timings), service, number),
+        )
     return get(db, service, number)
+
+
+def undeploy(
+    db: sqlite3.Connection, service: str, *, error: dict[str, Any], beside_running: bool
+) -> list[Release]:
+    """Take away what a service has; see `Store.undeploy`."""
+    if not _select(db, "WHERE service = ? LIMIT 1", service):
+        raise NotFoundError(
+            f"no service is called {service!r}", hint="`koco status` lists what is deployed"
+        )
+    tally = open_tally(db, service)
+    if tally and not beside_running:
+        raise ConflictError(
+            f"{service}: {told(tally)}; nothing was changed",
+            hint="`--drain` lets them end, `--cancel` ends them",
+        )
+    ended = _select(db, f"WHERE service = ? AND {_PRESENT} ORDER BY number", service)
+    _retire(db, service)
+    db.execute(
+        "UPDATE releases SET status = 'failed', error = ?, retired = ?"
+        " WHERE service = ? AND status = 'starting'",
+        (_json(error), line.timestamp(), service),
+    )
+    return ended
+
+
+def _retire(db: sqlite3.Connection, service: str) -> None:
+    """Let what serves be the past, and with it what had made sure that nothing serves."""
+    now = line.timestamp()
+    db.execute(
+        "UPDATE releases SET status = 'retired', retired = ? WHERE service = ? AND status = 'live'",
+        (now, service),
+    )
+    db.execute(f"UPDATE releases SET retired = ? WHERE service = ? AND {_CLOSING}", (now, service))
+
+
+def open_tally(db: sqlite3.Connection, service: str) -> dict[str, int]:
+    """Return how many of a service's executions have not ended, by status."""
+    return dict(
+        db.execute(
+            f"SELECT status, count(*) FROM executions WHERE {_OPEN} AND service = ?"
+            " GROUP BY status",
+            (service,),
+        )
+    )
+
+
+def told(tally: dict[str, int]) -> str:
+    """Return how many executions have not ended, as a sentence."""
+    count = sum(tally.values())
+    parts = ", ".join(f"{number} {status}" for status, number in tally.items())
+    return f"{count} execution{' has' if count == 1 else 's have'} not ended ({parts})"
+
+
+def present(db: sqlite3.Connection) -> list[Release]:
+    """Return what is live, or starting, or has seen to it that nothing is; by service."""
+    return _select(db, f"WHERE {_PRESENT} ORDER BY service, number")
+
+
+def listing(db: sqlite3.Connection, service: str, *, limit: int, cursor: str | None) -> ReleasePage:
+    """Return a page of a service's releases, newest first."""
+    before = pages.number(cursor) if cursor is not None else 2**62
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM releases WHERE service = ? AND number < ?"
+        " ORDER BY number DESC LIMIT ?",
+        (service, before, limit + 1),
+    )
+    taken, more = pages.take(rows, limit)
+    items = [_release(row) for row in taken]
+    return ReleasePage(items, str(items[-1].number) if more else None)
+
+
+def former(db: sqlite3.Connection, service: str) -> Release | None:
+    """Return the release that served before what does now, or last if nothing does."""
+    rows = _select(
+        db,
+        "WHERE service = ?1 AND ready IS NOT NULL AND number < coalesce("
+        "(SELECT number FROM releases WHERE service = ?1 AND status = 'live'), 1 << 62)"
+        " ORDER BY number DESC LIMIT 1",
+        service,
+    )
+    return rows[0] if rows else None
+
+
+def bundles(db: sqlite3.Connection, *, keep: int) -> set[str]:
+    """Return the bundles that are needed: by what runs or may, and by what can be gone back to."""
+    rows = db.execute(
+        "WITH ranked AS (SELECT service, number, status, bundle, ready, row_number() OVER"
+        " (PARTITION BY service, ready IS NULL ORDER BY number DESC) AS place FROM releases)"
+        " SELECT bundle FROM ranked WHERE status IN ('starting', 'live')"
+        " OR (ready IS NOT NULL AND place <= ?)"
+        f" OR (service, number) IN (SELECT service, release FROM executions WHERE {_OPEN})",
+        (keep,),
+    )
+    return {bundle for (bundle,) in rows}
 
 
 def get(db: sqlite3.Connection, service: str, number: int) -> Release:

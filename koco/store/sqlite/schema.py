@@ -152,9 +152,31 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE releases ADD COLUMN origin TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE releases ADD COLUMN timings TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE releases ADD COLUMN fallback INTEGER NOT NULL DEFAULT 1;
+    -- When it served no more; of one that failed without a fallback: when that was over.
+    ALTER TABLE releases ADD COLUMN retired TEXT;
 
     -- What an operator has set (`koco.control.settings`), as JSON.
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    -- What becomes of an execution that takes too long, or whose attempt fails, as JSON; how
+    -- often it has been tried, and when it may be tried again. `deadline` is when its time is
+    -- over, while it runs, and `left_s` what it had left when it last began to run. Times are
+    -- in seconds since the epoch.
+    ALTER TABLE executions ADD COLUMN policy TEXT;
+    ALTER TABLE executions ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE executions ADD COLUMN not_before REAL;
+    ALTER TABLE executions ADD COLUMN deadline REAL;
+    ALTER TABLE executions ADD COLUMN left_s REAL;
+    ALTER TABLE executions ADD COLUMN timed_out TEXT;
+    CREATE INDEX executions_by_deadline ON executions (deadline) WHERE deadline IS NOT NULL;
+
+    -- What became of the last times of each schedule (`koco.store.model.Schedule`), as JSON.
+    CREATE TABLE schedules (
+        service TEXT NOT NULL,
+        id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        PRIMARY KEY (service, id)
+    ) WITHOUT ROWID;
     """,
 )
 
