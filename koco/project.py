@@ -6,8 +6,8 @@ Stdlib only at the top: commands that only want to know where they are start fas
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +94,8 @@ class Target:
 
     manifest_path: Path
     project: "Project | None" = None
+    #: What fills the variables in `runtime.env`; None leaves them as they are written.
+    environ: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
 
     @property
     def root(self) -> Path:
@@ -105,7 +107,25 @@ class Target:
         """The manifest; raises `ManifestError` with all its problems."""
         from koco.manifest.load import manifest_of
 
-        return manifest_of(self._document)
+        manifest = manifest_of(self._document)
+        env = self._filled(manifest.runtime.env)
+        runtime = manifest.runtime.model_copy(update={"env": env})
+        return manifest.model_copy(update={"runtime": runtime})
+
+    def _filled(self, env: dict[str, str]) -> dict[str, str]:
+        """Return `runtime.env` with its variables filled in."""
+        from koco.manifest import variables
+
+        environ = _Anything() if self.environ is None else self.environ
+        filled, problems = {}, []
+        for name, value in env.items():
+            try:
+                filled[name] = variables.expand(value, environ)
+            except Wrong as exc:
+                problems.append(Problem(("runtime", "env", name), str(exc), exc.hint))
+        if problems:
+            raise self._document.error(problems)
+        return env if self.environ is None else filled
 
     @cached_property
     def _document(self) -> "Document":
@@ -114,15 +134,31 @@ class Target:
         return read(self.manifest_path)
 
     def check(self) -> "Manifest":
-        """Return the manifest, its entrypoints' files looked for too."""
+        """Return the manifest; the files that it names are looked for, too."""
         from koco import bundle
-        from koco.manifest.modules import find_missing
+        from koco.manifest import modules, packages
 
-        files = bundle.collect(self.root, self.manifest.runtime.files)
-        missing = find_missing(self.manifest, [file.name for file in files])
-        if missing:
-            raise self._document.error(missing)
+        files = {
+            file.name: file.path for file in bundle.collect(self.root, self.manifest.runtime.files)
+        }
+
+        def text_of(name: str) -> str | None:
+            return files[name].read_text("utf-8", "replace") if name in files else None
+
+        missing = modules.find_missing(self.manifest, list(files))
+        missing += packages.find_missing(self.manifest, text_of)
+        faults = packages.find_faults(self.manifest, text_of)
+        if missing or faults:
+            told = self._document.error(missing).problems
+            raise ManifestError([*told, *(self._beside(fault) for fault in faults)])
         return self.manifest
+
+    def _beside(self, fault: str) -> str:
+        """Return a fault with its file as a path that its user can open from here."""
+        from koco.manifest.load import shown
+
+        name, colon, rest = fault.partition(":")
+        return shown(self.root / name) + colon + rest
 
     def problem(self, path: KeyPath, message: str, hint: str | None = None) -> list[str]:
         """Return the lines of a problem with the manifest that only its user can see."""
@@ -192,12 +228,18 @@ def targets(args: Iterable[str] = (), *, start: Path | None = None) -> list[Targ
     )
 
 
-def check(chosen: Iterable[Target]) -> tuple[list[Target], list[str]]:
-    """Return the targets whose manifests are right, and the problems of all the others."""
+def check(
+    chosen: Iterable[Target], *, environ: Mapping[str, str] | None = None
+) -> tuple[list[Target], list[str]]:
+    """Return the targets whose manifests are right, and the problems of all the others.
+
+    With `environ`, the variables in their `runtime.env` are filled in from there.
+    """
     valid: list[Target] = []
     problems: list[str] = []
     services: dict[str, Path] = {}
-    for target in chosen:
+    for named in chosen:
+        target = replace(named, environ=environ)
         try:
             service = target.check().service
         except ManifestError as exc:
@@ -234,6 +276,13 @@ def json_schema() -> dict[str, Any]:
         "required": ["project"],
         "additionalProperties": False,
     }
+
+
+class _Anything(dict[str, str]):
+    """An environment in which everything is set: what is wrong then is wrong in any."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return "set"
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:

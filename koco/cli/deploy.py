@@ -1,5 +1,6 @@
 """`koco deploy`: a new release of each service that changed."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -42,7 +43,7 @@ def _deploy(manifests: list[str], *, no_wait: bool, timeout: float | None, as_js
     from koco.cli import session, shipping
     from koco.errors import ManifestError
 
-    targets, problems = project.check(project.targets(manifests))
+    targets, problems = project.check(project.targets(manifests), environ=os.environ)
     if problems:
         raise ManifestError(problems)
     if timeout is None:

@@ -2,8 +2,17 @@
 
 from typing import Any
 
-from koco.manifest.model import Endpoint, Files, Flow, Manifest, Runner, Runtime
-from koco.manifest.problems import KeyPath, Problem, Wrong, expected, unknown_key
+from koco.manifest.model import (
+    Endpoint,
+    Files,
+    Flow,
+    Limits,
+    Manifest,
+    Runner,
+    Runtime,
+    Schedule,
+)
+from koco.manifest.problems import KeyPath, Problem, Wrong, expected, nearest, unknown_key
 
 
 def find_problems(data: Any) -> list[Problem]:
@@ -23,7 +32,8 @@ def find_problems(data: Any) -> list[Problem]:
             if not (error["type"] == "too_short" and error["input"])
         ]
     # On the data, not on the model: there is none while a single value is wrong.
-    return [*problems, *_nothing(data), *_twice(data), *_limits(data), *_forms(data)]
+    found = [_nothing, _twice, _limits, _placement, _unserved, _forms, _installed, _variables, _schedule]
+    return [*problems, *(problem for look in found for problem in look(data))]
 
 
 def _problem(path: KeyPath, wrong: Wrong, *, on_key: bool = False) -> Problem:
@@ -61,6 +71,8 @@ def _worded(error: dict[str, Any]) -> Problem:
 def _bound(kind: str, context: dict[str, Any], error: dict[str, Any]) -> str:
     if kind == "greater_than_equal":
         return f"must be at least {context['ge']}, got {error['input']}"
+    if kind == "greater_than":
+        return f"must be above {context['gt']:g}, got {error['input']}"
     if kind == "finite_number":
         return f"must be a finite number, got {error['input']}"
     if kind == "too_short":
@@ -78,7 +90,11 @@ def _model_at(path: KeyPath) -> Any:
         "runner": Runner,
         "endpoint": Endpoint,
         "files": Files,
+        "limits": Limits,
+        "schedule": Schedule,
     }
+    if path[2:3] == ("limits",):
+        return Limits
     return models[str(path[0])] if path else Manifest
 
 
@@ -123,6 +139,78 @@ def _limits(data: dict[str, Any]) -> list[Problem]:
         return []
     key = "max" if "max" in runner else "min"
     return [Problem(("runner", key), f"max ({high}) must be at least min ({low})")]
+
+
+def _placement(data: dict[str, Any]) -> list[Problem]:
+    """Return the problem of GPUs that nobody can have: a whole number, or a part of one."""
+    runner = data.get("runner")
+    resources = runner.get("resources") if isinstance(runner, dict) else None
+    gpus = resources.get("GPU") if isinstance(resources, dict) else None
+    if not isinstance(gpus, float) or gpus <= 1 or gpus.is_integer():
+        return []
+    message = f"must be a whole number above 1, got {gpus:g}"
+    return [Problem(("runner", "resources", "GPU"), message, "a part of one GPU, or whole ones")]
+
+
+def _installed(data: dict[str, Any]) -> list[Problem]:
+    """Return the problem of two ways to say what is installed."""
+    runtime = data.get("runtime")
+    if not isinstance(runtime, dict) or not runtime.get("pyproject"):
+        return []
+    hint = "the lock beside the pyproject.toml says all: `uv add` enters a package there"
+    return [
+        Problem(("runtime", key), "cannot be together with `pyproject`", hint, on_key=True)
+        for key in ("dependencies", "requirements")
+        if runtime.get(key)
+    ]
+
+
+def _variables(data: dict[str, Any]) -> list[Problem]:
+    """Return the problems of secrets that are named twice, or that `runtime.env` sets as well."""
+    runtime, secrets = data.get("runtime"), data.get("secrets")
+    env = runtime.get("env") if isinstance(runtime, dict) else None
+    names = list(secrets) if isinstance(secrets, list | tuple) else []
+    problems = []
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            continue
+        if name in names[:index]:
+            problems.append(Problem(("secrets", index), f"{name!r} is named twice"))
+        elif isinstance(env, dict) and name in env:
+            message = f"{name!r} is a variable of `runtime.env`, too"
+            problems.append(Problem(("secrets", index), message, "keep one of the two"))
+    return problems
+
+
+def _unserved(data: dict[str, Any]) -> list[Problem]:
+    """Return the problem of Serve's options without anything that it serves."""
+    if not isinstance(data.get("serve"), dict) or not data["serve"] or data.get("app"):
+        return []
+    hint = "flows without an app run in runners: `runner` is about those"
+    return [Problem(("serve",), "is for a service's own endpoint: there is no `app`", hint, True)]
+
+
+def _schedule(data: dict[str, Any]) -> list[Problem]:
+    """Return the problems of schedules for flows that do not exist, or that are there twice.
+
+    Which flows an `app` has is known once it is imported.
+    """
+    given = data.get("schedule")
+    entries = list(given) if isinstance(given, list | tuple) else []
+    names = [str(flow.get("name")) for _, flow in _flows(data)]
+    problems = []
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            continue
+        flow = entry.get("flow")
+        if isinstance(flow, str) and flow not in names and not data.get("app"):
+            near = nearest(flow, names)
+            hint = f"did you mean {near!r}?" if near else f"flows: {', '.join(names)}"
+            problems.append(Problem(("schedule", index, "flow"), f"there is no flow {flow!r}", hint))
+        if entry in entries[:index]:
+            first = entries.index(entry)
+            problems.append(Problem(("schedule", index), f"is the same as schedule[{first}]"))
+    return problems
 
 
 def _forms(data: dict[str, Any]) -> list[Problem]:

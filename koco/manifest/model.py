@@ -7,9 +7,17 @@ which reports it along with everything else.
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    model_serializer,
+)
 
-from koco.manifest import rules
+from koco.manifest import cron, rules
 
 # Data comes from YAML and JSON, which know lists only; nothing but the outer type is lenient.
 _Lenient = Strict(False)
@@ -20,13 +28,85 @@ _Entrypoint = Annotated[
 ]
 _EnvName = Annotated[str, AfterValidator(rules.env_name)]
 _EnvValue = Annotated[str, AfterValidator(rules.env_value)]
+_Secret = Annotated[
+    str, AfterValidator(rules.secret_name), Field(json_schema_extra={"pattern": rules.ENV_NAME})
+]
+_Path = Annotated[str, AfterValidator(rules.inner_path)]
+_Amount = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(rules.amount)]
+_Label = Annotated[str, AfterValidator(rules.label)]
+_LabelWanted = Annotated[str, AfterValidator(rules.label_wanted)]
 _LockName = Annotated[str, AfterValidator(rules.lock_name)]
+_Cron = Annotated[str, AfterValidator(cron.expression)]
+_Zone = Annotated[str, AfterValidator(cron.timezone)]
 _Tag = Annotated[str, Field(min_length=1)]
 _Tags = Annotated[tuple[_Tag, ...], _Lenient]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Limits(_Part):
+    """How much of a flow runs and waits at once, how long, and how often it is tried."""
+
+    running: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Executions at once, of all the service's releases; null for no limit."
+    )
+    queue: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Executions that wait until others have ended; what would wait beyond that "
+        "is refused. Null for no limit.",
+    )
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Seconds that one attempt may run; while it awaits a person they do not "
+        "pass. Null for no limit.",
+    )
+    retries: int = Field(
+        0, ge=0, le=100, description="Attempts that may follow the first, where its runner dies."
+    )
+    retry_errors: bool = Field(
+        False, description="Whether an attempt that ends with an error is followed by another."
+    )
+    backoff: float = Field(
+        1,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds before the second attempt; each further pause is twice as long, "
+        "up to an hour.",
+    )
+
+
+class FlowLimits(Limits):
+    """The keys of a service's limits that are others for one flow."""
+
+    @model_serializer(mode="wrap")
+    def _given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A default stands for nothing here: what is not given is the service's.
+        return {key: value for key, value in serialize(self).items() if key in self.model_fields_set}
+
+
+class Schedule(_Part):
+    """A flow that is launched at certain times."""
+
+    flow: _Name = Field(description="The name of the flow, of this service.")
+    cron: _Cron = Field(
+        description="When: minute, hour, day of the month, month, day of the week. "
+        "With six fields the first one is the second.",
+        examples=["0 6 * * 1-5"],
+    )
+    timezone: _Zone = Field(
+        "UTC", description="The time zone of these, by its IANA name.", examples=["Europe/Berlin"]
+    )
+    inputs: dict[str, Any] = Field({}, description="What it is launched with.")
+    overlap: bool = Field(
+        False, description="Whether it is launched although the former one has not ended."
+    )
+    catch_up: bool = Field(
+        False,
+        description="Whether the latest time that was missed, as the control plane was down, "
+        "is made up for.",
+    )
 
 
 class Flow(_Part):
@@ -43,6 +123,9 @@ class Flow(_Part):
         None,
         description="The elements of the form that launches the flow. "
         "Left out, the form is made from the entrypoint's signature.",
+    )
+    limits: FlowLimits = Field(
+        FlowLimits(), description="What is other for this flow than the service's `limits`."
     )
 
 
@@ -63,9 +146,22 @@ class Runtime(_Part):
         description="PyPI requirements (PEP 508) that the nodes install.",
         examples=[["six==1.16.0"]],
     )
+    requirements: _Path | None = Field(
+        None,
+        description="A requirements file among those that are shipped, relative to the "
+        "manifest's folder. The nodes install what it names, and `dependencies` with it.",
+        examples=["requirements.txt"],
+    )
+    pyproject: _Path | None = Field(
+        None,
+        description="A pyproject.toml among the files that are shipped, with its uv.lock beside "
+        "it: the nodes install what is locked. Excludes `dependencies` and `requirements`.",
+        examples=["pyproject.toml"],
+    )
     env: dict[_EnvName, _EnvValue] = Field(
         {},
-        description="Environment variables of the runner. No secrets: Ray's dashboard shows them.",
+        description="Environment variables of the runner; `${NAME}` and `${NAME:-default}` take "
+        "the deployer's own, `$${` is a literal one. No secrets: Ray's dashboard shows them.",
         # Pydantic itself says nothing of a mapping's keys.
         json_schema_extra={"propertyNames": {"pattern": rules.ENV_NAME}},
     )
@@ -89,6 +185,18 @@ class Runner(_Part):
     )
     executions: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Executions in one process's life; null for no limit."
+    )
+    resources: dict[Annotated[str, AfterValidator(rules.resource)], _Amount] = Field(
+        {},
+        description="What Ray sets aside for each runner on its node: `CPU`, `GPU`, `memory_mb`, "
+        "or what the cluster's nodes call their own. Left out, nothing is.",
+        examples=[{"CPU": 1, "GPU": 0.5, "memory_mb": 512}],
+    )
+    labels: dict[_Label, _LabelWanted] = Field(
+        {},
+        description="Labels that a runner's node must have: a value, `!value`, `in(a, b)` or "
+        "`!in(a, b)`.",
+        examples=[{"zone": "in(a, b)", "market-type": "!spot"}],
     )
 
 
@@ -139,6 +247,24 @@ class Manifest(_Part):
         "with. A lock that `app` describes is described there.",
     )
     runtime: Runtime = Field(Runtime(), description="What the code needs around it.")
+    secrets: Annotated[tuple[_Secret, ...], _Lenient] = Field(
+        (),
+        description="The names of secrets, kept by the control plane, that the service's "
+        "processes have as environment variables.",
+        examples=[["OPENAI_API_KEY"]],
+    )
     runner: Runner = Field(Runner(), description="How its processes are pooled.")
     endpoint: Endpoint = Field(Endpoint(), description="How `app` is asked.")
+    serve: dict[str, Any] = Field(
+        {},
+        description="Options of Ray Serve for the deployment that answers for `app`, such as "
+        "`num_replicas`, `autoscaling_config` and `ray_actor_options`.",
+        examples=[{"num_replicas": 2, "ray_actor_options": {"num_cpus": 0.5}}],
+    )
     files: Files = Field(Files(), description="How much an execution may hold in its files.")
+    limits: Limits = Field(
+        Limits(), description="How much of each flow runs and waits, how long, how often tried."
+    )
+    schedule: Annotated[tuple[Schedule, ...], _Lenient] = Field(
+        (), description="When flows are launched by themselves."
+    )

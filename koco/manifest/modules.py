@@ -30,7 +30,9 @@ def find_missing(manifest: Manifest, names: Collection[str]) -> list[Problem]:
         else:
             is_there = any(name in shipped for name in _prefixes(module))
         top = module.partition(".")[0]
-        is_elsewhere = top in sys.stdlib_module_names or bool(manifest.runtime.dependencies)
+        runtime = manifest.runtime
+        installs = runtime.dependencies or runtime.requirements or runtime.pyproject
+        is_elsewhere = top in sys.stdlib_module_names or bool(installs)
         if not is_there and (top in tops or not is_elsewhere):
             problems.append(_problem(index, module if colon else _prefixes(module)[-1], names))
     return problems

@@ -15,6 +15,17 @@ ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 #: What locks may be called.
 LOCK_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
 
+#: A label's name or value, as Kubernetes and Ray have them.
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
+_LABEL_PREFIX = rf"(?:{_LABEL})(?:\.(?:{_LABEL}))*"
+_LABEL_WANTED = rf"!?(?:{_LABEL}|in\({_LABEL}(?:, ?{_LABEL})*\))"
+
+#: What else names a resource, and what it is called here.
+_RESOURCES = {
+    **{"num_cpus": "CPU", "cpu": "CPU", "cpus": "CPU", "num_gpus": "GPU", "gpu": "GPU"},
+    **{"gpus": "GPU", "memory": "memory_mb"},
+}
+
 #: An entrypoint's shape, for editors; `entrypoint` says more.
 ENTRYPOINT = r"^[^\W\d]\w*(\.[^\W\d]\w*)*([.:][^\W\d]\w*)(\.[^\W\d]\w*)*$"
 
@@ -98,6 +109,66 @@ def env_value(text: str) -> str:
     if "\0" in text:
         raise Wrong("an environment variable cannot hold a NUL character")
     return text
+
+
+def secret_name(text: str) -> str:
+    """Check a secret's name: it becomes an environment variable that koco and Ray do not use."""
+    if text.upper().startswith(("KOCO_", "RAY_")):
+        raise Wrong(f"{text!r} cannot name a secret: such variables are koco's and Ray's own")
+    if re.fullmatch(ENV_NAME[1:-1], text) and len(text) <= 255:
+        return text
+    raise Wrong(
+        f"{text!r} cannot name a secret: letters, digits and '_' only, no digit first, at most 255"
+    )
+
+
+def inner_path(text: str) -> str:
+    """Check the path of a file that is shipped, relative to the manifest's folder."""
+    parts = text.split("/")
+    if "\\" in text or "\0" in text or ".." in parts or text.startswith("/") or not parts[-1]:
+        raise Wrong(
+            f"{text!r} is no file of the service's folder",
+            "relative to the manifest, with '/', and without '..'",
+        )
+    return text.removeprefix("./")
+
+
+def resource(text: str) -> str:
+    """Check a resource's name: one of Ray's, or one that nodes were started with."""
+    if known := _RESOURCES.get(text.casefold() if text != "memory_mb" else ""):
+        if text != known:
+            raise Wrong(f"a runner cannot ask for {text!r}", f"did you mean {known!r}?")
+        return text
+    if text == "object_store_memory" or not text.strip():
+        raise Wrong(f"a runner cannot ask for {text!r}", "CPU, GPU, memory_mb, or a custom one")
+    return text
+
+
+def amount(number: float) -> float:
+    """Check how much of a resource is asked for: Ray counts ten-thousandths."""
+    if number < 0.0001:
+        raise Wrong(f"must be at least 0.0001, got {number:g}")
+    return number
+
+
+def label(text: str) -> str:
+    """Check a label's name: Kubernetes' syntax, which Ray has as well."""
+    prefix, slash, name = text.rpartition("/")
+    is_prefix = not slash or (len(prefix) <= 253 and re.fullmatch(_LABEL_PREFIX, prefix))
+    if is_prefix and re.fullmatch(_LABEL, name):
+        return text
+    raise Wrong(
+        f"{text!r} cannot name a label: letters, digits, '-', '_' and '.', at most 63, "
+        "beginning and ending with a letter or digit",
+        'a prefix may stand before it, as in "ray.io/accelerator-type"',
+    )
+
+
+def label_wanted(text: str) -> str:
+    """Check what a label must be: Ray's label selectors."""
+    if re.fullmatch(_LABEL_WANTED, text):
+        return text
+    raise Wrong(f"{text!r} selects no label's value", '"a", "!a", "in(a, b)" or "!in(a, b)"')
 
 
 def pattern(text: str) -> str:
