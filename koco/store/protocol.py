@@ -377,6 +377,10 @@ class Store(Protocol):
         """Return what is live, starting, or has seen to it that nothing is, of all services."""
         ...
 
+    async def has_release_of(self, bundle: str) -> bool:
+        """Say whether a release was ever made of a bundle."""
+        ...
+
     async def former_release(self, service: str) -> Release | None:
         """Return the release that served before what does now, or last if nothing does."""
         ...

@@ -40,15 +40,22 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "service": "hello",
         **dict.fromkeys(("description", "author", "organization", "version"), ""),
         "tags": [],
-        "flows": [FLOW | {"summary": "", "description": "", "inputs": None}],
+        "flows": [FLOW | {"summary": "", "description": "", "inputs": None, "limits": {}}],
         "runtime": {"files": ["**"], "dependencies": [], "env": {}},
         "runner": {
-            **{"min": 1, "max": 10, "idle_timeout": 300.0, "concurrency": 1, "executions": None}
+            **{"min": 1, "max": 10, "idle_timeout": 300.0, "concurrency": 1, "executions": None},
+            **{"resources": {}, "labels": {}},
         },
         "app": None,
         "locks": {},
         "endpoint": {"timeout": 30.0},
+        "serve": {},
         "files": {"max_count": 10_000, "max_size_mb": 10_240.0, "max_total_mb": 102_400.0},
+        "limits": {
+            **{"running": None, "queue": None, "timeout": None},
+            **{"retries": 0, "retry_errors": False, "backoff": 1.0},
+        },
+        "schedule": [],
     }
 
 

@@ -14,7 +14,16 @@ from koco.errors import ManifestError
 from koco.forms import TYPES
 from koco.manifest import load, schema
 from koco.manifest.document import Document
-from koco.manifest.model import Endpoint, Files, Flow, Manifest, Runner, Runtime
+from koco.manifest.model import (
+    Endpoint,
+    Files,
+    Flow,
+    Limits,
+    Manifest,
+    Runner,
+    Runtime,
+    Schedule,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs/manifest.md").read_text()
 SCHEMA = schema.json_schema()
@@ -62,7 +71,7 @@ def test_every_toml_block_of_the_page_is_a_koco_toml(text: str, tmp_path: Path) 
     ("title", "model"),
     [
         *(("The service", Manifest), ("flows", Flow), ("runtime", Runtime), ("runner", Runner)),
-        *(("endpoint", Endpoint), ("files", Files)),
+        *(("endpoint", Endpoint), ("files", Files), ("limits", Limits), ("schedule", Schedule)),
     ],
 )
 def test_every_key_of_a_manifest_is_documented(title: str, model: Any) -> None:

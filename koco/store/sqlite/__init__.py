@@ -471,6 +471,11 @@ class SqliteStore:
         """Return what is live, starting, or has seen to it that nothing is, of all services."""
         return releases.present(self._reader)
 
+    async def has_release_of(self, bundle: str) -> bool:
+        """Say whether a release was ever made of a bundle."""
+        found = self._reader.execute("SELECT 1 FROM releases WHERE bundle = ? LIMIT 1", (bundle,))
+        return found.fetchone() is not None
+
     async def former_release(self, service: str) -> Release | None:
         """Return the release that served before what does now, or last if nothing does."""
         return releases.former(self._reader, service)

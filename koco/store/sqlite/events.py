@@ -1,12 +1,15 @@
 """SQL for events and for what they do to their execution. Runs in the writer's thread."""
 
 import sqlite3
+import time
 from typing import Any, NamedTuple
+
+import msgspec
 
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Ack, Batch, Kind, Status
-from koco.store.model import Chunk
+from koco.store.model import Chunk, Policy
 
 #: What a batch may do to an execution: from which statuses each status is reached.
 _REACHED_FROM = {
@@ -28,14 +31,25 @@ class State(NamedTuple):
     status: Status
     last_seq: int
     runner: str
+    attempt: int
+    policy: str | None
+    is_cancelled: bool
+    is_timed_out: bool
 
 
 def state(db: sqlite3.Connection, fid: str) -> State | None:
     """Return an execution's state, or None where there is none."""
     row = db.execute(
-        "SELECT id, status, last_seq, runner FROM executions WHERE fid = ?", (fid,)
+        "SELECT id, status, last_seq, runner, attempt, policy, cancel_requested IS NOT NULL,"
+        " timed_out IS NOT NULL FROM executions WHERE fid = ?",
+        (fid,),
     ).fetchone()
-    return State(row[0], Status(row[1]), row[2], row[3]) if row else None
+    return State(row[0], Status(row[1]), *row[2:]) if row else None
+
+
+def policy_of(stored: str | None) -> Policy:
+    """Return an execution's policy."""
+    return msgspec.json.decode(stored, type=Policy) if stored else Policy()
 
 
 def open_state(db: sqlite3.Connection, fid: str, *, refusal: str) -> State:
@@ -75,7 +89,10 @@ def append(db: sqlite3.Connection, batch: Batch) -> Ack:
         )
     body = lines[0] if lines else b""
     if batch.status and _may_reach(now.status, batch.status):
-        _advance(db, now, batch.status, body, count)
+        if batch.status is Status.ERROR and _tries_again(now, because_of_error=True):
+            _retry(db, now, body, count)
+        else:
+            _end(db, now, batch.status, body, count)
     elif count:
         _add(db, now, body, count)
     return Ack(last)
@@ -96,8 +113,37 @@ def settle(db: sqlite3.Connection, fid: str, status: Status, error: dict[str, An
     if now is None or now.status.is_final:
         return False
     body = line.encode(Kind.ERROR, error) if error else b""
-    _advance(db, now, status, body, 1 if error else 0)
+    _end(db, now, status, body, 1 if error else 0)
     return True
+
+
+def lose(db: sqlite3.Connection, fid: str, runner: str, error: dict[str, Any]) -> bool:
+    """End an execution whose runner died, or have it tried again; see `Store.lose`."""
+    now = state(db, fid)
+    if now is None or now.status.is_final or now.runner != runner:
+        return False
+    body = line.encode(Kind.ERROR, error)
+    if _tries_again(now):
+        _retry(db, now, body, 1)
+    else:
+        _advance(db, now, Status.ERROR, body, 1)
+    return True
+
+
+def time_out(db: sqlite3.Connection, now_s: float) -> list[str]:
+    """Note of the executions whose time is over that it is; return their fids."""
+    rows = db.execute(
+        "UPDATE executions SET timed_out = ?, deadline = NULL WHERE deadline <= ? RETURNING fid",
+        (line.timestamp(now_s), now_s),
+    )
+    return [fid for (fid,) in rows.fetchall()]
+
+
+def next_deadline(db: sqlite3.Connection) -> float | None:
+    """Return when the next execution's time is over (seconds since the epoch)."""
+    row = db.execute("SELECT min(deadline) FROM executions WHERE deadline IS NOT NULL").fetchone()
+    found: float | None = row[0]
+    return found
 
 
 def tell(
@@ -115,21 +161,74 @@ def _may_reach(now: Status, status: Status) -> bool:
     return status.is_final or now in _REACHED_FROM[status]
 
 
+def _tries_again(now: State, *, because_of_error: bool = False) -> bool:
+    """Say whether another attempt follows one that failed: not where it was asked to end."""
+    policy = policy_of(now.policy)
+    if because_of_error and not policy.retry_errors:
+        return False
+    return now.attempt <= policy.retries and not (now.is_cancelled or now.is_timed_out)
+
+
+def _end(db: sqlite3.Connection, now: State, status: Status, body: bytes, count: int) -> None:
+    """Advance; what was made to end as its time was over ends with that error."""
+    if status is Status.CANCELLED and now.is_timed_out and not now.is_cancelled:
+        timeout_s = policy_of(now.policy).timeout_s or 0
+        said = f"it ran for longer than its limit, limits.timeout: {timeout_s:g} s"
+        error = line.encode(Kind.ERROR, {"type": "TimedOut", "message": said, "traceback": ""})
+        body = b"\n".join((body, error)) if count else error
+        status, count = Status.ERROR, count + 1
+    _advance(db, now, status, body, count)
+
+
+def _retry(db: sqlite3.Connection, now: State, body: bytes, count: int) -> None:
+    """Put an execution back into line after an attempt that failed, with what it left behind.
+
+    It has no runner any more, so the one that had it cannot write to it.
+    """
+    policy, at_s = policy_of(now.policy), time.time()
+    not_before = at_s + policy.pause_s(now.attempt)
+    lines = [body] if count else []
+    for lid, name in db.execute(
+        "UPDATE locks SET status = 'withdrawn', settled = ?"
+        " WHERE execution = ? AND status = 'open' RETURNING lid, name",
+        (line.timestamp(at_s), now.id),
+    ).fetchall():
+        lines.append(line.encode(Kind.LEASE, {"lid": lid, "name": name, "outcome": "withdrawn"}))
+        count += 1
+    told = {
+        "status": Status.QUEUED,
+        "attempt": now.attempt + 1,
+        "not_before": line.timestamp(not_before),
+    }
+    lines.append(line.encode(Kind.STATUS, told))
+    _add(db, now, b"\n".join(lines), count + 1)
+    db.execute(
+        "UPDATE executions SET status = 'queued', runner = '', attempt = attempt + 1,"
+        " not_before = ?, deadline = NULL, left_s = ? WHERE id = ?",
+        (not_before, policy.timeout_s, now.id),
+    )
+
+
 def _advance(db: sqlite3.Connection, now: State, status: Status, body: bytes, count: int) -> None:
     """Add the given lines, then the status event, and set the status: one step, one row."""
     event = line.encode(Kind.STATUS, {"status": status})
     _add(db, now, b"\n".join((body, event)) if count else event, count + 1)
     if not status.is_final:
-        started = line.timestamp() if status is Status.RUNNING else None
+        at_s = time.time()
+        runs_s = at_s if status is Status.RUNNING else None
+        # Its time passes while it runs, and stands still while it awaits a person.
         db.execute(
-            "UPDATE executions SET status = ?, started = coalesce(started, ?) WHERE id = ?",
-            (status, started, now.id),
+            "UPDATE executions SET status = ?, started = coalesce(started, ?),"
+            " left_s = coalesce(deadline - ?, left_s),"
+            " deadline = ? + coalesce(deadline - ?, left_s) WHERE id = ?",
+            (status, line.timestamp(at_s) if runs_s else None, at_s, runs_s, at_s, now.id),
         )
         return
     last = body[body.rfind(b"\n") + 1 :]
     kind = line.kind_of(last) if count else b""
     db.execute(
-        "UPDATE executions SET status = ?, finished = ?, outcome_seq = ?, error = ? WHERE id = ?",
+        "UPDATE executions SET status = ?, finished = ?, outcome_seq = ?, error = ?,"
+        " deadline = NULL WHERE id = ?",
         (
             status,
             line.timestamp(),

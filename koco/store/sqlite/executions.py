@@ -9,8 +9,8 @@ import msgspec
 from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
-from koco.store.model import Execution, NewExecution, Page, masked
-from koco.store.sqlite import files, pages
+from koco.store.model import Execution, NewExecution, Page, Policy, masked
+from koco.store.sqlite import events, files, pages
 
 #: Crockford's base32 in lower case: nothing in it is mistaken for something else.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -56,6 +56,8 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         "key_digest": new.key_digest,
         "moments": _json(new.moments) if new.moments else None,
         "hidden": _json(new.hidden) if new.hidden else None,
+        "policy": _json(new.policy) if new.policy != Policy() else None,
+        "left_s": new.policy.timeout_s,
     }
     cursor = db.execute(
         f"INSERT INTO executions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
@@ -101,7 +103,7 @@ def keyed(db: sqlite3.Connection, user: str, key: str) -> Execution | None:
 def find(db: sqlite3.Connection, name: str) -> Execution:
     """Return an execution by fid, unique prefix or `latest`; see `Store.execution`."""
     if name == "latest":
-        rows = _select(db, "ORDER BY id DESC LIMIT 1")
+        rows = _select(db, "WHERE service <> '' ORDER BY id DESC LIMIT 1")
     else:
         # U+10FFFF sorts after every character that a fid can hold.
         rows = _select(db, "WHERE fid >= ? AND fid < ? LIMIT 2", name, name + "\U0010ffff")
@@ -125,7 +127,7 @@ def listing(
     cursor: str | None,
 ) -> Page:
     """Return a page of executions; see `Store.executions`."""
-    wheres: list[str] = []
+    wheres = ["service <> ''"]  # proofs are of none
     values: list[Any] = []
     if statuses:
         wheres.append(f"status IN ({', '.join('?' * len(statuses))})")
@@ -138,9 +140,10 @@ def listing(
             raise UsageError(f"not a cursor: {cursor!r}", hint="use the `next` of a former page")
         wheres.append("id < ?")
         values.append(int(cursor))
-    where = f"WHERE {' AND '.join(wheres)} " if wheres else ""
+    where = " AND ".join(wheres)
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM executions {where}ORDER BY id DESC LIMIT ?", [*values, limit + 1]
+        f"SELECT {_COLUMNS} FROM executions WHERE {where} ORDER BY id DESC LIMIT ?",
+        [*values, limit + 1],
     )
     taken, more = pages.take(rows, limit)
     items = [_execution(row) for row in taken]
@@ -149,7 +152,8 @@ def listing(
 
 def unsettled(db: sqlite3.Connection) -> list[Execution]:
     """Return every execution without a final status, oldest first."""
-    return _select(db, f"WHERE status IN ({', '.join('?' * len(_OPEN))}) ORDER BY id", *_OPEN)
+    is_open = f"status IN ({', '.join('?' * len(_OPEN))})"
+    return _select(db, f"WHERE {is_open} AND service <> '' ORDER BY id", *_OPEN)
 
 
 def _select(db: sqlite3.Connection, clause: str, *values: Any) -> list[Execution]:
@@ -165,6 +169,7 @@ def _execution(row: tuple[Any, ...]) -> Execution:
     fields["moments"] = msgspec.json.decode(fields["moments"] or "[]")
     fields["hidden"] = tuple(msgspec.json.decode(fields["hidden"] or "[]"))
     fields["tags"] = tuple(msgspec.json.decode(fields["tags"]))
+    fields["policy"] = events.policy_of(fields["policy"])
     return Execution(**fields)
 
 

@@ -154,6 +154,7 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE releases ADD COLUMN fallback INTEGER NOT NULL DEFAULT 1;
     -- When it served no more; of one that failed without a fallback: when that was over.
     ALTER TABLE releases ADD COLUMN retired TEXT;
+    CREATE INDEX releases_by_bundle ON releases (bundle);
 
     -- What an operator has set (`koco.control.settings`), as JSON.
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -1,0 +1,114 @@
+"""Schedules: what a manifest may say, and when they are due."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from koco.errors import ManifestError
+from koco.manifest import cron, load
+
+FLOW = {"name": "greet", "entrypoint": "hello.app:greet"}
+
+
+def manifest(*schedule: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"service": "hello", "flows": [FLOW], "schedule": list(schedule), **more}
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def due(expression: str, zone: str, after: str, count: int) -> list[str]:
+    found = cron.times(expression, zone, at(after), most=count)
+    return [datetime.fromtimestamp(each, UTC).strftime("%m-%d %H:%M") for each in found]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"cron": "0 6 * *"}, "schedule[0].cron: '0 6 * *' is no cron expression: wrong number"),
+        ({"cron": "0 25 * * *"}, "is no cron expression: bad hour (hint: five fields"),
+        ({"cron": "@daily"}, "'@daily' is no cron expression (hint: five fields"),
+        ({"cron": "0 6 31 2 *"}, "is no cron expression: bad day-of-month"),
+        ({"cron": "* * * * *", "timezone": "berlin"}, "(hint: did you mean 'Europe/Berlin'?)"),
+        ({"cron": "* * * * *", "timezone": "Moon/Base"}, "there is no time zone 'Moon/Base'"),
+        ({"cron": "* * * * *", "timezone": "../etc/passwd"}, "there is no time zone"),
+        ({"cron": "* * * * *", "flow": "gret"}, "no flow 'gret' (hint: did you mean 'greet'?)"),
+        ({"cron": "* * * * *", "overlp": True}, "schedule[0].overlp: unknown key (hint: did you"),
+        ({}, "schedule[0]: key 'cron' is missing (hint: When: minute, hour"),
+    ],
+)
+def test_what_is_no_schedule_is_told_at_its_place(entry: dict[str, Any], problem: str) -> None:
+    """With what is wrong, and how to mend it."""
+    with pytest.raises(ManifestError) as caught:
+        load.check(manifest({"flow": "greet", **entry}))
+    assert problem in caught.value.message
+
+
+def test_one_that_is_there_twice_is_told() -> None:
+    """It would launch the flow twice."""
+    entry = {"flow": "greet", "cron": "* * * * *"}
+    with pytest.raises(ManifestError, match=r"schedule\[1\]: is the same as schedule\[0\]"):
+        load.check(manifest(entry, entry))
+
+
+def test_flows_of_an_app_are_known_later() -> None:
+    """When it is imported: here any name will do."""
+    entry = {"flow": "hymn", "cron": "* * * * *"}
+    assert load.check(manifest(entry, app="hymn.app:app")).schedule[0].flow == "hymn"
+
+
+def test_limits_of_a_flow_are_those_that_it_has() -> None:
+    """What is not written there is the service's, also through the API and back."""
+    data = {
+        "service": "hello",
+        "flows": [{**FLOW, "limits": {"running": None, "retries": 2}}],
+        "limits": {"running": 3, "timeout": 60},
+    }
+    found = load.to_data(load.check(load.to_data(load.check(data))))
+    assert found["flows"][0]["limits"] == {"running": None, "retries": 2}
+    assert found["limits"] == {
+        **{"running": 3, "queue": None, "timeout": 60.0},
+        **{"retries": 0, "retry_errors": False, "backoff": 1.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        ({"running": 0}, "limits.running: must be at least 1, got 0"),
+        ({"timeout": 0}, "limits.timeout: must be above 0, got 0"),
+        ({"retris": 1}, "limits.retris: unknown key (hint: did you mean 'retries'?)"),
+        ({"backoff": float("inf")}, "limits.backoff: must be a finite number"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(limits: dict[str, Any], problem: str) -> None:
+    """The service's and a flow's alike."""
+    for data in ({"limits": limits}, {"flows": [{**FLOW, "limits": limits}]}):
+        with pytest.raises(ManifestError) as caught:
+            load.check({"service": "hello", "flows": [FLOW], **data})
+        assert problem in caught.value.message
+
+
+def test_times_mind_daylight_saving() -> None:
+    """What would be in the hour that is skipped runs after it; what comes twice runs once."""
+    assert due("30 2 * * *", "Europe/Berlin", "2026-03-27T22:00Z", 3) == [
+        *("03-28 01:30", "03-29 01:00", "03-30 00:30")
+    ]
+    assert due("30 2 * * *", "Europe/Berlin", "2026-10-24T22:00Z", 2) == [
+        *("10-25 00:30", "10-26 01:30")
+    ]
+    assert due("0 * * * *", "Europe/Berlin", "2026-10-24T23:30Z", 3) == [
+        *("10-25 00:00", "10-25 01:00", "10-25 02:00")
+    ]
+
+
+def test_the_latest_time_may_be_now() -> None:
+    """To the second, whatever fraction of one has passed."""
+    now = at("2026-10-24T22:05Z")
+    assert cron.latest_until("*/5 * * * *", "UTC", now) == now
+    assert cron.latest_until("*/5 * * * *", "UTC", now + 0.5) == now
+    assert cron.latest_until("*/5 * * * *", "UTC", now - 0.5) == now - 300
+    assert cron.next_after("*/5 * * * *", "UTC", now) == now + 300
+    assert cron.times("*/5 * * * *", "UTC", now - 600, until_s=now, most=9) == [now - 300, now]
