@@ -18,7 +18,7 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
-from koco.cluster import names
+from koco.cluster import names, nodes
 from koco.errors import KocoError
 from koco.runner.actor import Runner
 from koco.runner.spec import Description, Launch, Presence, RunnerSpec
@@ -69,11 +69,11 @@ class RunnerActor:
         """Begin an execution there."""
         # JSON, unlike the rest: it has whole numbers of any size, as Python has.
         blob = msgspec.json.encode(launch)
-        await _reached(lambda: self._handle.launch.remote(blob))
+        await self._reached(lambda: self._handle.launch.remote(blob))
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution there to end."""
-        await _reached(lambda: self._handle.cancel.remote(fid))
+        await self._reached(lambda: self._handle.cancel.remote(fid))
 
     async def hold(self) -> None:
         """Wait until it has ended as asked.
@@ -81,7 +81,7 @@ class RunnerActor:
         Raises:
             RunnerDied: its process died, or its environment failed.
         """
-        await _reached(self._handle.hold.remote)
+        await self._reached(self._handle.hold.remote)
 
     async def end(self) -> None:
         """Ask it to leave."""
@@ -93,6 +93,16 @@ class RunnerActor:
     def kill(self) -> None:
         """End its process now."""
         ray.kill(self._handle, no_restart=True)
+
+    async def _reached(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call that may be made twice, until its node can be reached or is lost."""
+        while True:
+            try:
+                return await _answer(call())
+            except ActorUnavailableError as exc:
+                if await nodes.is_lost(self._handle):
+                    raise RunnerDied("its node died") from exc
+                await asyncio.sleep(_OUT_OF_REACH_S)  # gone or not, Ray will tell
 
 
 async def start(
@@ -135,15 +145,6 @@ async def present() -> dict[str, RunnerActor]:
         return found
 
     return await asyncio.to_thread(look)
-
-
-async def _reached(call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call that may be made twice, until its node can be reached."""
-    while True:
-        try:
-            return await _answer(call())
-        except ActorUnavailableError:
-            await asyncio.sleep(_OUT_OF_REACH_S)  # gone or not, Ray will tell
 
 
 async def _answer(reference: Awaitable[T]) -> T:

@@ -11,7 +11,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from koco.cluster.reasons import ApplicationFailed, reason
@@ -51,6 +51,8 @@ class Application:
     runtime_env: dict[str, Any]
     #: How long one of its requests may take.
     timeout_s: float
+    #: Serve's options for its deployment: the manifest's `serve`.
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -59,12 +61,17 @@ class Application:
 
     def config(self) -> dict[str, Any]:
         """Return it as Serve takes it."""
+        args: dict[str, Any] = {"app": self.import_path, "timeout_s": self.timeout_s}
+        if self.options:
+            # Not as Serve's own `deployments`: those come back with Ray's defaults filled in,
+            # and would be another configuration than the one that was written.
+            args["serve"] = self.options
         return {
             "name": self.name,
             "route_prefix": prefix_of(self.service, self.release),
             "import_path": BUILDER,
             "runtime_env": self.runtime_env,
-            "args": {"app": self.import_path, "timeout_s": self.timeout_s},
+            "args": args,
         }
 
 

@@ -4,6 +4,7 @@
 asks, which describes the endpoint before Serve hears of it.
 """
 
+import copy
 import os
 import sys
 from typing import Any
@@ -88,11 +89,31 @@ def build(args: dict[str, Any]) -> Any:
 
     path = args["app"]
     found = entrypoint.find(path)
-    if isinstance(found, Application):
-        return found
     if isinstance(found, Deployment):
-        return found.bind()
-    return _bound(path, timeout_s=args["timeout_s"])
+        found = found.bind()
+    if not isinstance(found, Application):
+        found = _bound(path, timeout_s=args["timeout_s"])
+    if not (options := args.get("serve")):
+        return found
+    # The deployment at its entry; those that it was bound with stay as they are.
+    made = copy.copy(found)
+    made._bound_deployment = overlaid(found._bound_deployment, options)
+    return made
+
+
+def overlaid(deployment: Any, options: dict[str, Any]) -> Any:
+    """Return a deployment with a manifest's `serve` over what its code says.
+
+    Raises:
+        Exception: whatever Serve raises for options that it refuses.
+    """
+    wanted = dict(options)
+    if actor := wanted.get("ray_actor_options"):
+        wanted["ray_actor_options"] = {**(deployment.ray_actor_options or {}), **actor}
+    if isinstance(wanted.get("num_replicas"), int):
+        # A number is no limit of the autoscaling that the code may ask for: it is in its place.
+        wanted.setdefault("autoscaling_config", None)
+    return deployment.options(**wanted)
 
 
 def _bound(path: str, *, timeout_s: float) -> Any:

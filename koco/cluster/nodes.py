@@ -1,0 +1,92 @@
+"""The cluster's nodes: what they have, and whether the one an actor is on is lost.
+
+Ray takes about 15 s to notice that a node has died (`health_check_period_ms` times
+`health_check_failure_threshold`), and until then says that its actors are out of
+reach. Nobody listening where the node's own process did says so at once.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import ray
+
+from koco.cluster.placement import Node
+
+#: Ray's words for a node that went as it should: it was told to, or drained (3 and 4).
+_EXPECTED = (1, 3, 4)
+#: How long a node may take to accept a connection (seconds).
+_CONNECT_S = 1.0
+#: Pause before a node that refuses connections is asked once more (seconds).
+_ONCE_MORE_S = 0.3
+
+
+async def look() -> list[Node]:
+    """Return the nodes, in a thread: Ray's answers come over the network."""
+    return await asyncio.to_thread(_look)
+
+
+def _look() -> list[Node]:
+    free = ray._private.state.available_resources_per_node()
+    return [
+        Node(
+            id=node["NodeID"],
+            address=node["NodeManagerAddress"],
+            is_alive=node["Alive"],
+            resources=_countable(node["Resources"]),
+            # A node that is idle and one that is dead are both missing there.
+            free=_countable(free.get(node["NodeID"], {})),
+            labels={
+                name: value for name, value in node["Labels"].items() if name != "ray.io/node-id"
+            },
+            death=_death(node),
+        )
+        for node in ray.nodes()
+    ]
+
+
+def _death(node: dict[str, Any]) -> str:
+    if node["Alive"] or node["DeathReason"] in _EXPECTED:
+        return ""
+    return node["DeathReasonMessage"] or "Ray does not say why"
+
+
+def _countable(resources: dict[str, float]) -> dict[str, float]:
+    # A node's own address is a resource of it, for Ray; `node:__internal_head__` is the head.
+    return {name: amount for name, amount in resources.items() if not name.startswith("node:")}
+
+
+async def is_lost(handle: Any) -> bool:
+    """Say whether an actor's node is lost: its raylet, which outlives all actors, does not listen.
+
+    A connection that is refused says so, twice. One that is not answered does not: that may
+    be the network, and is Ray's to decide.
+    """
+    place = await asyncio.to_thread(_raylet_of, handle)
+    if place is None or not await _refuses(*place):
+        return False
+    await asyncio.sleep(_ONCE_MORE_S)
+    return await _refuses(*place)
+
+
+def _raylet_of(handle: Any) -> tuple[str, int] | None:
+    actor = ray._private.state.actors(handle._ray_actor_id.hex())
+    node_id = (actor.get("Address") or {}).get("NodeID")
+    for node in ray.nodes():
+        if node["NodeID"] == node_id:
+            return node["NodeManagerAddress"], node["NodeManagerPort"]
+    return None
+
+
+async def _refuses(address: str, port: int) -> bool:
+    try:
+        connecting = asyncio.open_connection(address, port)
+        _, writer = await asyncio.wait_for(connecting, _CONNECT_S)
+    except ConnectionRefusedError:
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return False

@@ -1,0 +1,99 @@
+"""Where a runner can run: what it asks of a node, and which of the nodes have it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from koco.store.model import MB
+
+#: What Ray counts in bytes, and `koco` in MB.
+_MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as Ray tells of it: what it has, what of it is free, and its labels."""
+
+    id: str
+    address: str
+    is_alive: bool
+    resources: dict[str, float]
+    free: dict[str, float] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    #: Why it died, where it did not go as it should.
+    death: str = ""
+
+
+def options(runner: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with which Ray starts an actor where a manifest's `runner` says."""
+    custom = _resources(runner)
+    found: dict[str, Any] = {"num_cpus": custom.pop("CPU", 0)}
+    if "GPU" in custom:
+        found["num_gpus"] = custom.pop("GPU")
+    if _MEMORY in custom:
+        found["memory"] = int(custom.pop(_MEMORY))
+    if custom:
+        found["resources"] = custom
+    if labels := runner.get("labels"):
+        found["label_selector"] = dict(labels)
+    return found
+
+
+def misfit(runner: dict[str, Any], nodes: list[Node]) -> str | None:
+    """Say why no node could take a runner even if it was idle; None where one could."""
+    return _why_not(runner, nodes, lambda node: node.resources, "has")
+
+
+def busy(runner: dict[str, Any], nodes: list[Node]) -> str | None:
+    """Say why no node can take a runner now; None where one can."""
+    return misfit(runner, nodes) or _why_not(runner, nodes, lambda node: node.free, "has free")
+
+
+def _why_not(
+    runner: dict[str, Any], nodes: list[Node], having: Callable[[Node], dict[str, float]], has: str
+) -> str | None:
+    alive = [node for node in nodes if node.is_alive]
+    wanted, labels = _resources(runner), runner.get("labels") or {}
+    for name, selector in labels.items():
+        if not any(selects(selector, node.labels.get(name)) for node in alive):
+            there = sorted({node.labels[name] for node in alive if name in node.labels})
+            known = f"nodes have {', '.join(there)}" if there else "no node has that label"
+            return f"no node has the label {name}: {selector} ({known})"
+    for name, amount in wanted.items():
+        most = max((having(node).get(name, 0) for node in alive), default=0)
+        if most < amount:
+            return f"no node {has} {_sized(name, amount)} (the most is {_sized(name, most)})"
+    if any(_is_fit(node, wanted, labels, having(node)) for node in alive):
+        return None
+    asked = [_sized(name, amount) for name, amount in wanted.items()]
+    asked += [f"{name}: {selector}" for name, selector in labels.items()]
+    return f"no single node {has} all of {', '.join(asked)}"
+
+
+def _is_fit(
+    node: Node, wanted: dict[str, float], labels: dict[str, str], having: dict[str, float]
+) -> bool:
+    return all(having.get(name, 0) >= amount for name, amount in wanted.items()) and all(
+        selects(selector, node.labels.get(name)) for name, selector in labels.items()
+    )
+
+
+def selects(selector: str, value: str | None) -> bool:
+    """Say whether a label selector (`a`, `!a`, `in(a, b)`, `!in(a, b)`) takes a value."""
+    plain = selector.removeprefix("!")
+    inside = re.fullmatch(r"in\((.*)\)", plain)
+    values = [each.strip() for each in inside[1].split(",")] if inside else [plain]
+    return (value in values) != selector.startswith("!")
+
+
+def _resources(runner: dict[str, Any]) -> dict[str, float]:
+    """Return what is asked for by Ray's names."""
+    wanted = dict(runner.get("resources") or {})
+    if "memory_mb" in wanted:
+        wanted[_MEMORY] = wanted.pop("memory_mb") * MB
+    return wanted
+
+
+def _sized(name: str, amount: float) -> str:
+    return f"{amount / MB:.0f} MB of memory" if name == _MEMORY else f"{amount:g} {name}"
