@@ -1,9 +1,15 @@
 """The runtime environment of a release: what Ray makes for its runners and its endpoint."""
 
+import asyncio
 from typing import Any
 
+from koco.control import packages
 from koco.control.bundles import Bundles
 from koco.store.model import Release
+
+#: How long Ray may take to make an environment (seconds); its default is 600. A deploy's own
+#: timeout is what decides, and some want more for gigabytes of packages.
+_SETUP_S = 3600
 
 
 class Environments:
@@ -15,7 +21,11 @@ class Environments:
         self._base = base or {}
 
     async def of(self, release: Release) -> dict[str, Any]:
-        """Return the environment in which a release's code runs."""
+        """Return the environment in which a release's code runs.
+
+        Raises:
+            EnvironmentFailed: what it is to install cannot be told from its bundle.
+        """
         runtime = release.manifest["runtime"]
         environment: dict[str, Any] = {
             # Modules, not a working directory: that is shared by all workers of a node.
@@ -25,13 +35,25 @@ class Environments:
                 *self._base.get("py_modules", ()),
             ],
             # The release is in it so that an environment that failed, which Ray
-            # remembers for ten minutes, is not what the next release gets.
+            # remembers for ten minutes, is not what the next release gets. What is
+            # installed has no part in that: releases that install the same share it.
             "env_vars": {
                 **runtime["env"],
                 "KOCO_SERVICE": release.service,
                 "KOCO_RELEASE": str(release.number),
             },
+            "config": {"setup_timeout_seconds": _SETUP_S},
         }
-        if packages := [*self._base.get("pip", ()), *runtime["dependencies"]]:
-            environment["pip"] = packages
+        installer, lines = await self._to_install(release)
+        if lines:
+            environment[installer] = lines
         return environment
+
+    async def _to_install(self, release: Release) -> tuple[str, list[str]]:
+        """Return what to install with what; pip and uv exclude each other, so one has it all."""
+        runtime = release.manifest["runtime"]
+        installer, lines = "pip", list[str]()
+        if any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject")):
+            bundle = self._bundles.path(release.bundle)
+            installer, lines = await asyncio.to_thread(packages.to_install, bundle, runtime)
+        return installer, [*self._base.get("pip", ()), *lines]
