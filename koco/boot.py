@@ -2,7 +2,8 @@
 
 The command line never imports Ray. It runs `python -P -m koco.boot` with an
 `Order` as JSON on standard input; one line of JSON on standard output answers.
-What Ray prints goes to standard error.
+What Ray prints goes to standard error. On another's cluster a job does the same:
+see `koco.job`.
 """
 
 import contextlib
@@ -11,9 +12,12 @@ import os
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from koco.errors import KocoError
+
+if TYPE_CHECKING:
+    from koco.control.plane import Start
 
 #: How long a control plane may take to answer after its start (seconds).
 _READY_S = 90.0
@@ -23,17 +27,24 @@ _GONE_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to do. `address` names a running Ray; without it one is started on `ports`."""
+    """What to do."""
 
     action: str
+    #: A running Ray's; without it one is started on `ports`.
     address: str | None = None
-    ports: dict[str, int]
-    data_dir: str
-    url: str
-    digest: str
+    ports: dict[str, int] = field(default_factory=dict)
+    #: What was asked of the control plane, by the names of `koco.control.plane.Start`: host,
+    #: port, url, data_dir, tls_cert, tls_key. One that runs and differs is not as asked.
+    asked: dict[str, Any] = field(default_factory=dict)
+    #: What it starts with where nothing else was asked. One that runs may differ.
+    defaults: dict[str, Any] = field(default_factory=dict)
+    #: The SHA-256 of the admin key: the key itself stays with the user.
+    digest: str = ""
     recover: bool = False
     #: What to set of the control plane: see `koco.control.settings`.
     settings: dict[str, Any] = field(default_factory=dict)
+    #: What the cluster lacks: see `Start.environment`.
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def main() -> None:
@@ -42,7 +53,7 @@ def main() -> None:
     os.dup2(2, 1)
     order = Order(**json.load(sys.stdin))
     try:
-        answer = _up(order) if order.action == "up" else _down(order)
+        answer = _local(order)
     except KocoError as exc:
         answer = exc.to_wire()
     except Exception as exc:  # noqa: BLE001 - the parent turns it into its own error
@@ -53,28 +64,40 @@ def main() -> None:
     os._exit(0)
 
 
+def carry_out(order: Order) -> dict[str, Any]:
+    """Do what was ordered in the Ray that this process has joined, on the head; return the answer.
+
+    Raises:
+        KocoError: it cannot be done.
+    """
+    return _up(order) if order.action == "up" else _down()
+
+
+def _local(order: Order) -> dict[str, Any]:
+    address = order.address or _start_head(order.ports)
+    _connect(address)
+    return {"address": address, **carry_out(order)}
+
+
 def _up(order: Order) -> dict[str, Any]:
     import ray
 
-    address = order.address or _start_head(order.ports)
-    _connect(address)
-    control = _control(order)
+    control, is_new = _control(order)
     ready = ray.get(control.ready.remote(), timeout=_READY_S)
     if order.settings:
         ray.get(control.configure.remote(order.settings), timeout=30)
     admitted = ray.get(
         control.admit.remote(bytes.fromhex(order.digest), recover=order.recover), timeout=30
     )
-    return {"address": address, "ray": ray.__version__, "admitted": admitted, **ready}
+    return {"ray": ray.__version__, "admitted": admitted, "started": is_new, **ready}
 
 
-def _down(order: Order) -> dict[str, Any]:
+def _down() -> dict[str, Any]:
     """Take the control plane and its runners away from a Ray that goes on."""
     import ray
 
     from koco.cluster import names
 
-    _connect(order.address or "")
     ended: set[str] = set()
     deadline = time.monotonic() + _GONE_S
     while present := _actors():
@@ -145,21 +168,57 @@ def _connect(address: str) -> None:
         ) from exc
 
 
-def _control(order: Order) -> Any:
-    """Return the control plane's actor, made if there is none."""
+def _control(order: Order) -> tuple[Any, bool]:
+    """Return the control plane's actor, and whether it was made now."""
+    import ray
+
+    from koco.cluster import names
+
+    with contextlib.suppress(ValueError):  # there is none
+        return ray.get_actor(names.CONTROL, namespace=names.NAMESPACE), False
+    return _made(_start(order)), True
+
+
+def _start(order: Order) -> "Start":
+    """Return what a new control plane starts with, as far as this head can do it.
+
+    Raises:
+        KocoError: it cannot.
+    """
+    import ray
+
+    from koco.cluster import head
+    from koco.control.plane import Start
+
+    wanted = {**order.defaults, **order.asked}
+    node = ray.util.get_node_ip_address()
+    cert, key = head.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
+    host, port = wanted.get("host") or node, int(wanted["port"])
+    head.require_free(host, port)
+    node_url, is_apart = head.for_nodes(host, port, node=node, is_encrypted=cert is not None)
+    return Start(
+        data_dir=head.folder(wanted.get("data_dir")),
+        host=host,
+        port=port,
+        url=wanted["url"],
+        node_url=node_url,
+        nodes_apart=is_apart,
+        tls_cert=cert,
+        tls_key=key,
+        environment=order.environment,
+    )
+
+
+def _made(start: "Start") -> Any:
+    """Have Ray start a control plane; where another call was first, that one's is returned."""
     import msgspec
     import ray
 
     from koco.api.app import create_app
+    from koco.api.nodes import only_for_nodes
     from koco.cluster import names
-    from koco.control.plane import ControlPlane, Start
+    from koco.control.plane import ControlPlane
 
-    start = Start(
-        data_dir=order.data_dir,
-        host="127.0.0.1",
-        port=order.ports["api"],
-        url=order.url,
-    )
     return (
         ray.remote(ControlPlane)
         .options(
@@ -173,8 +232,9 @@ def _control(order: Order) -> Any:
             enable_task_events=False,
             # On the head: that is where its store is.
             resources={"node:__internal_head__": 0.001},
+            runtime_env=start.environment,
         )
-        .remote(msgspec.msgpack.encode(start), create_app)
+        .remote(msgspec.msgpack.encode(start), create_app, only_for_nodes)
     )
 
 

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,17 @@ _KEY = re.compile(r"koco_[\w-]{40,}")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A named control plane. `cluster` is what `koco up` remembers of a local one."""
+    """A named control plane. `cluster` is what `koco up` remembers of what it brought up.
+
+    `ca` is the path of a PEM file with the certificates that are trusted to be it, where
+    those that this machine trusts are not enough.
+    """
 
     name: str
     url: str
     key: str = field(repr=False)
     cluster: dict[str, Any] = field(default_factory=dict)
+    ca: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ def current(flag: str | None = None) -> Context:
         raise _unknown(what, contexts)
     context = contexts[choice.name]
     if flag is None and (key := key_of_environment()):
-        return Context(context.name, context.url, key, context.cluster)
+        return replace(context, key=key)
     return context
 
 
@@ -152,6 +157,8 @@ def save_context(
         entry: dict[str, Any] = {"url": context.url, "key": context.key}
         if context.cluster:
             entry["cluster"] = dict(context.cluster)
+        if context.ca:
+            entry["ca"] = context.ca
         contexts[context.name] = entry
         if make_current is None:
             make_current = document.get("current") not in contexts
@@ -254,7 +261,10 @@ def _context(name: str, table: Any) -> Context:
     url, key, cluster = table.get("url"), table.get("key", ""), table.get("cluster", {})
     if not isinstance(url, str) or not isinstance(key, str) or not isinstance(cluster, dict):
         raise _broken(f"`{where}` needs a `url` and a `key`, both strings")
-    return Context(name, checked(url, f"{contexts_path()}: {where}.url"), key, cluster)
+    ca = table.get("ca", "")
+    if not isinstance(ca, str):
+        raise _broken(f"`{where}.ca` must be the path of a PEM file")
+    return Context(name, checked(url, f"{contexts_path()}: {where}.url"), key, cluster, ca)
 
 
 def _unknown(what: str, contexts: Collection[str]) -> NotFoundError:

@@ -6,18 +6,28 @@ import typer
 
 
 def command(
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="URL", help="The dashboard of the Ray to take it from."),
+    ] = None,
+    ray_token: Annotated[
+        str | None,
+        typer.Option("--ray-token", metavar="-", help="Ray's token: see `koco up`."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Stop what `koco up` started.
+    """Stop what `koco up` started, here or with --ray on a Ray cluster.
 
     Nothing else is touched, and the store stays. Executions that run are ended
     with it; the next `koco up` settles them.
 
     Example: koco down
     """
-    from koco.cli import local, output
+    from koco.cli import local, output, planes, remote
 
-    result = local.down()
+    if ray is None:
+        planes.refuse({"--ray-token": ray_token}, without="--ray")
+    result = local.down() if ray is None else remote.down(ray, token=ray_token)
     if as_json:
         output.print_json(result)
     elif result["ended"]:

@@ -4,13 +4,14 @@ import fcntl
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from koco import __version__, config
-from koco.cli import output
+from koco.cli import output, planes
 from koco.cluster import local as cluster
 from koco.config import Context
 from koco.errors import KocoError, NotAllowedError, UnreachableError, from_wire
@@ -22,20 +23,28 @@ _BOOT_S = 180
 
 
 def up(
-    *, port: int | None, free_ports: bool, recover_admin: bool, settings: Sequence[str] = ()
+    asked: Mapping[str, Any],
+    *,
+    ca: str | None = None,
+    free_ports: bool = False,
+    recover_admin: bool = False,
+    settings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Bring up what is missing; return `{url, address, ray, version, contexts, started}`."""
+    """Bring up what is missing; return `{url, address, ray, version, contexts, started}`.
+
+    `asked` is what was asked of the control plane: see `planes.asked`.
+    """
     from koco.control.settings import parsed
 
     values = parsed(settings)
-    with _alone():
+    with alone():
         known = config.load_contexts().get(NAME)
         here = dict(known.cluster) if known else {}
-        is_asked_anew = values or recover_admin or port not in (None, here.get("api"))
-        if known and not is_asked_anew and (found := _answering(known)):
+        is_asked_anew = values or recover_admin or planes.differs(asked, here)
+        if known and ca in (None, known.ca) and not is_asked_anew and (found := _answering(known)):
             return found
         return _bring_up(
-            known, here, port=port, free=free_ports, recover=recover_admin, settings=values
+            known, here, asked, ca=ca, free=free_ports, recover=recover_admin, settings=values
         )
 
 
@@ -44,11 +53,11 @@ def down() -> dict[str, Any]:
 
     `executions` is None where the control plane did not say.
     """
-    with _alone():
+    with alone():
         known = config.load_contexts().get(NAME)
         here = dict(known.cluster) if known else {}
         mark = cluster.mark_of(config.home())
-        executions = _open_executions(known) if known and cluster.is_running(mark) else None
+        executions = open_executions(known) if known and cluster.is_running(mark) else None
         if ended := cluster.stop(mark):
             return {
                 "what": "Ray and the control plane",
@@ -58,8 +67,8 @@ def down() -> dict[str, Any]:
         address = str(here.get("address", ""))
         if not known or not address or cluster.running_address() != address:
             return {"what": "", "ended": 0, "executions": None}
-        executions = _open_executions(known)
-        answer = _boot(_order("down", known, here, address))
+        executions = open_executions(known)
+        answer = _boot(_order("down", here, address))
         return {
             "what": "the control plane and its runners",
             "ended": answer["ended"],
@@ -67,7 +76,7 @@ def down() -> dict[str, Any]:
         }
 
 
-def _open_executions(known: Context) -> dict[str, int] | None:
+def open_executions(known: Context) -> dict[str, int] | None:
     """Return how many executions have not ended, by status; None where nobody says."""
     from koco.cli.stream import OUTCOMES
     from koco.client import Client
@@ -101,30 +110,48 @@ def _answering(known: Context) -> dict[str, Any] | None:
 def _bring_up(
     known: Context | None,
     here: dict[str, Any],
+    asked: Mapping[str, Any],
     *,
-    port: int | None,
+    ca: str | None,
     free: bool,
     recover: bool,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
+    from koco.cluster import head
+
     mark = cluster.mark_of(config.home())
     is_ours = cluster.is_running(mark)
     address = str(here["address"]) if is_ours and "address" in here else cluster.running_address()
     starts_ray = address is None
-    ports = {**cluster.choose_ports(here, free=free), **({"api": port} if port else {})}
+    ports = cluster.choose_ports(here, free=free)
+    wanted = planes.wanted(
+        asked,
+        here,
+        {"host": "127.0.0.1", "port": ports["api"], "data_dir": str(_data_dir())},
+        reached_at="127.0.0.1",
+    )
+    # Both are looked at before anything starts, and again by who needs them.
+    head.tls(wanted.all.get("tls_cert"), wanted.all.get("tls_key"))
+    head.folder(wanted.all["data_dir"])
     if starts_ray:
         cluster.ensure_token()
     key = known.key if known and known.key and not recover else config.new_key()
-    here = {**ports, "address": address or f"127.0.0.1:{ports['gcs']}"}
-    context = Context(name=NAME, url=f"http://127.0.0.1:{ports['api']}", key=key, cluster=here)
+    here = {**ports, **wanted.kept, "address": address or f"127.0.0.1:{ports['gcs']}"}
+    context = Context(NAME, wanted.all["url"], key, here, ca=_trusted(ca, known))
     output.note(
         "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
     )
     # Written before anything starts: a key that is interrupted on its way is not lost,
     # and `koco down` finds what a killed `koco up` left behind.
     config.save_context(context)
-    order = _order("up", context, here, address, recover=recover)
-    order["settings"] = settings
+    order = {
+        **_order("up", here, address),
+        "asked": wanted.asked,
+        "defaults": wanted.defaults,
+        "digest": planes.digest(key),
+        "recover": recover,
+        "settings": settings,
+    }
     answer = _boot(order, mark=mark if is_ours or starts_ray else None)
     if not answer["admitted"]:
         raise NotAllowedError(
@@ -133,15 +160,20 @@ def _bring_up(
         )
     if answer["url"] != context.url:
         # It ran already, under an address that this context had lost.
-        here["api"] = int(answer["url"].rpartition(":")[2])
-    context = Context(name=NAME, url=answer["url"], key=key, cluster=here)
-    config.save_context(context)
+        here["api"] = answer["start"]["port"]
+        context = replace(context, url=answer["url"], cluster=here)
+        config.save_context(context)
     return _result(context, ray=answer["ray"], version=answer["version"], started=starts_ray)
+
+
+def _trusted(ca: str | None, known: Context | None) -> str:
+    return ca if ca is not None else known.ca if known else ""
 
 
 def _result(context: Context, **more: Any) -> dict[str, Any]:
     return {
         "url": context.url,
+        "context": context.name,
         "address": context.cluster["address"],
         "dashboard": f"http://127.0.0.1:{context.cluster['dashboard']}",
         "contexts": str(config.contexts_path()),
@@ -149,24 +181,11 @@ def _result(context: Context, **more: Any) -> dict[str, Any]:
     }
 
 
-def _order(
-    action: str,
-    context: Context,
-    here: dict[str, Any],
-    address: str | None,
-    *,
-    recover: bool = False,
-) -> dict[str, Any]:
-    import hashlib
-
+def _order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str, Any]:
     return {
         "action": action,
         "address": address,
         "ports": {name: int(here.get(name, 0)) for name in cluster.PORTS},
-        "data_dir": str(_data_dir()),
-        "url": context.url,
-        "digest": hashlib.sha256(context.key.encode()).hexdigest(),
-        "recover": recover,
     }
 
 
@@ -232,9 +251,9 @@ def _tail(log: Path) -> str:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone(lock: str = "up.lock") -> Iterator[None]:
     """Wait until no other `koco up` or `koco down` of this user is under way."""
-    path = _data_dir() / "up.lock"
+    path = _data_dir() / lock
     file: TextIO
     with path.open("w") as file:
         try:

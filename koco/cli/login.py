@@ -25,6 +25,9 @@ def command(
         str | None, typer.Option("--name", help="What to call it; its host if left out.")
     ] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="-", help=KEY_HELP)] = None,
+    ca: Annotated[
+        str | None, typer.Option("--ca", metavar="FILE", help="Certificates (PEM) to trust there.")
+    ] = None,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Save it without asking the control plane.")
     ] = False,
@@ -37,9 +40,10 @@ def command(
     Example: koco login https://koco.example.com
     """
     from koco import config, url
-    from koco.cli import contexts, output
+    from koco.cli import contexts, output, planes
     from koco.config import Context
 
+    ca = planes.checked_ca(ca)
     config.chosen()  # a broken file is told of before a key is typed
     address = url.checked(address, "the argument")
     guard = _keep_other(address) if name is None else None
@@ -47,7 +51,7 @@ def command(
     if guard and (old := config.load_contexts().get(name)):
         guard(old)  # before a key is typed in vain
     contexts.warn_of_clear(address)
-    context = Context(name, address, contexts.key(key))
+    context = Context(name, address, contexts.key(key), ca=ca or "")
     found = None if no_check else _version(context)
     config.save_context(context, guard=guard)
     choice = contexts.announce(name)

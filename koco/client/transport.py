@@ -26,6 +26,8 @@ from koco.errors import (
 from koco.url import is_loopback
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 #: How long a control plane that has answered before may be away, for a request that
@@ -52,7 +54,7 @@ class Transport:
 
     def __init__(self, context: Context, *, away_s: float | None = None) -> None:
         self.url = context.url
-        self._httpx = _import_httpx()
+        self._httpx = library()
         self._http = _open(self._httpx, context)
         # Who says how long it may be away knows that it is there.
         self._answered = away_s is not None
@@ -240,7 +242,8 @@ class Attempts:
         self._next_s = min(2 * self._next_s, _BACKOFF_S[1])
 
 
-def _import_httpx() -> Any:
+def library() -> Any:
+    """Return httpx, imported without what only its own command line needs."""
     if "httpx" not in sys.modules:
         # httpx imports its command line, and with it rich and click (60 ms), where they are
         # installed, and does without it on ImportError: that is what None makes of it.
@@ -254,15 +257,17 @@ def _import_httpx() -> Any:
     return httpx
 
 
-def _open(library: Any, context: Context) -> "httpx.Client":
+def _open(httpx: Any, context: Context) -> "httpx.Client":
     url = urlsplit(context.url)
     # A proxy that the environment names cannot reach this machine's loopback.
     trust_env = not is_loopback(url.hostname or "")
     # Reading the certificates takes 40 ms and plain HTTP has no use for them. Safe: redirects
     # are not followed, so no https:// is ever asked; only a proxy might want them.
-    verify = url.scheme != "http" or (trust_env and _has_proxy())
+    verify: Any = url.scheme != "http" or (trust_env and _has_proxy())
     try:
-        client: httpx.Client = library.Client(
+        if verify and context.ca:
+            verify = _trusting(context.ca)
+        client: httpx.Client = httpx.Client(
             base_url=context.url,
             headers=_headers(context),
             verify=verify,
@@ -276,6 +281,19 @@ def _open(library: Any, context: Context) -> "httpx.Client":
             hint="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
         ) from exc
     return client
+
+
+def _trusting(path: str) -> "ssl.SSLContext":
+    """Return what trusts the certificates in a file, and those that this machine trusts."""
+    import ssl
+
+    trusted = ssl.create_default_context()
+    try:
+        trusted.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as exc:
+        what = f"cannot read the context's certificates in {path}: {exc}"
+        raise UsageError(what, hint="`koco login --ca FILE` names others") from exc
+    return trusted
 
 
 def _headers(context: Context) -> dict[str, str]:

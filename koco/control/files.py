@@ -183,7 +183,7 @@ class Files:
 
 async def access(parts: "Parts", fid: str, _: dict[str, Any]) -> dict[str, str]:
     """Answer the question `files.access`: where an execution's files are, and by what token."""
-    return {"url": parts.url, "token": parts.files.token(fid)}
+    return {"url": parts.node_url, "token": parts.files.token(fid)}
 
 
 def _free(path: str, sha256: str, found: dict[str, NewFile]) -> str:

@@ -1,8 +1,10 @@
 """The parts of a running control plane, as the API sees them."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from koco.cluster.placement import Node
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
@@ -20,7 +22,11 @@ class Cluster(Protocol):
     """What the API asks of Ray."""
 
     async def describe(self) -> dict[str, Any]:
-        """Return `{version, nodes: [{id, address, alive, resources}], restarts}`."""
+        """Return `{version, nodes: [{id, address, alive, resources, free, labels}], restarts}`."""
+        ...
+
+    async def nodes(self) -> list[Node]:
+        """Return the nodes as they are now."""
         ...
 
 
@@ -39,8 +45,12 @@ class Parts:
     locks: Locks
     launches: Launches
     cluster: Cluster
+    #: Sends events as runners do: by a call to the control plane's actor.
+    send: Callable[[bytes], Awaitable[bytes]]
     settings: Settings
     url: str
+    #: Where nodes and flows reach what is theirs of it.
+    node_url: str
     started: str
     store_path: str
     heartbeat_s: float = 10.0

@@ -7,16 +7,19 @@ carried over but the settings: the store has the rest.
 import asyncio
 import logging
 import logging.handlers
+import platform
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import ray
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
 from koco import __version__
-from koco.cluster import names, runners
+from koco.cluster import names, nodes, placement, runners
 from koco.cluster.serve import Application, Serve
 from koco.control import questions
 from koco.control.blobs import Blobs
@@ -61,16 +64,31 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str
     host: str = "127.0.0.1"
     port: int
-    #: Where the CLI and the cluster's nodes reach the API.
+    #: Where users reach the API.
     url: str
+    #: Where the cluster's nodes reach what is theirs of it, in clear.
+    node_url: str
+    #: Whether that is another listener than the API's: see `koco.api.nodes`.
+    nodes_apart: bool = False
+    #: PEM files on the head; without them the API speaks plain HTTP.
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    #: What processes of koco's need where the cluster lacks it: `{py_modules, pip}`.
+    environment: dict[str, Any] = {}
 
 
 class ControlPlane:
     """The detached actor `control` in the namespace `koco`."""
 
-    def __init__(self, start: bytes, make_app: Callable[[Parts], Any]) -> None:
+    def __init__(
+        self,
+        start: bytes,
+        make_app: Callable[[Parts], Any],
+        only_for_nodes: Callable[[Any], Any],
+    ) -> None:
         self._start_with = msgspec.msgpack.decode(start, type=Start)
         self._make_app = make_app
+        self._only_for_nodes = only_for_nodes
         self._control = ray.get_runtime_context().current_actor
         self._is_open = False
         _log_to(Path(self._start_with.data_dir) / "control.log")
@@ -89,9 +107,10 @@ class ControlPlane:
         return await questions.answer(await self._parts(), blob)
 
     async def ready(self) -> dict[str, Any]:
-        """Return `{version, url}` once the API answers."""
+        """Return `{version, url, start}` once the API answers; `start` is a `Start`."""
         parts = await self._parts()
-        return {"version": __version__, "url": parts.url}
+        start = msgspec.to_builtins(self._start_with)
+        return {"version": __version__, "url": parts.url, "start": start}
 
     async def admit(self, digest: bytes, *, recover: bool) -> bool:
         """Make a key, given by its SHA-256, the admin key where there is none, or where asked.
@@ -138,8 +157,8 @@ class ControlPlane:
         parts = await self._assemble(store, data_dir)
         # Before anything starts: runners and endpoints fetch their bundle from here at once, and
         # what was refused would count as an environment that failed. Who asks early, waits.
-        listening = asyncio.create_task(_listen(self._start_with.host, self._start_with.port))
-        await asyncio.wait({listening}, timeout=_PORT_S)
+        listening = [asyncio.create_task(_listen(*place)) for place in self._places()]
+        await asyncio.wait(listening, timeout=_PORT_S)
         await parts.supervisor.recover(
             {
                 key: actor
@@ -155,17 +174,19 @@ class ControlPlane:
 
     async def _assemble(self, store: SqliteStore, data_dir: Path) -> Parts:
         bundles = Bundles(
-            data_dir / "bundles", secret=await store.secret("bundles"), url=self._start_with.url
+            data_dir / "bundles",
+            secret=await store.secret("bundles"),
+            url=self._start_with.node_url,
         )
 
-        environments = Environments(bundles)
+        environments = Environments(bundles, base=self._start_with.environment)
 
         async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
             return await runners.start(
                 spec,
                 control=self._control,
                 runtime_env=await environments.of(release),
-                options={},
+                options=placement.options(release.manifest["runner"]),
             )
 
         spooler = Spooler(store)
@@ -188,6 +209,7 @@ class ControlPlane:
                 import_path=release.manifest["app"],
                 runtime_env=await environments.of(release),
                 timeout_s=release.manifest["endpoint"]["timeout"],
+                options=release.manifest.get("serve") or {},
             )
 
         return Parts(
@@ -204,25 +226,46 @@ class ControlPlane:
             locks=locks,
             launches=Launches(store, supervisor, catalog, endpoints=endpoints, files=files),
             cluster=_Ray(),
+            send=self._control.append.remote,
             settings=settings,
             url=self._start_with.url,
+            node_url=self._start_with.node_url,
             started=line.timestamp(),
             store_path=str(store.path),
         )
 
-    async def _serve(self, parts: Parts, listening: "asyncio.Task[socket.socket]") -> None:
-        import uvicorn
+    def _places(self) -> list[tuple[str, int]]:
+        """Return where to listen: for the API and, where that is apart, for nodes."""
+        places = [(self._start_with.host, self._start_with.port)]
+        if self._start_with.nodes_apart:
+            node = urlsplit(self._start_with.node_url)
+            places.append((node.hostname or "", node.port or 0))
+        return places
 
-        listener = await listening
-        config = uvicorn.Config(
-            self._make_app(parts),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=1,
+    async def _serve(self, parts: Parts, listening: "list[asyncio.Task[socket.socket]]") -> None:
+        app = self._make_app(parts)
+        tls = {"ssl_certfile": self._start_with.tls_cert, "ssl_keyfile": self._start_with.tls_key}
+        await asyncio.gather(
+            _answer(app, listening[0], **tls),
+            *(_answer(self._only_for_nodes(app), each) for each in listening[1:]),
         )
-        await uvicorn.Server(config).serve(sockets=[listener])
+
+
+async def _answer(app: Any, listening: "asyncio.Task[socket.socket]", **tls: str | None) -> None:
+    """Answer what comes to a listener."""
+    import uvicorn
+
+    listener = await listening
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        **tls,  # type: ignore[arg-type]
+    )
+    await uvicorn.Server(config).serve(sockets=[listener])
 
 
 async def _collect(blobs: Blobs) -> None:
@@ -258,29 +301,34 @@ class _Ray:
     """The cluster, as `koco status` shows it."""
 
     async def describe(self) -> dict[str, Any]:
-        """Ask Ray, in a thread: its answers come over the network."""
-        return await asyncio.to_thread(self._look)
-
-    def _look(self) -> dict[str, Any]:
-        actor_id = ray.get_runtime_context().get_actor_id()
-        info = ray._private.state.actors(actor_id)
+        """Ask Ray, in threads: its answers come over the network."""
+        restarts, found = await asyncio.gather(asyncio.to_thread(self._restarts), nodes.look())
         return {
             "version": ray.__version__,
             "nodes": [
                 {
-                    "id": node["NodeID"],
-                    "address": node["NodeManagerAddress"],
-                    "alive": node["Alive"],
-                    "resources": {
-                        name: amount
-                        for name, amount in node["Resources"].items()
-                        if not name.startswith("node:")
-                    },
+                    "id": node.id,
+                    "address": node.address,
+                    "alive": node.is_alive,
+                    "resources": node.resources,
+                    "free": node.free,
+                    "labels": node.labels,
+                    "death": node.death,
                 }
-                for node in ray.nodes()
+                for node in found
             ],
-            "restarts": int(info.get("NumRestarts", 0)),
+            "restarts": restarts,
+            "python": platform.python_version(),
+            "auth": "token" if is_token_auth_enabled() else "disabled",
         }
+
+    async def nodes(self) -> list[placement.Node]:
+        """Return the nodes as they are now."""
+        return await nodes.look()
+
+    def _restarts(self) -> int:
+        actor_id = ray.get_runtime_context().get_actor_id()
+        return int(ray._private.state.actors(actor_id).get("NumRestarts", 0))
 
 
 def _log_to(path: Path) -> None:

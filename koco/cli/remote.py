@@ -1,0 +1,286 @@
+"""What `koco up --ray` and `koco down --ray` do on a Ray cluster: by its dashboard alone."""
+
+import json
+import secrets
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from koco import __version__, config, url
+from koco.cli import contexts, output, planes
+from koco.config import Context
+from koco.errors import (
+    ConflictError,
+    KocoError,
+    NotAllowedError,
+    UnreachableError,
+    UsageError,
+    from_wire,
+)
+
+#: How long the job may take (seconds): a cluster may have to install what koco needs.
+_JOB_S = 600.0
+#: The API's port, unless another is asked.
+_PORT = 8400
+
+
+def up(
+    ray: str,
+    asked: Mapping[str, Any],
+    *,
+    token: str | None,
+    name: str | None,
+    ca: str | None,
+    recover_admin: bool,
+    settings: Sequence[str],
+) -> dict[str, Any]:
+    """Bring up what is missing; return `{url, context, dashboard, ray, version, started, …}`."""
+    from koco.control.settings import parsed
+
+    values = parsed(settings)
+    with _alone(), _dashboard(ray, token, ca=ca) as dashboard:
+        version = _checked_version(dashboard)
+        known = _known(dashboard.url, name)
+        here = dict(known.cluster) if known else {}
+        is_asked_anew = values or recover_admin or planes.differs(asked, here)
+        if known and ca in (None, known.ca) and not is_asked_anew and _answers(known):
+            config.save_context(known)
+            return _result(known, ray=version, version=__version__, started=False)
+        return _bring_up(
+            dashboard, known, here, asked, name=name, ca=ca, recover=recover_admin, settings=values
+        )
+
+
+def down(ray: str, *, token: str | None) -> dict[str, Any]:
+    """Take the control plane and its runners away; return `{what, ended, executions}`."""
+    from koco.cli.local import open_executions
+
+    with _alone(), _dashboard(ray, token) as dashboard:
+        known = _known(dashboard.url, None)
+        executions = open_executions(known) if known else None
+        answer = _ordered(dashboard, {"action": "down"})
+    ended = answer["ended"]
+    what = "the control plane and its runners" if ended else ""
+    return {"what": what, "ended": ended, "executions": executions if ended else None}
+
+
+def _bring_up(
+    dashboard: Any,
+    known: Context | None,
+    here: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    *,
+    name: str | None,
+    ca: str | None,
+    recover: bool,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    host = url.host(dashboard.url)
+    # By a tunnel the head's own loopback is reached, and nobody else gets to it.
+    defaults = {"host": "127.0.0.1"} if url.is_loopback(host) else {}
+    port = here.get("api", _PORT)
+    wanted = planes.wanted(asked, here, {**defaults, "port": port}, reached_at=host)
+    address = wanted.all["url"]
+    name = known.name if known else contexts.checked_name(name or url.host(address))
+    contexts.warn_of_clear(address)
+    key = known.key if known and known.key and not recover else config.new_key()
+    trusted = ca if ca is not None else known.ca if known else ""
+    context = Context(name, address, key, {**wanted.kept, "ray": dashboard.url}, trusted)
+    # Written before anything starts: a key that is interrupted on its way is not lost.
+    config.save_context(context, guard=_keep_other(dashboard.url))
+    order = {
+        "action": "up",
+        "asked": wanted.asked,
+        "defaults": wanted.defaults,
+        "digest": planes.digest(key),
+        "recover": recover,
+        "settings": settings,
+    }
+    answer = _ordered(dashboard, order)
+    if not answer["admitted"]:
+        what = f"the store there has an admin key that the context {name!r} does not hold"
+        hint = (
+            "`koco up --ray … --recover-admin` replaces it; `koco login` takes one you were given"
+        )
+        raise NotAllowedError(what, hint=hint)
+    if "url" not in wanted.asked and answer["url"] != address:
+        context = Context(name, answer["url"], key, context.cluster, trusted)
+        config.save_context(context)
+    _require_reachable(context, answer["start"])
+    return _result(context, ray=answer["ray"], version=answer["version"], started=answer["started"])
+
+
+def _result(context: Context, **more: Any) -> dict[str, Any]:
+    return {
+        "url": context.url,
+        "context": context.name,
+        "dashboard": context.cluster["ray"],
+        "contexts": str(config.contexts_path()),
+        **more,
+    }
+
+
+def _known(ray: str, name: str | None) -> Context | None:
+    """Return the context of a cluster, or that of this name if it is one of this cluster."""
+    ours = [each for each in config.load_contexts().values() if each.cluster.get("ray") == ray]
+    return next((each for each in ours if name in (None, each.name)), None)
+
+
+def _keep_other(ray: str) -> Callable[[Context], None]:
+    def refuse(old: Context) -> None:
+        if old.cluster.get("ray") != ray:
+            what = f"there is a context {old.name!r} already, for {old.url}"
+            raise ConflictError(what, hint="`--name` gives this one another name")
+
+    return refuse
+
+
+def _answers(known: Context) -> bool:
+    """Say whether a context's control plane answers, as this version."""
+    try:
+        return contexts.version(known) == __version__
+    except KocoError:
+        return False  # whatever it is, the job will tell
+
+
+def _require_reachable(context: Context, start: Mapping[str, Any]) -> None:
+    """Check that users here get to what runs there.
+
+    Raises:
+        UnreachableError: they do not; it says what can be done.
+    """
+    try:
+        contexts.version(context)
+    except NotAllowedError:
+        raise
+    except KocoError as exc:
+        what = f"the control plane runs on the head, and is not reached from here: {exc.message}"
+        if "CERTIFICATE_VERIFY_FAILED" in what:
+            hint = "`koco up --ray … --ca FILE` names the certificates to trust"
+        else:
+            port, place = start["port"], f"{start['host']}:{start['port']}"
+            hint = (
+                f"it listens on {place} there: `--host` and `--port` change that, `--public-url` "
+                f"tells another way to it, such as an SSH tunnel (`ssh -L {port}:{place} HEAD`)"
+            )
+        raise UnreachableError(what, hint=hint) from exc
+
+
+@contextmanager
+def _dashboard(ray: str, token: str | None, *, ca: str | None = None) -> Iterator[Any]:
+    from koco.cluster import jobs
+
+    address = _address(ray)
+    if ca is None:
+        known = _known(address, None)
+        ca = known.ca if known else ""
+
+    def find() -> str:
+        if url.is_clear(address):
+            output.note(f"warning: {address} is not encrypted: Ray's token travels in clear")
+        return _typed(token) if token is not None else jobs.find_token()
+
+    dashboard = jobs.Dashboard(address, find, ca=ca)
+    try:
+        yield dashboard
+    finally:
+        dashboard.close()
+
+
+def _address(ray: str) -> str:
+    try:
+        return url.checked(ray, "--ray")
+    except UsageError:
+        what = f"--ray is no URL of a Ray dashboard: {url.shown(ray)!r}"
+        raise UsageError(what, hint="such as http://head:8265, as `ray start` tells it") from None
+
+
+def _typed(token: str) -> str:
+    """Return the token, from stdin where it is `-`."""
+    if token != "-":
+        output.note("note: others can see what is in a command line; `--ray-token -` reads stdin")
+        return token.strip()
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("--ray-token -: there is nothing on stdin", hint="pipe the token in")
+    return sys.stdin.read(4096).strip()
+
+
+def _checked_version(dashboard: Any) -> str:
+    from packaging.specifiers import SpecifierSet
+
+    from koco.cluster import package
+
+    version: str = dashboard.version()
+    bounds = package.ray_bounds()
+    if not SpecifierSet(bounds).contains(version, prereleases=True):
+        raise KocoError(
+            f"the cluster runs Ray {version}, koco {__version__} needs {bounds}",
+            hint="update Ray there, or use a koco of its time",
+        )
+    return version
+
+
+def _ordered(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
+    """Have a job on the cluster carry out an order; return its answer."""
+    from koco import job
+    from koco.cluster import package
+
+    file, data = package.of_koco()
+    modules = [f"gcs://{file}"]
+    dashboard.require_package(file, data)
+    order = {**order, "environment": {"py_modules": modules}}
+    name = f"koco-{order['action']}-{secrets.token_hex(4)}"
+    entrypoint = f"python -m koco.job {shlex.quote(json.dumps(order))}"
+    dashboard.submit(name, entrypoint, modules=modules)
+    output.note(f"job {name} is under way on {dashboard.url}…")
+    try:
+        log = dashboard.wait(name, timeout_s=_JOB_S, on_log=_Notes())
+    except KeyboardInterrupt:
+        output.note(f"\nthe job {name} goes on; the same command again says what became of it")
+        raise
+    answer = _line(log, job.ANSWER)
+    if answer is None:
+        raise KocoError(
+            f"the job {name} ended without an answer",
+            hint=f"`ray job logs {name} --address {dashboard.url}` has the whole story",
+        )
+    if "error" in answer:
+        raise from_wire(answer)
+    return answer
+
+
+class _Notes:
+    """Tells what the job tells of itself, once."""
+
+    def __init__(self) -> None:
+        self._has_told = False
+
+    def __call__(self, log: str) -> None:
+        from koco import job
+
+        if not self._has_told and (note := _line(log, job.NOTE)):
+            self._has_told = True
+            output.note(f"the cluster installs {', '.join(note['installing'])}…")
+
+
+def _line(log: str, mark: str) -> dict[str, Any] | None:
+    """Return what a marked line of the job's log says."""
+    for line in reversed(log.splitlines()):
+        if line.startswith(mark):
+            try:
+                found: dict[str, Any] = json.loads(line.removeprefix(mark))
+            except ValueError:
+                return None  # not whole yet
+            return found
+    return None
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other `koco up --ray` or `koco down --ray` of this user is under way."""
+    from koco.cli.local import alone
+
+    with alone("remote.lock"):
+        yield

@@ -1,0 +1,235 @@
+"""Ray's dashboard: what is asked of a cluster elsewhere, by HTTP alone.
+
+Routes are those of Ray's own job client (`ray/dashboard/modules/job`). The token
+is sent only to what says that it is a Ray and wants one.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from koco import __version__
+from koco.errors import KocoError, NotAllowedError, UnauthorizedError, UnreachableError, UsageError
+
+#: Between two looks at a job (seconds).
+_POLL_S = 0.3
+#: How long the dashboard may be away while a job runs (seconds).
+_AWAY_S = 20.0
+_TIMEOUT_S = 30.0
+
+_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+
+_HINT_TOKEN = (
+    "`--ray-token -` reads it from stdin, RAY_AUTH_TOKEN has it, RAY_AUTH_TOKEN_PATH names a file"
+)
+
+
+def find_token() -> str:
+    """Return the token that Ray itself would send; nothing where there is none.
+
+    Raises:
+        UsageError: the file that RAY_AUTH_TOKEN_PATH names cannot be read.
+    """
+    if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
+        return token
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        if not named and isinstance(exc, FileNotFoundError):
+            return ""
+        raise UsageError(f"cannot read Ray's token in {path}: {exc}", hint=_HINT_TOKEN) from exc
+
+
+class Dashboard:
+    """The dashboard of one Ray cluster."""
+
+    def __init__(self, url: str, token: Callable[[], str], *, ca: str = "") -> None:
+        """`token` is called if the cluster wants one."""
+        import httpx
+
+        self.url = url
+        self._find_token = token
+        self._httpx = httpx
+        try:
+            self._http = httpx.Client(
+                base_url=url,
+                # Ray takes no orders from what looks like a browser.
+                headers={"User-Agent": f"koco/{__version__}"},
+                timeout=_TIMEOUT_S,
+                verify=_trusting(ca) if ca else True,
+            )
+        except (ImportError, OSError, ValueError) as exc:
+            raise UsageError(f"cannot ask {url}: {exc}") from exc
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def version(self) -> str:
+        """Return Ray's version there; from now on the token is sent, where one is wanted.
+
+        Raises:
+            UnreachableError: nothing answers.
+            NotAllowedError: the token is missing or wrong.
+            KocoError: what answers is no Ray.
+        """
+        mode = self._object(self._call("GET", "/api/authentication_mode", accept=(404,)))
+        if mode.get("authentication_mode", "disabled") != "disabled":
+            token = self._find_token()
+            if not token.isprintable() or not token.isascii():
+                raise UsageError("that is no token: it has characters that none has")
+            if token:
+                self._http.headers["Authorization"] = f"Bearer {token}"
+        version = self._object(self._call("GET", "/api/version")).get("ray_version")
+        if not isinstance(version, str):
+            raise self._no_ray()
+        return version
+
+    def require_package(self, name: str, data: bytes) -> bool:
+        """Bring a package to the cluster where it lacks it; return whether it did."""
+        path = f"/api/packages/gcs/{name}"
+        # Being asked for it, Ray keeps it for a while: ten minutes if nothing else is said.
+        if self._call("GET", path, accept=(404,)).status_code != 404:
+            return False
+        self._call("PUT", path, content=data)
+        return True
+
+    def submit(self, job: str, entrypoint: str, *, modules: list[str]) -> None:
+        """Submit a job; `modules` are URIs of packages."""
+        body = {
+            "submission_id": job,
+            "entrypoint": entrypoint,
+            "runtime_env": {
+                "py_modules": modules,
+                # Else Python looks for modules in Ray's own working directory first.
+                "env_vars": {"PYTHONSAFEPATH": "1"},
+            },
+        }
+        self._call("POST", "/api/jobs/", json=body)
+
+    def wait(self, job: str, *, timeout_s: float, on_log: Callable[[str], None]) -> str:
+        """Wait until a job has ended; return its log. `on_log` is given it as it grows.
+
+        Raises:
+            KocoError: it failed, or took too long.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            about = self._patient(f"/api/jobs/{job}")
+            log = self.log(job) if about.get("status") != "PENDING" else ""
+            on_log(log)
+            if about.get("status") in _ENDED:
+                break
+            if time.monotonic() > deadline:
+                raise KocoError(
+                    f"the job {job} has not ended within {timeout_s:g} s: {about.get('status')}",
+                    hint=f"{self.url} shows it; the same command again goes on from there",
+                )
+            time.sleep(_POLL_S)
+        if about["status"] != "SUCCEEDED":
+            raise self._failed(job, about, log)
+        return log
+
+    def log(self, job: str) -> str:
+        """Return what a job has written so far."""
+        return str(self._patient(f"/api/jobs/{job}/logs").get("logs") or "")
+
+    def _patient(self, path: str) -> dict[str, Any]:
+        """Return what a GET is answered with; waits for a dashboard that is away for a moment."""
+        deadline = time.monotonic() + _AWAY_S
+        while True:
+            try:
+                return self._object(self._call("GET", path))
+            except UnreachableError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
+
+    def _failed(self, job: str, about: dict[str, Any], log: str) -> KocoError:
+        message = str(about.get("message") or "").strip()
+        last = [line for line in (log or message).splitlines() if line.strip()][-1:]
+        if "not found" in log and "python" in log:
+            return KocoError(
+                f"the cluster runs no job: {last[0]}",
+                hint="start Ray there with its environment's `bin` folder on PATH",
+            )
+        what = f"the job {job} on {self.url} {str(about.get('status', '')).lower()}"
+        return KocoError(
+            f"{what}: {last[0].strip() if last else 'Ray gives no reason'}",
+            hint=f"`ray job logs {job} --address {self.url}` has the whole story",
+        )
+
+    def _call(self, method: str, path: str, *, accept: tuple[int, ...] = (), **more: Any) -> Any:
+        with self._translated():
+            response = self._http.request(method, path, **more)
+        if response.is_success or response.status_code in accept:
+            return response
+        code, text = response.status_code, response.text.strip()
+        if code == 401:
+            raise UnauthorizedError(f"Ray at {self.url} wants its token", hint=_HINT_TOKEN)
+        if code == 403:
+            hint = f"is it this cluster's? {_HINT_TOKEN}"
+            raise NotAllowedError(f"Ray at {self.url} does not know that token", hint=hint)
+        if code in (502, 503, 504):
+            hint = "is Ray running behind that proxy?"
+            raise UnreachableError(f"{self.url} answers {code}: it is not ready", hint=hint)
+        if code in (404, 405) or "html" in response.headers.get("content-type", ""):
+            raise self._no_ray(f"{code} to {method} {path}")
+        last = text.splitlines()[-1] if text else "no reason"
+        raise KocoError(f"Ray at {self.url} refuses {method} {path} with {code}: {last}")
+
+    def _object(self, response: Any) -> dict[str, Any]:
+        if response.status_code == 404:
+            return {}
+        try:
+            value = json.loads(response.content)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise self._no_ray()
+        return value
+
+    def _no_ray(self, answer: str = "") -> KocoError:
+        what = f"{self.url} answers{f' {answer}' if answer else ''}, and is no dashboard of Ray"
+        return KocoError(what, hint="`--ray` wants it as `ray start` tells it, port 8265 as a rule")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        url, httpx = self.url, self._httpx
+        try:
+            yield
+        except httpx.TimeoutException as exc:
+            what = f"{url} does not answer in time"
+            raise UnreachableError(what, hint="is there a firewall between?") from exc
+        except httpx.ConnectError as exc:
+            raise UnreachableError(f"no Ray answers at {url}: {exc}", hint=_advice(exc)) from exc
+        except httpx.TransportError as exc:
+            what = f"the connection to {url} broke: {str(exc) or type(exc).__name__}"
+            raise UnreachableError(what, hint=_advice(exc)) from exc
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise UsageError(f"cannot ask {url}: {exc}") from exc
+
+
+def _advice(exc: Exception) -> str:
+    text = str(exc)
+    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
+        return "it speaks no TLS: http:// instead of https://?"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "`--ca FILE` names certificates to trust"
+    if "without sending" in text:
+        return "does it want https:// instead of http://?"
+    return "is Ray running there, and its dashboard's port open to this machine? An SSH tunnel does"
+
+
+def _trusting(ca: str) -> Any:
+    import ssl
+
+    trusted = ssl.create_default_context()
+    trusted.load_verify_locations(ca)
+    return trusted
