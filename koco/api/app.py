@@ -7,7 +7,8 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from koco.api import apps, bundles, executions, files, flows, locks, plan, services, status
+from koco.api import apps, bundles, doctor, executions, files, flows, locks, plan, services, status
+from koco.control.doctor import Doctor
 from koco.control.parts import Parts
 from koco.errors import EndpointError, KocoError, NotFoundError, UsageError
 
@@ -23,6 +24,7 @@ def create_app(parts: Parts) -> Litestar:
         route_handlers=[
             *apps.ROUTES,
             *bundles.ROUTES,
+            *doctor.ROUTES,
             *executions.ROUTES,
             *files.ROUTES,
             *flows.ROUTES,
@@ -31,7 +33,7 @@ def create_app(parts: Parts) -> Litestar:
             *services.ROUTES,
             *status.ROUTES,
         ],
-        state=State({"parts": parts}),
+        state=State({"parts": parts, "doctor": Doctor(parts)}),
         exception_handlers={
             KocoError: _koco_error,
             HTTPException: _http_error,

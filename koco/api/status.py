@@ -4,7 +4,7 @@ import asyncio
 import os
 from typing import Any
 
-from litestar import Response, get
+from litestar import get
 from litestar.datastructures import State
 
 from koco import __version__
@@ -16,16 +16,6 @@ from koco.store.model import Release
 
 #: How long Serve may take to say how its applications are (seconds).
 _SERVE_S = 2.0
-
-
-@get("/health")
-async def health(state: State) -> Response[dict[str, str]]:
-    """Say whether executions can run; 503 where a service gets no runner, or no endpoint."""
-    parts: Parts = state.parts
-    troubled = any(pool.trouble for pool in parts.supervisor.pools.values())
-    troubled = troubled or bool(parts.deployer.troubles)
-    status = "degraded" if troubled else "ok"
-    return Response({"status": status}, status_code=503 if troubled else 200)
 
 
 @get("/v1/status", guards=[requires("read")])
@@ -75,4 +65,4 @@ def _service(parts: Parts, release: Release, endpoints: dict[str, str]) -> dict[
     }
 
 
-ROUTES = (health, show_status)
+ROUTES = (show_status,)

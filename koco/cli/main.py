@@ -26,6 +26,8 @@ COMMANDS = {
     "up": "koco.cli.up",
     "down": "koco.cli.down",
     "status": "koco.cli.status",
+    "doctor": "koco.cli.doctor",
+    "plan": "koco.cli.plan",
     "deploy": "koco.cli.deploy",
     "flows": "koco.cli.flows",
     "run": "koco.cli.run",

@@ -26,7 +26,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 #: How narrow wrapped text may become (characters).
 _NARROWEST = 20
 
-RED, YELLOW, CYAN, DIM, BOLD = "31", "33", "36", "2", "1"
+RED, GREEN, YELLOW, CYAN, DIM, BOLD = "31", "32", "33", "36", "2", "1"
 
 
 def prepare() -> None:
@@ -82,6 +82,11 @@ def harmless_json(text: str) -> str:
 def print_line(text: str) -> None:
     """Write a line of result to stdout."""
     sys.stdout.write(f"{harmless(text) if is_terminal() else text}\n")
+
+
+def print_styled(start: str, style: str, rest: str) -> None:
+    """Write a line of result to stdout whose start has a style."""
+    sys.stdout.write(f"{paint(start, style)}{harmless(rest) if is_terminal() else rest}\n")
 
 
 def print_json(value: Any) -> None:

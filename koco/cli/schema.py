@@ -1,16 +1,32 @@
-"""`koco schema`: what editors complete manifests with."""
+"""`koco schema`: what editors complete manifests with, and what programs read streams by."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 
+class What(StrEnum):
+    """What there is a schema of."""
+
+    MANIFEST = "manifest"
+    STREAM = "stream"
+
+
 def command(
+    what: Annotated[
+        What,
+        typer.Argument(
+            metavar="[WHAT]",
+            show_default=False,
+            help="manifest (if left out), or stream: the lines that --json writes.",
+        ),
+    ] = What.MANIFEST,
     koco_toml: Annotated[
         bool, typer.Option("--koco-toml", help="Print the schema of koco.toml instead.")
     ] = False,
 ) -> None:
-    """Print the JSON Schema of manifests, for editors to check and complete them.
+    """Print a JSON Schema: of manifests, for editors, or of streams, for programs.
 
     Example: koco schema > koco.schema.json
     """
@@ -18,6 +34,8 @@ def command(
 
     if koco_toml:
         from koco.project import json_schema
+    elif what is What.STREAM:
+        from koco.events.schema import json_schema
     else:
         from koco.manifest.schema import json_schema
     output.print_json(json_schema())

@@ -6,6 +6,7 @@ execution's events. A control plane that restarts is waited for where that is sa
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,15 @@ from koco.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from koco.client.files import Files
+    from koco.manifest.plan import File
 
 __all__ = ["Client", "Stream"]
 
-_CHUNK_BYTES = 256 * 1024
-
 #: How long a service's own endpoint may take (seconds): its manifest may give it an hour.
 _ENDPOINT_S = 3660.0
+
+#: How long a plan may take (seconds): it may read every bundle that is live.
+_PLAN_S = 120.0
 
 #: Characters of an idempotency key at most.
 _KEY_LENGTH = 255
@@ -56,6 +59,10 @@ class Client:
     def health(self) -> dict[str, Any]:
         """Return what `/health` says; `{"status": "degraded"}` is an answer, too."""
         return self._transport.json("GET", "/health", accept=(503,))
+
+    def doctor(self, *, timeout_s: float = 20.0) -> dict[str, Any]:
+        """Return `{items, next, version}`: what the control plane's doctor finds, and its koco."""
+        return self._transport.json("POST", "/v1/doctor", timeout_s=timeout_s)
 
     def status(self) -> dict[str, Any]:
         """Return what runs: control plane, Ray, store, services, executions by status."""
@@ -151,25 +158,36 @@ class Client:
         return self._transport.json("POST", f"{_execution(fid)}/cancel", body={"grace_s": grace_s})
 
     def has_bundle(self, sha256: str) -> bool:
-        """Say whether a bundle is there already."""
-        try:
-            self._transport.call("HEAD", f"/v1/bundles/{sha256}")
-        except NotFoundError:
-            return False
-        return True
+        """Say whether a bundle is there already, all of it."""
+        answer = self._transport.call("HEAD", f"/v1/bundles/{sha256}")
+        return answer.headers.get("Upload-Complete") == "?1"
 
     def put_bundle(
         self, sha256: str, path: Path, *, advance: Callable[[int], object] | None = None
     ) -> None:
-        """Upload a bundle from its file; `advance` is told of each chunk's size."""
-        headers = {"Content-Length": str(path.stat().st_size)}
-        self._transport.call(
-            "PUT",
-            f"/v1/bundles/{sha256}",
-            headers=headers,
-            # Opened anew for each attempt.
-            content=lambda: _chunks(path, advance or (lambda _: None)),
+        """Upload a bundle from its file, or what is missing of it; see `Files.upload`."""
+        self.files.upload(
+            path,
+            sha256,
+            size_bytes=path.stat().st_size,
+            advance=advance or (lambda _: None),
+            among="bundles",
         )
+
+    def plan(
+        self,
+        services: "Sequence[tuple[dict[str, Any], Sequence[File]]]",
+        *,
+        project: str | None,
+        prune: bool,
+    ) -> dict[str, Any]:
+        """Return what deploying manifests with their files would do: `{items, next, counts}`."""
+        asked = [
+            {"manifest": manifest, "files": [asdict(file) for file in files]}
+            for manifest, files in services
+        ]
+        body = {"project": project, "prune": prune, "services": asked}
+        return self._transport.json("POST", "/v1/plan", body=body, timeout_s=_PLAN_S)
 
     def create_release(
         self,
@@ -180,10 +198,16 @@ class Client:
         timeout_s: float | None,
         origin: dict[str, Any] | None = None,
         fallback: bool = True,
+        expect: int | None = None,
     ) -> dict[str, Any]:
-        """Begin a release, or return the one that is under way or unchanged."""
+        """Begin a release, or return the one that is under way or unchanged.
+
+        With `expect`, ConflictError where it would replace another release than that one.
+        """
         body: dict[str, Any] = {"manifest": manifest, "bundle": bundle, "origin": origin or {}}
         body["fallback"] = fallback
+        if expect is not None:
+            body["expect"] = expect
         if timeout_s is not None:
             body["timeout_s"] = timeout_s
         # Safe to repeat: the same manifest and bundle give the same release.
@@ -245,10 +269,3 @@ def _key(key: str) -> str:
             hint=f"1 to {_KEY_LENGTH} letters, digits and signs of ASCII",
         )
     return key
-
-
-def _chunks(path: Path, advance: Callable[[int], object]) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
-            advance(len(chunk))

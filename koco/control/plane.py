@@ -22,6 +22,7 @@ from koco import __version__
 from koco.cluster import names, nodes, placement, runners
 from koco.cluster.serve import Application, Serve
 from koco.control import questions
+from koco.control.applications import Applications
 from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
@@ -173,12 +174,13 @@ class ControlPlane:
         return parts
 
     async def _assemble(self, store: SqliteStore, data_dir: Path) -> Parts:
+        settings = Settings()
+        settings.change(await store.settings())
+        blobs = Blobs(data_dir, store, settings)
+        self._tasks.spawn(_collect(blobs))
         bundles = Bundles(
-            data_dir / "bundles",
-            secret=await store.secret("bundles"),
-            url=self._start_with.node_url,
+            blobs, store, secret=await store.secret("bundles"), url=self._start_with.node_url
         )
-
         environments = Environments(bundles, base=self._start_with.environment)
 
         async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
@@ -192,10 +194,6 @@ class ControlPlane:
         spooler = Spooler(store)
         supervisor = Supervisor(store, spooler, start_runner=start_runner)
         catalog = Catalog()
-        settings = Settings()
-        settings.change(await store.settings())
-        blobs = Blobs(data_dir, store, settings)
-        self._tasks.spawn(_collect(blobs))
         files = Files(store, spooler, blobs, secret=await store.secret("files"))
         endpoints = Endpoints(Serve(), secret=await store.secret("endpoints"))
 
@@ -212,12 +210,13 @@ class ControlPlane:
                 options=release.manifest.get("serve") or {},
             )
 
+        applications = Applications(endpoints.serve, supervisor, catalog, make=application)
         return Parts(
             store=store,
             spooler=spooler,
             supervisor=supervisor,
             deployer=Deployer(
-                store, supervisor, catalog, serve=endpoints.serve, application=application
+                store, supervisor, catalog, bundles=bundles, applications=applications
             ),
             catalog=catalog,
             bundles=bundles,

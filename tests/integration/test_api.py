@@ -33,12 +33,13 @@ def test_nobody_gets_anything_but_health(app: Koco) -> None:
     paths = ["/v1/status", "/v1/flows", "/v1/executions", "/v1/executions/latest"]
     for headers in ({}, {"Authorization": "Bearer koco_wrong"}, {"Authorization": "Basic eA=="}):
         with app.http(headers=headers) as client:
-            assert client.get("/health").json() == {"status": "ok"}
+            assert client.get("/health").json()["status"] == "ok"
             for path in paths:
                 answer = client.get(path)
                 assert answer.status_code == 401, path
                 assert answer.json()["error"]["code"] == "unauthorized"
             assert client.post("/v1/flows/api/lines", json={}).status_code == 401
+            assert client.post("/v1/doctor").status_code == 401
 
 
 def test_invalid_inputs_are_told_by_field(app: Koco) -> None:

@@ -1,0 +1,35 @@
+"""Is it well? For everybody, in numbers; and with a key, in every part and what to do."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+
+from koco import __version__
+from koco.api.access import requires
+from koco.control.doctor import OK, Doctor, Finding
+
+
+@get("/health")
+async def health(state: State) -> Response[dict[str, Any]]:
+    """Say whether executions can run; 503 where they can not, or not all services' can."""
+    found = await _doctor(state).health()
+    return Response(found, status_code=200 if found["status"] == "ok" else 503)
+
+
+@post("/v1/doctor", guards=[requires("read")], status_code=200)
+async def examine(request: Request[str, Any, State]) -> dict[str, Any]:
+    """Look at everything, each part within a deadline, and prove that an event can travel."""
+    scopes: Any = request.scope.get("scopes", ())
+    key = f"{request.scope['user']!r} is known, and may {', '.join(scopes)}"
+    found = [Finding("key", OK, key), *await _doctor(request.app.state).findings()]
+    return {"items": msgspec.to_builtins(found), "next": None, "version": __version__}
+
+
+def _doctor(state: State) -> Doctor:
+    doctor: Doctor = state.doctor
+    return doctor
+
+
+ROUTES = (health, examine)

@@ -1,0 +1,187 @@
+"""The way to a control plane, one step at a time: the one that fails is the one to mend.
+
+Each step has a deadline that holds whatever the other side does: names that
+nobody resolves, ports that swallow what is sent, answers that never end.
+"""
+
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from koco.client.transport import Transport, library
+from koco.config import Context
+from koco.errors import KocoError, TimedOutError
+from koco.url import is_clear, is_loopback, shown
+
+T = TypeVar("T")
+
+#: How long one step may take (seconds).
+STEP_S = 5.0
+#: A certificate that ends sooner is worth a word (seconds).
+_CERTIFICATE_S = 14 * 86_400
+#: From here on a clock is wrong and not just read at another moment (seconds).
+_SKEW_S = 5.0
+
+OK, WARNING, FAILED = "ok", "warning", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found; `status` is ok, warning or failed, the hint says what to do."""
+
+    name: str
+    status: str
+    message: str
+    hint: str | None = None
+
+
+class _Stop(Exception):  # noqa: N818 - not an error: the way ends here
+    """No further step makes sense after this finding."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+def way(context: Context) -> Iterator[Finding]:
+    """Yield what is found on the way to a control plane; ends at the first step that fails."""
+    try:
+        if is_clear(context.url):
+            what = f"{context.url} is not encrypted: the key travels in clear"
+            yield Finding("encryption", WARNING, what, "use https://: docs/commands.md, `koco up`")
+        if proxy := _proxy(context.url):
+            # What cannot be reached from here, the proxy may reach.
+            yield Finding("proxy", OK, f"through {shown(proxy)}")
+        else:
+            yield from _connection(context.url)
+        yield from _answer(context)
+    except _Stop as stop:
+        yield stop.finding
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Return what a call returns, or raise what it raises; TimedOutError where it takes longer.
+
+    In a thread that nobody waits for: there is no other way out of a resolver that hangs.
+    """
+    answers: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue()
+
+    def work() -> None:
+        try:
+            answers.put((call(), None))
+        except BaseException as exc:  # noqa: BLE001 - raised where it was asked for
+            answers.put((None, exc))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        value, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimedOutError(f"no answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    found: T = value
+    return found
+
+
+def _proxy(url: str) -> str | None:
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _connection(url: str) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = within(STEP_S, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError, TimedOutError) as exc:
+        hint = "is the name in the context's URL right, and this machine on the network?"
+        raise _Stop(Finding("dns", FAILED, f"{host} has no address: {exc}", hint)) from exc
+    addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in found))
+    if addresses != host:
+        yield Finding("dns", OK, f"{host} is {addresses}")
+    try:
+        connection = within(STEP_S, lambda: socket.create_connection((host, port), STEP_S))
+    except (OSError, TimedOutError) as exc:
+        hint = "is it running? `koco up` starts a local one; else a firewall, or another port"
+        what = f"no connection to port {port} of {host}: {exc}"
+        raise _Stop(Finding("tcp", FAILED, what, hint)) from exc
+    with connection:
+        yield Finding("tcp", OK, f"port {port} accepts connections")
+        if parts.scheme == "https":
+            yield within(STEP_S, lambda: _tls(connection, host))
+
+
+def _tls(connection: socket.socket, host: str) -> Finding:
+    try:
+        context = library().create_ssl_context()  # what requests are made with
+        connection.settimeout(STEP_S)
+        with context.wrap_socket(connection, server_hostname=host) as secured:
+            certificate, version = secured.getpeercert() or {}, secured.version()
+    except ssl.SSLCertVerificationError as exc:
+        hint = "SSL_CERT_FILE names the certificates to trust, where it is your own"
+        what = f"the certificate is not trusted: {exc.verify_message}"
+        raise _Stop(Finding("tls", FAILED, what, hint)) from exc
+    except OSError as exc:
+        hint = "does the server speak TLS on that port? http:// is another thing"
+        raise _Stop(Finding("tls", FAILED, f"no TLS: {exc}", hint)) from exc
+    ends = str(certificate.get("notAfter", ""))
+    what = f"{version}, certificate until {ends}"
+    if ends and ssl.cert_time_to_seconds(ends) - time.time() < _CERTIFICATE_S:
+        return Finding("tls", WARNING, what, "renew it: it ends soon")
+    return Finding("tls", OK, what)
+
+
+def _answer(context: Context) -> Iterator[Finding]:
+    """Ask for `/health`, which takes no key."""
+
+    def ask() -> tuple[Any, str | None]:
+        # Without the key: it is not said before it is known who is there.
+        transport = Transport(Context(context.name, context.url, ""), away_s=0.0)
+        response = transport.call("GET", "/health", accept=(503,), timeout_s=STEP_S)
+        return response.json(), response.headers.get("Date")
+
+    try:
+        health, date = within(STEP_S, ask)
+    except ValueError as exc:
+        raise _Stop(_stranger(context.url)) from exc
+    except KocoError as exc:
+        raise _Stop(Finding("http", FAILED, exc.message, exc.hint)) from exc
+    if not isinstance(health, dict) or health.get("status") not in ("ok", "degraded"):
+        raise _Stop(_stranger(context.url))
+    if health["status"] == "ok":
+        yield Finding("http", OK, "a control plane answers, and says that executions can run")
+    else:
+        hint = "the findings below say why, or `koco status`"
+        yield Finding("http", FAILED, "a control plane answers, and says: degraded", hint)
+    yield _clock(date)
+
+
+def _stranger(url: str) -> Finding:
+    what = f"{url} answers, and is no control plane"
+    return Finding("http", FAILED, what, "does that URL belong to something else?")
+
+
+def _clock(date: str | None) -> Finding:
+    try:
+        theirs = parsedate_to_datetime(date or "").timestamp() + 0.5  # it has whole seconds
+    except ValueError:
+        return Finding("clock", OK, "the server does not say what time it is")
+    ahead_s = time.time() - theirs
+    if abs(ahead_s) <= _SKEW_S:
+        return Finding("clock", OK, "this machine's and the control plane's agree")
+    what = f"this machine's is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
+    hint = "set the one that is wrong: times, timeouts and signatures go by them"
+    return Finding("clock", WARNING, f"{what} the control plane's", hint)

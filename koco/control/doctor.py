@@ -1,0 +1,314 @@
+"""What keeps executions from running, or will: the findings of `koco doctor` and `/health`.
+
+Each look has a deadline, and all are made at once: a part that hangs is what the
+doctor is there to find, so it must not hang with it.
+"""
+
+import asyncio
+import importlib.util
+import logging
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from koco import __version__
+from koco.cluster.serve import name_of
+from koco.control import proof
+from koco.control.parts import Parts
+from koco.control.tasks import Tasks
+from koco.errors import KocoError
+from koco.store.model import Release
+
+log = logging.getLogger(__name__)
+
+#: How long one look may take (seconds).
+LOOK_S = 5.0
+#: How long a runner may take to say what it holds (seconds).
+_RUNNER_S = 2.0
+#: How long `/health` may take over each of its looks, and how old its answer may be (seconds).
+_HEALTH_S, _FRESH_S = 2.0, 1.0
+
+#: Less room than that is a warning, and less than that stops uploads soon (bytes).
+_LITTLE_BYTES, _NO_BYTES = 2 * 10**9, 200 * 10**6
+#: How long adding up the sizes of files may take (seconds).
+_SIZING_S = 1.0
+
+#: From so many restarts on they are no accident.
+_RESTARTS = 3
+
+OK, WARNING, FAILED = "ok", "warning", "failed"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a look found; `status` is ok, warning or failed, the hint says what to do."""
+
+    name: str
+    status: str
+    message: str
+    hint: str | None = None
+
+
+Look = Callable[[Parts], Awaitable[list[Finding]]]
+
+
+class Doctor:
+    """Looks at one control plane and at its cluster."""
+
+    def __init__(self, parts: Parts, *, look_s: float = LOOK_S) -> None:
+        self._parts = parts
+        self._look_s = look_s
+        self._tasks = Tasks("the doctor")
+        self._turn = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._health: dict[str, Any] = {}
+        self._seen = -_FRESH_S
+
+    async def findings(self) -> list[Finding]:
+        """Return what all looks find, in their order."""
+        async with self._turn:  # a proof is one at a time
+            looks = {**_LOOKS, "events": self._events}
+            found = await asyncio.gather(*(self._one(*each) for each in looks.items()))
+        return [each for findings in found for each in findings]
+
+    async def health(self) -> dict[str, Any]:
+        """Return `{status, troubles, nodes, restarts, executions, store}`, with no names in it.
+
+        Anybody may ask, as often as they like: what was seen a moment ago will do.
+        """
+        async with self._looking:
+            if time.monotonic() - self._seen >= _FRESH_S:
+                self._health = await _health(self._parts)
+                self._seen = time.monotonic()
+            return self._health
+
+    async def _one(self, name: str, look: Look) -> list[Finding]:
+        task = self._tasks.spawn(self._found(name, look))
+        # Not `wait_for`: that waits for what it has cancelled, which may hang as well.
+        done, _ = await asyncio.wait({task}, timeout=self._look_s)
+        if done:
+            return list(task.result())
+        task.cancel()
+        what = f"no answer within {self._look_s:g} s"
+        return [Finding(name, FAILED, what, "the control plane's log may say what it waits for")]
+
+    async def _found(self, name: str, look: Look) -> list[Finding]:
+        try:
+            return await look(self._parts)
+        except KocoError as exc:
+            return [Finding(name, FAILED, exc.message, exc.hint)]
+        except Exception as exc:
+            log.exception("the doctor could not look at %s", name)
+            what = f"could not be looked at: {type(exc).__name__}"
+            return [Finding(name, FAILED, what, "the control plane's log has the cause")]
+
+    async def _events(self, parts: Parts) -> list[Finding]:
+        took_s = await proof.travel_s(parts, parts.send)
+        return [Finding("events", OK, f"one went from end to end in {took_s * 1e3:.1f} ms")]
+
+
+async def _health(parts: Parts) -> dict[str, Any]:
+    ray = await _within(_HEALTH_S, parts.cluster.describe())
+    version = await _within(_HEALTH_S, parts.store.probe())
+    troubles = len(_troubles(parts))
+    nodes = ray["nodes"] if ray else []
+    alive = sum(1 for node in nodes if node["alive"])
+    degraded = troubles or ray is None or version is None
+    return {
+        "status": "degraded" if degraded else "ok",
+        "troubles": troubles,
+        "nodes": {"alive": alive, "dead": len(nodes) - alive} if ray else None,
+        "restarts": ray["restarts"] if ray else None,
+        "executions": await parts.store.tallies(),
+        "store": "failed" if version is None else "ok",
+    }
+
+
+async def _within(seconds: float, work: Awaitable[Any]) -> Any:
+    """Return what a look gives, or None where it fails, which is told by the status."""
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except (KocoError, TimeoutError, OSError) as exc:
+        log.warning("health: %r", exc)
+        return None
+
+
+def _troubles(parts: Parts) -> dict[str, str]:
+    """Return why services get no runner, or no endpoint, by service."""
+    pools = parts.supervisor.pools.items()
+    starting = {service: pool.trouble for (service, _), pool in pools if pool.trouble}
+    return {**parts.deployer.troubles, **starting}
+
+
+async def _control_plane(parts: Parts) -> list[Finding]:
+    restarts = (await parts.cluster.describe())["restarts"]
+    what = f"{__version__}, process {os.getpid()}, up since {parts.started}"
+    if restarts < _RESTARTS:
+        return [Finding("control plane", OK, what)]
+    log_path = Path(parts.store_path).with_name("control.log")
+    hint = f"{log_path} on the head says why"
+    return [Finding("control plane", WARNING, f"{what}, restarted {restarts} times", hint)]
+
+
+async def _services(parts: Parts) -> list[Finding]:
+    live = await parts.store.releases("live")
+    found = [
+        Finding(f"service {service}", FAILED, trouble, "deploy a corrected one; `koco status`")
+        for service, trouble in _troubles(parts).items()
+    ]
+    newest: dict[str, Release] = {}
+    for release in await parts.store.releases("failed"):
+        newest[release.service] = release
+    for release in live:
+        failed = newest.get(release.service)
+        if failed is not None and failed.number > release.number:
+            said = str((failed.error or {}).get("message", ""))
+            what = f"release {failed.number} failed, {release.number} serves: {said}"
+            found.append(Finding(f"service {release.service}", WARNING, what, "deploy it mended"))
+    if not found:
+        found.append(Finding("services", OK, f"{len(live)} live"))
+    return found
+
+
+async def _queue(parts: Parts) -> list[Finding]:
+    tallies = await parts.store.tallies()
+    queued, running = tallies.get("queued", 0), tallies.get("running", 0)
+    awaiting, starting = tallies.get("awaiting", 0), tallies.get("starting", 0)
+    what = f"{running} running, {awaiting} await a person, {queued} in line"
+    if queued and not (running or starting):
+        return [Finding("executions", WARNING, what, "`koco status` says what their services lack")]
+    return [Finding("executions", OK, what)]
+
+
+async def _store(parts: Parts) -> list[Finding]:
+    version = await parts.store.probe()
+    size = _size(await parts.store.size_bytes())
+    return [Finding("store", OK, f"writable, version {version}, {size}: {parts.store_path}")]
+
+
+async def _disk(parts: Parts) -> list[Finding]:
+    data_dir = Path(parts.store_path).parent
+    free = shutil.disk_usage(data_dir).free
+    sizes = await asyncio.to_thread(
+        lambda: {name: _held(data_dir / name) for name in ("bundles", "blobs")}
+    )
+    told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+    what = f"{_size(free)} free at {data_dir}; {told}"
+    if free >= _LITTLE_BYTES:
+        return [Finding("disk", OK, what)]
+    hint = "make room there: what does not fit is refused, and runs again when there is some"
+    return [Finding("disk", WARNING if free >= _NO_BYTES else FAILED, what, hint)]
+
+
+def _held(folder: Path) -> str:
+    """Return how much a folder holds, as far as that can be added up in a moment."""
+    total, deadline = 0, time.monotonic() + _SIZING_S
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(f"{root}/{name}").st_size  # noqa: PTH116 - thousands of them
+            except FileNotFoundError:
+                continue  # collected meanwhile
+        if time.monotonic() > deadline:
+            return f"more than {_size(total)}"
+    return _size(total)
+
+
+async def _ray(parts: Parts) -> list[Finding]:
+    ray = await parts.cluster.describe()
+    what = f"{ray['version']}, Python {ray.get('python')}, token mode {ray.get('auth')}"
+    if ray.get("auth") == "disabled":
+        hint = "start Ray with RAY_AUTH_MODE=token: who reaches its dashboard runs code on it"
+        return [Finding("ray", WARNING, what, hint), *_nodes(ray["nodes"])]
+    return [Finding("ray", OK, what), *_nodes(ray["nodes"])]
+
+
+def _nodes(nodes: list[dict[str, Any]]) -> list[Finding]:
+    alive = [node for node in nodes if node["alive"]]
+    cpus = sum(node["resources"].get("CPU", 0) for node in alive)
+    memory = _size(sum(node["resources"].get("memory", 0) for node in alive))
+    found = [Finding("nodes", OK, f"{len(alive)} alive: {cpus:g} CPU, {memory}")]
+    for node in nodes:
+        if death := node.get("death"):
+            what = f"{node['address']} is dead: {death}"
+            found.append(Finding("node", WARNING, what, "start it again, if it is wanted"))
+    return found
+
+
+async def _environments(parts: Parts) -> list[Finding]:
+    pip, uv = importlib.util.find_spec("pip") is not None, shutil.which("uv") is not None
+    there = ", ".join(
+        f"{name} {'there' if is_there else 'missing'}"
+        for name, is_there in (("pip", pip), ("uv", uv))
+    )
+    live = await parts.store.releases("live")
+    runtimes = [release.manifest.get("runtime", {}) for release in live]
+    lacks_pip = not pip and any(r.get("dependencies") or r.get("requirements") for r in runtimes)
+    lacks_uv = not uv and any(r.get("pyproject") for r in runtimes)
+    if lacks_pip or lacks_uv:
+        hint = "install it into the nodes' Python: live services need it when a runner starts"
+        return [Finding("environments", FAILED, f"on the head: {there}", hint)]
+    return [Finding("environments", OK, f"on the head: {there}")]
+
+
+async def _serve(parts: Parts) -> list[Finding]:
+    live = [r for r in await parts.store.releases("live") if r.app is not None]
+    if not live:
+        return [Finding("serve", OK, "no service has an endpoint of its own")]
+    statuses = await parts.endpoints.serve.statuses()
+    found = []
+    for release in live:
+        status = statuses.get(name_of(release.service, release.number), "MISSING")
+        if status != "RUNNING":
+            what = f"the endpoint of {release.service} is {status.lower()} in Serve"
+            found.append(Finding("serve", FAILED, what, "`koco deploy` puts it back"))
+    return found or [Finding("serve", OK, f"{len(live)} endpoints run")]
+
+
+async def _runners(parts: Parts) -> list[Finding]:
+    runners = {
+        f"{runner.id} of {service} (release {number})": runner.actor
+        for (service, number), pool in parts.supervisor.pools.items()
+        for runner in pool.runners.values()
+    }
+
+    async def ask(actor: Any) -> bool:
+        try:
+            await asyncio.wait_for(actor.attach(), _RUNNER_S)
+        except (KocoError, TimeoutError):
+            return False
+        return True
+
+    answers = await asyncio.gather(*map(ask, runners.values()))
+    silent = [name for name, answered in zip(runners, answers, strict=True) if not answered]
+    if not silent:
+        return [Finding("runners", OK, f"{len(runners)} answer")]
+    hint = "code that keeps Python to itself silences one; `koco cancel` ends it after a while"
+    return [
+        Finding("runners", WARNING, f"no answer within {_RUNNER_S:g} s from {name}", hint)
+        for name in silent
+    ]
+
+
+def _size(size_bytes: float) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes / 1e3:.1f} kB"
+
+
+_LOOKS: dict[str, Look] = {
+    "control plane": _control_plane,
+    "store": _store,
+    "disk": _disk,
+    "ray": _ray,
+    "environments": _environments,
+    "services": _services,
+    "runners": _runners,
+    "serve": _serve,
+    "executions": _queue,
+}

@@ -1,0 +1,130 @@
+"""The JSON Schema of streams: events of executions, and what commands tell of themselves.
+
+docs/stream.md says the same to people. Kinds and keys are added compatibly: a
+reader passes over what it does not know, as the schema does.
+"""
+
+from typing import Any
+
+from koco.events.model import Kind, Status
+
+#: The schema's dialect.
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+#: What names the contract; the number rises when a reader that was right becomes wrong.
+ID = "urn:koco:schema:stream:1"
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_COUNT = {"type": "integer", "minimum": 0}
+_SECONDS = {"type": "number", "minimum": 0}
+_OPTIONAL = {"type": ["string", "null"]}
+_SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+
+
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+    }
+
+
+_ERROR = _object({"code": _TEXT, "message": _TEXT, "hint": _OPTIONAL}, {"detail": _OPTIONAL})
+
+#: What stands for a payload that is too large (see `koco.events.line`).
+_CUT = _object({"$cut": _COUNT, "$type": _TEXT, "$start": _TEXT})
+
+#: What an execution's events hold, by kind; `True` is any JSON.
+EVENTS: dict[str, Any] = {
+    Kind.META: _object(
+        {"fid": _TEXT, "flow": _TEXT, "service": _TEXT, "release": _COUNT, "user": _TEXT},
+        {"tags": {"type": "array", "items": _TEXT}},
+    ),
+    Kind.INPUTS: {"type": "object"},
+    Kind.STATUS: _object({"status": {"enum": [str(each) for each in Status]}}),
+    Kind.AGENT: True,
+    Kind.DEBUG: _TEXT,
+    Kind.STDOUT: _TEXT,
+    Kind.STDERR: _TEXT,
+    Kind.UPLOAD: _object(
+        {"path": _TEXT, "size_bytes": _COUNT, "sha256": _SHA256, "by": _TEXT},
+        {"removed": {"const": True}},
+    ),
+    Kind.LOCK: _object({"lid": _TEXT, "name": _TEXT, "data": True, "expires": _TEXT}),
+    Kind.LEASE: _object(
+        {
+            "lid": _TEXT,
+            "name": _TEXT,
+            "outcome": {"enum": ["answered", "expired", "withdrawn"]},
+        },
+        {"answer": True, "by": _OPTIONAL},
+    ),
+    Kind.ACTION: True,
+    Kind.RESULT: True,
+    Kind.ERROR: _object({"type": _TEXT, "message": _TEXT}, {"traceback": _TEXT}),
+    Kind.FINAL: True,
+}
+
+_OF_SERVICE = {"service": _TEXT}
+_OF_RELEASE = {**_OF_SERVICE, "release": _COUNT}
+
+#: What commands tell of themselves, by kind.
+STEPS: dict[str, Any] = {
+    "bundled": _object({**_OF_SERVICE, "bundle": _SHA256, "files": _COUNT, "size_bytes": _COUNT}),
+    "uploaded": _object({**_OF_SERVICE, "bundle": _SHA256, "skipped": {"type": "boolean"}}),
+    "plan": {"type": "object"},
+    "release": _object(_OF_RELEASE),
+    "live": _object({**_OF_RELEASE, "took_s": _SECONDS}),
+    "unchanged": _object({**_OF_RELEASE, "took_s": _SECONDS}),
+    "failed": _object({**_OF_RELEASE, "took_s": _SECONDS, "error": {"type": "object"}}),
+    "removed": _object(_OF_SERVICE),
+    "check": _object(
+        {
+            "name": _TEXT,
+            "status": {"enum": ["ok", "warning", "failed"]},
+            "message": _TEXT,
+            "hint": _OPTIONAL,
+        }
+    ),
+    "status": _object(
+        {"status": {"enum": ["finished", "error"]}},
+        {"exit_code": {"type": "integer", "minimum": 1}, "error": _ERROR},
+    ),
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of one line of a stream."""
+    return {
+        "$schema": DIALECT,
+        "$id": ID,
+        "title": "a line of a koco stream",
+        "description": "One line of what `deploy`, `run -f`, `logs`, `doctor` and others write "
+        "with --json. Lines of executions are numbered; the last line has kind `status`.",
+        "type": "object",
+        "properties": {
+            "ts": {
+                "type": "string",
+                "format": "date-time",
+                "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$",
+            },
+            "kind": {"type": "string", "minLength": 1},
+            "payload": True,
+            "seq": {"type": "integer", "minimum": 1},
+        },
+        "required": ["ts", "kind", "payload"],
+        "if": {"required": ["seq"]},
+        "then": {"allOf": [_when("event", kind) for kind in EVENTS]},
+        "else": {"allOf": [_when("step", kind) for kind in STEPS]},
+        "$defs": {
+            **{f"event_{kind}": {"anyOf": [of, _CUT]} for kind, of in EVENTS.items()},
+            **{f"step_{kind}": payload for kind, payload in STEPS.items()},
+        },
+    }
+
+
+def _when(what: str, kind: str) -> dict[str, Any]:
+    return {
+        "if": {"properties": {"kind": {"const": str(kind)}}},
+        "then": {"properties": {"payload": {"$ref": f"#/$defs/{what}_{kind}"}}},
+    }

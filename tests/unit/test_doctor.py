@@ -1,0 +1,167 @@
+"""What the control plane's doctor finds: over a real store, with runners in this process."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from koco.control.doctor import Doctor, Finding
+from koco.errors import KocoError
+from tests.unit.test_pool import World, world
+
+NODE = {"address": "10.0.0.1", "alive": True, "resources": {"CPU": 2}, "death": ""}
+
+
+def parts(w: World, **more: Any) -> Any:
+    """Return what a doctor looks at, all of it well."""
+
+    async def describe() -> dict[str, Any]:
+        about = {"version": "2.60.0", "python": "3.11.9", "auth": "token", "restarts": 0}
+        return {**about, "nodes": [NODE]}
+
+    found = {
+        "store": w.store,
+        "spooler": w.spooler,
+        "supervisor": w.supervisor,
+        "deployer": SimpleNamespace(troubles={}),
+        "cluster": SimpleNamespace(describe=describe),
+        "send": w.spooler.append,
+        "heartbeat_s": 10.0,
+        "store_path": str(w.store.path),
+        "started": "2026-01-31T00:00:00.000000Z",
+    }
+    return SimpleNamespace(**{**found, **more})
+
+
+async def findings(of: Any, *, look_s: float = 5.0) -> dict[str, Finding]:
+    return {each.name: each for each in await Doctor(of, look_s=look_s).findings()}
+
+
+async def ready(w: World) -> None:
+    """Deploy something that has a runner."""
+    w.importing.set()
+    await w.live()
+    while not any(pool.runners for pool in w.supervisor.pools.values()):
+        await asyncio.sleep(0.002)
+
+
+def test_where_all_is_well_nothing_has_a_hint(tmp_path: Path) -> None:
+    """Each part is told of; an event has travelled, and nothing of it is left."""
+
+    async def body(w: World) -> None:
+        await ready(w)
+        found = await findings(parts(w))
+        wrong = [each for each in found.values() if each.status != "ok" and each.name != "disk"]
+        assert wrong == []
+        assert found["events"].message.startswith("one went from end to end in ")
+        assert found["runners"].message == "1 answer"
+        assert (await w.store.executions()).items == []
+        assert not any((await w.store.tallies()).values())
+
+    world(tmp_path, body)
+
+
+def test_an_event_that_does_not_travel_is_found_within_the_deadline(tmp_path: Path) -> None:
+    """Where calls hang, and where they are answered without being kept."""
+
+    async def body(w: World) -> None:
+        async def hangs(blob: bytes) -> bytes:
+            await asyncio.sleep(60)
+            return blob
+
+        async def lies(blob: bytes) -> bytes:
+            kept = await w.spooler.append(blob)
+            return kept.replace(b"\x01", b"\x00", 1)
+
+        found = await findings(parts(w, send=hangs), look_s=0.1)
+        assert (found["events"].status, found["store"].status) == ("failed", "ok")
+        assert "within 0.1 s" in found["events"].message
+        assert (await findings(parts(w, send=lies)))["events"].status == "failed"
+
+    world(tmp_path, body)
+
+
+def test_a_store_without_room_fails_the_doctor_and_the_health(tmp_path: Path) -> None:
+    """The doctor says what to do; `/health` says that executions cannot run."""
+
+    async def body(w: World) -> None:
+        w.store._db.execute("PRAGMA query_only = 1")  # as a disk that has become read-only
+        of = parts(w)
+        found = await findings(of)
+        assert (found["store"].status, found["events"].status) == ("failed", "failed")
+        assert "disk has room" in (found["store"].hint or "")
+        health = await Doctor(of).health()
+        assert (health["status"], health["store"]) == ("degraded", "failed")
+        w.store._db.execute("PRAGMA query_only = 0")
+        assert (await Doctor(of).health())["status"] == "ok"
+
+    world(tmp_path, body)
+
+
+def test_a_service_without_runners_is_told_by_name_to_those_with_a_key(tmp_path: Path) -> None:
+    """And in `/health`, to anybody, by number only."""
+
+    async def body(w: World) -> None:
+        w.problem = {"entrypoint": "m:f", "message": "no module named secret"}
+        await w.live()
+        of = parts(w)
+        while not any(pool.trouble for pool in w.supervisor.pools.values()):
+            await asyncio.sleep(0.002)
+        found = await findings(of)
+        assert found["service svc"].status == "failed"
+        assert "no module named secret" in found["service svc"].message
+        health = await Doctor(of).health()
+        assert (health["status"], health["troubles"]) == ("degraded", 1)
+        assert health["nodes"] == {"alive": 1, "dead": 0}
+        assert "secret" not in str(health)
+        assert "svc" not in str(health)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """The others answer; the doctor goes on."""
+
+    async def body(w: World) -> None:
+        await ready(w)
+
+        async def attach() -> Any:
+            raise KocoError("out of reach")
+
+        w.runners[0].attach = attach  # type: ignore[method-assign]
+        found = await findings(parts(w))
+        assert found["runners"].status == "warning"
+        assert w.runners[0].spec.id in found["runners"].message
+
+    world(tmp_path, body)
+
+
+def test_nodes_that_died_are_told_and_those_that_left_are_not(tmp_path: Path) -> None:
+    """Ray lists both for as long as it runs."""
+
+    async def body(w: World) -> None:
+        async def describe() -> dict[str, Any]:
+            gone = {"address": "10.0.0.2", "alive": False, "resources": {}}
+            nodes = [NODE, {**gone, "death": ""}, {**gone, "death": "its raylet was killed"}]
+            about = {"version": "2.60.0", "python": "3.11.9", "auth": "disabled", "restarts": 4}
+            return {**about, "nodes": nodes}
+
+        found = await findings(parts(w, cluster=SimpleNamespace(describe=describe)))
+        assert found["node"].message == "10.0.0.2 is dead: its raylet was killed"
+        assert found["nodes"].message.startswith("1 alive: 2 CPU")
+        assert "RAY_AUTH_MODE=token" in (found["ray"].hint or "")
+        assert "control.log" in (found["control plane"].hint or "")
+
+    world(tmp_path, body)
+
+
+def test_a_doctor_with_a_fault_of_its_own_says_so(tmp_path: Path) -> None:
+    """What cannot be looked at has failed, and does not take the others with it."""
+
+    async def body(w: World) -> None:
+        found = await findings(parts(w, deployer=None))
+        assert found["services"].status == "failed"
+        assert "could not be looked at" in found["services"].message
+        assert found["events"].status == "ok"
+
+    world(tmp_path, body)
