@@ -1,6 +1,5 @@
 """`koco deploy`: a new release of each service that changed."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -13,6 +12,15 @@ def command(
             metavar="[MANIFEST…]", help="The manifests to deploy; those of koco.toml if left out."
         ),
     ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune", help="Remove what of this project is live and in no manifest any more."
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before something is removed.")
+    ] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Do not wait until the release is live.")
     ] = False,
@@ -24,10 +32,10 @@ def command(
         bool, typer.Option("--json", help="Print each step as one line of JSON.")
     ] = False,
 ) -> None:
-    """Deploy services: bundle, upload, release, and wait until it is live.
+    """Deploy services: plan, bundle, upload, release, and wait until it is live.
 
-    A release goes live once a runner of it has imported every entrypoint. Until
-    then, and for good if it fails (exit code 5), the former one serves.
+    Does what `koco plan` says. A release goes live once a runner of it has imported every
+    entrypoint. Until then, and for good if it fails (exit code 5), the former one serves.
 
     Example: koco deploy koco.yaml --timeout 300
     """
@@ -35,23 +43,39 @@ def command(
 
     clock.check(timeout)
     with lines.ending(as_json):
-        _deploy(manifests or [], no_wait=no_wait, timeout=timeout, as_json=as_json)
+        _deploy(
+            manifests or [],
+            prune=prune,
+            yes=yes,
+            no_wait=no_wait,
+            timeout=timeout,
+            as_json=as_json,
+        )
 
 
-def _deploy(manifests: list[str], *, no_wait: bool, timeout: float | None, as_json: bool) -> None:
-    from koco import project
-    from koco.cli import session, shipping
-    from koco.errors import ManifestError
+def _deploy(
+    manifests: list[str],
+    *,
+    prune: bool,
+    yes: bool,
+    no_wait: bool,
+    timeout: float | None,
+    as_json: bool,
+) -> None:
+    from koco.cli import planning, session, shipping
 
-    targets, problems = project.check(project.targets(manifests), environ=os.environ)
-    if problems:
-        raise ManifestError(problems)
+    targets = planning.targets(manifests, prune=prune)
     if timeout is None:
         timeout = next((each.project.timeout_s for each in targets if each.project), None)
     client = session.connect()
     report = shipping.Report(as_json)
-    releases = shipping.ship(client, targets, report, timeout_s=timeout)
+    plan = planning.make(client, targets, prune=prune)
+    shipping.tell(plan, report)
+    plan.check()
+    planning.confirm(plan, yes=yes, as_json=as_json)
+    releases = shipping.ship(client, plan, report, timeout_s=timeout)
     if no_wait:
         shipping.leave(releases, report)
     else:
         shipping.settle(client, releases, report, timeout_s=timeout)
+    shipping.remove(client, plan, report)

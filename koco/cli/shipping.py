@@ -1,7 +1,7 @@
-"""What `koco deploy` does with manifests that are right: bundle, upload, release, wait.
+"""What `koco deploy` does with a plan: bundle, upload, release, wait, remove.
 
 Nothing is sent before every bundle is made: a mistake in one service must not
-leave another half deployed.
+leave another half deployed. And nothing is sent for what the plan leaves as it is.
 """
 
 import sys
@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from koco.cli import lines, output
-from koco.errors import DeployError, Interrupted, TimedOutError
+from koco.cli import lines, output, plans
+from koco.errors import ConflictError, DeployError, Interrupted, TimedOutError
 
 if TYPE_CHECKING:
     from koco.bundle import Bundle
+    from koco.cli.planning import Plan, Planned
     from koco.client import Client
-    from koco.project import Target
 
 #: From here on a bundle is remarkable enough to say what makes it so large (bytes).
 _LARGE_BYTES = 50 * 2**20
@@ -58,16 +58,30 @@ class Report:
         return f"({time.monotonic() - self.began:.1f} s)"
 
 
+def tell(plan: "Plan", report: Report) -> None:
+    """Tell what will be done, before any of it is."""
+    if report.as_json:
+        lines.emit("plan", plan.answer)
+    elif not plan.is_empty:
+        plans.show(plan, sys.stderr, details=False)
+
+
 def ship(
-    client: "Client", targets: list["Target"], report: Report, *, timeout_s: float | None
+    client: "Client", plan: "Plan", report: Report, *, timeout_s: float | None
 ) -> list[dict[str, Any]]:
-    """Bundle and upload each service and begin its release; return the releases."""
+    """Bundle and upload what the plan changes and begin its releases; return the releases."""
+    changed = [each for each in plan.services if each.step["action"] != "unchanged"]
+    for step in (each.step for each in plan.services if each not in changed):
+        text = f"unchanged (release {step['release']})"
+        report.result("unchanged", step["service"], text, release=step["release"])
     with ExitStack() as stack:
-        bundles = [stack.enter_context(_pack(target, report)) for target in targets]
+        bundles = [_bundle(each, report, stack) for each in changed]
         releases = []
-        for target, bundle in zip(targets, bundles, strict=True):
-            _upload(client, target, bundle, report)
-            releases.append(_begin(client, target, bundle, report, timeout_s=timeout_s))
+        for each, bundle in zip(changed, bundles, strict=True):
+            if bundle is not None:
+                _upload(client, each, bundle, report)
+            sha256 = bundle.sha256 if bundle is not None else each.step["bundle"]
+            releases.append(_begin(client, each, sha256, report, timeout_s=timeout_s))
         return releases
 
 
@@ -109,15 +123,37 @@ def leave(releases: Iterable[dict[str, Any]], report: Report) -> None:
             report.result("release", service, f"release {number}  starting")
 
 
-def _pack(target: "Target", report: Report) -> "Bundle":
-    from koco import bundle as bundles
+def remove(client: "Client", plan: "Plan", report: Report) -> None:
+    """Remove the services that the plan removes, once all else is done."""
+    for step in plan.removals:
+        client.undeploy(step["service"])
+        report.result("removed", step["service"], "removed", release=step["release"])
 
+
+def _bundle(planned: "Planned", report: Report, stack: ExitStack) -> "Bundle | None":
+    """Make a service's bundle; None where the control plane has one of the same files."""
+    if planned.step["bundle"] is not None:
+        return None
+    return stack.enter_context(_pack(planned, report))
+
+
+def _pack(planned: "Planned", report: Report) -> "Bundle":
+    from koco import bundle as bundles
+    from koco import listing
+
+    target = planned.target
     bundle = bundles.pack(target.root, target.manifest.runtime.files)
+    if listing.of_zip(bundle.path) != planned.files:
+        bundle.remove()
+        raise ConflictError(
+            f"{target.root}: files have changed since the plan was made; nothing was sent",
+            hint="deploy again",
+        )
     files, size = len(bundle.files), bundle.size_bytes
     report.step(
         "bundled",
         target.manifest.service,
-        f"bundled {files} file{'' if files == 1 else 's'}, {_size(size)}",
+        f"bundled {files} file{'' if files == 1 else 's'}, {plans.size(size)}",
         bundle=bundle.sha256,
         files=files,
         size_bytes=size,
@@ -127,34 +163,34 @@ def _pack(target: "Target", report: Report) -> "Bundle":
     return bundle
 
 
-def _upload(client: "Client", target: "Target", bundle: "Bundle", report: Report) -> None:
-    is_there = client.has_bundle(bundle.sha256)
+def _upload(client: "Client", planned: "Planned", bundle: "Bundle", report: Report) -> None:
+    service, is_there = planned.step["service"], client.has_bundle(bundle.sha256)
     if not is_there:
-        with output.progress(f"{target.manifest.service}: uploading", bundle.size_bytes) as advance:
+        with output.progress(f"{service}: uploading", bundle.size_bytes) as advance:
             client.put_bundle(bundle.sha256, bundle.path, advance=advance)
     text = "the control plane has that bundle already" if is_there else "uploaded"
-    report.step("uploaded", target.manifest.service, text, bundle=bundle.sha256, skipped=is_there)
+    report.step("uploaded", service, text, bundle=bundle.sha256, skipped=is_there)
 
 
 def _begin(
-    client: "Client", target: "Target", bundle: "Bundle", report: Report, *, timeout_s: float | None
+    client: "Client", planned: "Planned", bundle: str, report: Report, *, timeout_s: float | None
 ) -> dict[str, Any]:
-    from koco.manifest import load
-
+    service = planned.step["service"]
     release = client.create_release(
-        target.manifest.service,
-        manifest=load.to_data(target.manifest),
-        bundle=bundle.sha256,
+        service,
+        manifest=planned.manifest,
+        bundle=bundle,
         timeout_s=None if timeout_s is None else max(_READY_S, timeout_s + _LONGER_S),
+        expect=planned.step["expect"],
     )
     number = release["number"]
     if release["unchanged"]:
         text = f"unchanged (release {number})"
-        report.result("unchanged", target.manifest.service, text, release=number)
+        report.result("unchanged", service, text, release=number)
     else:
-        own = ", with an endpoint of its own" if target.manifest.app else ""
+        own = ", with an endpoint of its own" if planned.manifest.get("app") else ""
         text = f"release {number} is starting{own}"
-        report.step("release", target.manifest.service, text, release=number)
+        report.step("release", service, text, release=number)
     return release
 
 
@@ -200,7 +236,3 @@ def _joined(failures: list[DeployError]) -> DeployError:
         detail="\n\n".join(each.detail for each in failures if each.detail) or None,
         hint=next((each.hint for each in failures if each.hint), None),
     )
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e3:.1f} kB" if size_bytes < 1e6 else f"{size_bytes / 1e6:.1f} MB"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from koco.client.stream import Stream
 from koco.client.transport import Transport
 from koco.config import Context
-from koco.errors import NotFoundError, UsageError
+from koco.errors import UsageError
 
 if TYPE_CHECKING:
     from koco.client.files import Files

@@ -106,7 +106,7 @@ class Planner:
             step.changes = plan.changes(live.manifest, manifest)
             step.files = plan.file_changes(before or (), files)
             step.bundle = live.bundle if before is not None and not step.files else None
-            step.parts = plan.parts(step.changes, step.files)
+            step.parts = plan.parts(manifest, step.changes, step.files)
             if not step.parts and step.starting is None:
                 step.action = "unchanged"
         if step.bundle is None and starting is not None:

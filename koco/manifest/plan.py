@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from koco.manifest.model import Manifest
@@ -107,9 +108,19 @@ def file_changes(old: Iterable[File], new: Iterable[File]) -> list[FileChange]:
     ]
 
 
-def parts(changed: Iterable[Change], files: Iterable[FileChange]) -> list[str]:
-    """Return what the changes are about: some of `PARTS`, in their order."""
-    found = {change.part for change in changed} | {"code" for _ in files}
+def parts(
+    manifest: dict[str, Any], changed: Iterable[Change], files: Iterable[FileChange]
+) -> list[str]:
+    """Return what the changes that lead to a manifest are about: some of `PARTS`, in their order.
+
+    A file of which the environment is made is no code.
+    """
+    runtime = manifest.get("runtime") or {}
+    made_of = {runtime.get("requirements"), runtime.get("pyproject")}
+    if runtime.get("pyproject"):
+        made_of.add(str(PurePosixPath(runtime["pyproject"]).with_name("uv.lock")))
+    found = {change.part for change in changed}
+    found |= {"environment" if file.path in made_of else "code" for file in files}
     return [part for part in PARTS if part in found]
 
 

@@ -51,6 +51,9 @@ class Plane:
     #: Services whose releases never leave `starting`.
     stuck: set[str] = field(default_factory=set)
     unchanged: bool = False
+    #: What a plan says of a service otherwise than that it would be created; without a
+    #: manifest, of one that `--prune` removes.
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: After so many lines of events the next connections are cut, one for each number.
     cuts: list[int] = field(default_factory=list)
     #: What a launch does: events for its execution.
@@ -97,6 +100,20 @@ class Plane:
             if kind in ("final", "error"):
                 execution["outcome"] = payload
             self.changed.notify_all()
+
+    def plan(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return what a deploy would do, as the test says."""
+        base: dict[str, Any] = {"action": "create", "release": None, "starting": None, "expect": 0}
+        base |= {"bundle": None, "parts": [], "changes": [], "files": []}
+        base |= {"problems": [], "warnings": []}
+        if self.unchanged:
+            base |= {"action": "unchanged", "release": 3, "expect": 3}
+        names = [each["manifest"]["service"] for each in data["services"]]
+        gone = [name for name in self.steps if data["prune"] and name not in names]
+        items = [{"service": name, **base, **self.steps.get(name, {})} for name in names + gone]
+        actions = [item["action"] for item in items]
+        counts = {key: actions.count(key) for key in ("create", "update", "remove", "unchanged")}
+        return {"items": items, "next": None, "counts": counts}
 
     def lock(self, fid: str, name: str = "approval", data: Any = None, *, form: Any = None) -> str:
         """Have an execution ask a person; return the lock's id."""
@@ -215,8 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
                 raise UnauthorizedError("the key is not known here")
             if self.plane.refuses is not None:
                 raise self.plane.refuses
-            if parts[0] == "blobs":
-                self._blob(parts[1], body)
+            if parts[0] in ("blobs", "bundles"):
+                self._upload(getattr(self.plane, parts[0]), parts[1], body)
                 return
             if parts[-1] == "events":
                 self._stream(self.plane.find(parts[1])["fid"], query)
@@ -227,11 +244,11 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def _blob(self, sha256: str, body: bytes) -> None:
-        held = self.plane.blobs.get(sha256, b"") + body
+    def _upload(self, held_of: dict[str, bytes], sha256: str, body: bytes) -> None:
+        held = held_of.get(sha256, b"") + body
         if self.command == "PATCH":
-            self.plane.blobs[sha256] = held
-        is_complete = sha256 in self.plane.blobs and hashlib.sha256(held).hexdigest() == sha256
+            held_of[sha256] = held
+        is_complete = sha256 in held_of and hashlib.sha256(held).hexdigest() == sha256
         self.send_response(204 if self.command == "PATCH" else 200)
         self.send_header("Upload-Offset", str(len(held)))
         self.send_header("Upload-Complete", "?1" if is_complete else "?0")
@@ -277,11 +294,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, plane.find_lock(plane.find(fid)["fid"], name)
             case "POST", "executions", fid, "locks", name:
                 return 200, plane.answer(plane.find_lock(plane.find(fid)["fid"], name)["lid"], data)
-            case "HEAD", "bundles", sha256:
-                return (200 if sha256 in plane.bundles else 404), None
-            case "PUT", "bundles", sha256:
-                plane.bundles[sha256] = data
-                return 201, {"sha256": sha256, "size_bytes": len(data)}
+            case "POST", "plan":
+                return 200, plane.plan(data)
             case "POST", "services", service, "releases":
                 status = "live" if plane.unchanged else "starting"
                 release = {"service": service, "number": 3, "status": status, "error": None}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,13 @@ def two(project: Path) -> list[str]:
     return ["one/koco.yaml", "two/koco.yaml"]
 
 
+def released(plane: Plane) -> dict[str, Any]:
+    """Return the body of the first release that was made."""
+    found = next(data for _, path, data in plane.requests if path.endswith("/releases"))
+    body: dict[str, Any] = found
+    return body
+
+
 def made(plane: Plane) -> list[tuple[str, str]]:
     """Return the requests, without queries and hashes."""
     return [(method, path.partition("?")[0][:20]) for method, path, _ in plane.requests]
@@ -55,21 +63,22 @@ def test_it_bundles_uploads_releases_and_waits(plane: Plane, project: Path, cli:
     ran = cli("deploy")
     assert ran.code == 0
     assert ran.out.startswith("hello  release 3  live  (")
-    assert ran.err.splitlines()[0].startswith("hello: bundled 3 files, ")
-    assert ran.err.splitlines()[1:] == ["hello: uploaded", "hello: release 3 is starting"]
-    assert made(plane) == [
-        ("HEAD", "/v1/bundles/"[:20] + plane.requests[0][1][12:20]),
-        ("PUT", plane.requests[1][1][:20]),
-        ("POST", "/v1/services/hello/r"),
-        ("GET", "/v1/services/hello/r"),
-        ("GET", "/v1/services/hello/r"),
-    ]
+    plan, counts, bundled, *rest = ran.err.splitlines()
+    assert plan.startswith("hello  create  3 files, ")
+    assert counts == "1 to create"
+    assert bundled.startswith("hello: bundled 3 files, ")
+    assert rest == ["hello: uploaded", "hello: release 3 is starting"]
+    asked, *uploads, begun, waited, waited_again = made(plane)
+    assert asked == ("POST", "/v1/plan")
+    assert {path for _, path in uploads} == {"/v1/bundles/"[:20] + plane.requests[1][1][12:20]}
+    assert begun == ("POST", "/v1/services/hello/r")
+    assert waited == waited_again == ("GET", "/v1/services/hello/r")
 
 
 def test_what_is_sent_is_the_manifest_and_its_bundle(plane: Plane, project: Path, cli: Cli) -> None:
     """The bundle by its hash, the manifest with its defaults."""
     cli("deploy")
-    body = next(data for method, _, data in plane.requests if method == "POST")
+    body = released(plane)
     content = plane.bundles[body["bundle"]]
     assert hashlib.sha256(content).hexdigest() == body["bundle"]
     assert body["manifest"]["service"] == "hello"
@@ -112,8 +121,9 @@ def test_json_has_each_step_on_a_line(plane: Plane, project: Path, cli: Cli) -> 
     ran = cli("deploy", "--json")
     *steps, status = [json.loads(line) for line in ran.out.splitlines()]
     assert {tuple(step) for step in (*steps, status)} == {("ts", "kind", "payload")}
-    assert [step["kind"] for step in steps] == ["bundled", "uploaded", "release", "live"]
-    assert {step["payload"]["service"] for step in steps} == {"hello"}
+    assert [step["kind"] for step in steps] == ["plan", "bundled", "uploaded", "release", "live"]
+    assert steps[0]["payload"]["counts"]["create"] == 1
+    assert {step["payload"]["service"] for step in steps[1:]} == {"hello"}
     assert steps[-1]["payload"]["release"] == 3
     assert (status["kind"], status["payload"]) == ("status", {"status": "finished"})
     assert ran.err == ""
@@ -144,7 +154,7 @@ def test_a_limit_ends_the_waiting_not_the_deploy(plane: Plane, project: Path, cl
     ran = cli("deploy", "--timeout", "0.3")
     assert ran.code == 124
     assert "the control plane goes on with it" in ran.err
-    body = next(data for method, _, data in plane.requests if method == "POST")
+    body = released(plane)
     assert body["timeout_s"] == 600
 
 

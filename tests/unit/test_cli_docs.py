@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from koco import errors
-from koco.cli import main
+from koco.cli import main, planning
 from tests.unit.conftest import Cli
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -75,7 +75,7 @@ def test_every_exit_code_is_documented_once() -> None:
     kinds = [errors.KocoError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    codes = {0, main.PIPE_CLOSED, *(kind.exit_code for kind in kinds)}
+    codes = {0, planning.CHANGES, main.PIPE_CLOSED, *(kind.exit_code for kind in kinds)}
     rows = [int(code) for code in re.findall(r"^\| (\d+) \|", CODES, re.M)]
     assert rows == sorted(codes)
 

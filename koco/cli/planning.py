@@ -1,0 +1,175 @@
+"""What a deploy would do: asked of the control plane, refused where something is wrong.
+
+Nothing is packed or uploaded for it: files are listed by their hashes.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from koco.errors import Interrupted, ManifestError, UsageError
+
+if TYPE_CHECKING:
+    from koco.client import Client
+    from koco.manifest.plan import File
+    from koco.project import Project, Target
+
+#: The exit code of `koco plan --exit-code` where there is something to do.
+CHANGES = 10
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A service as it is here, and what the plan says of it."""
+
+    target: "Target"
+    #: The manifest as data: what is sent is what was planned.
+    manifest: dict[str, Any]
+    files: list["File"]
+    step: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the control plane answered, and what it was asked about."""
+
+    answer: dict[str, Any]
+    services: list[Planned]
+
+    @property
+    def removals(self) -> list[dict[str, Any]]:
+        """The steps that remove a service."""
+        return [step for step in self.answer["items"] if step["action"] == "remove"]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return all(step["action"] == "unchanged" for step in self.answer["items"])
+
+    def check(self) -> None:
+        """Tell of warnings, and raise `ManifestError` with all that is wrong with manifests."""
+        from koco.cli import output
+
+        for line in self._placed("warnings"):
+            output.note(f"warning: {line}")
+        if problems := self._placed("problems"):
+            raise ManifestError(problems)
+
+    def _placed(self, key: str) -> list[str]:
+        return [
+            line
+            for each in self.services
+            for found in each.step[key]
+            for line in each.target.problem(
+                tuple(found["path"]), found["message"], found.get("hint")
+            )
+        ]
+
+
+def targets(manifests: Sequence[str], *, prune: bool) -> list["Target"]:
+    """Return what is to be deployed, every manifest checked.
+
+    Raises:
+        ManifestError: some are wrong; all problems at once.
+        UsageError: `prune` does not go with that.
+    """
+    from koco import project
+
+    if prune and manifests:
+        raise UsageError(
+            "--prune removes what the project's manifests do not name, so none can be left out",
+            hint="either name manifests, or --prune",
+        )
+    found = project.targets(manifests)
+    if prune and found[0].project is None:
+        raise UsageError(
+            f"--prune goes by the project, and there is no {project.FILE} here or above",
+            hint="`koco undeploy SERVICE` removes one service",
+        )
+    if prune and found[0].project is not None:
+        _look_everywhere(found[0].project)
+    valid, problems = project.check(found, environ=os.environ)
+    if problems:
+        raise ManifestError(problems)
+    return valid
+
+
+def _look_everywhere(project: "Project") -> None:
+    """Raise `UsageError` where a manifest might be that cannot be seen: it must not count as gone.
+
+    Globbing passes over folders that cannot be read as if they were empty.
+    """
+    for pattern in project.patterns:
+        if not set(pattern) & set("*?["):
+            continue  # a path: where nothing is, that is told
+        for folder in _folders(project.root, Path(pattern).parts[:-1]):
+            try:
+                os.scandir(folder).close()
+            except OSError as exc:
+                raise UsageError(
+                    f"{folder} cannot be read: {exc.strerror}",
+                    hint="a manifest may be there, so nothing is removed",
+                ) from exc
+        if not any(project.root.glob(pattern)):
+            raise UsageError(
+                f"nothing matches {pattern!r} of project.manifests, so --prune removes nothing",
+                hint="is a folder missing here? If it is to go, take the pattern out of koco.toml",
+            )
+
+
+def _folders(root: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """Yield every folder in which a pattern's files may be, the outer ones first."""
+    yield root
+    for end in range(1, len(parts) + 1):
+        yield from (path for path in root.glob("/".join(parts[:end])) if path.is_dir())
+
+
+def make(client: "Client", chosen: Sequence["Target"], *, prune: bool) -> Plan:
+    """Ask the control plane what deploying these would do."""
+    from koco import bundle, listing
+    from koco.manifest import load
+
+    asked = []
+    for target in chosen:
+        found = bundle.collect(target.root, target.manifest.runtime.files)
+        asked.append((target, load.to_data(target.manifest), listing.of_files(found)))
+    project = next((target.project.name for target in chosen if target.project), None)
+    answer = client.plan(
+        [(manifest, files) for _, manifest, files in asked], project=project, prune=prune
+    )
+    steps = {step["service"]: step for step in answer["items"]}
+    services = [
+        Planned(target, manifest, files, steps[manifest["service"]])
+        for target, manifest, files in asked
+    ]
+    return Plan(answer, services)
+
+
+def confirm(plan: Plan, *, yes: bool, as_json: bool) -> None:
+    """Ask whether to remove what the plan removes, where somebody can be asked.
+
+    Raises:
+        UsageError: nobody can, and `--yes` does not say so.
+        Interrupted: the answer is no.
+    """
+    from koco.cli import keyboard, output, prompt
+
+    names = ", ".join(step["service"] for step in plan.removals)
+    if not names or yes:
+        return
+    if as_json or not prompt.can_ask(False):
+        raise UsageError(
+            f"this would remove {names}, and nobody is here to be asked",
+            hint="--yes removes without asking; without --prune nothing is removed",
+        )
+    output.note(f"Remove {names}? [y/N]")
+    try:
+        typed = keyboard.line(sys.stderr)
+    except EOFError:
+        output.note("")
+        typed = ""
+    if typed.strip().lower() not in ("y", "yes"):
+        raise Interrupted("nothing was deployed and nothing removed")
