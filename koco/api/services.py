@@ -74,6 +74,9 @@ async def create_release(
         fallback=data.fallback,
         expect=data.expect,
     )
+    if unchanged:
+        # What somebody else has made of its endpoint is no other release.
+        await parts.deployer.repair(release)
     code = 202 if release.status == "starting" else 200
     return Response(_render(release, unchanged=unchanged), status_code=code)
 

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 
 from koco import __version__
 from koco.api.access import requires
+from koco.cluster import placement
 from koco.cluster.serve import name_of
 from koco.control.parts import Parts
 from koco.errors import KocoError
@@ -24,7 +25,8 @@ async def show_status(state: State) -> dict[str, Any]:
     parts: Parts = state.parts
     ray = await parts.cluster.describe()
     live = await parts.store.releases("live")
-    endpoints = await _endpoints(parts, live)
+    endpoints, drift = await _endpoints(parts, live)
+    unplaced = await _unplaced(parts, live)
     return {
         "control_plane": {
             "pid": os.getpid(),
@@ -35,24 +37,58 @@ async def show_status(state: State) -> dict[str, Any]:
         },
         "ray": ray,
         "store": {"path": parts.store_path, "size_bytes": await parts.store.size_bytes()},
-        "services": [_service(parts, release, endpoints) for release in live],
+        "services": [
+            _service(parts, release, endpoints, unplaced) | {"drift": drift.get(release.service)}
+            for release in live
+        ],
         "executions": await parts.store.tallies(),
     }
 
 
-async def _endpoints(parts: Parts, live: list[Release]) -> dict[str, str]:
-    """Return what Serve says of services' own endpoints; nothing is asked where there are none."""
-    if all(release.app is None for release in live):
-        return {}
+async def _endpoints(parts: Parts, live: list[Release]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what Serve says of services' own endpoints, and what others made of them.
+
+    The one by application, the other by service. Nothing is asked where there are none.
+    """
+    served = [release.service for release in live if release.app is not None]
+    if not served:
+        return {}, {}
     try:
-        return await asyncio.wait_for(parts.endpoints.serve.statuses(), _SERVE_S)
-    except (KocoError, TimeoutError):
-        return {}  # shown as unknown: a status must not fail with what it is to tell of
+        async with asyncio.timeout(_SERVE_S):
+            statuses = await parts.endpoints.serve.statuses()
+            return statuses, await parts.deployer.drift.look()
+    except TimeoutError:
+        said = f"Ray's dashboard did not answer within {_SERVE_S:g} s"
+    except KocoError as exc:
+        said = exc.message
+    # Shown as unknown: a status must not fail with what it is to tell of.
+    return {}, dict.fromkeys(served, f"could not look: {said}")
 
 
-def _service(parts: Parts, release: Release, endpoints: dict[str, str]) -> dict[str, Any]:
+async def _unplaced(parts: Parts, live: list[Release]) -> dict[str, str]:
+    """Return why runners that are on their way cannot get there, by service."""
+    pools = parts.supervisor.pools
+    waiting = [
+        release
+        for release in live
+        if (pool := pools.get((release.service, release.number))) and pool.is_starting
+    ]
+    if not waiting:
+        return {}
+    nodes = await parts.cluster.nodes()
+    said = {each.service: placement.misfit(each.manifest["runner"], nodes) for each in waiting}
+    return {service: f"runners cannot be placed: {why}" for service, why in said.items() if why}
+
+
+def _service(
+    parts: Parts, release: Release, endpoints: dict[str, str], unplaced: dict[str, str]
+) -> dict[str, Any]:
     pool = parts.supervisor.pools.get((release.service, release.number))
-    trouble = (pool.trouble if pool else None) or parts.deployer.troubles.get(release.service)
+    trouble = (
+        (pool.trouble if pool else None)
+        or parts.deployer.troubles.get(release.service)
+        or unplaced.get(release.service)
+    )
     name = name_of(release.service, release.number)
     return {
         "name": release.service,

@@ -41,15 +41,28 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append((f"{service['name']}", text))
         if trouble := service.get("trouble"):
             lines.append(("", str(trouble)))
+        if drift := service.get("drift"):
+            lines.append(("", f"{drift}; `koco deploy` puts it back"))
     tallies = ", ".join(f"{count} {name}" for name, count in status["executions"].items() if count)
     lines.append(("executions", tallies or "none yet"))
     return lines
 
 
 def _node(node: dict[str, Any]) -> str:
-    resources = node.get("resources") or {}
-    size = f"{resources.get('CPU', 0):g} CPU, {resources.get('memory', 0) / 1e9:.1f} GB"
-    return f"{node['address']} {'alive' if node['alive'] else 'DEAD'}, {size}"
+    if not node["alive"]:
+        return f"{node['address']} DEAD"
+    resources, free = node.get("resources") or {}, node.get("free") or {}
+    # What objects of Ray's may take is nothing that a runner asks for.
+    names = [name for name in sorted(resources) if name not in ("memory", "object_store_memory")]
+    parts = [
+        f"{free.get(name, 0):g} of {resources[name]:g} {name}"
+        for name in names
+        if not name.startswith("accelerator_type:")
+    ]
+    parts.append(f"{free.get('memory', 0) / 1e9:.1f} of {resources.get('memory', 0) / 1e9:.1f} GB")
+    labels = node.get("labels") or {}
+    own = [f"{name}={labels[name]}" for name in sorted(labels) if not name.startswith("ray.io/")]
+    return f"{node['address']} alive, free: {', '.join(parts)}{' '.join(['', *own])}"
 
 
 def _counted(number: int | None, word: str) -> str:

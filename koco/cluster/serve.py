@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from koco.cluster import drift
 from koco.cluster.reasons import ApplicationFailed, reason
 from koco.errors import KocoError
 
@@ -165,6 +166,18 @@ class Serve:
         found = (await self._details())["applications"]
         return {name: str(found[name]["status"]) for name in self.ours if name in found}
 
+    async def drift(self, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
+        """Say what others made of applications, given by name with their configurations.
+
+        Those that are as they were written, or on their way, are not in the answer.
+
+        Raises:
+            ServeError: Serve cannot be asked.
+        """
+        found = (await self._details())["applications"]
+        said = {name: drift.drift(found.get(name), config) for name, config in wanted.items()}
+        return {name: what for name, what in said.items() if what and name not in self._coming}
+
     async def _built(self, name: str) -> None:
         """Wait while Serve builds an application: another change now would begin it anew."""
         deadline = asyncio.get_running_loop().time() + _BUILD_S
@@ -186,7 +199,7 @@ class Serve:
             details = await self._details()
             found = details["applications"].get(name)
             if found is None:
-                raise ApplicationFailed("somebody else has removed its Serve application")
+                raise ApplicationFailed(drift.REMOVED)
             if found["status"] == "RUNNING":
                 self._url = _url_of(details)
                 # Serve's proxy hears of an application a moment after it runs.

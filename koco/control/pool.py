@@ -11,11 +11,11 @@ import logging
 import math
 import secrets
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from koco.control.line import Line
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
 from koco.events.model import Status
@@ -97,6 +97,7 @@ class Pool:
         name: str,
         limits: Limits,
         *,
+        line: Line,
         start: Start,
         store: Store,
         on_step: Callable[[str], None],
@@ -104,6 +105,8 @@ class Pool:
     ) -> None:
         self.name = name
         self.limits = limits
+        #: What waits for a runner of this release.
+        self.line = line
         self.runners: dict[str, Runner] = {}
         #: Why the last start failed, while it has not been followed by one that worked.
         self.trouble: str | None = None
@@ -111,12 +114,12 @@ class Pool:
         self._store = store
         self._on_step = on_step
         self._on_final = on_final
-        self._line: deque[tuple[Execution, float]] = deque()
         self._is_live = True
         self._starting = 0
         self._failed_starts = 0
         self._paused_until = 0.0
-        self._mean_s: float | None = None
+        #: How long late executions took, on average (seconds).
+        self.mean_s: float | None = None
         self._began: dict[str, float] = {}
         self._tasks = Tasks(f"pool {name}")
         self._growth: asyncio.TimerHandle | None = None
@@ -124,13 +127,33 @@ class Pool:
     # what the supervisor calls
 
     @property
+    def is_starting(self) -> bool:
+        """Whether a runner of it is on its way."""
+        return self._starting > 0
+
+    @property
     def is_over(self) -> bool:
         """Whether it was retired and nothing is left of it."""
-        return not (self._is_live or self._line or self.runners or self._starting)
+        return not (self._is_live or self.line or self.runners or self._starting)
+
+    def places(self, flow: str) -> int:
+        """Return how many executions of a flow the runners could take, once they are there."""
+        used = sum(len(runner.running) for runner in self.runners.values())
+        return self.limits.max * self.limits.concurrency - used - self.line.ready(but=flow)
+
+    @property
+    def why(self) -> str:
+        """Say why what may run waits."""
+        if self.trouble:
+            return f"no runner starts: {self.trouble}"
+        busy = sum(bool(runner.running) for runner in self.runners.values())
+        if self._starting:
+            return f"a runner is starting, {busy} are busy" if busy else "a runner is starting"
+        return f"{busy} runner{' is' if busy == 1 else 's are'} busy of at most {self.limits.max}"
 
     def submit(self, execution: Execution) -> None:
         """Take an execution that is queued in the store."""
-        self._line.append((execution, time.monotonic()))
+        self.line.put(execution)
         self.pump()
 
     def adopt(self, runner: Runner) -> None:
@@ -139,7 +162,7 @@ class Pool:
         self._tasks.spawn(self._watch(runner))
 
     def ended(self, fid: str) -> None:
-        """Hear that an execution has its final status: its place is free."""
+        """Hear that an execution has ended, or its attempt: its place is free."""
         runner = self._runner_of(fid)
         if runner is None:
             return
@@ -147,11 +170,9 @@ class Pool:
         runner.served += 1
         runner.idle_since = time.monotonic()
         took = time.monotonic() - self._began.pop(fid, time.monotonic())
-        self._mean_s = took if self._mean_s is None else 0.8 * self._mean_s + 0.2 * took
+        self.mean_s = took if self.mean_s is None else 0.8 * self.mean_s + 0.2 * took
         if self.limits.executions is not None and runner.served >= self.limits.executions:
             runner.is_leaving = True
-        self.pump()
-        self._trim(runner)
 
     async def cancel(self, fid: str, *, grace_s: float) -> None:
         """Ask an execution to end; end its process if it has not after `grace_s` seconds."""
@@ -199,12 +220,11 @@ class Pool:
     def pump(self) -> None:
         """Give waiting executions to runners with room; consider growth for the rest."""
         for runner in self.runners.values():
-            while self._line and self._has_room(runner):
-                execution, _ = self._line.popleft()
+            while self._has_room(runner) and (execution := self.line.take()):
                 runner.running.add(execution.fid)
                 runner.assigning[execution.fid] = asyncio.Event()
                 self._tasks.spawn(self._dispatch(execution, runner))
-        if self._line and self._growth is None:
+        if self._growth is None and self.line.ready():
             loop = asyncio.get_running_loop()
             self._growth = loop.call_later(_PATIENCE_S, self._consider_growth)
 
@@ -253,14 +273,15 @@ class Pool:
 
     def _consider_growth(self) -> None:
         self._growth = None
-        if not self._line:
+        since = self.line.since
+        if since is None:
             return
-        waited = time.monotonic() - self._line[0][1]
-        if self._mean_s is None or waited > _START_S:
-            work = len(self._line) / self.limits.concurrency
+        count = self.line.ready()
+        if self.mean_s is None or time.monotonic() - since > _START_S:
+            work = count / self.limits.concurrency
         else:
             # So many runners clear the line in the time that one takes to start.
-            work = len(self._line) * self._mean_s / (_START_S * self.limits.concurrency) - 1
+            work = count * self.mean_s / (_START_S * self.limits.concurrency) - 1
         room = self.limits.max - len(self.runners) - self._starting
         self._grow_by(min(room, math.ceil(work) - self._starting))
         loop = asyncio.get_running_loop()
@@ -298,7 +319,7 @@ class Pool:
     async def _bring_up(self) -> None:
         try:
             await asyncio.sleep(max(0.0, self._paused_until - time.monotonic()))
-            if not self._is_live and not self._line:
+            if not self._is_live and not self.line:
                 return
             description = await self.probe()
             if description.problems:
@@ -339,15 +360,15 @@ class Pool:
         """Decide about an execution whose runner died: run it elsewhere, or end it."""
         self._began.pop(fid, None)
         execution = await self._store.execution(fid)
-        if execution.cancel_requested:
+        if execution.is_ending:
             await self._store.settle(fid, Status.CANCELLED)
         elif await self._store.requeue(fid, runner.id):
             # It never reached `running`: nothing of the user's has run.
-            self._line.appendleft((execution, time.monotonic()))
+            self.line.put_back(execution)
             self._on_step(fid)
             return
-        else:
-            await self._store.settle(fid, Status.ERROR, died(cause))
+        elif not await self._store.lose(fid, runner.id, died(cause)):
+            return  # it had ended, or its attempt had, in this very moment
         self._on_final(fid)
 
     def _trim(self, runner: Runner) -> None:
@@ -355,7 +376,7 @@ class Pool:
             return
         idle_s = time.monotonic() - runner.idle_since
         is_spare = len(self.runners) > self.limits.min and idle_s >= self.limits.idle_timeout_s
-        is_over = not self._is_live and not self._line
+        is_over = not self._is_live and not self.line
         if runner.is_leaving or is_spare or is_over:
             runner.is_leaving = True
             # Taken out at once, so that its end is no surprise to `_watch`.
