@@ -143,7 +143,9 @@ def _differences(path: KeyPath, old: Any, new: Any) -> Iterator[Change]:
     before, after = pair
     for key in dict.fromkeys([*before, *after]):
         yield from _differences((*path, key), before.get(key, ABSENT), after.get(key, ABSENT))
-    if isinstance(old, list) and _order(before, after) != _order(after, before):
+    # Keys keep their order, and those that are new come last: otherwise the order has changed.
+    expected = [key for key in {**before, **after} if key in after]
+    if isinstance(old, list) and expected != list(after):
         yield Change(path, list(before), list(after))
 
 
@@ -168,10 +170,6 @@ def _by_name(listed: list[Any]) -> dict[str, Any] | None:
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         return None
     return dict(zip(names, listed, strict=True))
-
-
-def _order(of: dict[Any, Any], among: dict[Any, Any]) -> list[Any]:
-    return [key for key in of if key in among]
 
 
 def _same(old: Any, new: Any) -> bool:
