@@ -31,14 +31,16 @@ class Spooler:
         self.on_final: Callable[[str], None] = lambda fid: None
         self._store = store
         self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._is_dismissed = False
 
     async def append(self, blob: bytes) -> bytes:
         """Commit encoded batches; return their encoded acknowledgements."""
         batches: list[Batch] = wire.decode_batches(blob)
         acks = await self._store.append(batches)
-        for batch in batches:
+        for batch, ack in zip(batches, acks, strict=True):
             self.wake(batch.fid)
-            if batch.status is not None and batch.status.is_final:
+            # Of one that is not wanted any more, another runner may have the next attempt.
+            if batch.status is not None and batch.status.is_final and not ack.closed:
                 self.on_final(batch.fid)
         return wire.encode_acks(acks)
 
@@ -46,6 +48,23 @@ class Spooler:
         """Tell the readers of an execution that there is more."""
         for event in self._readers.get(fid, ()):
             event.set()
+
+    def dismiss(self) -> None:
+        """Let followers go, who come back: another control plane has more for them."""
+        self._is_dismissed = True
+        for fid in list(self._readers):
+            self.wake(fid)
+
+    def watch(self, fid: str, event: asyncio.Event) -> None:
+        """Set an event, too, whenever there is more of an execution."""
+        self._readers[fid].add(event)
+
+    def unwatch(self, fid: str, event: asyncio.Event) -> None:
+        """Set it no more."""
+        readers = self._readers.get(fid, set())
+        readers.discard(event)
+        if not readers:
+            self._readers.pop(fid, None)
 
     async def read(
         self,
@@ -97,7 +116,7 @@ class Spooler:
         An empty list is a heartbeat. The final status is yielded whatever `kinds` says.
         """
         event = asyncio.Event()
-        self._readers[execution.fid].add(event)
+        self.watch(execution.fid, event)
         try:
             while True:
                 # Cleared before reading: what is committed after that sets it again.
@@ -112,14 +131,14 @@ class Spooler:
                         return
                 if since == before and await self._is_over(execution, since):
                     return  # a reader that came back after it had seen the end
+                if self._is_dismissed:
+                    return
                 try:
                     await asyncio.wait_for(event.wait(), heartbeat_s)
                 except TimeoutError:
                     yield []
         finally:
-            self._readers[execution.fid].discard(event)
-            if not self._readers[execution.fid]:
-                del self._readers[execution.fid]
+            self.unwatch(execution.fid, event)
 
     async def _is_over(self, execution: Execution, since: int) -> bool:
         now = await self._store.execution(execution.fid)

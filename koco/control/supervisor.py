@@ -7,17 +7,27 @@ settled with the cause.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+import msgspec
+
+from koco.control import clock
+from koco.control.deadlines import Deadlines
+from koco.control.limits import FlowLimits, Load, limits_of
+from koco.control.line import Line
 from koco.control.pool import Actor, Limits, Pool, Runner, died, see_off
+from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.tasks import Tasks, surely
 from koco.errors import ConflictError, KocoError
+from koco.events import line
 from koco.events.model import Status
-from koco.runner.spec import FlowSpec, Presence, RunnerSpec
+from koco.runner.spec import PROTOCOL, FlowSpec, Presence, RunnerSpec
 from koco.store.model import Execution, NewExecution, Release
 from koco.store.protocol import Store
 
@@ -27,6 +37,9 @@ log = logging.getLogger(__name__)
 _TIDY_S = 1.0
 #: How long a runner may take to say what it holds after a restart of the control plane (seconds).
 _ATTACH_S = 5.0
+
+#: How long an execution may take over ending when its time is over (seconds).
+_GRACE_S = 5.0
 
 #: Starts a runner: `(spec, release) -> Actor`.
 StartRunner = Callable[[RunnerSpec, Release], Awaitable[Actor]]
@@ -45,7 +58,14 @@ class AttachableActor(Actor, Protocol):
 class Supervisor:
     """Owns the pools, by service and release number."""
 
-    def __init__(self, store: Store, spooler: Spooler, *, start_runner: StartRunner) -> None:
+    def __init__(
+        self,
+        store: Store,
+        spooler: Spooler,
+        *,
+        start_runner: StartRunner,
+        settings: Settings | None = None,
+    ) -> None:
         self._store = store
         self._spooler = spooler
         spooler.on_final = self.on_final
@@ -53,27 +73,44 @@ class Supervisor:
         self.on_ended: Callable[[str], None] = lambda fid: None
         self._start_runner = start_runner
         self.pools: dict[tuple[str, int], Pool] = {}
+        self.load = Load(settings or Settings())
         self._pool_of: dict[str, Pool] = {}
+        #: Those that may be tried again where their attempt fails.
+        self._retried: set[str] = set()
+        self._deadlines = Deadlines(store, spooler, end=self._time_out)
         self._tasks = Tasks("the supervisor")
 
     # what the API calls
 
     async def launch(self, new: NewExecution) -> Execution:
-        """Accept an execution: it is committed as queued, and given to its pool."""
-        execution, is_new = await self._store.create(new)
+        """Accept an execution: it is committed as queued, and given to its pool.
+
+        Raises:
+            TooManyError: it would have to wait, and as many do as may.
+        """
+        pool = await self._ensure_pool(new.service, new.release)
+        limits = pool.line.limits(new.flow)
+        self.load.check(new.flow, limits, places=pool.places(new.flow), mean_s=pool.mean_s)
+        try:
+            new = msgspec.structs.replace(new, policy=limits.policy)
+            execution, is_new = await self._store.create(new)
+        finally:
+            self.load.uncheck(new.flow)
         if is_new:
-            await self._ensure_pool(execution)
+            self.load.enter(execution.fid, execution.flow)
+            await self._ensure_pool(execution.service, execution.release)
             self._enter(execution)
         return execution
 
-    async def _ensure_pool(self, execution: Execution) -> None:
-        """Make a pool once more where the release was retired while its endpoint decided."""
-        if (execution.service, execution.release) in self.pools:
-            return
-        release = await self._store.release(execution.service, execution.release)
+    async def _ensure_pool(self, service: str, number: int) -> Pool:
+        """Return a pool, made once more where the release was retired meanwhile."""
+        if pool := self.pools.get((service, number)):
+            return pool
+        release = await self._store.release(service, number)
         pool = self.pool(release)
         if release.status != "live":
             pool.retire()
+        return pool
 
     async def cancel(self, fid: str, *, grace_s: float) -> Execution:
         """Ask an execution to end; see `Pool.cancel`.
@@ -94,11 +131,48 @@ class Supervisor:
         return execution
 
     def on_final(self, fid: str) -> None:
-        """Hear that an execution has its final status."""
+        """Hear that an execution has its final status, or that an attempt has ended."""
+        self.load.leave(fid)
         if pool := self._pool_of.pop(fid, None):
             pool.ended(fid)
+            self.pump()
+            pool.trim()
         self._spooler.wake(fid)
         self.on_ended(fid)
+        if fid in self._retried:
+            self._tasks.spawn(self._try_again(fid))
+        else:
+            self._deadlines.forget(fid)
+
+    def pump(self) -> None:
+        """Give waiting executions of all pools to runners: who waits longest is first."""
+        waiting = [(since, pool) for pool in self.pools.values() if (since := pool.line.since)]
+        for _, pool in sorted(waiting, key=lambda each: each[0]):
+            pool.pump()
+
+    async def _try_again(self, fid: str) -> None:
+        """Have an execution run once more, where its attempt was not its last."""
+        execution = await self._store.execution(fid)
+        if execution.status is Status.QUEUED:
+            log.info("attempt %s of an execution follows", execution.attempt, extra={"fid": fid})
+            await self._ensure_pool(execution.service, execution.release)
+            self._enter(execution)
+        elif execution.status.is_final:
+            self._retried.discard(fid)
+            self._deadlines.forget(fid)
+
+    def _time_out(self, fid: str) -> None:
+        if pool := self._pool_of.get(fid):
+            self._tasks.spawn(pool.cancel(fid, grace_s=_GRACE_S))
+
+    def why(self, execution: Execution) -> str | None:
+        """Say why an execution waits, where it does."""
+        pool = self._pool_of.get(execution.fid)
+        if execution.status is not Status.QUEUED or pool is None:
+            return None
+        if (execution.not_before or 0) > time.time():
+            return f"attempt {execution.attempt} begins at {line.timestamp(execution.not_before)}"
+        return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why
 
     # what the deployer calls
 
@@ -109,8 +183,15 @@ class Supervisor:
             self.pools[key] = self._new_pool(release)
         return self.pools[key]
 
-    def retire(self, service: str, *, keep: int) -> None:
-        """Let every release of a service but one run out."""
+    async def cancel_all(self, service: str, *, grace_s: float) -> None:
+        """Ask every execution of a service to end that has not."""
+        for execution in await self._store.open_executions():
+            if execution.service == service:
+                with contextlib.suppress(ConflictError):  # it has ended meanwhile
+                    await self.cancel(execution.fid, grace_s=grace_s)
+
+    def retire(self, service: str, *, keep: int | None = None) -> None:
+        """Let every release of a service run out, or all but one."""
         for (name, number), pool in self.pools.items():
             if name == service and number != keep:
                 pool.retire()
@@ -124,9 +205,17 @@ class Supervisor:
         async def start(runner_id: str) -> Actor:
             return await self._start_runner(_spec(release, runner_id), release)
 
+        known: dict[str, FlowLimits] = {}
+
+        def limits(flow: str) -> FlowLimits:
+            if flow not in known:
+                known[flow] = limits_of(release.manifest, flow.partition("/")[2])
+            return known[flow]
+
         return Pool(
             f"{release.service}/{release.number}",
-            limits_of(release.manifest),
+            runner_limits(release.manifest),
+            line=Line(self.load, limits),
             start=start,
             store=self._store,
             on_step=self._spooler.wake,
@@ -188,6 +277,8 @@ class Supervisor:
                     continue
                 held[runner_id] = set(presence.fids)
                 runner.served = presence.served
+                # Of another koco, from before an upgrade: it may finish what it runs.
+                runner.is_leaving = presence.protocol != PROTOCOL
             runner.is_ready = True
             pool.adopt(runner)
         return held
@@ -203,31 +294,56 @@ class Supervisor:
             return True
         if runner is not None and (fids is None or fid in fids):
             runner.running.add(fid)
-            self._pool_of[fid] = pool
-            if execution.cancel_requested:
-                self._tasks.spawn(pool.cancel(fid, grace_s=execution.grace_s))
-        elif execution.cancel_requested:
+            self.load.enter(fid, execution.flow, runs=True)
+            self._keep(execution, pool)
+            if execution.is_ending:
+                grace_s = execution.grace_s if execution.cancel_requested else _GRACE_S
+                self._tasks.spawn(pool.cancel(fid, grace_s=grace_s))
+        elif execution.is_ending:
             await surely(lambda: self._store.settle(fid, Status.CANCELLED))
         elif await surely(lambda: self._store.requeue(fid, runner_id)):
             return True
         else:
             cause = "it was lost while the control plane was away"
-            await surely(lambda: self._store.settle(fid, Status.ERROR, died(cause)))
+            await surely(lambda: self._store.lose(fid, runner_id, died(cause)))
+            if execution.policy.retries:
+                self._retried.add(fid)
+                self._tasks.spawn(self._try_again(fid))
         return False
 
     def _enter(self, execution: Execution) -> None:
+        """Put an execution into line, now or when its next attempt may begin."""
         pool = self.pools[execution.service, execution.release]
+        self.load.enter(execution.fid, execution.flow)
+        self._keep(execution, pool)
+        if execution.not_before is None:
+            pool.submit(execution)
+        else:
+            self._tasks.spawn(self._submit_later(execution, execution.not_before))
+
+    async def _submit_later(self, execution: Execution, due_s: float) -> None:
+        await clock.at(due_s)
+        if execution.fid in self.load:  # it has not been cancelled meanwhile
+            pool = await self._ensure_pool(execution.service, execution.release)
+            self._keep(execution, pool)
+            pool.submit(execution)
+
+    def _keep(self, execution: Execution, pool: Pool) -> None:
         self._pool_of[execution.fid] = pool
-        pool.submit(execution)
+        self._deadlines.watch(execution)
+        if execution.policy.retries:
+            self._retried.add(execution.fid)
 
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(_TIDY_S)
+            self.pump()  # a limit may have been raised
             for key, pool in list(self.pools.items()):
                 pool.trim()
                 live = await self._store.live_release(key[0])
                 is_live = live is not None and live.number == key[1]
-                if not is_live and pool.is_over:
+                # One whose attempt failed may have to wait for its next one.
+                if not is_live and pool.is_over and pool not in self._pool_of.values():
                     del self.pools[key]
 
 
@@ -239,7 +355,7 @@ async def _ask(actor: AttachableActor) -> Presence | KocoError | TimeoutError:
         return exc
 
 
-def limits_of(manifest: dict[str, Any]) -> Limits:
+def runner_limits(manifest: dict[str, Any]) -> Limits:
     """Return the limits in a manifest's `runner`."""
     runner = manifest["runner"]
     return Limits(
@@ -262,4 +378,5 @@ def _spec(release: Release, runner_id: str) -> RunnerSpec:
         ),
         concurrency=release.manifest["runner"]["concurrency"],
         app=release.manifest.get("app"),
+        secrets=tuple(release.manifest.get("secrets", ())),
     )

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from koco.events import wire
 from koco.events.model import Batch, Status
 from koco.runner import output as outputs
+from koco.sdk.control import Control
 from koco.sdk.remote import remote_sink
 
 #: Bytes in one call. Ray passes arguments of up to 100 KiB along with the call;
@@ -74,7 +75,7 @@ class Spool:
         deliver: Callable[[bytes], Awaitable[bytes]],
         *,
         question: Callable[[bytes], Awaitable[bytes]] | None = None,
-        control: Any = None,
+        control: Control | None = None,
         on_closed: Closed = lambda fid: None,
     ) -> None:
         self._runner = runner
@@ -172,7 +173,17 @@ class Spool:
     def open(self, fid: str) -> None:
         """Begin to take an execution's events."""
         with self._lock:
+            former = self._outboxes.get(fid)
             self._outboxes[fid] = _Outbox(fid)
+            if former is None:
+                return
+            # The next attempt came before the answer to what ended the one before it.
+            self._ready.pop(fid, None)
+            self._bytes -= sum(map(len, former.lines))
+        former.acked = former.next - 1 + len(former.lines)
+        former.flushed()
+        if former.done and not former.done.done():
+            former.done.set_result(False)
 
     async def _answer(self, fid: str, blob: bytes) -> Any:
         assert self._question is not None
@@ -271,8 +282,9 @@ class Spool:
             # A separator was added for each line but one: count what `_take` counted.
             self._bytes -= len(batch.body) - max(0, batch.count - 1)
             outbox = self._outboxes.get(fid)
-            if outbox is None:
+            if outbox is None or outbox.producer != batch.producer:
                 # A call may hold two batches of one execution: the first told that it is closed.
+                # Or it is of an attempt before the one that runs here now.
                 self._make_room()
                 return
             outbox.acked = batch.first + batch.count - 1

@@ -11,6 +11,7 @@ import pytest
 from koco.control import pool as module
 from koco.control import supervisor as supervising
 from koco.control import tasks
+from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
 from koco.errors import ConflictError, KocoError
@@ -55,7 +56,10 @@ class FakeRunner:
 
     async def report(self, fid: str, status: Status, *, count: int = 0) -> bool:
         body = line.encode(Kind.FINAL, 1) if count else b""
-        batch = Batch(fid, "p", 1, count, body, self.spec.id, status)
+        if status is Status.ERROR:
+            body = line.encode(Kind.ERROR, {"type": "E", "message": "failed", "traceback": ""})
+            count = 1
+        batch = Batch(fid, secrets.token_hex(4), 1, count, body, self.spec.id, status)
         [ack] = wire.decode_acks(await self.world.spooler.append(wire.encode_batches([batch])))
         return not ack.closed
 
@@ -81,6 +85,7 @@ class World:
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
+        self.settings = Settings()
         self.runners: list[FakeRunner] = []
         self.ended: list[FakeRunner] = []
         #: What beginning an execution raises.
@@ -97,18 +102,23 @@ class World:
     def restart(self) -> None:
         """Begin anew over the same store, as a restarted control plane does."""
         self.spooler = Spooler(self.store)
-        self.supervisor = Supervisor(self.store, self.spooler, start_runner=self.start)
+        self.supervisor = Supervisor(
+            self.store, self.spooler, start_runner=self.start, settings=self.settings
+        )
 
     async def start(self, spec: RunnerSpec, release: Release) -> FakeRunner:
         runner = FakeRunner(spec, self)
         self.runners.append(runner)
         return runner
 
-    async def live(self, **runner: Any) -> Release:
-        limits = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
+    async def live(
+        self, *, limits: Any = None, flows: tuple[str, ...] = ("flow",), **runner: Any
+    ) -> Release:
+        usual = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
         manifest = {
-            "flows": [{"name": "flow", "entrypoint": "m:f"}],
-            "runner": {**limits, **runner},
+            "flows": [{"name": name, "entrypoint": "m:f"} for name in flows],
+            "runner": {**usual, **runner},
+            "limits": limits or {},
         }
         made = await self.store.create_release(
             "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=manifest, by=""
@@ -117,12 +127,16 @@ class World:
         self.supervisor.pool(release).keep_warm()
         return release
 
-    async def launch(self) -> Execution:
+    async def launch(self, flow: str = "flow") -> Execution:
         live = await self.store.live_release("svc")
         assert live
         return await self.supervisor.launch(
-            NewExecution(flow="svc/flow", service="svc", release=live.number, inputs={})
+            NewExecution(flow=f"svc/{flow}", service="svc", release=live.number, inputs={})
         )
+
+    def runner_of(self, fid: str) -> FakeRunner:
+        """Return the runner that had an execution last."""
+        return next(runner for runner in reversed(self.runners) if fid in runner.fids)
 
     async def until(self, fid: str, *statuses: Status) -> Execution:
         while (now := await self.store.execution(fid)).status not in statuses:
