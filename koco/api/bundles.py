@@ -2,29 +2,34 @@
 
 from typing import Any
 
-from litestar import Request, get, head, put
+from litestar import Request, Response, get, head, patch
 from litestar.datastructures import State
 from litestar.response import File
 
+from koco.api import uploads
 from koco.api.access import requires
 
 
 @head("/v1/bundles/{sha256:str}", guards=[requires("deploy")])
-async def has_bundle(state: State, sha256: str) -> None:
-    """Say whether a bundle is there already."""
-    state.parts.bundles.path(sha256)
+async def show_bundle(state: State, sha256: str) -> Response[None]:
+    """Say how much of a bundle is here, and whether that is all of it."""
+    offset, is_complete = await state.parts.bundles.state(sha256)
+    return uploads.answer(offset, is_complete=is_complete, status_code=200)
 
 
-@put(
+@patch(
     "/v1/bundles/{sha256:str}",
-    status_code=201,
+    status_code=204,
     request_max_body_size=None,
     guards=[requires("deploy")],
 )
-async def put_bundle(request: Request[str, Any, State], sha256: str) -> dict[str, Any]:
-    """Take a bundle; it counts once all of it is on disk and has that hash."""
-    size = await request.app.state.parts.bundles.receive(sha256, request.stream())
-    return {"sha256": sha256, "size_bytes": size}
+async def upload_bundle(request: Request[str, Any, State], sha256: str) -> Response[None]:
+    """Append to a bundle; it counts once all of it is on disk and has that hash."""
+    offset, length = uploads.place(request)
+    arrived = await request.app.state.parts.bundles.receive(
+        sha256, offset=offset, length=length, body=request.stream()
+    )
+    return uploads.answer(arrived, is_complete=arrived == length, status_code=204)
 
 
 @get("/bundles/{signature:str}/{name:str}")
@@ -34,4 +39,4 @@ async def fetch_bundle(state: State, signature: str, name: str) -> File:
     return File(path, media_type="application/zip", filename=name)
 
 
-ROUTES = (has_bundle, put_bundle, fetch_bundle)
+ROUTES = (show_bundle, upload_bundle, fetch_bundle)

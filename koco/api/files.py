@@ -14,6 +14,7 @@ from litestar.datastructures import State
 from litestar.response import Stream
 
 from koco import paths
+from koco.api import uploads
 from koco.api.access import requires_files
 from koco.control.blobs import Blobs
 from koco.control.files import Caller, Files
@@ -35,7 +36,7 @@ async def show_upload(request: Request[str, Caller, State], sha256: str) -> Resp
     """Say how much of a blob the caller has uploaded, and whether that is all of it."""
     blobs: Blobs = request.app.state.parts.files.blobs
     offset, is_complete = await blobs.state(request.auth.uploader, sha256)
-    return Response(None, headers=_upload_headers(offset, is_complete=is_complete))
+    return uploads.answer(offset, is_complete=is_complete, status_code=200)
 
 
 @patch(
@@ -47,7 +48,7 @@ async def show_upload(request: Request[str, Caller, State], sha256: str) -> Resp
 async def upload(request: Request[str, Caller, State], sha256: str) -> Response[None]:
     """Append to an upload; with the last byte it becomes a blob, if it has that hash."""
     blobs: Blobs = request.app.state.parts.files.blobs
-    offset, length = _number(request, "Upload-Offset"), _number(request, "Upload-Length")
+    offset, length = uploads.place(request)
     arrived = await blobs.receive(
         request.auth.uploader,
         sha256,
@@ -55,9 +56,7 @@ async def upload(request: Request[str, Caller, State], sha256: str) -> Response[
         length=length,
         body=request.stream(),
     )
-    return Response(
-        None, status_code=204, headers=_upload_headers(arrived, is_complete=arrived == length)
-    )
+    return uploads.answer(arrived, is_complete=arrived == length, status_code=204)
 
 
 @get("/v1/executions/{fid:str}/files", guards=[requires_files("read")])
@@ -123,22 +122,6 @@ async def remove_files(request: Request[str, Caller, State], fid: str) -> dict[s
     files: Files = request.app.state.parts.files
     removed = await files.remove(fid, place, caller=request.auth)
     return {"items": [msgspec.structs.asdict(file) for file in removed], "next": None}
-
-
-def _upload_headers(offset: int, *, is_complete: bool) -> dict[str, str]:
-    return {
-        "Upload-Offset": str(offset),
-        # A boolean of HTTP's structured fields, as in the IETF's draft on resumable uploads.
-        "Upload-Complete": "?1" if is_complete else "?0",
-        "Cache-Control": "no-store",
-    }
-
-
-def _number(request: Request[str, Caller, State], name: str) -> int:
-    text = request.headers.get(name, "")
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise UsageError(f"{name} must be a number of bytes, got {text[:40]!r}")
-    return int(text)
 
 
 def _path(request: Request[str, Caller, State]) -> str:

@@ -160,7 +160,7 @@ class Client:
     def has_bundle(self, sha256: str) -> bool:
         """Say whether a bundle is there already, all of it."""
         answer = self._transport.call("HEAD", f"/v1/bundles/{sha256}")
-        return answer.headers.get("Upload-Complete") == "?1"
+        return bool(answer.headers.get("Upload-Complete") == "?1")
 
     def put_bundle(
         self, sha256: str, path: Path, *, advance: Callable[[int], object] | None = None

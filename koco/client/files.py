@@ -66,15 +66,21 @@ class Files:
     # up
 
     def upload(
-        self, path: Path, sha256: str, *, size_bytes: int, advance: Advance = _nothing
+        self,
+        path: Path,
+        sha256: str,
+        *,
+        size_bytes: int,
+        advance: Advance = _nothing,
+        among: str = "blobs",
     ) -> None:
-        """Bring a file's content, unless it is there already.
+        """Bring a file's content, unless it is there already: as a blob, or among `bundles`.
 
         Raises:
             UnreachableError: there was no progress for a minute.
             KocoError: the control plane refused, with what it said.
         """
-        url = f"/v1/blobs/{sha256}"
+        url = f"/v1/{among}/{sha256}"
         attempts: Attempts | None = None
         at, is_known, is_complete = 0, False, False
         while not is_complete:

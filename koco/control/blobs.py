@@ -59,10 +59,12 @@ class Blobs:
         self._store = store
         self._settings = settings
         self._open: dict[str, Part] = {}
-        # Held while a blob comes to be, and while one is taken for garbage and removed.
-        self._settling = asyncio.Lock()
+        #: Held while a blob comes to be or to be named, and while garbage is found and removed.
+        self.settling = asyncio.Lock()
         for directory in (self._blobs, self._parts):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for former in (data_dir / "bundles").glob("*.zip"):
+            _move(former, self.path(former.stem))  # where koco kept bundles before
 
     def path(self, sha256: str) -> Path:
         """Return where a blob is, if it is there.
@@ -142,7 +144,7 @@ class Blobs:
 
     async def _finish(self, part: Part, user: str, sha256: str) -> None:
         await asyncio.to_thread(part.settle, sha256)
-        async with self._settling:
+        async with self.settling:
             await asyncio.to_thread(_move, part.path, self.path(sha256))
             await self._store.add_upload(user, sha256, part.size)
 
@@ -159,7 +161,7 @@ class Blobs:
         blobs = await asyncio.to_thread(_older, self._blobs.glob("??/*"), before)
         for at in range(0, max(len(blobs), 1), _BATCH):
             names = [path.name for path in blobs[at : at + _BATCH]]
-            async with self._settling:
+            async with self.settling:
                 unnamed = await self._store.unnamed(
                     names,
                     before=line.timestamp(before),

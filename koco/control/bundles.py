@@ -1,38 +1,41 @@
-"""Bundles on disk, by their SHA-256, and the URLs under which nodes fetch them.
+"""Bundles: the blobs that releases are made of, and the URLs under which nodes fetch them.
 
-A node's fetch carries no key (Ray's runtime environments send no headers), so
-the URL itself holds a signature that only this control plane can make. The same
+Whoever may deploy brings them and may use what others brought; no key for files reaches
+them. A node's fetch carries no key at all (Ray's runtime environments send no headers),
+so the URL itself holds a signature that only this control plane can make. The same
 bundle always has the same URL: that is what nodes cache by.
 """
 
 import asyncio
 import hashlib
 import hmac
-import os
-import secrets
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 
 from koco import listing
-from koco.control import digests
-from koco.errors import NotFoundError, UsageError
+from koco.control.blobs import Blobs
+from koco.errors import NotFoundError
 from koco.manifest.plan import File
+from koco.store.protocol import Store
 
+#: Who has brought all of them, for `Blobs`; no key is called so.
+UPLOADER = "koco:bundles"
 #: Bundles of which it is remembered what they hold: their content never changes.
 _REMEMBERED = 256
 
 
 class Bundles:
-    """The bundles in a directory."""
+    """The bundles among a control plane's blobs."""
 
-    def __init__(self, directory: Path, *, secret: bytes, url: str) -> None:
-        self._directory = directory
+    def __init__(self, blobs: Blobs, store: Store, *, secret: bytes, url: str) -> None:
+        self._blobs = blobs
+        self._store = store
         self._secret = secret
         self._url = url
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in directory.glob("*.part"):
-            left.unlink()  # uploads that the last process did not see the end of
+        self._took_s: dict[str, float] = {}
 
     def path(self, sha256: str) -> Path:
         """Return a bundle's file.
@@ -40,44 +43,59 @@ class Bundles:
         Raises:
             NotFoundError: there is no such bundle.
         """
-        path = self._path(sha256)
-        if not path.is_file():
-            raise NotFoundError(f"no bundle {sha256}")
-        return path
+        if not self.has(sha256):
+            raise NotFoundError(f"no bundle {sha256}", hint="`koco deploy` uploads it")
+        return self._blobs.path(sha256)
 
-    def _path(self, sha256: str) -> Path:
-        return self._directory / f"{digests.checked(sha256)}.zip"
+    def has(self, sha256: str) -> bool:
+        """Say whether a bundle is here."""
+        return self._blobs.path(sha256).is_file()
 
     async def files(self, sha256: str) -> list[File]:
         """Return what is in a bundle, file by file; NotFoundError where there is none."""
         return await asyncio.to_thread(_listing, self.path(sha256))
 
-    async def receive(self, sha256: str, body: AsyncIterator[bytes]) -> int:
-        """Store a bundle as it arrives; return its size (bytes).
+    async def state(self, sha256: str) -> tuple[int, bool]:
+        """Return how much of a bundle is here (bytes), and whether that is all of it.
+
+        One that is here stays for another day at least: somebody is about to use it.
+        """
+        path = self._blobs.path(sha256)
+        async with self._blobs.settling:
+            if path.is_file() and await self._store.has_release_of(sha256):
+                await self._store.add_upload(UPLOADER, sha256, path.stat().st_size)
+        return await self._blobs.state(UPLOADER, sha256)
+
+    async def receive(
+        self, sha256: str, *, offset: int, length: int, body: AsyncIterator[bytes]
+    ) -> int:
+        """Append what comes to a bundle, from `offset`; see `Blobs.receive`."""
+        began = time.monotonic()
+        try:
+            return await self._blobs.receive(
+                UPLOADER, sha256, offset=offset, length=length, body=body
+            )
+        finally:
+            took_s = time.monotonic() - began
+            self._took_s[sha256] = self._took_s.get(sha256, 0.0) + took_s
+
+    def took_s(self, sha256: str) -> float:
+        """Return how long its upload took, once: who deploys it again does not wait for it."""
+        return self._took_s.pop(sha256, 0.0)
+
+    @asynccontextmanager
+    async def held(self, sha256: str) -> AsyncIterator[None]:
+        """See to it that a bundle is here and is not collected, until a release names it.
 
         Raises:
-            UsageError: what arrived has another hash; nothing is kept.
+            NotFoundError: it is not here, or is none: a file of somebody's, say.
         """
-        path = self._path(sha256)
-        part = path.with_name(f"{sha256}.{secrets.token_hex(4)}.part")
-        digest, size = hashlib.sha256(), 0
-        try:
-            with part.open("wb") as file:
-                async for data in body:
-                    digest.update(data)
-                    size += len(data)
-                    file.write(data)
-                if digest.hexdigest() != sha256:
-                    raise UsageError(
-                        f"the bundle's SHA-256 is {digest.hexdigest()}, not {sha256}",
-                        hint="it was cut short or changed on its way: deploy again",
-                    )
-                file.flush()
-                await asyncio.to_thread(os.fsync, file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        return size
+        async with self._blobs.settling:
+            self.path(sha256)
+            is_bundle = await self._store.uploaded(UPLOADER, sha256) is not None
+            if not (is_bundle or await self._store.has_release_of(sha256)):
+                raise NotFoundError(f"no bundle {sha256}", hint="`koco deploy` uploads it")
+            yield
 
     def url(self, sha256: str) -> str:
         """Return the URL under which nodes fetch a bundle."""

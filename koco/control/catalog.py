@@ -36,6 +36,7 @@ class Catalog:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._releases: dict[str, Release] = {}
+        self._closed: dict[str, Release] = {}
 
     def put(self, release: Release) -> None:
         """Enter a release's flows in place of those of the service's former release."""
@@ -50,15 +51,23 @@ class Catalog:
         """Forget a service's flows."""
         self._entries = {n: e for n, e in self._entries.items() if e.service != service}
         self._releases.pop(service, None)
+        self._closed.pop(service, None)
+
+    def close(self, release: Release) -> None:
+        """Forget a service's flows, and refuse them: this release failed, without a fallback."""
+        self.remove(release.service)
+        self._closed[release.service] = release
 
     def release(self, service: str) -> Release:
         """Return the live release of a service.
 
         Raises:
             NotFoundError: there is none.
+            ConflictError: the last one failed, and none was to serve in its place.
         """
         if release := self._releases.get(service):
             return release
+        self._require_open(service)
         near = difflib.get_close_matches(service, self._releases, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "`koco status` lists them"
         raise NotFoundError(f"no service is called {service!r}", hint=hint)
@@ -77,7 +86,7 @@ class Catalog:
 
         Raises:
             NotFoundError: no flow is called so; the hint names near ones.
-            ConflictError: several are.
+            ConflictError: several are; or none of its service serves, on purpose.
         """
         if entry := self._entries.get(name):
             return entry
@@ -89,7 +98,20 @@ class Catalog:
         if fits:
             names = ", ".join(entry.name for entry in fits)
             raise ConflictError(f"several flows are called {name!r}", hint=f"say which: {names}")
+        self._require_open(name)
         raise NotFoundError(f"no flow is called {name!r}", hint=self._hint(name))
+
+    def _require_open(self, name: str) -> None:
+        """Refuse the name of a service that is closed, or of a flow of it."""
+        service = name.partition("/")[0]
+        for release in self._closed.values():
+            flows = {flow["name"] for flow in release.manifest["flows"]}
+            if service == release.service or name in flows:
+                raise ConflictError(
+                    closed_by(release),
+                    hint=f"`koco releases {release.service} {release.number}` says why; deploy one"
+                    f" that works, or `koco rollback {release.service}`",
+                )
 
     def _hint(self, name: str) -> str:
         if not self._entries:
@@ -106,3 +128,11 @@ class Catalog:
             known += [entry.flow["name"] for entry in self._entries.values()]
         near = difflib.get_close_matches(name, known, n=1)
         return f"did you mean {near[0]!r}?" if near else "`koco flows` lists them"
+
+
+def closed_by(release: Release) -> str:
+    """Return why nothing of a service serves, given the release that failed."""
+    return (
+        f"nothing of {release.service!r} serves: release {release.number} failed, and the former"
+        " one was not to serve in its place"
+    )

@@ -5,26 +5,25 @@ every entrypoint, and when its own endpoint, if it has one, runs as a Serve
 application. Until then, and for ever if it fails, the former one serves.
 A release under way is a row: a restarted control plane takes it up again.
 
-Each release has a Serve application of its own, as it has runners of its own: so
-a release that fails leaves the former one's alone, and what validates an
-execution's inputs is of the same code as what runs it.
+To undeploy is one commit, too: what served is retired, and everything else follows from
+that, as it does where another release takes over.
 """
 
 import asyncio
-import itertools
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
-from koco.cluster.reasons import ApplicationFailed
-from koco.cluster.runners import EnvironmentFailed, RunnerDied
-from koco.cluster.serve import Application, Serve, name_of
-from koco.control.catalog import Catalog
+from koco.control import verdicts
+from koco.control.applications import Applications
+from koco.control.bundles import Bundles
+from koco.control.catalog import Catalog, closed_by
+from koco.control.drift import Drift
 from koco.control.supervisor import Supervisor
-from koco.control.tasks import Tasks
-from koco.errors import ConflictError, KocoError
+from koco.control.tasks import Tasks, surely
+from koco.errors import ConflictError, NotFoundError
 from koco.manifest import plan
 from koco.runner.spec import Description
 from koco.store.model import Release
@@ -34,18 +33,13 @@ log = logging.getLogger(__name__)
 
 #: How long a release may take to become ready before it counts as failed (seconds).
 READY_S = 600.0
-#: How often applications that nothing needs any more are looked for (seconds).
-_SWEEP_S = 1.0
-#: How long one that nothing needs stays: a request may be on its way to it (seconds).
-_STAY_S = 5.0
-#: Pauses before another try to bring up a live release's application (seconds).
-_AGAIN_S = (1.0, 5.0, 15.0, 60.0)
+#: How long executions may take over ending where they are cancelled (seconds).
+GRACE_S = 5.0
 
-_HINTS = {
-    "ModuleNotFoundError": "ship the module with the bundle, or name its package in "
-    "`runtime.dependencies`",
-    "SyntaxError": "mend the line shown; `python -m compileall .` finds such errors earlier",
-}
+#: What undeploying a service does about executions that have not ended.
+Running = Literal["refuse", "cancel", "drain"]
+#: Takes the values of a release's secrets out of what its failure says.
+Mask = Callable[[Release, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Deployer:
@@ -57,16 +51,18 @@ class Deployer:
         supervisor: Supervisor,
         catalog: Catalog,
         *,
-        serve: Serve,
-        application: Callable[[Release], Awaitable[Application]],
+        bundles: Bundles,
+        applications: Applications,
+        mask: Mask | None = None,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
         self._catalog = catalog
-        self._serve = serve
-        self._application = application
-        #: Why a live release's own endpoint is not up, by service.
-        self.troubles: dict[str, str] = {}
+        self._bundles = bundles
+        self._applications = applications
+        self._mask = mask
+        #: Why a service does not serve as it should, by its name.
+        self.troubles = applications.troubles
         self._tasks = Tasks("the deployer")
         #: Held while a deploy looks at what there is: of two alike one makes a release.
         self._deciding = asyncio.Lock()
@@ -75,13 +71,26 @@ class Deployer:
 
     async def recover(self) -> None:
         """Enter what is live, and take up releases that were under way."""
-        for release in await self._store.releases("live"):
-            self._catalog.put(release)
-            if release.app is not None:
-                self._tasks.spawn(self._bring_back(release))
-        self._tasks.spawn(self._sweep())
-        for release in await self._store.releases("starting"):
-            self._begin(release, READY_S)
+        for release in await self._store.present_releases():
+            if release.status == "live":
+                self._catalog.put(release)
+                if release.app is not None:
+                    self._applications.bring_back(release)
+            elif release.status == "starting":
+                self._begin(release, READY_S)
+            else:
+                self._close(release)
+        self._tasks.spawn(self._applications.sweep())
+        self._tasks.spawn(self._applications.heal())
+
+    @property
+    def drift(self) -> Drift:
+        """What somebody else made of live releases' applications."""
+        return self._applications.drift
+
+    async def repair(self, release: Release) -> None:
+        """Put a live release's application back as it was, where somebody else changed it."""
+        await self._applications.repair(release)
 
     async def deploy(
         self,
@@ -96,15 +105,16 @@ class Deployer:
     ) -> tuple[Release, bool]:
         """Begin a release; return it, and whether it is the live one, unchanged.
 
-        `manifest` has been checked, and the bundle is there. `origin` says where it comes
-        from; without `fallback` the former release does not serve where this one fails.
+        `manifest` has been checked. `origin` says where it comes from; without `fallback`
+        the former release does not serve where this one fails.
 
         Raises:
             ConflictError: the release that it would replace is not number `expect`, 0 for none.
+            NotFoundError: the bundle is not here.
         """
         service = manifest["service"]
         fingerprint = plan.fingerprint(manifest, bundle)
-        async with self._deciding:
+        async with self._deciding, self._bundles.held(bundle):
             coming = [r for r in await self._store.releases("starting") if r.service == service]
             # What it comes to is the last one: going back to the live one is a release, too,
             # while another is on its way.
@@ -114,6 +124,8 @@ class Deployer:
                 return last, not coming  # or somebody else is deploying the same
             if expect is not None and expect != (last.number if last else 0):
                 raise _crossed(service, last)
+            upload_s = round(self._bundles.took_s(bundle), 3)
+            timings = {"upload": upload_s} if upload_s else {}
             release = await self._store.create_release(
                 service,
                 bundle=bundle,
@@ -121,10 +133,89 @@ class Deployer:
                 manifest=manifest,
                 by=by,
                 origin=origin,
+                timings=timings,
                 fallback=fallback,
             )
             self._begin(release, timeout_s)
             return release, False
+
+    async def target(self, service: str, number: int | None) -> Release:
+        """Return the release that a rollback goes back to: a number, or the last one that served.
+
+        Raises:
+            NotFoundError: there is no such release, or none before what serves.
+            ConflictError: it is the live one, or is starting; or its bundle has been collected.
+        """
+        coming = [r for r in await self._store.releases("starting") if r.service == service]
+        live = await self._store.live_release(service)
+        if number is not None:
+            found: Release | None = await self._store.release(service, number)
+        else:
+            # What is on its way is what it comes to: back from there is what is live now.
+            found = live if coming else None
+            found = found or await self._store.former_release(service)
+        if found is None:
+            raise NotFoundError(
+                f"{service} has no release that served before", hint=f"`koco releases {service}`"
+            )
+        if found.status == "starting" or (found.status == "live" and not coming):
+            what = "is the live one" if found.status == "live" else "is still starting"
+            raise ConflictError(
+                f"release {found.number} of {service} {what}",
+                hint=f"`koco releases {service}` lists the others",
+            )
+        self._require_bundle(found)
+        return found
+
+    def _require_bundle(self, release: Release) -> None:
+        if not self._bundles.has(release.bundle):
+            commit = str(release.origin.get("commit", ""))[:12]
+            again = f"deploy commit {commit} again" if commit else "deploy that code again"
+            raise ConflictError(
+                f"the bundle of release {release.number} of {release.service} has been collected",
+                hint=f"{again}; `koco up --set keep_releases=N` keeps more of them",
+            )
+
+    async def rollback(
+        self, target: Release, *, by: str, timeout_s: float = READY_S, fallback: bool = True
+    ) -> tuple[Release, bool]:
+        """Begin a release that is as a former one was; see `deploy`."""
+        return await self.deploy(
+            target.manifest,
+            bundle=target.bundle,
+            by=by,
+            timeout_s=timeout_s,
+            origin={**target.origin, "rollback_of": target.number},
+            fallback=fallback,
+        )
+
+    async def undeploy(
+        self, service: str, *, by: str, running: Running = "refuse", grace_s: float = GRACE_S
+    ) -> list[Release]:
+        """Take away what a service has; return what that was, which is nothing the second time.
+
+        What runs is `running`'s to decide: then it is not done, or ends as usual, or is cancelled.
+
+        Raises:
+            ConflictError: executions have not ended, and that is to `refuse`.
+            NotFoundError: no such service was ever deployed.
+        """
+        error = {"message": f"{by} undeployed {service} meanwhile", "detail": None, "hint": None}
+        async with self._deciding:
+            ended = await self._store.undeploy(
+                service, error, beside_running=running != "refuse"
+            )
+            for release in ended:
+                if task := self._under_way.get((service, release.number)):
+                    task.cancel()
+                if release.status == "starting":
+                    self._supervisor.drop(release)
+            self._catalog.remove(service)
+            self.troubles.pop(service, None)
+            self._supervisor.retire(service)
+        if running == "cancel":
+            await self._supervisor.cancel_all(service, grace_s=grace_s)
+        return ended
 
     async def wait(self, service: str, number: int, *, seconds: float) -> Release:
         """Return a release, after it left `starting` or so many seconds.
@@ -149,79 +240,84 @@ class Deployer:
 
     async def _bring_up(self, release: Release, timeout_s: float) -> None:
         async with self._turns[release.service]:
+            timings = dict(release.timings)
             try:
                 async with asyncio.timeout(timeout_s):
-                    description = await self._start(release)
-                    error = _error_of(description)
+                    description = await self._start(release, timings)
+                    error = verdicts.of_imports(description)
             except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
                 log.info("release %s/%s: %r", release.service, release.number, exc)
-                said = self._serve.said.get(name_of(release.service, release.number))
-                error = _error_from(exc, timeout_s, said=said)
+                said = self._applications.said(release)
+                error = verdicts.of_exception(exc, timeout_s, said=said)
+                if self._mask is not None:  # Serve and Ray tell what they were told
+                    error = await self._mask(release, error)
             if error is not None:
-                self._supervisor.drop(release)
-                await self._store.fail_release(release.service, release.number, error)
-                return
-            live = await self._store.go_live(
-                release.service, release.number, _flows(release, description), _handled(description)
-            )
-            self._catalog.put(live)
-            self.troubles.pop(release.service, None)
-            self._supervisor.retire(release.service, keep=release.number)
-            self._supervisor.pool(release).keep_warm()
+                await self._fail(release, error, timings)
+            else:
+                await self._go_live(release, description, timings)
 
-    # endpoints of services' own
+    async def _start(self, release: Release, timings: dict[str, float]) -> Description:
+        """Start a release's first runner, and its own endpoint if it has one.
 
-    async def _start(self, release: Release) -> Description:
-        """Start a release's first runner, and its own endpoint if it has one."""
-        description = await self._supervisor.pool(release).probe()
+        How long each part takes is noted in `timings`, as far as it goes.
+        """
+        began = time.monotonic()
+        try:
+            description = await self._supervisor.pool(release).probe()
+        except BaseException:
+            timings["environment"] = _since(began)
+            raise
+        # What the runner did not spend on imports went into its environment and its process.
+        timings["import"] = round(description.took_s, 3)
+        timings["environment"] = max(0.0, round(_since(began) - description.took_s, 3))
         # One after the other: a mistake is told by the runner, and does not start Serve.
         # Both at once was measured to be no faster, on two cores.
         if release.manifest.get("app") is not None and not description.problems:
-            await self._serve.bring_up(await self._application(release))
+            began = time.monotonic()
+            try:
+                await self._applications.bring_up(release)
+            finally:
+                timings["replicas"] = _since(began)
         return description
 
-    async def _bring_back(self, release: Release) -> None:
-        """See that a live release's application is there, as it is unless the head is a new one."""
-        for pause_s in itertools.chain(_AGAIN_S, itertools.repeat(_AGAIN_S[-1])):
-            try:
-                await self._serve.bring_up(await self._application(release))
-            except KocoError as exc:
-                if not self._is_live(release):
-                    return
-                self.troubles[release.service] = exc.message
-                log.warning("the endpoint of %s is not up: %s", release.service, exc.message)
-                await asyncio.sleep(pause_s)
-            else:
-                self.troubles.pop(release.service, None)
-                return
+    async def _go_live(
+        self, release: Release, description: Description, timings: dict[str, float]
+    ) -> None:
+        flows, handled = _flows(release, description), _handled(description)
+        live = await surely(
+            lambda: self._store.go_live(
+                release.service, release.number, flows, handled, timings=timings
+            )
+        )
+        if live.status != "live":  # it was undeployed in this moment
+            self._supervisor.drop(release)
+            return
+        self._catalog.put(live)
+        self.troubles.pop(release.service, None)
+        self._supervisor.retire(release.service, keep=release.number)
+        self._supervisor.pool(release).keep_warm()
 
-    def _is_live(self, release: Release) -> bool:
-        try:
-            return self._catalog.release(release.service).number == release.number
-        except KocoError:
-            return False
+    async def _fail(
+        self, release: Release, error: dict[str, Any], timings: dict[str, float]
+    ) -> None:
+        self._supervisor.drop(release)
+        failed = await surely(
+            lambda: self._store.fail_release(
+                release.service, release.number, error, timings=timings
+            )
+        )
+        if failed.has_closed:
+            self._close(failed)
+            self._supervisor.retire(release.service)
 
-    async def _sweep(self) -> None:
-        """Remove applications of releases that have no runners any more, for ever.
+    def _close(self, release: Release) -> None:
+        """Let nothing of a service serve, and say so wherever it is asked for."""
+        self._catalog.close(release)
+        self.troubles[release.service] = closed_by(release)
 
-        A release's pool goes when its last execution has ended: until then, its locks
-        are answered by its own code.
-        """
-        needed_at: dict[str, float] = {}
-        is_known = False
-        while True:
-            try:
-                if not is_known:
-                    await self._serve.look()
-                    is_known = True
-                now = time.monotonic()
-                needed = {name_of(*key) for key in self._supervisor.pools}
-                needed_at.update(dict.fromkeys(needed, now))
-                keep = {name for name in self._serve.ours if now - needed_at.get(name, 0) < _STAY_S}
-                await self._serve.keep_only(keep)
-            except KocoError as exc:
-                log.warning("could not look after Serve applications: %s", exc.message)
-            await asyncio.sleep(_SWEEP_S)
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
 
 
 def _crossed(service: str, last: Release | None) -> ConflictError:
@@ -254,61 +350,3 @@ def _handled(description: Description) -> dict[str, Any] | None:
     if description.app is None:
         return None
     return {key: description.app[key] for key in ("locks", "leases")}
-
-
-def _error_of(description: Description) -> dict[str, Any] | None:
-    """Return what went wrong with the imports, or None."""
-    if not description.problems:
-        return None
-    first = description.problems[0]
-    message = "; ".join(_sentence(problem) for problem in description.problems)
-    # Flows of one module fail alike: its traceback is told once.
-    told = dict.fromkeys(p["traceback"] for p in description.problems if p["traceback"])
-    detail = "\n\n".join(told)
-    return {
-        "message": message,
-        "detail": detail or None,
-        "hint": first["hint"] or _HINTS.get(first["type"]),
-    }
-
-
-def _sentence(problem: dict[str, Any]) -> str:
-    kind = f"{problem['type']}: " if problem["type"] else ""
-    where = f"flow {problem['flow']!r}" if problem["flow"] is not None else "app"
-    return f"{where}: {kind}{problem['message']}"
-
-
-def _error_from(exc: Exception, timeout_s: float, *, said: str | None) -> dict[str, Any]:
-    match exc:
-        case EnvironmentFailed():
-            return {"message": exc.message, "detail": exc.detail, "hint": exc.hint}
-        case ApplicationFailed():
-            return {
-                "message": f"the endpoint did not start: {exc.message}",
-                "detail": exc.detail,
-                "hint": "it runs as a Ray Serve application: does its module, or its "
-                "deployment's constructor, fail?",
-            }
-        case RunnerDied():
-            return {
-                "message": f"the runner died while it imported the entrypoints: {exc.message}",
-                "detail": None,
-                "hint": "does a module end the process, or use more memory than there is?",
-            }
-        case TimeoutError() if said:
-            return {
-                "message": f"its endpoint was not up within {timeout_s:g} s",
-                "detail": said,
-                "hint": "have the nodes what its Serve deployment asks for?",
-            }
-        case TimeoutError():
-            return {
-                "message": f"it was not ready within {timeout_s:g} s",
-                "detail": None,
-                "hint": "does a module wait for something while it is imported? "
-                "`--timeout` allows more time",
-            }
-        case KocoError():
-            return {"message": exc.message, "detail": None, "hint": exc.hint}
-        case _:
-            return {"message": f"{type(exc).__name__}: {exc}", "detail": None, "hint": None}

@@ -8,25 +8,24 @@ the moment the process dies.
 import asyncio
 import os
 import threading
+import time
 from typing import Any
 
 import msgspec
 import ray
 
-from koco.errors import DeployError, KocoError
-from koco.events import line
+from koco.errors import DeployError, KocoError, UnreachableError
+from koco.events import line, wire
 from koco.events.model import Kind, Status
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
 from koco.runner.output import Output
-from koco.runner.spec import Description, FlowSpec, Launch, Presence, RunnerSpec
+from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
-from koco.sdk import moments
+from koco.sdk import moments, secrets
+from koco.sdk.control import Control
 from koco.sdk.failures import describe
 from koco.sdk.tracer import Tracer
-
-#: Pauses between two tries to reach a control plane that restarts (seconds).
-_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 class Runner:
@@ -34,7 +33,7 @@ class Runner:
 
     def __init__(self, spec: bytes, control: Any) -> None:
         self._spec = msgspec.msgpack.decode(spec, type=RunnerSpec)
-        self._control = control
+        self._control = Control(control)
         self._flows: dict[str, Flow] = {}
         self._orders = Orders()
         self._launching: set[str] = set()
@@ -53,7 +52,7 @@ class Runner:
             self._spec.id,
             self._deliver,
             question=self._ask,
-            control=control,
+            control=self._control,
             on_closed=self._abandon,
         )
         self._loop = asyncio.new_event_loop()
@@ -62,7 +61,14 @@ class Runner:
 
     async def describe(self) -> bytes:
         """Import every entrypoint; return a `Description`."""
+        began = time.monotonic()
         description = Description(forms={}, problems=[])
+        try:
+            # Before any module of the user's: it may look for them at once.
+            await self._learn_secrets()
+        except KocoError as exc:
+            description.problems.append({"flow": None, "entrypoint": "", **_problem(exc)})
+            return msgspec.msgpack.encode(description)
         for flow in self._spec.flows:
             try:
                 # In a thread: a slow import must not keep the runner from answering.
@@ -79,7 +85,17 @@ class Runner:
         if self._spec.app is not None:
             description = await self._describe_app(self._spec.app, description)
         self._is_ready = not description.problems
-        return msgspec.msgpack.encode(description)
+        took_s = time.monotonic() - began
+        return msgspec.msgpack.encode(msgspec.structs.replace(description, took_s=took_s))
+
+    async def _learn_secrets(self) -> None:
+        """Ask for the values of the release's secrets; none of them stands in its environment."""
+        values: dict[str, str] = {}
+        for name in self._spec.secrets:
+            question = secrets.question(self._spec.service, self._spec.release, name)
+            values[name] = wire.decode_answer(await self._ask(question))
+        if values:
+            secrets.learn(values)
 
     async def _describe_app(self, path: str, description: Description) -> Description:
         try:
@@ -99,6 +115,7 @@ class Runner:
                 fids=self._spool.held,
                 served=self._served,
                 is_ready=self._is_ready,
+                protocol=PROTOCOL,
             )
         )
 
@@ -182,27 +199,17 @@ class Runner:
             run.cancel()
 
     async def _deliver(self, blob: bytes) -> bytes:
-        return await self._reach(self._control.append, blob)
+        return await self._reach("append", blob)
 
     async def _ask(self, blob: bytes) -> bytes:
-        return await self._reach(self._control.ask, blob)
+        return await self._reach("ask", blob)
 
-    async def _reach(self, method: Any, blob: bytes) -> bytes:
-        """Call the control plane until it answers; end with it where it is gone for good."""
-        from ray.exceptions import ActorDiedError, ActorUnavailableError
-
-        tries = 0
-        while True:
-            try:
-                return bytes(await method.remote(blob))
-            except ActorUnavailableError:
-                await asyncio.sleep(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
-                tries += 1
-            except ActorDiedError:
-                # The control plane was taken down for good: nobody wants the rest.
-                os._exit(0)
-            except Exception:  # noqa: BLE001 - the store could not write: keep it, try again
-                await asyncio.sleep(_PAUSES_S[-1])
+    async def _reach(self, method: str, blob: bytes) -> bytes:
+        try:
+            return await self._control.call(method, blob)
+        except UnreachableError:
+            # The control plane was taken down for good: nobody wants the rest.
+            os._exit(0)
 
 
 def _imported(spec: FlowSpec, *, concurrency: int) -> Flow:

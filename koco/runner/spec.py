@@ -4,6 +4,12 @@ from typing import Any
 
 import msgspec
 
+#: What runner and control plane say to each other. A change that fields with defaults cannot
+#: carry gets the next number: then an upgraded control plane lets the runners that are there
+#: finish what they run, and gives them nothing more. What they send to that end (`append`, `ask`,
+#: `koco.events.wire`) is understood for ever.
+PROTOCOL = 1
+
 
 class FlowSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A flow of the release: `inputs` are form elements, or None to ask the signature."""
@@ -23,6 +29,8 @@ class RunnerSpec(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     #: `module:object` of the service's own endpoint.
     app: str | None = None
+    #: The names of the secrets that its environment has, once it has asked for them.
+    secrets: tuple[str, ...] = ()
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +54,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[dict[str, Any]] = []
     #: What the service's own endpoint says of itself: `{flows, locks, leases}`.
     app: dict[str, Any] | None = None
+    #: How long that took (seconds).
+    took_s: float = 0.0
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,3 +67,5 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     served: int
     #: Whether it has imported its entrypoints and may be given executions.
     is_ready: bool
+    #: What it understands: see `PROTOCOL`.
+    protocol: int = 1

@@ -18,6 +18,7 @@ from koco.store.model import (
     Release,
     ReleasePage,
     Schedule,
+    Sealed,
 )
 
 
@@ -61,6 +62,20 @@ class Store(Protocol):
 
     async def has_keys(self) -> bool:
         """Say whether any key is known."""
+        ...
+
+    # services' secrets
+
+    async def put_sealed(self, sealed: Sealed) -> bool:
+        """Keep an encrypted secret, in place of one of that name; say whether it is a new one."""
+        ...
+
+    async def remove_sealed(self, name: str) -> bool:
+        """Forget one; False where there is none."""
+        ...
+
+    async def sealed(self) -> list[Sealed]:
+        """Return all of them, by name."""
         ...
 
     # settings

@@ -228,6 +228,9 @@ class _Handler(BaseHTTPRequestHandler):
         data = json.loads(body) if body and self.command == "POST" else body
         self.plane.requests.append((self.command, self.path, data))
         try:
+            if parts == []:
+                self._answer(*self.plane.health)
+                return
             if self.headers["Authorization"] != f"Bearer {KEY}":
                 raise UnauthorizedError("the key is not known here")
             if self.plane.refuses is not None:
@@ -261,6 +264,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self, parts: list[str], query: dict[str, str], data: Any) -> tuple[int, Any]:
         plane, method = self.plane, self.command
         match method, *parts:
+            case "POST", "doctor":
+                return 200, {"items": plane.findings, "next": None, "version": __version__}
             case "GET", "status":
                 return 200, STATUS
             case "GET", "flows":

@@ -1,42 +1,110 @@
 """Deploys that come at once, over a real store, with runners that live in this process."""
 
 import asyncio
+import hashlib
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from koco.control.applications import Applications
+from koco.control.blobs import Blobs
+from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
+from koco.control.settings import Settings
+from koco.errors import ConflictError, NotFoundError
+from koco.events import line
+from koco.events.model import Status
 from koco.store.model import Release
-from tests.unit.test_pool import World, world
+from tests.unit.test_pool import World as Pools
+from tests.unit.test_pool import world as pools_world
 
 MANIFEST: dict[str, Any] = {
     "service": "svc",
-    "flows": [],
+    "flows": [{"name": "flow", "entrypoint": "m:f"}],
     "runner": {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None},
 }
 
+PROBLEM = {
+    **{"flow": "flow", "entrypoint": "m:f", "type": "ValueError", "message": "at import"},
+    **{"traceback": "", "hint": None},
+}
 
-def deployer(w: World) -> Deployer:
-    serve: Any = SimpleNamespace(said={})  # no service has an app here
-    return Deployer(w.store, w.supervisor, Catalog(), serve=serve, application=serve)
+
+class World(Pools):
+    """A deployer and what it needs, over one store; no service has an app here."""
+
+    def begin(self, data_dir: Path) -> "World":
+        """Begin, or begin anew over the same store, as a restarted control plane does."""
+        self.restart()
+        self.settings = Settings()
+        self.blobs = Blobs(data_dir, self.store, self.settings)
+        self.bundles = Bundles(self.blobs, self.store, secret=b"s", url="http://x")
+        self.catalog = Catalog()
+        serve: Any = SimpleNamespace(said={})
+        applications = Applications(
+            serve, self.store, supervisor=self.supervisor, catalog=self.catalog, make=serve
+        )
+        self.deployer = Deployer(
+            self.store,
+            self.supervisor,
+            self.catalog,
+            bundles=self.bundles,
+            applications=applications,
+        )
+        return self
+
+    async def upload(self, content: str) -> str:
+        """Bring a bundle; return its hash."""
+        data = content.encode()
+        sha256 = hashlib.sha256(data).hexdigest()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield data
+
+        if not (await self.bundles.state(sha256))[1]:
+            await self.bundles.receive(sha256, offset=0, length=len(data), body=body())
+        return sha256
+
+    async def deploy(self, content: str, **more: Any) -> tuple[Release, bool]:
+        """Deploy a bundle of this content; do not wait."""
+        return await self.deployer.deploy(
+            MANIFEST, bundle=await self.upload(content), by="ada", **more
+        )
+
+    async def live(self, content: str = "one", **more: Any) -> Release:
+        """Deploy a bundle, and wait for what becomes of it."""
+        release, _ = await self.deploy(content, **more)
+        return await self.deployer.wait("svc", release.number, seconds=10)
+
+    async def number(self) -> int | None:
+        """Return what is live now."""
+        live = await self.store.live_release("svc")
+        return live.number if live else None
 
 
-async def ready(deploys: Deployer, release: Release) -> Release:
-    return await deploys.wait("svc", release.number, seconds=10)
+def world(tmp_path: Path, body: Callable[[World], Awaitable[None]]) -> None:
+    async def begun(pools: Pools) -> None:
+        await body(World(pools.store).begin(tmp_path))
+
+    pools_world(tmp_path, begun)
 
 
 def test_two_deploys_of_the_same_at_once_are_one_release(tmp_path: Path) -> None:
     """Neither is told that it failed, and nothing is started twice."""
 
     async def body(w: World) -> None:
-        deploys = deployer(w)
-        made = await asyncio.gather(
-            *(deploys.deploy(MANIFEST, bundle="one", by="ada") for _ in range(5))
-        )
+        await w.upload("one")
+        made = await asyncio.gather(*(w.deploy("one") for _ in range(5)))
         assert {release.number for release, _ in made} == {1}
-        assert (await ready(deploys, made[0][0])).status == "live"
-        assert (await deploys.deploy(MANIFEST, bundle="one", by="ada"))[1], "unchanged"
+        ready = await w.deployer.wait("svc", 1, seconds=10)
+        assert ready.status == "live"
+        assert (await w.deploy("one"))[1], "unchanged"
 
     world(tmp_path, body)
 
@@ -45,17 +113,301 @@ def test_going_back_while_another_release_is_on_its_way_counts(tmp_path: Path) -
     """The last deploy wins: what is live now would not be, once the other one is ready."""
 
     async def body(w: World) -> None:
-        deploys = deployer(w)
-        first, _ = await deploys.deploy(MANIFEST, bundle="one", by="ada")
-        await ready(deploys, first)
+        await w.live("one")
         w.importing.clear()
-        await deploys.deploy(MANIFEST, bundle="two", by="ada")
-        back, unchanged = await deploys.deploy(MANIFEST, bundle="one", by="bob")
+        await w.deploy("two")
+        back, unchanged = await w.deploy("one")
         assert (back.number, unchanged) == (3, False)
+        assert (await w.deployer.target("svc", None)).number == 1, "back from what is coming"
         w.importing.set()
-        assert (await ready(deploys, back)).status == "live"
-        live = await w.store.live_release("svc")
-        assert live is not None
-        assert live.bundle == "one"
+        assert (await w.deployer.wait("svc", 3, seconds=10)).status == "live"
+        assert await w.number() == 3
 
     world(tmp_path, body)
+
+
+def test_a_failed_release_leaves_the_former_one(tmp_path: Path) -> None:
+    """It never goes live; what served serves, in the store and for launches."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        w.problem = PROBLEM
+        failed = await w.live("two")
+        assert (failed.status, failed.has_closed) == ("failed", False)
+        assert failed.timings.keys() == {"upload", "environment", "import"}
+        assert await w.number() == 1
+        assert w.catalog.release("svc").number == 1
+
+    world(tmp_path, body)
+
+
+def test_without_a_fallback_a_failed_release_ends_what_served(tmp_path: Path) -> None:
+    """Launches are refused with the reason, after a restart, too, until something works."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        w.problem = PROBLEM
+        failed = await w.live("two", fallback=False)
+        assert failed.has_closed
+        for _ in range(2):
+            assert await w.number() is None
+            with pytest.raises(ConflictError, match="release 2 failed, and the former one"):
+                w.catalog.release("svc")
+            with pytest.raises(ConflictError, match="'svc' serves"):
+                w.catalog.find("svc/flow")
+            assert "release 2 failed" in w.deployer.troubles["svc"]
+            w.begin(tmp_path)
+            await w.deployer.recover()
+        w.problem = None
+        assert (await w.live("three")).status == "live"
+        assert w.catalog.release("svc").number == 3
+        assert w.deployer.troubles == {}
+        assert [each.number for each in await w.store.present_releases()] == [3]
+
+    world(tmp_path, body)
+
+
+def test_a_rollback_is_a_new_release_of_the_old_code(tmp_path: Path) -> None:
+    """By number, or to what served before; the second one goes forward again."""
+
+    async def body(w: World) -> None:
+        first = await w.live("one", origin={"commit": "abc", "dirty": False})
+        await w.live("two")
+        w.problem = PROBLEM
+        await w.live("broken")
+        w.problem = None
+        target = await w.deployer.target("svc", None)
+        assert target.number == 1, "not the one that failed"
+        begun, _ = await w.deployer.rollback(target, by="bob")
+        back = await w.deployer.wait("svc", begun.number, seconds=10)
+        assert (back.number, back.status, back.bundle) == (4, "live", first.bundle)
+        assert back.origin == {"commit": "abc", "dirty": False, "rollback_of": 1}
+        assert "upload" not in back.timings
+        assert (await w.deployer.target("svc", None)).number == 2
+        assert (await w.deployer.target("svc", 3)).status == "failed", "where it is asked for"
+
+    world(tmp_path, body)
+
+
+def test_a_rollback_that_makes_no_sense_says_why(tmp_path: Path) -> None:
+    """No such release, the live one, nothing before it, or its bundle is gone."""
+
+    async def body(w: World) -> None:
+        first = await w.live("one", origin={"commit": "abcdef"})
+        with pytest.raises(NotFoundError, match="no release that served before"):
+            await w.deployer.target("svc", None)
+        with pytest.raises(NotFoundError, match="no release 7"):
+            await w.deployer.target("svc", 7)
+        with pytest.raises(ConflictError, match="release 1 of svc is the live one"):
+            await w.deployer.target("svc", 1)
+        await w.live("two")
+        w.bundles.path(first.bundle).unlink()
+        with pytest.raises(ConflictError, match=r"bundle of release 1 .* collected") as refused:
+            await w.deployer.target("svc", 1)
+        assert "deploy commit abcdef again" in str(refused.value.hint)
+
+    world(tmp_path, body)
+
+
+def test_bundles_that_nothing_needs_are_collected_in_the_end(tmp_path: Path) -> None:
+    """Not what is live, runs, is kept to go back to, or was brought within the last day."""
+
+    async def body(w: World) -> None:
+        w.settings.keep_releases = 2
+        w.ends = False
+        releases = [await w.live("0")]
+        running = await w.launch()
+        await w.until(running.fid, Status.RUNNING)
+        releases += [await w.live(str(number)) for number in range(1, 5)]
+        w.problem = PROBLEM
+        releases.append(await w.live("broken"))
+
+        async def collected() -> list[int]:
+            await w.blobs.collect()
+            return [r.number for r in releases if not w.bundles.has(r.bundle)]
+
+        assert await collected() == [], "all were brought today"
+        age(w, days=2)
+        assert await collected() == [2, 3, 6], "not 1, which runs, nor 4 and 5"
+        await w.store.settle(running.fid, Status.CANCELLED)
+        assert await collected() == [1, 2, 3, 6]
+
+    world(tmp_path, body)
+
+
+def test_a_bundle_is_not_collected_under_a_deploys_feet(tmp_path: Path) -> None:
+    """Where a deploy hears that it is there already, it stays for another day."""
+
+    async def body(w: World) -> None:
+        w.settings.keep_releases = 1
+        first = await w.live("one")
+        await w.live("two")
+        age(w, days=2)
+        assert (await w.bundles.state(first.bundle))[1]
+        await w.blobs.collect()
+        assert w.bundles.has(first.bundle)
+        async with w.bundles.held(first.bundle):
+            age(w, days=2)
+            collecting = asyncio.create_task(w.blobs.collect())
+            await asyncio.sleep(0.05)
+            assert w.bundles.has(first.bundle), "while it is made a release"
+        await collecting
+        assert not w.bundles.has(first.bundle)
+        with pytest.raises(NotFoundError, match="no bundle"):
+            await w.deployer.deploy(MANIFEST, bundle=first.bundle, by="ada")
+
+    world(tmp_path, body)
+
+
+def test_what_somebody_uploaded_as_a_file_is_no_bundle(tmp_path: Path) -> None:
+    """Else whoever may deploy could read any file whose hash is known."""
+
+    async def body(w: World) -> None:
+        sha256 = hashlib.sha256(b"secret").hexdigest()
+
+        async def content() -> AsyncIterator[bytes]:
+            yield b"secret"
+
+        await w.blobs.receive("bob", sha256, offset=0, length=6, body=content())
+        assert await w.bundles.state(sha256) == (0, False)
+        with pytest.raises(NotFoundError):
+            await w.deployer.deploy(MANIFEST, bundle=sha256, by="ada")
+
+    world(tmp_path, body)
+
+
+def test_bundles_of_an_earlier_koco_are_taken_over(tmp_path: Path) -> None:
+    """They stood in a folder of their own; releases made of them can be gone back to."""
+
+    async def body(w: World) -> None:
+        sha256 = hashlib.sha256(b"old").hexdigest()
+        (tmp_path / "bundles").mkdir()
+        (tmp_path / "bundles" / f"{sha256}.zip").write_bytes(b"old")
+        await w.store.create_release("s", bundle=sha256, fingerprint="", manifest={}, by="")
+        w.begin(tmp_path)
+        assert w.bundles.path(sha256).read_bytes() == b"old"
+        assert await w.bundles.state(sha256) == (3, True)
+
+    world(tmp_path, body)
+
+
+def test_undeploying_refuses_while_executions_run(tmp_path: Path) -> None:
+    """It names how many, and has changed nothing then."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        with pytest.raises(ConflictError, match=r"1 execution has not ended \(1 running\)"):
+            await w.deployer.undeploy("svc", by="ada")
+        assert await w.number() == 1
+        assert w.catalog.release("svc").number == 1
+        with pytest.raises(NotFoundError, match="no service is called"):
+            await w.deployer.undeploy("other", by="ada")
+
+    world(tmp_path, body)
+
+
+def test_draining_lets_what_runs_end_and_launches_nothing_new(tmp_path: Path) -> None:
+    """So it is after a restart in the middle of it; the next deploy has the next number."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        running, queued = await w.launch(), await w.launch()
+        await w.until(running.fid, Status.RUNNING)
+        ended = await w.deployer.undeploy("svc", by="ada", running="drain")
+        assert [each.number for each in ended] == [1]
+        with pytest.raises(NotFoundError):
+            w.catalog.release("svc")
+        w.ends = True
+        await next(r for r in w.runners if running.fid in r.fids).report(
+            running.fid, Status.FINISHED, count=1
+        )
+        await w.until(queued.fid, Status.FINISHED)
+        assert await w.deployer.undeploy("svc", by="ada", running="drain") == [], "again"
+        assert await w.store.open_tally("svc") == {}
+        w.begin(tmp_path)
+        await w.deployer.recover()
+        assert (await w.store.release("svc", 1)).retired is not None
+        assert (await w.live()).number == 2, "though it is the same code"
+
+    world(tmp_path, body)
+
+
+def test_undeploying_can_cancel_what_has_not_ended(tmp_path: Path) -> None:
+    """What is queued, too; runners leave."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        made = [await w.launch() for _ in range(5)]
+        await w.until(made[0].fid, Status.RUNNING)
+        await w.deployer.undeploy("svc", by="ada", running="cancel", grace_s=0.01)
+        for execution in made:
+            await w.until(execution.fid, Status.CANCELLED)
+        pool = w.supervisor.pools["svc", 1]
+        while pool.runners:
+            await asyncio.sleep(0.01)
+
+    world(tmp_path, body)
+
+
+def test_undeploying_ends_a_release_that_is_starting(tmp_path: Path) -> None:
+    """It fails, and cannot go live behind the back of who undeployed it."""
+
+    async def body(w: World) -> None:
+        w.importing.clear()
+        release, _ = await w.deploy("one")
+        await asyncio.sleep(0.02)
+        await w.deployer.undeploy("svc", by="bob")
+        w.importing.set()
+        found = await w.deployer.wait("svc", release.number, seconds=10)
+        assert (found.status, found.error and found.error["message"]) == (
+            "failed",
+            "bob undeployed svc meanwhile",
+        )
+        assert (await w.store.go_live("svc", 1, [])).status == "failed"
+        assert await w.number() is None
+
+    world(tmp_path, body)
+
+
+def test_undeploying_a_closed_service_opens_it_for_good(tmp_path: Path) -> None:
+    """Nothing serves still, and nobody is told to mend it."""
+
+    async def body(w: World) -> None:
+        w.problem = PROBLEM
+        await w.live("one", fallback=False)
+        await w.deployer.undeploy("svc", by="ada")
+        w.begin(tmp_path)
+        await w.deployer.recover()
+        assert w.deployer.troubles == {}
+        with pytest.raises(NotFoundError):
+            w.catalog.release("svc")
+
+    world(tmp_path, body)
+
+
+def test_history_comes_in_pages_newest_first(tmp_path: Path) -> None:
+    """A cursor stays right while others are added."""
+
+    async def body(w: World) -> None:
+        for number in range(5):
+            await w.live(str(number))
+        page = await w.store.history("svc", limit=2)
+        assert [each.number for each in page.items] == [5, 4]
+        await w.live("more")
+        page = await w.store.history("svc", limit=9, cursor=page.next)
+        assert ([each.number for each in page.items], page.next) == ([3, 2, 1], None)
+
+    world(tmp_path, body)
+
+
+def age(w: World, *, days: float) -> None:
+    """Let everything that was brought be as old as that."""
+    then = time.time() - days * 86_400
+    for path in w.blobs.path("0" * 64).parent.parent.glob("??/*"):
+        os.utime(path, (then, then))
+    w.store._db.execute("UPDATE uploads SET created = ?", (line.timestamp(then),))

@@ -38,7 +38,7 @@ class FakeRunner:
         await self.world.importing.wait()
         if self.world.problem:
             return Description(problems=[self.world.problem])
-        return Description(forms={})
+        return Description(forms=dict.fromkeys((flow.name for flow in self.spec.flows)))
 
     async def attach(self) -> Presence:
         return Presence(pid=1, node="n", fids=self.fids, served=0, is_ready=self.is_ready)

@@ -36,6 +36,7 @@ from koco.store.model import (
     Release,
     ReleasePage,
     Schedule,
+    Sealed,
 )
 from koco.store.sqlite import events, executions, files, locks, releases, schema
 from koco.store.sqlite.writer import Writer, failure
@@ -55,6 +56,18 @@ class SqliteStore:
         self.path = path
         self._lock_fd: int | None = None
 
+    async def check(self) -> None:
+        """Refuse a file that a newer koco has written; nothing is written to it.
+
+        Raises:
+            ConflictError: it is one.
+            StoreError: it cannot be read.
+        """
+        try:
+            schema.require_known(schema.version_of(self.path))
+        except sqlite3.Error as exc:
+            raise failure(exc, f"{self.path} could not be opened") from exc
+
     async def open(self) -> None:
         """Take the lock, open both connections, migrate.
 
@@ -64,6 +77,8 @@ class SqliteStore:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._lock()
         try:
+            # Before a connection that may write: closing that tidies up, and so changes the file.
+            await self.check()
             db = self._connect()
             schema.migrate(db)
         except BaseException as exc:
@@ -165,6 +180,30 @@ class SqliteStore:
     async def has_keys(self) -> bool:
         """Say whether any key is known."""
         return self._reader.execute("SELECT 1 FROM keys LIMIT 1").fetchone() is not None
+
+    # services' secrets
+
+    async def put_sealed(self, sealed: Sealed) -> bool:
+        """Keep an encrypted secret."""
+
+        def change(db: sqlite3.Connection) -> bool:
+            was_there = db.execute("SELECT 1 FROM sealed WHERE name = ?", (sealed.name,)).fetchone()
+            row = (sealed.name, sealed.value, sealed.updated, sealed.by)
+            db.execute("REPLACE INTO sealed VALUES (?, ?, ?, ?)", row)
+            return was_there is None
+
+        return await self._write(change)
+
+    async def remove_sealed(self, name: str) -> bool:
+        """Forget an encrypted secret."""
+        return await self._write(
+            lambda db: db.execute("DELETE FROM sealed WHERE name = ?", (name,)).rowcount > 0
+        )
+
+    async def sealed(self) -> list[Sealed]:
+        """Return all encrypted secrets, by name."""
+        rows = self._reader.execute("SELECT name, value, updated, by FROM sealed ORDER BY name")
+        return [Sealed(*row) for row in rows]
 
     # settings
 

@@ -1,6 +1,7 @@
 """The tables, and the steps from each version of them to the next."""
 
 import sqlite3
+from pathlib import Path
 
 from koco.errors import ConflictError
 
@@ -159,6 +160,14 @@ MIGRATIONS: tuple[str, ...] = (
     -- What an operator has set (`koco.control.settings`), as JSON.
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
+    -- Services' secrets, encrypted with a key that is not in here (`koco.control.vault`).
+    CREATE TABLE sealed (
+        name TEXT PRIMARY KEY,
+        value BLOB NOT NULL,
+        updated TEXT NOT NULL,
+        by TEXT NOT NULL
+    ) WITHOUT ROWID;
+
     -- What becomes of an execution that takes too long, or whose attempt fails, as JSON; how
     -- often it has been tried, and when it may be tried again. `deadline` is when its time is
     -- over, while it runs, and `left_s` what it had left when it last began to run. Times are
@@ -182,6 +191,31 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+def version_of(path: Path) -> int:
+    """Return the version of the database in a file, 0 where there is none; writes nothing."""
+    if not path.is_file():
+        return 0
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    finally:
+        db.close()
+    return version
+
+
+def require_known(version: int) -> None:
+    """Refuse a database that a newer koco has written.
+
+    Raises:
+        ConflictError: it is one.
+    """
+    if version > len(MIGRATIONS):
+        raise ConflictError(
+            f"the store has version {version}, this koco knows up to {len(MIGRATIONS)}",
+            hint="a newer koco wrote it: upgrade koco here (`pip install -U koco`)",
+        )
+
+
 def migrate(db: sqlite3.Connection) -> None:
     """Bring a database to the newest version, each step in a transaction of its own.
 
@@ -189,10 +223,6 @@ def migrate(db: sqlite3.Connection) -> None:
         ConflictError: a newer koco wrote it; it is left as it is.
     """
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise ConflictError(
-            f"the store has version {version}, this koco knows up to {len(MIGRATIONS)}",
-            hint="a newer koco wrote it: upgrade koco here (`pip install -U koco`)",
-        )
+    require_known(version)
     for number, step in enumerate(MIGRATIONS[version:], version + 1):
         db.executescript(f"BEGIN IMMEDIATE; {step}; PRAGMA user_version = {number}; COMMIT;")

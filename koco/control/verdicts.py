@@ -1,0 +1,75 @@
+"""Why a release failed, in words: what a runner found, or what was raised instead."""
+
+from typing import Any
+
+from koco.cluster.reasons import ApplicationFailed
+from koco.cluster.runners import EnvironmentFailed, RunnerDied
+from koco.errors import KocoError
+from koco.runner.spec import Description
+
+_HINTS = {
+    "ModuleNotFoundError": "ship the module with the bundle, or name its package in "
+    "`runtime.dependencies`",
+    "SyntaxError": "mend the line shown; `python -m compileall .` finds such errors earlier",
+}
+
+
+def of_imports(description: Description) -> dict[str, Any] | None:
+    """Return what went wrong with the imports, or None."""
+    if not description.problems:
+        return None
+    first = description.problems[0]
+    message = "; ".join(_sentence(problem) for problem in description.problems)
+    # Flows of one module fail alike: its traceback is told once.
+    told = dict.fromkeys(p["traceback"] for p in description.problems if p["traceback"])
+    detail = "\n\n".join(told)
+    return {
+        "message": message,
+        "detail": detail or None,
+        "hint": first["hint"] or _HINTS.get(first["type"]),
+    }
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    kind = f"{problem['type']}: " if problem["type"] else ""
+    where = f"flow {problem['flow']!r}: " if problem["flow"] is not None else "app: "
+    if not problem["entrypoint"]:  # nothing was imported yet
+        where = ""
+    return f"{where}{kind}{problem['message']}"
+
+
+def of_exception(exc: Exception, timeout_s: float, *, said: str | None) -> dict[str, Any]:
+    """Return what went wrong; `said` is Serve's last word on an endpoint that was awaited."""
+    match exc:
+        case EnvironmentFailed():
+            return {"message": exc.message, "detail": exc.detail, "hint": exc.hint}
+        case ApplicationFailed():
+            return {
+                "message": f"the endpoint did not start: {exc.message}",
+                "detail": exc.detail,
+                "hint": "it runs as a Ray Serve application: does its module, or its "
+                "deployment's constructor, fail?",
+            }
+        case RunnerDied():
+            return {
+                "message": f"the runner died while it imported the entrypoints: {exc.message}",
+                "detail": None,
+                "hint": "does a module end the process, or use more memory than there is?",
+            }
+        case TimeoutError() if said:
+            return {
+                "message": f"its endpoint was not up within {timeout_s:g} s",
+                "detail": said,
+                "hint": "have the nodes what its Serve deployment asks for?",
+            }
+        case TimeoutError():
+            return {
+                "message": f"it was not ready within {timeout_s:g} s",
+                "detail": None,
+                "hint": "does a module wait for something while it is imported? "
+                "`--timeout` allows more time",
+            }
+        case KocoError():
+            return {"message": exc.message, "detail": None, "hint": exc.hint}
+        case _:
+            return {"message": f"{type(exc).__name__}: {exc}", "detail": None, "hint": None}
