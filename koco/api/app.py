@@ -7,7 +7,19 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from koco.api import apps, bundles, doctor, executions, files, flows, locks, plan, services, status
+from koco.api import (
+    apps,
+    bundles,
+    doctor,
+    executions,
+    files,
+    flows,
+    locks,
+    plan,
+    secrets,
+    services,
+    status,
+)
 from koco.control.doctor import Doctor
 from koco.control.parts import Parts
 from koco.errors import EndpointError, KocoError, NotFoundError, UsageError
@@ -30,6 +42,7 @@ def create_app(parts: Parts) -> Litestar:
             *flows.ROUTES,
             *locks.ROUTES,
             *plan.ROUTES,
+            *secrets.ROUTES,
             *services.ROUTES,
             *status.ROUTES,
         ],

@@ -3,13 +3,18 @@
 import asyncio
 from typing import Any
 
+from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
+
 from koco.control import packages
 from koco.control.bundles import Bundles
+from koco.sdk import secrets
 from koco.store.model import Release
 
 #: How long Ray may take to make an environment (seconds); its default is 600. A deploy's own
 #: timeout is what decides, and some want more for gigabytes of packages.
 _SETUP_S = 3600
+#: What Ray calls in each new worker of an endpoint that has secrets.
+_EQUIP = "koco.sdk.secrets.equip_before_imports"
 
 
 class Environments:
@@ -47,6 +52,17 @@ class Environments:
         installer, lines = await self._to_install(release)
         if lines:
             environment[installer] = lines
+        return environment
+
+    async def of_endpoint(self, release: Release) -> dict[str, Any]:
+        """Return the environment of a release's own endpoint, in Serve's processes.
+
+        Those ask for the release's secrets by themselves, before they import its modules.
+        """
+        environment = await self.of(release)
+        if names := release.manifest.get("secrets"):
+            hook = {WORKER_PROCESS_SETUP_HOOK_ENV_VAR: _EQUIP, secrets.NAMES: ",".join(names)}
+            environment["env_vars"] |= hook
         return environment
 
     async def _to_install(self, release: Release) -> tuple[str, list[str]]:

@@ -15,6 +15,7 @@ from koco.control.locks import Locks
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
+from koco.control.vault import Vault
 from koco.store.protocol import Store
 
 
@@ -44,6 +45,7 @@ class Parts:
     endpoints: Endpoints
     locks: Locks
     launches: Launches
+    vault: Vault
     cluster: Cluster
     #: Sends events as runners do: by a call to the control plane's actor.
     send: Callable[[bytes], Awaitable[bytes]]

@@ -5,10 +5,10 @@ carried over but the settings: the store has the rest.
 """
 
 import asyncio
+import contextlib
 import logging
 import logging.handlers
 import platform
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ import msgspec
 import ray
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
-from koco import __version__
+from koco import __version__, code
 from koco.cluster import names, nodes, placement, runners
 from koco.cluster.serve import Application, Serve
-from koco.control import questions
+from koco.control import questions, succession
 from koco.control.applications import Applications
 from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
@@ -31,6 +31,7 @@ from koco.control.endpoints import Endpoints
 from koco.control.environments import Environments
 from koco.control.files import Files
 from koco.control.launches import Launches
+from koco.control.listening import Listening
 from koco.control.locks import Locks
 from koco.control.parts import Parts
 from koco.control.pool import Actor
@@ -38,20 +39,21 @@ from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
-from koco.errors import KocoError
+from koco.control.vault import Vault
+from koco.errors import ConflictError, KocoError
 from koco.events import line
 from koco.runner.spec import RunnerSpec
+from koco.sdk import control
 from koco.store.model import Release
-from koco.store.sqlite import SqliteStore
+from koco.store.sqlite import SqliteStore, schema
 
 log = logging.getLogger(__name__)
 
-#: Pause before another try where the port or the store is still held (seconds).
-_RETRY_S = 0.1
-#: How long the start waits for the port before it goes on without (seconds).
+#: How long the start waits for the port before it goes on without, or, where it takes over
+#: from another control plane, gives up (seconds).
 _PORT_S = 5.0
-#: Connections that may wait until they are accepted.
-_BACKLOG = 2048
+#: How long one that is to hand over may go on starting (seconds).
+_STARTING_S = 10.0
 #: How long taking applications out of Serve may delay the end (seconds).
 _FAREWELL_S = 5.0
 #: How often blobs that nothing names are looked for (seconds).
@@ -68,7 +70,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     #: Where users reach the API.
     url: str
     #: Where the cluster's nodes reach what is theirs of it, in clear.
-    node_url: str
+    node_url: str = ""
     #: Whether that is another listener than the API's: see `koco.api.nodes`.
     nodes_apart: bool = False
     #: PEM files on the head; without them the API speaks plain HTTP.
@@ -76,10 +78,15 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str | None = None
     #: What processes of koco's need where the cluster lacks it: `{py_modules, pip}`.
     environment: dict[str, Any] = {}
+    #: The digest of koco's code that is meant (`koco.code`): other code does not take over.
+    code: str = ""
 
 
 class ControlPlane:
-    """The detached actor `control` in the namespace `koco`."""
+    """The detached actor `control` in the namespace `koco`.
+
+    Stays where it is, and called so: Ray has whoever finds the actor import its class.
+    """
 
     def __init__(
         self,
@@ -90,12 +97,18 @@ class ControlPlane:
         self._start_with = msgspec.msgpack.decode(start, type=Start)
         self._make_app = make_app
         self._only_for_nodes = only_for_nodes
-        self._control = ray.get_runtime_context().current_actor
-        self._is_open = False
+        context = ray.get_runtime_context()
+        self._control = context.current_actor
+        self._generation = control.generation(context.get_actor_name() or "") or 1
+        self._code = code.digest()
         _log_to(Path(self._start_with.data_dir) / "control.log")
+        self._store: SqliteStore | None = None
+        self._listening: Listening | None = None
+        self._has: Parts | None = None
+        #: While another takes over: letting go, and what is set where this one is to go on.
+        self._letting_go: asyncio.Task[None] | None = None
+        self._resumed = asyncio.Event()
         self._started = asyncio.get_running_loop().create_task(self._start())
-        self._server: asyncio.Task[None] | None = None
-        self._tasks = Tasks("the control plane")
 
     # what others call
 
@@ -105,7 +118,12 @@ class ControlPlane:
 
     async def ask(self, blob: bytes) -> bytes:
         """Answer a flow's question; see `koco.control.questions`."""
-        return await questions.answer(await self._parts(), blob)
+        while True:
+            parts = await self._parts()
+            answer = await questions.answer(parts, blob)
+            # From a store that was closed over it, the answer is none.
+            if parts is self._has:
+                return answer
 
     async def ready(self) -> dict[str, Any]:
         """Return `{version, url, start}` once the API answers; `start` is a `Start`."""
@@ -140,26 +158,81 @@ class ControlPlane:
             log.warning("Serve applications are left behind: %r", exc)
         await parts.store.close()
 
+    async def identity(self) -> dict[str, Any]:
+        """Return what runs here, at once: `{version, code, start, store, state}`.
+
+        `store` is the version of the file that the store is in, `state` is `starting`,
+        `running` or `failed`.
+        """
+        return {
+            "version": __version__,
+            "code": self._code,
+            "start": msgspec.to_builtins(self._start_with),
+            "store": schema.version_of(self._store_path),
+            "state": "running" if self._has else "failed" if self._has_failed else "starting",
+        }
+
+    async def hand_over(self) -> None:
+        """Let go of the port and the store; what calls meanwhile waits. See `succession`."""
+        if self._letting_go is None:
+            self._resumed.clear()
+            self._letting_go = asyncio.create_task(self._let_go(self._started))
+            self._started = asyncio.create_task(self._stand_by(self._letting_go))
+        await asyncio.shield(self._letting_go)
+
+    async def resume(self) -> None:
+        """Go on: the other one has not taken over."""
+        self._resumed.set()
+
     async def _parts(self) -> Parts:
-        if not self._is_open and self._started.done():
+        if self._has_failed:
             # The store could not be opened, and may be by now: its disk has room again, say.
-            self._started = asyncio.get_running_loop().create_task(self._start())
+            self._started = asyncio.create_task(self._start())
         # Shielded: a caller that gives up must not stop the start.
         return await asyncio.shield(self._started)
 
-    # starting
+    @property
+    def _has_failed(self) -> bool:
+        return self._started.done() and self._started.exception() is not None
+
+    @property
+    def _store_path(self) -> Path:
+        return Path(self._start_with.data_dir) / "store.db"
+
+    # coming and going
 
     async def _start(self) -> Parts:
-        data_dir = Path(self._start_with.data_dir)
         log.info("starting, version %s", __version__)
-        store = SqliteStore(data_dir / "store.db")
+        self._tasks = Tasks("the control plane")
+        await SqliteStore(self._store_path).check()
+        former = await succession.before(self._generation)
+        if former and self._start_with.code not in ("", self._code):
+            raise KocoError(
+                f"Ray's processes would run another koco: {__version__} at {code.HERE}",
+                hint="have the cluster's Python use the koco that you call, or `koco down` first",
+            )
+        async with succession.taken_over(former):
+            try:
+                self._has = await self._open(must_listen=bool(former))
+            except BaseException:
+                await self._close()
+                raise
+        log.info("started at %s", self._has.url)
+        return self._has
+
+    async def _open(self, *, must_listen: bool) -> Parts:
+        store = SqliteStore(self._store_path)
         await store.open()
-        self._is_open = True
-        parts = await self._assemble(store, data_dir)
+        self._store = store
+        parts = await self._assemble(store, self._store_path.parent)
         # Before anything starts: runners and endpoints fetch their bundle from here at once, and
         # what was refused would count as an environment that failed. Who asks early, waits.
-        listening = [asyncio.create_task(_listen(*place)) for place in self._places()]
-        await asyncio.wait(listening, timeout=_PORT_S)
+        self._listening = Listening(*self._places())
+        if not await self._listening.bound(_PORT_S) and must_listen:
+            raise KocoError(
+                f"something else listens on {self._start_with.host}:{self._start_with.port}",
+                hint="`--port` takes another",
+            )
         await parts.supervisor.recover(
             {
                 key: actor
@@ -169,9 +242,42 @@ class ControlPlane:
         )
         await parts.locks.recover()
         await parts.deployer.recover()
-        self._server = asyncio.create_task(self._serve(parts, listening))
-        log.info("started at %s", parts.url)
+        self._serve(parts, self._listening)
         return parts
+
+    async def _let_go(self, started: "asyncio.Task[Parts]") -> None:
+        log.info("handing over")
+        _, pending = await asyncio.wait({started}, timeout=_STARTING_S)
+        if pending:
+            started.cancel()
+            await asyncio.wait(pending)
+        if self._has:
+            self._has.spooler.dismiss()
+            self._has = None
+        await self._close()
+
+    async def _close(self) -> None:
+        """Serve nobody any more, end all that runs here, close the store."""
+        listening, self._listening = self._listening, None
+        if listening:
+            await listening.close()
+        Tasks.stop()
+        store, self._store = self._store, None
+        if store:
+            await store.close()
+
+    async def _stand_by(self, letting_go: "asyncio.Task[None]") -> Parts:
+        await asyncio.wait({letting_go})
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._resumed.wait(), succession.STAND_BY_S)
+            self._letting_go = None
+            try:
+                return await self._start()
+            except ConflictError:
+                # The other one has the store, or what it has made of it is not for this one.
+                self._letting_go = letting_go
+                self._resumed.clear()
 
     async def _assemble(self, store: SqliteStore, data_dir: Path) -> Parts:
         settings = Settings()
@@ -182,6 +288,7 @@ class ControlPlane:
             blobs, store, secret=await store.secret("bundles"), url=self._start_with.node_url
         )
         environments = Environments(bundles, base=self._start_with.environment)
+        vault = Vault(store, data_dir)
 
         async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
             return await runners.start(
@@ -205,18 +312,25 @@ class ControlPlane:
                 service=release.service,
                 release=release.number,
                 import_path=release.manifest["app"],
-                runtime_env=await environments.of(release),
+                runtime_env=await environments.of_endpoint(release),
                 timeout_s=release.manifest["endpoint"]["timeout"],
                 options=release.manifest.get("serve") or {},
             )
 
-        applications = Applications(endpoints.serve, supervisor, catalog, make=application)
+        applications = Applications(
+            endpoints.serve, store, supervisor=supervisor, catalog=catalog, make=application
+        )
         return Parts(
             store=store,
             spooler=spooler,
             supervisor=supervisor,
             deployer=Deployer(
-                store, supervisor, catalog, bundles=bundles, applications=applications
+                store,
+                supervisor,
+                catalog,
+                bundles=bundles,
+                applications=applications,
+                mask=vault.mask,
             ),
             catalog=catalog,
             bundles=bundles,
@@ -224,6 +338,7 @@ class ControlPlane:
             endpoints=endpoints,
             locks=locks,
             launches=Launches(store, supervisor, catalog, endpoints=endpoints, files=files),
+            vault=vault,
             cluster=_Ray(),
             send=self._control.append.remote,
             settings=settings,
@@ -241,30 +356,12 @@ class ControlPlane:
             places.append((node.hostname or "", node.port or 0))
         return places
 
-    async def _serve(self, parts: Parts, listening: "list[asyncio.Task[socket.socket]]") -> None:
+    def _serve(self, parts: Parts, listening: Listening) -> None:
         app = self._make_app(parts)
-        tls = {"ssl_certfile": self._start_with.tls_cert, "ssl_keyfile": self._start_with.tls_key}
-        await asyncio.gather(
-            _answer(app, listening[0], **tls),
-            *(_answer(self._only_for_nodes(app), each) for each in listening[1:]),
-        )
-
-
-async def _answer(app: Any, listening: "asyncio.Task[socket.socket]", **tls: str | None) -> None:
-    """Answer what comes to a listener."""
-    import uvicorn
-
-    listener = await listening
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=1,
-        **tls,  # type: ignore[arg-type]
-    )
-    await uvicorn.Server(config).serve(sockets=[listener])
+        start = self._start_with
+        listening.serve(app, ssl_certfile=start.tls_cert, ssl_keyfile=start.tls_key)
+        if start.nodes_apart:
+            listening.serve(self._only_for_nodes(app))
 
 
 async def _collect(blobs: Blobs) -> None:
@@ -276,24 +373,6 @@ async def _collect(blobs: Blobs) -> None:
         except (KocoError, OSError):
             log.exception("what nothing names could not be removed")  # a full disk, say
         await asyncio.sleep(_COLLECT_S)
-
-
-async def _listen(host: str, port: int) -> socket.socket:
-    """Bind the API's port, however long it takes: the former process may still hold it."""
-    while True:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # With the protocol named: asyncio turns Nagle's algorithm off only then, and with
-        # it on every answer on a kept connection waits 40 ms.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(_BACKLOG)
-            return listener
-        except OSError as exc:
-            listener.close()
-            log.warning("cannot listen on %s:%s yet: %s", host, port, exc)
-            await asyncio.sleep(_RETRY_S)
 
 
 class _Ray:

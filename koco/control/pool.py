@@ -81,6 +81,8 @@ class Runner:
     #: It takes nothing new, and leaves when nothing runs in it.
     is_leaving: bool = False
     idle_since: float = field(default_factory=time.monotonic)
+    #: How often its pool had been refreshed when it was started.
+    generation: int = 0
 
 
 #: How long a runner may take over its exit handlers (seconds).
@@ -116,6 +118,8 @@ class Pool:
         self._on_final = on_final
         self._is_live = True
         self._starting = 0
+        self._generation = 0
+        self._renewal: asyncio.Task[None] | None = None
         self._failed_starts = 0
         self._paused_until = 0.0
         #: How long late executions took, on average (seconds).
@@ -202,6 +206,11 @@ class Pool:
         self._is_live = False
         for runner in list(self.runners.values()):
             self._trim(runner)
+
+    def refresh(self) -> None:
+        """Replace every runner by one that starts from now on; what runs there goes on."""
+        self._generation += 1
+        self._ensure_renewal()
 
     def keep_warm(self) -> None:
         """Start runners until `min` are there or on their way."""
@@ -301,8 +310,8 @@ class Pool:
             EnvironmentFailed: its environment could not be built.
             RunnerDied: its process died over it.
         """
-        runner_id = secrets.token_hex(4)
-        runner = Runner(runner_id, await self._start(runner_id))
+        runner_id, generation = secrets.token_hex(4), self._generation
+        runner = Runner(runner_id, await self._start(runner_id), generation=generation)
         watcher = self._tasks.spawn(self._watch(runner))
         try:
             description = await runner.actor.describe()
@@ -314,6 +323,8 @@ class Pool:
         elif not watcher.done():
             runner.is_ready = True
             self.runners[runner.id] = runner
+            if generation < self._generation:
+                self._ensure_renewal()  # it had asked for its secrets before they changed
         return description
 
     async def _bring_up(self) -> None:
@@ -332,6 +343,26 @@ class Pool:
             self._starting -= 1
         self.pump()
         self.keep_warm()
+
+    def _ensure_renewal(self) -> None:
+        if self._renewal is None or self._renewal.done():
+            self._renewal = self._tasks.spawn(self._renew())
+
+    async def _renew(self) -> None:
+        """Replace runners of former generations, one after the other."""
+        while self._is_live and (runner := self._former()) is not None:
+            if len(self.runners) + self._starting < self.limits.max:
+                # The new one first: nobody shall wait for its start.
+                self._starting += 1
+                await self._bring_up()
+                if self.trouble is not None:
+                    continue  # the former one is better than none; `_bring_up` makes pauses
+            runner.is_leaving = True
+            self._trim(runner)
+
+    def _former(self) -> Runner | None:
+        former = (r for r in self.runners.values() if r.generation < self._generation)
+        return next((each for each in former if not each.is_leaving), None)
 
     def _note_failed_start(self, exc: Exception) -> None:
         pause = _BACKOFF_S[min(self._failed_starts, len(_BACKOFF_S) - 1)]

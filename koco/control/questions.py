@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from koco.control import endpoints, files, locks
+from koco.control import endpoints, files, locks, vault
 from koco.control.parts import Parts
 from koco.errors import KocoError, UsageError
 from koco.events import wire
@@ -25,6 +25,7 @@ HANDLERS: dict[str, Handler] = {
     "lock.open": locks.opened,
     "lock.wait": locks.settled,
     "lock.withdraw": locks.withdrawn,
+    "secrets.value": vault.asked,
 }
 
 

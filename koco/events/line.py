@@ -21,6 +21,9 @@ PAYLOAD_BYTES = 64 * 1024 * 1024
 #: How much is kept of a larger one (bytes of its JSON).
 _START_BYTES = 64 * 1024
 
+#: Takes out of a payload's JSON what this process must not tell (`koco.sdk.secrets`).
+mask: Callable[[bytes], bytes] | None = None
+
 _last_second = (-1, "")
 
 
@@ -59,9 +62,11 @@ _encode_json: Callable[[Any], bytes] = _encoder.encode
 def encode_payload(payload: Any) -> bytes:
     """Return a payload as JSON, whatever it is: what cannot be encoded is kept as its `repr`."""
     try:
-        return _encode_json(payload)
+        encoded = _encode_json(payload)
     except Exception:  # noqa: BLE001 - a user's __repr__ or model_dump may raise anything
-        return _encode_repr(payload)
+        encoded = _encode_repr(payload)
+    # Here, before anything is cut: half a value would not be known again.
+    return encoded if mask is None else mask(encoded)
 
 
 def _encode_repr(payload: Any) -> bytes:

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from koco.events.model import Kind
+from koco.sdk import secrets
 
 #: The longest line that stays whole (characters); a longer one comes in pieces of this size.
 LINE_CHARS = 1024 * 1024
@@ -136,9 +137,11 @@ class Output:
             return
         rest.parts.append(text)
         rest.size += len(text)
-        if rest.size > LINE_CHARS:
-            whole = rest.take()
-            while len(whole) > LINE_CHARS:
+        # What a secret takes stays back: it must not stand where a line is cut.
+        kept = secrets.masks.longest
+        if rest.size > LINE_CHARS + kept:
+            whole = secrets.mask(rest.take())
+            while len(whole) > LINE_CHARS + kept:
                 self._emit(kind, whole[:LINE_CHARS])
                 rest.pieces += 1
                 whole = whole[LINE_CHARS:]

@@ -10,6 +10,7 @@ from typing import Any
 
 import koco
 from koco.errors import InputsError
+from koco.sdk import secrets
 
 #: Where the frames before the user's are: ours, and of the machinery that we call it through.
 _MACHINERY = (
@@ -49,7 +50,8 @@ def _message(exc: BaseException) -> str:
 
 
 def _bounded(text: str) -> str:
-    """Return a text as JSON can have it; one that is too long without its middle."""
+    """Return a text as JSON can have it, without secrets; one that is too long in part."""
+    text = secrets.mask(text)
     if (cut := len(text) - _TEXT_CHARS) > 0:
         half = _TEXT_CHARS // 2
         text = f"{text[:half]}\n… {cut:,} characters cut …\n{text[-half:]}"

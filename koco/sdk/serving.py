@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from koco.errors import DeployError
-from koco.sdk import entrypoint
+from koco.sdk import entrypoint, secrets
 
 #: Requests that one replica takes at once. Handlers mostly wait; Serve's default is 5.
 _ONGOING = 100
@@ -87,6 +87,7 @@ def build(args: dict[str, Any]) -> Any:
     """Return the application that Serve runs (its application builder)."""
     from ray.serve import Application, Deployment
 
+    secrets.equip()
     path = args["app"]
     found = entrypoint.find(path)
     if isinstance(found, Deployment):

@@ -292,6 +292,15 @@ class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Sealed(msgspec.Struct, frozen=True):
+    """A service's secret as it is kept: encrypted."""
+
+    name: str
+    value: bytes
+    updated: str
+    by: str
+
+
 class Key(msgspec.Struct, frozen=True, kw_only=True):
     """A known key: what it is called and what it may do; its secret is stored hashed."""
 

@@ -1,0 +1,74 @@
+"""Services' secrets. Values go in and never out.
+
+All of it takes the scope `deploy`: whoever may deploy can run code that has them.
+"""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, delete, get, put
+from litestar.datastructures import State
+
+from koco.api.access import requires
+from koco.control import vault
+from koco.control.parts import Parts
+from koco.errors import ConflictError
+
+
+class NewSecret(msgspec.Struct, forbid_unknown_fields=True):
+    """What a secret shall be."""
+
+    value: str
+
+
+@get("/v1/secrets", guards=[requires("deploy")])
+async def list_secrets(state: State) -> dict[str, Any]:
+    """List secrets by name: who set them when, and which live services have them."""
+    parts: Parts = state.parts
+    live = await parts.store.releases("live")
+    items = [
+        {**each, "services": [user.service for user in vault.users_of(each["name"], live)]}
+        for each in await parts.vault.listing()
+    ]
+    return {"items": items, "next": None}
+
+
+@put("/v1/secrets/{name:str}", guards=[requires("deploy")])
+async def set_secret(
+    request: Request[str, Any, State], name: str, data: NewSecret
+) -> Response[dict[str, Any]]:
+    """Set a secret; runners that have it are replaced by such as have the new value."""
+    parts: Parts = request.app.state.parts
+    is_new = await parts.vault.put(name, data.value, by=request.scope["user"])
+    services = [] if is_new else await _renew(parts, name)
+    answer = {"name": name, "new": is_new, "services": services}
+    return Response(answer, status_code=201 if is_new else 200)
+
+
+@delete("/v1/secrets/{name:str}", guards=[requires("deploy")], status_code=200)
+async def unset_secret(state: State, name: str, force: bool = False) -> dict[str, Any]:
+    """Forget a secret; refused while live services have it, unless forced."""
+    parts: Parts = state.parts
+    live = await parts.store.releases("live")
+    services = [each.service for each in vault.users_of(name, live)]
+    if services and not force:
+        raise ConflictError(
+            f"{', '.join(services)} need{'s' if len(services) == 1 else ''} the secret {name!r}",
+            hint="no new runner of theirs would start; `--force` forgets it all the same",
+        )
+    await parts.vault.remove(name)
+    return {"name": name, "services": services}
+
+
+async def _renew(parts: Parts, name: str) -> list[str]:
+    """Have the processes that know a secret's old value replaced; return their services."""
+    services: dict[str, None] = {}
+    for status in ("live", "starting"):
+        for release in vault.users_of(name, await parts.store.releases(status)):
+            services[release.service] = None
+            if pool := parts.supervisor.pools.get((release.service, release.number)):
+                pool.refresh()
+    return list(services)
+
+
+ROUTES = (list_secrets, set_secret, unset_secret)

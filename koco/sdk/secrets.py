@@ -1,0 +1,186 @@
+"""Secrets in a process: in its environment, and out of everything that it tells.
+
+The control plane's actor is asked for them before the service's modules are imported.
+Values go into `os.environ` and into nothing else. What leaves as an event, an error or a
+question is looked through for them (`koco.events.line.mask`): a value that is printed
+comes out as `********`, in whichever way it was quoted.
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import msgspec
+
+from koco.events import line, wire
+
+MASK = "********"
+#: Shorter values are not looked for: half of all texts would have them (characters).
+SHORTEST = 6
+#: Lines of a value of several lines that are looked for by themselves (characters).
+_SHORTEST_LINE = 8
+
+#: The names of this process's secrets, for those that no runner looks after.
+NAMES = "KOCO_SECRETS"
+
+
+class Masks:
+    """Takes values out of texts."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        forms = {form for value in values for form in _forms(value)}
+        #: The longest first: one may be a part of another.
+        self._forms = sorted(forms, key=len, reverse=True)
+        #: The same as they stand in JSON, where looking for them costs least.
+        self._encoded = [msgspec.json.encode(form)[1:-1] for form in self._forms]
+        #: How many characters a value takes at most.
+        self.longest = max(map(len, self._forms), default=0)
+
+    def text(self, text: str) -> str:
+        """Return a text without values."""
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, MASK)
+        return text
+
+    def payload(self, encoded: bytes) -> bytes:
+        """Return JSON without values: in texts, keys and numbers."""
+        if not any(form in encoded for form in self._encoded):
+            return encoded
+        # On what it says, not on its bytes: a value may look like a part of JSON's syntax.
+        try:
+            return msgspec.json.encode(self._value(msgspec.json.decode(encoded)))
+        except (RecursionError, msgspec.DecodeError):
+            return json.dumps(MASK).encode()  # too deep to look at: nothing of it leaves
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self._value(each) for each in value]
+        if isinstance(value, dict):
+            return {self.text(key): self._value(each) for key, each in value.items()}
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            shown = str(value)
+            return value if self.text(shown) == shown else MASK
+        return value
+
+
+def _forms(value: str) -> set[str]:
+    """Return a value as it may stand in a text: plain, quoted as others quote, by its lines."""
+    if len(value) < SHORTEST:
+        return set()
+    lines = [each.strip() for each in value.splitlines()] if "\n" in value else []
+    plain = {value, *(each for each in lines if len(each) >= _SHORTEST_LINE)}
+    quoted = {
+        form
+        for each in plain
+        for form in (
+            repr(each)[1:-1],
+            json.dumps(each)[1:-1],
+            json.dumps(each, ensure_ascii=False)[1:-1],
+            quote(each, safe=""),
+            quote_plus(each),
+        )
+    }
+    return plain | quoted
+
+
+#: What this process tells nobody.
+masks = Masks(())
+
+
+def learn(values: dict[str, str]) -> None:
+    """Set secrets in this process's environment, and keep them out of what it tells."""
+    global masks
+    os.environ.update(values)
+    masks = Masks(values.values())
+    line.mask = masks.payload
+
+
+def mask(text: str) -> str:
+    """Return a text without the values of this process's secrets."""
+    return masks.text(text)
+
+
+# processes that are no runners: Serve's replicas, and what builds an application
+
+_equipping = threading.Lock()
+_is_equipped = False
+
+
+def equip() -> None:
+    """Ask for this process's secrets, once; block until they are here.
+
+    Raises:
+        KocoError: one of them is not to be had.
+    """
+    global _is_equipped
+    from koco.sdk.control import Control
+
+    with _equipping:
+        if _is_equipped or not os.environ.get(NAMES):
+            return
+        service, release = os.environ["KOCO_SERVICE"], int(os.environ["KOCO_RELEASE"])
+        control = Control()
+        values = {
+            name: wire.decode_answer(control.call_sync("ask", question(service, release, name)))
+            for name in os.environ[NAMES].split(",")
+        }
+        learn(values)
+        _is_equipped = True
+
+
+def equip_before_imports() -> None:
+    """Have the first import of a shipped module ask for secrets; Ray calls this in new workers.
+
+    Not at once: Ray's worker cannot call an actor before it has work of its own, and Serve
+    gives a replica no other word before it imports the author's class.
+    """
+    sys.meta_path.insert(0, _Finder())
+
+
+class _Finder:
+    """Finds nothing; asks for secrets when a module of the bundle is looked for."""
+
+    def __init__(self) -> None:
+        self._home = threading.get_ident()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if path is not None or not _is_shipped(name):
+            return
+        sys.meta_path.remove(self)
+        # In a thread: Ray dislikes who blocks in the loop of an asynchronous actor.
+        failure: list[BaseException] = []
+        thread = threading.Thread(target=_equip_into, args=(failure,), name="koco-secrets")
+        thread.start()
+        thread.join()
+        if failure:
+            sys.meta_path.insert(0, self)
+            raise failure[0]
+
+
+def _equip_into(failure: list[BaseException]) -> None:
+    try:
+        equip()
+    except BaseException as exc:  # noqa: BLE001 - raised where it is waited for
+        failure.append(exc)
+
+
+def _is_shipped(name: str) -> bool:
+    """Say whether a top-level module is of the service's bundle."""
+    for root in sys.path:
+        if root and os.path.exists(os.path.join(root, ".koco-bundle.json")):  # noqa: PTH110, PTH118
+            place = os.path.join(root, name)  # noqa: PTH118 - a path object costs more than this
+            return os.path.isdir(place) or os.path.exists(f"{place}.py")  # noqa: PTH110, PTH112
+    return False
+
+
+def question(service: str, release: int, name: str) -> bytes:
+    """Return the question for one secret's value."""
+    arguments = {"service": service, "release": release, "name": name}
+    return wire.encode_question("", "secrets.value", arguments)
