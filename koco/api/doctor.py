@@ -22,7 +22,7 @@ async def health(state: State) -> Response[dict[str, Any]]:
 async def examine(request: Request[str, Any, State]) -> dict[str, Any]:
     """Look at everything, each part within a deadline, and prove that an event can travel."""
     scopes: Any = request.scope.get("scopes", ())
-    key = f"{request.scope['user']!r} is known, and may {', '.join(scopes)}"
+    key = f"{request.scope['user']!r} is known, with the scopes: {', '.join(scopes)}"
     found = [Finding("key", OK, key), *await _doctor(request.app.state).findings()]
     return {"items": msgspec.to_builtins(found), "next": None, "version": __version__}
 

@@ -51,13 +51,10 @@ def _findings() -> Iterator["Finding"]:
     yield finding
     if context is None:
         return
-    reached = True
     for step in probe.way(context):
-        # A degraded one answers, too, and says more than that.
-        reached = step.status != probe.FAILED or step.name == "http"
         yield step
-    if reached:
-        yield from _examined(context)
+        if step.name == probe.LAST:
+            yield from _examined(context)
 
 
 def _client() -> "Finding":

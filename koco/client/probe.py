@@ -31,6 +31,9 @@ _SKEW_S = 5.0
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
+#: The finding at the end of the way.
+LAST = "clock"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -51,7 +54,10 @@ class _Stop(Exception):  # noqa: N818 - not an error: the way ends here
 
 
 def way(context: Context) -> Iterator[Finding]:
-    """Yield what is found on the way to a control plane; ends at the first step that fails."""
+    """Yield what is found on the way to a control plane; ends at the first step that fails.
+
+    The last finding is the one named `LAST` where it can be reached.
+    """
     try:
         if is_clear(context.url):
             what = f"{context.url} is not encrypted: the key travels in clear"
@@ -158,7 +164,8 @@ def _answer(context: Context) -> Iterator[Finding]:
     except ValueError as exc:
         raise _Stop(_stranger(context.url)) from exc
     except KocoError as exc:
-        raise _Stop(Finding("http", FAILED, exc.message, exc.hint)) from exc
+        hint = exc.hint or "it hangs, or what stands before it does: its log, and `koco up` again"
+        raise _Stop(Finding("http", FAILED, exc.message, hint)) from exc
     if not isinstance(health, dict) or health.get("status") not in ("ok", "degraded"):
         raise _Stop(_stranger(context.url))
     if health["status"] == "ok":
@@ -178,10 +185,10 @@ def _clock(date: str | None) -> Finding:
     try:
         theirs = parsedate_to_datetime(date or "").timestamp() + 0.5  # it has whole seconds
     except ValueError:
-        return Finding("clock", OK, "the server does not say what time it is")
+        return Finding(LAST, OK, "the server does not say what time it is")
     ahead_s = time.time() - theirs
     if abs(ahead_s) <= _SKEW_S:
-        return Finding("clock", OK, "this machine's and the control plane's agree")
+        return Finding(LAST, OK, "this machine's and the control plane's agree")
     what = f"this machine's is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
     hint = "set the one that is wrong: times, timeouts and signatures go by them"
-    return Finding("clock", WARNING, f"{what} the control plane's", hint)
+    return Finding(LAST, WARNING, f"{what} the control plane's", hint)

@@ -44,6 +44,7 @@ _BACKOFF_S = (0.1, 2.0)
 _CONNECT_S = 5.0
 
 _HINT = "is it running? `koco up` starts a local one, `--context` chooses another"
+_HINT_CA = "`koco login --ca FILE` names certificates to trust, as does `koco up --ca FILE`"
 _HINT_SENT = "the request may have been carried out all the same: `koco ps -a` shows"
 
 Query = dict[str, str | None]
@@ -185,7 +186,8 @@ class Transport:
             raise UnreachableError(f"{url} does not answer in time", hint=hint) from exc
         except httpx.ConnectError as exc:
             what = f"no control plane answers at {url}: {exc}"
-            raise UnreachableError(what, hint=_HINT) from exc
+            is_strange = "CERTIFICATE_VERIFY_FAILED" in what
+            raise UnreachableError(what, hint=_HINT_CA if is_strange else _HINT) from exc
         except httpx.TransportError as exc:
             what = str(exc) or type(exc).__name__
             raise UnreachableError(f"the connection to {url} broke: {what}", hint=hint) from exc

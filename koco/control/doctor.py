@@ -22,6 +22,7 @@ from koco.control import proof
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks
 from koco.errors import KocoError
+from koco.events.model import Status
 from koco.store.model import Release
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class Doctor:
 async def _health(parts: Parts) -> dict[str, Any]:
     ray = await _within(_HEALTH_S, parts.cluster.describe())
     version = await _within(_HEALTH_S, parts.store.probe())
+    tallies = await parts.store.tallies()
     troubles = len(_troubles(parts))
     nodes = ray["nodes"] if ray else []
     alive = sum(1 for node in nodes if node["alive"])
@@ -123,7 +125,7 @@ async def _health(parts: Parts) -> dict[str, Any]:
         "troubles": troubles,
         "nodes": {"alive": alive, "dead": len(nodes) - alive} if ray else None,
         "restarts": ray["restarts"] if ray else None,
-        "executions": await parts.store.tallies(),
+        "executions": {status: tallies.get(status, 0) for status in Status if not status.is_final},
         "store": "failed" if version is None else "ok",
     }
 

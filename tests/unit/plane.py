@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from koco import __version__
 from koco.errors import (
     ConflictError,
     EndpointError,
@@ -59,6 +60,9 @@ class Plane:
     #: What a launch does: events for its execution.
     script: list[tuple[str, Any]] = field(default_factory=list)
     refuses: KocoError | None = None
+    #: What `/health` answers, by status code, and what the doctor finds.
+    health: tuple[int, Any] = (200, {"status": "ok"})
+    findings: list[dict[str, Any]] = field(default_factory=list)
     #: The idempotency keys of launches, None where there was none.
     keys: list[str | None] = field(default_factory=list)
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
