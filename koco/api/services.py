@@ -1,96 +1,102 @@
-"""Services and their releases."""
+"""Services: what is deployed, and undeploying it."""
 
-from typing import Annotated, Any
+from typing import Any, get_args
 
-import msgspec
-from litestar import Request, Response, get, post
+from litestar import Request, delete, get
 from litestar.datastructures import State
 
 from koco.api.access import requires
-from koco.control import checks
-from koco.control.deployer import READY_S
+from koco.control.deployer import GRACE_S, Running
 from koco.control.parts import Parts
 from koco.errors import NotFoundError, UsageError
-from koco.manifest import load
 from koco.store.model import Release
 
-#: The longest that one request waits for a release (seconds).
-_WAIT_S = 60.0
-#: What is larger is no number to the store.
-_LAST_NUMBER = 2**62
+#: The longest that executions may be given to end where they are cancelled (seconds).
+_LONGEST_S = 3600.0
+#: What counts for a service that has several: what serves, what is to, what failed.
+_RANKS = ("live", "starting", "failed")
 
 
-class Origin(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Where a release comes from, as far as its deployer knows."""
-
-    project: str | None = None
-    #: The git commit, and whether files of the service differ from it.
-    commit: Annotated[str, msgspec.Meta(max_length=100)] | None = None
-    dirty: bool | None = None
-
-
-class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
-    """A manifest as data, the bundle it goes with, and how long getting ready may take."""
-
-    manifest: dict[str, Any]
-    bundle: str
-    by: str | None = None
-    timeout_s: float = READY_S
-    origin: Origin = msgspec.field(default_factory=Origin)
-    #: Whether the former release goes on serving where this one fails.
-    fallback: bool = True
-    #: The number of the release that it is to replace, as a plan said; 0 for none.
-    expect: int | None = None
+@get("/v1/services", guards=[requires("read")])
+async def list_services(state: State) -> dict[str, Any]:
+    """List what is deployed, by name; without what was undeployed."""
+    parts: Parts = state.parts
+    items = [_told(release) for release in _chosen(await parts.store.present_releases())]
+    return {"items": items, "next": None}
 
 
-def _render(release: Release, *, unchanged: bool = False) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(release)
-    flows = [
-        {"name": f"{release.service}/{flow['name']}", "entrypoint": flow["entrypoint"]}
-        for flow in release.flows or release.manifest["flows"]
-    ]
-    return {**fields, "flows": flows, "unchanged": unchanged}
+@get("/v1/services/{service:str}", guards=[requires("read")])
+async def show_service(state: State, service: str) -> dict[str, Any]:
+    """Show a service, deployed or not any more: also what of it has not ended."""
+    parts: Parts = state.parts
+    return await _shown(parts, service)
 
 
-@post("/v1/services/{service:str}/releases", guards=[requires("deploy")])
-async def create_release(
-    request: Request[str, Any, State], service: str, data: NewRelease
-) -> Response[dict[str, Any]]:
-    """Begin a release; 202 while it is starting, 200 where nothing has changed."""
-    parts: Parts = request.app.state.parts
-    manifest = load.to_data(load.check(data.manifest))
-    if manifest["service"] != service:
-        raise UsageError(f"the manifest is of service {manifest['service']!r}, not {service!r}")
-    if not 0 < data.timeout_s <= 86_400:
-        raise UsageError(f"timeout_s must be from 0 to 86400 seconds, got {data.timeout_s:g}")
-    parts.bundles.path(data.bundle)
-    await checks.refuse(parts, manifest)
-    release, unchanged = await parts.deployer.deploy(
-        manifest,
-        bundle=data.bundle,
-        by=data.by or request.scope["user"],
-        timeout_s=data.timeout_s,
-        origin=msgspec.to_builtins(data.origin),
-        fallback=data.fallback,
-        expect=data.expect,
-    )
-    if unchanged:
-        # What somebody else has made of its endpoint is no other release.
-        await parts.deployer.repair(release)
-    code = 202 if release.status == "starting" else 200
-    return Response(_render(release, unchanged=unchanged), status_code=code)
-
-
-@get("/v1/services/{service:str}/releases/{number:int}", guards=[requires("read")])
-async def show_release(
-    state: State, service: str, number: int, wait: float = 0.0
+@delete("/v1/services/{service:str}", status_code=200, guards=[requires("deploy")])
+async def undeploy(
+    request: Request[str, Any, State],
+    service: str,
+    running: str = "refuse",
+    grace_s: float = GRACE_S,
 ) -> dict[str, Any]:
-    """Show a release, after it left `starting` or `wait` seconds."""
-    if number > _LAST_NUMBER:
-        raise NotFoundError(f"service {service!r} has no release {number}")
-    # Not `max(wait, 0.0)`: that is NaN for NaN, and a timer set to it breaks the loop's others.
-    seconds = min(wait, _WAIT_S) if wait > 0 else 0.0
-    return _render(await state.parts.deployer.wait(service, number, seconds=seconds))
+    """Take a service away; `running` says what becomes of executions that have not ended."""
+    parts: Parts = request.app.state.parts
+    if running not in get_args(Running):
+        known = ", ".join(get_args(Running))
+        raise UsageError(f"running must be one of {known}, got {running[:40]!r}")
+    if not 0 <= grace_s <= _LONGEST_S:
+        raise UsageError(f"grace_s must be from 0 to {_LONGEST_S:g} seconds, got {grace_s:g}")
+    ended = await parts.deployer.undeploy(
+        service,
+        by=request.scope["user"],
+        running=running,  # type: ignore[arg-type]
+        grace_s=grace_s,
+    )
+    return {**await _shown(parts, service), "ended": [release.number for release in ended]}
 
 
-ROUTES = (create_release, show_release)
+async def _shown(parts: Parts, service: str) -> dict[str, Any]:
+    present = [each for each in await parts.store.present_releases() if each.service == service]
+    newest = (await parts.store.history(service, limit=1)).items
+    if not newest:
+        raise NotFoundError(
+            f"no service is called {service!r}", hint="`koco status` lists what is deployed"
+        )
+    [release] = _chosen(present) or newest
+    former = await parts.store.former_release(service)
+    pools = [pool for key, pool in parts.supervisor.pools.items() if key[0] == service]
+    return {
+        **_told(release),
+        "deployed": bool(present),
+        "former": former.number if former else None,
+        "flows": [flow["name"] for flow in release.flows or release.manifest["flows"]],
+        "executions": await parts.store.open_tally(service),
+        "runners": sum(len(pool.runners) for pool in pools),
+    }
+
+
+def _chosen(present: list[Release]) -> list[Release]:
+    """Return the release of each service that says how the service is."""
+    best: dict[str, Release] = {}
+    for release in present:
+        before = best.get(release.service)
+        # Of several that are starting, or failed, the last one counts.
+        if before is None or _RANKS.index(release.status) <= _RANKS.index(before.status):
+            best[release.service] = release
+    return list(best.values())
+
+
+def _told(release: Release) -> dict[str, Any]:
+    return {
+        "service": release.service,
+        "release": release.number,
+        "status": release.status,
+        "bundle": release.bundle,
+        "origin": release.origin,
+        "created": release.created,
+        "ready": release.ready,
+        "by": release.by,
+    }
+
+
+ROUTES = (list_services, show_service, undeploy)

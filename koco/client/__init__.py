@@ -212,15 +212,51 @@ class Client:
             body["timeout_s"] = timeout_s
         # Safe to repeat: the same manifest and bundle give the same release.
         return self._transport.json(
-            "POST", f"/v1/services/{quote(service, safe='')}/releases", body=body
+            "POST", f"{_service(service)}/releases", body=body
         )
 
     def release(self, service: str, number: int, *, wait_s: float = 0) -> dict[str, Any]:
         """Return a release, after it left `starting` or `wait_s` seconds."""
-        path = f"/v1/services/{quote(service, safe='')}/releases/{number}"
+        path = f"{_service(service)}/releases/{number}"
         return self._transport.json(
             "GET", path, query={"wait": f"{wait_s:g}"}, timeout_s=wait_s + 30
         )
+
+    def releases(
+        self, service: str, *, limit: int = 50, cursor: str | None = None
+    ) -> dict[str, Any]:
+        """Return a page of a service's releases, newest first: `{items, next}`."""
+        query = {"limit": str(limit), "cursor": cursor}
+        return self._transport.json("GET", f"{_service(service)}/releases", query=query)
+
+    def roll_back(
+        self, service: str, number: int, *, timeout_s: float | None, fallback: bool = True
+    ) -> dict[str, Any]:
+        """Begin a release that is as a former one was; answered as `create_release` is."""
+        body: dict[str, Any] = {"number": number, "fallback": fallback}
+        if timeout_s is not None:
+            body["timeout_s"] = timeout_s
+        # Safe to repeat, for it names a number: the second one finds that nothing is to change.
+        return self._transport.json("POST", f"{_service(service)}/rollback", body=body)
+
+    def services(self) -> list[dict[str, Any]]:
+        """Return what is deployed."""
+        items: list[dict[str, Any]] = self._transport.json("GET", "/v1/services")["items"]
+        return items
+
+    def service(self, service: str) -> dict[str, Any]:
+        """Return a service, deployed or not any more, and what of it has not ended."""
+        return self._transport.json("GET", _service(service))
+
+    def undeploy(
+        self, service: str, *, running: str = "refuse", grace_s: float = 5.0
+    ) -> dict[str, Any]:
+        """Take a service away; return it, and in `ended` the releases that were there.
+
+        `running` says what becomes of executions that have not ended: `refuse`, `drain`, `cancel`.
+        """
+        query = {"running": running, "grace_s": f"{grace_s:g}"}
+        return self._transport.json("DELETE", _service(service), query=query)
 
     def stream(
         self,
@@ -251,6 +287,10 @@ class Client:
 
 def _execution(fid: str) -> str:
     return f"/v1/executions/{_part('latest' if fid == '-' else fid, 'fid')}"
+
+
+def _service(name: str) -> str:
+    return f"/v1/services/{_part(name, 'service')}"
 
 
 def _part(name: str, what: str, *, safe: str = "") -> str:

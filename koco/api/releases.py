@@ -1,0 +1,157 @@
+"""Releases of services: making them, going back to them, and their history."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+
+from koco.api.access import requires
+from koco.api.lists import check_limit
+from koco.control import checks
+from koco.control.deployer import READY_S
+from koco.control.parts import Parts
+from koco.errors import NotFoundError, UsageError
+from koco.manifest import load
+from koco.store.model import Release
+
+#: The longest that one request waits for a release (seconds).
+_WAIT_S = 60.0
+#: The longest that a release may be given to become ready (seconds).
+_LONGEST_S = 86_400.0
+#: What is larger is no number to the store.
+_LAST_NUMBER = 2**62
+#: What a list leaves out of each release: it may be large.
+_LARGE = ("manifest", "flows", "app", "fingerprint")
+
+
+class Origin(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a release comes from, as far as its deployer knows."""
+
+    project: str | None = None
+    #: The git commit, and whether files of the service differ from it.
+    commit: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    dirty: bool | None = None
+
+
+class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
+    """A manifest as data, the bundle it goes with, and how long getting ready may take."""
+
+    manifest: dict[str, Any]
+    bundle: str
+    by: str | None = None
+    timeout_s: float = READY_S
+    origin: Origin = msgspec.field(default_factory=Origin)
+    #: Whether the former release goes on serving where this one fails.
+    fallback: bool = True
+    #: The number of the release that it is to replace, as a plan said; 0 for none.
+    expect: int | None = None
+
+
+class Rollback(msgspec.Struct, forbid_unknown_fields=True):
+    """The release to go back to: a number, or the last one that served before."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=_LAST_NUMBER)] | None = None
+    by: str | None = None
+    timeout_s: float = READY_S
+    fallback: bool = True
+
+
+@post("/v1/services/{service:str}/releases", guards=[requires("deploy")])
+async def create_release(
+    request: Request[str, Any, State], service: str, data: NewRelease
+) -> Response[dict[str, Any]]:
+    """Begin a release; 202 while it is starting, 200 where nothing has changed."""
+    parts: Parts = request.app.state.parts
+    manifest = load.to_data(load.check(data.manifest))
+    if manifest["service"] != service:
+        raise UsageError(f"the manifest is of service {manifest['service']!r}, not {service!r}")
+    _check_timeout(data.timeout_s)
+    parts.bundles.path(data.bundle)
+    await checks.refuse(parts, manifest)
+    release, unchanged = await parts.deployer.deploy(
+        manifest,
+        bundle=data.bundle,
+        by=data.by or request.scope["user"],
+        timeout_s=data.timeout_s,
+        origin=msgspec.to_builtins(data.origin),
+        fallback=data.fallback,
+        expect=data.expect,
+    )
+    return await _begun(parts, release, unchanged=unchanged)
+
+
+@post("/v1/services/{service:str}/rollback", guards=[requires("deploy")])
+async def roll_back(
+    request: Request[str, Any, State], service: str, data: Rollback
+) -> Response[dict[str, Any]]:
+    """Begin a release that is as a former one was; answered as a deploy is."""
+    parts: Parts = request.app.state.parts
+    _check_timeout(data.timeout_s)
+    target = await parts.deployer.target(service, data.number)
+    # What it needs may have gone since: a secret, say.
+    await checks.refuse(parts, load.to_data(load.check(target.manifest)))
+    release, unchanged = await parts.deployer.rollback(
+        target,
+        by=data.by or request.scope["user"],
+        timeout_s=data.timeout_s,
+        fallback=data.fallback,
+    )
+    return await _begun(parts, release, unchanged=unchanged)
+
+
+@get("/v1/services/{service:str}/releases", guards=[requires("read")])
+async def list_releases(
+    state: State, service: str, limit: int = 50, cursor: str | None = None
+) -> dict[str, Any]:
+    """List a service's releases, newest first, without what is large of them."""
+    check_limit(limit)
+    parts: Parts = state.parts
+    page = await parts.store.history(service, limit=limit, cursor=cursor)
+    if not page.items and cursor is None:
+        raise NotFoundError(
+            f"no service is called {service!r}", hint="`koco status` lists what is deployed"
+        )
+    items = [_told(parts, release) for release in page.items]
+    small = [{key: value for key, value in each.items() if key not in _LARGE} for each in items]
+    return {"items": small, "next": page.next}
+
+
+@get("/v1/services/{service:str}/releases/{number:int}", guards=[requires("read")])
+async def show_release(
+    state: State, service: str, number: int, wait: float = 0.0
+) -> dict[str, Any]:
+    """Show a release, after it left `starting` or `wait` seconds."""
+    if number > _LAST_NUMBER:
+        raise NotFoundError(f"service {service!r} has no release {number}")
+    # Not `max(wait, 0.0)`: that is NaN for NaN, and a timer set to it breaks the loop's others.
+    seconds = min(wait, _WAIT_S) if wait > 0 else 0.0
+    parts: Parts = state.parts
+    return _told(parts, await parts.deployer.wait(service, number, seconds=seconds))
+
+
+def _check_timeout(timeout_s: float) -> None:
+    if not 0 < timeout_s <= _LONGEST_S:
+        raise UsageError(f"timeout_s must be from 0 to {_LONGEST_S:g} seconds, got {timeout_s:g}")
+
+
+async def _begun(parts: Parts, release: Release, *, unchanged: bool) -> Response[dict[str, Any]]:
+    if unchanged:
+        # What somebody else has made of its endpoint is no other release.
+        await parts.deployer.repair(release)
+    code = 202 if release.status == "starting" else 200
+    return Response(_told(parts, release, unchanged=unchanged), status_code=code)
+
+
+def _told(parts: Parts, release: Release, *, unchanged: bool = False) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(release)
+    flows = [
+        {"name": f"{release.service}/{flow['name']}", "entrypoint": flow["entrypoint"]}
+        for flow in release.flows or release.manifest["flows"]
+    ]
+    # Without its bundle nothing goes back to it.
+    available = parts.bundles.has(release.bundle)
+    return {**fields, "flows": flows, "available": available, "unchanged": unchanged}
+
+
+ROUTES = (create_release, roll_back, list_releases, show_release)
