@@ -31,7 +31,8 @@ def command(
     if as_json:
         output.print_json(result)
     elif result["ended"]:
-        output.note(f"stopped {result['what']} ({result['ended']} processes); the store stays")
+        count = "1 process" if result["ended"] == 1 else f"{result['ended']} processes"
+        output.note(f"stopped {result['what']} ({count}); the store stays")
         if lost := _lost(result["executions"] or {}):
             output.note(lost)
     else:

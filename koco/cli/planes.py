@@ -51,6 +51,8 @@ def checked(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
         raise UsageError(f"{asked['port']} is no port", hint="one of 1 to 65535")
     if asked.get("url"):
         asked["url"] = url.checked(asked["url"], "--public-url")
+    if asked.get("tls_cert") == "":
+        asked.setdefault("tls_key", "")  # the two come and go together
     for name in ("data_dir", "tls_cert", "tls_key"):
         if is_here and asked.get(name):
             asked[name] = str(Path(asked[name]).expanduser().absolute())

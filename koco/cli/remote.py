@@ -58,6 +58,7 @@ def down(ray: str, *, token: str | None) -> dict[str, Any]:
     from koco.cli.local import open_executions
 
     with _alone(), _dashboard(ray, token) as dashboard:
+        _checked_version(dashboard)
         known = _known(dashboard.url, None)
         executions = open_executions(known) if known else None
         answer = _ordered(dashboard, {"action": "down"})

@@ -211,7 +211,8 @@ class Dashboard:
             raise UnreachableError(f"no Ray answers at {url}: {exc}", hint=_advice(exc)) from exc
         except httpx.TransportError as exc:
             what = f"the connection to {url} broke: {str(exc) or type(exc).__name__}"
-            raise UnreachableError(what, hint=_advice(exc)) from exc
+            hint = "does it want https://?" if url.startswith("http://") else _advice(exc)
+            raise UnreachableError(what, hint=hint) from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise UsageError(f"cannot ask {url}: {exc}") from exc
 
@@ -219,11 +220,9 @@ class Dashboard:
 def _advice(exc: Exception) -> str:
     text = str(exc)
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
-        return "it speaks no TLS: http:// instead of https://?"
+        return "it speaks no TLS: does it want http://?"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "`--ca FILE` names certificates to trust"
-    if "without sending" in text:
-        return "does it want https:// instead of http://?"
     return "is Ray running there, and its dashboard's port open to this machine? An SSH tunnel does"
 
 
