@@ -54,14 +54,25 @@ def main() -> None:
     order = Order(**json.load(sys.stdin))
     try:
         answer = _local(order)
-    except KocoError as exc:
-        answer = exc.to_wire()
     except Exception as exc:  # noqa: BLE001 - the parent turns it into its own error
-        answer = {"error": {"code": "error", "message": f"{type(exc).__name__}: {exc}"}}
+        answer = told(exc)
     print(json.dumps(answer), file=answer_to, flush=True)
     # Ray's farewell takes a second. What it would tidy up ends with this process anyway.
     sys.stderr.flush()
     os._exit(0)
+
+
+def told(exc: Exception) -> dict[str, Any]:
+    """Return an error as the command line reads it; what is unforeseen stands whole in the log."""
+    import traceback
+
+    # Ray wraps what an actor raises, and its text is many lines then.
+    cause = getattr(exc, "cause", None) or exc
+    if isinstance(cause, KocoError):
+        return cause.to_wire()
+    traceback.print_exception(exc)
+    message = f"{type(cause).__name__}: {cause}".strip()
+    return {"error": {"code": "error", "message": message.splitlines()[-1]}}
 
 
 def carry_out(order: Order) -> dict[str, Any]:
@@ -82,34 +93,36 @@ def _local(order: Order) -> dict[str, Any]:
 def _up(order: Order) -> dict[str, Any]:
     import ray
 
-    control, is_new = _control(order)
+    control, done = _control(order)
     ready = ray.get(control.ready.remote(), timeout=_READY_S)
     if order.settings:
         ray.get(control.configure.remote(order.settings), timeout=30)
     admitted = ray.get(
         control.admit.remote(bytes.fromhex(order.digest), recover=order.recover), timeout=30
     )
-    return {"ray": ray.__version__, "admitted": admitted, "started": is_new, **ready}
+    return {"ray": ray.__version__, "admitted": admitted, **done, **ready}
 
 
 def _down() -> dict[str, Any]:
     """Take the control plane and its runners away from a Ray that goes on."""
     import ray
 
-    from koco.cluster import names
+    from koco.sdk import control
 
     ended: set[str] = set()
     deadline = time.monotonic() + _GONE_S
     while present := _actors():
         if time.monotonic() > deadline:
             raise KocoError("Ray has not ended koco's actors yet", hint="`koco down` again")
-        # The control plane first: it would start new runners for those that go.
-        if control := present.pop(names.CONTROL, None):
-            if names.CONTROL not in ended:
+        # The control plane first: it would start new runners for those that go. There are two
+        # where an upgrade was cut short; the older one has the say.
+        if controls := {name: present[name] for name in present if control.generation(name)}:
+            if not ended:
                 # A courtesy: the store survives a process that is killed.
                 with contextlib.suppress(ray.exceptions.RayError):
-                    ray.get(control.close.remote(), timeout=10)
-            present = {names.CONTROL: control}
+                    leader = min(controls, key=lambda name: control.generation(name) or 0)
+                    ray.get(controls[leader].close.remote(), timeout=10)
+            present = controls
         for name, actor in present.items():
             ray.kill(actor, no_restart=True)
             ended.add(name)
@@ -151,13 +164,19 @@ def _start_head(ports: dict[str, int]) -> str:
 
 def _connect(address: str) -> None:
     import ray
+    from ray.job_config import JobConfig
 
+    from koco import code
     from koco.cluster import names
 
+    # A koco that PYTHONPATH names is what is meant, also where Ray was started without it.
+    path = [str(code.HERE.parent)]
+    path = path if path[0] in os.environ.get("PYTHONPATH", "").split(os.pathsep) else []
     try:
         ray.init(
             address=address,
             namespace=names.NAMESPACE,
+            job_config=JobConfig(_py_driver_sys_path=path),
             log_to_driver=False,
             configure_logging=False,
         )
@@ -168,34 +187,50 @@ def _connect(address: str) -> None:
         ) from exc
 
 
-def _control(order: Order) -> tuple[Any, bool]:
-    """Return the control plane's actor, and whether it was made now."""
-    import ray
+def _control(order: Order) -> tuple[Any, dict[str, Any]]:
+    """Return the control plane's actor, as ordered, and `{started, replaced}`.
 
-    from koco.cluster import names
+    `started` says whether there was none, `replaced` the version that it was upgraded from.
+    """
+    from koco.control import upgrade
 
-    with contextlib.suppress(ValueError):  # there is none
-        return ray.get_actor(names.CONTROL, namespace=names.NAMESPACE), False
-    return _made(_start(order)), True
+    there = upgrade.running(ready_s=_READY_S)
+    if there is None:
+        return _made(_start(order), 1), {"started": True, "replaced": None}
+    start = _start(order, former=there.start)
+    upgrade.refuse_elsewhere(there, start)
+    if upgrade.is_asked(there, start):
+        return there.handle, {"started": False, "replaced": None}
+    new = upgrade.replace(there, lambda number: _made(start, number), ready_s=_READY_S)
+    return new, {"started": False, "replaced": there.version}
 
 
-def _start(order: Order) -> "Start":
+def _start(order: Order, *, former: "Start | None" = None) -> "Start":
     """Return what a new control plane starts with, as far as this head can do it.
+
+    What is not asked otherwise is as it was, where there is a `former` one.
 
     Raises:
         KocoError: it cannot.
     """
+    import msgspec
     import ray
 
+    from koco import code
     from koco.cluster import head
     from koco.control.plane import Start
 
-    wanted = {**order.defaults, **order.asked}
+    were = msgspec.to_builtins(former) if former else {}
+    wanted = {**order.defaults, **were, **order.asked}
     node = ray.util.get_node_ip_address()
     cert, key = head.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
     host, port = wanted.get("host") or node, int(wanted["port"])
-    head.require_free(host, port)
-    node_url, is_apart = head.for_nodes(host, port, node=node, is_encrypted=cert is not None)
+    if former is None or (host, port) != (former.host, former.port):
+        head.require_free(host, port)
+    if former and (host, port, cert) == (former.host, former.port, former.tls_cert):
+        node_url, is_apart = former.node_url, former.nodes_apart
+    else:
+        node_url, is_apart = head.for_nodes(host, port, node=node, is_encrypted=cert is not None)
     return Start(
         data_dir=head.folder(wanted.get("data_dir")),
         host=host,
@@ -206,24 +241,25 @@ def _start(order: Order) -> "Start":
         tls_cert=cert,
         tls_key=key,
         environment=order.environment,
+        code=code.digest(),
     )
 
 
-def _made(start: "Start") -> Any:
+def _made(start: "Start", generation: int) -> Any:
     """Have Ray start a control plane; where another call was first, that one's is returned."""
     import msgspec
     import ray
 
     from koco.api.app import create_app
     from koco.api.nodes import only_for_nodes
-    from koco.cluster import names
     from koco.control.plane import ControlPlane
+    from koco.sdk import control
 
     return (
         ray.remote(ControlPlane)
         .options(
-            name=names.CONTROL,
-            namespace=names.NAMESPACE,
+            name=control.name(generation),
+            namespace=control.NAMESPACE,
             lifetime="detached",
             get_if_exists=True,
             max_restarts=-1,

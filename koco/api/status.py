@@ -11,6 +11,7 @@ from koco import __version__
 from koco.api.access import requires
 from koco.cluster import placement
 from koco.cluster.serve import name_of
+from koco.control.limits import limits_of
 from koco.control.parts import Parts
 from koco.errors import KocoError
 from koco.store.model import Release
@@ -31,6 +32,7 @@ async def show_status(state: State) -> dict[str, Any]:
         "control_plane": {
             "pid": os.getpid(),
             "version": __version__,
+            "code": parts.code,
             "url": parts.url,
             "started": parts.started,
             "restarts": ray.pop("restarts"),
@@ -96,9 +98,29 @@ def _service(
         "status": "failing" if trouble else "live",
         "trouble": trouble,
         "flows": [flow["name"] for flow in release.flows],
+        "load": _load(parts, release),
+        "schedule": _schedule(parts, release),
         "runners": len(pool.runners) if pool else 0,
         "endpoint": None if release.app is None else endpoints.get(name, "unknown").lower(),
     }
+
+
+def _load(parts: Parts, release: Release) -> list[dict[str, Any]]:
+    """Return what runs and waits of each flow that does, or that is limited."""
+    load, found = parts.supervisor.load, []
+    for flow in release.flows:
+        name, limits = f"{release.service}/{flow['name']}", limits_of(release.manifest, flow["name"])
+        running, waiting = load.running[name], load.waiting[name]
+        if running or waiting or limits.running is not None or limits.queue is not None:
+            most = {"max_running": limits.running, "max_queue": limits.queue}
+            found.append({"flow": flow["name"], "running": running, "waiting": waiting, **most})
+    return found
+
+
+def _schedule(parts: Parts, release: Release) -> list[dict[str, Any]]:
+    """Return the schedules of a service, each with its flow."""
+    flows = [(flow["name"], f"{release.service}/{flow['name']}") for flow in release.flows]
+    return [{"flow": name, **each} for name, full in flows for each in parts.schedules.of(full)]
 
 
 ROUTES = (show_status,)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from koco import __version__, config
+from koco import __version__, code, config
 from koco.cli import output, planes
 from koco.cluster import local as cluster
 from koco.config import Context
@@ -99,12 +99,10 @@ def _answering(known: Context) -> dict[str, Any] | None:
     except (UnreachableError, NotAllowedError):
         return None
     plane = status["control_plane"]
-    if plane["version"] != __version__:
-        raise KocoError(
-            f"a control plane of version {plane['version']} runs, this is {__version__}",
-            hint="`koco down`, then `koco up` again; the store stays",
-        )
-    return _result(known, ray=status["ray"]["version"], version=plane["version"], started=False)
+    if (plane["version"], plane.get("code")) != (__version__, code.digest()):
+        return None  # to be upgraded
+    more = {"version": plane["version"], "replaced": None}
+    return _result(known, ray=status["ray"]["version"], started=False, **more)
 
 
 def _bring_up(
@@ -123,7 +121,9 @@ def _bring_up(
     is_ours = cluster.is_running(mark)
     address = str(here["address"]) if is_ours and "address" in here else cluster.running_address()
     starts_ray = address is None
-    ports = cluster.choose_ports(here, free=free)
+    # What runs keeps its ports: they are taken by itself.
+    runs_on = {name: int(here[name]) for name in cluster.PORTS if here.get(name)}
+    ports = {**cluster.choose_ports(here, free=free), **({} if starts_ray else runs_on)}
     wanted = planes.wanted(
         asked,
         here,
@@ -142,8 +142,10 @@ def _bring_up(
         "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
     )
     # Written before anything starts: a key that is interrupted on its way is not lost,
-    # and `koco down` finds what a killed `koco up` left behind.
-    config.save_context(context)
+    # and `koco down` finds what a killed `koco up` left behind. What runs is where it is,
+    # should it not be upgraded.
+    if starts_ray or not known or known.key != key:
+        config.save_context(context)
     order = {
         **_order("up", here, address),
         "asked": wanted.asked,
@@ -158,12 +160,12 @@ def _bring_up(
             "the store has an admin key that the context 'local' does not hold",
             hint="`koco up --recover-admin` replaces it by a new one",
         )
-    if answer["url"] != context.url:
-        # It ran already, under an address that this context had lost.
-        here["api"] = answer["start"]["port"]
-        context = replace(context, url=answer["url"], cluster=here)
-        config.save_context(context)
-    return _result(context, ray=answer["ray"], version=answer["version"], started=starts_ray)
+    # It may have run already, under an address that this context had lost.
+    here["api"] = answer["start"]["port"]
+    context = replace(context, url=answer["url"], cluster=here)
+    config.save_context(context)
+    more = {"version": answer["version"], "replaced": answer["replaced"]}
+    return _result(context, ray=answer["ray"], started=starts_ray, **more)
 
 
 def _trusted(ca: str | None, known: Context | None) -> str:

@@ -87,6 +87,8 @@ def command(
     if as_json:
         output.print_json(result)
         return
+    if former := result.get("replaced"):
+        output.note(f"upgraded the control plane, which was koco {former}, in place")
     where = result["address"] if ray is None else result["dashboard"]
     output.note(f"Ray {result['ray']} at {where}, control plane {result['version']}")
     output.note(f"context {result['context']!r} is in {result['contexts']}")

@@ -2,10 +2,9 @@
 
 from koco.sdk import control
 
-#: The namespace of all of koco's actors.
+#: The namespace of all of koco's actors. The control plane's own names are `koco.sdk.control`'s:
+#: a flow's own processes look for it as well.
 NAMESPACE = control.NAMESPACE
-#: The control plane's actor, which a flow's own processes look for as well.
-CONTROL = control.CONTROL
 
 _RUNNER = "runner"
 

@@ -12,6 +12,7 @@ from koco.control.endpoints import Endpoints
 from koco.control.files import Files
 from koco.control.launches import Launches
 from koco.control.locks import Locks
+from koco.control.schedules import Schedules
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
@@ -45,6 +46,7 @@ class Parts:
     endpoints: Endpoints
     locks: Locks
     launches: Launches
+    schedules: Schedules
     vault: Vault
     cluster: Cluster
     #: Sends events as runners do: by a call to the control plane's actor.
@@ -53,6 +55,8 @@ class Parts:
     url: str
     #: Where nodes and flows reach what is theirs of it.
     node_url: str
+    #: The digest of koco's code that runs: see `koco.code`.
+    code: str
     started: str
     store_path: str
     heartbeat_s: float = 10.0

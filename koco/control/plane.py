@@ -9,6 +9,7 @@ import contextlib
 import logging
 import logging.handlers
 import platform
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from koco.control.listening import Listening
 from koco.control.locks import Locks
 from koco.control.parts import Parts
 from koco.control.pool import Actor
+from koco.control.schedules import Schedules
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
@@ -242,6 +244,7 @@ class ControlPlane:
         )
         await parts.locks.recover()
         await parts.deployer.recover()
+        await parts.schedules.recover()
         self._serve(parts, self._listening)
         return parts
 
@@ -287,8 +290,8 @@ class ControlPlane:
         bundles = Bundles(
             blobs, store, secret=await store.secret("bundles"), url=self._start_with.node_url
         )
-        environments = Environments(bundles, base=self._start_with.environment)
         vault = Vault(store, data_dir)
+        environments = Environments(bundles, vault, base=self._start_with.environment)
 
         async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
             return await runners.start(
@@ -299,7 +302,7 @@ class ControlPlane:
             )
 
         spooler = Spooler(store)
-        supervisor = Supervisor(store, spooler, start_runner=start_runner)
+        supervisor = Supervisor(store, spooler, start_runner=start_runner, settings=settings)
         catalog = Catalog()
         files = Files(store, spooler, blobs, secret=await store.secret("files"))
         endpoints = Endpoints(Serve(), secret=await store.secret("endpoints"))
@@ -320,6 +323,7 @@ class ControlPlane:
         applications = Applications(
             endpoints.serve, store, supervisor=supervisor, catalog=catalog, make=application
         )
+        launches = Launches(store, supervisor, catalog, endpoints=endpoints, files=files)
         return Parts(
             store=store,
             spooler=spooler,
@@ -337,13 +341,15 @@ class ControlPlane:
             files=files,
             endpoints=endpoints,
             locks=locks,
-            launches=Launches(store, supervisor, catalog, endpoints=endpoints, files=files),
+            launches=launches,
+            schedules=Schedules(store, catalog, launches),
             vault=vault,
             cluster=_Ray(),
             send=self._control.append.remote,
             settings=settings,
             url=self._start_with.url,
             node_url=self._start_with.node_url,
+            code=self._code,
             started=line.timestamp(),
             store_path=str(store.path),
         )
@@ -383,6 +389,7 @@ class _Ray:
         restarts, found = await asyncio.gather(asyncio.to_thread(self._restarts), nodes.look())
         return {
             "version": ray.__version__,
+            "python": platform.python_version(),
             "nodes": [
                 {
                     "id": node.id,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -25,29 +26,46 @@ async def surely(change: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(RETRY_S)
 
 
+#: All owners' tasks that this process has.
+_all: "weakref.WeakSet[Tasks]" = weakref.WeakSet()
+
+
 class Tasks:
     """The tasks of one owner; `name` says whose they are in the log."""
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._is_stopped = False
+        _all.add(self)
         # The loop holds its tasks weakly: without this, one may vanish in mid-air.
-        self._running: set[asyncio.Task[Any]] = set()
+        self._spawned: set[asyncio.Task[Any]] = set()
+        self._carried: set[asyncio.Task[Any]] = set()
+
+    @staticmethod
+    def stop() -> None:
+        """Cancel what was spawned, by any owner; what they spawn later is cancelled, too."""
+        for each in list(_all):
+            each._is_stopped = True
+            for task in each._spawned:
+                task.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine; return its task."""
         task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
+        self._spawned.add(task)
         task.add_done_callback(self._done)
+        if self._is_stopped:
+            task.cancel()
         return task
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, whatever becomes of its asker; return what it does."""
         task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._carried.add(task)
+        task.add_done_callback(self._carried.discard)
         return await asyncio.shield(task)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+        self._spawned.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             log.error("a task of %s failed", self._name, exc_info=exc)

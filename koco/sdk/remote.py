@@ -13,25 +13,29 @@ from typing import Any
 
 from koco.events import wire
 from koco.events.model import Batch
+from koco.sdk.control import Control
 from koco.sdk.tracer import Sink
 
-#: Pauses between two tries while the control plane restarts (seconds).
-_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5)
+#: Pause before what the store could not take goes once more (seconds).
+_AGAIN_S = 0.1
 
-_sinks: dict[bytes, "RemoteSink"] = {}
-_sinks_lock = threading.Lock()
+_sink: "RemoteSink | None" = None
+_sink_lock = threading.Lock()
 
 
-def remote_sink(control: Any) -> Sink:
-    """Return this process's sink for a control plane's actor handle."""
-    with _sinks_lock:
-        return _sinks.setdefault(control._actor_id.binary(), RemoteSink(control))
+def remote_sink(control: Control) -> Sink:
+    """Return this process's sink: a cluster has one control plane."""
+    global _sink
+    with _sink_lock:
+        if _sink is None:
+            _sink = RemoteSink(control)
+        return _sink
 
 
 class RemoteSink:
     """A sink that waits for each event's commit."""
 
-    def __init__(self, control: Any) -> None:
+    def __init__(self, control: Control) -> None:
         self._control = control
         self._producers: dict[str, _Producer] = {}
         self._lock = threading.Lock()
@@ -50,29 +54,14 @@ class RemoteSink:
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         """Ask the control plane; see `Sink.ask`. What was written before is committed already."""
-        import ray
-        from ray.exceptions import ActorUnavailableError
-
         blob = wire.encode_question(fid, question, arguments)
-        pauses = iter(_PAUSES_S)
-        while True:
-            try:
-                return wire.decode_answer(ray.get(self._control.ask.remote(blob)))
-            except ActorUnavailableError:
-                time.sleep(next(pauses, _PAUSES_S[-1]))
+        return wire.decode_answer(self._control.call_sync("ask", blob))
 
     async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         """Do the same, waiting."""
-        from ray.exceptions import ActorUnavailableError
-
         blob = wire.encode_question(fid, question, arguments)
-        pauses = iter(_PAUSES_S)
-        while True:
-            try:
-                # No thread for it: an answer may take hours.
-                return wire.decode_answer(await self._control.ask.remote(blob))
-            except ActorUnavailableError:
-                await asyncio.sleep(next(pauses, _PAUSES_S[-1]))
+        # No thread for it: an answer may take hours.
+        return wire.decode_answer(await self._control.call("ask", blob))
 
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
         """Return what makes a sink in another process."""
@@ -82,7 +71,7 @@ class RemoteSink:
 class _Producer:
     """Numbers one execution's events in this process and sends what has gathered."""
 
-    def __init__(self, fid: str, control: Any) -> None:
+    def __init__(self, fid: str, control: Control) -> None:
         self._fid = fid
         self._control = control
         self._name = secrets.token_hex(6)
@@ -121,15 +110,8 @@ class _Producer:
         return wire.encode_batches([batch])
 
     def _deliver(self, blob: bytes) -> bool:
-        import ray
-        from ray.exceptions import ActorUnavailableError, RayTaskError
-
-        for pause in (*_PAUSES_S, None):
-            try:
-                answer = ray.get(self._control.append.remote(blob))
-            except (ActorUnavailableError, RayTaskError):  # or the store could not write
-                time.sleep(pause or _PAUSES_S[-1])
-            else:
-                ack = wire.decode_acks(answer)[0]
-                return ack.closed or ack.last >= self._taken
+        ack = wire.decode_acks(self._control.call_sync("append", blob))[0]
+        if ack.closed or ack.last >= self._taken:
+            return True
+        time.sleep(_AGAIN_S)
         return False

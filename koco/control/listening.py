@@ -1,0 +1,86 @@
+"""Where the API listens: bound early, answered when there is something to say, closed at once."""
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+#: Pause before another try where the port is still held (seconds).
+_RETRY_S = 0.05
+#: Connections that may wait until they are accepted.
+_BACKLOG = 2048
+#: How long requests that are under way may take to end (seconds).
+_GRACE_S = 3
+
+
+class Listening:
+    """Listeners at places (host, port), which are bound as soon as they are free."""
+
+    def __init__(self, *places: tuple[str, int]) -> None:
+        self._places = places
+        self._bound = [asyncio.create_task(_listen(*place)) for place in places]
+        self._serving: list[asyncio.Task[None]] = []
+        self._servers: list[Any] = []
+
+    async def bound(self, timeout_s: float) -> bool:
+        """Wait until all are bound; say whether they are."""
+        _, pending = await asyncio.wait(self._bound, timeout=timeout_s)
+        return not pending
+
+    def serve(self, app: Any, **tls: str | None) -> None:
+        """Answer with an application what comes to the next of the places."""
+        bound = self._bound[len(self._serving)]
+        self._serving.append(asyncio.create_task(self._answer(app, bound, tls)))
+
+    async def close(self) -> None:
+        """Stop listening at once; return when the requests that are under way have ended."""
+        for server in self._servers:
+            for each in server.servers:
+                each.close()
+            server.should_exit = True
+        for number, bound in enumerate(self._bound):
+            if not bound.cancel() and number >= len(self._serving):
+                bound.result().close()
+        await asyncio.gather(*self._serving, *self._bound, return_exceptions=True)
+
+    async def _answer(
+        self, app: Any, bound: "asyncio.Task[socket.socket]", tls: dict[str, str | None]
+    ) -> None:
+        import uvicorn
+
+        listener = await bound
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            **tls,  # type: ignore[arg-type]
+        )
+        server = uvicorn.Server(config)
+        self._servers.append(server)
+        await server.serve(sockets=[listener])
+
+
+async def _listen(host: str, port: int) -> socket.socket:
+    """Bind a port, however long it takes: the former process may still hold it."""
+    told = False
+    while True:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # With the protocol named: asyncio turns Nagle's algorithm off only then, and with
+        # it on every answer on a kept connection waits 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+            return listener
+        except OSError as exc:
+            listener.close()
+            if not told:
+                log.warning("cannot listen on %s:%s yet: %s", host, port, exc)
+            told = True
+            await asyncio.sleep(_RETRY_S)
