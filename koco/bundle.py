@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -93,14 +93,22 @@ class Bundle:
         self.remove()
 
 
-def pack(root: Path, patterns: Iterable[str] = ("**",), *, dest: Path | None = None) -> Bundle:
+def pack(
+    root: Path,
+    patterns: Iterable[str] = ("**",),
+    *,
+    without: Collection[Path] = (),
+    dest: Path | None = None,
+) -> Bundle:
     """Pack the files below `root` that match the patterns and are not ignored.
 
-    The zip is written to `dest`, or else to a temporary file that its user
-    removes. Raises `UsageError` for what cannot be shipped, and where nothing is.
+    Those of the paths `without` are left out, though there be no others. The zip is
+    written to `dest`, or else to a temporary file that its user removes. Raises
+    `UsageError` for what cannot be shipped, and where nothing is.
     """
-    files = collect(root, patterns)
-    if not files:
+    patterns = tuple(patterns)
+    files = collect(root, patterns, without=without)
+    if not files and not collect(root, patterns):
         raise UsageError(
             f"{root}: there are no files to ship",
             hint="look at .gitignore, .kocoignore and the manifest's runtime.files",
@@ -123,7 +131,9 @@ def pack(root: Path, patterns: Iterable[str] = ("**",), *, dest: Path | None = N
     return Bundle(path, digest, size_bytes, files)
 
 
-def collect(root: Path, patterns: Iterable[str] = ("**",)) -> tuple[BundledFile, ...]:
+def collect(
+    root: Path, patterns: Iterable[str] = ("**",), *, without: Collection[Path] = ()
+) -> tuple[BundledFile, ...]:
     """Return the files that `pack` would ship, by name."""
     from pathspec import GitIgnoreSpec
 
@@ -131,7 +141,8 @@ def collect(root: Path, patterns: Iterable[str] = ("**",)) -> tuple[BundledFile,
         raise NotFoundError(f"{root}: there is no such folder")
     wanted = GitIgnoreSpec.from_lines(patterns)
     found = (file for file in _Walk(root.resolve()).files() if wanted.match_file(file.name))
-    return tuple(sorted(found, key=lambda file: file.name))
+    kept = (file for file in found if file.path not in without)
+    return tuple(sorted(kept, key=lambda file: file.name))
 
 
 class _Walk:

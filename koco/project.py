@@ -16,6 +16,7 @@ from koco.errors import ManifestError, NotFoundError
 from koco.manifest.problems import KeyPath, Place, Problem, Wrong, expected, unknown_key
 
 if TYPE_CHECKING:
+    from koco.bundle import BundledFile
     from koco.manifest.document import Document
     from koco.manifest.model import Manifest
 
@@ -133,14 +134,24 @@ class Target:
 
         return read(self.manifest_path)
 
+    @property
+    def declarations(self) -> frozenset[Path]:
+        """What says how to deploy, and is no code: never shipped, so that it changes none."""
+        if self.project is None:
+            return frozenset({self.manifest_path})
+        return frozenset({self.manifest_path, self.project.root / FILE, *self.project.manifests})
+
+    def files(self) -> "tuple[BundledFile, ...]":
+        """Return the files that are shipped."""
+        from koco import bundle
+
+        return bundle.collect(self.root, self.manifest.runtime.files, without=self.declarations)
+
     def check(self) -> "Manifest":
         """Return the manifest; the files that it names are looked for, too."""
-        from koco import bundle
         from koco.manifest import modules, packages
 
-        files = {
-            file.name: file.path for file in bundle.collect(self.root, self.manifest.runtime.files)
-        }
+        files = {file.name: file.path for file in self.files()}
 
         def text_of(name: str) -> str | None:
             return files[name].read_text("utf-8", "replace") if name in files else None
@@ -174,6 +185,8 @@ class Project:
     manifests: tuple[Path, ...]
     context: str | None = None
     timeout_s: float | None = None
+    #: What the manifests were found by.
+    patterns: tuple[str, ...] = ()
 
     def targets(self, args: Iterable[str] = ()) -> list[Target]:
         """Return the manifests that are named, or else all of the project."""
@@ -204,7 +217,12 @@ def load(path: Path) -> Project:
     listed = project.get("manifests", [MANIFEST])
     found = dict.fromkeys(one for pattern in listed for one in _matches(root, pattern))
     return Project(
-        project["name"], root, tuple(found), deploy.get("context"), deploy.get("timeout")
+        name=project["name"],
+        root=root,
+        manifests=tuple(found),
+        context=deploy.get("context"),
+        timeout_s=deploy.get("timeout"),
+        patterns=tuple(listed),
     )
 
 
@@ -289,7 +307,8 @@ def _matches(root: Path, pattern: str) -> list[Path]:
     # A plain path stays, there or not: that it is not there must be said, not passed over.
     if not set(pattern) & set("*?["):
         return [root / pattern]
-    return sorted(path for path in root.glob(pattern) if path.is_file())
+    # A link that leads nowhere is no folder: it stays, too, and is told of.
+    return sorted(path for path in root.glob(pattern) if path.is_file() or not path.exists())
 
 
 def _named(arg: str, project: Project | None) -> list[Target]:

@@ -129,13 +129,13 @@ def _folders(root: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 def make(client: "Client", chosen: Sequence["Target"], *, prune: bool) -> Plan:
     """Ask the control plane what deploying these would do."""
-    from koco import bundle, listing
+    from koco import listing
     from koco.manifest import load
 
     asked = []
     for target in chosen:
-        found = bundle.collect(target.root, target.manifest.runtime.files)
-        asked.append((target, load.to_data(target.manifest), listing.of_files(found)))
+        manifest, files = load.to_data(target.manifest), listing.of_files(target.files())
+        asked.append((target, manifest, files))
     project = next((target.project.name for target in chosen if target.project), None)
     answer = client.plan(
         [(manifest, files) for _, manifest, files in asked], project=project, prune=prune

@@ -142,7 +142,8 @@ def _pack(planned: "Planned", report: Report) -> "Bundle":
     from koco import listing
 
     target = planned.target
-    bundle = bundles.pack(target.root, target.manifest.runtime.files)
+    patterns = target.manifest.runtime.files
+    bundle = bundles.pack(target.root, patterns, without=target.declarations)
     if listing.of_zip(bundle.path) != planned.files:
         bundle.remove()
         raise ConflictError(

@@ -204,7 +204,7 @@ def test_a_failed_pack_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     """Neither a half-written zip nor its temporary file stays behind."""
     write(tmp_path / "p", "a.py")
     files = bundle.collect(tmp_path / "p")
-    monkeypatch.setattr(bundle, "collect", lambda *_: files)
+    monkeypatch.setattr(bundle, "collect", lambda *_, **__: files)
     (tmp_path / "p/a.py").unlink()
     with pytest.raises(UsageError, match=r"a\.py was removed"):
         bundle.pack(tmp_path / "p", dest=tmp_path / "out.zip")
@@ -248,6 +248,17 @@ def test_nothing_to_ship_is_an_error(tmp_path: Path) -> None:
         bundle.pack(tmp_path, ["b/"])
     with pytest.raises(NotFoundError, match="no such folder"):
         bundle.collect(tmp_path / "none")
+
+
+def test_what_is_left_out_may_be_all_there_is(tmp_path: Path) -> None:
+    """A service whose code is in its dependencies ships none of its own."""
+    write(tmp_path, "koco.yaml", "a.py")
+    left = {tmp_path.resolve() / "koco.yaml"}
+    assert [file.name for file in bundle.collect(tmp_path, without=left)] == ["a.py"]
+    with bundle.pack(tmp_path, ["koco.yaml"], without=left) as packed:
+        assert packed.files == ()
+    with pytest.raises(UsageError, match="no files to ship"):
+        bundle.pack(tmp_path, ["b/"], without=left)
 
 
 @pytest.fixture

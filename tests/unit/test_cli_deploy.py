@@ -64,9 +64,9 @@ def test_it_bundles_uploads_releases_and_waits(plane: Plane, project: Path, cli:
     assert ran.code == 0
     assert ran.out.startswith("hello  release 3  live  (")
     plan, counts, bundled, *rest = ran.err.splitlines()
-    assert plan.startswith("hello  create  3 files, ")
+    assert plan.startswith("hello  create  1 file, ")
     assert counts == "1 to create"
-    assert bundled.startswith("hello: bundled 3 files, ")
+    assert bundled.startswith("hello: bundled 1 file, ")
     assert rest == ["hello: uploaded", "hello: release 3 is starting"]
     asked, *uploads, begun, waited, waited_again = made(plane)
     assert asked == ("POST", "/v1/plan")

@@ -15,17 +15,18 @@ MANIFEST: dict[str, Any] = {
     "flows": [{"name": "greet", "entrypoint": "app:greet"}, {"name": "bye", "entrypoint": "a:b"}],
 }
 
+
+def _named(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """Return lists of mappings that have names of their own."""
+    element = st.fixed_dictionaries({"name": st.sampled_from("abcd"), "x": inner})
+    return st.lists(element, max_size=4, unique_by=lambda each: each["name"])
+
+
 _words = st.text("abc", min_size=1, max_size=3)
 _values = st.recursive(
     st.none() | st.booleans() | st.integers(0, 2) | st.floats(0, 1) | _words,
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(_words, inner, max_size=3)
-        | st.lists(
-            st.fixed_dictionaries({"name": st.sampled_from("abc"), "x": inner}),
-            max_size=3,
-            unique_by=lambda each: each["name"],
-        )
+        st.lists(inner, max_size=3) | st.dictionaries(_words, inner, max_size=3) | _named(inner)
     ),
     max_leaves=12,
 )
@@ -48,34 +49,31 @@ def told(old: dict[str, Any], new: dict[str, Any]) -> dict[tuple[str | int, ...]
 
 def applied(value: Any, changes: list[plan.Change]) -> Any:
     """Return a value with changes made to it, which say all that there is to know."""
-    ordering = [each for each in changes if not each.path]
     for change in changes:
-        if not change.path:
-            continue
-        *_, last = change.path
-        inner = [plan.Change(change.path[1:], change.old, change.new)]
-        if len(change.path) > 1:
-            value = _with(value, change.path[0], applied(_of(value, change.path[0]), inner))
-        else:
-            value = _with(value, last, change.new)
-    for change in ordering:
-        if isinstance(value, list) and change.new and _are_named(value, change.new):
-            value = sorted(value, key=lambda each: change.new.index(each["name"]))
-        else:
-            value = change.new
+        value = _applied(value, change.path, change.new)
     return value
 
 
-def _are_named(value: list[Any], names: Any) -> bool:
-    return isinstance(names, list) and sorted(
-        json.dumps(each.get("name")) for each in value if isinstance(each, dict)
-    ) == sorted(json.dumps(each) for each in names)
+def _applied(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if path:
+        return _with(value, path[0], _applied(_of(value, path[0]), path[1:], new))
+    if _are_names(new, value):
+        return sorted(value, key=lambda each: new.index(each["name"]))
+    return new
+
+
+def _are_names(names: Any, value: Any) -> bool:
+    """Say whether a value is a list of what has these names: then it is their order."""
+    lists = isinstance(names, list) and isinstance(value, list) and len(value) > 0
+    if not lists or not all(isinstance(each, dict) and "name" in each for each in value):
+        return False
+    return sorted(map(str, names)) == sorted(str(each["name"]) for each in value)
 
 
 def _of(value: Any, key: Any) -> Any:
     if isinstance(value, list) and isinstance(key, str):
         return next((each for each in value if each["name"] == key), ABSENT)
-    return value[key]
+    return value.get(key, ABSENT) if isinstance(value, dict) else value[key]
 
 
 def _with(value: Any, key: Any, new: Any) -> Any:
@@ -106,6 +104,13 @@ def test_changes_made_to_the_old_give_the_new(old: dict[str, Any], new: dict[str
     assert bool(changes) == (plan.fingerprint(old, "b") != plan.fingerprint(new, "b"))
 
 
+@given(_named(st.integers(0, 1)), _named(st.integers(0, 1)))
+def test_so_do_those_of_lists_whose_elements_have_names(old: list[Any], new: list[Any]) -> None:
+    """Elements that are added, removed, changed and moved, all at once."""
+    changes = plan.changes({"a": old}, {"a": new})
+    assert applied({"a": old}, changes) == {"a": new}
+
+
 @given(_files, _files)
 def test_files_that_change_are_named_once(old: list[File], new: list[File]) -> None:
     """Taking away and adding what is named leads from one listing to the other."""
@@ -132,6 +137,7 @@ def test_defaults_say_nothing() -> None:
     bare, written = full(), full(runner={"max": 10}, runtime={"env": {}})
     assert plan.fingerprint(MANIFEST, "b") == plan.fingerprint(bare, "b")
     assert plan.fingerprint(bare, "b") == plan.fingerprint(written, "b")
+    assert plan.normal(written) == MANIFEST
     older = {key: bare[key] for key in ("service", "flows")}
     assert plan.changes(older, bare) == []
     assert plan.fingerprint(bare, "b") != plan.fingerprint(bare, "c")

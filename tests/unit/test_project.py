@@ -39,7 +39,7 @@ def test_a_project_is_found_from_any_folder_in_it(tmp_path: Path) -> None:
     (tmp_path / "p/a/b").mkdir(parents=True)
     root = tmp_path / "p"
     assert project.find(root / "a/b") == project.Project(
-        "demo", root, (root / "koco.yaml",), "local", 120
+        "demo", root, (root / "koco.yaml",), "local", 120, ("koco.yaml",)
     )
     assert project.find(tmp_path) is None
 
