@@ -40,7 +40,8 @@ async def set_secret(
     """Set a secret; runners that have it are replaced by such as have the new value."""
     parts: Parts = request.app.state.parts
     is_new = await parts.vault.put(name, data.value, by=request.scope["user"])
-    services = [] if is_new else await _renew(parts, name)
+    # Where it is new, too: a process may have started with one that was unset since.
+    services = await _renew(parts, name)
     answer = {"name": name, "new": is_new, "services": services}
     return Response(answer, status_code=201 if is_new else 200)
 
@@ -66,8 +67,7 @@ async def _renew(parts: Parts, name: str) -> list[str]:
     for status in ("live", "starting"):
         for release in vault.users_of(name, await parts.store.releases(status)):
             services[release.service] = None
-            if pool := parts.supervisor.pools.get((release.service, release.number)):
-                pool.refresh()
+            parts.deployer.renew(release)
     return list(services)
 
 

@@ -44,6 +44,9 @@ COMMANDS = {
     "files get": "koco.cli.files.get",
     "files rm": "koco.cli.files.rm",
     "login": "koco.cli.login",
+    "secret set": "koco.cli.secret.set",
+    "secret list": "koco.cli.secret.list",
+    "secret unset": "koco.cli.secret.unset",
     "context list": "koco.cli.context.list",
     "context show": "koco.cli.context.show",
     "context use": "koco.cli.context.use",
@@ -56,6 +59,10 @@ GROUPS = {
     "files": """List, upload, download and remove the files of an execution.
 
     Example: koco files ls 5wzk
+    """,
+    "secret": """Keep what services need and nobody may read: keys, passwords, tokens.
+
+    Example: koco secret set OPENAI_API_KEY
     """,
     "context": """Say which control planes are known here, and which of them is meant.
 

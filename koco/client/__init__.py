@@ -258,6 +258,21 @@ class Client:
         query = {"running": running, "grace_s": f"{grace_s:g}"}
         return self._transport.json("DELETE", _service(service), query=query)
 
+    def secrets(self) -> list[dict[str, Any]]:
+        """Return services' secrets, without their values."""
+        items: list[dict[str, Any]] = self._transport.json("GET", "/v1/secrets")["items"]
+        return items
+
+    def set_secret(self, name: str, value: str) -> dict[str, Any]:
+        """Set a secret; return `{name, new, services}`, those that have it."""
+        path = f"/v1/secrets/{_part(name, 'secret')}"
+        return self._transport.json("PUT", path, body={"value": value})
+
+    def unset_secret(self, name: str, *, force: bool = False) -> dict[str, Any]:
+        """Forget a secret; ConflictError while live services have it, unless forced."""
+        path = f"/v1/secrets/{_part(name, 'secret')}"
+        return self._transport.json("DELETE", path, query={"force": "true" if force else None})
+
     def stream(
         self,
         fid: str,

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from koco.control import verdicts
+from koco.control import timetable, verdicts
 from koco.control.applications import Applications
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog, closed_by
@@ -87,6 +87,13 @@ class Deployer:
     def drift(self) -> Drift:
         """What somebody else made of live releases' applications."""
         return self._applications.drift
+
+    def renew(self, release: Release) -> None:
+        """Have the processes of a release replaced, without ending what runs in them."""
+        if pool := self._supervisor.pools.get((release.service, release.number)):
+            pool.refresh()
+        if release.status == "live" and release.app is not None:
+            self._applications.bring_back(release)
 
     async def repair(self, release: Release) -> None:
         """Put a live release's application back as it was, where somebody else changed it."""
@@ -244,7 +251,9 @@ class Deployer:
             try:
                 async with asyncio.timeout(timeout_s):
                     description = await self._start(release, timings)
-                    error = verdicts.of_imports(description)
+                    error = verdicts.of_imports(description) or await timetable.problem(
+                        release.manifest, _flows(release, description)
+                    )
             except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
                 log.info("release %s/%s: %r", release.service, release.number, exc)
                 said = self._applications.said(release)

@@ -7,6 +7,7 @@ from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
 from koco.control import packages
 from koco.control.bundles import Bundles
+from koco.control.vault import Vault
 from koco.sdk import secrets
 from koco.store.model import Release
 
@@ -20,9 +21,12 @@ _EQUIP = "koco.sdk.secrets.equip_before_imports"
 class Environments:
     """Makes Ray's `runtime_env` of a release."""
 
-    def __init__(self, bundles: Bundles, *, base: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, bundles: Bundles, vault: Vault, *, base: dict[str, Any] | None = None
+    ) -> None:
         """`base` is what every process needs here: `{py_modules: […], pip: […]}`."""
         self._bundles = bundles
+        self._vault = vault
         self._base = base or {}
 
     async def of(self, release: Release) -> dict[str, Any]:
@@ -58,11 +62,15 @@ class Environments:
         """Return the environment of a release's own endpoint, in Serve's processes.
 
         Those ask for the release's secrets by themselves, before they import its modules.
+        When the last of them was set is in it: so Serve replaces replicas that have an old one.
         """
         environment = await self.of(release)
         if names := release.manifest.get("secrets"):
-            hook = {WORKER_PROCESS_SETUP_HOOK_ENV_VAR: _EQUIP, secrets.NAMES: ",".join(names)}
-            environment["env_vars"] |= hook
+            environment["env_vars"] |= {
+                WORKER_PROCESS_SETUP_HOOK_ENV_VAR: _EQUIP,
+                secrets.NAMES: ",".join(names),
+                "KOCO_SECRETS_SET": await self._vault.last_set(names),
+            }
         return environment
 
     async def _to_install(self, release: Release) -> tuple[str, list[str]]:

@@ -9,6 +9,7 @@ dashboard nor its GCS sees.
 import base64
 import binascii
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,10 @@ class Vault:
             if each.name == name:
                 return self._open(each)
         raise NotFoundError(f"there is no secret {name!r}", hint=f"`koco secret set {name}`")
+
+    async def last_set(self, names: Collection[str]) -> str:
+        """Return when the last of these was set; nothing where there is none of them."""
+        return max((s.updated for s in await self._store.sealed() if s.name in names), default="")
 
     async def listing(self) -> list[dict[str, Any]]:
         """Return `{name, updated, by, trouble}` of each; what cannot be read says why."""
