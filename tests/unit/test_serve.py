@@ -223,6 +223,45 @@ def test_it_is_up_when_the_proxy_knows_it(board: Dashboard) -> None:
     asyncio.run(story())
 
 
+def test_what_others_made_of_ours_is_said(board: Dashboard) -> None:
+    """Removed, replaced, changed and in what; what is as it was written is not told of."""
+
+    async def said(change: Any) -> str | None:
+        serve, mine = serve_of(board), application()
+        await serve.bring_up(mine)
+        change(board.applications)
+        return (await serve.drift({mine.name: mine.config()})).get(mine.name)
+
+    def told(change: Any) -> str | None:
+        return asyncio.run(said(change))
+
+    name = "koco-hymn-1"
+    assert told(lambda there: None) is None
+    assert told(lambda there: there.pop(name)) == "somebody else has removed its Serve application"
+    leaving = {"status": "DELETING", "deployed_app_config": None}
+    assert "removed" in str(told(lambda there: there[name].update(leaving)))
+    more = {"deployments": [{"name": "d", "num_replicas": 9}], "args": {}}
+    changed = told(lambda there: there[name]["deployed_app_config"].update(more))
+    assert changed == (
+        "somebody else has changed its Serve application: options of its deployments, "
+        "what it is built from"
+    )
+    imperative = {"deployed_app_config": None, "source": "imperative"}
+    replaced = told(lambda there: there[name].update(imperative))
+    assert replaced == "somebody else has put another Serve application in its place"
+    assert len(board.puts) == 4, "to look changes nothing"
+
+
+def test_drift_that_cannot_be_seen_is_an_error() -> None:
+    """Not the answer that there is none."""
+
+    async def story() -> None:
+        with pytest.raises(ServeError, match="does not answer"):
+            await Serve(dashboard=lambda: "http://127.0.0.1:9").drift({"koco-hymn-1": {}})
+
+    asyncio.run(story())
+
+
 FAILED = """The deployment failed to start 3 times in a row. Error:
 \x1b[36mray::ServeReplica\x1b[39m (pid=1)
   File "/v/lib/python3.11/site-packages/ray/serve/_private/replica.py", line 1, in initialize
