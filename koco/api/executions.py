@@ -21,7 +21,7 @@ from koco.store.model import Execution, masked
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
 #: Columns that are no part of an answer.
 _INTERNAL = {"id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest"}
-_INTERNAL |= {"moments", "hidden"}
+_INTERNAL |= {"moments", "hidden", "policy", "timed_out"}
 _LAST_SEQ = 2**62
 
 
@@ -31,9 +31,14 @@ class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
     grace_s: float = 5.0
 
 
-def _render(execution: Execution) -> dict[str, Any]:
+def _render(parts: Parts, execution: Execution) -> dict[str, Any]:
     fields = msgspec.structs.asdict(execution)
     fields["inputs"] = masked(execution.inputs, execution.hidden)
+    for name in ("not_before", "deadline"):
+        fields[name] = line.timestamp(fields[name]) if fields[name] is not None else None
+    fields["attempts"] = 1 + execution.policy.retries
+    # Why one that is queued is not under way.
+    fields["waits"] = parts.supervisor.why(execution)
     return {key: value for key, value in fields.items() if key not in _INTERNAL}
 
 
@@ -65,13 +70,13 @@ async def list_executions(
     statuses = _names(status, Status) or (_OPEN if active else ())
     name = lists.full_name(parts, flow)
     page = await parts.store.executions(statuses=statuses, flow=name, limit=limit, cursor=cursor)
-    return {"items": [_render(execution) for execution in page.items], "next": page.next}
+    return {"items": [_render(parts, execution) for execution in page.items], "next": page.next}
 
 
 @get("/v1/executions/{fid:str}", guards=[requires("read")])
 async def show_execution(state: State, fid: str) -> dict[str, Any]:
     """Show an execution, by fid, unique prefix or `latest`."""
-    return _render(await state.parts.store.execution(fid))
+    return _render(state.parts, await state.parts.store.execution(fid))
 
 
 @post("/v1/executions/{fid:str}/cancel", status_code=202, guards=[requires("launch")])
@@ -84,7 +89,7 @@ async def cancel_execution(request: Request[str, Any, State], fid: str) -> dict[
     if not 0 <= wish.grace_s <= 3600:
         raise UsageError(f"grace_s must be from 0 to 3600 seconds, got {wish.grace_s:g}")
     parts: Parts = request.app.state.parts
-    return _render(await parts.supervisor.cancel(fid, grace_s=wish.grace_s))
+    return _render(parts, await parts.supervisor.cancel(fid, grace_s=wish.grace_s))
 
 
 @get("/v1/executions/{fid:str}/result", guards=[requires("read")])

@@ -2,23 +2,28 @@
 
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
 from koco.api.access import requires
 from koco.control.catalog import Entry
+from koco.control.limits import limits_of
 from koco.control.parts import Parts
 from koco.errors import UsageError
 from koco.sdk import handlers
 
 
-def _summary(entry: Entry) -> dict[str, Any]:
+def _summary(parts: Parts, entry: Entry) -> dict[str, Any]:
+    limits = limits_of(parts.catalog.release(entry.service).manifest, entry.flow["name"])
     return {
         "name": entry.name,
         "service": entry.service,
         "entrypoint": entry.flow["entrypoint"],
         "summary": entry.flow.get("summary"),
         "release": entry.release,
+        "limits": msgspec.to_builtins(limits),
+        "schedule": parts.schedules.of(entry.name),
     }
 
 
@@ -26,15 +31,16 @@ def _summary(entry: Entry) -> dict[str, Any]:
 async def list_flows(state: State) -> dict[str, Any]:
     """List the flows that can be launched."""
     parts: Parts = state.parts
-    return {"items": [_summary(entry) for entry in parts.catalog.entries()], "next": None}
+    return {"items": [_summary(parts, entry) for entry in parts.catalog.entries()], "next": None}
 
 
 @get("/v1/flows/{name:path}", guards=[requires("read")])
 async def show_flow(state: State, name: str) -> dict[str, Any]:
     """Show a flow with its form, also as the JSON Schema of its inputs."""
-    entry = state.parts.catalog.find(name.lstrip("/"))
+    parts: Parts = state.parts
+    entry = parts.catalog.find(name.lstrip("/"))
     schema = entry.form.json_schema() if entry.form is not None else {"type": "object"}
-    return {**entry.flow, **_summary(entry), "schema": schema}
+    return {**entry.flow, **_summary(parts, entry), "schema": schema}
 
 
 @post("/v1/flows/{name:path}", guards=[requires("launch")])

@@ -1,6 +1,7 @@
 """What can be launched: the flows of live releases, found by full or short name."""
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,8 @@ class Catalog:
     """The flows of live releases, by full name."""
 
     def __init__(self) -> None:
+        #: Hears that another release serves, or none any more; schedules listen.
+        self.on_change: Callable[[], None] = lambda: None
         self._entries: dict[str, Entry] = {}
         self._releases: dict[str, Release] = {}
         self._closed: dict[str, Release] = {}
@@ -46,17 +49,23 @@ class Catalog:
             entry = Entry(release.service, release.number, flow, form)
             self._entries[entry.name] = entry
         self._releases[release.service] = release
+        self.on_change()
 
     def remove(self, service: str) -> None:
         """Forget a service's flows."""
         self._entries = {n: e for n, e in self._entries.items() if e.service != service}
         self._releases.pop(service, None)
         self._closed.pop(service, None)
+        self.on_change()
 
     def close(self, release: Release) -> None:
         """Forget a service's flows, and refuse them: this release failed, without a fallback."""
         self.remove(release.service)
         self._closed[release.service] = release
+
+    def releases(self) -> list[Release]:
+        """Return what serves."""
+        return [*self._releases.values()]
 
     def release(self, service: str) -> Release:
         """Return the live release of a service.

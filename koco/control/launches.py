@@ -43,9 +43,17 @@ class Launches:
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def launch(
-        self, entry: Entry, inputs: dict[str, Any], *, user: str, key: str | None = None
+        self,
+        entry: Entry,
+        inputs: dict[str, Any],
+        *,
+        user: str,
+        key: str | None = None,
+        about: dict[str, Any] | None = None,
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; say whether it is new.
+
+        `about` is what its `meta` event says beside the usual.
 
         It goes on where its asker gives up: what a client that hangs up has begun is
         neither cut in two nor, with a key, done twice.
@@ -55,15 +63,22 @@ class Launches:
             UsageError: they are nested too deeply, or the key is no key.
             ConflictError: the key was used for something else.
             EndpointError: the service's own endpoint failed.
+            TooManyError: it would have to wait, and as many do as may.
         """
         nesting.check(inputs, "the inputs")
-        return await self._tasks.finish(self._launch(entry, inputs, user, key))
+        return await self._tasks.finish(self._launch(entry, inputs, user, key, about or {}))
 
     async def _launch(
-        self, entry: Entry, inputs: dict[str, Any], user: str, key: str | None
+        self,
+        entry: Entry,
+        inputs: dict[str, Any],
+        user: str,
+        key: str | None,
+        about: dict[str, Any],
     ) -> tuple[Execution, bool]:
         if key is None:
             new = await self._decide(entry, inputs, user)
+            new = msgspec.structs.replace(new, about={**new.about, **about})
             return await self._supervisor.launch(new), True
         if not 1 <= len(key) <= KEY_LENGTH or not key.isprintable():
             raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
@@ -77,7 +92,8 @@ class Launches:
                 new = await self._decide(entry, inputs, user)
             else:  # the store refuses it, and says why
                 new = _new(entry, inputs, user, ())
-            new = msgspec.structs.replace(new, key=key, key_digest=digest)
+            about = {**new.about, **about}
+            new = msgspec.structs.replace(new, key=key, key_digest=digest, about=about)
             return await self._supervisor.launch(new), True
 
     async def _decide(self, entry: Entry, inputs: dict[str, Any], user: str) -> NewExecution:

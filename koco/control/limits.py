@@ -41,8 +41,11 @@ class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 def limits_of(manifest: dict[str, Any], flow: str) -> FlowLimits:
     """Return the limits of a flow, by its short name: its own keys over the service's."""
-    own = next((each for each in manifest["flows"] if each["name"] == flow), {})
-    return msgspec.convert({**manifest.get("limits", {}), **own.get("limits", {})}, FlowLimits)
+    limits = dict(manifest.get("limits", {}))
+    for each in manifest["flows"]:
+        if each["name"] == flow:
+            limits |= each.get("limits", {})
+    return msgspec.convert(limits, FlowLimits)
 
 
 class Load:

@@ -1,0 +1,56 @@
+"""What a release says about when its flows are launched by themselves."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from koco.errors import InputsError
+from koco.forms import Model
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One schedule of a manifest."""
+
+    flow: str
+    cron: str
+    timezone: str = "UTC"
+    inputs: dict[str, Any] = {}
+    overlap: bool = False
+    catch_up: bool = False
+
+    @property
+    def id(self) -> str:
+        """What tells it from others, in one release as in the next: what it launches, and when."""
+        said = [self.flow, self.cron, self.timezone, self.inputs]
+        return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:16]
+
+
+def entries(manifest: dict[str, Any]) -> list[Entry]:
+    """Return the schedules in a manifest."""
+    return msgspec.convert(manifest.get("schedule", []), list[Entry])
+
+
+async def problem(manifest: dict[str, Any], flows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what keeps a release's schedules from launching its flows, as it described them."""
+    forms = {flow["name"]: flow["form"] for flow in flows}
+    for index, entry in enumerate(entries(manifest)):
+        if entry.flow not in forms:
+            said, hint = f"there is no flow {entry.flow!r}", f"flows: {', '.join(forms)}"
+        elif refusal := await _refusal(forms[entry.flow], entry.inputs):
+            said = f"{entry.flow} refuses its inputs: {refusal}"
+            hint = f"give it those it wants as schedule[{index}].inputs"
+        else:
+            continue
+        return {"message": f"schedule[{index}]: {said}", "detail": None, "hint": hint}
+    return None
+
+
+async def _refusal(form: list[dict[str, Any]] | None, inputs: dict[str, Any]) -> str | None:
+    if form is None:
+        return None
+    try:
+        await Model.from_list(form).validate_async(inputs)
+    except InputsError as exc:
+        return "; ".join(exc.message.splitlines())
+    return None
