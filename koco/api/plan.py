@@ -55,13 +55,13 @@ async def make_plan(state: State, data: NewPlan) -> dict[str, Any]:
         raise UsageError(f"service {twice[0]!r} is there twice", hint="one would undo the other")
     if data.prune and data.project is None:
         raise UsageError("what to remove goes by project, and none is named")
-    planner = await Planner.now(parts)
+    planner = await Planner.now(parts, project=data.project)
     steps = []
     for each in data.services:
         files = [File(f.path, f.size_bytes, f.sha256, f.executable) for f in each.files]
         steps.append(await planner.step(each.manifest, files))
-    if data.prune and data.project is not None:
-        steps += planner.removals(data.project, names)
+    if data.prune:
+        steps += planner.removals(names)
     counts = Counter(step.action for step in steps)
     return {
         "items": [step.to_wire() for step in steps],

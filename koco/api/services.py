@@ -38,6 +38,7 @@ async def undeploy(
     service: str,
     running: str = "refuse",
     grace_s: float = GRACE_S,
+    expect: int | None = None,
 ) -> dict[str, Any]:
     """Take a service away; `running` says what becomes of executions that have not ended."""
     parts: Parts = request.app.state.parts
@@ -51,6 +52,7 @@ async def undeploy(
         by=request.scope["user"],
         running=running,  # type: ignore[arg-type]
         grace_s=grace_s,
+        expect=expect,
     )
     return {**await _shown(parts, service), "ended": [release.number for release in ended]}
 
@@ -63,7 +65,7 @@ async def _shown(parts: Parts, service: str) -> dict[str, Any]:
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
         )
     [release] = _chosen(present) or newest
-    former = await parts.store.former_release(service)
+    former = await parts.deployer.former(service)
     pools = [pool for key, pool in parts.supervisor.pools.items() if key[0] == service]
     return {
         **_told(release),

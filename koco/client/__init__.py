@@ -230,14 +230,21 @@ class Client:
         return self._transport.json("GET", f"{_service(service)}/releases", query=query)
 
     def roll_back(
-        self, service: str, number: int, *, timeout_s: float | None, fallback: bool = True
+        self,
+        service: str,
+        number: int | None,
+        *,
+        timeout_s: float | None,
+        fallback: bool = True,
     ) -> dict[str, Any]:
         """Begin a release that is as a former one was; answered as `create_release` is."""
         body: dict[str, Any] = {"number": number, "fallback": fallback}
         if timeout_s is not None:
             body["timeout_s"] = timeout_s
-        # Safe to repeat, for it names a number: the second one finds that nothing is to change.
-        return self._transport.json("POST", f"{_service(service)}/rollback", body=body)
+        # Safe to repeat where it names a number: then the second finds nothing to change.
+        return self._transport.json(
+            "POST", f"{_service(service)}/rollback", body=body, repeatable=number is not None
+        )
 
     def services(self) -> list[dict[str, Any]]:
         """Return what is deployed."""
@@ -249,13 +256,20 @@ class Client:
         return self._transport.json("GET", _service(service))
 
     def undeploy(
-        self, service: str, *, running: str = "refuse", grace_s: float = 5.0
+        self,
+        service: str,
+        *,
+        running: str = "refuse",
+        grace_s: float = 5.0,
+        expect: int | None = None,
     ) -> dict[str, Any]:
         """Take a service away; return it, and in `ended` the releases that were there.
 
         `running` says what becomes of executions that have not ended: `refuse`, `drain`, `cancel`.
         """
         query = {"running": running, "grace_s": f"{grace_s:g}"}
+        if expect is not None:
+            query["expect"] = str(expect)
         return self._transport.json("DELETE", _service(service), query=query)
 
     def secrets(self) -> list[dict[str, Any]]:

@@ -54,6 +54,7 @@ class Deployer:
         bundles: Bundles,
         applications: Applications,
         mask: Mask | None = None,
+        unplaced: Callable[[Release], Awaitable[str | None]] | None = None,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -61,6 +62,8 @@ class Deployer:
         self._bundles = bundles
         self._applications = applications
         self._mask = mask
+        #: Says why no node takes a release's runner, where none does.
+        self._unplaced = unplaced
         #: Why a service does not serve as it should, by its name.
         self.troubles = applications.troubles
         self._tasks = Tasks("the deployer")
@@ -122,15 +125,12 @@ class Deployer:
         service = manifest["service"]
         fingerprint = plan.fingerprint(manifest, bundle)
         async with self._deciding, self._bundles.held(bundle):
-            coming = [r for r in await self._store.releases("starting") if r.service == service]
-            # What it comes to is the last one: going back to the live one is a release, too,
-            # while another is on its way.
-            last = coming[-1] if coming else await self._store.live_release(service)
+            last = await self._last(service)
             # By what it says, not by the text that was stored: an older koco's has fewer keys.
             if last is not None and plan.fingerprint(last.manifest, last.bundle) == fingerprint:
-                return last, not coming  # or somebody else is deploying the same
-            if expect is not None and expect != (last.number if last else 0):
-                raise _crossed(service, last)
+                # Or somebody else is deploying the same.
+                return last, last.status == "live"
+            _expect(expect, service, last)
             upload_s = round(self._bundles.took_s(bundle), 3)
             timings = {"upload": upload_s} if upload_s else {}
             release = await self._store.create_release(
@@ -153,14 +153,11 @@ class Deployer:
             NotFoundError: there is no such release, or none before what serves.
             ConflictError: it is the live one, or is starting; or its bundle has been collected.
         """
-        coming = [r for r in await self._store.releases("starting") if r.service == service]
-        live = await self._store.live_release(service)
-        if number is not None:
-            found: Release | None = await self._store.release(service, number)
+        coming = await self._coming(service)
+        if number is None:
+            found = await self.former(service)
         else:
-            # What is on its way is what it comes to: back from there is what is live now.
-            found = live if coming else None
-            found = found or await self._store.former_release(service)
+            found = await self._store.release(service, number)
         if found is None:
             raise NotFoundError(
                 f"{service} has no release that served before", hint=f"`koco releases {service}`"
@@ -173,6 +170,15 @@ class Deployer:
             )
         self._require_bundle(found)
         return found
+
+    async def former(self, service: str) -> Release | None:
+        """Return the release that served before, or that serves while another is on its way."""
+        if await self._coming(service) and (live := await self._store.live_release(service)):
+            return live
+        return await self._store.former_release(service)
+
+    async def _coming(self, service: str) -> list[Release]:
+        return [r for r in await self._store.releases("starting") if r.service == service]
 
     def _require_bundle(self, release: Release) -> None:
         if not self._bundles.has(release.bundle):
@@ -197,21 +203,27 @@ class Deployer:
         )
 
     async def undeploy(
-        self, service: str, *, by: str, running: Running = "refuse", grace_s: float = GRACE_S
+        self,
+        service: str,
+        *,
+        by: str,
+        running: Running = "refuse",
+        grace_s: float = GRACE_S,
+        expect: int | None = None,
     ) -> list[Release]:
         """Take away what a service has; return what that was, which is nothing the second time.
 
         What runs is `running`'s to decide: then it is not done, or ends as usual, or is cancelled.
 
         Raises:
-            ConflictError: executions have not ended, and that is to `refuse`.
+            ConflictError: executions have not ended, and that is to `refuse`; or what it has
+                is not the release number `expect`.
             NotFoundError: no such service was ever deployed.
         """
         error = {"message": f"{by} undeployed {service} meanwhile", "detail": None, "hint": None}
         async with self._deciding:
-            ended = await self._store.undeploy(
-                service, error, beside_running=running != "refuse"
-            )
+            _expect(expect, service, await self._last(service))
+            ended = await self._store.undeploy(service, error, beside_running=running != "refuse")
             for release in ended:
                 if task := self._under_way.get((service, release.number)):
                     task.cancel()
@@ -223,6 +235,13 @@ class Deployer:
         if running == "cancel":
             await self._supervisor.cancel_all(service, grace_s=grace_s)
         return ended
+
+    async def _last(self, service: str) -> Release | None:
+        """Return what a service has, or comes to: going back to the live one is a release, too,
+        while another is on its way.
+        """
+        coming = [r for r in await self._store.releases("starting") if r.service == service]
+        return coming[-1] if coming else await self._store.live_release(service)
 
     async def wait(self, service: str, number: int, *, seconds: float) -> Release:
         """Return a release, after it left `starting` or so many seconds.
@@ -257,7 +276,11 @@ class Deployer:
             except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
                 log.info("release %s/%s: %r", release.service, release.number, exc)
                 said = self._applications.said(release)
-                error = verdicts.of_exception(exc, timeout_s, said=said)
+                if said is None and isinstance(exc, TimeoutError) and self._unplaced is not None:
+                    unplaced = await self._unplaced(release)
+                else:
+                    unplaced = None
+                error = verdicts.of_exception(exc, timeout_s, said=said, unplaced=unplaced)
                 if self._mask is not None:  # Serve and Ray tell what they were told
                     error = await self._mask(release, error)
             if error is not None:
@@ -329,10 +352,12 @@ def _since(began: float) -> float:
     return round(time.monotonic() - began, 3)
 
 
-def _crossed(service: str, last: Release | None) -> ConflictError:
-    """Return the error of a deploy that was planned before another one's."""
+def _expect(number: int | None, service: str, last: Release | None) -> None:
+    """Raise `ConflictError` for what was planned before another's deploy; None expects nothing."""
+    if number is None or number == (last.number if last else 0):
+        return
     now = f"release {last.number} of {last.by} is there" if last else "it has no release any more"
-    return ConflictError(
+    raise ConflictError(
         f"{service} has changed since the plan was made: {now}",
         hint="`koco plan` shows what a deploy would do now",
     )

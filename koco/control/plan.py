@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from koco.cluster.serve import ServeError
 from koco.control import checks
 from koco.control.checks import Finding
 from koco.errors import NotFoundError
@@ -32,6 +33,8 @@ class Step:
     parts: list[str] = field(default_factory=list)
     changes: list[plan.Change] = field(default_factory=list)
     files: list[plan.FileChange] = field(default_factory=list)
+    #: What somebody else made of its Serve application, which a deploy puts back.
+    drift: str | None = None
     problems: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
 
@@ -51,18 +54,33 @@ class Step:
 class Planner:
     """Compares manifests and files with the releases of one moment."""
 
-    def __init__(self, parts: "Parts", live: Sequence[Release], starting: Sequence[Release]):
+    def __init__(
+        self,
+        parts: "Parts",
+        live: Sequence[Release],
+        starting: Sequence[Release],
+        *,
+        project: str | None = None,
+        drifted: dict[str, str] | ServeError,
+    ) -> None:
         self._parts = parts
+        self._project = project
+        self._drifted = drifted
         self._live = {release.service: release for release in live}
         # In the order of their numbers: the last one is what it will come to.
         self._starting = {release.service: release for release in starting}
 
     @classmethod
-    async def now(cls, parts: "Parts") -> "Planner":
-        """Return one that compares with what is live and on its way now."""
+    async def now(cls, parts: "Parts", *, project: str | None) -> "Planner":
+        """Return one that compares a project with what is live and on its way now."""
         # In this order: what goes live in between is seen twice, not missed.
         starting = await parts.store.releases("starting")
-        return cls(parts, await parts.store.releases("live"), starting)
+        live = await parts.store.releases("live")
+        try:
+            drifted: dict[str, str] | ServeError = await parts.deployer.drift.look()
+        except ServeError as exc:
+            drifted = exc
+        return cls(parts, live, starting, project=project, drifted=drifted)
 
     async def step(self, data: dict[str, Any], files: list[plan.File]) -> Step:
         """Return what deploying a manifest with these files would do."""
@@ -78,13 +96,15 @@ class Planner:
         await self._compare(step, manifest, files)
         return step
 
-    def removals(self, project: str, keep: Iterable[str]) -> list[Step]:
-        """Return the removal of each service of a project that is not to be kept."""
+    def removals(self, keep: Iterable[str]) -> list[Step]:
+        """Return the removal of each service of the project that is not to be kept."""
         kept = set(keep)
         of_project = [
             service
             for service, release in self._live.items()
-            if (release.origin or {}).get("project") == project and service not in kept
+            if self._project is not None
+            and _project_of(release) == self._project
+            and service not in kept
         ]
         steps = [self._begun(service) for service in sorted(of_project)]
         for step in steps:
@@ -107,12 +127,30 @@ class Planner:
             step.files = plan.file_changes(before or (), files)
             step.bundle = live.bundle if before is not None and not step.files else None
             step.parts = plan.parts(manifest, step.changes, step.files)
+            self._look_around(step, live)
             if not step.parts and step.starting is None:
                 step.action = "unchanged"
         if step.bundle is None and starting is not None:
             coming = await self._files(step, starting)
             if coming is not None and not plan.file_changes(coming, files):
                 step.bundle = starting.bundle
+
+    def _look_around(self, step: Step, live: Release) -> None:
+        """Tell of what is otherwise than the live release says, or of another project."""
+        if isinstance(self._drifted, ServeError):
+            if live.app is not None:
+                message = (
+                    f"whether somebody changed its Serve application is not known: {self._drifted}"
+                )
+                step.warnings.append(Finding(message=message, hint=None, path=[]))
+        elif drift := self._drifted.get(step.service):
+            step.drift = drift
+            step.parts.append("drift")
+        other = _project_of(live)
+        if None not in (other, self._project) and other != self._project:
+            message = f"release {live.number} was deployed from another project, {other!r}"
+            hint = "deploying takes the service over"
+            step.warnings.append(Finding(message=message, hint=hint, path=["service"]))
 
     async def _files(self, step: Step, release: Release) -> list[plan.File] | None:
         try:
@@ -121,6 +159,11 @@ class Planner:
             message = f"the bundle of release {release.number} is not there any more"
             step.warnings.append(Finding(message=message, hint=None, path=[]))
             return None
+
+
+def _project_of(release: Release) -> str | None:
+    project: str | None = release.origin.get("project")
+    return project
 
 
 def _change_to_wire(change: plan.Change) -> dict[str, Any]:
