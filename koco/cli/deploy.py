@@ -21,6 +21,13 @@ def command(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask before something is removed.")
     ] = False,
+    rollback_on_failure: Annotated[
+        bool,
+        typer.Option(
+            "--rollback-on-failure/--no-rollback-on-failure",
+            help="Whether what is live goes on serving where the new release fails.",
+        ),
+    ] = True,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Do not wait until the release is live.")
     ] = False,
@@ -47,6 +54,7 @@ def command(
             manifests or [],
             prune=prune,
             yes=yes,
+            fallback=rollback_on_failure,
             no_wait=no_wait,
             timeout=timeout,
             as_json=as_json,
@@ -58,6 +66,7 @@ def _deploy(
     *,
     prune: bool,
     yes: bool,
+    fallback: bool,
     no_wait: bool,
     timeout: float | None,
     as_json: bool,
@@ -73,7 +82,7 @@ def _deploy(
     shipping.tell(plan, report)
     plan.check()
     planning.confirm(plan, yes=yes, as_json=as_json)
-    releases = shipping.ship(client, plan, report, timeout_s=timeout)
+    releases = shipping.ship(client, plan, report, timeout_s=timeout, fallback=fallback)
     if no_wait:
         shipping.leave(releases, report)
     else:

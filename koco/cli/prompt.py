@@ -75,3 +75,18 @@ def ask_again(
     kept = {name: value for name, value in values.items() if name not in wrong}
     typed = {name: values.get(name) for name in wrong}
     return ask(form, kept, out=out, typed=typed)
+
+
+def agrees(question: str) -> bool:
+    """Ask a person a question; anything but a yes is a no."""
+    from koco.cli import keyboard
+
+    sys.stderr.write(f"{output.harmless(question)} [y/N]\n")
+    try:
+        typed = keyboard.line(sys.stderr)
+    except EOFError:
+        sys.stderr.write("\n")
+        return False
+    except UnicodeError:
+        return False
+    return typed.strip().lower() in ("y", "yes")

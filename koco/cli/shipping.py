@@ -67,7 +67,12 @@ def tell(plan: "Plan", report: Report) -> None:
 
 
 def ship(
-    client: "Client", plan: "Plan", report: Report, *, timeout_s: float | None
+    client: "Client",
+    plan: "Plan",
+    report: Report,
+    *,
+    timeout_s: float | None,
+    fallback: bool = True,
 ) -> list[dict[str, Any]]:
     """Bundle and upload what the plan changes and begin its releases; return the releases."""
     changed = [each for each in plan.services if each.step["action"] != "unchanged"]
@@ -81,8 +86,26 @@ def ship(
             if bundle is not None:
                 _upload(client, each, bundle, report)
             sha256 = bundle.sha256 if bundle is not None else each.step["bundle"]
-            releases.append(_begin(client, each, sha256, report, timeout_s=timeout_s))
+            release = _begin(client, each, sha256, timeout_s=timeout_s, fallback=fallback)
+            own = "with an endpoint of its own" if each.manifest.get("app") else ""
+            begun(release, report, own)
+            releases.append(release)
         return releases
+
+
+def allowed(timeout_s: float | None) -> float | None:
+    """Return how long the control plane is to try where this command waits for so long."""
+    return None if timeout_s is None else max(_READY_S, timeout_s + _LONGER_S)
+
+
+def begun(release: dict[str, Any], report: Report, about: str) -> None:
+    """Tell that a release is starting, and something about it; or that nothing has changed."""
+    service, number = release["service"], release["number"]
+    if release["unchanged"]:
+        report.result("unchanged", service, f"unchanged (release {number})", release=number)
+        return
+    text = f"release {number} is starting"
+    report.step("release", service, f"{text}, {about}" if about else text, release=number)
 
 
 def settle(
@@ -124,10 +147,22 @@ def leave(releases: Iterable[dict[str, Any]], report: Report) -> None:
 
 
 def remove(client: "Client", plan: "Plan", report: Report) -> None:
-    """Remove the services that the plan removes, once all else is done."""
+    """Remove the services that the plan removes, once all else is done.
+
+    Raises:
+        ConflictError: some were not, as executions run or somebody has deployed them.
+    """
+    refused: list[ConflictError] = []
     for step in plan.removals:
-        client.undeploy(step["service"])
+        try:
+            client.undeploy(step["service"], expect=step["expect"])
+        except ConflictError as exc:
+            refused.append(exc)
+            continue
         report.result("removed", step["service"], "removed", release=step["release"])
+    if refused:
+        message = "\n".join(each.message for each in refused)
+        raise ConflictError(message, hint=refused[0].hint)
 
 
 def _bundle(planned: "Planned", report: Report, stack: ExitStack) -> "Bundle | None":
@@ -174,25 +209,19 @@ def _upload(client: "Client", planned: "Planned", bundle: "Bundle", report: Repo
 
 
 def _begin(
-    client: "Client", planned: "Planned", bundle: str, report: Report, *, timeout_s: float | None
+    client: "Client", planned: "Planned", bundle: str, *, timeout_s: float | None, fallback: bool
 ) -> dict[str, Any]:
-    service = planned.step["service"]
-    release = client.create_release(
-        service,
+    from koco.cli.origin import origin
+
+    return client.create_release(
+        planned.step["service"],
         manifest=planned.manifest,
         bundle=bundle,
-        timeout_s=None if timeout_s is None else max(_READY_S, timeout_s + _LONGER_S),
+        timeout_s=allowed(timeout_s),
+        origin=origin(planned.target),
+        fallback=fallback,
         expect=planned.step["expect"],
     )
-    number = release["number"]
-    if release["unchanged"]:
-        text = f"unchanged (release {number})"
-        report.result("unchanged", service, text, release=number)
-    else:
-        own = ", with an endpoint of its own" if planned.manifest.get("app") else ""
-        text = f"release {number} is starting{own}"
-        report.step("release", service, text, release=number)
-    return release
 
 
 def _settled(client: "Client", release: dict[str, Any], deadline: float | None) -> dict[str, Any]:
@@ -219,8 +248,10 @@ def _failure(client: "Client", release: dict[str, Any], report: Report) -> Deplo
     if report.as_json:
         report.result("failed", service, "", release=number, error=error)
     former = next((f["release"] for f in client.flows() if f["service"] == service), None)
-    if former is not None and not report.as_json:
+    if not report.as_json and former is not None:
         output.note(f"{service}: release {former} still serves")
+    elif not report.as_json and not release.get("fallback", True):
+        output.note(f"{service}: nothing serves now, as --no-rollback-on-failure has it")
     return DeployError(
         f"{service}: release {number} failed: {error.get('message')}",
         detail=error.get("detail"),
