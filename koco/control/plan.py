@@ -91,7 +91,7 @@ class Planner:
             return step
         manifest = load.to_data(load.check(data))
         step = self._begun(manifest["service"])
-        step.problems = await checks.find(self._parts, manifest)
+        step.problems = await checks.find(self._parts, manifest, checks.CHECKS)
         step.warnings = await checks.find(self._parts, manifest, checks.WARNINGS)
         await self._compare(step, manifest, files)
         return step
