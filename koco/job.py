@@ -24,10 +24,8 @@ def main() -> None:
     """Carry out the order in the argument."""
     try:
         answer = _carried_out(json.loads(sys.argv[1]))
-    except KocoError as exc:
-        answer = exc.to_wire()
     except Exception as exc:  # noqa: BLE001 - the command line turns it into its own error
-        answer = {"error": {"code": "error", "message": f"{type(exc).__name__}: {exc}"}}
+        answer = boot.told(exc)
     # Ray's own lines go to the same log, from other threads: a line is one write.
     os.write(1, f"\n{ANSWER}{json.dumps(answer)}\n".encode())
     os._exit(0)  # as koco.boot does
@@ -65,8 +63,8 @@ def _carried_out(order: dict[str, Any]) -> dict[str, Any]:
 def _on_head(order: dict[str, Any]) -> dict[str, Any]:
     try:
         return boot.carry_out(boot.Order(**order))
-    except KocoError as exc:
-        return exc.to_wire()
+    except Exception as exc:  # noqa: BLE001 - as above
+        return boot.told(exc)
 
 
 def missing(requirements: list[str]) -> list[str]:
