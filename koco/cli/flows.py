@@ -53,17 +53,30 @@ def command(
         output.print_items(items)
         return
     if items or not output.is_terminal():
-        rows = [(item["name"], str(item["release"]), item["summary"] or "") for item in items]
-        output.print_table(_header("flow", "release", "summary"), rows, widest=_title("summary"))
+        _print_list(items)
     else:
         output.note("nothing is deployed yet: `koco deploy` deploys a project")
+
+
+def _print_list(items: list[dict[str, Any]]) -> None:
+    from koco.cli import output, planned
+
+    columns, rows = ["flow", "release", "summary"], []
+    for item in items:
+        due = planned.next_run(item.get("schedule") or ())
+        rows.append([item["name"], str(item["release"]), item["summary"] or "", due or "-"])
+    if any(row[-1] != "-" for row in rows) or not output.is_terminal():
+        columns.append("next")
+    header = _header(*columns)
+    output.print_table(header, [row[: len(header)] for row in rows], widest=_title("summary"))
 
 
 def _print_flow(flow: dict[str, Any]) -> None:
     from koco.cli import output
 
-    for key in _FACTS:
-        if value := flow.get(key):
+    facts = [(key, flow.get(key)) for key in _FACTS]
+    for key, value in (*facts, *_plans(flow)):
+        if value:
             text = ", ".join(value) if isinstance(value, list) else str(value)
             lines = output.wrapped(text, indent=13) if output.is_terminal() else [text]
             for name, line in zip_longest((key,), lines, fillvalue=""):
@@ -85,6 +98,16 @@ def _print_flow(flow: dict[str, Any]) -> None:
     missing = [each for each in fields if each.get("required") and each.get("value") is None]
     needed = [f"-i {each['name']}=…" for each in missing]
     output.note(" ".join(["run it: koco run", flow["name"], *needed, "-f"]))
+
+
+def _plans(flow: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what limits a flow, and when it is launched by itself."""
+    from koco.cli import planned
+
+    lines = [("limits", planned.limits(flow.get("limits") or {}))]
+    for each in flow.get("schedule") or ():
+        lines += [("schedule", text) for text in (planned.entry(each), *planned.troubles(each))]
+    return lines
 
 
 def _row(data: dict[str, Any]) -> tuple[str, ...]:

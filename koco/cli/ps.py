@@ -52,13 +52,13 @@ def _print(items: list[dict[str, Any]]) -> None:
     from koco.cli import clock, output
 
     if not output.is_terminal():
-        names = ("fid", "flow", "status", "created", "started", "finished")
-        output.print_table(names, [[item[name] or "-" for name in names] for item in items])
+        names = ("fid", "flow", "status", "created", "started", "finished", "waits")
+        output.print_table(names, [[item.get(name) or "-" for name in names] for item in items])
         return
     if not items:
         return
     rows = [
-        (
+        [
             item["fid"],
             item["flow"],
             item["status"],
@@ -66,8 +66,16 @@ def _print(items: list[dict[str, Any]]) -> None:
             clock.short(clock.seconds(item["started"], item["finished"]))
             if item["started"]
             else "-",
-        )
+            item.get("waits") or "",
+        ]
         for item in items
     ]
-    columns = ("FID", "FLOW", "STATUS", "CREATED", "TOOK")
-    output.print_table(columns, rows, styles=_STYLES, widest="FLOW")
+    columns = ("FID", "FLOW", "STATUS", "CREATED", "TOOK", "WHY")
+    # Why one waits is told where one does; it may be cut, as flows' names may where none does.
+    shown = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
+    output.print_table(
+        columns[:shown],
+        [row[:shown] for row in rows],
+        styles=_STYLES,
+        widest="WHY" if shown == len(columns) else "FLOW",
+    )

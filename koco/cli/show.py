@@ -50,6 +50,9 @@ def _lines(execution: dict[str, Any]) -> list[tuple[str, str]]:
     if execution["started"]:
         took_s = clock.seconds(execution["started"], execution["finished"])
         lines.append(("took", clock.short(took_s)))
+    if execution.get("attempt", 1) > 1:
+        lines.append(("attempt", f"{execution['attempt']} of at most {execution['attempts']}"))
+    lines += [("waits", execution.get("waits")), ("deadline", execution.get("deadline"))]
     lines += [("user", execution["user"]), ("tags", ", ".join(execution["tags"] or ()))]
     lines += [("events", execution["last_seq"])]
     lines += [("inputs", json.dumps(execution["inputs"], ensure_ascii=False))]

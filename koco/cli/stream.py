@@ -178,7 +178,12 @@ def _draw(lines: Iterable[bytes], view: View) -> None:
         kind, payload, ts = event["kind"], event["payload"], event["ts"]
         if kind == "status" and not view.kinds:
             status = str(payload["status"])
-            _put(f"· {status}", ts, view, _STATUS_STYLES.get(status, output.DIM))
+            _put(
+                f"· {_text(kind, payload, view.fid)}",
+                ts,
+                view,
+                _STATUS_STYLES.get(status, output.DIM),
+            )
         elif _is_shown(kind, payload, view):
             for type_, body in _parts(kind, payload, view.fid):
                 if type_ != "markdown":
@@ -220,7 +225,9 @@ def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> st
     if kind == "error":
         return error_text(payload)
     if kind == "status" and isinstance(payload, dict):
-        return str(payload.get("status"))
+        attempt = payload.get("attempt")
+        again = f": attempt {attempt} begins at {payload.get('not_before')}" if attempt else ""
+        return f"{payload.get('status')}{again}"
     text = text_of(payload, indent=indent)
     return text if kind in _SELF_EVIDENT else f"{kind}: {text}"
 

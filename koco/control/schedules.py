@@ -105,7 +105,13 @@ class Schedules:
 
     async def _follow(self, key: tuple[str, str], watch: _Watch) -> None:
         while self._watches.get(key) is watch:
-            await clock.stirred(asyncio.Event(), await self.attend(key, time.time()))
+            try:
+                due = await self.attend(key, time.time())
+            except Exception as exc:  # told, and looked at again: it must not stop for ever
+                log.exception("the schedule of %s/%s failed", watch.service, watch.entry.flow)
+                watch.trouble = f"koco failed at this: {exc!r}"
+                due = time.time() + _LATE_S / 2
+            await clock.stirred(asyncio.Event(), due)
 
     async def attend(self, key: tuple[str, str], now_s: float) -> float | None:
         """Do what is due of a schedule; return when there is more to do."""

@@ -60,6 +60,8 @@ class Plane:
     #: What a launch does: events for its execution.
     script: list[tuple[str, Any]] = field(default_factory=list)
     refuses: KocoError | None = None
+    #: What `/v1/status` says instead of `STATUS`.
+    status: dict[str, Any] = field(default_factory=dict)
     #: What `/health` answers, by status code, and what the doctor finds.
     health: tuple[int, Any] = (200, {"status": "ok"})
     findings: list[dict[str, Any]] = field(default_factory=list)
@@ -271,7 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "POST", "doctor":
                 return 200, {"items": plane.findings, "next": None, "version": __version__}
             case "GET", "status":
-                return 200, STATUS
+                return 200, plane.status or STATUS
             case "GET", "flows":
                 items = [{k: v for k, v in f.items() if k != "form"} for f in plane.flows.values()]
                 return 200, {"items": items, "next": None}

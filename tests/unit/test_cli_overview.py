@@ -9,7 +9,7 @@ from tests.unit.plane import STATUS, Plane
 
 def test_flows_lists_what_can_be_run(plane: Plane, cli: Cli) -> None:
     """One line each, a list with a cursor as JSON."""
-    assert cli("flows").out == "flow\trelease\tsummary\nhello/greet\t2\tGreet somebody\n"
+    assert cli("flows").out == "flow\trelease\tsummary\tnext\nhello/greet\t2\tGreet somebody\t-\n"
     assert json.loads(cli("flows", "--json").out)["items"][0]["name"] == "hello/greet"
 
 
