@@ -4,7 +4,6 @@ Nothing is packed or uploaded for it: files are listed by their hashes.
 """
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +154,7 @@ def confirm(plan: Plan, *, yes: bool, as_json: bool) -> None:
         UsageError: nobody can, and `--yes` does not say so.
         Interrupted: the answer is no.
     """
-    from koco.cli import keyboard, output, prompt
+    from koco.cli import prompt
 
     names = ", ".join(step["service"] for step in plan.removals)
     if not names or yes:
@@ -165,11 +164,5 @@ def confirm(plan: Plan, *, yes: bool, as_json: bool) -> None:
             f"this would remove {names}, and nobody is here to be asked",
             hint="--yes removes without asking; without --prune nothing is removed",
         )
-    output.note(f"Remove {names}? [y/N]")
-    try:
-        typed = keyboard.line(sys.stderr)
-    except EOFError:
-        output.note("")
-        typed = ""
-    if typed.strip().lower() not in ("y", "yes"):
+    if not prompt.agrees(f"Remove {names}?"):
         raise Interrupted("nothing was deployed and nothing removed")

@@ -75,10 +75,14 @@ def ship(
     fallback: bool = True,
 ) -> list[dict[str, Any]]:
     """Bundle and upload what the plan changes and begin its releases; return the releases."""
-    changed = [each for each in plan.services if each.step["action"] != "unchanged"]
-    for step in (each.step for each in plan.services if each not in changed):
-        text = f"unchanged (release {step['release']})"
-        report.result("unchanged", step["service"], text, release=step["release"])
+    changed = []
+    for each in plan.services:
+        number = each.step["release"]
+        if each.step["action"] == "unchanged":
+            text = f"unchanged (release {number})"
+            report.result("unchanged", each.step["service"], text, release=number)
+        else:
+            changed.append(each)
     with ExitStack() as stack:
         bundles = [_bundle(each, report, stack) for each in changed]
         releases = []

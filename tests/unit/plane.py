@@ -55,6 +55,10 @@ class Plane:
     #: What a plan says of a service otherwise than that it would be created; without a
     #: manifest, of one that `--prune` removes.
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Why a release is refused.
+    crossed: KocoError | None = None
+    #: Services that executions keep from being removed.
+    busy: set[str] = field(default_factory=set)
     #: After so many lines of events the next connections are cut, one for each number.
     cuts: list[int] = field(default_factory=list)
     #: What a launch does: events for its execution.
@@ -220,6 +224,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._handle()
 
+    def do_DELETE(self) -> None:
+        self._handle()
+
     def do_HEAD(self) -> None:
         self._handle()
 
@@ -305,9 +312,15 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, plane.find_lock(plane.find(fid)["fid"], name)
             case "POST", "executions", fid, "locks", name:
                 return 200, plane.answer(plane.find_lock(plane.find(fid)["fid"], name)["lid"], data)
+            case "DELETE", "services", service if service in plane.busy:
+                raise ConflictError(f"{service} has 2 executions", hint="koco undeploy drains them")
+            case "DELETE", "services", service:
+                return 200, {"service": service, "ended": [1]}
             case "POST", "plan":
                 return 200, plane.plan(data)
             case "POST", "services", service, "releases":
+                if plane.crossed is not None:
+                    raise plane.crossed
                 status = "live" if plane.unchanged else "starting"
                 release = {"service": service, "number": 3, "status": status, "error": None}
                 return 202, {**release, "unchanged": plane.unchanged}

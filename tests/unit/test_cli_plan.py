@@ -1,0 +1,265 @@
+"""`koco plan`, and what `koco deploy` makes of a plan."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.errors import ConflictError, NotAllowedError
+from tests.unit.conftest import Cli
+from tests.unit.plane import Plane
+from tests.unit.typist import Typist
+
+MANIFEST = "service: {0}\nflows: [{{name: greet, entrypoint: app:greet}}]\n"
+UPDATE: dict[str, Any] = {
+    "action": "update",
+    "release": 3,
+    "expect": 3,
+    "parts": ["code", "replicas"],
+    "files": [
+        {"path": "app.py", "change": "changed", "old_bytes": 1200, "new_bytes": 1300},
+        {"path": "new.txt", "change": "added", "old_bytes": None, "new_bytes": 5},
+        {"path": "run.sh", "change": "mode", "old_bytes": 9, "new_bytes": 9},
+    ],
+    "changes": [
+        {"path": "runner.max", "part": "replicas", "old": 10, "new": 20},
+        {"path": "runtime.env.A", "part": "environment", "new": "x"},
+        {"path": "tags", "part": "settings", "old": ["a", "b"], "new": ["b", "c"]},
+    ],
+}
+REMOVE: dict[str, Any] = {"action": "remove", "release": 2, "expect": 2}
+
+
+@pytest.fixture
+def project(plane: Plane, tmp_path: Path) -> Path:
+    """A project with one service, in the current directory."""
+    (tmp_path / "koco.toml").write_text('[project]\nname = "demo"\nmanifests = ["*.yaml"]\n')
+    (tmp_path / "koco.yaml").write_text(MANIFEST.format("hello"))
+    (tmp_path / "app.py").write_text("def greet(): ...\n")
+    plane.releases = [{"status": "live"}]
+    return tmp_path
+
+
+def made(plane: Plane) -> list[tuple[str, str]]:
+    return [(method, path.partition("?")[0]) for method, path, _ in plane.requests]
+
+
+def test_it_asks_for_a_plan_and_nothing_else(plane: Plane, project: Path, cli: Cli) -> None:
+    """With the manifest and its files by their hashes; no byte of them is sent."""
+    ran = cli("plan")
+    assert (ran.code, ran.out) == (0, "hello  create  1 file, 17 B\n1 to create\n")
+    [(method, path, body)] = plane.requests
+    assert (method, path, body["project"], body["prune"]) == ("POST", "/v1/plan", "demo", False)
+    [service] = body["services"]
+    assert service["manifest"]["service"] == "hello"
+    assert [(file["path"], file["size_bytes"]) for file in service["files"]] == [("app.py", 17)]
+
+
+def test_an_update_is_told_line_by_line(plane: Plane, project: Path, cli: Cli) -> None:
+    """Files with their sizes, settings from what to what."""
+    plane.steps["hello"] = UPDATE
+    assert cli("plan").out == (
+        "hello  update  release 3  code, replicas\n"
+        "    ~ app.py         1.2 kB → 1.3 kB\n"
+        "    + new.txt        5 B\n"
+        "    ~ run.sh         whether it can be executed\n"
+        "    ~ runner.max     10 → 20\n"
+        '    + runtime.env.A  "x"\n'
+        '    - tags           "a"\n'
+        '    + tags           "c"\n'
+        "1 to update\n"
+    )
+
+
+def test_many_files_are_not_all_named(plane: Plane, project: Path, cli: Cli) -> None:
+    """Twenty, and how many more; `--json` has them all."""
+    file = {"path": "f", "change": "added", "old_bytes": None, "new_bytes": 5}
+    plane.steps["hello"] = {**UPDATE, "files": [file] * 33}
+    ran = cli("plan")
+    assert ran.out.count("+ f ") == 20
+    assert "    … and 13 more files\n    ~ runner.max" in ran.out
+    assert len(json.loads(cli("plan", "--json").out)["items"][0]["files"]) == 33
+    plane.steps["hello"] = {**UPDATE, "files": [file] * 33, "changes": []}
+    assert "    … and 13 more files\n1 to update" in cli("plan").out
+
+
+def test_json_is_one_document(plane: Plane, project: Path, cli: Cli) -> None:
+    """As the control plane answers; stderr is silent."""
+    ran = cli("plan", "--json")
+    document = json.loads(ran.out)
+    assert set(document) == {"items", "next", "counts"}
+    assert (ran.code, ran.err, document["counts"]["create"]) == (0, "", 1)
+
+
+def test_the_exit_code_says_whether_there_is_something_to_do(
+    plane: Plane, project: Path, cli: Cli
+) -> None:
+    """10 where there is; only where it is asked for."""
+    assert cli("plan", "--exit-code").code == 10
+    assert cli("plan", "--exit-code", "--json").code == 10
+    plane.unchanged = True
+    ran = cli("plan", "--exit-code")
+    assert (ran.code, ran.out) == (0, "1 unchanged\n")
+
+
+def test_errors_keep_their_codes(
+    plane: Plane, project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not allowed is 6, unreachable 3, not found 4: none of them is "something to do"."""
+    plane.refuses = NotAllowedError("the key has no scope 'deploy'")
+    assert cli("plan", "--exit-code").code == 6
+    plane.refuses = None
+    monkeypatch.setenv("KOCO_URL", "http://127.0.0.1:9")
+    assert cli("plan", "--exit-code").code == 3
+    assert cli("plan", "--exit-code", "nope.yaml").code == 4
+
+
+def test_problems_are_told_where_they_stand(plane: Plane, project: Path, cli: Cli) -> None:
+    """The plan is shown all the same; exit code 2, and a deploy sends nothing."""
+    found = {"message": "secret TOKEN is not set", "hint": "koco secret set", "path": ["flows", 0]}
+    plane.steps["hello"] = {"problems": [found]}
+    ran = cli("plan", "--exit-code")
+    assert (ran.code, ran.out) == (2, "hello  create  1 file, 17 B\n1 to create\n")
+    expected = "error: koco.yaml:2:9: flows[0]: secret TOKEN is not set (hint: koco secret set)\n"
+    assert ran.err == expected
+    plane.requests.clear()
+    ran = cli("deploy")
+    assert (ran.code, made(plane)) == (2, [("POST", "/v1/plan")])
+    assert ran.err.endswith(expected)
+
+
+def test_warnings_stop_nothing(plane: Plane, project: Path, cli: Cli) -> None:
+    """They are told on stderr, where they stand."""
+    found = {"message": "looks like a key", "hint": None, "path": ["service"]}
+    plane.steps["hello"] = {"warnings": [found]}
+    ran = cli("plan")
+    assert (ran.code, ran.err) == (0, "warning: koco.yaml:1:10: service: looks like a key\n")
+
+
+def test_a_deploy_does_what_the_plan_says(plane: Plane, project: Path, cli: Cli) -> None:
+    """It names the release that it replaces, and what is unchanged is left alone."""
+    (project / "other.yaml").write_text(MANIFEST.format("other"))
+    plane.steps["hello"] = UPDATE
+    plane.steps["other"] = {"action": "unchanged", "release": 7}
+    ran = cli("deploy")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "other  unchanged (release 7)")
+    assert ran.err.startswith(
+        "hello  update  release 3  code, replicas  (3 files, 3 settings)\n"
+        "1 to update, 1 unchanged\n"
+    )
+    [body] = [data for _, path, data in plane.requests if path.endswith("/releases")]
+    assert (body["manifest"]["service"], body["expect"]) == ("hello", 3)
+
+
+def test_settings_alone_send_no_bundle(plane: Plane, project: Path, cli: Cli) -> None:
+    """The control plane has one of the same files; nothing is packed."""
+    plane.steps["hello"] = {**UPDATE, "files": [], "bundle": "ab" * 32}
+    ran = cli("deploy")
+    assert ran.code == 0
+    assert "bundled" not in ran.err
+    assert [path for _, path in made(plane) if "bundles" in path] == []
+    [body] = [data for _, path, data in plane.requests if path.endswith("/releases")]
+    assert body["bundle"] == "ab" * 32
+
+
+def test_nothing_is_removed_without_prune(plane: Plane, project: Path, cli: Cli) -> None:
+    """Nor is it looked for."""
+    plane.steps["old"] = REMOVE
+    assert "old" not in cli("plan").out
+    assert cli("deploy").code == 0
+    assert not [method for method, _ in made(plane) if method == "DELETE"]
+
+
+def test_prune_removes_after_all_else(plane: Plane, project: Path, cli: Cli) -> None:
+    """With `--yes`; of the release that the plan saw."""
+    plane.steps["old"] = REMOVE
+    assert cli("plan", "--prune").out == (
+        "hello  create  1 file, 17 B\nold    remove  release 2\n1 to create, 1 to remove\n"
+    )
+    ran = cli("deploy", "--prune", "--yes")
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, "old  removed")
+    method, path, _ = plane.requests[-1]
+    assert (method, path.partition("?")[0]) == ("DELETE", "/v1/services/old")
+    assert "expect=2" in path
+
+
+def test_without_a_terminal_a_removal_needs_yes(plane: Plane, project: Path, cli: Cli) -> None:
+    """Before anything is done; exit code 2."""
+    plane.steps["old"] = REMOVE
+    for args in (["deploy", "--prune"], ["deploy", "--prune", "--json"]):
+        plane.requests.clear()
+        ran = cli(*args)
+        assert (ran.code, made(plane)) == (2, [("POST", "/v1/plan")])
+        assert "--yes" in ran.err
+
+
+def test_at_a_terminal_it_asks(plane: Plane, project: Path) -> None:
+    """No is the default, and does nothing at all; nothing is asked where nothing goes."""
+    plane.steps["old"] = REMOVE
+    with Typist(["-m", "koco", "deploy", "--prune"]) as typist:
+        typist.sees("Remove old?")
+        typist.types("\n", after="")
+        assert typist.leaves() == 130
+    assert made(plane) == [("POST", "/v1/plan")]
+    with Typist(["-m", "koco", "deploy", "--prune"]) as typist:
+        typist.sees("Remove old?")
+        typist.types("y\n", after="")
+        assert typist.leaves() == 0
+    assert made(plane)[-1] == ("DELETE", "/v1/services/old")
+
+
+def test_a_removal_that_is_refused_is_told(plane: Plane, project: Path, cli: Cli) -> None:
+    """The others are removed; exit code 2, in the control plane's words."""
+    plane.steps |= {"a-old": REMOVE, "b-old": REMOVE}
+    plane.busy = {"a-old"}
+    ran = cli("deploy", "--prune", "-y")
+    assert (ran.code, ran.out.splitlines()[-1]) == (2, "b-old  removed")
+    assert "error: a-old has 2 executions\nhint: koco undeploy drains them\n" in ran.err
+
+
+def test_prune_wants_the_whole_project(plane: Plane, project: Path, cli: Cli) -> None:
+    """Naming manifests leaves others out: they would count as gone."""
+    for command in ("plan", "deploy"):
+        ran = cli(command, "--prune", "koco.yaml")
+        assert (ran.code, plane.requests) == (2, [])
+    (project / "koco.toml").unlink()
+    ran = cli("plan", "--prune")
+    assert (ran.code, plane.requests) == (2, [])
+    assert "koco.toml" in ran.err
+
+
+@pytest.mark.parametrize("what", ["broken", "link", "empty"])
+def test_what_cannot_be_seen_is_not_gone(plane: Plane, project: Path, cli: Cli, what: str) -> None:
+    """A manifest that does not parse, a link that leads nowhere, a pattern without files."""
+    (project / "more").mkdir()
+    patterns = '["*.yaml", "more/*.yaml"]'
+    (project / "koco.toml").write_text(f'[project]\nname = "demo"\nmanifests = {patterns}\n')
+    if what == "broken":
+        (project / "more" / "two.yaml").write_text("service: [")
+    elif what == "link":
+        (project / "more" / "two.yaml").symlink_to("nowhere")
+    ran = cli("plan", "--prune")
+    assert ran.code in (2, 4)
+    assert "more/" in ran.err
+    assert plane.requests == []
+
+
+def test_a_plan_that_somebody_overtook_says_so(plane: Plane, project: Path, cli: Cli) -> None:
+    """What was live when the plan was made is not any more: exit code 2, and what to do."""
+    plane.crossed = ConflictError("hello has changed since the plan was made", hint="koco plan")
+    ran = cli("deploy")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.endswith("error: hello has changed since the plan was made\nhint: koco plan\n")
+
+
+def test_colour_is_for_terminals(plane: Plane, project: Path, terminal: Cli) -> None:
+    """Long values are cut there; what a value holds cannot steer it."""
+    long = {"path": "description", "part": "settings", "old": "", "new": "x" * 100}
+    evil = {"path": "author", "part": "settings", "old": "", "new": "\x1b[2J"}
+    plane.steps["hello"] = {**UPDATE, "changes": [long, evil]}
+    shown = terminal("plan").out
+    assert "\x1b[33mupdate\x1b[0m" in shown
+    assert max(len(line) for line in shown.split("\n")) < 95  # with what colours add
+    assert "\x1b[2J" not in shown
+    assert "\x1b" not in terminal("plan", env={"NO_COLOR": "1"}).out
