@@ -6,7 +6,9 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.types import Message, Scope
 
+from koco import __version__, skew
 from koco.api import (
     apps,
     bundles,
@@ -26,6 +28,8 @@ from koco.control.parts import Parts
 from koco.errors import EndpointError, KocoError, NotFoundError, UsageError
 
 log = logging.getLogger(__name__)
+
+_VERSION = (skew.HEADER.lower().encode(), __version__.encode())
 
 #: Whose keys see the traceback of a service's own endpoint.
 _OWNERS = {"deploy", "admin"}
@@ -55,11 +59,18 @@ def create_app(parts: Parts) -> Litestar:
             RecursionError: _too_deep,
             Exception: _unexpected,
         },
+        before_send=[_tell_version],
         openapi_config=None,
         logging_config=None,
         # A megabyte of JSON is a generous launch; bundles are streamed and not counted here.
         request_max_body_size=16 * 1024 * 1024,
     )
+
+
+async def _tell_version(message: Message, _: Scope) -> None:
+    if message["type"] == "http.response.start":
+        # Whatever the answer is, an error before any route was found as well.
+        message["headers"] = [*message["headers"], _VERSION]
 
 
 def _koco_error(request: Request[Any, Any, Any], exc: KocoError) -> Response[dict[str, Any]]:

@@ -117,6 +117,13 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def warn(text: str, *, hint: str) -> None:
+    """Write `warning:` and `hint:` to stderr: the command goes on."""
+    _labelled("warning", YELLOW, text)
+    _labelled("hint", CYAN, hint)
+    sys.stderr.flush()
+
+
 def print_error(error: "KocoError", *, as_json: bool = False) -> None:
     """Write an error to stderr: `error:` and `hint:`, or its wire form."""
     if as_json:

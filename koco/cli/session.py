@@ -1,5 +1,7 @@
 """The control plane that this command line talks to."""
 
+import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,4 +35,14 @@ def connect() -> "Client":
     """Return a client of the chosen context's control plane."""
     from koco.client import Client
 
-    return Client(context())
+    return Client(context(), on_skew=_warn)
+
+
+def _warn(message: str, hint: str) -> None:
+    """Tell of something that may go wrong yet, where somebody can hear it."""
+    from koco.cli import output
+
+    # Without a stderr, or with one that nobody reads any more, the command goes on all the same.
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            output.warn(message, hint=hint)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from koco.client.stream import Stream
-from koco.client.transport import Transport
+from koco.client.transport import OnSkew, Transport
 from koco.config import Context
 from koco.errors import UsageError
 
@@ -36,8 +36,10 @@ _KEY_LENGTH = 255
 class Client:
     """A control plane, as its context describes it. A short process need not close it."""
 
-    def __init__(self, context: Context, *, away_s: float | None = None) -> None:
-        self._transport = Transport(context, away_s=away_s)
+    def __init__(
+        self, context: Context, *, away_s: float | None = None, on_skew: OnSkew | None = None
+    ) -> None:
+        self._transport = Transport(context, away_s=away_s, on_skew=on_skew)
 
     def __enter__(self) -> "Client":
         return self
@@ -211,9 +213,7 @@ class Client:
         if timeout_s is not None:
             body["timeout_s"] = timeout_s
         # Safe to repeat: the same manifest and bundle give the same release.
-        return self._transport.json(
-            "POST", f"{_service(service)}/releases", body=body
-        )
+        return self._transport.json("POST", f"{_service(service)}/releases", body=body)
 
     def release(self, service: str, number: int, *, wait_s: float = 0) -> dict[str, Any]:
         """Return a release, after it left `starting` or `wait_s` seconds."""

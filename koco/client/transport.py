@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from koco import __version__, skew
 from koco.config import Context
 from koco.errors import (
     KocoError,
@@ -49,12 +50,19 @@ _HINT_SENT = "the request may have been carried out all the same: `koco ps -a` s
 
 Query = dict[str, str | None]
 
+#: Told of a control plane whose version matters: what, and what to do about it.
+OnSkew = Callable[[str, str], object]
+
 
 class Transport:
     """The way to a control plane, as its context describes it."""
 
-    def __init__(self, context: Context, *, away_s: float | None = None) -> None:
+    def __init__(
+        self, context: Context, *, away_s: float | None = None, on_skew: OnSkew | None = None
+    ) -> None:
         self.url = context.url
+        self._on_skew = on_skew
+        self._version: str | None = None
         self._httpx = library()
         self._http = _open(self._httpx, context)
         # Who says how long it may be away knows that it is there.
@@ -111,6 +119,7 @@ class Transport:
             try:
                 with self._translated(hint=_HINT if repeatable else _HINT_SENT):
                     response = self._http.send(request)
+                self._hear(response)
                 if not response.is_success and response.status_code not in accept:
                     raise self._refused(response)
                 self._answered = True
@@ -144,6 +153,7 @@ class Transport:
         with self._translated():
             response = self._http.send(request, stream=True)
             try:
+                self._hear(response)
                 if not response.is_success:
                     response.read()
                     raise self._refused(response)
@@ -194,6 +204,15 @@ class Transport:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
             raise UsageError(f"cannot ask {url}: {exc}") from exc
 
+    def _hear(self, response: "httpx.Response") -> None:
+        """Hear which koco answers; tell of it once, where that matters."""
+        if self._version is not None:
+            return
+        self._version = str(response.headers.get(skew.HEADER, ""))
+        told = skew.warning(__version__, self._version, url=self.url)
+        if told and self._on_skew:
+            self._on_skew(*told)
+
     def _refused(self, response: "httpx.Response") -> KocoError:
         """Return the error that an answer stands for."""
         code = response.status_code
@@ -203,7 +222,10 @@ class Transport:
             body = None
         if isinstance(body, dict) and isinstance(body.get("error"), dict):
             self._answered = True
-            return from_wire(body)
+            error = from_wire(body)
+            if error.message == f"there is nothing at {response.url.path}" and self._is_older():
+                error.hint = f"koco {self._version} runs there: `koco up` upgrades it"
+            return error
         # An answer to HEAD has no body, and a proxy's is not in our form.
         bare: dict[int, KocoError] = {
             401: UnauthorizedError(f"the key is not known at {self.url}"),
@@ -215,6 +237,9 @@ class Transport:
         if code in (502, 503, 504):
             return UnreachableError(f"{self.url} answers {code}: it is not ready", hint=_HINT)
         return self._not_koco(code)
+
+    def _is_older(self) -> bool:
+        return bool(self._version) and skew.is_newer(__version__, self._version or "")
 
     def _not_koco(self, code: int) -> KocoError:
         return KocoError(
@@ -305,7 +330,8 @@ def _headers(context: Context) -> dict[str, str]:
             f"the key of the context {context.name!r} has characters that no key has",
             hint="white space, or more than the key, was copied with it",
         )
-    return {"Authorization": f"Bearer {context.key}"} if context.key else {}
+    headers = {skew.HEADER: __version__}
+    return {**headers, "Authorization": f"Bearer {context.key}"} if context.key else headers
 
 
 def _has_proxy() -> bool:
