@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from koco.control import supervisor as supervising
-from koco.control.limits import Load, limits_of
+from koco.control.limits import FlowLimits, Load, limits_of
+from koco.control.line import Line
 from koco.control.settings import Settings
 from koco.errors import TooManyError
 from koco.events import line
@@ -209,6 +210,32 @@ def test_a_flows_own_limits_go_over_the_services() -> None:
     limits = limits_of({**manifest, "limits": {"running": 5, "timeout": 9.0}}, "a")
     assert (limits.running, limits.policy) == (2, Policy(timeout_s=9.0, retries=1))
     assert limits_of(manifest, "b") == limits_of({"flows": []}, "of an app")
+
+
+def test_the_first_that_may_run_is_first(tmp_path: Path) -> None:
+    """Whatever its flow; one that comes back has its place at the front."""
+
+    async def body(w: World) -> None:
+        await w.live(min=0, flows=("a", "b"))
+        load = Load(Settings())
+        waiting = Line(load, lambda flow: FlowLimits(running=2 if flow == "svc/a" else None))
+        made = [await w.launch(flow) for flow in ("a", "b", "a", "b", "a", "b")]
+        for execution in made:
+            load.enter(execution.fid, execution.flow)
+            waiting.put(execution)
+        first, second = waiting.take(), waiting.take()
+        assert [first, second] == made[:2]
+        assert first is not None
+        waiting.put_back(first)
+        assert waiting.ready() == 4
+        taken = [each for each in iter(waiting.take, None)]
+        assert taken == [made[0], made[2], made[3], made[5]]
+        assert (bool(waiting), waiting.since, waiting.ready()) == (True, None, 0)
+        load.leave(made[0].fid)
+        assert waiting.take() == made[4]
+        assert not waiting
+
+    world(tmp_path, body)
 
 
 def test_what_left_is_counted_no_more() -> None:
