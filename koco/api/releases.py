@@ -21,8 +21,8 @@ _WAIT_S = 60.0
 _LONGEST_S = 86_400.0
 #: What is larger is no number to the store.
 _LAST_NUMBER = 2**62
-#: What a list leaves out of each release: it may be large.
-_LARGE = ("manifest", "flows", "app", "fingerprint")
+#: What a list leaves out of each release: what may be large, and what only a deploy asks.
+_LEFT_OUT = ("manifest", "flows", "app", "fingerprint", "unchanged")
 
 
 class Origin(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -113,7 +113,7 @@ async def list_releases(
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
         )
     items = [_told(parts, release) for release in page.items]
-    small = [{key: value for key, value in each.items() if key not in _LARGE} for each in items]
+    small = [{key: value for key, value in each.items() if key not in _LEFT_OUT} for each in items]
     return {"items": small, "next": page.next}
 
 

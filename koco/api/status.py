@@ -25,7 +25,9 @@ async def show_status(state: State) -> dict[str, Any]:
     """Show what runs: control plane, Ray, store, services, executions by status."""
     parts: Parts = state.parts
     ray = await parts.cluster.describe()
-    live = await parts.store.releases("live")
+    present = await parts.store.present_releases()
+    live = [release for release in present if release.status == "live"]
+    closed = [release for release in present if release.has_closed]
     endpoints, drift = await _endpoints(parts, live)
     unplaced = await _unplaced(parts, live)
     return {
@@ -41,7 +43,7 @@ async def show_status(state: State) -> dict[str, Any]:
         "store": {"path": parts.store_path, "size_bytes": await parts.store.size_bytes()},
         "services": [
             _service(parts, release, endpoints, unplaced) | {"drift": drift.get(release.service)}
-            for release in live
+            for release in (*live, *closed)
         ],
         "executions": await parts.store.tallies(),
     }
@@ -92,12 +94,13 @@ def _service(
         or unplaced.get(release.service)
     )
     name = name_of(release.service, release.number)
+    status = "failing" if trouble else "live"
     return {
         "name": release.service,
         "release": release.number,
-        "status": "failing" if trouble else "live",
+        "status": "failed" if release.has_closed else status,
         "trouble": trouble,
-        "flows": [flow["name"] for flow in release.flows],
+        "flows": [flow["name"] for flow in release.flows or release.manifest["flows"]],
         "load": _load(parts, release),
         "schedule": _schedule(parts, release),
         "runners": len(pool.runners) if pool else 0,

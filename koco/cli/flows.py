@@ -52,10 +52,14 @@ def command(
     if as_json:
         output.print_items(items)
         return
+    closed = [each for each in client.services() if each["status"] == "failed"]
     if items or not output.is_terminal():
         _print_list(items)
-    else:
+    elif not closed:
         output.note("nothing is deployed yet: `koco deploy` deploys a project")
+    for each in closed:
+        service, number = each["service"], each["release"]
+        output.note(f"nothing of {service} serves: release {number} failed, `koco status` says how")
 
 
 def _print_list(items: list[dict[str, Any]]) -> None:

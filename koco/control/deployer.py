@@ -300,8 +300,8 @@ class Deployer:
             timings["environment"] = _since(began)
             raise
         # What the runner did not spend on imports went into its environment and its process.
-        timings["import"] = round(description.took_s, 3)
         timings["environment"] = max(0.0, round(_since(began) - description.took_s, 3))
+        timings["import"] = round(description.took_s, 3)
         # One after the other: a mistake is told by the runner, and does not start Serve.
         # Both at once was measured to be no faster, on two cores.
         if release.manifest.get("app") is not None and not description.problems:

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from koco import __version__
+from koco import __version__, skew
 from koco.errors import (
     ConflictError,
     EndpointError,
@@ -57,6 +57,14 @@ class Plane:
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: Why a release is refused.
     crossed: KocoError | None = None
+    #: What `/v1/services` lists, and what a service has had, newest first.
+    services: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    #: What a rollback goes back to, and whether the service is deployed.
+    former: int | None = 2
+    deployed: bool = True
+    #: What of the service has not ended, one look after the other.
+    running: list[dict[str, int]] = field(default_factory=list)
     #: Services that executions keep from being removed.
     busy: set[str] = field(default_factory=set)
     #: After so many lines of events the next connections are cut, one for each number.
@@ -72,6 +80,11 @@ class Plane:
     #: The idempotency keys of launches, None where there was none.
     keys: list[str | None] = field(default_factory=list)
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
+    #: Which koco it says it is, and which one it was last asked by.
+    version: str = __version__
+    heard: str | None = None
+    #: Resources that it does not have yet.
+    missing: set[str] = field(default_factory=set)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def launch(self, *events: tuple[str, Any], fid: str = "", **facts: Any) -> str:
@@ -124,6 +137,14 @@ class Plane:
         actions = [item["action"] for item in items]
         counts = {key: actions.count(key) for key in ("create", "update", "remove", "unchanged")}
         return {"items": items, "next": None, "counts": counts}
+
+    def service(self, name: str) -> dict[str, Any]:
+        """Return a service, and what of it has not ended."""
+        if name == "nobody":
+            raise NotFoundError(f"no service is called {name!r}")
+        told = {"service": name, "release": 3, "status": "live", "flows": ["greet", "other"]}
+        running = self.running[0] if self.running else {}
+        return {**told, "deployed": self.deployed, "former": self.former, "executions": running}
 
     def lock(self, fid: str, name: str = "approval", data: Any = None, *, form: Any = None) -> str:
         """Have an execution ask a person; return the lock's id."""
@@ -233,6 +254,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self._handle()
 
+    def end_headers(self) -> None:
+        self.send_header(skew.HEADER, self.plane.version)
+        super().end_headers()
+
     def _handle(self) -> None:
         body = self._body()
         url = urlsplit(self.path)
@@ -240,6 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = url.path.strip("/").split("/")[1:]
         data = json.loads(body) if body and self.command == "POST" else body
         self.plane.requests.append((self.command, self.path, data))
+        self.plane.heard = self.headers[skew.HEADER]
         try:
             if parts == []:
                 self._answer(*self.plane.health)
@@ -276,6 +302,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self, parts: list[str], query: dict[str, str], data: Any) -> tuple[int, Any]:
         plane, method = self.plane, self.command
+        if parts[0] in plane.missing:
+            raise NotFoundError(f"there is nothing at {urlsplit(self.path).path}")
         match method, *parts:
             case "POST", "doctor":
                 return 200, {"items": plane.findings, "next": None, "version": __version__}
@@ -315,7 +343,24 @@ class _Handler(BaseHTTPRequestHandler):
             case "DELETE", "services", service if service in plane.busy:
                 raise ConflictError(f"{service} has 2 executions", hint="koco undeploy drains them")
             case "DELETE", "services", service:
-                return 200, {"service": service, "ended": [1]}
+                return 200, plane.service(service) | {"ended": [3]}
+            case "GET", "services":
+                return 200, {"items": plane.services, "next": None}
+            case "GET", "services", service:
+                shown = plane.service(service)
+                plane.running = plane.running[1:]
+                return 200, shown
+            case "GET", "services", service, "releases":
+                limit, start = int(query["limit"]), int(query.get("cursor", 0))
+                more = start + limit < len(plane.history)
+                items = plane.history[start : start + limit]
+                return 200, {"items": items, "next": str(start + limit) if more else None}
+            case "POST", "services", service, "rollback":
+                if data["number"] is None:
+                    raise NotFoundError(f"{service} has no release that served before")
+                origin = {"rollback_of": data["number"]}
+                release = {"service": service, "number": 4, "status": "starting", "error": None}
+                return 202, {**release, "origin": origin, "unchanged": plane.unchanged}
             case "POST", "plan":
                 return 200, plane.plan(data)
             case "POST", "services", service, "releases":
