@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from koco.control import pool as module
@@ -17,7 +18,7 @@ from koco.control.supervisor import Supervisor
 from koco.errors import ConflictError, KocoError
 from koco.events import line, wire
 from koco.events.model import Batch, Kind, Status
-from koco.runner.spec import Description, Launch, Presence, RunnerSpec
+from koco.runner.spec import PROTOCOL, Description, Launch, Presence, RunnerSpec
 from koco.store.model import Execution, NewExecution, Release
 from koco.store.sqlite import SqliteStore
 from koco.store.sqlite.writer import StoreError
@@ -32,6 +33,7 @@ class FakeRunner:
         self.fids: list[str] = []
         self.cancelled: list[str] = []
         self.is_ready = True
+        self.protocol = PROTOCOL
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def describe(self) -> Description:
@@ -41,7 +43,8 @@ class FakeRunner:
         return Description(forms=dict.fromkeys((flow.name for flow in self.spec.flows)))
 
     async def attach(self) -> Presence:
-        return Presence(pid=1, node="n", fids=self.fids, served=0, is_ready=self.is_ready)
+        said = {"fids": self.fids, "is_ready": self.is_ready, "protocol": self.protocol}
+        return Presence(pid=1, node="n", served=0, **said)
 
     async def launch(self, launch: Launch) -> None:
         if self.over.done():
@@ -561,6 +564,37 @@ def test_runners_that_do_not_answer_delay_a_restart_once(
         assert asyncio.get_running_loop().time() - began < 0.3
 
     world(tmp_path, body)
+
+
+def test_a_runner_of_another_protocol_finishes_and_gets_nothing_new(tmp_path: Path) -> None:
+    """After an upgrade that changed what is said: what it runs ends there, the next elsewhere."""
+
+    async def body(w: World) -> None:
+        release = await w.live(concurrency=2, max=2)
+        w.ends = False
+        first = await w.launch()
+        await w.until(first.fid, Status.RUNNING)
+        [old] = w.runners
+        old.protocol = PROTOCOL + 1
+        present: Any = {("svc", release.number, old.spec.id): old}
+        w.restart()
+        await w.supervisor.recover(present)
+        second = await w.launch()
+        await w.until(second.fid, Status.RUNNING)
+        assert old.fids == [first.fid]
+        assert w.runners[-1].fids == [second.fid]
+        await old.report(first.fid, Status.FINISHED, count=1)
+        assert (await w.until(first.fid, Status.FINISHED)).runner == old.spec.id
+        await eventually(lambda: old in w.ended)
+
+    world(tmp_path, body)
+
+
+def test_presence_of_a_runner_that_tells_no_protocol() -> None:
+    """Those from before it was told speak the first one."""
+    said = {"pid": 1, "node": "n", "fids": [], "served": 0, "is_ready": True}
+    told = msgspec.msgpack.encode(said)
+    assert msgspec.msgpack.decode(told, type=Presence).protocol == 1
 
 
 def test_a_restart_waits_for_room_on_the_disk(
