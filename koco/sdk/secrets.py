@@ -11,6 +11,8 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -145,23 +147,37 @@ def equip_before_imports() -> None:
 
 
 class _Finder:
-    """Finds nothing; asks for secrets when a module of the bundle is looked for."""
+    """Finds modules as ever; those of the bundle are run once the secrets are here."""
 
-    def __init__(self) -> None:
-        self._home = threading.get_ident()
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if path is not None or not _is_shipped(name):
-            return
-        sys.meta_path.remove(self)
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            # When it is run, and not already here, where all other threads' imports wait.
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(Loader):
+    """Runs a module as another loader does, with secrets."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> Any:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        module.__loader__ = module.__spec__.loader = self._loader
         # In a thread: Ray dislikes who blocks in the loop of an asynchronous actor.
         failure: list[BaseException] = []
         thread = threading.Thread(target=_equip_into, args=(failure,), name="koco-secrets")
         thread.start()
         thread.join()
         if failure:
-            sys.meta_path.insert(0, self)
             raise failure[0]
+        self._loader.exec_module(module)
 
 
 def _equip_into(failure: list[BaseException]) -> None:
