@@ -1,12 +1,17 @@
 """`koco plan`, and what `koco deploy` makes of a plan."""
 
 import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from koco.errors import ConflictError, NotAllowedError
+from koco.cli import planning
+from koco.errors import ConflictError, NotAllowedError, UsageError
 from tests.unit.conftest import Cli
 from tests.unit.plane import Plane
 from tests.unit.typist import Typist
@@ -239,10 +244,41 @@ def test_what_cannot_be_seen_is_not_gone(plane: Plane, project: Path, cli: Cli, 
         (project / "more" / "two.yaml").write_text("service: [")
     elif what == "link":
         (project / "more" / "two.yaml").symlink_to("nowhere")
+        (project / "more" / "three.yaml").write_text(MANIFEST.format("three"))
+        (project / "more" / "app.py").write_text("def greet(): ...\n")
     ran = cli("plan", "--prune")
     assert ran.code in (2, 4)
     assert "more/" in ran.err
     assert plane.requests == []
+
+
+def test_a_folder_that_cannot_be_read_is_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though globbing says so: a manifest may be in there, and its service must stay."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve()
+        root.chmod(0o755)
+        for each in ("one", "two"):
+            (root / each).mkdir()
+            (root / each / "koco.yaml").write_text(MANIFEST.format(each))
+            (root / each / "app.py").write_text("def greet(): ...\n")
+        (root / "koco.toml").write_text('[project]\nname = "demo"\nmanifests = ["*/koco.yaml"]\n')
+        monkeypatch.chdir(root)
+        assert len(planning.targets([], prune=True)) == 2
+        (root / "two").chmod(0)
+        with unprivileged(), pytest.raises(UsageError, match="two cannot be read"):
+            planning.targets([], prune=True)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Be a user whom permissions bind: root reads everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 def test_a_plan_that_somebody_overtook_says_so(plane: Plane, project: Path, cli: Cli) -> None:
@@ -254,10 +290,10 @@ def test_a_plan_that_somebody_overtook_says_so(plane: Plane, project: Path, cli:
 
 
 def test_colour_is_for_terminals(plane: Plane, project: Path, terminal: Cli) -> None:
-    """Long values are cut there; what a value holds cannot steer it."""
+    """Long values are cut there; what a file is called cannot steer it."""
     long = {"path": "description", "part": "settings", "old": "", "new": "x" * 100}
-    evil = {"path": "author", "part": "settings", "old": "", "new": "\x1b[2J"}
-    plane.steps["hello"] = {**UPDATE, "changes": [long, evil]}
+    evil = {"path": "\x1b[2J", "change": "added", "old_bytes": None, "new_bytes": 5}
+    plane.steps["hello"] = {**UPDATE, "changes": [long], "files": [evil]}
     shown = terminal("plan").out
     assert "\x1b[33mupdate\x1b[0m" in shown
     assert max(len(line) for line in shown.split("\n")) < 95  # with what colours add
