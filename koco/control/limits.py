@@ -111,9 +111,8 @@ class Load:
             (self.waiting[flow], limits.queue, f"of {flow}", "limits.queue of its manifest"),
             (self.waiting.total(), self._settings.max_queue or None, "of all flows", "max_queue"),
         )
-        would_wait = self.waiting[flow] + 1 > begin
         for waiting, most, whose, limit in queues:
-            if would_wait and most is not None and waiting + 1 - begin > most:
+            if most is not None and waiting + 1 - begin > most:
                 raise TooManyError(
                     f"{_counted(max(waiting - int(begin), 0))} {whose} wait already, "
                     f"and at most {most} may: {limit}",

@@ -38,10 +38,16 @@ _CUT = _object({"$cut": _COUNT, "$type": _TEXT, "$start": _TEXT})
 EVENTS: dict[str, Any] = {
     Kind.META: _object(
         {"fid": _TEXT, "flow": _TEXT, "service": _TEXT, "release": _COUNT, "user": _TEXT},
-        {"tags": {"type": "array", "items": _TEXT}},
+        {
+            "tags": {"type": "array", "items": _TEXT},
+            "schedule": _object({"cron": _TEXT, "timezone": _TEXT, "due": _TEXT}),
+        },
     ),
     Kind.INPUTS: {"type": "object"},
-    Kind.STATUS: _object({"status": {"enum": [str(each) for each in Status]}}),
+    Kind.STATUS: _object(
+        {"status": {"enum": [str(each) for each in Status]}},
+        {"attempt": _COUNT, "not_before": _TEXT},
+    ),
     Kind.AGENT: True,
     Kind.DEBUG: _TEXT,
     Kind.STDOUT: _TEXT,

@@ -113,11 +113,12 @@ def test_fifty_launches_at_once_against_a_queue_of_five(app: Koco) -> None:
 def test_time_that_is_over_ends_an_execution(app: Koco) -> None:
     """With the error `TimedOut`, though the control plane dies, and though it will not end."""
     fid = app.launch("stubborn")
+    follower = app.popen("logs", "-f", fid, "--json")
     eventually(lambda: any(e["payload"] == "began" for e in app.get_events(fid)))
-    kill9(app.control_pid())
-    events = app.run("logs", "-f", fid, "--json")
-    assert events.code == 1
-    *_, error, status = events.lines()
+    _kill_control(app)
+    out, err = follower.communicate(timeout=60)
+    assert follower.returncode == 1, err
+    *_, error, status = map(json.loads, out.splitlines())
     assert (error["kind"], error["payload"]["type"]) == ("error", "TimedOut")
     assert status["payload"] == {"status": "error"}
     assert app.get(f"/v1/executions/{fid}")["error"]["type"] == "TimedOut"
@@ -143,7 +144,7 @@ def test_what_dies_is_tried_again_in_one_stream(app: Koco) -> None:
     for count in (1, 2):
         pids = eventually(lambda count=count: _results(app, fid, count))
         if count == 2:
-            kill9(app.control_pid())
+            _kill_control(app)
         kill9(pids[-1])
     out, err = follower.communicate(timeout=60)
     assert follower.returncode == 0, err
@@ -170,6 +171,12 @@ def test_errors_are_tried_again_where_asked(app: Koco) -> None:
     last = app.execute("failing", path=str(app.root / "for-ever"), times=9)
     assert (last.status, len(last.of("error"))) == ("error", 3)
     assert app.get(f"/v1/executions/{last.fid}")["error"]["message"] == "attempt 3 fails"
+
+
+def _kill_control(app: Koco) -> None:
+    pid = app.control_pid()
+    kill9(pid)
+    eventually(lambda: app.control_pid() != pid)
 
 
 def _running(app: Koco) -> list[Any]:

@@ -79,7 +79,7 @@ def test_missed_and_skipped_times_are_told(koco: Koco) -> None:
     gate.touch()
     eventually(lambda: len(_made(app, "slowly/slow")) > 1)
     assert app.run("flows").ok().out.splitlines()[0].endswith("\tnext")
-    app.run("undeploy", "slowly", "--cancel").ok()
+    app.run("undeploy", "slowly", "--cancel", "--yes").ok()
     count = len(_made(app, "slowly/slow"))
     time.sleep(1.5)
     assert len(_made(app, "slowly/slow")) == count

@@ -228,7 +228,7 @@ def test_the_first_that_may_run_is_first(tmp_path: Path) -> None:
         assert first is not None
         waiting.put_back(first)
         assert waiting.ready() == 4
-        taken = [each for each in iter(waiting.take, None)]
+        taken = list(iter(waiting.take, None))
         assert taken == [made[0], made[2], made[3], made[5]]
         assert (bool(waiting), waiting.since, waiting.ready()) == (True, None, 0)
         load.leave(made[0].fid)
