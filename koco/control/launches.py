@@ -79,7 +79,7 @@ class Launches:
         if key is None:
             new = await self._decide(entry, inputs, user)
             new = msgspec.structs.replace(new, about={**new.about, **about})
-            return await self._supervisor.launch(new), True
+            return await self._accept(new), True
         if not 1 <= len(key) <= KEY_LENGTH or not key.isprintable():
             raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
         digest = _digest(entry, inputs)
@@ -94,7 +94,12 @@ class Launches:
                 new = _new(entry, inputs, user, ())
             about = {**new.about, **about}
             new = msgspec.structs.replace(new, key=key, key_digest=digest, about=about)
-            return await self._supervisor.launch(new), True
+            return await self._accept(new), True
+
+    async def _accept(self, new: NewExecution) -> Execution:
+        # Deciding may have taken its time: of what was undeployed since, nothing is launched.
+        self._catalog.release(new.service)
+        return await self._supervisor.launch(new)
 
     async def _decide(self, entry: Entry, inputs: dict[str, Any], user: str) -> NewExecution:
         """Return what is to be run, once the inputs have passed."""

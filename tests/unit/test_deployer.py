@@ -16,6 +16,7 @@ from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
+from koco.control.launches import Launches
 from koco.control.settings import Settings
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
@@ -386,6 +387,30 @@ def test_undeploying_a_closed_service_opens_it_for_good(tmp_path: Path) -> None:
         assert w.deployer.troubles == {}
         with pytest.raises(NotFoundError):
             w.catalog.release("svc")
+
+    world(tmp_path, body)
+
+
+def test_what_was_being_decided_while_it_was_undeployed_is_not_launched(tmp_path: Path) -> None:
+    """Nothing new, as the drain promised: who asked is told that there is no such service."""
+
+    async def body(w: World) -> None:
+        deciding = asyncio.Event()
+
+        async def resolve(inputs: Any, **_: Any) -> Any:
+            await deciding.wait()
+            return inputs, ()
+
+        files: Any = SimpleNamespace(resolve=resolve)
+        launches = Launches(w.store, w.supervisor, w.catalog, endpoints=files, files=files)
+        await w.live()
+        launching = asyncio.create_task(launches.launch(w.catalog.find("flow"), {}, user="ada"))
+        await asyncio.sleep(0.01)
+        await w.deployer.undeploy("svc", by="bob")
+        deciding.set()
+        with pytest.raises(NotFoundError, match="no service is called 'svc'"):
+            await launching
+        assert await w.store.open_tally("svc") == {}
 
     world(tmp_path, body)
 
