@@ -29,6 +29,9 @@ T = TypeVar("T")
 _CALLS = 10_000
 
 
+#: What colours text in a terminal.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
 #: Pause before another call to a runner whose node is out of reach (seconds).
 _OUT_OF_REACH_S = 0.2
 
@@ -54,9 +57,13 @@ class RunnerActor:
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
+        #: Whether its process has answered: its environment is built then.
+        self.is_there = False
 
     async def describe(self) -> Description:
         """Import the entrypoints there; say what that gave."""
+        await _answer(self._handle.attach.remote())
+        self.is_there = True
         blob = await _answer(self._handle.describe.remote())
         return msgspec.msgpack.decode(blob, type=Description)
 
@@ -165,15 +172,25 @@ async def _answer(reference: Awaitable[T]) -> T:
 
 def _environment_failed(text: str) -> EnvironmentFailed:
     """Keep what the installer said, drop Ray's own frames around it."""
-    errors = re.findall(r"^\s*(ERROR:.*|error:.*)$", text, re.MULTILINE)
+    text = _COLOURS.sub("", text)
     marker = "lines of stdout:"
     detail = text.partition(marker)[2].strip() if marker in text else text.strip()
-    said = errors[-1].removeprefix("ERROR: ") if errors else _last_line(text)
     return EnvironmentFailed(
-        f"the environment could not be built: {said}",
+        f"the environment could not be built: {_installer_said(text) or _last_line(text)}",
         detail="\n".join(line.strip() for line in detail.splitlines() if line.strip()),
-        hint="check `runtime.dependencies` in the manifest",
+        hint="check what the manifest's `runtime` has nodes install",
     )
+
+
+def _installer_said(text: str) -> str | None:
+    """Return pip's or uv's last error; with uv's, the innermost cause, which says most."""
+    errors = list(re.finditer(r"^\s*(?:ERROR|error): (.*)$", text, re.MULTILINE))
+    if not errors:
+        return None
+    causes = re.findall(
+        r"^\s*(?:cause|Caused by|╰─▶):? (.*)$", text[errors[-1].end() :], re.MULTILINE
+    )
+    return ": ".join([errors[-1][1].rstrip(": "), *causes[-1:]])
 
 
 def _last_line(text: str) -> str:

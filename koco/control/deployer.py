@@ -280,7 +280,13 @@ class Deployer:
                     unplaced = await self._unplaced(release)
                 else:
                     unplaced = None
-                error = verdicts.of_exception(exc, timeout_s, said=said, unplaced=unplaced)
+                error = verdicts.of_exception(
+                    exc,
+                    timeout_s,
+                    said=said,
+                    unplaced=unplaced,
+                    installing=self._is_installing(release),
+                )
                 if self._mask is not None:  # Serve and Ray tell what they were told
                     error = await self._mask(release, error)
             if error is not None:
@@ -311,6 +317,12 @@ class Deployer:
             finally:
                 timings["replicas"] = _since(began)
         return description
+
+    def _is_installing(self, release: Release) -> bool:
+        pool = self._supervisor.pools.get((release.service, release.number))
+        runtime = release.manifest["runtime"]
+        keys = ("dependencies", "requirements", "pyproject")
+        return pool is not None and pool.was_awaited and any(runtime.get(key) for key in keys)
 
     async def _go_live(
         self, release: Release, description: Description, timings: dict[str, float]

@@ -36,6 +36,9 @@ _BACKOFF_S = (0.5, 2.0, 8.0, 30.0, 60.0)
 class Actor(Protocol):
     """What a pool needs of a runner (see `koco.cluster.runners.RunnerActor`)."""
 
+    #: Whether its process has answered so far.
+    is_there: bool
+
     async def describe(self) -> Description:
         """Import the entrypoints."""
         ...
@@ -112,6 +115,8 @@ class Pool:
         self.runners: dict[str, Runner] = {}
         #: Why the last start failed, while it has not been followed by one that worked.
         self.trouble: str | None = None
+        #: Whether the last start that was given up waited for its process, not for imports.
+        self.was_awaited = False
         self._start = start
         self._store = store
         self._on_step = on_step
@@ -316,6 +321,7 @@ class Pool:
         try:
             description = await runner.actor.describe()
         except BaseException:
+            self.was_awaited = not runner.actor.is_there
             runner.actor.kill()  # given up while it imports: it must not linger
             raise
         if description.problems:

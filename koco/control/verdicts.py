@@ -38,8 +38,19 @@ def _sentence(problem: dict[str, Any]) -> str:
     return f"{where}{kind}{problem['message']}"
 
 
-def of_exception(exc: Exception, timeout_s: float, *, said: str | None) -> dict[str, Any]:
-    """Return what went wrong; `said` is Serve's last word on an endpoint that was awaited."""
+def of_exception(
+    exc: Exception,
+    timeout_s: float,
+    *,
+    said: str | None,
+    unplaced: str | None = None,
+    installing: bool = False,
+) -> dict[str, Any]:
+    """Return what went wrong.
+
+    `said` is Serve's last word on an endpoint that was awaited, `unplaced` why no node takes a
+    runner, and `installing` whether its packages are being installed yet.
+    """
     match exc:
         case EnvironmentFailed():
             return {"message": exc.message, "detail": exc.detail, "hint": exc.hint}
@@ -61,6 +72,21 @@ def of_exception(exc: Exception, timeout_s: float, *, said: str | None) -> dict[
                 "message": f"its endpoint was not up within {timeout_s:g} s",
                 "detail": said,
                 "hint": "have the nodes what its Serve deployment asks for?",
+            }
+        case TimeoutError() if unplaced:
+            return {
+                "message": f"it was not ready within {timeout_s:g} s; {unplaced}",
+                "detail": None,
+                "hint": "`runner.resources` and `runner.labels` are what a runner's node must "
+                "have; `koco status` shows the nodes",
+            }
+        case TimeoutError() if installing:
+            return {
+                "message": f"its packages were not installed within {timeout_s:g} s; the node "
+                "goes on with them",
+                "detail": None,
+                "hint": "`koco deploy` again finds what is done by then; `--timeout` allows more "
+                "time. Can the nodes reach the package registry?",
             }
         case TimeoutError():
             return {

@@ -27,6 +27,8 @@ from koco.store.sqlite.writer import StoreError
 class FakeRunner:
     """A runner without a process: runs what the test says, and dies when it says."""
 
+    is_there = True
+
     def __init__(self, spec: RunnerSpec, world: "World") -> None:
         self.spec = spec
         self.world = world
