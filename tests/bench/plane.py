@@ -93,7 +93,7 @@ class Plane:
         own = isolated(self.root)
         os.environ.clear()
         os.environ.update(own)
-        local.up(port=None, free_ports=True, recover_admin=False)
+        local.up({}, free_ports=True)
         self._read_context()
 
     def _read_context(self) -> None:
@@ -126,7 +126,8 @@ class Plane:
         """Deploy a service; return the seconds until it is live."""
         sha256, data = bundle(extra)
         begin = time.perf_counter()
-        self.wire.request("PUT", f"/v1/bundles/{sha256}", data)
+        headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
+        self.wire.request("PATCH", f"/v1/bundles/{sha256}", data, headers=headers)
         path = f"/v1/services/{service}/releases"
         body = {"manifest": manifest(service, SERVICES[service]), "bundle": sha256}
         release = self.wire.json("POST", path, body)

@@ -54,19 +54,21 @@ class Wire:
         content = json.dumps(body).encode() if body is not None else b""
         return json.loads(self.request(method, path, content))
 
-    def request(self, method: str, path: str, content: bytes = b"") -> bytes:
+    def request(
+        self, method: str, path: str, content: bytes = b"", *, headers: dict[str, str] | None = None
+    ) -> bytes:
         """Make a request; return the answer's body.
 
         Raises:
             RuntimeError: the answer is no success; it holds what was said.
         """
-        status, headers = self._ask(method, path, content)
-        if headers.get("transfer-encoding") == "chunked":
+        status, told = self._ask(method, path, content, headers)
+        if told.get("transfer-encoding") == "chunked":
             body = b"".join(self._chunks())
         elif method == "HEAD":
             body = b""
         else:
-            body = self._file.read(int(headers.get("content-length", "0")))
+            body = self._file.read(int(told.get("content-length", "0")))
         if status >= 300:
             raise RuntimeError(f"{method} {path}: {status} {body.decode(errors='replace')}")
         return body
@@ -78,8 +80,11 @@ class Wire:
             raise RuntimeError(f"GET {path}: {status}")
         yield from self._chunks()
 
-    def _ask(self, method: str, path: str, content: bytes) -> tuple[int, dict[str, str]]:
+    def _ask(
+        self, method: str, path: str, content: bytes, more: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str]]:
         length = f"Content-Length: {len(content)}\r\n" if content or method != "GET" else ""
+        length += "".join(f"{name}: {value}\r\n" for name, value in (more or {}).items())
         head = f"{method} {path} HTTP/1.1\r\n{self._head}{length}\r\n"
         status = self._sent(head.encode() + content)
         if not status:

@@ -1,6 +1,5 @@
-"""From nothing to launchable, and from one release to the next."""
+"""From nothing to launchable."""
 
-import os
 import secrets
 import shutil
 import statistics
@@ -91,27 +90,3 @@ def _run_s(command: list[str], env: dict[str, str], directory: Path) -> float:
             output.seek(0)
             raise RuntimeError(f"{' '.join(command)}: {done.returncode}\n{output.read()[-2000:]}")
     return took
-
-
-def redeploy(bench: Bench) -> Iterator[Row]:
-    """Change one file and deploy, again and again."""
-    plane, count = bench.plane, 3 if bench.quick else 7
-    bench.service("one")
-    api = [plane.deploy("one", extra=b"\n# " + secrets.token_hex(8).encode()) for _ in range(count)]
-    with temporary() as root:
-        project = _project(root / "project")
-        command = [str(_BIN / "koco"), "deploy"]
-        _run_s(command, dict(os.environ), project)
-        cli = []
-        for _ in range(count):
-            with (project / FLOWS.name).open("a") as file:
-                file.write(f"\n# {secrets.token_hex(8)}")
-            cli.append(_run_s(command, dict(os.environ), project))
-    yield Row(
-        name="redeploy",
-        measure="one-file redeploy to ready, `koco deploy`",
-        value=statistics.median(cli),
-        unit="s",
-        bar=2,
-        more={"worst": max(cli), "over the API": statistics.median(api)},
-    )
