@@ -237,15 +237,17 @@ def test_prune_wants_the_whole_project(plane: Plane, project: Path, cli: Cli) ->
 @pytest.mark.parametrize("what", ["broken", "link", "empty"])
 def test_what_cannot_be_seen_is_not_gone(plane: Plane, project: Path, cli: Cli, what: str) -> None:
     """A manifest that does not parse, a link that leads nowhere, a pattern without files."""
-    (project / "more").mkdir()
-    patterns = '["*.yaml", "more/*.yaml"]'
+    for name in ("two", "three"):
+        (project / "more" / name).mkdir(parents=True)
+    patterns = '["*.yaml", "more/*/koco.yaml"]'
     (project / "koco.toml").write_text(f'[project]\nname = "demo"\nmanifests = {patterns}\n')
+    (project / ".kocoignore").write_text("more/\n")
     if what == "broken":
-        (project / "more" / "two.yaml").write_text("service: [")
+        (project / "more" / "two" / "koco.yaml").write_text("service: [")
     elif what == "link":
-        (project / "more" / "two.yaml").symlink_to("nowhere")
-        (project / "more" / "three.yaml").write_text(MANIFEST.format("three"))
-        (project / "more" / "app.py").write_text("def greet(): ...\n")
+        (project / "more" / "two" / "koco.yaml").symlink_to("nowhere")
+        (project / "more" / "three" / "koco.yaml").write_text(MANIFEST.format("three"))
+        (project / "more" / "three" / "app.py").write_text("def greet(): ...\n")
     ran = cli("plan", "--prune")
     assert ran.code in (2, 4)
     assert "more/" in ran.err
