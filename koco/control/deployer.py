@@ -243,6 +243,12 @@ class Deployer:
         coming = [r for r in await self._store.releases("starting") if r.service == service]
         return coming[-1] if coming else await self._store.live_release(service)
 
+    async def waits_for(self, release: Release) -> str | None:
+        """Say what a release that is starting may wait for, as far as Serve and Ray know."""
+        if said := self._applications.said(release):
+            return said
+        return None if self._unplaced is None else await self._unplaced(release)
+
     async def wait(self, service: str, number: int, *, seconds: float) -> Release:
         """Return a release, after it left `starting` or so many seconds.
 
@@ -255,14 +261,9 @@ class Deployer:
 
     def _begin(self, release: Release, timeout_s: float) -> None:
         key = (release.service, release.number)
-        task = asyncio.get_running_loop().create_task(self._bring_up(release, timeout_s))
+        task = self._tasks.spawn(self._bring_up(release, timeout_s))
         self._under_way[key] = task
-        task.add_done_callback(lambda task: self._done(key, task))
-
-    def _done(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
-        self._under_way.pop(key, None)
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            log.error("deploying %s/%s failed", *key, exc_info=exc)
+        task.add_done_callback(lambda _: self._under_way.pop(key, None))
 
     async def _bring_up(self, release: Release, timeout_s: float) -> None:
         async with self._turns[release.service]:
@@ -276,10 +277,8 @@ class Deployer:
             except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
                 log.info("release %s/%s: %r", release.service, release.number, exc)
                 said = self._applications.said(release)
-                if said is None and isinstance(exc, TimeoutError) and self._unplaced is not None:
-                    unplaced = await self._unplaced(release)
-                else:
-                    unplaced = None
+                is_late = said is None and isinstance(exc, TimeoutError)
+                unplaced = await self.waits_for(release) if is_late else None
                 error = verdicts.of_exception(
                     exc,
                     timeout_s,
