@@ -10,6 +10,7 @@ command line reads of this job's log are lines with a mark before their JSON.
 import importlib.metadata
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -38,7 +39,8 @@ def _carried_out(order: dict[str, Any]) -> dict[str, Any]:
     environment = dict(order.get("environment", {}))
     if packages and order["action"] == "up":
         environment["pip"] = packages
-        os.write(1, f"\n{NOTE}{json.dumps({'installing': packages})}\n".encode())
+        names = [re.split("[<>=!~]", package)[0] for package in packages]
+        os.write(1, f"\n{NOTE}{json.dumps({'lacking': names})}\n".encode())
     import ray
     from ray.exceptions import RuntimeEnvSetupError
 

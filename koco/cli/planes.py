@@ -117,6 +117,15 @@ def wanted(
     )
 
 
+def remembered(start: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the context is to remember of a control plane that runs: where its store is.
+
+    Whoever asked for it, from wherever: the next `koco up` must not begin another one.
+    """
+    names = ("port", "data_dir", "tls_cert", "tls_key")
+    return {_KEPT[name]: start[name] for name in names if start.get(name)}
+
+
 def _url(every: Mapping[str, Any], reached_at: str) -> str:
     host = every.get("host") or ""
     host = reached_at if host in _EVERYWHERE else host

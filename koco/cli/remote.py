@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from koco import __version__, config, url
@@ -47,7 +48,8 @@ def up(
         is_asked_anew = values or recover_admin or planes.differs(asked, here)
         if known and ca in (None, known.ca) and not is_asked_anew and _answers(known):
             config.save_context(known)
-            return _result(known, ray=version, version=__version__, started=False)
+            more = {"version": __version__, "started": False, "replaced": None}
+            return _result(known, ray=version, **more)
         return _bring_up(
             dashboard, known, here, asked, name=name, ca=ca, recover=recover_admin, settings=values
         )
@@ -83,14 +85,17 @@ def _bring_up(
     defaults = {"host": "127.0.0.1"} if url.is_loopback(host) else {}
     port = here.get("api", _PORT)
     wanted = planes.wanted(asked, here, {**defaults, "port": port}, reached_at=host)
-    address = wanted.all["url"]
-    name = known.name if known else contexts.checked_name(name or url.host(address))
-    contexts.warn_of_clear(address)
+    name = known.name if known else contexts.checked_name(name or url.host(wanted.all["url"]))
+    contexts.warn_of_clear(wanted.all["url"])
     key = known.key if known and known.key and not recover else config.new_key()
     trusted = ca if ca is not None else known.ca if known else ""
-    context = Context(name, address, key, {**wanted.kept, "ray": dashboard.url}, trusted)
-    # Written before anything starts: a key that is interrupted on its way is not lost.
-    config.save_context(context, guard=_keep_other(dashboard.url))
+    place = {"ray": dashboard.url}
+    context = Context(name, wanted.all["url"], key, {**wanted.kept, **place}, trusted)
+    if not known or known.key != key:
+        # Written before anything starts: a key that is interrupted on its way is not lost.
+        # How it is to be called and reached counts once it is.
+        begun = replace(known, key=key) if known else replace(context, cluster=place)
+        config.save_context(begun, make_current=False, guard=_keep_other(dashboard.url))
     order = {
         "action": "up",
         "asked": wanted.asked,
@@ -101,16 +106,18 @@ def _bring_up(
     }
     answer = _ordered(dashboard, order)
     if not answer["admitted"]:
-        what = f"the store there has an admin key that the context {name!r} does not hold"
-        hint = (
-            "`koco up --ray … --recover-admin` replaces it; `koco login` takes one you were given"
-        )
+        if not known:
+            config.remove_context(name)
+        what = f"the store there has an admin key that no context here holds for {dashboard.url}"
+        hint = "`koco login` takes a key that you were given, `--recover-admin` makes a new one"
         raise NotAllowedError(what, hint=hint)
-    if "url" not in wanted.asked and answer["url"] != address:
-        context = Context(name, answer["url"], key, context.cluster, trusted)
-        config.save_context(context)
+    kept = {**wanted.kept, **planes.remembered(answer["start"]), **place}
+    # It may have run already, under an address that no context here had.
+    context = replace(context, url=answer["url"], cluster=kept)
+    config.save_context(context)
     _require_reachable(context, answer["start"])
-    return _result(context, ray=answer["ray"], version=answer["version"], started=answer["started"])
+    more = {name: answer[name] for name in ("ray", "version", "started", "replaced")}
+    return _result(context, **more)
 
 
 def _result(context: Context, **more: Any) -> dict[str, Any]:
@@ -139,11 +146,15 @@ def _keep_other(ray: str) -> Callable[[Context], None]:
 
 
 def _answers(known: Context) -> bool:
-    """Say whether a context's control plane answers, as this version."""
+    """Say whether a context's control plane answers, as this very koco."""
+    from koco import code
+    from koco.client import Client
+
     try:
-        return contexts.version(known) == __version__
+        plane = Client(known).status()["control_plane"]
     except KocoError:
         return False  # whatever it is, the job will tell
+    return (plane["version"], plane.get("code")) == (__version__, code.digest())
 
 
 def _require_reachable(context: Context, start: Mapping[str, Any]) -> None:
@@ -263,7 +274,8 @@ class _Notes:
 
         if not self._has_told and (note := _line(log, job.NOTE)):
             self._has_told = True
-            output.note(f"the cluster installs {', '.join(note['installing'])}…")
+            listed = ", ".join(note["lacking"])
+            output.note(f"the cluster lacks {listed}: koco has them installed apart, for itself…")
 
 
 def _line(log: str, mark: str) -> dict[str, Any] | None:
