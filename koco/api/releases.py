@@ -127,7 +127,11 @@ async def show_release(
     # Not `max(wait, 0.0)`: that is NaN for NaN, and a timer set to it breaks the loop's others.
     seconds = min(wait, _WAIT_S) if wait > 0 else 0.0
     parts: Parts = state.parts
-    return _told(parts, await parts.deployer.wait(service, number, seconds=seconds))
+    release = await parts.deployer.wait(service, number, seconds=seconds)
+    told = _told(parts, release)
+    if release.status == "starting":
+        told["waits_for"] = await parts.deployer.waits_for(release)
+    return told
 
 
 def _check_timeout(timeout_s: float) -> None:

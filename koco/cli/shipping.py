@@ -242,7 +242,9 @@ def _settled(client: "Client", release: dict[str, Any], deadline: float | None) 
                 output.note("")  # after the `^C` that a terminal shows
             raise Interrupted(goes_on, hint=again) from None
         if not left_s and release["status"] == "starting":
-            raise TimedOutError(goes_on, hint=f"{again}, `koco status` shows what is live")
+            said = "; ".join(str(release.get("waits_for") or "").splitlines())
+            late = f"{goes_on}: {said}" if said else goes_on
+            raise TimedOutError(late, hint=f"{again}, `koco status` shows what is live")
     return release
 
 

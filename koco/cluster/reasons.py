@@ -30,6 +30,32 @@ def reason(found: dict[str, Any]) -> ApplicationFailed:
     return ApplicationFailed(said[-1].strip() if said else head.strip(), detail=detail)
 
 
+def waiting(found: dict[str, Any]) -> str:
+    """Return what an application waits for: Serve's own words, and what its replicas ask for."""
+    said: list[str] = []
+    for name, each in found.get("deployments", {}).items():
+        if message := str(each.get("message") or "").strip():
+            said.append(message)
+        states = [str(replica.get("state")) for replica in each.get("replicas") or ()]
+        wanted = each.get("target_num_replicas") or len(states)
+        if (count := states.count("RUNNING")) < wanted:
+            asked = _asked((each.get("deployment_config") or {}).get("ray_actor_options") or {})
+            said.append(f"{count} of {wanted} replicas of {name} run{asked}")
+    return "\n".join(said)
+
+
+def _asked(options: dict[str, Any]) -> str:
+    amounts = {
+        "CPU": options.get("num_cpus"),
+        "GPU": options.get("num_gpus"),
+        "bytes of memory": options.get("memory"),
+        **(options.get("resources") or {}),
+    }
+    asked = [f"{amount:g} {name}" for name, amount in amounts.items() if amount]
+    asked += [f"{name}: {value}" for name, value in (options.get("label_selector") or {}).items()]
+    return f"; each asks for {', '.join(asked)}" if asked else ""
+
+
 def _without_machinery(frames: str) -> str:
     """Drop Serve's and koco's own frames before the author's, and where the bundle lies."""
     # First where the bundle lies: Ray's own directory is in that, too.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from koco.cluster import drift
-from koco.cluster.reasons import ApplicationFailed, reason
+from koco.cluster.reasons import ApplicationFailed, reason, waiting
 from koco.errors import KocoError
 
 if TYPE_CHECKING:
@@ -207,8 +207,7 @@ class Serve:
                     return
             if found["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
                 raise reason(found)
-            messages = [each.get("message") for each in found.get("deployments", {}).values()]
-            self.said[name] = "\n".join(each for each in messages if each)
+            self.said[name] = waiting(found)
             await asyncio.sleep(_LOOK_S)
 
     async def _details(self) -> dict[str, Any]:

@@ -335,6 +335,7 @@ class ControlPlane:
                 bundles=bundles,
                 applications=applications,
                 mask=vault.mask,
+                unplaced=_unplaced,
             ),
             catalog=catalog,
             bundles=bundles,
@@ -379,6 +380,14 @@ async def _collect(blobs: Blobs) -> None:
         except (KocoError, OSError):
             log.exception("what nothing names could not be removed")  # a full disk, say
         await asyncio.sleep(_COLLECT_S)
+
+
+async def _unplaced(release: Release) -> str | None:
+    """Say why no node takes a release's runner now; None where one could."""
+    runner = release.manifest["runner"]
+    if not (runner.get("resources") or runner.get("labels")):
+        return None
+    return placement.busy(runner, await nodes.look())
 
 
 class _Ray:
