@@ -31,7 +31,7 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("control plane", f"{plane['version']} at {plane['url']}, process {plane['pid']}"),
         ("", f"up since {plane['started']}, {_counted(plane['restarts'], 'restart')}"),
-        ("ray", f"{ray['version']}, {_counted(len(ray['nodes']), 'node')}"),
+        ("ray", f"{_versions(ray)}, {_counted(len(ray['nodes']), 'node')}"),
     ]
     lines += [("", _node(node)) for node in ray["nodes"]]
     lines.append(("store", f"{store['path']}, {store['size_bytes'] / 1e6:.1f} MB"))
@@ -51,6 +51,11 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     tallies = ", ".join(f"{count} {name}" for name, count in status["executions"].items() if count)
     lines.append(("executions", tallies or "none yet"))
     return lines
+
+
+def _versions(ray: dict[str, Any]) -> str:
+    python = ray.get("python")  # an older control plane does not tell
+    return f"{ray['version']} on Python {python}" if python else str(ray["version"])
 
 
 def _node(node: dict[str, Any]) -> str:
