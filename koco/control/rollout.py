@@ -1,0 +1,197 @@
+"""Rollouts: a release on its way from starting to live or failed.
+
+It goes live when a runner of it has built its environment and imported every entrypoint,
+and when its own endpoint, if it has one, runs as a Serve application. Until then, and for
+ever if it fails, the former one serves, unless it was to have no fallback.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from koco.control import timetable, verdicts
+from koco.control.applications import Applications
+from koco.control.catalog import Catalog, closed_by
+from koco.control.supervisor import Supervisor
+from koco.control.tasks import Tasks, surely
+from koco.runner.spec import Description
+from koco.store.model import Release
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: Takes the values of a release's secrets out of what its failure says.
+Mask = Callable[[Release, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Rollouts:
+    """Brings releases up, one at a time for each service."""
+
+    def __init__(
+        self,
+        store: Store,
+        supervisor: Supervisor,
+        catalog: Catalog,
+        *,
+        applications: Applications,
+        mask: Mask | None = None,
+        unplaced: Callable[[Release], Awaitable[str | None]] | None = None,
+    ) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._catalog = catalog
+        self._applications = applications
+        self._mask = mask
+        #: Says why no node takes a release's runner, where none does.
+        self._unplaced = unplaced
+        self._tasks = Tasks("the rollouts")
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    def begin(self, release: Release, timeout_s: float) -> None:
+        """Bring a release up; return at once."""
+        key = (release.service, release.number)
+        task = self._tasks.spawn(self._bring_up(release, timeout_s))
+        self._under_way[key] = task
+        task.add_done_callback(lambda _: self._under_way.pop(key, None))
+
+    async def wait(self, service: str, number: int, *, seconds: float) -> None:
+        """Wait while a release is under way, or so many seconds."""
+        if task := self._under_way.get((service, number)):
+            await asyncio.wait({task}, timeout=seconds)
+
+    def stop(self, release: Release) -> None:
+        """Give up a release that was under way; the store says already that it has failed."""
+        if task := self._under_way.get((release.service, release.number)):
+            task.cancel()
+        if release.status == "starting":
+            self._supervisor.drop(release)
+
+    async def waits_for(self, release: Release) -> str | None:
+        """Say what a release that is starting may wait for, as far as Serve and Ray know."""
+        if said := self._applications.said(release):
+            return said
+        return None if self._unplaced is None else await self._unplaced(release)
+
+    async def _bring_up(self, release: Release, timeout_s: float) -> None:
+        async with self._turns[release.service]:
+            timings = dict(release.timings)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    description = await self._start(release, timings)
+                    error = verdicts.of_imports(description) or await timetable.problem(
+                        release.manifest, _flows(release, description)
+                    )
+            except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
+                log.info("release %s/%s: %r", release.service, release.number, exc)
+                said = self._applications.said(release)
+                is_late = said is None and isinstance(exc, TimeoutError)
+                unplaced = await self.waits_for(release) if is_late else None
+                error = verdicts.of_exception(
+                    exc,
+                    timeout_s,
+                    said=said,
+                    unplaced=unplaced,
+                    installing=self._is_installing(release),
+                )
+                if self._mask is not None:  # Serve and Ray tell what they were told
+                    error = await self._mask(release, error)
+            if error is not None:
+                await self._fail(release, error, timings)
+            else:
+                await self._go_live(release, description, timings)
+
+    async def _start(self, release: Release, timings: dict[str, float]) -> Description:
+        """Start a release's first runner, and its own endpoint if it has one.
+
+        How long each part takes is noted in `timings`, as far as it goes.
+        """
+        began = time.monotonic()
+        try:
+            description = await self._supervisor.pool(release).probe()
+        except BaseException:
+            timings["environment"] = _since(began)
+            raise
+        # What the runner did not spend on imports went into its environment and its process.
+        timings["environment"] = max(0.0, round(_since(began) - description.took_s, 3))
+        timings["import"] = round(description.took_s, 3)
+        # One after the other: a mistake is told by the runner, and does not start Serve.
+        # Both at once was measured to be no faster, on two cores.
+        if release.manifest.get("app") is not None and not description.problems:
+            began = time.monotonic()
+            try:
+                await self._applications.bring_up(release)
+            finally:
+                timings["replicas"] = _since(began)
+        return description
+
+    def _is_installing(self, release: Release) -> bool:
+        pool = self._supervisor.pools.get((release.service, release.number))
+        runtime = release.manifest["runtime"]
+        keys = ("dependencies", "requirements", "pyproject")
+        return pool is not None and pool.was_awaited and any(runtime.get(key) for key in keys)
+
+    async def _go_live(
+        self, release: Release, description: Description, timings: dict[str, float]
+    ) -> None:
+        flows, handled = _flows(release, description), _handled(description)
+        live = await surely(
+            lambda: self._store.go_live(
+                release.service, release.number, flows, handled, timings=timings
+            )
+        )
+        if live.status != "live":  # it was undeployed in this moment
+            self._supervisor.drop(release)
+            return
+        self._catalog.put(live)
+        self._applications.troubles.pop(release.service, None)
+        self._supervisor.retire(release.service, keep=release.number)
+        self._supervisor.pool(release).keep_warm()
+
+    async def _fail(
+        self, release: Release, error: dict[str, Any], timings: dict[str, float]
+    ) -> None:
+        self._supervisor.drop(release)
+        failed = await surely(
+            lambda: self._store.fail_release(
+                release.service, release.number, error, timings=timings
+            )
+        )
+        if failed.has_closed:
+            self.close(failed)
+            self._supervisor.retire(release.service)
+
+    def close(self, release: Release) -> None:
+        """Let nothing of a service serve, and say so wherever it is asked for."""
+        self._catalog.close(release)
+        self._applications.troubles[release.service] = closed_by(release)
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
+
+
+def _flows(release: Release, description: Description) -> list[dict[str, Any]]:
+    """Return the flows of manifest and endpoint, each with the form that a runner told."""
+    about = ("description", "author", "organization", "version", "tags")
+    shared = {key: release.manifest.get(key) for key in about}
+    manifest = [
+        {
+            **shared,
+            **{key: value for key, value in flow.items() if key != "inputs" and value is not None},
+            "form": description.forms[flow["name"]],
+        }
+        for flow in release.manifest["flows"]
+    ]
+    app = description.app["flows"] if description.app is not None else []
+    return [*({**shared, **flow} for flow in app), *manifest]
+
+
+def _handled(description: Description) -> dict[str, Any] | None:
+    """Return the names of the locks and leases that the service's own endpoint has."""
+    if description.app is None:
+        return None
+    return {key: description.app[key] for key in ("locks", "leases")}
