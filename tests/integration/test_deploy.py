@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.driver import Done, Koco, eventually, zipped
@@ -95,16 +96,23 @@ def test_a_release_under_way_survives_the_control_plane(koco: Koco) -> None:
     assert koco.execute("midway/answer").result == 5
 
 
+def put(client: httpx.Client, sha256: str, data: bytes) -> httpx.Response:
+    """Upload a bundle in one piece."""
+    headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
+    return client.patch(f"/v1/bundles/{sha256}", content=data, headers=headers)
+
+
 def test_a_bundle_must_be_what_its_name_says(koco: Koco) -> None:
     """Another hash is refused and leaves nothing; a release needs its bundle to be there."""
     data, sha = zipped({"a.py": "x = 1\n"})
     with koco.http() as client:
-        wrong = client.put(f"/v1/bundles/{'0' * 64}", content=data)
+        wrong = put(client, "0" * 64, data)
         assert wrong.status_code == 400
         assert sha in wrong.json()["error"]["message"]
-        assert client.head(f"/v1/bundles/{'0' * 64}").status_code == 404
+        held = client.head(f"/v1/bundles/{'0' * 64}").headers
+        assert (held["Upload-Offset"], held["Upload-Complete"]) == ("0", "?0")
         for name in ("x" * 64, "..%2f..%2fetc", "A" * 64):
-            assert client.put(f"/v1/bundles/{name}", content=data).status_code in (400, 404)
+            assert put(client, name, data).status_code in (400, 404)
         manifest = {"service": "s", "flows": [{"name": "f", "entrypoint": "a:f"}]}
         body = {"manifest": manifest, "bundle": "1" * 64}
         assert client.post("/v1/services/s/releases", json=body).status_code == 404
@@ -118,7 +126,8 @@ def test_bundles_are_given_to_those_who_know_the_signed_url(koco: Koco) -> None:
     """Without a key the signature is needed; a wrong one finds nothing."""
     data, sha = zipped({"a.py": "x = 2\n"})
     with koco.http() as client:
-        assert client.put(f"/v1/bundles/{sha}", content=data).status_code == 201
+        assert put(client, sha, data).status_code == 204
+        assert client.head(f"/v1/bundles/{sha}").headers["Upload-Complete"] == "?1"
     with koco.http(headers={}) as nobody:
         assert nobody.get(f"/bundles/{'0' * 32}/{sha}.zip").status_code == 404
         assert nobody.get(f"/v1/bundles/{sha}").status_code in (401, 404, 405)

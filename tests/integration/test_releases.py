@@ -6,11 +6,30 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.driver import Done, Koco, eventually, kill9
 
 GOOD = "def answer():\n    return {value}\n"
 BAD = "raise RuntimeError('at import')\ndef answer():\n    pass\n"
 FLOWS = {"flows": [{"name": "answer", "entrypoint": "app:answer"}]}
+
+#: Has an endpoint of its own, which takes its time: Serve imports it once more.
+SLOWLY_UP = """
+    import time
+    import fastapi
+    from koco import Launch, ServeAPI, forms as F
+
+    app = ServeAPI()
+    time.sleep(2)
+
+    @app.enter("/", model=F.Model(F.Submit("Go")))
+    async def enter(request: fastapi.Request, inputs: dict):
+        return Launch(request, "rising_app:run", inputs=inputs)
+
+    def run():
+        return 1
+    """
 
 #: Waits for a file of the test's, on this machine.
 WAITS = """
@@ -83,6 +102,29 @@ def test_a_rollback_under_way_survives_the_control_plane(koco: Koco) -> None:
     assert process.returncode == 0, (out, err)
     assert koco.execute("rolling/answer").result == 1
     assert len(releases(koco, "rolling")) == 3
+
+
+def test_a_deploy_whose_endpoint_comes_up_survives_the_control_plane(koco: Koco) -> None:
+    """Killed while Serve starts it; afterwards there is one release, and one application."""
+    root = koco.project("rising", SLOWLY_UP, app="rising_app:app", flows=[])
+    process = koco.popen("deploy", cwd=root)
+    eventually(lambda: "rising" in applications(koco))
+    kill9(koco.control_pid())
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, (out, err)
+    assert koco.execute("rising").result == 1
+    [release] = releases(koco, "rising")
+    assert release["timings"].keys() >= {"environment", "import", "replicas"}
+    koco.run("undeploy", "rising", "--yes").ok()
+    eventually(lambda: "rising" not in applications(koco))
+
+
+def applications(koco: Koco) -> str:
+    """Return what Serve runs, or is to run, as text."""
+    token = (koco.root / "token").read_text()
+    url = f"http://127.0.0.1:{koco.context['cluster']['dashboard']}/api/serve/applications/"
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.get(url, headers=headers, trust_env=False).text
 
 
 def test_where_it_is_asked_for_nothing_serves_after_a_failure(koco: Koco) -> None:
