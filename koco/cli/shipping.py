@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: From here on a bundle is remarkable enough to say what makes it so large (bytes).
 _LARGE_BYTES = 50 * 2**20
 
+#: How many files that have changed an error names.
+_NAMED = 5
+
 #: How long one request waits for a release (seconds); the control plane's own limit is 60.
 _POLL_S = 30.0
 
@@ -183,11 +186,13 @@ def _pack(planned: "Planned", report: Report) -> "Bundle":
     target = planned.target
     patterns = target.manifest.runtime.files
     bundle = bundles.pack(target.root, patterns, without=target.declarations)
-    if listing.of_zip(bundle.path) != planned.files:
+    if moved := {*listing.of_zip(bundle.path)} ^ {*planned.files}:
         bundle.remove()
+        names = ", ".join(sorted({file.path for file in moved})[:_NAMED])
         raise ConflictError(
-            f"{target.root}: files have changed since the plan was made; nothing was sent",
-            hint="deploy again",
+            f"{target.root}: files have changed since the plan was made: {names}",
+            hint="nothing was sent; deploy again. What is written there meanwhile, as by"
+            " `koco deploy > FILE`, belongs into .kocoignore",
         )
     files, size = len(bundle.files), bundle.size_bytes
     report.step(

@@ -234,3 +234,24 @@ def test_a_terminal_gets_a_bar_that_goes_away(plane: Plane, project: Path, termi
     assert ran.code == 0
     assert "uploading" in ran.out
     assert "hello  release 3  live" in ran.out.splitlines()[-1]
+
+
+def test_what_is_written_while_it_is_shipped_is_named(
+    plane: Plane, project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by `koco deploy --json | tee deploy.ndjson`; nothing is sent, and the hint says how."""
+    from koco.cli import shipping
+
+    tell = shipping.tell
+
+    def telling(plan: Any, report: Any) -> None:
+        (project / "deploy.ndjson").write_text("a line\n")
+        tell(plan, report)
+
+    monkeypatch.setattr(shipping, "tell", telling)
+    ran = cli("deploy", "--json")
+    error = json.loads(ran.err)["error"]
+    assert (ran.code, error["code"]) == (2, "conflict")
+    assert error["message"].endswith("since the plan was made: deploy.ndjson")
+    assert ".kocoignore" in error["hint"]
+    assert not plane.bundles
