@@ -6,6 +6,7 @@ Nothing is packed or uploaded for it: files are listed by their hashes.
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,24 +100,29 @@ def targets(manifests: Sequence[str], *, prune: bool) -> list["Target"]:
 def _look_everywhere(project: "Project") -> None:
     """Raise `UsageError` where a manifest might be that cannot be seen: it must not count as gone.
 
-    Globbing passes over folders that cannot be read as if they were empty.
+    Globbing passes over folders that cannot be read, and over links that lead nowhere.
     """
     for pattern in project.patterns:
         if not set(pattern) & set("*?["):
             continue  # a path: where nothing is, that is told
-        for folder in _folders(project.root, Path(pattern).parts[:-1]):
+        *folders, name = Path(pattern).parts
+        for folder in _folders(project.root, folders):
             try:
-                os.scandir(folder).close()
+                named = [path for path in folder.iterdir() if fnmatch(path.name, name)]
             except OSError as exc:
-                raise UsageError(
-                    f"{folder} cannot be read: {exc.strerror}",
-                    hint="a manifest may be there, so nothing is removed",
-                ) from exc
+                raise _unseen(f"{folder} cannot be read: {exc.strerror}") from exc
+            for path in named:
+                if not path.exists():
+                    raise _unseen(f"{path} is a link that leads nowhere")
         if not any(project.root.glob(pattern)):
             raise UsageError(
                 f"nothing matches {pattern!r} of project.manifests, so --prune removes nothing",
                 hint="is a folder missing here? If it is to go, take the pattern out of koco.toml",
             )
+
+
+def _unseen(what: str) -> UsageError:
+    return UsageError(what, hint="a manifest may be there, so nothing is removed")
 
 
 def _folders(root: Path, parts: Sequence[str]) -> Iterator[Path]:
@@ -129,8 +135,10 @@ def _folders(root: Path, parts: Sequence[str]) -> Iterator[Path]:
 def make(client: "Client", chosen: Sequence["Target"], *, prune: bool) -> Plan:
     """Ask the control plane what deploying these would do."""
     from koco import listing
+    from koco.cli import python
     from koco.manifest import load
 
+    python.check(client, chosen)
     asked = []
     for target in chosen:
         manifest, files = load.to_data(target.manifest), listing.of_files(target.files())

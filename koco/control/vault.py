@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from koco.control.checks import CHECKS, Finding
+from koco.control.checks import CHECKS, WARNINGS, Finding
 from koco.errors import KocoError, NotAllowedError, NotFoundError, UsageError
 from koco.events import line
-from koco.manifest import rules
+from koco.manifest import keys, rules
 from koco.manifest.problems import Wrong
 from koco.store.model import Release, Sealed
 from koco.store.protocol import Store
@@ -187,7 +187,16 @@ async def check(parts: "Parts", manifest: dict[str, Any]) -> list[Finding]:
     return findings
 
 
+async def warn(_: "Parts", manifest: dict[str, Any]) -> list[Finding]:
+    """Return a finding for each value in a manifest that should be a secret."""
+    return [
+        {"message": each.message, "hint": each.hint, "path": list(each.path)}
+        for each in keys.find(manifest)
+    ]
+
+
 CHECKS.append(check)
+WARNINGS.append(warn)
 
 
 def _check(name: str, value: str) -> None:
