@@ -307,8 +307,7 @@ def _matches(root: Path, pattern: str) -> list[Path]:
     # A plain path stays, there or not: that it is not there must be said, not passed over.
     if not set(pattern) & set("*?["):
         return [root / pattern]
-    # A link that leads nowhere is no folder: it stays, too, and is told of.
-    return sorted(path for path in root.glob(pattern) if path.is_file() or not path.exists())
+    return sorted(path for path in root.glob(pattern) if path.is_file())
 
 
 def _named(arg: str, project: Project | None) -> list[Target]:

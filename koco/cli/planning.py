@@ -4,7 +4,7 @@ Nothing is packed or uploaded for it: files are listed by their hashes.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -105,15 +105,13 @@ def _look_everywhere(project: "Project") -> None:
     for pattern in project.patterns:
         if not set(pattern) & set("*?["):
             continue  # a path: where nothing is, that is told
-        *folders, name = Path(pattern).parts
-        for folder in _folders(project.root, folders):
-            try:
-                named = [path for path in folder.iterdir() if fnmatch(path.name, name)]
-            except OSError as exc:
-                raise _unseen(f"{folder} cannot be read: {exc.strerror}") from exc
-            for path in named:
-                if not path.exists():
-                    raise _unseen(f"{path} is a link that leads nowhere")
+        *parts, name = Path(pattern).parts
+        for end in range(len(parts) + 1):
+            for folder in _folders(project.root, parts[:end]):
+                within = _listed(folder)
+                lost = [each for each in within if fnmatch(each.name, name) and not each.exists()]
+                if lost and end == len(parts):
+                    raise _unseen(f"{lost[0]} is a link that leads nowhere")
         if not any(project.root.glob(pattern)):
             raise UsageError(
                 f"nothing matches {pattern!r} of project.manifests, so --prune removes nothing",
@@ -121,15 +119,20 @@ def _look_everywhere(project: "Project") -> None:
             )
 
 
+def _folders(root: Path, parts: Sequence[str]) -> list[Path]:
+    found = root.glob("/".join(parts)) if parts else [root]
+    return [path for path in found if path.is_dir()]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as exc:
+        raise _unseen(f"{folder} cannot be read: {exc.strerror}") from exc
+
+
 def _unseen(what: str) -> UsageError:
     return UsageError(what, hint="a manifest may be there, so nothing is removed")
-
-
-def _folders(root: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """Yield every folder in which a pattern's files may be, the outer ones first."""
-    yield root
-    for end in range(1, len(parts) + 1):
-        yield from (path for path in root.glob("/".join(parts[:end])) if path.is_dir())
 
 
 def make(client: "Client", chosen: Sequence["Target"], *, prune: bool) -> Plan:
