@@ -9,8 +9,8 @@ from litestar.datastructures import State
 
 from koco import __version__
 from koco.api.access import requires
-from koco.cluster import placement
 from koco.cluster.serve import name_of
+from koco.control import troubles
 from koco.control.limits import limits_of
 from koco.control.parts import Parts
 from koco.errors import KocoError
@@ -29,7 +29,7 @@ async def show_status(state: State) -> dict[str, Any]:
     live = [release for release in present if release.status == "live"]
     closed = [release for release in present if release.has_closed]
     endpoints, drift = await _endpoints(parts, live)
-    unplaced = await _unplaced(parts, live)
+    unplaced = await troubles.unplaced(parts, live)
     return {
         "control_plane": {
             "pid": os.getpid(),
@@ -69,21 +69,6 @@ async def _endpoints(parts: Parts, live: list[Release]) -> tuple[dict[str, str],
     return {}, dict.fromkeys(served, f"could not look: {said}")
 
 
-async def _unplaced(parts: Parts, live: list[Release]) -> dict[str, str]:
-    """Return why runners that are on their way cannot get there, by service."""
-    pools = parts.supervisor.pools
-    waiting = [
-        release
-        for release in live
-        if (pool := pools.get((release.service, release.number))) and pool.is_starting
-    ]
-    if not waiting:
-        return {}
-    nodes = await parts.cluster.nodes()
-    said = {each.service: placement.misfit(each.manifest["runner"], nodes) for each in waiting}
-    return {service: f"runners cannot be placed: {why}" for service, why in said.items() if why}
-
-
 def _service(
     parts: Parts, release: Release, endpoints: dict[str, str], unplaced: dict[str, str]
 ) -> dict[str, Any]:
@@ -112,7 +97,10 @@ def _load(parts: Parts, release: Release) -> list[dict[str, Any]]:
     """Return what runs and waits of each flow that does, or that is limited."""
     load, found = parts.supervisor.load, []
     for flow in release.flows:
-        name, limits = f"{release.service}/{flow['name']}", limits_of(release.manifest, flow["name"])
+        name, limits = (
+            f"{release.service}/{flow['name']}",
+            limits_of(release.manifest, flow["name"]),
+        )
         running, waiting = load.running[name], load.waiting[name]
         if running or waiting or limits.running is not None or limits.queue is not None:
             most = {"max_running": limits.running, "max_queue": limits.queue}

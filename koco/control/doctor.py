@@ -18,7 +18,7 @@ import msgspec
 
 from koco import __version__
 from koco.cluster.serve import name_of
-from koco.control import proof
+from koco.control import proof, troubles
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks
 from koco.errors import KocoError
@@ -116,13 +116,13 @@ async def _health(parts: Parts) -> dict[str, Any]:
     ray = await _within(_HEALTH_S, parts.cluster.describe())
     version = await _within(_HEALTH_S, parts.store.probe())
     tallies = await parts.store.tallies()
-    troubles = len(_troubles(parts))
+    wrong = await _within(_HEALTH_S, troubles.of(parts))
     nodes = ray["nodes"] if ray else []
     alive = sum(1 for node in nodes if node["alive"])
-    degraded = troubles or ray is None or version is None
+    degraded = wrong or wrong is None or ray is None or version is None
     return {
         "status": "degraded" if degraded else "ok",
-        "troubles": troubles,
+        "troubles": None if wrong is None else len(wrong),
         "nodes": {"alive": alive, "dead": len(nodes) - alive} if ray else None,
         "restarts": ray["restarts"] if ray else None,
         "executions": {status: tallies.get(status, 0) for status in Status if not status.is_final},
@@ -139,13 +139,6 @@ async def _within(seconds: float, work: Awaitable[Any]) -> Any:
         return None
 
 
-def _troubles(parts: Parts) -> dict[str, str]:
-    """Return why services get no runner, or no endpoint, by service."""
-    pools = parts.supervisor.pools.items()
-    starting = {service: pool.trouble for (service, _), pool in pools if pool.trouble}
-    return {**parts.deployer.troubles, **starting}
-
-
 async def _control_plane(parts: Parts) -> list[Finding]:
     restarts = (await parts.cluster.describe())["restarts"]
     what = f"{__version__}, process {os.getpid()}, up since {parts.started}"
@@ -160,7 +153,7 @@ async def _services(parts: Parts) -> list[Finding]:
     live = await parts.store.releases("live")
     found = [
         Finding(f"service {service}", FAILED, trouble, "deploy a corrected one; `koco status`")
-        for service, trouble in _troubles(parts).items()
+        for service, trouble in (await troubles.of(parts)).items()
     ]
     newest: dict[str, Release] = {}
     for release in await parts.store.releases("failed"):
@@ -262,7 +255,11 @@ async def _serve(parts: Parts) -> list[Finding]:
     if not live:
         return [Finding("serve", OK, "no service has an endpoint of its own")]
     statuses = await parts.endpoints.serve.statuses()
-    found = []
+    drift = await parts.deployer.drift.look()
+    found = [
+        Finding("serve", WARNING, f"{service}: {what}", "`koco deploy` puts it back")
+        for service, what in drift.items()
+    ]
     for release in live:
         status = statuses.get(name_of(release.service, release.number), "MISSING")
         if status != "RUNNING":

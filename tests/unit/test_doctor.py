@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from koco.cluster import placement
 from koco.control.doctor import Doctor, Finding
 from koco.errors import KocoError
 from tests.unit.test_pool import World, world
@@ -19,12 +20,15 @@ def parts(w: World, **more: Any) -> Any:
         about = {"version": "2.60.0", "python": "3.11.9", "auth": "token", "restarts": 0}
         return {**about, "nodes": [NODE]}
 
+    async def nodes() -> list[placement.Node]:
+        return [placement.Node(id="ab", address="10.0.0.1", is_alive=True, resources={"CPU": 2})]
+
     found = {
         "store": w.store,
         "spooler": w.spooler,
         "supervisor": w.supervisor,
         "deployer": SimpleNamespace(troubles={}),
-        "cluster": SimpleNamespace(describe=describe),
+        "cluster": SimpleNamespace(describe=describe, nodes=nodes),
         "send": w.spooler.append,
         "heartbeat_s": 10.0,
         "store_path": str(w.store.path),
