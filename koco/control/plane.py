@@ -9,7 +9,6 @@ import contextlib
 import logging
 import logging.handlers
 import platform
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,13 +34,13 @@ from koco.control.launches import Launches
 from koco.control.listening import Listening
 from koco.control.locks import Locks
 from koco.control.parts import Parts
-from koco.control.pool import Actor
 from koco.control.schedules import Schedules
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
 from koco.control.vault import Vault
+from koco.control.worker import Actor
 from koco.errors import ConflictError, KocoError
 from koco.events import line
 from koco.runner.spec import RunnerSpec
@@ -412,7 +411,6 @@ class _Ray:
                 for node in found
             ],
             "restarts": restarts,
-            "python": platform.python_version(),
             "auth": "token" if is_token_auth_enabled() else "disabled",
         }
 

@@ -12,11 +12,11 @@ import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 from koco.control.line import Line
 from koco.control.tasks import Tasks, surely
+from koco.control.worker import Actor, Runner, died, see_off
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.runner.spec import Description, Launch
@@ -33,32 +33,6 @@ _START_S = 1.0
 _BACKOFF_S = (0.5, 2.0, 8.0, 30.0, 60.0)
 
 
-class Actor(Protocol):
-    """What a pool needs of a runner (see `koco.cluster.runners.RunnerActor`)."""
-
-    #: Whether its process has answered so far.
-    is_there: bool
-
-    async def describe(self) -> Description:
-        """Import the entrypoints."""
-        ...
-
-    async def launch(self, launch: Launch) -> None:
-        """Begin an execution."""
-
-    async def cancel(self, fid: str) -> None:
-        """Ask an execution to end."""
-
-    async def hold(self) -> None:
-        """Wait for its end; raises when it died."""
-
-    async def end(self) -> None:
-        """Ask it to leave."""
-
-    def kill(self) -> None:
-        """End its process now."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The manifest's `runner`: how many runners, and what each may do."""
@@ -69,27 +43,6 @@ class Limits:
     concurrency: int = 1
     executions: int | None = None
 
-
-@dataclass(slots=True, eq=False)
-class Runner:
-    """A runner as its pool sees it."""
-
-    id: str
-    actor: Actor
-    running: set[str] = field(default_factory=set)
-    #: Those of them that the store does not know to be here yet.
-    assigning: dict[str, asyncio.Event] = field(default_factory=dict)
-    served: int = 0
-    is_ready: bool = False
-    #: It takes nothing new, and leaves when nothing runs in it.
-    is_leaving: bool = False
-    idle_since: float = field(default_factory=time.monotonic)
-    #: How often its pool had been refreshed when it was started.
-    generation: int = 0
-
-
-#: How long a runner may take over its exit handlers (seconds).
-_LEAVE_S = 10.0
 
 Start = Callable[[str], Awaitable[Actor]]
 
@@ -423,20 +376,3 @@ class Pool:
 
     def _runner_of(self, fid: str) -> Runner | None:
         return next((r for r in self.runners.values() if fid in r.running), None)
-
-
-async def see_off(actor: Actor) -> None:
-    """Ask a runner to leave, and end its process if it does not."""
-    try:
-        await asyncio.wait_for(actor.end(), _LEAVE_S)
-    except TimeoutError:
-        actor.kill()
-
-
-def died(cause: str) -> dict[str, Any]:
-    """Return the `error` payload of an execution whose runner died."""
-    return {
-        "type": "RunnerDied",
-        "message": f"the runner ended while it ran this execution: {cause}",
-        "traceback": "",
-    }

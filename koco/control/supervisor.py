@@ -8,26 +8,27 @@ settled with the cause.
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from koco.control import clock
+from koco.control import adoption, clock
+from koco.control.adoption import Present
 from koco.control.deadlines import Deadlines
 from koco.control.limits import FlowLimits, Load, limits_of
 from koco.control.line import Line
-from koco.control.pool import Actor, Limits, Pool, Runner, died, see_off
+from koco.control.pool import Limits, Pool
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.tasks import Tasks, surely
-from koco.errors import ConflictError, KocoError
+from koco.control.worker import Actor, died
+from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Status
-from koco.runner.spec import PROTOCOL, FlowSpec, Presence, RunnerSpec
+from koco.runner.spec import FlowSpec, RunnerSpec
 from koco.store.model import Execution, NewExecution, Release
 from koco.store.protocol import Store
 
@@ -35,24 +36,12 @@ log = logging.getLogger(__name__)
 
 #: How often idle runners are looked at (seconds).
 _TIDY_S = 1.0
-#: How long a runner may take to say what it holds after a restart of the control plane (seconds).
-_ATTACH_S = 5.0
 
 #: How long an execution may take over ending when its time is over (seconds).
 _GRACE_S = 5.0
 
 #: Starts a runner: `(spec, release) -> Actor`.
 StartRunner = Callable[[RunnerSpec, Release], Awaitable[Actor]]
-#: A runner that is there already, by `(service, release, id)`.
-Present = dict[tuple[str, int, str], "AttachableActor"]
-
-
-class AttachableActor(Actor, Protocol):
-    """A runner's actor that can be asked what it holds."""
-
-    async def attach(self) -> Presence:
-        """Say what it holds."""
-        ...
 
 
 class Supervisor:
@@ -231,10 +220,11 @@ class Supervisor:
             self.pool(release)
         for service, number in sorted({(e.service, e.release) for e in executions}):
             self.pool(await self._store.release(service, number))
-        held = await self._adopt(present, needed={execution.runner for execution in executions})
+        needed = {execution.runner for execution in executions}
+        held = await adoption.adopt(present, self.pools, needed=needed, tasks=self._tasks)
         # All at once, in one commit: there may be thousands. Lines keep their order.
         waiting = await asyncio.gather(*(self._resume(each, held) for each in executions))
-        for execution in itertools.compress(executions, waiting):
+        for execution in filter(None, waiting):
             self._enter(execution)
         for (service, number), pool in self.pools.items():
             live = await self._store.live_release(service)
@@ -243,55 +233,17 @@ class Supervisor:
             pool.keep_warm()
         self._tasks.spawn(self._tidy())
 
-    async def _adopt(self, present: Present, *, needed: set[str]) -> dict[str, set[str] | None]:
-        """Attach to living runners; return the fids each holds, None where it did not say.
-
-        `needed` are the runners that executions were given to.
-        """
-        held: dict[str, set[str] | None] = {}
-        # All at once: what does not answer must not delay the start by as many times.
-        needing = [actor for key, actor in present.items() if key[:2] in self.pools]
-        answers = dict(
-            zip(map(id, needing), await asyncio.gather(*map(_ask, needing)), strict=True)
-        )
-        for (service, number, runner_id), actor in present.items():
-            pool = self.pools.get((service, number))
-            if pool is None:
-                self._tasks.spawn(see_off(actor))  # of a release that nothing needs any more
-                continue
-            runner = Runner(runner_id, actor)
-            presence = answers[id(actor)]
-            if isinstance(presence, KocoError):
-                continue  # dead: not held by anybody
-            if isinstance(presence, TimeoutError):
-                if runner_id not in needed:
-                    actor.kill()  # it is still starting: the pool starts its own
-                    continue
-                # "Could not look" is not "nothing there": its watcher will tell. It
-                # takes nothing new, and leaves when what it runs has ended.
-                held[runner_id] = None
-                runner.is_leaving = True
-            else:
-                if not presence.is_ready:
-                    actor.kill()  # its start was cut short: it has run nothing yet
-                    continue
-                held[runner_id] = set(presence.fids)
-                runner.served = presence.served
-                # Of another koco, from before an upgrade: it may finish what it runs.
-                runner.is_leaving = presence.protocol != PROTOCOL
-            runner.is_ready = True
-            pool.adopt(runner)
-        return held
-
-    async def _resume(self, execution: Execution, held: dict[str, set[str] | None]) -> bool:
-        """Take up an execution; say whether it has to be run."""
+    async def _resume(
+        self, execution: Execution, held: dict[str, set[str] | None]
+    ) -> Execution | None:
+        """Take up an execution; return it where it has to be run."""
         fid, runner_id = execution.fid, execution.runner
         pool = self.pools[execution.service, execution.release]
         # Gone again, it is held by nobody: its watcher found nothing to settle.
         runner = pool.runners.get(runner_id)
         fids = held.get(runner_id, set())
         if execution.status is Status.QUEUED:
-            return True
+            return execution
         if runner is not None and (fids is None or fid in fids):
             runner.running.add(fid)
             self.load.enter(fid, execution.flow, runs=True)
@@ -299,17 +251,18 @@ class Supervisor:
             if execution.is_ending:
                 grace_s = execution.grace_s if execution.cancel_requested else _GRACE_S
                 self._tasks.spawn(pool.cancel(fid, grace_s=grace_s))
-        elif execution.is_ending:
+            return None
+        if execution.is_ending:
             await surely(lambda: self._store.settle(fid, Status.CANCELLED))
-        elif await surely(lambda: self._store.requeue(fid, runner_id)):
-            return True
-        else:
-            cause = "it was lost while the control plane was away"
-            await surely(lambda: self._store.lose(fid, runner_id, died(cause)))
-            if execution.policy.retries:
-                self._retried.add(fid)
-                self._tasks.spawn(self._try_again(fid))
-        return False
+            return None
+        if await surely(lambda: self._store.requeue(fid, runner_id)):
+            return execution
+        error = died("it was lost while the control plane was away")
+        await surely(lambda: self._store.lose(fid, runner_id, error))
+        if not execution.policy.retries:
+            return None
+        now = await self._store.execution(fid)
+        return now if now.status is Status.QUEUED else None
 
     def _enter(self, execution: Execution) -> None:
         """Put an execution into line, now or when its next attempt may begin."""
@@ -345,14 +298,6 @@ class Supervisor:
                 # One whose attempt failed may have to wait for its next one.
                 if not is_live and pool.is_over and pool not in self._pool_of.values():
                     del self.pools[key]
-
-
-async def _ask(actor: AttachableActor) -> Presence | KocoError | TimeoutError:
-    """Ask a runner what it holds; what comes instead of an answer is one, too."""
-    try:
-        return await asyncio.wait_for(actor.attach(), _ATTACH_S)
-    except (KocoError, TimeoutError) as exc:
-        return exc
 
 
 def runner_limits(manifest: dict[str, Any]) -> Limits:

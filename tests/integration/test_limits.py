@@ -1,9 +1,11 @@
 """Limits on real runners: how much at once, how long, how often."""
 
 import concurrent.futures
+import contextlib
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -49,7 +51,7 @@ CODE = """
             file.write("x")
         with open(path) as file:
             attempt = len(file.read())
-        async with tracer.fs() as fs:
+        async with await tracer.fs() as fs:
             if attempt <= times:
                 with open(path + ".txt", "w") as file:
                     file.write("half")
@@ -113,12 +115,10 @@ def test_fifty_launches_at_once_against_a_queue_of_five(app: Koco) -> None:
 def test_time_that_is_over_ends_an_execution(app: Koco) -> None:
     """With the error `TimedOut`, though the control plane dies, and though it will not end."""
     fid = app.launch("stubborn")
-    follower = app.popen("logs", "-f", fid, "--json")
-    eventually(lambda: any(e["payload"] == "began" for e in app.get_events(fid)))
-    _kill_control(app)
-    out, err = follower.communicate(timeout=60)
-    assert follower.returncode == 1, err
-    *_, error, status = map(json.loads, out.splitlines())
+    with _following(app, fid, code=1) as events:
+        eventually(lambda: any(e["payload"] == "began" for e in app.get_events(fid)))
+        _kill_control(app)
+    *_, error, status = events
     assert (error["kind"], error["payload"]["type"]) == ("error", "TimedOut")
     assert status["payload"] == {"status": "error"}
     assert app.get(f"/v1/executions/{fid}")["error"]["type"] == "TimedOut"
@@ -140,15 +140,12 @@ def test_what_dies_is_tried_again_in_one_stream(app: Koco) -> None:
     """A follower sees each attempt, and one end; the control plane may die in between, too."""
     path = str(app.root / "fragile")
     fid = app.launch("fragile", path=path, times=2)
-    follower = app.popen("logs", "-f", fid, "--json")
-    for count in (1, 2):
-        pids = eventually(lambda count=count: _results(app, fid, count))
-        if count == 2:
-            _kill_control(app)
-        kill9(pids[-1])
-    out, err = follower.communicate(timeout=60)
-    assert follower.returncode == 0, err
-    events = [json.loads(each) for each in out.splitlines()]
+    with _following(app, fid, code=0) as events:
+        for count in (1, 2):
+            pids = eventually(lambda count=count: _results(app, fid, count))
+            if count == 2:
+                _kill_control(app)
+            kill9(pids[-1])
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     statuses = [event["payload"] for event in events if event["kind"] == "status"]
     assert [each.get("attempt") for each in statuses if "attempt" in each] == [2, 3]
@@ -163,7 +160,7 @@ def test_what_dies_is_tried_again_in_one_stream(app: Koco) -> None:
 def test_errors_are_tried_again_where_asked(app: Koco) -> None:
     """With the traceback of each attempt; files that one made are there for the next."""
     ended = app.execute("failing", path=str(app.root / "failing"))
-    assert ended.status == "finished"
+    assert ended.status == "finished", ended.of("error")
     assert ended.result == {"attempt": 2, "files": ["out/failing.txt"]}
     [error] = ended.of("error")
     assert error["message"] == "attempt 1 fails"
@@ -171,6 +168,20 @@ def test_errors_are_tried_again_where_asked(app: Koco) -> None:
     last = app.execute("failing", path=str(app.root / "for-ever"), times=9)
     assert (last.status, len(last.of("error"))) == ("error", 3)
     assert app.get(f"/v1/executions/{last.fid}")["error"]["message"] == "attempt 3 fails"
+
+
+@contextlib.contextmanager
+def _following(app: Koco, fid: str, *, code: int) -> Iterator[list[dict[str, Any]]]:
+    """Follow an execution to its end, which the body brings about; fill the list of its events."""
+    path = app.root / f"events-{fid}"
+    events: list[dict[str, Any]] = []
+    with path.open("w") as file:
+        follower = app.popen("logs", "-f", fid, "--json", stdout=file)
+        eventually(path.read_text)  # it has begun: what dies now, dies under it
+        yield events
+        _, err = follower.communicate(timeout=60)
+    assert follower.returncode == code, err
+    events += map(json.loads, path.read_text().splitlines())
 
 
 def _kill_control(app: Koco) -> None:

@@ -14,7 +14,7 @@ from koco.control.settings import Settings
 from koco.errors import TooManyError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
-from koco.store.model import Execution, Policy
+from koco.store.model import Execution, NewExecution, Policy
 from tests.unit.test_pool import World, eventually, world
 
 SHORT = {"backoff": 0.02}
@@ -166,15 +166,17 @@ def test_the_control_planes_limit_is_shared_by_who_waits_longest(tmp_path: Path)
         w.settings.max_running = 1
         await w.live()
         first = await begun(w)
-        await w.live()
+        release = await w.live()
+        await eventually(lambda: bool(w.supervisor.pool(release).runners))
         other = await w.launch()
-        live = w.supervisor.pools[("svc", 1)]
-        await w.launch()
-        assert live.line.since is None
+        later = await w.supervisor.launch(
+            NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
+        )
         why = w.supervisor.why(await w.store.execution(other.fid))
         assert why == "1 of all flows run of at most 1"
         await w.runner_of(first.fid).report(first.fid, Status.FINISHED, count=1)
         await w.until(other.fid, Status.RUNNING)
+        assert (await w.store.execution(later.fid)).status is Status.QUEUED
         assert len(w.began) == 2
         w.settings.max_running = 0
         w.supervisor.pump()
@@ -413,7 +415,7 @@ def test_what_was_cancelled_is_not_tried_again(tmp_path: Path) -> None:
 
     async def body(w: World) -> None:
         w.ends = False
-        await w.live(limits={"retries": 3, "retry_errors": True, "backoff": 30})
+        await w.live(limits={"retries": 3, "retry_errors": True, "backoff": 0.1})
         first = await begun(w)
         await w.supervisor.cancel(first.fid, grace_s=5)
         w.runner_of(first.fid).kill()
@@ -424,6 +426,8 @@ def test_what_was_cancelled_is_not_tried_again(tmp_path: Path) -> None:
         await w.supervisor.cancel(second.fid, grace_s=5)
         await w.until(second.fid, Status.CANCELLED)
         assert w.supervisor.load.waiting.total() == 0
+        await asyncio.sleep(0.15)
+        assert not w.supervisor.pools["svc", 1].line
 
     world(tmp_path, body)
 
@@ -445,6 +449,22 @@ def test_retries_outlive_the_control_plane(tmp_path: Path) -> None:
             assert ended.attempt == 2
         assert queued.not_before is not None
         assert (await w.store.execution(waits.fid)).not_before is None
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_dies_after_the_attempt_ended_ends_no_other(tmp_path: Path) -> None:
+    """The attempt that it had is over: its death is not the next one's."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(limits={"retries": 1, "retry_errors": True, "backoff": 30})
+        execution = await begun(w)
+        runner = w.runner_of(execution.fid)
+        await runner.report(execution.fid, Status.ERROR)
+        assert not await w.store.lose(execution.fid, runner.spec.id, {"type": "RunnerDied"})
+        now = await w.store.execution(execution.fid)
+        assert (now.status, now.attempt) == (Status.QUEUED, 2)
 
     world(tmp_path, body)
 

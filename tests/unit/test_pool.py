@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from koco.control import adoption, tasks, worker
 from koco.control import pool as module
-from koco.control import supervisor as supervising
-from koco.control import tasks
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
@@ -42,7 +41,7 @@ class FakeRunner:
         await self.world.importing.wait()
         if self.world.problem:
             return Description(problems=[self.world.problem])
-        return Description(forms=dict.fromkeys((flow.name for flow in self.spec.flows)))
+        return Description(forms=dict.fromkeys(flow.name for flow in self.spec.flows))
 
     async def attach(self) -> Presence:
         said = {"fids": self.fids, "is_ready": self.is_ready, "protocol": self.protocol}
@@ -364,7 +363,7 @@ def test_a_runner_that_nothing_needs_is_seen_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of a release that is gone is asked to leave after a restart, and killed if it stays."""
-    monkeypatch.setattr(module, "_LEAVE_S", 0.05)
+    monkeypatch.setattr(worker, "_LEAVE_S", 0.05)
 
     async def body(w: World) -> None:
         await w.live()
@@ -547,7 +546,7 @@ def test_runners_that_do_not_answer_delay_a_restart_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are asked at the same time, however many there are."""
-    monkeypatch.setattr(supervising, "_ATTACH_S", 0.1)
+    monkeypatch.setattr(adoption, "_ATTACH_S", 0.1)
 
     async def body(w: World) -> None:
         release = await w.live(min=5, max=5)
