@@ -78,12 +78,25 @@ _OF_RELEASE = {**_OF_SERVICE, "release": _COUNT}
 STEPS: dict[str, Any] = {
     "bundled": _object({**_OF_SERVICE, "bundle": _SHA256, "files": _COUNT, "size_bytes": _COUNT}),
     "uploaded": _object({**_OF_SERVICE, "bundle": _SHA256, "skipped": {"type": "boolean"}}),
-    "plan": {"type": "object"},
+    "plan": _object(
+        {
+            "items": {
+                "type": "array",
+                "items": _object(
+                    {
+                        **_OF_SERVICE,
+                        "action": {"enum": ["create", "update", "remove", "unchanged"]},
+                    }
+                ),
+            },
+            "counts": {"type": "object", "additionalProperties": _COUNT},
+        }
+    ),
     "release": _object(_OF_RELEASE),
     "live": _object({**_OF_RELEASE, "took_s": _SECONDS}),
     "unchanged": _object({**_OF_RELEASE, "took_s": _SECONDS}),
     "failed": _object({**_OF_RELEASE, "took_s": _SECONDS, "error": {"type": "object"}}),
-    "removed": _object(_OF_SERVICE),
+    "removed": _object(_OF_SERVICE, {"release": {"type": ["integer", "null"]}, "took_s": _SECONDS}),
     "check": _object(
         {
             "name": _TEXT,
