@@ -113,8 +113,10 @@ class Koco:
         done.ok()
 
     @contextlib.contextmanager
-    def another_node(self) -> Iterator[None]:
-        """A second Ray node on this machine."""
+    def another_node(
+        self, *, resources: dict[str, float] | None = None, labels: dict[str, str] | None = None
+    ) -> Iterator["subprocess.Popen[bytes]"]:
+        """One more Ray node on this machine; its processes are children of the one yielded."""
         from koco.cluster.local import mark_of, starting_environment
 
         agent = socket.socket()
@@ -124,8 +126,11 @@ class Koco:
             "--node-ip-address": "127.0.0.1",
             "--num-cpus": "2",
             "--dashboard-agent-listen-port": str(agent.getsockname()[1]),
+            "--resources": json.dumps(resources or {}),
+            "--labels": ",".join(f"{name}={value}" for name, value in (labels or {}).items()),
         }
         agent.close()
+        before = len(self.get("/v1/status")["ray"]["nodes"])
         process = subprocess.Popen(
             [sys.executable, "-c", _NODE, "start", "--block", *itertools.chain(*options.items())],
             # The mark: `koco down` ends what this one leaves behind.
@@ -134,8 +139,8 @@ class Koco:
             stderr=subprocess.DEVNULL,
         )
         try:
-            eventually(lambda: len(self.get("/v1/status")["ray"]["nodes"]) > 1)
-            yield
+            eventually(lambda: len(self.get("/v1/status")["ray"]["nodes"]) > before)
+            yield process
         finally:
             process.terminate()
             try:

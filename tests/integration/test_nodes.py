@@ -1,10 +1,14 @@
-"""The tracer on another node than the runner's: a second one, on this machine."""
+"""Several nodes, on this machine: where runners go, what works there, and what a dead one ends."""
 
+import contextlib
+import time
 from collections.abc import Iterator
+from typing import Any
 
+import psutil
 import pytest
 
-from tests.driver import Ended, Koco, koco_of_its_own
+from tests.driver import Ended, Koco, eventually, koco_of_its_own
 
 CODE = """
     import asyncio, threading
@@ -32,7 +36,7 @@ CODE = """
     def _elsewhere():
         # The runner may be on either node.
         nodes = [each["NodeID"] for each in ray.nodes() if each["Alive"]]
-        [other] = [node for node in nodes if node != _node()]
+        other = next(node for node in nodes if node != _node())
         return {"scheduling_strategy": NodeAffinitySchedulingStrategy(other, soft=False)}
 
     @ray.remote(num_cpus=0)
@@ -85,7 +89,7 @@ BODIES = [
 def app() -> Iterator[Koco]:
     with koco_of_its_own() as koco:
         koco.up()
-        with koco.another_node():
+        with koco.another_node(resources={"special": 2, "pair": 1}, labels={"zone": "a"}):
             yield koco.deploy("nodes", CODE, runner={"max": 1})
 
 
@@ -118,3 +122,99 @@ def test_each_producer_on_another_node_is_in_order(app: Koco) -> None:
     assert len(producers) == 2 + 4 + 4
     for name in producers:
         assert [step for who, step in results if who == name] == list(range(50))
+
+
+#: What a runner on another node does: a module of its bundle, files, and a task with the code.
+PLACED = """
+    import asyncio
+    from pathlib import Path
+    import ray
+
+    def _here():
+        return ray.get_runtime_context().get_node_id()
+
+    @ray.remote(num_cpus=0, label_selector={"zone": "!a"})
+    def _task(tracer):
+        with tracer.fs_sync() as fs, fs.open("out/made.txt") as file:
+            tracer.result_sync(file.read_all().decode())
+        return _here()
+
+    def where(tracer):
+        Path("made.txt").write_text("made there")
+        with tracer.fs_sync() as fs:
+            fs.upload("made.txt")
+        return [_here(), ray.get(_task.remote(tracer))]
+
+    async def nap(s: float):
+        await asyncio.sleep(s)
+        return _here()
+"""
+
+
+def _node_with(app: Koco, resource: str) -> list[dict[str, Any]]:
+    nodes = app.get("/v1/status")["ray"]["nodes"]
+    return [node for node in nodes if node["alive"] and resource in node["resources"]]
+
+
+def test_runners_go_where_their_manifest_says(app: Koco) -> None:
+    """By resources and labels, with bundle, files and tasks; `koco status` shows what is left."""
+    [special] = _node_with(app, "special")
+    assert special["labels"]["zone"] == "a"
+    runner = {
+        "resources": {"CPU": 1, "memory_mb": 64, "special": 0.5},
+        "labels": {"zone": "in(a, b)", "market": "!spot"},
+    }
+    placed = app.deploy("placed", PLACED, runner=runner)
+    [special] = _node_with(app, "special")
+    assert (special["free"]["special"], special["free"]["CPU"]) == (1.5, 1)
+    out = app.run("status").ok().out
+    assert "1.5 of 2 special" in out
+    assert "zone=a" in out
+    ended = placed.execute("where")
+    assert ended.status == "finished", ended.events[-2]
+    here, there = ended.result
+    assert here == special["id"] != there
+    assert ended.of("result") == ["made there"], "written there, read by a task elsewhere"
+
+
+def test_that_no_node_could_take_a_runner_is_told(app: Koco) -> None:
+    """A warning in the plan, the reason where a deploy is given up, and no refusal."""
+    root = app.project("greedy", PLACED, runner={"resources": {"GPU": 4}})
+    said = "no node has 4 GPU (the most is 0 GPU)"
+    planned = app.run("plan", cwd=root)
+    assert said in planned.out + planned.err
+    done = app.run("deploy", "--timeout", "2", cwd=root)
+    assert done.code == 124, done
+    assert f"the control plane goes on with it: {said}" in done.err
+
+
+def test_a_node_that_dies_ends_its_executions_and_no_others(app: Koco) -> None:
+    """With the cause, before Ray itself has noticed; what was queued runs elsewhere."""
+    with app.another_node(resources={"pair": 1}) as node:
+        runner = {"resources": {"pair": 1}, "min": 2, "max": 2}
+        mortal = app.deploy("mortal", PLACED, runner=runner)
+        eventually(lambda: _runners(app, "mortal") == 2)
+        fids = [mortal.launch("nap", s=8) for _ in range(3)]
+        eventually(lambda: sorted(_statuses(app, fids)) == ["queued", "running", "running"])
+        began = time.monotonic()
+        parent = psutil.Process(node.pid)
+        for process in [*parent.children(recursive=True), parent]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        eventually(lambda: "error" in _statuses(app, fids), within_s=12)
+        print(f"settled {time.monotonic() - began:.1f} s after the node died")
+        ends = [Ended(fid, app.events(fid)) for fid in fids]
+        assert sorted(ended.status for ended in ends) == ["error", "finished", "finished"]
+        [lost] = [ended for ended in ends if ended.status == "error"]
+        assert lost.error["message"].endswith("its node died")
+        [special] = _node_with(app, "special")
+        assert {ended.result for ended in ends if ended.status == "finished"} == {special["id"]}
+
+
+def _runners(app: Koco, name: str) -> int:
+    services = app.get("/v1/status")["services"]
+    return sum(each["runners"] for each in services if each["name"] == name)
+
+
+def _statuses(app: Koco, fids: list[str]) -> list[str]:
+    return [app.get(f"/v1/executions/{fid}")["status"] for fid in fids]
