@@ -41,6 +41,8 @@ def up(
     from koco.control.settings import parsed
 
     values = parsed(settings)
+    if name is not None:
+        contexts.checked_name(name)
     with _alone(), _dashboard(ray, token, ca=ca) as dashboard:
         version = _checked_version(dashboard)
         known = _known(dashboard.url, name)

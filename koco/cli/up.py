@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from koco.errors import UsageError
+
 
 def command(
     ray: Annotated[
@@ -80,6 +82,8 @@ def command(
         "settings": settings or [],
     }
     if ray is not None:
+        if free_ports:
+            raise UsageError("--free-ports is for a Ray that is started here", hint="--port PORT")
         result = remote.up(ray, asked, token=ray_token, name=name, **common)
     else:
         planes.refuse({"--name": name, "--ray-token": ray_token}, without="--ray")

@@ -5,6 +5,7 @@ import importlib.metadata
 import io
 import socket
 import stat
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from koco import job
 from koco.api.nodes import only_for_nodes
 from koco.cli import planes
 from koco.cluster import head, package
+from koco.control import extra
 from koco.errors import UsageError
 from tests.certificates import make_certificate
 
@@ -180,6 +182,22 @@ def test_what_a_cluster_lacks_is_found_by_name_and_version() -> None:
         ]
     ) == ["msgspec>=999", "no-such-package-of-koco<2,>=1", "no-such-server"]
     assert job.missing(importlib.metadata.requires("koco") or []) == [], "this one has all"
+
+
+def test_an_app_is_refused_where_the_clusters_ray_has_no_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says what to install; a service without an app is none of its business."""
+
+    def found(app: str | None) -> list[Any]:
+        return asyncio.run(extra.check(None, {"app": app}))  # type: ignore[arg-type]
+
+    assert found("mine:app") == [], "this one has it"
+    monkeypatch.setitem(sys.modules, "fastapi", None)  # as where it is not installed
+    assert found(None) == []
+    [finding] = found("mine:app")
+    assert "ray[serve]" in finding["hint"]
+    assert finding["path"] == ["app"]
 
 
 # the nodes' door
