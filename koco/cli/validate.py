@@ -29,6 +29,8 @@ def command(
     from koco.errors import ManifestError
 
     valid, problems = project.check(project.targets(manifests or []))
+    for target in valid:
+        _note(target)
     if as_json:
         output.print_items([_item(target) for target in valid])
     else:
@@ -36,6 +38,22 @@ def command(
             output.print_line("  ".join(_columns(target)))
     if problems:
         raise ManifestError(problems)
+
+
+def _note(target: "Target") -> None:
+    """Tell on stderr what is no mistake here, and may be one for a deploy."""
+    import os
+
+    from koco.cli import output
+    from koco.manifest import keys, load, variables
+
+    for name, value in target.manifest.runtime.env.items():
+        for unset in (each for each in variables.names(value) if each not in os.environ):
+            told = target.problem(("runtime", "env", name), f"${{{unset}}} is not set here")
+            output.note(f"note: {told[0]}")
+    for each in keys.find(load.to_data(target.manifest)):
+        [line] = target.problem(each.path, each.message, each.hint)
+        output.note(f"warning: {line}")
 
 
 def _item(target: "Target") -> dict[str, Any]:

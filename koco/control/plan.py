@@ -8,7 +8,7 @@ from koco.cluster.serve import ServeError
 from koco.control import checks
 from koco.control.checks import Finding
 from koco.errors import NotFoundError
-from koco.manifest import load, plan
+from koco.manifest import keys, load, plan
 from koco.manifest.checks import find_problems
 from koco.manifest.problems import dotted
 from koco.store.model import Release
@@ -167,6 +167,6 @@ def _project_of(release: Release) -> str | None:
 
 
 def _change_to_wire(change: plan.Change) -> dict[str, Any]:
-    sides = {"old": change.old, "new": change.new}
+    sides = {side: keys.masked(change.path, getattr(change, side)) for side in ("old", "new")}
     there = {name: value for name, value in sides.items() if value is not plan.ABSENT}
     return {"path": dotted(change.path), "part": change.part, **there}

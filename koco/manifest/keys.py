@@ -32,8 +32,11 @@ _NAMED = re.compile(
     r"|CREDENTIALS?)$",
     re.IGNORECASE,
 )
-#: Values that a variable of such a name may have without being one: paths, URLs, sizes.
-_HARMLESS = re.compile(r"[./~].*|[a-z]+://[^@]*|\d{1,6}|true|false|none|null|", re.IGNORECASE)
+#: Values that a variable of such a name may have without being one: paths, URLs, sizes, and
+#: what is filled in later.
+_HARMLESS = re.compile(
+    r"[./~].*|\$\{.*|[a-z]+://[^@]*|\d{1,6}|true|false|none|null|", re.IGNORECASE
+)
 
 #: Text without a space that is as long, and as varied (bits for each character), is random.
 _RANDOM = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
@@ -55,6 +58,18 @@ def find(manifest: dict[str, Any]) -> list[Problem]:
         Problem(path, f"this looks like {what}, which Ray's dashboard shows", hint)
         for path, what, hint in _found(manifest)
     ]
+
+
+def masked(path: KeyPath, value: Any) -> Any:
+    """Return a value of a manifest as a plan shows it: what looks like a key is not shown."""
+    name = str(path[-1]) if path[:2] == ("runtime", "env") else ""
+    if isinstance(value, str):
+        return "********" if (kind(name, value) if name else _known(value)) else value
+    if isinstance(value, dict):
+        return {key: masked((*path, key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked((*path, at), each) for at, each in enumerate(value)]
+    return value
 
 
 def _found(manifest: dict[str, Any]) -> Iterator[tuple[KeyPath, str, str]]:

@@ -89,7 +89,8 @@ def _forms(value: str) -> set[str]:
             quote_plus(each),
         )
     }
-    return plain | quoted
+    # Once more: JSON is often a text in other JSON.
+    return plain | quoted | {json.dumps(form)[1:-1] for form in quoted}
 
 
 #: What this process tells nobody.

@@ -45,6 +45,8 @@ class Plane:
     locks: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: The names of locks whose lease fails.
     failing: set[str] = field(default_factory=set)
+    #: Services' secrets.
+    secrets: dict[str, str] = field(default_factory=dict)
     #: What has arrived of each blob.
     blobs: dict[str, bytes] = field(default_factory=dict)
     #: Answers to GET of a release, in turn; the last one stays.
@@ -326,6 +328,19 @@ class _Handler(BaseHTTPRequestHandler):
                     raise ConflictError(f"execution {execution['fid']} has ended already")
                 threading.Timer(0.05, plane.end, (execution["fid"], "cancelled")).start()
                 return 202, execution
+            case "GET", "secrets":
+                facts = {"updated": TS, "by": "admin", "trouble": None, "services": []}
+                items = [{"name": name, **facts} for name in sorted(plane.secrets)]
+                return 200, {"items": items, "next": None}
+            case "PUT", "secrets", name:
+                is_new = name not in plane.secrets
+                plane.secrets[name] = json.loads(data)["value"]
+                services = [] if is_new else ["hello"]
+                return 200, {"name": name, "new": is_new, "services": services}
+            case "DELETE", "secrets", name:
+                if plane.secrets.pop(name, None) is None:
+                    raise NotFoundError(f"there is no secret {name!r}")
+                return 200, {"name": name, "services": []}
             case "GET", "locks":
                 found = [each for each in plane.locks.values() if each["status"] == "open"]
                 flow, limit = query.get("flow"), int(query["limit"])

@@ -1,0 +1,152 @@
+"""What a process tells loses the values of its secrets, however they are quoted or cut."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koco.events import line
+from koco.events.model import Kind
+from koco.runner.output import LINE_CHARS, Output
+from koco.sdk import secrets
+from koco.sdk.failures import describe
+from koco.sdk.secrets import MASK, Masks
+
+VALUE = 'se"sam\\e öpen/7d'
+
+
+@pytest.fixture
+def learnt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(line, "mask", None)
+    monkeypatch.setattr(secrets, "masks", Masks(()))
+    monkeypatch.delenv("TOKEN", raising=False)
+    monkeypatch.setenv("TOKEN", "")  # so that it is put back
+    secrets.learn({"TOKEN": VALUE})
+    yield
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        VALUE,
+        repr(VALUE),
+        json.dumps(VALUE),
+        json.dumps({"deep": json.dumps(VALUE)}),
+        f"https://x/?key={quote(VALUE, safe='')}",
+    ],
+    ids=["plain", "repr", "json", "json in json", "url"],
+)
+def test_a_value_is_masked_in_each_form(learnt: None, said: str) -> None:
+    """As flows print, log and send it."""
+    event = line.decode(1, line.encode(Kind.STDOUT, f"<{said}>"))
+    assert "sam" not in event["payload"]
+    assert MASK in event["payload"]
+
+
+def test_keys_numbers_and_what_is_deep_are_masked(learnt: None) -> None:
+    """The rest stays what it was."""
+    payload = {"list": [{VALUE: 1, "n": 1.5, "t": True, "none": None}], "text": f"a{VALUE}b"}
+    assert line.decode(1, line.encode(Kind.FINAL, payload))["payload"] == {
+        "list": [{MASK: 1, "n": 1.5, "t": True, "none": None}],
+        "text": f"a{MASK}b",
+    }
+    masks = Masks(["123456"])
+    assert masks.payload(b'{"n":9123456,"m":12345}') == b'{"n":"********","m":12345}'
+
+
+@given(st.text(min_size=6), st.text(), st.text())
+def test_whatever_the_value_the_json_stays_json_without_it(
+    value: str, before: str, after: str
+) -> None:
+    """Also where a value looks like a part of JSON's own syntax."""
+    payload = {"k": before + value + after, "n": [1, "n"], "nabcdef": "\nabcdef"}
+    try:
+        encoded = msgspec.json.encode(payload)
+    except UnicodeEncodeError:
+        return
+    decoded = msgspec.json.decode(Masks([value]).payload(encoded))
+    assert value not in decoded["k"].replace(MASK, "\x00")
+
+
+def test_a_value_that_is_cut_apart_is_still_masked(learnt: None) -> None:
+    """A line of more than a megabyte comes in pieces, and no piece has half of it."""
+    for at in range(LINE_CHARS - len(VALUE), LINE_CHARS + 2, 3):
+        told: list[str] = []
+        output = Output(lambda kind, text, told=told: told.append(text))  # type: ignore[misc]
+        text = "x" * at + VALUE + "y" * 3000 + "\n"
+        output.write(Kind.STDOUT, text[: LINE_CHARS + 1])
+        output.write(Kind.STDOUT, text[LINE_CHARS + 1 :])
+        output.finish()
+        whole = "".join(told[:2])
+        assert f"x{MASK}y" in whole
+        assert "sam" not in whole
+
+
+def test_a_payload_that_is_too_large_is_masked_before_it_is_cut(
+    learnt: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of it ends in no half of a value."""
+    monkeypatch.setattr(line, "PAYLOAD_BYTES", 100)
+    monkeypatch.setattr(line, "_START_BYTES", 20)
+    event = line.encode(Kind.FINAL, "0123456789" + VALUE + "x" * 200)
+    assert b"sam" not in event
+
+
+def test_lines_of_a_value_are_masked_by_themselves() -> None:
+    """A key in PEM is printed line by line."""
+    masks = Masks(["-----BEGIN KEY-----\nMIIEvQIBADANBg\nshort\n"])
+    assert masks.text("MIIEvQIBADANBg") == MASK
+    assert masks.text("short") == "short"
+
+
+def test_short_values_are_let_be() -> None:
+    """`1234` stands in everything."""
+    assert Masks(["12345"]).text("12345") == "12345"
+    assert Masks([]).payload(b'"x"') == b'"x"'
+
+
+def test_an_errors_message_and_traceback_are_masked(learnt: None) -> None:
+    """A deploy's error is one of these, too."""
+    try:
+        raise ValueError(VALUE)
+    except ValueError as exc:
+        told = describe(exc)
+    assert told["message"] == MASK
+    assert "sam" not in told["traceback"]
+
+
+def test_a_module_of_the_bundle_is_run_once_the_secrets_are_here(tmp_path: object) -> None:
+    """Others are imported as ever, and a failure is raised where the module is imported."""
+    program = f"""
+import sys, os
+root = {str(tmp_path)!r}
+sys.path.insert(0, root)
+open(root + "/.koco-bundle.json", "w").write("{{}}")
+open(root + "/shipped.py", "w").write("import os; VALUE = os.environ['TOKEN']")
+from koco.sdk import secrets
+answers = []
+def equip():
+    import http.client  # another import, in the other thread
+    if not answers: raise KeyError("not yet")
+    os.environ["TOKEN"] = answers[0]
+secrets.equip = equip
+secrets.equip_before_imports()
+import colorsys
+try:
+    import shipped
+except KeyError as exc:
+    print(exc)
+answers.append("sesame")
+import shipped
+print(shipped.VALUE, type(shipped.__loader__).__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout.splitlines() == ["'not yet'", "sesame SourceFileLoader"]
