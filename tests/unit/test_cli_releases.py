@@ -202,6 +202,18 @@ def test_undeploying_twice_is_no_mistake(plane: Plane, cli: Cli) -> None:
     assert cli("undeploy", "hello", "--drain", "--cancel").code == 2
 
 
+# what nothing serves
+
+
+def test_flows_says_which_services_nothing_serves_of(plane: Plane, cli: Cli) -> None:
+    """On stderr, below what can be run; also where nothing can."""
+    plane.services = [{"service": "strict", "release": 2, "status": "failed"}]
+    told = "nothing of strict serves: release 2 failed, `koco status` says how\n"
+    assert cli("flows").err == told
+    plane.flows.clear()
+    assert cli("flows").err == told
+
+
 # where it comes from
 
 

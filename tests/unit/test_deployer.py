@@ -363,6 +363,8 @@ def test_undeploying_ends_a_release_that_is_starting(tmp_path: Path) -> None:
         release, _ = await w.deploy("one")
         await asyncio.sleep(0.02)
         await w.deployer.undeploy("svc", by="bob")
+        await asyncio.sleep(0)
+        assert w.runners[0].over.done(), "its runner does not import on in vain"
         w.importing.set()
         found = await w.deployer.wait("svc", release.number, seconds=10)
         assert (found.status, found.error and found.error["message"]) == (
