@@ -142,9 +142,12 @@ def _failed(exc: Exception, there: Running) -> KocoError:
         text, hint = cause.message, cause.hint
         kind = type(cause) if isinstance(cause, ConflictError) else KocoError
         return kind(f"the upgrade failed, {goes_on}: {text}", hint=hint)
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    said = next((each for each in reversed(lines) if "Error" in each), lines[-1] if lines else "")
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
+    said = f"{type(cause).__name__}: {lines[0]}"
+    if isinstance(cause, ray.exceptions.RayError):
+        # Its process ended over it: what it said last of an error is why.
+        said = next((line for line in reversed(lines) if "Error: " in line), said)
     return KocoError(
-        f"the upgrade failed, {goes_on}: {said or type(cause).__name__}",
+        f"the upgrade failed, {goes_on}: {said}",
         hint=f"{there.start.data_dir}/control.log has the whole story",
     )

@@ -30,10 +30,10 @@ def name(generation: int) -> str:
 
 def generation(actor: str) -> int | None:
     """Return which one a control plane's actor is by its name, None for any other actor."""
+    if actor == CONTROL:
+        return 1
     stem, _, number = actor.partition(":")
-    if stem != CONTROL:
-        return None
-    return int(number) if number.isdecimal() else (1 if not number else None)
+    return int(number) if stem == CONTROL and number.isdecimal() else None
 
 
 def present() -> dict[int, Any]:
