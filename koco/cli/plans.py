@@ -64,18 +64,15 @@ def _about(step: dict[str, Any], ours: "Planned | None", *, details: bool) -> st
     if step["action"] == "create" and ours is not None:
         total = sum(file.size_bytes for file in ours.files)
         told.append(f"{_counted(len(ours.files), 'file')}, {size(total)}")
-    if step["parts"]:
-        told.append(", ".join(step["parts"]))
-    if not details and step["action"] == "update":
-        counts = ((len(step["files"]), "file"), (len(step["changes"]), "setting"))
-        listed = ", ".join(_counted(count, what) for count, what in counts if count)
-        told.append(f"({listed})" if listed else "")
-    return "  ".join(each for each in told if each)
+    files = "" if details else f" ({_counted(len(step['files']), 'file')})"
+    parts = [part + files if part == "code" else part for part in step["parts"]]
+    return "  ".join([*told, ", ".join(parts)]).rstrip()
 
 
 def _details(step: dict[str, Any], stream: TextIO) -> Iterator[str]:
     files = [_file(each) for each in step["files"][:_FILES]]
-    settings = [each for change in step["changes"] for each in _setting(change)]
+    paths = {change["path"] for change in step["changes"]}
+    settings = [each for change in step["changes"] for each in _setting(change, paths)]
     rows = [*files, *settings]
     wide = max((len(name) for _, name, _ in rows if len(name) <= 40), default=0)
     for number, (sign, name, text) in enumerate(rows):
@@ -100,13 +97,16 @@ def _file(change: dict[str, Any]) -> tuple[str, str, str]:
     return "~", change["path"], before if old == new else f"{before} → {after}"
 
 
-def _setting(change: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
+def _setting(change: dict[str, Any], paths: set[str]) -> Iterable[tuple[str, str, str]]:
+    """Return the rows of a value that differs; `paths` are those of all that do."""
     path, old, new = change["path"], change.get("old", _ABSENT), change.get("new", _ABSENT)
     if isinstance(old, list) and isinstance(new, list):
-        gone = [("-", path, _value(each)) for each in old if each not in new]
-        come = [("+", path, _value(each)) for each in new if each not in old]
+        gone = [("-", path, each) for each in old if each not in new]
+        come = [("+", path, each) for each in new if each not in old]
         if gone or come:
-            return [*gone, *come]
+            # What has a row of its own is not told twice.
+            rows = [row for row in (*gone, *come) if f"{path}.{row[2]}" not in paths]
+            return [(sign, path, _value(each)) for sign, path, each in rows]
         return [("~", path, f"{_value(old)} → {_value(new)}")]
     if old is _ABSENT:
         return [("+", path, _value(new))]
@@ -116,6 +116,8 @@ def _setting(change: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict):  # without its defaults, most of which are nothing
+        value = {key: each for key, each in value.items() if each not in (None, "", [], {})}
     return json.dumps(value, ensure_ascii=False)
 
 

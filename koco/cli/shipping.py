@@ -94,8 +94,10 @@ def ship(
                 _upload(client, each, bundle, report)
             sha256 = bundle.sha256 if bundle is not None else each.step["bundle"]
             release = _begin(client, each, sha256, timeout_s=timeout_s, fallback=fallback)
-            own = "with an endpoint of its own" if each.manifest.get("app") else ""
-            begun(release, report, own)
+            if each.step.get("drift") and release["unchanged"]:
+                output.note(f"{each.step['service']}: its Serve application is put back")
+            about = "with an endpoint of its own" if each.manifest.get("app") else ""
+            begun(release, report, about)
             releases.append(release)
         return releases
 

@@ -77,6 +77,23 @@ def test_an_update_is_told_line_by_line(plane: Plane, project: Path, cli: Cli) -
     )
 
 
+def test_what_is_added_is_told_once(plane: Plane, project: Path, cli: Cli) -> None:
+    """Without its defaults, and not as a change of the order, too; a mere change of order is."""
+    new = {"name": "new", "entrypoint": "a:b", "summary": "", "inputs": None}
+    changes = [
+        {"path": "flows.new", "part": "settings", "new": new},
+        {"path": "flows", "part": "settings", "old": ["greet"], "new": ["new", "greet"]},
+        {"path": "tags", "part": "settings", "old": ["a", "b"], "new": ["b", "a"]},
+    ]
+    plane.steps["hello"] = {**UPDATE, "parts": ["settings"], "files": [], "changes": changes}
+    assert cli("plan").out == (
+        "hello  update  release 3  settings\n"
+        '    + flows.new  {"name": "new", "entrypoint": "a:b"}\n'
+        '    ~ tags       ["a", "b"] → ["b", "a"]\n'
+        "1 to update\n"
+    )
+
+
 def test_many_files_are_not_all_named(plane: Plane, project: Path, cli: Cli) -> None:
     """Twenty, and how many more; `--json` has them all."""
     file = {"path": "f", "change": "added", "old_bytes": None, "new_bytes": 5}
@@ -150,8 +167,7 @@ def test_a_deploy_does_what_the_plan_says(plane: Plane, project: Path, cli: Cli)
     ran = cli("deploy")
     assert (ran.code, ran.out.splitlines()[0]) == (0, "other  unchanged (release 7)")
     assert ran.err.startswith(
-        "hello  update  release 3  code, replicas  (3 files, 3 settings)\n"
-        "1 to update, 1 unchanged\n"
+        "hello  update  release 3  code (3 files), replicas\n1 to update, 1 unchanged\n"
     )
     [body] = [data for _, path, data in plane.requests if path.endswith("/releases")]
     assert (body["manifest"]["service"], body["expect"]) == ("hello", 3)
