@@ -342,7 +342,7 @@ def test_an_execution_whose_runner_dies_is_tried_again(tmp_path: Path) -> None:
 
     async def body(w: World) -> None:
         w.ends = False
-        await w.live(limits={"retries": 2, **SHORT})
+        await w.live(limits={"retries": 2, "backoff": 0.2})
         execution = await begun(w)
         await w.store.open_lock(execution.fid, "l", name="ok", data=None, expires=9e9)
         w.runner_of(execution.fid).kill("struck by lightning")
@@ -427,7 +427,7 @@ def test_what_was_cancelled_is_not_tried_again(tmp_path: Path) -> None:
         await w.until(second.fid, Status.CANCELLED)
         assert w.supervisor.load.waiting.total() == 0
         await asyncio.sleep(0.15)
-        assert not w.supervisor.pools["svc", 1].line
+        assert not w.supervisor._pool_of, "nothing is kept of it"
 
     world(tmp_path, body)
 

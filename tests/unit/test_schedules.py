@@ -125,10 +125,12 @@ def test_a_control_plane_that_dies_in_between_launches_it_once(
                         await c.at(SEVEN)
                 else:
                     await c.at(SEVEN)
+        # Half a minute late it is launched; had it been by then, so it was, however late.
+        back = SEVEN + (600 if stage == "after it" else 30)
         c.restart()
         c.catalog.put(release)
-        await c.schedules.refresh(SEVEN + 4)
-        await c.at(SEVEN + 4)
+        await c.schedules.refresh(back)
+        await c.at(back)
         [made] = await c.made()
         assert (c.told["fid"], c.told["last"]) == (made.fid, line.timestamp(SEVEN))
         assert c.told["missed"] == 0
@@ -224,6 +226,7 @@ def test_a_redeploy_counts_at_once(tmp_path: Path) -> None:
         await c.live({**HOURLY, "overlap": True}, {**HOURLY, "cron": "0 8 * * *"})
         first, second = c.schedules.of("svc/flow")
         assert (first["last"], second["last"]) == (line.timestamp(SEVEN), None)
+        assert first["overlap"]
         await c.at(EIGHT)
         assert [each.release for each in await c.made()] == [1, 2, 2]
         await c.live()
@@ -249,8 +252,11 @@ def test_schedules_follow_the_catalog_by_themselves(tmp_path: Path) -> None:
         c.catalog.put(msgspec.structs.replace(release, manifest=manifest, ready=None))
         while not await c.made():
             await asyncio.sleep(0.02)
+        [watch] = c.schedules._watches.values()
         c.catalog.remove("svc")
         await asyncio.sleep(0.05)
+        assert watch.task is not None
+        assert watch.task.done()
         count = len(await c.made())
         await asyncio.sleep(1.1)
         assert len(await c.made()) == count
