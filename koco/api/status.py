@@ -29,7 +29,8 @@ async def show_status(state: State) -> dict[str, Any]:
     live = [release for release in present if release.status == "live"]
     closed = [release for release in present if release.has_closed]
     endpoints, drift = await _endpoints(parts, live)
-    unplaced = await troubles.unplaced(parts, live)
+    # What keeps runners from starting, whether one is to start just now or not.
+    unplaced = {**await troubles.unequipped(parts, live), **await troubles.unplaced(parts, live)}
     return {
         "control_plane": {
             "pid": os.getpid(),

@@ -1,4 +1,4 @@
-"""Why services' executions cannot run: no runner starts, finds a place, or no endpoint comes up."""
+"""Why services' executions cannot run: no runner starts or finds a place, no endpoint comes up."""
 
 from koco.cluster import placement
 from koco.control.parts import Parts
@@ -9,8 +9,22 @@ async def of(parts: Parts) -> dict[str, str]:
     """Return what is wrong, by service."""
     pools = parts.supervisor.pools.items()
     starting = {service: pool.trouble for (service, _), pool in pools if pool.trouble}
-    lost = await unplaced(parts, await parts.store.releases("live"))
+    live = await parts.store.releases("live")
+    lost = {**await unequipped(parts, live), **await unplaced(parts, live)}
     return {**lost, **parts.deployer.troubles, **starting}
+
+
+async def unequipped(parts: Parts, live: list[Release]) -> dict[str, str]:
+    """Return which secrets no new runner could have, and why, by service."""
+    if not any(release.manifest.get("secrets") for release in live):
+        return {}
+    known = {each["name"]: each["trouble"] for each in await parts.vault.listing()}
+    found: dict[str, str] = {}
+    for release in live:
+        for name in release.manifest.get("secrets", ()):
+            if why := known.get(name, f"there is no secret {name!r} any more"):
+                found.setdefault(release.service, f"no new runner can start: {why}")
+    return found
 
 
 async def unplaced(parts: Parts, live: list[Release]) -> dict[str, str]:

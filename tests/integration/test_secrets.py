@@ -135,6 +135,9 @@ def test_a_key_that_is_gone_stops_those_who_need_it_only(speaker: Koco) -> None:
         other = speaker.run("secret", "set", "OTHER", "-", stdin="whatever")
         assert other.code == 1
         assert not key.exists()
+        services = {each["name"]: each for each in speaker.get("/v1/status")["services"]}
+        assert "no new runner can start: the key" in services["speaker"]["trouble"]
+        assert services["unconcerned"]["status"] == "live"
     finally:
         aside.rename(key)
     assert speaker.run("secret", "list").ok().err == ""

@@ -41,7 +41,11 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         **dict.fromkeys(("description", "author", "organization", "version"), ""),
         "tags": [],
         "flows": [FLOW | {"summary": "", "description": "", "inputs": None, "limits": {}}],
-        "runtime": {"files": ["**"], "dependencies": [], "env": {}},
+        "runtime": {
+            **{"files": ["**"], "dependencies": [], "env": {}},
+            **{"requirements": None, "pyproject": None},
+        },
+        "secrets": [],
         "runner": {
             **{"min": 1, "max": 10, "idle_timeout": 300.0, "concurrency": 1, "executions": None},
             **{"resources": {}, "labels": {}},
