@@ -44,7 +44,9 @@ def test_every_option_and_argument_is_documented(name: str) -> None:
             r"(?<![\w-])--?[a-z][a-z-]*", "".join(re.findall(r"^\| .*? \|", section(name), re.M))
         )
     )
-    options = {opt for param in command(name).params for opt in param.opts if opt.startswith("-")}
+    params = command(name).params
+    spelt = (opt for param in params for opt in (*param.opts, *param.secondary_opts))
+    options = {opt for opt in spelt if opt.startswith("-")}
     options -= {"--help", "-h"}
     assert options <= told, f"not documented: {options - told}"
     assert rows <= options, f"documented, but gone: {rows - options}"
