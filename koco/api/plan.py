@@ -61,7 +61,7 @@ async def make_plan(state: State, data: NewPlan) -> dict[str, Any]:
         files = [File(f.path, f.size_bytes, f.sha256, f.executable) for f in each.files]
         steps.append(await planner.step(each.manifest, files))
     if data.prune:
-        steps += planner.removals(names)
+        steps += await planner.removals(names)
     counts = Counter(step.action for step in steps)
     return {
         "items": [step.to_wire() for step in steps],

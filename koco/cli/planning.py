@@ -55,6 +55,9 @@ class Plan:
 
         for line in self._placed("warnings"):
             output.note(f"warning: {line}")
+        for step in self.removals:
+            for found in step["warnings"]:
+                output.note(f"warning: {step['service']}: {found['message']} ({found['hint']})")
         if problems := self._placed("problems"):
             raise ManifestError(problems)
 

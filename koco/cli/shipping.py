@@ -171,7 +171,8 @@ def remove(client: "Client", plan: "Plan", report: Report) -> None:
         report.result("removed", step["service"], "removed", release=step["release"])
     if refused:
         message = "\n".join(each.message for each in refused)
-        raise ConflictError(message, hint=refused[0].hint)
+        hint = "all else is done; `koco undeploy SERVICE --drain` waits for what runs"
+        raise ConflictError(message, hint=hint)
 
 
 def _bundle(planned: "Planned", report: Report, stack: ExitStack) -> "Bundle | None":

@@ -57,30 +57,28 @@ class Planner:
     def __init__(
         self,
         parts: "Parts",
-        live: Sequence[Release],
-        starting: Sequence[Release],
+        present: Sequence[Release],
         *,
-        project: str | None = None,
+        project: str | None,
         drifted: dict[str, str] | ServeError,
     ) -> None:
         self._parts = parts
         self._project = project
         self._drifted = drifted
-        self._live = {release.service: release for release in live}
+        self._present = present
+        self._live = {each.service: each for each in present if each.status == "live"}
         # In the order of their numbers: the last one is what it will come to.
-        self._starting = {release.service: release for release in starting}
+        self._starting = {each.service: each for each in present if each.status == "starting"}
 
     @classmethod
     async def now(cls, parts: "Parts", *, project: str | None) -> "Planner":
         """Return one that compares a project with what is live and on its way now."""
-        # In this order: what goes live in between is seen twice, not missed.
-        starting = await parts.store.releases("starting")
-        live = await parts.store.releases("live")
+        present = await parts.store.present_releases()
         try:
             drifted: dict[str, str] | ServeError = await parts.deployer.drift.look()
         except ServeError as exc:
             drifted = exc
-        return cls(parts, live, starting, project=project, drifted=drifted)
+        return cls(parts, present, project=project, drifted=drifted)
 
     async def step(self, data: dict[str, Any], files: list[plan.File]) -> Step:
         """Return what deploying a manifest with these files would do."""
@@ -96,27 +94,30 @@ class Planner:
         await self._compare(step, manifest, files)
         return step
 
-    def removals(self, keep: Iterable[str]) -> list[Step]:
+    async def removals(self, keep: Iterable[str]) -> list[Step]:
         """Return the removal of each service of the project that is not to be kept."""
-        kept = set(keep)
-        of_project = [
-            service
-            for service, release in self._live.items()
-            if self._project is not None
-            and _project_of(release) == self._project
-            and service not in kept
-        ]
-        steps = [self._begun(service) for service in sorted(of_project)]
-        for step in steps:
+        # The last release says whose a service is.
+        projects = {release.service: _project_of(release) for release in self._present}
+        gone = projects.keys() - set(keep)
+        steps = []
+        for service in sorted(gone):
+            if self._project is None or projects[service] != self._project:
+                continue
+            step = self._begun(service)
             step.action = "remove"
+            if count := sum((await self._parts.store.open_tally(service)).values()):
+                what = "1 execution has" if count == 1 else f"{count} executions have"
+                message = f"{what} not ended: the service stays as long as that is so"
+                hint = f"`koco undeploy {service} --drain` waits, `--cancel` ends them"
+                step.warnings.append(Finding(message=message, hint=hint, path=[]))
+            steps.append(step)
         return steps
 
     def _begun(self, service: str) -> Step:
         live, starting = self._live.get(service), self._starting.get(service)
         step = Step(service, "create" if live is None else "update")
         step.release = None if live is None else live.number
-        is_under_way = starting is not None and starting.number > (step.release or 0)
-        step.starting = starting.number if starting and is_under_way else None
+        step.starting = None if starting is None else starting.number
         return step
 
     async def _compare(self, step: Step, manifest: dict[str, Any], files: list[plan.File]) -> None:

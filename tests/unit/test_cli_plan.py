@@ -236,7 +236,7 @@ def test_a_removal_that_is_refused_is_told(plane: Plane, project: Path, cli: Cli
     plane.busy = {"a-old"}
     ran = cli("deploy", "--prune", "-y")
     assert (ran.code, ran.out.splitlines()[-1]) == (2, "b-old  removed")
-    assert "error: a-old has 2 executions\nhint: koco undeploy drains them\n" in ran.err
+    assert "error: a-old has 2 executions\nhint: all else is done; `koco undeploy" in ran.err
 
 
 def test_prune_wants_the_whole_project(plane: Plane, project: Path, cli: Cli) -> None:

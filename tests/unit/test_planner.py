@@ -15,6 +15,7 @@ from koco.control.plan import Planner, Step
 from koco.errors import NotFoundError
 from koco.manifest import load
 from koco.manifest.plan import File
+from koco.store.model import NewExecution
 from koco.store.sqlite import SqliteStore
 
 MANIFEST: dict[str, Any] = {"service": "svc", "flows": [{"name": "a", "entrypoint": "app:a"}]}
@@ -161,12 +162,24 @@ def test_only_what_is_live_of_the_same_project_is_removed(world: Any) -> None:
         for name in ("old", "svc"):
             await w.release(service=name)
         planner = await w.planner()
-        assert [(each.service, each.action) for each in planner.removals(["svc"])] == [
-            ("old", "remove")
-        ]
+        [step] = await planner.removals(["svc"])
+        assert (step.service, step.action, step.expect, step.warnings) == ("old", "remove", 1, [])
         other = await w.planner("other")
-        assert other.removals(["svc"]) == []
-        assert (await w.planner(None)).removals([]) == []
+        assert await other.removals(["svc"]) == []
+        assert await (await w.planner(None)).removals([]) == []
+
+    world(body)
+
+
+def test_what_runs_of_a_service_to_be_removed_is_told(world: Any) -> None:
+    """It would be refused: better to know that before."""
+
+    async def body(w: World) -> None:
+        await w.release()
+        new = NewExecution(flow="svc/a", service="svc", release=1, inputs={}, user="ada")
+        await w.store.create(new)
+        [step] = await (await w.planner()).removals([])
+        assert "1 execution has not ended" in step.warnings[0]["message"]
 
     world(body)
 
