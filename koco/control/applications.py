@@ -27,7 +27,7 @@ _SWEEP_S = 1.0
 #: How long one that nothing needs stays: a request may be on its way to it (seconds).
 _STAY_S = 5.0
 #: How often those that somebody else has removed are looked for (seconds).
-_HEAL_S = 10.0
+_HEAL_S = 5.0
 #: How long a deploy that changes nothing waits for one that is put back (seconds).
 _REPAIR_S = 30.0
 #: Pauses before another try to bring up a live release's application (seconds).

@@ -587,6 +587,11 @@ def enter(request, inputs):
     return Launch(request, run, inputs={{"validated": VERSION}})
 
 
+@app.get("/version")
+def version():
+    return VERSION
+
+
 def run(inputs, tracer):
     return [inputs["validated"], VERSION]
 """
@@ -597,22 +602,28 @@ def applications(koco: Koco) -> dict[str, str]:
     return {name: app["status"] for name, app in found.items()}
 
 
-def test_a_redeploy_fails_no_launch_and_mixes_no_code(koco: Koco) -> None:
-    """While it goes on, each launch is validated and run by the same release."""
+def test_redeploys_fail_no_request_and_mix_no_code(koco: Koco) -> None:
+    """Eight clients ask a route and launch through three redeploys and the way back to the first.
+
+    Each launch is validated and run by the same release.
+    """
     koco.deploy("rolling", VERSIONED.format(version=1), app="rolling_app:app", flows=[])
-    answers: list[httpx.Response] = []
+    launched: list[httpx.Response] = []
+    asked: list[httpx.Response] = []
     stop = threading.Event()
 
-    def launch() -> None:
+    def hammer() -> None:
         with koco.http() as client:
             while not stop.is_set():
-                answers.append(client.post("/v1/flows/rolling", json={}))
-                time.sleep(0.02)
+                launched.append(client.post("/v1/flows/rolling", json={}))
+                for _ in range(5):
+                    asked.append(client.get("/v1/services/rolling/app/version"))
+                time.sleep(0.1)
 
-    with concurrent.futures.ThreadPoolExecutor(2) as threads:
-        loops = [threads.submit(launch) for _ in range(2)]
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        clients = [threads.submit(hammer) for _ in range(8)]
         try:
-            for version in (2, 3):
+            for version in (2, 3, 4, 1):
                 root = koco.project(
                     "rolling", VERSIONED.format(version=version), app="rolling_app:app", flows=[]
                 )
@@ -620,13 +631,17 @@ def test_a_redeploy_fails_no_launch_and_mixes_no_code(koco: Koco) -> None:
                 time.sleep(0.5)
         finally:
             stop.set()
-        for loop in loops:
-            loop.result()
-    assert {answer.status_code for answer in answers} == {201}
-    results = [koco.events(answer.json()["result"])[-2]["payload"] for answer in answers]
-    assert {tuple(result) for result in results} == {(1, 1), (2, 2), (3, 3)}
-    eventually(lambda: set(applications(koco)) & {"koco-rolling-1", "koco-rolling-2"} == set())
-    assert applications(koco)["koco-rolling-3"] == "RUNNING"
+        for client in clients:
+            client.result()
+    assert {answer.status_code for answer in launched} == {201}
+    assert {(answer.status_code, answer.text) for answer in asked} == {
+        (200, str(version)) for version in (1, 2, 3, 4)
+    }
+    results = [koco.events(answer.json()["result"])[-2]["payload"] for answer in launched]
+    assert {tuple(result) for result in results} == {(v, v) for v in (1, 2, 3, 4)}
+    former = {f"koco-rolling-{number}" for number in (1, 2, 3, 4)}
+    eventually(lambda: set(applications(koco)) & former == set())
+    assert applications(koco)["koco-rolling-5"] == "RUNNING"
 
 
 @pytest.mark.parametrize(
