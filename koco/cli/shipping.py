@@ -240,7 +240,8 @@ def _settled(client: "Client", release: dict[str, Any], deadline: float | None) 
     """Wait until a release is not starting any more; return it as it is then."""
     service, number = release["service"], release["number"]
     goes_on = f"{service}: release {number} is not ready yet; the control plane goes on with it"
-    again = "`koco deploy` again waits for it"
+    command = "rollback" if release.get("origin", {}).get("rollback_of") else "deploy"
+    again = f"`koco {command}` again waits for it"
     while release["status"] == "starting":
         left_s = _POLL_S if deadline is None else max(0.0, deadline - time.monotonic())
         try:

@@ -65,6 +65,7 @@ class Blobs:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for former in (data_dir / "bundles").glob("*.zip"):
             _move(former, self.path(former.stem))  # where koco kept bundles before
+        shutil.rmtree(data_dir / "bundles", ignore_errors=True)
 
     def path(self, sha256: str) -> Path:
         """Return where a blob is, if it is there.

@@ -158,8 +158,15 @@ class Deployer:
         return found
 
     async def former(self, service: str) -> Release | None:
-        """Return the release that served before, or that serves while another is on its way."""
-        if await self._coming(service) and (live := await self._store.live_release(service)):
+        """Return the release that a rollback goes back to where no number is given.
+
+        Before what serves comes what served last. From a release on its way, the way back is to
+        what serves; from a rollback on its way it is that one's: asked again, it is the same.
+        """
+        coming = await self._coming(service)
+        if coming and (number := coming[-1].origin.get("rollback_of")):
+            return await self._store.release(service, number)
+        if coming and (live := await self._store.live_release(service)):
             return live
         return await self._store.former_release(service)
 

@@ -190,6 +190,26 @@ def test_a_rollback_is_a_new_release_of_the_old_code(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
+def test_a_rollback_that_is_asked_for_again_is_the_same(tmp_path: Path) -> None:
+    """Whoever was killed while it was under way finds it, and does not go forward again."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        await w.live("two")
+        w.importing.clear()
+        made = set()
+        for _ in range(2):
+            target = await w.deployer.target("svc", None)
+            release, unchanged = await w.deployer.rollback(target, by="ada")
+            made.add((target.number, release.number, unchanged))
+        assert made == {(1, 3, False)}
+        w.importing.set()
+        await w.deployer.wait("svc", 3, seconds=10)
+        assert await w.number() == 3
+
+    world(tmp_path, body)
+
+
 def test_a_rollback_that_makes_no_sense_says_why(tmp_path: Path) -> None:
     """No such release, the live one, nothing before it, or its bundle is gone."""
 
@@ -351,6 +371,27 @@ def test_undeploying_can_cancel_what_has_not_ended(tmp_path: Path) -> None:
         pool = w.supervisor.pools["svc", 1]
         while pool.runners:
             await asyncio.sleep(0.01)
+
+    world(tmp_path, body)
+
+
+def test_what_is_left_draining_can_be_cancelled(tmp_path: Path) -> None:
+    """Also after a restart: so a control plane that dies between the two leaves nothing half."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        await w.deployer.undeploy("svc", by="ada", running="drain")
+        actor = next(r for r in w.runners if execution.fid in r.fids)
+        w.begin(tmp_path)
+        await w.supervisor.recover({("svc", 1, actor.spec.id): actor})
+        await w.deployer.recover()
+        with pytest.raises(ConflictError, match="1 running"):
+            await w.deployer.undeploy("svc", by="ada")
+        await w.deployer.undeploy("svc", by="ada", running="cancel", grace_s=0.01)
+        await w.until(execution.fid, Status.CANCELLED)
 
     world(tmp_path, body)
 
