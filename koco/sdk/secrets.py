@@ -51,8 +51,12 @@ class Masks:
 
     def payload(self, encoded: bytes) -> bytes:
         """Return JSON without values: in texts, keys and numbers."""
-        if not any(form in encoded for form in self._encoded):
-            return encoded
+        for form in self._encoded:
+            if form in encoded:
+                return self._masked(encoded)
+        return encoded
+
+    def _masked(self, encoded: bytes) -> bytes:
         # On what it says, not on its bytes: a value may look like a part of JSON's syntax.
         try:
             return msgspec.json.encode(self._value(msgspec.json.decode(encoded)))

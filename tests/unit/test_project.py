@@ -149,3 +149,53 @@ def test_an_ignored_module_is_missing(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / ".gitignore").write_text("app.py\n")
     assert len(project.check(project.targets(start=tmp_path))[1]) == 1
+
+
+INSTALLING = """\
+service: demo
+runtime:
+  {runtime}
+flows:
+  - name: run
+    entrypoint: app:run
+"""
+
+
+def installing(tmp_path: Path, runtime: str, **files: str) -> list[str]:
+    make(tmp_path)
+    (tmp_path / "koco.yaml").write_text(INSTALLING.format(runtime=runtime))
+    for name, text in files.items():
+        (tmp_path / name.replace("_", ".")).write_text(text)
+    return project.check(project.targets(start=tmp_path), environ={"SET": "1"})[1]
+
+
+def test_files_that_say_what_to_install_are_read(tmp_path: Path) -> None:
+    """What is not shipped is told at its key, what is wrong in a file at its line."""
+    assert installing(tmp_path, "requirements: requirements.txt", requirements_txt="six\n") == []
+    [missing] = installing(tmp_path, "requirements: other.txt")
+    assert "koco.yaml:3:17: runtime.requirements: other.txt is not among the files" in missing
+    [fault] = installing(tmp_path, "requirements: requirements.txt", requirements_txt="six\n-e .")
+    assert "requirements.txt:2:1: nodes install nothing in editable form" in fault
+    (tmp_path / ".gitignore").write_text("uv.lock\n")
+    text = '[project]\nname = "x"\n'
+    [lock] = installing(tmp_path, "pyproject: pyproject.toml", pyproject_toml=text, uv_lock="")
+    assert "there is no uv.lock among the files to ship" in lock
+    assert "`uv lock`" in lock
+    (tmp_path / ".gitignore").unlink()
+    assert installing(tmp_path, "pyproject: pyproject.toml", pyproject_toml=text) == []
+    [broken] = installing(tmp_path, "pyproject: pyproject.toml", pyproject_toml="x")
+    assert "pyproject.toml:1:1: is no TOML" in broken
+
+
+def test_variables_come_from_the_deployers_environment(tmp_path: Path) -> None:
+    """One that is not set is told at its line; a check without a deploy leaves them as they are."""
+    assert installing(tmp_path, "env: {A: '${SET}', B: '${UNSET:-x}'}") == []
+    [target] = project.check(project.targets(start=tmp_path), environ={"SET": "1"})[0]
+    assert target.manifest.runtime.env == {"A": "1", "B": "x"}
+    [target] = project.check(project.targets(start=tmp_path))[0]
+    assert target.manifest.runtime.env == {"A": "${SET}", "B": "${UNSET:-x}"}
+    [problem] = installing(tmp_path, "env: {A: '${UNSET}'}")
+    assert "koco.yaml:3:12: runtime.env.A: ${UNSET} is not set in this environment" in problem
+    assert project.check(project.targets(start=tmp_path))[1] == []
+    installing(tmp_path, "env: {A: '${'}")
+    assert len(project.check(project.targets(start=tmp_path))[1]) == 1
