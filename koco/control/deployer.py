@@ -6,6 +6,7 @@ where another release takes over.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ from koco.errors import ConflictError, NotFoundError
 from koco.manifest import plan
 from koco.store.model import Release
 from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
 
 #: How long a release may take to become ready before it counts as failed (seconds).
 READY_S = 600.0
@@ -219,6 +222,7 @@ class Deployer:
             ended = await self._store.undeploy(service, error, beside_running=running != "refuse")
             for release in ended:
                 self._rollouts.stop(release)
+            log.info("%s undeployed %s: %s", by, service, [release.number for release in ended])
             self._catalog.remove(service)
             self.troubles.pop(service, None)
             self._supervisor.retire(service)

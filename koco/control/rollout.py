@@ -146,6 +146,7 @@ class Rollouts:
         if live.status != "live":  # it was undeployed in this moment
             self._supervisor.drop(release)
             return
+        log.info("release %s/%s is live: %s", release.service, release.number, timings)
         self._catalog.put(live)
         self._applications.troubles.pop(release.service, None)
         self._supervisor.retire(release.service, keep=release.number)
