@@ -35,10 +35,8 @@ class Listening:
         self._serving.append(asyncio.create_task(self._answer(app, bound, tls)))
 
     async def close(self) -> None:
-        """Stop listening at once; return when the requests that are under way have ended."""
+        """Stop listening; return when the requests that are under way have ended."""
         for server in self._servers:
-            for each in server.servers:
-                each.close()
             server.should_exit = True
         for number, bound in enumerate(self._bound):
             if not bound.cancel() and number >= len(self._serving):

@@ -1,6 +1,7 @@
 """A store that an older koco has written comes forward with all that is in it."""
 
 import asyncio
+import gc
 import hashlib
 import json
 import sqlite3
@@ -143,4 +144,5 @@ def test_a_newer_store_keeps_every_byte(old: Path) -> None:
             await SqliteStore(old).open()
 
     asyncio.run(main())
+    gc.collect()  # a connection that is left behind is closed, and that tidies up
     assert {name: old.with_name(name).read_bytes() for name in names} == left
