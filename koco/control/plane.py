@@ -109,6 +109,7 @@ class ControlPlane:
         #: While another takes over: letting go, and what is set where this one is to go on.
         self._letting_go: asyncio.Task[None] | None = None
         self._resumed = asyncio.Event()
+        self._admitting = asyncio.Lock()
         self._started = asyncio.get_running_loop().create_task(self._start())
 
     # what others call
@@ -138,11 +139,12 @@ class ControlPlane:
         Returns whether it is a known key afterwards.
         """
         store = (await self._parts()).store
-        if await store.key(digest) is not None:
-            return True
-        if await store.has_keys() and not recover:
-            return False
-        return await store.add_key("admin", digest=digest, scopes=("admin",))
+        async with self._admitting:  # of two who find no key, one is the first
+            if await store.key(digest) is not None:
+                return True
+            if await store.has_keys() and not recover:
+                return False
+            return await store.add_key("admin", digest=digest, scopes=("admin",))
 
     async def configure(self, values: dict[str, Any]) -> None:
         """Set what an operator has asked for (`koco.control.settings`), for now and later."""
