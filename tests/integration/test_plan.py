@@ -1,5 +1,6 @@
 """Plans against a real cluster: what is said is what is done, and nothing else."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,24 @@ def test_only_prune_removes_and_only_of_its_project(koco: Koco, project: Path) -
     assert live(koco).keys() == others
     shelved.rename(project / "plan-b")
     assert counts(plan(koco, project)) == {"unchanged": 2, "create": 1}
+
+
+def test_programs_ask_for_plans_as_well(koco: Koco) -> None:
+    """What makes no sense is refused; what is wrong with a manifest is a problem of its service."""
+    service = {"manifest": {"service": "plan-x", "flows": []}, "files": []}
+    with koco.http() as client:
+
+        def asked(**body: Any) -> tuple[int, str]:
+            answer = client.post("/v1/plan", json=body)
+            return answer.status_code, answer.text
+
+        code, text = asked(services=[service])
+        [item] = json.loads(text)["items"]
+        assert (code, item["action"], item["expect"]) == (200, "create", 0)
+        assert item["problems"][0]["path"] == ["flows"]
+        code, text = asked(services=[service, service])
+        assert (code, "is there twice" in text) == (400, True)
+        code, text = asked(services=[], prune=True)
+        assert (code, "none is named" in text) == (400, True)
+        code, text = asked(services=[{**service, "bundle": "x"}])
+        assert code == 400
