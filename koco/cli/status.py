@@ -61,18 +61,29 @@ def _versions(ray: dict[str, Any]) -> str:
 def _node(node: dict[str, Any]) -> str:
     if not node["alive"]:
         return f"{node['address']} DEAD"
-    resources, free = node.get("resources") or {}, node.get("free") or {}
+    resources, free = node.get("resources") or {}, node.get("free")
     # What objects of Ray's may take is nothing that a runner asks for.
-    names = [name for name in sorted(resources) if name not in ("memory", "object_store_memory")]
+    hidden = ("memory", "object_store_memory", "accelerator_type:")
     parts = [
-        f"{free.get(name, 0):g} of {resources[name]:g} {name}"
-        for name in names
-        if not name.startswith("accelerator_type:")
+        _left(free, resources, name, f"{{:g}} {name}")
+        for name in sorted(resources)
+        if not name.startswith(hidden)
     ]
-    parts.append(f"{free.get('memory', 0) / 1e9:.1f} of {resources.get('memory', 0) / 1e9:.1f} GB")
+    gigabytes = {"memory": resources.get("memory", 0) / 1e9}
+    left = None if free is None else {"memory": free.get("memory", 0) / 1e9}
+    parts.append(_left(left, gigabytes, "memory", "{:.1f} GB"))
     labels = node.get("labels") or {}
     own = [f"{name}={labels[name]}" for name in sorted(labels) if not name.startswith("ray.io/")]
-    return f"{node['address']} alive, free: {', '.join(parts)}{' '.join(['', *own])}"
+    has = f"{node['address']} alive, {', '.join(parts)}"
+    return f"{has}; {', '.join(own)}" if own else has
+
+
+def _left(free: dict[str, float] | None, resources: dict[str, float], name: str, shape: str) -> str:
+    """Return what of a resource there is, and what of it is free where that is less."""
+    there = shape.format(resources[name])
+    if free is None or free.get(name, 0) == resources[name]:
+        return there
+    return f"{there} ({free.get(name, 0):.3g} free)"
 
 
 def _counted(number: int | None, word: str) -> str:

@@ -168,7 +168,7 @@ def test_runners_go_where_their_manifest_says(app: Koco) -> None:
     [special] = _node_with(app, "special")
     assert (special["free"]["special"], special["free"]["CPU"]) == (1.5, 1)
     out = app.run("status").ok().out
-    assert "1.5 of 2 special" in out
+    assert "2 special (1.5 free)" in out
     assert "zone=a" in out
     ended = placed.execute("where")
     assert ended.status == "finished", ended.events[-2]

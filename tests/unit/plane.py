@@ -491,7 +491,15 @@ STATUS = {
     "ray": {
         "version": "2.60.0",
         "nodes": [
-            {"id": "ab", "address": "127.0.0.1", "alive": True, "resources": {"CPU": 2.0}},
+            {
+                "id": "ab",
+                "address": "127.0.0.1",
+                "alive": True,
+                "resources": {"CPU": 2.0, "license": 3.0, "memory": 8e9},
+                "free": {"CPU": 0.5, "license": 3.0, "memory": 8e9},
+                "labels": {"zone": "a", "ray.io/market": "spot"},
+            },
+            {"id": "ef", "address": "10.0.0.3", "alive": True, "resources": {"CPU": 2.0}},
             {"id": "cd", "address": "10.0.0.2", "alive": False, "resources": {}},
         ],
     },
@@ -514,6 +522,7 @@ STATUS = {
             "flows": ["hymn"],
             "runners": 1,
             "endpoint": "running",
+            "drift": "somebody else has changed its Serve application: its environment",
         },
     ],
     "executions": {"finished": 3, "error": 1, "running": 0},

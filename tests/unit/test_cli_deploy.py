@@ -150,10 +150,10 @@ def test_no_wait_returns_while_it_is_starting(plane: Plane, project: Path, cli: 
 
 def test_a_limit_ends_the_waiting_not_the_deploy(plane: Plane, project: Path, cli: Cli) -> None:
     """Exit code 124; the control plane is told to go on for longer than that."""
-    plane.releases = [{"status": "starting"}]
+    plane.releases = [{"status": "starting", "waits_for": "no node has 4 GPU\nso it waits"}]
     ran = cli("deploy", "--timeout", "0.3")
     assert ran.code == 124
-    assert "the control plane goes on with it" in ran.err
+    assert "the control plane goes on with it: no node has 4 GPU; so it waits" in ran.err
     body = released(plane)
     assert body["timeout_s"] == 600
 

@@ -101,12 +101,15 @@ def test_status_says_what_runs(plane: Plane, cli: Cli) -> None:
     for told in (
         "0.1.0 at http://127.0.0.1:8400, process 42",
         "1 restart",
-        "2.60.0, 2 nodes",
+        "2.60.0, 3 nodes",
+        "127.0.0.1 alive, 2 CPU (0.5 free), 3 license, 8.0 GB; zone=a",
+        "10.0.0.3 alive, 2 CPU, 0.0 GB",
         "10.0.0.2 DEAD",
         "/data/koco.db, 2.5 MB",
         "release 2 failing, 0 runners: greet",
         "no runner starts",
         "release 1 live, 1 runner, endpoint running: hymn",
+        "its Serve application: its environment; `koco deploy` puts it back",
         "3 finished, 1 error",
     ):
         assert told in out

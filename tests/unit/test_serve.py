@@ -5,10 +5,12 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from koco.api import status
 from koco.cluster.reasons import ApplicationFailed
 from koco.cluster.serve import Application, Serve, ServeError
 
@@ -260,6 +262,18 @@ def test_drift_that_cannot_be_seen_is_an_error() -> None:
             await Serve(dashboard=lambda: "http://127.0.0.1:9").drift({"koco-hymn-1": {}})
 
     asyncio.run(story())
+
+
+def test_a_status_says_that_it_could_not_look() -> None:
+    """Serve that cannot be asked is no answer; where no service has an app, it is not asked."""
+    serve = Serve(dashboard=lambda: "http://127.0.0.1:9")
+    parts: Any = SimpleNamespace(endpoints=SimpleNamespace(serve=serve))
+    served: Any = SimpleNamespace(service="hymn", app={"flows": []})
+    found, drift = asyncio.run(status._endpoints(parts, [served]))
+    assert found == {}
+    assert drift["hymn"].startswith("could not look: Ray's dashboard does not answer")
+    plain: Any = SimpleNamespace(service="hello", app=None)
+    assert asyncio.run(status._endpoints(parts, [plain])) == ({}, {})
 
 
 FAILED = """The deployment failed to start 3 times in a row. Error:
