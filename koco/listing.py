@@ -52,6 +52,7 @@ def of_zip(path: Path) -> list[File]:
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> File:
     with archive.open(entry) as content:
-        digest = hashlib.file_digest(content, "sha256")
+        # It has `readinto`, as files have; typeshed says that it is any IO[bytes].
+        digest = hashlib.file_digest(content, "sha256")  # type: ignore[arg-type]
     executable = bool(entry.external_attr >> 16 & stat.S_IXUSR)
     return File(entry.filename, entry.file_size, digest.hexdigest(), executable)
