@@ -4,9 +4,11 @@ import asyncio
 import importlib.metadata
 import io
 import socket
+import ssl
 import stat
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ import pytest
 from koco import job
 from koco.api.nodes import only_for_nodes
 from koco.cli import planes
+from koco.client.transport import Transport
 from koco.cluster import head, package
+from koco.config import Context
 from koco.control import extra
-from koco.errors import UsageError
+from koco.errors import UnreachableError, UsageError
 from tests.certificates import make_certificate
+from tests.unit.dashboard import Ray, Server
 
 # the head
 
@@ -198,6 +203,27 @@ def test_an_app_is_refused_where_the_clusters_ray_has_no_serve(
     [finding] = found("mine:app")
     assert "ray[serve]" in finding["hint"]
     assert finding["path"] == ["app"]
+
+
+# trust
+
+
+def test_a_contexts_certificates_are_trusted(tmp_path: Path) -> None:
+    """For that context only; where they are missing, the error says what names them."""
+    cert, key = make_certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    server = Server(Ray(), lambda *_: (200, {"fine": True}), tls)
+    try:
+        context = Context("theirs", server.url, "koco_key", ca=str(cert))
+        assert Transport(context).json("GET", "/v1/status") == {"fine": True}
+        with pytest.raises(UnreachableError) as caught:
+            Transport(replace(context, ca="")).json("GET", "/v1/status")
+        assert "--ca FILE" in str(caught.value.hint)
+        with pytest.raises(UsageError, match="cannot read the context's certificates"):
+            Transport(replace(context, ca=str(tmp_path / "gone.pem")))
+    finally:
+        server.close()
 
 
 # the nodes' door
