@@ -49,7 +49,7 @@ def test_no_more_run_at_once_than_may(tmp_path: Path) -> None:
         made = [await w.launch() for _ in range(4)]
         await eventually(lambda: len(w.began) == 2)
         await asyncio.sleep(0.05)
-        assert w.began == [each.fid for each in made[:2]]
+        assert set(w.began) == {each.fid for each in made[:2]}
         why = w.supervisor.why(await w.store.execution(made[3].fid))
         assert why == "2 run of at most 2"
         await w.runner_of(made[0].fid).report(made[0].fid, Status.FINISHED, count=1)
@@ -349,7 +349,8 @@ def test_an_execution_whose_runner_dies_is_tried_again(tmp_path: Path) -> None:
         w.runner_of(execution.fid).kill("struck by lightning")
         waits = await w.until(execution.fid, Status.QUEUED)
         assert (waits.attempt, waits.runner) == (2, "")
-        assert (w.supervisor.why(waits) or "").startswith("attempt 2 begins at 2")
+        said = "attempt 2 begins at 2"
+        await eventually(lambda: (w.supervisor.why(waits) or "").startswith(said))
         assert (await w.store.lock("l")).status == "withdrawn"
         await w.until(execution.fid, Status.RUNNING)
         w.runner_of(execution.fid).kill("again")
