@@ -214,24 +214,21 @@ class ControlPlane:
                 f"Ray's processes would run another koco: {__version__} at {code.HERE}",
                 hint="have the cluster's Python use the koco that you call, or `koco down` first",
             )
-        async with succession.taken_over(former):
-            try:
-                self._has = await self._open(must_listen=bool(former))
-            except BaseException:
-                await self._close()
-                raise
+        # From now on, for the port is free before the store is: who asks early, waits.
+        self._listening = Listening(*self._places())
+        async with succession.taken_over(former, give_up=self._close):
+            self._has = await self._open(self._listening, must_listen=bool(former))
         log.info("started at %s", self._has.url)
         return self._has
 
-    async def _open(self, *, must_listen: bool) -> Parts:
+    async def _open(self, listening: Listening, *, must_listen: bool) -> Parts:
         store = SqliteStore(self._store_path)
         await store.open()
         self._store = store
         parts = await self._assemble(store, self._store_path.parent)
         # Before anything starts: runners and endpoints fetch their bundle from here at once, and
-        # what was refused would count as an environment that failed. Who asks early, waits.
-        self._listening = Listening(*self._places())
-        if not await self._listening.bound(_PORT_S) and must_listen:
+        # what was refused would count as an environment that failed.
+        if not await listening.bound(_PORT_S) and must_listen:
             raise KocoError(
                 f"something else listens on {self._start_with.host}:{self._start_with.port}",
                 hint="`--port` takes another",
@@ -246,7 +243,7 @@ class ControlPlane:
         await parts.locks.recover()
         await parts.deployer.recover()
         await parts.schedules.recover()
-        self._serve(parts, self._listening)
+        self._serve(parts, listening)
         return parts
 
     async def _let_go(self, started: "asyncio.Task[Parts]") -> None:

@@ -9,7 +9,7 @@ whoever stands by and finds it free goes on by itself.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,8 +31,13 @@ async def before(generation: int) -> list[Any]:
 
 
 @asynccontextmanager
-async def taken_over(former: list[Any]) -> AsyncIterator[None]:
-    """Have the former ones let go; end them when all went well, have them go on when not."""
+async def taken_over(
+    former: list[Any], *, give_up: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Have the former ones let go; end them when all went well.
+
+    When not, `give_up` is called to let go of what was taken, and they go on.
+    """
     import ray
 
     try:
@@ -40,6 +45,7 @@ async def taken_over(former: list[Any]) -> AsyncIterator[None]:
             await _told(each.hand_over)
         yield
     except BaseException:
+        await give_up()
         for each in former:
             await _told(each.resume)
         raise
