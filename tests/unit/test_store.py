@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
-from koco.store.model import Answer, Execution, File, FileLimits, Lock, NewExecution, NewFile
+from koco.store.model import (
+    PROOF,
+    Answer,
+    Execution,
+    File,
+    FileLimits,
+    Lock,
+    NewExecution,
+    NewFile,
+)
 from koco.store.protocol import Store
 from koco.store.sqlite import SqliteStore, pages
 from koco.store.sqlite.writer import StoreError
@@ -300,6 +309,24 @@ def test_a_page_is_no_larger_than_fits_into_memory(
                 break
             assert sum(len(lock.data) for lock in found.items) < 40_000
         assert lids == ["l0", "l1", "l2", "l3", "l4"]
+
+    check(body)
+
+
+def test_a_proof_is_in_no_list_and_is_forgotten(check: Callable[[Check], None]) -> None:
+    """Nobody meets it, also where a killed control plane has left it."""
+
+    async def body(store: Store) -> None:
+        mine = await launch(store)
+        proof, _ = await store.create(NewExecution(flow=PROOF, service="", release=0, inputs={}))
+        assert [each.fid for each in (await store.executions()).items] == [mine.fid]
+        assert [each.fid for each in await store.open_executions()] == [mine.fid]
+        assert (await store.execution("latest")).fid == mine.fid
+        assert await store.chunks(proof.id, after=0, budget_bytes=1)
+        await store.forget_proofs()
+        assert not await store.chunks(proof.id, after=0, budget_bytes=1)
+        assert (await store.tallies())["queued"] == 1
+        assert await store.probe() > 0
 
     check(body)
 
