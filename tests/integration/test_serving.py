@@ -4,8 +4,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.driver import Done, Koco, eventually
 from tests.integration.test_endpoints import ask, dashboard, serve_details
 
@@ -153,34 +151,26 @@ def test_what_somebody_else_removed_comes_back_by_itself(koco: Koco) -> None:
     assert service(koco, "removed")["drift"] is None
 
 
-@pytest.mark.parametrize(
-    ("options", "code", "exit_code", "said"),
-    [
-        (
-            {"ray_actor_options": {"num_cpus": 99}},
-            DUO.format(version=2),
-            124,
-            ["goes on with it: ", "0 of 1 replicas of Front run; each asks for 99 CPU"],
-        ),
-        (
-            {"health_check_period_s": 0.2},
-            DUO.format(version=2).replace("= back\n", f"= back\n{ILL}"),
-            5,
-            ["not well"],
-        ),
-    ],
-    ids=["resources", "health"],
-)
-def test_why_an_endpoint_does_not_come_up_is_said(
-    koco: Koco, options: dict[str, Any], code: str, exit_code: int, said: list[str]
-) -> None:
-    """What Serve waits for, or the author's own traceback; the former release serves."""
-    name = f"sick-{exit_code}"
-    project(koco, name)().ok()
-    patience = "4" if exit_code == 124 else "100"
-    done = project(koco, name, code, **options)("--timeout", patience)
-    assert done.code == exit_code, done
-    for text in said:
-        assert text in done.err, done.err
-    assert koco.execute(name).result == 1
-    koco.run("undeploy", name, "--yes").ok()
+def test_what_replicas_wait_for_is_said(koco: Koco) -> None:
+    """While they find no room; the former release serves."""
+    project(koco, "large")().ok()
+    options = {"ray_actor_options": {"num_cpus": 99}}
+    done = project(koco, "large", DUO.format(version=2), **options)("--timeout", "1")
+    assert done.code == 124, done
+
+    def waits_for() -> str:
+        return str(koco.get("/v1/services/large/releases/2")["waits_for"])
+
+    eventually(lambda: "0 of 1 replicas of Front run; each asks for 99 CPU" in waits_for())
+    assert koco.execute("large").result == 1
+    koco.run("undeploy", "large", "--yes").ok()
+
+
+def test_a_health_check_that_fails_is_shown(koco: Koco) -> None:
+    """Exit code 5 with what it raised; the former release serves."""
+    project(koco, "sick")().ok()
+    code = DUO.format(version=2).replace("= back\n", f"= back\n{ILL}")
+    done = project(koco, "sick", code, health_check_period_s=0.2)("--timeout", "100")
+    assert done.code == 5, done
+    assert "OSError: not well" in done.err
+    assert koco.execute("sick").result == 1
