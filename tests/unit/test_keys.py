@@ -69,8 +69,8 @@ def test_a_manifests_literals_are_found_and_masked_where_they_stand() -> None:
 def test_variables_are_filled_in() -> None:
     """With defaults, and with a way to write the text itself."""
     environ = {"A": "1", "EMPTY": ""}
-    filled = variables.expand("${A}-${B:-two}-${EMPTY:-x}-${EMPTY}-$${A}-$A-$", environ)
-    assert filled == "1-two-x--${A}-$A-$"
+    filled = variables.expand("${A}-${A:-x}-${B:-two}-${EMPTY:-x}-${EMPTY}-$${A}-$A-$", environ)
+    assert filled == "1-1-two-x--${A}-$A-$"
     assert variables.names("${A}${B:-two}$${C}") == ["A"]
 
 

@@ -36,6 +36,22 @@ def test_an_idle_runner_is_replaced_by_one_that_is_there_already(tmp_path: Path)
     world(tmp_path, body)
 
 
+def test_one_that_was_starting_is_replaced_as_well(tmp_path: Path) -> None:
+    """It may have asked for its secrets before they changed."""
+
+    async def body(w: World) -> None:
+        w.importing.clear()
+        pool = w.supervisor.pool(await w.live(max=2))
+        await _until(lambda: len(w.runners) == 1)
+        pool.refresh()
+        await asyncio.sleep(0.01)
+        w.importing.set()
+        await _until(lambda: len(w.runners) == 2 and len(pool.runners) == 1)
+        assert list(pool.runners) == [w.runners[1].spec.id]
+
+    world(tmp_path, body)
+
+
 def test_a_busy_runner_ends_what_it_runs_and_leaves(tmp_path: Path) -> None:
     """It takes nothing new; at the pool's maximum, what is launched waits for the next one."""
 

@@ -103,8 +103,15 @@ def bundled(tmp_path: Path, files: dict[str, str]) -> Path:
     return path
 
 
-def test_a_lock_becomes_lines_with_hashes_without_a_network(tmp_path: Path) -> None:
-    """Whatever registry it was made from."""
+def test_a_lock_becomes_lines_with_hashes_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever registry it was made from, and whichever this node is set up with."""
+    (tmp_path / "uv").mkdir()
+    settings = '[[index]]\nurl = "http://127.0.0.1:9/simple"\ndefault = true\n'
+    (tmp_path / "uv/uv.toml").write_text(settings)
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path))
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
     bundle = bundled(tmp_path, {"sub/pyproject.toml": PYPROJECT, "sub/uv.lock": LOCK})
     installer, lines = packages.to_install(bundle, {"pyproject": "sub/pyproject.toml"})
     assert installer == "uv"

@@ -1,6 +1,7 @@
 """The vault: secrets encrypted in the store, their key in a file beside it."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,11 @@ def test_two_of_one_value_look_different_and_none_can_take_anothers_place(tmp_pa
     run(tmp_path, work)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"AAAA\n", b"x" * 44], ids=str)
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"AAAA\n", b"x" * 44, b64encode(bytes(32))],
+    ids=["gone", "empty", "short", "long", "another"],
+)
 def test_without_its_key_nothing_is_read_and_nothing_set(
     tmp_path: Path, content: bytes | None
 ) -> None:
