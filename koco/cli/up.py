@@ -60,8 +60,9 @@ def command(
     """Start koco on this machine, or with --ray on a Ray cluster.
 
     That is Ray, where none runs, and the control plane in it. Safe to repeat:
-    what runs already is left alone. The context `local`, or one named by the
-    cluster's host, is written for it and becomes the current one.
+    what runs already is left alone, or upgraded in place where it is older. The
+    context `local`, or one named by the cluster's host, is written for it and
+    becomes the current one.
 
     Example: koco up
     """
