@@ -10,8 +10,9 @@ _NAP_S = 60.0
 
 async def at(due_s: float) -> None:
     """Return at a time (seconds since the epoch)."""
-    while (left_s := due_s - time.time()) > 0:
-        await asyncio.sleep(min(left_s, _NAP_S))
+    never = asyncio.Event()
+    while time.time() < due_s:
+        await stirred(never, due_s)
 
 
 async def stirred(event: asyncio.Event, due_s: float | None) -> None:

@@ -32,7 +32,17 @@ def find_problems(data: Any) -> list[Problem]:
             if not (error["type"] == "too_short" and error["input"])
         ]
     # On the data, not on the model: there is none while a single value is wrong.
-    found = [_nothing, _twice, _limits, _placement, _unserved, _forms, _installed, _variables, _schedule]
+    found = [
+        _nothing,
+        _twice,
+        _limits,
+        _placement,
+        _unserved,
+        _forms,
+        _installed,
+        _variables,
+        _schedule,
+    ]
     return [*problems, *(problem for look in found for problem in look(data))]
 
 
@@ -206,7 +216,8 @@ def _schedule(data: dict[str, Any]) -> list[Problem]:
         if isinstance(flow, str) and flow not in names and not data.get("app"):
             near = nearest(flow, names)
             hint = f"did you mean {near!r}?" if near else f"flows: {', '.join(names)}"
-            problems.append(Problem(("schedule", index, "flow"), f"there is no flow {flow!r}", hint))
+            message = f"there is no flow {flow!r}"
+            problems.append(Problem(("schedule", index, "flow"), message, hint))
         if entry in entries[:index]:
             first = entries.index(entry)
             problems.append(Problem(("schedule", index), f"is the same as schedule[{first}]"))

@@ -83,7 +83,8 @@ class FlowLimits(Limits):
     @model_serializer(mode="wrap")
     def _given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # A default stands for nothing here: what is not given is the service's.
-        return {key: value for key, value in serialize(self).items() if key in self.model_fields_set}
+        given = self.model_fields_set
+        return {key: value for key, value in serialize(self).items() if key in given}
 
 
 class Schedule(_Part):
