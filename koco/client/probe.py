@@ -10,14 +10,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from koco.client.transport import Transport, library
+from koco.client.transport import Transport, library, trusting
 from koco.config import Context
-from koco.errors import KocoError, TimedOutError
+from koco.errors import KocoError, TimedOutError, UsageError
 from koco.url import is_clear, is_loopback, shown
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def way(context: Context) -> Iterator[Finding]:
             # What cannot be reached from here, the proxy may reach.
             yield Finding("proxy", OK, f"through {shown(proxy)}")
         else:
-            yield from _connection(context.url)
+            yield from _connection(context)
         yield from _answer(context)
     except _Stop as stop:
         yield stop.finding
@@ -107,8 +107,8 @@ def _proxy(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _connection(url: str) -> Iterator[Finding]:
-    parts = urlsplit(url)
+def _connection(context: Context) -> Iterator[Finding]:
+    parts = urlsplit(context.url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
         found = within(STEP_S, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
@@ -127,19 +127,23 @@ def _connection(url: str) -> Iterator[Finding]:
     with connection:
         yield Finding("tcp", OK, f"port {port} accepts connections")
         if parts.scheme == "https":
-            yield within(STEP_S, lambda: _tls(connection, host))
+            yield within(STEP_S, lambda: _tls(connection, host, context.ca))
 
 
-def _tls(connection: socket.socket, host: str) -> Finding:
+def _tls(connection: socket.socket, host: str, ca: str) -> Finding:
+    # As requests are made: see `transport`.
+    httpx, trust_env = library(), not is_loopback(host)
     try:
-        context = library().create_ssl_context()  # what requests are made with
+        trusted = trusting(ca) if ca else httpx.create_ssl_context(trust_env=trust_env)
         connection.settimeout(STEP_S)
-        with context.wrap_socket(connection, server_hostname=host) as secured:
+        with trusted.wrap_socket(connection, server_hostname=host) as secured:
             certificate, version = secured.getpeercert() or {}, secured.version()
     except ssl.SSLCertVerificationError as exc:
-        hint = "SSL_CERT_FILE names the certificates to trust, where it is your own"
+        hint = "`koco login --ca FILE` names the certificates to trust, where it is your own"
         what = f"the certificate is not trusted: {exc.verify_message}"
         raise _Stop(Finding("tls", FAILED, what, hint)) from exc
+    except UsageError as exc:
+        raise _Stop(Finding("tls", FAILED, exc.message, exc.hint)) from exc
     except OSError as exc:
         hint = "does the server speak TLS on that port? http:// is another thing"
         raise _Stop(Finding("tls", FAILED, f"no TLS: {exc}", hint)) from exc
@@ -155,7 +159,7 @@ def _answer(context: Context) -> Iterator[Finding]:
 
     def ask() -> tuple[Any, str | None]:
         # Without the key: it is not said before it is known who is there.
-        transport = Transport(Context(context.name, context.url, ""), away_s=0.0)
+        transport = Transport(replace(context, key=""), away_s=0.0)
         response = transport.call("GET", "/health", accept=(503,), timeout_s=STEP_S)
         return response.json(), response.headers.get("Date")
 

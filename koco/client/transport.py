@@ -284,7 +284,7 @@ def library() -> Any:
     return httpx
 
 
-def _open(httpx: Any, context: Context) -> "httpx.Client":
+def _open(made_by: Any, context: Context) -> "httpx.Client":
     url = urlsplit(context.url)
     # A proxy that the environment names cannot reach this machine's loopback.
     trust_env = not is_loopback(url.hostname or "")
@@ -293,8 +293,8 @@ def _open(httpx: Any, context: Context) -> "httpx.Client":
     verify: Any = url.scheme != "http" or (trust_env and _has_proxy())
     try:
         if verify and context.ca:
-            verify = _trusting(context.ca)
-        client: httpx.Client = httpx.Client(
+            verify = trusting(context.ca)
+        client: httpx.Client = made_by.Client(
             base_url=context.url,
             headers=_headers(context),
             verify=verify,
@@ -310,7 +310,7 @@ def _open(httpx: Any, context: Context) -> "httpx.Client":
     return client
 
 
-def _trusting(path: str) -> "ssl.SSLContext":
+def trusting(path: str) -> "ssl.SSLContext":
     """Return what trusts the certificates in a file, and those that this machine trusts."""
     import ssl
 

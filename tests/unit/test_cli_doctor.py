@@ -132,8 +132,8 @@ def test_an_older_or_newer_control_plane_is_a_warning(
 # the way there, with servers that are not as they should be
 
 
-def way(url: str) -> dict[str, probe.Finding]:
-    return {each.name: each for each in probe.way(Context("x", url, "k"))}
+def way(url: str, ca: str = "") -> dict[str, probe.Finding]:
+    return {each.name: each for each in probe.way(Context("x", url, "k", ca=ca))}
 
 
 class Strange(BaseHTTPRequestHandler):
@@ -215,9 +215,10 @@ def test_tls_where_there_is_none_is_told_as_that(strange: Any, tmp_path: Path) -
     strange.socket = context.wrap_socket(strange.socket, server_side=True)
     url = strange.url.replace("http:", "https:")
     assert "not trusted" in way(url)["tls"].message
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(cert))
-        assert way(url)["tls"].status == "warning", "it ends in two days"
+    found = way(url, str(cert))
+    assert found["tls"].status == "warning", "it ends in two days"
+    assert found["http"].status == "ok"
+    assert "cannot read" in way(url, str(tmp_path / "none"))["tls"].message
 
 
 def test_a_proxy_is_told_and_the_way_behind_it_is_the_proxys(
