@@ -61,7 +61,8 @@ def way(context: Context) -> Iterator[Finding]:
     try:
         if is_clear(context.url):
             what = f"{context.url} is not encrypted: the key travels in clear"
-            yield Finding("encryption", WARNING, what, "use https://: docs/commands.md, `koco up`")
+            hint = "use https://: `koco up --tls-cert --tls-key` gives it a certificate"
+            yield Finding("encryption", WARNING, what, hint)
         if proxy := _proxy(context.url):
             # What cannot be reached from here, the proxy may reach.
             yield Finding("proxy", OK, f"through {shown(proxy)}")
