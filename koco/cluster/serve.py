@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from koco.cluster import drift
+from koco.cluster.dashboard import Dashboard, ServeError
 from koco.cluster.reasons import ApplicationFailed, reason, waiting
-from koco.errors import KocoError
 
 if TYPE_CHECKING:
     import httpx
@@ -34,12 +34,6 @@ _LOOK_S = 0.1
 #: How long a build may keep other changes waiting, which would start it anew (seconds).
 _BUILD_S = 10.0
 _REQUEST_S = 60.0
-
-
-class ServeError(KocoError):
-    """Serve could not be asked, or said no."""
-
-    code = "serve_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +84,9 @@ class Serve:
     """The cluster's Serve. All changes go through here, one at a time."""
 
     def __init__(self, *, dashboard: Callable[[], str] | None = None) -> None:
-        self._dashboard = dashboard or _dashboard
+        self._dashboard = Dashboard(dashboard)
         self._turn = asyncio.Lock()
         self._url: str | None = None
-        self._client: httpx.AsyncClient | None = None
         #: Those of ours that are there, as far as we know, by name.
         self.ours: set[str] = set()
         #: What Serve last said of those that do not run yet, by name.
@@ -211,7 +204,7 @@ class Serve:
             await asyncio.sleep(_LOOK_S)
 
     async def _details(self) -> dict[str, Any]:
-        details = json.loads(await self._ask("GET"))
+        details = json.loads(await self._dashboard.ask("GET", _PATH))
         if not isinstance(details, dict) or not isinstance(details.get("applications"), dict):
             raise ServeError("Ray's dashboard did not say which Serve applications there are")
         return details
@@ -224,58 +217,7 @@ class Serve:
                 hint="a proxy between koco and the dashboard seems to speak as a browser",
             )
         log.info("Serve applications: %s", ", ".join(each["name"] for each in applications))
-        await self._ask("PUT", json=config)
-
-    async def _ask(self, method: str, **more: Any) -> bytes:
-        import httpx
-
-        try:
-            if self._client is None:
-                self._client = await self._connected()
-            answer = await self._client.request(method, _PATH, **more)
-        except httpx.HTTPError as exc:
-            client, self._client = self._client, None  # the dashboard may be elsewhere by now
-            if client is not None:
-                await client.aclose()
-            raise ServeError(f"Ray's dashboard does not answer: {exc!r}", hint=_HINT) from exc
-        if answer.status_code != httpx.codes.OK:
-            said = answer.text.strip()[:2000]
-            raise ServeError(f"Ray's dashboard said {answer.status_code}: {said}", hint=_HINT)
-        return answer.content
-
-    async def _connected(self) -> "httpx.AsyncClient":
-        import httpx
-
-        def look() -> tuple[str, dict[str, str]]:
-            return self._dashboard(), _token()
-
-        url, headers = await asyncio.to_thread(look)
-        # Not as a browser: those are shown `<redacted>` in place of values.
-        headers = {**headers, "User-Agent": "koco"}
-        return httpx.AsyncClient(base_url=url, headers=headers, timeout=_REQUEST_S, trust_env=False)
-
-
-_HINT = "an app of one's own needs Ray's dashboard: `ray start` with `ray[default,serve]`"
-
-
-def _dashboard() -> str:
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    address = _internal_kv_get("dashboard", namespace="dashboard")
-    if not address:
-        raise ServeError("this Ray has no dashboard", hint=_HINT)
-    text = str(address.decode())
-    return text if "://" in text else f"http://{text}"
-
-
-def _token() -> dict[str, str]:
-    """Return the header with Ray's token, where it asks for one."""
-    from ray._private.authentication.http_token_authentication import (
-        get_auth_headers_if_auth_enabled,
-    )
-
-    headers: dict[str, str] = get_auth_headers_if_auth_enabled({})
-    return headers
+        await self._dashboard.ask("PUT", _PATH, json=config)
 
 
 def _is_started() -> bool:

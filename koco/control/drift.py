@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from koco.cluster.dashboard import ServeError
 from koco.cluster.drift import REMOVED
-from koco.cluster.serve import Application, Serve, ServeError
+from koco.cluster.serve import Application, Serve
 from koco.store.model import Release
 from koco.store.protocol import Store
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from koco.cluster.serve import Serve, ServeError, prefix_of
+from koco.cluster.dashboard import ServeError
+from koco.cluster.serve import Serve, prefix_of
 from koco.control.orders import Failure, Form, Order, Refusal, read_as
 from koco.errors import EndpointError, NotFoundError, TimedOutError, from_wire
 from koco.events.line import encode_payload

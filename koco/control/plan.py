@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from koco.cluster.serve import ServeError
+from koco.cluster.dashboard import ServeError
 from koco.control import checks
 from koco.control.checks import Finding
 from koco.errors import NotFoundError

@@ -46,6 +46,8 @@ bound = Front.bind(Back.bind())
 """
 
 
+Options = dict[str, Any]
+
 #: Replicas that leave at once.
 QUICK = {"graceful_shutdown_timeout_s": 0.1, "graceful_shutdown_wait_loop_s": 0.1}
 ILL = "    def check_health(self):\n        raise OSError('not well')\n"
@@ -82,7 +84,7 @@ def put(koco: Koco, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -
 
 def test_options_reach_the_deployment_at_the_entry(koco: Koco) -> None:
     """Over what its author has said, and only there; other options are another release."""
-    options = {"num_replicas": 2, "max_ongoing_requests": 7}
+    options: Options = {"num_replicas": 2, "max_ongoing_requests": 7}
     project(koco, "duo", **options)().ok()
     found = deployments(koco, "koco-duo-1")
     assert (found["Front"]["num_replicas"], found["Front"]["max_ongoing_requests"]) == (2, 7)
@@ -91,7 +93,7 @@ def test_options_reach_the_deployment_at_the_entry(koco: Koco) -> None:
     assert (found["Back"]["num_replicas"], found["Back"]["max_ongoing_requests"]) == (1, 5)
     assert koco.execute("duo").result == 1
 
-    scaled = {"autoscaling_config": {"min_replicas": 1, "max_replicas": 2}}
+    scaled: Options = {"autoscaling_config": {"min_replicas": 1, "max_replicas": 2}}
     project(koco, "duo", **scaled)().ok()
     found = deployments(koco, "koco-duo-2")
     assert found["Front"]["autoscaling_config"]["max_replicas"] == 2
@@ -100,7 +102,7 @@ def test_options_reach_the_deployment_at_the_entry(koco: Koco) -> None:
 
 def test_options_that_serve_does_not_know_are_refused_at_their_line(koco: Koco) -> None:
     """All at once, before anything is made."""
-    wrong = {"num_replica": 2, "ray_actor_options": {"num_cpus": -1, "runtime_env": {}}}
+    wrong: Options = {"num_replica": 2, "ray_actor_options": {"num_cpus": -1, "runtime_env": {}}}
     done = project(koco, "misspelt", **wrong)()
     assert done.code == 2, done
     for said in (
@@ -154,7 +156,7 @@ def test_what_somebody_else_removed_comes_back_by_itself(koco: Koco) -> None:
 def test_what_replicas_wait_for_is_said(koco: Koco) -> None:
     """While they find no room; the former release serves."""
     project(koco, "large")().ok()
-    options = {"ray_actor_options": {"num_cpus": 99}}
+    options: Options = {"ray_actor_options": {"num_cpus": 99}}
     done = project(koco, "large", DUO.format(version=2), **options)("--timeout", "1")
     assert done.code == 124, done
 

@@ -1,10 +1,13 @@
 """Where runners can run: what is asked of Ray, and what is said where no node has it."""
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from koco.cluster.placement import Node, busy, misfit, options, selects
+from koco.control import troubles
 
 GB = 1024**3
 NODES = [
@@ -77,3 +80,30 @@ def test_why_no_node_can_take_a_runner_now_is_said() -> None:
 def test_selectors_take_what_ray_takes(selector: str, taken: list[str | None]) -> None:
     """A node without the label is not the value that is refused."""
     assert [value for value in ("a", "b", "c", None) if selects(selector, value)] == taken
+
+
+def test_a_status_says_which_services_have_no_node() -> None:
+    """Of those whose runners are on their way; nodes are not asked for the others."""
+
+    class Cluster:
+        asked = 0
+
+        async def nodes(self) -> list[Node]:
+            self.asked += 1
+            return NODES
+
+    cluster = Cluster()
+    pools = {("a", 1): SimpleNamespace(is_starting=True), ("b", 1): SimpleNamespace(is_starting=0)}
+    parts: Any = SimpleNamespace(supervisor=SimpleNamespace(pools=pools), cluster=cluster)
+
+    def unplaced(*names: str, runner: dict[str, Any]) -> dict[str, str]:
+        manifest = {"runner": runner}
+        live: Any = [SimpleNamespace(service=n, number=1, manifest=manifest) for n in names]
+        return asyncio.run(troubles.unplaced(parts, live))
+
+    greedy = {"resources": {"GPU": 4}}
+    said = "runners cannot be placed: no node has 4 GPU (the most is 1 GPU)"
+    assert unplaced("b", "c", runner=greedy) == {}
+    assert cluster.asked == 0
+    assert unplaced("a", "b", runner=greedy) == {"a": said}
+    assert unplaced("a", runner={"resources": {"GPU": 1}}) == {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from koco.cluster.serve import ServeError
+from koco.cluster.dashboard import ServeError
 from koco.control import checks
 from koco.control.plan import Planner, Step
 from koco.errors import NotFoundError

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from koco.api import status
+from koco.cluster.dashboard import ServeError
 from koco.cluster.reasons import ApplicationFailed
-from koco.cluster.serve import Application, Serve, ServeError
+from koco.cluster.serve import Application, Serve
 
 THEIRS = {"name": "koco-alike", "route_prefix": "/t", "import_path": "their.app:app"}
 #: As Serve answers where it is not started.

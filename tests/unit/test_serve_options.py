@@ -93,13 +93,16 @@ class Mine:
     """A deployment whose author has said something."""
 
 
+MINE: Any = Mine
+
+
 def test_a_manifests_options_go_over_the_codes() -> None:
     """Key by key, those of `ray_actor_options` as well; a number ends the autoscaling."""
-    made = overlaid(Mine, {"num_replicas": 3, "ray_actor_options": {"num_gpus": 1}})
+    made = overlaid(MINE, {"num_replicas": 3, "ray_actor_options": {"num_gpus": 1}})
     assert made.num_replicas == 3
     assert made._deployment_config.autoscaling_config is None
     assert made.ray_actor_options == {"num_cpus": 0, "num_gpus": 1, "resources": {"x": 1}}
     assert made.max_ongoing_requests == 100
-    scaled = overlaid(Mine, {"num_replicas": "auto", "autoscaling_config": {"max_replicas": 4}})
+    scaled = overlaid(MINE, {"num_replicas": "auto", "autoscaling_config": {"max_replicas": 4}})
     assert scaled._deployment_config.autoscaling_config.max_replicas == 4
-    assert Mine._deployment_config.autoscaling_config.max_replicas == 9
+    assert MINE._deployment_config.autoscaling_config.max_replicas == 9

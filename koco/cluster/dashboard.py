@@ -1,0 +1,82 @@
+"""Ray's dashboard, asked over HTTP as its REST API's clients do."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from koco.errors import KocoError
+
+if TYPE_CHECKING:
+    import httpx
+
+#: How long one request may take (seconds).
+_REQUEST_S = 60.0
+
+_HINT = "an app of one's own needs Ray's dashboard: `ray start` with `ray[default,serve]`"
+
+
+class ServeError(KocoError):
+    """Serve could not be asked, or said no."""
+
+    code = "serve_failed"
+
+
+class Dashboard:
+    """The dashboard of this process's cluster, wherever it is by now."""
+
+    def __init__(self, find: Callable[[], str] | None = None) -> None:
+        self._find = find or _dashboard
+        self._client: httpx.AsyncClient | None = None
+
+    async def ask(self, method: str, path: str, **more: Any) -> bytes:
+        """Return the body of the answer to a request.
+
+        Raises:
+            ServeError: there is none, or it is a refusal.
+        """
+        import httpx
+
+        try:
+            if self._client is None:
+                self._client = await self._connected()
+            answer = await self._client.request(method, path, **more)
+        except httpx.HTTPError as exc:
+            client, self._client = self._client, None  # the dashboard may be elsewhere by now
+            if client is not None:
+                await client.aclose()
+            raise ServeError(f"Ray's dashboard does not answer: {exc!r}", hint=_HINT) from exc
+        if answer.status_code != httpx.codes.OK:
+            said = answer.text.strip()[:2000]
+            raise ServeError(f"Ray's dashboard said {answer.status_code}: {said}", hint=_HINT)
+        return answer.content
+
+    async def _connected(self) -> "httpx.AsyncClient":
+        import httpx
+
+        def look() -> tuple[str, dict[str, str]]:
+            return self._find(), _token()
+
+        url, headers = await asyncio.to_thread(look)
+        # Not as a browser: those are shown `<redacted>` in place of values.
+        headers = {**headers, "User-Agent": "koco"}
+        return httpx.AsyncClient(base_url=url, headers=headers, timeout=_REQUEST_S, trust_env=False)
+
+
+def _dashboard() -> str:
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    address = _internal_kv_get("dashboard", namespace="dashboard")
+    if not address:
+        raise ServeError("this Ray has no dashboard", hint=_HINT)
+    text = str(address.decode())
+    return text if "://" in text else f"http://{text}"
+
+
+def _token() -> dict[str, str]:
+    """Return the header with Ray's token, where it asks for one."""
+    from ray._private.authentication.http_token_authentication import (
+        get_auth_headers_if_auth_enabled,
+    )
+
+    headers: dict[str, str] = get_auth_headers_if_auth_enabled({})
+    return headers
