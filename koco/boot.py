@@ -95,11 +95,9 @@ def _up(order: Order) -> dict[str, Any]:
 
     control, done = _control(order)
     ready = ray.get(control.ready.remote(), timeout=_READY_S)
-    if order.settings:
+    admitted = _admits(control, order)
+    if admitted and order.settings:
         ray.get(control.configure.remote(order.settings), timeout=30)
-    admitted = ray.get(
-        control.admit.remote(bytes.fromhex(order.digest), recover=order.recover), timeout=30
-    )
     return {"ray": ray.__version__, "admitted": admitted, **done, **ready}
 
 
@@ -199,10 +197,31 @@ def _control(order: Order) -> tuple[Any, dict[str, Any]]:
         return _made(_start(order), 1), {"started": True, "replaced": None}
     start = _start(order, former=there.start)
     upgrade.refuse_elsewhere(there, start)
-    if upgrade.is_asked(there, start):
+    if upgrade.is_asked(there, start) or _refuses(there.handle, order):
         return there.handle, {"started": False, "replaced": None}
     new = upgrade.replace(there, lambda number: _made(start, number), ready_s=_READY_S)
     return new, {"started": False, "replaced": there.version}
+
+
+def _admits(control: Any, order: Order) -> bool:
+    """Say whether a control plane knows the order's key, or takes it as the admin key."""
+    import ray
+
+    asked = control.admit.remote(bytes.fromhex(order.digest), recover=order.recover)
+    return bool(ray.get(asked, timeout=30))
+
+
+def _refuses(control: Any, order: Order) -> bool:
+    """Say whether a control plane has an admin who is somebody else: nothing of it is changed then.
+
+    One that cannot say, as where its store does not open, keeps nobody from mending it.
+    """
+    from ray.exceptions import RayError
+
+    try:
+        return not _admits(control, order)
+    except RayError:
+        return False
 
 
 def _start(order: Order, *, former: "Start | None" = None) -> "Start":

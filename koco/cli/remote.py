@@ -248,8 +248,8 @@ def _ordered(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
     name = f"koco-{order['action']}-{secrets.token_hex(4)}"
     entrypoint = f"python -m koco.job {shlex.quote(json.dumps(order))}"
     dashboard.submit(name, entrypoint, modules=modules)
-    output.note(f"job {name} is under way on {dashboard.url}…")
     try:
+        output.note(f"job {name} is under way on {dashboard.url}…")
         log = dashboard.wait(name, timeout_s=_JOB_S, on_log=_Notes())
     except KeyboardInterrupt:
         output.note(f"\nthe job {name} goes on; the same command again says what became of it")

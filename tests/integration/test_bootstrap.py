@@ -188,6 +188,13 @@ def test_code_and_packages_travel_to_a_cluster_that_has_neither(plane: Elsewhere
     status = plane.get("/v1/status")
     assert status["store"]["path"].endswith("/.koco/cluster/store.db"), "where Ray's user lives"
 
+    # Who has Ray's token and another key changes nothing, whatever is asked.
+    stranger = Elsewhere({"dashboard": 0, "api": 0}, Path(plane.env["PYTHONPATH"]))
+    refused = stranger.run("up", "--ray", plane.ray, "--port", "1", "--set", "max_running=1")
+    stranger.close()
+    assert refused.code == 6, refused
+    assert plane.get("/v1/status")["control_plane"] == status["control_plane"]
+
     # Replicas of an endpoint need koco's code as well.
     plane.deploy("visitor", APP, app="visitor_app:app", flows=[])
     assert plane.execute("visitor").result == "hi"
