@@ -18,6 +18,7 @@ from koco.control.blobs import Blobs
 from koco.control.files import Files
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
+from koco.control.supervisor import Supervisor
 from koco.store.model import NewExecution
 from koco.store.sqlite import SqliteStore
 
@@ -85,7 +86,11 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     blobs = Blobs(api.data_dir, store, Settings(max_file_mb=max_file_mb))
     spooler = Spooler(store)
     files = Files(store, spooler, blobs, secret=b"s" * 32)
-    api.parts = SimpleNamespace(store=store, spooler=spooler, files=files, heartbeat_s=10)
+    nothing: Any = None  # no runner is ever started here
+    supervisor = Supervisor(store, spooler, start_runner=nothing)
+    api.parts = SimpleNamespace(
+        store=store, spooler=spooler, files=files, supervisor=supervisor, heartbeat_s=10
+    )
     config = uvicorn.Config(
         create_app(api.parts), port=0, log_config=None, access_log=False, lifespan="off"
     )
