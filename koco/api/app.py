@@ -57,6 +57,7 @@ def create_app(parts: Parts) -> Litestar:
             KocoError: _koco_error,
             HTTPException: _http_error,
             RecursionError: _too_deep,
+            UnicodeDecodeError: _no_text,
             Exception: _unexpected,
         },
         before_send=[_tell_version],
@@ -98,6 +99,12 @@ def _http_error(request: Request[Any, Any, Any], exc: HTTPException) -> Response
 def _too_deep(request: Request[Any, Any, Any], exc: RecursionError) -> Response[dict[str, Any]]:
     log.warning("%s %s is nested too deeply", request.method, request.url.path)
     error = UsageError("the body is nested too deeply", hint="send what is deep as a text")
+    return Response(error.to_wire(), status_code=error.http_status)
+
+
+def _no_text(request: Request[Any, Any, Any], exc: UnicodeDecodeError) -> Response[dict[str, Any]]:
+    log.warning("%s %s is no UTF-8", request.method, request.url.path)
+    error = UsageError(f"the body is no UTF-8: {exc}", hint="JSON is sent as UTF-8")
     return Response(error.to_wire(), status_code=error.http_status)
 
 

@@ -28,7 +28,7 @@ _LEFT_OUT = ("manifest", "flows", "app", "fingerprint", "unchanged")
 class Origin(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Where a release comes from, as far as its deployer knows."""
 
-    project: str | None = None
+    project: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
     #: The git commit, and whether files of the service differ from it.
     commit: Annotated[str, msgspec.Meta(max_length=100)] | None = None
     dirty: bool | None = None
@@ -39,7 +39,6 @@ class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
 
     manifest: dict[str, Any]
     bundle: str
-    by: str | None = None
     timeout_s: float = READY_S
     origin: Origin = msgspec.field(default_factory=Origin)
     #: Whether the former release goes on serving where this one fails.
@@ -52,7 +51,6 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     """The release to go back to: a number, or the last one that served before."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=_LAST_NUMBER)] | None = None
-    by: str | None = None
     timeout_s: float = READY_S
     fallback: bool = True
 
@@ -72,7 +70,7 @@ async def create_release(
     release, unchanged = await parts.deployer.deploy(
         manifest,
         bundle=data.bundle,
-        by=data.by or request.scope["user"],
+        by=request.scope["user"],
         timeout_s=data.timeout_s,
         origin=msgspec.to_builtins(data.origin),
         fallback=data.fallback,
@@ -93,7 +91,7 @@ async def roll_back(
     await checks.refuse(parts, load.to_data(load.check(target.manifest)))
     release, unchanged = await parts.deployer.rollback(
         target,
-        by=data.by or request.scope["user"],
+        by=request.scope["user"],
         timeout_s=data.timeout_s,
         fallback=data.fallback,
     )

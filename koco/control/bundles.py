@@ -107,7 +107,8 @@ class Bundles:
         Raises:
             NotFoundError: there is no such bundle, or that is not its signature.
         """
-        if not hmac.compare_digest(self._sign(sha256), signature):
+        # As bytes: what is compared as text must be ASCII, and anybody may send anything.
+        if not hmac.compare_digest(self._sign(sha256).encode(), signature.encode()):
             raise NotFoundError(f"no bundle {sha256[:80]}")
         return self.path(sha256)
 

@@ -38,6 +38,7 @@ _LabelWanted = Annotated[str, AfterValidator(rules.label_wanted)]
 _LockName = Annotated[str, AfterValidator(rules.lock_name)]
 _Cron = Annotated[str, AfterValidator(cron.expression)]
 _Zone = Annotated[str, AfterValidator(cron.timezone)]
+_Plain = Annotated[dict[str, Any], AfterValidator(rules.plain)]
 _Tag = Annotated[str, Field(min_length=1)]
 _Tags = Annotated[tuple[_Tag, ...], _Lenient]
 
@@ -99,7 +100,7 @@ class Schedule(_Part):
     timezone: _Zone = Field(
         "UTC", description="The time zone of these, by its IANA name.", examples=["Europe/Berlin"]
     )
-    inputs: dict[str, Any] = Field({}, description="What it is launched with.")
+    inputs: _Plain = Field({}, description="What it is launched with.")
     overlap: bool = Field(
         False, description="Whether it is launched although the former one has not ended."
     )
@@ -256,7 +257,7 @@ class Manifest(_Part):
     )
     runner: Runner = Field(Runner(), description="How its processes are pooled.")
     endpoint: Endpoint = Field(Endpoint(), description="How `app` is asked.")
-    serve: dict[str, Any] = Field(
+    serve: _Plain = Field(
         {},
         description="Options of Ray Serve for the deployment that answers for `app`, such as "
         "`num_replicas`, `autoscaling_config` and `ray_actor_options`.",

@@ -1,8 +1,10 @@
 """What a value must be beyond its type. Each rule returns the value or raises `Wrong`."""
 
 import keyword
+import math
 import re
 import unicodedata
+from typing import Any
 
 from koco.manifest.problems import Wrong
 
@@ -25,6 +27,9 @@ _RESOURCES = {
     **{"num_cpus": "CPU", "cpu": "CPU", "cpus": "CPU", "num_gpus": "GPU", "gpu": "GPU"},
     **{"gpus": "GPU", "memory": "memory_mb"},
 }
+
+#: How deep values may be nested that no key of a manifest describes.
+_DEEPEST = 50
 
 #: An entrypoint's shape, for editors; `entrypoint` says more.
 ENTRYPOINT = r"^[^\W\d]\w*(\.[^\W\d]\w*)*([.:][^\W\d]\w*)(\.[^\W\d]\w*)*$"
@@ -169,6 +174,25 @@ def label_wanted(text: str) -> str:
     if re.fullmatch(_LABEL_WANTED, text):
         return text
     raise Wrong(f"{text!r} selects no label's value", '"a", "!a", "in(a, b)" or "!in(a, b)"')
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Check values that no key describes: JSON has to hold them, unchanged."""
+    level: list[Any] = [values]
+    for _ in range(_DEEPEST):
+        for each in level:
+            if isinstance(each, float) and not math.isfinite(each):
+                raise Wrong(f"must hold finite numbers, got {each}", "JSON has no other ones")
+        level = [below for each in level for below in _below(each)]
+    if level:
+        raise Wrong(f"is nested more than {_DEEPEST} deep")
+    return values
+
+
+def _below(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def pattern(text: str) -> str:

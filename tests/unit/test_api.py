@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from koco.control.blobs import Blobs
+from koco.control.bundles import Bundles
+from koco.control.settings import Settings
 from koco.errors import NotFoundError
 from koco.events.model import Status
 from tests.unit.serving import Api, serving
@@ -70,3 +73,30 @@ def test_a_body_that_is_nested_too_deeply_is_refused(api: Api) -> None:
     with api.http() as client:
         answer = client.put(f"/v1/executions/{fid}/files/in/a", content=deep)
         assert answer.status_code == 400
+
+
+def test_a_body_that_is_no_utf_8_is_refused(api: Api) -> None:
+    """With 400, too."""
+    with api.http("dora") as client:
+        for method, path in (("POST", "/v1/plan"), ("PUT", "/v1/secrets/A")):
+            answer = client.request(method, path, content=b'{"value": "\xff"}')
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage")
+
+
+def test_a_signature_that_is_no_ascii_is_none(api: Api) -> None:
+    """404 as for any other that is wrong; nobody needs a key to ask."""
+    blobs = Blobs(api.data_dir, api.parts.store, Settings())
+    api.parts.bundles = Bundles(blobs, api.parts.store, secret=b"s", url="")
+    with api.http() as client:
+        for signature in ("é", "%FF", "0" * 32):
+            answer = client.get(f"/bundles/{signature}/{'0' * 64}.zip")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_who_deploys_is_who_the_key_says(api: Api) -> None:
+    """Nobody names another one."""
+    with api.http("dora") as client:
+        for path, body in (("releases", {"manifest": {}, "bundle": ""}), ("rollback", {})):
+            answer = client.post(f"/v1/services/svc/{path}", json={**body, "by": "ada"})
+            assert answer.status_code == 400
+            assert "unknown field `by`" in answer.json()["error"]["message"]

@@ -12,6 +12,10 @@ from koco.manifest.modules import find_missing
 
 FLOW = {"name": "greet", "entrypoint": "hello.app:greet"}
 
+DEEP: dict[str, Any] = {}
+for _ in range(200):
+    DEEP = {"x": DEEP}
+
 
 def manifest(**changes: Any) -> dict[str, Any]:
     return {"service": "hello", "flows": [FLOW]} | changes
@@ -152,6 +156,8 @@ def test_data_has_key_paths_for_places() -> None:
         (manifest(runner={"labels": {"a": "in()"}}), "'in()' selects no label's value"),
         (manifest(runner={"labels": {"a": True}}), "runner.labels.a: expected text, got true"),
         (manifest(serve={"num_replicas": 2}), "serve: is for a service's own endpoint: there is"),
+        (manifest(serve={"x": [float("nan")]}, app="a:b"), "serve: must hold finite numbers, got"),
+        (manifest(serve=DEEP, app="a:b"), "serve: is nested more than 50 deep"),
         (manifest(serve=2, app="a:b"), "serve: expected a mapping, got the number 2"),
         (manifest(runtime={"dependencies": ["six=="]}), "'six==' is no requirement"),
         (manifest(runtime={"dependencies": ["-r x.txt"]}), "is an option of pip"),
