@@ -128,11 +128,11 @@ class Schedules:
     async def _decide(self, watch: _Watch, due: float, now_s: float) -> None:
         """Launch what was due at a time, or say why not; what was due before was missed."""
         entry, state = watch.entry, watch.state
-        times = cron.times(entry.cron, entry.timezone, state.due, until_s=due, most=cron.MOST)
-        missed = [each for each in times if each < due]
+        # In a thread: what was missed in a week may be ten thousand times.
+        missed = await asyncio.to_thread(_missed, entry, state.due, due)
         is_late = watch.trying != due and now_s - due > _LATE_S
         changes: dict[str, Any] = {}
-        key = f"{entry.id} {int(due)}"
+        key = f"{watch.service} {entry.id} {int(due)}"
         known = await self._store.keyed(USER, key)
         if known is not None:
             changes = {"ran": due, "fid": known.fid}
@@ -187,6 +187,14 @@ class Schedules:
 def _since(release: Release, now_s: float) -> float:
     """Return the time after which a release's schedules count."""
     return datetime.fromisoformat(release.ready).timestamp() if release.ready else now_s
+
+
+def _missed(entry: Entry, after_s: float, due: float) -> list[float]:
+    """Return the times between two, none of which was launched; the last one is the latest."""
+    times = cron.times(entry.cron, entry.timezone, after_s, until_s=due - 1, most=cron.MOST)
+    if len(times) == cron.MOST:  # more than are counted
+        times[-1] = cron.latest_until(entry.cron, entry.timezone, due - 1) or times[-1]
+    return times
 
 
 def _name(watch: _Watch, due: float) -> str:

@@ -19,6 +19,7 @@ from koco.control.timetable import Entry
 from koco.events import line
 from koco.events.model import Status
 from koco.forms import InputText, Model
+from koco.manifest import cron
 from koco.store.model import Execution, Release
 from tests.unit.test_pool import World, world
 
@@ -51,7 +52,10 @@ class Clock:
 
     async def live(self, *schedule: dict[str, Any], form: Any = None, **more: Any) -> Release:
         """Let a release with these schedules go live, at half past six."""
-        release = await self.w.live(**more)
+        return await self.put(await self.w.live(**more), *schedule, form=form)
+
+    async def put(self, release: Release, *schedule: dict[str, Any], form: Any = None) -> Release:
+        """Let it have these schedules, too."""
         release = msgspec.structs.replace(
             release,
             ready=line.timestamp(START),
@@ -141,6 +145,22 @@ def test_a_control_plane_that_dies_in_between_launches_it_once(
     clocked(tmp_path, body)
 
 
+def test_services_that_look_alike_each_have_their_own_times(tmp_path: Path) -> None:
+    """The same flow at the same times: what one of them launched is not the other's."""
+
+    async def body(c: Clock) -> None:
+        release = await c.live(HOURLY)
+        await c.put(msgspec.structs.replace(release, service="other"), HOURLY)
+        made = await c.w.store.create_release(
+            "other", bundle="b", fingerprint="f", manifest=release.manifest, by=""
+        )
+        await c.w.store.go_live("other", made.number, [])
+        await c.at(SEVEN)
+        assert sorted(each.flow for each in await c.made()) == ["other/flow", "svc/flow"]
+
+    clocked(tmp_path, body)
+
+
 @pytest.mark.parametrize("catch_up", [False, True])
 def test_what_was_missed_is_told(tmp_path: Path, catch_up: bool) -> None:
     """How often, and when last; made up for is only the latest, and only where that is wanted."""
@@ -159,6 +179,22 @@ def test_what_was_missed_is_told(tmp_path: Path, catch_up: bool) -> None:
         assert (len(await c.made()), c.told["missed"]) == (catch_up, 3 - catch_up)
 
     clocked(tmp_path, body)
+
+
+def test_the_latest_that_was_missed_is_told_however_many_were(tmp_path: Path) -> None:
+    """Beyond what is counted, too."""
+
+    async def body(c: Clock) -> None:
+        release = await c.live({"flow": "flow", "cron": "* * * * * *"})
+        c.restart()
+        c.catalog.put(release)
+        await c.schedules.refresh(NINE)
+        await c.at(NINE + 0.5)
+        assert c.told["missed_at"] == line.timestamp(NINE - 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cron, "MOST", 100)
+        clocked(tmp_path, body)
 
 
 def test_a_clock_that_is_put_back_launches_nothing_twice(tmp_path: Path) -> None:
