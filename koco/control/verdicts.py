@@ -19,7 +19,10 @@ def of_imports(description: Description) -> dict[str, Any] | None:
     if not description.problems:
         return None
     first = description.problems[0]
-    message = "; ".join(_sentence(problem) for problem in description.problems)
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for problem in description.problems:
+        alike.setdefault(_what(problem), []).append(problem)
+    message = "; ".join(f"{_where(problems)}{what}" for what, problems in alike.items())
     # Flows of one module fail alike: its traceback is told once.
     told = dict.fromkeys(p["traceback"] for p in description.problems if p["traceback"])
     detail = "\n\n".join(told)
@@ -30,12 +33,19 @@ def of_imports(description: Description) -> dict[str, Any] | None:
     }
 
 
-def _sentence(problem: dict[str, Any]) -> str:
+def _what(problem: dict[str, Any]) -> str:
     kind = f"{problem['type']}: " if problem["type"] else ""
-    where = f"flow {problem['flow']!r}: " if problem["flow"] is not None else "app: "
-    if not problem["entrypoint"]:  # nothing was imported yet
-        where = ""
-    return f"{where}{kind}{problem['message']}"
+    return f"{kind}{problem['message']}"
+
+
+def _where(problems: list[dict[str, Any]]) -> str:
+    """Return what has the same problem: `flows 'a', 'b', app: `."""
+    if not problems[0]["entrypoint"]:  # nothing was imported yet
+        return ""
+    names = [repr(each["flow"]) for each in problems if each["flow"] is not None]
+    said = [f"flow{'s' if len(names) > 1 else ''} {', '.join(names)}"] if names else []
+    said += ["app"] if len(names) < len(problems) else []
+    return f"{', '.join(said)}: "
 
 
 def of_exception(
