@@ -70,6 +70,7 @@ async def _shown(parts: Parts, service: str) -> dict[str, Any]:
     return {
         **_told(release),
         "deployed": bool(present),
+        "expect": await parts.deployer.replaced(service),
         "former": former.number if former else None,
         "flows": [flow["name"] for flow in release.flows or release.manifest["flows"]],
         "executions": await parts.store.open_tally(service),

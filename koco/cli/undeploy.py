@@ -51,7 +51,9 @@ def command(
     if found["deployed"] and not yes:
         _confirm(found, as_json=as_json)
     running = "cancel" if cancel else "drain" if drain else "refuse"
-    now = client.undeploy(service, running=running, grace_s=grace)
+    # What nobody was asked about stays: somebody may have deployed it meanwhile.
+    expect = None if yes else found["expect"]
+    now = client.undeploy(service, running=running, grace_s=grace, expect=expect)
     if now["executions"]:
         now = {**_ended(client, now, timeout), "ended": now["ended"]}
     if as_json:

@@ -230,6 +230,11 @@ class Deployer:
             await self._supervisor.cancel_all(service, grace_s=grace_s)
         return ended
 
+    async def replaced(self, service: str) -> int:
+        """Return the number of what a release of a service would replace, 0 for none: `expect`."""
+        last = await self._last(service)
+        return last.number if last else 0
+
     async def _last(self, service: str) -> Release | None:
         """Return what a service has, or comes to: going back to the live one is a release, too,
         while another is on its way.
@@ -252,11 +257,11 @@ class Deployer:
 
 
 def _expect(number: int | None, service: str, last: Release | None) -> None:
-    """Raise `ConflictError` for what was planned before another's deploy; None expects nothing."""
+    """Raise `ConflictError` where another one has deployed meanwhile; None expects nothing."""
     if number is None or number == (last.number if last else 0):
         return
     now = f"release {last.number} of {last.by} is there" if last else "it has no release any more"
     raise ConflictError(
-        f"{service} has changed since the plan was made: {now}",
-        hint="`koco plan` shows what a deploy would do now",
+        f"{service} has changed meanwhile: {now}",
+        hint=f"it is left as it is; `koco plan` and `koco releases {service}` show how that is",
     )

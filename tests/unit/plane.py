@@ -146,7 +146,9 @@ class Plane:
             raise NotFoundError(f"no service is called {name!r}")
         told = {"service": name, "release": 3, "status": "live", "flows": ["greet", "other"]}
         running = self.running[0] if self.running else {}
-        return {**told, "deployed": self.deployed, "former": self.former, "executions": running}
+        more = {"deployed": self.deployed, "former": self.former}
+        more["expect"] = 3 if self.deployed else 0
+        return {**told, **more, "executions": running}
 
     def lock(self, fid: str, name: str = "approval", data: Any = None, *, form: Any = None) -> str:
         """Have an execution ask a person; return the lock's id."""

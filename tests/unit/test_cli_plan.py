@@ -301,10 +301,10 @@ def unprivileged() -> Iterator[None]:
 
 def test_a_plan_that_somebody_overtook_says_so(plane: Plane, project: Path, cli: Cli) -> None:
     """What was live when the plan was made is not any more: exit code 2, and what to do."""
-    plane.crossed = ConflictError("hello has changed since the plan was made", hint="koco plan")
+    plane.crossed = ConflictError("hello has changed meanwhile", hint="koco plan")
     ran = cli("deploy")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.endswith("error: hello has changed since the plan was made\nhint: koco plan\n")
+    assert ran.err.endswith("error: hello has changed meanwhile\nhint: koco plan\n")
 
 
 def test_colour_is_for_terminals(plane: Plane, project: Path, terminal: Cli) -> None:

@@ -147,8 +147,20 @@ def test_undeploying_asks_a_person(plane: Plane, typed: str, code: int) -> None:
     with Typist(["-m", "koco", "undeploy", "hello"]) as person:
         person.types(typed, after="Undeploy hello? 2 flows, release 3 live [y/N]")
         assert person.leaves() == code
-    done = [each for each in plane.requests if each[0] == "DELETE"]
+    done = [path for method, path, _ in plane.requests if method == "DELETE"]
     assert bool(done) is (code == 0)
+    assert all("expect=3" in path for path in done), "what is there then may be another release"
+
+
+@pytest.mark.parametrize(("args", "expect"), [(["--yes"], None), ([], "expect=0")])
+def test_undeploying_takes_what_was_there(
+    plane: Plane, cli: Cli, args: list[str], expect: str | None
+) -> None:
+    """Whatever that is with --yes; else nothing that somebody has deployed since it looked."""
+    plane.deployed = False
+    assert cli("undeploy", "hello", *args).code == 0
+    [path] = [path for method, path, _ in plane.requests if method == "DELETE"]
+    assert (expect in path) if expect else ("expect" not in path)
 
 
 def test_undeploying_refuses_while_executions_run(plane: Plane, cli: Cli) -> None:

@@ -127,6 +127,26 @@ def test_going_back_while_another_release_is_on_its_way_counts(tmp_path: Path) -
     world(tmp_path, body)
 
 
+def test_what_was_looked_at_is_what_is_taken_away(tmp_path: Path) -> None:
+    """Or nothing is: somebody may deploy while another one is asked."""
+
+    async def body(w: World) -> None:
+        assert await w.deployer.replaced("svc") == 0
+        await w.live("one")
+        seen = await w.deployer.replaced("svc")
+        w.importing.clear()
+        await w.deploy("two")
+        with pytest.raises(ConflictError, match="changed meanwhile: release 2 of ada"):
+            await w.deployer.undeploy("svc", by="bob", expect=seen)
+        assert await w.number() == 1
+        expect = await w.deployer.replaced("svc")
+        ended = await w.deployer.undeploy("svc", by="bob", expect=expect)
+        assert [release.number for release in ended] == [1, 2]
+        w.importing.set()
+
+    world(tmp_path, body)
+
+
 def test_a_failed_release_leaves_the_former_one(tmp_path: Path) -> None:
     """It never goes live; what served serves, in the store and for launches."""
 
