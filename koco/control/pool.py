@@ -349,17 +349,13 @@ class Pool:
     async def _recover(self, fid: str, runner: Runner, cause: str) -> None:
         """Decide about an execution whose runner died: run it elsewhere, or end it."""
         self._began.pop(fid, None)
-        execution = await self._store.execution(fid)
-        if execution.is_ending:
-            await self._store.settle(fid, Status.CANCELLED)
-        elif await self._store.requeue(fid, runner.id):
+        if await self._store.requeue(fid, runner.id):
             # It never reached `running`: nothing of the user's has run.
-            self.line.put_back(execution)
+            self.line.put_back(await self._store.execution(fid))
             self._on_step(fid)
-            return
-        elif not await self._store.lose(fid, runner.id, died(cause)):
-            return  # it had ended, or its attempt had, in this very moment
-        self._on_final(fid)
+        elif await self._store.lose(fid, runner.id, died(cause)):
+            self._on_final(fid)
+        # Else it had ended, or its attempt had, in this very moment.
 
     def _trim(self, runner: Runner) -> None:
         if runner.running or not runner.is_ready:

@@ -252,9 +252,6 @@ class Supervisor:
                 grace_s = execution.grace_s if execution.cancel_requested else _GRACE_S
                 self._tasks.spawn(pool.cancel(fid, grace_s=grace_s))
             return None
-        if execution.is_ending:
-            await surely(lambda: self._store.settle(fid, Status.CANCELLED))
-            return None
         if await surely(lambda: self._store.requeue(fid, runner_id)):
             return execution
         error = died("it was lost while the control plane was away")

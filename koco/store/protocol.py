@@ -108,7 +108,10 @@ class Store(Protocol):
         ...
 
     async def requeue(self, fid: str, runner: str) -> bool:
-        """Take back an execution that `runner` never began; False if it did, or has it no more."""
+        """Take back an execution that `runner` never began.
+
+        False if it did, or has it no more, or if it was asked to end.
+        """
         ...
 
     async def append(self, batches: list[Batch]) -> list[Ack]:
@@ -125,6 +128,8 @@ class Store(Protocol):
 
     async def lose(self, fid: str, runner: str, error: dict[str, Any]) -> bool:
         """End an execution whose runner died, or have it tried again, as its policy says.
+
+        What was asked to end has ended as it was to.
 
         False if it has ended already, or another runner has it.
         """

@@ -623,3 +623,29 @@ def test_a_restart_waits_for_room_on_the_disk(
         await w.until(execution.fid, Status.FINISHED)
 
     world(tmp_path, body)
+
+
+def test_an_execution_that_is_cancelled_as_its_runner_dies_is_not_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would ask the next runner to end it."""
+
+    async def body(w: World) -> None:
+        w.begins = False
+        await w.live()
+        execution = await w.launch()
+        await eventually(lambda: any(execution.fid in each.fids for each in w.runners))
+        requeue = w.store.requeue
+
+        async def late(fid: str, runner: str) -> bool:
+            await w.supervisor.cancel(fid, grace_s=0)
+            return await requeue(fid, runner)
+
+        monkeypatch.setattr(w.store, "requeue", late)
+        w.begins = True
+        w.runners[0].kill()
+        await w.until(execution.fid, Status.CANCELLED, Status.FINISHED)
+        assert (await w.store.execution(execution.fid)).status is Status.CANCELLED
+        assert w.began == []
+
+    world(tmp_path, body)

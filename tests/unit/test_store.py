@@ -222,6 +222,26 @@ def test_only_what_never_began_is_requeued(check: Callable[[Check], None]) -> No
     check(body)
 
 
+@pytest.mark.parametrize("began", [False, True])
+def test_what_was_asked_to_end_is_not_run_again(
+    check: Callable[[Check], None], began: bool
+) -> None:
+    """Where its runner dies meanwhile it has ended as it was to, whoever was first."""
+
+    async def body(store: Store) -> None:
+        error = {"type": "RunnerDied", "message": "m", "traceback": ""}
+        execution = await (begun(store) if began else launch(store))
+        await store.assign(execution.fid, "r1")
+        await store.request_cancel(execution.fid, grace_s=1)
+        assert not await store.requeue(execution.fid, "r1")
+        assert not await store.lose(execution.fid, "r2", error)
+        assert await store.lose(execution.fid, "r1", error)
+        assert (await store.execution(execution.fid)).status is Status.CANCELLED
+        assert (await events(store, execution))[-1]["payload"] == {"status": "cancelled"}
+
+    check(body)
+
+
 def test_cancelling_in_line_ends_at_once_later_is_noted(check: Callable[[Check], None]) -> None:
     """A queued execution ends `cancelled`; for a running one the wish is kept."""
 

@@ -245,7 +245,7 @@ class SqliteStore:
 
         def change(db: sqlite3.Connection) -> bool:
             now = events.state(db, fid)
-            if now is None or now.runner != runner:
+            if now is None or now.runner != runner or now.is_ending:
                 return False
             if not events.advance(db, fid, Status.QUEUED):
                 return False

@@ -36,6 +36,11 @@ class State(NamedTuple):
     is_cancelled: bool
     is_timed_out: bool
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was asked to end."""
+        return bool(self.is_cancelled or self.is_timed_out)
+
 
 def state(db: sqlite3.Connection, fid: str) -> State | None:
     """Return an execution's state, or None where there is none."""
@@ -123,7 +128,9 @@ def lose(db: sqlite3.Connection, fid: str, runner: str, error: dict[str, Any]) -
     if now is None or now.status.is_final or now.runner != runner:
         return False
     body = line.encode(Kind.ERROR, error)
-    if _tries_again(now):
+    if now.is_ending:
+        _end(db, now, Status.CANCELLED, b"", 0)
+    elif _tries_again(now):
         _retry(db, now, body, 1)
     else:
         _advance(db, now, Status.ERROR, body, 1)
@@ -166,7 +173,7 @@ def _tries_again(now: State, *, because_of_error: bool = False) -> bool:
     policy = policy_of(now.policy)
     if because_of_error and not policy.retry_errors:
         return False
-    return now.attempt <= policy.retries and not (now.is_cancelled or now.is_timed_out)
+    return now.attempt <= policy.retries and not now.is_ending
 
 
 def _end(db: sqlite3.Connection, now: State, status: Status, body: bytes, count: int) -> None:
