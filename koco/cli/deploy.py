@@ -82,9 +82,10 @@ def _deploy(
     shipping.tell(plan, report)
     plan.check()
     planning.confirm(plan, yes=yes, as_json=as_json)
-    releases = shipping.ship(client, plan, report, timeout_s=timeout, fallback=fallback)
+    shipped = shipping.ship(client, plan, report, timeout_s=timeout, fallback=fallback)
     if no_wait:
-        shipping.leave(releases, report)
+        shipping.leave(shipped.releases, report)
     else:
-        shipping.settle(client, releases, report, timeout_s=timeout)
+        shipping.settle(client, shipped.releases, report, timeout_s=timeout)
+    shipping.check(shipped)
     shipping.remove(client, plan, report)

@@ -61,6 +61,14 @@ class Report:
         return f"({time.monotonic() - self.began:.1f} s)"
 
 
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """The releases that were begun, and why others were not: somebody has deployed meanwhile."""
+
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[ConflictError] = field(default_factory=list)
+
+
 def tell(plan: "Plan", report: Report) -> None:
     """Tell what will be done, before any of it is."""
     if report.as_json:
@@ -76,8 +84,8 @@ def ship(
     *,
     timeout_s: float | None,
     fallback: bool = True,
-) -> list[dict[str, Any]]:
-    """Bundle and upload what the plan changes and begin its releases; return the releases."""
+) -> Shipped:
+    """Bundle and upload what the plan changes, then begin its releases."""
     changed = []
     for each in plan.services:
         number = each.step["release"]
@@ -88,18 +96,26 @@ def ship(
             changed.append(each)
     with ExitStack() as stack:
         bundles = [_bundle(each, report, stack) for each in changed]
-        releases = []
         for each, bundle in zip(changed, bundles, strict=True):
             if bundle is not None:
                 _upload(client, each, bundle, report)
-            sha256 = bundle.sha256 if bundle is not None else each.step["bundle"]
+    shipped = Shipped()
+    for each, bundle in zip(changed, bundles, strict=True):
+        sha256 = bundle.sha256 if bundle is not None else each.step["bundle"]
+        try:
             release = _begin(client, each, sha256, timeout_s=timeout_s, fallback=fallback)
-            if each.step.get("drift") and release["unchanged"]:
-                output.note(f"{each.step['service']}: its Serve application is put back")
-            about = "with an endpoint of its own" if each.manifest.get("app") else ""
-            begun(release, report, about)
-            releases.append(release)
-        return releases
+        except ConflictError as exc:
+            # Somebody else's deploy of one service is no reason against the others.
+            shipped.refused.append(exc)
+            if len(changed) > 1:
+                output.note(exc.message)
+            continue
+        if each.step.get("drift") and release["unchanged"]:
+            output.note(f"{each.step['service']}: its Serve application is put back")
+        about = "with an endpoint of its own" if each.manifest.get("app") else ""
+        begun(release, report, about)
+        shipped.releases.append(release)
+    return shipped
 
 
 def allowed(timeout_s: float | None) -> float | None:
@@ -155,6 +171,12 @@ def leave(releases: Iterable[dict[str, Any]], report: Report) -> None:
             report.result("release", service, f"release {number}  starting")
 
 
+def check(shipped: Shipped) -> None:
+    """Raise `ConflictError` where services were left alone, as somebody has deployed them."""
+    if shipped.refused:
+        raise _refused(shipped.refused, hint=shipped.refused[0].hint)
+
+
 def remove(client: "Client", plan: "Plan", report: Report) -> None:
     """Remove the services that the plan removes, once all else is done.
 
@@ -170,9 +192,12 @@ def remove(client: "Client", plan: "Plan", report: Report) -> None:
             continue
         report.result("removed", step["service"], "removed", release=step["release"])
     if refused:
-        message = "\n".join(each.message for each in refused)
         hint = "all else is done; `koco undeploy SERVICE --drain` waits for what runs"
-        raise ConflictError(message, hint=hint)
+        raise _refused(refused, hint=hint)
+
+
+def _refused(errors: list[ConflictError], *, hint: str | None) -> ConflictError:
+    return ConflictError("\n".join(each.message for each in errors), hint=hint)
 
 
 def _bundle(planned: "Planned", report: Report, stack: ExitStack) -> "Bundle | None":

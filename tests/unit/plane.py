@@ -57,8 +57,9 @@ class Plane:
     #: What a plan says of a service otherwise than that it would be created; without a
     #: manifest, of one that `--prune` removes.
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
-    #: Why a release is refused.
+    #: Why a release is refused, and of which services; of all, where none is named.
     crossed: KocoError | None = None
+    overtaken: set[str] = field(default_factory=set)
     #: What `/v1/services` lists, and what a service has had, newest first.
     services: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -381,7 +382,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "POST", "plan":
                 return 200, plane.plan(data)
             case "POST", "services", service, "releases":
-                if plane.crossed is not None:
+                if plane.crossed is not None and service in (plane.overtaken or {service}):
                     raise plane.crossed
                 status = "live" if plane.unchanged else "starting"
                 release = {"service": service, "number": 3, "status": status, "error": None}

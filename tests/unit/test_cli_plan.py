@@ -307,6 +307,18 @@ def test_a_plan_that_somebody_overtook_says_so(plane: Plane, project: Path, cli:
     assert ran.err.endswith("error: hello has changed meanwhile\nhint: koco plan\n")
 
 
+def test_of_several_the_others_are_deployed(plane: Plane, project: Path, cli: Cli) -> None:
+    """They are waited for, and it says at the end which one was left alone: exit code 2."""
+    for name in ("other", "third"):
+        (project / f"{name}.yaml").write_text(MANIFEST.format(name))
+    plane.crossed = ConflictError("other has changed meanwhile", hint="koco plan")
+    plane.overtaken = {"other"}
+    ran = cli("deploy")
+    assert ran.code == 2
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["hello", "third"]
+    assert ran.err.endswith("error: other has changed meanwhile\nhint: koco plan\n")
+
+
 def test_colour_is_for_terminals(plane: Plane, project: Path, terminal: Cli) -> None:
     """Long values are cut there; what a file is called cannot steer it."""
     long = {"path": "description", "part": "settings", "old": "", "new": "x" * 100}
