@@ -14,7 +14,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -113,7 +113,16 @@ def pack(
             f"{root}: there are no files to ship",
             hint="look at .gitignore, .kocoignore and the manifest's runtime.files",
         )
-    folder = dest.parent if dest else None
+    try:
+        packed = _packed(files, dest.parent if dest else None)
+        return replace(packed, path=packed.path.replace(dest)) if dest else packed
+    except OSError as exc:
+        what = f"the bundle cannot be written: {exc.strerror}"
+        what += f": {exc.filename}" if exc.filename else ""
+        raise UsageError(what, hint="TMPDIR names another folder for temporary files") from exc
+
+
+def _packed(files: tuple[BundledFile, ...], folder: Path | None) -> Bundle:
     with tempfile.NamedTemporaryFile(
         dir=folder, prefix="koco-", suffix=".zip", delete=False
     ) as out:
@@ -122,13 +131,10 @@ def pack(
             _write(out, files)
             out.seek(0)
             digest = hashlib.file_digest(out, "sha256").hexdigest()
-            size_bytes = out.seek(0, os.SEEK_END)
+            return Bundle(path, digest, out.seek(0, os.SEEK_END), files)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-    if dest:
-        path = path.replace(dest)
-    return Bundle(path, digest, size_bytes, files)
 
 
 def collect(

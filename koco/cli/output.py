@@ -30,7 +30,13 @@ RED, GREEN, YELLOW, CYAN, DIM, BOLD = "31", "32", "33", "36", "2", "1"
 
 
 def prepare() -> None:
-    """Make both streams take any text: a lone surrogate is shown, not an exception."""
+    """Make both streams take any text: a lone surrogate is shown, not an exception.
+
+    A stream that whoever calls has closed (`>&-`) is replaced by one that leads nowhere.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -30,7 +30,7 @@ def expand(value: str, environ: Mapping[str, str]) -> str:
                 return "${"
             raise Wrong("'${' begins no variable here", "'${NAME}', or '$${' for the text itself")
         # As a shell has it: with a default, an empty one counts as none.
-        given = environ.get(name)
+        given = _text(name, environ.get(name))
         if default is not None:
             return given or default
         if given is None:
@@ -41,3 +41,11 @@ def expand(value: str, environ: Mapping[str, str]) -> str:
         return given
 
     return _VARIABLE.sub(fill, value)
+
+
+def _text(name: str, given: str | None) -> str | None:
+    try:
+        (given or "").encode()
+    except UnicodeEncodeError:
+        raise Wrong(f"${{{name}}} is no UTF-8 in this environment", "set it to text") from None
+    return given

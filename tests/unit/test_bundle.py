@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -208,6 +209,29 @@ def test_a_failed_pack_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "p/a.py").unlink()
     with pytest.raises(UsageError, match=r"a\.py was removed"):
         bundle.pack(tmp_path / "p", dest=tmp_path / "out.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_place_that_takes_no_bundle_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what to do: another folder for temporary files."""
+    write(tmp_path / "p", "a.py")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(UsageError, match="the bundle cannot be written") as caught:
+        bundle.pack(tmp_path / "p")
+    assert "TMPDIR" in str(caught.value.hint)
+    (tmp_path / "p/a.py").unlink()
+    write(tmp_path / "p", "big.bin")
+    (tmp_path / "p/big.bin").write_bytes(os.urandom(100_000))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(UsageError, match="the bundle cannot be written"):
+            bundle.pack(tmp_path / "p")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 

@@ -69,6 +69,13 @@ def test_koco_toml_is_found_from_a_folder_below(monkeypatch: pytest.MonkeyPatch)
     assert config.current().name == "b"
 
 
+def test_koco_toml_may_begin_with_a_byte_order_mark() -> None:
+    """As editors write it; `koco.project` takes it as well."""
+    save("a")
+    Path("koco.toml").write_bytes(b'\xef\xbb\xbf[deploy]\r\ncontext = "a"\r\n')
+    assert config.current().name == "a"
+
+
 def test_an_unknown_name_is_not_found_and_says_who_named_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

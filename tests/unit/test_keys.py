@@ -1,5 +1,7 @@
 """Literals in manifests that look like keys, and `${NAME}` from the deployer's environment."""
 
+import os
+
 import pytest
 
 from koco.manifest import keys, variables
@@ -74,9 +76,9 @@ def test_variables_are_filled_in() -> None:
     assert variables.names("${A}${B:-two}$${C}") == ["A"]
 
 
-@pytest.mark.parametrize("value", ["${NOT_SET}", "${", "${1}", "${A B}", "x${}"])
+@pytest.mark.parametrize("value", ["${NOT_SET}", "${", "${1}", "${A B}", "x${}", "${BYTES}"])
 def test_what_cannot_be_filled_in_is_wrong(value: str) -> None:
-    """And says how it is written."""
+    """And says how it is written; bytes that are no text cannot be sent."""
     with pytest.raises(Wrong) as caught:
-        variables.expand(value, {"A": "1"})
+        variables.expand(value, {"A": "1", "BYTES": os.fsdecode(b"\xff")})
     assert caught.value.hint
