@@ -80,7 +80,9 @@ def _version(context: "Context") -> str:
     try:
         return contexts.version(context)
     except UnreachableError as exc:
-        exc.hint = "nothing was saved; `--no-check` saves it all the same"
+        # Saving it would not help against a certificate that is not trusted.
+        kept = exc.hint if "--ca" in (exc.hint or "") else "`--no-check` saves it all the same"
+        exc.hint = f"nothing was saved; {kept}"
         raise
     except UnauthorizedError as exc:
         exc.hint = "nothing was saved; is it this control plane's key, and whole?"

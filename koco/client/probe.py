@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from koco.client.transport import Transport, library, trusting
+from koco.client.transport import Transport, trusting
 from koco.config import Context
 from koco.errors import KocoError, TimedOutError, UsageError
 from koco.url import is_clear, is_loopback, shown
@@ -132,15 +132,13 @@ def _connection(context: Context) -> Iterator[Finding]:
 
 
 def _tls(connection: socket.socket, host: str, ca: str) -> Finding:
-    # As requests are made: see `transport`.
-    httpx, trust_env = library(), not is_loopback(host)
     try:
-        trusted = trusting(ca) if ca else httpx.create_ssl_context(trust_env=trust_env)
+        trusted = trusting(ca)
         connection.settimeout(STEP_S)
         with trusted.wrap_socket(connection, server_hostname=host) as secured:
             certificate, version = secured.getpeercert() or {}, secured.version()
     except ssl.SSLCertVerificationError as exc:
-        hint = "`koco login --ca FILE` names the certificates to trust, where it is your own"
+        hint = "your own? `koco login --ca FILE` names certificates to trust, or SSL_CERT_FILE"
         what = f"the certificate is not trusted: {exc.verify_message}"
         raise _Stop(Finding("tls", FAILED, what, hint)) from exc
     except UsageError as exc:

@@ -45,7 +45,7 @@ _BACKOFF_S = (0.1, 2.0)
 _CONNECT_S = 5.0
 
 _HINT = "is it running? `koco up` starts a local one, `--context` chooses another"
-_HINT_CA = "`koco login --ca FILE` names certificates to trust, as does `koco up --ca FILE`"
+_HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust, or SSL_CERT_FILE"
 _HINT_SENT = "the request may have been carried out all the same: `koco ps -a` shows"
 
 Query = dict[str, str | None]
@@ -292,7 +292,7 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
     # are not followed, so no https:// is ever asked; only a proxy might want them.
     verify: Any = url.scheme != "http" or (trust_env and _has_proxy())
     try:
-        if verify and context.ca:
+        if verify:
             verify = trusting(context.ca)
         client: httpx.Client = made_by.Client(
             base_url=context.url,
@@ -311,9 +311,16 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
 
 
 def trusting(path: str) -> "ssl.SSLContext":
-    """Return what trusts the certificates in a file, and those that this machine trusts."""
+    """Return what trusts the certificates in a file, and those that this machine trusts.
+
+    Without a file, those that httpx trusts, or that SSL_CERT_FILE or SSL_CERT_DIR name: for
+    loopback, too, where a tunnel may end.
+    """
     import ssl
 
+    if not path:
+        made: ssl.SSLContext = library().create_ssl_context()
+        return made
     trusted = ssl.create_default_context()
     try:
         trusted.load_verify_locations(path)

@@ -18,6 +18,7 @@ import pytest
 from koco import job
 from koco.api.nodes import only_for_nodes
 from koco.cli import planes
+from koco.client import probe
 from koco.client.transport import Transport
 from koco.cluster import head, package
 from koco.config import Context
@@ -208,8 +209,13 @@ def test_an_app_is_refused_where_the_clusters_ray_has_no_serve(
 # trust
 
 
-def test_a_contexts_certificates_are_trusted(tmp_path: Path) -> None:
-    """For that context only; where they are missing, the error says what names them."""
+def test_a_contexts_certificates_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For that context only; where they are missing, the error says what names them.
+
+    SSL_CERT_FILE does so without a context, for a tunnel's loopback as well.
+    """
     cert, key = make_certificate(tmp_path)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(cert, key)
@@ -222,6 +228,10 @@ def test_a_contexts_certificates_are_trusted(tmp_path: Path) -> None:
         assert "--ca FILE" in str(caught.value.hint)
         with pytest.raises(UsageError, match="cannot read the context's certificates"):
             Transport(replace(context, ca=str(tmp_path / "gone.pem")))
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert Transport(replace(context, ca="")).json("GET", "/v1/status") == {"fine": True}
+        found = {each.name: each.status for each in probe.way(replace(context, ca=""))}
+        assert found["tls"] != "failed"  # it ends soon
     finally:
         server.close()
 
