@@ -5,15 +5,28 @@ changed is known without packing anything: reading and hashing is what a plan co
 """
 
 import hashlib
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from koco import bundle
 from koco.errors import UsageError
 from koco.manifest.plan import File
+
+#: What reading a zip raises that is broken, or that somebody has made by hand.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    RuntimeError,  # encrypted; also `NotImplementedError`
+    ValueError,  # also `UnicodeDecodeError`
+)
 
 
 def of_files(files: Iterable[bundle.BundledFile]) -> list[File]:
@@ -39,14 +52,14 @@ def of_zip(path: Path) -> list[File]:
     """Return the listing of a bundle, by path.
 
     Raises:
-        UsageError: the file is no zip.
+        UsageError: the file is no zip, or one that cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename != bundle.MARKER]
             listed = [_entry(archive, entry) for entry in entries if not entry.is_dir()]
-    except zipfile.BadZipFile as exc:
-        raise UsageError(f"the bundle {path.stem} is no zip: {exc}") from exc
+    except _BROKEN as exc:
+        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
     return sorted(listed, key=lambda file: file.path)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from koco.cluster.dashboard import ServeError
 from koco.control import checks
 from koco.control.checks import Finding
-from koco.errors import NotFoundError
+from koco.errors import NotFoundError, UsageError
 from koco.manifest import keys, load, plan
 from koco.manifest.checks import find_problems
 from koco.manifest.problems import dotted
@@ -158,8 +158,10 @@ class Planner:
             return await self._parts.bundles.files(release.bundle)
         except NotFoundError:
             message = f"the bundle of release {release.number} is not there any more"
-            step.warnings.append(Finding(message=message, hint=None, path=[]))
-            return None
+        except UsageError as exc:  # what else is planned has nothing to do with it
+            message = f"release {release.number}: {exc.message}"
+        step.warnings.append(Finding(message=message, hint=None, path=[]))
+        return None
 
 
 def _project_of(release: Release) -> str | None:

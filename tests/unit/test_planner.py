@@ -12,7 +12,7 @@ import pytest
 from koco.cluster.dashboard import ServeError
 from koco.control import checks
 from koco.control.plan import Planner, Step
-from koco.errors import NotFoundError
+from koco.errors import NotFoundError, UsageError
 from koco.manifest import load
 from koco.manifest.plan import File
 from koco.store.model import NewExecution
@@ -37,6 +37,8 @@ class World:
         return self.drift
 
     async def files(self, sha256: str) -> list[File]:
+        if sha256 == "odd":
+            raise UsageError("the bundle odd cannot be read")
         if sha256 not in self.bundles:
             raise NotFoundError(f"no bundle {sha256}")
         return self.bundles[sha256]
@@ -138,6 +140,19 @@ def test_a_release_on_its_way_is_what_a_deploy_replaces(world: Any) -> None:
         assert (step.parts, step.bundle) == (["code"], "two")
         back = await w.step()
         assert (back.action, back.parts, back.bundle) == ("update", [], "one")
+
+    world(body)
+
+
+def test_a_bundle_that_cannot_be_read_stops_no_plan(world: Any) -> None:
+    """It is told of, and that release is not compared with."""
+
+    async def body(w: World) -> None:
+        await w.release()
+        await w.release("odd", live=False)
+        step = await w.step(CHANGED)
+        assert (step.action, step.parts, step.bundle) == ("update", ["code"], None)
+        assert step.warnings[0]["message"] == "release 2: the bundle odd cannot be read"
 
     world(body)
 
