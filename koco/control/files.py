@@ -162,28 +162,32 @@ class Files:
 
     # who may
 
-    def token(self, fid: str) -> str:
-        """Return what an execution's flow shows to reach its files."""
-        return f"{TOKEN_PREFIX}{fid}_{self._sign(fid)}"
+    def token(self, fid: str, attempt: int = 1) -> str:
+        """Return what an execution's flow shows to reach its files, in one attempt."""
+        name = fid if attempt == 1 else f"{fid}.{attempt}"
+        return f"{TOKEN_PREFIX}{name}_{self._sign(name)}"
 
     async def caller(self, token: str) -> Caller | None:
         """Return the flow that a token is of; None where it is no token of ours, or its time over.
 
-        It is good as long as its execution has not ended.
+        It is good as long as its execution, or its attempt at it, has not ended.
         """
-        fid, _, signature = token.removeprefix(TOKEN_PREFIX).partition("_")
-        if not token.isascii() or not hmac.compare_digest(self._sign(fid), signature):
+        name, _, signature = token.removeprefix(TOKEN_PREFIX).partition("_")
+        if not token.isascii() or not hmac.compare_digest(self._sign(name), signature):
             return None
+        fid, _, attempt = name.partition(".")
         execution = await self._store.execution(fid)
-        return None if execution.status.is_final else Caller(name="flow", fid=fid)
+        is_over = execution.status.is_final or execution.attempt != int(attempt or 1)
+        return None if is_over else Caller(name="flow", fid=fid)
 
-    def _sign(self, fid: str) -> str:
-        return hmac.new(self._secret, fid.encode(), hashlib.sha256).hexdigest()
+    def _sign(self, name: str) -> str:
+        return hmac.new(self._secret, name.encode(), hashlib.sha256).hexdigest()
 
 
 async def access(parts: "Parts", fid: str, _: dict[str, Any]) -> dict[str, str]:
     """Answer the question `files.access`: where an execution's files are, and by what token."""
-    return {"url": parts.node_url, "token": parts.files.token(fid)}
+    execution = await parts.store.execution(fid)
+    return {"url": parts.node_url, "token": parts.files.token(fid, execution.attempt)}
 
 
 def _free(path: str, sha256: str, found: dict[str, NewFile]) -> str:

@@ -99,7 +99,7 @@ class Locks:
         waiters.add(event)
         try:
             # Looked at after the event is in place: what is settled after that sets it.
-            while (lock := await self._store.lock(lid)).status == "open":
+            while (lock := await self._of(fid, lid)).status == "open":
                 await event.wait()
                 event.clear()
         finally:
@@ -111,10 +111,17 @@ class Locks:
             )
         return lock
 
-    async def withdraw(self, lid: str) -> Lock:
+    async def withdraw(self, fid: str, lid: str) -> Lock:
         """Hear that a flow waits for a lock no more; return it as it is then."""
+        await self._of(fid, lid)
         lock = await self._store.withdraw_lock(lid)
         self._wake(lock)
+        return lock
+
+    async def _of(self, fid: str, lid: str) -> Lock:
+        lock = await self._store.lock(lid)
+        if lock.fid != fid:
+            raise NotFoundError(f"execution {fid} has no lock {lid!r}")
         return lock
 
     def _forget(self, fid: str, lid: str, event: asyncio.Event) -> None:
@@ -276,4 +283,4 @@ async def settled(parts: "Parts", fid: str, asked: dict[str, Any]) -> dict[str, 
 
 async def withdrawn(parts: "Parts", fid: str, asked: dict[str, Any]) -> dict[str, Any]:
     """Answer the question `lock.withdraw`: `{status}`."""
-    return {"status": (await parts.locks.withdraw(asked["lid"])).status}
+    return {"status": (await parts.locks.withdraw(fid, asked["lid"])).status}

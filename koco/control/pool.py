@@ -226,6 +226,7 @@ class Pool:
                     inputs=execution.inputs,
                     entrypoint=execution.entrypoint,
                     moments=execution.moments,
+                    attempt=execution.attempt,
                 )
             )
         except KocoError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from koco.control import endpoints, files, locks, vault
 from koco.control.parts import Parts
-from koco.errors import KocoError, UsageError
+from koco.errors import ConflictError, KocoError, UsageError
 from koco.events import wire
 
 log = logging.getLogger(__name__)
@@ -31,17 +31,28 @@ HANDLERS: dict[str, Handler] = {
 
 async def answer(parts: Parts, blob: bytes) -> bytes:
     """Return the answer to an encoded question; an error is an answer, too."""
-    fid, question, arguments = wire.decode_question(blob)
-    handler = HANDLERS.get(question)
+    asked = wire.decode_question(blob)
+    handler = HANDLERS.get(asked.name)
     try:
         if handler is None:
             raise UsageError(
-                f"the control plane does not know the question {question!r}",
+                f"the control plane does not know the question {asked.name!r}",
                 hint="is the runner's koco newer than the control plane's?",
             )
-        return wire.encode_answer(await handler(parts, fid, arguments))
+        if asked.attempt:
+            await _require_current(parts, asked)
+        return wire.encode_answer(await handler(parts, asked.fid, asked.arguments))
     except KocoError as exc:
         return wire.encode_answer(exc)
     except Exception as exc:
-        log.exception("question %s failed", question, extra={"fid": fid})
+        log.exception("question %s failed", asked.name, extra={"fid": asked.fid})
         return wire.encode_answer(KocoError(f"the control plane failed at this: {exc!r}"))
+
+
+async def _require_current(parts: Parts, asked: wire.Question) -> None:
+    """Refuse what a former attempt has left behind: a thread, or a Ray task."""
+    execution = await parts.store.execution(asked.fid)
+    if execution.attempt != asked.attempt:
+        raise ConflictError(
+            f"attempt {asked.attempt} of {asked.fid} has ended; attempt {execution.attempt} follows"
+        )

@@ -51,6 +51,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     `body` holds `count` lines (see `line.encode`) joined by newlines. `status` is
     the status that the execution reaches with the last of them, where it reaches
     one; `runner` names the runner that says so, and is empty for other producers.
+    `attempt` says which attempt of the execution they are of, 0 where that is not known.
     """
 
     fid: str
@@ -60,6 +61,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     body: bytes
     runner: str = ""
     status: Status | None = None
+    attempt: int = 0
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True):

@@ -37,14 +37,28 @@ def decode_acks(blob: bytes) -> list[Ack]:
     return _acks.decode(blob)
 
 
-def encode_question(fid: str, question: str, arguments: dict[str, Any]) -> bytes:
-    """Return a question to the control plane, about an execution, as bytes."""
-    return line.encode_payload([fid, question, arguments])
+class Question(msgspec.Struct, frozen=True, array_like=True):
+    """What the control plane is asked, by its name, about an execution.
+
+    `attempt` says which attempt of it asks, 0 where that makes no difference or is not known.
+    """
+
+    fid: str
+    name: str
+    arguments: dict[str, Any]
+    attempt: int = 0
 
 
-def decode_question(blob: bytes) -> tuple[str, str, dict[str, Any]]:
-    """Return a question's fid, name and arguments."""
-    return msgspec.json.decode(blob, type=tuple[str, str, dict[str, Any]])
+def encode_question(
+    fid: str, question: str, arguments: dict[str, Any], *, attempt: int = 0
+) -> bytes:
+    """Return a question to the control plane as bytes; see `Question`."""
+    return line.encode_payload([fid, question, arguments, attempt])
+
+
+def decode_question(blob: bytes) -> Question:
+    """Return the question in bytes."""
+    return msgspec.json.decode(blob, type=Question)
 
 
 def encode_answer(value: Any) -> bytes:

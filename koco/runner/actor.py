@@ -134,14 +134,14 @@ class Runner:
         launch = msgspec.json.decode(blob, type=Launch)
         if launch.fid in self._runs or launch.fid in self._launching:
             return
-        self._spool.open(launch.fid)
+        sink = self._spool.open(launch.fid, launch.attempt)
         self._launching.add(launch.fid)
         flow = await self._flow_of(launch)
-        output = Output(lambda kind, text: self._spool.put(launch.fid, line.encode(kind, text)))
+        output = Output(lambda kind, text: sink.put(launch.fid, line.encode(kind, text)))
         run = Run(
             flow,
             moments.restore(launch.inputs, launch.moments),
-            tracer=Tracer(launch.fid, self._spool),
+            tracer=Tracer(launch.fid, sink),
             output=output,
             loop=self._loop,
         )

@@ -43,6 +43,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     entrypoint: str = ""
     #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
     moments: list[Any] = []
+    #: Which attempt it is, from 1; all that it writes and asks says so.
+    attempt: int = 0
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):

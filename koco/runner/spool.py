@@ -35,10 +35,13 @@ class Closed(Protocol):
 class _Outbox:
     """One execution's unsent lines."""
 
-    __slots__ = ("acked", "asked", "done", "fid", "flushes", "lines", "next", "producer", "status")
+    __slots__ = (
+        "acked", "asked", "attempt", "done", "fid", "flushes", "lines", "next", "producer", "status"
+    )  # fmt: skip
 
-    def __init__(self, fid: str) -> None:
+    def __init__(self, fid: str, attempt: int) -> None:
         self.fid = fid
+        self.attempt = attempt
         self.producer = secrets.token_hex(6)
         self.lines: list[bytes] = []
         #: The number of the first unsent line.
@@ -61,8 +64,39 @@ class _Outbox:
             _wake_up(future)
 
 
+class Attempt:
+    """A sink (see `koco.sdk.tracer.Sink`) for one attempt of an execution.
+
+    What it leaves behind, threads and Ray tasks, has no part in the next attempt.
+    """
+
+    def __init__(self, spool: "Spool", number: int) -> None:
+        self._spool = spool
+        self._number = number
+
+    def put(self, fid: str, event: bytes) -> None:
+        """Take an event; block while there is no room."""
+        self._spool.put(fid, event, self._number)
+
+    async def put_async(self, fid: str, event: bytes) -> None:
+        """Take an event; wait while there is no room."""
+        await self._spool.put_async(fid, event, self._number)
+
+    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Ask the control plane; see `Sink.ask`."""
+        return self._spool.ask(fid, question, arguments, self._number)
+
+    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Ask the control plane; see `Sink.ask`."""
+        return await self._spool.ask_async(fid, question, arguments, self._number)
+
+    def travel(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return what makes a sink in another process."""
+        return remote_sink, (self._spool.control, self._number)
+
+
 class Spool:
-    """A sink (see `koco.sdk.tracer.Sink`) for the executions of one runner.
+    """Takes the events and questions of one runner's executions.
 
     `deliver` takes encoded batches and returns encoded acknowledgements; it
     tries until it has them, and so does `question` with answers. `mark` and `run`
@@ -81,7 +115,7 @@ class Spool:
         self._runner = runner
         self._deliver = deliver
         self._question = question
-        self._control = control
+        self.control = control
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
@@ -96,39 +130,41 @@ class Spool:
 
     # any thread
 
-    def put(self, fid: str, event: bytes) -> None:
+    def put(self, fid: str, event: bytes, attempt: int = 0) -> None:
         """Take an event; block while there is no room."""
         if outputs.pid != self._pid:
             raise _forked()
         with self._lock:
             while self._bytes > ROOM_BYTES:
                 self._room.wait()
-            self._take(fid, event)
+            self._take(fid, event, attempt)
 
-    async def put_async(self, fid: str, event: bytes) -> None:
+    async def put_async(self, fid: str, event: bytes, attempt: int = 0) -> None:
         """Take an event; wait while there is no room."""
         if outputs.pid != self._pid:
             raise _forked()
         while True:
             with self._lock:
                 if self._bytes <= ROOM_BYTES:
-                    self._take(fid, event)
+                    self._take(fid, event, attempt)
                     return
                 loop = asyncio.get_running_loop()
                 future: asyncio.Future[None] = loop.create_future()
                 self._waiting.append((loop, future))
             await future
 
-    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+    def ask(self, fid: str, question: str, arguments: dict[str, Any], attempt: int = 0) -> Any:
         """Ask the control plane; see `Sink.ask`."""
         try:
-            return self._asking(fid, question, arguments).result()
+            return self._asking(fid, question, arguments, attempt).result()
         except concurrent.futures.CancelledError:
             raise asyncio.CancelledError from None
 
-    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+    async def ask_async(
+        self, fid: str, question: str, arguments: dict[str, Any], attempt: int = 0
+    ) -> Any:
         """Ask the control plane; see `Sink.ask`."""
-        return await asyncio.wrap_future(self._asking(fid, question, arguments))
+        return await asyncio.wrap_future(self._asking(fid, question, arguments, attempt))
 
     def forget_questions(self, fid: str) -> None:
         """Cancel what an execution awaits: its threads wait where no exception reaches them."""
@@ -139,26 +175,26 @@ class Spool:
             future.cancel()
 
     def _asking(
-        self, fid: str, question: str, arguments: dict[str, Any]
+        self, fid: str, question: str, arguments: dict[str, Any], attempt: int
     ) -> concurrent.futures.Future[Any]:
         if outputs.pid != self._pid:
             raise _forked()
-        blob = wire.encode_question(fid, question, arguments)
+        blob = wire.encode_question(fid, question, arguments, attempt=attempt)
         future = asyncio.run_coroutine_threadsafe(self._answer(fid, blob), self._loop)
         with self._lock:
-            if outbox := self._outboxes.get(fid):
+            if outbox := self._outbox(fid, attempt):
                 outbox.asked.add(future)
                 future.add_done_callback(outbox.asked.discard)
         return future
 
-    def travel(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Return what makes a sink in another process."""
-        return remote_sink, (self._control,)
-
-    def _take(self, fid: str, event: bytes) -> None:
+    def _outbox(self, fid: str, attempt: int) -> _Outbox | None:
         outbox = self._outboxes.get(fid)
+        return outbox if outbox and attempt in (0, outbox.attempt) else None
+
+    def _take(self, fid: str, event: bytes, attempt: int) -> None:
+        outbox = self._outbox(fid, attempt)
         if outbox is None:
-            return  # its execution is over: a thread it left behind still writes
+            return  # its attempt is over: a thread it left behind still writes
         outbox.lines.append(event)
         self._bytes += len(event)
         self._ready[fid] = outbox
@@ -170,13 +206,14 @@ class Spool:
 
     # the spool's loop
 
-    def open(self, fid: str) -> None:
-        """Begin to take an execution's events."""
+    def open(self, fid: str, attempt: int = 0) -> Attempt:
+        """Begin to take an execution's events; return where its attempt puts them."""
+        sink = Attempt(self, attempt)
         with self._lock:
             former = self._outboxes.get(fid)
-            self._outboxes[fid] = _Outbox(fid)
+            self._outboxes[fid] = _Outbox(fid, attempt)
             if former is None:
-                return
+                return sink
             # The next attempt came before the answer to what ended the one before it.
             self._ready.pop(fid, None)
             self._bytes -= sum(map(len, former.lines))
@@ -184,6 +221,7 @@ class Spool:
         former.flushed()
         if former.done and not former.done.done():
             former.done.set_result(False)
+        return sink
 
     async def _answer(self, fid: str, blob: bytes) -> Any:
         assert self._question is not None
@@ -260,6 +298,7 @@ class Spool:
                     b"\n".join(taken),
                     self._runner,
                     status,
+                    outbox.attempt,
                 )
             )
             outbox.next += count

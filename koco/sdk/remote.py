@@ -19,33 +19,42 @@ from koco.sdk.tracer import Sink
 #: Pause before what the store could not take goes once more (seconds).
 _AGAIN_S = 0.1
 
-_sink: "RemoteSink | None" = None
-_sink_lock = threading.Lock()
+#: Executions whose producer is kept for their next event: an actor may be handed the tracers
+#: of a million, and is told of none that it has ended.
+_REMEMBERED = 256
+
+_sinks: "dict[int, RemoteSink]" = {}
+_sinks_lock = threading.Lock()
 
 
-def remote_sink(control: Control) -> Sink:
-    """Return this process's sink: a cluster has one control plane."""
-    global _sink
-    with _sink_lock:
-        if _sink is None:
-            _sink = RemoteSink(control)
-        return _sink
+def remote_sink(control: Control, attempt: int = 0) -> Sink:
+    """Return this process's sink for such attempts: a cluster has one control plane."""
+    with _sinks_lock:
+        if attempt not in _sinks:
+            _sinks[attempt] = RemoteSink(control, attempt)
+        return _sinks[attempt]
 
 
 class RemoteSink:
     """A sink that waits for each event's commit."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, attempt: int = 0) -> None:
         self._control = control
+        self._attempt = attempt
+        #: By fid; who wrote last is at the end.
         self._producers: dict[str, _Producer] = {}
         self._lock = threading.Lock()
 
     def put(self, fid: str, event: bytes) -> None:
         """Commit an event; block until it is."""
         with self._lock:
-            producer = self._producers.get(fid)
+            producer = self._producers.pop(fid, None)
             if producer is None:
-                producer = self._producers[fid] = _Producer(fid, self._control)
+                producer = _Producer(fid, self._control, self._attempt)
+            self._producers[fid] = producer
+            if len(self._producers) > _REMEMBERED:
+                # What it has taken is committed, or is being sent by whoever wrote it.
+                del self._producers[next(iter(self._producers))]
         producer.put(event)
 
     async def put_async(self, fid: str, event: bytes) -> None:
@@ -54,26 +63,27 @@ class RemoteSink:
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         """Ask the control plane; see `Sink.ask`. What was written before is committed already."""
-        blob = wire.encode_question(fid, question, arguments)
+        blob = wire.encode_question(fid, question, arguments, attempt=self._attempt)
         return wire.decode_answer(self._control.call_sync("ask", blob))
 
     async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         """Do the same, waiting."""
-        blob = wire.encode_question(fid, question, arguments)
+        blob = wire.encode_question(fid, question, arguments, attempt=self._attempt)
         # No thread for it: an answer may take hours.
         return wire.decode_answer(await self._control.call("ask", blob))
 
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
         """Return what makes a sink in another process."""
-        return remote_sink, (self._control,)
+        return remote_sink, (self._control, self._attempt)
 
 
 class _Producer:
     """Numbers one execution's events in this process and sends what has gathered."""
 
-    def __init__(self, fid: str, control: Control) -> None:
+    def __init__(self, fid: str, control: Control, attempt: int = 0) -> None:
         self._fid = fid
         self._control = control
+        self._attempt = attempt
         self._name = secrets.token_hex(6)
         self._gathered: list[bytes] = []
         #: What is under way: it ends with the event of the number `_taken`.
@@ -106,7 +116,8 @@ class _Producer:
             events, self._gathered = self._gathered, []
             first = self._taken + 1
             self._taken += len(events)
-        batch = Batch(self._fid, self._name, first, len(events), b"\n".join(events))
+        body = b"\n".join(events)
+        batch = Batch(self._fid, self._name, first, len(events), body, attempt=self._attempt)
         return wire.encode_batches([batch])
 
     def _deliver(self, blob: bytes) -> bool:

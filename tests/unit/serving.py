@@ -89,7 +89,12 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     nothing: Any = None  # no runner is ever started here
     supervisor = Supervisor(store, spooler, start_runner=nothing)
     api.parts = SimpleNamespace(
-        store=store, spooler=spooler, files=files, supervisor=supervisor, heartbeat_s=10
+        store=store,
+        spooler=spooler,
+        files=files,
+        supervisor=supervisor,
+        heartbeat_s=10,
+        node_url="",
     )
     config = uvicorn.Config(
         create_app(api.parts), port=0, log_config=None, access_log=False, lifespan="off"

@@ -16,10 +16,12 @@ import pytest
 
 from koco.client import Client
 from koco.config import Context
-from koco.control import blobs, part
+from koco.control import blobs, part, questions
 from koco.control.part import PIECE_BYTES
 from koco.errors import ConflictError, KocoError, LimitError, NotFoundError
+from koco.events import wire
 from koco.events.model import Status
+from koco.store.model import NewExecution, Policy
 from tests.unit.serving import Api, serving
 
 MB = 1024 * 1024
@@ -416,6 +418,35 @@ def test_a_flows_token_opens_the_files_of_its_execution_only(api: Api) -> None:
     api.call(api.parts.store.settle(fid, Status.CANCELLED))
     with api.http(token) as http:
         assert http.get(f"/v1/executions/{fid}/files").status_code == 401
+
+
+def test_what_an_attempt_has_left_behind_has_no_part_in_the_next(api: Api) -> None:
+    """Its questions are refused, and its token opens nothing any more."""
+
+    def ask(question: str, attempt: int) -> Any:
+        arguments = {"lid": "l1", "name": "n", "data": None, "timeout_s": 60}
+        blob = wire.encode_question(fid, question, arguments, attempt=attempt)
+        return wire.decode_answer(api.call(questions.answer(api.parts, blob)))
+
+    def state(token: str) -> int:
+        with api.http(token) as http:
+            return http.get(f"/v1/executions/{fid}/files").status_code
+
+    policy = Policy(retries=1, backoff_s=0)
+    new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, policy=policy)
+    execution, _ = api.call(api.parts.store.create(new))
+    fid = execution.fid
+    api.call(api.parts.store.assign(fid, "r1"))
+    before = ask("files.access", 1)["token"]
+    assert state(before) == 200
+    assert api.call(api.parts.store.lose(fid, "r1", {"type": "RunnerDied", "message": "m"}))
+    assert state(before) == 401
+    for question in ("files.access", "lock.open", "lock.wait"):
+        with pytest.raises(ConflictError, match="ended; attempt 2 follows"):
+            ask(question, 1)
+    now = ask("files.access", 2)["token"]
+    assert now != before
+    assert state(now) == 200
 
 
 def test_the_client_uploads_what_is_not_there_and_fetches_it_again(

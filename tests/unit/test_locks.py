@@ -212,7 +212,7 @@ def test_locks_expire_by_themselves(check: Callable[[Body], None]) -> None:
 
     async def body(plane: Plane) -> None:
         execution = await plane.begun()
-        for lid, seconds in (("l1", 60), ("l2", 0.1), ("l3", 0.0), ("l4", 0.05)):
+        for lid, seconds in (("l1", 60), ("l2", 0.5), ("l3", 0.0), ("l4", 0.05)):
             await plane.opened(execution, lid, s=seconds)
         order: list[str] = []
 
@@ -266,9 +266,24 @@ def test_who_waits_is_told_that_the_execution_has_ended(check: Callable[[Body], 
         with pytest.raises(ConflictError, match="the execution has ended"):
             await gone
         assert not stays.done()
-        await plane.locks.withdraw("l2")
+        await plane.locks.withdraw(other.fid, "l2")
         with pytest.raises(ConflictError):
             await stays
+
+    check(body)
+
+
+def test_an_execution_has_no_say_about_anothers_locks(check: Callable[[Body], None]) -> None:
+    """To know a lock's id is not to have it."""
+
+    async def body(plane: Plane) -> None:
+        execution, other = await plane.begun(), await plane.begun()
+        await plane.opened(other, "l1")
+        with pytest.raises(NotFoundError, match="has no lock 'l1'"):
+            await plane.locks.wait(execution.fid, "l1")
+        with pytest.raises(NotFoundError, match="has no lock 'l1'"):
+            await plane.locks.withdraw(execution.fid, "l1")
+        assert (await plane.store.lock("l1")).status == "open"
 
     check(body)
 

@@ -3,8 +3,9 @@
 import pytest
 
 from koco.events import line, wire
-from koco.events.model import Kind
-from koco.sdk.remote import _Producer
+from koco.events.model import Ack, Kind
+from koco.sdk import remote
+from koco.sdk.remote import RemoteSink, _Producer, remote_sink
 
 
 class Cancelled(BaseException):
@@ -42,3 +43,39 @@ def test_what_a_cancelled_writer_left_goes_with_the_next(fault: str) -> None:
             assert number in (1, 3)
     producer.put(line.encode(Kind.RESULT, 4))
     assert [line.decode(1, each)["payload"] for each in producer.held] == [0, 1, 2, 3, 4]
+
+
+class Plane:
+    """Takes all events, and remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.batches: list[wire.Batch] = []
+
+    def call_sync(self, method: str, blob: bytes) -> bytes:
+        batches = wire.decode_batches(blob)
+        self.batches += batches
+        return wire.encode_acks([Ack(each.first + each.count - 1) for each in batches])
+
+
+def test_a_process_forgets_executions_that_it_hears_no_more_of() -> None:
+    """An actor may be handed the tracers of a million; none is told to it to have ended."""
+    plane = Plane()
+    sink = RemoteSink(plane)  # type: ignore[arg-type]
+    for number in range(3 * remote._REMEMBERED):
+        sink.put(str(number), line.encode(Kind.RESULT, number))
+        sink.put("often", line.encode(Kind.RESULT, number))
+    assert len(sink._producers) == remote._REMEMBERED
+    of_often = [each for each in plane.batches if each.fid == "often"]
+    assert len({each.producer for each in of_often}) == 1
+    assert [each.first for each in of_often] == list(range(1, 3 * remote._REMEMBERED + 1))
+
+
+def test_a_task_says_of_which_attempt_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that has travelled is of the attempt that it was made for, and the same there."""
+    monkeypatch.setattr(remote, "_sinks", {})
+    plane = Plane()
+    first = remote_sink(plane, 1)  # type: ignore[arg-type]
+    assert remote_sink(plane, 1) is first  # type: ignore[arg-type]
+    for make, arguments in (first.travel(), remote_sink(plane, 2).travel()):  # type: ignore[arg-type]
+        make(*arguments).put("f", line.encode(Kind.RESULT, 0))
+    assert [each.attempt for each in plane.batches] == [1, 2]

@@ -179,11 +179,11 @@ def test_questions_come_after_what_was_written_before(monkeypatch: pytest.Monkey
         seen: list[int] = []
 
         async def question(blob: bytes) -> bytes:
-            fid, name, arguments = wire.decode_question(blob)
-            seen.append(len(shelf.lines.get(fid, ())))
-            if name == "refuse":
+            asked = wire.decode_question(blob)
+            seen.append(len(shelf.lines.get(asked.fid, ())))
+            if asked.name == "refuse":
                 return wire.encode_answer(NotFoundError("no such lock", hint="look"))
-            return wire.encode_answer([name, arguments])
+            return wire.encode_answer([asked.name, asked.arguments])
 
         monkeypatch.setattr(spool, "_question", question)
         spool.open("f")
@@ -200,6 +200,27 @@ def test_questions_come_after_what_was_written_before(monkeypatch: pytest.Monkey
         assert seen == [5, 5]
         with pytest.raises(NotFoundError, match="no such lock"):
             await spool.ask_async("f", "refuse", {})
+
+    spooled(body)
+
+
+def test_what_a_former_attempt_has_left_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its threads write is not in the next one's stream; what they ask says whose it is."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        async def question(blob: bytes) -> bytes:
+            return wire.encode_answer(wire.decode_question(blob).attempt)
+
+        monkeypatch.setattr(spool, "_question", question)
+        first = spool.open("f", 1)
+        second = spool.open("f", 2)
+        first.put("f", event("first"))
+        await first.put_async("f", event("first"))
+        second.put("f", event("second"))
+        await spool.mark("f", Status.FINISHED)
+        assert shelf.payloads("f") == ["second"]
+        assert await first.ask_async("f", "lock", {}) == 1
+        assert await asyncio.to_thread(second.ask, "f", "lock", {}) == 2
 
     spooled(body)
 

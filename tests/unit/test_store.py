@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from koco.store.model import (
     Lock,
     NewExecution,
     NewFile,
+    Policy,
 )
 from koco.store.protocol import Store
 from koco.store.sqlite import SqliteStore, pages
@@ -201,6 +203,31 @@ def test_another_runner_is_fenced_off(check: Callable[[Check], None]) -> None:
         [ack] = await store.append([ghost])
         assert ack.closed
         assert (await store.execution(execution.fid)).status is Status.RUNNING
+
+    check(body)
+
+
+def test_another_attempt_is_fenced_off(check: Callable[[Check], None]) -> None:
+    """Also where the same runner has the next one, and sends its last batch again."""
+
+    async def body(store: Store) -> None:
+        policy = Policy(retries=1, retry_errors=True, backoff_s=0)
+        new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, policy=policy)
+        execution, _ = await store.create(new)
+        error = {"type": "E", "message": "m", "traceback": ""}
+        last = Batch(
+            execution.fid, "p", 1, 1, line.encode(Kind.ERROR, error), "r1", Status.ERROR, 1
+        )
+        await store.assign(execution.fid, "r1")
+        assert not (await store.append([last]))[0].closed
+        await store.assign(execution.fid, "r1")
+        of_a_task = batch(execution.fid, 1, "x", producer="task")
+        left = msgspec.structs.replace(of_a_task, attempt=1)
+        assert all(ack.closed for ack in await store.append([last, left]))
+        now = await store.execution(execution.fid)
+        assert (now.status, now.attempt) == (Status.STARTING, 2)
+        [ack] = await store.append([msgspec.structs.replace(of_a_task, attempt=2)])
+        assert ack.last == 1
 
     check(body)
 

@@ -75,7 +75,7 @@ def open_state(db: sqlite3.Connection, fid: str, *, refusal: str) -> State:
 def append(db: sqlite3.Connection, batch: Batch) -> Ack:
     """Commit what is new in a batch; see `Store.append`."""
     now = state(db, batch.fid)
-    if now is None or now.status.is_final or (batch.runner and batch.runner != now.runner):
+    if now is None or now.status.is_final or not _is_of(batch, now):
         return Ack(0, closed=True)
     held = db.execute(
         "SELECT last FROM producers WHERE execution = ? AND producer = ?", (now.id, batch.producer)
@@ -101,6 +101,12 @@ def append(db: sqlite3.Connection, batch: Batch) -> Ack:
     elif count:
         _add(db, now, body, count)
     return Ack(last)
+
+
+def _is_of(batch: Batch, now: State) -> bool:
+    """Say whether a batch is of the runner and of the attempt that the execution has now."""
+    is_of_runner = not batch.runner or batch.runner == now.runner
+    return is_of_runner and (not batch.attempt or batch.attempt == now.attempt)
 
 
 def advance(db: sqlite3.Connection, fid: str, status: Status) -> bool:
