@@ -15,6 +15,9 @@ from koco.store.model import Key
 #: What a key may be allowed to do; `admin` includes the others.
 SCOPES = ("read", "launch", "deploy", "admin")
 
+#: What to tell who is not shown one.
+ABOUT_TRACEBACKS = "keys with the scope `deploy` are shown the traceback"
+
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Any]
 
 
@@ -33,6 +36,12 @@ def requires(scope: str) -> Guard:
         connection.scope["scopes"] = key.scopes  # type: ignore[typeddict-unknown-key]
 
     return guard
+
+
+def is_owner(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """Say whether a caller may deploy, and so is told what services' authors are."""
+    scopes: Any = connection.scope.get("scopes", ())
+    return not {"deploy", "admin"}.isdisjoint(scopes)
 
 
 def requires_files(scope: str) -> Guard:

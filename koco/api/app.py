@@ -10,6 +10,7 @@ from litestar.types import Message, Scope
 
 from koco import __version__, skew
 from koco.api import (
+    access,
     apps,
     bundles,
     doctor,
@@ -30,9 +31,6 @@ from koco.errors import EndpointError, KocoError, NotFoundError, UsageError
 log = logging.getLogger(__name__)
 
 _VERSION = (skew.HEADER.lower().encode(), __version__.encode())
-
-#: Whose keys see the traceback of a service's own endpoint.
-_OWNERS = {"deploy", "admin"}
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -75,9 +73,8 @@ async def _tell_version(message: Message, _: Scope) -> None:
 
 
 def _koco_error(request: Request[Any, Any, Any], exc: KocoError) -> Response[dict[str, Any]]:
-    scopes: Any = request.scope.get("scopes", ())
-    if isinstance(exc, EndpointError) and _OWNERS.isdisjoint(scopes):
-        hint = "keys with the scope `deploy` are shown the traceback" if exc.detail else None
+    if isinstance(exc, EndpointError) and not access.is_owner(request):
+        hint = access.ABOUT_TRACEBACKS if exc.detail else None
         exc = EndpointError(exc.message, hint=exc.hint or hint)
     # Some say more than a body can: where an upload goes on.
     headers = getattr(exc, "headers", None)

@@ -6,13 +6,13 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
-from koco.api.access import requires
+from koco.api.access import ABOUT_TRACEBACKS, is_owner, requires
 from koco.api.lists import check_limit
 from koco.control import checks
 from koco.control.deployer import READY_S
 from koco.control.parts import Parts
 from koco.errors import NotFoundError, UsageError
-from koco.manifest import load
+from koco.manifest import keys, load
 from koco.store.model import Release
 
 #: The longest that one request waits for a release (seconds).
@@ -100,33 +100,33 @@ async def roll_back(
 
 @get("/v1/services/{service:str}/releases", guards=[requires("read")])
 async def list_releases(
-    state: State, service: str, limit: int = 50, cursor: str | None = None
+    request: Request[str, Any, State], service: str, limit: int = 50, cursor: str | None = None
 ) -> dict[str, Any]:
     """List a service's releases, newest first, without what is large of them."""
     check_limit(limit)
-    parts: Parts = state.parts
+    parts: Parts = request.app.state.parts
     page = await parts.store.history(service, limit=limit, cursor=cursor)
     if not page.items and cursor is None:
         raise NotFoundError(
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
         )
-    items = [_told(parts, release) for release in page.items]
+    items = [_shown(request, release) for release in page.items]
     small = [{key: value for key, value in each.items() if key not in _LEFT_OUT} for each in items]
     return {"items": small, "next": page.next}
 
 
 @get("/v1/services/{service:str}/releases/{number:int}", guards=[requires("read")])
 async def show_release(
-    state: State, service: str, number: int, wait: float = 0.0
+    request: Request[str, Any, State], service: str, number: int, wait: float = 0.0
 ) -> dict[str, Any]:
     """Show a release, after it left `starting` or `wait` seconds."""
     if number > _LAST_NUMBER:
         raise NotFoundError(f"service {service!r} has no release {number}")
     # Not `max(wait, 0.0)`: that is NaN for NaN, and a timer set to it breaks the loop's others.
     seconds = min(wait, _WAIT_S) if wait > 0 else 0.0
-    parts: Parts = state.parts
+    parts: Parts = request.app.state.parts
     release = await parts.deployer.wait(service, number, seconds=seconds)
-    told = _told(parts, release)
+    told = _shown(request, release)
     if release.status == "starting":
         told["waits_for"] = await parts.deployer.waits_for(release)
     return told
@@ -154,6 +154,17 @@ def _told(parts: Parts, release: Release, *, unchanged: bool = False) -> dict[st
     # Without its bundle nothing goes back to it.
     available = parts.bundles.has(release.bundle)
     return {**fields, "flows": flows, "available": available, "unchanged": unchanged}
+
+
+def _shown(request: Request[str, Any, State], release: Release) -> dict[str, Any]:
+    """Return a release as its reader may see it: what looks like a key is its owners' business."""
+    told = _told(request.app.state.parts, release)
+    if is_owner(request):
+        return told
+    told["manifest"] = keys.masked((), told["manifest"])
+    if (error := told["error"]) and error.get("detail"):
+        told["error"] = {**error, "detail": None, "hint": error["hint"] or ABOUT_TRACEBACKS}
+    return told
 
 
 ROUTES = (create_release, roll_back, list_releases, show_release)

@@ -63,6 +63,31 @@ def test_a_release_is_waited_for_in_seconds(api: Api) -> None:
         assert client.get(f"/v1/services/svc/releases/{HUGE}").status_code == 404
 
 
+def test_what_only_owners_see_of_a_release(api: Api) -> None:
+    """Whoever may deploy; others see neither what looks like a key nor a traceback."""
+    env = {"TOKEN": "hunter22hunter22", "REGION": "eu"}
+    manifest = {"service": "leaky", "flows": [], "runtime": {"env": env}}
+    error = {"message": "boom", "detail": "Traceback: /home/dora", "hint": None}
+    store = api.parts.store
+    api.call(store.create_release("leaky", bundle="", fingerprint="", manifest=manifest, by="dora"))
+    api.call(store.fail_release("leaky", 1, error))
+
+    async def wait(service: str, number: int, *, seconds: float) -> Any:
+        return await store.release(service, number)
+
+    api.parts.deployer = SimpleNamespace(wait=wait)
+    api.parts.bundles = SimpleNamespace(has=bool)
+    path = "/v1/services/leaky/releases"
+    for key, sees in (("dora", True), ("ada", False)):
+        with api.http(key) as client:
+            one, listed = client.get(f"{path}/1"), client.get(path)
+        shown = one.json()["manifest"]["runtime"]["env"]
+        assert shown == (env if sees else {"TOKEN": "********", "REGION": "eu"})
+        for answer in (one, listed):
+            assert ("/home/dora" in answer.text) is sees
+            assert "boom" in answer.text
+
+
 def test_a_body_that_is_nested_too_deeply_is_refused(api: Api) -> None:
     """With 400, on every route: it is the sender's mistake."""
     fid = api.execution()
