@@ -34,6 +34,12 @@ def ago(time: str) -> str:
     return "now" if passed_s < 1 else f"{short(passed_s)} ago"
 
 
+def ahead(time: str) -> str:
+    """Return how far ahead a time is: `in 12s`."""
+    left_s = -seconds(time)
+    return "now" if left_s < 1 else f"in {short(left_s)}"
+
+
 def check(timeout_s: float | None) -> None:
     """Raise `UsageError` for a limit that makes no sense."""
     if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:

@@ -23,10 +23,10 @@ def command(
 
     Example: koco down
     """
-    from koco.cli import local, output, planes, remote
+    from koco.cli import local, options, output, remote
 
     if ray is None:
-        planes.refuse({"--ray-token": ray_token}, without="--ray")
+        options.refuse({"--ray-token": ray_token}, without="--ray")
     result = local.down() if ray is None else remote.down(ray, token=ray_token)
     if as_json:
         output.print_json(result)

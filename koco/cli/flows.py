@@ -63,11 +63,13 @@ def command(
 
 
 def _print_list(items: list[dict[str, Any]]) -> None:
-    from koco.cli import output, planned
+    from koco.cli import clock, output, schedules
 
     columns, rows = ["flow", "release", "summary"], []
     for item in items:
-        due = planned.next_run(item.get("schedule") or ())
+        due = schedules.next_run(item.get("schedule") or ())
+        if due and output.is_terminal():
+            due = clock.ahead(due)
         rows.append([item["name"], str(item["release"]), item["summary"] or "", due or "-"])
     if any(row[-1] != "-" for row in rows) or not output.is_terminal():
         columns.append("next")
@@ -106,11 +108,11 @@ def _print_flow(flow: dict[str, Any]) -> None:
 
 def _plans(flow: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what limits a flow, and when it is launched by itself."""
-    from koco.cli import planned
+    from koco.cli import schedules
 
-    lines = [("limits", planned.limits(flow.get("limits") or {}))]
+    lines = [("limits", schedules.limits(flow.get("limits") or {}))]
     for each in flow.get("schedule") or ():
-        lines += [("schedule", text) for text in (planned.entry(each), *planned.troubles(each))]
+        lines += [("schedule", text) for text in (schedules.entry(each), *schedules.troubles(each))]
     return lines
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from koco import __version__, code, config
-from koco.cli import output, planes
+from koco.cli import options, output
 from koco.cluster import local as cluster
 from koco.config import Context
 from koco.errors import KocoError, NotAllowedError, UnreachableError, from_wire
@@ -32,7 +32,7 @@ def up(
 ) -> dict[str, Any]:
     """Bring up what is missing; return `{url, address, ray, version, contexts, started}`.
 
-    `asked` is what was asked of the control plane: see `planes.asked`.
+    `asked` is what was asked of the control plane: see `options.checked`.
     """
     from koco.control.settings import parsed
 
@@ -40,7 +40,7 @@ def up(
     with alone():
         known = config.load_contexts().get(NAME)
         here = dict(known.cluster) if known else {}
-        is_asked_anew = values or recover_admin or planes.differs(asked, here)
+        is_asked_anew = values or recover_admin or options.differs(asked, here)
         if known and ca in (None, known.ca) and not is_asked_anew and (found := _answering(known)):
             return found
         return _bring_up(
@@ -124,7 +124,7 @@ def _bring_up(
     # What runs keeps its ports: they are taken by itself.
     runs_on = {name: int(here[name]) for name in cluster.PORTS if here.get(name)}
     ports = {**cluster.choose_ports(here, free=free), **({} if starts_ray else runs_on)}
-    wanted = planes.wanted(
+    wanted = options.wanted(
         asked,
         here,
         {"host": "127.0.0.1", "port": ports["api"], "data_dir": str(_data_dir())},
@@ -150,7 +150,7 @@ def _bring_up(
         **_order("up", here, address),
         "asked": wanted.asked,
         "defaults": wanted.defaults,
-        "digest": planes.digest(key),
+        "digest": options.digest(key),
         "recover": recover,
         "settings": settings,
     }

@@ -40,10 +40,10 @@ def command(
     Example: koco login https://koco.example.com
     """
     from koco import config, url
-    from koco.cli import contexts, output, planes
+    from koco.cli import contexts, options, output
     from koco.config import Context
 
-    ca = planes.checked_ca(ca)
+    ca = options.checked_ca(ca)
     config.chosen()  # a broken file is told of before a key is typed
     address = url.checked(address, "the argument")
     guard = _keep_other(address) if name is None else None

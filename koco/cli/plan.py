@@ -32,14 +32,14 @@ def command(
     """
     import sys
 
-    from koco.cli import output, planning, plans, session
+    from koco.cli import changes, output, planning, session
 
     chosen = planning.targets(manifests or [], prune=prune)
     plan = planning.make(session.connect(), chosen, prune=prune)
     if as_json:
         output.print_json(plan.answer)
     else:
-        plans.show(plan, sys.stdout, details=True)
+        changes.show(plan, sys.stdout, details=True)
     plan.check()
     if exit_code and not plan.is_empty:
         raise typer.Exit(planning.CHANGES)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from koco import __version__, config, url
-from koco.cli import contexts, output, planes
+from koco.cli import contexts, options, output
 from koco.config import Context
 from koco.errors import (
     ConflictError,
@@ -47,7 +47,7 @@ def up(
         version = _checked_version(dashboard)
         known = _known(dashboard.url, name)
         here = dict(known.cluster) if known else {}
-        is_asked_anew = values or recover_admin or planes.differs(asked, here)
+        is_asked_anew = values or recover_admin or options.differs(asked, here)
         if known and ca in (None, known.ca) and not is_asked_anew and _answers(known):
             config.save_context(known)
             more = {"version": __version__, "started": False, "replaced": None}
@@ -86,7 +86,7 @@ def _bring_up(
     # By a tunnel the head's own loopback is reached, and nobody else gets to it.
     defaults = {"host": "127.0.0.1"} if url.is_loopback(host) else {}
     port = here.get("api", _PORT)
-    wanted = planes.wanted(asked, here, {**defaults, "port": port}, reached_at=host)
+    wanted = options.wanted(asked, here, {**defaults, "port": port}, reached_at=host)
     name = known.name if known else contexts.checked_name(name or url.host(wanted.all["url"]))
     contexts.warn_of_clear(wanted.all["url"])
     key = known.key if known and known.key and not recover else config.new_key()
@@ -102,7 +102,7 @@ def _bring_up(
         "action": "up",
         "asked": wanted.asked,
         "defaults": wanted.defaults,
-        "digest": planes.digest(key),
+        "digest": options.digest(key),
         "recover": recover,
         "settings": settings,
     }
@@ -113,7 +113,7 @@ def _bring_up(
         what = f"the store there has an admin key that no context here holds for {dashboard.url}"
         hint = "`koco login` takes a key that you were given, `--recover-admin` makes a new one"
         raise NotAllowedError(what, hint=hint)
-    kept = {**wanted.kept, **planes.remembered(answer["start"]), **place}
+    kept = {**wanted.kept, **options.remembered(answer["start"]), **place}
     # It may have run already, under an address that no context here had.
     context = replace(context, url=answer["url"], cluster=kept)
     config.save_context(context)

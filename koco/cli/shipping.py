@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from koco.cli import lines, output, plans
+from koco.cli import changes, lines, output
 from koco.errors import ConflictError, DeployError, Interrupted, TimedOutError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def tell(plan: "Plan", report: Report) -> None:
     if report.as_json:
         lines.emit("plan", plan.answer)
     elif not plan.is_empty:
-        plans.show(plan, sys.stderr, details=False)
+        changes.show(plan, sys.stderr, details=False)
 
 
 def ship(
@@ -226,7 +226,7 @@ def _pack(planned: "Planned", report: Report) -> "Bundle":
     report.step(
         "bundled",
         target.manifest.service,
-        f"bundled {files} file{'' if files == 1 else 's'}, {plans.size(size)}",
+        f"bundled {files} file{'' if files == 1 else 's'}, {changes.size(size)}",
         bundle=bundle.sha256,
         files=files,
         size_bytes=size,

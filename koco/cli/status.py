@@ -25,7 +25,7 @@ def command(
 
 
 def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
-    from koco.cli import planned
+    from koco.cli import schedules
 
     plane, ray, store = status["control_plane"], status["ray"], status["store"]
     lines = [
@@ -45,9 +45,9 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
             lines.append(("", str(trouble)))
         if drift := service.get("drift"):
             lines.append(("", f"{drift}; `koco deploy` puts it back"))
-        lines += [("", planned.load(each)) for each in service.get("load") or ()]
+        lines += [("", schedules.load(each)) for each in service.get("load") or ()]
         for each in service.get("schedule") or ():
-            lines += [("", f"{each['flow']}: {text}") for text in planned.troubles(each)]
+            lines += [("", f"{each['flow']}: {text}") for text in schedules.troubles(each)]
     tallies = ", ".join(f"{count} {name}" for name, count in status["executions"].items() if count)
     lines.append(("executions", tallies or "none yet"))
     return lines

@@ -66,7 +66,7 @@ def command(
 
     Example: koco up
     """
-    from koco.cli import local, output, planes, remote
+    from koco.cli import local, options, output, remote
 
     asked: dict[str, Any] = {
         "host": host,
@@ -76,9 +76,9 @@ def command(
         "tls_cert": tls_cert,
         "tls_key": tls_key,
     }
-    asked = planes.checked(asked, is_here=ray is None)
+    asked = options.checked(asked, is_here=ray is None)
     common: dict[str, Any] = {
-        "ca": planes.checked_ca(ca),
+        "ca": options.checked_ca(ca),
         "recover_admin": recover_admin,
         "settings": settings or [],
     }
@@ -87,7 +87,7 @@ def command(
             raise UsageError("--free-ports is for a Ray that is started here", hint="--port PORT")
         result = remote.up(ray, asked, token=ray_token, name=name, **common)
     else:
-        planes.refuse({"--name": name, "--ray-token": ray_token}, without="--ray")
+        options.refuse({"--name": name, "--ray-token": ray_token}, without="--ray")
         result = local.up(asked, free_ports=free_ports, **common)
     if as_json:
         output.print_json(result)

@@ -17,7 +17,7 @@ import pytest
 
 from koco import job
 from koco.api.nodes import only_for_nodes
-from koco.cli import planes
+from koco.cli import options
 from koco.client import probe
 from koco.client.transport import Transport
 from koco.cluster import head, package
@@ -109,8 +109,8 @@ def _addresses() -> list[str]:
 DEFAULTS = {"host": "127.0.0.1", "port": 8400, "data_dir": "/d"}
 
 
-def wanted(asked: dict[str, Any], here: dict[str, Any] | None = None) -> planes.Wanted:
-    return planes.wanted(asked, here or {}, DEFAULTS, reached_at="127.0.0.1")
+def wanted(asked: dict[str, Any], here: dict[str, Any] | None = None) -> options.Wanted:
+    return options.wanted(asked, here or {}, DEFAULTS, reached_at="127.0.0.1")
 
 
 def test_what_was_asked_is_remembered_and_can_be_taken_back() -> None:
@@ -121,7 +121,7 @@ def test_what_was_asked_is_remembered_and_can_be_taken_back() -> None:
     again = wanted({}, first.kept)
     assert again.asked == {}, "one that runs is left as it is"
     assert again.all == first.all
-    back = wanted(planes.checked({"data_dir": "", "tls_cert": ""}, is_here=True), first.kept)
+    back = wanted(options.checked({"data_dir": "", "tls_cert": ""}, is_here=True), first.kept)
     assert back.all["data_dir"] == "/d"
     assert back.all["url"] == "http://127.0.0.1:8400"
     assert back.kept == {"api": 8400}
@@ -146,18 +146,18 @@ def test_the_url_follows_the_address_unless_it_is_told(asked: dict[str, Any], ur
 
 def test_options_are_checked_before_anything_starts(tmp_path: Path) -> None:
     """Ports, URLs, and files with certificates."""
-    for options, says in (
+    for asked, says in (
         ({"port": 0}, "0 is no port"),
         ({"port": 65536}, "65536 is no port"),
         ({"url": "koco.example.com"}, "--public-url"),
     ):
         with pytest.raises(UsageError, match=says):
-            planes.checked(options, is_here=True)
+            options.checked(asked, is_here=True)
     (tmp_path / "no.pem").write_text("no certificate")
     with pytest.raises(UsageError, match="holds no certificates"):
-        planes.checked_ca(str(tmp_path / "no.pem"))
-    assert planes.checked({"tls_cert": "c.pem"}, is_here=False) == {"tls_cert": "c.pem"}
-    assert Path(planes.checked({"tls_cert": "c.pem"}, is_here=True)["tls_cert"]).is_absolute()
+        options.checked_ca(str(tmp_path / "no.pem"))
+    assert options.checked({"tls_cert": "c.pem"}, is_here=False) == {"tls_cert": "c.pem"}
+    assert Path(options.checked({"tls_cert": "c.pem"}, is_here=True)["tls_cert"]).is_absolute()
 
 
 # what travels

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from koco.errors import TooManyError
@@ -19,11 +20,14 @@ WHY = "3 run of at most 3"
 
 
 def test_flows_tells_the_next_run(plane: Plane, cli: Cli, terminal: Cli) -> None:
-    """A column where there is one, and always for scripts."""
+    """A column where there is one, and always for scripts, which are told the time itself."""
     assert "NEXT" not in terminal("flows").out
+    due = (datetime.now(UTC) + timedelta(hours=3.5)).isoformat()
+    plane.flows["greet"] = {**plane.flows["greet"], "schedule": [{**SCHEDULE, "next": due}]}
+    assert re.search(r"NEXT.*\n.*in 3h", terminal("flows").out)
+    assert cli("flows").out.endswith(f"\t{due}\n")
     plane.flows["greet"] = {**plane.flows["greet"], "schedule": [SCHEDULE]}
-    assert re.search(rf"NEXT.*\n.*{NEXT}", terminal("flows").out)
-    assert cli("flows").out.endswith(f"\t{NEXT}\n")
+    assert re.search(r"NEXT.*\n.*now", terminal("flows").out)
 
 
 def test_flows_tells_limits_and_what_became_of_schedules(plane: Plane, cli: Cli) -> None:
