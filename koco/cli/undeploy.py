@@ -54,11 +54,12 @@ def command(
     # What nobody was asked about stays: somebody may have deployed it meanwhile.
     expect = None if yes else found["expect"]
     now = client.undeploy(service, running=running, grace_s=grace, expect=expect)
+    was_there = found["deployed"] or bool(now["executions"])  # or was draining already
     if now["executions"]:
         now = {**_ended(client, now, timeout), "ended": now["ended"]}
     if as_json:
         output.print_json(now)
-    elif found["deployed"]:
+    elif was_there:
         output.print_line(f"{service}  undeployed (release {found['release']})")
     else:
         output.print_line(f"{service}  not deployed")

@@ -188,11 +188,8 @@ async def _store(parts: Parts) -> list[Finding]:
 async def _disk(parts: Parts) -> list[Finding]:
     data_dir = Path(parts.store_path).parent
     free = shutil.disk_usage(data_dir).free
-    sizes = await asyncio.to_thread(
-        lambda: {name: _held(data_dir / name) for name in ("bundles", "blobs")}
-    )
-    told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-    what = f"{_size(free)} free at {data_dir}; {told}"
+    held = await asyncio.to_thread(_held, data_dir / "blobs")
+    what = f"{_size(free)} free at {data_dir}; bundles and files take {held}"
     if free >= _LITTLE_BYTES:
         return [Finding("disk", OK, what)]
     hint = "make room there: what does not fit is refused, and runs again when there is some"

@@ -181,6 +181,7 @@ def test_undeploying_waits_until_nothing_runs(
     plane.deployed = False
     ran = cli("undeploy", "hello", f"--{mode}", "--yes")
     assert ran.code == 0
+    assert ran.out == "hello  undeployed (release 3)\n"
     assert ran.err.splitlines() == ["hello: waits for 2 running", "hello: waits for 1 running"]
     [url] = [path for method, path, _ in plane.requests if method == "DELETE"]
     assert f"running={mode}" in url
