@@ -75,7 +75,7 @@ def load(file: str) -> Any:
     """Return the value in a file of JSON or YAML; `-` is standard input."""
     source = _source(file)
     try:
-        raw = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+        raw = _stdin() if file == STDIN else Path(file).read_bytes()
         text = raw.decode("utf-8-sig")
     except OSError as exc:
         raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
@@ -90,6 +90,10 @@ def load(file: str) -> Any:
         raise UsageError(f"{source} is nested too deep") from None
     except ValueError:
         return _yaml(text, source)
+
+
+def _stdin() -> bytes:
+    return b"" if sys.stdin is None else sys.stdin.buffer.read()  # None where it was closed
 
 
 def _source(file: str) -> str:

@@ -141,7 +141,8 @@ def test_a_pipe_that_is_closed_ends_it_quietly(
 def test_a_stream_that_is_not_there_is_no_mistake(plane: Plane, closed: int) -> None:
     """`koco … >&-` throws results away, and the exit code says how it went."""
     command = f'"$0" -m koco "$@" {closed}{"<" if closed == 0 else ">"}&-'
-    for args, code in ((["status"], 0), (["status", "--json"], 0), (["nonsense"], 2)):
+    from_stdin = ["run", "greet", "--inputs", "-"]
+    for args, code in ((["status"], 0), (["status", "--json"], 0), (from_stdin, 2)):
         done = subprocess.run(
             ["sh", "-c", command, sys.executable, *args], capture_output=True, check=False
         )
