@@ -6,7 +6,7 @@ hold up nobody else's.
 
 import itertools
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,7 +26,8 @@ class Line:
     def __init__(self, load: Load, limits: Callable[[str], FlowLimits]) -> None:
         self._load = load
         self.limits = limits
-        self._flows: dict[str, deque[_Place]] = {}
+        #: By flow and fid, in their order: who is cancelled leaves from the midst of thousands.
+        self._flows: dict[str, OrderedDict[str, _Place]] = {}
         self._last, self._first = itertools.count(1), itertools.count(-1, -1)
 
     def __bool__(self) -> bool:
@@ -35,26 +36,32 @@ class Line:
     def put(self, execution: Execution) -> None:
         """Take an execution at the end."""
         place = _Place(next(self._last), time.monotonic(), execution)
-        self._flows.setdefault(execution.flow, deque()).append(place)
+        self._flows.setdefault(execution.flow, OrderedDict())[execution.fid] = place
 
     def put_back(self, execution: Execution) -> None:
         """Take one at the front that was taken out, and has not run."""
         self._load.go_back(execution.fid)
         place = _Place(next(self._first), time.monotonic(), execution)
-        self._flows.setdefault(execution.flow, deque()).appendleft(place)
+        waiting = self._flows.setdefault(execution.flow, OrderedDict())
+        waiting[execution.fid] = place
+        waiting.move_to_end(execution.fid, last=False)
 
     def take(self) -> Execution | None:
         """Take out the first that may run, and count it as running."""
         place = self._head()
         if place is None:
             return None
-        execution = place.execution
-        waiting = self._flows[execution.flow]
-        waiting.popleft()
-        if not waiting:
-            del self._flows[execution.flow]
-        self._load.begin(execution.fid)
-        return execution
+        self.remove(place.execution.fid)
+        self._load.begin(place.execution.fid)
+        return place.execution
+
+    def remove(self, fid: str) -> None:
+        """Take an execution out, if it is there."""
+        for flow, waiting in self._flows.items():
+            if waiting.pop(fid, None):
+                if not waiting:
+                    del self._flows[flow]
+                return
 
     @property
     def since(self) -> float | None:
@@ -68,7 +75,8 @@ class Line:
         return sum(int(min(count, self._room(name))) for name, count in flows)
 
     def _head(self) -> _Place | None:
-        heads = (each[0] for name, each in self._flows.items() if self._room(name) > 0)
+        flows = ((name, each) for name, each in self._flows.items() if self._room(name) > 0)
+        heads = (next(iter(each.values())) for _, each in flows)
         return min(heads, default=None)
 
     def _room(self, flow: str) -> float:

@@ -125,14 +125,17 @@ class Pool:
 
     def ended(self, fid: str) -> None:
         """Hear that an execution has ended, or its attempt: its place is free."""
+        self.line.remove(fid)
+        began = self._began.pop(fid, None)
+        if began is not None:  # of one that was taken over nobody knows
+            took = time.monotonic() - began
+            self.mean_s = took if self.mean_s is None else 0.8 * self.mean_s + 0.2 * took
         runner = self._runner_of(fid)
         if runner is None:
             return
         runner.running.discard(fid)
         runner.served += 1
         runner.idle_since = time.monotonic()
-        took = time.monotonic() - self._began.pop(fid, time.monotonic())
-        self.mean_s = took if self.mean_s is None else 0.8 * self.mean_s + 0.2 * took
         if self.limits.executions is not None and runner.served >= self.limits.executions:
             runner.is_leaving = True
 

@@ -649,3 +649,44 @@ def test_an_execution_that_is_cancelled_as_its_runner_dies_is_not_begun_again(
         assert w.began == []
 
     world(tmp_path, body)
+
+
+def test_what_was_cancelled_in_line_keeps_no_pool(tmp_path: Path) -> None:
+    """A retired one whose runners do not start is over, and starts none for what waits no more."""
+
+    async def body(w: World) -> None:
+        w.importing.clear()
+        release = await w.live(min=0, max=1)
+        made = [await w.launch() for _ in range(3)]
+        pool = w.supervisor.pool(release)
+        await eventually(lambda: pool.is_starting)
+        pool.retire()
+        for execution in made:
+            await w.supervisor.cancel(execution.fid, grace_s=0)
+        w.problem = {"entrypoint": "m:f", "message": "broken"}
+        w.importing.set()
+        await eventually(lambda: pool.is_over)
+
+    world(tmp_path, body)
+
+
+def test_a_pool_remembers_nothing_of_what_it_killed(tmp_path: Path) -> None:
+    """Nor does what ran before a restart count as something that took no time."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(min=1, max=1)
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        await w.supervisor.cancel(execution.fid, grace_s=0)
+        await w.until(execution.fid, Status.CANCELLED)
+        await eventually(lambda: not w.supervisor.pool(release)._began)
+        adopted = await w.launch()
+        await w.until(adopted.fid, Status.RUNNING)
+        runner = w.runner_of(adopted.fid)
+        w.restart()
+        await w.supervisor.recover({("svc", release.number, runner.spec.id): runner})
+        await runner.report(adopted.fid, Status.FINISHED, count=1)
+        assert w.supervisor.pool(release).mean_s is None
+
+    world(tmp_path, body)
