@@ -157,7 +157,7 @@ class Blobs:
             part = self._open.get(path.name)
             if part is None or not part.is_busy:
                 self._open.pop(path.name, None)
-                path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)  # here and now: nobody may begin to append to it
                 count += 1
         blobs = await asyncio.to_thread(_older, self._blobs.glob("??/*"), before)
         for at in range(0, max(len(blobs), 1), _BATCH):
@@ -168,8 +168,7 @@ class Blobs:
                     before=line.timestamp(before),
                     keep_releases=self._settings.keep_releases,
                 )
-                for name in unnamed:
-                    self.path(name).unlink(missing_ok=True)
+                await asyncio.to_thread(_remove, map(self.path, unnamed))
             count += len(unnamed)
         return count
 
@@ -208,6 +207,12 @@ def _move(part: Path, blob: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    # Freeing what a large one has takes its time.
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _older(paths: Iterable[Path], before: float) -> list[Path]:

@@ -37,7 +37,7 @@ class Deadlines:
         self._spooler.watch(execution.fid, self._stir)
         self._stir.set()
         if self._task is None:
-            self._task = self._tasks.spawn(self._run())
+            self._task = self._tasks.keep(self._run)
 
     def forget(self, fid: str) -> None:
         """Watch an execution no more: it has ended."""

@@ -72,8 +72,8 @@ class Deployer:
                 self._rollouts.begin(release, READY_S)
             else:
                 self._rollouts.close(release)
-        self._tasks.spawn(self._applications.sweep())
-        self._tasks.spawn(self._applications.heal())
+        self._tasks.keep(self._applications.sweep)
+        self._tasks.keep(self._applications.heal)
 
     @property
     def drift(self) -> Drift:

@@ -76,6 +76,14 @@ class Rollouts:
             return said
         return None if self._unplaced is None else await self._unplaced(release)
 
+    async def _unplaced_now(self, release: Release) -> str | None:
+        try:
+            return await self.waits_for(release)
+        except Exception:
+            # Why is worth less than that: the release has failed, and must not stay starting.
+            log.exception("Ray does not say what %s waits for", release.service)
+            return None
+
     async def _bring_up(self, release: Release, timeout_s: float) -> None:
         async with self._turns[release.service]:
             timings = dict(release.timings)
@@ -89,7 +97,7 @@ class Rollouts:
                 log.info("release %s/%s: %r", release.service, release.number, exc)
                 said = self._applications.said(release)
                 is_late = said is None and isinstance(exc, TimeoutError)
-                unplaced = await self.waits_for(release) if is_late else None
+                unplaced = await self._unplaced_now(release) if is_late else None
                 error = verdicts.of_exception(
                     exc,
                     timeout_s,
@@ -130,7 +138,7 @@ class Rollouts:
 
     def _is_installing(self, release: Release) -> bool:
         pool = self._supervisor.pools.get((release.service, release.number))
-        runtime = release.manifest["runtime"]
+        runtime = release.manifest.get("runtime", {})
         keys = ("dependencies", "requirements", "pyproject")
         return pool is not None and pool.was_awaited and any(runtime.get(key) for key in keys)
 

@@ -66,7 +66,7 @@ class Schedules:
 
     async def recover(self) -> None:
         """Begin with what is live; the catalog has it by now."""
-        self._tasks.spawn(self._run())
+        self._tasks.keep(self._run)
 
     def of(self, flow: str) -> list[dict[str, Any]]:
         """Return the schedules of a flow, by its full name, and what became of their times."""

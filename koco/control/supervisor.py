@@ -231,7 +231,7 @@ class Supervisor:
             if live is None or live.number != number:
                 pool.retire()
             pool.keep_warm()
-        self._tasks.spawn(self._tidy())
+        self._tasks.keep(self._tidy)
 
     async def _resume(
         self, execution: Execution, held: dict[str, set[str] | None]

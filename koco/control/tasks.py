@@ -58,6 +58,18 @@ class Tasks:
             task.cancel()
         return task
 
+    def keep(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[Any]:
+        """Run what never ends, and begin it again a little later where it fails."""
+        return self.spawn(self._kept(work))
+
+    async def _kept(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("a task of %s failed; it begins again", self._name)
+            await asyncio.sleep(RETRY_S)
+
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, whatever becomes of its asker; return what it does."""
         task = asyncio.get_running_loop().create_task(work)

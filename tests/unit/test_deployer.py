@@ -499,3 +499,20 @@ def age(w: World, *, days: float) -> None:
     for path in w.blobs.path("0" * 64).parent.parent.glob("??/*"):
         os.utime(path, (then, then))
     w.store._db.execute("UPDATE uploads SET created = ?", (line.timestamp(then),))
+
+
+def test_a_release_that_is_late_fails_whatever_ray_says(tmp_path: Path) -> None:
+    """Ray may be away just then, and not say where a runner could be: that is not for ever."""
+
+    async def body(w: World) -> None:
+        async def away(_: Release) -> str | None:
+            raise RuntimeError("the head is away")
+
+        w.deployer._rollouts._unplaced = away
+        w.importing.clear()
+        release = await w.live("one", timeout_s=0.05)
+        assert release.status == "failed"
+        assert release.error is not None
+        assert "not ready within 0.05 s" in release.error["message"]
+
+    world(tmp_path, body)

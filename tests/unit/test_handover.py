@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from koco.control import tasks as module
 from koco.control.listening import Listening
 from koco.control.spooler import Spooler
 from koco.control.tasks import Tasks
@@ -36,6 +38,28 @@ def test_spawned_tasks_end_and_none_begins() -> None:
         assert late.cancelled()
         await Tasks("another").spawn(note("the next one's"))
         assert done == ["carried", "the next one's"]
+
+    asyncio.run(main())
+
+
+def test_what_never_ends_begins_again_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment in which Ray or the disk is away must not be the last one that somebody looks."""
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+
+    async def main() -> None:
+        looks, done = iter([OSError("away"), RuntimeError("away")]), asyncio.Event()
+
+        async def look() -> None:
+            if fault := next(looks, None):
+                raise fault
+            done.set()
+            await asyncio.sleep(60)
+
+        task = Tasks("test").keep(look)
+        await asyncio.wait_for(done.wait(), 5)
+        Tasks.stop()
+        await asyncio.wait({task})
+        assert task.cancelled()
 
     asyncio.run(main())
 
