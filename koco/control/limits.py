@@ -113,8 +113,9 @@ class Load:
         )
         for waiting, most, whose, limit in queues:
             if most is not None and waiting + 1 - begin > most:
+                there = max(waiting - int(begin), 0)
                 raise TooManyError(
-                    f"{_counted(max(waiting - int(begin), 0))} {whose} wait already, "
+                    f"{_counted(there)} {whose} wait{'s' if there == 1 else ''} already, "
                     f"and at most {most} may: {limit}",
                     hint="try again later, when some have ended",
                     retry_after_s=min(mean_s or 1.0, _LONGEST_S),

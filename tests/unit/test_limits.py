@@ -123,6 +123,7 @@ def test_limits_hold_across_a_restart(tmp_path: Path) -> None:
     [
         ({"running": 1, "queue": 5}, {}, 3, 6, "5 executions of svc/flow wait already"),
         ({"queue": 5}, {}, 3, 8, "5 executions of svc/flow wait already"),
+        ({"queue": 1}, {}, 3, 4, "1 execution of svc/flow waits already, and at most 1 may"),
         ({"queue": 0}, {}, 3, 3, "0 executions of svc/flow wait already, and at most 0 may"),
         ({}, {"max_queue": 4}, 2, 6, "4 executions of all flows wait already"),
         ({}, {"max_running": 1, "max_queue": 4}, 2, 5, "and at most 4 may: max_queue"),
