@@ -244,6 +244,14 @@ class Interrupted(KocoError):  # noqa: N818 - the builtin InterruptedError means
     code = "interrupted"
 
 
+def unexpected(exc: Exception) -> KocoError:
+    """Return what to tell a user of an error that nobody expected."""
+    return KocoError(
+        f"unexpected {type(exc).__name__}: {exc}; this is a bug",
+        hint="KOCO_DEBUG=1 shows where; please report it with that",
+    )
+
+
 def _leaves(cls: type[KocoError]) -> list[type[KocoError]]:
     return [cls, *(leaf for sub in cls.__subclasses__() for leaf in _leaves(sub))]
 

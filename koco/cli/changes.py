@@ -1,7 +1,6 @@
 """A plan as people read it: a line for each service, and below it what changes."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -133,5 +132,5 @@ def _cut(line: str, stream: TextIO) -> str:
     """Return a line that fits a terminal, behind the four columns that it is indented by."""
     if not output.is_terminal(stream):
         return line  # whole, for a log that is searched
-    columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(stream.fileno()).columns
-    return line if len(line) <= columns - 4 else f"{line[: columns - 5]}…"
+    width = output.room(stream, indent=4)
+    return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from koco.cli import output
-from koco.errors import Interrupted, KocoError
+from koco.errors import Interrupted, KocoError, unexpected
 
 
 def emit(kind: str, payload: dict[str, Any]) -> None:
@@ -32,6 +32,11 @@ def ending(as_json: bool) -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         emit("status", failed(Interrupted("interrupted")))
+        raise
+    except BrokenPipeError:
+        raise  # nobody reads any more
+    except Exception as exc:
+        emit("status", failed(unexpected(exc)))
         raise
     emit("status", {"status": "finished"})
 

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from koco import __version__
 from koco.cli import output, session
-from koco.errors import Interrupted, KocoError, UsageError
+from koco.errors import Interrupted, KocoError, UsageError, unexpected
 
 #: Command -> module, in the order of `koco --help`: as a new user meets them. A name of
 #: two words is a command of a group.
@@ -213,10 +213,7 @@ def _failed(exc: Exception, *, as_json: bool) -> int:
             import traceback
 
             traceback.print_exception(exc)
-        exc = KocoError(
-            f"unexpected {type(exc).__name__}: {exc}; this is a bug",
-            hint="KOCO_DEBUG=1 shows where; please report it with that",
-        )
+        exc = unexpected(exc)
     try:
         from koco.config import mask_all
 

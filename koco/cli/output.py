@@ -48,18 +48,26 @@ def is_terminal(stream: TextIO | None = None) -> bool:
     return (stream or sys.stdout).isatty()
 
 
-def wrapped(text: str, stream: TextIO | None = None, *, indent: int = 0) -> list[str]:
-    """Return text in lines that fit a stream's (stdout's) terminal, cut between words only.
+def room(stream: TextIO | None = None, *, indent: int = 0) -> int:
+    """Return how many characters fit on a line of a stream's (stdout's) terminal.
 
-    `indent` is how many columns are taken already, on the first line as on the others.
+    `indent` is how many columns are taken already.
     """
     try:
         columns = int(os.environ.get("COLUMNS") or 0)
         columns = columns or os.get_terminal_size((stream or sys.stdout).fileno()).columns
     except (OSError, ValueError):
         columns = 80
-    room = max(_NARROWEST, columns - indent)
-    return textwrap.wrap(" ".join(text.split()), room, break_on_hyphens=False) or [""]
+    return max(_NARROWEST, columns - indent)
+
+
+def wrapped(text: str, stream: TextIO | None = None, *, indent: int = 0) -> list[str]:
+    """Return text in lines that fit a stream's (stdout's) terminal, cut between words only.
+
+    `indent` is how many columns are taken already, on the first line as on the others.
+    """
+    width = room(stream, indent=indent)
+    return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False) or [""]
 
 
 def has_colour(stream: TextIO | None = None) -> bool:

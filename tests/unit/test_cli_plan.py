@@ -329,3 +329,5 @@ def test_colour_is_for_terminals(plane: Plane, project: Path, terminal: Cli) -> 
     assert max(len(line) for line in shown.split("\n")) < 95  # with what colours add
     assert "\x1b[2J" not in shown
     assert "\x1b" not in terminal("plan", env={"NO_COLOR": "1"}).out
+    assert terminal("plan", env={"COLUMNS": "wide"}).code == 0
+    assert len(max(terminal("plan", env={"COLUMNS": "1"}).out.split("\n"), key=len)) < 80

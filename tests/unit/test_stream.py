@@ -122,6 +122,20 @@ def test_a_deploy_that_does_not_begin_has_its_status(
     assert json.loads(ran.err)["error"]["code"] == "invalid_manifest"
 
 
+def test_a_bug_is_an_end_too(
+    plane: Plane,
+    project: Path,  # noqa: F811
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever reads the stream is told that it was not cut off."""
+    monkeypatch.setattr("koco.cli.planning.make", lambda *_, **__: 1 / 0)
+    ran = cli("deploy", "--json")
+    [status] = checked(ran.out)
+    assert (status["payload"]["exit_code"], ran.code) == (1, 1)
+    assert "ZeroDivisionError" in status["payload"]["error"]["message"]
+
+
 def test_warnings_of_a_deploy_are_on_stderr(
     plane: Plane,
     project: Path,  # noqa: F811
@@ -182,4 +196,5 @@ def test_the_doctors_findings_are_lines_too(plane: Plane, cli: Cli) -> None:
     finding = {"name": "disk", "status": "failed", "message": "full", "hint": None}
     for plane.findings in ([], [finding]):
         ran = cli("doctor", "--json")
+        assert ran.out, ran  # says why, where the command itself has failed
         assert checked(ran.out)[-1]["payload"].get("exit_code", 0) == ran.code
