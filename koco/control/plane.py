@@ -122,9 +122,12 @@ class ControlPlane:
         """Answer a flow's question; see `koco.control.questions`."""
         while True:
             parts = await self._parts()
-            answer = await questions.answer(parts, blob)
-            # From a store that was closed over it, the answer is none.
+            # It ends with these parts, and is asked of the next ones: from a store that was closed
+            # over it there is no answer, and what it waits for may happen to others.
+            answering = self._tasks.spawn(questions.answer(parts, blob))
+            await asyncio.wait({answering})
             if parts is self._has:
+                answer: bytes = answering.result()
                 return answer
 
     async def ready(self) -> dict[str, Any]:
@@ -284,7 +287,7 @@ class ControlPlane:
         settings = Settings()
         settings.change(await store.settings())
         blobs = Blobs(data_dir, store, settings)
-        self._tasks.spawn(_collect(blobs))
+        self._tasks.keep(lambda: _collect(blobs))
         bundles = Bundles(
             blobs, store, secret=await store.secret("bundles"), url=self._start_with.node_url
         )

@@ -270,15 +270,24 @@ def test_a_store_from_the_future_is_left_alone(kocos: Kocos) -> None:
 
 @pytest.mark.parametrize("module", BROKEN)
 def test_one_that_does_not_start_leaves_the_old_one(kocos: Kocos, module: str) -> None:
-    """Broken before it takes over or after: told why, and the old process goes on."""
+    """Broken before it takes over or after: told why, and the old process goes on.
+
+    Whoever waits for an answer meanwhile gets it.
+    """
     change, said = BROKEN[module]
+    koco = kocos.koco
+    asks = koco.launch("many/approve")
+    eventually(lambda: koco.get(f"/v1/executions/{asks}")["status"] == "awaiting")
     with kocos.napping():
         before = kocos.runs()
         failed = kocos.up(kocos.copy("0.3.0", f"broken-{Path(module).stem}", (module, change)))
         assert failed.code == 1
         assert said in failed.err
         assert eventually(kocos.runs) == before
-    assert kocos.koco.execute("one/nap").status == "finished"
+    assert koco.execute("one/nap").status == "finished"
+    with koco.http() as client:
+        assert client.post(f"/v1/executions/{asks}/locks/go", json="yes").status_code == 200
+    assert koco.events(asks)[-1]["payload"] == {"status": "finished"}
 
 
 def test_an_upgrade_that_is_killed_is_mended(kocos: Kocos) -> None:
