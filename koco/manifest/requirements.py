@@ -21,6 +21,9 @@ _EDITABLE = re.compile(r"(?:-e\b|--editable\b).*")
 _OPTIONS = re.compile(r"\s--?[a-z]")
 _PATH = re.compile(r"^(?:\.{0,2}/|\.{1,2}$|file:)|^[^:@]*\.(?:whl|zip|tar\.gz)$", re.IGNORECASE)
 
+#: How deep includes may be nested.
+_DEEPEST = 50
+
 
 @dataclass(frozen=True)
 class Requirements:
@@ -33,18 +36,25 @@ class Requirements:
 def read(name: str, text_of: Callable[[str], str | None]) -> Requirements:
     """Return what a file asks for, and what those that it includes do; None is no such file."""
     found = Requirements()
-    _read(posixpath.normpath(name), text_of, found, ())
+    _read(posixpath.normpath(name), text_of, found, trail=(), seen=set())
     return found
 
 
 def _read(
-    name: str, text_of: Callable[[str], str | None], found: Requirements, trail: tuple[str, ...]
+    name: str,
+    text_of: Callable[[str], str | None],
+    found: Requirements,
+    *,
+    trail: tuple[str, ...],
+    seen: set[str],
 ) -> None:
+    seen.add(name)
     for number, line in _lines(text_of(name) or ""):
         try:
             if include := _INCLUDE.fullmatch(line):
                 inner = _included(name, include["name"].strip(), text_of, (*trail, name))
-                _read(inner, text_of, found, (*trail, name))
+                if inner not in seen:
+                    _read(inner, text_of, found, trail=(*trail, name), seen=seen)
             else:
                 found.lines.append(_checked(line))
         except Wrong as exc:
@@ -76,6 +86,8 @@ def _included(
     path = posixpath.normpath(posixpath.join(posixpath.dirname(name), inner))
     if path in trail:
         raise Wrong(f"{path} includes itself")
+    if len(trail) > _DEEPEST:
+        raise Wrong(f"{path} is included by files that are included, {_DEEPEST} times over")
     if path.startswith(("../", "/")) or text_of(path) is None:
         raise Wrong(f"{path} is not among the files to ship")
     return path

@@ -41,6 +41,15 @@ def test_a_file_and_what_it_includes_are_one_list() -> None:
     ]
 
 
+def test_a_file_that_is_included_often_is_read_once() -> None:
+    """Else forty small files would make a billion lines; in a long chain the place is told."""
+    files = {f"{n}.txt": f"-r {n + 1}.txt\n" * 2 for n in range(40)} | {"40.txt": "six\n"}
+    assert requirements.read("0.txt", files.get) == requirements.Requirements(["six"])
+    chain = {f"{n}.txt": f"-r {n + 1}.txt\n" for n in range(2000)}
+    [problem] = requirements.read("0.txt", chain.get).problems
+    assert problem == "50.txt:1:1: 51.txt is included by files that are included, 50 times over"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
