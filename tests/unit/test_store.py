@@ -326,6 +326,29 @@ def test_pages_stay_right_while_executions_are_added(check: Callable[[Check], No
     check(body)
 
 
+def test_what_runs_of_a_flow_is_found_among_thousands_that_ran(tmp_path: Path) -> None:
+    """Without looking at them: what there is none of takes no longer."""
+
+    async def body() -> None:
+        store = SqliteStore(tmp_path / "store.db")
+        await store.open()
+        for _ in range(300):
+            await store.settle((await launch(store)).fid, Status.FINISHED)
+        steps: list[int] = []
+        store._reader.set_progress_handler(lambda: steps.append(1), 100)
+        for statuses in (("queued", "running"), ("error",)):
+            page = await store.executions(statuses=statuses, flow="svc/flow")
+            assert page.items == []
+        assert len(steps) < 3
+        page = await store.executions(statuses=("error", "finished"), flow="svc/flow", limit=2)
+        assert len(page.items) == 2
+        rest = await store.executions(statuses=("finished",), flow="svc/flow", cursor=page.next)
+        assert rest.items[0].id == page.items[1].id - 1
+        await store.close()
+
+    asyncio.run(body())
+
+
 def test_a_page_is_no_larger_than_fits_into_memory(
     check: Callable[[Check], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

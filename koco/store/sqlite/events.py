@@ -8,8 +8,11 @@ import msgspec
 
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
-from koco.events.model import Ack, Batch, Kind, Status
+from koco.events.model import FINAL, Ack, Batch, Kind, Status
 from koco.store.model import Chunk, Policy
+
+#: Executions that have not ended: by an index, for there may be a million that have.
+IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in Status if each not in FINAL)})"
 
 #: What a batch may do to an execution: from which statuses each status is reached.
 _REACHED_FROM = {

@@ -7,9 +7,8 @@ import msgspec
 
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
-from koco.events.model import FINAL, Status
 from koco.store.model import Release, ReleasePage
-from koco.store.sqlite import pages
+from koco.store.sqlite import events, pages
 
 _COLUMNS = ", ".join(Release.__struct_fields__)
 _JSON_COLUMNS = ("manifest", "flows", "error", "app", "origin", "timings")
@@ -18,8 +17,6 @@ _JSON_COLUMNS = ("manifest", "flows", "error", "app", "origin", "timings")
 _CLOSING = "status = 'failed' AND fallback = 0 AND retired IS NULL"
 #: What a service has at present.
 _PRESENT = f"(status IN ('live', 'starting') OR ({_CLOSING}))"
-#: Executions that have not ended: by an index, for there may be a million that have.
-_OPEN = f"status IN ({', '.join(repr(each.value) for each in Status if each not in FINAL)})"
 
 
 def create(
@@ -142,7 +139,7 @@ def open_tally(db: sqlite3.Connection, service: str) -> dict[str, int]:
     """Return how many of a service's executions have not ended, by status."""
     return dict(
         db.execute(
-            f"SELECT status, count(*) FROM executions WHERE {_OPEN} AND service = ?"
+            f"SELECT status, count(*) FROM executions WHERE {events.IS_OPEN} AND service = ?"
             " GROUP BY status",
             (service,),
         )
@@ -193,7 +190,8 @@ def bundles(db: sqlite3.Connection, *, keep: int) -> set[str]:
         " (PARTITION BY service, ready IS NULL ORDER BY number DESC) AS place FROM releases)"
         " SELECT bundle FROM ranked WHERE status IN ('starting', 'live')"
         " OR (ready IS NOT NULL AND place <= ?)"
-        f" OR (service, number) IN (SELECT service, release FROM executions WHERE {_OPEN})",
+        " OR (service, number) IN"
+        f" (SELECT service, release FROM executions WHERE {events.IS_OPEN})",
         (keep,),
     )
     return {bundle for (bundle,) in rows}

@@ -179,6 +179,8 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE executions ADD COLUMN left_s REAL;
     ALTER TABLE executions ADD COLUMN timed_out TEXT;
     CREATE INDEX executions_by_deadline ON executions (deadline) WHERE deadline IS NOT NULL;
+    -- What runs of one flow, among the million that it has run.
+    CREATE INDEX executions_by_flow_and_status ON executions (flow, status, id);
 
     -- What became of the last times of each schedule (`koco.store.model.Schedule`), as JSON.
     CREATE TABLE schedules (
