@@ -46,9 +46,15 @@ class Listening:
     async def _answer(
         self, app: Any, bound: "asyncio.Task[socket.socket]", tls: dict[str, str | None]
     ) -> None:
+        try:
+            await self._served(app, await bound, tls)
+        except Exception:
+            log.exception("the API is not served: its certificate, say, cannot be read any more")
+            raise
+
+    async def _served(self, app: Any, listener: socket.socket, tls: dict[str, str | None]) -> None:
         import uvicorn
 
-        listener = await bound
         config = uvicorn.Config(
             app,
             log_config=None,

@@ -90,9 +90,11 @@ class Control:
         tries = _Tries(self._gone_s)
         while True:
             try:
-                if self._handle is None:
-                    self._handle = _leading()
-                return bytes(ray.get(getattr(self._handle, method).remote(blob)))
+                # Of its own: another thread may let go of the one that they share.
+                handle = self._handle
+                if handle is None:
+                    handle = self._handle = _leading()
+                return bytes(ray.get(getattr(handle, method).remote(blob)))
             except ray.exceptions.TaskCancelledError:
                 raise  # it is the caller that was cancelled
             except Exception as exc:  # noqa: BLE001 - as above
