@@ -61,6 +61,7 @@ class Transport:
         self, context: Context, *, away_s: float | None = None, on_skew: OnSkew | None = None
     ) -> None:
         self.url = context.url
+        self._has_key = bool(context.key)
         self._on_skew = on_skew
         self._version: str | None = None
         self._httpx = library()
@@ -225,6 +226,8 @@ class Transport:
             error = from_wire(body)
             if error.message == f"there is nothing at {response.url.path}" and self._is_older():
                 error.hint = f"koco {self._version} runs there: `koco up` upgrades it"
+            if code == UnauthorizedError.http_status and not self._has_key:
+                error.hint = f"KOCO_KEY gives one, `koco login {self.url}` saves one"
             return error
         # An answer to HEAD has no body, and a proxy's is not in our form.
         bare: dict[int, KocoError] = {

@@ -103,6 +103,16 @@ def test_an_error_with_json_is_its_wire_form(
     assert json.loads(ran.err) == error.to_wire()
 
 
+def test_without_a_key_it_says_what_brings_one(
+    plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not how a header is written."""
+    monkeypatch.delenv("KOCO_KEY")
+    ran = cli("status")
+    assert ran.code == 6
+    assert ran.err.endswith(f"hint: KOCO_KEY gives one, `koco login {plane.url}` saves one\n")
+
+
 def test_what_nobody_expected_is_called_a_bug(
     plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
