@@ -205,7 +205,8 @@ def _boot(order: dict[str, Any], *, mark: str | None = None) -> dict[str, Any]:
     Raises:
         KocoError: it could not carry it out; its log says more.
     """
-    log = _data_dir() / "boot.log"
+    log, work = _data_dir() / "boot.log", _data_dir() / "work"
+    work.mkdir(exist_ok=True, mode=0o700)
     if mark:
         env = cluster.starting_environment(mark)
     else:
@@ -213,13 +214,14 @@ def _boot(order: dict[str, Any], *, mark: str | None = None) -> dict[str, Any]:
     with log.open("ab") as stderr:
         try:
             done = subprocess.run(
-                # From the data directory, and with `-P`: Ray hands this process's import
-                # path on to every runner, which must find the bundle's modules, not yours.
+                # From a folder of its own, and with `-P`: Ray hands this process's import
+                # path on to every runner, which must find the bundle's modules, not yours;
+                # and the folder, where a flow's `open("store.db", "w")` must harm nothing.
                 [sys.executable, "-P", "-m", "koco.boot"],
                 input=json.dumps(order).encode(),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                cwd=_data_dir(),
+                cwd=work,
                 env=env,
                 timeout=_BOOT_S,
                 start_new_session=True,

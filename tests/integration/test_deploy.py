@@ -29,6 +29,22 @@ def test_a_second_release_takes_over_and_the_first_runs_out(koco: Koco) -> None:
     assert services["takeover"]["release"] == 2
 
 
+def test_a_flow_finds_what_was_shipped_and_starts_away_from_the_store(koco: Koco) -> None:
+    """A relative path that it writes to must not be a file of koco's."""
+    code = """
+        import os
+        from pathlib import Path
+        def answer():
+            return [Path(__file__).with_name("note.txt").read_text(), os.listdir()]
+    """
+    root = koco.project("places", code)
+    (root / "note.txt").write_text("shipped")
+    deploy(koco, root).ok()
+    note, beside = koco.events(koco.launch("places/answer"))[-2]["payload"]
+    assert note == "shipped"
+    assert "store.db" not in beside
+
+
 def test_an_unchanged_deploy_does_nothing(koco: Koco) -> None:
     """The same manifest and files: it says so, and no release is made."""
     root = koco.project("same", GOOD.format(value=1))
