@@ -56,6 +56,8 @@ class Applications:
         self.drift = Drift(store, serve, application=make)
         self._tasks = Tasks("the applications")
         self._returning: dict[tuple[str, int], asyncio.Task[None]] = {}
+        #: Of these, those that were asked for once more, and may be configured otherwise by now.
+        self._again: set[tuple[str, int]] = set()
 
     async def bring_up(self, release: Release) -> None:
         """Put a release's application there, and return once it runs; see `Serve.bring_up`."""
@@ -90,7 +92,9 @@ class Applications:
     def bring_back(self, release: Release) -> "asyncio.Task[None]":
         """See, once at a time, that a live release's application is there; return the task."""
         key = (release.service, release.number)
-        if (task := self._returning.get(key)) is None:
+        if task := self._returning.get(key):
+            self._again.add(key)
+        else:
             task = self._returning[key] = self._tasks.spawn(self._bring_back(release))
             task.add_done_callback(lambda _: self._returning.pop(key, None))
         return task
@@ -108,7 +112,9 @@ class Applications:
                 await asyncio.sleep(pause_s)
             else:
                 self.troubles.pop(release.service, None)
-                return
+                if (key := (release.service, release.number)) not in self._again:
+                    return
+                self._again.remove(key)
 
     def _is_live(self, release: Release) -> bool:
         try:

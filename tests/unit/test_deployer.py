@@ -23,6 +23,7 @@ from koco.events import line
 from koco.events.model import Status
 from koco.store.model import Release
 from tests.unit.test_pool import World as Pools
+from tests.unit.test_pool import eventually
 from tests.unit.test_pool import world as pools_world
 
 MANIFEST: dict[str, Any] = {
@@ -514,5 +515,37 @@ def test_a_release_that_is_late_fails_whatever_ray_says(tmp_path: Path) -> None:
         assert release.status == "failed"
         assert release.error is not None
         assert "not ready within 0.05 s" in release.error["message"]
+
+    world(tmp_path, body)
+
+
+def test_an_application_on_its_way_is_configured_as_it_is_to_be_then(tmp_path: Path) -> None:
+    """A secret may be set while it comes up: what it was before does not stay."""
+
+    async def body(w: World) -> None:
+        release, wanted = await w.live(), ["old"]
+        written: list[str] = []
+        up = asyncio.Event()
+
+        async def make(_: Release) -> Any:
+            return wanted[0]
+
+        async def bring_up(application: Any) -> None:
+            written.append(application)
+            await up.wait()
+
+        serve: Any = SimpleNamespace(bring_up=bring_up)
+        applications = Applications(
+            serve, w.store, supervisor=w.supervisor, catalog=w.catalog, make=make
+        )
+        task = applications.bring_back(release)
+        await eventually(lambda: bool(written))
+        wanted[0] = "new"
+        assert applications.bring_back(release) is task
+        up.set()
+        await task
+        assert written == ["old", "new"]
+        await asyncio.sleep(0)
+        assert applications.bring_back(release) is not task
 
     world(tmp_path, body)
