@@ -1,5 +1,6 @@
 """`koco status`: what runs."""
 
+from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +22,9 @@ def command(
     context = session.context()
     output.print_line(f"{'context':<14} {context.name}")
     for label, text in _lines(status):
-        output.print_line(f"{label:<14} {text}")
+        lines = output.wrapped(text, indent=15) if output.is_terminal() else [text]
+        for name, line in zip_longest((label,), lines, fillvalue=""):
+            output.print_line(f"{name:<14} {line}")
 
 
 def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
@@ -45,7 +48,9 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
             lines.append(("", str(trouble)))
         if drift := service.get("drift"):
             lines.append(("", f"{drift}; `koco deploy` puts it back"))
-        lines += [("", schedules.load(each)) for each in service.get("load") or ()]
+        # What has limits and nothing to do is in `--json`, and in `koco flows NAME`.
+        busy = [each for each in service.get("load") or () if each["running"] or each["waiting"]]
+        lines += [("", schedules.load(each)) for each in busy]
         for each in service.get("schedule") or ():
             lines += [("", f"{each['flow']}: {text}") for text in schedules.troubles(each)]
     tallies = ", ".join(f"{count} {name}" for name, count in status["executions"].items() if count)

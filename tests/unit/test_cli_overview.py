@@ -115,6 +115,16 @@ def test_status_says_what_runs(plane: Plane, cli: Cli) -> None:
         assert told in out
 
 
+def test_status_fits_a_terminal(plane: Plane, terminal: Cli) -> None:
+    """What is long goes on below, beside its name."""
+    [service, *others] = STATUS["services"]
+    flows = [f"flow-{number}" for number in range(20)]
+    plane.status = {**STATUS, "services": [{**service, "flows": flows}, *others]}
+    lines = terminal("status").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith(" " * 15 + "flow-") for line in lines)
+
+
 def test_status_as_json_is_what_the_api_says(plane: Plane, cli: Cli) -> None:
     """Scripts rely on it."""
     assert json.loads(cli("status", "--json").out) == STATUS

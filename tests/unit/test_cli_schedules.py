@@ -54,15 +54,17 @@ def test_flows_without_limits_or_schedules_say_nothing_of_them(plane: Plane, cli
 
 
 def test_status_tells_what_waits_and_what_was_missed(plane: Plane, cli: Cli) -> None:
-    """Below the service that it is about."""
+    """Below the service that it is about; nothing of flows that have nothing to do."""
     [service, *others] = STATUS["services"]
+    idle = {"flow": "idle", "running": 0, "waiting": 0, "max_running": 3, "max_queue": None}
     load = {"flow": "greet", "running": 3, "waiting": 7, "max_running": 3, "max_queue": None}
     trouble = "5 executions of hello/greet wait already"
     schedule = {**SCHEDULE, "flow": "greet", "trouble": trouble}
-    service = {**service, "load": [load], "schedule": [schedule]}
+    service = {**service, "load": [idle, load], "schedule": [schedule]}
     plane.status = {**STATUS, "services": [service, *others]}
     lines = [line.strip() for line in cli("status").out.splitlines()]
     assert "greet: 3 running of at most 3, 7 waiting" in lines
+    assert not any(line.startswith("idle:") for line in lines)
     assert f"greet: not launched, and tried again: {trouble}" in lines
     assert any(line.startswith("greet: missed: the run due at 2026-02-01T06") for line in lines)
 
