@@ -79,7 +79,7 @@ def targets(manifests: Sequence[str], *, prune: bool) -> list["Target"]:
         ManifestError: some are wrong; all problems at once.
         UsageError: `prune` does not go with that.
     """
-    from koco import project
+    from koco import project, projectfile
 
     if prune and manifests:
         raise UsageError(
@@ -89,7 +89,7 @@ def targets(manifests: Sequence[str], *, prune: bool) -> list["Target"]:
     found = project.targets(manifests)
     if prune and found[0].project is None:
         raise UsageError(
-            f"--prune goes by the project, and there is no {project.FILE} here or above",
+            f"--prune goes by the project, and there is no {projectfile.FILE} here or above",
             hint="`koco undeploy SERVICE` removes one service",
         )
     if prune and found[0].project is not None:

@@ -33,7 +33,7 @@ def command(
     from koco.cli import output
 
     if koco_toml:
-        from koco.project import json_schema
+        from koco.projectfile import json_schema
     elif what is What.STREAM:
         from koco.events.schema import json_schema
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from koco import project
+from koco import project, projectfile
 from koco.errors import ManifestError
 from koco.forms import TYPES
 from koco.manifest import load, schema
@@ -45,7 +45,7 @@ def accepts(data: Any) -> bool:
 
 def test_the_schemas_are_schemas() -> None:
     """Of the draft that they name, with an identity and a title."""
-    for each in (SCHEMA, project.json_schema()):
+    for each in (SCHEMA, projectfile.json_schema()):
         jsonschema.Draft202012Validator.check_schema(each)
         assert each["$schema"] == "https://json-schema.org/draft/2020-12/schema"
         assert each["$id"]
@@ -64,7 +64,7 @@ def test_every_toml_block_of_the_page_is_a_koco_toml(text: str, tmp_path: Path) 
     """To koco and to editors alike."""
     (tmp_path / "koco.toml").write_text(text)
     assert project.load(tmp_path / "koco.toml").name == "demo"
-    jsonschema.validate(tomllib.loads(text), project.json_schema())
+    jsonschema.validate(tomllib.loads(text), projectfile.json_schema())
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,9 @@ def test_every_key_of_a_manifest_is_documented(title: str, model: Any) -> None:
 def test_every_key_of_koco_toml_is_documented() -> None:
     """In its table, and nothing else is."""
     documented = re.findall(r"^\| `([\w.]+)` \|", section("koco.toml"), re.MULTILINE)
-    assert documented == [f"{table}.{key}" for table, keys in project.KEYS.items() for key in keys]
+    assert documented == [
+        f"{table}.{key}" for table, keys in projectfile.KEYS.items() for key in keys
+    ]
 
 
 def test_everything_that_is_never_shipped_is_documented() -> None:
