@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import logging.handlers
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,36 +15,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 import ray
-from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
 from koco import __version__, code
-from koco.cluster import names, nodes, placement, runners
-from koco.cluster.serve import Application, Serve
-from koco.control import questions, succession
-from koco.control.applications import Applications
-from koco.control.blobs import Blobs
-from koco.control.bundles import Bundles
-from koco.control.catalog import Catalog
-from koco.control.deployer import Deployer
-from koco.control.endpoints import Endpoints
-from koco.control.environments import Environments
-from koco.control.files import Files
-from koco.control.launches import Launches
+from koco.cluster import names, runners
+from koco.control import assembly, questions, succession
 from koco.control.listening import Listening
-from koco.control.locks import Locks
 from koco.control.parts import Parts
-from koco.control.schedules import Schedules
-from koco.control.settings import Settings
-from koco.control.spooler import Spooler
-from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
-from koco.control.vault import Vault
-from koco.control.worker import Actor
 from koco.errors import ConflictError, KocoError
-from koco.events import line
-from koco.runner.spec import RunnerSpec
 from koco.sdk import control
-from koco.store.model import Release
 from koco.store.sqlite import SqliteStore, schema
 
 log = logging.getLogger(__name__)
@@ -57,8 +35,6 @@ _PORT_S = 5.0
 _STARTING_S = 10.0
 #: How long taking applications out of Serve may delay the end (seconds).
 _FAREWELL_S = 5.0
-#: How often blobs that nothing names are looked for (seconds).
-_COLLECT_S = 3600.0
 _LOG_BYTES = 10 * 1024 * 1024
 
 
@@ -228,7 +204,13 @@ class ControlPlane:
         store = SqliteStore(self._store_path)
         await store.open()
         self._store = store
-        parts = await self._assemble(store, self._store_path.parent)
+        parts = await assembly.assemble(
+            store,
+            self._start_with,
+            control=self._control,
+            code=self._code,
+            tasks=self._tasks,
+        )
         # Before anything starts: runners and endpoints fetch their bundle from here at once, and
         # what was refused would count as an environment that failed.
         if not await listening.bound(_PORT_S) and must_listen:
@@ -283,79 +265,6 @@ class ControlPlane:
                 self._letting_go = letting_go
                 self._resumed.clear()
 
-    async def _assemble(self, store: SqliteStore, data_dir: Path) -> Parts:
-        settings = Settings()
-        settings.change(await store.settings())
-        blobs = Blobs(data_dir, store, settings)
-        self._tasks.keep(lambda: _collect(blobs))
-        bundles = Bundles(
-            blobs, store, secret=await store.secret("bundles"), url=self._start_with.node_url
-        )
-        vault = Vault(store, data_dir)
-        environments = Environments(bundles, vault, base=self._start_with.environment)
-
-        async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
-            return await runners.start(
-                spec,
-                control=self._control,
-                runtime_env=await environments.of(release),
-                options=placement.options(release.manifest["runner"]),
-            )
-
-        spooler = Spooler(store)
-        supervisor = Supervisor(store, spooler, start_runner=start_runner, settings=settings)
-        catalog = Catalog()
-        files = Files(store, spooler, blobs, secret=await store.secret("files"))
-        endpoints = Endpoints(Serve(), secret=await store.secret("endpoints"))
-
-        locks = Locks(store, spooler, endpoints=endpoints)
-        supervisor.on_ended = locks.on_final
-
-        async def application(release: Release) -> Application:
-            return Application(
-                service=release.service,
-                release=release.number,
-                import_path=release.manifest["app"],
-                runtime_env=await environments.of_endpoint(release),
-                timeout_s=release.manifest["endpoint"]["timeout"],
-                options=release.manifest.get("serve") or {},
-            )
-
-        applications = Applications(
-            endpoints.serve, store, supervisor=supervisor, catalog=catalog, make=application
-        )
-        launches = Launches(store, supervisor, catalog, endpoints=endpoints, files=files)
-        return Parts(
-            store=store,
-            spooler=spooler,
-            supervisor=supervisor,
-            deployer=Deployer(
-                store,
-                supervisor,
-                catalog,
-                bundles=bundles,
-                applications=applications,
-                mask=vault.mask,
-                unplaced=_unplaced,
-            ),
-            catalog=catalog,
-            bundles=bundles,
-            files=files,
-            endpoints=endpoints,
-            locks=locks,
-            launches=launches,
-            schedules=Schedules(store, catalog, launches),
-            vault=vault,
-            cluster=_Ray(),
-            send=self._control.append.remote,
-            settings=settings,
-            url=self._start_with.url,
-            node_url=self._start_with.node_url,
-            code=self._code,
-            started=line.timestamp(),
-            store_path=str(store.path),
-        )
-
     def _places(self) -> list[tuple[str, int]]:
         """Return where to listen: for the API and, where that is apart, for nodes."""
         places = [(self._start_with.host, self._start_with.port)]
@@ -370,59 +279,6 @@ class ControlPlane:
         listening.serve(app, ssl_certfile=start.tls_cert, ssl_keyfile=start.tls_key)
         if start.nodes_apart:
             listening.serve(self._only_for_nodes(app))
-
-
-async def _collect(blobs: Blobs) -> None:
-    """Remove what nobody names any more, now and every hour."""
-    while True:
-        try:
-            if count := await blobs.collect():
-                log.info("removed %d blobs and parts of uploads that nothing names", count)
-        except (KocoError, OSError):
-            log.exception("what nothing names could not be removed")  # a full disk, say
-        await asyncio.sleep(_COLLECT_S)
-
-
-async def _unplaced(release: Release) -> str | None:
-    """Say why no node takes a release's runner now; None where one could."""
-    runner = release.manifest["runner"]
-    if not (runner.get("resources") or runner.get("labels")):
-        return None
-    return placement.busy(runner, await nodes.look())
-
-
-class _Ray:
-    """The cluster, as `koco status` shows it."""
-
-    async def describe(self) -> dict[str, Any]:
-        """Ask Ray, in threads: its answers come over the network."""
-        restarts, found = await asyncio.gather(asyncio.to_thread(self._restarts), nodes.look())
-        return {
-            "version": ray.__version__,
-            "python": platform.python_version(),
-            "nodes": [
-                {
-                    "id": node.id,
-                    "address": node.address,
-                    "alive": node.is_alive,
-                    "resources": node.resources,
-                    "free": node.free,
-                    "labels": node.labels,
-                    "death": node.death,
-                }
-                for node in found
-            ],
-            "restarts": restarts,
-            "auth": "token" if is_token_auth_enabled() else "disabled",
-        }
-
-    async def nodes(self) -> list[placement.Node]:
-        """Return the nodes as they are now."""
-        return await nodes.look()
-
-    def _restarts(self) -> int:
-        actor_id = ray.get_runtime_context().get_actor_id()
-        return int(ray._private.state.actors(actor_id).get("NumRestarts", 0))
 
 
 def _log_to(path: Path) -> None:

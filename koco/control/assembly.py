@@ -1,0 +1,139 @@
+"""Puts the parts of a control plane together, over one store."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from koco.cluster import nodes, placement, runners
+from koco.cluster.serve import Application, Serve
+from koco.control.applications import Applications
+from koco.control.blobs import Blobs
+from koco.control.bundles import Bundles
+from koco.control.catalog import Catalog
+from koco.control.deployer import Deployer
+from koco.control.endpoints import Endpoints
+from koco.control.environments import Environments
+from koco.control.files import Files
+from koco.control.launches import Launches
+from koco.control.locks import Locks
+from koco.control.overview import Overview
+from koco.control.parts import Parts
+from koco.control.schedules import Schedules
+from koco.control.settings import Settings
+from koco.control.spooler import Spooler
+from koco.control.supervisor import Supervisor
+from koco.control.tasks import Tasks
+from koco.control.vault import Vault
+from koco.control.worker import Actor
+from koco.errors import KocoError
+from koco.events import line
+from koco.runner.spec import RunnerSpec
+from koco.store.model import Release
+from koco.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from koco.control.plane import Start
+
+log = logging.getLogger(__name__)
+
+#: How often blobs that nothing names are looked for (seconds).
+_COLLECT_S = 3600.0
+
+
+async def assemble(
+    store: SqliteStore, start: "Start", *, control: Any, code: str, tasks: Tasks
+) -> Parts:
+    """Return the parts over a store that is open; none of them has begun.
+
+    `control` is the actor that runners and tasks speak to, `code` the digest of koco's code,
+    and `tasks` what runs as long as the parts do.
+    """
+    data_dir = store.path.parent
+    settings = Settings()
+    settings.change(await store.settings())
+    blobs = Blobs(data_dir, store, settings)
+    tasks.keep(lambda: _collect(blobs))
+    bundles = Bundles(blobs, store, secret=await store.secret("bundles"), url=start.node_url)
+    vault = Vault(store, data_dir)
+    environments = Environments(bundles, vault, base=start.environment)
+
+    async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
+        return await runners.start(
+            spec,
+            control=control,
+            runtime_env=await environments.of(release),
+            options=placement.options(release.manifest["runner"]),
+        )
+
+    spooler = Spooler(store)
+    supervisor = Supervisor(store, spooler, start_runner=start_runner, settings=settings)
+    catalog = Catalog()
+    files = Files(store, spooler, blobs, secret=await store.secret("files"))
+    endpoints = Endpoints(Serve(), secret=await store.secret("endpoints"))
+
+    locks = Locks(store, spooler, endpoints=endpoints)
+    supervisor.on_ended = locks.on_final
+
+    async def application(release: Release) -> Application:
+        return Application(
+            service=release.service,
+            release=release.number,
+            import_path=release.manifest["app"],
+            runtime_env=await environments.of_endpoint(release),
+            timeout_s=release.manifest["endpoint"]["timeout"],
+            options=release.manifest.get("serve") or {},
+        )
+
+    applications = Applications(
+        endpoints.serve, store, supervisor=supervisor, catalog=catalog, make=application
+    )
+    launches = Launches(store, supervisor, catalog, endpoints=endpoints, files=files)
+    return Parts(
+        store=store,
+        spooler=spooler,
+        supervisor=supervisor,
+        deployer=Deployer(
+            store,
+            supervisor,
+            catalog,
+            bundles=bundles,
+            applications=applications,
+            mask=vault.mask,
+            unplaced=_unplaced,
+        ),
+        catalog=catalog,
+        bundles=bundles,
+        files=files,
+        endpoints=endpoints,
+        locks=locks,
+        launches=launches,
+        schedules=Schedules(store, catalog, launches),
+        vault=vault,
+        cluster=Overview(),
+        send=control.append.remote,
+        settings=settings,
+        url=start.url,
+        node_url=start.node_url,
+        code=code,
+        started=line.timestamp(),
+        store_path=str(store.path),
+    )
+
+
+async def _collect(blobs: Blobs) -> None:
+    """Remove what nobody names any more, now and every hour."""
+    while True:
+        try:
+            if count := await blobs.collect():
+                log.info("removed %d blobs and parts of uploads that nothing names", count)
+        except (KocoError, OSError):
+            log.exception("what nothing names could not be removed")  # a full disk, say
+        await asyncio.sleep(_COLLECT_S)
+
+
+async def _unplaced(release: Release) -> str | None:
+    """Say why no node takes a release's runner now; None where one could."""
+    runner = release.manifest["runner"]
+    if not (runner.get("resources") or runner.get("labels")):
+        return None
+    return placement.busy(runner, await nodes.look())
