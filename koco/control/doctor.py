@@ -259,10 +259,14 @@ async def _serve(parts: Parts) -> list[Finding]:
     ]
     for release in live:
         status = statuses.get(name_of(release.service, release.number), "MISSING")
-        if status != "RUNNING":
+        if status in ("NOT_STARTED", "DEPLOYING"):
+            what = f"the endpoint of {release.service} is coming up"
+            found.append(Finding("serve", WARNING, what, "look again in some seconds"))
+        elif status != "RUNNING":
             what = f"the endpoint of {release.service} is {status.lower()} in Serve"
             found.append(Finding("serve", FAILED, what, "`koco deploy` puts it back"))
-    return found or [Finding("serve", OK, f"{len(live)} endpoints run")]
+    running = f"{len(live)} endpoint{'s run' if len(live) > 1 else ' runs'}"
+    return found or [Finding("serve", OK, running)]
 
 
 async def _runners(parts: Parts) -> list[Finding]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from koco.cluster import placement
+from koco.cluster.serve import name_of
 from koco.control.doctor import Doctor, Finding
 from koco.errors import KocoError
 from tests.unit.test_pool import World, world
@@ -82,6 +83,29 @@ def test_an_event_that_does_not_travel_is_found_within_the_deadline(tmp_path: Pa
         assert (found["events"].status, found["store"].status) == ("failed", "ok")
         assert "within 0.1 s" in found["events"].message
         assert (await findings(parts(w, send=lies)))["events"].status == "failed"
+
+    world(tmp_path, body)
+
+
+def test_an_endpoint_that_is_coming_up_fails_nothing(tmp_path: Path) -> None:
+    """So that `koco up && koco doctor` tells what is wrong, and not what is not there yet."""
+
+    async def body(w: World) -> None:
+        what: dict[str, Any] = {"manifest": {"flows": []}, "bundle": "b", "by": ""}
+        made = await w.store.create_release("svc", fingerprint="f", **what)
+        await w.store.go_live("svc", made.number, [], app={"flows": []})
+        for status, verdict in (("DEPLOYING", "warning"), ("RUNNING", "ok"), ("GONE", "failed")):
+
+            async def statuses(now: str = status) -> dict[str, str]:
+                return {name_of("svc", made.number): now}
+
+            async def look() -> dict[str, str]:
+                return {}
+
+            serve = SimpleNamespace(serve=SimpleNamespace(statuses=statuses))
+            deployer = SimpleNamespace(troubles={}, drift=SimpleNamespace(look=look))
+            found = await findings(parts(w, endpoints=serve, deployer=deployer))
+            assert found["serve"].status == verdict
 
     world(tmp_path, body)
 
