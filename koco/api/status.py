@@ -4,6 +4,7 @@ import asyncio
 import os
 from typing import Any
 
+import msgspec
 from litestar import get
 from litestar.datastructures import State
 
@@ -28,6 +29,7 @@ async def show_status(state: State) -> dict[str, Any]:
     present = await parts.store.present_releases()
     live = [release for release in present if release.status == "live"]
     closed = [release for release in present if release.has_closed]
+    draining = await _draining(parts, shown={release.service for release in (*live, *closed)})
     endpoints, drift = await _endpoints(parts, live)
     # What keeps runners from starting, whether one is to start just now or not.
     unplaced = {**await troubles.unequipped(parts, live), **await troubles.unplaced(parts, live)}
@@ -44,10 +46,18 @@ async def show_status(state: State) -> dict[str, Any]:
         "store": {"path": parts.store_path, "size_bytes": await parts.store.size_bytes()},
         "services": [
             _service(parts, release, endpoints, unplaced) | {"drift": drift.get(release.service)}
-            for release in (*live, *closed)
+            for release in (*live, *closed, *draining)
         ],
+        "settings": msgspec.to_builtins(parts.settings),
         "executions": await parts.store.tallies(),
     }
+
+
+async def _draining(parts: Parts, *, shown: set[str]) -> list[Release]:
+    """Return the releases of undeployed services in which executions run or wait still."""
+    keys = sorted(key for key in parts.supervisor.pools if key[0] not in shown)
+    found = [await parts.store.release(*key) for key in keys]
+    return [release for release in found if release.status == "retired"]
 
 
 async def _endpoints(parts: Parts, live: list[Release]) -> tuple[dict[str, str], dict[str, str]]:
@@ -80,7 +90,7 @@ def _service(
         or unplaced.get(release.service)
     )
     name = name_of(release.service, release.number)
-    status = "failing" if trouble else "live"
+    status = "failing" if trouble else "draining" if release.status == "retired" else "live"
     return {
         "name": release.service,
         "release": release.number,

@@ -38,6 +38,8 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     lines += [("", _node(node)) for node in ray["nodes"]]
     lines.append(("store", f"{store['path']}, {store['size_bytes'] / 1e6:.1f} MB"))
+    if settings := status.get("settings"):  # an older control plane does not tell
+        lines.append(("settings", ", ".join(f"{name}={settings[name]:g}" for name in settings)))
     for service in status["services"]:
         flows = ", ".join(service["flows"])
         runners = _counted(service["runners"], "runner")

@@ -157,6 +157,7 @@ def test_undeploying_drains_through_the_control_planes_death(koco: Koco, tmp_pat
     process = koco.popen("undeploy", "leaving", "--drain", "--yes")
     eventually(lambda: not koco.get("/v1/services/leaving")["deployed"])
     assert koco.run("run", "leaving/answer").code == 4
+    assert "release 1 draining" in koco.run("status").ok().out
     kill9(koco.control_pid())
     eventually(lambda: koco.get("/v1/services/leaving")["executions"] == {"running": 1})
     assert process.poll() is None
