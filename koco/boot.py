@@ -271,7 +271,7 @@ def _made(start: "Start", generation: int) -> Any:
 
     from koco.api.app import create_app
     from koco.api.nodes import only_for_nodes
-    from koco.control.plane import ControlPlane
+    from koco.control.actor import ControlPlane
     from koco.sdk import control
 
     return (

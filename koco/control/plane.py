@@ -1,4 +1,4 @@
-"""The actor: starts the parts over one store, and again whenever its process does.
+"""A control plane: its parts over one store, started again whenever its process is.
 
 Ray restarts a dead actor by running `__init__` in a new process. Nothing is
 carried over but the settings: the store has the rest.
@@ -59,11 +59,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
 
 
-class ControlPlane:
-    """The detached actor `control` in the namespace `koco`.
-
-    Stays where it is, and called so: Ray has whoever finds the actor import its class.
-    """
+class Plane:
+    """A control plane; its actor (`koco.control.actor`) hands on what it is asked."""
 
     def __init__(
         self,

@@ -5,241 +5,43 @@ next one. The control plane holds one pending call on it (`hold`), which fails
 the moment the process dies.
 """
 
-import asyncio
-import os
-import threading
-import time
 from typing import Any
 
-import msgspec
-import ray
-
-from koco.errors import DeployError, KocoError, UnreachableError
-from koco.events import line, wire
-from koco.events.model import Kind, Status
-from koco.runner.capture import Capture
-from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
-from koco.runner.output import Output
-from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
-from koco.runner.spool import Spool
-from koco.sdk import moments, secrets
-from koco.sdk.control import Control
-from koco.sdk.failures import describe
-from koco.sdk.tracer import Tracer
+from koco.runner.executor import Executor
 
 
 class Runner:
-    """Runs executions of one release. Launches are JSON, what else is said msgpack (see `spec`)."""
+    """An `Executor` as Ray's actor. Launches are JSON, what else is said msgpack (see `spec`).
+
+    Whoever finds an actor by name imports its class and looks up each method that it had
+    when it was started, private ones as well: where one is missing, no call works. So a
+    runner of an older koco is reached only while this class keeps its place and all
+    methods that ever shipped, and it has none that others do not call.
+    """
 
     def __init__(self, spec: bytes, control: Any) -> None:
-        self._spec = msgspec.msgpack.decode(spec, type=RunnerSpec)
-        self._control = Control(control)
-        self._flows: dict[str, Flow] = {}
-        self._orders = Orders()
-        self._launching: set[str] = set()
-        #: Of these, those that are to end again: their module is being imported.
-        self._recalled: set[str] = set()
-        self._is_ready = False
-        self._runs: dict[str, Run] = {}
-        self._served = 0
-        self._held = asyncio.Event()
-        self._capture = Capture(dedicated=self._spec.concurrency == 1)
-        self._capture.install()
-        # Flows run in threads of their own, where waiting for Ray blocks nobody: without
-        # this, Ray warns into the first flow's stderr that it does.
-        ray._private.worker.blocking_get_inside_async_warned = True
-        self._spool = Spool(
-            self._spec.id,
-            self._deliver,
-            question=self._ask,
-            control=self._control,
-            on_closed=self._abandon,
-        )
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="koco-flows", daemon=True).start()
-        self._tasks = {asyncio.get_running_loop().create_task(self._spool.run())}
+        self._executor = Executor(spec, control)
 
     async def describe(self) -> bytes:
         """Import every entrypoint; return a `Description`."""
-        began = time.monotonic()
-        description = Description(forms={}, problems=[])
-        try:
-            # Before any module of the user's: it may look for them at once.
-            await self._learn_secrets()
-        except KocoError as exc:
-            description.problems.append({"flow": None, "entrypoint": "", **_problem(exc)})
-            return msgspec.msgpack.encode(description)
-        for flow in self._spec.flows:
-            try:
-                # In a thread: a slow import must not keep the runner from answering.
-                self._flows[flow.name] = await asyncio.to_thread(
-                    _imported, flow, concurrency=self._spec.concurrency
-                )
-            except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
-                description.problems.append(
-                    {"flow": flow.name, "entrypoint": flow.entrypoint, **_problem(exc)}
-                )
-            else:
-                form = self._flows[flow.name].form
-                description.forms[flow.name] = form.to_list() if form else None
-        if self._spec.app is not None:
-            description = await self._describe_app(self._spec.app, description)
-        self._is_ready = not description.problems
-        took_s = time.monotonic() - began
-        return msgspec.msgpack.encode(msgspec.structs.replace(description, took_s=took_s))
-
-    async def _learn_secrets(self) -> None:
-        """Ask for the values of the release's secrets; none of them stands in its environment."""
-        values: dict[str, str] = {}
-        for name in self._spec.secrets:
-            question = secrets.question(self._spec.service, self._spec.release, name)
-            values[name] = wire.decode_answer(await self._ask(question))
-        if values:
-            secrets.learn(values)
-
-    async def _describe_app(self, path: str, description: Description) -> Description:
-        try:
-            app = await asyncio.to_thread(_described, path, self._spec)
-        except BaseException as exc:  # noqa: BLE001 - as above
-            description.problems.append({"flow": None, "entrypoint": path, **_problem(exc)})
-            return description
-        return msgspec.structs.replace(description, app=app)
+        return await self._executor.describe()
 
     async def attach(self) -> bytes:
         """Return this runner's `Presence`."""
-        context = ray.get_runtime_context()
-        return msgspec.msgpack.encode(
-            Presence(
-                pid=os.getpid(),
-                node=context.get_node_id(),
-                fids=self._spool.held,
-                served=self._served,
-                is_ready=self._is_ready,
-                protocol=PROTOCOL,
-            )
-        )
+        return await self._executor.attach()
 
     async def hold(self) -> None:
         """Stay pending until this runner is told to `end`."""
-        await self._held.wait()
+        await self._executor.hold()
 
     async def end(self) -> None:
         """Let `hold` return, then leave with exit handlers run; asked when nothing runs here."""
-        self._held.set()
-        await asyncio.sleep(0)
-        ray.actor.exit_actor()
+        await self._executor.end()
 
     async def launch(self, blob: bytes) -> None:
         """Begin an execution; return before it ends. A repeated call changes nothing."""
-        launch = msgspec.json.decode(blob, type=Launch)
-        if launch.fid in self._runs or launch.fid in self._launching:
-            return
-        sink = self._spool.open(launch.fid, launch.attempt)
-        self._launching.add(launch.fid)
-        flow = await self._flow_of(launch)
-        output = Output(lambda kind, text: sink.put(launch.fid, line.encode(kind, text)))
-        run = Run(
-            flow,
-            moments.restore(launch.inputs, launch.moments),
-            tracer=Tracer(launch.fid, sink),
-            output=output,
-            loop=self._loop,
-        )
-        self._runs[launch.fid] = run
-        self._launching.discard(launch.fid)
-        if launch.fid in self._recalled:
-            self._recalled.discard(launch.fid)
-            run.cancel()
-        self._keep(self._run(launch.fid, run, output))
-
-    async def _flow_of(self, launch: Launch) -> Flow:
-        if not launch.entrypoint:
-            return self._flows[launch.flow]
-        # In a thread: its module may be one that nothing here has imported so far.
-        return await asyncio.to_thread(self._orders.flow, launch.flow, launch.entrypoint)
+        await self._executor.launch(blob)
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution to end."""
-        if run := self._runs.get(fid):
-            run.cancel()
-            self._spool.forget_questions(fid)
-        elif fid in self._launching:
-            self._recalled.add(fid)
-
-    def _keep(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _run(self, fid: str, run: Run, output: Output) -> None:
-        try:
-            # Once this is committed, the execution is this runner's and nobody
-            # else's; until then nothing of the user's has run.
-            if not await self._spool.mark(fid, Status.RUNNING):
-                return
-            self._capture.begin(output)
-            outcome = await run.outcome()
-            # What is left may have to wait for room in the spool, which this loop makes.
-            await asyncio.to_thread(self._capture.end, output)
-        except Exception as exc:  # noqa: BLE001 - a fault of koco's must not leave it running for ever
-            outcome = Outcome(Status.ERROR, Kind.ERROR, describe(exc))
-        finally:
-            self._served += 1
-            del self._runs[fid]
-        await self._tell(fid, outcome)
-
-    async def _tell(self, fid: str, outcome: Outcome) -> None:
-        if outcome.kind is not None:
-            await self._spool.put_async(fid, line.encode(outcome.kind, outcome.payload))
-        await self._spool.mark(fid, outcome.status)
-
-    def _abandon(self, fid: str) -> None:
-        """Stop an execution that the control plane has ended or given to another runner."""
-        if run := self._runs.get(fid):
-            run.cancel()
-
-    async def _deliver(self, blob: bytes) -> bytes:
-        return await self._reach("append", blob)
-
-    async def _ask(self, blob: bytes) -> bytes:
-        return await self._reach("ask", blob)
-
-    async def _reach(self, method: str, blob: bytes) -> bytes:
-        try:
-            return await self._control.call(method, blob)
-        except UnreachableError:
-            # The control plane was taken down for good: nobody wants the rest.
-            os._exit(0)
-
-
-def _imported(spec: FlowSpec, *, concurrency: int) -> Flow:
-    # No method: Ray wraps an actor's methods, and would stand in the user's traceback.
-    flow = loaded(spec.name, spec.entrypoint, spec.inputs)
-    if concurrency > 1 and not flow.is_async:
-        raise KocoError(
-            f"{spec.entrypoint} is no `async def`, and the runner's concurrency is {concurrency}",
-            hint="make it `async def`, or set `runner.concurrency: 1`",
-        )
-    return flow
-
-
-def _described(path: str, spec: RunnerSpec) -> dict[str, Any]:
-    # Imports the author's module, and with it FastAPI: only for a service that has an endpoint.
-    from koco.sdk import serving
-
-    app = serving.describe(path, spec.service)
-    named = {flow.name for flow in spec.flows}
-    for flow in app["flows"]:
-        if flow["name"] in named:
-            raise DeployError(
-                f"the manifest and the endpoint's path {flow['path']!r} "
-                f"both make a flow called {flow['name']!r}",
-                hint="rename the flow in the manifest, or give the endpoint another path",
-            )
-    return app
-
-
-def _problem(exc: BaseException) -> dict[str, Any]:
-    if isinstance(exc, KocoError):
-        return {"type": "", "message": exc.message, "traceback": "", "hint": exc.hint}
-    return {**describe(exc), "hint": None}
+        await self._executor.cancel(fid)

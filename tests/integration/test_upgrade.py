@@ -91,6 +91,10 @@ BROKEN = {
 }
 
 
+#: What another version has under other names: nobody's business but its own.
+RENAMED = (("control/plane.py", "_places"), ("runner/executor.py", "_abandon"))
+
+
 @dataclass
 class Kocos:
     """A running koco, and copies of its code that call themselves other versions."""
@@ -125,6 +129,9 @@ class Kocos:
             init = place / "koco" / "__init__.py"
             text = init.read_text().replace(package.__version__, version)
             init.write_text(text)
+            for module, method in RENAMED:
+                file = place / "koco" / module
+                file.write_text(file.read_text().replace(method, f"{method}_anew"))
             if change:
                 with (place / "koco" / change[0]).open("a") as module:
                     module.write(change[1])
