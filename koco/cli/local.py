@@ -124,6 +124,9 @@ def _bring_up(
     # What runs keeps its ports: they are taken by itself.
     runs_on = {name: int(here[name]) for name in cluster.PORTS if here.get(name)}
     ports = {**cluster.choose_ports(here, free=free), **({} if starts_ray else runs_on)}
+    usual = int(here.get("api") or cluster.PORTS["api"])
+    if starts_ray and not free and "port" not in asked and ports["api"] != usual:
+        output.note(f"port {usual} is taken: the API is at port {ports['api']} from now on")
     wanted = options.wanted(
         asked,
         here,

@@ -133,7 +133,18 @@ async def start(
             .remote(msgspec.msgpack.encode(spec), control)
         )
 
-    return RunnerActor(await asyncio.to_thread(create))
+    creating = asyncio.ensure_future(asyncio.to_thread(create))
+    try:
+        return RunnerActor(await asyncio.shield(creating))
+    except asyncio.CancelledError:
+        # The thread goes on, and what it makes would be nobody's.
+        creating.add_done_callback(_unwanted)
+        raise
+
+
+def _unwanted(creating: "asyncio.Future[Any]") -> None:
+    if not creating.cancelled() and creating.exception() is None:
+        ray.kill(creating.result(), no_restart=True)
 
 
 async def present() -> dict[str, RunnerActor]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -76,7 +77,11 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     assert fresh.run("down").ok().code == 0, "down twice is fine"
     assert fresh.run("ps").code == 3
 
-    fresh.run("up").ok()
+    port = fresh.context["cluster"]["api"]
+    with socket.create_server(("127.0.0.1", port)):
+        moved = fresh.run("up").ok()
+    assert f"port {port} is taken: the API is at port" in moved.err
+    assert fresh.context["cluster"]["api"] != port
     assert fresh.context["key"] == key
     assert fresh.get(f"/v1/executions/{done}")["status"] == "finished"
     assert fresh.get(f"/v1/executions/{running}")["status"] == "error", "it died with its cluster"
