@@ -55,7 +55,8 @@ async def show_status(state: State) -> dict[str, Any]:
 
 async def _draining(parts: Parts, *, shown: set[str]) -> list[Release]:
     """Return the releases of undeployed services in which executions run or wait still."""
-    keys = sorted(key for key in parts.supervisor.pools if key[0] not in shown)
+    pools = parts.supervisor.pools.items()
+    keys = sorted(key for key, pool in pools if key[0] not in shown and pool.has_work)
     found = [await parts.store.release(*key) for key in keys]
     return [release for release in found if release.status == "retired"]
 

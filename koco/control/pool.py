@@ -98,6 +98,11 @@ class Pool:
         """Whether it was retired and nothing is left of it."""
         return not (self._is_live or self.line or self.runners or self._starting)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether executions of it run or wait."""
+        return bool(self.line) or any(runner.running for runner in self.runners.values())
+
     def places(self, flow: str) -> int:
         """Return how many executions of a flow the runners could take, once they are there."""
         used = sum(len(runner.running) for runner in self.runners.values())

@@ -92,7 +92,11 @@ def test_5_deploy_failed(app: Koco) -> None:
     assert "nosuchmodule" in done.err
     done = app.run("deploy", "--json", cwd=root)
     assert done.code == 5
-    assert all(line["service"] == "codes-broken" for line in done.lines())
+    *steps, last = done.lines()
+    assert {line["payload"]["service"] for line in steps if line["kind"] != "plan"} == {
+        "codes-broken"
+    }
+    assert (last["kind"], last["payload"]["exit_code"]) == ("status", 5)
 
 
 def test_6_not_allowed(app: Koco) -> None:

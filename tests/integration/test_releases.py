@@ -96,7 +96,13 @@ def test_a_rollback_under_way_survives_the_control_plane(koco: Koco) -> None:
     deploy(koco, "rolling", slow.format(value=1)).ok()
     deploy(koco, "rolling", GOOD.format(value=2)).ok()
     process = koco.popen("rollback", "rolling")
-    eventually(lambda: koco.get("/v1/services/rolling/releases/3")["status"] == "starting")
+
+    def starting() -> bool:
+        if process.poll() is not None:
+            raise RuntimeError(f"it ended before: {process.communicate()}")
+        return bool(koco.get("/v1/services/rolling/releases/3")["status"] == "starting")
+
+    eventually(starting)
     kill9(koco.control_pid())
     out, err = process.communicate(timeout=90)
     assert process.returncode == 0, (out, err)

@@ -161,7 +161,10 @@ def test_what_replicas_wait_for_is_said(koco: Koco) -> None:
     assert done.code == 124, done
 
     def waits_for() -> str:
-        return str(koco.get("/v1/services/large/releases/2")["waits_for"])
+        release = koco.get("/v1/services/large/releases/2")
+        if release["status"] != "starting":
+            raise RuntimeError(f"it waits no more: {release}")
+        return str(release["waits_for"])
 
     eventually(lambda: "0 of 1 replicas of Front run; each asks for 99 CPU" in waits_for())
     assert koco.execute("large").result == 1
