@@ -21,7 +21,8 @@ check: setup  ## Lint, format, types, layers, unit tests: under a minute.
 	$(PYTEST) -n auto tests/unit
 
 test: check  ## Everything: the checks, then tests on a real Ray, then the command line itself.
-	$(PYTEST) tests/integration tests/e2e
+	# Two at a time: each has a Ray of its own, and waits for processes most of the time.
+	$(PYTEST) -n 2 --dist loadfile tests/integration tests/e2e
 
 bench: setup  ## Measure koco against its bars; results go to tests/bench/results/.
 	$(PYTHON_IN_VENV) -m tests.bench

@@ -93,21 +93,21 @@ def test_a_rollback_brings_the_former_code_back(koco: Koco) -> None:
 def test_a_rollback_under_way_survives_the_control_plane(koco: Koco) -> None:
     """Killed in the middle of it, the control plane takes it up again; the command waits on."""
     slow = "import time\ntime.sleep(2)\n" + GOOD
-    deploy(koco, "rolling", slow.format(value=1)).ok()
-    deploy(koco, "rolling", GOOD.format(value=2)).ok()
-    process = koco.popen("rollback", "rolling")
+    deploy(koco, "turning", slow.format(value=1)).ok()
+    deploy(koco, "turning", GOOD.format(value=2)).ok()
+    process = koco.popen("rollback", "turning")
 
     def starting() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"it ended before: {process.communicate()}")
-        return bool(koco.get("/v1/services/rolling/releases/3")["status"] == "starting")
+        return bool(koco.get("/v1/services/turning/releases/3")["status"] == "starting")
 
     eventually(starting)
     kill9(koco.control_pid())
     out, err = process.communicate(timeout=90)
     assert process.returncode == 0, (out, err)
-    assert koco.execute("rolling/answer").result == 1
-    assert len(releases(koco, "rolling")) == 3
+    assert koco.execute("turning/answer").result == 1
+    assert len(releases(koco, "turning")) == 3
 
 
 def test_a_deploy_whose_endpoint_comes_up_survives_the_control_plane(koco: Koco) -> None:

@@ -155,20 +155,20 @@ def test_what_somebody_else_removed_comes_back_by_itself(koco: Koco) -> None:
 
 def test_what_replicas_wait_for_is_said(koco: Koco) -> None:
     """While they find no room; the former release serves."""
-    project(koco, "large")().ok()
+    project(koco, "roomless")().ok()
     options: Options = {"ray_actor_options": {"num_cpus": 99}}
-    done = project(koco, "large", DUO.format(version=2), **options)("--timeout", "1")
+    done = project(koco, "roomless", DUO.format(version=2), **options)("--timeout", "1")
     assert done.code == 124, done
 
     def waits_for() -> str:
-        release = koco.get("/v1/services/large/releases/2")
+        release = koco.get("/v1/services/roomless/releases/2")
         if release["status"] != "starting":
             raise RuntimeError(f"it waits no more: {release}")
         return str(release["waits_for"])
 
     eventually(lambda: "0 of 1 replicas of Front run; each asks for 99 CPU" in waits_for())
-    assert koco.execute("large").result == 1
-    koco.run("undeploy", "large", "--yes").ok()
+    assert koco.execute("roomless").result == 1
+    koco.run("undeploy", "roomless", "--yes").ok()
 
 
 def test_a_health_check_that_fails_is_shown(koco: Koco) -> None:
