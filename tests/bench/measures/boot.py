@@ -80,8 +80,8 @@ def _project(directory: Path) -> Path:
 
 def _run_s(command: list[str], env: dict[str, str], directory: Path) -> float:
     begin = time.perf_counter()
-    # Into a file: Ray's processes would keep a pipe open.
-    with (directory / "output").open("w+") as output:
+    # Into a file: Ray's processes would keep a pipe open. Beside the project, not in its bundle.
+    with (directory.parent / "output").open("w+") as output:
         done = subprocess.run(
             command, env=env, cwd=directory, stdout=output, stderr=output, check=False
         )
