@@ -6,7 +6,7 @@ from typing import Any
 from koco import config, url
 from koco.cli import output, prompt
 from koco.config import Choice, Context
-from koco.errors import ConflictError, Interrupted, KocoError, NotFoundError, UsageError
+from koco.errors import ConflictError, KocoError, NotFoundError, UsageError
 
 #: The context that `koco up` writes, with what it needs to know again of its cluster.
 LOCAL = "local"
@@ -122,16 +122,8 @@ def refuse_any(old: Context) -> None:
 def _typed(about: str) -> str:
     from koco.cli import keyboard
 
-    sys.stderr.write(f"Key ({about})\n")
-    sys.stderr.flush()
     try:
-        return keyboard.secret(sys.stderr)
-    except KeyboardInterrupt:
-        sys.stderr.write("\n")  # after the `^C` that a terminal shows
-        raise
-    except EOFError:
-        sys.stderr.write("\n")
-        raise Interrupted("no key was given; nothing was saved") from None
+        return keyboard.asked_secret(f"Key ({about})", left="no key was given; nothing was saved")
     except UnicodeError:
         return "?\n?"  # no key, whatever the terminal's locale
 

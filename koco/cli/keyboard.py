@@ -10,6 +10,8 @@ import os
 import sys
 from typing import TextIO
 
+from koco.errors import Interrupted
+
 #: What stands before what is typed. Plain: readline counts its characters.
 PROMPT = "> "
 
@@ -34,6 +36,25 @@ def secret(out: TextIO) -> str:
     typed = getpass.getpass(PROMPT, stream=out)
     typed.encode()
     return typed
+
+
+def asked_secret(about: str, *, left: str) -> str:
+    """Ask on stderr for what is not shown; `left` is told where nothing is typed.
+
+    Raises:
+        Interrupted: Ctrl-D, or the terminal has gone.
+        KeyboardInterrupt: Ctrl-C.
+        UnicodeError: it is no UTF-8.
+    """
+    sys.stderr.write(f"{about}\n")
+    sys.stderr.flush()
+    try:
+        return secret(sys.stderr)
+    except (KeyboardInterrupt, EOFError) as exc:
+        sys.stderr.write("\n")  # after the `^C` that a terminal shows
+        if isinstance(exc, EOFError):
+            raise Interrupted(left) from None
+        raise
 
 
 def lines(out: TextIO) -> list[str]:

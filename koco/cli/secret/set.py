@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from koco.errors import Interrupted, UsageError
+from koco.errors import UsageError
 
 #: Bytes of a value at most, as the control plane has it: a whole file by mistake is none.
 _VALUE_BYTES = 64 * 1024
@@ -86,15 +86,8 @@ def _read(file: Path) -> bytes:
 def _typed(name: str) -> str:
     from koco.cli import keyboard
 
-    sys.stderr.write(f"Value of {name} (not shown)\n")
-    sys.stderr.flush()
+    about, left = f"Value of {name} (not shown)", "no value was given; nothing was set"
     try:
-        return keyboard.secret(sys.stderr)
-    except KeyboardInterrupt:
-        sys.stderr.write("\n")  # after the `^C` that a terminal shows
-        raise
-    except EOFError:
-        sys.stderr.write("\n")
-        raise Interrupted("no value was given; nothing was set") from None
+        return keyboard.asked_secret(about, left=left)
     except UnicodeError:
         raise UsageError("the value is no UTF-8", hint="`--file` reads it from a file") from None
