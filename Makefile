@@ -20,8 +20,8 @@ check: setup  ## Lint, format, types, layers, unit tests: under a minute.
 	.venv/bin/lint-imports
 	$(PYTEST) -n auto tests/unit
 
+# Two files at a time: each has a Ray of its own, and waits for processes most of the time.
 test: check  ## Everything: the checks, then tests on a real Ray, then the command line itself.
-	# Two at a time: each has a Ray of its own, and waits for processes most of the time.
 	$(PYTEST) -n 2 --dist loadfile tests/integration tests/e2e
 
 bench: setup  ## Measure koco against its bars; results go to tests/bench/results/.
