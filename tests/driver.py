@@ -37,6 +37,21 @@ cli()
 """
 
 
+#: A service with an endpoint of its own, which Ray Serve runs.
+APP = """
+    from koco import Launch, ServeAPI
+
+    app = ServeAPI()
+
+    @app.enter("/")
+    def enter(request):
+        return Launch(request, hi)
+
+    def hi():
+        return "hi"
+"""
+
+
 @dataclass(frozen=True)
 class Done:
     """A command that has ended."""

@@ -16,13 +16,12 @@ from koco.control.spooler import Lines, is_end
 from koco.errors import ConflictError, UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
-from koco.store.model import Execution, masked
+from koco.store.model import LAST, Execution, masked
 
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
 #: Columns that are no part of an answer.
 _INTERNAL = {"id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest"}
 _INTERNAL |= {"moments", "hidden", "policy", "timed_out"}
-_LAST_SEQ = 2**62
 
 
 class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -131,7 +130,7 @@ async def stream_events(
     if min(since, tail or 0, last_event_id or 0) < 0:
         raise UsageError("`since` and `tail` cannot be negative")
     # No stream is as long; what is longer is no number to the store.
-    since = min(max(since, last_event_id or 0), _LAST_SEQ)
+    since = min(max(since, last_event_id or 0), LAST)
 
     async def pieces() -> AsyncIterator[bytes]:
         start = since

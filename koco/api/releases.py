@@ -13,14 +13,12 @@ from koco.control.deployer import READY_S
 from koco.control.parts import Parts
 from koco.errors import NotFoundError, UsageError
 from koco.manifest import keys, load
-from koco.store.model import Release
+from koco.store.model import LAST, Release
 
 #: The longest that one request waits for a release (seconds).
 _WAIT_S = 60.0
 #: The longest that a release may be given to become ready (seconds).
 _LONGEST_S = 86_400.0
-#: What is larger is no number to the store.
-_LAST_NUMBER = 2**62
 #: What a list leaves out of each release: what may be large, and what only a deploy asks.
 _LEFT_OUT = ("manifest", "flows", "app", "fingerprint", "unchanged")
 
@@ -50,7 +48,7 @@ class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     """The release to go back to: a number, or the last one that served before."""
 
-    number: Annotated[int, msgspec.Meta(ge=1, le=_LAST_NUMBER)] | None = None
+    number: Annotated[int, msgspec.Meta(ge=1, le=LAST)] | None = None
     timeout_s: float = READY_S
     fallback: bool = True
 
@@ -120,7 +118,7 @@ async def show_release(
     request: Request[str, Any, State], service: str, number: int, wait: float = 0.0
 ) -> dict[str, Any]:
     """Show a release, after it left `starting` or `wait` seconds."""
-    if number > _LAST_NUMBER:
+    if number > LAST:
         raise NotFoundError(f"service {service!r} has no release {number}")
     # Not `max(wait, 0.0)`: that is NaN for NaN, and a timer set to it breaks the loop's others.
     seconds = min(wait, _WAIT_S) if wait > 0 else 0.0

@@ -260,6 +260,9 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     by: str
 
 
+#: What is larger is no number to a store: none of its counters comes near.
+LAST = 2**62
+
 #: What a setting that ends in `_mb` counts (bytes).
 MB = 1024 * 1024
 

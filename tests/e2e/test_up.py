@@ -11,7 +11,7 @@ import time
 import httpx
 import psutil
 
-from tests.driver import Koco, eventually, kill9
+from tests.driver import APP, Koco, eventually, kill9
 
 
 def marked(koco: Koco) -> list[psutil.Process]:
@@ -94,21 +94,6 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     assert "--recover-admin" in lost.err
     fresh.run("up", "--recover-admin").ok()
     assert fresh.run("ps").code == 0
-
-
-#: A service with an endpoint of its own, which Ray Serve runs.
-APP = """
-    from koco import Launch, ServeAPI
-
-    app = ServeAPI()
-
-    @app.enter("/")
-    def enter(request):
-        return Launch(request, hi)
-
-    def hi():
-        return "hi"
-"""
 
 
 def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from koco.cluster import local
 from tests.certificates import make_certificate
-from tests.driver import Koco, eventually, kill9
+from tests.driver import APP, Koco, eventually, kill9
 
 #: An environment is made, and another for koco: half a minute each on a machine that is busy.
 pytestmark = pytest.mark.timeout(400)
@@ -40,19 +40,6 @@ HI = """
         pathlib.Path("said.txt").write_text(who)
         tracer.fs_sync().upload("said.txt")
         return {"who": who, "koco": KocoError.__module__}
-"""
-
-APP = """
-    from koco import Launch, ServeAPI
-
-    app = ServeAPI()
-
-    @app.enter("/")
-    def enter(request):
-        return Launch(request, hi)
-
-    def hi():
-        return "hi"
 """
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
-from koco.store.model import Release, ReleasePage
+from koco.store.model import LAST, Release, ReleasePage
 from koco.store.sqlite import events, pages
 
 _COLUMNS = ", ".join(Release.__struct_fields__)
@@ -160,7 +160,7 @@ def present(db: sqlite3.Connection) -> list[Release]:
 
 def listing(db: sqlite3.Connection, service: str, *, limit: int, cursor: str | None) -> ReleasePage:
     """Return a page of a service's releases, newest first."""
-    before = pages.number(cursor) if cursor is not None else 2**62
+    before = pages.number(cursor) if cursor is not None else LAST
     rows = db.execute(
         f"SELECT {_COLUMNS} FROM releases WHERE service = ? AND number < ?"
         " ORDER BY number DESC LIMIT ?",
