@@ -31,8 +31,7 @@ async def show_status(state: State) -> dict[str, Any]:
     closed = [release for release in present if release.has_closed]
     draining = await _draining(parts, shown={release.service for release in (*live, *closed)})
     endpoints, drift = await _endpoints(parts, live)
-    # What keeps runners from starting, whether one is to start just now or not.
-    unplaced = {**await troubles.unequipped(parts, live), **await troubles.unplaced(parts, live)}
+    unplaced = await troubles.of_runners(parts, live)
     return {
         "control_plane": {
             "pid": os.getpid(),

@@ -10,8 +10,12 @@ async def of(parts: Parts) -> dict[str, str]:
     pools = parts.supervisor.pools.items()
     starting = {service: pool.trouble for (service, _), pool in pools if pool.trouble}
     live = await parts.store.releases("live")
-    lost = {**await unequipped(parts, live), **await unplaced(parts, live)}
-    return {**lost, **parts.deployer.troubles, **starting}
+    return {**await of_runners(parts, live), **parts.deployer.troubles, **starting}
+
+
+async def of_runners(parts: Parts, live: list[Release]) -> dict[str, str]:
+    """Return what keeps runners from starting, by service, whether one is to start now or not."""
+    return {**await unequipped(parts, live), **await unplaced(parts, live)}
 
 
 async def unequipped(parts: Parts, live: list[Release]) -> dict[str, str]:
