@@ -8,9 +8,10 @@ from litestar.datastructures import State
 from litestar.enums import HttpMethod
 from litestar.response import Stream
 
-from koco.api.access import requires
+from koco.api.access import require_service, requires
 from koco.api.flows import launched
 from koco.control import endpoints
+from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.errors import NotFoundError
 
@@ -18,7 +19,7 @@ _PATHS = ["/v1/services/{service:str}/app", "/v1/services/{service:str}/app/{pat
 
 
 @route(_PATHS, http_method=[HttpMethod.GET, HttpMethod.HEAD], guards=[requires("read")])
-async def look(request: Request[str, Any, State], service: str) -> Response[Any]:
+async def look(request: Request[Any, Caller, State], service: str) -> Response[Any]:
     """Forward what only reads; at a flow's path, this describes the flow."""
     return await _forward(request, service, _path(request))
 
@@ -29,7 +30,7 @@ async def look(request: Request[str, Any, State], service: str) -> Response[Any]
     status_code=200,
     guards=[requires("launch")],
 )
-async def act(request: Request[str, Any, State], service: str) -> Response[Any]:
+async def act(request: Request[Any, Caller, State], service: str) -> Response[Any]:
     """Forward what changes something; a POST at a flow's path launches the flow."""
     parts: Parts = request.app.state.parts
     path = _path(request)
@@ -39,13 +40,14 @@ async def act(request: Request[str, Any, State], service: str) -> Response[Any]:
     return await _forward(request, service, path)
 
 
-def _path(request: Request[str, Any, State]) -> str:
+def _path(request: Request[Any, Caller, State]) -> str:
     # As it was sent: litestar's own has lost a slash at its end, which an app may mind.
     sent = request.scope["raw_path"].decode("latin-1")
     return unquote("/" + "/".join(sent.split("/")[5:]))
 
 
-async def _forward(request: Request[str, Any, State], service: str, path: str) -> Response[Any]:
+async def _forward(request: Request[Any, Caller, State], service: str, path: str) -> Response[Any]:
+    require_service(request.auth, service)
     parts: Parts = request.app.state.parts
     release = parts.catalog.release(service)
     if release.app is None:
@@ -60,7 +62,7 @@ async def _forward(request: Request[str, Any, State], service: str, path: str) -
         body=await request.body(),
         headers=endpoints.joined(request.headers.multi_items()),
     )
-    answer = await parts.endpoints.pass_through(release, asked, user=request.scope["user"])
+    answer = await parts.endpoints.pass_through(release, asked, user=request.auth.name)
     headers = dict(answer.headers)
     return Stream(
         answer.body,

@@ -8,6 +8,7 @@ from litestar.datastructures import State
 
 from koco import __version__
 from koco.api.access import requires
+from koco.control.caller import Caller
 from koco.control.doctor import OK, Doctor, Finding
 
 
@@ -19,10 +20,10 @@ async def health(state: State) -> Response[dict[str, Any]]:
 
 
 @post("/v1/doctor", guards=[requires("read")], status_code=200)
-async def examine(request: Request[str, Any, State]) -> dict[str, Any]:
+async def examine(request: Request[Any, Caller, State]) -> dict[str, Any]:
     """Look at everything, each part within a deadline, and prove that an event can travel."""
-    scopes: Any = request.scope.get("scopes", ())
-    key = f"{request.scope['user']!r} is known, with the scopes: {', '.join(scopes)}"
+    scopes = ", ".join(sorted(request.auth.scopes))
+    key = f"{request.auth.name!r} is known, with the scopes: {scopes}"
     found = [Finding("key", OK, key), *await _doctor(request.app.state).findings()]
     return {"items": msgspec.to_builtins(found), "next": None, "version": __version__}
 

@@ -9,8 +9,9 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 from litestar.response import Stream
 
-from koco.api import lists
+from koco.api import access, lists
 from koco.api.access import requires
+from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.control.spooler import Lines, is_end
 from koco.errors import ConflictError, UsageError
@@ -55,7 +56,7 @@ def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ..
 
 @get("/v1/executions", guards=[requires("read")])
 async def list_executions(
-    state: State,
+    request: Request[Any, Caller, State],
     *,
     status: str | None = None,
     flow: str | None = None,
@@ -64,22 +65,24 @@ async def list_executions(
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """List executions, newest first; `active` leaves out those that have ended."""
-    parts: Parts = state.parts
+    parts: Parts = request.app.state.parts
     lists.check_limit(limit)
     statuses = _names(status, Status) or (_OPEN if active else ())
     name = lists.full_name(parts, flow)
-    page = await parts.store.executions(statuses=statuses, flow=name, limit=limit, cursor=cursor)
+    page = await parts.store.executions(
+        statuses=statuses, flow=name, sight=request.auth.sight, limit=limit, cursor=cursor
+    )
     return {"items": [_render(parts, execution) for execution in page.items], "next": page.next}
 
 
 @get("/v1/executions/{fid:str}", guards=[requires("read")])
-async def show_execution(state: State, fid: str) -> dict[str, Any]:
+async def show_execution(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Show an execution, by fid, unique prefix or `latest`."""
-    return _render(state.parts, await state.parts.store.execution(fid))
+    return _render(request.app.state.parts, await access.execution(request, fid))
 
 
 @post("/v1/executions/{fid:str}/cancel", status_code=202, guards=[requires("launch")])
-async def cancel_execution(request: Request[str, Any, State], fid: str) -> dict[str, Any]:
+async def cancel_execution(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Ask an execution to end; it is killed if it has not after the grace period."""
     try:
         wish = msgspec.json.decode(await request.body() or b"{}", type=CancelRequest)
@@ -88,14 +91,15 @@ async def cancel_execution(request: Request[str, Any, State], fid: str) -> dict[
     if not 0 <= wish.grace_s <= 3600:
         raise UsageError(f"grace_s must be from 0 to 3600 seconds, got {wish.grace_s:g}")
     parts: Parts = request.app.state.parts
-    return _render(parts, await parts.supervisor.cancel(fid, grace_s=wish.grace_s))
+    found = await access.execution(request, fid)
+    return _render(parts, await parts.supervisor.cancel(found.fid, grace_s=wish.grace_s))
 
 
 @get("/v1/executions/{fid:str}/result", guards=[requires("read")])
-async def show_result(state: State, fid: str) -> dict[str, Any]:
+async def show_result(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Return what an execution ended with."""
-    parts: Parts = state.parts
-    execution = await parts.store.execution(fid)
+    parts: Parts = request.app.state.parts
+    execution = await access.execution(request, fid)
     if not execution.status.is_final:
         raise ConflictError(
             f"execution {execution.fid} has no result yet: it is {execution.status}",
@@ -112,7 +116,7 @@ async def show_result(state: State, fid: str) -> dict[str, Any]:
 
 @get("/v1/executions/{fid:str}/events", guards=[requires("read")])
 async def stream_events(
-    request: Request[str, Any, State],
+    request: Request[Any, Caller, State],
     fid: str,
     *,
     since: int = 0,
@@ -123,7 +127,7 @@ async def stream_events(
 ) -> Stream:
     """Stream events as NDJSON, or as server-sent events where `Accept` asks for them."""
     parts: Parts = request.app.state.parts
-    execution = await parts.store.execution(fid)
+    execution = await access.execution(request, fid)
     as_sse = "text/event-stream" in request.headers.get("accept", "")
     render = _sse if as_sse else _ndjson
     kinds = frozenset(_names(kind, Kind))

@@ -14,10 +14,11 @@ from litestar.datastructures import State
 from litestar.response import Stream
 
 from koco import paths
-from koco.api import uploads
+from koco.api import access, uploads
 from koco.api.access import requires_files
 from koco.control.blobs import Blobs
-from koco.control.files import Caller, Files
+from koco.control.caller import Caller
+from koco.control.files import Files
 from koco.errors import PathError, UsageError
 from koco.store.model import File, NewFile
 
@@ -32,7 +33,7 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @head("/v1/blobs/{sha256:str}", guards=[requires_files("launch")])
-async def show_upload(request: Request[str, Caller, State], sha256: str) -> Response[None]:
+async def show_upload(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
     """Say how much of a blob the caller has uploaded, and whether that is all of it."""
     blobs: Blobs = request.app.state.parts.files.blobs
     offset, is_complete = await blobs.state(request.auth.uploader, sha256)
@@ -45,7 +46,7 @@ async def show_upload(request: Request[str, Caller, State], sha256: str) -> Resp
     request_max_body_size=None,
     guards=[requires_files("launch")],
 )
-async def upload(request: Request[str, Caller, State], sha256: str) -> Response[None]:
+async def upload(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
     """Append to an upload; with the last byte it becomes a blob, if it has that hash."""
     blobs: Blobs = request.app.state.parts.files.blobs
     offset, length = uploads.place(request)
@@ -60,19 +61,21 @@ async def upload(request: Request[str, Caller, State], sha256: str) -> Response[
 
 
 @get("/v1/executions/{fid:str}/files", guards=[requires_files("read")])
-async def list_files(state: State, fid: str, path: str = "") -> dict[str, Any]:
+async def list_files(
+    request: Request[Any, Caller, State], fid: str, path: str = ""
+) -> dict[str, Any]:
     """List an execution's files: all, or those at or below a path."""
-    files: Files = state.parts.files
-    execution = await state.parts.store.execution(fid)
+    files: Files = request.app.state.parts.files
+    execution = await access.execution(request, fid)
     found = await files.listing(execution, paths.place(path) if path else "")
     return {"items": [msgspec.structs.asdict(file) for file in found], "next": None}
 
 
 @get("/v1/executions/{fid:str}/files/{rest:path}", guards=[requires_files("read")])
-async def read_file(request: Request[str, Caller, State], fid: str) -> Stream:
+async def read_file(request: Request[Any, Caller, State], fid: str) -> Stream:
     """Give a file's content, from a byte on where `Range` asks for it."""
     parts = request.app.state.parts
-    execution = await parts.store.execution(fid)
+    execution = await access.execution(request, fid)
     file: File = await parts.store.file(execution.id, paths.path(_path(request)))
     headers = {
         "ETag": f'"{file.sha256}"',
@@ -98,7 +101,7 @@ async def read_file(request: Request[str, Caller, State], fid: str) -> Stream:
 
 
 @put("/v1/executions/{fid:str}/files/{rest:path}", guards=[requires_files("launch")])
-async def put_file(request: Request[str, Caller, State], fid: str) -> dict[str, Any]:
+async def put_file(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Attach an uploaded blob under a path."""
     try:
         content = msgspec.json.decode(await request.body(), type=Content)
@@ -107,7 +110,8 @@ async def put_file(request: Request[str, Caller, State], fid: str) -> dict[str, 
         raise UsageError(f"the body: {exc}", hint=hint) from exc
     new = NewFile(path=paths.path(_path(request)), **msgspec.structs.asdict(content))
     files: Files = request.app.state.parts.files
-    file = await files.attach(fid, new, caller=request.auth)
+    execution = await access.execution(request, fid)
+    file = await files.attach(execution.fid, new, caller=request.auth)
     return msgspec.structs.asdict(file)
 
 
@@ -116,15 +120,16 @@ async def put_file(request: Request[str, Caller, State], fid: str) -> dict[str, 
     status_code=200,
     guards=[requires_files("launch")],
 )
-async def remove_files(request: Request[str, Caller, State], fid: str) -> dict[str, Any]:
+async def remove_files(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Remove a file or a folder; say what was removed."""
     place = paths.place(_path(request))
     files: Files = request.app.state.parts.files
-    removed = await files.remove(fid, place, caller=request.auth)
+    execution = await access.execution(request, fid)
+    removed = await files.remove(execution.fid, place, caller=request.auth)
     return {"items": [msgspec.structs.asdict(file) for file in removed], "next": None}
 
 
-def _path(request: Request[str, Caller, State]) -> str:
+def _path(request: Request[Any, Caller, State]) -> str:
     _, marker, rest = request.scope["raw_path"].partition(b"/files/")
     try:
         text = unquote_to_bytes(rest).decode("utf-8")
@@ -135,7 +140,7 @@ def _path(request: Request[str, Caller, State]) -> str:
     return text
 
 
-def _start(request: Request[str, Caller, State], size_bytes: int) -> int | None:
+def _start(request: Request[Any, Caller, State], size_bytes: int) -> int | None:
     """Return where the asked range begins; None where all is asked for."""
     found = _RANGE.fullmatch(request.headers.get("Range", ""))
     # As HTTP has it: what is not understood is answered with the whole.

@@ -6,7 +6,9 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
+from koco.api import access
 from koco.api.access import requires
+from koco.control.caller import Caller
 from koco.control.catalog import Entry
 from koco.control.limits import limits_of
 from koco.control.parts import Parts
@@ -28,23 +30,25 @@ def _summary(parts: Parts, entry: Entry) -> dict[str, Any]:
 
 
 @get("/v1/flows", guards=[requires("read")])
-async def list_flows(state: State) -> dict[str, Any]:
+async def list_flows(request: Request[Any, Caller, State]) -> dict[str, Any]:
     """List the flows that can be launched."""
-    parts: Parts = state.parts
-    return {"items": [_summary(parts, entry) for entry in parts.catalog.entries()], "next": None}
+    parts: Parts = request.app.state.parts
+    entries = [each for each in parts.catalog.entries() if request.auth.reaches(each.name)]
+    return {"items": [_summary(parts, entry) for entry in entries], "next": None}
 
 
 @get("/v1/flows/{name:path}", guards=[requires("read")])
-async def show_flow(state: State, name: str) -> dict[str, Any]:
+async def show_flow(request: Request[Any, Caller, State], name: str) -> dict[str, Any]:
     """Show a flow with its form, also as the JSON Schema of its inputs."""
-    parts: Parts = state.parts
+    parts: Parts = request.app.state.parts
     entry = parts.catalog.find(name.lstrip("/"))
+    access.require_flow(request.auth, entry.name)
     schema = entry.form.json_schema() if entry.form is not None else {"type": "object"}
     return {**entry.flow, **_summary(parts, entry), "schema": schema}
 
 
 @post("/v1/flows/{name:path}", guards=[requires("launch")])
-async def launch(request: Request[str, Any, State], name: str) -> Response[dict[str, Any]]:
+async def launch(request: Request[Any, Caller, State], name: str) -> Response[dict[str, Any]]:
     """Validate inputs and accept an execution; the fid is returned once it is committed.
 
     201, or 200 where the idempotency key was used for the same before.
@@ -53,14 +57,13 @@ async def launch(request: Request[str, Any, State], name: str) -> Response[dict[
     return await launched(request, entry)
 
 
-async def launched(request: Request[str, Any, State], entry: Entry) -> Response[dict[str, Any]]:
+async def launched(request: Request[Any, Caller, State], entry: Entry) -> Response[dict[str, Any]]:
     """Launch a flow with the inputs in a request's body; return the answer to it."""
+    access.require_flow(request.auth, entry.name)
     parts: Parts = request.app.state.parts
     inputs = _object(await request.body())
     key = request.headers.get("idempotency-key")
-    execution, is_new = await parts.launches.launch(
-        entry, inputs, user=request.scope["user"], key=key
-    )
+    execution, is_new = await parts.launches.launch(entry, inputs, user=request.auth.name, key=key)
     return Response({"result": execution.fid}, status_code=201 if is_new else 200)
 
 

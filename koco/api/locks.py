@@ -6,8 +6,9 @@ import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import State
 
-from koco.api import lists
+from koco.api import access, lists
 from koco.api.access import requires
+from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.errors import UsageError
 from koco.events import line
@@ -25,7 +26,7 @@ def _render(lock: Lock) -> dict[str, Any]:
 
 @get("/v1/locks", guards=[requires("read")])
 async def list_locks(
-    state: State,
+    request: Request[Any, Caller, State],
     *,
     status: str = "open",
     flow: str | None = None,
@@ -33,42 +34,44 @@ async def list_locks(
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """List the open locks of all executions, or those with another status, oldest first."""
-    parts: Parts = state.parts
+    parts: Parts = request.app.state.parts
     if status not in _STATUSES:
         raise UsageError(
             f"no lock's status is called {status!r}", hint=f"one of: {', '.join(_STATUSES)}"
         )
     lists.check_limit(limit)
     name = lists.full_name(parts, flow)
-    page = await parts.store.locks(status=status, flow=name, limit=limit, cursor=cursor)
+    page = await parts.store.locks(
+        status=status, flow=name, sight=request.auth.sight, limit=limit, cursor=cursor
+    )
     return {"items": [_render(lock) for lock in page.items], "next": page.next}
 
 
 @get("/v1/executions/{fid:str}/locks", guards=[requires("read")])
-async def list_execution_locks(state: State, fid: str) -> dict[str, Any]:
+async def list_execution_locks(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """List an execution's locks, whatever became of them, oldest first."""
-    parts: Parts = state.parts
-    execution = await parts.store.execution(fid)
+    parts: Parts = request.app.state.parts
+    execution = await access.execution(request, fid)
     locks = await parts.store.locks_of(execution.id)
     return {"items": [_render(lock) for lock in locks], "next": None}
 
 
 @get("/v1/executions/{fid:str}/locks/{lock:str}", guards=[requires("read")])
-async def show_lock(request: Request[str, Any, State], fid: str, lock: str) -> dict[str, Any]:
+async def show_lock(request: Request[Any, Caller, State], fid: str, lock: str) -> dict[str, Any]:
     """Show a lock, by lid, unique prefix or name, with the form that answers it."""
     parts: Parts = request.app.state.parts
-    found = await parts.locks.find(await parts.store.execution(fid), lock)
+    found = await parts.locks.find(await access.execution(request, fid), lock)
     form = None
     if found.status == "open":
-        form = await parts.locks.form(found, user=request.scope["user"])
+        form = await parts.locks.form(found, user=request.auth.name)
     return {**_render(found), "form": form}
 
 
 @post("/v1/executions/{fid:str}/locks/{lock:str}", status_code=200, guards=[requires("launch")])
-async def answer_lock(request: Request[str, Any, State], fid: str, lock: str) -> dict[str, Any]:
+async def answer_lock(request: Request[Any, Caller, State], fid: str, lock: str) -> dict[str, Any]:
     """Answer a lock with the body, any JSON value; the flow has it once this returns."""
     parts: Parts = request.app.state.parts
-    found = await parts.locks.find(await parts.store.execution(fid), lock)
+    found = await parts.locks.find(await access.execution(request, fid), lock)
     body = await request.body()
     try:
         given = msgspec.json.decode(body)
@@ -76,7 +79,7 @@ async def answer_lock(request: Request[str, Any, State], fid: str, lock: str) ->
         raise UsageError(
             f"the body is no JSON: {exc}", hint="send the answer, such as {} or true or null"
         ) from exc
-    return _render(await parts.locks.answer(found.lid, given, by=request.scope["user"]))
+    return _render(await parts.locks.answer(found.lid, given, by=request.auth.name))
 
 
 ROUTES = (list_locks, list_execution_locks, show_lock, answer_lock)

@@ -6,7 +6,7 @@ at the head's address, in clear as all that Ray itself sends. No key is taken th
 
 from typing import Any
 
-from koco.control.files import TOKEN_PREFIX
+from koco.control.caller import TOKEN_PREFIX
 
 
 def only_for_nodes(app: Any) -> Any:

@@ -6,9 +6,10 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
-from koco.api.access import ABOUT_TRACEBACKS, is_owner, requires
+from koco.api.access import ABOUT_TRACEBACKS, is_owner, require_service, requires
 from koco.api.lists import check_limit
 from koco.control import checks
+from koco.control.caller import Caller
 from koco.control.deployer import READY_S
 from koco.control.parts import Parts
 from koco.errors import NotFoundError, UsageError
@@ -55,10 +56,11 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
 
 @post("/v1/services/{service:str}/releases", guards=[requires("deploy")])
 async def create_release(
-    request: Request[str, Any, State], service: str, data: NewRelease
+    request: Request[Any, Caller, State], service: str, data: NewRelease
 ) -> Response[dict[str, Any]]:
     """Begin a release; 202 while it is starting, 200 where nothing has changed."""
     parts: Parts = request.app.state.parts
+    require_service(request.auth, service)
     manifest = load.to_data(load.check(data.manifest))
     if manifest["service"] != service:
         raise UsageError(f"the manifest is of service {manifest['service']!r}, not {service!r}")
@@ -68,7 +70,7 @@ async def create_release(
     release, unchanged = await parts.deployer.deploy(
         manifest,
         bundle=data.bundle,
-        by=request.scope["user"],
+        by=request.auth.name,
         timeout_s=data.timeout_s,
         origin=msgspec.to_builtins(data.origin),
         fallback=data.fallback,
@@ -79,17 +81,18 @@ async def create_release(
 
 @post("/v1/services/{service:str}/rollback", guards=[requires("deploy")])
 async def roll_back(
-    request: Request[str, Any, State], service: str, data: Rollback
+    request: Request[Any, Caller, State], service: str, data: Rollback
 ) -> Response[dict[str, Any]]:
     """Begin a release that is as a former one was; answered as a deploy is."""
     parts: Parts = request.app.state.parts
+    require_service(request.auth, service)
     _check_timeout(data.timeout_s)
     target = await parts.deployer.target(service, data.number)
     # What it needs may have gone since: a secret, say.
     await checks.refuse(parts, load.to_data(load.check(target.manifest)))
     release, unchanged = await parts.deployer.rollback(
         target,
-        by=request.scope["user"],
+        by=request.auth.name,
         timeout_s=data.timeout_s,
         fallback=data.fallback,
     )
@@ -98,7 +101,7 @@ async def roll_back(
 
 @get("/v1/services/{service:str}/releases", guards=[requires("read")])
 async def list_releases(
-    request: Request[str, Any, State], service: str, limit: int = 50, cursor: str | None = None
+    request: Request[Any, Caller, State], service: str, limit: int = 50, cursor: str | None = None
 ) -> dict[str, Any]:
     """List a service's releases, newest first, without what is large of them."""
     check_limit(limit)
@@ -115,7 +118,7 @@ async def list_releases(
 
 @get("/v1/services/{service:str}/releases/{number:int}", guards=[requires("read")])
 async def show_release(
-    request: Request[str, Any, State], service: str, number: int, wait: float = 0.0
+    request: Request[Any, Caller, State], service: str, number: int, wait: float = 0.0
 ) -> dict[str, Any]:
     """Show a release, after it left `starting` or `wait` seconds."""
     if number > LAST:
@@ -154,7 +157,7 @@ def _told(parts: Parts, release: Release, *, unchanged: bool = False) -> dict[st
     return {**fields, "flows": flows, "available": available, "unchanged": unchanged}
 
 
-def _shown(request: Request[str, Any, State], release: Release) -> dict[str, Any]:
+def _shown(request: Request[Any, Caller, State], release: Release) -> dict[str, Any]:
     """Return a release as its reader may see it: what looks like a key is its owners' business."""
     told = _told(request.app.state.parts, release)
     if is_owner(request):

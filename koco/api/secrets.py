@@ -11,6 +11,7 @@ from litestar.datastructures import State
 
 from koco.api.access import requires
 from koco.control import vault
+from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.errors import ConflictError
 
@@ -35,11 +36,11 @@ async def list_secrets(state: State) -> dict[str, Any]:
 
 @put("/v1/secrets/{name:str}", guards=[requires("deploy")])
 async def set_secret(
-    request: Request[str, Any, State], name: str, data: NewSecret
+    request: Request[Any, Caller, State], name: str, data: NewSecret
 ) -> Response[dict[str, Any]]:
     """Set a secret; runners that have it are replaced by such as have the new value."""
     parts: Parts = request.app.state.parts
-    is_new = await parts.vault.put(name, data.value, by=request.scope["user"])
+    is_new = await parts.vault.put(name, data.value, by=request.auth.name)
     # Where it is new, too: a process may have started with one that was unset since.
     services = await _renew(parts, name)
     answer = {"name": name, "new": is_new, "services": services}

@@ -5,7 +5,8 @@ from typing import Any, get_args
 from litestar import Request, delete, get
 from litestar.datastructures import State
 
-from koco.api.access import requires
+from koco.api.access import require_service, requires
+from koco.control.caller import Caller
 from koco.control.deployer import GRACE_S, Running
 from koco.control.parts import Parts
 from koco.errors import NotFoundError, UsageError
@@ -34,7 +35,7 @@ async def show_service(state: State, service: str) -> dict[str, Any]:
 
 @delete("/v1/services/{service:str}", status_code=200, guards=[requires("deploy")])
 async def undeploy(
-    request: Request[str, Any, State],
+    request: Request[Any, Caller, State],
     service: str,
     running: str = "refuse",
     grace_s: float = GRACE_S,
@@ -47,9 +48,10 @@ async def undeploy(
         raise UsageError(f"running must be one of {known}, got {running[:40]!r}")
     if not 0 <= grace_s <= _LONGEST_S:
         raise UsageError(f"grace_s must be from 0 to {_LONGEST_S:g} seconds, got {grace_s:g}")
+    require_service(request.auth, service)
     ended = await parts.deployer.undeploy(
         service,
-        by=request.scope["user"],
+        by=request.auth.name,
         running=running,  # type: ignore[arg-type]
         grace_s=grace_s,
         expect=expect,

@@ -13,6 +13,7 @@ import msgspec
 
 from koco import paths
 from koco.control.blobs import Blobs
+from koco.control.caller import TOKEN_PREFIX, Caller
 from koco.control.spooler import Spooler
 from koco.errors import ConflictError, InputsError, NotAllowedError, PathError
 from koco.forms import InputFiles, Model
@@ -22,23 +23,8 @@ from koco.store.protocol import Store
 if TYPE_CHECKING:
     from koco.control.parts import Parts
 
-#: What tells a flow's token from a key.
-TOKEN_PREFIX = "kocof_"
-
 #: The key under which a file stands among a launch's inputs.
 MARK = "$file"
-
-
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks: a user by a key, or the flow of the execution `fid` by its token."""
-
-    name: str
-    fid: str | None = None
-
-    @property
-    def uploader(self) -> str:
-        """Whose uploads it may name: its own."""
-        return self.name if self.fid is None else f"{TOKEN_PREFIX}{self.fid}"
 
 
 class Upload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,7 +164,7 @@ class Files:
         fid, _, attempt = name.partition(".")
         execution = await self._store.execution(fid)
         is_over = execution.status.is_final or execution.attempt != int(attempt or 1)
-        return None if is_over else Caller(name="flow", fid=fid)
+        return None if is_over else Caller(name="flow", fid=fid, credential=f"flow:{fid}")
 
     def _sign(self, name: str) -> str:
         return hmac.new(self._secret, name.encode(), hashlib.sha256).hexdigest()

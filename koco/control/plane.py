@@ -23,7 +23,9 @@ from koco.control.listening import Listening
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, KocoError
+from koco.events import line
 from koco.sdk import control
+from koco.store.model import Key
 from koco.store.sqlite import SqliteStore, schema
 
 log = logging.getLogger(__name__)
@@ -120,7 +122,9 @@ class Plane:
                 return True
             if await store.has_keys() and not recover:
                 return False
-            return await store.add_key("admin", digest=digest, scopes=("admin",))
+            key = Key(name="admin", digest=digest, scopes=("admin",), created=line.timestamp())
+            await store.put_key(msgspec.structs.replace(key, by="koco up", sees_all=True))
+            return True
 
     async def configure(self, values: dict[str, Any]) -> None:
         """Set what an operator has asked for (`koco.control.settings`), for now and later."""

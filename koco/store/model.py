@@ -305,11 +305,40 @@ class Sealed(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A known key: what it is called and what it may do; its secret is stored hashed."""
+    """A known key: what it is called and what it may do; its secret is stored hashed.
+
+    `digest` is the SHA-256 of what its holder shows. Times are RFC 3339, but for those
+    that are compared: `expires` and `former_until` are in seconds since the epoch.
+    """
 
     name: str
+    digest: bytes
     scopes: tuple[str, ...]
     created: str
+    #: Who made it.
+    by: str = ""
+    #: The flows that it is good for, as `service/flow` with `*` for any text; all where empty.
+    flows: tuple[str, ...] = ()
+    #: Whether its holder sees everybody's executions, not only their own.
+    sees_all: bool = False
+    expires: float | None = None
+    #: The digest before it was rotated, and how long that is good.
+    former: bytes | None = None
+    former_until: float | None = None
+    last_used: str | None = None
+    #: The address that it was last used from.
+    last_from: str | None = None
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What somebody may see of executions: whose, and of which flows (as `Key.flows`)."""
+
+    user: str | None = None
+    flows: tuple[str, ...] = ()
+
+
+#: What the control plane itself sees.
+EVERYTHING = Sight()
 
 
 class LockPage(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
+    EVERYTHING,
     Answer,
     Chunk,
     Execution,
@@ -19,6 +20,7 @@ from koco.store.model import (
     ReleasePage,
     Schedule,
     Sealed,
+    Sight,
 )
 
 
@@ -52,12 +54,11 @@ class Store(Protocol):
 
     # keys
 
-    async def add_key(self, name: str, *, digest: bytes, scopes: tuple[str, ...]) -> bool:
-        """Add a key by its SHA-256; a key of that name is replaced."""
-        ...
+    async def put_key(self, key: Key) -> None:
+        """Keep a key; one of that name is replaced."""
 
     async def key(self, digest: bytes) -> Key | None:
-        """Return the key with that SHA-256."""
+        """Return the key with that SHA-256, or that had it before it was rotated."""
         ...
 
     async def has_keys(self) -> bool:
@@ -154,8 +155,10 @@ class Store(Protocol):
         """
         ...
 
-    async def execution(self, fid: str) -> Execution:
+    async def execution(self, fid: str, sight: Sight = EVERYTHING) -> Execution:
         """Return an execution by its fid, a unique prefix of it, or `latest`.
+
+        What is out of sight does not exist.
 
         Raises:
             NotFoundError: none is called so.
@@ -168,6 +171,7 @@ class Store(Protocol):
         *,
         statuses: tuple[str, ...] = (),
         flow: str | None = None,
+        sight: Sight = EVERYTHING,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
@@ -246,6 +250,7 @@ class Store(Protocol):
         *,
         status: str = "open",
         flow: str | None = None,
+        sight: Sight = EVERYTHING,
         limit: int = 50,
         cursor: str | None = None,
     ) -> LockPage:

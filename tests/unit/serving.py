@@ -19,7 +19,7 @@ from koco.control.files import Files
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
-from koco.store.model import NewExecution
+from koco.store.model import Key, NewExecution
 from koco.store.sqlite import SqliteStore
 
 MANIFEST = {"files": {"max_count": 100, "max_size_mb": 4, "max_total_mb": 8}}
@@ -80,7 +80,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     await store.open()
     for name in ("ada", "bob"):
         digest = hashlib.sha256(name.encode()).digest()
-        await store.add_key(name, digest=digest, scopes=("read", "launch"))
+        await store.put_key(Key(name=name, digest=digest, scopes=("read", "launch"), created=""))
     if not await store.releases("starting"):
         await store.create_release("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
     blobs = Blobs(api.data_dir, store, Settings(max_file_mb=max_file_mb))

@@ -12,6 +12,7 @@ from koco.control.bundles import Bundles
 from koco.control.settings import Settings
 from koco.errors import NotFoundError
 from koco.events.model import Status
+from koco.store.model import Key
 from tests.unit.serving import Api, serving
 
 HUGE = "9" * 30
@@ -21,7 +22,8 @@ HUGE = "9" * 30
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with serving(tmp_path_factory.mktemp("data")) as api:
         digest = hashlib.sha256(b"dora").digest()
-        api.call(api.parts.store.add_key("dora", digest=digest, scopes=("deploy", "read")))
+        key = Key(name="dora", digest=digest, scopes=("deploy", "read"), created="")
+        api.call(api.parts.store.put_key(key))
         yield api
 
 

@@ -108,7 +108,11 @@ def test_everything_is_kept(old: Path) -> None:
             assert [each.path for each in await store.files(4)] == ["out/a"]
             assert await store.secret("bundles") == b"\x00\xff"
             key = await store.key(b"\xaa")
-            assert key is not None and key.name == "admin"
+            assert key is not None and (key.name, key.scopes, key.sees_all) == (
+                "admin",
+                ("admin",),
+                True,
+            )
             live = await store.live_release("svc")
             assert live is not None and live.manifest == MANIFEST
 

@@ -23,10 +23,12 @@ from koco.store.model import (
     Execution,
     File,
     FileLimits,
+    Key,
     Lock,
     NewExecution,
     NewFile,
     Policy,
+    Sight,
 )
 from koco.store.protocol import Store
 from koco.store.sqlite import SqliteStore, pages
@@ -450,13 +452,48 @@ def test_keys_are_known_by_their_digest(check: Callable[[Check], None]) -> None:
 
     async def body(store: Store) -> None:
         assert not await store.has_keys()
-        await store.add_key("admin", digest=b"1" * 32, scopes=("admin",))
-        await store.add_key("admin", digest=b"2" * 32, scopes=("read", "launch"))
+        old = Key(name="admin", digest=b"1" * 32, scopes=("admin",), created="")
+        await store.put_key(old)
+        new = {"digest": b"2" * 32, "scopes": ("read", "launch"), "flows": ("svc/*",)}
+        await store.put_key(msgspec.structs.replace(old, **new, former=b"3" * 32))
         assert await store.has_keys()
         assert await store.key(b"1" * 32) is None
         key = await store.key(b"2" * 32)
         assert key is not None
-        assert key.scopes == ("read", "launch")
+        assert (key.scopes, key.flows) == (("read", "launch"), ("svc/*",))
+        assert await store.key(b"3" * 32) == key
+
+    check(body)
+
+
+def test_what_is_out_of_sight_does_not_exist(check: Callable[[Check], None]) -> None:
+    """Executions of others, and of other flows: by fid, prefix, `latest` and in lists."""
+
+    async def body(store: Store) -> None:
+        made = {}
+        for user, flow in (("ada", "a/x"), ("bob", "a/x"), ("ada", "b/y")):
+            new = NewExecution(flow=flow, service=flow[0], release=1, inputs={}, user=user)
+            made[user, flow] = (await store.create(new))[0].fid
+        for fid in made.values():
+            await store.open_lock(fid, f"l{fid}", name="go", data=None, expires=4e9)
+        for sight, seen in (
+            (Sight("ada"), [("ada", "a/x"), ("ada", "b/y")]),
+            (Sight(None, ("a/*",)), [("ada", "a/x"), ("bob", "a/x")]),
+            (Sight("ada", ("b/*", "c/*")), [("ada", "b/y")]),
+            (Sight("eve"), []),
+        ):
+            fids = [made[each] for each in seen]
+            found = (await store.executions(sight=sight)).items
+            assert [each.fid for each in reversed(found)] == fids
+            assert {each.fid for each in (await store.locks(sight=sight)).items} == set(fids)
+            if fids:
+                assert (await store.execution("latest", sight)).fid == fids[-1]
+            for fid in made.values():
+                if fid in fids:
+                    assert (await store.execution(fid[:12], sight)).fid == fid
+                else:
+                    with pytest.raises(NotFoundError):
+                        await store.execution(fid, sight)
 
     check(body)
 

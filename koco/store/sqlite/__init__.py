@@ -21,6 +21,7 @@ from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
+    EVERYTHING,
     PROOF,
     Answer,
     Chunk,
@@ -37,8 +38,9 @@ from koco.store.model import (
     ReleasePage,
     Schedule,
     Sealed,
+    Sight,
 )
-from koco.store.sqlite import events, executions, files, locks, releases, schema
+from koco.store.sqlite import events, executions, files, keys, locks, releases, schema
 from koco.store.sqlite.writer import Writer, failure
 
 T = TypeVar("T")
@@ -164,18 +166,13 @@ class SqliteStore:
 
     # keys
 
-    async def add_key(self, name: str, *, digest: bytes, scopes: tuple[str, ...]) -> bool:
-        """Add a key by its SHA-256; a key of that name is replaced."""
-        values = (name, digest, " ".join(scopes), line.timestamp())
-        await self._write(lambda db: db.execute("REPLACE INTO keys VALUES (?, ?, ?, ?)", values))
-        return True
+    async def put_key(self, key: Key) -> None:
+        """Keep a key; one of that name is replaced."""
+        await self._write(lambda db: keys.put(db, key))
 
     async def key(self, digest: bytes) -> Key | None:
-        """Return the key with that SHA-256."""
-        row = self._reader.execute(
-            "SELECT name, scopes, created FROM keys WHERE digest = ?", (digest,)
-        ).fetchone()
-        return Key(name=row[0], scopes=tuple(row[1].split()), created=row[2]) if row else None
+        """Return the key with that SHA-256, or that had it before it was rotated."""
+        return keys.find(self._reader, digest)
 
     async def has_keys(self) -> bool:
         """Say whether any key is known."""
@@ -290,21 +287,22 @@ class SqliteStore:
 
         return await self._write(change)
 
-    async def execution(self, fid: str) -> Execution:
+    async def execution(self, fid: str, sight: Sight = EVERYTHING) -> Execution:
         """Return an execution by its fid, a unique prefix of it, or `latest`."""
-        return executions.find(self._reader, fid)
+        return executions.find(self._reader, fid, sight)
 
     async def executions(
         self,
         *,
         statuses: tuple[str, ...] = (),
         flow: str | None = None,
+        sight: Sight = EVERYTHING,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
         """Return executions, newest first."""
         return executions.listing(
-            self._reader, statuses=statuses, flow=flow, limit=limit, cursor=cursor
+            self._reader, statuses=statuses, flow=flow, sight=sight, limit=limit, cursor=cursor
         )
 
     async def open_executions(self) -> list[Execution]:
@@ -358,11 +356,14 @@ class SqliteStore:
         *,
         status: str = "open",
         flow: str | None = None,
+        sight: Sight = EVERYTHING,
         limit: int = 50,
         cursor: str | None = None,
     ) -> LockPage:
         """Return locks of all executions, oldest first."""
-        return locks.listing(self._reader, status=status, flow=flow, limit=limit, cursor=cursor)
+        return locks.listing(
+            self._reader, status=status, flow=flow, sight=sight, limit=limit, cursor=cursor
+        )
 
     async def next_expiry(self) -> float | None:
         """Return when the next open lock expires."""

@@ -9,8 +9,8 @@ import msgspec
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.store.model import Execution, NewExecution, Page, Policy, masked
-from koco.store.sqlite import events, files, pages
+from koco.store.model import EVERYTHING, Execution, NewExecution, Page, Policy, Sight, masked
+from koco.store.sqlite import events, files, pages, sights
 
 #: Crockford's base32 in lower case: nothing in it is mistaken for something else.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -96,13 +96,16 @@ def keyed(db: sqlite3.Connection, user: str, key: str) -> Execution | None:
     return rows[0] if rows else None
 
 
-def find(db: sqlite3.Connection, name: str) -> Execution:
+def find(db: sqlite3.Connection, name: str, sight: Sight = EVERYTHING) -> Execution:
     """Return an execution by fid, unique prefix or `latest`; see `Store.execution`."""
+    wheres, values = sights.wheres(sight)
     if name == "latest":
-        rows = _select(db, "WHERE service <> '' ORDER BY id DESC LIMIT 1")
+        where = " AND ".join(["service <> ''", *wheres])
+        rows = _select(db, f"WHERE {where} ORDER BY id DESC LIMIT 1", *values)
     else:
         # U+10FFFF sorts after every character that a fid can hold.
-        rows = _select(db, "WHERE fid >= ? AND fid < ? LIMIT 2", name, name + "\U0010ffff")
+        where = " AND ".join(["fid >= ?", "fid < ?", *wheres])
+        rows = _select(db, f"WHERE {where} LIMIT 2", name, name + "\U0010ffff", *values)
         if len(rows) > 1 and rows[0].fid != name:
             raise ConflictError(
                 f"several executions begin with {name!r}",
@@ -119,12 +122,13 @@ def listing(
     *,
     statuses: tuple[str, ...],
     flow: str | None,
+    sight: Sight,
     limit: int,
     cursor: str | None,
 ) -> Page:
     """Return a page of executions; see `Store.executions`."""
-    wheres = ["service <> ''"]  # proofs are of none
-    values: list[Any] = []
+    wheres, values = sights.wheres(sight)
+    wheres.append("service <> ''")  # proofs are of none
     if statuses:
         wheres.append(f"status IN ({', '.join('?' * len(statuses))})")
         values.extend(statuses)

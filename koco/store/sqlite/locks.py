@@ -12,8 +12,8 @@ import msgspec
 from koco.errors import NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.store.model import Answer, Lock, LockPage, masked
-from koco.store.sqlite import events, pages
+from koco.store.model import Answer, Lock, LockPage, Sight, masked
+from koco.store.sqlite import events, pages, sights
 
 _SELECT = (
     "SELECT l.lid, e.fid, e.flow, e.service, e.release, l.name, l.data, l.status, l.created,"
@@ -92,10 +92,18 @@ def next_expiry(db: sqlite3.Connection) -> float | None:
 
 
 def listing(
-    db: sqlite3.Connection, *, status: str, flow: str | None, limit: int, cursor: str | None
+    db: sqlite3.Connection,
+    *,
+    status: str,
+    flow: str | None,
+    sight: Sight,
+    limit: int,
+    cursor: str | None,
 ) -> LockPage:
     """Return a page of locks, oldest first; see `Store.locks`."""
-    wheres, values = ["l.status = ?"], [status]
+    wheres, values = sights.wheres(sight, of="e.")
+    wheres.append("l.status = ?")
+    values.append(status)
     if flow is not None:
         wheres.append("e.flow = ?")
         values.append(flow)

@@ -190,6 +190,23 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (service, id)
     ) WITHOUT ROWID;
     """,
+    """
+    -- What a key is good for, until when, and where it was last seen. `expires` and
+    -- `former_until` are in seconds since the epoch; `flows` is a list, as JSON.
+    ALTER TABLE keys ADD COLUMN by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE keys ADD COLUMN flows TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE keys ADD COLUMN sees_all INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE keys ADD COLUMN expires REAL;
+    ALTER TABLE keys ADD COLUMN former BLOB;
+    ALTER TABLE keys ADD COLUMN former_until REAL;
+    ALTER TABLE keys ADD COLUMN last_used TEXT;
+    ALTER TABLE keys ADD COLUMN last_from TEXT;
+    UPDATE keys SET sees_all = 1;
+    CREATE UNIQUE INDEX keys_by_former ON keys (former) WHERE former IS NOT NULL;
+
+    -- Whoever may see only their own executions looks for them among everybody's.
+    CREATE INDEX executions_by_user ON executions (user, id);
+    """,
 )
 
 
