@@ -11,6 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+#: For who does not ask for one: the request is to be as large.
+ANY_KEY = "koco_as_long_as_a_key_is_so_that_the_request_is_as_large"
+
 
 class Wire:
     """A connection that is kept open. One request at a time."""

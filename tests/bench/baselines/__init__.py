@@ -1,9 +1,12 @@
 """The same without koco, each a program of its own: `python -m tests.bench.baselines.X`."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +34,22 @@ def run(name: str, *arguments: object) -> dict[str, Any]:
     answer = next(line for line in done.stdout.splitlines() if line.startswith("{"))
     figures: dict[str, Any] = json.loads(answer)
     return figures
+
+
+@contextlib.contextmanager
+def routes() -> Iterator[str]:
+    """Serve bare litestar routes (`route`); give their URL."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.baselines.route"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        time.sleep(1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()

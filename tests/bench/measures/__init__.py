@@ -72,6 +72,7 @@ def every() -> dict[str, Measure]:
         idle,
         latency,
         load,
+        rates,
         startup,
     )
 
@@ -85,6 +86,7 @@ def every() -> dict[str, Measure]:
         "emit": latency.emit,
         "events": events.one_flow,
         "events-10": events.ten_flows,
+        "requests": rates.requests,
         "short": load.short,
         "sleepers": load.sleepers,
         "awaiting": awaiting.approvals,

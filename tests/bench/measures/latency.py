@@ -1,8 +1,6 @@
 """One thing at a time: how long a launch, its first event, its end and an event take."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
@@ -11,7 +9,7 @@ from tests.bench.measures import Bench
 from tests.bench.meters import Spread, cpu_percent, samples_ms, timed_ms
 from tests.bench.plane import Plane
 from tests.bench.report import Row
-from tests.bench.wire import Wire
+from tests.bench.wire import ANY_KEY, Wire
 
 
 def accepted(bench: Bench) -> Iterator[Row]:
@@ -44,21 +42,8 @@ def _one_by_one(plane: Plane, count: int, launch: object) -> list[float]:
 
 
 def _bare_route_ms(count: int) -> Spread:
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.baselines.route"],
-        cwd=baselines.ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        time.sleep(1)
-        with Wire(url, "koco_as_long_as_a_key_is_so_that_the_request_is_as_large") as wire:
-            return Spread.of(samples_ms(count, lambda: wire.json("POST", "/flows/one/trivial", {})))
-    finally:
-        server.terminate()
-        server.wait()
+    with baselines.routes() as url, Wire(url, ANY_KEY) as wire:
+        return Spread.of(samples_ms(count, lambda: wire.json("POST", "/flows/one/trivial", {})))
 
 
 def first_event(bench: Bench) -> Iterator[Row]:
