@@ -7,19 +7,20 @@ from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
 from koco import __version__
+from koco.api import shapes
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.doctor import OK, Doctor, Finding
 
 
-@get("/health")
+@get("/health", answers={200: shapes.Health, 503: shapes.Health})
 async def health(state: State) -> Response[dict[str, Any]]:
     """Say whether executions can run; 503 where they can not, or not all services' can."""
     found = await _doctor(state).health()
     return Response(found, status_code=200 if found["status"] == "ok" else 503)
 
 
-@post("/v1/doctor", guards=[requires("read")], status_code=200)
+@post("/v1/doctor", guards=[requires("read")], status_code=200, answers={200: shapes.Findings})
 async def examine(request: Request[Any, Caller, State]) -> dict[str, Any]:
     """Look at everything, each part within a deadline, and prove that an event can travel."""
     scopes = ", ".join(sorted(request.auth.scopes))

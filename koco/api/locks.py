@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import State
 
-from koco.api import access, lists
+from koco.api import access, lists, shapes
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.parts import Parts
@@ -24,7 +24,7 @@ def _render(lock: Lock) -> dict[str, Any]:
     return fields
 
 
-@get("/v1/locks", guards=[requires("read")])
+@get("/v1/locks", guards=[requires("read")], answers={200: shapes.Page[shapes.Lock]})
 async def list_locks(
     request: Request[Any, Caller, State],
     *,
@@ -47,7 +47,11 @@ async def list_locks(
     return {"items": [_render(lock) for lock in page.items], "next": page.next}
 
 
-@get("/v1/executions/{fid:str}/locks", guards=[requires("read")])
+@get(
+    "/v1/executions/{fid:str}/locks",
+    guards=[requires("read")],
+    answers={200: shapes.Page[shapes.Lock]},
+)
 async def list_execution_locks(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """List an execution's locks, whatever became of them, oldest first."""
     parts: Parts = request.app.state.parts

@@ -1,0 +1,227 @@
+"""What the API's answers look like, as `koco.api.document` tells: JSON in typed dictionaries.
+
+Adding a key is compatible, changing one is not. Where a key may be left out, it is `NotRequired`.
+"""
+
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
+
+from msgspec import Meta
+
+from koco.events.model import Kind, Status
+
+T = TypeVar("T")
+
+
+def text(example: str, about: str | None = None) -> Any:
+    """Return what describes a text by an example."""
+    return Meta(examples=[example], description=about)
+
+
+Fid = Annotated[str, text("wrq429s8exka3r9k", "the id of an execution")]
+Time = Annotated[str, text("2026-01-31T12:00:00.123456Z", "RFC 3339, in UTC")]
+Flow = Annotated[str, text("hello/greet", "a flow's full name: `service/flow`")]
+Service = Annotated[str, text("hello")]
+Number = Annotated[int, Meta(examples=[1], description="the number of a release")]
+Person = Annotated[str, text("ada", "the name of a key or a user")]
+Sha256 = Annotated[str, text("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824")]
+Object = Annotated[dict[str, Any], Meta(examples=[{"who": "Ada"}])]
+Json = Annotated[Any, Meta(examples=["Hello, Ada"], description="any JSON value")]
+
+
+class Page(TypedDict, Generic[T]):
+    """Some of a list; `next` is the cursor that the rest starts from, null at the end."""
+
+    items: list[T]
+    next: str | None
+
+
+class Problem(TypedDict):
+    """What went wrong (RFC 9457); `code` is stable, `hint` says how to mend it."""
+
+    type: Annotated[str, text("urn:koco:error:not_found")]
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: Annotated[str, text("what was named does not exist")]
+    code: Annotated[str, text("not_found")]
+    hint: str | None
+    request_id: Annotated[str, text("4b1c0ffee0ddba11")]
+    #: What is wrong with which input; `_global_` stands for none of them.
+    errors: NotRequired[dict[str, list[str]]]
+    #: Only for those who may deploy.
+    traceback: NotRequired[str]
+    #: Where in the body (RFC 6901).
+    pointer: NotRequired[str]
+
+
+class Failure(TypedDict):
+    """What an execution ended with."""
+
+    type: Annotated[str, text("ValueError")]
+    message: str
+
+
+class Execution(TypedDict):
+    """One run of a flow."""
+
+    fid: Fid
+    flow: Flow
+    service: Service
+    release: Number
+    status: Status
+    inputs: Object
+    user: Person
+    tags: list[str]
+    created: Time
+    started: Time | None
+    finished: Time | None
+    last_seq: Annotated[int, Meta(description="the number of its latest event")]
+    error: Failure | None
+    #: The entrypoint that the service's own endpoint chose; otherwise empty.
+    entrypoint: str
+    #: The idempotency key that it was launched under.
+    key: str | None
+    attempt: int
+    attempts: Annotated[int, Meta(description="how many there may be")]
+    not_before: Time | None
+    deadline: Time | None
+    waits: Annotated[str | None, Meta(description="why it is queued still")]
+
+
+class Launched(TypedDict):
+    """An execution that was accepted."""
+
+    result: Fid
+
+
+class Result(TypedDict):
+    """What an execution ended with; the error is `{type, message, traceback}`."""
+
+    fid: Fid
+    status: Status
+    result: NotRequired[Json]
+    error: NotRequired[dict[str, Any]]
+
+
+class Event(TypedDict):
+    """One event of a stream; docs/events.md shows each kind's payload."""
+
+    seq: Annotated[int, Meta(ge=1, examples=[7])]
+    ts: Time
+    kind: Annotated[Kind, Meta(examples=["stdout"])]
+    payload: Annotated[Any, Meta(examples=["Hello, Ada"])]
+
+
+class Lock(TypedDict):
+    """An execution's pause for a person."""
+
+    lid: Annotated[str, text("5r2k8c0q1x7m3t9d")]
+    fid: Fid
+    flow: Flow
+    service: Service
+    release: Number
+    name: Annotated[str, text("approval")]
+    data: Json
+    status: Literal["open", "answered", "expired", "withdrawn"]
+    created: Time
+    expires: Time
+    answer: Json
+    settled: Time | None
+    by: Person | None
+
+
+class LockWithForm(Lock):
+    """A lock and the form that it is answered with; null where any JSON value will do."""
+
+    form: list[dict[str, Any]] | None
+
+
+class File(TypedDict):
+    """A file of an execution."""
+
+    path: Annotated[str, text("out/summary.txt")]
+    sha256: Sha256
+    size_bytes: Annotated[int, Meta(ge=0)]
+    created: Time
+    by: Person
+
+
+class Schedule(TypedDict):
+    """When a flow launches by itself, and what became of its times."""
+
+    cron: Annotated[str, text("0 7 * * 1-5")]
+    timezone: Annotated[str, text("Europe/Berlin")]
+    overlap: str
+    catch_up: bool
+    next: Time | None
+    last: Time | None
+    fid: Fid | None
+    missed: int
+    missed_at: Time | None
+    skipped: int
+    skipped_at: Time | None
+    trouble: str | None
+
+
+class FlowLimits(TypedDict):
+    """What limits a flow; null stands for no limit."""
+
+    running: int | None
+    queue: int | None
+    timeout: float | None
+    retries: int
+    retry_errors: bool
+    backoff: float
+
+
+class FlowSummary(TypedDict):
+    """A flow that can be launched."""
+
+    name: Flow
+    service: Service
+    entrypoint: Annotated[str, text("hello_app:greet")]
+    summary: str | None
+    release: Number
+    limits: FlowLimits
+    schedule: list[Schedule]
+
+
+class FlowWithForm(FlowSummary):
+    """A flow, its form (null where any JSON object will do), and that as JSON Schema."""
+
+    form: list[dict[str, Any]] | None
+    schema: Annotated[dict[str, Any], Meta(examples=[{"type": "object"}])]
+
+
+class Finding(TypedDict):
+    """What a look found."""
+
+    name: str
+    status: Literal["ok", "warning", "failed"]
+    message: str
+    hint: str | None
+
+
+class Findings(TypedDict):
+    """What the doctor found."""
+
+    items: list[Finding]
+    next: None
+    version: Annotated[str, text("0.1.0")]
+
+
+class HealthNodes(TypedDict):
+    """How many nodes there are."""
+
+    alive: int
+    dead: int
+
+
+class Health(TypedDict):
+    """Whether executions can run; null stands for what could not be looked at."""
+
+    status: Literal["ok", "degraded"]
+    troubles: int | None
+    nodes: HealthNodes | None
+    restarts: int | None
+    executions: dict[str, int]
+    store: Literal["ok", "failed"]
