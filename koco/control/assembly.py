@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from koco.cluster import nodes, placement, runners
 from koco.cluster.serve import Application, Serve
 from koco.control.applications import Applications
+from koco.control.audit import Audit
 from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
@@ -14,6 +15,7 @@ from koco.control.deployer import Deployer
 from koco.control.endpoints import Endpoints
 from koco.control.environments import Environments
 from koco.control.files import Files
+from koco.control.keys import Keys
 from koco.control.launches import Launches
 from koco.control.locks import Locks
 from koco.control.overview import Overview
@@ -21,6 +23,7 @@ from koco.control.parts import Parts
 from koco.control.schedules import Schedules
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
+from koco.control.streams import Streams
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
 from koco.control.vault import Vault
@@ -55,6 +58,8 @@ async def assemble(
     tasks.keep(lambda: _collect(blobs))
     bundles = Bundles(blobs, store, secret=await store.secret("bundles"), url=start.node_url)
     vault = Vault(store, data_dir)
+    audit = Audit(store)
+    tasks.keep(audit.keep)
     environments = Environments(bundles, vault, base=start.environment)
 
     async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
@@ -105,13 +110,16 @@ async def assemble(
         bundles=bundles,
         files=files,
         endpoints=endpoints,
+        keys=Keys(store),
         locks=locks,
         launches=launches,
         schedules=Schedules(store, catalog, launches),
         vault=vault,
+        audit=audit,
         cluster=Overview(),
         send=control.append.remote,
         settings=settings,
+        streams=Streams(settings),
         url=start.url,
         node_url=start.node_url,
         code=code,

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from koco.cluster.placement import Node
+from koco.control.audit import Audit
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
 from koco.control.endpoints import Endpoints
 from koco.control.files import Files
+from koco.control.keys import Keys
 from koco.control.launches import Launches
 from koco.control.locks import Locks
 from koco.control.schedules import Schedules
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
+from koco.control.streams import Streams
 from koco.control.supervisor import Supervisor
 from koco.control.vault import Vault
 from koco.store.protocol import Store
@@ -44,14 +47,17 @@ class Parts:
     bundles: Bundles
     files: Files
     endpoints: Endpoints
+    keys: Keys
     locks: Locks
     launches: Launches
     schedules: Schedules
     vault: Vault
+    audit: Audit
     cluster: Cluster
     #: Sends events as runners do: by a call to the control plane's actor.
     send: Callable[[bytes], Awaitable[bytes]]
     settings: Settings
+    streams: Streams
     url: str
     #: Where nodes and flows reach what is theirs of it.
     node_url: str

@@ -12,6 +12,7 @@ import msgspec
 from koco.errors import UsageError
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
+_AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Settings(msgspec.Struct, kw_only=True):
@@ -25,6 +26,12 @@ class Settings(msgspec.Struct, kw_only=True):
     max_running: _Count = 0
     #: Executions that wait in line, of all flows; 0 for no limit.
     max_queue: _Count = 0
+    #: Streams that one key or session has open.
+    max_streams_per_key: _AtLeastOne = 1000
+    #: Streams that are open in all; each costs up to a megabyte while its reader does not read.
+    max_streams: _AtLeastOne = 2000
+    #: How long a stream's reader may take nothing before it is dropped (seconds).
+    stream_stall_s: Annotated[float, msgspec.Meta(ge=1)] = 60
 
     def change(self, values: dict[str, Any]) -> None:
         """Take over values that `parsed` has let pass, here or in another koco's time."""

@@ -14,10 +14,13 @@ import httpx
 import uvicorn
 
 from koco.api.app import create_app
+from koco.control.audit import Audit
 from koco.control.blobs import Blobs
 from koco.control.files import Files
+from koco.control.keys import Keys
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
+from koco.control.streams import Streams
 from koco.control.supervisor import Supervisor
 from koco.store.model import Key, NewExecution
 from koco.store.sqlite import SqliteStore
@@ -83,7 +86,8 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         await store.put_key(Key(name=name, digest=digest, scopes=("read", "launch"), created=""))
     if not await store.releases("starting"):
         await store.create_release("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
-    blobs = Blobs(api.data_dir, store, Settings(max_file_mb=max_file_mb))
+    settings = Settings(max_file_mb=max_file_mb)
+    blobs = Blobs(api.data_dir, store, settings)
     spooler = Spooler(store)
     files = Files(store, spooler, blobs, secret=b"s" * 32)
     nothing: Any = None  # no runner is ever started here
@@ -92,7 +96,11 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         store=store,
         spooler=spooler,
         files=files,
+        keys=Keys(store),
         supervisor=supervisor,
+        settings=settings,
+        streams=Streams(settings),
+        audit=Audit(store),
         heartbeat_s=10,
         node_url="",
     )

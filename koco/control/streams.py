@@ -1,0 +1,124 @@
+"""Answers that go on: counted, and ended once nobody may or does read them any more."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from koco.control.caller import Caller
+from koco.control.settings import Settings
+from koco.errors import KocoError, TooManyError, UnauthorizedError, UnreachableError
+
+log = logging.getLogger(__name__)
+
+#: How often it is looked whether a key's time is over, or a reader has stopped (seconds).
+_LOOK_S = 1.0
+#: When it is worth to try again where as many are open as may be (seconds).
+_AGAIN_S = 5.0
+
+
+class Stream:
+    """One that is open, in the task that has opened it."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        #: Why it was ended from outside; None while it goes on.
+        self.reason: KocoError | None = None
+        #: Since when what was sent is not taken (seconds of the loop's clock); None where it is.
+        self.waits_since: float | None = None
+        self.task = asyncio.current_task()
+
+    def end(self, reason: KocoError) -> None:
+        """Have the block that it was opened for raise an error, wherever that waits."""
+        if self.reason is None and self.task is not None:
+            self.reason = reason
+            self.task.cancel()
+
+
+class Streams:
+    """All that are open: events that are followed, changes, launches that wait for their end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: set[Stream] = set()
+        self._by_credential: Counter[str] = Counter()
+        self._looking: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
+
+    @contextmanager
+    def open(self, caller: Caller) -> Iterator[Stream]:
+        """Count a stream of a caller's for as long as the block takes.
+
+        Raises:
+            TooManyError: as many are open as the settings allow.
+            UnauthorizedError: from the block: what the caller has shown is good no more.
+            UnreachableError: from the block: it has taken nothing for `stream_stall_s`.
+        """
+        self._refuse_more(caller)
+        stream = Stream(caller)
+        self._open.add(stream)
+        self._by_credential[caller.credential] += 1
+        if self._looking is None:
+            self._look_later()
+        try:
+            yield stream
+        except asyncio.CancelledError:
+            if stream.reason is None or stream.task is None:
+                raise
+            stream.task.uncancel()
+            raise stream.reason from None
+        finally:
+            self._open.discard(stream)
+            self._by_credential[caller.credential] -= 1
+            self._by_credential += Counter()  # drops those that have none
+
+    def end(self, credential: str) -> None:
+        """End all streams of a credential that was revoked: see `Caller.credential`."""
+        for stream in [each for each in self._open if each.caller.credential == credential]:
+            stream.end(_no_more(stream.caller))
+
+    def _refuse_more(self, caller: Caller) -> None:
+        own, most = self._by_credential[caller.credential], self._settings.max_streams_per_key
+        if own >= most:
+            raise TooManyError(
+                f"{caller.name!r} has {own} streams open; max_streams_per_key is {most}",
+                hint="end one; an admin sets another limit: `koco up --set max_streams_per_key=N`",
+                retry_after_s=_AGAIN_S,
+            )
+        if len(self._open) >= self._settings.max_streams:
+            raise TooManyError(
+                f"{len(self._open)} streams are open; max_streams is {self._settings.max_streams}",
+                hint="try again; an admin sets another limit: `koco up --set max_streams=N`",
+                retry_after_s=_AGAIN_S,
+            )
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        oldest = asyncio.get_running_loop().time() - self._settings.stream_stall_s
+        for stream in list(self._open):
+            if stream.caller.is_over:
+                stream.end(_no_more(stream.caller))
+            elif stream.waits_since is not None and stream.waits_since < oldest:
+                log.info("a stream of %r is dropped: it is not read", stream.caller.name)
+                stream.end(self._stalled())
+        if self._open:
+            self._look_later()
+
+    def _stalled(self) -> KocoError:
+        return UnreachableError(
+            f"nothing was taken for {self._settings.stream_stall_s:g} s (stream_stall_s)",
+            hint="ask again for what comes after the last event that was read",
+        )
+
+
+def _no_more(caller: Caller) -> KocoError:
+    return UnauthorizedError(
+        f"what {caller.name!r} has shown is good no more", hint="log in again, or ask for a key"
+    )

@@ -1,0 +1,98 @@
+"""Streams are counted, and end when their key does or when nobody reads them."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from koco.control.caller import Caller
+from koco.control.settings import Settings
+from koco.control.streams import Streams
+from koco.errors import TooManyError, UnauthorizedError, UnreachableError
+
+ADA = Caller(name="ada", credential="key:ada")
+BOB = Caller(name="bob", credential="key:bob")
+
+
+async def waiting(streams: Streams, caller: Caller, *, stalls: bool = False) -> None:
+    """Keep a stream open for ever, as one that waits for events does."""
+    with streams.open(caller) as stream:
+        if stalls:
+            stream.waits_since = asyncio.get_running_loop().time()
+        await asyncio.Event().wait()
+
+
+async def begun(work: Awaitable[None]) -> "asyncio.Task[None]":
+    task = asyncio.ensure_future(work)
+    await asyncio.sleep(0)
+    return task
+
+
+async def outcome(task: "asyncio.Task[None]") -> BaseException | None:
+    await asyncio.wait({task}, timeout=5)
+    return task.exception()
+
+
+def test_each_key_has_its_share() -> None:
+    """The setting that is reached is named, with its value; what ends makes room again."""
+
+    async def scenario() -> None:
+        streams = Streams(Settings(max_streams_per_key=1, max_streams=2))
+        first = await begun(waiting(streams, ADA))
+        with pytest.raises(TooManyError, match="max_streams_per_key is 1") as refused:
+            await waiting(streams, ADA)
+        assert refused.value.headers == {"Retry-After": "5"}
+        with streams.open(BOB), pytest.raises(TooManyError, match="max_streams is 2"):
+            await waiting(streams, Caller(name="cleo", credential="session:1"))
+        first.cancel()
+        await asyncio.wait({first})
+        assert first.cancelled() and len(streams) == 0
+        with streams.open(ADA):
+            assert len(streams) == 1
+
+    asyncio.run(scenario())
+
+
+def test_revoking_ends_all_streams_of_a_key_at_once() -> None:
+    """They end where they wait, and nobody else's do."""
+
+    async def scenario() -> None:
+        streams = Streams(Settings())
+        of_ada = [await begun(waiting(streams, ADA)) for _ in range(2)]
+        of_bob = await begun(waiting(streams, BOB))
+        streams.end("key:ada")
+        for task in of_ada:
+            assert isinstance(await outcome(task), UnauthorizedError)
+        assert not of_bob.done() and len(streams) == 1
+        of_bob.cancel()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda streams: waiting(streams, _expiring()), UnauthorizedError),
+        (lambda streams: waiting(streams, ADA, stalls=True), UnreachableError),
+    ],
+    ids=["expired", "not read"],
+)
+def test_a_stream_ends_when_its_time_is_over(
+    make: Callable[[Streams], Awaitable[None]],
+    error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A key that expires ends what it has opened; so does a reader that takes nothing."""
+    monkeypatch.setattr("koco.control.streams._LOOK_S", 0.02)
+
+    async def scenario() -> None:
+        streams = Streams(Settings(stream_stall_s=0.05))
+        assert isinstance(await outcome(await begun(make(streams))), error)
+        assert len(streams) == 0
+
+    asyncio.run(scenario())
+
+
+def _expiring() -> Caller:
+    return Caller(name="ada", credential="key:ada", expires=time.time() + 0.05)
