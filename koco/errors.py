@@ -6,6 +6,9 @@
     │   ├── ManifestError   2   422   a manifest or koco.toml with problems
     │   ├── ConflictError   2   409   the thing's present state forbids it
     │   ├── LimitError      2   413   more than a setting allows
+    │   ├── MethodError     2   405   no such method at that path
+    │   ├── AcceptError     2   406   not in a media type that was asked for
+    │   ├── MediaTypeError  2   415   a body of another kind than is taken
     │   └── PathError       2   400   no path of an execution's files; a ValueError, too
     ├── UnreachableError    3   503   no control plane answers
     ├── NotFoundError       4   404
@@ -40,6 +43,8 @@ class KocoError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        #: The id of the request that a control plane refused with this error.
+        self.request_id: str | None = None
         if hint is not None:
             self.add_note(f"hint: {hint}")  # where Python itself shows it, in a test say
 
@@ -48,7 +53,8 @@ class KocoError(Exception):
 
     def to_wire(self) -> dict[str, Any]:
         """Return `{"error": {code, message, hint}}`, the form that scripts rely on."""
-        return {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
+        told = {"code": self.code, "message": self.message, "hint": self.hint}
+        return {"error": told | ({"request_id": self.request_id} if self.request_id else {})}
 
 
 class UsageError(KocoError):
@@ -130,6 +136,31 @@ class LimitError(UsageError):
 
     http_status = 413
     code = "limit"
+
+
+class MethodError(UsageError):
+    """A request with a method that its path does not have; `headers` name those it has."""
+
+    http_status = 405
+    code = "method"
+
+    def __init__(self, message: str, *, hint: str | None = None, allow: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.headers = {"Allow": allow}
+
+
+class AcceptError(UsageError):
+    """What was asked for exists in no media type that the request accepts."""
+
+    http_status = 406
+    code = "accept"
+
+
+class MediaTypeError(UsageError):
+    """The request's body is of another media type than is taken here."""
+
+    http_status = 415
+    code = "media_type"
 
 
 class PathError(UsageError, ValueError):
@@ -257,18 +288,37 @@ def _leaves(cls: type[KocoError]) -> list[type[KocoError]]:
 
 
 def from_wire(body: dict[str, Any]) -> KocoError:
-    """Return the error that an API's answer (see `KocoError.to_wire`) stands for."""
-    error = body.get("error") or {}
-    message, hint = str(error.get("message", "")), error.get("hint")
-    code = error.get("code")
+    """Return the error that an answer stands for: problem details, or `KocoError.to_wire`'s."""
+    if isinstance(told := body.get("error"), dict):
+        message, detail = told.get("message"), told.get("detail")
+    else:
+        # Problem details (RFC 9457), as an API answers; `detail` is what we call the message.
+        told, message, detail = body, body.get("detail"), body.get("traceback")
+    error = _named(
+        str(told.get("code")),
+        str(message or ""),
+        hint=told.get("hint"),
+        detail=detail,
+        fields=dict(body.get("errors") or {}),
+        status=body.get("status"),
+    )
+    error.request_id = told.get("request_id")
+    return error
+
+
+def _named(
+    code: str, message: str, *, hint: Any, detail: Any, fields: dict[str, Any], status: Any
+) -> KocoError:
     if code == InputsError.code:
-        fields = dict(body.get("errors") or {})
         return InputsError(*fields.pop(GLOBAL_FIELD, []), **fields)
     if code == ManifestError.code:
         return ManifestError(message.splitlines(), hint=hint)
     for cls in (DeployError, EndpointError):
         if code == cls.code:
-            return cls(message, detail=error.get("detail"), hint=hint)
+            return cls(message, detail=detail, hint=hint)
     # The nearest to the root of those that share a code: what inherits one is its maker's own.
-    kinds = {cls.code: cls for cls in reversed(_leaves(KocoError))}
-    return kinds.get(str(code), KocoError)(message, hint=hint)
+    ours = [cls for cls in _leaves(KocoError) if cls.__module__ == __name__]
+    kinds = {cls.code: cls for cls in reversed(ours)}
+    # One that only the control plane knows is at least somebody's fault.
+    is_asker = isinstance(status, int) and 400 <= status < 500
+    return kinds.get(code, UsageError if is_asker else KocoError)(message, hint=hint)

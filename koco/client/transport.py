@@ -221,7 +221,7 @@ class Transport:
             body = json.loads(response.content)
         except ValueError:
             body = None
-        if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        if isinstance(body, dict) and (isinstance(body.get("error"), dict) or body.get("code")):
             self._answered = True
             error = from_wire(body)
             if error.message == f"there is nothing at {response.url.path}" and self._is_older():

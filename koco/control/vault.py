@@ -41,6 +41,7 @@ _NONCE_BYTES = 12
 class SecretError(KocoError):
     """A secret cannot be read: its key is not there, or not the one that it was sealed with."""
 
+    exit_code = 2
     http_status = 409
     code = "secret_failed"
 

@@ -190,7 +190,7 @@ def test_it_expires(app: Koco, flow: str) -> None:
     assert "nobody answered the lock 'any' within 0.3 s" in events[-2]["payload"]["message"]
     late = answer(app, fid, "any", 1)
     assert late.status_code == 409
-    assert "expired at" in late.json()["error"]["message"]
+    assert "expired at" in late.json()["detail"]
 
 
 def test_the_manifests_form_checks_the_answer(app: Koco) -> None:
@@ -217,7 +217,7 @@ def test_two_people_at_once_one_wins(app: Koco) -> None:
     [won] = [each.json()["answer"] for each in answers if each.status_code == 200]
     lost = [each for each in answers if each.status_code == 409]
     assert len(lost) == 15
-    assert all("was answered by admin at" in each.json()["error"]["message"] for each in lost)
+    assert all("was answered by admin at" in each.json()["detail"] for each in lost)
     assert app.events(fid)[-2]["payload"]["answer"] == won
 
 

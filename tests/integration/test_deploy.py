@@ -124,7 +124,7 @@ def test_a_bundle_must_be_what_its_name_says(koco: Koco) -> None:
     with koco.http() as client:
         wrong = put(client, "0" * 64, data)
         assert wrong.status_code == 400
-        assert sha in wrong.json()["error"]["message"]
+        assert sha in wrong.json()["detail"]
         held = client.head(f"/v1/bundles/{'0' * 64}").headers
         assert (held["Upload-Offset"], held["Upload-Complete"]) == ("0", "?0")
         for name in ("x" * 64, "..%2f..%2fetc", "A" * 64):
@@ -135,7 +135,7 @@ def test_a_bundle_must_be_what_its_name_says(koco: Koco) -> None:
         manifest["bogus"] = 1  # type: ignore[assignment]
         answer = client.post("/v1/services/s/releases", json=body)
         assert answer.status_code == 422
-        assert "bogus" in answer.json()["error"]["message"]
+        assert "bogus" in answer.json()["detail"]
 
 
 def test_bundles_are_given_to_those_who_know_the_signed_url(koco: Koco) -> None:

@@ -153,7 +153,7 @@ def test_a_lease_that_refuses_leaves_the_lock_open(app: Koco) -> None:
     fid = asked(app, "approval", "fail")
     failed = answer(app, fid, "approval", {"ok": True})
     assert failed.status_code == 502
-    assert "on its own" in failed.json()["error"]["message"]
+    assert "on its own" in failed.json()["detail"]
     assert app.get(f"/v1/executions/{fid}")["status"] == "awaiting"
     app.run("cancel", fid, "--wait").ok()
 

@@ -106,7 +106,7 @@ def test_of_two_who_planned_the_same_one_deploys(koco: Koco, project: Path) -> N
         }
         answer = client.post("/v1/services/plan-c/releases", json=body)
     assert answer.status_code == 409, answer.text
-    assert "has changed meanwhile" in answer.json()["error"]["message"]
+    assert "has changed meanwhile" in answer.json()["detail"]
     assert koco.execute("plan-c/answer").result == 3
 
 

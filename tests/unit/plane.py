@@ -287,7 +287,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self._answer(*self._route(parts, query, data))
         except KocoError as exc:
-            self._answer(exc.http_status, exc.to_wire())
+            self._answer(exc.http_status, _problem(exc))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -474,6 +474,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _problem(error: KocoError) -> dict[str, Any]:
+    """Return an error as `koco.api.problems` does, which takes litestar."""
+    wire = error.to_wire()
+    told = {"status": error.http_status, "detail": error.message, "request_id": "req1"}
+    more = {"errors": wire["errors"]} if "errors" in wire else {}
+    if traceback := wire["error"].get("detail"):
+        more["traceback"] = traceback
+    return {"code": error.code, "hint": error.hint, **told, **more}
 
 
 def _schema(form: Any) -> Any:

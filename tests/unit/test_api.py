@@ -33,7 +33,7 @@ def test_a_cursor_that_is_no_number_of_a_row_is_refused(api: Api) -> None:
         for cursor in (HUGE, "-1", "x", "1.0"):
             answer = client.get("/v1/executions", params={"cursor": cursor})
             assert answer.status_code == 400, cursor
-            assert "not a cursor" in answer.json()["error"]["message"]
+            assert "not a cursor" in answer.json()["detail"]
 
 
 def test_a_stream_after_its_end_is_empty(api: Api) -> None:
@@ -96,7 +96,7 @@ def test_a_body_that_is_nested_too_deeply_is_refused(api: Api) -> None:
     deep = b'{"x":' + b"[" * 100_000
     with api.http("dora") as client:
         answer = client.post("/v1/services/svc/releases", content=deep)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage")
+        assert (answer.status_code, answer.json()["code"]) == (400, "usage")
     with api.http() as client:
         answer = client.put(f"/v1/executions/{fid}/files/in/a", content=deep)
         assert answer.status_code == 400
@@ -107,7 +107,7 @@ def test_a_body_that_is_no_utf_8_is_refused(api: Api) -> None:
     with api.http("dora") as client:
         for method, path in (("POST", "/v1/plan"), ("PUT", "/v1/secrets/A")):
             answer = client.request(method, path, content=b'{"value": "\xff"}')
-            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage")
+            assert (answer.status_code, answer.json()["code"]) == (400, "usage")
 
 
 def test_a_signature_that_is_no_ascii_is_none(api: Api) -> None:
@@ -117,7 +117,7 @@ def test_a_signature_that_is_no_ascii_is_none(api: Api) -> None:
     with api.http() as client:
         for signature in ("é", "%FF", "0" * 32):
             answer = client.get(f"/bundles/{signature}/{'0' * 64}.zip")
-            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 def test_who_deploys_is_who_the_key_says(api: Api) -> None:
@@ -126,4 +126,4 @@ def test_who_deploys_is_who_the_key_says(api: Api) -> None:
         for path, body in (("releases", {"manifest": {}, "bundle": ""}), ("rollback", {})):
             answer = client.post(f"/v1/services/svc/{path}", json={**body, "by": "ada"})
             assert answer.status_code == 400
-            assert "unknown field `by`" in answer.json()["error"]["message"]
+            assert "unknown field `by`" in answer.json()["detail"]

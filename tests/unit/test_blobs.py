@@ -123,7 +123,7 @@ def test_content_with_another_hash_is_refused_and_removed(own: Api) -> None:
     sha256 = sha(b"right")
     wrong = patch(own, b"wrong", sha256, 0, 5)
     assert wrong.status_code == 400
-    assert sha(b"wrong") in wrong.json()["error"]["message"]
+    assert sha(b"wrong") in wrong.json()["detail"]
     assert state(own, sha256) == (0, False)
     assert list((own.data_dir / "blobs").rglob("*")) == []
     assert patch(own, b"right", sha256, 0, 5).status_code == 204
@@ -133,7 +133,7 @@ def test_more_than_was_announced_is_refused(api: Api) -> None:
     """Nothing of it counts."""
     answer = patch(api, b"123456", sha(b"12345"), 0, 5)
     assert answer.status_code == 400
-    assert "Upload-Length" in answer.json()["error"]["message"]
+    assert "Upload-Length" in answer.json()["detail"]
     assert state(api, sha(b"12345")) == (0, False)
 
 
@@ -159,7 +159,7 @@ def test_two_requests_do_not_write_to_one_part(api: Api) -> None:
     busy = patch(api, data[offset:], sha256, offset, len(data))
     release.set()
     thread.join(10)
-    assert (busy.status_code, busy.json()["error"]["code"]) == (423, "busy")
+    assert (busy.status_code, busy.json()["code"]) == (423, "busy")
     assert codes == [204]
     assert state(api, sha256) == (len(data), True)
 
@@ -192,8 +192,8 @@ def test_a_full_disk_is_told_and_nothing_is_half_counted(
     kept = arrived.rename(arrived.with_suffix(".kept"))
     arrived.symlink_to("/dev/full")
     full = patch(own, data[100:], sha256, 100, len(data))
-    assert (full.status_code, full.json()["error"]["code"]) == (507, "no_room")
-    assert "No space left" in full.json()["error"]["message"]
+    assert (full.status_code, full.json()["code"]) == (507, "no_room")
+    assert "No space left" in full.json()["detail"]
     arrived.unlink()
     kept.rename(arrived)
     assert state(own, sha256) == (100, False)
@@ -205,8 +205,8 @@ def test_a_file_above_the_control_planes_limit_is_refused(tmp_path: Path) -> Non
     """413, before anything is sent, with the setting and its value."""
     with serving(tmp_path, max_file_mb=1) as api:
         answer = patch(api, b"", "0" * 64, 0, MB + 1)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "limit")
-    assert "max_file_mb is 1" in answer.json()["error"]["message"]
+    assert (answer.status_code, answer.json()["code"]) == (413, "limit")
+    assert "max_file_mb is 1" in answer.json()["detail"]
 
 
 def test_a_silent_upload_gives_its_part_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +327,7 @@ def test_users_write_to_in_only(api: Api) -> None:
     """What is in out/ is what the flow has made."""
     fid = api.execution()
     answer = put(api, fid, "out/a", b"1")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_allowed")
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
 
 
 def test_a_file_is_no_folder_and_a_folder_no_file(api: Api) -> None:
@@ -350,8 +350,8 @@ def test_the_services_limits_are_named(api: Api, sizes: list[int], setting: str)
     fid = api.execution()
     for number, size in enumerate(sizes):
         answer = put(api, fid, f"in/{number}", bytes(size))
-    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "limit")
-    assert f"files.{setting}" in answer.json()["error"]["message"]
+    assert (answer.status_code, answer.json()["code"]) == (413, "limit")
+    assert f"files.{setting}" in answer.json()["detail"]
     assert len(client(api).files.ls(fid)) == len(sizes) - 1
 
 

@@ -100,6 +100,7 @@ def test_an_error_with_json_is_its_wire_form(
     plane.refuses = error
     ran = cli("status", "--json")
     assert (ran.code, ran.out) == (code, "")
+    error.request_id = "req1"  # told by the control plane, for whoever asks it about that
     assert json.loads(ran.err) == error.to_wire()
 
 

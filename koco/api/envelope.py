@@ -1,0 +1,55 @@
+"""What every answer says beside its body, whatever it is an answer to: the request's id."""
+
+import re
+import secrets
+from typing import Any
+
+from koco import __version__, skew
+
+#: The header in which requests bring their id, and answers tell it.
+REQUEST_ID = "X-Request-ID"
+
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_ID_HEADER = REQUEST_ID.lower().encode()
+_SCOPE_KEY = "koco.request"
+_VERSION = (skew.HEADER.lower().encode(), __version__.encode())
+
+
+def request_id(scope: Any) -> str:
+    """Return the id of the request that a connection is of."""
+    return str(scope.get(_SCOPE_KEY, ""))
+
+
+def allowed(methods: str) -> str:
+    """Return what `Allow` says: where there is GET, there is HEAD."""
+    found = {name.strip() for name in methods.split(",") if name.strip()}
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
+
+
+def enveloped(app: Any) -> Any:
+    """Return an ASGI application whose answers all tell the request's id and koco's version."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        found = _told(scope) or secrets.token_hex(8).encode()
+        scope[_SCOPE_KEY] = found.decode()
+
+        async def tell(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                # Whatever the answer is, an error before any route was found as well.
+                message["headers"] = [*message["headers"], _VERSION, (_ID_HEADER, found)]
+            await send(message)
+
+        await app(scope, receive, tell)
+
+    return serve
+
+
+def _told(scope: Any) -> bytes | None:
+    """Return the id that the client gave the request, if it is one."""
+    for name, value in scope["headers"]:
+        if name == _ID_HEADER:
+            return bytes(value) if _ID.fullmatch(value) else None
+    return None

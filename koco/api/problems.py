@@ -1,0 +1,155 @@
+"""Errors as answers: problem details for HTTP APIs (RFC 9457), made here and nowhere else."""
+
+import logging
+import re
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from koco.api import access, audit, envelope
+from koco.errors import (
+    EndpointError,
+    KocoError,
+    LimitError,
+    MediaTypeError,
+    MethodError,
+    NotFoundError,
+    UsageError,
+)
+
+log = logging.getLogger(__name__)
+
+#: What a problem is sent as.
+MEDIA_TYPE = "application/problem+json"
+
+#: The titles of errors, which are the same for each error of a code.
+_TITLES = {"error": "The control plane failed"}
+
+#: When to ask again where an error does not say (seconds).
+_RETRY_S = 1
+
+#: Where in the body the mistake is, as msgspec says it: `Expected `int` - at `$.a[0]``.
+_PLACE = re.compile(r"(?: - at `(?:key in )?\$(?P<path>[^`]*)`)")
+
+
+def answer(request: Request[Any, Any, Any], error: KocoError) -> Response[dict[str, Any]]:
+    """Return the answer that an error is."""
+    if isinstance(error, EndpointError) and not access.is_owner(request):
+        hint = access.ABOUT_TRACEBACKS if error.detail else None
+        error = EndpointError(error.message, hint=error.hint or hint)
+    audit.because(request, error.code)
+    # Some say more than a body can: where an upload goes on.
+    headers = dict(getattr(error, "headers", None) or {})
+    if error.http_status in (429, 503):
+        headers.setdefault("Retry-After", str(_RETRY_S))
+    if error.http_status == 401:
+        headers.setdefault("WWW-Authenticate", "Bearer")
+    return Response(
+        problem(error, request=envelope.request_id(request.scope)),
+        status_code=error.http_status,
+        headers=headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def problem(error: KocoError, *, request: str) -> dict[str, Any]:
+    """Return the problem details of an error that a request ran into."""
+    told: dict[str, Any] = {
+        "type": f"urn:koco:error:{error.code}",
+        "title": title(type(error)),
+        "status": error.http_status,
+        "detail": error.message,
+        "code": error.code,
+        "hint": error.hint,
+        "request_id": request,
+    }
+    wire = error.to_wire()
+    if "errors" in wire:
+        told["errors"] = wire["errors"]
+    if (traceback := wire["error"].get("detail")) is not None:
+        told["traceback"] = traceback
+    pointer = _pointer(error.message) if isinstance(error, UsageError) else None
+    if pointer is not None:
+        told["pointer"] = pointer
+    return told
+
+
+def title(kind: type[KocoError]) -> str:
+    """Return what all errors of a kind are called: the first sentence about it."""
+    known = _TITLES.get(kind.code)
+    return known or (kind.__doc__ or kind.code).splitlines()[0].partition(":")[0].rstrip(".")
+
+
+def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
+    """Put litestar's own refusals (no such route, wrong method, bad body) in our form."""
+    error: KocoError
+    if exc.status_code == 404:
+        error = NotFoundError(f"there is nothing at {request.url.path}")
+    elif exc.status_code == 405:
+        allow = envelope.allowed((exc.headers or {}).get("allow", ""))
+        what = f"there is no {request.method} at {request.url.path}"
+        error = MethodError(what, hint=f"there is: {allow}", allow=allow)
+    elif exc.status_code == 413:
+        error = LimitError("the body is larger than may be sent here")
+    elif exc.status_code == 415:
+        error = MediaTypeError(exc.detail)
+    elif exc.status_code < 500:
+        extra = exc.extra if isinstance(exc.extra, list) else []
+        details = [_detail(item) for item in extra if isinstance(item, dict)]
+        error = UsageError("; ".join([exc.detail, *details]))
+    else:
+        return unexpected(request, exc)
+    return answer(request, error)
+
+
+def too_deep(request: Request[Any, Any, Any], _: RecursionError) -> Response[dict[str, Any]]:
+    """Refuse a body of more levels than a reader of JSON takes."""
+    log.warning("%s %s is nested too deeply", request.method, request.url.path)
+    error = UsageError("the body is nested too deeply", hint="send what is deep as a text")
+    return answer(request, error)
+
+
+def no_text(request: Request[Any, Any, Any], exc: UnicodeDecodeError) -> Response[dict[str, Any]]:
+    """Refuse a body that is no text."""
+    log.warning("%s %s is no UTF-8", request.method, request.url.path)
+    error = UsageError(f"the body is no UTF-8: {exc}", hint="JSON is sent as UTF-8")
+    return answer(request, error)
+
+
+def unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, Any]]:
+    """Tell of an error that nobody expected, and nothing about its cause."""
+    # The traceback is for whoever runs the control plane, never for a caller.
+    found = envelope.request_id(request.scope)
+    log.error("%s %s failed (request %s)", request.method, request.url.path, found, exc_info=exc)
+    error = KocoError(
+        "the control plane failed at this", hint="its log (`koco status` says where) has the cause"
+    )
+    return answer(request, error)
+
+
+#: Which errors become answers, and how.
+HANDLERS: dict[Any, Any] = {
+    KocoError: answer,
+    HTTPException: refused,
+    RecursionError: too_deep,
+    UnicodeDecodeError: no_text,
+    Exception: unexpected,
+}
+
+
+def _detail(item: dict[str, Any]) -> str:
+    """Return one of the things that litestar found wrong, with its place."""
+    text = str(item.get("message", item))
+    key = item.get("key")
+    return f"{key}: {text}" if key and item.get("source") else text
+
+
+def _pointer(message: str) -> str | None:
+    """Return the JSON pointer (RFC 6901) to what a message is about; None if it tells none."""
+    found = _PLACE.search(message)
+    if found is None:
+        return None
+    parts = re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", found["path"])
+    names = [name or number for name, number in parts]
+    return "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in names)

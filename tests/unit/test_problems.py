@@ -1,0 +1,103 @@
+"""Errors as answers: one form for all of them, and a table that knows each."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import koco
+from koco import errors
+from koco.errors import KocoError
+from tests.unit.serving import Api, serving
+
+PAGE = (Path(__file__).parents[2] / "docs/errors.md").read_text()
+ROWS = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \|", PAGE, re.M)
+MEMBERS = {"type", "title", "status", "detail", "code", "hint", "request_id"}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("data")) as api:
+        yield api
+
+
+def every_error() -> list[type[KocoError]]:
+    """Return all kinds of errors, of whatever module."""
+    for module in pkgutil.walk_packages(koco.__path__, "koco."):
+        if not module.name.endswith(("__main__", "boot", "job")):
+            importlib.import_module(module.name)
+    return errors._leaves(KocoError)
+
+
+def test_the_docs_know_every_error_and_no_other() -> None:
+    """Code, status and exit code of each, once; sorted by status."""
+    told = [(code, int(status), int(exit_code)) for code, status, exit_code in ROWS]
+    there = {(each.code, each.http_status, each.exit_code) for each in every_error()}
+    assert set(told) == there
+    assert len(told) == len({code for code, *_ in told})
+    assert [status for _, status, _ in told] == sorted(status for _, status, _ in told)
+
+
+@pytest.mark.parametrize(("code", "status", "exit_code"), ROWS)
+def test_a_client_makes_of_each_the_exit_code_that_is_documented(
+    code: str, status: str, exit_code: str
+) -> None:
+    """Also of those that it has no class for."""
+    body = {"code": code, "status": int(status), "detail": "it\nfailed", "hint": "do"}
+    error = errors.from_wire(body | {"request_id": "r1", "errors": {"_global_": ["it\nfailed"]}})
+    assert (error.exit_code, error.message) == (int(exit_code), "it\nfailed")
+    assert error.to_wire()["error"]["request_id"] == "r1"
+
+
+def test_an_error_that_an_older_control_plane_told_is_read_as_well() -> None:
+    """Its form was the one that `--json` prints."""
+    old = {"error": {"code": "deploy_failed", "message": "m", "hint": "h", "detail": "Traceback"}}
+    error = errors.from_wire(old)
+    assert isinstance(error, errors.DeployError)
+    assert (error.message, error.hint, error.detail) == ("m", "h", "Traceback")
+
+
+def check(answer: Any, status: int, code: str) -> dict[str, Any]:
+    """Hold an answer against the form; return the problem."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert set(problem) >= MEMBERS
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["type"] == f"urn:koco:error:{code}"
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    return problem
+
+
+def test_every_refusal_has_the_form(api: Api) -> None:
+    """Before a route is found, before a key is known, of the route and of the body."""
+    with api.http() as client:
+        check(client.get("/v1/nothing"), 404, "not_found")
+        check(client.get("/v1/executions/zzzz"), 404, "not_found")
+        check(client.get("/v1/executions?limit=x"), 400, "usage")
+        check(client.get("/v1/secrets"), 403, "not_allowed")
+        refused = client.get("/v1/status", headers={"Authorization": "Bearer koco_wrong"})
+        check(refused, 401, "unauthorized")
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_bug_tells_its_callers_nothing(api: Api) -> None:
+    """500 in the same form; the cause and the request's id are in the log."""
+    with api.http() as client:
+        problem = check(client.get("/v1/flows"), 500, "error")  # there is no catalog here
+    assert "catalog" not in str(problem)
+
+
+def test_an_answer_tells_the_requests_id(api: Api) -> None:
+    """The one that was sent, if it is one; else a new one."""
+    with api.http() as client:
+        for path in ("/v1/executions", "/v1/nothing", "/v1/executions/none"):
+            told = client.get(path, headers={"X-Request-ID": "my.id-1_A"})
+            assert told.headers["X-Request-ID"] == "my.id-1_A"
+            for bad in ("", "x" * 65, "a b", "é".encode(), "<script>"):
+                made = client.get(path, headers={"X-Request-ID": bad}).headers["X-Request-ID"]
+                assert re.fullmatch(r"[0-9a-f]{16}", made), bad
