@@ -120,10 +120,8 @@ class _Document:
         summary, _, more = (inspect.getdoc(handler.fn) or "").partition("\n\n")
         scope = _scope(handler)
         takes = f"Takes the scope `{scope}`." if scope else "Takes no key."
-        name = handler.handler_name
-        is_one = len(handler.http_methods) == 1
         told: dict[str, Any] = {
-            "operationId": name if is_one else f"{name}_{method.lower()}",
+            "operationId": _id(path, method, handler),
             "summary": " ".join(summary.split()),
             "description": "\n\n".join([*([more] if more else []), takes]),
             "tags": [tag],
@@ -287,6 +285,16 @@ def _scope(handler: HTTPRouteHandler) -> str | None:
     """Return the scope that a route takes; None where it takes no key."""
     found = [getattr(guard, "scope", None) for guard in handler.resolve_guards()]
     return next((str(each) for each in found if each), None)
+
+
+def _id(path: str, method: str, handler: HTTPRouteHandler) -> str:
+    """Return the name of an operation: its function's, and what tells it from the others there."""
+    parts = [handler.handler_name]
+    if len(handler.http_methods) > 1:
+        parts.append(method.lower())
+    if len(handler.paths) > 1:
+        parts.append(path.rpartition("/")[2].strip("{}"))
+    return "_".join(parts)
 
 
 def _streamed(kind: str, example: Any) -> str:

@@ -1,6 +1,7 @@
 """What the API's answers look like, as `koco.api.document` tells: JSON in typed dictionaries.
 
 Adding a key is compatible, changing one is not. Where a key may be left out, it is `NotRequired`.
+Here is what all share and what runs; `deployed` has services and what is about them.
 """
 
 from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
@@ -133,6 +134,46 @@ class LockWithForm(Lock):
     """A lock and the form that it is answered with; null where any JSON value will do."""
 
     form: list[dict[str, Any]] | None
+
+
+#: What a caller may be allowed to do.
+Scope = Literal["read", "launch", "deploy", "admin"]
+Flows = Annotated[
+    list[str], Meta(examples=[["hymn/*"]], description="patterns of flows; [] is all")
+]
+
+
+class Key(TypedDict):
+    """A key; its secret is not told again."""
+
+    name: Person
+    status: Literal["active", "expired", "rotating"]
+    scopes: list[Scope]
+    flows: Flows
+    all_executions: bool
+    created: Time
+    by: Person
+    expires: Time | None
+    former_until: Annotated[Time | None, Meta(description="until when its old secret is good")]
+    last_used: Annotated[Time | None, Meta(description="to the minute")]
+    last_from: Annotated[str | None, text("192.0.2.7")]
+
+
+class NewKey(Key):
+    """A key and its secret, which is told this once."""
+
+    secret: Annotated[str, Meta(pattern="^koco_[A-Za-z0-9_-]{43}$")]
+
+
+class Me(TypedDict):
+    """Who asks, by what, what that may do, and until when."""
+
+    name: Person
+    by: Literal["key", "session"]
+    scopes: list[Scope]
+    flows: Flows
+    all_executions: bool
+    expires: Time | None
 
 
 class File(TypedDict):
