@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
-from koco.api import access
+from koco.api import access, audit
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.catalog import Entry
@@ -63,7 +63,9 @@ async def launched(request: Request[Any, Caller, State], entry: Entry) -> Respon
     parts: Parts = request.app.state.parts
     inputs = _object(await request.body())
     key = request.headers.get("idempotency-key")
-    execution, is_new = await parts.launches.launch(entry, inputs, user=request.auth.name, key=key)
+    execution, is_new = await parts.launches.launch(
+        entry, inputs, user=request.auth.name, key=key, audited=audit.launch(request)
+    )
     return Response({"result": execution.fid}, status_code=201 if is_new else 200)
 
 

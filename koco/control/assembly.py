@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from koco.cluster import nodes, placement, runners
 from koco.cluster.serve import Application, Serve
 from koco.control.applications import Applications
+from koco.control.attempts import Attempts
 from koco.control.audit import Audit
 from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
@@ -20,12 +21,15 @@ from koco.control.launches import Launches
 from koco.control.locks import Locks
 from koco.control.overview import Overview
 from koco.control.parts import Parts
+from koco.control.passwords import Passwords
 from koco.control.schedules import Schedules
+from koco.control.sessions import Sessions
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.streams import Streams
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
+from koco.control.users import Users
 from koco.control.vault import Vault
 from koco.control.worker import Actor
 from koco.errors import KocoError
@@ -54,6 +58,9 @@ async def assemble(
     data_dir = store.path.parent
     settings = Settings()
     settings.change(await store.settings())
+    streams = Streams(settings)
+    attempts, passwords = Attempts(), Passwords()
+    users = Users(store, passwords, attempts, end=streams.end)
     blobs = Blobs(data_dir, store, settings)
     tasks.keep(lambda: _collect(blobs))
     bundles = Bundles(blobs, store, secret=await store.secret("bundles"), url=start.node_url)
@@ -110,7 +117,10 @@ async def assemble(
         bundles=bundles,
         files=files,
         endpoints=endpoints,
-        keys=Keys(store),
+        keys=Keys(store, end=streams.end),
+        users=users,
+        sessions=Sessions(store, users, passwords, settings, end=streams.end),
+        attempts=attempts,
         locks=locks,
         launches=launches,
         schedules=Schedules(store, catalog, launches),
@@ -119,7 +129,7 @@ async def assemble(
         cluster=Overview(),
         send=control.append.remote,
         settings=settings,
-        streams=Streams(settings),
+        streams=streams,
         url=start.url,
         node_url=start.node_url,
         code=code,

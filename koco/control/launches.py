@@ -15,7 +15,7 @@ from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
 from koco.errors import UsageError
 from koco.events.line import encode_payload
-from koco.store.model import Execution, NewExecution, NewFile
+from koco.store.model import AuditEntry, Execution, NewExecution, NewFile
 from koco.store.protocol import Store
 
 #: The longest idempotency key.
@@ -50,10 +50,12 @@ class Launches:
         user: str,
         key: str | None = None,
         about: dict[str, Any] | None = None,
+        audited: AuditEntry | None = None,
     ) -> tuple[Execution, bool]:
         """Validate inputs and commit an execution; say whether it is new.
 
-        `about` is what its `meta` event says beside the usual.
+        `about` is what its `meta` event says beside the usual, `audited` what the audit log
+        is to say of it.
 
         It goes on where its asker gives up: what a client that hangs up has begun is
         neither cut in two nor, with a key, done twice.
@@ -66,7 +68,7 @@ class Launches:
             TooManyError: it would have to wait, and as many do as may.
         """
         nesting.check(inputs, "the inputs")
-        return await self._tasks.finish(self._launch(entry, inputs, user, key, about or {}))
+        return await self._tasks.finish(self._launch(entry, inputs, user, key, about or {}, audited))
 
     async def _launch(
         self,
@@ -75,10 +77,11 @@ class Launches:
         user: str,
         key: str | None,
         about: dict[str, Any],
+        audited: AuditEntry | None,
     ) -> tuple[Execution, bool]:
         if key is None:
             new = await self._decide(entry, inputs, user)
-            new = msgspec.structs.replace(new, about={**new.about, **about})
+            new = msgspec.structs.replace(new, about={**new.about, **about}, audited=audited)
             return await self._accept(new), True
         if not 1 <= len(key) <= KEY_LENGTH or not key.isprintable():
             raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
@@ -93,7 +96,9 @@ class Launches:
             else:  # the store refuses it, and says why
                 new = _new(entry, inputs, user, ())
             about = {**new.about, **about}
-            new = msgspec.structs.replace(new, key=key, key_digest=digest, about=about)
+            new = msgspec.structs.replace(
+                new, key=key, key_digest=digest, about=about, audited=audited
+            )
             return await self._accept(new), True
 
     async def _accept(self, new: NewExecution) -> Execution:

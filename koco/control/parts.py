@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from koco.cluster.placement import Node
+from koco.control.attempts import Attempts
 from koco.control.audit import Audit
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
@@ -15,10 +16,12 @@ from koco.control.keys import Keys
 from koco.control.launches import Launches
 from koco.control.locks import Locks
 from koco.control.schedules import Schedules
+from koco.control.sessions import Sessions
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.streams import Streams
 from koco.control.supervisor import Supervisor
+from koco.control.users import Users
 from koco.control.vault import Vault
 from koco.store.protocol import Store
 
@@ -48,6 +51,9 @@ class Parts:
     files: Files
     endpoints: Endpoints
     keys: Keys
+    users: Users
+    sessions: Sessions
+    attempts: Attempts
     locks: Locks
     launches: Launches
     schedules: Schedules

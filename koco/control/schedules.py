@@ -22,7 +22,7 @@ from koco.control.timetable import Entry
 from koco.errors import KocoError, NotFoundError
 from koco.events import line
 from koco.manifest import cron
-from koco.store.model import Release, Schedule
+from koco.store.model import AuditEntry, Release, Schedule
 from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -165,6 +165,7 @@ class Schedules:
             user=USER,
             key=key,
             about={"schedule": about},
+            audited=AuditEntry(action="launch", who=USER),
         )
         log.info("%s: launched", _name(watch, due), extra={"fid": execution.fid})
         return execution.fid

@@ -47,6 +47,51 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return min(self.backoff_s * 2.0 ** min(attempt - 1, 64), _LONGEST_PAUSE_S)
 
 
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what, on what, from where, and what came of it: a line of the audit log.
+
+    One that stands for several refusals says in its `detail` how many (`count`).
+    """
+
+    #: The route's or the command's name, such as `launch` or `create_key`.
+    action: str
+    #: A person or an agent by name, `koco up`, `schedule`; nothing where nobody is known.
+    who: str = ""
+    #: What they showed: see `Caller.credential`.
+    credential: str = ""
+    target: str = ""
+    #: `ok`, or the code of the error that refused it.
+    outcome: str = "ok"
+    address: str = ""
+    #: The id of the request.
+    request: str = ""
+    #: Whatever else tells one such act from another; nothing secret.
+    detail: dict[str, Any] = {}
+    #: Set by the store.
+    seq: int = 0
+    ts: str = ""
+
+
+class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked for in the audit log. Times are RFC 3339 in UTC."""
+
+    who: str | None = None
+    action: str | None = None
+    #: Also what is below it: `hello` finds `hello/2`.
+    target: str | None = None
+    #: `refused` is whatever is not `ok`.
+    outcome: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """Entries, newest first, and the cursor that the next page starts from."""
+
+    items: list[AuditEntry]
+    next: str | None
+
+
 class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     """What a launch asks for; `flow` is the full name, `service/flow`."""
 
@@ -70,6 +115,10 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     #: What the caller has uploaded for it.
     files: tuple[NewFile, ...] = ()
     policy: Policy = Policy()
+    #: The execution that it is another try of, by its fid.
+    retry_of: str | None = None
+    #: What the audit log is to say of it; the store adds which execution it became.
+    audited: AuditEntry | None = None
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +163,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     #: When its time was over.
     timed_out: str | None = None
+    #: The execution that it is another try of, by its fid.
+    retry_of: str | None = None
 
     @property
     def is_ending(self) -> bool:
@@ -330,6 +381,50 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     last_from: str | None = None
 
 
+class KeyPage(msgspec.Struct, frozen=True):
+    """Keys by name, and the cursor that the next page starts from."""
+
+    items: list[Key]
+    next: str | None
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """A person who logs in with a password; `password` is its hash. See `Key` for the rest."""
+
+    name: str
+    password: str
+    scopes: tuple[str, ...]
+    created: str
+    by: str
+    flows: tuple[str, ...] = ()
+    sees_all: bool = False
+    last_login: str | None = None
+    #: The address of that.
+    last_from: str | None = None
+
+
+class UserPage(msgspec.Struct, frozen=True):
+    """Users by name, and the cursor that the next page starts from."""
+
+    items: list[User]
+    next: str | None
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody who has logged in may use; `digest` is the SHA-256 of its token."""
+
+    digest: bytes
+    user: str
+    created: str
+    #: When it is good no more (seconds since the epoch).
+    expires: float
+
+    @property
+    def credential(self) -> str:
+        """What its streams are known by."""
+        return f"session:{self.digest.hex()[:16]}"
+
+
 class Sight(msgspec.Struct, frozen=True):
     """What somebody may see of executions: whose, and of which flows (as `Key.flows`)."""
 
@@ -339,6 +434,22 @@ class Sight(msgspec.Struct, frozen=True):
 
 #: What the control plane itself sees.
 EVERYTHING = Sight()
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which executions are meant: those that fit all of it. Times are as in executions."""
+
+    statuses: tuple[str, ...] = ()
+    flow: str | None = None
+    service: str | None = None
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    #: Made at that time or later.
+    since: str | None = None
+    #: Made before that time.
+    until: str | None = None
+    #: Words, "phrases" and beginnings* that are all in its inputs, its result or its error.
+    search: str | None = None
 
 
 class LockPage(msgspec.Struct, frozen=True):
@@ -353,3 +464,22 @@ class Page(msgspec.Struct, frozen=True):
 
     items: list[Execution]
     next: str | None
+    #: Whether a search has looked into all of them: after an upgrade, not yet.
+    complete: bool = True
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An execution that is new, or whose status is; or that was deleted: its fid."""
+
+    seq: int
+    execution: Execution | None
+    fid: str
+
+
+class ChangePage(msgspec.Struct, frozen=True):
+    """Changes in their order, and the cursor of what comes after them; there is always one."""
+
+    items: list[Change]
+    next: str
+    #: Whether it was all that there is.
+    is_last: bool = True

@@ -6,11 +6,15 @@ from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
     EVERYTHING,
     Answer,
+    AuditEntry,
+    AuditPage,
+    AuditQuery,
     Chunk,
     Execution,
     File,
     FileLimits,
     Key,
+    KeyPage,
     Lock,
     LockPage,
     NewExecution,
@@ -20,7 +24,10 @@ from koco.store.model import (
     ReleasePage,
     Schedule,
     Sealed,
+    Session,
     Sight,
+    User,
+    UserPage,
 )
 
 
@@ -61,9 +68,113 @@ class Store(Protocol):
         """Return the key with that SHA-256, or that had it before it was rotated."""
         ...
 
+    async def key_named(self, name: str) -> Key:
+        """Return a key by its name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def keys(self, *, limit: int = 50, cursor: str | None = None) -> KeyPage:
+        """Return keys, by name; a cursor stays right meanwhile."""
+        ...
+
+    async def add_key(self, key: Key) -> None:
+        """Keep a new key.
+
+        Raises:
+            ConflictError: its name is taken.
+        """
+
+    async def rotate_key(
+        self,
+        name: str,
+        digest: bytes,
+        *,
+        former_until: float | None,
+        expires: float | None = None,
+    ) -> Key:
+        """Give a key another digest; the one that it has is good until `former_until`.
+
+        Without `expires` it expires when it did.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            ConflictError: it has expired; or it is the last admin key without an end, and
+                would get one.
+        """
+        ...
+
+    async def revoke_key(self, name: str) -> Key:
+        """Forget a key; return what it was.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: it is the last admin key without an end.
+        """
+        ...
+
+    async def note_use(self, name: str, *, at: str, address: str) -> None:
+        """Note when and from where a key was used; one that is gone is no error."""
+
     async def has_keys(self) -> bool:
         """Say whether any key is known."""
         ...
+
+    # users
+
+    async def create_user(self, user: User) -> None:
+        """Keep a user who is new.
+
+        Raises:
+            ConflictError: a user or a key has that name.
+        """
+
+    async def user(self, name: str) -> User | None:
+        """Return the user of that name."""
+        ...
+
+    async def users(self, *, limit: int = 50, cursor: str | None = None) -> UserPage:
+        """Return users, by name; a cursor stays right meanwhile."""
+        ...
+
+    async def has_users(self) -> bool:
+        """Say whether there is one."""
+        ...
+
+    async def set_password(self, name: str, password: str) -> list[Session]:
+        """Give a user another password's hash; return the sessions that this has ended.
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+        ...
+
+    async def remove_user(self, name: str) -> list[Session]:
+        """Forget a user; return the sessions that this has ended.
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+        ...
+
+    async def create_session(self, session: Session, *, verified: str, address: str) -> bool:
+        """Begin a session of a user whose password's hash is `verified`; forget what is over.
+
+        False where it is another one by now, or the user was removed.
+        """
+        ...
+
+    async def rehash(self, name: str, *, verified: str, password: str) -> None:
+        """Give the same password another hash, where it still is the one that was verified."""
+
+    async def session(self, digest: bytes) -> tuple[Session, User] | None:
+        """Return the session with that SHA-256, and whose it is; it may be over."""
+        ...
+
+    async def end_session(self, digest: bytes) -> None:
+        """End a session; one that is not there is no error."""
 
     # services' secrets
 
@@ -87,6 +198,17 @@ class Store(Protocol):
 
     async def set(self, values: dict[str, Any]) -> None:
         """Set some, all of them at once; the others stay."""
+
+    # the audit log
+
+    async def note(self, entries: list[AuditEntry]) -> None:
+        """Add to the audit log; its entries stay as they are for ever."""
+
+    async def audit(
+        self, query: AuditQuery, *, limit: int = 50, cursor: str | None = None
+    ) -> AuditPage:
+        """Return entries, newest first; a cursor stays right meanwhile."""
+        ...
 
     # executions
 

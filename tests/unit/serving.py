@@ -13,15 +13,21 @@ from typing import Any
 import httpx
 import uvicorn
 
+from argon2 import PasswordHasher
+
 from koco.api.app import create_app
+from koco.control.attempts import Attempts
 from koco.control.audit import Audit
 from koco.control.blobs import Blobs
 from koco.control.files import Files
 from koco.control.keys import Keys
+from koco.control.passwords import Passwords
+from koco.control.sessions import Sessions
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.streams import Streams
 from koco.control.supervisor import Supervisor
+from koco.control.users import Users
 from koco.store.model import Key, NewExecution
 from koco.store.sqlite import SqliteStore
 

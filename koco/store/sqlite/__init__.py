@@ -24,11 +24,15 @@ from koco.store.model import (
     EVERYTHING,
     PROOF,
     Answer,
+    AuditEntry,
+    AuditPage,
+    AuditQuery,
     Chunk,
     Execution,
     File,
     FileLimits,
     Key,
+    KeyPage,
     Lock,
     LockPage,
     NewExecution,
@@ -38,9 +42,12 @@ from koco.store.model import (
     ReleasePage,
     Schedule,
     Sealed,
+    Session,
     Sight,
+    User,
+    UserPage,
 )
-from koco.store.sqlite import events, executions, files, keys, locks, releases, schema
+from koco.store.sqlite import audit, events, executions, files, keys, locks, releases, schema, users
 from koco.store.sqlite.writer import Writer, failure
 
 T = TypeVar("T")
@@ -174,9 +181,84 @@ class SqliteStore:
         """Return the key with that SHA-256, or that had it before it was rotated."""
         return keys.find(self._reader, digest)
 
+    async def key_named(self, name: str) -> Key:
+        """Return a key by its name."""
+        return keys.get(self._reader, name)
+
+    async def keys(self, *, limit: int = 50, cursor: str | None = None) -> KeyPage:
+        """Return keys, by name."""
+        return keys.listing(self._reader, limit=limit, cursor=cursor)
+
+    async def add_key(self, key: Key) -> None:
+        """Keep a new key."""
+        await self._write(lambda db: keys.add(db, key))
+
+    async def rotate_key(
+        self,
+        name: str,
+        digest: bytes,
+        *,
+        former_until: float | None,
+        expires: float | None = None,
+    ) -> Key:
+        """Give a key another digest."""
+        return await self._write(
+            lambda db: keys.rotate(db, name, digest, former_until=former_until, expires=expires)
+        )
+
+    async def revoke_key(self, name: str) -> Key:
+        """Forget a key."""
+        return await self._write(lambda db: keys.revoke(db, name))
+
+    async def note_use(self, name: str, *, at: str, address: str) -> None:
+        """Note when and from where a key was used."""
+        await self._write(lambda db: keys.used(db, name, at=at, address=address))
+
     async def has_keys(self) -> bool:
         """Say whether any key is known."""
         return self._reader.execute("SELECT 1 FROM keys LIMIT 1").fetchone() is not None
+
+    # users
+
+    async def create_user(self, user: User) -> None:
+        """Keep a user who is new."""
+        await self._write(lambda db: users.create(db, user))
+
+    async def user(self, name: str) -> User | None:
+        """Return the user of that name."""
+        return users.find(self._reader, name)
+
+    async def users(self, *, limit: int = 50, cursor: str | None = None) -> UserPage:
+        """Return users, by name."""
+        return users.listing(self._reader, limit=limit, cursor=cursor)
+
+    async def has_users(self) -> bool:
+        """Say whether there is a user."""
+        return self._reader.execute("SELECT 1 FROM users LIMIT 1").fetchone() is not None
+
+    async def set_password(self, name: str, password: str) -> list[Session]:
+        """Give a user another password's hash; return the sessions that this has ended."""
+        return await self._write(lambda db: users.set_password(db, name, password))
+
+    async def remove_user(self, name: str) -> list[Session]:
+        """Forget a user; return the sessions that this has ended."""
+        return await self._write(lambda db: users.remove(db, name))
+
+    async def rehash(self, name: str, *, verified: str, password: str) -> None:
+        """Give the same password another hash, where it still is the one that was verified."""
+        await self._write(lambda db: users.rehash(db, name, verified, password))
+
+    async def create_session(self, session: Session, *, verified: str, address: str) -> bool:
+        """Begin a session of a user whose password's hash is `verified`; forget what is over."""
+        return await self._write(lambda db: users.begin(db, session, verified, address))
+
+    async def session(self, digest: bytes) -> tuple[Session, User] | None:
+        """Return the session with that SHA-256, and whose it is."""
+        return users.session(self._reader, digest)
+
+    async def end_session(self, digest: bytes) -> None:
+        """End a session."""
+        await self._write(lambda db: db.execute("DELETE FROM sessions WHERE digest = ?", (digest,)))
 
     # services' secrets
 
@@ -213,6 +295,19 @@ class SqliteStore:
         """Set some, all of them at once; the others stay."""
         rows = [(name, msgspec.json.encode(value).decode()) for name, value in values.items()]
         await self._write(lambda db: db.executemany("REPLACE INTO settings VALUES (?, ?)", rows))
+
+    # the audit log
+
+    async def note(self, entries: list[AuditEntry]) -> None:
+        """Add to the audit log."""
+        await self._write(lambda db: audit.add(db, entries))
+
+    async def audit(
+        self, query: AuditQuery, *, limit: int = 50, cursor: str | None = None
+    ) -> AuditPage:
+        """Return entries of the audit log, newest first."""
+        # Beside the loop, and so by a connection of its own: it may read all of a long log.
+        return await asyncio.to_thread(audit.listing, self.path, query, limit=limit, cursor=cursor)
 
     # executions
 

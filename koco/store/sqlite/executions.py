@@ -10,7 +10,7 @@ from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.store.model import EVERYTHING, Execution, NewExecution, Page, Policy, Sight, masked
-from koco.store.sqlite import events, files, pages, sights
+from koco.store.sqlite import audit, events, files, pages, sights
 
 #: Crockford's base32 in lower case: nothing in it is mistaken for something else.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -68,6 +68,10 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
         [(number, f.path, f.sha256, f.size_bytes, created, new.user) for f in new.files],
     )
+    if new.audited is not None:
+        # With what it is about, in one commit: a launch has no other to wait for.
+        detail = {"flow": new.flow, **new.audited.detail}
+        audit.add(db, [msgspec.structs.replace(new.audited, target=fid, detail=detail)])
     return _select(db, "WHERE id = ?", number)[0], True
 
 

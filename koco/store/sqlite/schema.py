@@ -206,6 +206,110 @@ MIGRATIONS: tuple[str, ...] = (
 
     -- Whoever may see only their own executions looks for them among everybody's.
     CREATE INDEX executions_by_user ON executions (user, id);
+    CREATE INDEX executions_by_user_and_status ON executions (user, status, id);
+
+    -- The execution that it is another try of, by its fid.
+    ALTER TABLE executions ADD COLUMN retry_of TEXT;
+
+    CREATE TABLE tags (
+        tag TEXT NOT NULL,
+        execution INTEGER NOT NULL,
+        PRIMARY KEY (tag, execution)
+    ) WITHOUT ROWID;
+    INSERT OR IGNORE INTO tags SELECT each.value, e.id FROM executions e, json_each(e.tags) each
+        WHERE e.tags <> '[]' ORDER BY each.value, e.id;
+    CREATE TRIGGER tags_new AFTER INSERT ON executions WHEN new.tags <> '[]' BEGIN
+        INSERT OR IGNORE INTO tags SELECT value, new.id FROM json_each(new.tags);
+    END;
+    CREATE TRIGGER tags_gone AFTER DELETE ON executions WHEN old.tags <> '[]' BEGIN
+        DELETE FROM tags WHERE execution = old.id
+            AND tag IN (SELECT value FROM json_each(old.tags));
+    END;
+
+    -- When the executions of each thousand ids were made. Ids follow the clock, but for when
+    -- somebody sets that back, so a range of times is a range of these.
+    CREATE TABLE spans (block INTEGER PRIMARY KEY, earliest TEXT NOT NULL, latest TEXT NOT NULL);
+    INSERT INTO spans SELECT id / 1000, min(created), max(created) FROM executions
+        GROUP BY id / 1000;
+    CREATE TRIGGER spans_new AFTER INSERT ON executions BEGIN
+        INSERT INTO spans VALUES (new.id / 1000, new.created, new.created)
+            ON CONFLICT DO UPDATE SET earliest = min(earliest, excluded.earliest),
+            latest = max(latest, excluded.latest);
+    END;
+
+    -- Each execution once, by its latest change: a new row takes its former one's place, and
+    -- has a higher number than any. What was deleted stays, with who may be told of it.
+    CREATE TABLE changes (
+        seq INTEGER PRIMARY KEY,
+        execution INTEGER NOT NULL UNIQUE,
+        fid TEXT,
+        flow TEXT,
+        user TEXT
+    );
+    INSERT INTO changes (execution) SELECT id FROM executions WHERE service <> '' ORDER BY id;
+    CREATE TRIGGER changes_new AFTER INSERT ON executions WHEN new.service <> '' BEGIN
+        INSERT OR REPLACE INTO changes (execution) VALUES (new.id);
+    END;
+    CREATE TRIGGER changes_moved AFTER UPDATE OF status ON executions
+    WHEN old.status IS NOT new.status AND new.service <> '' BEGIN
+        INSERT OR REPLACE INTO changes (execution) VALUES (new.id);
+    END;
+    CREATE TRIGGER changes_gone AFTER DELETE ON executions WHEN old.service <> '' BEGIN
+        INSERT OR REPLACE INTO changes (execution, fid, flow, user)
+            VALUES (old.id, old.fid, old.flow, old.user);
+    END;
+
+    -- Which changes the full-text index has (`koco.store.sqlite.search`): those above `above`,
+    -- up to `upto`. It goes on at both ends.
+    CREATE TABLE indexed (upto INTEGER NOT NULL, above INTEGER NOT NULL);
+    INSERT INTO indexed SELECT coalesce(max(seq), 0), coalesce(max(seq), 0) FROM changes;
+
+    -- People who log in: `password` is a hash by argon2id. No key has the name of one.
+    CREATE TABLE users (
+        name TEXT PRIMARY KEY,
+        password TEXT NOT NULL,
+        scopes TEXT NOT NULL,
+        created TEXT NOT NULL,
+        by TEXT NOT NULL,
+        flows TEXT NOT NULL,
+        sees_all INTEGER NOT NULL,
+        last_login TEXT,
+        last_from TEXT
+    ) WITHOUT ROWID;
+    -- What they show instead of their password; `expires` is in seconds since the epoch.
+    CREATE TABLE sessions (
+        digest BLOB PRIMARY KEY,
+        user TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+        created TEXT NOT NULL,
+        expires REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX sessions_by_user ON sessions (user);
+    CREATE INDEX sessions_by_expires ON sessions (expires);
+
+    -- Who did what (`koco.store.model.AuditEntry`); `detail` is JSON. Nothing changes a row:
+    -- not even REPLACE, which removes one without asking a trigger for deletes.
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        ts TEXT NOT NULL,
+        who TEXT NOT NULL,
+        credential TEXT NOT NULL,
+        action TEXT NOT NULL,
+        target TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        address TEXT NOT NULL,
+        request TEXT NOT NULL,
+        detail TEXT
+    );
+    CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN
+        SELECT RAISE(ABORT, 'the audit log is append-only');
+    END;
+    CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit BEGIN
+        SELECT RAISE(ABORT, 'the audit log is append-only');
+    END;
+    CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
+    WHEN EXISTS (SELECT 1 FROM audit WHERE seq = new.seq) BEGIN
+        SELECT RAISE(ABORT, 'the audit log is append-only');
+    END;
     """,
 )
 

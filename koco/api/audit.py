@@ -1,0 +1,160 @@
+"""The audit log: what is written into it of requests, in one place, and reading it.
+
+Every change is in it, done or refused, and every refusal for want of a key or a
+scope; of reading, nothing. A route need not know of it: who, action, target and
+outcome follow from the request. One that knows more says so by `about`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar import Request, get
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+
+from koco.api import envelope, lists
+from koco.api.access import requires
+from koco.control.caller import Caller
+from koco.control.parts import Parts
+from koco.errors import UsageError
+from koco.events import line
+from koco.store.model import AuditEntry, AuditQuery
+
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+#: What is asked for by a method that changes things, and changes nothing.
+_READING = frozenset(("make_plan", "examine"))
+#: Refusals that are told whatever was asked for: no key, no scope, too many tries without one.
+_REFUSED = frozenset((401, 403, 429))
+_HERE = "koco.audit"
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+def about(
+    connection: Connection, *, who: str | None = None, target: str | None = None, **detail: Any
+) -> None:
+    """Say what the audit log is to tell of a request, beside what follows from it."""
+    known = _known(connection.scope)
+    known |= {"detail": {**known.get("detail", {}), **detail}}
+    known |= {name: value for name, value in (("who", who), ("target", target)) if value}
+
+
+def launch(request: Request[Any, Caller, State], **detail: Any) -> AuditEntry:
+    """Return the entry for what a store notes as it creates an execution.
+
+    Nothing else is written of the request then, unless it is refused.
+    """
+    _known(request.scope)["is_noted"] = True
+    return _entry(request.scope, "ok", action="launch", detail=detail)
+
+
+def because(connection: Connection, code: str) -> None:
+    """Say why a request is refused: an error's code."""
+    _known(connection.scope)["code"] = code
+
+
+async def record(message: Any, scope: Any) -> None:
+    """Note what was asked for, before it is answered: the application's `before_send`.
+
+    Where a change was made and cannot be noted, there is no answer but a failure.
+    """
+    if message["type"] != "http.response.start" or scope["type"] != "http":
+        return
+    status = message["status"]
+    if not _is_told(scope, status):
+        return
+    parts: Parts = scope["app"].state.parts
+    outcome = "ok" if status < 400 else _known(scope).get("code") or f"http_{status}"
+    await parts.audit.note(_entry(scope, outcome))
+
+
+def _is_told(scope: Any, status: int) -> bool:
+    caller = scope.get("auth")
+    action = _action(scope)
+    if not isinstance(caller, Caller):
+        return status in _REFUSED or "who" in _known(scope)
+    if status < 400 and (_known(scope).get("is_noted") or caller.fid is not None):
+        return False  # a flow's own files are told by its events
+    return status == 403 or (scope["method"] not in _SAFE and action not in _READING)
+
+
+def _entry(scope: Any, outcome: str, **more: Any) -> AuditEntry:
+    caller = scope.get("auth")
+    known = _known(scope)
+    if not isinstance(caller, Caller):
+        client = scope.get("client")
+        caller = Caller(name="", address=client[0] if client else "")
+    return AuditEntry(
+        **{
+            "action": _action(scope),
+            "who": known.get("who") or caller.name,
+            "credential": caller.credential,
+            "target": known.get("target") or _target(scope),
+            "outcome": outcome,
+            "address": caller.address,
+            "request": envelope.request_id(scope),
+            "detail": known.get("detail", {}),
+            **more,
+        }
+    )
+
+
+def _action(scope: Any) -> str:
+    handler = scope.get("route_handler")
+    name: str = handler.fn.__name__ if handler is not None else "unknown"
+    return name
+
+
+def _target(scope: Any) -> str:
+    params: dict[str, Any] = scope.get("path_params") or {}
+    return "/".join(str(value).strip("/") for value in params.values())
+
+
+def _known(scope: Any) -> dict[str, Any]:
+    known: dict[str, Any] = scope.setdefault(_HERE, {})
+    return known
+
+
+@get("/v1/audit", guards=[requires("admin")])
+async def list_audit(
+    request: Request[Any, Caller, State],
+    *,
+    who: str | None = None,
+    action: str | None = None,
+    target: str | None = None,
+    outcome: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """List what was done and what was refused, newest first.
+
+    `target` finds what is below it, too; `outcome=refused` is whatever is not `ok`.
+    """
+    parts: Parts = request.app.state.parts
+    lists.check_limit(limit)
+    query = AuditQuery(
+        who=who,
+        action=action,
+        target=target,
+        outcome=outcome,
+        since=_time("since", since),
+        until=_time("until", until),
+    )
+    page = await parts.store.audit(query, limit=limit, cursor=cursor)
+    return {"items": msgspec.to_builtins(page.items), "next": page.next}
+
+
+def _time(name: str, text: str | None) -> str | None:
+    """Return a time as the store has it, for texts to be compared."""
+    if text is None:
+        return None
+    try:
+        return line.timestamp(datetime.fromisoformat(text).astimezone(UTC).timestamp())
+    except (ValueError, OverflowError) as exc:
+        raise UsageError(f"{name}: {exc}", hint="such as 2026-01-31T12:00:00Z") from exc
+
+
+ROUTES = (list_audit,)
