@@ -15,7 +15,7 @@ from litestar.handlers.base import BaseRouteHandler
 
 from koco.api import transport
 from koco.api.envelope import request_id
-from koco.control.caller import TOKEN_PREFIX, Caller
+from koco.control.caller import NOBODY, TOKEN_PREFIX, Caller
 from koco.control.parts import Parts
 from koco.errors import NotAllowedError, UnauthorizedError
 from koco.store.model import Execution
@@ -60,6 +60,22 @@ def requires_files(scope: str) -> Guard:
         # By the whole fid only: `latest` and prefixes may mean another one.
         if connection.path_params.get("fid", caller.fid) != caller.fid:
             raise NotAllowedError(f"the token is good for the files of {caller.fid} only")
+
+    return _named(guard, scope)
+
+
+def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
+    """Return a guard that lets everybody through where it is open, as nobody, whatever they show.
+
+    Elsewhere it lets keys with a scope through.
+    """
+    by_key = requires(scope)
+
+    async def guard(connection: Connection, route: BaseRouteHandler) -> None:
+        if is_open(connection):
+            connection.scope["auth"] = _placed(NOBODY, connection)
+        else:
+            await by_key(connection, route)
 
     return _named(guard, scope)
 

@@ -7,7 +7,7 @@ import msgspec
 
 from koco.store.model import EVERYTHING, Sight
 
-#: What a caller may be allowed to do; `admin` includes the others.
+#: What a caller may be allowed to do: each includes `read`, and `admin` the others.
 SCOPES = ("read", "launch", "deploy", "admin")
 
 #: How tokens of executions begin, by which flows reach their own files.
@@ -35,6 +35,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     def may(self, scope: str) -> bool:
         """Say whether it has a scope."""
+        if scope == "read":
+            return bool(self.scopes)  # who launches or deploys must see how it goes
         return scope in self.scopes or "admin" in self.scopes
 
     def reaches(self, flow: str) -> bool:
@@ -62,3 +64,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def uploader(self) -> str:
         """Whose uploads it may name: its own."""
         return self.name if self.fid is None else f"{TOKEN_PREFIX}{self.fid}"
+
+
+#: Whoever asks for what is public: no name, and nothing that it may.
+NOBODY = Caller(name="")

@@ -23,9 +23,8 @@ from koco.control.listening import Listening
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, KocoError
-from koco.events import line
 from koco.sdk import control
-from koco.store.model import Key
+from koco.store.model import AuditEntry
 from koco.store.sqlite import SqliteStore, schema
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,6 @@ class Plane:
         #: While another takes over: letting go, and what is set where this one is to go on.
         self._letting_go: asyncio.Task[None] | None = None
         self._resumed = asyncio.Event()
-        self._admitting = asyncio.Lock()
         self._started = asyncio.get_running_loop().create_task(self._start())
 
     # what others call
@@ -116,21 +114,15 @@ class Plane:
 
         Returns whether it is a known key afterwards.
         """
-        store = (await self._parts()).store
-        async with self._admitting:  # of two who find no key, one is the first
-            if await store.key(digest) is not None:
-                return True
-            if await store.has_keys() and not recover:
-                return False
-            key = Key(name="admin", digest=digest, scopes=("admin",), created=line.timestamp())
-            await store.put_key(msgspec.structs.replace(key, by="koco up", sees_all=True))
-            return True
+        return await (await self._parts()).keys.admit(digest, recover=recover)
 
     async def configure(self, values: dict[str, Any]) -> None:
         """Set what an operator has asked for (`koco.control.settings`), for now and later."""
         parts = await self._parts()
         await parts.store.set(values)
         parts.settings.change(values)
+        entry = AuditEntry(action="set", who="koco up", target=" ".join(values), detail=values)
+        await parts.audit.note(entry)
 
     async def close(self) -> None:
         """Take koco's applications out of Serve and close the store; the process is ended next."""

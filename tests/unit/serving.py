@@ -33,6 +33,8 @@ from koco.store.sqlite import SqliteStore
 
 MANIFEST = {"files": {"max_count": 100, "max_size_mb": 4, "max_total_mb": 8}}
 
+TS = "2026-01-31T12:00:00.123456Z"
+
 
 @dataclass
 class Api:
@@ -52,6 +54,16 @@ class Api:
         return httpx.Client(
             base_url=self.url, headers=headers, trust_env=False, timeout=20, verify=False
         )
+
+    def admit(self, name: str, *scopes: str, **more: Any) -> None:
+        """Make a key whose secret is its name."""
+        digest = hashlib.sha256(name.encode()).digest()
+        key = Key(name=name, digest=digest, scopes=scopes, created=TS, **more)
+        self.call(self.parts.store.put_key(key))
+
+    def sql(self, statement: str) -> None:
+        """Change the store behind everybody's back."""
+        self.call(self.parts.store._write(lambda db: db.execute(statement)))
 
     def execution(self) -> str:
         new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, user="ada")
@@ -89,7 +101,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     await store.open()
     for name in ("ada", "bob"):
         digest = hashlib.sha256(name.encode()).digest()
-        await store.put_key(Key(name=name, digest=digest, scopes=("read", "launch"), created=""))
+        await store.put_key(Key(name=name, digest=digest, scopes=("read", "launch"), created=TS))
     if not await store.releases("starting"):
         await store.create_release("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
     settings = Settings(max_file_mb=max_file_mb)

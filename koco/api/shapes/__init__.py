@@ -159,7 +159,7 @@ class Key(TypedDict):
     last_from: Annotated[str | None, text("192.0.2.7")]
 
 
-class NewKey(Key):
+class KeyWithSecret(Key):
     """A key and its secret, which is told this once."""
 
     secret: Annotated[str, Meta(pattern="^koco_[A-Za-z0-9_-]{43}$")]

@@ -1,0 +1,286 @@
+"""Keys: made, rotated, revoked, and known again when one is shown.
+
+A key's secret is told once, to whoever makes it; what is kept is its SHA-256. It has
+256 random bits, so there is nothing to be guessed and nothing to be salted.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterable
+
+from koco import config
+from koco.control.caller import SCOPES, Caller
+from koco.control.tasks import Tasks
+from koco.errors import KocoError, UnauthorizedError, UsageError
+from koco.events import line
+from koco.store.model import AuditEntry, Key
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: What a secret looks like: a regular expression, for scanners of code and logs.
+PATTERN = r"koco_[A-Za-z0-9_-]{43}"
+
+#: How long a secret is good once it was replaced, where nothing else is said (seconds).
+GRACE_S = 86_400.0
+#: The longest grace, and the longest life that may be asked for (seconds).
+LONGEST_GRACE_S, LONGEST_S = 90 * 86_400.0, 10 * 366 * 86_400.0
+
+#: How old `last_used` may be (seconds): a commit for each request would cost more than most.
+_USED_S = 60.0
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+#: Who else executions and files are of: the control plane's own doings.
+_RESERVED = frozenset({"flow", "schedule", "koco", "me"})
+#: As flows are named in full, with `*` for any text.
+_GLOB = re.compile(r"[A-Za-z0-9._*-]+/[A-Za-z0-9._*-]+")
+_GLOBS = 100
+
+
+class Keys:
+    """The keys of one control plane; all that changes one goes through here."""
+
+    def __init__(self, store: Store, *, end: Callable[[str], None] = lambda _: None) -> None:
+        self._store = store
+        #: Told of the credential that is good no more, or good for less long than it was.
+        self._end = end
+        self._tasks = Tasks("the keys")
+        self._noted: dict[str, float] = {}
+        self._admitting = asyncio.Lock()
+
+    async def caller(self, secret: str) -> Caller:
+        """Return whose key a secret is of.
+
+        Raises:
+            UnauthorizedError: it is none that is known, or it is good no more.
+        """
+        digest = hashlib.sha256(secret.encode()).digest()
+        key = await self._store.key(digest)
+        # Looked up by its digest: how long that takes tells nothing of the secret.
+        is_former = key is not None and hmac.compare_digest(digest, key.former or b"")
+        if key is None or not (is_former or hmac.compare_digest(digest, key.digest)):
+            raise UnauthorizedError(
+                "the key is not known here",
+                hint="was it revoked? or is it another control plane's? `koco up` on its machine"
+                " mends a local context",
+            )
+        until = [each for each in (key.expires, key.former_until if is_former else None) if each]
+        expires = min(until, default=None)
+        if expires is not None and expires <= time.time():
+            raise _over(key, expires)
+        return Caller(
+            name=key.name,
+            scopes=frozenset(key.scopes),
+            flows=key.flows,
+            sees_all=key.sees_all,
+            credential=_credential(key.name),
+            expires=expires,
+        )
+
+    def used(self, caller: Caller) -> None:
+        """Note that a key was used, once a minute; the request that used it waits for nothing."""
+        now = time.monotonic()
+        if now - self._noted.get(caller.name, -math.inf) >= _USED_S:
+            self._noted[caller.name] = now
+            self._tasks.spawn(self._note(caller.name, caller.address))
+
+    async def create(
+        self,
+        name: str,
+        *,
+        by: str,
+        scopes: Iterable[str],
+        flows: Iterable[str] = (),
+        sees_all: bool = False,
+        expires_s: float | None = None,
+    ) -> tuple[Key, str]:
+        """Make a key; return it, and its secret, which is told this once.
+
+        Raises:
+            UsageError: the name, a scope, a flow or the time makes no sense.
+            ConflictError: the name is taken.
+        """
+        check_name(name, what="key")
+        scopes, flows = checked_reach(scopes, flows)
+        secret = config.new_key()
+        key = Key(
+            name=name,
+            digest=_digest(secret),
+            scopes=scopes,
+            created=line.timestamp(),
+            by=by,
+            flows=flows,
+            sees_all=sees_all or "admin" in scopes,
+            expires=_expires(expires_s),
+        )
+        await self._store.add_key(key)
+        self._noted.pop(name, None)
+        log.info("the key %r was made by %r: %s", name, by, ", ".join(scopes))
+        return key, secret
+
+    async def rotate(
+        self, name: str, *, grace_s: float = GRACE_S, expires_s: float | None = None
+    ) -> tuple[Key, str]:
+        """Give a key a new secret; return both. The old one is good for `grace_s` more.
+
+        Raises:
+            UsageError: a time makes no sense.
+            NotFoundError: there is no such key.
+            ConflictError: it has expired, or would, and must not.
+        """
+        if not 0 <= grace_s <= LONGEST_GRACE_S:
+            raise UsageError(f"grace_s must be from 0 to {LONGEST_GRACE_S:g}, got {grace_s:g}")
+        secret = config.new_key()
+        key = await self._store.rotate_key(
+            name,
+            _digest(secret),
+            former_until=time.time() + grace_s if grace_s else None,
+            expires=_expires(expires_s),
+        )
+        # Whoever follows something by the old secret comes again, and is told when it ends.
+        self._end(_credential(name))
+        log.info("the key %r was rotated", name)
+        return key, secret
+
+    async def revoke(self, name: str) -> Key:
+        """Forget a key: what is asked with it from now on is refused, what is followed ends.
+
+        Raises:
+            NotFoundError: there is no such key.
+            ConflictError: it is the last admin key that does not expire.
+        """
+        key = await self._store.revoke_key(name)
+        self._noted.pop(name, None)
+        self._end(_credential(name))
+        log.info("the key %r was revoked", name)
+        return key
+
+    async def admit(self, digest: bytes, *, recover: bool) -> bool:
+        """Make a key, given by its SHA-256, the admin key where there is none, or where asked.
+
+        Returns whether it is a known key afterwards.
+        """
+        async with self._admitting:  # of two who find no key, one is the first
+            if await self._store.key(digest) is not None:
+                return True
+            if await self._store.has_keys() and not recover:
+                return False
+            key = Key(
+                name="admin",
+                digest=digest,
+                scopes=("admin",),
+                created=line.timestamp(),
+                by="koco up",
+                sees_all=True,
+            )
+            await self._store.put_key(key)
+            action = "recover_admin" if recover else "create_key"
+            entry = AuditEntry(action=action, who="koco up", target=key.name)
+            await self._store.note([entry])
+            self._end(_credential(key.name))
+            return True
+
+    async def _note(self, name: str, address: str) -> None:
+        try:
+            await self._store.note_use(name, at=line.timestamp(), address=address)
+        except KocoError as exc:
+            log.warning("the last use of the key %r could not be noted: %r", name, exc)
+
+
+def check_name(name: str, *, what: str) -> None:
+    """Refuse what can be no name of a key, or of a user: they share one set of names.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:80]!r} is no name of a {what}",
+            hint="1 to 64 small letters, digits and `.`, `_`, `-`, `@`, `+`: such as ci, ada@home",
+        )
+    if name in _RESERVED:
+        raise UsageError(f"the name {name!r} belongs to koco itself", hint="choose another")
+
+
+def checked_reach(
+    scopes: Iterable[str], flows: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the scopes and the patterns of flows of a key or a user.
+
+    Raises:
+        UsageError: one makes no sense, or both together do not.
+    """
+    found = checked_scopes(scopes), checked_flows(flows)
+    if found[1] and "admin" in found[0]:
+        raise UsageError(
+            "an admin is not limited to flows", hint="leave out the scope `admin`, or the flows"
+        )
+    return found
+
+
+def checked_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Return scopes, each once and in their order.
+
+    Raises:
+        UsageError: there is none, or one that is unknown.
+    """
+    asked = list(scopes)
+    if unknown := [each for each in asked if each not in SCOPES]:
+        raise UsageError(f"no scope is called {unknown[0]!r}", hint=f"one of: {', '.join(SCOPES)}")
+    if not asked:
+        raise UsageError("without a scope it could do nothing", hint=f"of: {', '.join(SCOPES)}")
+    return tuple(each for each in SCOPES if each in asked)
+
+
+def checked_flows(flows: Iterable[str]) -> tuple[str, ...]:
+    """Return patterns of flows, each once.
+
+    Raises:
+        UsageError: one makes no sense, or there are too many.
+    """
+    asked = tuple(dict.fromkeys(flows))
+    if len(asked) > _GLOBS:
+        raise UsageError(f"at most {_GLOBS} patterns of flows, got {len(asked)}")
+    for each in asked:
+        if not _GLOB.fullmatch(each):
+            raise UsageError(
+                f"{each[:80]!r} is no pattern of flows",
+                hint="service/flow, with `*` for any text: hymn/*, or */report",
+            )
+    return asked
+
+
+def status(key: Key) -> str:
+    """Return what a key is: active, expired, or rotating while its old secret is good, too."""
+    now = time.time()
+    if key.expires is not None and key.expires <= now:
+        return "expired"
+    return "rotating" if key.former_until is not None and key.former_until > now else "active"
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _credential(name: str) -> str:
+    return f"key:{name}"
+
+
+def _expires(expires_s: float | None) -> float | None:
+    if expires_s is None:
+        return None
+    if not 1 <= expires_s <= LONGEST_S:
+        raise UsageError(f"expires_s must be from 1 to {LONGEST_S:g}, got {expires_s:g}")
+    return time.time() + expires_s
+
+
+def _over(key: Key, since: float) -> UnauthorizedError:
+    if key.expires is not None and key.expires <= time.time():
+        what = f"the key {key.name!r} expired at {line.timestamp(key.expires)}"
+        return UnauthorizedError(what, hint="an admin makes another one: `koco key create`")
+    what = f"the key {key.name!r} was rotated, and this secret ended at {line.timestamp(since)}"
+    return UnauthorizedError(what, hint="its new one was told to whoever rotated it")
