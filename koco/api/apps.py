@@ -1,4 +1,8 @@
-"""A service's own endpoint: what is asked of it goes through here, and is forwarded signed."""
+"""A service's own endpoint: what is asked of it goes through here, and is forwarded signed.
+
+Where its manifest opens a path to the public, anybody may ask, and is nobody: no key is looked
+at, and nobody's name is signed.
+"""
 
 from typing import Any
 from urllib.parse import unquote
@@ -8,17 +12,48 @@ from litestar.datastructures import State
 from litestar.enums import HttpMethod
 from litestar.response import Stream
 
-from koco.api.access import require_service, requires
+from koco.api import shapes
+from koco.api.access import Connection, require_service, requires_unless
+from koco.api.document import Answer, Body
 from koco.api.flows import launched
 from koco.control import endpoints
 from koco.control.caller import Caller
 from koco.control.parts import Parts
-from koco.errors import NotFoundError
+from koco.errors import (
+    ConflictError,
+    EndpointError,
+    InputsError,
+    KocoError,
+    NotFoundError,
+    TimedOutError,
+)
+from koco.sdk import public
 
 _PATHS = ["/v1/services/{service:str}/app", "/v1/services/{service:str}/app/{path:path}"]
+#: Whatever the service's own code answers.
+_ANSWERS = {"default": Answer(media={"*/*": bytes}, about="what the service's endpoint answers")}
+_ERRORS = [ConflictError, EndpointError, TimedOutError]
 
 
-@route(_PATHS, http_method=[HttpMethod.GET, HttpMethod.HEAD], guards=[requires("read")])
+def _is_public(connection: Connection) -> bool:
+    parts: Parts = connection.app.state.parts
+    service, path = connection.path_params["service"], _path(connection)
+    try:
+        endpoint = parts.catalog.release(service).manifest["endpoint"]
+    except KocoError:  # told to callers only
+        return False
+    # Deploying has seen to it that no flow is among them; this is the door all the same.
+    named = endpoint.get("public", ())
+    return public.is_public(path, named) and parts.catalog.at(service, path) is None
+
+
+@route(
+    _PATHS,
+    http_method=[HttpMethod.GET, HttpMethod.HEAD],
+    guards=[requires_unless(_is_public, "read")],
+    answers=_ANSWERS,
+    errors=_ERRORS,
+)
 async def look(request: Request[Any, Caller, State], service: str) -> Response[Any]:
     """Forward what only reads; at a flow's path, this describes the flow."""
     return await _forward(request, service, _path(request))
@@ -28,7 +63,11 @@ async def look(request: Request[Any, Caller, State], service: str) -> Response[A
     _PATHS,
     http_method=[HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH, HttpMethod.DELETE],
     status_code=200,
-    guards=[requires("launch")],
+    guards=[requires_unless(_is_public, "launch")],
+    body=Body(media={"*/*": bytes}, required=False),
+    headers=["Idempotency-Key"],
+    answers={**_ANSWERS, 201: shapes.Launched, 200: shapes.Launched},
+    errors=[*_ERRORS, InputsError],
 )
 async def act(request: Request[Any, Caller, State], service: str) -> Response[Any]:
     """Forward what changes something; a POST at a flow's path launches the flow."""
@@ -40,7 +79,7 @@ async def act(request: Request[Any, Caller, State], service: str) -> Response[An
     return await _forward(request, service, path)
 
 
-def _path(request: Request[Any, Caller, State]) -> str:
+def _path(request: Connection) -> str:
     # As it was sent: litestar's own has lost a slash at its end, which an app may mind.
     sent = request.scope["raw_path"].decode("latin-1")
     return unquote("/" + "/".join(sent.split("/")[5:]))

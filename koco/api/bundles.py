@@ -8,9 +8,10 @@ from litestar.response import File
 
 from koco.api import uploads
 from koco.api.access import requires
+from koco.api.document import Answer
 
 
-@head("/v1/bundles/{sha256:str}", guards=[requires("deploy")])
+@head("/v1/bundles/{sha256:str}", guards=[requires("deploy")], answers=uploads.SHOWN)
 async def show_bundle(state: State, sha256: str) -> Response[None]:
     """Say how much of a bundle is here, and whether that is all of it."""
     offset, is_complete = await state.parts.bundles.state(sha256)
@@ -22,6 +23,7 @@ async def show_bundle(state: State, sha256: str) -> Response[None]:
     status_code=204,
     request_max_body_size=None,
     guards=[requires("deploy")],
+    **uploads.TAKEN,
 )
 async def upload_bundle(request: Request[str, Any, State], sha256: str) -> Response[None]:
     """Append to a bundle; it counts once all of it is on disk and has that hash."""
@@ -32,7 +34,10 @@ async def upload_bundle(request: Request[str, Any, State], sha256: str) -> Respo
     return uploads.answer(arrived, is_complete=arrived == length, status_code=204)
 
 
-@get("/bundles/{signature:str}/{name:str}")
+@get(
+    "/bundles/{signature:str}/{name:str}",
+    answers={200: Answer(media={"application/zip": bytes}, about="the bundle")},
+)
 async def fetch_bundle(state: State, signature: str, name: str) -> File:
     """Give a bundle to a node, which has no key but knows the signed URL."""
     path = state.parts.bundles.signed_path(signature, name.removesuffix(".zip"))

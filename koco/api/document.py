@@ -42,6 +42,7 @@ from litestar.typing import FieldDefinition
 from koco import __version__, errors
 from koco.api import parameters, shapes
 from koco.errors import KocoError
+from koco.store.sqlite.writer import StoreError
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -185,13 +186,16 @@ class _Document:
         told: dict[str, Any] = {}
         for status, given in handler.opt.get("answers", {}).items():
             answer = given if isinstance(given, Answer) else Answer(media={JSON: given})
+            # `default` stands for all that are not named.
             told[str(status)] = self._answer(status, answer, bodiless=method == "HEAD")
         if "If-None-Match" in handler.opt.get("headers", ()):
             told["304"] = self._answer(304, Answer(headers=["ETag"]))
         return told
 
-    def _answer(self, status: int, answer: Answer, *, bodiless: bool = False) -> dict[str, Any]:
-        told: dict[str, Any] = {"description": answer.about or HTTPStatus(status).phrase}
+    def _answer(
+        self, status: int | str, answer: Answer, *, bodiless: bool = False
+    ) -> dict[str, Any]:
+        told: dict[str, Any] = {"description": answer.about or HTTPStatus(int(status)).phrase}
         names = [*answer.headers, *parameters.ALWAYS]
         told["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
         if answer.media and not bodiless:
@@ -215,12 +219,14 @@ class _Document:
         self, handler: HTTPRouteHandler, scope: str | None, path: str, *, has_body: bool
     ) -> Iterator[tuple[str, str]]:
         """Yield statuses, each with the name of the answer that is a problem."""
-        kinds: list[type[KocoError]] = [KocoError, errors.UnreachableError]
+        kinds: list[type[KocoError]] = [KocoError, StoreError]
         takes = set(handler.parsed_fn_signature.parameters) - (_OWN - {"data"})
         if scope:
             kinds += [errors.UnauthorizedError, errors.NotAllowedError, errors.TooManyError]
         if "{" in path:
             kinds += [errors.NotFoundError]
+        if "{fid}" in path:  # the beginning of several
+            kinds += [errors.ConflictError]
         if has_body:
             kinds += [errors.LimitError]
         if takes or has_body or handler.opt.get("headers"):

@@ -14,15 +14,29 @@ from litestar.datastructures import State
 from litestar.response import Stream
 
 from koco import paths
-from koco.api import access, uploads
+from koco.api import access, shapes, uploads
 from koco.api.access import requires_files
+from koco.api.document import Answer
 from koco.control.blobs import Blobs
 from koco.control.caller import Caller
 from koco.control.files import Files
 from koco.errors import PathError, UsageError
 from koco.store.model import File, NewFile
 
+_BYTES = {"application/octet-stream": bytes}
+
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+class RangeError(UsageError):
+    """A range that begins behind a file's end."""
+
+    http_status = 416
+    code = "range"
+
+    def __init__(self, message: str, size_bytes: int) -> None:
+        super().__init__(message)
+        self.headers = {"Content-Range": f"bytes */{size_bytes}"}
 
 
 class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +46,7 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size_bytes: int
 
 
-@head("/v1/blobs/{sha256:str}", guards=[requires_files("launch")])
+@head("/v1/blobs/{sha256:str}", guards=[requires_files("launch")], answers=uploads.SHOWN)
 async def show_upload(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
     """Say how much of a blob the caller has uploaded, and whether that is all of it."""
     blobs: Blobs = request.app.state.parts.files.blobs
@@ -45,6 +59,7 @@ async def show_upload(request: Request[Any, Caller, State], sha256: str) -> Resp
     status_code=204,
     request_max_body_size=None,
     guards=[requires_files("launch")],
+    **uploads.TAKEN,
 )
 async def upload(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
     """Append to an upload; with the last byte it becomes a blob, if it has that hash."""
@@ -60,7 +75,12 @@ async def upload(request: Request[Any, Caller, State], sha256: str) -> Response[
     return uploads.answer(arrived, is_complete=arrived == length, status_code=204)
 
 
-@get("/v1/executions/{fid:str}/files", guards=[requires_files("read")])
+@get(
+    "/v1/executions/{fid:str}/files",
+    guards=[requires_files("read")],
+    answers={200: shapes.Page[shapes.File]},
+    errors=[PathError],
+)
 async def list_files(
     request: Request[Any, Caller, State], fid: str, path: str = ""
 ) -> dict[str, Any]:
@@ -71,7 +91,16 @@ async def list_files(
     return {"items": [msgspec.structs.asdict(file) for file in found], "next": None}
 
 
-@get("/v1/executions/{fid:str}/files/{rest:path}", guards=[requires_files("read")])
+@get(
+    "/v1/executions/{fid:str}/files/{rest:path}",
+    guards=[requires_files("read")],
+    headers=["Range"],
+    answers={
+        200: Answer(media=_BYTES, headers=["ETag"], about="the content"),
+        206: Answer(media=_BYTES, headers=["ETag", "Content-Range"], about="the rest of it"),
+    },
+    errors=[PathError, RangeError],
+)
 async def read_file(request: Request[Any, Caller, State], fid: str) -> Stream:
     """Give a file's content, from a byte on where `Range` asks for it."""
     parts = request.app.state.parts
@@ -100,7 +129,13 @@ async def read_file(request: Request[Any, Caller, State], fid: str) -> Stream:
     )
 
 
-@put("/v1/executions/{fid:str}/files/{rest:path}", guards=[requires_files("launch")])
+@put(
+    "/v1/executions/{fid:str}/files/{rest:path}",
+    guards=[requires_files("launch")],
+    body=Content,
+    answers={200: shapes.File},
+    errors=[PathError],
+)
 async def put_file(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Attach an uploaded blob under a path."""
     try:
@@ -119,6 +154,8 @@ async def put_file(request: Request[Any, Caller, State], fid: str) -> dict[str, 
     "/v1/executions/{fid:str}/files/{rest:path}",
     status_code=200,
     guards=[requires_files("launch")],
+    answers={200: shapes.Page[shapes.File]},
+    errors=[PathError],
 )
 async def remove_files(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Remove a file or a folder; say what was removed."""
@@ -150,17 +187,6 @@ def _start(request: Request[Any, Caller, State], size_bytes: int) -> int | None:
     if start >= size_bytes:
         raise RangeError(f"the file has {size_bytes} bytes, none from {start} on", size_bytes)
     return start
-
-
-class RangeError(UsageError):
-    """A range that begins behind a file's end."""
-
-    http_status = 416
-    code = "range"
-
-    def __init__(self, message: str, size_bytes: int) -> None:
-        super().__init__(message)
-        self.headers = {"Content-Range": f"bytes */{size_bytes}"}
 
 
 ROUTES = (show_upload, upload, list_files, read_file, put_file, remove_files)

@@ -1,7 +1,10 @@
 """What lists of executions and of locks are asked for alike: how many, and of which flow."""
 
 from koco.control.parts import Parts
-from koco.errors import UsageError
+from koco.errors import ConflictError, NotFoundError, UsageError
+
+#: What a short name of a flow may run into.
+ERRORS = [NotFoundError, ConflictError]
 
 _PAGE_LIMIT = 1000
 

@@ -10,7 +10,7 @@ from koco.api import access, lists, shapes
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.parts import Parts
-from koco.errors import UsageError
+from koco.errors import EndpointError, InputsError, TimedOutError, UsageError
 from koco.events import line
 from koco.store.model import Lock, masked
 
@@ -24,7 +24,12 @@ def _render(lock: Lock) -> dict[str, Any]:
     return fields
 
 
-@get("/v1/locks", guards=[requires("read")], answers={200: shapes.Page[shapes.Lock]})
+@get(
+    "/v1/locks",
+    guards=[requires("read")],
+    answers={200: shapes.Page[shapes.Lock]},
+    errors=lists.ERRORS,
+)
 async def list_locks(
     request: Request[Any, Caller, State],
     *,
@@ -60,7 +65,12 @@ async def list_execution_locks(request: Request[Any, Caller, State], fid: str) -
     return {"items": [_render(lock) for lock in locks], "next": None}
 
 
-@get("/v1/executions/{fid:str}/locks/{lock:str}", guards=[requires("read")])
+@get(
+    "/v1/executions/{fid:str}/locks/{lock:str}",
+    guards=[requires("read")],
+    answers={200: shapes.LockWithForm},
+    errors=[EndpointError, TimedOutError],
+)
 async def show_lock(request: Request[Any, Caller, State], fid: str, lock: str) -> dict[str, Any]:
     """Show a lock, by lid, unique prefix or name, with the form that answers it."""
     parts: Parts = request.app.state.parts
@@ -71,7 +81,14 @@ async def show_lock(request: Request[Any, Caller, State], fid: str, lock: str) -
     return {**_render(found), "form": form}
 
 
-@post("/v1/executions/{fid:str}/locks/{lock:str}", status_code=200, guards=[requires("launch")])
+@post(
+    "/v1/executions/{fid:str}/locks/{lock:str}",
+    status_code=200,
+    guards=[requires("launch")],
+    body=shapes.Json,
+    answers={200: shapes.Lock},
+    errors=[InputsError, EndpointError, TimedOutError],
+)
 async def answer_lock(request: Request[Any, Caller, State], fid: str, lock: str) -> dict[str, Any]:
     """Answer a lock with the body, any JSON value; the flow has it once this returns."""
     parts: Parts = request.app.state.parts

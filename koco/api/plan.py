@@ -8,6 +8,7 @@ from litestar import post
 from litestar.datastructures import State
 
 from koco.api.access import requires
+from koco.api.shapes import deployed
 from koco.control.parts import Parts
 from koco.control.plan import Planner
 from koco.errors import UsageError
@@ -46,6 +47,7 @@ class NewPlan(msgspec.Struct, forbid_unknown_fields=True):
     status_code=200,
     request_max_body_size=_BODY_BYTES,
     guards=[requires("deploy")],
+    answers={200: deployed.Plan},
 )
 async def make_plan(state: State, data: NewPlan) -> dict[str, Any]:
     """Compare manifests and files with what is live: `{items, next, counts}`."""

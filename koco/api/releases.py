@@ -6,13 +6,16 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
+from koco.api import audit
 from koco.api.access import ABOUT_TRACEBACKS, is_owner, require_service, requires
+from koco.api.document import JSON, Answer
 from koco.api.lists import check_limit
+from koco.api.shapes import Page, deployed
 from koco.control import checks
 from koco.control.caller import Caller
 from koco.control.deployer import READY_S
 from koco.control.parts import Parts
-from koco.errors import NotFoundError, UsageError
+from koco.errors import ConflictError, ManifestError, NotFoundError, UsageError
 from koco.manifest import keys, load
 from koco.store.model import LAST, Release
 
@@ -22,6 +25,12 @@ _WAIT_S = 60.0
 _LONGEST_S = 86_400.0
 #: What a list leaves out of each release: what may be large, and what only a deploy asks.
 _LEFT_OUT = ("manifest", "flows", "app", "fingerprint", "unchanged")
+
+#: How a deploy and a rollback are answered.
+_BEGUN = {
+    202: Answer(media={JSON: deployed.Release}, about="it is starting"),
+    200: Answer(media={JSON: deployed.Release}, about="it is live already"),
+}
 
 
 class Origin(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -54,7 +63,12 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     fallback: bool = True
 
 
-@post("/v1/services/{service:str}/releases", guards=[requires("deploy")])
+@post(
+    "/v1/services/{service:str}/releases",
+    guards=[requires("deploy")],
+    answers=_BEGUN,
+    errors=[ConflictError, ManifestError],
+)
 async def create_release(
     request: Request[Any, Caller, State], service: str, data: NewRelease
 ) -> Response[dict[str, Any]]:
@@ -76,10 +90,15 @@ async def create_release(
         fallback=data.fallback,
         expect=data.expect,
     )
-    return await _begun(parts, release, unchanged=unchanged)
+    return await _begun(request, release, unchanged=unchanged)
 
 
-@post("/v1/services/{service:str}/rollback", guards=[requires("deploy")])
+@post(
+    "/v1/services/{service:str}/rollback",
+    guards=[requires("deploy")],
+    answers=_BEGUN,
+    errors=[ConflictError, ManifestError],
+)
 async def roll_back(
     request: Request[Any, Caller, State], service: str, data: Rollback
 ) -> Response[dict[str, Any]]:
@@ -96,10 +115,14 @@ async def roll_back(
         timeout_s=data.timeout_s,
         fallback=data.fallback,
     )
-    return await _begun(parts, release, unchanged=unchanged)
+    return await _begun(request, release, unchanged=unchanged)
 
 
-@get("/v1/services/{service:str}/releases", guards=[requires("read")])
+@get(
+    "/v1/services/{service:str}/releases",
+    guards=[requires("read")],
+    answers={200: Page[deployed.ListedRelease]},
+)
 async def list_releases(
     request: Request[Any, Caller, State], service: str, limit: int = 50, cursor: str | None = None
 ) -> dict[str, Any]:
@@ -116,7 +139,11 @@ async def list_releases(
     return {"items": small, "next": page.next}
 
 
-@get("/v1/services/{service:str}/releases/{number:int}", guards=[requires("read")])
+@get(
+    "/v1/services/{service:str}/releases/{number:int}",
+    guards=[requires("read")],
+    answers={200: deployed.Release},
+)
 async def show_release(
     request: Request[Any, Caller, State], service: str, number: int, wait: float = 0.0
 ) -> dict[str, Any]:
@@ -138,7 +165,11 @@ def _check_timeout(timeout_s: float) -> None:
         raise UsageError(f"timeout_s must be from 0 to {_LONGEST_S:g} seconds, got {timeout_s:g}")
 
 
-async def _begun(parts: Parts, release: Release, *, unchanged: bool) -> Response[dict[str, Any]]:
+async def _begun(
+    request: Request[Any, Caller, State], release: Release, *, unchanged: bool
+) -> Response[dict[str, Any]]:
+    parts: Parts = request.app.state.parts
+    audit.about(request, target=f"{release.service}/{release.number}", unchanged=unchanged)
     if unchanged:
         # What somebody else has made of its endpoint is no other release.
         await parts.deployer.repair(release)

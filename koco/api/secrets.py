@@ -10,6 +10,7 @@ from litestar import Request, Response, delete, get, put
 from litestar.datastructures import State
 
 from koco.api.access import requires
+from koco.api.shapes import Page, deployed
 from koco.control import vault
 from koco.control.caller import Caller
 from koco.control.parts import Parts
@@ -22,7 +23,7 @@ class NewSecret(msgspec.Struct, forbid_unknown_fields=True):
     value: str
 
 
-@get("/v1/secrets", guards=[requires("deploy")])
+@get("/v1/secrets", guards=[requires("deploy")], answers={200: Page[deployed.Secret]})
 async def list_secrets(state: State) -> dict[str, Any]:
     """List secrets by name: who set them when, and which live services have them."""
     parts: Parts = state.parts
@@ -34,7 +35,12 @@ async def list_secrets(state: State) -> dict[str, Any]:
     return {"items": items, "next": None}
 
 
-@put("/v1/secrets/{name:str}", guards=[requires("deploy")])
+@put(
+    "/v1/secrets/{name:str}",
+    guards=[requires("deploy")],
+    answers={201: deployed.SecretSet, 200: deployed.SecretSet},
+    errors=[vault.SecretError],
+)
 async def set_secret(
     request: Request[Any, Caller, State], name: str, data: NewSecret
 ) -> Response[dict[str, Any]]:
@@ -47,7 +53,13 @@ async def set_secret(
     return Response(answer, status_code=201 if is_new else 200)
 
 
-@delete("/v1/secrets/{name:str}", guards=[requires("deploy")], status_code=200)
+@delete(
+    "/v1/secrets/{name:str}",
+    guards=[requires("deploy")],
+    status_code=200,
+    answers={200: deployed.SecretUnset},
+    errors=[ConflictError],
+)
 async def unset_secret(state: State, name: str, force: bool = False) -> dict[str, Any]:
     """Forget a secret; refused while live services have it, unless forced."""
     parts: Parts = state.parts

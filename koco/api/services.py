@@ -5,11 +5,13 @@ from typing import Any, get_args
 from litestar import Request, delete, get
 from litestar.datastructures import State
 
+from koco.api import audit
 from koco.api.access import require_service, requires
+from koco.api.shapes import Page, deployed
 from koco.control.caller import Caller
 from koco.control.deployer import GRACE_S, Running
 from koco.control.parts import Parts
-from koco.errors import NotFoundError, UsageError
+from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.store.model import Release
 
 #: The longest that executions may be given to end where they are cancelled (seconds).
@@ -18,7 +20,7 @@ _LONGEST_S = 3600.0
 _RANKS = ("live", "starting", "failed")
 
 
-@get("/v1/services", guards=[requires("read")])
+@get("/v1/services", guards=[requires("read")], answers={200: Page[deployed.DeployedService]})
 async def list_services(state: State) -> dict[str, Any]:
     """List what is deployed, by name; without what was undeployed."""
     parts: Parts = state.parts
@@ -26,14 +28,24 @@ async def list_services(state: State) -> dict[str, Any]:
     return {"items": items, "next": None}
 
 
-@get("/v1/services/{service:str}", guards=[requires("read")])
+@get(
+    "/v1/services/{service:str}",
+    guards=[requires("read")],
+    answers={200: deployed.ServiceInFull},
+)
 async def show_service(state: State, service: str) -> dict[str, Any]:
     """Show a service, deployed or not any more: also what of it has not ended."""
     parts: Parts = state.parts
     return await _shown(parts, service)
 
 
-@delete("/v1/services/{service:str}", status_code=200, guards=[requires("deploy")])
+@delete(
+    "/v1/services/{service:str}",
+    status_code=200,
+    guards=[requires("deploy")],
+    answers={200: deployed.Undeployed},
+    errors=[ConflictError],
+)
 async def undeploy(
     request: Request[Any, Caller, State],
     service: str,
@@ -49,6 +61,7 @@ async def undeploy(
     if not 0 <= grace_s <= _LONGEST_S:
         raise UsageError(f"grace_s must be from 0 to {_LONGEST_S:g} seconds, got {grace_s:g}")
     require_service(request.auth, service)
+    audit.about(request, running=running)
     ended = await parts.deployer.undeploy(
         service,
         by=request.auth.name,

@@ -10,6 +10,7 @@ from litestar.datastructures import State
 
 from koco import __version__
 from koco.api.access import requires
+from koco.api.shapes import deployed
 from koco.cluster.serve import name_of
 from koco.control import troubles
 from koco.control.limits import limits_of
@@ -21,7 +22,7 @@ from koco.store.model import Release
 _SERVE_S = 2.0
 
 
-@get("/v1/status", guards=[requires("read")])
+@get("/v1/status", guards=[requires("read")], answers={200: deployed.Overview})
 async def show_status(state: State) -> dict[str, Any]:
     """Show what runs: control plane, Ray, store, services, executions by status."""
     parts: Parts = state.parts

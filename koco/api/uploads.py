@@ -5,7 +5,21 @@ from typing import Any
 from litestar import Request, Response
 from litestar.datastructures import State
 
-from koco.errors import UsageError
+from koco.api.document import Answer, Body
+from koco.control.blobs import BusyError, OffsetError
+from koco.control.part import NoRoomError
+from koco.errors import TimedOutError, UsageError
+
+_HEADERS = ["Upload-Offset", "Upload-Complete"]
+#: What tells of uploads: how much is here, and whether that is all.
+SHOWN = {200: Answer(headers=_HEADERS)}
+#: What takes a piece of one.
+TAKEN: dict[str, Any] = {
+    "body": Body(media={"application/octet-stream": bytes}),
+    "headers": ["Upload-Offset", "Upload-Length"],
+    "answers": {204: Answer(headers=_HEADERS)},
+    "errors": [OffsetError, BusyError, NoRoomError, TimedOutError],
+}
 
 
 def answer(offset: int, *, is_complete: bool, status_code: int) -> Response[None]:

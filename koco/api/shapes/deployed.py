@@ -30,7 +30,7 @@ Manifest = Annotated[
 ]
 
 
-class Origin(TypedDict):
+class ReleaseOrigin(TypedDict):
     """Where a release comes from, as far as that is known."""
 
     project: NotRequired[Annotated[str, text("hello")] | None]
@@ -46,7 +46,7 @@ class DeployedService(TypedDict):
     release: Number
     status: ReleaseStatus
     bundle: Sha256
-    origin: Origin
+    origin: ReleaseOrigin
     created: Time
     ready: Time | None
     by: Person
@@ -96,7 +96,7 @@ class ListedRelease(TypedDict):
     ready: Time | None
     by: Person
     error: ReleaseFailure | None
-    origin: Origin
+    origin: ReleaseOrigin
     timings: Annotated[dict[str, float], Meta(description="what took how long (seconds)")]
     fallback: bool
     retired: Time | None
