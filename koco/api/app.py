@@ -21,7 +21,9 @@ from koco.api import (
     results,
     secrets,
     services,
+    session,
     status,
+    users,
 )
 from koco.control.doctor import Doctor
 from koco.control.parts import Parts
@@ -46,7 +48,9 @@ def create_app(parts: Parts) -> Litestar:
             *releases.ROUTES,
             *results.ROUTES,
             *services.ROUTES,
+            *session.ROUTES,
             *status.ROUTES,
+            *users.ROUTES,
         ],
         state=State({"parts": parts, "doctor": Doctor(parts)}),
         exception_handlers=problems.HANDLERS,

@@ -1,4 +1,4 @@
-"""Executions: list, show, follow, result, cancel."""
+"""Executions: list, show, follow, cancel."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,12 +9,13 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 from litestar.response import Stream
 
-from koco.api import access, lists
+from koco.api import access, lists, shapes
 from koco.api.access import requires
+from koco.api.document import Answer, Body
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.control.spooler import Lines, is_end
-from koco.errors import ConflictError, UsageError
+from koco.errors import UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
 from koco.store.model import LAST, Execution, masked
@@ -54,7 +55,12 @@ def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ..
     return names
 
 
-@get("/v1/executions", guards=[requires("read")])
+@get(
+    "/v1/executions",
+    guards=[requires("read")],
+    answers={200: shapes.Page[shapes.Execution]},
+    errors=lists.ERRORS,
+)
 async def list_executions(
     request: Request[Any, Caller, State],
     *,
@@ -75,13 +81,19 @@ async def list_executions(
     return {"items": [_render(parts, execution) for execution in page.items], "next": page.next}
 
 
-@get("/v1/executions/{fid:str}", guards=[requires("read")])
+@get("/v1/executions/{fid:str}", guards=[requires("read")], answers={200: shapes.Execution})
 async def show_execution(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Show an execution, by fid, unique prefix or `latest`."""
     return _render(request.app.state.parts, await access.execution(request, fid))
 
 
-@post("/v1/executions/{fid:str}/cancel", status_code=202, guards=[requires("launch")])
+@post(
+    "/v1/executions/{fid:str}/cancel",
+    status_code=202,
+    guards=[requires("launch")],
+    body=Body(media={"application/json": CancelRequest}, required=False),
+    answers={202: shapes.Execution},
+)
 async def cancel_execution(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Ask an execution to end; it is killed if it has not after the grace period."""
     try:
@@ -95,26 +107,17 @@ async def cancel_execution(request: Request[Any, Caller, State], fid: str) -> di
     return _render(parts, await parts.supervisor.cancel(found.fid, grace_s=wish.grace_s))
 
 
-@get("/v1/executions/{fid:str}/result", guards=[requires("read")])
-async def show_result(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
-    """Return what an execution ended with."""
-    parts: Parts = request.app.state.parts
-    execution = await access.execution(request, fid)
-    if not execution.status.is_final:
-        raise ConflictError(
-            f"execution {execution.fid} has no result yet: it is {execution.status}",
-            hint=f"`koco wait {execution.fid}` waits for it",
+@get(
+    "/v1/executions/{fid:str}/events",
+    guards=[requires("read")],
+    answers={
+        200: Answer(
+            media=dict.fromkeys(("application/x-ndjson", "text/event-stream"), shapes.Event),
+            headers=["X-Koco-Fid"],
+            about="events, one a line; blank lines and comments are signs of life",
         )
-    answer: dict[str, Any] = {"fid": execution.fid, "status": execution.status}
-    if (seq := execution.outcome_seq) is not None:
-        chunks = await parts.store.chunks(execution.id, after=seq - 1, budget_bytes=1)
-        lines = dict(line.numbered(chunks[0].first, chunks[0].body))
-        payload = line.decode(seq, lines[seq])["payload"]
-        answer["result" if execution.status is Status.FINISHED else "error"] = payload
-    return answer
-
-
-@get("/v1/executions/{fid:str}/events", guards=[requires("read")])
+    },
+)
 async def stream_events(
     request: Request[Any, Caller, State],
     fid: str,
@@ -172,4 +175,4 @@ def _sse(lines: Lines) -> bytes:
     )
 
 
-ROUTES = (list_executions, show_execution, cancel_execution, show_result, stream_events)
+ROUTES = (list_executions, show_execution, cancel_execution, stream_events)
