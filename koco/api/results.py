@@ -58,7 +58,7 @@ async def show_result(request: Request[Any, Caller, State], fid: str) -> Respons
         return Response(told, media_type=JSON, headers=headers)
     if media == "text/html":
         headers["Content-Security-Policy"] = _POLICY
-    return Response(body.encode(), media_type=f"{media}; charset=utf-8", headers=headers)
+    return Response(body.encode(), media_type=media, headers=headers)
 
 
 async def outcome(parts: Parts, execution: Execution) -> dict[str, Any]:
