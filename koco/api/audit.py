@@ -13,7 +13,7 @@ from litestar import Request, get
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
-from koco.api import envelope, lists
+from koco.api import envelope, lists, shapes
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.parts import Parts
@@ -116,7 +116,7 @@ def _known(scope: Any) -> dict[str, Any]:
     return known
 
 
-@get("/v1/audit", guards=[requires("admin")])
+@get("/v1/audit", guards=[requires("admin")], answers={200: shapes.Page[AuditEntry]})
 async def list_audit(
     request: Request[Any, Caller, State],
     *,

@@ -20,6 +20,13 @@ SECURITY: dict[str, Any] = {
         "description": "a key (`koco_…`) or a session's token (`kocos_…`); "
         "for files, also the token of the execution that they are of",
     },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-koco_session",
+        "description": "a session's, for browsers; `koco_session` where there is no TLS. "
+        "Changes need an `Origin` or `Sec-Fetch-Site` of the control plane's own",
+    },
 }
 
 _HASH = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
@@ -76,6 +83,11 @@ QUERY: dict[str, dict[str, Any]] = {
     "kind": {"description": "events of these kinds only, separated by commas"},
     "active": {"description": "without those that have ended"},
     "wait": {"description": "wait for news so long (seconds)", "schema": {"minimum": 0}},
+    "who": {"description": "by this key, user or agent only"},
+    "action": {"description": "this only: the id of an operation, such as `launch`"},
+    "target": {"description": "on this only, or on what is below it: `hello` finds `hello/2`"},
+    "outcome": {"description": "`ok`, `refused`, or the code of an error"},
+    "until": {"description": "from before this time only"},
     "force": {"description": "whatever needs it"},
     "path": {"description": "what is at or below this path only"},
 }

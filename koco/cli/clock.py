@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from koco.errors import UsageError
@@ -38,6 +38,28 @@ def ahead(time: str) -> str:
     """Return how far ahead a time is: `in 12s`."""
     left_s = -seconds(time)
     return "now" if left_s < 1 else f"in {short(left_s)}"
+
+
+def moment(text: str | None, option: str) -> str | None:
+    """Return a time as RFC 3339 in UTC: one that is given as such, or so long ago (`24h`).
+
+    A time without a zone is this machine's; no time stays none.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return None
+    number, unit = text[:-1], text[-1:]
+    try:
+        if unit in dict(_UNITS) and number.isdecimal() and number.isascii():
+            at = datetime.now(UTC) - timedelta(seconds=int(number) * dict(_UNITS)[unit])
+        else:
+            at = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        hint = "so long ago, as 30m, 24h or 7d; or a time of RFC 3339"
+        raise UsageError(f"{option} cannot be {text!r}", hint=hint) from exc
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def check(timeout_s: float | None) -> None:

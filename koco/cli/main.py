@@ -49,6 +49,7 @@ COMMANDS = {
     "secret set": "koco.cli.secret.set",
     "secret list": "koco.cli.secret.list",
     "secret unset": "koco.cli.secret.unset",
+    "audit": "koco.cli.audit",
     "login": "koco.cli.login",
     "context list": "koco.cli.context.list",
     "context show": "koco.cli.context.show",

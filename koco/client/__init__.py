@@ -287,6 +287,16 @@ class Client:
         path = f"/v1/secrets/{_part(name, 'secret')}"
         return self._transport.json("DELETE", path, query={"force": "true" if force else None})
 
+    def audit(
+        self, *, limit: int = 50, cursor: str | None = None, **wanted: str | None
+    ) -> dict[str, Any]:
+        """Return a page of the audit log, newest first: `{items, next}`.
+
+        `wanted` is `who`, `action`, `target`, `outcome`, and `since` and `until` in RFC 3339.
+        """
+        query = {**wanted, "limit": str(limit), "cursor": cursor}
+        return self._transport.json("GET", "/v1/audit", query=query)
+
     def stream(
         self,
         fid: str,

@@ -47,6 +47,8 @@ class Plane:
     failing: set[str] = field(default_factory=set)
     #: Services' secrets.
     secrets: dict[str, str] = field(default_factory=dict)
+    #: The audit log, newest first.
+    audit: list[dict[str, Any]] = field(default_factory=list)
     #: What has arrived of each blob.
     blobs: dict[str, bytes] = field(default_factory=dict)
     #: Answers to GET of a release, in turn; the last one stays.
@@ -331,6 +333,11 @@ class _Handler(BaseHTTPRequestHandler):
                     raise ConflictError(f"execution {execution['fid']} has ended already")
                 threading.Timer(0.05, plane.end, (execution["fid"], "cancelled")).start()
                 return 202, execution
+            case "GET", "audit":
+                start, limit = int(query.get("cursor", 0)), int(query["limit"])
+                more = start + limit < len(plane.audit)
+                items = plane.audit[start : start + limit]
+                return 200, {"items": items, "next": str(start + limit) if more else None}
             case "GET", "secrets":
                 facts = {"updated": TS, "by": "admin", "trouble": None, "services": []}
                 items = [{"name": name, **facts} for name in sorted(plane.secrets)]
