@@ -13,8 +13,9 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 
-from koco.api import transport
+from koco.api import cookies, transport
 from koco.api.envelope import request_id
+from koco.control import sessions
 from koco.control.caller import NOBODY, TOKEN_PREFIX, Caller
 from koco.control.parts import Parts
 from koco.errors import NotAllowedError, UnauthorizedError
@@ -48,7 +49,7 @@ def requires_files(scope: str) -> Guard:
     by_key = requires(scope)
 
     async def guard(connection: Connection, route: BaseRouteHandler) -> None:
-        token = _shown(connection)
+        token = shown(connection)
         if not token.startswith(TOKEN_PREFIX):
             await by_key(connection, route)
             return
@@ -123,19 +124,28 @@ def _named(guard: Guard, scope: str) -> Guard:
 
 async def _known(connection: Connection) -> Caller:
     """Return who a connection's key or session is of."""
-    secret = _shown(connection)
+    secret = shown(connection)
     if not secret:
         raise UnauthorizedError(
             "no key was sent", hint="send `Authorization: Bearer koco_…`, as the CLI's context does"
         )
     parts: Parts = connection.app.state.parts
-    caller = _placed(await parts.keys.caller(secret), connection)
+    try:
+        if secret.startswith(sessions.PREFIX):
+            return _placed(await parts.sessions.caller(secret), connection)
+        caller = _placed(await parts.keys.caller(secret), connection)
+    except UnauthorizedError:
+        # Not before: whoever has a good one is held up by nobody at the same address.
+        parts.attempts.check(address=transport.address(connection.scope))
+        raise
     parts.keys.used(caller)
     return caller
 
 
-def _shown(connection: Connection) -> str:
+def shown(connection: Connection) -> str:
     """Return the secret that a connection shows; nothing where it shows none."""
+    if token := cookies.token(connection):
+        return token
     scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
 

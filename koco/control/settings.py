@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, kw_only=True):
     max_streams: _AtLeastOne = 2000
     #: How long a stream's reader may take nothing before it is dropped (seconds).
     stream_stall_s: Annotated[float, msgspec.Meta(ge=1)] = 60
+    #: How long a session is good after a login (hours).
+    session_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 12
 
     def change(self, values: dict[str, Any]) -> None:
         """Take over values that `parsed` has let pass, here or in another koco's time."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import uvicorn
-
 from argon2 import PasswordHasher
 
 from koco.api.app import create_app
@@ -110,14 +109,23 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     files = Files(store, spooler, blobs, secret=b"s" * 32)
     nothing: Any = None  # no runner is ever started here
     supervisor = Supervisor(store, spooler, start_runner=nothing)
+    streams = Streams(settings)
+    # As cheap as argon2id gets: tests are many.
+    passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    attempts = Attempts()
+    users = Users(store, passwords, attempts, end=streams.end)
     api.parts = SimpleNamespace(
         store=store,
         spooler=spooler,
         files=files,
-        keys=Keys(store),
+        keys=Keys(store, end=streams.end),
+        users=users,
+        sessions=Sessions(store, users, passwords, settings, end=streams.end),
+        attempts=attempts,
+        url="https://koco.example.com",
         supervisor=supervisor,
         settings=settings,
-        streams=Streams(settings),
+        streams=streams,
         audit=Audit(store),
         heartbeat_s=10,
         node_url="",

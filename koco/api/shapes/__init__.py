@@ -165,6 +165,35 @@ class KeyWithSecret(Key):
     secret: Annotated[str, Meta(pattern="^koco_[A-Za-z0-9_-]{43}$")]
 
 
+class User(TypedDict):
+    """A person who logs in with a password."""
+
+    name: Person
+    scopes: list[Scope]
+    flows: Flows
+    all_executions: bool
+    created: Time
+    by: Person
+    last_login: Time | None
+    last_from: Annotated[str | None, text("192.0.2.7")]
+
+
+class Session(TypedDict):
+    """Who has logged in, until when, and what they show from now on."""
+
+    name: Person
+    scopes: list[Scope]
+    expires: Time
+    #: Not where a cookie has it.
+    token: NotRequired[Annotated[str, Meta(pattern="^kocos_[A-Za-z0-9_-]{43}$")]]
+
+
+class Named(TypedDict):
+    """Whom it has been done to."""
+
+    name: Person
+
+
 class Me(TypedDict):
     """Who asks, by what, what that may do, and until when."""
 
