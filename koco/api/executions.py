@@ -18,7 +18,7 @@ from koco.control.spooler import Lines, is_end
 from koco.errors import UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
-from koco.store.model import LAST, Execution, masked
+from koco.store.model import LAST, Execution, Filter, masked
 
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
 #: Columns that are no part of an answer.
@@ -74,9 +74,9 @@ async def list_executions(
     parts: Parts = request.app.state.parts
     lists.check_limit(limit)
     statuses = _names(status, Status) or (_OPEN if active else ())
-    name = lists.full_name(parts, flow)
+    name = lists.full_name(request, flow)
     page = await parts.store.executions(
-        statuses=statuses, flow=name, sight=request.auth.sight, limit=limit, cursor=cursor
+        Filter(statuses=statuses, flow=name), sight=request.auth.sight, limit=limit, cursor=cursor
     )
     return {"items": [_render(parts, execution) for execution in page.items], "next": page.next}
 

@@ -452,6 +452,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     search: str | None = None
 
 
+#: All of them.
+EVERY = Filter()
+
+
 class LockPage(msgspec.Struct, frozen=True):
     """Locks, oldest first, and the cursor that the next page starts from."""
 

@@ -4,15 +4,18 @@ from typing import Any, Protocol
 
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
+    EVERY,
     EVERYTHING,
     Answer,
     AuditEntry,
     AuditPage,
     AuditQuery,
+    ChangePage,
     Chunk,
     Execution,
     File,
     FileLimits,
+    Filter,
     Key,
     KeyPage,
     Lock,
@@ -290,17 +293,49 @@ class Store(Protocol):
 
     async def executions(
         self,
+        wanted: Filter = EVERY,
         *,
-        statuses: tuple[str, ...] = (),
-        flow: str | None = None,
         sight: Sight = EVERYTHING,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Return executions, newest first; a cursor stays right while others are added.
+        """Return executions that fit, newest first; a cursor stays right while others are added.
 
-        A page may have fewer than `limit` where they are large, and has its cursor then.
+        A page may have fewer than `limit` where they are large, or where looking for them
+        takes long; it has its cursor then, and may even be empty.
+
+        Raises:
+            UsageError: the cursor is none; or there is nothing in `search` to look for.
+            NoSearchError: this store cannot search.
         """
+        ...
+
+    async def delete(self, fid: str) -> None:
+        """Remove an execution that has ended, with its events, files and locks.
+
+        What is interrupted may have removed some of its events, and is to be done again.
+
+        Raises:
+            ConflictError: it has not ended.
+            NotFoundError: there is no such execution.
+        """
+        ...
+
+    async def changes(
+        self, *, cursor: str | None = None, sight: Sight = EVERYTHING, limit: int = 50
+    ) -> ChangePage:
+        """Return what has changed since a cursor, or ever: each execution at its latest.
+
+        A page may be empty and not the last one.
+        """
+        ...
+
+    async def last_change(self) -> str:
+        """Return the cursor of what is yet to come."""
+        ...
+
+    async def index(self) -> bool:
+        """Make a piece of what is stored searchable; False where there is nothing left."""
         ...
 
     async def open_executions(self) -> list[Execution]:
@@ -365,6 +400,12 @@ class Store(Protocol):
 
     async def locks_of(self, execution: int) -> list[Lock]:
         """Return an execution's locks, oldest first."""
+        ...
+
+    async def page_of_locks(
+        self, execution: int, *, limit: int = 50, cursor: str | None = None
+    ) -> LockPage:
+        """Return an execution's locks, oldest first; a cursor stays right meanwhile."""
         ...
 
     async def locks(

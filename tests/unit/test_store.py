@@ -23,6 +23,7 @@ from koco.store.model import (
     Execution,
     File,
     FileLimits,
+    Filter,
     Key,
     Lock,
     NewExecution,
@@ -316,14 +317,14 @@ def test_pages_stay_right_while_executions_are_added(check: Callable[[Check], No
         seen: list[str] = []
         cursor: str | None = None
         while True:
-            page = await store.executions(flow="svc/0", limit=2, cursor=cursor)
+            page = await store.executions(Filter(flow="svc/0"), limit=2, cursor=cursor)
             seen += [execution.fid for execution in page.items]
             cursor = page.next
             await launch(store, flow="svc/0")
             if cursor is None:
                 break
         assert seen == [execution.fid for execution in reversed(made[::2])]
-        assert (await store.executions(statuses=("running",))).items == []
+        assert (await store.executions(Filter(statuses=("running",)))).items == []
 
     check(body)
 
@@ -339,12 +340,14 @@ def test_what_runs_of_a_flow_is_found_among_thousands_that_ran(tmp_path: Path) -
         steps: list[int] = []
         store._reader.set_progress_handler(lambda: steps.append(1), 100)
         for statuses in (("queued", "running"), ("error",)):
-            page = await store.executions(statuses=statuses, flow="svc/flow")
+            page = await store.executions(Filter(statuses=statuses, flow="svc/flow"))
             assert page.items == []
         assert len(steps) < 3
-        page = await store.executions(statuses=("error", "finished"), flow="svc/flow", limit=2)
+        wanted = Filter(statuses=("error", "finished"), flow="svc/flow")
+        page = await store.executions(wanted, limit=2)
         assert len(page.items) == 2
-        rest = await store.executions(statuses=("finished",), flow="svc/flow", cursor=page.next)
+        wanted = Filter(statuses=("finished",), flow="svc/flow")
+        rest = await store.executions(wanted, cursor=page.next)
         assert rest.items[0].id == page.items[1].id - 1
         await store.close()
 

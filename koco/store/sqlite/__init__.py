@@ -21,16 +21,19 @@ from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
+    EVERY,
     EVERYTHING,
     PROOF,
     Answer,
     AuditEntry,
     AuditPage,
     AuditQuery,
+    ChangePage,
     Chunk,
     Execution,
     File,
     FileLimits,
+    Filter,
     Key,
     KeyPage,
     Lock,
@@ -47,13 +50,29 @@ from koco.store.model import (
     User,
     UserPage,
 )
-from koco.store.sqlite import audit, events, executions, files, keys, locks, releases, schema, users
+from koco.store.sqlite import (
+    audit,
+    changes,
+    events,
+    executions,
+    files,
+    keys,
+    listing,
+    locks,
+    releases,
+    schema,
+    search,
+    users,
+)
+from koco.store.sqlite.readers import Readers
 from koco.store.sqlite.writer import Writer, failure
 
 T = TypeVar("T")
 
 #: How long a new control plane waits for its dead predecessor's lock to go (seconds).
 _LOCK_PATIENCE_S = 3.0
+#: How long a search waits for what has changed to be searchable (seconds).
+_CATCH_UP_S = 0.05
 #: As much of a time stamp as tells the hour.
 _HOUR = len("2026-01-31T12")
 
@@ -90,6 +109,7 @@ class SqliteStore:
             await self.check()
             db = self._connect()
             schema.migrate(db)
+            search.prepare(db)
         except BaseException as exc:
             self._unlock()
             if isinstance(exc, sqlite3.Error):
@@ -97,12 +117,14 @@ class SqliteStore:
             raise
         self._writer = Writer(db)
         self._db = db
-        self._reader = self._connect()
-        self._reader.execute("PRAGMA query_only = 1")
+        self._reader = self._reading()
+        self._readers = Readers(self._reading)
+        self._indexing = asyncio.Lock()
 
     async def close(self) -> None:
         """Commit what is under way and let go of the file."""
         self._writer.close()
+        self._readers.close()
         self._reader.close()
         self._db.close()
         self._unlock()
@@ -135,6 +157,11 @@ class SqliteStore:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = 1")
         db.execute("PRAGMA busy_timeout = 5000")
+        return db
+
+    def _reading(self) -> sqlite3.Connection:
+        db = self._connect()
+        db.execute("PRAGMA query_only = 1")
         return db
 
     async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
@@ -388,17 +415,51 @@ class SqliteStore:
 
     async def executions(
         self,
+        wanted: Filter = EVERY,
         *,
-        statuses: tuple[str, ...] = (),
-        flow: str | None = None,
         sight: Sight = EVERYTHING,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Return executions, newest first."""
-        return executions.listing(
-            self._reader, statuses=statuses, flow=flow, sight=sight, limit=limit, cursor=cursor
+        """Return executions that fit, newest first."""
+        if wanted.search is not None:
+            await self._catch_up()
+        return await self._readers.read(
+            lambda db: listing.page(db, wanted, sight=sight, limit=limit, cursor=cursor)
         )
+
+    async def delete(self, fid: str) -> None:
+        """Remove an execution that has ended, with all that is theirs."""
+        while not await self._write(lambda db: executions.delete(db, fid)):
+            pass
+
+    async def changes(
+        self, *, cursor: str | None = None, sight: Sight = EVERYTHING, limit: int = 50
+    ) -> ChangePage:
+        """Return what has changed after a cursor."""
+        return await self._readers.read(
+            lambda db: changes.page(db, cursor=cursor, sight=sight, limit=limit)
+        )
+
+    async def last_change(self) -> str:
+        """Return the cursor of what is yet to come."""
+        return changes.last(self._reader)
+
+    async def index(self) -> bool:
+        """Make a piece of what is stored searchable; say whether there is more."""
+        async with self._indexing:
+            piece = await self._readers.read(search.gather)
+            if piece is None:
+                return False
+            await self._write(lambda db: search.enter(db, piece))
+            return True
+
+    async def _catch_up(self) -> None:
+        """Make searchable what has changed, as far as a search can wait for that."""
+        search.require(self._reader)
+        until_s = time.monotonic() + _CATCH_UP_S
+        while search.has_news(self._reader) and time.monotonic() < until_s:
+            await self.index()
 
     async def open_executions(self) -> list[Execution]:
         """Return every execution without a final status, oldest first."""
@@ -445,6 +506,12 @@ class SqliteStore:
     async def locks_of(self, execution: int) -> list[Lock]:
         """Return an execution's locks, oldest first."""
         return locks.of(self._reader, execution)
+
+    async def page_of_locks(
+        self, execution: int, *, limit: int = 50, cursor: str | None = None
+    ) -> LockPage:
+        """Return an execution's locks, oldest first, page by page."""
+        return locks.page_of(self._reader, execution, limit=limit, cursor=cursor)
 
     async def locks(
         self,

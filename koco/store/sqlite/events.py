@@ -304,3 +304,13 @@ def before(db: sqlite3.Connection, execution: int, seq: int, budget_bytes: int) 
         (execution, seq),
     )
     return _within(rows, budget_bytes)
+
+
+def remove(db: sqlite3.Connection, execution: int, count: int) -> bool:
+    """Remove so many of an execution's batches, the first ones; say whether that was all."""
+    gone = db.execute(
+        "DELETE FROM chunks WHERE id IN"
+        " (SELECT id FROM chunks WHERE execution = ? ORDER BY last LIMIT ?)",
+        (execution, count),
+    )
+    return gone.rowcount < count

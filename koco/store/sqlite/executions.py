@@ -9,13 +9,22 @@ import msgspec
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.store.model import EVERYTHING, Execution, NewExecution, Page, Policy, Sight, masked
-from koco.store.sqlite import audit, events, files, pages, sights
+from koco.store.model import EVERYTHING, Execution, NewExecution, Policy, Sight, masked
+from koco.store.sqlite import audit, events, files, search, sights
 
 #: Crockford's base32 in lower case: nothing in it is mistaken for something else.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 #: 16 characters of 5 bits: random, so that a short prefix is enough from the start.
 FID_LENGTH = 16
+
+#: How many batches of events are removed in one transaction: the next launch waits for it.
+_DELETE_CHUNKS = 100
+
+#: Not one that was an execution's before: lists, changes and the full text go by these.
+_NEXT_ID = (
+    "SELECT 1 + max(coalesce((SELECT max(id) FROM executions), 0),"
+    " coalesce((SELECT max(execution) FROM changes), 0))"
+)
 
 _COLUMNS = ", ".join(Execution.__struct_fields__)
 
@@ -54,9 +63,11 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         "hidden": _json(new.hidden) if new.hidden else None,
         "policy": _json(new.policy) if new.policy != Policy() else None,
         "left_s": new.policy.timeout_s,
+        "retry_of": new.retry_of,
     }
     cursor = db.execute(
-        f"INSERT INTO executions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+        f"INSERT INTO executions (id, {', '.join(columns)})"
+        f" VALUES (({_NEXT_ID}), {', '.join('?' * len(columns))})",
         tuple(columns.values()),
     )
     number = cursor.lastrowid
@@ -121,50 +132,43 @@ def find(db: sqlite3.Connection, name: str, sight: Sight = EVERYTHING) -> Execut
     return rows[0]
 
 
-def listing(
-    db: sqlite3.Connection,
-    *,
-    statuses: tuple[str, ...],
-    flow: str | None,
-    sight: Sight,
-    limit: int,
-    cursor: str | None,
-) -> Page:
-    """Return a page of executions; see `Store.executions`."""
-    wheres, values = sights.wheres(sight)
-    wheres.append("service <> ''")  # proofs are of none
-    if statuses:
-        wheres.append(f"status IN ({', '.join('?' * len(statuses))})")
-        values.extend(statuses)
-    if flow is not None:
-        wheres.append("flow = ?")
-        values.append(flow)
-    if cursor is not None:
-        wheres.append("id < ?")
-        values.append(pages.number(cursor))
-    where = " AND ".join(wheres)
-    # SQLite would rather go through all of a flow's, newest first, until it has found enough.
-    index = "INDEXED BY executions_by_flow_and_status" if statuses and flow is not None else ""
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM executions {index} WHERE {where} ORDER BY id DESC LIMIT ?",
-        [*values, limit + 1],
-    )
-    taken, more = pages.take(rows, limit)
-    items = [_execution(row) for row in taken]
-    return Page(items, str(items[-1].id) if more else None)
-
-
 def unsettled(db: sqlite3.Connection) -> list[Execution]:
     """Return every execution without a final status, oldest first."""
     return _select(db, f"WHERE {events.IS_OPEN} AND service <> '' ORDER BY id")
 
 
+def row(db: sqlite3.Connection, number: int) -> tuple[Any, ...] | None:
+    """Return the row of an execution, as `read` takes it; None where it was deleted."""
+    found: tuple[Any, ...] | None = db.execute(
+        f"SELECT {_COLUMNS} FROM executions WHERE id = ?", (number,)
+    ).fetchone()
+    return found
+
+
+def delete(db: sqlite3.Connection, fid: str) -> bool:
+    """Remove a piece of an execution that has ended, or what is left; see `Store.delete`."""
+    now = events.state(db, fid)
+    if now is None:
+        raise NotFoundError(f"no execution {fid}")
+    if not now.status.is_final:
+        raise ConflictError(
+            f"execution {fid} has not ended: it is {now.status}",
+            hint=f"`koco cancel {fid} --wait` ends it",
+        )
+    if not events.remove(db, now.id, _DELETE_CHUNKS):
+        return False
+    search.forget(db, now.id)
+    db.execute("DELETE FROM executions WHERE id = ?", (now.id,))
+    return True
+
+
 def _select(db: sqlite3.Connection, clause: str, *values: Any) -> list[Execution]:
     rows = db.execute(f"SELECT {_COLUMNS} FROM executions {clause}", values)
-    return [_execution(row) for row in rows]
+    return [read(row) for row in rows]
 
 
-def _execution(row: tuple[Any, ...]) -> Execution:
+def read(row: tuple[Any, ...]) -> Execution:
+    """Return an execution from its row."""
     fields = dict(zip(Execution.__struct_fields__, row, strict=True))
     fields["status"] = Status(fields["status"])
     fields["inputs"] = msgspec.json.decode(fields["inputs"])

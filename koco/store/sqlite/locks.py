@@ -107,6 +107,19 @@ def listing(
     if flow is not None:
         wheres.append("e.flow = ?")
         values.append(flow)
+    return _page(db, wheres, values, limit, cursor)
+
+
+def page_of(
+    db: sqlite3.Connection, execution: int, *, limit: int, cursor: str | None
+) -> LockPage:
+    """Return a page of an execution's locks; see `Store.page_of_locks`."""
+    return _page(db, ["l.execution = ?"], [execution], limit, cursor)
+
+
+def _page(
+    db: sqlite3.Connection, wheres: list[str], values: list[Any], limit: int, cursor: str | None
+) -> LockPage:
     if cursor is not None:
         created, tilde, lid = cursor.partition("~")
         if not tilde:

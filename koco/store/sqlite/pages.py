@@ -1,6 +1,6 @@
 """Pages of rows: so many, and no more than fit into memory with ease."""
 
-import sqlite3
+from collections.abc import Iterable
 from typing import Any
 
 from koco.errors import UsageError
@@ -22,14 +22,18 @@ def number(cursor: str) -> int:
     return int(cursor)
 
 
-def take(rows: sqlite3.Cursor, limit: int) -> tuple[list[tuple[Any, ...]], bool]:
+def size(row: tuple[Any, ...]) -> int:
+    """Return what a row brings into memory, as far as that counts (bytes of text)."""
+    return sum(len(value) for value in row if isinstance(value, str))
+
+
+def take(rows: Iterable[tuple[Any, ...]], limit: int) -> tuple[list[tuple[Any, ...]], bool]:
     """Return the first rows, at least one if there is any, and whether there are more."""
     taken: list[tuple[Any, ...]] = []
     left = PAGE_BYTES
     for row in rows:
         if len(taken) == limit or (taken and left <= 0):
-            rows.close()
             return taken, True
         taken.append(row)
-        left -= sum(len(value) for value in row if isinstance(value, str))
+        left -= size(row)
     return taken, False

@@ -1,0 +1,65 @@
+"""Threads that read beside the event loop, each by a connection of its own.
+
+For what may have to go through many rows: a statement of SQLite's cannot be left in
+the middle, and on the loop's own connection everybody would wait for it.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from koco.store.sqlite.writer import StoreError, failure
+
+T = TypeVar("T")
+
+#: How many read at once. The machine has other things to do.
+_THREADS = 2
+
+
+class Readers:
+    """Connections, made by `connect` when they are needed."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="koco-read")
+        self._own = threading.local()
+        self._all: list[sqlite3.Connection] = []
+
+    async def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `look` finds; it sees all that has been committed by now.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            looking = loop.run_in_executor(self._threads, self._look, look)
+        except RuntimeError as exc:
+            raise StoreError("the store is closed") from exc
+        try:
+            return await looking
+        except sqlite3.Error as exc:
+            raise failure(exc, "the store could not be read") from exc
+
+    def _look(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        db = self._connection()
+        db.execute("BEGIN")  # all its statements see the same
+        try:
+            return look(db)
+        finally:
+            db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Wait for what reads; close the connections."""
+        self._threads.shutdown()
+        for db in self._all:
+            db.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        if (db := getattr(self._own, "db", None)) is None:
+            db = self._own.db = self._connect()
+            self._all.append(db)
+        return db
