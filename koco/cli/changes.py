@@ -51,6 +51,7 @@ def _lines(plan: "Plan", stream: TextIO, *, details: bool) -> Iterator[str]:
         about = _about(step, ours.get(step["service"]), details=details)
         name = _safe(f"{step['service']:<{wide}}", stream)
         yield f"{name}  {action}  {_safe(about, stream)}".rstrip()
+        yield from _openings(step, stream)
         if details:
             yield from _details(step, stream)
 
@@ -66,6 +67,22 @@ def _about(step: dict[str, Any], ours: "Planned | None", *, details: bool) -> st
     files = "" if details else f" ({_counted(len(step['files']), 'file')})"
     parts = [part + files if part == "code" else part for part in step["parts"]]
     return "  ".join([*told, ", ".join(parts)]).rstrip()
+
+
+def _openings(step: dict[str, Any], stream: TextIO) -> Iterator[str]:
+    """Yield a line for each path that is public, or is so no more: those are always told."""
+    now = step.get("public", [])
+    changes = {change["path"]: change for change in step["changes"]}
+    kept = now if step["action"] == "update" else []
+    former = changes.get("endpoint.public", {}).get("old", kept)
+    for path in [*now, *(each for each in former if each not in now)]:
+        shown = _safe(path, stream)
+        if path not in now:
+            yield f"    closes {shown} to the public"
+        elif path in former:
+            yield f"    keeps {shown} open to the public"
+        else:
+            yield f"    {output.paint(f'opens {shown} to the public', output.YELLOW, stream)}"
 
 
 def _details(step: dict[str, Any], stream: TextIO) -> Iterator[str]:

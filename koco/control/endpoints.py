@@ -19,6 +19,7 @@ from koco.errors import EndpointError, NotFoundError, TimedOutError, from_wire
 from koco.events.line import encode_payload
 from koco.sdk import signing
 from koco.sdk.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
+from koco.sdk.headers import HOP, passes
 from koco.store.model import Answer, Release
 
 if TYPE_CHECKING:
@@ -30,15 +31,20 @@ log = logging.getLogger(__name__)
 
 #: The largest answer of an endpoint's that is read whole (bytes).
 _ANSWER_BYTES = 16 * 1024 * 1024
-#: Headers that are between two neighbours (RFC 9110, 7.6.1), or that we set ourselves.
-_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"}
-_HOP |= {"proxy-connection", "transfer-encoding", "upgrade", "host", "content-length", "expect"}
-#: What is between a caller and the control plane, and no business of a service's.
-_PRIVATE = {"authorization", "cookie", "idempotency-key", "forwarded"}
-
 _JSON = {"content-type": "application/json"}
-#: What of an answer a caller is not shown: ours stand in its place, and no cookie comes back.
-_DROPPED = (_HOP - {"content-length"}) | {"set-cookie", "date", "server"}
+#: What of an answer a caller is not shown, for it is about the whole of our origin, and not about
+#: one service's part of it: cookies, logins, certificates, who else may read it; or it is ours.
+_DROPPED = (HOP - {"content-length"}) | {
+    *("set-cookie", "set-cookie2", "clear-site-data", "www-authenticate", "authentication-info"),
+    *("strict-transport-security", "public-key-pins", "expect-ct", "alt-svc", "nel", "report-to"),
+    *("service-worker-allowed", "x-content-type-options", "date", "server", "x-request-id"),
+}
+_DROPPED_PREFIXES = ("x-koco-", "koco-", "access-control-")
+
+#: A page of a service's comes from our origin. In a sandbox it is of an origin of its own: its
+#: scripts run, and can neither use anybody's session here nor read what we answer.
+_POLICY = "content-security-policy"
+_SANDBOX = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,25 +274,32 @@ def _at(release: Release, path: str) -> str:
 
 def _forth(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of a caller's that a service is to see."""
-    named = {each.strip().lower() for each in headers.get("connection", "").split(",")}
-    kept = ((name.lower(), value) for name, value in headers.items())
+    sent = joined((name.lower(), value) for name, value in headers.items())
+    named = _named(sent)
     return {
-        name: value
-        for name, value in kept
-        if name not in _HOP | _PRIVATE | named and not name.startswith(("x-koco-", "x-forwarded-"))
+        name: value for name, value in sent.items() if name not in named and passes(name, value)
     }
 
 
 def _back(headers: "httpx.Headers", base: str, release: Release) -> dict[str, str]:
     """Return the headers of an answer's that a caller is to see, each name once."""
-    kept = joined(headers.multi_items())  # names come in lower case
-    if "location" in kept:
-        kept["location"] = _moved(kept["location"], base, release)
-    return {
+    given = joined(headers.multi_items())  # names come in lower case
+    if "location" in given:
+        given["location"] = _moved(given["location"], base, release)
+    named = _named(given)
+    kept = {
         name: value
-        for name, value in kept.items()
-        if name not in _DROPPED and not name.startswith("x-koco-")
+        for name, value in given.items()
+        if name not in _DROPPED | named and not name.startswith(_DROPPED_PREFIXES)
     }
+    # Of several policies each is enforced: a service can add to ours, and not take from it.
+    policy = joined([*((n, v) for n, v in kept.items() if n == _POLICY), (_POLICY, _SANDBOX)])
+    return {**kept, **policy, "x-content-type-options": "nosniff"}
+
+
+def _named(headers: Mapping[str, str]) -> set[str]:
+    """Return what a message itself says to be between two neighbours (RFC 9110, 7.6.1)."""
+    return {each.strip().lower() for each in headers.get("connection", "").split(",")}
 
 
 def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The runtime environment of a release: what Ray makes for its runners and its endpoint."""
 
 import asyncio
+import json
 from typing import Any
 
 from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
@@ -8,7 +9,7 @@ from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 from koco.control import packages
 from koco.control.bundles import Bundles
 from koco.control.vault import Vault
-from koco.sdk import secrets
+from koco.sdk import public, secrets
 from koco.store.model import Release
 
 #: How long Ray may take to make an environment (seconds); its default is 600. A deploy's own
@@ -65,8 +66,13 @@ class Environments:
         When the last of them was set is in it: so Serve replaces replicas that have an old one.
         """
         environment = await self.of(release)
+        variables = environment["env_vars"]
+        # The manifest's key alone opens something: it is what plans tell of.
+        variables.pop(public.VARIABLE, None)
+        if paths := release.manifest["endpoint"].get("public"):
+            variables[public.VARIABLE] = json.dumps(paths)
         if names := release.manifest.get("secrets"):
-            environment["env_vars"] |= {
+            variables |= {
                 WORKER_PROCESS_SETUP_HOOK_ENV_VAR: _EQUIP,
                 secrets.NAMES: ",".join(names),
                 "KOCO_SECRETS_SET": await self._vault.last_set(names),

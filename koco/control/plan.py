@@ -35,6 +35,8 @@ class Step:
     files: list[plan.FileChange] = field(default_factory=list)
     #: What somebody else made of its Serve application, which a deploy puts back.
     drift: str | None = None
+    #: The paths of its own endpoint that anybody may ask.
+    public: list[str] = field(default_factory=list)
     problems: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
 
@@ -89,6 +91,7 @@ class Planner:
             return step
         manifest = load.to_data(load.check(data))
         step = self._begun(manifest["service"])
+        step.public = manifest["endpoint"]["public"]
         step.problems = await checks.find(self._parts, manifest, checks.CHECKS)
         step.warnings = await checks.find(self._parts, manifest, checks.WARNINGS)
         await self._compare(step, manifest, files)

@@ -321,4 +321,5 @@ def _spec(release: Release, runner_id: str) -> RunnerSpec:
         concurrency=release.manifest["runner"]["concurrency"],
         app=release.manifest.get("app"),
         secrets=tuple(release.manifest.get("secrets", ())),
+        public=tuple(release.manifest.get("endpoint", {}).get("public", ())),
     )

@@ -38,6 +38,7 @@ def find_problems(data: Any) -> list[Problem]:
         _limits,
         _placement,
         _unserved,
+        _public,
         _forms,
         _installed,
         _variables,
@@ -198,6 +199,20 @@ def _unserved(data: dict[str, Any]) -> list[Problem]:
         return []
     hint = "flows without an app run in runners: `runner` is about those"
     return [Problem(("serve",), "is for a service's own endpoint: there is no `app`", hint, True)]
+
+
+def _public(data: dict[str, Any]) -> list[Problem]:
+    """Return the problems of public paths without an endpoint that has them, or named twice."""
+    endpoint = data.get("endpoint")
+    given = endpoint.get("public") if isinstance(endpoint, dict) else None
+    if not isinstance(given, list | tuple) or not given:
+        return []
+    path: KeyPath = ("endpoint", "public")
+    if not data.get("app"):
+        hint = "flows without an app are launched with a key"
+        return [Problem(path, "is for a service's own endpoint: there is no `app`", hint, True)]
+    twice = [index for index, each in enumerate(given) if each in given[:index]]
+    return [Problem((*path, index), f"{given[index]!r} is named twice") for index in twice]
 
 
 def _schedule(data: dict[str, Any]) -> list[Problem]:

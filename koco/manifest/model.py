@@ -32,6 +32,9 @@ _Secret = Annotated[
     str, AfterValidator(rules.secret_name), Field(json_schema_extra={"pattern": rules.ENV_NAME})
 ]
 _Path = Annotated[str, AfterValidator(rules.inner_path)]
+_Public = Annotated[
+    str, AfterValidator(rules.public_path), Field(json_schema_extra={"pattern": rules.PUBLIC_PATH})
+]
 _Amount = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(rules.amount)]
 _Label = Annotated[str, AfterValidator(rules.label)]
 _LabelWanted = Annotated[str, AfterValidator(rules.label_wanted)]
@@ -210,6 +213,12 @@ class Endpoint(_Part):
         gt=0,
         le=3600,
         description="Seconds that a handler of `app` may take over one request.",
+    )
+    public: Annotated[tuple[_Public, ...], _Lenient] = Field(
+        (),
+        description="Paths of `app` that anybody may ask, without a key: a path, or with `/*` at "
+        "its end all that is below it. Routes of flows cannot be among them.",
+        examples=[["/webhook", "/static/*"]],
     )
 
 

@@ -28,6 +28,9 @@ _RESOURCES = {
     **{"gpus": "GPU", "memory": "memory_mb"},
 }
 
+#: A path of an endpoint that may be public, for editors; `public_path` says more.
+PUBLIC_PATH = r"^/[^*?#%{}\\\s]+(/\*)?$"
+
 #: How deep values may be nested that no key of a manifest describes.
 _DEEPEST = 50
 
@@ -136,6 +139,25 @@ def inner_path(text: str) -> str:
             "relative to the manifest, with '/', and without '..'",
         )
     return text.removeprefix("./")
+
+
+def public_path(text: str) -> str:
+    """Check a path of an endpoint that is to be public: as it is asked for, or all below it."""
+    whole = text.removesuffix("/*")
+    if not whole.strip("/") and text.startswith("/"):
+        raise Wrong(
+            f"{text!r} would open the flows of `app` to the public, which need somebody",
+            "name the routes that anybody may ask",
+        )
+    segments = whole.split("/")
+    is_odd = {"", ".", ".."} & set(segments[1:-1]) or segments[-1] in (".", "..")
+    if is_odd or not re.fullmatch(PUBLIC_PATH[1:-1], text) or segments[1] == "_koco":
+        near = "/" + re.sub(r"[*?#%{}].*", "", text).strip("/ ")
+        raise Wrong(
+            f"{text!r} cannot be public: a path as it is asked for, or one with '/*' at its end",
+            f"for example {near!r}" if near != text and near.strip("/") else None,
+        )
+    return text
 
 
 def resource(text: str) -> str:

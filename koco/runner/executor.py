@@ -221,7 +221,7 @@ def _described(path: str, spec: RunnerSpec) -> dict[str, Any]:
     # Imports the author's module, and with it FastAPI: only for a service that has an endpoint.
     from koco.sdk import serving
 
-    app = serving.describe(path, spec.service)
+    app = serving.describe(path, spec.service, public=spec.public)
     named = {flow.name for flow in spec.flows}
     for flow in app["flows"]:
         if flow["name"] in named:

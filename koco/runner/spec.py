@@ -31,6 +31,8 @@ class RunnerSpec(msgspec.Struct, frozen=True, kw_only=True):
     app: str | None = None
     #: The names of the secrets that its environment has, once it has asked for them.
     secrets: tuple[str, ...] = ()
+    #: The paths of `app` that are to be public.
+    public: tuple[str, ...] = ()
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

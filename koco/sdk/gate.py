@@ -1,12 +1,25 @@
-"""The gate of an endpoint of one's own: only what its control plane has signed passes."""
+"""The gate of an endpoint of one's own: what its control plane has signed passes, and the public.
 
+The public passes where the manifest names the path, and is nobody there.
+"""
+
+import json
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from koco.errors import UnauthorizedError, UsageError
-from koco.sdk.signing import Claim, Verifier, WrongSignature, digest_of, refuse_unsigned
+from koco.sdk import headers as passing
+from koco.sdk import public
+from koco.sdk.signing import (
+    SIGNATURE,
+    Claim,
+    Verifier,
+    WrongSignature,
+    digest_of,
+    refuse_unsigned,
+)
 
 #: The largest body that is taken (bytes); the control plane forwards no larger one.
 BODY_BYTES = 16 * 1024 * 1024
@@ -23,7 +36,9 @@ def path_of(scope: Any) -> str:
 class Gate:
     """Lets signed requests pass. The key comes with the first one, from the control plane."""
 
-    def __init__(self) -> None:
+    def __init__(self, flows: Collection[str]) -> None:
+        """`flows` are the paths where something is launched, which are nobody's."""
+        self._flows = flows
         self._verifier: Verifier | None = None
         self._fetched = 0.0
         #: Where the key comes from; None asks the control plane through Ray.
@@ -31,21 +46,33 @@ class Gate:
 
     def __getstate__(self) -> dict[str, Any]:
         # Serve pickles an application; the numbers that were seen are this process's.
-        return {"_verifier": None, "_fetched": 0.0, "key": self.key}
+        return {"_flows": self._flows, "_verifier": None, "_fetched": 0.0, "key": self.key}
 
     async def admit(self, scope: Any, receive: Any) -> Any:
         """Return where a request's body comes from; say in its state who asks.
 
+        What else says who asks is taken out of its headers.
+
         Raises:
-            UnauthorizedError: it is not signed by the control plane.
+            UnauthorizedError: it is not signed by the control plane, and its path not public.
         """
+        # Of several of one name the first counts, as everywhere in Starlette.
         headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in reversed(scope["headers"])
         }
-        claim = await self._verified(scope["method"], _target(scope), headers)
+        claim = None
+        if SIGNATURE in headers or not self._is_public(path_of(scope)):
+            claim = await self._verified(scope["method"], _target(scope), headers)
         receive = await _whole(receive, claim)
-        scope.setdefault("state", {}).update(user=claim.user, fid=claim.fid)
+        scope["headers"] = passing.harmless(scope["headers"])
+        user, fid = (claim.user, claim.fid) if claim else ("", "")
+        scope.setdefault("state", {}).update(user=user, fid=fid)
         return receive
+
+    def _is_public(self, path: str) -> bool:
+        named = json.loads(os.environ.get(public.VARIABLE) or "[]")
+        return path not in self._flows and public.is_public(path, named)
 
     async def _verified(self, method: str, target: str, headers: dict[str, str]) -> Claim:
         refuse_unsigned(headers)  # asking for the key costs a call
@@ -75,8 +102,8 @@ def _target(scope: Any) -> str:
     return f"{path_of(scope)}?{query}" if query else path_of(scope)
 
 
-async def _whole(receive: Any, claim: Claim) -> Any:
-    """Read a body and hold it against its digest; return what gives it once more."""
+async def _whole(receive: Any, claim: Claim | None) -> Any:
+    """Read a body and hold it against what was signed; return what gives it once more."""
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -89,7 +116,7 @@ async def _whole(receive: Any, claim: Claim) -> Any:
         if size > BODY_BYTES:
             raise UsageError(f"the body is larger than {BODY_BYTES >> 20} MiB")
     body = b"".join(parts)
-    if digest_of(body) != claim.digest:
+    if claim is not None and digest_of(body) != claim.digest:
         raise UnauthorizedError("the request's body is not the one that was signed")
     given = False
 

@@ -1,7 +1,8 @@
 """An endpoint of one's own: a FastAPI application whose `enter` routes are flows.
 
 It answers its control plane and nobody else: every request must be signed
-(`koco.sdk.signing`), those to an author's other routes, too.
+(`koco.sdk.signing`), those to an author's other routes, too; but for the paths that the
+manifest opens to the public (`koco.sdk.public`).
 """
 
 import os
@@ -37,7 +38,7 @@ class ServeAPI(FastAPI):
         self.locks: dict[str, Handler] = {}
         self.leases: dict[str, Handler] = {}
         self._module = str(sys._getframe(1).f_globals.get("__name__", ""))
-        self._gate = Gate()
+        self._gate = Gate(self.enters)
         _instances.append(self)
 
     def enter(
@@ -135,7 +136,7 @@ class ServeAPI(FastAPI):
         return await self.enters[path].launch(Request(scope, receive), inputs)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request, if it is signed by the control plane."""
+        """Answer a request that is signed by the control plane, or to a public path."""
         if scope["type"] == "lifespan":
             await super().__call__(scope, receive, send)
             return

@@ -7,10 +7,12 @@ asks, which describes the endpoint before Serve hears of it.
 import copy
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from koco.errors import DeployError
 from koco.sdk import entrypoint, secrets
+from koco.sdk import public as opened
 
 #: Requests that one replica takes at once. Handlers mostly wait; Serve's default is 5.
 _ONGOING = 100
@@ -20,11 +22,12 @@ _CHECK_S = 2.0
 _FAREWELL_S = 1.0
 
 
-def describe(path: str, service: str) -> dict[str, Any]:
+def describe(path: str, service: str, *, public: Iterable[str] = ()) -> dict[str, Any]:
     """Import an endpoint and return `{flows, locks, leases}`.
 
     Raises:
-        DeployError: it is none, or its flows cannot be told apart.
+        DeployError: it is none, its flows cannot be told apart, or what is to be public is no
+            route of it, or a flow's.
         Exception: whatever importing the user's module raises.
     """
     app = serve_api_of(entrypoint.find(path), path)
@@ -43,6 +46,7 @@ def describe(path: str, service: str) -> dict[str, Any]:
                 hint="give one of them another path",
             )
         paths[flow["name"]] = flow["path"]
+    opened.check(app, public)
     return about
 
 

@@ -94,6 +94,33 @@ def test_what_is_added_is_told_once(plane: Plane, project: Path, cli: Cli) -> No
     )
 
 
+def test_what_is_public_is_named(plane: Plane, project: Path, cli: Cli) -> None:
+    """What a deploy opens, closes and leaves open to everybody; also where it is asked for."""
+    public = {"public": ["/a", "/b/*"]}
+    plane.steps["hello"] = public
+    assert cli("plan").out == (
+        "hello  create  1 file, 17 B\n"
+        "    opens /a to the public\n"
+        "    opens /b/* to the public\n"
+        "1 to create\n"
+    )
+    change = {"path": "endpoint.public", "part": "settings", "old": ["/a", "/c"], "new": ["/a"]}
+    change["new"] = public["public"]
+    update = {**UPDATE, **public, "files": [], "parts": ["settings"], "changes": [change]}
+    plane.steps["hello"] = update
+    told = (
+        "    keeps /a open to the public\n"
+        "    opens /b/* to the public\n"
+        "    closes /c to the public\n"
+    )
+    assert told in cli("plan").out
+    assert '    - endpoint.public  "/c"\n' in cli("plan").out
+    assert told in cli("deploy", "--no-input").err + cli("deploy", "--yes").err
+    plane.steps["hello"] = {**update, "changes": []}
+    assert cli("plan").out.count("open to the public") == 2
+    assert json.loads(cli("plan", "--json").out)["items"][0]["public"] == ["/a", "/b/*"]
+
+
 def test_many_files_are_not_all_named(plane: Plane, project: Path, cli: Cli) -> None:
     """Twenty, and how many more; `--json` has them all."""
     file = {"path": "f", "change": "added", "old_bytes": None, "new_bytes": 5}

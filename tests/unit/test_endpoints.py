@@ -11,6 +11,7 @@ import pytest
 
 from koco.control.endpoints import Endpoints, Request
 from koco.errors import EndpointError, InputsError
+from koco.sdk import signing
 from koco.store.model import Release
 
 RELEASE = Release(
@@ -36,6 +37,8 @@ class Stranger:
         #: How many bytes it announces that do not come.
         self.missing = 0
         self.headers: dict[str, str] = {}
+        #: What it says beside that.
+        self.answered: dict[str, str] = {}
 
 
 class ServeOfOnes:
@@ -71,6 +74,8 @@ def ask(stranger: Stranger) -> Iterator[Ask]:
                 self.send_header("X-Koco-Answer", stranger.kind)
             self.send_header("Vary", "Accept")
             self.send_header("Vary", "Origin")
+            for name, value in stranger.answered.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(stranger.body) + stranger.missing))
             self.end_headers()
             if self.command != "HEAD":
@@ -178,6 +183,60 @@ def test_a_head_request_passes_without_a_body(ask: Ask, stranger: Stranger) -> N
     headers, parts = ask(passing)
     assert (headers["content-length"], headers["vary"]) == ("5", "Accept, Origin")
     assert b"".join(parts) == b""
+
+
+def passed(ask: Ask, headers: dict[str, str]) -> dict[str, str]:
+    """Ask an author's route with headers of a caller's; return the answer's."""
+
+    async def passing(endpoints: Endpoints) -> Any:
+        request = Request("GET", "/x", headers=headers)
+        passed = await endpoints.pass_through(RELEASE, request, user="ada")
+        assert [part async for part in passed.body] in ([], [b""])
+        return passed.headers
+
+    answered: dict[str, str] = ask(passing)
+    return answered
+
+
+def test_a_service_hears_from_koco_alone_who_asks(ask: Ask, stranger: Stranger) -> None:
+    """No header of a caller's says so, in whatever spelling, nor what Connection names."""
+    sent = {
+        **{"X-Koco-User": "bob", "x_koco_user": "bob", "X-KOCO-FID": "1", "Koco-Version": "9"},
+        **{"X-Forwarded-For": "1", "x_forwarded_user": "bob", "Forwarded": "for=1", "Via": "1.1 x"},
+        **{"Remote-User": "bob", "REMOTE_USER": "bob", "X-WebAuth-User": "bob", "X-Real-IP": "1"},
+        **{"Authorization": "Bearer x", "Cookie": "a=b", "Proxy-Authorization": "Basic x"},
+        **{"X-Auth-Request-User": "bob", "Idempotency-Key": "k", "X-Any": "koco_" + "a" * 32},
+        **{"Connection": "close, X-Named, X-Koco-User", "X-Named": "1", "X-Mine": "1"},
+    }
+    passed(ask, sent)
+    heard = {name.lower(): value for name, value in stranger.headers.items()}
+    signed = {name for name in heard if name.startswith("x-koco-")}
+    assert signed == signing.HEADERS
+    assert bytes.fromhex(heard["x-koco-user"]) == b"ada"
+    assert set(heard) - signed == {"host", "accept-encoding", "connection", "x-mine"}
+    assert heard["connection"] == "keep-alive"
+
+
+def test_an_answer_is_about_the_services_part_of_the_origin(ask: Ask, stranger: Stranger) -> None:
+    """Neither cookies nor logins nor anything else of the whole origin; pages are sandboxed."""
+    stranger.answered = {
+        **{"Set-Cookie": "session=1", "Clear-Site-Data": '"*"', "WWW-Authenticate": "Basic"},
+        **{"Strict-Transport-Security": "max-age=1", "Access-Control-Allow-Origin": "*"},
+        **{"Access-Control-Allow-Credentials": "true", "Service-Worker-Allowed": "/"},
+        **{"Koco-Version": "9", "X-Koco-Fid": "1", "Alt-Svc": 'h3=":1"', "NEL": "{}"},
+        **{"Connection": "X-Named", "X-Named": "1", "X-Mine": "1", "X-Request-ID": "theirs"},
+        **{"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "no"},
+    }
+    answered = passed(ask, {})
+    policy = answered.pop("content-security-policy")
+    assert answered == {
+        **{"vary": "Accept, Origin", "content-length": "0", "x-mine": "1"},
+        "x-content-type-options": "nosniff",
+    }
+    assert policy.startswith("default-src 'none', sandbox ")
+    assert "allow-same-origin" not in policy
+    stranger.answered = {}
+    assert passed(ask, {})["content-security-policy"].startswith("sandbox ")
 
 
 @pytest.mark.parametrize("value", ["caf\xe9", "\xe2\x82\xac", "a, b"])

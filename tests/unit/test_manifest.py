@@ -56,7 +56,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         },
         "app": None,
         "locks": {},
-        "endpoint": {"timeout": 30.0},
+        "endpoint": {"timeout": 30.0, "public": []},
         "serve": {},
         "files": {"max_count": 10_000, "max_size_mb": 10_240.0, "max_total_mb": 102_400.0},
         "limits": {
@@ -159,6 +159,29 @@ def test_data_has_key_paths_for_places() -> None:
         (manifest(serve={"x": [float("nan")]}, app="a:b"), "serve: must hold finite numbers, got"),
         (manifest(serve=DEEP, app="a:b"), "serve: is nested more than 50 deep"),
         (manifest(serve=2, app="a:b"), "serve: expected a mapping, got the number 2"),
+        (manifest(endpoint={"public": ["/x"]}), "endpoint.public: is for a service's own endpoint"),
+        *[
+            (manifest(app="a:b", endpoint={"public": [path]}), f"endpoint.public[0]: {said}")
+            for path, said in [
+                *[(each, f"{each!r} would open the flows") for each in ("/", "/*", "//")],
+                *[
+                    (each, f"{each!r} cannot be public")
+                    for each in (
+                        *("webhook", "", "*", "/a/../b", "/a//b", "/..", "/a*", "/*/a", "/a/*/b"),
+                        *("/a?b=1", "/a#b", "/a%20b", "/{item}", "/a b", "/_koco", "/_koco/*"),
+                    )
+                ],
+            ]
+        ],
+        (
+            manifest(app="a:b", endpoint={"public": ["/x", "/x"]}),
+            "endpoint.public[1]: '/x' is named twice",
+        ),
+        (
+            manifest(app="a:b", endpoint={"public": ["/items/{item}"]}),
+            "endpoint.public[0]: '/items/{item}' cannot be public: a path as it is asked for, or "
+            "one with '/*' at its end (hint: for example '/items')",
+        ),
         (manifest(runtime={"dependencies": ["six=="]}), "'six==' is no requirement"),
         (manifest(runtime={"dependencies": ["-r x.txt"]}), "is an option of pip"),
         (manifest(runtime={"env": {"1A": "x"}}), "runtime.env.1A: '1A' cannot be an environment"),

@@ -1,0 +1,57 @@
+"""Which headers reach a service: none that says who asks, and nothing that a caller shows koco.
+
+Who asks is what koco says: `request.state.user`.
+"""
+
+import re
+from collections.abc import Iterable
+
+#: Between two neighbours (RFC 9110, 7.6.1), or written anew for the next one.
+HOP = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization"),
+        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host"),
+        *("content-length", "expect"),
+    }
+)
+
+#: What a caller shows koco.
+_SHOWN = frozenset({"authorization", "cookie", "cookie2", "idempotency-key"})
+
+#: By which proxies and gateways tell the application behind them who asks, and from where.
+_IDENTITY = frozenset(
+    {
+        *("forwarded", "via", "from", "remote-user", "remote-addr", "remote-host"),
+        *("true-client-ip", "x-real-ip", "x-client-ip", "x-cluster-client-ip"),
+        *("x-client-cert", "x-user", "x-username", "x-email", "x-groups", "x-roles"),
+        *("x-proxy-user", "x-host", "x-rewrite-url"),
+    }
+)
+_IDENTITY_PREFIXES = (
+    *("x-koco-", "koco-", "x-forwarded", "x-original-", "x-remote-", "x-auth-request-"),
+    *("x-authenticated-", "x-webauth-", "x-user-", "x-envoy-", "x-ms-client-principal"),
+    *("x-amzn-oidc-", "x-goog-authenticated-user-", "x-goog-iap-", "cf-access-"),
+    *("cf-connecting-", "x-ssl-", "ssl-client-", "x-tls-", "remote-user", "tailscale-user-"),
+)
+
+#: How koco's own keys, sessions and tokens begin, wherever somebody puts one by mistake.
+_OURS = re.compile(r"koco[a-z]?_[A-Za-z0-9_-]{16}")
+
+
+def passes(name: str, value: str = "") -> bool:
+    """Say whether a caller's header may reach a service."""
+    # Servers that make variables of headers read `X_Koco_User` as `X-Koco-User`.
+    name = name.lower().replace("_", "-").strip()
+    if name in HOP or name in _SHOWN or name in _IDENTITY:
+        return False
+    return not name.startswith(_IDENTITY_PREFIXES) and _OURS.search(value) is None
+
+
+def harmless(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return those of a request that say nothing of who asks; what its body is remains."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name.lower() in (b"host", b"content-length")
+        or passes(name.decode("latin-1"), value.decode("latin-1"))
+    ]
