@@ -17,9 +17,10 @@ from koco.api import cookies, transport
 from koco.api.envelope import request_id
 from koco.control import sessions
 from koco.control.caller import NOBODY, TOKEN_PREFIX, Caller
+from koco.control.catalog import Entry
 from koco.control.parts import Parts
 from koco.errors import NotAllowedError, UnauthorizedError
-from koco.store.model import Execution
+from koco.store.model import Execution, Release
 
 #: What to tell who is not shown one.
 ABOUT_TRACEBACKS = "keys with the scope `deploy` are shown the traceback"
@@ -90,12 +91,37 @@ def is_owner(connection: Connection) -> bool:
 async def execution(request: Request[Any, Caller, State], fid: str) -> Execution:
     """Return an execution that the caller may see, by fid, unique prefix or `latest`.
 
+    `latest` is the caller's own last one, also of those who see others': what somebody else
+    launches meanwhile is never what is cancelled, or answered, by it.
+
     Raises as `Store.execution` does; what the caller may not see does not exist.
     """
-    found: Execution = await request.app.state.parts.store.execution(fid, request.auth.sight)
+    sight = request.auth.sight
+    if fid == "latest":
+        sight = msgspec.structs.replace(sight, user=request.auth.name)
+    found: Execution = await request.app.state.parts.store.execution(fid, sight)
     # For the audit log: `latest` is another one tomorrow. A new dict, as litestar keeps its own.
     request.scope["path_params"] = {**request.path_params, "fid": found.fid}
     return found
+
+
+def flow(request: Request[Any, Caller, State], name: str) -> Entry:
+    """Return a flow that the caller may see, by full name, or by a short one that is unique.
+
+    Raises as `Catalog.find` does; others' flows, that are named in full, are refused.
+    """
+    caller = request.auth
+    if "/" in name:
+        require_flow(caller, name)
+    parts: Parts = request.app.state.parts
+    return parts.catalog.find(name, sees=caller.reaches)
+
+
+def sees(caller: Caller, release: Release) -> bool:
+    """Say whether a service has, by one of its releases, a flow that is the caller's."""
+    flows = release.flows or release.manifest["flows"]
+    names = (f"{release.service}/{each['name']}" for each in flows)
+    return caller.reaches_all_of(release.service) or any(map(caller.reaches, names))
 
 
 def require_flow(caller: Caller, flow: str) -> None:
@@ -103,6 +129,15 @@ def require_flow(caller: Caller, flow: str) -> None:
     if not caller.reaches(flow):
         raise NotAllowedError(
             f"the key {caller.name!r} is not good for the flow {flow!r}",
+            hint=f"it is for: {', '.join(caller.flows)}",
+        )
+
+
+def require_unlimited(caller: Caller, what: str) -> None:
+    """Refuse what concerns all services to whoever is limited to some flows."""
+    if caller.flows:
+        raise NotAllowedError(
+            f"the key {caller.name!r} is limited to flows, and {what}",
             hint=f"it is for: {', '.join(caller.flows)}",
         )
 
