@@ -1,9 +1,11 @@
 """What an operator may set of a control plane, while it runs.
 
 Kept in the store, so that they outlive its process and its node: `koco up --set
-NAME=VALUE` changes one.
+NAME=VALUE` changes one. docs/settings.md has all of them.
 """
 
+import ipaddress
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -13,6 +15,9 @@ from koco.errors import UsageError
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+_Texts = tuple[str, ...]
+
+_ORIGIN = re.compile(r"\*|https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?")
 
 
 class Settings(msgspec.Struct, kw_only=True):
@@ -21,17 +26,33 @@ class Settings(msgspec.Struct, kw_only=True):
     #: The largest file that it takes from anybody (MB).
     max_file_mb: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 10_240
     #: Releases of a service that can be gone back to; older ones lose their bundle.
-    keep_releases: Annotated[int, msgspec.Meta(ge=1)] = 10
+    keep_releases: _AtLeastOne = 10
     #: Executions that run at once, of all flows; 0 for no limit.
     max_running: _Count = 0
     #: Executions that wait in line, of all flows; 0 for no limit.
     max_queue: _Count = 0
+    #: The largest body of a request that is no upload (MB).
+    max_body_mb: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 16
+    #: The largest head of a request: its target and its headers (kB).
+    max_header_kb: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 64
+    #: The largest form of a flow (kB of its JSON).
+    max_form_kb: Annotated[float, msgspec.Meta(gt=0, le=16_000)] = 256
+    #: The largest payload of an event that is kept whole (kB of its JSON).
+    max_event_kb: Annotated[float, msgspec.Meta(ge=4, le=64_000)] = 64_000
+    #: Requests that a key or session may make (/s, over ten seconds); 0 for no limit.
+    key_requests_per_s: Annotated[float, msgspec.Meta(ge=0)] = 1000
     #: Streams that one key or session has open.
     max_streams_per_key: _AtLeastOne = 1000
     #: Streams that are open in all; each costs up to a megabyte while its reader does not read.
     max_streams: _AtLeastOne = 2000
-    #: How long a stream's reader may take nothing before it is dropped (seconds).
-    stream_stall_s: Annotated[float, msgspec.Meta(ge=1)] = 60
+    #: How long a reader of any answer may take nothing before its connection is cut (seconds).
+    stream_stall_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 60
+    #: Origins whose pages may use the API in a browser, such as https://app.example.com.
+    cors_origins: _Texts = ()
+    #: Addresses and networks of proxies whose X-Forwarded-For and -Proto are believed.
+    trusted_proxies: _Texts = ()
+    #: For how long browsers are to insist on TLS where they have it (seconds); 0 for not at all.
+    hsts_s: _Count = 31_536_000
     #: How long a session is good after a login (hours).
     session_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 12
 
@@ -39,11 +60,12 @@ class Settings(msgspec.Struct, kw_only=True):
         """Take over values that `parsed` has let pass, here or in another koco's time."""
         for name in self.__struct_fields__:
             if name in values:
-                setattr(self, name, values[name])
+                value = values[name]
+                setattr(self, name, tuple(value) if isinstance(value, list) else value)
 
 
 def parsed(pairs: Iterable[str]) -> dict[str, Any]:
-    """Return the settings in texts `NAME=VALUE`.
+    """Return the settings in texts `NAME=VALUE`; `NAME=a,b` where there may be several.
 
     Raises:
         UsageError: there is no such setting, or it cannot have that value.
@@ -60,7 +82,28 @@ def parsed(pairs: Iterable[str]) -> dict[str, Any]:
 
 def _value(name: str, text: str) -> Any:
     kind = next(field.type for field in msgspec.structs.fields(Settings) if field.name == name)
+    if name in _CHECKS:
+        texts = [part for each in text.split(",") if (part := each.strip())]
+        return [_CHECKS[name](each) for each in texts]
     try:
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as exc:
         raise UsageError(f"the setting {name} cannot be {text!r}: {exc}") from exc
+
+
+def _origin(text: str) -> str:
+    if not _ORIGIN.fullmatch(text.lower()):
+        raise UsageError(
+            f"cors_origins: {text!r} is no origin", hint="such as https://app.example.com, no path"
+        )
+    return text.lower()
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
+    except ValueError as exc:
+        raise UsageError(f"trusted_proxies: {exc}", hint="such as 10.0.0.5 or 10.0.0.0/8") from exc
+
+
+_CHECKS = {"cors_origins": _origin, "trusted_proxies": _network}
