@@ -14,8 +14,9 @@ import msgspec
 
 from koco.errors import TooManyError
 
-#: Failures in a row that cost nothing, of one name, and of one address, which many may share.
-_FREE = {"name": 5, "address": 20, "key": 20}
+#: Failures that cost nothing: of one name, and from one address, which many may share. Keys
+#: cannot be guessed: there it is for what asks again and again with an old one.
+_FREE = {"name": 5, "address": 20, "key": 100}
 #: How long the next one is held up after those (seconds): doubled each time, up to the second.
 _WAIT_S = (1.0, 900.0)
 #: How long after the last of them failures are forgotten (seconds).
