@@ -186,5 +186,7 @@ def shown(connection: Connection) -> str:
 
 
 def _placed(caller: Caller, connection: Connection) -> Caller:
+    """Return a caller with where it asks from; count that it asks."""
+    connection.app.state.parts.rates.take(caller)
     address = transport.address(connection.scope)
     return msgspec.structs.replace(caller, address=address, request=request_id(connection.scope))

@@ -7,12 +7,14 @@ from koco.api import (
     apps,
     audit,
     bundles,
+    conditional,
     doctor,
     envelope,
     executions,
     files,
     flows,
     keys,
+    limits,
     locks,
     plan,
     problems,
@@ -23,6 +25,7 @@ from koco.api import (
     services,
     session,
     status,
+    transport,
     users,
 )
 from koco.control.doctor import Doctor
@@ -57,9 +60,11 @@ def create_app(parts: Parts) -> Litestar:
         before_send=[audit.record],
         openapi_config=None,
         logging_config=None,
-        # A megabyte of JSON is a generous launch; bundles are streamed and not counted here.
-        request_max_body_size=16 * 1024 * 1024,
+        request_class=limits.Request,
+        # It counts for itself, by a setting that may change.
+        request_max_body_size=None,
     )
     # Around all of it: litestar's own middleware never sees what no route was found for.
-    app.asgi_handler = envelope.enveloped(app.asgi_handler)
+    enveloped = envelope.enveloped(conditional.conditional(app.asgi_handler))
+    app.asgi_handler = transport.transported(enveloped, parts.settings)
     return app

@@ -22,6 +22,7 @@ from koco.control.locks import Locks
 from koco.control.overview import Overview
 from koco.control.parts import Parts
 from koco.control.passwords import Passwords
+from koco.control.rates import Rates
 from koco.control.schedules import Schedules
 from koco.control.sessions import Sessions
 from koco.control.settings import Settings
@@ -130,6 +131,7 @@ async def assemble(
         send=control.append.remote,
         settings=settings,
         streams=streams,
+        rates=Rates(settings),
         url=start.url,
         node_url=start.node_url,
         code=code,

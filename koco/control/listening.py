@@ -1,9 +1,12 @@
 """Where the API listens: bound early, answered when there is something to say, closed at once."""
 
 import asyncio
+import functools
 import logging
 import socket
 from typing import Any
+
+from koco.control.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -13,6 +16,9 @@ _RETRY_S = 0.05
 _BACKLOG = 2048
 #: How long requests that are under way may take to end (seconds).
 _GRACE_S = 3
+#: What the kernel holds of an answer beyond what is on its way to the client (bytes): one who
+#: stops reading would get megabytes of it.
+_UNSENT_BYTES = 128 * 1024
 
 
 class Listening:
@@ -29,10 +35,11 @@ class Listening:
         _, pending = await asyncio.wait(self._bound, timeout=timeout_s)
         return not pending
 
-    def serve(self, app: Any, **tls: str | None) -> None:
+    def serve(self, app: Any, settings: Settings, **tls: str | None) -> None:
         """Answer with an application what comes to the next of the places."""
         bound = self._bound[len(self._serving)]
-        self._serving.append(asyncio.create_task(self._answer(app, bound, tls)))
+        serving = self._answer(configured(app, settings, **tls), bound)
+        self._serving.append(asyncio.create_task(serving))
 
     async def close(self) -> None:
         """Stop listening; return when the requests that are under way have ended."""
@@ -43,30 +50,40 @@ class Listening:
                 bound.result().close()
         await asyncio.gather(*self._serving, *self._bound, return_exceptions=True)
 
-    async def _answer(
-        self, app: Any, bound: "asyncio.Task[socket.socket]", tls: dict[str, str | None]
-    ) -> None:
+    async def _answer(self, config: Any, bound: "asyncio.Task[socket.socket]") -> None:
         try:
-            await self._served(app, await bound, tls)
+            await self._served(config, await bound)
         except Exception:
             log.exception("the API is not served: its certificate, say, cannot be read any more")
             raise
 
-    async def _served(self, app: Any, listener: socket.socket, tls: dict[str, str | None]) -> None:
+    async def _served(self, config: Any, listener: socket.socket) -> None:
         import uvicorn
 
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE_S,
-            **tls,  # type: ignore[arg-type]
-        )
         server = uvicorn.Server(config)
         self._servers.append(server)
         await server.serve(sockets=[listener])
+
+
+def configured(app: Any, settings: Settings, **more: Any) -> Any:
+    """Return what uvicorn serves an application with; limits are as the settings say then."""
+    import uvicorn
+
+    from koco.control.protocol import Protocol
+
+    return uvicorn.Config(
+        app,
+        http=functools.partial(Protocol, settings),  # type: ignore[arg-type]
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        # Its own believes what every client on this machine says: see `koco.api.transport`.
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        **more,
+    )
 
 
 async def _listen(host: str, port: int) -> socket.socket:
@@ -78,6 +95,8 @@ async def _listen(host: str, port: int) -> socket.socket:
         # it on every answer on a kept connection waits 40 ms.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections have it from their listener
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         try:
             listener.bind((host, port))
             listener.listen(_BACKLOG)

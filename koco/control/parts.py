@@ -15,6 +15,7 @@ from koco.control.files import Files
 from koco.control.keys import Keys
 from koco.control.launches import Launches
 from koco.control.locks import Locks
+from koco.control.rates import Rates
 from koco.control.schedules import Schedules
 from koco.control.sessions import Sessions
 from koco.control.settings import Settings
@@ -64,6 +65,7 @@ class Parts:
     send: Callable[[bytes], Awaitable[bytes]]
     settings: Settings
     streams: Streams
+    rates: Rates
     url: str
     #: Where nodes and flows reach what is theirs of it.
     node_url: str

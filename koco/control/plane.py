@@ -269,9 +269,10 @@ class Plane:
     def _serve(self, parts: Parts, listening: Listening) -> None:
         app = self._make_app(parts)
         start = self._start_with
-        listening.serve(app, ssl_certfile=start.tls_cert, ssl_keyfile=start.tls_key)
+        tls = {"ssl_certfile": start.tls_cert, "ssl_keyfile": start.tls_key}
+        listening.serve(app, parts.settings, **tls)
         if start.nodes_apart:
-            listening.serve(self._only_for_nodes(app))
+            listening.serve(self._only_for_nodes(app), parts.settings)
 
 
 def _log_to(path: Path) -> None:

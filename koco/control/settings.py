@@ -47,14 +47,14 @@ class Settings(msgspec.Struct, kw_only=True):
     max_streams: _AtLeastOne = 2000
     #: How long a reader of any answer may take nothing before its connection is cut (seconds).
     stream_stall_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 60
+    #: How long a session is good after a login (hours).
+    session_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 12
     #: Origins whose pages may use the API in a browser, such as https://app.example.com.
     cors_origins: _Texts = ()
     #: Addresses and networks of proxies whose X-Forwarded-For and -Proto are believed.
     trusted_proxies: _Texts = ()
     #: For how long browsers are to insist on TLS where they have it (seconds); 0 for not at all.
     hsts_s: _Count = 31_536_000
-    #: How long a session is good after a login (hours).
-    session_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 12
 
     def change(self, values: dict[str, Any]) -> None:
         """Take over values that `parsed` has let pass, here or in another koco's time."""

@@ -316,6 +316,8 @@ LAST = 2**62
 
 #: What a setting that ends in `_mb` counts (bytes).
 MB = 1024 * 1024
+#: The same of `_kb`.
+KB = 1024
 
 
 class FileLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,9 @@ from koco.control.audit import Audit
 from koco.control.blobs import Blobs
 from koco.control.files import Files
 from koco.control.keys import Keys
+from koco.control.listening import configured
 from koco.control.passwords import Passwords
+from koco.control.rates import Rates
 from koco.control.sessions import Sessions
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
@@ -29,6 +31,7 @@ from koco.control.supervisor import Supervisor
 from koco.control.users import Users
 from koco.store.model import Key, NewExecution
 from koco.store.sqlite import SqliteStore
+from tests.contract import contract
 
 MANIFEST = {"files": {"max_count": 100, "max_size_mb": 4, "max_total_mb": 8}}
 
@@ -51,7 +54,12 @@ class Api:
         headers = {"Authorization": f"Bearer {key}"}
         # Not verified: reading certificates for nothing would take most of a test's time.
         return httpx.Client(
-            base_url=self.url, headers=headers, trust_env=False, timeout=20, verify=False
+            base_url=self.url,
+            headers=headers,
+            trust_env=False,
+            timeout=20,
+            verify=False,
+            event_hooks={"response": [_judged]},
         )
 
     def admit(self, name: str, *scopes: str, **more: Any) -> None:
@@ -64,8 +72,8 @@ class Api:
         """Change the store behind everybody's back."""
         self.call(self.parts.store._write(lambda db: db.execute(statement)))
 
-    def execution(self) -> str:
-        new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, user="ada")
+    def execution(self, user: str = "ada") -> str:
+        new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, user=user)
         fid: str = self.call(self.parts.store.create(new))[0].fid
         return fid
 
@@ -76,6 +84,19 @@ class Api:
             answer = client.patch(f"/v1/blobs/{sha256}", content=data, headers=headers)
         assert answer.status_code == 204, answer.text
         return sha256
+
+
+def _judged(answer: httpx.Response) -> None:
+    """Hold an answer against the API's document; of one that goes on and on, only its head."""
+    kind = answer.headers.get("content-type", "")
+    is_whole = "json" in kind and "ndjson" not in kind and answer.request.method != "HEAD"
+    # What `fields` leaves out is missing.
+    is_whole = is_whole and "fields" not in answer.request.url.params
+    body = answer.read() if is_whole else None
+    target = answer.request.url.raw_path.decode().partition("?")[0]
+    contract().check_answer(
+        answer.request.method, target, answer.status_code, answer.headers, body
+    )
 
 
 @contextmanager
@@ -126,13 +147,12 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         supervisor=supervisor,
         settings=settings,
         streams=streams,
+        rates=Rates(settings),
         audit=Audit(store),
         heartbeat_s=10,
         node_url="",
     )
-    config = uvicorn.Config(
-        create_app(api.parts), port=0, log_config=None, access_log=False, lifespan="off"
-    )
+    config = configured(create_app(api.parts), settings, port=0)
     server = uvicorn.Server(config)
     task = asyncio.get_running_loop().create_task(server.serve())
     while not server.started:

@@ -1,0 +1,72 @@
+"""Pages of other origins (CORS): none may read what is here, unless the setting names theirs.
+
+litestar's own and Starlette's middleware take their origins once, at the start; these
+are a setting, which may change. The rules: https://fetch.spec.whatwg.org/#http-cors-protocol
+"""
+
+from typing import Any
+
+from koco.control.settings import Settings
+
+#: What pages may send beside what any page may, and which headers of answers they may read.
+_SENT = b"authorization, content-type, idempotency-key, if-none-match, last-event-id, prefer, range"
+_SENT += b", upload-length, upload-offset, x-csrf-token, x-request-id"
+_READ = b"content-range, etag, location, retry-after, upload-complete, upload-offset"
+_READ += b", x-koco-fid, x-request-id"
+_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
+#: How long a browser need not ask again (seconds); it is how long a change takes to reach it.
+_REMEMBERED_S = b"600"
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def shared(app: Any, settings: Settings) -> Any:
+    """Return an ASGI application that lets pages of the named origins read another's answers."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        origins = settings.cors_origins
+        if not origins or scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        told = {name: value for name, value in scope["headers"] if name in _ASKED}
+        allowed = _allowed(told.get(b"origin"), origins)
+        if scope["method"] == "OPTIONS" and _ASKS_FIRST in told and allowed:
+            headers = [*allowed, *_PREFLIGHT]
+            await send({"type": "http.response.start", "status": 204, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
+
+        async def tell(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *(allowed or [_VARIES])]
+            await send(message)
+
+        await app(scope, receive, tell)
+
+    return serve
+
+
+_ASKS_FIRST = b"access-control-request-method"
+_ASKED = (b"origin", _ASKS_FIRST)
+#: An answer is another one for another origin: caches on the way have to know.
+_VARIES = (b"vary", b"Origin")
+_PREFLIGHT: Headers = [
+    (b"access-control-allow-methods", _METHODS),
+    (b"access-control-allow-headers", _SENT),
+    (b"access-control-max-age", _REMEMBERED_S),
+]
+
+
+def _allowed(origin: bytes | None, origins: tuple[str, ...]) -> Headers:
+    """Return what to tell a page of an origin; nothing where it may not read the answer."""
+    if origin is None:
+        return []
+    if origin.decode("latin-1") in origins:
+        # A cookie comes along only where the origin is named: never to whoever asks.
+        said = [(b"access-control-allow-credentials", b"true"), _VARIES]
+    elif "*" in origins:
+        origin, said = b"*", []
+    else:
+        return []
+    exposed = (b"access-control-expose-headers", _READ)
+    return [(b"access-control-allow-origin", origin), *said, exposed]

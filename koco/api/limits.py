@@ -1,0 +1,47 @@
+"""How much a request may bring."""
+
+import math
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import litestar
+
+from koco.errors import LimitError
+from koco.store.model import MB
+
+
+class Request(litestar.Request[Any, Any, Any]):
+    """A request whose body is read whole only where the setting `max_body_mb` allows its size.
+
+    What a route takes by `stream` it counts itself: see `koco.control.blobs`.
+    """
+
+    _is_whole = False
+
+    async def body(self) -> bytes:
+        """Return the body.
+
+        Raises:
+            LimitError: it is larger than the setting allows, however it is sent.
+        """
+        self._is_whole = True
+        return await super().body()
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives."""
+        most_mb = self.app.state.parts.settings.max_body_mb if self._is_whole else math.inf
+        _refuse_more(self.content_length or 0, most_mb)
+        arrived = 0
+        async for piece in super().stream():
+            arrived += len(piece)
+            _refuse_more(arrived, most_mb)
+            yield piece
+
+
+def _refuse_more(size_bytes: int, most_mb: float) -> None:
+    if size_bytes > most_mb * MB:
+        raise LimitError(
+            f"the body is larger than this control plane's max_body_mb, {most_mb:g}",
+            hint="upload what is large as a file; an admin sets another limit:"
+            " `koco up --set max_body_mb=N`",
+        )

@@ -1,0 +1,151 @@
+"""HTTP on one connection: uvicorn's, with limits on what it takes and on whom it waits for.
+
+httptools, which parses for it, takes heads of any size, and waits for them for ever.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from koco.control.settings import Settings
+from koco.store.model import KB
+
+#: How long the head of a request may take to arrive, the first one's after connecting (seconds).
+_HEAD_S = 30.0
+
+
+class _TooLargeError(Exception):
+    """Raised within the parser, which hands it to whoever feeds it as an error of its own."""
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, settings: Settings, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._settings = settings
+        #: Bytes of the head that is arriving; None while none is.
+        self._head: int | None = None
+        self._late: asyncio.TimerHandle | None = None
+        #: What of the answers was not taken when it was last looked, and how often they went on.
+        self._stalled: asyncio.TimerHandle | None = None
+        self._resumed = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin; a client that says nothing is not waited for without end."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._expect_nothing()
+        if self._stalled:
+            self._stalled.cancel()
+        super().connection_lost(exc)
+
+    # what comes in
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; refuse a head that goes on for too long."""
+        begun = self._head
+        super().data_received(data)
+        if self._head is None or self.transport.is_closing():
+            return
+        if self._late is None:
+            self._expect_head()
+        # Of a header that is arriving the parser says nothing yet. What came along with the end
+        # of the request before is not counted, as nobody knows how much of it is of this one.
+        if begun is not None:
+            self._head = max(self._head, begun + len(data))
+            if self._head > self._limit:
+                self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        super().on_message_begin()
+        self._head = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Count the request's target."""
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header, with what separates it."""
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + 4)
+
+    def on_headers_complete(self) -> None:
+        """Stop counting: the request begins."""
+        self._head = None
+        self._expect_nothing()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, or one with too large a head; close the connection."""
+        if self._head is not None and self._head > self._limit:
+            most = f"{self._settings.max_header_kb:g}"
+            detail = f"the request's head is larger than this control plane's max_header_kb, {most}"
+            self._refuse(431, "limit", "More than a setting allows", detail)
+        else:
+            self._refuse(400, "usage", "The request makes no sense", "that is no request of HTTP")
+
+    @property
+    def _limit(self) -> int:
+        return int(self._settings.max_header_kb * KB)
+
+    def _count(self, size: int) -> None:
+        self._head = (self._head or 0) + size
+        if self._head > self._limit:
+            raise _TooLargeError
+
+    def _refuse(self, status: int, code: str, title: str, detail: str) -> None:
+        problem = {"type": f"urn:koco:error:{code}", "title": title, "status": status}
+        problem |= {"detail": detail, "code": code, "hint": None, "request_id": ""}
+        body = msgspec.json.encode(problem)
+        head = (
+            b"content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
+            b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        )
+        self.transport.write(STATUS_LINE[status] + head + body)
+        self.transport.close()
+
+    def _expect_head(self) -> None:
+        self._late = self.loop.call_later(_HEAD_S, self.transport.close)
+
+    def _expect_nothing(self) -> None:
+        if self._late:
+            self._late.cancel()
+            self._late = None
+
+    # what goes out
+
+    def pause_writing(self) -> None:
+        """Have answers wait, as the client does not take them; it is looked whether that lasts."""
+        super().pause_writing()
+        if self._stalled is None:
+            self._look_later()
+
+    def resume_writing(self) -> None:
+        """Have them go on."""
+        self._resumed += 1
+        super().resume_writing()
+
+    def _look_later(self) -> None:
+        seen = (self._resumed, self.transport.get_write_buffer_size())
+        wait_s = self._settings.stream_stall_s
+        self._stalled = self.loop.call_later(wait_s, self._look, seen)
+
+    def _look(self, seen: tuple[int, int]) -> None:
+        self._stalled = None
+        if not self.flow.write_paused:
+            return
+        if seen == (self._resumed, self.transport.get_write_buffer_size()):
+            wait_s = self._settings.stream_stall_s
+            self.logger.info("%s takes nothing for %g s (stream_stall_s)", self.client, wait_s)
+            # Not closed: that would wait until all has been taken.
+            self.transport.abort()
+        else:
+            self._look_later()
