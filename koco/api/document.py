@@ -20,6 +20,9 @@ A route tells what it cannot be asked by its decorator, in the words of this fil
 - **Errors that follow**: a guard brings 401, 403 and 429; something in the path 404; any parameter
   or body 400, a body 413; every route 500 and 503. `errors=` adds classes of `KocoError`, whose
   status and code count. Headers bring what they imply: `If-None-Match` 304, and so on.
+- **GET** that answers JSON at once has an ETag, `If-None-Match` and 304 by itself, and `fields`
+  where its shape has names (`koco.api.conditional`).
+  Where there is GET there is HEAD, of which only those are told that are otherwise.
 - Summary and description are the docstring, the operation's id is the function's name, the tag
   is the file's. Parameters are explained in `koco.api.parameters`, by their names.
 
@@ -31,7 +34,7 @@ half of this file. Making the document takes some 10 ms, at the first request fo
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from litestar import Litestar
@@ -128,12 +131,15 @@ class _Document:
             "tags": [tag],
             "security": [{each: [scope]} for each in parameters.SECURITY] if scope else [],
         }
-        if found := [*self._in_path(path), *self._in_query(path, handler), *self._heads(handler)]:
-            told["parameters"] = found
+        found = [*self._in_path(path), *self._in_query(path, handler)]
+        names = _read(handler)
+        found += [{"name": name, "in": "header", **parameters.HEADERS[name]} for name in names]
+        if found:
+            told["parameters"] = [{"required": False, **each} for each in found]
         body = self._body(handler) if method not in ("GET", "HEAD", "DELETE") else None
         if body:
             told["requestBody"] = body
-        told["responses"] = self._answers(handler, method)
+        told["responses"] = self._answers(method, handler)
         for status, name in self._refusals(handler, scope, path, has_body=body is not None):
             refusal = {"$ref": f"#/components/responses/{name}"}
             if (answer := told["responses"].get(status)) is None:
@@ -156,22 +162,22 @@ class _Document:
             how = field.kwarg_definition
             header = getattr(how, "header", None)
             query = getattr(how, "query", None) or name
-            known = parameters.QUERY.get(query, {}) if not header else parameters.HEADERS[header]
-            schema = {**self._parameter(field), **known.get("schema", {})}
+            known = dict(parameters.HEADERS[header] if header else parameters.QUERY.get(query, {}))
+            if description := getattr(how, "description", None):
+                known["description"] = description
+            schema = {**self._parameter(field), **known.get("schema", {}), **_bounds(how)}
             if field.has_default and field.default is not None:
                 schema["default"] = msgspec.to_builtins(field.default)
             place = {"name": header or query, "in": "header" if header else "query"}
             yield {**place, "required": not field.has_default, **known, "schema": schema}
+        if "GET" in handler.http_methods and members(handler)[0]:
+            yield {"name": "fields", "in": "query", "required": False, **parameters.QUERY["fields"]}
 
     def _parameter(self, field: FieldDefinition) -> dict[str, Any]:
         """Return the schema of a parameter, which is absent rather than null."""
         schema = self._schema(field.annotation)
         kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
         return kinds[0] if len(kinds) == 1 else schema
-
-    def _heads(self, handler: HTTPRouteHandler) -> Iterator[dict[str, Any]]:
-        for name in handler.opt.get("headers", ()):
-            yield {"name": name, "in": "header", "required": False, **parameters.HEADERS[name]}
 
     def _body(self, handler: HTTPRouteHandler) -> dict[str, Any] | None:
         shape = handler.opt.get("body")
@@ -182,15 +188,33 @@ class _Document:
         body = shape if isinstance(shape, Body) else Body(media={JSON: shape})
         return {"required": body.required, "content": self._content(body.media)}
 
-    def _answers(self, handler: HTTPRouteHandler, method: str) -> dict[str, Any]:
+    def _answers(self, method: str, handler: HTTPRouteHandler) -> dict[str, Any]:
         told: dict[str, Any] = {}
         for status, given in handler.opt.get("answers", {}).items():
             answer = given if isinstance(given, Answer) else Answer(media={JSON: given})
             # `default` stands for all that are not named.
             told[str(status)] = self._answer(status, answer, bodiless=method == "HEAD")
-        if "If-None-Match" in handler.opt.get("headers", ()):
+        if _is_conditional(handler):
             told["304"] = self._answer(304, Answer(headers=["ETag"]))
+            told["200"]["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
+            if members(handler)[0]:
+                media = told["200"]["content"][JSON]
+                media["schema"] = {"anyOf": [media["schema"], self._some_of(media["schema"])]}
         return told
+
+    def _some_of(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of what `fields` leaves of an answer: none of its members must be."""
+        name = schema["$ref"].removeprefix(_SCHEMAS)
+        whole = self._schemas[name]
+        some = dict(whole)
+        if "items" in whole["properties"]:
+            items = self._some_of(whole["properties"]["items"]["items"])
+            some["properties"] = {**whole["properties"], "items": {"type": "array", "items": items}}
+        else:
+            some.pop("required", None)
+            some["description"] = f"Those members of `{name}` that `fields` asks for."
+        self._schemas[f"Some{name}"] = some | {"title": f"Some{name}"}
+        return {"$ref": f"{_SCHEMAS}Some{name}"}
 
     def _answer(
         self, status: int | str, answer: Answer, *, bodiless: bool = False
@@ -285,6 +309,49 @@ class _Document:
 
 
 _PLAIN: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boolean": True}
+
+
+#: How litestar calls what JSON Schema calls otherwise.
+_BOUNDS = {
+    **{"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"},
+    **{"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"},
+}
+
+
+def _bounds(how: object) -> dict[str, Any]:
+    """Return what a `Parameter` says of its values."""
+    found = {name: getattr(how, given, None) for given, name in _BOUNDS.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def members(handler: HTTPRouteHandler) -> tuple[tuple[str, ...], bool]:
+    """Return the members of a route's answer that `fields` may name, and whether it is a list."""
+    shape = handler.opt.get("answers", {}).get(200)
+    if isinstance(shape, Answer):
+        shape = shape.media.get(JSON)
+    is_list = get_origin(shape) is shapes.Page
+    if is_list:
+        [shape] = get_args(shape)
+    if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
+        return shape.__struct_fields__, is_list
+    is_typed = isinstance(shape, type) and hasattr(shape, "__required_keys__")
+    return tuple(get_type_hints(shape)) if is_typed else (), is_list
+
+
+def _is_conditional(handler: HTTPRouteHandler) -> bool:
+    """Say whether a route's answer has an ETag: see `koco.api.conditional`."""
+    answer = handler.opt.get("answers", {}).get(200)
+    if isinstance(answer, Answer):
+        return "GET" in handler.http_methods and (JSON in answer.media or "ETag" in answer.headers)
+    return "GET" in handler.http_methods and answer is not None
+
+
+def _read(handler: HTTPRouteHandler) -> list[str]:
+    """Return the request headers that a route's answer goes by."""
+    names = list(handler.opt.get("headers", ()))
+    if _is_conditional(handler) and "If-None-Match" not in names:
+        names.append("If-None-Match")
+    return names
 
 
 def _scope(handler: HTTPRouteHandler) -> str | None:

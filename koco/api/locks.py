@@ -1,10 +1,11 @@
 """Locks: what waits for a person, and the answers."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import State
+from litestar.params import Parameter
 
 from koco.api import access, lists, shapes
 from koco.api.access import requires
@@ -15,6 +16,7 @@ from koco.events import line
 from koco.store.model import Lock, masked
 
 _STATUSES = ("open", "answered", "expired", "withdrawn")
+_ABOUT_STATUS = f"with this status only: {', '.join(_STATUSES)}"
 
 
 def _render(lock: Lock) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def _render(lock: Lock) -> dict[str, Any]:
 async def list_locks(
     request: Request[Any, Caller, State],
     *,
-    status: str = "open",
+    status: Annotated[str, Parameter(description=_ABOUT_STATUS)] = "open",
     flow: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
@@ -45,7 +47,7 @@ async def list_locks(
             f"no lock's status is called {status!r}", hint=f"one of: {', '.join(_STATUSES)}"
         )
     lists.check_limit(limit)
-    name = lists.full_name(parts, flow)
+    name = lists.full_name(request, flow)
     page = await parts.store.locks(
         status=status, flow=name, sight=request.auth.sight, limit=limit, cursor=cursor
     )

@@ -81,6 +81,20 @@ QUERY: dict[str, dict[str, Any]] = {
     "tail": {"description": "the last so many events", "schema": {"minimum": 0}},
     "follow": {"description": "go on until the final status"},
     "kind": {"description": "events of these kinds only, separated by commas"},
+    "status": {"description": "with one of these statuses only, separated by commas"},
+    "running": {
+        "description": "what becomes of executions that have not ended: they keep the service "
+        "(`refuse`), end by themselves (`drain`) or are cancelled (`cancel`)",
+        "schema": {"enum": ["refuse", "drain", "cancel"]},
+    },
+    "grace_s": {
+        "description": "how long cancelled executions may take over ending (seconds)",
+        "schema": {"minimum": 0, "maximum": 3600},
+    },
+    "expect": {
+        "description": "the number of the release that is there; another one is a conflict",
+        "schema": {"minimum": 0},
+    },
     "active": {"description": "without those that have ended"},
     "wait": {"description": "wait for news so long (seconds)", "schema": {"minimum": 0}},
     "who": {"description": "by this key, user or agent only"},
@@ -90,6 +104,10 @@ QUERY: dict[str, dict[str, Any]] = {
     "until": {"description": "from before this time only"},
     "force": {"description": "whatever needs it"},
     "path": {"description": "what is at or below this path only"},
+    "fields": {
+        "description": "these members only, separated by commas: of what is shown, or of each item",
+        "schema": {"type": "string"},
+    },
 }
 
 #: The headers of requests.

@@ -4,11 +4,12 @@ from collections import Counter
 from typing import Annotated, Any
 
 import msgspec
-from litestar import post
+from litestar import Request, post
 from litestar.datastructures import State
 
-from koco.api.access import requires
+from koco.api.access import require_service, requires
 from koco.api.shapes import deployed
+from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.control.plan import Planner
 from koco.errors import UsageError
@@ -23,7 +24,7 @@ class PlannedFile(msgspec.Struct, forbid_unknown_fields=True):
 
     path: str
     size_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", examples=["0" * 64])]
     executable: bool = False
 
 
@@ -49,10 +50,12 @@ class NewPlan(msgspec.Struct, forbid_unknown_fields=True):
     guards=[requires("deploy")],
     answers={200: deployed.Plan},
 )
-async def make_plan(state: State, data: NewPlan) -> dict[str, Any]:
+async def make_plan(request: Request[Any, Caller, State], data: NewPlan) -> dict[str, Any]:
     """Compare manifests and files with what is live: `{items, next, counts}`."""
-    parts: Parts = state.parts
+    parts: Parts = request.app.state.parts
     names = Counter(str(each.manifest.get("service")) for each in data.services)
+    for name in names:
+        require_service(request.auth, name)
     if twice := [name for name, count in names.items() if count > 1]:
         raise UsageError(f"service {twice[0]!r} is there twice", hint="one would undo the other")
     if data.prune and data.project is None:
@@ -63,7 +66,8 @@ async def make_plan(state: State, data: NewPlan) -> dict[str, Any]:
         files = [File(f.path, f.size_bytes, f.sha256, f.executable) for f in each.files]
         steps.append(await planner.step(each.manifest, files))
     if data.prune:
-        steps += await planner.removals(names)
+        removals = await planner.removals(names)
+        steps += [each for each in removals if request.auth.reaches_all_of(each.service)]
     counts = Counter(step.action for step in steps)
     return {
         "items": [step.to_wire() for step in steps],

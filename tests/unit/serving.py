@@ -93,10 +93,8 @@ def _judged(answer: httpx.Response) -> None:
     # What `fields` leaves out is missing.
     is_whole = is_whole and "fields" not in answer.request.url.params
     body = answer.read() if is_whole else None
-    target = answer.request.url.raw_path.decode().partition("?")[0]
-    contract().check_answer(
-        answer.request.method, target, answer.status_code, answer.headers, body
-    )
+    url = answer.request.url.raw_path.decode()
+    contract().check_answer(answer.request.method, url, answer.status_code, answer.headers, body)
 
 
 @contextmanager

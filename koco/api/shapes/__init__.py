@@ -86,6 +86,7 @@ class Execution(TypedDict):
     not_before: Time | None
     deadline: Time | None
     waits: Annotated[str | None, Meta(description="why it is queued still")]
+    retry_of: Annotated[str | None, Meta(description="the fid of what this is another go of")]
 
 
 class Launched(TypedDict):
@@ -162,7 +163,7 @@ class Key(TypedDict):
 class KeyWithSecret(Key):
     """A key and its secret, which is told this once."""
 
-    secret: Annotated[str, Meta(pattern="^koco_[A-Za-z0-9_-]{43}$")]
+    secret: Annotated[str, Meta(pattern="^koco_[A-Za-z0-9_-]{43}$", examples=["koco_" + "x" * 43])]
 
 
 class User(TypedDict):
@@ -185,7 +186,9 @@ class Session(TypedDict):
     scopes: list[Scope]
     expires: Time
     #: Not where a cookie has it.
-    token: NotRequired[Annotated[str, Meta(pattern="^kocos_[A-Za-z0-9_-]{43}$")]]
+    token: NotRequired[
+        Annotated[str, Meta(pattern="^kocos_[A-Za-z0-9_-]{43}$", examples=["kocos_" + "x" * 43])]
+    ]
 
 
 class Named(TypedDict):
