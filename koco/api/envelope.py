@@ -2,12 +2,19 @@
 
 import re
 import secrets
+from collections.abc import Iterable
 from typing import Any
+
+from litestar.exceptions import MethodNotAllowedException
 
 from koco import __version__, skew
 
 #: The header in which requests bring their id, and answers tell it.
 REQUEST_ID = "X-Request-ID"
+
+#: What is for its asker only, whatever it is, and so for no cache.
+_PRIVATE = "/v1"
+_NO_STORE = (b"cache-control", b"no-store")
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ID_HEADER = REQUEST_ID.lower().encode()
@@ -39,12 +46,33 @@ def enveloped(app: Any) -> Any:
         async def tell(message: Any) -> None:
             if message["type"] == "http.response.start":
                 # Whatever the answer is, an error before any route was found as well.
-                message["headers"] = [*message["headers"], _VERSION, (_ID_HEADER, found)]
+                told = (*message["headers"], _VERSION, (_ID_HEADER, found))
+                message["headers"] = _completed(scope, told)
             await send(message)
 
         await app(scope, receive, tell)
 
     return serve
+
+
+def _completed(scope: Any, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers with what follows from the request."""
+    told = list(headers)
+    if scope["method"] == "OPTIONS":
+        # litestar's own is of the first route that it has met at this path.
+        told = [(n, _methods(scope).encode() if n == b"allow" else value) for n, value in told]
+    if scope["path"].startswith(_PRIVATE) and all(name != b"cache-control" for name, _ in told):
+        told.append(_NO_STORE)
+    return told
+
+
+def _methods(scope: Any) -> str:
+    """Return what `Allow` says of a path that there is."""
+    try:
+        scope["litestar_app"].asgi_router.handle_routing(path=scope["path"], method="none")
+    except MethodNotAllowedException as exc:
+        return allowed((exc.headers or {}).get("allow", ""))
+    return "OPTIONS"
 
 
 def _told(scope: Any) -> bytes | None:

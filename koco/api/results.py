@@ -53,7 +53,7 @@ async def show_result(request: Request[Any, Caller, State], fid: str) -> Respons
     told = await outcome(request.app.state.parts, execution)
     body, offered = _shown(told.get("result"))
     media = _chosen(request.headers.get("accept", ""), (JSON, *offered))
-    headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+    headers = {"Vary": "Accept"}
     if media == JSON:
         return Response(told, media_type=JSON, headers=headers)
     if media == "text/html":
