@@ -25,7 +25,9 @@ async def examine(request: Request[Any, Caller, State]) -> dict[str, Any]:
     """Look at everything, each part within a deadline, and prove that an event can travel."""
     scopes = ", ".join(sorted(request.auth.scopes))
     key = f"{request.auth.name!r} is known, with the scopes: {scopes}"
-    found = [Finding("key", OK, key), *await _doctor(request.app.state).findings()]
+    # What is found of services is told to those who may see all of them.
+    findings = await _doctor(request.app.state).findings(of_services=not request.auth.flows)
+    found = [Finding("key", OK, key), *findings]
     return {"items": msgspec.to_builtins(found), "next": None, "version": __version__}
 
 

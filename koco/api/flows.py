@@ -6,13 +6,13 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
-from koco.api import access, audit
+from koco.api import access, audit, shapes
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.catalog import Entry
 from koco.control.limits import limits_of
 from koco.control.parts import Parts
-from koco.errors import UsageError
+from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
 from koco.sdk import handlers
 
 
@@ -29,7 +29,7 @@ def _summary(parts: Parts, entry: Entry) -> dict[str, Any]:
     }
 
 
-@get("/v1/flows", guards=[requires("read")])
+@get("/v1/flows", guards=[requires("read")], answers={200: shapes.Page[shapes.FlowSummary]})
 async def list_flows(request: Request[Any, Caller, State]) -> dict[str, Any]:
     """List the flows that can be launched."""
     parts: Parts = request.app.state.parts
@@ -37,24 +37,34 @@ async def list_flows(request: Request[Any, Caller, State]) -> dict[str, Any]:
     return {"items": [_summary(parts, entry) for entry in entries], "next": None}
 
 
-@get("/v1/flows/{name:path}", guards=[requires("read")])
+@get(
+    "/v1/flows/{name:path}",
+    guards=[requires("read")],
+    answers={200: shapes.FlowWithForm},
+    errors=[ConflictError],
+)
 async def show_flow(request: Request[Any, Caller, State], name: str) -> dict[str, Any]:
     """Show a flow with its form, also as the JSON Schema of its inputs."""
     parts: Parts = request.app.state.parts
-    entry = parts.catalog.find(name.lstrip("/"))
-    access.require_flow(request.auth, entry.name)
+    entry = access.flow(request, name.lstrip("/"))
     schema = entry.form.json_schema() if entry.form is not None else {"type": "object"}
     return {**entry.flow, **_summary(parts, entry), "schema": schema}
 
 
-@post("/v1/flows/{name:path}", guards=[requires("launch")])
+@post(
+    "/v1/flows/{name:path}",
+    guards=[requires("launch")],
+    body=shapes.Object,
+    headers=["Idempotency-Key"],
+    answers={201: shapes.Launched, 200: shapes.Launched},
+    errors=[InputsError, ConflictError, EndpointError, TimedOutError],
+)
 async def launch(request: Request[Any, Caller, State], name: str) -> Response[dict[str, Any]]:
     """Validate inputs and accept an execution; the fid is returned once it is committed.
 
     201, or 200 where the idempotency key was used for the same before.
     """
-    entry = request.app.state.parts.catalog.find(name.lstrip("/"))
-    return await launched(request, entry)
+    return await launched(request, access.flow(request, name.lstrip("/")))
 
 
 async def launched(request: Request[Any, Caller, State], entry: Entry) -> Response[dict[str, Any]]:

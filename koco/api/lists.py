@@ -1,6 +1,12 @@
 """What lists of executions and of locks are asked for alike: how many, and of which flow."""
 
-from koco.control.parts import Parts
+from typing import Any
+
+from litestar import Request
+from litestar.datastructures import State
+
+from koco.api import access
+from koco.control.caller import Caller
 from koco.errors import ConflictError, NotFoundError, UsageError
 
 #: What a short name of a flow may run into.
@@ -15,6 +21,6 @@ def check_limit(limit: int) -> None:
         raise UsageError(f"limit must be from 1 to {_PAGE_LIMIT}, got {limit}")
 
 
-def full_name(parts: Parts, flow: str | None) -> str | None:
+def full_name(request: Request[Any, Caller, State], flow: str | None) -> str | None:
     """Return a flow's full name; one that is given in full need not be live."""
-    return parts.catalog.find(flow).name if flow is not None and "/" not in flow else flow
+    return flow if flow is None or "/" in flow else access.flow(request, flow).name

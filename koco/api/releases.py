@@ -7,7 +7,13 @@ from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
 from koco.api import audit
-from koco.api.access import ABOUT_TRACEBACKS, is_owner, require_service, requires
+from koco.api.access import (
+    ABOUT_TRACEBACKS,
+    is_owner,
+    require_service,
+    require_unlimited,
+    requires,
+)
 from koco.api.document import JSON, Answer
 from koco.api.lists import check_limit
 from koco.api.shapes import Page, deployed
@@ -78,6 +84,7 @@ async def create_release(
     manifest = load.to_data(load.check(data.manifest))
     if manifest["service"] != service:
         raise UsageError(f"the manifest is of service {manifest['service']!r}, not {service!r}")
+    await _refuse_more_secrets(request, manifest)
     _check_timeout(data.timeout_s)
     parts.bundles.path(data.bundle)
     await checks.refuse(parts, manifest)
@@ -128,6 +135,7 @@ async def list_releases(
 ) -> dict[str, Any]:
     """List a service's releases, newest first, without what is large of them."""
     check_limit(limit)
+    require_service(request.auth, service)
     parts: Parts = request.app.state.parts
     page = await parts.store.history(service, limit=limit, cursor=cursor)
     if not page.items and cursor is None:
@@ -148,6 +156,7 @@ async def show_release(
     request: Request[Any, Caller, State], service: str, number: int, wait: float = 0.0
 ) -> dict[str, Any]:
     """Show a release, after it left `starting` or `wait` seconds."""
+    require_service(request.auth, service)
     if number > LAST:
         raise NotFoundError(f"service {service!r} has no release {number}")
     # Not `max(wait, 0.0)`: that is NaN for NaN, and a timer set to it breaks the loop's others.
@@ -158,6 +167,20 @@ async def show_release(
     if release.status == "starting":
         told["waits_for"] = await parts.deployer.waits_for(release)
     return told
+
+
+async def _refuse_more_secrets(
+    request: Request[Any, Caller, State], manifest: dict[str, Any]
+) -> None:
+    """Refuse a service new secrets at the word of who is limited to it: they may be others'."""
+    asked = set(manifest.get("secrets") or ())
+    if not (request.auth.flows and asked):
+        return
+    live = await request.app.state.parts.store.live_release(manifest["service"])
+    if more := asked - set(live.manifest.get("secrets") or () if live else ()):
+        named = ", ".join(sorted(more))
+        what = f"what is live of {manifest['service']!r} has not had these secrets: {named}"
+        require_unlimited(request.auth, what)
 
 
 def _check_timeout(timeout_s: float) -> None:

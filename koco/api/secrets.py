@@ -9,12 +9,16 @@ import msgspec
 from litestar import Request, Response, delete, get, put
 from litestar.datastructures import State
 
-from koco.api.access import requires
+from koco.api.access import require_unlimited, requires
 from koco.api.shapes import Page, deployed
 from koco.control import vault
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.errors import ConflictError
+
+
+#: Why keys that are limited to flows have no say here.
+_SHARED = "secrets are shared by all services"
 
 
 class NewSecret(msgspec.Struct, forbid_unknown_fields=True):
@@ -24,9 +28,10 @@ class NewSecret(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @get("/v1/secrets", guards=[requires("deploy")], answers={200: Page[deployed.Secret]})
-async def list_secrets(state: State) -> dict[str, Any]:
+async def list_secrets(request: Request[Any, Caller, State]) -> dict[str, Any]:
     """List secrets by name: who set them when, and which live services have them."""
-    parts: Parts = state.parts
+    require_unlimited(request.auth, _SHARED)
+    parts: Parts = request.app.state.parts
     live = await parts.store.releases("live")
     items = [
         {**each, "services": [user.service for user in vault.users_of(each["name"], live)]}
@@ -45,6 +50,7 @@ async def set_secret(
     request: Request[Any, Caller, State], name: str, data: NewSecret
 ) -> Response[dict[str, Any]]:
     """Set a secret; runners that have it are replaced by such as have the new value."""
+    require_unlimited(request.auth, _SHARED)
     parts: Parts = request.app.state.parts
     is_new = await parts.vault.put(name, data.value, by=request.auth.name)
     # Where it is new, too: a process may have started with one that was unset since.
@@ -60,9 +66,12 @@ async def set_secret(
     answers={200: deployed.SecretUnset},
     errors=[ConflictError],
 )
-async def unset_secret(state: State, name: str, force: bool = False) -> dict[str, Any]:
+async def unset_secret(
+    request: Request[Any, Caller, State], name: str, force: bool = False
+) -> dict[str, Any]:
     """Forget a secret; refused while live services have it, unless forced."""
-    parts: Parts = state.parts
+    require_unlimited(request.auth, _SHARED)
+    parts: Parts = request.app.state.parts
     live = await parts.store.releases("live")
     services = [each.service for each in vault.users_of(name, live)]
     if services and not force:

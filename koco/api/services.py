@@ -6,7 +6,7 @@ from litestar import Request, delete, get
 from litestar.datastructures import State
 
 from koco.api import audit
-from koco.api.access import require_service, requires
+from koco.api.access import require_service, requires, sees
 from koco.api.shapes import Page, deployed
 from koco.control.caller import Caller
 from koco.control.deployer import GRACE_S, Running
@@ -21,11 +21,12 @@ _RANKS = ("live", "starting", "failed")
 
 
 @get("/v1/services", guards=[requires("read")], answers={200: Page[deployed.DeployedService]})
-async def list_services(state: State) -> dict[str, Any]:
+async def list_services(request: Request[Any, Caller, State]) -> dict[str, Any]:
     """List what is deployed, by name; without what was undeployed."""
-    parts: Parts = state.parts
-    items = [_told(release) for release in _chosen(await parts.store.present_releases())]
-    return {"items": items, "next": None}
+    parts: Parts = request.app.state.parts
+    present = await parts.store.present_releases()
+    chosen = [each for each in _chosen(present) if sees(request.auth, each)]
+    return {"items": [_told(release) for release in chosen], "next": None}
 
 
 @get(
@@ -33,10 +34,10 @@ async def list_services(state: State) -> dict[str, Any]:
     guards=[requires("read")],
     answers={200: deployed.ServiceInFull},
 )
-async def show_service(state: State, service: str) -> dict[str, Any]:
+async def show_service(request: Request[Any, Caller, State], service: str) -> dict[str, Any]:
     """Show a service, deployed or not any more: also what of it has not ended."""
-    parts: Parts = state.parts
-    return await _shown(parts, service)
+    require_service(request.auth, service)
+    return await _shown(request.app.state.parts, service)
 
 
 @delete(

@@ -5,14 +5,15 @@ import os
 from typing import Any
 
 import msgspec
-from litestar import get
+from litestar import Request, get
 from litestar.datastructures import State
 
 from koco import __version__
-from koco.api.access import requires
+from koco.api.access import requires, sees
 from koco.api.shapes import deployed
 from koco.cluster.serve import name_of
 from koco.control import troubles
+from koco.control.caller import Caller
 from koco.control.limits import limits_of
 from koco.control.parts import Parts
 from koco.errors import KocoError
@@ -23,14 +24,19 @@ _SERVE_S = 2.0
 
 
 @get("/v1/status", guards=[requires("read")], answers={200: deployed.Overview})
-async def show_status(state: State) -> dict[str, Any]:
-    """Show what runs: control plane, Ray, store, services, executions by status."""
-    parts: Parts = state.parts
+async def show_status(request: Request[Any, Caller, State]) -> dict[str, Any]:
+    """Show what runs: control plane, Ray, store, services, executions by status.
+
+    Of services, and of executions, those that the caller may see; of executions that are not
+    everybody's, only such as have not ended are counted.
+    """
+    parts: Parts = request.app.state.parts
     ray = await parts.cluster.describe()
-    present = await parts.store.present_releases()
+    present = _seen(request.auth, await parts.store.present_releases())
     live = [release for release in present if release.status == "live"]
     closed = [release for release in present if release.has_closed]
-    draining = await _draining(parts, shown={release.service for release in (*live, *closed)})
+    shown = {release.service for release in (*live, *closed)}
+    draining = _seen(request.auth, await _draining(parts, shown=shown))
     endpoints, drift = await _endpoints(parts, live)
     unplaced = await troubles.of_runners(parts, live)
     return {
@@ -49,8 +55,23 @@ async def show_status(state: State) -> dict[str, Any]:
             for release in (*live, *closed, *draining)
         ],
         "settings": msgspec.to_builtins(parts.settings),
-        "executions": await parts.store.tallies(),
+        "executions": await parts.store.tallies(request.auth.sight),
     }
+
+
+def _seen(caller: Caller, releases: list[Release]) -> list[Release]:
+    """Return the releases that have flows of a caller's, without their other flows."""
+    if not caller.flows:
+        return releases
+    found = []
+    for release in filter(lambda each: sees(caller, each), releases):
+        flows, declared = (
+            [each for each in flows if caller.reaches(f"{release.service}/{each['name']}")]
+            for flows in (release.flows, release.manifest["flows"])
+        )
+        manifest = {**release.manifest, "flows": declared}
+        found.append(msgspec.structs.replace(release, flows=flows, manifest=manifest))
+    return found
 
 
 async def _draining(parts: Parts, *, shown: set[str]) -> list[Release]:

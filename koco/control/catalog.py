@@ -90,16 +90,18 @@ class Catalog:
         """Return all flows, by name."""
         return [self._entries[name] for name in sorted(self._entries)]
 
-    def find(self, name: str) -> Entry:
+    def find(self, name: str, *, sees: Callable[[str], bool] = lambda _: True) -> Entry:
         """Return a flow by full name, or by flow or service name where that is unique.
+
+        Flows that whoever asks does not see (by their full names) do not exist.
 
         Raises:
             NotFoundError: no flow is called so; the hint names near ones.
             ConflictError: several are; or none of its service serves, on purpose.
         """
-        if entry := self._entries.get(name):
+        if (entry := self._entries.get(name)) and sees(name):
             return entry
-        entries = self.entries()
+        entries = [entry for entry in self.entries() if sees(entry.name)]
         fits = [entry for entry in entries if entry.flow["name"] == name]
         fits = fits or [entry for entry in entries if entry.service == name]
         if len(fits) == 1:
@@ -107,14 +109,16 @@ class Catalog:
         if fits:
             names = ", ".join(entry.name for entry in fits)
             raise ConflictError(f"several flows are called {name!r}", hint=f"say which: {names}")
-        self._require_open(name)
-        raise NotFoundError(f"no flow is called {name!r}", hint=self._hint(name))
+        self._require_open(name, sees)
+        raise NotFoundError(f"no flow is called {name!r}", hint=_hint(name, entries))
 
-    def _require_open(self, name: str) -> None:
+    def _require_open(self, name: str, sees: Callable[[str], bool] = lambda _: True) -> None:
         """Refuse the name of a service that is closed, or of a flow of it."""
         service = name.partition("/")[0]
         for release in self._closed.values():
             flows = {flow["name"] for flow in release.manifest["flows"]}
+            if not any(sees(f"{release.service}/{flow}") for flow in flows | {"*"}):
+                continue
             if service == release.service or name in flows:
                 raise ConflictError(
                     closed_by(release),
@@ -122,21 +126,22 @@ class Catalog:
                     f" that works, or `koco rollback {release.service}`",
                 )
 
-    def _hint(self, name: str) -> str:
-        if not self._entries:
-            return "nothing is deployed yet: `koco deploy` deploys a project"
-        service, slash, _ = name.partition("/")
-        known = [*self._entries]
-        if slash:
-            # The flow of another service, though it has the same name, is not what is meant.
-            meant = difflib.get_close_matches(service, self._releases, n=1)
-            if not meant:
-                return f"no release of {service!r} is live: `koco status` lists what is"
-            known = [each for each in known if each.startswith(f"{meant[0]}/")]
-        else:
-            known += [entry.flow["name"] for entry in self._entries.values()]
-        near = difflib.get_close_matches(name, known, n=1)
-        return f"did you mean {near[0]!r}?" if near else "`koco flows` lists them"
+
+def _hint(name: str, entries: list[Entry]) -> str:
+    if not entries:
+        return "nothing is deployed yet: `koco deploy` deploys a project"
+    service, slash, _ = name.partition("/")
+    known = [entry.name for entry in entries]
+    if slash:
+        # The flow of another service, though it has the same name, is not what is meant.
+        meant = difflib.get_close_matches(service, {entry.service for entry in entries}, n=1)
+        if not meant:
+            return f"no release of {service!r} is live: `koco status` lists what is"
+        known = [each for each in known if each.startswith(f"{meant[0]}/")]
+    else:
+        known += [entry.flow["name"] for entry in entries]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else "`koco flows` lists them"
 
 
 def closed_by(release: Release) -> str:

@@ -69,10 +69,11 @@ class Doctor:
         self._health: dict[str, Any] = {}
         self._seen = -_FRESH_S
 
-    async def findings(self) -> list[Finding]:
-        """Return what all looks find, in their order."""
+    async def findings(self, *, of_services: bool = True) -> list[Finding]:
+        """Return what all looks find, in their order; without services' names where not asked."""
         async with self._turn:  # a proof is one at a time
-            looks = {**_LOOKS, "events": self._events}
+            looks = {**_LOOKS, **(_LOOKS_AT_SERVICES if of_services else {})}
+            looks["events"] = self._events
             found = await asyncio.gather(*(self._one(*each) for each in looks.items()))
         return [each for findings in found for each in findings]
 
@@ -307,8 +308,10 @@ _LOOKS: dict[str, Look] = {
     "disk": _disk,
     "ray": _ray,
     "environments": _environments,
+    "executions": _queue,
+}
+_LOOKS_AT_SERVICES: dict[str, Look] = {
     "services": _services,
     "runners": _runners,
     "serve": _serve,
-    "executions": _queue,
 }

@@ -342,14 +342,20 @@ class Store(Protocol):
         """Return every execution without a final status, oldest first."""
         ...
 
-    async def tallies(self) -> dict[str, int]:
-        """Return how many executions have each status."""
+    async def tallies(self, sight: Sight = EVERYTHING) -> dict[str, int]:
+        """Return how many executions have each status; of a part of them, only what is open."""
         ...
 
     # events
 
-    async def chunks(self, execution: int, *, after: int, budget_bytes: int) -> list[Chunk]:
-        """Return events after a seq, in order: at least one chunk, then up to the budget."""
+    async def chunks(
+        self, execution: int, *, after: int, budget_bytes: int, offset: int | None = None
+    ) -> list[Chunk]:
+        """Return events after a seq, in order: at least one chunk, then up to the budget.
+
+        With an `offset` (bytes), no more than the budget: a chunk that is larger comes alone,
+        and as a part of it that begins there.
+        """
         ...
 
     async def chunks_back(self, execution: int, *, before: int, budget_bytes: int) -> list[Chunk]:

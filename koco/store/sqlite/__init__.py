@@ -62,6 +62,7 @@ from koco.store.sqlite import (
     releases,
     schema,
     search,
+    sights,
     users,
 )
 from koco.store.sqlite.readers import Readers
@@ -465,15 +466,21 @@ class SqliteStore:
         """Return every execution without a final status, oldest first."""
         return executions.unsettled(self._reader)
 
-    async def tallies(self) -> dict[str, int]:
+    async def tallies(self, sight: Sight = EVERYTHING) -> dict[str, int]:
         """Return how many executions have each status."""
-        return dict(self._reader.execute("SELECT status, count FROM tallies WHERE count > 0"))
+        return sights.tallies(self._reader, sight)
 
     # events
 
-    async def chunks(self, execution: int, *, after: int, budget_bytes: int) -> list[Chunk]:
+    async def chunks(
+        self, execution: int, *, after: int, budget_bytes: int, offset: int | None = None
+    ) -> list[Chunk]:
         """Return events after a seq, in order."""
-        return events.after(self._reader, execution, after, budget_bytes)
+        if offset is None:
+            return events.after(self._reader, execution, after, budget_bytes)
+        return events.parts_after(
+            self._reader, execution, after, budget_bytes=budget_bytes, offset=offset
+        )
 
     async def chunks_back(self, execution: int, *, before: int, budget_bytes: int) -> list[Chunk]:
         """Return events before a seq, latest chunk first."""

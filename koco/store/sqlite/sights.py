@@ -1,8 +1,10 @@
 """SQL for what somebody may see of executions."""
 
+import sqlite3
 from typing import Any
 
-from koco.store.model import Sight
+from koco.store.model import EVERYTHING, Sight
+from koco.store.sqlite import events
 
 
 def wheres(sight: Sight, *, of: str = "") -> tuple[list[str], list[Any]]:
@@ -17,3 +19,14 @@ def wheres(sight: Sight, *, of: str = "") -> tuple[list[str], list[Any]]:
         conditions.append(f"({' OR '.join([f'{of}flow GLOB ?'] * len(sight.flows))})")
         values += sight.flows
     return conditions, values
+
+
+def tallies(db: sqlite3.Connection, sight: Sight) -> dict[str, int]:
+    """Return how many executions have each status; see `Store.tallies`."""
+    if sight == EVERYTHING:
+        return dict(db.execute("SELECT status, count FROM tallies WHERE count > 0"))
+    conditions, values = wheres(sight)
+    # Those of others are nobody's business; to count one's own million would take a second.
+    where = " AND ".join([events.IS_OPEN, "service <> ''", *conditions])
+    counted = "SELECT status, count(*) FROM executions INDEXED BY executions_by_status"
+    return dict(db.execute(f"{counted} WHERE {where} GROUP BY status", values))
