@@ -1,13 +1,19 @@
 """How much a request may bring."""
 
+import asyncio
 import math
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import litestar
 
-from koco.errors import LimitError
+from koco.errors import LimitError, TimedOutError
 from koco.store.model import MB
+
+#: How long a body that is read whole may take to arrive (seconds), beside a second for each of
+#: so many bytes: whoever sends one byte a minute would have a connection and a task for ever.
+_BODY_S = 30.0
+_BYTES_S = 16 * 1024
 
 
 class Request(litestar.Request[Any, Any, Any]):
@@ -17,15 +23,21 @@ class Request(litestar.Request[Any, Any, Any]):
     """
 
     _is_whole = False
+    _patience: asyncio.Timeout | None = None
 
     async def body(self) -> bytes:
         """Return the body.
 
         Raises:
             LimitError: it is larger than the setting allows, however it is sent.
+            TimedOutError: it comes too slowly.
         """
         self._is_whole = True
-        return await super().body()
+        try:
+            async with asyncio.timeout(_BODY_S) as self._patience:
+                return await super().body()
+        except TimeoutError:
+            raise TimedOutError("the body came too slowly", hint="send it in one go") from None
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives."""
@@ -35,6 +47,8 @@ class Request(litestar.Request[Any, Any, Any]):
         async for piece in super().stream():
             arrived += len(piece)
             _refuse_more(arrived, most_mb)
+            if self._patience and (until := self._patience.when()):
+                self._patience.reschedule(until + len(piece) / _BYTES_S)
             yield piece
 
 

@@ -32,6 +32,9 @@ _RETRY_S = 1
 #: Where in the body the mistake is, as msgspec says it: `Expected `int` - at `$.a[0]``.
 _PLACE = re.compile(r"(?: - at `(?:key in )?\$(?P<path>[^`]*)`)")
 
+#: What litestar says where a client hangs up in the middle of a body: a failure of its own.
+_GONE = "client disconnected prematurely"
+
 
 def answer(request: Request[Any, Any, Any], error: KocoError) -> Response[dict[str, Any]]:
     """Return the answer that an error is."""
@@ -94,6 +97,8 @@ def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dic
         error = LimitError("the body is larger than may be sent here")
     elif exc.status_code == 415:
         error = MediaTypeError(exc.detail)
+    elif exc.detail == _GONE:
+        error = UsageError("the client has gone before the end of the body")
     elif exc.status_code < 500:
         extra = exc.extra if isinstance(exc.extra, list) else []
         details = [_detail(item) for item in extra if isinstance(item, dict)]

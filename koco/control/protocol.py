@@ -14,6 +14,9 @@ from koco.store.model import KB
 
 #: How long the head of a request may take to arrive, the first one's after connecting (seconds).
 _HEAD_S = 30.0
+#: How long a client that has its answer may go on sending what was refused (seconds): one that
+#: is cut off at once may lose the answer.
+_LINGER_S = 5.0
 
 
 class _TooLargeError(Exception):
@@ -82,6 +85,13 @@ class Protocol(HttpToolsProtocol):
         self._head = None
         self._expect_nothing()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """End; a body that nobody has read is not waited for, however slowly it comes."""
+        super().on_response_complete()
+        if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
+            self._expect_nothing()
+            self._late = self.loop.call_later(_LINGER_S, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, or one with too large a head; close the connection."""

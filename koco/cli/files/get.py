@@ -71,12 +71,16 @@ def _write(client: "Client", fid: str, places: list[str], *, as_json: bool) -> N
 def _targets(client: "Client", fid: str, place: str, folder: Path) -> list[Target]:
     """Return the files at or below a place, each with where it goes: below its own name."""
     from koco import paths
+    from koco.errors import PathError
 
     above = place.rpartition("/")[0]
     found: list[Target] = []
     for file in client.files.ls(fid, place):
         # What a server calls a file is checked here once more: it becomes a local path.
-        name = paths.path(file["path"]).removeprefix(f"{above}/" if above else "")
+        name = paths.path(file["path"])
+        if not paths.is_within(name, place):
+            raise PathError(f"the control plane gives {name!r} where {place!r} was asked for")
+        name = name.removeprefix(f"{above}/" if above else "")
         found.append((file, folder / name))
     return found
 
