@@ -15,8 +15,8 @@ from koco.store.model import Release
 #: How long Ray may take to make an environment (seconds); its default is 600. A deploy's own
 #: timeout is what decides, and some want more for gigabytes of packages.
 _SETUP_S = 3600
-#: What Ray calls in each new worker of an endpoint that has secrets.
-_EQUIP = "koco.sdk.secrets.equip_before_imports"
+#: What Ray calls in each new worker of a release that has secrets.
+_EQUIP = "koco.sdk.secrets.prepare"
 
 
 class Environments:
@@ -31,7 +31,11 @@ class Environments:
         self._base = base or {}
 
     async def of(self, release: Release) -> dict[str, Any]:
-        """Return the environment in which a release's code runs.
+        """Return the environment in which a release's code runs: runners, and what they start.
+
+        What is no runner asks for the release's secrets by itself, before it imports its modules.
+        When the last of them was set is in it: so Serve replaces replicas that have an old one,
+        and Ray gives no process to a flow's tasks that has.
 
         Raises:
             EnvironmentFailed: what it is to install cannot be told from its bundle.
@@ -54,29 +58,25 @@ class Environments:
             },
             "config": {"setup_timeout_seconds": _SETUP_S},
         }
+        if names := release.manifest.get("secrets"):
+            environment["env_vars"] |= {
+                WORKER_PROCESS_SETUP_HOOK_ENV_VAR: _EQUIP,
+                secrets.NAMES: ",".join(names),
+                "KOCO_SECRETS_SET": await self._vault.last_set(names),
+            }
         installer, lines = await self._to_install(release)
         if lines:
             environment[installer] = lines
         return environment
 
     async def of_endpoint(self, release: Release) -> dict[str, Any]:
-        """Return the environment of a release's own endpoint, in Serve's processes.
-
-        Those ask for the release's secrets by themselves, before they import its modules.
-        When the last of them was set is in it: so Serve replaces replicas that have an old one.
-        """
+        """Return the environment of a release's own endpoint, in Serve's processes."""
         environment = await self.of(release)
         variables = environment["env_vars"]
         # The manifest's key alone opens something: it is what plans tell of.
         variables.pop(public.VARIABLE, None)
         if paths := release.manifest["endpoint"].get("public"):
             variables[public.VARIABLE] = json.dumps(paths)
-        if names := release.manifest.get("secrets"):
-            variables |= {
-                WORKER_PROCESS_SETUP_HOOK_ENV_VAR: _EQUIP,
-                secrets.NAMES: ",".join(names),
-                "KOCO_SECRETS_SET": await self._vault.last_set(names),
-            }
         return environment
 
     async def _to_install(self, release: Release) -> tuple[str, list[str]]:

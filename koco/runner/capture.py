@@ -22,7 +22,6 @@ from typing import Any, TextIO
 from koco.events.model import Kind
 from koco.runner import output as outputs
 from koco.runner.output import Output, carry, current
-from koco.sdk import secrets
 
 #: A pipe of this size seldom makes a subprocess wait for the reader (Linux's limit for users).
 _PIPE_BYTES = 1024 * 1024
@@ -133,8 +132,7 @@ class _Pipe:
                 if not data:
                     self._close()
                 elif not self._output.write_bytes(self._kind, data):
-                    said = data.decode("utf-8", "surrogateescape")
-                    _write_all(self._log, secrets.mask(said).encode("utf-8", "surrogateescape"))
+                    _write_all(self._log, data)
 
     def leave(self) -> None:
         """Lead the descriptor back to the log; who has the pipe yet is read to the end."""
@@ -194,7 +192,6 @@ class _Stream(io.TextIOBase):
             self._former.flush()
 
     def _log(self, text: str) -> None:
-        text = secrets.mask(text)
         if (log := self._capture.log(self._kind)) is not None:
             # Not by way of the former stream: that may keep it until the next execution.
             _write_all(log, text.encode("utf-8", self.errors))

@@ -90,7 +90,7 @@ class Executor:
             question = secrets.question(self._spec.service, self._spec.release, name)
             values[name] = wire.decode_answer(await self._ask(question))
         if values:
-            secrets.learn(values)
+            secrets.keep_in(values)
 
     async def _describe_app(self, path: str, description: Description) -> Description:
         try:

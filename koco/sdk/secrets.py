@@ -2,15 +2,22 @@
 
 The control plane's actor is asked for them before the service's modules are imported.
 Values go into `os.environ` and into nothing else. What leaves as an event, an error or a
-question is looked through for them (`koco.events.line.mask`): a value that is printed
-comes out as `********`, in whichever way it was quoted.
+question is looked through for them (`koco.events.line.mask`), and so is what goes into logs:
+by descriptors 1 and 2 (`koco.sdk.outlet`), by `logging`, in tracebacks. A value that is printed
+comes out as `********`, in whichever way it was quoted or encoded.
 """
 
+import base64
+import functools
+import html
 import json
+import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable
+import time
+import traceback
+from collections.abc import Iterable, Iterator
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
@@ -18,7 +25,9 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
+from koco.errors import KocoError
 from koco.events import line, wire
+from koco.sdk import outlet
 
 MASK = "********"
 #: Shorter values are not looked for: half of all texts would have them (characters).
@@ -41,6 +50,11 @@ class Masks:
         self._encoded = [msgspec.json.encode(form)[1:-1] for form in self._forms]
         #: How many characters a value takes at most.
         self.longest = max(map(len, self._forms), default=0)
+
+    @property
+    def forms(self) -> list[bytes]:
+        """What is looked for in bytes."""
+        return [form.encode("utf-8", "surrogateescape") for form in self._forms]
 
     def text(self, text: str) -> str:
         """Return a text without values."""
@@ -77,7 +91,7 @@ class Masks:
 
 
 def _forms(value: str) -> set[str]:
-    """Return a value as it may stand in a text: plain, quoted as others quote, by its lines."""
+    """Return a value as it may stand in a text: plain, quoted or encoded, by its lines."""
     if len(value) < SHORTEST:
         return set()
     lines = [each.strip() for each in value.splitlines()] if "\n" in value else []
@@ -91,14 +105,30 @@ def _forms(value: str) -> set[str]:
             json.dumps(each, ensure_ascii=False)[1:-1],
             quote(each, safe=""),
             quote_plus(each),
+            html.escape(each),
         )
     }
     # Once more: JSON is often a text in other JSON.
-    return plain | quoted | {json.dumps(form)[1:-1] for form in quoted}
+    again = {json.dumps(form)[1:-1] for form in quoted}
+    return plain | quoted | again | set(_encoded(value))
+
+
+def _encoded(value: str) -> Iterator[str]:
+    """Yield a value in hexadecimal and in base 64, by itself or in the middle of something."""
+    data = value.encode("utf-8", "surrogateescape")
+    yield from (data.hex(), data.hex().upper())
+    for before in range(3):
+        # What depends on the bytes around it is left out: a whole group of three has no part in it.
+        whole = base64.b64encode(bytes(before) + data).decode()
+        skipped, bits = (0, 2, 3)[before], (before + len(data)) * 8
+        inner = whole[skipped : bits // 6]
+        if len(inner) >= _SHORTEST_LINE:
+            yield from (inner, inner.replace("+", "-").replace("/", "_"))
 
 
 #: What this process tells nobody.
 masks = Masks(())
+_is_equipped = False
 
 
 def learn(values: dict[str, str]) -> None:
@@ -109,15 +139,48 @@ def learn(values: dict[str, str]) -> None:
     line.mask = masks.payload
 
 
+def keep_in(values: dict[str, str]) -> None:
+    """Do so, and let this process's log out of the filter that has kept it back till now."""
+    global _is_equipped
+    learn(values)
+    outlet.arm(masks.forms)
+    _is_equipped = True
+
+
+@functools.cache
+def _mask_texts() -> None:
+    """Have whatever `logging` and `traceback` make texts of lose values.
+
+    Ray Serve writes its logs into files of its own, and what a constructor raises is a text
+    in its controller, and on its dashboard.
+    """
+    format_record = logging.Handler.format
+    format_exception = traceback.TracebackException.format
+
+    def masked_record(handler: logging.Handler, record: logging.LogRecord) -> str:
+        return mask(format_record(handler, record))
+
+    def masked_exception(exception: Any, **options: Any) -> Iterator[str]:
+        _await_values()
+        # In one piece: a value may have several lines.
+        yield mask("".join(format_exception(exception, **options)))
+
+    logging.Handler.format = masked_record  # type: ignore[method-assign, assignment]
+    traceback.TracebackException.format = masked_exception  # type: ignore[assignment, method-assign]
+
+
 def mask(text: str) -> str:
     """Return a text without the values of this process's secrets."""
     return masks.text(text)
 
 
-# processes that are no runners: Serve's replicas, and what builds an application
+# processes that are no runners: Serve's replicas, what builds an application, flows' Ray tasks
 
 _equipping = threading.Lock()
-_is_equipped = False
+#: What threads are called that ask for secrets.
+_THREAD = "koco-secrets"
+#: How often a worker looks whether it has work (seconds).
+_LOOK_S = 0.02
 
 
 def equip() -> None:
@@ -126,7 +189,6 @@ def equip() -> None:
     Raises:
         KocoError: one of them is not to be had.
     """
-    global _is_equipped
     from koco.sdk.control import Control
 
     with _equipping:
@@ -138,17 +200,50 @@ def equip() -> None:
             name: wire.decode_answer(control.call_sync("ask", question(service, release, name)))
             for name in os.environ[NAMES].split(",")
         }
-        learn(values)
-        _is_equipped = True
+        keep_in(values)
 
 
-def equip_before_imports() -> None:
-    """Have the first import of a shipped module ask for secrets; Ray calls this in new workers.
+def prepare() -> None:
+    """Have nothing leave this process until it knows its secrets; Ray calls this in new workers.
 
-    Not at once: Ray's worker cannot call an actor before it has work of its own, and Serve
-    gives a replica no other word before it imports the author's class.
+    Its log waits, and so do the first import of a shipped module, the first event and the first
+    traceback, which ask for the secrets. Not at once: Ray's worker cannot call an actor before
+    it has work of its own, and Serve gives a replica no other word before it imports the
+    author's class.
     """
+    outlet.install()
+    _mask_texts()
+    line.mask = _mask_first
     sys.meta_path.insert(0, _Finder())
+    threading.Thread(target=_equip_when_there_is_work, name=_THREAD, daemon=True).start()
+
+
+def _equip_when_there_is_work() -> None:
+    import ray
+
+    while ray._private.worker.global_worker.current_job_id.is_nil():
+        time.sleep(_LOOK_S)
+    try:
+        equip()
+    except KocoError as exc:
+        logging.getLogger(__name__).error("%s", exc)  # whoever needs them raises it
+
+
+def _mask_first(encoded: bytes) -> bytes:
+    """Mask the first event of a process that does not know its secrets yet."""
+    _await_values()
+    return masks.payload(encoded)
+
+
+def _await_values() -> None:
+    """See that the secrets are here, in the middle of a flow's task or a replica's request."""
+    if _is_equipped or threading.current_thread().name == _THREAD:
+        return
+    import ray
+
+    if not os.environ.get(NAMES) or ray.get_runtime_context().get_task_id() is None:
+        return
+    _equip_in_thread()
 
 
 class _Finder:
@@ -175,14 +270,18 @@ class _Loader(Loader):
 
     def exec_module(self, module: Any) -> None:
         module.__loader__ = module.__spec__.loader = self._loader
-        # In a thread: Ray dislikes who blocks in the loop of an asynchronous actor.
-        failure: list[BaseException] = []
-        thread = threading.Thread(target=_equip_into, args=(failure,), name="koco-secrets")
-        thread.start()
-        thread.join()
-        if failure:
-            raise failure[0]
+        _equip_in_thread()
         self._loader.exec_module(module)
+
+
+def _equip_in_thread() -> None:
+    """Equip this process; Ray dislikes who blocks in the loop of an asynchronous actor."""
+    failure: list[BaseException] = []
+    thread = threading.Thread(target=_equip_into, args=(failure,), name=_THREAD)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
 
 
 def _equip_into(failure: list[BaseException]) -> None:

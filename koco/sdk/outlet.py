@@ -1,0 +1,153 @@
+"""What a process with secrets writes to its log, without them: a filter behind descriptors 1 and 2.
+
+The filter is a process of its own, so that nothing is lost when the other one crashes: its last
+words are in the pipe. And whatever writes there goes through it, which no other place can
+promise: C code, subprocesses, Ray, the interpreter itself.
+
+It is there before the secrets are, and keeps back what comes until it knows them. This file is
+that process's program, too, so it imports nothing of koco's, and little else.
+"""
+
+import os
+import select
+import sys
+from collections.abc import Iterable
+
+MASK = b"********"
+
+#: What ends the values: without it, whoever was to tell them has died.
+_END = b"."
+#: What is said in place of what nobody may see then.
+_LOST = b"koco: it ended before its secrets were known: what it wrote until then is not shown\n"
+#: How much is read at once (bytes).
+_PIECE = 64 * 1024
+#: How long a beginning is that is looked for, not counted down to (bytes).
+_HEAD = 8
+
+
+class Sieve:
+    """Takes values out of a stream of bytes, also those that come in pieces."""
+
+    def __init__(self, forms: Iterable[bytes]) -> None:
+        #: The longest first: one may be a part of another.
+        self._forms = sorted(set(forms), key=len, reverse=True)
+        self._held = b""
+
+    def pass_on(self, data: bytes, *, is_last: bool = False) -> bytes:
+        """Return what can be told; what may be the beginning of a value is kept back."""
+        data = self._held + data
+        passed: list[bytes] = []
+        at = 0
+        end = len(data) if is_last else min((_begun(data, f) for f in self._forms), default=0)
+        end = end if self._forms else len(data)
+        while found := self._first(data, at, end):
+            start, form = found
+            passed += (data[at:start], MASK)
+            at = start + len(form)
+        passed.append(data[at : max(at, end)])
+        self._held = data[max(at, end) :]
+        return b"".join(passed)
+
+    def _first(self, data: bytes, at: int, end: int) -> tuple[int, bytes] | None:
+        """Return the first value that begins before `end`, the longest that begins there."""
+        found: tuple[int, bytes] | None = None
+        for form in self._forms:
+            start = data.find(form, at, None if found is None else found[0] + len(form) - 1)
+            if 0 <= start < (end if found is None else found[0]):
+                found = start, form
+        return found
+
+
+def _begun(data: bytes, form: bytes) -> int:
+    """Return where data ends with a beginning of a value, which more may complete."""
+    head = form[:_HEAD]
+    at = data.find(head, max(0, len(data) - len(form) + 1))
+    while at >= 0:
+        if form.startswith(data[at:]):
+            return at
+        at = data.find(head, at + 1)
+    for size in range(min(_HEAD - 1, len(form) - 1, len(data)), 0, -1):
+        if data.endswith(form[:size]):
+            return len(data) - size
+    return len(data)
+
+
+#: Where the filter is told the values, until it has been.
+_teller: int | None = None
+
+
+def install() -> None:
+    """Lead this process's descriptors 1 and 2 through a filter; it keeps all back until `arm`.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    global _teller
+    import subprocess
+
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    pipes = [os.pipe(), os.pipe(), os.pipe()]
+    (told, _teller), *ways = pipes
+    readers = [told, *(reader for reader, _ in ways)]
+    try:
+        subprocess.run(
+            # Neither what the service ships nor what its environment says is in its way.
+            [sys.executable, "-I", "-S", __file__, *map(str, readers)],
+            pass_fds=readers,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            check=True,
+        )
+    except subprocess.CalledProcessError as exc:
+        raise OSError(f"the filter of the log ended with {exc.returncode}") from exc
+    for fd, (_, writer) in enumerate(ways, 1):
+        os.dup2(writer, fd)
+        os.close(writer)
+    for reader in readers:
+        os.close(reader)
+
+
+def arm(forms: Iterable[bytes]) -> None:
+    """Tell the filter what to look for, in each of its forms; it passes on all else from now on."""
+    global _teller
+    if _teller is not None:
+        _write_all(_teller, b"\n".join(form.hex().encode() for form in forms) + _END)
+        os.close(_teller)
+        _teller = None
+
+
+def main(told: int, readers: list[int]) -> None:
+    """Filter what comes from two descriptors to 1 and 2, until both have ended."""
+    # A child of its own: Ray ends a worker's children with it, and the last words are here.
+    if os.fork():
+        os._exit(0)
+    values = b""
+    while piece := os.read(told, _PIECE):
+        values += piece
+    os.close(told)
+    if not values.endswith(_END):
+        _write_all(2, _LOST)
+        return
+    forms = [bytes.fromhex(each.decode()) for each in values[: -len(_END)].split()]
+    ways = {reader: (out, Sieve(forms)) for out, reader in enumerate(readers, 1)}
+    poll = select.poll()
+    for reader in readers:
+        poll.register(reader, select.POLLIN)
+    while ways:
+        for reader, _ in poll.poll():
+            out, sieve = ways[reader]
+            data = os.read(reader, _PIECE)
+            _write_all(out, sieve.pass_on(data, is_last=not data))
+            if not data:
+                poll.unregister(reader)
+                del ways[reader]
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), [int(each) for each in sys.argv[2:]])
