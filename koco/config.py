@@ -7,6 +7,7 @@ another's, and a reader sees the old file or the new one.
 
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -15,15 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from koco.errors import NotFoundError, UnreachableError, UsageError
-from koco.url import checked
+from koco.url import checked, host
 
 #: The name of the context that KOCO_URL makes.
 FROM_ENVIRONMENT = "KOCO_URL"
 
 _MASKED_FROM = len("koco_") + 4
 
-#: A key, as `new_key` makes them, wherever it stands in a text.
-_KEY = re.compile(r"koco_[\w-]{40,}")
+#: How tokens of sessions begin, which stand where keys do.
+_SESSION = "kocos_"
+
+#: A key as `new_key` makes them, or a token, wherever it stands in a text.
+_KEY = re.compile(r"koco[a-z]?_[\w-]{40,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class Context:
     """A named control plane. `cluster` is what `koco up` remembers of what it brought up.
 
     `ca` is the path of a PEM file with the certificates that are trusted to be it, where
-    those that this machine trusts are not enough.
+    those that this machine trusts are not enough. `user` is who has logged in for `key`,
+    which is a session's token then.
     """
 
     name: str
@@ -39,6 +44,20 @@ class Context:
     key: str = field(repr=False)
     cluster: dict[str, Any] = field(default_factory=dict)
     ca: str = ""
+    user: str = ""
+
+    @property
+    def is_session(self) -> bool:
+        """Whether its key is a session's token, which is over one day."""
+        return self.key.startswith(_SESSION)
+
+    @property
+    def login(self) -> str:
+        """The command that begins another session there."""
+        words = ["koco", "login", self.url, "--user", self.user or "NAME"]
+        if self.name not in (FROM_ENVIRONMENT, host(self.url)):
+            words += ["--name", self.name]
+        return shlex.join([*words, *(["--ca", self.ca] if self.ca else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +178,23 @@ def save_context(
             entry["cluster"] = dict(context.cluster)
         if context.ca:
             entry["ca"] = context.ca
+        if context.user:
+            entry["user"] = context.user
         contexts[context.name] = entry
         if make_current is None:
             make_current = document.get("current") not in contexts
         if make_current:
             document["current"] = context.name
+
+
+def replace_key(old: str, new: str) -> list[str]:
+    """Put a key in the place of another, wherever that is kept; return the contexts' names."""
+    with _changing() as document:
+        entries = document.get("contexts", {})
+        found = [name for name, entry in entries.items() if old and entry["key"] == old]
+        for name in found:
+            entries[name]["key"] = new
+        return found
 
 
 def use_context(name: str) -> None:
@@ -264,7 +295,10 @@ def _context(name: str, table: Any) -> Context:
     ca = table.get("ca", "")
     if not isinstance(ca, str):
         raise _broken(f"`{where}.ca` must be the path of a PEM file")
-    return Context(name, checked(url, f"{contexts_path()}: {where}.url"), key, cluster, ca)
+    user = table.get("user", "")
+    if not isinstance(user, str):
+        raise _broken(f"`{where}.user` must be the name of a user")
+    return Context(name, checked(url, f"{contexts_path()}: {where}.url"), key, cluster, ca, user)
 
 
 def _unknown(what: str, contexts: Collection[str]) -> NotFoundError:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from litestar import Request
+from litestar import Litestar, Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
@@ -24,6 +24,9 @@ from koco.store.model import Execution, Release
 
 #: What to tell who is not shown one.
 ABOUT_TRACEBACKS = "keys with the scope `deploy` are shown the traceback"
+
+#: The routes that take no key, by name; `options_handler` is litestar's own.
+PUBLIC = frozenset({"create_session", "describe", "fetch_bundle", "health", "options_handler"})
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 Guard = Callable[[Connection, BaseRouteHandler], Any]
@@ -80,6 +83,16 @@ def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
             await by_key(connection, route)
 
     return _named(guard, scope)
+
+
+def check_guards(app: Litestar) -> None:
+    """Refuse to serve an application with a route that says nothing of who may call it."""
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            is_guarded = any(hasattr(guard, "scope") for guard in handler.resolve_guards())
+            if not (is_guarded or handler.fn.__name__ in PUBLIC):
+                what = f"{route.path}: the route {handler.fn.__name__} has no guard of `access`"
+                raise RuntimeError(f"{what}, and is none of `access.PUBLIC`")
 
 
 def is_owner(connection: Connection) -> bool:

@@ -4,6 +4,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from koco.api import (
+    access,
     apps,
     audit,
     bundles,
@@ -28,6 +29,7 @@ from koco.api import (
     transport,
     users,
 )
+from koco.api.idempotency import Replies
 from koco.control.doctor import Doctor
 from koco.control.parts import Parts
 
@@ -55,7 +57,7 @@ def create_app(parts: Parts) -> Litestar:
             *status.ROUTES,
             *users.ROUTES,
         ],
-        state=State({"parts": parts, "doctor": Doctor(parts)}),
+        state=State({"parts": parts, "doctor": Doctor(parts), "replies": Replies(parts)}),
         exception_handlers=problems.HANDLERS,
         before_send=[audit.record],
         openapi_config=None,
@@ -64,6 +66,7 @@ def create_app(parts: Parts) -> Litestar:
         # It counts for itself, by a setting that may change.
         request_max_body_size=None,
     )
+    access.check_guards(app)
     # Around all of it: litestar's own middleware never sees what no route was found for.
     enveloped = envelope.enveloped(conditional.conditional(app.asgi_handler))
     app.asgi_handler = transport.transported(enveloped, parts.settings)

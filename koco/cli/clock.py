@@ -62,6 +62,18 @@ def moment(text: str | None, option: str) -> str | None:
     return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def duration(text: str, option: str) -> float:
+    """Return a duration, such as `30d`, `12h`, `90m` or `45s`, in seconds.
+
+    Raises:
+        UsageError: it is none.
+    """
+    number, unit = text[:-1], text[-1:]
+    if unit not in dict(_UNITS) or not (number.isascii() and number.isdecimal()):
+        raise UsageError(f"{option} must be a time such as 30d, 12h or 90m, got {text!r}")
+    return float(number) * dict(_UNITS)[unit]
+
+
 def check(timeout_s: float | None) -> None:
     """Raise `UsageError` for a limit that makes no sense."""
     if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:

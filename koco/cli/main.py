@@ -50,7 +50,16 @@ COMMANDS = {
     "secret list": "koco.cli.secret.list",
     "secret unset": "koco.cli.secret.unset",
     "audit": "koco.cli.audit",
+    "key create": "koco.cli.key.create",
+    "key list": "koco.cli.key.list",
+    "key rotate": "koco.cli.key.rotate",
+    "key revoke": "koco.cli.key.revoke",
+    "user create": "koco.cli.user.create",
+    "user list": "koco.cli.user.list",
+    "user remove": "koco.cli.user.remove",
+    "user password": "koco.cli.user.password",
     "login": "koco.cli.login",
+    "logout": "koco.cli.logout",
     "context list": "koco.cli.context.list",
     "context show": "koco.cli.context.show",
     "context use": "koco.cli.context.use",
@@ -67,6 +76,14 @@ GROUPS = {
     "secret": """Keep what services need and nobody may read: keys, passwords, tokens.
 
     Example: koco secret set OPENAI_API_KEY
+    """,
+    "key": """Give people, pipelines and agents keys, each good for what it is for.
+
+    Example: koco key create ci --scope deploy
+    """,
+    "user": """Say who may log in with a password, and for what.
+
+    Example: koco user create ada --scope launch
     """,
     "context": """Say which control planes are known here, and which of them is meant.
 

@@ -297,6 +297,88 @@ class Client:
         query = {**wanted, "limit": str(limit), "cursor": cursor}
         return self._transport.json("GET", "/v1/audit", query=query)
 
+    def me(self) -> dict[str, Any]:
+        """Return who the context's key or session is of, and what that may do."""
+        return self._transport.json("GET", "/v1/me")
+
+    def log_in(self, user: str, password: str) -> dict[str, Any]:
+        """Begin a session; return its `token`, and when it `expires`."""
+        body = {"name": user, "password": password}
+        return self._transport.json("POST", "/v1/session", body=body, repeatable=False)
+
+    def log_out(self) -> None:
+        """End the session whose token is the context's key."""
+        self._transport.json("DELETE", "/v1/session")
+
+    def keys(self, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """Return a page of keys, by name: `{items, next}`; without their secrets."""
+        query = {"limit": str(limit), "cursor": cursor}
+        return self._transport.json("GET", "/v1/keys", query=query)
+
+    def create_key(
+        self,
+        name: str,
+        *,
+        scopes: list[str],
+        flows: list[str],
+        all_executions: bool,
+        expires_s: float | None,
+    ) -> dict[str, Any]:
+        """Make a key; return it with its `secret`, which is told this once."""
+        body: dict[str, Any] = {"name": name, "scopes": scopes, "flows": flows}
+        body["all_executions"] = all_executions
+        if expires_s is not None:
+            body["expires_s"] = expires_s
+        return self._transport.json("POST", "/v1/keys", body=body, repeatable=False)
+
+    def rotate_key(
+        self, name: str, *, grace_s: float, expires_s: float | None = None
+    ) -> dict[str, Any]:
+        """Give a key a new `secret`; the old one is good for `grace_s` more."""
+        body = {"grace_s": grace_s} | ({} if expires_s is None else {"expires_s": expires_s})
+        path = f"/v1/keys/{_part(name, 'key')}/rotate"
+        # Another one would replace the one that got lost, and then the old one were no more.
+        return self._transport.json("POST", path, body=body, repeatable=False)
+
+    def revoke_key(self, name: str) -> dict[str, Any]:
+        """Take a key away; return what it was."""
+        return self._transport.json("DELETE", f"/v1/keys/{_part(name, 'key')}", repeatable=False)
+
+    def users(self, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """Return a page of users, by name: `{items, next}`."""
+        query = {"limit": str(limit), "cursor": cursor}
+        return self._transport.json("GET", "/v1/users", query=query)
+
+    def create_user(
+        self,
+        name: str,
+        password: str,
+        *,
+        scopes: list[str],
+        flows: list[str],
+        all_executions: bool,
+    ) -> dict[str, Any]:
+        """Make a user; ConflictError where a user or a key has that name."""
+        body = {
+            "name": name,
+            "password": password,
+            "scopes": scopes,
+            "flows": flows,
+            "all_executions": all_executions,
+        }
+        return self._transport.json("POST", "/v1/users", body=body, repeatable=False)
+
+    def remove_user(self, name: str) -> dict[str, Any]:
+        """Remove a user; their sessions end."""
+        return self._transport.json("DELETE", f"/v1/users/{_part(name, 'user')}")
+
+    def set_password(self, name: str, password: str, *, old: str | None = None) -> dict[str, Any]:
+        """Give a user another password; whoever is no admin needs the old one."""
+        path = f"/v1/users/{_part(name, 'user')}/password"
+        body = {"password": password, "old": old}
+        # Not twice: after the first, neither the session nor the old password is good.
+        return self._transport.json("PUT", path, body=body, repeatable=False)
+
     def stream(
         self,
         fid: str,

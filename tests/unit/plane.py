@@ -21,12 +21,15 @@ from koco.errors import (
     EndpointError,
     InputsError,
     KocoError,
+    NotAllowedError,
     NotFoundError,
     UnauthorizedError,
 )
 from koco.forms import FormError, Model
 
 KEY = "koco_test"
+#: The token of the session that a login begins.
+TOKEN = f"kocos_{'0123456789' * 4}xyz"
 FINAL = ("finished", "error", "cancelled")
 TS = "2026-01-31T12:00:00.123456Z"
 LATER = "2999-01-31T12:00:00.123456Z"
@@ -45,10 +48,17 @@ class Plane:
     locks: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: The names of locks whose lease fails.
     failing: set[str] = field(default_factory=set)
+    #: Keys by name, and how many of their secrets were told.
+    key_rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    told: int = 0
     #: Services' secrets.
     secrets: dict[str, str] = field(default_factory=dict)
     #: The audit log, newest first.
     audit: list[dict[str, Any]] = field(default_factory=list)
+    #: Users, and their passwords; whoever has logged in; what those who have may do.
+    users: dict[str, dict[str, Any]] = field(default_factory=dict)
+    passwords: dict[str, str] = field(default_factory=dict)
+    logged_in: str = ""
     #: What has arrived of each blob.
     blobs: dict[str, bytes] = field(default_factory=dict)
     #: Answers to GET of a release, in turn; the last one stays.
@@ -201,6 +211,19 @@ class Plane:
         """End an execution."""
         self.emit(fid, "status", {"status": status})
 
+    def key(self, name: str, **facts: Any) -> dict[str, Any]:
+        """Make a key."""
+        expires = LATER if facts.pop("expires_s", None) else None
+        last = {"former_until": None, "last_used": None, "last_from": None}
+        told = {"name": name, "status": "active", "created": TS, "by": "admin"}
+        self.key_rows[name] = {**told, **facts, "expires": expires, **last}
+        return self.key_rows[name]
+
+    def secret(self, name: str) -> str:
+        """Return another secret of a key."""
+        self.told += 1
+        return f"koco_{name}-{self.told}".ljust(48, "x")
+
     def wait_for(self, part: str) -> None:
         """Wait until a request has come whose path has `part` in it."""
         deadline = time.monotonic() + 10
@@ -277,8 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
             if parts == []:
                 self._answer(*self.plane.health)
                 return
-            if self.headers["Authorization"] != f"Bearer {KEY}":
-                raise UnauthorizedError("the key is not known here")
+            self._require_known(parts)
             if self.plane.refuses is not None:
                 raise self.plane.refuses
             if parts[0] in ("blobs", "bundles"):
@@ -292,6 +314,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(exc.http_status, _problem(exc))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    def _require_known(self, parts: list[str]) -> None:
+        shown = self.headers["Authorization"]
+        if (self.command, *parts) == ("POST", "session") or shown == f"Bearer {KEY}":
+            return
+        if shown != f"Bearer {TOKEN}":
+            raise UnauthorizedError("the key is not known here")
+        if not self.plane.logged_in:
+            raise UnauthorizedError("the session is over")
 
     def _upload(self, held_of: dict[str, bytes], sha256: str, body: bytes) -> None:
         held = held_of.get(sha256, b"") + body
@@ -338,6 +369,21 @@ class _Handler(BaseHTTPRequestHandler):
                 more = start + limit < len(plane.audit)
                 items = plane.audit[start : start + limit]
                 return 200, {"items": items, "next": str(start + limit) if more else None}
+            case "GET", "me":
+                me = {"name": "admin", "by": "key", "scopes": ["admin"], "flows": []}
+                return 200, {**me, "all_executions": True, "expires": None}
+            case "GET", "keys":
+                return 200, {"items": [*plane.key_rows.values()], "next": None}
+            case "POST", "keys":
+                return 201, {**plane.key(**data), "secret": plane.secret(data["name"])}
+            case "POST", "keys", name, "rotate":
+                key = plane.key_rows[name]
+                key["former_until"] = LATER if data["grace_s"] else None
+                return 200, {**key, "secret": plane.secret(name)}
+            case "DELETE", "keys", name if name not in plane.key_rows:
+                raise NotFoundError(f"there is no key {name!r}")
+            case "DELETE", "keys", name:
+                return 200, plane.key_rows.pop(name)
             case "GET", "secrets":
                 facts = {"updated": TS, "by": "admin", "trouble": None, "services": []}
                 items = [{"name": name, **facts} for name in sorted(plane.secrets)]
@@ -351,6 +397,38 @@ class _Handler(BaseHTTPRequestHandler):
                 if plane.secrets.pop(name, None) is None:
                     raise NotFoundError(f"there is no secret {name!r}")
                 return 200, {"name": name, "services": []}
+            case "POST", "session":
+                if plane.passwords.get(data["name"]) != data["password"]:
+                    raise UnauthorizedError("the name or the password is wrong")
+                plane.logged_in = data["name"]
+                told = {"name": data["name"], "scopes": ["launch"], "expires": LATER}
+                return 201, {**told, "token": TOKEN}
+            case "DELETE", "session":
+                plane.logged_in = ""
+                return 200, {"name": "eve"}
+            case "GET", "me":
+                if self.headers["Authorization"] == f"Bearer {KEY}":
+                    return 200, {"name": "admin", "by": "key", "scopes": ["admin"]}
+                return 200, {"name": plane.logged_in, "by": "session", "scopes": ["launch"]}
+            case "GET", "users":
+                return 200, {"items": list(plane.users.values()), "next": None}
+            case "POST", "users":
+                if data["name"] in plane.users:
+                    raise ConflictError(f"a user is called {data['name']!r} already")
+                plane.passwords[data["name"]] = data.pop("password")
+                facts = {"created": TS, "by": "admin", "last_login": None, "last_from": None}
+                plane.users[data["name"]] = data | facts
+                return 201, plane.users[data["name"]]
+            case "DELETE", "users", name:
+                if plane.users.pop(name, None) is None:
+                    raise NotFoundError(f"there is no user {name!r}")
+                return 200, {"name": name}
+            case "PUT", "users", name, "password":
+                body = json.loads(data)
+                if plane.logged_in == name and plane.passwords[name] != body["old"]:
+                    raise NotAllowedError("the old password is wrong")
+                plane.passwords[name], plane.logged_in = body["password"], ""
+                return 200, {"name": name}
             case "GET", "locks":
                 found = [each for each in plane.locks.values() if each["status"] == "open"]
                 flow, limit = query.get("flow"), int(query["limit"])

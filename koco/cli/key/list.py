@@ -1,0 +1,49 @@
+"""`koco key list`: which keys there are."""
+
+from typing import Annotated, Any
+
+import typer
+
+#: Keys at most: nobody has as many.
+_MOST = 100_000
+#: The columns for scripts.
+_NAMES: tuple[str, ...] = ("name", "status", "scopes", "flows", "all_executions", "created", "by")
+_NAMES += ("expires", "last_used", "last_from")
+
+
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """List keys by name: what each is good for, and when and from where it was last used.
+
+    Example: koco key list
+    """
+    from koco.cli import output, pages, session
+
+    client = session.connect()
+    items = pages.gather(client.keys, _MOST)["items"]
+    if as_json:
+        output.print_items(items)
+    elif not output.is_terminal():
+        output.print_table(_NAMES, [[_plain(each[name]) for name in _NAMES] for each in items])
+    else:
+        columns = ("NAME", "SCOPES", "FLOWS", "STATUS", "LAST USED", "FROM")
+        output.print_table(columns, [_row(each) for each in items], widest="FLOWS")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(value) if isinstance(value, list) else value or ""
+
+
+def _row(key: dict[str, Any]) -> tuple[str, ...]:
+    from koco.cli import clock
+
+    flows = ", ".join(key["flows"]) or "all"
+    flows += "" if key["all_executions"] else ", own executions"
+    status = key["status"]
+    if status != "expired" and key["expires"]:
+        status = f"{status}, {clock.ahead(key['expires'])} over"
+    last = clock.ago(key["last_used"]) if key["last_used"] else "never"
+    return key["name"], ",".join(key["scopes"]), flows, status, last, key["last_from"] or "-"
