@@ -1,24 +1,25 @@
-"""Executions: list, show, follow, cancel."""
+"""Executions: list, show, follow, cancel, try again, delete."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, delete, get, post
 from litestar.datastructures import State
 from litestar.params import Parameter
-from litestar.response import Stream
 
-from koco.api import access, lists, shapes
+from koco.api import access, audit, lists, shapes, times
 from koco.api.access import requires
 from koco.api.document import Answer, Body
+from koco.api.following import Following
 from koco.control.caller import Caller
 from koco.control.parts import Parts
-from koco.control.spooler import Lines, is_end
-from koco.errors import UsageError
+from koco.control.pieces import NDJSON, SSE, Wanted
+from koco.errors import ConflictError, InputsError, LimitError, UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
 from koco.store.model import LAST, Execution, Filter, masked
+from koco.store.sqlite.search import NoSearchError
 
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
 #: Columns that are no part of an answer.
@@ -32,7 +33,9 @@ class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
     grace_s: float = 5.0
 
 
-def _render(parts: Parts, execution: Execution) -> dict[str, Any]:
+def render(parts: Parts, execution: Execution) -> dict[str, Any]:
+    """Return an execution as answers have it (`shapes.Execution`)."""
+    """Return an execution as it is shown."""
     fields = msgspec.structs.asdict(execution)
     fields["inputs"] = masked(execution.inputs, execution.hidden)
     for name in ("not_before", "deadline"):
@@ -58,33 +61,54 @@ def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ..
 @get(
     "/v1/executions",
     guards=[requires("read")],
-    answers={200: shapes.Page[shapes.Execution]},
-    errors=lists.ERRORS,
+    answers={200: shapes.Executions},
+    errors=[*lists.ERRORS, NoSearchError],
 )
 async def list_executions(
     request: Request[Any, Caller, State],
     *,
     status: str | None = None,
     flow: str | None = None,
+    service: str | None = None,
+    user: str | None = None,
+    tag: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    search: str | None = None,
     active: bool = False,
     limit: int = 50,
     cursor: str | None = None,
 ) -> dict[str, Any]:
-    """List executions, newest first; `active` leaves out those that have ended."""
+    """List executions that fit all that is asked for, newest first.
+
+    A page may have fewer than `limit`, or none, and a `next` all the same: where few of many
+    fit, it ends after a quarter of a second, and `next` goes on from there. With `search`,
+    `complete` says whether all has been looked into: after an upgrade the index of what was
+    there already is made in the background, newest first.
+    """
     parts: Parts = request.app.state.parts
     lists.check_limit(limit)
-    statuses = _names(status, Status) or (_OPEN if active else ())
-    name = lists.full_name(request, flow)
-    page = await parts.store.executions(
-        Filter(statuses=statuses, flow=name), sight=request.auth.sight, limit=limit, cursor=cursor
+    wanted = Filter(
+        statuses=_names(status, Status) or (_OPEN if active else ()),
+        flow=lists.full_name(request, flow),
+        service=service,
+        user=user,
+        tags=tuple(tag or ()),
+        since=times.moment("since", since),
+        until=times.moment("until", until),
+        search=search,
     )
-    return {"items": [_render(parts, execution) for execution in page.items], "next": page.next}
+    page = await parts.store.executions(
+        wanted, sight=request.auth.sight, limit=limit, cursor=cursor
+    )
+    answer = {"items": [render(parts, execution) for execution in page.items], "next": page.next}
+    return answer if search is None else {**answer, "complete": page.complete}
 
 
 @get("/v1/executions/{fid:str}", guards=[requires("read")], answers={200: shapes.Execution})
 async def show_execution(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
     """Show an execution, by fid, unique prefix or `latest`."""
-    return _render(request.app.state.parts, await access.execution(request, fid))
+    return render(request.app.state.parts, await access.execution(request, fid))
 
 
 @post(
@@ -104,7 +128,50 @@ async def cancel_execution(request: Request[Any, Caller, State], fid: str) -> di
         raise UsageError(f"grace_s must be from 0 to 3600 seconds, got {wish.grace_s:g}")
     parts: Parts = request.app.state.parts
     found = await access.execution(request, fid)
-    return _render(parts, await parts.supervisor.cancel(found.fid, grace_s=wish.grace_s))
+    return render(parts, await parts.supervisor.cancel(found.fid, grace_s=wish.grace_s))
+
+
+@post(
+    "/v1/executions/{fid:str}/retry",
+    guards=[requires("launch")],
+    headers=["Idempotency-Key"],
+    answers={201: shapes.Execution, 200: shapes.Execution},
+    errors=[InputsError, ConflictError, LimitError],
+)
+async def retry_execution(
+    request: Request[Any, Caller, State], fid: str
+) -> Response[dict[str, Any]]:
+    """Launch again what an execution that has ended was ordered to do, on the live release.
+
+    Its inputs, also those that nobody is shown, its files in `in/`, its tags and entrypoint are
+    the former one's; the live form must take them, a service's own endpoint is not asked again.
+    201, or 200 where the idempotency key was used for the same before.
+    """
+    parts: Parts = request.app.state.parts
+    former = await access.execution(request, fid)
+    execution, is_new = await parts.launches.retry(
+        parts.catalog.find(former.flow),
+        former,
+        user=request.auth.name,
+        key=request.headers.get("idempotency-key"),
+        audited=audit.launch(request, retry_of=former.fid),
+    )
+    return Response(render(parts, execution), status_code=201 if is_new else 200)
+
+
+@delete(
+    "/v1/executions/{fid:str}",
+    status_code=204,
+    guards=[requires("launch")],
+    answers={204: Answer()},
+    errors=[ConflictError],
+)
+async def delete_execution(request: Request[Any, Caller, State], fid: str) -> None:
+    """Remove an execution that has ended, with its events, files and locks."""
+    parts: Parts = request.app.state.parts
+    found = await access.execution(request, fid)
+    await parts.store.delete(found.fid)
+    parts.spooler.wake(found.fid)
 
 
 @get(
@@ -127,52 +194,51 @@ async def stream_events(
     tail: int | None = None,
     follow: bool = False,
     last_event_id: int | None = Parameter(header="Last-Event-ID", default=None),
-) -> Stream:
+) -> Following:
     """Stream events as NDJSON, or as server-sent events where `Accept` asks for them."""
     parts: Parts = request.app.state.parts
     execution = await access.execution(request, fid)
     as_sse = "text/event-stream" in request.headers.get("accept", "")
-    render = _sse if as_sse else _ndjson
     kinds = frozenset(_names(kind, Kind))
     if min(since, tail or 0, last_event_id or 0) < 0:
         raise UsageError("`since` and `tail` cannot be negative")
     # No stream is as long; what is longer is no number to the store.
     since = min(max(since, last_event_id or 0), LAST)
+    wanted = Wanted(kinds, SSE if as_sse else NDJSON, tells_end=follow)
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
         start = since
         if tail is not None:
-            lines, start = await parts.spooler.tail(execution, tail, kinds=kinds)
-            yield render([pair for pair in lines if pair[0] > since])
-            if follow and not (lines and is_end(lines[-1][1])):
+            start = await parts.spooler.tail(execution, min(tail, LAST), kinds=kinds)
+            if follow:
                 now = await parts.store.execution(execution.fid)
-                # The end must be told even where `kind` or `tail` leaves it out.
+                # The end must be told even where `tail` leaves it out.
                 start = min(start, now.last_seq - 1) if now.status.is_final else start
             start = max(since, start)
-        events = (
-            parts.spooler.follow(execution, since=start, kinds=kinds, heartbeat_s=parts.heartbeat_s)
-            if follow
-            else parts.spooler.read(execution, since=start, until=execution.last_seq, kinds=kinds)
-        )
-        async for lines in events:
-            yield render(lines) or (b":\n\n" if as_sse else b"\n") * follow
+        if follow:
+            beats = parts.heartbeat_s
+            events = parts.spooler.follow(execution, wanted, since=start, heartbeat_s=beats)
+            async for piece in events:
+                yield piece
+                piece = b""  # noqa: PLW2901 - it is not kept while the next one is waited for
+        else:
+            until = execution.last_seq
+            async for found in parts.spooler.read(execution, wanted, since=start, until=until):
+                yield found.data
 
-    return Stream(
+    return Following(
+        request,
         pieces(),
         media_type="text/event-stream" if as_sse else "application/x-ndjson",
-        headers={"X-Koco-Fid": execution.fid, "Cache-Control": "no-store"},
+        headers={"X-Koco-Fid": execution.fid},
     )
 
 
-def _ndjson(lines: Lines) -> bytes:
-    return b"".join([b'{"seq":%d,%b\n' % pair for pair in lines])
-
-
-def _sse(lines: Lines) -> bytes:
-    return b"".join(
-        b"id: %d\nevent: %b\ndata: %b\n\n" % (seq, line.kind_of(text), line.with_seq(seq, text))
-        for seq, text in lines
-    )
-
-
-ROUTES = (list_executions, show_execution, cancel_execution, stream_events)
+ROUTES = (
+    list_executions,
+    show_execution,
+    cancel_execution,
+    retry_execution,
+    delete_execution,
+    stream_events,
+)

@@ -55,4 +55,4 @@ async def travel_s(parts: Parts, send: Send) -> float:
 async def _read(parts: Parts, fid: str) -> bytes:
     execution = await parts.store.execution(fid)
     events = parts.spooler.follow(execution, heartbeat_s=parts.heartbeat_s)
-    return b"".join([event async for lines in events for _, event in lines])
+    return b"".join([piece async for piece in events])

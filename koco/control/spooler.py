@@ -7,20 +7,18 @@ wake: what a follower has seen is never lost. Nobody polls.
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from itertools import chain
 
+from koco.control.pieces import READ_BYTES, Piece, Pieces, Place, Wanted
+from koco.errors import NotFoundError
 from koco.events import line, wire
-from koco.events.model import Batch, Kind, Status
-from koco.store.model import Chunk, Execution
+from koco.events.model import Batch
+from koco.store.model import Execution
 from koco.store.protocol import Store
 
-#: What one read of the store may bring into memory for a reader (bytes).
-READ_BYTES = 256 * 1024
-
-Lines = list[tuple[int, bytes]]
-
-_STATUS = Kind.STATUS.encode()
+#: Watched, it stands for every execution.
+ANY = ""
 
 
 class Spooler:
@@ -30,6 +28,7 @@ class Spooler:
         #: Hears the fid of each execution whose runner reports its end; the supervisor listens.
         self.on_final: Callable[[str], None] = lambda fid: None
         self._store = store
+        self._pieces = Pieces(store)
         self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._is_dismissed = False
 
@@ -46,7 +45,7 @@ class Spooler:
 
     def wake(self, fid: str) -> None:
         """Tell the readers of an execution that there is more."""
-        for event in self._readers.get(fid, ()):
+        for event in (*self._readers.get(fid, ()), *self._readers.get(ANY, ())):
             event.set()
 
     def dismiss(self) -> None:
@@ -54,6 +53,15 @@ class Spooler:
         self._is_dismissed = True
         for fid in list(self._readers):
             self.wake(fid)
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether followers are let go."""
+        return self._is_dismissed
+
+    def readers(self, fid: str) -> int:
+        """Return how many watch an execution."""
+        return len(self._readers.get(fid, ()))
 
     def watch(self, fid: str, event: asyncio.Event) -> None:
         """Set an event, too, whenever there is more of an execution."""
@@ -67,53 +75,53 @@ class Spooler:
             self._readers.pop(fid, None)
 
     async def read(
-        self,
-        execution: Execution,
-        *,
-        since: int = 0,
-        until: float = math.inf,
-        kinds: frozenset[str] = frozenset(),
-    ) -> AsyncIterator[Lines]:
+        self, execution: Execution, wanted: Wanted, *, since: int = 0, until: float = math.inf
+    ) -> AsyncIterator[Piece]:
         """Yield what is there after `since`, in order, in pieces.
 
         Ends at the end, or once `until` has been yielded: a flow may write faster than
         a reader reads, who would never get there.
         """
-        while since < until and (
-            chunks := await self._store.chunks(execution.id, after=since, budget_bytes=READ_BYTES)
-        ):
-            lines = [pair for pair in _lines(chunks) if pair[0] > since]
-            since = chunks[-1].last
-            yield list(line.only(kinds, lines)) if kinds else lines
+        place = Place(since)
+        while place.since < until:
+            is_shared = len(self._readers.get(execution.fid, ())) > 1
+            piece = await self._pieces.after(execution, place, wanted, is_shared=is_shared)
+            if piece is None:
+                return
+            place = piece.place
+            yield piece
 
     async def tail(
         self, execution: Execution, count: int, *, kinds: frozenset[str] = frozenset()
-    ) -> tuple[Lines, int]:
-        """Return the last `count` events of some kinds, and the last seq that was looked at."""
-        found: Lines = []
-        before = last = (await self._store.execution(execution.fid)).last_seq + 1
-        while len(found) < count:
-            chunks = await self._store.chunks_back(
-                execution.id, before=before, budget_bytes=READ_BYTES
+    ) -> int:
+        """Return the seq after which the last `count` events of some kinds are."""
+        before = (await self._store.execution(execution.fid)).last_seq + 1
+        if not kinds or not count:
+            return max(0, before - 1 - count)
+        while chunks := await self._store.chunks_back(
+            execution.id, before=before, budget_bytes=READ_BYTES
+        ):
+            lines = chain.from_iterable(
+                line.numbered(chunk.first, chunk.body) for chunk in reversed(chunks)
             )
-            if not chunks:
-                break
-            lines = _lines(reversed(chunks))
-            found = [*(line.only(kinds, lines) if kinds else lines), *found]
+            found = [seq for seq, _ in line.only(kinds, lines)]
+            if len(found) >= count:
+                return found[-count] - 1
+            count -= len(found)
             before = chunks[-1].first
-        return found[-count:] if count else [], last - 1
+        return 0
 
     async def follow(
         self,
         execution: Execution,
+        wanted: Wanted = Wanted(tells_end=True),  # noqa: B008 - it cannot be changed
         *,
         since: int = 0,
-        kinds: frozenset[str] = frozenset(),
         heartbeat_s: float,
-    ) -> AsyncIterator[Lines]:
+    ) -> AsyncIterator[bytes]:
         """Yield events as they are committed, until the final status has been yielded.
 
-        An empty list is a heartbeat. The final status is yielded whatever `kinds` says.
+        Where there are none for a while, a heartbeat is yielded.
         """
         event = asyncio.Event()
         self.watch(execution.fid, event)
@@ -122,46 +130,28 @@ class Spooler:
                 # Cleared before reading: what is committed after that sets it again.
                 event.clear()
                 before = since
-                async for lines in self.read(execution, since=since):
-                    since = lines[-1][0]
-                    ends = is_end(lines[-1][1])
-                    if wanted := _wanted(lines, kinds, ends=ends):
-                        yield wanted
+                async for data, place, ends in self.read(execution, wanted, since=since):
+                    since = place.since
+                    if data:
+                        yield data
                     if ends:
                         return
+                    data = b""  # noqa: PLW2901 - it is not kept while there is nothing new
                 if since == before and await self._is_over(execution, since):
                     return  # a reader that came back after it had seen the end
                 if self._is_dismissed:
                     return
                 try:
-                    await asyncio.wait_for(event.wait(), heartbeat_s)
+                    async with asyncio.timeout(heartbeat_s):
+                        await event.wait()
                 except TimeoutError:
-                    yield []
+                    yield wanted.form.heartbeat
         finally:
             self.unwatch(execution.fid, event)
 
     async def _is_over(self, execution: Execution, since: int) -> bool:
-        now = await self._store.execution(execution.fid)
+        try:
+            now = await self._store.execution(execution.fid)
+        except NotFoundError:
+            return True  # it was deleted: it had ended before that
         return now.status.is_final and since >= now.last_seq
-
-
-_ENDS = tuple(
-    f'"payload":{{"status":"{status}"}}}}'.encode() for status in Status if status.is_final
-)
-
-
-def _wanted(lines: Lines, kinds: frozenset[str], *, ends: bool) -> Lines:
-    if not kinds:
-        return lines
-    *before, last = lines
-    wanted = list(line.only(kinds, before))
-    return [*wanted, last] if ends or line.kind_of(last[1]).decode() in kinds else wanted
-
-
-def is_end(event: bytes) -> bool:
-    """Say whether a line is a final status: the last one of its stream."""
-    return line.kind_of(event) == _STATUS and event.endswith(_ENDS)
-
-
-def _lines(chunks: Iterable[Chunk]) -> Lines:
-    return list(chain.from_iterable(line.numbered(chunk.first, chunk.body) for chunk in chunks))

@@ -1,18 +1,18 @@
-"""Answers that go on: counted, and ended once nobody may or does read them any more."""
+"""Answers that go on: counted, and ended once nobody may read them any more.
+
+Those that nobody does read end with their connection: see `koco.control.protocol`.
+"""
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from koco.control.caller import Caller
 from koco.control.settings import Settings
-from koco.errors import KocoError, TooManyError, UnauthorizedError, UnreachableError
+from koco.errors import KocoError, TooManyError, UnauthorizedError
 
-log = logging.getLogger(__name__)
-
-#: How often it is looked whether a key's time is over, or a reader has stopped (seconds).
+#: How often it is looked whether a key's time is over (seconds).
 _LOOK_S = 1.0
 #: When it is worth to try again where as many are open as may be (seconds).
 _AGAIN_S = 5.0
@@ -25,8 +25,6 @@ class Stream:
         self.caller = caller
         #: Why it was ended from outside; None while it goes on.
         self.reason: KocoError | None = None
-        #: Since when what was sent is not taken (seconds of the loop's clock); None where it is.
-        self.waits_since: float | None = None
         self.task = asyncio.current_task()
 
     def end(self, reason: KocoError) -> None:
@@ -56,7 +54,6 @@ class Streams:
         Raises:
             TooManyError: as many are open as the settings allow.
             UnauthorizedError: from the block: what the caller has shown is good no more.
-            UnreachableError: from the block: it has taken nothing for `stream_stall_s`.
         """
         self._refuse_more(caller)
         stream = Stream(caller)
@@ -72,6 +69,7 @@ class Streams:
             stream.task.uncancel()
             raise stream.reason from None
         finally:
+            stream.task = None
             self._open.discard(stream)
             self._by_credential[caller.credential] -= 1
             self._by_credential += Counter()  # drops those that have none
@@ -101,21 +99,11 @@ class Streams:
 
     def _look(self) -> None:
         self._looking = None
-        oldest = asyncio.get_running_loop().time() - self._settings.stream_stall_s
         for stream in list(self._open):
             if stream.caller.is_over:
                 stream.end(_no_more(stream.caller))
-            elif stream.waits_since is not None and stream.waits_since < oldest:
-                log.info("a stream of %r is dropped: it is not read", stream.caller.name)
-                stream.end(self._stalled())
         if self._open:
             self._look_later()
-
-    def _stalled(self) -> KocoError:
-        return UnreachableError(
-            f"nothing was taken for {self._settings.stream_stall_s:g} s (stream_stall_s)",
-            hint="ask again for what comes after the last event that was read",
-        )
 
 
 def _no_more(caller: Caller) -> KocoError:

@@ -47,6 +47,21 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return min(self.backoff_s * 2.0 ** min(attempt - 1, 64), _LONGEST_PAUSE_S)
 
 
+class Reply(msgspec.Struct, frozen=True):
+    """What was answered to a request with an idempotency key; nothing of it is secret."""
+
+    user: str
+    key: str
+    #: Of the request: its method, its target, its body.
+    digest: str
+    status: int
+    body: bytes
+    #: Where what was created is; empty where nothing says.
+    location: str
+    #: In seconds since the epoch.
+    created: float
+
+
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Who did what, on what, from where, and what came of it: a line of the audit log.
 
@@ -171,6 +186,18 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it was asked to end."""
         return self.cancel_requested is not None or self.timed_out is not None
 
+    def require_same(self, key_digest: str | None) -> None:
+        """Refuse its idempotency key for what is not what it was launched for.
+
+        Raises:
+            ConflictError: it is something else.
+        """
+        if self.key_digest != key_digest:
+            raise ConflictError(
+                f"the key {self.key!r} was used for another launch already: {self.fid}",
+                hint="the same key asks for the same flow with the same inputs; take a new one",
+            )
+
 
 def masked(value: Any, hidden: Sequence[str]) -> Any:
     """Return inputs or an answer as they may be shown: without what is in hidden fields."""
@@ -203,6 +230,13 @@ class Chunk(msgspec.Struct, frozen=True):
     first: int
     last: int
     body: bytes
+    #: How large all of the body is where `body` is a part of it.
+    size_bytes: int | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the body is not all there."""
+        return self.size_bytes is not None
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):

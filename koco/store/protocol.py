@@ -25,6 +25,7 @@ from koco.store.model import (
     Page,
     Release,
     ReleasePage,
+    Reply,
     Schedule,
     Sealed,
     Session,
@@ -201,6 +202,15 @@ class Store(Protocol):
 
     async def set(self, values: dict[str, Any]) -> None:
         """Set some, all of them at once; the others stay."""
+
+    # replies
+
+    async def keep_reply(self, reply: Reply) -> None:
+        """Keep what was answered under a user's idempotency key, for a day."""
+
+    async def reply(self, user: str, key: str) -> Reply | None:
+        """Return what was answered under a user's idempotency key."""
+        ...
 
     # the audit log
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from koco.control import tasks as module
 from koco.control.listening import Listening
+from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.tasks import Tasks
 from koco.store.model import NewExecution
@@ -75,8 +76,8 @@ def test_followers_are_let_go(tmp_path: Path) -> None:
         execution, _ = await store.create(new)
 
         async def follow() -> int:
-            followed: AsyncIterator[Any] = spooler.follow(execution, heartbeat_s=60)
-            return sum([len(lines) async for lines in followed])
+            followed = spooler.follow(execution, heartbeat_s=60)
+            return sum([piece.count(b"\n") async for piece in followed])
 
         follower = asyncio.create_task(follow())
         await asyncio.sleep(0.05)
@@ -106,7 +107,7 @@ def test_the_port_is_free_before_the_last_request_has_ended() -> None:
     async def main() -> None:
         old, new = Listening(("127.0.0.1", port)), None
         assert await old.bound(1)
-        old.serve(app)
+        old.serve(app, Settings())
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             assert (await client.get("/")).text == "old"
             slow = asyncio.create_task(client.get("/slow"))
@@ -117,7 +118,7 @@ def test_the_port_is_free_before_the_last_request_has_ended() -> None:
             assert await new.bound(1)
             assert not slow.done()
             quick = asyncio.create_task(client.get("/"))
-            new.serve(successor)
+            new.serve(successor, Settings())
             assert (await quick).text == "new"
             answer_now.set()
             assert (await slow).text == "old"

@@ -1,6 +1,7 @@
 """Pools and their supervisor, over a real store, with runners that live in this process."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from koco.control import adoption, tasks, worker
 from koco.control import pool as module
+from koco.control.pieces import Wanted
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.supervisor import Supervisor
@@ -424,9 +426,9 @@ def test_a_follower_gets_each_event_once_and_the_end(tmp_path: Path) -> None:
 
         async def follow() -> None:
             nonlocal beats
-            async for lines in w.spooler.follow(execution, since=1, heartbeat_s=0.02):
-                seen.extend(seq for seq, _ in lines)
-                beats += not lines
+            async for piece in w.spooler.follow(execution, since=1, heartbeat_s=0.02):
+                beats += piece == b"\n"
+                seen.extend(json.loads(text)["seq"] for text in piece.splitlines() if text)
 
         task = asyncio.create_task(follow())
         await w.until(execution.fid, Status.RUNNING)
@@ -437,10 +439,11 @@ def test_a_follower_gets_each_event_once_and_the_end(tmp_path: Path) -> None:
         assert seen == list(range(2, done.last_seq + 1))
         assert beats
         again = w.spooler.follow(execution, since=done.last_seq, heartbeat_s=0.02)
-        assert [lines async for lines in again] == [], "coming back after the end ends at once"
-        only = w.spooler.follow(execution, kinds=frozenset({"final"}), heartbeat_s=1)
-        kinds = [line.kind_of(text) async for lines in only for _, text in lines]
-        assert kinds == [b"final", b"status"]
+        assert [piece async for piece in again] == [], "coming back after the end ends at once"
+        wanted = Wanted(frozenset({"final"}), tells_end=True)
+        only = w.spooler.follow(execution, wanted, heartbeat_s=1)
+        lines = b"".join([piece async for piece in only]).splitlines()
+        assert [json.loads(text)["kind"] for text in lines] == ["final", "status"]
 
     world(tmp_path, body)
 

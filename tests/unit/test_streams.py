@@ -1,25 +1,23 @@
-"""Streams are counted, and end when their key does or when nobody reads them."""
+"""Streams are counted, and end when their key does."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import pytest
 
 from koco.control.caller import Caller
 from koco.control.settings import Settings
 from koco.control.streams import Streams
-from koco.errors import TooManyError, UnauthorizedError, UnreachableError
+from koco.errors import TooManyError, UnauthorizedError
 
 ADA = Caller(name="ada", credential="key:ada")
 BOB = Caller(name="bob", credential="key:bob")
 
 
-async def waiting(streams: Streams, caller: Caller, *, stalls: bool = False) -> None:
+async def waiting(streams: Streams, caller: Caller) -> None:
     """Keep a stream open for ever, as one that waits for events does."""
-    with streams.open(caller) as stream:
-        if stalls:
-            stream.waits_since = asyncio.get_running_loop().time()
+    with streams.open(caller):
         await asyncio.Event().wait()
 
 
@@ -70,29 +68,15 @@ def test_revoking_ends_all_streams_of_a_key_at_once() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("make", "error"),
-    [
-        (lambda streams: waiting(streams, _expiring()), UnauthorizedError),
-        (lambda streams: waiting(streams, ADA, stalls=True), UnreachableError),
-    ],
-    ids=["expired", "not read"],
-)
-def test_a_stream_ends_when_its_time_is_over(
-    make: Callable[[Streams], Awaitable[None]],
-    error: type[Exception],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A key that expires ends what it has opened; so does a reader that takes nothing."""
+def test_a_stream_ends_when_its_key_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was opened in time ends with the time."""
     monkeypatch.setattr("koco.control.streams._LOOK_S", 0.02)
 
     async def scenario() -> None:
-        streams = Streams(Settings(stream_stall_s=0.05))
-        assert isinstance(await outcome(await begun(make(streams))), error)
+        streams = Streams(Settings())
+        expiring = Caller(name="ada", credential="key:ada", expires=time.time() + 0.05)
+        task = await begun(waiting(streams, expiring))
+        assert isinstance(await outcome(task), UnauthorizedError)
         assert len(streams) == 0
 
     asyncio.run(scenario())
-
-
-def _expiring() -> Caller:
-    return Caller(name="ada", credential="key:ada", expires=time.time() + 0.05)

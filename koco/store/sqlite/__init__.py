@@ -43,6 +43,7 @@ from koco.store.model import (
     Page,
     Release,
     ReleasePage,
+    Reply,
     Schedule,
     Sealed,
     Session,
@@ -60,6 +61,7 @@ from koco.store.sqlite import (
     listing,
     locks,
     releases,
+    replies,
     schema,
     search,
     sights,
@@ -323,6 +325,16 @@ class SqliteStore:
         """Set some, all of them at once; the others stay."""
         rows = [(name, msgspec.json.encode(value).decode()) for name, value in values.items()]
         await self._write(lambda db: db.executemany("REPLACE INTO settings VALUES (?, ?)", rows))
+
+    # replies
+
+    async def keep_reply(self, reply: Reply) -> None:
+        """Keep what was answered under an idempotency key, for a day."""
+        await self._write(lambda db: replies.keep(db, reply))
+
+    async def reply(self, user: str, key: str) -> Reply | None:
+        """Return what was answered under a user's idempotency key."""
+        return replies.get(self._reader, user, key, now=time.time())
 
     # the audit log
 

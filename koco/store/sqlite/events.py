@@ -297,6 +297,34 @@ def after(db: sqlite3.Connection, execution: int, seq: int, budget_bytes: int) -
     return _within(rows, budget_bytes)
 
 
+def parts_after(
+    db: sqlite3.Connection, execution: int, seq: int, *, budget_bytes: int, offset: int
+) -> list[Chunk]:
+    """Return chunks with events after a seq, within a budget; see `Store.chunks`."""
+    rows = db.execute(
+        "SELECT id, first, last, length(body), CASE WHEN length(body) <= ? THEN body END"
+        " FROM chunks WHERE execution = ? AND last > ? ORDER BY last",
+        (budget_bytes, execution, seq),
+    )
+    chunks: list[Chunk] = []
+    for number, first, last, size_bytes, body in rows:
+        if body is None and not chunks:
+            chunks.append(Chunk(first, last, _read(db, number, offset, budget_bytes), size_bytes))
+        budget_bytes -= size_bytes
+        if budget_bytes < 0:
+            break
+        chunks.append(Chunk(first, last, body))
+    rows.close()
+    return chunks
+
+
+def _read(db: sqlite3.Connection, number: int, offset: int, size_bytes: int) -> bytes:
+    """Return a part of a chunk's body, without reading what comes after it."""
+    with db.blobopen("chunks", "body", number, readonly=True) as blob:
+        blob.seek(offset)
+        return blob.read(size_bytes)
+
+
 def before(db: sqlite3.Connection, execution: int, seq: int, budget_bytes: int) -> list[Chunk]:
     """Return chunks with events before a seq, latest first; see `Store.chunks_back`."""
     rows = db.execute(

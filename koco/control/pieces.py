@@ -1,0 +1,179 @@
+"""What readers of events are sent: pieces of a bounded size, made once for all at the same place.
+
+A reader that stops reading keeps the piece that it was being sent, and no more. So an
+event that is larger than a piece is read from the store, and sent, in parts.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+from koco.events import line
+from koco.events.model import Kind, Status
+from koco.store.model import Chunk, Execution
+from koco.store.protocol import Store
+
+#: What one read of the store may bring into memory for a reader (bytes).
+READ_BYTES = 128 * 1024
+#: What is kept for readers that follow the same execution (bytes).
+_KEPT_BYTES = 4 * 1024 * 1024
+#: As much of a line as has its kind, and all of a final status (bytes).
+_HEAD_BYTES = 160
+
+_ENDS = tuple(
+    f'"payload":{{"status":"{status}"}}}}'.encode() for status in Status if status.is_final
+)
+_STATUS = Kind.STATUS.encode()
+
+Lines = list[tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How events are written: all of some lines at once, or what stands around a long one."""
+
+    render: Callable[[Lines], bytes]
+    begin: Callable[[int, bytes], bytes]
+    end: bytes
+    heartbeat: bytes
+
+
+def _sse(lines: Lines) -> bytes:
+    return b"".join(
+        b"id: %d\nevent: %b\ndata: %b\n\n" % (seq, line.kind_of(text), line.with_seq(seq, text))
+        for seq, text in lines
+    )
+
+
+NDJSON = Form(
+    render=lambda lines: b"".join([b'{"seq":%d,%b\n' % pair for pair in lines]),
+    begin=lambda seq, _: b'{"seq":%d,' % seq,
+    end=b"\n",
+    heartbeat=b"\n",
+)
+SSE = Form(
+    render=_sse,
+    begin=lambda seq, kind: b'id: %d\nevent: %b\ndata: {"seq":%d,' % (seq, kind, seq),
+    end=b"\n\n",
+    heartbeat=b":\n\n",
+)
+
+
+class Place(NamedTuple):
+    """Where a reader is: after an event, or within the chunk that has the ones after it."""
+
+    since: int
+    #: How much of that chunk was read (bytes), and the number of the line there.
+    offset: int = 0
+    seq: int = 0
+    #: Whether that is within a line, and whether that one is sent.
+    is_inside: bool = False
+    is_sent: bool = False
+
+
+class Piece(NamedTuple):
+    """What a reader is sent; it is at `place` then. `ends` says that the final status is in it."""
+
+    data: bytes
+    place: Place
+    ends: bool = False
+
+
+class Wanted(NamedTuple):
+    """What of an execution is sent: events of some kinds (none for all), in a form."""
+
+    kinds: frozenset[str] = frozenset()
+    form: Form = NDJSON
+    #: Whether the final status is sent whatever `kinds` says.
+    tells_end: bool = False
+
+    def has(self, head: bytes) -> bool:
+        """Say whether the line that begins so is wanted."""
+        kind = line.kind_of(head).decode()
+        return not self.kinds or kind in self.kinds or (self.tells_end and is_end(head))
+
+
+class Pieces:
+    """Makes them from what is in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: OrderedDict[tuple[str, Place, Wanted], Piece] = OrderedDict()
+        self._kept_bytes = 0
+
+    async def after(
+        self, execution: Execution, place: Place, wanted: Wanted, *, is_shared: bool = False
+    ) -> Piece | None:
+        """Return what comes after a place; None where there is nothing yet.
+
+        With `is_shared` it is kept for a while: others will ask for the same.
+        """
+        key = (execution.fid, place, wanted)
+        if found := self._kept.get(key):
+            self._kept.move_to_end(key)
+            return found
+        chunks = await self._store.chunks(
+            execution.id, after=place.since, budget_bytes=READ_BYTES, offset=place.offset
+        )
+        if not chunks:
+            return None
+        piece = (
+            _part(chunks[0], place, wanted) if chunks[0].is_part else _whole(chunks, place, wanted)
+        )
+        if is_shared:
+            self._keep(key, piece)
+        return piece
+
+    def _keep(self, key: tuple[str, Place, Wanted], piece: Piece) -> None:
+        self._kept[key] = piece
+        self._kept_bytes += len(piece.data)
+        while self._kept_bytes > _KEPT_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= len(oldest.data)
+
+
+def is_end(event: bytes) -> bool:
+    """Say whether a line is a final status: the last one of its stream."""
+    return line.kind_of(event) == _STATUS and event.endswith(_ENDS)
+
+
+def _whole(chunks: list[Chunk], place: Place, wanted: Wanted) -> Piece:
+    numbered = chain.from_iterable(line.numbered(chunk.first, chunk.body) for chunk in chunks)
+    lines = [pair for pair in numbered if pair[0] > place.since]
+    last, ends = lines[-1], is_end(lines[-1][1])
+    if wanted.kinds:
+        lines = list(line.only(wanted.kinds, lines))
+        if ends and wanted.tells_end and (not lines or lines[-1] != last):
+            lines.append(last)
+    return Piece(wanted.form.render(lines), Place(last[0]), ends)
+
+
+def _part(chunk: Chunk, place: Place, wanted: Wanted) -> Piece:
+    """Return what a part of a chunk has, from the place on, which is where the part begins."""
+    body, form = chunk.body, wanted.form
+    is_last = place.offset + len(body) == chunk.size_bytes
+    seq, is_inside, is_sent = place.seq or chunk.first, place.is_inside, place.is_sent
+    sent: list[bytes] = []
+    at, head = 0, b""
+    while at < len(body):
+        stop = body.find(b"\n", at)
+        if not is_inside:
+            head = body[at : stop if stop >= 0 else at + _HEAD_BYTES]
+            if stop < 0 and len(head) < _HEAD_BYTES and not is_last:
+                break  # its kind may be in the next part
+            is_sent = seq > place.since and wanted.has(head)
+            if is_sent:
+                sent.append(form.begin(seq, line.kind_of(head)))
+        end = stop if stop >= 0 else len(body)
+        if is_sent:
+            sent.append(body[at:end])
+        at, is_inside = end, True
+        if stop >= 0:
+            sent += [form.end] * is_sent
+            at, seq, is_inside = stop + 1, seq + 1, False
+    if not is_last:
+        return Piece(b"".join(sent), Place(place.since, place.offset + at, seq, is_inside, is_sent))
+    sent += [form.end] * is_sent
+    return Piece(b"".join(sent), Place(chunk.last), bool(head) and is_end(head))
