@@ -46,6 +46,8 @@ _CONNECT_S = 5.0
 
 _HINT = "is it running? `koco up` starts a local one, `--context` chooses another"
 _HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust, or SSL_CERT_FILE"
+#: Where passwords are shown instead of keys.
+_LOGIN = "/v1/session"
 _HINT_SENT = "the request may have been carried out all the same: `koco ps -a` shows"
 
 Query = dict[str, str | None]
@@ -61,7 +63,7 @@ class Transport:
         self, context: Context, *, away_s: float | None = None, on_skew: OnSkew | None = None
     ) -> None:
         self.url = context.url
-        self._has_key = bool(context.key)
+        self._way_in = _way_in(context)
         self._on_skew = on_skew
         self._version: str | None = None
         self._httpx = library()
@@ -226,8 +228,8 @@ class Transport:
             error = from_wire(body)
             if error.message == f"there is nothing at {response.url.path}" and self._is_older():
                 error.hint = f"koco {self._version} runs there: `koco up` upgrades it"
-            if code == UnauthorizedError.http_status and not self._has_key:
-                error.hint = f"KOCO_KEY gives one, `koco login {self.url}` saves one"
+            if code == UnauthorizedError.http_status and not response.url.path.endswith(_LOGIN):
+                error.hint = self._way_in or error.hint
             return error
         # An answer to HEAD has no body, and a proxy's is not in our form.
         bare: dict[int, KocoError] = {
@@ -331,6 +333,13 @@ def trusting(path: str) -> "ssl.SSLContext":
         what = f"cannot read the context's certificates in {path}: {exc}"
         raise UsageError(what, hint="`koco login --ca FILE` names others") from exc
     return trusted
+
+
+def _way_in(context: Context) -> str:
+    """Return what to do about a refused context; nothing for a key, which may be a wrong one."""
+    if context.is_session or (context.user and not context.key):
+        return f"log in again: `{context.login}`"
+    return "" if context.key else f"KOCO_KEY gives one, `koco login {context.url}` saves one"
 
 
 def _headers(context: Context) -> dict[str, str]:

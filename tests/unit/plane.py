@@ -371,6 +371,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, {"items": items, "next": str(start + limit) if more else None}
             case "GET", "me":
                 me = {"name": "admin", "by": "key", "scopes": ["admin"], "flows": []}
+                if self.headers["Authorization"] == f"Bearer {TOKEN}":
+                    me |= {"name": plane.logged_in, "by": "session", "scopes": ["launch"]}
                 return 200, {**me, "all_executions": True, "expires": None}
             case "GET", "keys":
                 return 200, {"items": [*plane.key_rows.values()], "next": None}
@@ -406,10 +408,6 @@ class _Handler(BaseHTTPRequestHandler):
             case "DELETE", "session":
                 plane.logged_in = ""
                 return 200, {"name": "eve"}
-            case "GET", "me":
-                if self.headers["Authorization"] == f"Bearer {KEY}":
-                    return 200, {"name": "admin", "by": "key", "scopes": ["admin"]}
-                return 200, {"name": plane.logged_in, "by": "session", "scopes": ["launch"]}
             case "GET", "users":
                 return 200, {"items": list(plane.users.values()), "next": None}
             case "POST", "users":
