@@ -230,6 +230,11 @@ def mask_all(text: str) -> str:
     return _KEY.sub(lambda found: mask(found[0]), text)
 
 
+def has_key(text: str) -> bool:
+    """Say whether there is a key in a text."""
+    return _KEY.search(text) is not None
+
+
 def key_of_environment() -> str:
     """Return what KOCO_KEY says; nothing where it is not set."""
     # A file or a CI secret ends in a newline more often than not.

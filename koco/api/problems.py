@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from koco import config
 from koco.api import access, audit, envelope
 from koco.errors import (
     EndpointError,
@@ -62,14 +63,16 @@ def problem(error: KocoError, *, request: str) -> dict[str, Any]:
         "type": f"urn:koco:error:{error.code}",
         "title": title(type(error)),
         "status": error.http_status,
-        "detail": error.message,
+        # A path, or a value that is refused, may have had a key in it.
+        "detail": config.mask_all(error.message),
         "code": error.code,
         "hint": error.hint,
         "request_id": request,
     }
     wire = error.to_wire()
     if "errors" in wire:
-        told["errors"] = wire["errors"]
+        said = wire["errors"].items()
+        told["errors"] = {field: [config.mask_all(each) for each in those] for field, those in said}
     if (traceback := wire["error"].get("detail")) is not None:
         told["traceback"] = traceback
     pointer = _pointer(error.message) if isinstance(error, UsageError) else None

@@ -63,6 +63,8 @@ class Environments:
                 WORKER_PROCESS_SETUP_HOOK_ENV_VAR: _EQUIP,
                 secrets.NAMES: ",".join(names),
                 "KOCO_SECRETS_SET": await self._vault.last_set(names),
+                # The timeline has what tasks raise, as nobody can mask it.
+                "RAY_enable_timeline": "0",
             }
         installer, lines = await self._to_install(release)
         if lines:

@@ -2,18 +2,19 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
 import msgspec
 
-from koco.control import nesting
+from koco.control import credentials, nesting
 from koco.control.catalog import Catalog, Entry
 from koco.control.endpoints import Endpoints
 from koco.control.files import Files
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
-from koco.errors import UsageError
+from koco.errors import ConflictError, InputsError, UsageError
 from koco.events.line import encode_payload
 from koco.store.model import AuditEntry, Execution, NewExecution, NewFile
 from koco.store.protocol import Store
@@ -68,38 +69,99 @@ class Launches:
             TooManyError: it would have to wait, and as many do as may.
         """
         nesting.check(inputs, "the inputs")
-        return await self._tasks.finish(self._launch(entry, inputs, user, key, about or {}, audited))
+        credentials.refuse(inputs, "the inputs")
+        credentials.refuse(key or "", "what says which launch it is")
 
-    async def _launch(
+        async def decide() -> NewExecution:
+            new = await self._decide(entry, inputs, user)
+            about_it = {**new.about, **(about or {})}
+            return msgspec.structs.replace(new, about=about_it, audited=audited)
+
+        return await self._tasks.finish(self._once(user, key, _digest(entry, inputs), decide))
+
+    async def _once(
         self,
-        entry: Entry,
-        inputs: dict[str, Any],
         user: str,
         key: str | None,
-        about: dict[str, Any],
-        audited: AuditEntry | None,
+        digest: str,
+        decide: Callable[[], Awaitable[NewExecution]],
     ) -> tuple[Execution, bool]:
+        """Commit what is decided, once for each key; `digest` tells what was asked under it."""
         if key is None:
-            new = await self._decide(entry, inputs, user)
-            new = msgspec.structs.replace(new, about={**new.about, **about}, audited=audited)
-            return await self._accept(new), True
+            return await self._accept(await decide()), True
         if not 1 <= len(key) <= KEY_LENGTH or not key.isprintable():
             raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
-        digest = _digest(entry, inputs)
         # Two at once with one key: the second finds what the first has done.
         async with self._turns.setdefault((user, key), asyncio.Lock()):
             known = await self._store.keyed(user, key)
-            if known is not None and known.key_digest == digest:
+            if known is not None:
+                known.require_same(digest)
                 return known, False
-            if known is None:
-                new = await self._decide(entry, inputs, user)
-            else:  # the store refuses it, and says why
-                new = _new(entry, inputs, user, ())
-            about = {**new.about, **about}
-            new = msgspec.structs.replace(
-                new, key=key, key_digest=digest, about=about, audited=audited
-            )
+            new = msgspec.structs.replace(await decide(), key=key, key_digest=digest)
             return await self._accept(new), True
+
+    async def retry(
+        self,
+        entry: Entry,
+        former: Execution,
+        *,
+        user: str,
+        key: str | None = None,
+        audited: AuditEntry | None = None,
+    ) -> tuple[Execution, bool]:
+        """Launch again what an execution was ordered to do, on what is live of its flow now.
+
+        Its inputs are as they were stored, also those that nobody is shown. The live form
+        must take them, where koco has it: a service's own endpoint is not asked again.
+
+        Raises:
+            ConflictError: it has not ended; or the key was used for something else.
+            InputsError: the form refuses what it was launched with.
+            LimitError: the live release allows no so many or so large files.
+            TooManyError: see `launch`.
+        """
+        if not former.status.is_final:
+            raise ConflictError(
+                f"execution {former.fid} has not ended: it is {former.status}",
+                hint=f"`koco wait {former.fid}` waits for that, `koco cancel` ends it",
+            )
+
+        async def decide() -> NewExecution:
+            new = await self._again(entry, former, user)
+            return msgspec.structs.replace(new, audited=audited)
+
+        return await self._tasks.finish(self._once(user, key, f"retry {former.fid}", decide))
+
+    async def _again(self, entry: Entry, former: Execution, user: str) -> NewExecution:
+        """Return what is to be run where it is what a former execution was."""
+        found = await self._store.files(former.id, within="in")
+        files = tuple(
+            NewFile(path=file.path, sha256=file.sha256, size_bytes=file.size_bytes)
+            for file in found
+        )
+        await self._files.check(files, service=entry.service, release=entry.release)
+        inputs = former.inputs
+        if entry.form is not None and entry.path is None:
+            try:
+                inputs = await entry.form.validate_async(inputs)
+                self._files.require_brought(entry.form, inputs, files)
+            except InputsError as exc:
+                exc.hint = (
+                    f"the flow's form has changed since {former.fid}:"
+                    f" `koco run {entry.name}` launches it with other inputs"
+                )
+                raise
+        new = _new(entry, inputs, user, files)
+        about = {"entrypoint": former.entrypoint} if former.entrypoint else {}
+        return msgspec.structs.replace(
+            new,
+            entrypoint=former.entrypoint,
+            moments=former.moments,
+            hidden=tuple(dict.fromkeys((*former.hidden, *new.hidden))),
+            tags=former.tags,
+            about={**about, "retry_of": former.fid},
+            retry_of=former.fid,
+        )
 
     async def _accept(self, new: NewExecution) -> Execution:
         # Deciding may have taken its time: of what was undeployed since, nothing is launched.

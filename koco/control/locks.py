@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from koco.control import nesting
+from koco.control import credentials, nesting
 from koco.control.spooler import Spooler
 from koco.control.tasks import RETRY_S, Tasks
 from koco.errors import ConflictError, KocoError, NotFoundError
@@ -199,6 +199,7 @@ class Locks:
             ConflictError: it is open no more; the message says who answered and when.
         """
         nesting.check(given, "the answer's values")
+        credentials.refuse(given, "the answer's values")
         # To its end, whatever becomes of the request: a lease that has run must count.
         return await self._tasks.finish(self._answer(lid, given, by))
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import ray
 
-from koco import __version__, code
+from koco import __version__, code, config
 from koco.cluster import names, runners
 from koco.control import assembly, questions, succession
 from koco.control.listening import Listening
@@ -275,10 +275,17 @@ class Plane:
             listening.serve(self._only_for_nodes(app), parts.settings)
 
 
+class _Formatter(logging.Formatter):
+    """Writes no key that a request, or its error, has had in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return config.mask_all(super().format(record))
+
+
 def _log_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=3)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.getLogger("koco").addHandler(handler)
     logging.getLogger("koco").setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").addHandler(handler)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from koco import config
 from koco.events.model import Kind
 
 #: Where the kind begins: after `"ts":"`, 27 characters of time, and `","kind":"`.
@@ -20,6 +21,9 @@ _KIND_AT = 6 + 27 + 10
 PAYLOAD_BYTES = 64 * 1024 * 1024
 #: How much is kept of a larger one (bytes of its JSON).
 _START_BYTES = 64 * 1024
+
+#: How koco's own keys and tokens begin, which no event shows; the rest is `koco.config`'s to know.
+_KEYS = b"koco"
 
 #: Takes out of a payload's JSON what this process must not tell (`koco.sdk.secrets`).
 mask: Callable[[bytes], bytes] | None = None
@@ -86,6 +90,8 @@ def encode(kind: Kind, payload: Any, *, now: float | None = None) -> bytes:
     """Return the event as a line without its number."""
     stamp = timestamp(now)
     encoded = encode_payload(payload)
+    if _KEYS in encoded:
+        encoded = config.mask_all(encoded.decode()).encode()
     if len(encoded) > PAYLOAD_BYTES:
         encoded = _cut(payload, encoded)
     return b'"ts":"%b","kind":"%b","payload":%b}' % (stamp.encode(), kind.encode(), encoded)
