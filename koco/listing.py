@@ -14,8 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from koco import bundle
-from koco.errors import UsageError
+from koco.errors import LimitError, UsageError
 from koco.manifest.plan import File
+
+#: What `max_file_mb` counts (bytes).
+MB = 1024 * 1024
 
 #: What reading a zip raises that is broken, or that somebody has made by hand.
 _BROKEN = (
@@ -27,6 +30,9 @@ _BROKEN = (
     RuntimeError,  # encrypted; also `NotImplementedError`
     ValueError,  # also `UnicodeDecodeError`
 )
+
+#: The largest table of contents of a zip (bytes): that of some hundred thousand files.
+_CONTENTS_BYTES = 64 * MB
 
 
 def of_files(files: Iterable[bundle.BundledFile]) -> list[File]:
@@ -61,6 +67,54 @@ def of_zip(path: Path) -> list[File]:
     except _BROKEN as exc:
         raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
     return sorted(listed, key=lambda file: file.path)
+
+
+def check(path: Path, *, most_bytes: float) -> None:
+    """Refuse a bundle that nobody should unpack, by its table of contents alone.
+
+    Python's own `zipfile`, which Ray unpacks with, writes nothing outside its folder; whatever
+    else reads a bundle need not know of names that lead elsewhere.
+
+    Raises:
+        UsageError: it is no zip, or has names that no bundle has.
+        LimitError: it unpacks to more than `most_bytes`.
+    """
+    try:
+        with path.open("rb") as file:
+            # Before `ZipFile` reads it: it makes a hundred times as much of it.
+            contents = (zipfile._EndRecData(file) or [0] * 6)[5]  # type: ignore[attr-defined]
+        if contents > _CONTENTS_BYTES:
+            raise LimitError(f"the bundle {path.stem} has more files than anybody could want")
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except _BROKEN as exc:
+        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
+    seen: set[str] = set()
+    for entry in entries:
+        if fault := _fault(entry, seen):
+            what = f"the bundle's {entry.filename[:200]!r} {fault}"
+            raise UsageError(what, hint="`koco deploy` makes bundles without such")
+    if (size := sum(entry.file_size for entry in entries)) > most_bytes:
+        raise LimitError(
+            f"the bundle unpacks to {size / MB:.4g} MB;"
+            f" this control plane's max_file_mb is {most_bytes / MB:g}",
+            hint="read what is large from elsewhere, or `koco up --set max_file_mb=N`",
+        )
+
+
+def _fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
+    """Return what is wrong with an entry's name or kind, None if nothing is."""
+    name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
+    if name in seen:
+        return "is there twice"
+    seen.add(name)
+    if name.startswith("/") or "\\" in name or "\0" in name or name[1:3] == ":/":
+        return "is no path within it"
+    if any(part in ("", ".", "..") for part in name.removesuffix("/").split("/")):
+        return "leads out of it"
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device"
+    return "is encrypted" if entry.flag_bits & 1 else None
 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> File:

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
-from koco.api import audit
+from koco.api import audit, idempotency
 from koco.api.access import (
     ABOUT_TRACEBACKS,
     is_owner,
@@ -73,8 +73,10 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     "/v1/services/{service:str}/releases",
     guards=[requires("deploy")],
     answers=_BEGUN,
+    headers=[idempotency.HEADER],
     errors=[ConflictError, ManifestError],
 )
+@idempotency.keyed()
 async def create_release(
     request: Request[Any, Caller, State], service: str, data: NewRelease
 ) -> Response[dict[str, Any]]:
@@ -86,7 +88,7 @@ async def create_release(
         raise UsageError(f"the manifest is of service {manifest['service']!r}, not {service!r}")
     await _refuse_more_secrets(request, manifest)
     _check_timeout(data.timeout_s)
-    parts.bundles.path(data.bundle)
+    await parts.bundles.check(data.bundle)
     await checks.refuse(parts, manifest)
     release, unchanged = await parts.deployer.deploy(
         manifest,
@@ -104,8 +106,10 @@ async def create_release(
     "/v1/services/{service:str}/rollback",
     guards=[requires("deploy")],
     answers=_BEGUN,
+    headers=[idempotency.HEADER],
     errors=[ConflictError, ManifestError],
 )
+@idempotency.keyed()
 async def roll_back(
     request: Request[Any, Caller, State], service: str, data: Rollback
 ) -> Response[dict[str, Any]]:
@@ -197,7 +201,9 @@ async def _begun(
         # What somebody else has made of its endpoint is no other release.
         await parts.deployer.repair(release)
     code = 202 if release.status == "starting" else 200
-    return Response(_told(parts, release, unchanged=unchanged), status_code=code)
+    headers = {"Location": f"/v1/services/{release.service}/releases/{release.number}"}
+    told = _told(parts, release, unchanged=unchanged)
+    return Response(told, status_code=code, headers=headers)
 
 
 def _told(parts: Parts, release: Release, *, unchanged: bool = False) -> dict[str, Any]:

@@ -67,6 +67,11 @@ class Blobs:
             _move(former, self.path(former.stem))  # where koco kept bundles before
         shutil.rmtree(data_dir / "bundles", ignore_errors=True)
 
+    @property
+    def largest_bytes(self) -> float:
+        """How large a file may be (bytes)."""
+        return self._settings.max_file_mb * MB
+
     def path(self, sha256: str) -> Path:
         """Return where a blob is, if it is there.
 
@@ -129,7 +134,7 @@ class Blobs:
     def _check_length(self, length: int) -> None:
         if length < 0:
             raise UsageError(f"Upload-Length cannot be negative, got {length}")
-        if length > self._settings.max_file_mb * MB:
+        if length > self.largest_bytes:
             raise LimitError(
                 f"the file has {length / MB:.4g} MB;"
                 f" this control plane's max_file_mb is {self._settings.max_file_mb:g}",

@@ -51,6 +51,14 @@ class Bundles:
         """Say whether a bundle is here."""
         return self._blobs.path(sha256).is_file()
 
+    async def check(self, sha256: str) -> None:
+        """Refuse a bundle that nobody should unpack; see `listing.check`.
+
+        Raises:
+            NotFoundError: there is no such bundle.
+        """
+        await asyncio.to_thread(_check, self.path(sha256), self._blobs.largest_bytes)
+
     async def files(self, sha256: str) -> list[File]:
         """Return what is in a bundle, file by file; NotFoundError where there is none."""
         return await asyncio.to_thread(_listing, self.path(sha256))
@@ -114,6 +122,11 @@ class Bundles:
 
     def _sign(self, sha256: str) -> str:
         return hmac.new(self._secret, sha256.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+@lru_cache(_REMEMBERED)
+def _check(path: Path, most_bytes: float) -> None:
+    listing.check(path, most_bytes=most_bytes)
 
 
 _listing = lru_cache(_REMEMBERED)(listing.of_zip)

@@ -26,6 +26,8 @@ _EXPORT = (
     *("export", "--locked", "--offline", "--no-dev", "--no-emit-project", "--no-header"),
     *("--no-annotate", "--no-python-downloads", "--no-progress", "--no-build"),
 )
+#: The largest lock or requirements file that is read (bytes).
+_TEXT_BYTES = 16 * 1024 * 1024
 _LOCK_AGAIN = "`uv lock` brings uv.lock up to date"
 
 
@@ -66,6 +68,7 @@ def _locked(bundle: Path, pyproject: str) -> tuple[str, ...]:
             )
         inside = [name for name in archive.namelist() if Path(name).name == "pyproject.toml"]
         # Those of a workspace's members, too.
+        _require_small(archive, [*inside, lock_of(pyproject)])
         archive.extractall(folder, [*inside, lock_of(pyproject)])
         exported = _export(Path(folder, pyproject).parent, _registries(lock))
     found = requirements.read(pyproject, lambda _: exported)
@@ -82,9 +85,22 @@ def _texts(archive: zipfile.ZipFile) -> TextOf:
     names = set(archive.namelist())
 
     def text_of(name: str) -> str | None:
-        return archive.read(name).decode("utf-8", "replace") if name in names else None
+        if name not in names:
+            return None
+        _require_small(archive, [name])
+        return archive.read(name).decode("utf-8", "replace")
 
     return text_of
+
+
+def _require_small(archive: zipfile.ZipFile, names: list[str]) -> None:
+    """Refuse to read what is too large to be what it is called: it comes into memory here."""
+    if sum(archive.getinfo(name).file_size for name in names) > _TEXT_BYTES:
+        raise EnvironmentFailed(
+            f"{names[0]} in the bundle is larger than {_TEXT_BYTES >> 20} MB",
+            detail="",
+            hint="it is read by the control plane, and lists packages",
+        )
 
 
 def _registries(lock: str) -> list[str]:
