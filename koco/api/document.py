@@ -253,7 +253,7 @@ class _Document:
             kinds += [errors.ConflictError]
         if has_body:
             kinds += [errors.LimitError]
-        if takes or has_body or handler.opt.get("headers"):
+        if takes or has_body or handler.opt.get("headers") or members(handler)[0]:
             kinds += [errors.UsageError]
         by_status: dict[int, set[str]] = {}
         for kind in [*kinds, *handler.opt.get("errors", ())]:
@@ -329,9 +329,12 @@ def members(handler: HTTPRouteHandler) -> tuple[tuple[str, ...], bool]:
     shape = handler.opt.get("answers", {}).get(200)
     if isinstance(shape, Answer):
         shape = shape.media.get(JSON)
-    is_list = get_origin(shape) is shapes.Page
+    # A list may have members of its own beside its page's.
+    bases = [shape, *getattr(shape, "__orig_bases__", ())]
+    page = next((each for each in bases if get_origin(each) is shapes.Page), None)
+    is_list = page is not None
     if is_list:
-        [shape] = get_args(shape)
+        [shape] = get_args(page)
     if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
         return shape.__struct_fields__, is_list
     is_typed = isinstance(shape, type) and hasattr(shape, "__required_keys__")
@@ -373,5 +376,6 @@ def _id(path: str, method: str, handler: HTTPRouteHandler) -> str:
 def _streamed(kind: str, example: Any) -> str:
     text = msgspec.json.encode(example).decode()
     if kind == "text/event-stream":
-        return f"id: {example['seq']}\nevent: {example['kind']}\ndata: {text}\n\n"
+        name = example.get("seq") or example.get("cursor")
+        return f"id: {name}\nevent: {example.get('kind', 'message')}\ndata: {text}\n\n"
     return f"{text}\n"
