@@ -8,6 +8,7 @@ from koco.api import (
     apps,
     audit,
     bundles,
+    changes,
     conditional,
     doctor,
     envelope,
@@ -17,6 +18,7 @@ from koco.api import (
     keys,
     limits,
     locks,
+    metrics,
     plan,
     problems,
     reference,
@@ -36,17 +38,20 @@ from koco.control.parts import Parts
 
 def create_app(parts: Parts) -> Litestar:
     """Return the API of a control plane."""
+    measured = metrics.Metrics(parts)
     app = Litestar(
         route_handlers=[
             *apps.ROUTES,
             *audit.ROUTES,
             *bundles.ROUTES,
+            *changes.ROUTES,
             *doctor.ROUTES,
             *executions.ROUTES,
             *files.ROUTES,
             *flows.ROUTES,
             *keys.ROUTES,
             *locks.ROUTES,
+            *metrics.ROUTES,
             *plan.ROUTES,
             *reference.ROUTES,
             *secrets.ROUTES,
@@ -57,7 +62,14 @@ def create_app(parts: Parts) -> Litestar:
             *status.ROUTES,
             *users.ROUTES,
         ],
-        state=State({"parts": parts, "doctor": Doctor(parts), "replies": Replies(parts)}),
+        state=State(
+            {
+                "parts": parts,
+                "doctor": Doctor(parts),
+                "replies": Replies(parts),
+                "metrics": measured,
+            }
+        ),
         exception_handlers=problems.HANDLERS,
         before_send=[audit.record],
         openapi_config=None,
@@ -68,6 +80,6 @@ def create_app(parts: Parts) -> Litestar:
     )
     access.check_guards(app)
     # Around all of it: litestar's own middleware never sees what no route was found for.
-    enveloped = envelope.enveloped(conditional.conditional(app.asgi_handler))
+    enveloped = envelope.enveloped(conditional.conditional(app.asgi_handler), measured.observe)
     app.asgi_handler = transport.transported(enveloped, parts.settings)
     return app

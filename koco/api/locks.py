@@ -7,7 +7,7 @@ from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.params import Parameter
 
-from koco.api import access, lists, shapes
+from koco.api import access, idempotency, lists, shapes
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.parts import Parts
@@ -59,12 +59,15 @@ async def list_locks(
     guards=[requires("read")],
     answers={200: shapes.Page[shapes.Lock]},
 )
-async def list_execution_locks(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
+async def list_execution_locks(
+    request: Request[Any, Caller, State], fid: str, *, limit: int = 50, cursor: str | None = None
+) -> dict[str, Any]:
     """List an execution's locks, whatever became of them, oldest first."""
     parts: Parts = request.app.state.parts
+    lists.check_limit(limit)
     execution = await access.execution(request, fid)
-    locks = await parts.store.locks_of(execution.id)
-    return {"items": [_render(lock) for lock in locks], "next": None}
+    page = await parts.store.page_of_locks(execution.id, limit=limit, cursor=cursor)
+    return {"items": [_render(lock) for lock in page.items], "next": page.next}
 
 
 @get(
@@ -89,8 +92,11 @@ async def show_lock(request: Request[Any, Caller, State], fid: str, lock: str) -
     guards=[requires("launch")],
     body=shapes.Json,
     answers={200: shapes.Lock},
+    headers=[idempotency.HEADER],
     errors=[InputsError, EndpointError, TimedOutError],
 )
+# The answer may have a password in it.
+@idempotency.keyed(has_secret=True)
 async def answer_lock(request: Request[Any, Caller, State], fid: str, lock: str) -> dict[str, Any]:
     """Answer a lock with the body, any JSON value; the flow has it once this returns."""
     parts: Parts = request.app.state.parts

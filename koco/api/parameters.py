@@ -77,7 +77,10 @@ QUERY: dict[str, dict[str, Any]] = {
     },
     "cursor": {"description": "where the page begins: the `next` of the one before it"},
     "flow": {"description": "of this flow only, by its full or short name"},
-    "since": {"description": "events with a greater `seq` only", "schema": {"minimum": 0}},
+    "since": {
+        "description": "what comes after this `seq` or this cursor, or is of this time or later",
+        "schema": {"minimum": 0},
+    },
     "tail": {"description": "the last so many events", "schema": {"minimum": 0}},
     "follow": {"description": "go on until the final status"},
     "kind": {"description": "events of these kinds only, separated by commas"},
@@ -102,6 +105,13 @@ QUERY: dict[str, dict[str, Any]] = {
     "target": {"description": "on this only, or on what is below it: `hello` finds `hello/2`"},
     "outcome": {"description": "`ok`, `refused`, or the code of an error"},
     "until": {"description": "from before this time only"},
+    "service": {"description": "of this service only"},
+    "user": {"description": "launched by this key, user or agent only"},
+    "tag": {"description": "with this tag; of several, with all of them"},
+    "search": {
+        "description": 'words, "phrases" and beginnings* that are all in inputs, result or error',
+        "schema": {"maxLength": 1000},
+    },
     "force": {"description": "whatever needs it"},
     "path": {"description": "what is at or below this path only"},
     "fields": {
@@ -170,6 +180,10 @@ ANSWERED: dict[str, dict[str, Any]] = {
         "schema": {"enum": ["?0", "?1"]},
     },
     "Location": {"description": "where it is now", "schema": {"type": "string"}},
+    "Preference-Applied": {
+        "description": "the `Prefer` that was followed, as far as it was",
+        "schema": {"type": "string"},
+    },
 }
 
 #: What each answer has of them.

@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 
 #: How often blobs that nothing names are looked for (seconds).
 _COLLECT_S = 3600.0
+#: How often it is looked for what is not searchable yet, and the pause where there is more.
+_INDEX_S = 1.0
+_INDEX_PAUSE_S = 0.02
 
 
 async def assemble(
@@ -64,6 +67,7 @@ async def assemble(
     users = Users(store, passwords, attempts, end=streams.end)
     blobs = Blobs(data_dir, store, settings)
     tasks.keep(lambda: _collect(blobs))
+    tasks.keep(lambda: _index(store))
     bundles = Bundles(blobs, store, secret=await store.secret("bundles"), url=start.node_url)
     vault = Vault(store, data_dir)
     audit = Audit(store)
@@ -149,6 +153,14 @@ async def _collect(blobs: Blobs) -> None:
         except (KocoError, OSError):
             log.exception("what nothing names could not be removed")  # a full disk, say
         await asyncio.sleep(_COLLECT_S)
+
+
+async def _index(store: SqliteStore) -> None:
+    """Make searchable what happens; and after an upgrade, what had happened before."""
+    while True:
+        # Not all at once: a commit waits for each piece.
+        has_more = await store.index()
+        await asyncio.sleep(_INDEX_PAUSE_S if has_more else _INDEX_S)
 
 
 async def _unplaced(release: Release) -> str | None:

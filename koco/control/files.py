@@ -57,9 +57,18 @@ class Files:
         found: dict[str, NewFile] = {}
         values = {key: await self._named(key, inputs[key], user, found) for key in inputs}
         files = tuple(found.values())
-        if files and service:
-            (await self._limits(service, release)).check(files)
+        if service:
+            await self.check(files, service=service, release=release)
         return values, files
+
+    async def check(self, files: tuple[NewFile, ...], *, service: str, release: int) -> None:
+        """Refuse files that a release allows no so many or so large of.
+
+        Raises:
+            LimitError: it names the setting.
+        """
+        if files:
+            (await self._limits(service, release)).check(files)
 
     def require_brought(
         self, form: Model, inputs: dict[str, Any], files: tuple[NewFile, ...]

@@ -27,6 +27,8 @@ class Spooler:
     def __init__(self, store: Store) -> None:
         #: Hears the fid of each execution whose runner reports its end; the supervisor listens.
         self.on_final: Callable[[str], None] = lambda fid: None
+        #: How many events have come since the start.
+        self.appended = 0
         self._store = store
         self._pieces = Pieces(store)
         self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -35,6 +37,7 @@ class Spooler:
     async def append(self, blob: bytes) -> bytes:
         """Commit encoded batches; return their encoded acknowledgements."""
         batches: list[Batch] = wire.decode_batches(blob)
+        self.appended += sum(batch.count for batch in batches)
         acks = await self._store.append(batches)
         for batch, ack in zip(batches, acks, strict=True):
             self.wake(batch.fid)

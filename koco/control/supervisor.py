@@ -63,6 +63,8 @@ class Supervisor:
         self._start_runner = start_runner
         self.pools: dict[tuple[str, int], Pool] = {}
         self.load = Load(settings or Settings())
+        #: How many executions have been accepted since the start.
+        self.launched = 0
         self._pool_of: dict[str, Pool] = {}
         #: Those that may be tried again where their attempt fails.
         self._retried: set[str] = set()
@@ -86,9 +88,11 @@ class Supervisor:
         finally:
             self.load.uncheck(new.flow)
         if is_new:
+            self.launched += 1
             self.load.enter(execution.fid, execution.flow)
             await self._ensure_pool(execution.service, execution.release)
             self._enter(execution)
+            self._spooler.wake(execution.fid)
         return execution
 
     async def _ensure_pool(self, service: str, number: int) -> Pool:

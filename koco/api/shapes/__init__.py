@@ -86,13 +86,41 @@ class Execution(TypedDict):
     not_before: Time | None
     deadline: Time | None
     waits: Annotated[str | None, Meta(description="why it is queued still")]
-    retry_of: Annotated[str | None, Meta(description="the fid of what this is another go of")]
+    retry_of: Annotated[Fid | None, Meta(description="the execution that it is another try of")]
+
+
+class Executions(TypedDict):
+    """Some executions; of a search, whether all have been looked into."""
+
+    items: list[Execution]
+    next: str | None
+    complete: NotRequired[bool]
+
+
+class Change(TypedDict):
+    """An execution that is new, has another status, or was deleted."""
+
+    cursor: Annotated[str, text("4711", "what comes after this change: `since`")]
+    fid: Fid
+    deleted: bool
+    #: As it is now; null where it was deleted.
+    execution: Execution | None
+
+
+class Changes(TypedDict):
+    """Changes in their order; `next` is what to ask `since` for what comes after them."""
+
+    items: list[Change]
+    next: str
 
 
 class Launched(TypedDict):
     """An execution that was accepted."""
 
     result: Fid
+    #: With `Prefer: wait=N`: how it is now, and once it has ended, what it ended with.
+    execution: NotRequired["Execution"]
+    outcome: NotRequired["Result"]
 
 
 class Result(TypedDict):

@@ -37,11 +37,7 @@ def new_fid() -> str:
 def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
     """Insert an execution with its first events; see `Store.create`."""
     if new.key is not None and (known := keyed(db, new.user, new.key)):
-        if known.key_digest != new.key_digest:
-            raise ConflictError(
-                f"the key {new.key!r} was used for another launch already: {known.fid}",
-                hint="the same key asks for the same flow with the same inputs; take a new one",
-            )
+        known.require_same(new.key_digest)
         return known, False
     fid, created = new_fid(), line.timestamp()
     lines = _first_events(fid, new)

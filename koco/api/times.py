@@ -1,0 +1,35 @@
+"""Times in queries: of RFC 3339, or so long ago."""
+
+import re
+import time
+from datetime import UTC, datetime
+
+from koco.errors import UsageError
+from koco.events import line
+
+#: So long ago.
+_AGO = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def moment(name: str, text: str | None) -> str | None:
+    """Return a time as the store has it, for texts to be compared; no time stays none.
+
+    One without a zone is in UTC.
+
+    Raises:
+        UsageError: it is none; `name` is what was asked with it.
+    """
+    if text is None:
+        return None
+    try:
+        if found := _AGO.fullmatch(text):
+            at = time.time() - int(found[1]) * _UNITS_S[found[2]]
+        else:
+            given = datetime.fromisoformat(text)
+            at = (given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp()
+        return line.timestamp(at)
+    except (ValueError, OverflowError, OSError) as exc:
+        raise UsageError(
+            f"{name} is no time: {text[:80]!r}", hint="such as 2026-01-31T12:00:00Z, or 24h"
+        ) from exc
