@@ -92,6 +92,8 @@ def read(path: Path) -> dict[str, Any]:
         raise ManifestError([f"{path}:{_syntax(str(exc), text)}"]) from exc
     except UnicodeDecodeError as exc:
         raise ManifestError([f"{path}:1:1: this is no UTF-8"]) from exc
+    except (ValueError, RecursionError) as exc:  # a number, or nesting, without end
+        raise ManifestError([f"{path}:1:1: cannot be read: {exc}"]) from exc
     except OSError as exc:
         raise NotFoundError(f"{path} cannot be read: {exc.strerror}") from exc
     if problems := list(_problems(data)):

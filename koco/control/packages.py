@@ -107,10 +107,10 @@ def _registries(lock: str) -> list[str]:
     """Return the registries that a lock was made from: uv takes one for wrong that it lacks."""
     try:
         packages = tomllib.loads(lock).get("package", [])
-    except tomllib.TOMLDecodeError:
+        named = [each.get("source", {}).get("registry", "") for each in packages]
+        return list(dict.fromkeys(each for each in named if "://" in each))
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return []  # uv says it better
-    named = (each.get("source", {}).get("registry", "") for each in packages)
-    return list(dict.fromkeys(each for each in named if "://" in each))
 
 
 def _export(folder: Path, registries: list[str]) -> str:

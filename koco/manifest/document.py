@@ -21,6 +21,9 @@ MAX_CHARS = 1_000_000
 #: Values in a document, those that aliases repeat included.
 MAX_NODES = 20_000
 
+#: Levels in a document: far more than a manifest has, far fewer than Python can go down.
+MAX_DEPTH = 100
+
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -28,6 +31,26 @@ class Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalars of YAML 1.2's core schema (its chapter 10.3)."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node, unless it is one too many, or too deep: each takes its time."""
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > MAX_NODES:
+            raise _refused(self, f"more than {MAX_NODES} values")
+        if self._depth > MAX_DEPTH:
+            raise _refused(self, "nested too deeply")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _refused(loader: Loader, what: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=what, problem_mark=loader.peek_event().start_mark)  # type: ignore[no-untyped-call]
 
 
 def _int(text: str) -> int:

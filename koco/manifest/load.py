@@ -5,8 +5,11 @@ from typing import Any
 
 from koco.errors import ManifestError, NotFoundError
 from koco.manifest.checks import find_problems
-from koco.manifest.document import Document
+from koco.manifest.document import MAX_CHARS, Document
 from koco.manifest.model import Manifest
+
+#: As many as the longest manifest can have.
+_MOST_BYTES = 4 * MAX_CHARS
 
 
 def load(path: Path) -> Manifest:
@@ -40,7 +43,11 @@ def read(path: Path) -> Document:
     """Return a file's data and places; raises as `load` does, for what is no YAML."""
     source = shown(path)
     try:
-        return Document(path.read_bytes().decode("utf-8"), source)
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:  # or without end, as /dev/zero
+            raise ManifestError([f"{source}:1:1: longer than {MAX_CHARS} characters"])
+        return Document(content.decode("utf-8"), source)
     except FileNotFoundError:
         raise NotFoundError(
             f"{source}: there is no such file", hint="`koco init` makes a project"

@@ -41,7 +41,7 @@ def find_faults(manifest: Manifest, text_of: TextOf) -> list[str]:
         try:
             if "project" not in tomllib.loads(text):
                 return [f"{runtime.pyproject}:1:1: table [project] is missing"]
-        except tomllib.TOMLDecodeError as exc:
+        except (ValueError, RecursionError) as exc:  # also what nests or counts without end
             return [f"{runtime.pyproject}:1:1: is no TOML: {exc}"]
     return []
 
@@ -55,6 +55,6 @@ def python_wanted(text: str) -> str | None:
     """Return what a pyproject.toml says of Python's version, if it says anything."""
     try:
         wanted = tomllib.loads(text).get("project", {}).get("requires-python")
-    except (tomllib.TOMLDecodeError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None  # no manifest names it, so its faults are no concern of a deploy
     return wanted if isinstance(wanted, str) else None

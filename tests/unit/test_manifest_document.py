@@ -54,7 +54,7 @@ def test_values_are_those_of_yaml_1_2(text: str, value: Any) -> None:
         ("# only this", "x.yaml:1:1: the file is empty"),
         ("a: 1\n---\nb: 2", "x.yaml:2:1: expected a single document"),
         ("a: *none", "x.yaml:1:4: found undefined alias 'none'"),
-        ("[" * 20_000, "x.yaml:1:1: nested too deeply"),
+        ("[" * 20_000, "x.yaml:1:101: nested too deeply"),
         ("a" * (MAX_CHARS + 1), "x.yaml:1:1: longer than"),
     ],
 )

@@ -1,0 +1,116 @@
+"""Attacks by manifests and `koco.toml`: nothing of them is run, and none of them takes for ever."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from koco.errors import ManifestError
+from koco.manifest import load
+from tests.unit.conftest import Cli
+from tests.unit.plane import Plane
+
+MB = 1024 * 1024
+HEAD = "service: svc\nflows:\n- name: f\n  entrypoint: app:f\n"
+#: Nine levels of nine each: 387 million values in 400 bytes.
+LAUGHS = "a0: &a0 [lol]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + LAUGHS,
+        "x: &x\n  <<: *x\n",
+        "&a [*a]",
+        "x: &x {a: &y {b: *x, c: *y}}",
+        f"x: {'[' * 10_000}{']' * 10_000}",
+        f"x: {'{a: ' * 10_000}1{'}' * 10_000}",
+        "".join(f"{' ' * n}a:\n" for n in range(1300)),
+        f"x: {'- ' * 10_000}a",
+        "x: " + "9" * 500_000,
+        "x: 0x" + "f" * 500_000,
+        "x: 1e" + "9" * 500_000,
+        "x: " + "&a " * 100_000,
+        "? " * 100_000,
+        "x: " + "!" * 100_000,
+        "%TAG ! tag:yaml.org,2002:python/\n---\nx: !name:os.system\n",
+        "x: '" + "\\x41" * 100_000,
+        "a: [" + "1," * 100_000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_manifest_that_unfolds_without_end_is_refused_soon(text: str) -> None:
+    """Whatever it is made of: anchors, levels, digits."""
+    began = time.monotonic()
+    with pytest.raises(ManifestError):
+        load.parse(text)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("depth", [50, 100, 200, 300, 330, 400, 500, 700, 990, 2000])
+def test_no_depth_is_more_than_a_refusal(depth: int) -> None:
+    """Also just where one reader's patience ends and the next one's does not."""
+    for text in (f"runtime: {'[' * depth}{']' * depth}", f"env: {'{a: ' * depth}1{'}' * depth}"):
+        with pytest.raises(ManifestError):
+            load.parse(HEAD + text)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("!!python/object/apply:os.system ['touch pwned']", "!!python/name:os.system ''"),
+        *("!!python/module:os ''", "!!python/object/new:os.system [x]", "!!python/tuple [a]"),
+        *("!!binary aGFsbG8=", "!!set {a}", "!!omap [a: 1]", "!!timestamp 2026-01-31", "!evil x"),
+        "!<tag:yaml.org,2002:python/object/apply:os.system> ['touch pwned']",
+    ],
+)
+def test_tags_make_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str) -> None:
+    """Wherever they stand, keys included."""
+    monkeypatch.chdir(tmp_path)
+    for text in (f"{HEAD}summary: {tag}\n", f"{HEAD}? {tag}\n: x\n", f"--- {tag}\n"):
+        with pytest.raises(ManifestError):
+            load.parse(text)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manifest_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
+    """Nor one that has no end at all."""
+    large = tmp_path / "koco.yaml"
+    with large.open("wb") as file:
+        file.truncate(100 * MB)
+    for path in (large, Path("/dev/zero")):
+        began = time.monotonic()
+        with pytest.raises(ManifestError, match="longer than"):
+            load.load(path)
+        assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "deploy"])
+def test_commands_refuse_them_in_words(
+    plane: Plane, cli: Cli, tmp_path: Path, command: str
+) -> None:
+    """As they refuse a typo; nothing is sent."""
+    (tmp_path / "app.py").write_text("def f(): ...\n")
+    (tmp_path / "koco.toml").write_text('[project]\nname = "p"\n')
+    (tmp_path / "koco.yaml").write_text(HEAD + LAUGHS)
+    ran = cli(command)
+    assert ran.code == 2
+    assert "more than 20000 values" in ran.err
+    assert not plane.requests
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"x = {'[' * 5000}{']' * 5000}", f"x = {'{a=' * 5000}1{'}' * 5000}", "x = " + "9" * 100_000],
+    ids=["lists", "tables", "digits"],
+)
+def test_a_project_file_that_is_too_deep_is_refused_in_words(
+    plane: Plane, cli: Cli, tmp_path: Path, text: str
+) -> None:
+    """Python's reader gives up with an error of its own."""
+    (tmp_path / "koco.toml").write_text(text)
+    ran = cli("validate")
+    assert ran.code == 2, ran.err
+    assert "koco.toml" in ran.err
