@@ -8,6 +8,7 @@ import contextlib
 import importlib.metadata
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -232,6 +233,39 @@ def test_everything_works_over_tls(plane: Elsewhere, tmp_path: Path) -> None:
     followed = plane.run("run", "-f", "safe/hi", "-i", "who=me").ok()
     assert "safely me" in followed.out
     assert "said.txt" in plane.run("files", "ls", "latest").ok().out
+
+
+def test_users_log_in_over_tls(plane: Elsewhere) -> None:
+    """Their cookie is for TLS alone; logging out ends at once what they follow."""
+    password = "correct horse battery staple"
+    plane.deploy("slow", "import time\ndef slow():\n    time.sleep(600)\n")
+    plane.run("user", "create", "eve", "-", stdin=password).ok()
+    url, ca = plane.context["url"], plane.context["ca"]
+    trusted = ssl.create_default_context(cafile=ca)
+    body = {"name": "eve", "password": password, "cookie": True}
+    with httpx.Client(base_url=url, verify=trusted, trust_env=False) as browser:
+        told = browser.post("/v1/session", json=body).headers["set-cookie"]
+        assert told.startswith("__Host-koco_session=kocos_")
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=strict"} <= set(told.split("; "))
+        assert browser.get("/v1/me").json()["by"] == "session"
+        assert browser.delete("/v1/session").status_code == 403
+        assert browser.delete("/v1/session", headers={"Origin": url}).status_code == 200
+        assert browser.get("/v1/me").status_code == 401
+
+    login = ("login", url, "--user", "eve", "--name", "eve", "--ca", ca, "--password", "-")
+    plane.run(*login, stdin=password).ok()
+    try:
+        fid = plane.run("run", "slow").ok().out.strip()
+        following = plane.popen("logs", "-f", fid)
+        time.sleep(1)
+        assert following.poll() is None
+        plane.run("logout").ok()
+        _, err = following.communicate(timeout=10)
+        assert following.returncode == 6, err
+        assert "koco login" in err
+    finally:
+        plane.run("context", "use", plane.name).ok()
+    plane.run("cancel", "--wait", fid).ok()
 
 
 def _packages(plane: Elsewhere) -> list[str]:

@@ -51,8 +51,8 @@ def anonymous(api: Api, method: str, path: str, **more: Any) -> httpx.Response:
         return client.request(method, path, **more)
 
 
-def log_in(api: Api, **more: Any) -> httpx.Response:
-    return anonymous(api, "POST", "/v1/session", json={**LOGIN, **more})
+def log_in(api: Api, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+    return anonymous(api, "POST", "/v1/session", json={**LOGIN, **more}, headers=headers)
 
 
 def token_of(api: Api, **more: Any) -> str:
@@ -426,6 +426,24 @@ def test_over_tls_a_cookie_is_secure_and_its_hosts_alone() -> None:
     attributes = {each.lower() for each in header.split("; ")[1:]}
     assert {"secure", "httponly", "path=/", "samesite=strict"} <= attributes
     assert not any(each.startswith("domain") for each in attributes)
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_behind_a_trusted_proxy_a_cookie_is_secure(api: Api, eve: str, is_trusted: bool) -> None:
+    """Where TLS ends there; what anybody else says of it is not believed."""
+    api.parts.settings.trusted_proxies = ("127.0.0.1",) if is_trusted else ()
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
+    answer = log_in(api, headers=headers, cookie=True)
+    told = answer.headers["set-cookie"]
+    assert told.startswith("__Host-koco_session=") is is_trusted
+    assert ("; Secure" in told) is is_trusted
+    [user] = ask(api, "GET", "/v1/users").json()["items"]
+    assert user["last_from"] == ("192.0.2.7" if is_trusted else "127.0.0.1")
+    # The other name is no session there: over TLS a page of a neighbour's could have set it.
+    token = told.partition(";")[0].partition("=")[2]
+    for name, is_good in (("__Host-koco_session", is_trusted), ("koco_session", not is_trusted)):
+        shown = {**headers, "Cookie": f"{name}={token}"}
+        assert (anonymous(api, "GET", "/v1/me", headers=shown).status_code == 200) is is_good
 
 
 def test_logging_out_takes_the_cookie_away(api: Api, eve: str) -> None:
