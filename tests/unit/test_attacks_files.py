@@ -1,0 +1,121 @@
+"""Attacks by a hostile control plane: what it calls files must not lead anywhere else."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.unit.conftest import Cli
+
+CONTENT = b"evil"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class _Hostile(BaseHTTPRequestHandler):
+    """Lists a file of any name wherever it is asked, and gives it."""
+
+    name = ""
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if "/files/" in self.path:
+            self._answer(CONTENT)
+        elif "/files" in self.path:
+            file = {"path": self.name, "sha256": SHA256, "size_bytes": len(CONTENT)}
+            items = [{**file, "created": "", "by": ""}]
+            self._answer(json.dumps({"items": items, "next": None}).encode())
+        else:
+            self._answer(b'{"fid": "f1", "status": "finished"}')
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("ETag", f'"{SHA256}"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Hostile]]:
+    handler = type("Handler", (_Hostile,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("KOCO_HOME", str(home))
+    monkeypatch.setenv("KOCO_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("KOCO_KEY", "koco_test")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "../evil",
+            "/tmp/evil",
+            "out/../../evil",
+            "out/..\\..\\evil",
+            "out/%2e%2e/evil",
+            "~/evil",
+        ),
+        *("out/\0evil", "out/\x1b[2Jevil", "C:\\evil", "\\\\host\\share", "out/", "out", ""),
+        *(
+            "out/\uff0e\uff0e/evil",
+            "out//evil",
+            "out/./evil",
+            "in/evil",
+            "out/.bashrc",
+            "out/b.csv/c",
+        ),
+    ],
+)
+def test_a_file_is_not_put_where_nobody_asked_for_it(
+    hostile: type[_Hostile], cli: Cli, tmp_path: Path, name: str
+) -> None:
+    """Of another name than was asked for, nothing is written: a `.bashrc` least of all."""
+    hostile.name = name
+    ran = cli("files", "get", "f1", "out/a.csv", "--to", ".", "--force")
+    assert ran.code != 0
+    assert "unexpected" not in ran.err
+    assert files(tmp_path / "here") == []
+
+
+def test_the_file_that_was_asked_for_comes(
+    hostile: type[_Hostile], cli: Cli, tmp_path: Path
+) -> None:
+    """So that the others are refused for what they are called."""
+    hostile.name = "out/a.csv"
+    assert cli("files", "get", "f1", "out/a.csv").code == 0
+    assert files(tmp_path / "here") == ["a.csv"]
+
+
+def test_a_link_that_is_there_leads_a_file_nowhere(
+    hostile: type[_Hostile], cli: Cli, tmp_path: Path
+) -> None:
+    """Neither one in place of a folder nor one in place of the file."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "here" / "out").symlink_to(tmp_path / "elsewhere")
+    hostile.name = "out/a.csv"
+    assert cli("files", "get", "f1", "out", "--force").code == 2
+    assert files(tmp_path / "elsewhere") == []
+    target = tmp_path / "elsewhere" / "target"
+    (tmp_path / "here" / "a.csv").symlink_to(target)
+    assert cli("files", "get", "f1", "out/a.csv", "--force").code == 0
+    assert not target.exists()
