@@ -12,10 +12,10 @@ from litestar.datastructures import State
 from litestar.enums import HttpMethod
 from litestar.response import Stream
 
-from koco.api import shapes
+from koco.api import idempotency
 from koco.api.access import Connection, require_service, requires_unless
 from koco.api.document import Answer, Body
-from koco.api.flows import launched
+from koco.api.flows import LAUNCHED, launched
 from koco.control import endpoints
 from koco.control.caller import Caller
 from koco.control.parts import Parts
@@ -65,8 +65,8 @@ async def look(request: Request[Any, Caller, State], service: str) -> Response[A
     status_code=200,
     guards=[requires_unless(_is_public, "launch")],
     body=Body(media={"*/*": bytes}, required=False),
-    headers=["Idempotency-Key"],
-    answers={**_ANSWERS, 201: shapes.Launched, 200: shapes.Launched},
+    headers=[idempotency.HEADER, "Prefer"],
+    answers={**_ANSWERS, **LAUNCHED},
     errors=[*_ERRORS, InputsError],
 )
 async def act(request: Request[Any, Caller, State], service: str) -> Response[Any]:

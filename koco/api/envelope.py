@@ -2,12 +2,16 @@
 
 import re
 import secrets
+import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar.exceptions import MethodNotAllowedException
 
 from koco import __version__, skew
+
+if TYPE_CHECKING:
+    from koco.api.metrics import Observe
 
 #: The header in which requests bring their id, and answers tell it.
 REQUEST_ID = "X-Request-ID"
@@ -33,13 +37,14 @@ def allowed(methods: str) -> str:
     return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
-def enveloped(app: Any) -> Any:
+def enveloped(app: Any, observe: "Observe") -> Any:
     """Return an ASGI application whose answers all tell the request's id and koco's version."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
+        began = time.perf_counter()
         found = _told(scope) or secrets.token_hex(8).encode()
         scope[_SCOPE_KEY] = found.decode()
 
@@ -48,6 +53,7 @@ def enveloped(app: Any) -> Any:
                 # Whatever the answer is, an error before any route was found as well.
                 told = (*message["headers"], _VERSION, (_ID_HEADER, found))
                 message["headers"] = _completed(scope, told)
+                observe(scope, message["status"], began)
             await send(message)
 
         await app(scope, receive, tell)

@@ -14,7 +14,7 @@ from litestar.datastructures import State
 from litestar.response import Stream
 
 from koco import paths
-from koco.api import access, shapes, uploads
+from koco.api import access, lists, shapes, uploads
 from koco.api.access import requires_files
 from koco.api.document import Answer
 from koco.control.blobs import Blobs
@@ -82,13 +82,19 @@ async def upload(request: Request[Any, Caller, State], sha256: str) -> Response[
     errors=[PathError],
 )
 async def list_files(
-    request: Request[Any, Caller, State], fid: str, path: str = ""
+    request: Request[Any, Caller, State],
+    fid: str,
+    path: str = "",
+    *,
+    limit: int = 1000,
+    cursor: str | None = None,
 ) -> dict[str, Any]:
     """List an execution's files: all, or those at or below a path."""
     files: Files = request.app.state.parts.files
     execution = await access.execution(request, fid)
     found = await files.listing(execution, paths.place(path) if path else "")
-    return {"items": [msgspec.structs.asdict(file) for file in found], "next": None}
+    some, after = lists.page(found, by=lambda file: file.path, limit=limit, cursor=cursor)
+    return {"items": [msgspec.structs.asdict(file) for file in some], "next": after}
 
 
 @get(

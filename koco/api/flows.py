@@ -1,19 +1,36 @@
 """Flows: what can be launched, and launching it."""
 
+import re
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 
-from koco.api import access, audit, shapes
+from koco.api import access, audit, executions, idempotency, lists, results, shapes
 from koco.api.access import requires
+from koco.api.document import JSON, Answer
 from koco.control.caller import Caller
 from koco.control.catalog import Entry
 from koco.control.limits import limits_of
 from koco.control.parts import Parts
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
 from koco.sdk import handlers
+from koco.store.model import Execution
+
+#: The longest that a launch waits for its end (seconds).
+_LONGEST_WAIT_S = 60
+#: The preference, among others, as a number or quoted.
+_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
+
+_HEADERS = ["Location", "Preference-Applied"]
+#: What a launch is answered with, at either of its endpoints.
+LAUNCHED = {
+    201: Answer(media={JSON: shapes.Launched}, headers=_HEADERS, about="launched"),
+    200: Answer(media={JSON: shapes.Launched}, headers=_HEADERS, about="launched before"),
+    202: Answer(media={JSON: shapes.Launched}, headers=_HEADERS, about="has not ended yet"),
+}
 
 
 def _summary(parts: Parts, entry: Entry) -> dict[str, Any]:
@@ -30,11 +47,14 @@ def _summary(parts: Parts, entry: Entry) -> dict[str, Any]:
 
 
 @get("/v1/flows", guards=[requires("read")], answers={200: shapes.Page[shapes.FlowSummary]})
-async def list_flows(request: Request[Any, Caller, State]) -> dict[str, Any]:
+async def list_flows(
+    request: Request[Any, Caller, State], limit: int = 1000, cursor: str | None = None
+) -> dict[str, Any]:
     """List the flows that can be launched."""
     parts: Parts = request.app.state.parts
     entries = [each for each in parts.catalog.entries() if request.auth.reaches(each.name)]
-    return {"items": [_summary(parts, entry) for entry in entries], "next": None}
+    some, after = lists.page(entries, by=lambda each: each.name, limit=limit, cursor=cursor)
+    return {"items": [_summary(parts, entry) for entry in some], "next": after}
 
 
 @get(
@@ -55,14 +75,15 @@ async def show_flow(request: Request[Any, Caller, State], name: str) -> dict[str
     "/v1/flows/{name:path}",
     guards=[requires("launch")],
     body=shapes.Object,
-    headers=["Idempotency-Key"],
-    answers={201: shapes.Launched, 200: shapes.Launched},
+    headers=[idempotency.HEADER, "Prefer"],
+    answers=LAUNCHED,
     errors=[InputsError, ConflictError, EndpointError, TimedOutError],
 )
 async def launch(request: Request[Any, Caller, State], name: str) -> Response[dict[str, Any]]:
     """Validate inputs and accept an execution; the fid is returned once it is committed.
 
-    201, or 200 where the idempotency key was used for the same before.
+    201, or 200 where the idempotency key was used for the same before. With `Prefer: wait=N`
+    it is answered with the outcome once it has ended; 202 where it has not within N seconds.
     """
     return await launched(request, access.flow(request, name.lstrip("/")))
 
@@ -72,11 +93,51 @@ async def launched(request: Request[Any, Caller, State], entry: Entry) -> Respon
     access.require_flow(request.auth, entry.name)
     parts: Parts = request.app.state.parts
     inputs = _object(await request.body())
-    key = request.headers.get("idempotency-key")
-    execution, is_new = await parts.launches.launch(
-        entry, inputs, user=request.auth.name, key=key, audited=audit.launch(request)
+    launching = parts.launches.launch(
+        entry,
+        inputs,
+        user=request.auth.name,
+        key=request.headers.get("idempotency-key"),
+        audited=audit.launch(request),
     )
-    return Response({"result": execution.fid}, status_code=201 if is_new else 200)
+    if (seconds := _patience(request.headers.get("prefer", ""))) is not None:
+        return await _awaited(request, launching, seconds)
+    execution, is_new = await launching
+    return _accepted(execution, status_code=201 if is_new else 200)
+
+
+async def _awaited(
+    request: Request[Any, Caller, State],
+    launching: Awaitable[tuple[Execution, bool]],
+    seconds: int,
+) -> Response[dict[str, Any]]:
+    """Launch; answer with the outcome, or once so many seconds are over."""
+    parts: Parts = request.app.state.parts
+    # Counted before anything is launched: what is refused has not happened.
+    with parts.streams.open(request.auth):
+        execution, is_new = await launching
+        now = await results.ended(parts, execution, timeout_s=seconds)
+    more: dict[str, Any] = {"execution": executions.render(parts, now)}
+    code = 202
+    if now.status.is_final:
+        more["outcome"] = await results.outcome(parts, now)
+        code = 201 if is_new else 200
+    headers = {"Preference-Applied": f"wait={seconds}"}
+    return _accepted(execution, status_code=code, headers=headers, **more)
+
+
+def _accepted(
+    execution: Execution, *, status_code: int, headers: dict[str, str] | None = None, **more: Any
+) -> Response[dict[str, Any]]:
+    told = {"result": execution.fid, **more}
+    headers = {**(headers or {}), "Location": f"/v1/executions/{execution.fid}"}
+    return Response(told, status_code=status_code, headers=headers)
+
+
+def _patience(prefer: str) -> int | None:
+    """Return how many seconds a client would wait (RFC 7240); None where it does not say."""
+    found = _WAIT.search(prefer)
+    return min(int(found[1]), _LONGEST_WAIT_S) if found else None
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """Keys, for admins; and for everybody: who am I?"""
 
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Request, Response, delete, get, post
 from litestar.datastructures import State
 from msgspec import UNSET, Struct, UnsetType
 
-from koco.api import audit, lists, shapes
+from koco.api import audit, idempotency, lists, shapes
 from koco.api.access import requires
+from koco.api.document import JSON, Answer
 from koco.control import keys
 from koco.control.caller import Caller
 from koco.control.parts import Parts
@@ -43,9 +45,11 @@ class Rotation(Struct, forbid_unknown_fields=True):
 @post(
     "/v1/keys",
     guards=[requires("admin")],
-    answers={201: shapes.KeyWithSecret},
+    answers={201: Answer(media={JSON: shapes.KeyWithSecret}, headers=["Location"])},
+    headers=[idempotency.HEADER],
     errors=[ConflictError],
 )
+@idempotency.keyed(has_secret=True)
 async def create_key(
     request: Request[Any, Caller, State], data: NewKey
 ) -> Response[dict[str, Any]]:
@@ -60,7 +64,8 @@ async def create_key(
         sees_all=data.all_executions,
         expires_s=data.expires_s,
     )
-    return Response({**_told(key), "secret": secret}, status_code=201, headers=_PRIVATE)
+    headers = {**_PRIVATE, "Location": f"/v1/keys/{quote(key.name)}"}
+    return Response({**_told(key), "secret": secret}, status_code=201, headers=headers)
 
 
 @get("/v1/keys", guards=[requires("admin")], answers={200: shapes.Page[shapes.Key]})
@@ -86,8 +91,10 @@ async def show_key(request: Request[Any, Caller, State], name: str) -> dict[str,
     status_code=200,
     guards=[requires("admin")],
     answers={200: shapes.KeyWithSecret},
+    headers=[idempotency.HEADER],
     errors=[ConflictError],
 )
+@idempotency.keyed(has_secret=True)
 async def rotate_key(
     request: Request[Any, Caller, State], name: str, data: Rotation
 ) -> Response[dict[str, Any]]:

@@ -1,6 +1,9 @@
-"""What lists of executions and of locks are asked for alike: how many, and of which flow."""
+"""What all lists are asked for alike: how many, from where on, and of which flow."""
 
-from typing import Any
+import base64
+import binascii
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from litestar import Request
 from litestar.datastructures import State
@@ -8,6 +11,8 @@ from litestar.datastructures import State
 from koco.api import access
 from koco.control.caller import Caller
 from koco.errors import ConflictError, NotFoundError, UsageError
+
+T = TypeVar("T")
 
 #: What a short name of a flow may run into.
 ERRORS = [NotFoundError, ConflictError]
@@ -19,6 +24,35 @@ def check_limit(limit: int) -> None:
     """Refuse a page of no size, or of one that is too large."""
     if not 1 <= limit <= _PAGE_LIMIT:
         raise UsageError(f"limit must be from 1 to {_PAGE_LIMIT}, got {limit}")
+
+
+def page(
+    items: Iterable[T], *, by: Callable[[T], str], limit: int, cursor: str | None
+) -> tuple[list[T], str | None]:
+    """Return a page of what is all in memory, in the order of a name that each has.
+
+    The cursor has the last name of the page before: what comes or goes meanwhile moves nothing.
+    """
+    check_limit(limit)
+    after = _name(cursor) if cursor is not None else None
+    left = sorted((each for each in items if after is None or by(each) > after), key=by)
+    more = len(left) > limit
+    return left[:limit], _cursor(by(left[limit - 1])) if more else None
+
+
+def _cursor(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _name(cursor: str) -> str:
+    try:
+        # The decoder drops what is no base64, and would so take what nobody has been given.
+        name = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (ValueError, binascii.Error):
+        name = ""
+    if not name or _cursor(name) != cursor:
+        raise UsageError(f"not a cursor: {cursor[:80]!r}", hint="use the `next` of a former page")
+    return name
 
 
 def full_name(request: Request[Any, Caller, State], flow: str | None) -> str | None:

@@ -1,5 +1,7 @@
 """Results: what an execution ended with, as JSON or as what it is meant to be shown as."""
 
+import asyncio
+import contextlib
 from typing import Any
 
 from litestar import Request, Response, get
@@ -70,6 +72,21 @@ async def outcome(parts: Parts, execution: Execution) -> dict[str, Any]:
         payload = line.decode(seq, lines[seq])["payload"]
         told["result" if execution.status is Status.FINISHED else "error"] = payload
     return told
+
+
+async def ended(parts: Parts, execution: Execution, *, timeout_s: float) -> Execution:
+    """Return an execution once it has ended, or as it is when the time is over."""
+    news = asyncio.Event()
+    parts.spooler.watch(execution.fid, news)
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not (await parts.store.execution(execution.fid)).status.is_final:
+                    await news.wait()
+                    news.clear()
+    finally:
+        parts.spooler.unwatch(execution.fid, news)
+    return await parts.store.execution(execution.fid)
 
 
 def _shown(value: Any) -> tuple[str, tuple[str, ...]]:

@@ -9,13 +9,13 @@ import msgspec
 from litestar import Request, Response, delete, get, put
 from litestar.datastructures import State
 
+from koco.api import lists
 from koco.api.access import require_unlimited, requires
 from koco.api.shapes import Page, deployed
 from koco.control import vault
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.errors import ConflictError
-
 
 #: Why keys that are limited to flows have no say here.
 _SHARED = "secrets are shared by all services"
@@ -28,16 +28,20 @@ class NewSecret(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @get("/v1/secrets", guards=[requires("deploy")], answers={200: Page[deployed.Secret]})
-async def list_secrets(request: Request[Any, Caller, State]) -> dict[str, Any]:
+async def list_secrets(
+    request: Request[Any, Caller, State], limit: int = 1000, cursor: str | None = None
+) -> dict[str, Any]:
     """List secrets by name: who set them when, and which live services have them."""
     require_unlimited(request.auth, _SHARED)
     parts: Parts = request.app.state.parts
     live = await parts.store.releases("live")
+    listing = await parts.vault.listing()
+    some, after = lists.page(listing, by=lambda each: each["name"], limit=limit, cursor=cursor)
     items = [
         {**each, "services": [user.service for user in vault.users_of(each["name"], live)]}
-        for each in await parts.vault.listing()
+        for each in some
     ]
-    return {"items": items, "next": None}
+    return {"items": items, "next": after}
 
 
 @put(

@@ -5,7 +5,7 @@ from typing import Any, get_args
 from litestar import Request, delete, get
 from litestar.datastructures import State
 
-from koco.api import audit
+from koco.api import audit, lists
 from koco.api.access import require_service, requires, sees
 from koco.api.shapes import Page, deployed
 from koco.control.caller import Caller
@@ -21,12 +21,15 @@ _RANKS = ("live", "starting", "failed")
 
 
 @get("/v1/services", guards=[requires("read")], answers={200: Page[deployed.DeployedService]})
-async def list_services(request: Request[Any, Caller, State]) -> dict[str, Any]:
+async def list_services(
+    request: Request[Any, Caller, State], limit: int = 1000, cursor: str | None = None
+) -> dict[str, Any]:
     """List what is deployed, by name; without what was undeployed."""
     parts: Parts = request.app.state.parts
     present = await parts.store.present_releases()
     chosen = [each for each in _chosen(present) if sees(request.auth, each)]
-    return {"items": [_told(release) for release in chosen], "next": None}
+    items, after = lists.page(chosen, by=lambda each: each.service, limit=limit, cursor=cursor)
+    return {"items": [_told(release) for release in items], "next": after}
 
 
 @get(

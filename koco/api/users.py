@@ -6,7 +6,7 @@ from litestar import Request, delete, get, post, put
 from litestar.datastructures import State
 from msgspec import Meta, Struct
 
-from koco.api import audit, lists, shapes
+from koco.api import audit, idempotency, lists, shapes
 from koco.api.access import requires
 from koco.control import passwords
 from koco.control.caller import Caller
@@ -46,8 +46,10 @@ class NewPassword(Struct, forbid_unknown_fields=True):
     "/v1/users",
     guards=[requires("admin")],
     answers={201: shapes.User},
+    headers=[idempotency.HEADER],
     errors=[ConflictError],
 )
+@idempotency.keyed(has_secret=True)
 async def create_user(request: Request[Any, Caller, State], data: NewUser) -> dict[str, Any]:
     """Make a user. From the first one on, there are logins."""
     parts: Parts = request.app.state.parts

@@ -310,6 +310,20 @@ MIGRATIONS: tuple[str, ...] = (
     WHEN EXISTS (SELECT 1 FROM audit WHERE seq = new.seq) BEGIN
         SELECT RAISE(ABORT, 'the audit log is append-only');
     END;
+
+    -- What was answered under idempotency keys, for a day; `created` is in seconds since the
+    -- epoch. Launches have their key in `executions`.
+    CREATE TABLE replies (
+        user TEXT NOT NULL,
+        key TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        status INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        location TEXT NOT NULL,
+        created REAL NOT NULL,
+        PRIMARY KEY (user, key)
+    ) WITHOUT ROWID;
+    CREATE INDEX replies_by_age ON replies (created);
     """,
 )
 
