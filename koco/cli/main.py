@@ -40,6 +40,8 @@ COMMANDS = {
     "result": "koco.cli.result",
     "wait": "koco.cli.wait",
     "cancel": "koco.cli.cancel",
+    "retry": "koco.cli.retry",
+    "delete": "koco.cli.delete",
     "inbox": "koco.cli.inbox",
     "answer": "koco.cli.answer",
     "files ls": "koco.cli.files.ls",

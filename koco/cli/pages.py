@@ -8,7 +8,10 @@ _PAGE = 1000
 
 
 def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict[str, Any]:
-    """Return `{items, next}` with `limit` items at most, from as many pages as that takes."""
+    """Return `{items, next}` with `limit` items at most, from as many pages as that takes.
+
+    What else the last page says is in it, too.
+    """
     items: list[dict[str, Any]] = []
     cursor: str | None = None
     while True:
@@ -16,4 +19,4 @@ def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict
         items += page["items"]
         cursor = page["next"]
         if not cursor or len(items) >= limit:
-            return {"items": items, "next": cursor}
+            return {**page, "items": items, "next": cursor}

@@ -22,21 +22,54 @@ def command(
         list[str] | None, typer.Option(metavar="STATUS", help="Only with this status (repeatable).")
     ] = None,
     flow: Annotated[str | None, typer.Option(metavar="FLOW", help="Only of this flow.")] = None,
+    service: Annotated[
+        str | None, typer.Option(metavar="SERVICE", help="Only of this service.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only launched by this key or user.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Only with this tag (repeatable: with all of them)."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only made from then on: 24h, 7d, or RFC 3339."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only made before then.")
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help='Only with all these words, "phrases" or begin* in inputs, result or error.',
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
     """List executions, newest first: those that have not ended, or all with -a.
 
+    Who asks for a status, a time or words is shown ended ones, too.
+
     Example: koco ps -a --status error --limit 5
     """
-    from koco.cli import output, pages, session
+    from koco.cli import clock, output, pages, session
 
+    is_past = everything or bool(status or since or until or search)
     page = pages.gather(
         session.connect().executions,
         limit,
         statuses=status or (),
         flow=flow,
-        active=not everything and not status,
+        service=service,
+        user=user,
+        tags=tag or (),
+        since=clock.moment(since, "--since"),
+        until=clock.moment(until, "--until"),
+        search=search,
+        active=not is_past,
     )
     if as_json:
         output.print_json(page)
@@ -44,7 +77,9 @@ def command(
     _print(page["items"])
     if page["next"]:
         output.note(f"there are more; `--limit` above {limit} shows them")
-    elif not page["items"] and output.is_terminal() and not (everything or status):
+    if not page.get("complete", True):
+        output.note("older ones are still being made searchable: ask again in some minutes")
+    elif not page["items"] and output.is_terminal() and not is_past:
         output.note("nothing runs; `koco ps -a` shows what has ended")
 
 

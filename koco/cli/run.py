@@ -54,7 +54,31 @@ def command(
 
     Example: koco run hello/greet -i who=Ada -f
     """
-    from koco.cli import clock, inputs, session
+    from koco.cli import inputs, session
+
+    check(follow=follow, wait=wait, timeout=timeout)
+    values = inputs.gather(pairs or (), file)
+    client = session.connect()
+    asks = prompt.can_ask(no_input)
+    fid = _launch(client, flow, values, key=key, asks=asks, is_bare=not (pairs or file))
+    return launched(
+        client,
+        fid,
+        follow=follow,
+        wait=wait,
+        timeout=timeout,
+        as_json=as_json,
+        no_input=no_input,
+    )
+
+
+def check(*, follow: bool, wait: bool, timeout: float | None) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        UsageError: it says which.
+    """
+    from koco.cli import clock
     from koco.errors import UsageError
 
     clock.check(timeout)
@@ -62,10 +86,19 @@ def command(
         raise UsageError("--timeout needs --follow or --wait")
     if follow and wait:
         raise UsageError("--follow waits already: leave out --wait")
-    values = inputs.gather(pairs or (), file)
-    client = session.connect()
-    asks = prompt.can_ask(no_input)
-    fid = _launch(client, flow, values, key=key, asks=asks, is_bare=not (pairs or file))
+
+
+def launched(
+    client: Any,
+    fid: str,
+    *,
+    follow: bool,
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+    no_input: bool = False,
+) -> int:
+    """Tell of an execution that was launched; where that is asked for, until it ends."""
     _tell(fid, as_json=as_json, follow=follow)
     if not (follow or wait):
         return 0

@@ -102,13 +102,34 @@ class Client:
         *,
         statuses: Sequence[str] = (),
         flow: str | None = None,
+        service: str | None = None,
+        user: str | None = None,
+        tags: Sequence[str] = (),
+        since: str | None = None,
+        until: str | None = None,
+        search: str | None = None,
         active: bool = False,
         limit: int = 50,
         cursor: str | None = None,
     ) -> dict[str, Any]:
-        """Return a page of executions, newest first: `{items, next}`."""
-        query = {"status": ",".join(statuses), "flow": flow, "cursor": cursor}
-        query |= {"active": "1" if active else None, "limit": str(limit)}
+        """Return a page of executions that fit all of it, newest first: `{items, next}`.
+
+        It may have few or none, and a `next` all the same. Of a search, `complete` says
+        whether all have been looked into.
+        """
+        query = {
+            "status": ",".join(statuses),
+            "flow": flow,
+            "service": service,
+            "user": user,
+            "tag": list(tags),
+            "since": since,
+            "until": until,
+            "search": search,
+            "active": "1" if active else None,
+            "limit": str(limit),
+            "cursor": cursor,
+        }
         return self._transport.json("GET", "/v1/executions", query=query)
 
     def execution(self, fid: str) -> dict[str, Any]:
@@ -128,9 +149,13 @@ class Client:
 
     def locks_of(self, fid: str) -> list[dict[str, Any]]:
         """Return an execution's locks, whatever became of them, oldest first."""
-        path = f"{_execution(fid)}/locks"
-        items: list[dict[str, Any]] = self._transport.json("GET", path)["items"]
-        return items
+        path, items = f"{_execution(fid)}/locks", []
+        cursor: str | None = None
+        while True:
+            page = self._transport.json("GET", path, query={"limit": "1000", "cursor": cursor})
+            items += page["items"]
+            if not (cursor := page["next"]):
+                return items
 
     def lock(self, fid: str, name: str) -> dict[str, Any]:
         """Return a lock, by id, unique prefix or name, with its form (None: any JSON value)."""
@@ -158,6 +183,21 @@ class Client:
     def cancel(self, fid: str, *, grace_s: float) -> dict[str, Any]:
         """Ask an execution to end, to be killed after `grace_s`; return it."""
         return self._transport.json("POST", f"{_execution(fid)}/cancel", body={"grace_s": grace_s})
+
+    def retry(self, fid: str, *, key: str | None = None) -> dict[str, Any]:
+        """Launch again what an execution that has ended was; return the new one.
+
+        An idempotency key is as with `launch`.
+        """
+        headers = None if key is None else {"Idempotency-Key": _key(key)}
+        return self._transport.json(
+            "POST", f"{_execution(fid)}/retry", headers=headers, repeatable=key is not None
+        )
+
+    def delete(self, fid: str) -> None:
+        """Remove an execution that has ended; ConflictError where it has not."""
+        # Not again where the connection breaks: the second would be told that it is not there.
+        self._transport.call("DELETE", _execution(fid), repeatable=False)
 
     def has_bundle(self, sha256: str) -> bool:
         """Say whether a bundle is there already, all of it."""
@@ -329,7 +369,7 @@ class Client:
         body["all_executions"] = all_executions
         if expires_s is not None:
             body["expires_s"] = expires_s
-        return self._transport.json("POST", "/v1/keys", body=body, repeatable=False)
+        return self._transport.json("POST", "/v1/keys", body=body, headers=_once())
 
     def rotate_key(
         self, name: str, *, grace_s: float, expires_s: float | None = None
@@ -337,8 +377,8 @@ class Client:
         """Give a key a new `secret`; the old one is good for `grace_s` more."""
         body = {"grace_s": grace_s} | ({} if expires_s is None else {"expires_s": expires_s})
         path = f"/v1/keys/{_part(name, 'key')}/rotate"
-        # Another one would replace the one that got lost, and then the old one were no more.
-        return self._transport.json("POST", path, body=body, repeatable=False)
+        # Once: another secret would take the place of one that got lost on its way here.
+        return self._transport.json("POST", path, body=body, headers=_once())
 
     def revoke_key(self, name: str) -> dict[str, Any]:
         """Take a key away; return what it was."""
@@ -419,6 +459,13 @@ def _part(name: str, what: str, *, safe: str = "") -> str:
     if not name.strip("/") or any(part in ("", ".", "..") for part in name.split("/")):
         raise UsageError(f"{name!r} is no {what}")
     return quote(name, safe=safe)
+
+
+def _once() -> dict[str, str]:
+    """Return the header by which a request that is made again is carried out once."""
+    import secrets
+
+    return {"Idempotency-Key": secrets.token_urlsafe(16)}
 
 
 def _key(key: str) -> str:

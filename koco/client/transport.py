@@ -8,7 +8,7 @@ that broke, an answer that is an error.
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -50,7 +50,7 @@ _HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust
 _LOGIN = "/v1/session"
 _HINT_SENT = "the request may have been carried out all the same: `koco ps -a` shows"
 
-Query = dict[str, str | None]
+Query = Mapping[str, str | list[str] | None]
 
 #: Told of a control plane whose version matters: what, and what to do about it.
 OnSkew = Callable[[str, str], object]

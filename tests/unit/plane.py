@@ -364,6 +364,16 @@ class _Handler(BaseHTTPRequestHandler):
                     raise ConflictError(f"execution {execution['fid']} has ended already")
                 threading.Timer(0.05, plane.end, (execution["fid"], "cancelled")).start()
                 return 202, execution
+            case "POST", "executions", fid, "retry":
+                former = plane.find(fid)
+                if former["status"] not in FINAL:
+                    raise ConflictError(f"execution {former['fid']} has not ended")
+                plane.keys.append(self.headers["Idempotency-Key"])
+                again = plane.launch(*plane.script, inputs=former["inputs"])
+                return 201, {**plane.executions[again], "retry_of": former["fid"]}
+            case "DELETE", "executions", fid:
+                del plane.executions[plane.find(fid)["fid"]]
+                return 204, None
             case "GET", "audit":
                 start, limit = int(query.get("cursor", 0)), int(query["limit"])
                 more = start + limit < len(plane.audit)

@@ -226,3 +226,57 @@ def test_cancel_of_what_has_ended_is_a_conflict(three: list[str], cli: Cli) -> N
 def test_cancel_as_json_is_the_execution(three: list[str], cli: Cli) -> None:
     """As `koco show --json` has it."""
     assert json.loads(cli("cancel", "aaaa", "--json").out)["fid"] == "aaaa"
+
+
+def test_ps_filters_go_to_the_server(plane: Plane, three: list[str], cli: Cli) -> None:
+    """Who asks for a time or for words is shown what has ended, too."""
+    options = ["--user", "ada", "--tag", "a", "--tag", "b c", "--service", "hello"]
+    cli("ps", *options)
+    asked = plane.requests[-1][1]
+    assert all(each in asked for each in ("user=ada", "tag=a&tag=b+c", "service=hello", "active=1"))
+    found = cli("ps", "--since", "24h", "--search", '"two words" begin*').out
+    asked = plane.requests[-1][1]
+    assert "search=%22two+words%22+begin" in asked
+    assert re.search(r"since=20\d\d-", asked)
+    assert "active" not in asked
+    assert len(found.splitlines()) == 4
+    assert cli("ps", "--since", "yesterday").code == 2
+
+
+def test_retry_prints_the_new_fid(plane: Plane, three: list[str], cli: Cli) -> None:
+    """Alone on stdout, for scripts; an idempotency key is handed on."""
+    ran = cli("retry", "cccc", "--key", "once")
+    fid = ran.out.strip()
+    assert (ran.code, fid in plane.executions, fid in three) == (0, True, False)
+    assert plane.keys == ["once"]
+    assert cli("retry", "aaaa").code == 2
+
+
+def test_retry_may_be_followed_to_its_outcome(plane: Plane, three: list[str], cli: Cli) -> None:
+    """As what `koco run` launches: the exit code is the outcome."""
+    plane.script = [("stdout", "again"), ("error", ERROR), ("status", {"status": "error"})]
+    ran = cli("retry", "bbbb", "--follow")
+    assert (ran.code, "again" in ran.out) == (1, True)
+    plane.script = [("final", 1), FINISHED]
+    assert cli("retry", "bbbb", "--wait").code == 0
+    assert cli("retry", "bbbb", "--timeout", "3").code == 2
+
+
+def test_delete_removes_all_that_are_named_or_none(
+    plane: Plane, three: list[str], cli: Cli
+) -> None:
+    """One that has not ended keeps the others; who is not asked says --yes."""
+    assert cli("delete", "aaaa", "bbbb", "--yes").code == 2
+    ran = cli("delete", "bbbb")
+    assert (ran.code, "--yes" in ran.err) == (2, True)
+    assert set(plane.executions) == set(three)
+    ran = cli("delete", "bbbb", "cccc", "bbbb", "--yes")
+    assert (ran.code, ran.out) == (0, "bbbb\tdeleted\ncccc\tdeleted\n")
+    assert set(plane.executions) == {"aaaa"}
+    assert cli("delete", "bbbb", "--yes").code == 4
+
+
+def test_delete_as_json_is_a_list(plane: Plane, three: list[str], cli: Cli) -> None:
+    """In the shape that all lists have."""
+    page = json.loads(cli("delete", "cccc", "--yes", "--json").out)
+    assert page == {"items": [{"fid": "cccc", "deleted": True}], "next": None}
