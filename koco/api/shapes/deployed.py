@@ -152,6 +152,7 @@ class Step(TypedDict):
     changes: list[PlannedChange]
     files: list[PlannedFileChange]
     drift: str | None
+    public: Annotated[list[str], Meta(description="paths of its endpoint that take no key")]
     problems: list[ManifestFinding]
     warnings: list[ManifestFinding]
     expect: int

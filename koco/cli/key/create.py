@@ -31,7 +31,7 @@ def command(
     Scopes are read, launch, deploy and admin; each includes read, and admin all of them.
     Without an admin's or --all-executions, its holder sees their own executions only.
 
-    Example: KOCO_KEY=$(koco key create ci --scope deploy --expires 90d)
+    Example: koco key create ci --scope deploy --expires 90d
     """
     from koco.cli import clock, output, session
 
