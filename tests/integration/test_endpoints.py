@@ -72,6 +72,11 @@ async def run(inputs: dict, tracer: Tracer):
     return inputs["topic"].upper()
 
 
+@app.post("/webhook")
+async def webhook(request: fastapi.Request):
+    return {"user": request.state.user, "headers": dict(request.headers)}
+
+
 @serve.deployment
 @serve.ingress(app)
 class Hymn:
@@ -196,7 +201,8 @@ def token() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def hymn(koco: Koco) -> Koco:
-    return koco.deploy("hymn", HYMN, app="hymn_app:bound", flows=[])
+    endpoint = {"public": ["/webhook"]}
+    return koco.deploy("hymn", HYMN, app="hymn_app:bound", flows=[], endpoint=endpoint)
 
 
 @pytest.fixture(scope="module")
@@ -528,6 +534,35 @@ def test_nothing_leads_out_of_an_app(many: Koco, path: str) -> None:
         head = f"Host: x\r\nAuthorization: Bearer {many.context['key']}\r\nContent-Length: 2"
         connection.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n\r\n{{}}".encode())
         assert b" 404 " in connection.recv(4096).split(b"\r\n", 1)[0]
+
+
+def test_a_public_route_answers_everybody_as_nobody(hymn: Koco) -> None:
+    """At the control plane and at Serve's port, without a key or with one; nothing else does."""
+    port = serve_details(hymn)["http_options"]["port"]
+    release = hymn.get("/v1/services/hymn/releases/1")["number"]
+    planes = hymn.context["url"] + "/v1/services/hymn/app"
+    says = {"X-Koco-User": "61", "X-Forwarded-User": "admin", "Remote_User": "admin"}
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        for base in (planes, f"http://127.0.0.1:{port}/koco/hymn/{release}"):
+            for key in ({}, {"Authorization": f"Bearer {hymn.context['key']}"}):
+                answer = client.post(f"{base}/webhook", headers={**says, **key, "X-Mine": "1"})
+                assert (answer.status_code, answer.json()["user"]) == (200, "")
+                seen = answer.json()["headers"]
+                assert seen["x-mine"] == "1"
+                told = {"authorization", "remote_user", "x-forwarded-user", "x-koco-user"}
+                assert not told & set(seen)
+            for path in ("/", "/reviewed", "/webhook/", "/docs", "/webhook%2f..%2freviewed"):
+                assert client.post(f"{base}{path}", json={}).status_code == 401, path
+
+
+def test_a_flow_cannot_be_made_public(koco: Koco) -> None:
+    """The deploy fails and says why; a path without a route names the nearest."""
+    for path, said in (("/reviewed", "opens the flow at '/reviewed'"), ("/webhok", "'/webhook'?")):
+        endpoint = {"public": [path]}
+        more = {"app": "hymn2_app:bound", "flows": [], "endpoint": endpoint}
+        done = koco.run("deploy", cwd=koco.project("hymn2", HYMN, **more))
+        assert done.code == 5
+        assert said in done.err
 
 
 def test_serves_own_port_gives_nothing_to_who_does_not_sign(many: Koco) -> None:

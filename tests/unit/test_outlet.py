@@ -1,0 +1,141 @@
+"""The log of a process with secrets: filtered by a process of its own, whatever writes there."""
+
+import base64
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koco import config
+from koco.control import credentials
+from koco.errors import UsageError
+from koco.events import line
+from koco.events.model import Kind
+from koco.sdk.outlet import MASK, Sieve
+from koco.sdk.secrets import Masks
+
+
+def sifted(forms: list[bytes], *pieces: bytes) -> bytes:
+    sieve = Sieve(forms)
+    return b"".join(sieve.pass_on(piece) for piece in pieces) + sieve.pass_on(b"", is_last=True)
+
+
+@given(st.data())
+def test_a_value_in_pieces_never_passes(data: st.DataObject) -> None:
+    """Wherever it is cut, and whatever stands around it; the rest passes as it was."""
+    letters = st.binary(max_size=9).map(lambda each: bytes(b"ab"[byte % 2] for byte in each))
+    forms = data.draw(st.lists(letters.filter(lambda each: len(each) > 2), min_size=1, max_size=3))
+    pieces = data.draw(st.lists(st.one_of(letters, st.sampled_from(forms)), max_size=8))
+    passed = sifted(forms, *pieces)
+    assert not any(form in passed for form in forms)
+    if not any(form in b"".join(pieces) for form in forms):
+        assert passed == b"".join(pieces)
+
+
+def test_the_longest_value_counts_and_nothing_is_kept_back_without_need() -> None:
+    """One may begin as another does; what cannot become a value is passed on at once."""
+    forms = [b"sesame", b"sesame-open"]
+    assert sifted(forms, b"x sesame", b"-open y") == b"x ******** y"
+    assert sifted(forms, b"x sesame", b"-closed") == b"x ********-closed"
+    assert Sieve(forms).pass_on(b"all of this\n") == b"all of this\n"
+    assert Sieve(forms).pass_on(b"a line ses") == b"a line "
+    assert Sieve([]).pass_on(b"anything") == b"anything"
+
+
+def test_values_are_found_in_base_64_and_hexadecimal() -> None:
+    """Also in the middle of what was encoded, such as a password after a user's name."""
+    value = "correct-horse-battery"
+    masks = Masks([value])
+    for around in ("{}", "u{}", "us{}", "user:{}", "{}x", "user:{}!"):
+        data = around.format(value).encode()
+        for encoded in (
+            base64.b64encode(data),
+            base64.urlsafe_b64encode(data),
+            data.hex().encode(),
+        ):
+            told = masks.text(encoded.decode())
+            assert MASK.decode() in told
+            assert encoded.decode()[8:24] not in told
+
+
+PROGRAM = """
+import ctypes, os, subprocess, sys
+from koco.sdk import outlet
+outlet.install()
+print("early sesame-open")
+print("early sesame-open", file=sys.stderr, flush=True)
+{then}
+"""
+CRASH = """
+outlet.arm([b"sesame-open"])
+sys.stdout.write("in two ses"); sys.stdout.flush(); sys.stdout.write("ame-open\\n")
+sys.stdout.flush()
+subprocess.run(["sh", "-c", "echo sub sesame-open; echo sub sesame-open >&2"])
+os.write(2, b"x" * 300_000 + b" last words sesame-open")
+ctypes.string_at(0)
+"""
+
+
+def run(then: str, tmp_path: Path) -> tuple[int, str, str]:
+    out, err = tmp_path / "out", tmp_path / "err"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        command = [sys.executable, "-c", PROGRAM.format(then=then)]
+        done = subprocess.run(command, stdout=stdout, stderr=stderr, check=False, timeout=20)
+    # The filter outlives it for a moment.
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and not set(("last", "known")) & set(
+        (err.read_text() + out.read_text()).split()
+    ):
+        time.sleep(0.01)
+    return done.returncode, out.read_text(), err.read_text()
+
+
+def test_the_last_words_of_a_crash_are_there_and_masked(tmp_path: Path) -> None:
+    """What was written before the values were known, in two pieces, by others; all of it."""
+    code, out, err = run(CRASH, tmp_path)
+    assert code < 0
+    assert out.splitlines() == ["early ********", "in two ********", "sub ********"]
+    assert err.startswith("early ********\nsub ********\nxxx")
+    assert err.endswith("x last words ********")
+
+
+def test_what_ends_before_its_secrets_are_known_tells_nothing(tmp_path: Path) -> None:
+    """But that there was something."""
+    _, out, err = run("print('last'); os._exit(1)", tmp_path)
+    assert out == ""
+    assert "sesame" not in err
+    assert "before its secrets were known" in err
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    """The filter ends with the last that can write to it."""
+    run("outlet.arm([b'sesame-open']); print('last')", tmp_path)
+    time.sleep(0.1)
+    ours = str(tmp_path / "out")
+    mine = [path for path in Path("/proc").glob("[0-9]*/fd/1") if os.path.realpath(path) == ours]
+    assert mine == []
+
+
+# keys of koco's own
+
+
+def test_keys_are_in_no_event() -> None:
+    """Wherever in the payload, of keys and of sessions."""
+    for key in (config.new_key(), config.new_key().replace("koco_", "kocos_")):
+        event = line.encode(Kind.RESULT, {"k": [f"Bearer {key}"], key: 1, "koco": "stays"})
+        assert key[10:20].encode() not in event
+        assert line.decode(1, event)["payload"]["koco"] == "stays"
+
+
+def test_keys_are_no_inputs() -> None:
+    """They would be kept, and shown to whoever sees the execution."""
+    for value in ({"a": [{"b": config.new_key()}]}, {config.new_key(): 1}, config.new_key()):
+        with pytest.raises(UsageError, match="a key of koco's") as caught:
+            credentials.refuse(value, "the inputs")
+        assert "koco secret set" in str(caught.value.hint)
+    credentials.refuse({"a": "koco_ is how they begin"}, "the inputs")
