@@ -16,6 +16,9 @@ _RETRY_S = 0.05
 _BACKLOG = 2048
 #: How long requests that are under way may take to end (seconds).
 _GRACE_S = 3
+#: How long an idle connection is kept (seconds): longer than proxies keep theirs, 60 as a rule,
+#: which would lose what they send while it is being closed.
+_IDLE_S = 75
 #: What the kernel holds of an answer beyond what is on its way to the client (bytes): one who
 #: stops reading would get megabytes of it.
 _UNSENT_BYTES = 128 * 1024
@@ -82,6 +85,7 @@ def configured(app: Any, settings: Settings, **more: Any) -> Any:
         # Its own believes what every client on this machine says: see `koco.api.transport`.
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=_IDLE_S,
         **more,
     )
 

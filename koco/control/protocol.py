@@ -14,6 +14,8 @@ from koco.store.model import KB
 
 #: How long the head of a request may take to arrive, the first one's after connecting (seconds).
 _HEAD_S = 30.0
+#: How long a client may take to hear that what it sent is no request (seconds).
+_TOLD_S = 0.5
 #: How long a client that has its answer may go on sending what was refused (seconds): one that
 #: is cut off at once may lose the answer.
 _LINGER_S = 5.0
@@ -32,6 +34,7 @@ class Protocol(HttpToolsProtocol):
         #: Bytes of the head that is arriving; None while none is.
         self._head: int | None = None
         self._late: asyncio.TimerHandle | None = None
+        self._is_refused = False
         #: What of the answers was not taken when it was last looked, and how often they went on.
         self._stalled: asyncio.TimerHandle | None = None
         self._resumed = 0
@@ -52,9 +55,11 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; refuse a head that goes on for too long."""
+        if self._is_refused:
+            return
         begun = self._head
         super().data_received(data)
-        if self._head is None or self.transport.is_closing():
+        if self._head is None or self._is_refused:
             return
         if self._late is None:
             self._expect_head()
@@ -120,7 +125,10 @@ class Protocol(HttpToolsProtocol):
             b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
         )
         self.transport.write(STATUS_LINE[status] + head + body)
-        self.transport.close()
+        self._expect_nothing()
+        self._is_refused = True
+        # Not at once: what is sent still would have the answer thrown away before it is read.
+        self.loop.call_later(_TOLD_S, self.transport.close)
 
     def _expect_head(self) -> None:
         self._late = self.loop.call_later(_HEAD_S, self.transport.close)
