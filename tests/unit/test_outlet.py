@@ -88,9 +88,10 @@ def run(then: str, tmp_path: Path) -> tuple[int, str, str]:
         done = subprocess.run(command, stdout=stdout, stderr=stderr, check=False, timeout=20)
     # The filter outlives it for a moment.
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and not set(("last", "known")) & set(
-        (err.read_text() + out.read_text()).split()
-    ):
+    while time.monotonic() < deadline:
+        told = out.read_text() + err.read_text()
+        if "last" in told or "known" in told:
+            break
         time.sleep(0.01)
     return done.returncode, out.read_text(), err.read_text()
 
