@@ -16,7 +16,7 @@ from koco.api import document, envelope, fields, problems
 from koco.errors import KocoError
 
 #: Answers of services' own endpoints, which bring their own headers and parameters.
-_FORWARDED = "/v1/services/{service:str}/app"
+_FORWARDED = "/v1/services/{service}/app"
 
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 #: What a 304 keeps of the headers that the answer would have had.

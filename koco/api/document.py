@@ -34,7 +34,8 @@ half of this file. Making the document takes some 10 ms, at the first request fo
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from litestar import Litestar
@@ -329,16 +330,23 @@ def members(handler: HTTPRouteHandler) -> tuple[tuple[str, ...], bool]:
     shape = handler.opt.get("answers", {}).get(200)
     if isinstance(shape, Answer):
         shape = shape.media.get(JSON)
-    # A list may have members of its own beside its page's.
-    bases = [shape, *getattr(shape, "__orig_bases__", ())]
-    page = next((each for each in bases if get_origin(each) is shapes.Page), None)
-    is_list = page is not None
-    if is_list:
-        [shape] = get_args(page)
+    if get_origin(shape) is shapes.Page:
+        return tuple(_names(get_args(shape)[0])), True
+    names = _names(shape)
+    # A list may have members of its own beside those of a page.
+    is_list = {"items", "next"} <= names.keys()
+    return tuple(_names(get_args(names["items"])[0]) if is_list else names), is_list
+
+
+def _names(shape: Any) -> dict[str, Any]:
+    """Return a shape's members, of several together, each with its type."""
     if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
-        return shape.__struct_fields__, is_list
-    is_typed = isinstance(shape, type) and hasattr(shape, "__required_keys__")
-    return tuple(get_type_hints(shape)) if is_typed else (), is_list
+        return {field.name: field.type for field in msgspec.structs.fields(shape)}
+    if isinstance(shape, type) and hasattr(shape, "__required_keys__"):
+        return get_type_hints(shape)
+    is_union = get_origin(shape) in (Union, UnionType)
+    several = [_names(each) for each in get_args(shape)] if is_union else []
+    return {name: kind for each in several for name, kind in each.items()}
 
 
 def _is_conditional(handler: HTTPRouteHandler) -> bool:

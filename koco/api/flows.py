@@ -1,7 +1,8 @@
 """Flows: what can be launched, and launching it."""
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -93,45 +94,43 @@ async def launched(request: Request[Any, Caller, State], entry: Entry) -> Respon
     access.require_flow(request.auth, entry.name)
     parts: Parts = request.app.state.parts
     inputs = _object(await request.body())
-    launching = parts.launches.launch(
+    launch_it = partial(
+        parts.launches.launch,
         entry,
         inputs,
         user=request.auth.name,
         key=request.headers.get("idempotency-key"),
+        about={"request": request.auth.request},
         audited=audit.launch(request),
     )
     if (seconds := _patience(request.headers.get("prefer", ""))) is not None:
-        return await _awaited(request, launching, seconds)
-    execution, is_new = await launching
+        return await _awaited(request, launch_it, seconds)
+    execution, is_new = await launch_it()
     return _accepted(execution, status_code=201 if is_new else 200)
 
 
 async def _awaited(
     request: Request[Any, Caller, State],
-    launching: Awaitable[tuple[Execution, bool]],
+    launch_it: Callable[[], Awaitable[tuple[Execution, bool]]],
     seconds: int,
 ) -> Response[dict[str, Any]]:
     """Launch; answer with the outcome, or once so many seconds are over."""
     parts: Parts = request.app.state.parts
     # Counted before anything is launched: what is refused has not happened.
     with parts.streams.open(request.auth):
-        execution, is_new = await launching
+        execution, is_new = await launch_it()
         now = await results.ended(parts, execution, timeout_s=seconds)
-    more: dict[str, Any] = {"execution": executions.render(parts, now)}
-    code = 202
+    code, more = 202, {"execution": executions.render(parts, now)}
     if now.status.is_final:
-        more["outcome"] = await results.outcome(parts, now)
-        code = 201 if is_new else 200
-    headers = {"Preference-Applied": f"wait={seconds}"}
-    return _accepted(execution, status_code=code, headers=headers, **more)
+        code, more["outcome"] = 201 if is_new else 200, await results.outcome(parts, now)
+    answer = _accepted(now, status_code=code, **more)
+    answer.headers["Preference-Applied"] = f"wait={seconds}"
+    return answer
 
 
-def _accepted(
-    execution: Execution, *, status_code: int, headers: dict[str, str] | None = None, **more: Any
-) -> Response[dict[str, Any]]:
-    told = {"result": execution.fid, **more}
-    headers = {**(headers or {}), "Location": f"/v1/executions/{execution.fid}"}
-    return Response(told, status_code=status_code, headers=headers)
+def _accepted(accepted: Execution, *, status_code: int, **more: Any) -> Response[dict[str, Any]]:
+    headers = {"Location": f"/v1/executions/{accepted.fid}"}
+    return Response({"result": accepted.fid, **more}, status_code=status_code, headers=headers)
 
 
 def _patience(prefer: str) -> int | None:

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from koco.api import conditional
+from koco.api.app import create_app
+from koco.control.settings import Settings
 from koco.events.model import Status
 from koco.response import HTML
 from tests.unit.serving import Api, serving
@@ -149,6 +152,20 @@ def test_a_field_that_is_not_there_is_refused(api: Api, client: Any) -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, "usage"), path
         assert "'password'" in answer.json()["detail"]
         assert "fid, " in answer.json()["hint"]
+
+
+def test_what_services_answer_themselves_is_left_alone() -> None:
+    """Their own endpoint's tags, parameters and methods are theirs."""
+    parts: Any = type("Parts", (), {"settings": Settings()})
+    forwarded = [
+        route.path_format
+        for route in create_app(parts).routes
+        if route.path_format.startswith(conditional._FORWARDED)
+    ]
+    assert forwarded == [
+        "/v1/services/{service}/app",
+        "/v1/services/{service}/app/{path}",
+    ]
 
 
 def test_fields_of_what_is_no_json_choose_nothing(api: Api, client: Any) -> None:

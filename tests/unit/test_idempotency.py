@@ -1,8 +1,9 @@
 """What creates something does so once for each idempotency key; waiting for a launch's end."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,12 +15,17 @@ from koco.api.app import create_app
 from koco.control.catalog import Catalog
 from koco.control.launches import Launches
 from koco.control.settings import Settings
-from koco.store.model import Release
+from koco.store.model import Reply
 from koco.store.sqlite.replies import KEPT_S
-from tests.unit.serving import TS, Api, serving
+from tests.unit.serving import Api, serving
 from tests.unit.test_results import ended
 
 FORM = [{"type": "text", "name": "who"}]
+MANIFEST = {
+    "service": "svc",
+    "flows": [{"name": "flow", "entrypoint": "m:f", "limits": {}}],
+    "runner": {"min": 0, "max": 1, "idle_timeout": 9, "concurrency": 1, "executions": None},
+}
 FLOW = {"name": "flow", "entrypoint": "m:f", "summary": None, "form": FORM}
 
 
@@ -34,20 +40,16 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 async def _with_flow(api: Api) -> None:
     """Let a flow be launched that no runner ever takes."""
     parts = api.parts
-    catalog = Catalog()
-    release = Release(
-        service="svc",
-        number=1,
-        status="live",
-        bundle="",
-        fingerprint="",
-        manifest={"service": "svc", "flows": [{"name": "flow"}]},
-        flows=[FLOW],
-        created=TS,
-        by="ada",
+    release = await parts.store.create_release(
+        "svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada"
     )
-    catalog.put(release)
-    parts.catalog = catalog
+    catalog = parts.catalog = Catalog()
+    catalog.put(await parts.store.go_live("svc", release.number, [FLOW]))
+
+    async def never(*_: Any) -> Any:
+        raise OSError("no runner comes")
+
+    parts.supervisor._start_runner = never
     nothing: Any = None
     parts.launches = Launches(
         parts.store, parts.supervisor, catalog, endpoints=nothing, files=parts.files
@@ -132,8 +134,6 @@ def test_no_secret_is_written_down(api: Api) -> None:
 
 def test_a_reply_is_kept_for_a_day(api: Api) -> None:
     """Across a restart; after that its key is free, and its row goes with the next one kept."""
-    from koco.store.model import Reply
-
     store, now = api.parts.store, time.time()
     old = Reply("ada", "old", "d", 202, b"{}", "/v1/x", now - KEPT_S - 1)
     new = Reply("ada", "new", "d", 202, b"{}", "", now)
@@ -154,12 +154,22 @@ def launch(client: Any, prefer: str = "", **headers: str) -> Any:
     return client.post("/v1/flows/svc/flow", json={"who": "Ada"}, headers=headers)
 
 
+def eventually(check: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def test_a_launch_says_where_it_is(api: Api) -> None:
     """`Location`, and the fid as ever."""
     with api.http() as client:
         answer = launch(client)
         assert (answer.status_code, set(answer.json())) == (201, {"result"})
-        assert client.get(answer.headers["Location"]).json()["fid"] == answer.json()["result"]
+        where = answer.headers["Location"]
+        assert client.get(where).json()["fid"] == answer.json()["result"]
+        [meta] = client.get(f"{where}/events?kind=meta").text.splitlines()
+        assert json.loads(meta)["payload"]["request"] == answer.headers["X-Request-ID"]
 
 
 def test_a_launch_waits_for_its_end(api: Api) -> None:
@@ -167,8 +177,7 @@ def test_a_launch_waits_for_its_end(api: Api) -> None:
     with api.http() as client, ThreadPoolExecutor() as pool:
         before = api.call(api.parts.store.tallies()).get("queued", 0)
         waiting = pool.submit(launch, client, "wait=20", **{"Idempotency-Key": "w1"})
-        while api.call(api.parts.store.tallies()).get("queued", 0) == before:
-            time.sleep(0.005)
+        eventually(lambda: api.call(api.parts.store.tallies()).get("queued", 0) > before)
         fid = client.get("/v1/executions/latest").json()["fid"]
         began = time.monotonic()
         ended(api, "done", fid)
@@ -270,7 +279,7 @@ def test_metrics_are_what_prometheus_reads(api: Api) -> None:
         if s.name.endswith("_count")
     }
     assert counts["", "", "404"] == 1
-    assert counts["GET", "/v1/executions/{fid:str}", "404"] == 1
+    assert counts["GET", "/v1/executions/{fid}", "404"] == 1
     api.admit("part", "read", flows=("svc/*",))
     with api.http("part") as client:
         assert client.get("/v1/metrics").status_code == 403
