@@ -82,7 +82,7 @@ async def assemble(
             options=placement.options(release.manifest["runner"]),
         )
 
-    spooler = Spooler(store)
+    spooler = Spooler(store, settings)
     supervisor = Supervisor(store, spooler, start_runner=start_runner, settings=settings)
     catalog = Catalog()
     files = Files(store, spooler, blobs, secret=await store.secret("files"))

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from koco.control import extra, options, placing
+from koco.control import extra, options, placing, sizes
 from koco.errors import ManifestError
 from koco.manifest import problems
 
@@ -27,7 +27,7 @@ class Finding(TypedDict):
 Check = Callable[["Parts", dict[str, Any]], Awaitable[list[Finding]]]
 
 #: What a release is refused for.
-CHECKS: list[Check] = [extra.check, options.check]
+CHECKS: list[Check] = [extra.check, options.check, sizes.check_forms]
 
 #: What a plan warns of, and a release is not refused for.
 WARNINGS: list[Check] = [placing.warn]

@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, kw_only=True):
     #: The largest form of a flow (kB of its JSON).
     max_form_kb: Annotated[float, msgspec.Meta(gt=0, le=16_000)] = 256
     #: The largest payload of an event that is kept whole (kB of its JSON).
-    max_event_kb: Annotated[float, msgspec.Meta(ge=4, le=64_000)] = 64_000
+    max_event_kb: Annotated[float, msgspec.Meta(ge=4, le=65_536)] = 65_536
     #: Requests that a key or session may make (/s, over ten seconds); 0 for no limit.
     key_requests_per_s: Annotated[float, msgspec.Meta(ge=0)] = 1000
     #: Streams that one key or session has open.

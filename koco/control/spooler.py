@@ -10,8 +10,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from itertools import chain
 
+from koco.control import sizes
 from koco.control.pieces import READ_BYTES, Piece, Pieces, Place, Wanted
 from koco.errors import NotFoundError
+from koco.control.settings import Settings
 from koco.events import line, wire
 from koco.events.model import Batch
 from koco.store.model import Execution
@@ -24,19 +26,21 @@ ANY = ""
 class Spooler:
     """Makes events durable and hands them on."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: Settings | None = None) -> None:
         #: Hears the fid of each execution whose runner reports its end; the supervisor listens.
         self.on_final: Callable[[str], None] = lambda fid: None
         #: How many events have come since the start.
         self.appended = 0
         self._store = store
+        self._settings = settings or Settings()
         self._pieces = Pieces(store)
         self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._is_dismissed = False
 
     async def append(self, blob: bytes) -> bytes:
         """Commit encoded batches; return their encoded acknowledgements."""
-        batches: list[Batch] = wire.decode_batches(blob)
+        sent: list[Batch] = wire.decode_batches(blob)
+        batches = [sizes.fitting(batch, self._settings) for batch in sent]
         self.appended += sum(batch.count for batch in batches)
         acks = await self._store.append(batches)
         for batch, ack in zip(batches, acks, strict=True):

@@ -17,6 +17,8 @@ from koco.events.model import Kind
 #: Where the kind begins: after `"ts":"`, 27 characters of time, and `","kind":"`.
 _KIND_AT = 6 + 27 + 10
 
+_PAYLOAD = b'"payload":'
+
 #: The largest payload that is kept whole (bytes of its JSON).
 PAYLOAD_BYTES = 64 * 1024 * 1024
 #: How much is kept of a larger one (bytes of its JSON).
@@ -93,14 +95,36 @@ def encode(kind: Kind, payload: Any, *, now: float | None = None) -> bytes:
     if _KEYS in encoded:
         encoded = config.mask_all(encoded.decode()).encode()
     if len(encoded) > PAYLOAD_BYTES:
-        encoded = _cut(payload, encoded)
+        encoded = _cut(f"{type(payload).__module__}.{type(payload).__qualname__}", encoded)
     return b'"ts":"%b","kind":"%b","payload":%b}' % (stamp.encode(), kind.encode(), encoded)
 
 
-def _cut(payload: Any, encoded: bytes) -> bytes:
+def fitting(line: bytes, most_bytes: int) -> bytes:
+    """Return a line whose payload is no larger; what is, is cut. An error stays one."""
+    at = line.index(_PAYLOAD, _KIND_AT) + len(_PAYLOAD)
+    payload = line[at:-1]
+    if len(payload) <= most_bytes:
+        return line
+    if kind_of(line) == Kind.ERROR.encode():
+        cut = _encode_json(_shortened(msgspec.json.decode(payload), most_bytes // 8))
+    else:
+        kind = {b"{": "dict", b"[": "list", b'"': "str"}.get(payload[:1], "int")
+        cut = _cut(f"builtins.{kind}", payload, min(_START_BYTES, most_bytes // 2))
+    return line[:at] + cut + b"}"
+
+
+def _shortened(error: dict[str, Any], most: int) -> dict[str, Any]:
+    """Return an error whose texts are no longer; of a traceback, the end says most."""
+    return {
+        name: value[-most:] if name == "traceback" else value[:most]
+        for name, value in error.items()
+        if isinstance(value, str)
+    }
+
+
+def _cut(kind: str, encoded: bytes, start_bytes: int = _START_BYTES) -> bytes:
     """Return what stands for a payload that is too large: its size, and how it begins."""
-    kind = f"{type(payload).__module__}.{type(payload).__qualname__}"
-    start = encoded[:_START_BYTES].decode("utf-8", "ignore")
+    start = encoded[:start_bytes].decode("utf-8", "ignore")
     return _encode_json({"$cut": len(encoded), "$type": kind, "$start": start})
 
 
