@@ -13,7 +13,7 @@ from litestar import Request, get
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
-from koco.api import envelope, lists, shapes
+from koco.api import envelope, lists, shapes, transport
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.parts import Parts
@@ -46,7 +46,10 @@ def launch(request: Request[Any, Caller, State], **detail: Any) -> AuditEntry:
     Nothing else is written of the request then, unless it is refused.
     """
     _known(request.scope)["is_noted"] = True
-    return _entry(request.scope, "ok", action="launch", detail=detail)
+    action = _action(request.scope)
+    # `act` forwards what is asked of an endpoint; where a flow is, that is a launch.
+    action = "launch" if action == "act" else action
+    return _entry(request.scope, "ok", action=action, detail=detail)
 
 
 def because(connection: Connection, code: str) -> None:
@@ -83,8 +86,7 @@ def _entry(scope: Any, outcome: str, **more: Any) -> AuditEntry:
     caller = scope.get("auth")
     known = _known(scope)
     if not isinstance(caller, Caller):
-        client = scope.get("client")
-        caller = Caller(name="", address=client[0] if client else "")
+        caller = Caller(name="", address=transport.address(scope))
     return AuditEntry(
         **{
             "action": _action(scope),
