@@ -78,7 +78,10 @@ def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
 
     async def guard(connection: Connection, route: BaseRouteHandler) -> None:
         if is_open(connection):
-            connection.scope["auth"] = _placed(NOBODY, connection)
+            # Each address is limited as a key is.
+            credential = f"address:{transport.address(connection.scope)}"
+            nobody = msgspec.structs.replace(NOBODY, credential=credential)
+            connection.scope["auth"] = _placed(nobody, connection)
         else:
             await by_key(connection, route)
 

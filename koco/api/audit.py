@@ -77,6 +77,8 @@ def _is_told(scope: Any, status: int) -> bool:
     action = _action(scope)
     if not isinstance(caller, Caller):
         return status in _REFUSED or "who" in _known(scope)
+    if not caller.name:
+        return False  # nobody, at what a service has opened to the public: its own business
     if status < 400 and (_known(scope).get("is_noted") or caller.fid is not None):
         return False  # a flow's own files are told by its events
     return status == 403 or (scope["method"] not in _SAFE and action not in _READING)
