@@ -13,7 +13,7 @@ import pytest
 from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
-from koco.store.model import NewExecution
+from koco.store.model import Filter, NewExecution
 from koco.store.sqlite import SqliteStore, schema
 
 #: Of the steps that are out in the world: what they have made cannot be made otherwise.
@@ -131,6 +131,37 @@ def test_everything_is_kept(old: Path) -> None:
         assert db.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_what_was_there_is_made_searchable_later(old: Path) -> None:
+    """Newest first, in the background; until then a search says that it is not complete."""
+    with closing(sqlite3.connect(old, isolation_level=None)) as db:
+        db.execute('UPDATE executions SET tags = \'["a","b","a"]\' WHERE id > 4')
+        db.execute("UPDATE executions SET outcome_seq = 2 WHERE status = 'finished'")
+
+    async def main() -> None:
+        store = SqliteStore(old)
+        await store.open()
+        try:
+            new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={"n": 1})
+            fid = (await store.create(new))[0].fid
+            page = await store.executions(Filter(search="1"))
+            assert ([each.fid for each in page.items], page.complete) == ([fid], False)
+            while await store.index():
+                pass
+            page = await store.executions(Filter(search="1"))
+            assert [each.fid for each in page.items] == [fid, *(f"fid{n}" for n in range(6, 0, -1))]
+            assert page.complete
+            tagged = (await store.executions(Filter(tags=("b",)))).items
+            assert [each.fid for each in tagged] == ["fid6", "fid5"]
+            since = (await store.executions(Filter(since=TS, until=f"{TS}~"))).items
+            assert len(since) == len(STATUSES)
+            changes = (await store.changes()).items
+            assert [each.fid for each in changes] == [*(f"fid{n}" for n in range(1, 7)), fid]
+        finally:
+            await store.close()
+
+    asyncio.run(main())
 
 
 def test_a_newer_store_keeps_every_byte(old: Path) -> None:

@@ -6,7 +6,9 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
 from koco.store.model import (
+    EVERYTHING,
     PROOF,
     Answer,
     Execution,
@@ -32,7 +35,7 @@ from koco.store.model import (
     Sight,
 )
 from koco.store.protocol import Store
-from koco.store.sqlite import SqliteStore, pages
+from koco.store.sqlite import SqliteStore, listing, pages, search
 from koco.store.sqlite.writer import StoreError
 
 Check = Callable[[Store], Awaitable[None]]
@@ -998,3 +1001,285 @@ def test_a_store_that_could_not_be_opened_holds_nothing(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(main())
+
+
+async def ended(store: Store, **fields: Any) -> Execution:
+    """Make an execution that has ended, with a result or with an error."""
+    result, error = fields.pop("result", "done"), fields.pop("error", None)
+    new = NewExecution(
+        **{"flow": "svc/flow", "service": "svc", "release": 1, "inputs": {}, **fields}
+    )
+    execution, _ = await store.create(new)
+    await store.assign(execution.fid, "r")
+    kind, payload = (Kind.ERROR, error) if error else (Kind.FINAL, result)
+    status = Status.ERROR if error else Status.FINISHED
+    end = Batch(execution.fid, "p", 1, 1, line.encode(kind, payload), "r", status)
+    await store.append([end])
+    return await store.execution(execution.fid)
+
+
+async def fids(store: Store, sight: Sight = EVERYTHING, **wanted: Any) -> list[str]:
+    page = await store.executions(Filter(**wanted), sight=sight, limit=1000)
+    assert page.next is None
+    return [each.fid for each in page.items]
+
+
+USERS, FLOWS, TAGS = ("ada", "bob"), ("a/x", "a/y", "b/x"), ("t", "u", "v")
+
+
+def fits(execution: Execution, wanted: Filter, sight: Sight) -> bool:
+    """Say what a filter means, in other words than SQL's."""
+    return (
+        (not wanted.statuses or execution.status in wanted.statuses)
+        and wanted.flow in (None, execution.flow)
+        and wanted.service in (None, execution.service)
+        and wanted.user in (None, execution.user)
+        and set(wanted.tags) <= set(execution.tags)
+        and (wanted.search is None or wanted.search in execution.inputs["words"].split())
+        and sight.user in (None, execution.user)
+        and (not sight.flows or any(fnmatchcase(execution.flow, each) for each in sight.flows))
+    )
+
+
+def some_filter(rng: random.Random) -> tuple[Filter, Sight]:
+    def maybe(*values: Any) -> Any:
+        return rng.choice((None, None, *values))
+
+    return Filter(
+        statuses=tuple(rng.sample(("queued", "finished", "error"), rng.choice((0, 0, 1, 2)))),
+        flow=maybe(*FLOWS),
+        service=maybe("a", "b"),
+        user=maybe(*USERS),
+        tags=tuple(rng.sample(TAGS, rng.choice((0, 0, 1, 2)))),
+        search=maybe("red", "green"),
+    ), Sight(maybe(*USERS), rng.choice(((), (), ("a/*",), ("b/x", "*/y"))))
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32))
+def test_pages_of_any_filter_have_each_execution_once_while_others_come_and_go(
+    kind: str, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What was there at first and was not deleted before its turn, newest first; nothing else."""
+    rng = random.Random(seed)
+
+    async def make(store: Store) -> None:
+        flow = rng.choice(FLOWS)
+        fields = {
+            "flow": flow,
+            "service": flow[0],
+            "user": rng.choice(USERS),
+            "tags": tuple(rng.sample(TAGS, rng.randint(0, 3))),
+            "inputs": {"words": " ".join(rng.sample(("red", "green", "blue"), rng.randint(0, 2)))},
+        }
+        if rng.random() < 0.3:
+            await store.create(NewExecution(release=1, **fields))
+        else:
+            await ended(store, **fields, error=rng.choice((None, {"type": "E", "message": "m"})))
+
+    async def main() -> None:
+        async with opened(kind, tmp_path_factory.mktemp("s")) as store:
+            await asyncio.gather(*(make(store) for _ in range(20)))
+            everything = (await store.executions(limit=1000)).items
+            for _ in range(4):
+                wanted, sight = some_filter(rng)
+                now = {each.fid for each in everything}
+                expected = [e.fid for e in everything if fits(e, wanted, sight)]
+                found: list[str] = []
+                cursor = None
+                while True:
+                    page = await store.executions(wanted, sight=sight, limit=2, cursor=cursor)
+                    found += [each.fid for each in page.items]
+                    if not (cursor := page.next):
+                        break
+                    await make(store)
+                    gone = rng.choice(everything)
+                    if gone.status.is_final and gone.fid in now and gone.fid not in found:
+                        await store.delete(gone.fid)
+                        now.discard(gone.fid)
+                assert found == [fid for fid in expected if fid in now]
+                everything = (await store.executions(limit=1000)).items
+
+    asyncio.run(main())
+
+
+def test_a_page_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    """With the cursor of the place, and perhaps with nothing on it: the next goes on."""
+
+    async def main() -> None:
+        async with opened("sqlite", tmp_path) as store:
+            assert isinstance(store, SqliteStore)
+            for number in range(60):
+                await launch(store, f"svc/{number % 2}", n=number)
+            sight, wanted = Sight(None, ("*/1",)), Filter(since="2000", tags=("none",))
+            for filter_, count in ((Filter(since="2000"), 30), (wanted, 0)):
+                pages_, found, cursor = 0, 0, None
+                while pages_ == 0 or cursor:
+                    page = listing.page(
+                        store._reader, filter_, sight=sight, limit=4, cursor=cursor, budget_s=0
+                    )
+                    pages_, found, cursor = pages_ + 1, found + len(page.items), page.next
+                assert found == count
+            many = [("1", [])]
+            source = listing.Source("executions", "id", many)
+            scan = listing._Scan(store._reader, source, wanted, sight=sight, match=None, flows=None)
+            assert (list(scan.rows(0, 50, 5, 0.0)), scan.rest) == ([], "45")
+
+    asyncio.run(main())
+
+
+def test_times_are_those_of_the_clock_even_where_it_is_set_back(
+    check: Callable[[Check], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From `since` on, and before `until`."""
+
+    async def body(store: Store) -> None:
+        made: dict[float, str] = {}
+        for second in (1000.0, 2000.0, 3000.0, 1500.0, 4000.0):
+            monkeypatch.setattr(line, "time", SimpleNamespace(time=lambda now=second: now, **REAL))
+            made[second] = (await launch(store)).fid
+        monkeypatch.undo()
+        at = line.timestamp
+        late = [made[s] for s in (4000.0, 3000.0, 2000.0)]
+        assert await fids(store, since=at(2000.0)) == late
+        assert await fids(store, until=at(2000.0)) == [made[1500.0], made[1000.0]]
+        assert await fids(store, since=at(1200.0), until=at(1600.0)) == [made[1500.0]]
+
+    check(body)
+
+
+REAL = {"gmtime": time.gmtime, "strftime": time.strftime}
+
+
+def test_words_are_found_in_inputs_results_and_errors(check: Callable[[Check], None]) -> None:
+    """All of them at once; phrases, beginnings, numbers and names, without accents or case."""
+
+    async def body(store: Store) -> None:
+        one = await ended(
+            store, inputs={"topic": "Crème brûlée", "n": 4711}, result={"a": ["x-ray"]}
+        )
+        error = {"type": "ValueError", "message": "no such customer"}
+        two = await ended(store, inputs={"topic": "line one\nline two"}, error=error)
+        assert await fids(store, search="creme 4711") == [one.fid]
+        assert await fids(store, search="topic") == [two.fid, one.fid]
+        assert await fids(store, search="x-ray BRULEE") == [one.fid]
+        assert await fids(store, search='"such customer"') == [two.fid]
+        assert await fids(store, search='"customer such"') == []
+        assert await fids(store, search="custom*") == [two.fid]
+        assert await fids(store, search="custom") == []
+        assert await fids(store, search="valueerror two") == [two.fid]
+        assert await fids(store, search="creme customer") == []
+
+    check(body)
+
+
+def test_what_nobody_is_shown_is_not_found(check: Callable[[Check], None]) -> None:
+    """Neither by its words nor in the index at all."""
+
+    async def body(store: Store) -> None:
+        inputs = {"who": "ada", "password": "hunter2"}
+        mine = await ended(store, inputs=inputs, hidden=("password",))
+        assert await fids(store, search="ada") == [mine.fid]
+        assert await fids(store, search="hunter2") == []
+        assert await fids(store, search="hunt*") == []
+
+    check(body)
+
+
+@given(text=st.text(max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_no_search_is_an_error_of_the_index(text: str) -> None:
+    """Whatever is typed: it is a search, or refused as one that looks for nothing."""
+    db = sqlite3.connect(":memory:")
+    db.execute("CREATE VIRTUAL TABLE search USING fts5 (text)")
+    for typed in (text, f'"{text}', f"{text}*", f"a {text} NEAR(", f"text:{text}"):
+        try:
+            match = search.expression(typed)
+        except UsageError:
+            continue
+        db.execute("SELECT rowid FROM search WHERE search MATCH ?", (match,)).fetchall()
+    db.close()
+
+
+def test_without_an_index_only_searches_are_refused(tmp_path: Path) -> None:
+    """As where Python's SQLite has no FTS5."""
+
+    async def main() -> None:
+        async with opened("sqlite", tmp_path) as store:
+            assert isinstance(store, SqliteStore)
+            mine = await ended(store)
+            await store._write(lambda db: db.execute("DROP TABLE search"))
+            with pytest.raises(search.NoSearchError, match="FTS5"):
+                await store.executions(Filter(search="done"))
+            assert await fids(store, user="") == [mine.fid]
+            assert not await store.index()
+            await store.delete(mine.fid)
+
+    asyncio.run(main())
+
+
+def test_what_is_deleted_leaves_nothing_but_its_name(check: Callable[[Check], None]) -> None:
+    """No events, files, locks or words; its blobs are free; only what has ended goes."""
+
+    async def body(store: Store) -> None:
+        await store.add_upload("ada", SHA, 3)
+        mine = await ended(store, inputs={"topic": "zebra"}, user="ada", files=(new_file("in/a"),))
+        other = await begun(store)
+        assert await fids(store, search="zebra") == [mine.fid]
+        with pytest.raises(ConflictError, match="koco cancel"):
+            await store.delete(other.fid)
+        for number in range(250):
+            await store.append([batch(other.fid, number + 1, "x")])
+        await store.settle(other.fid, Status.CANCELLED)
+        for each in (mine, other):
+            await store.delete(each.fid)
+            assert await store.chunks(each.id, after=0, budget_bytes=1) == []
+            assert await store.files(each.id) == []
+            with pytest.raises(NotFoundError):
+                await store.execution(each.fid)
+            with pytest.raises(NotFoundError):
+                await store.delete(each.fid)
+        assert await fids(store, search="zebra") == []
+        assert await fids(store) == []
+        assert await store.unnamed([SHA], before="9", keep_releases=1) == [SHA]
+        assert {status: n for status, n in (await store.tallies()).items() if n} == {}
+
+    check(body)
+
+
+def test_changes_have_each_execution_at_its_latest(check: Callable[[Check], None]) -> None:
+    """In the order of that; a cursor is good for ever, deletions are told to who saw it."""
+
+    async def body(store: Store) -> None:
+        async def told(cursor: str | None, sight: Sight = EVERYTHING) -> list[tuple[str, str]]:
+            page = await store.changes(cursor=cursor, sight=sight, limit=1000)
+            assert page.is_last
+            return [(c.fid, c.execution.status if c.execution else "gone") for c in page.items]
+
+        one, two = await launch(store), await ended(store, user="ada", flow="svc/other")
+        cursor = await store.last_change()
+        assert await told(cursor) == []
+        assert await told(None) == [(one.fid, "queued"), (two.fid, "finished")]
+        await store.settle(one.fid, Status.CANCELLED)
+        assert await told(None) == [(two.fid, "finished"), (one.fid, "cancelled")]
+        assert await told(cursor) == [(one.fid, "cancelled")]
+        # The newest one's id is not another's, whose changes would take its place.
+        await store.delete(two.fid)
+        new = await launch(store)
+        assert await told(cursor) == [
+            (one.fid, "cancelled"),
+            (two.fid, "gone"),
+            (new.fid, "queued"),
+        ]
+        assert await told(cursor, Sight("ada")) == [(two.fid, "gone")]
+        assert await told(cursor, Sight("bob")) == []
+        assert await told(cursor, Sight(None, ("svc/oth*",))) == [(two.fid, "gone")]
+        first = await store.changes(cursor=None, limit=1)
+        assert [each.fid for each in first.items] == [one.fid]
+        assert not first.is_last
+        await store.create(NewExecution(flow=PROOF, service="", release=0, inputs={}))
+        await store.forget_proofs()
+        assert len(await told(cursor)) == 3
+
+    check(body)
