@@ -27,6 +27,20 @@ def command(
             output.print_line(f"{name:<14} {line}")
 
 
+def _set(settings: dict[str, Any]) -> list[str]:
+    """Return the settings that somebody has set, as `koco up --set` takes them."""
+    import msgspec
+
+    from koco.control.settings import Settings
+
+    defaults = msgspec.json.decode(msgspec.json.encode(Settings()))
+    told = {name: value for name, value in settings.items() if value != defaults.get(name)}
+    return [
+        f"{name}={','.join(value) if isinstance(value, list) else f'{value:g}'}"
+        for name, value in told.items()
+    ]
+
+
 def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     from koco.cli import schedules
 
@@ -38,8 +52,8 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     lines += [("", _node(node)) for node in ray["nodes"]]
     lines.append(("store", f"{store['path']}, {store['size_bytes'] / 1e6:.1f} MB"))
-    if settings := status.get("settings"):  # an older control plane does not tell
-        lines.append(("settings", ", ".join(f"{name}={settings[name]:g}" for name in settings)))
+    if settings := _set(status.get("settings") or {}):  # an older control plane does not tell
+        lines.append(("settings", ", ".join(settings)))
     for service in status["services"]:
         flows = ", ".join(service["flows"])
         runners = _counted(service["runners"], "runner")

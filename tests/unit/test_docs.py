@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from koco.control.settings import Settings
 from koco.events.model import Kind, Status
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +26,18 @@ def test_every_kind_of_event_is_documented(kind: Kind) -> None:
 def test_every_status_is_documented(status: Status) -> None:
     """Each by its name."""
     assert f"`{status}`" in EVENTS
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """In one table, in their order, and no others."""
+    page = (ROOT / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", page, re.MULTILINE)
+    defaults = msgspec.to_builtins(Settings())
+    assert rows == [(name, _written(value)) for name, value in defaults.items()]
+
+
+def _written(value: Any) -> str:
+    return "none" if isinstance(value, list | tuple) and not value else f"{value:.10g}"
 
 
 def test_every_variable_that_is_read_is_documented() -> None:
