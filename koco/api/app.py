@@ -7,6 +7,7 @@ from koco.api import (
     access,
     apps,
     audit,
+    bodies,
     bundles,
     changes,
     conditional,
@@ -71,6 +72,7 @@ def create_app(parts: Parts) -> Litestar:
             }
         ),
         exception_handlers=problems.HANDLERS,
+        before_request=bodies.check,
         before_send=[audit.record],
         openapi_config=None,
         logging_config=None,

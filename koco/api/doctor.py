@@ -9,15 +9,24 @@ from litestar.datastructures import State
 from koco import __version__
 from koco.api import shapes
 from koco.api.access import requires
+from koco.api.document import JSON, Answer
 from koco.control.caller import Caller
 from koco.control.doctor import OK, Doctor, Finding
 
+#: When to look again at what is not well (seconds).
+_AGAIN_S = 5
 
-@get("/health", answers={200: shapes.Health, 503: shapes.Health})
+
+@get(
+    "/health",
+    answers={200: shapes.Health, 503: Answer(media={JSON: shapes.Health}, headers=["Retry-After"])},
+)
 async def health(state: State) -> Response[dict[str, Any]]:
     """Say whether executions can run; 503 where they can not, or not all services' can."""
     found = await _doctor(state).health()
-    return Response(found, status_code=200 if found["status"] == "ok" else 503)
+    if found["status"] == "ok":
+        return Response(found)
+    return Response(found, status_code=503, headers={"Retry-After": str(_AGAIN_S)})
 
 
 @post("/v1/doctor", guards=[requires("read")], status_code=200, answers={200: shapes.Findings})

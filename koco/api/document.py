@@ -254,6 +254,8 @@ class _Document:
             kinds += [errors.ConflictError]
         if has_body:
             kinds += [errors.LimitError]
+        if has_body and takes_json(handler):
+            kinds += [errors.MediaTypeError]
         if takes or has_body or handler.opt.get("headers") or members(handler)[0]:
             kinds += [errors.UsageError]
         by_status: dict[int, set[str]] = {}
@@ -323,6 +325,14 @@ def _bounds(how: object) -> dict[str, Any]:
     """Return what a `Parameter` says of its values."""
     found = {name: getattr(how, given, None) for given, name in _BOUNDS.items()}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def takes_json(handler: HTTPRouteHandler) -> bool:
+    """Say whether a route takes a body, and that JSON only."""
+    shape = handler.opt.get("body")
+    if isinstance(shape, Body):
+        return set(shape.media) == {JSON}
+    return shape is not None or "data" in handler.parsed_fn_signature.parameters
 
 
 def members(handler: HTTPRouteHandler) -> tuple[tuple[str, ...], bool]:

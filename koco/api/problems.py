@@ -25,10 +25,13 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 #: The titles of errors, which are the same for each error of a code.
-_TITLES = {"error": "The control plane failed"}
+_TITLES = {"error": "The control plane failed", "usage": "The request makes no sense"}
 
 #: When to ask again where an error does not say (seconds).
 _RETRY_S = 1
+
+#: What litestar calls the body as a whole: its handler's parameter.
+_WHOLE = "data"
 
 #: Where in the body the mistake is, as msgspec says it: `Expected `int` - at `$.a[0]``.
 _PLACE = re.compile(r"(?: - at `(?:key in )?\$(?P<path>[^`]*)`)")
@@ -37,8 +40,10 @@ _PLACE = re.compile(r"(?: - at `(?:key in )?\$(?P<path>[^`]*)`)")
 _GONE = "client disconnected prematurely"
 
 
-def answer(request: Request[Any, Any, Any], error: KocoError) -> Response[dict[str, Any]]:
-    """Return the answer that an error is."""
+def answer(
+    request: Request[Any, Any, Any], error: KocoError, *, pointer: str | None = None
+) -> Response[dict[str, Any]]:
+    """Return the answer that an error is; `pointer` says which value of the body it is about."""
     if isinstance(error, EndpointError) and not access.is_owner(request):
         hint = access.ABOUT_TRACEBACKS if error.detail else None
         error = EndpointError(error.message, hint=error.hint or hint)
@@ -49,8 +54,9 @@ def answer(request: Request[Any, Any, Any], error: KocoError) -> Response[dict[s
         headers.setdefault("Retry-After", str(_RETRY_S))
     if error.http_status == 401:
         headers.setdefault("WWW-Authenticate", "Bearer")
+    told = problem(error, request=envelope.request_id(request.scope))
     return Response(
-        problem(error, request=envelope.request_id(request.scope)),
+        told | ({"pointer": pointer} if pointer else {}),
         status_code=error.http_status,
         headers=headers,
         media_type=MEDIA_TYPE,
@@ -75,9 +81,8 @@ def problem(error: KocoError, *, request: str) -> dict[str, Any]:
         told["errors"] = {field: [config.mask_all(each) for each in those] for field, those in said}
     if (traceback := wire["error"].get("detail")) is not None:
         told["traceback"] = traceback
-    pointer = _pointer(error.message) if isinstance(error, UsageError) else None
-    if pointer is not None:
-        told["pointer"] = pointer
+    if isinstance(error, UsageError) and (found := _PLACE.search(error.message)):
+        told["pointer"] = _pointer(found["path"])
     return told
 
 
@@ -104,8 +109,11 @@ def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dic
         error = UsageError("the client has gone before the end of the body")
     elif exc.status_code < 500:
         extra = exc.extra if isinstance(exc.extra, list) else []
-        details = [_detail(item) for item in extra if isinstance(item, dict)]
-        error = UsageError("; ".join([exc.detail, *details]))
+        items = [item for item in extra if isinstance(item, dict)]
+        error = UsageError("; ".join([exc.detail, *map(_detail, items)]))
+        keys = [item["key"] for item in items if item.get("source") == "body"]
+        pointer = _pointer(f".{keys[0]}") if keys and keys[0] != _WHOLE else None
+        return answer(request, error, pointer=pointer)
     else:
         return unexpected(request, exc)
     return answer(request, error)
@@ -150,14 +158,13 @@ def _detail(item: dict[str, Any]) -> str:
     """Return one of the things that litestar found wrong, with its place."""
     text = str(item.get("message", item))
     key = item.get("key")
+    if key == _WHOLE:
+        return "the body is missing" if text == f"'{_WHOLE}'" else f"the body: {text}"
     return f"{key}: {text}" if key and item.get("source") else text
 
 
-def _pointer(message: str) -> str | None:
-    """Return the JSON pointer (RFC 6901) to what a message is about; None if it tells none."""
-    found = _PLACE.search(message)
-    if found is None:
-        return None
-    parts = re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", found["path"])
+def _pointer(path: str) -> str:
+    """Return the JSON pointer (RFC 6901) to what msgspec calls `.name[0]`."""
+    parts = re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", path)
     names = [name or number for name, number in parts]
     return "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in names)

@@ -72,8 +72,7 @@ class Client:
 
     def flows(self) -> list[dict[str, Any]]:
         """Return the flows that can be launched."""
-        items: list[dict[str, Any]] = self._transport.json("GET", "/v1/flows")["items"]
-        return items
+        return self._transport.items("/v1/flows")
 
     def flow(self, name: str) -> dict[str, Any]:
         """Return a flow, by short or full name, with its form."""
@@ -149,13 +148,7 @@ class Client:
 
     def locks_of(self, fid: str) -> list[dict[str, Any]]:
         """Return an execution's locks, whatever became of them, oldest first."""
-        path, items = f"{_execution(fid)}/locks", []
-        cursor: str | None = None
-        while True:
-            page = self._transport.json("GET", path, query={"limit": "1000", "cursor": cursor})
-            items += page["items"]
-            if not (cursor := page["next"]):
-                return items
+        return self._transport.items(f"{_execution(fid)}/locks", {"limit": "1000"})
 
     def lock(self, fid: str, name: str) -> dict[str, Any]:
         """Return a lock, by id, unique prefix or name, with its form (None: any JSON value)."""
@@ -288,8 +281,7 @@ class Client:
 
     def services(self) -> list[dict[str, Any]]:
         """Return what is deployed."""
-        items: list[dict[str, Any]] = self._transport.json("GET", "/v1/services")["items"]
-        return items
+        return self._transport.items("/v1/services")
 
     def service(self, service: str) -> dict[str, Any]:
         """Return a service, deployed or not any more, and what of it has not ended."""
@@ -314,8 +306,7 @@ class Client:
 
     def secrets(self) -> list[dict[str, Any]]:
         """Return services' secrets, without their values."""
-        items: list[dict[str, Any]] = self._transport.json("GET", "/v1/secrets")["items"]
-        return items
+        return self._transport.items("/v1/secrets")
 
     def set_secret(self, name: str, value: str) -> dict[str, Any]:
         """Set a secret; return `{name, new, services}`, those that have it."""

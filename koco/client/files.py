@@ -48,10 +48,8 @@ class Files:
         Raises:
             NotFoundError: there is neither such a file nor such a folder.
         """
-        query = {"path": paths.place(path)} if path else {}
-        answer = self._transport.json("GET", f"/v1/executions/{quote(fid)}/files", query=query)
-        items: list[File] = answer["items"]
-        return items
+        query = {"path": paths.place(path) if path else None}
+        return self._transport.items(f"/v1/executions/{quote(fid)}/files", query)
 
     def attach(self, fid: str, path: str, *, sha256: str, size_bytes: int) -> File:
         """Give an execution a file whose content has been uploaded."""

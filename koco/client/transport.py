@@ -6,6 +6,7 @@ that broke, an answer that is an error.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -86,6 +87,16 @@ class Transport:
         if not isinstance(value, dict):
             raise self._not_koco(response.status_code)
         return value
+
+    def items(self, path: str, query: Query | None = None) -> list[dict[str, Any]]:
+        """Return all of a list, from as many pages as it takes."""
+        items: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page = self.json("GET", path, query={**(query or {}), "cursor": cursor})
+            items += page["items"]
+            if not (cursor := page["next"]):
+                return items
 
     def call(
         self,
@@ -185,6 +196,8 @@ class Transport:
             timeout=self._httpx.Timeout(timeout_s, connect=_CONNECT_S),
             **more,
         )
+        # Each attempt its own: the control plane's log has it, and so does its error.
+        request.headers["X-Request-ID"] = os.urandom(8).hex()
         return request
 
     @contextmanager

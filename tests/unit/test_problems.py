@@ -11,6 +11,11 @@ import pytest
 
 import koco
 from koco import errors
+from koco.api import document
+from koco.api.app import create_app
+from koco.client import Client
+from koco.config import Context
+from koco.control.settings import Settings
 from koco.errors import KocoError
 from tests.unit.serving import Api, serving
 
@@ -101,3 +106,103 @@ def test_an_answer_tells_the_requests_id(api: Api) -> None:
             for bad in ("", "x" * 65, "a b", "é".encode(), "<script>"):
                 made = client.get(path, headers={"X-Request-ID": bad}).headers["X-Request-ID"]
                 assert re.fullmatch(r"[0-9a-f]{16}", made), bad
+
+
+# bodies
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "said"),
+    [
+        (b'{"name": 5}', "/name", "Expected `str`, got `int`"),
+        (b'{"name": "x", "scopes": ["read", 5]}', "/scopes/1", "Expected `str`, got `int`"),
+        (b'{"scopes": []}', None, "missing required field `name`"),
+        (b'{"name": "x", "nmae": 1}', None, "unknown field `nmae`"),
+        (b'{"name": ', None, "truncated"),
+        (b'{"name": "x", "expires_s": NaN}', None, "malformed"),
+        (b"[]", None, "Expected `object`, got `array`"),
+        (b"", None, "the body is missing"),
+        (b'{"name":' * 50_000, None, ""),
+    ],
+)
+def test_a_body_that_is_wrong_is_refused_with_its_place(
+    api: Api, body: bytes, pointer: str | None, said: str
+) -> None:
+    """400, what was expected, and a JSON pointer to where something else is."""
+    api.admit("root", "admin")
+    with api.http("root") as client:
+        problem = check(client.post("/v1/keys", content=body), 400, "usage")
+    assert said in problem["detail"]
+    assert problem.get("pointer") == pointer
+
+
+def test_a_body_that_is_no_json_says_so(api: Api) -> None:
+    """415 for forms and texts; JSON of any kind is taken, and what says nothing is tried."""
+    api.admit("root", "admin")
+    with api.http("root") as client:
+        for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "x"):
+            answer = client.post("/v1/keys", content=b"{}", headers={"Content-Type": kind})
+            check(answer, 415, "media_type")
+        for kind in ("application/json; charset=utf-8", "application/merge-patch+json", "JSON"):
+            answer = client.post("/v1/keys", content=b"{}", headers={"Content-Type": kind})
+            assert answer.status_code == (400 if "json" in kind else 415)
+        assert client.post("/v1/keys", content=b"{}").status_code == 400
+
+
+# pages
+
+
+def test_pages_of_names_are_stable(api: Api) -> None:
+    """What comes and goes between two of them neither hides nor doubles another."""
+    sha256 = api.upload(b"x")
+    fid = api.execution()
+    path = f"/v1/executions/{fid}/files"
+    with api.http() as client:
+
+        def put(name: str) -> None:
+            content = {"sha256": sha256, "size_bytes": 1}
+            assert client.put(f"{path}/in/{name}", json=content).status_code == 200
+
+        for name in "bdf":
+            put(name)
+        first = client.get(path, params={"limit": 2}).json()
+        assert [each["path"] for each in first["items"]] == ["in/b", "in/d"]
+        put("a")
+        put("e")
+        client.delete(f"{path}/in/d")
+        rest = client.get(path, params={"limit": 2, "cursor": first["next"]}).json()
+        assert [each["path"] for each in rest["items"]] == ["in/e", "in/f"]
+        assert rest["next"] is None
+        for bad in ("x", "!", first["next"] + "=", "é", "", first["next"] + " "):
+            problem = check(client.get(path, params={"cursor": bad}), 400, "usage")
+            assert "not a cursor" in problem["detail"]
+        for limit in (0, -1, 1001):
+            check(client.get(path, params={"limit": limit}), 400, "usage")
+
+
+def test_every_list_comes_in_pages() -> None:
+    """`limit` and `cursor` on each that answers `{items, next}`; a feed goes by `since`."""
+    parts: Any = type("Parts", (), {"settings": Settings()})
+    without = set()
+    for route in create_app(parts).routes:
+        for handler in getattr(route, "route_handlers", ()):
+            parameters = handler.parsed_fn_signature.parameters.keys()
+            is_list = "GET" in handler.http_methods and document.members(handler)[1]
+            if is_list and not {"limit", "cursor"} <= parameters:
+                without.add(handler.fn.__name__)
+    assert without == {"list_changes"}
+
+
+def test_a_client_gathers_the_pages_that_it_wants_all_of(api: Api) -> None:
+    """And sends an id with each request, which its errors tell."""
+    fid = api.execution()
+    sha256 = api.upload(b"y")
+    context = Context(name="test", url=api.url, key="ada")
+    with Client(context) as client:
+        for name in "abc":
+            client.files.attach(fid, f"in/{name}", sha256=sha256, size_bytes=1)
+        listed = client._transport.items(f"/v1/executions/{fid}/files", {"limit": "2"})
+        assert [each["path"] for each in listed] == ["in/a", "in/b", "in/c"]
+        with pytest.raises(errors.NotFoundError) as caught:
+            client.execution("none")
+    assert re.fullmatch(r"[0-9a-f]{16}", caught.value.request_id or "")
