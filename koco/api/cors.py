@@ -10,7 +10,7 @@ from koco.control.settings import Settings
 
 #: What pages may send beside what any page may, and which headers of answers they may read.
 _SENT = b"authorization, content-type, idempotency-key, if-none-match, last-event-id, prefer, range"
-_SENT += b", upload-length, upload-offset, x-csrf-token, x-request-id"
+_SENT += b", upload-length, upload-offset, x-request-id"
 _READ = b"content-range, etag, location, retry-after, upload-complete, upload-offset"
 _READ += b", x-koco-fid, x-request-id"
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"

@@ -446,6 +446,15 @@ def test_behind_a_trusted_proxy_a_cookie_is_secure(api: Api, eve: str, is_truste
         assert (anonymous(api, "GET", "/v1/me", headers=shown).status_code == 200) is is_good
 
 
+def test_a_cookie_is_believed_from_pages_that_are_let_in(api: Api, eve: str) -> None:
+    """Those whose origin an admin has named for CORS; no others, whatever `*` lets read."""
+    page = {"Origin": "https://app.example.com", "Sec-Fetch-Site": "same-site"}
+    for origins, status in ((("*",), 403), (("https://app.example.com",), 200)):
+        api.parts.settings.cors_origins = origins
+        headers = {**cookie_of(api), **page}
+        assert anonymous(api, "DELETE", "/v1/session", headers=headers).status_code == status
+
+
 def test_logging_out_takes_the_cookie_away(api: Api, eve: str) -> None:
     """In the browser, too; without one, what was shown was a key."""
     cookie = cookie_of(api)
