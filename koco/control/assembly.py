@@ -49,6 +49,7 @@ _COLLECT_S = 3600.0
 #: How often it is looked for what is not searchable yet, and the pause where there is more.
 _INDEX_S = 1.0
 _INDEX_PAUSE_S = 0.02
+_INDEX_FAILED_S = 10.0
 
 
 async def assemble(
@@ -158,9 +159,14 @@ async def _collect(blobs: Blobs) -> None:
 async def _index(store: SqliteStore) -> None:
     """Make searchable what happens; and after an upgrade, what had happened before."""
     while True:
-        # Not all at once: a commit waits for each piece.
-        has_more = await store.index()
-        await asyncio.sleep(_INDEX_PAUSE_S if has_more else _INDEX_S)
+        try:
+            has_more = await store.index()
+        except KocoError as exc:
+            log.warning("what is new cannot be made searchable yet: %s", exc)  # a full disk, say
+            await asyncio.sleep(_INDEX_FAILED_S)
+        else:
+            # Not all at once: a commit waits for each piece.
+            await asyncio.sleep(_INDEX_PAUSE_S if has_more else _INDEX_S)
 
 
 async def _unplaced(release: Release) -> str | None:

@@ -19,8 +19,9 @@ from koco.store.sqlite import events
 
 #: How much of an execution's inputs, and of its result, is indexed (characters).
 TEXT_CHARS = 64 * 1024
-#: How many executions are entered at once: a launch may have to wait for that.
+#: How much is entered at once, executions and characters: a launch may have to wait for that.
 _PIECE = 100
+_PIECE_CHARS = 256 * 1024
 #: The longest search (characters).
 _LONGEST = 1000
 
@@ -124,10 +125,12 @@ def gather(db: sqlite3.Connection) -> Piece | None:
     select = "SELECT seq, execution FROM changes WHERE"
     new = db.execute(f"{select} seq > ? ORDER BY seq LIMIT ?", (upto, _PIECE)).fetchall()
     if new:
-        return Piece(_texts(db, [row[1] for row in new]), new[-1][0], above)
+        texts, last = _texts(db, new)
+        return Piece(texts, last, above)
     old = db.execute(f"{select} seq <= ? ORDER BY seq DESC LIMIT ?", (above, _PIECE)).fetchall()
     if old:
-        return Piece(_texts(db, [row[1] for row in old]), upto, old[-1][0] - 1)
+        texts, last = _texts(db, old)
+        return Piece(texts, upto, last - 1)
     return Piece([], upto, 0) if above else None
 
 
@@ -147,16 +150,24 @@ def forget(db: sqlite3.Connection, execution: int) -> None:
         db.execute("DELETE FROM search WHERE rowid = ?", (execution,))
 
 
-def _texts(db: sqlite3.Connection, numbers: list[int]) -> list[tuple[int, str]]:
+def _texts(
+    db: sqlite3.Connection, changes: list[tuple[int, int]]
+) -> tuple[list[tuple[int, str]], int]:
+    """Return texts by execution, as many as fit into a piece, and the last change's number."""
     found: list[tuple[int, str]] = []
-    for number in numbers:
+    left, last = _PIECE_CHARS, 0
+    for seq, number in changes:
+        last = seq
         row = db.execute(
             "SELECT inputs, hidden, status, outcome_seq, error FROM executions WHERE id = ?",
             (number,),
         ).fetchone()
         if row is not None:
             found.append((number, _text(db, number, *row)))
-    return found
+            left -= len(found[-1][1])
+        if left <= 0:
+            break
+    return found, last
 
 
 def _text(
