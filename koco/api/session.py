@@ -56,7 +56,9 @@ async def create_session(
     The token is shown as a key is. After failures the next try has to wait, longer each time.
     """
     parts: Parts = request.app.state.parts
-    audit.about(request, target=data.name)
+    # Else it may be a password, typed in the wrong place.
+    if await parts.store.user(data.name) is not None:
+        audit.about(request, target=data.name)
     address = transport.address(request.scope)
     token, session, user = await parts.sessions.begin(data.name, data.password, address=address)
     audit.about(request, who=user.name)
