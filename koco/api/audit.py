@@ -5,6 +5,7 @@ scope; of reading, nothing. A route need not know of it: who, action, target and
 outcome follow from the request. One that knows more says so by `about`.
 """
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +18,11 @@ from koco.api import envelope, lists, shapes, transport
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.parts import Parts
-from koco.errors import UsageError
+from koco.errors import KocoError, UsageError
 from koco.events import line
 from koco.store.model import AuditEntry, AuditQuery
+
+log = logging.getLogger(__name__)
 
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 #: What is asked for by a method that changes things, and changes nothing.
@@ -60,19 +63,37 @@ def because(connection: Connection, code: str) -> None:
 async def record(message: Any, scope: Any) -> None:
     """Note what was asked for, before it is answered: the application's `before_send`.
 
-    Where a change was made and cannot be noted, there is no answer but a failure.
+    Where a change was made and cannot be noted, the answer is that failure.
     """
-    if message["type"] != "http.response.start" or scope["type"] != "http":
+    if message["type"] == "http.response.body" and "instead" in _known(scope):
+        message["body"], _known(scope)["instead"] = _known(scope)["instead"], b""
+    if message["type"] != "http.response.start" or not _is_told(scope, message["status"]):
         return
     status = message["status"]
-    if not _is_told(scope, status):
-        return
     parts: Parts = scope["app"].state.parts
     outcome = "ok" if status < 400 else _known(scope).get("code") or f"http_{status}"
-    await parts.audit.note(_entry(scope, outcome))
+    try:
+        await parts.audit.note(_entry(scope, outcome))
+    except KocoError as exc:
+        log.exception("done, and the audit log could not be written: %s", _entry(scope, outcome))
+        _answer_instead(message, scope, exc)
+
+
+def _answer_instead(message: Any, scope: Any, error: KocoError) -> None:
+    from koco.api import problems  # which tells this module of errors
+
+    error.message = f"it is done, but is not in the audit log: {error.message}"
+    body = msgspec.json.encode(problems.problem(error, request=envelope.request_id(scope)))
+    headers = {"content-type": problems.MEDIA_TYPE, "content-length": str(len(body))}
+    message["status"] = error.http_status
+    message["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+    message["headers"].append((b"retry-after", b"1"))
+    _known(scope)["instead"] = body
 
 
 def _is_told(scope: Any, status: int) -> bool:
+    if scope["type"] != "http":
+        return False
     caller = scope.get("auth")
     action = _action(scope)
     if not isinstance(caller, Caller):

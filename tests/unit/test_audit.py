@@ -233,6 +233,37 @@ def test_the_api_gives_the_log_to_admins_alone(api: Api) -> None:
         assert client.get("/v1/audit", params={"since": "yesterday"}).status_code == 400
 
 
+def test_a_change_that_cannot_be_noted_is_answered_by_a_failure(api: Api) -> None:
+    """It was made, and nobody shall rely on its being told; a refusal stays what it is."""
+    api.execution()
+    api.call(api.parts.store._write(lambda db: db.execute("DROP TABLE audit")))
+    with api.http() as client:
+        answer = client.post("/v1/executions/latest/cancel")
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "store"
+        assert "is not in the audit log" in answer.json()["detail"]
+        assert client.post("/v1/executions/latest/cancel").status_code == 409
+
+
+def test_what_a_flow_does_with_its_own_files_is_told_by_its_events_only(api: Api) -> None:
+    """There may be thousands; what it was refused is told."""
+    fid = api.execution()
+    sha256 = hashlib.sha256(b"1").hexdigest()
+    with api.http(api.parts.files.token(fid)) as flow:
+        place = {"Upload-Offset": "0", "Upload-Length": "1"}
+        assert flow.patch(f"/v1/blobs/{sha256}", content=b"1", headers=place).status_code == 204
+        file = {"sha256": sha256, "size_bytes": 1}
+        assert flow.put(f"/v1/executions/{fid}/files/out/a", json=file).status_code == 200
+        assert flow.put(f"/v1/executions/{fid}/files/in/a", json=file).status_code == 403
+    [entry] = told(api)
+    assert (entry.credential, entry.action, entry.outcome) == (
+        f"flow:{fid}",
+        "put_file",
+        "not_allowed",
+    )
+
+
 def within(path: Path, work: Any) -> Any:
     """Run a coroutine on an open store."""
 

@@ -20,7 +20,7 @@ from koco.events import line
 from koco.events.model import Status
 from koco.forms import InputText, Model
 from koco.manifest import cron
-from koco.store.model import Execution, Release
+from koco.store.model import AuditQuery, Execution, Release
 from tests.unit.test_pool import World, world
 
 HOUR = 3600.0
@@ -104,6 +104,8 @@ def test_what_is_due_is_launched_once(tmp_path: Path) -> None:
         due = line.timestamp(SEVEN)
         assert meta["schedule"] == {"cron": "0 * * * *", "timezone": "UTC", "due": due}
         assert (c.told["last"], c.told["fid"], c.told["missed"]) == (due, made.fid, 0)
+        [entry] = (await c.w.store.audit(AuditQuery())).items
+        assert (entry.who, entry.action, entry.target) == ("schedule", "launch", made.fid)
         assert c.told["next"] == line.timestamp(EIGHT)
 
     clocked(tmp_path, body)
