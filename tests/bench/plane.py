@@ -33,7 +33,7 @@ SERVICES: dict[str, dict[str, Any]] = {
 #: Settings of Ray that one may want to measure with and without.
 _PASSED_ON = ("RAY_USE_UVLOOP",)
 
-_FLOWS = ("trivial", "hello", "tick", "burst", "sleep", "approve")
+_FLOWS = ("trivial", "hello", "tick", "burst", "bulk", "sleep", "approve")
 
 
 def isolated(root: Path) -> dict[str, str]:

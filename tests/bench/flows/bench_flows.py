@@ -31,6 +31,14 @@ async def burst(tracer: Tracer, n: int = 100_000) -> int:
     return n
 
 
+async def bulk(tracer: Tracer, n: int, size: int) -> int:
+    """Write events of a size (bytes)."""
+    text = "x" * size
+    for _ in range(n):
+        await tracer.result(text)
+    return n
+
+
 async def sleep(seconds: float = 5.0) -> float:
     """Sleep."""
     await asyncio.sleep(seconds)
