@@ -1283,3 +1283,27 @@ def test_changes_have_each_execution_at_its_latest(check: Callable[[Check], None
         assert len(await told(cursor)) == 3
 
     check(body)
+
+
+def test_an_execution_is_looked_for_among_so_many_that_begin_alike(tmp_path: Path) -> None:
+    """A beginning that fits more is too short, whatever of it is in sight; a whole fid is not."""
+
+    async def main() -> None:
+        async with opened("sqlite", tmp_path) as store:
+            assert isinstance(store, SqliteStore)
+            rows = [(f"same{number:04d}", "bob" if number == 7 else "ada") for number in range(999)]
+            insert = (
+                "INSERT INTO executions (fid, flow, service, release, status, inputs, user, tags,"
+                " created) VALUES (?, 'svc/f', 'svc', 1, 'queued', '{}', ?, '[]', '2026')"
+            )
+            await store._write(lambda db: db.executemany(insert, rows))
+            assert (await store.execution("same", Sight("bob"))).fid == "same0007"
+            await store._write(lambda db: db.execute(insert, ("same0999", "ada")))
+            with pytest.raises(ConflictError, match="several"):
+                await store.execution("same", Sight("bob"))
+            assert (await store.execution("same0007", Sight("bob"))).fid == "same0007"
+            assert (await store.execution("latest", Sight("bob"))).fid == "same0007"
+            with pytest.raises(NotFoundError):
+                await store.execution("latest", Sight("eve"))
+
+    asyncio.run(main())

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from koco.errors import ConflictError
+from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
@@ -424,7 +424,15 @@ class SqliteStore:
 
     async def execution(self, fid: str, sight: Sight = EVERYTHING) -> Execution:
         """Return an execution by its fid, a unique prefix of it, or `latest`."""
-        return executions.find(self._reader, fid, sight)
+        if fid != "latest":
+            return executions.find(self._reader, fid, sight)
+        cursor: str | None = None
+        while True:
+            page = await self.executions(sight=sight, limit=1, cursor=cursor)
+            if page.items:
+                return page.items[0]
+            if (cursor := page.next) is None:
+                raise NotFoundError("there is no execution yet", hint="`koco run` starts one")
 
     async def executions(
         self,
@@ -542,8 +550,10 @@ class SqliteStore:
         cursor: str | None = None,
     ) -> LockPage:
         """Return locks of all executions, oldest first."""
-        return locks.listing(
-            self._reader, status=status, flow=flow, sight=sight, limit=limit, cursor=cursor
+        return await self._readers.read(
+            lambda db: locks.listing(
+                db, status=status, flow=flow, sight=sight, limit=limit, cursor=cursor
+            )
         )
 
     async def next_expiry(self) -> float | None:

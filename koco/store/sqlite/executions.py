@@ -26,6 +26,9 @@ _NEXT_ID = (
     " coalesce((SELECT max(execution) FROM changes), 0))"
 )
 
+#: Among how many that begin alike one is looked for: where there are more, it is too short.
+_FITTING = 1000
+
 _COLUMNS = ", ".join(Execution.__struct_fields__)
 
 
@@ -108,24 +111,30 @@ def keyed(db: sqlite3.Connection, user: str, key: str) -> Execution | None:
 
 
 def find(db: sqlite3.Connection, name: str, sight: Sight = EVERYTHING) -> Execution:
-    """Return an execution by fid, unique prefix or `latest`; see `Store.execution`."""
+    """Return an execution by fid or unique prefix; see `Store.execution`."""
     wheres, values = sights.wheres(sight)
-    if name == "latest":
-        where = " AND ".join(["service <> ''", *wheres])
-        rows = _select(db, f"WHERE {where} ORDER BY id DESC LIMIT 1", *values)
-    else:
+    found = _select(db, f"WHERE {' AND '.join(['fid = ?', *wheres])}", name, *values)
+    if not found and name:
+        # By the fid whatever the planner thinks of it: somebody may have made all of a million.
+        fitting = (
+            "SELECT id FROM executions INDEXED BY sqlite_autoindex_executions_1"
+            f" WHERE fid >= ? AND fid < ? LIMIT {_FITTING}"
+        )
         # U+10FFFF sorts after every character that a fid can hold.
-        where = " AND ".join(["fid >= ?", "fid < ?", *wheres])
-        rows = _select(db, f"WHERE {where} LIMIT 2", name, name + "\U0010ffff", *values)
-        if len(rows) > 1 and rows[0].fid != name:
+        ends = (name, name + "\U0010ffff")
+        where = " AND ".join([f"id IN ({fitting})", *wheres])
+        found = _select(db, f"NOT INDEXED WHERE {where} LIMIT 2", *ends, *values)
+        is_short = len(db.execute(fitting, ends).fetchall()) == _FITTING
+        if len(found) > 1 or is_short:
             raise ConflictError(
                 f"several executions begin with {name!r}",
                 hint="give more characters of the fid; `koco ps -a` lists them",
             )
-    if not rows or not name:
-        what = "there is no execution yet" if name == "latest" else f"no execution {name!r}"
-        raise NotFoundError(what, hint="`koco ps -a` lists executions, `koco run` starts one")
-    return rows[0]
+    if not found:
+        raise NotFoundError(
+            f"no execution {name!r}", hint="`koco ps -a` lists executions, `koco run` starts one"
+        )
+    return found[0]
 
 
 def unsettled(db: sqlite3.Connection) -> list[Execution]:
