@@ -19,6 +19,8 @@ _TOLD_S = 0.5
 #: How long a client that has its answer may go on sending what was refused (seconds): one that
 #: is cut off at once may lose the answer.
 _LINGER_S = 5.0
+#: What a connection holds of an answer before what writes it has to wait (bytes).
+_UNTAKEN_BYTES = 64 * 1024
 
 
 class _TooLargeError(Exception):
@@ -42,6 +44,8 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin; a client that says nothing is not waited for without end."""
         super().connection_made(transport)
+        # As it is without TLS; with TLS half a megabyte would be held.
+        transport.set_write_buffer_limits(high=_UNTAKEN_BYTES)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
