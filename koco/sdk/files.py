@@ -17,7 +17,8 @@ from typing import Any, Self, TypeVar
 
 from koco import paths
 from koco.client import local
-from koco.errors import NotFoundError
+from koco.errors import NotFoundError, UsageError
+from koco.sdk import secrets
 from koco.sdk.places import Place
 
 T = TypeVar("T")
@@ -94,11 +95,18 @@ class Files:
         Raises:
             FileNotFoundError: nothing is there.
             KocoError: a link leads out of the folder; it is more than the service's limits allow.
+            UsageError: a name has the value of a secret in it, and would be shown to everybody.
         """
         self._check()
         with _Missing(str(path)):
             found = local.found(Path(path))
         names = [paths.path(f"out/{file.name}") for file in found]
+        for name in names:
+            if (shown := secrets.mask(name)) != name:
+                raise UsageError(
+                    f"the name of the file {shown} has the value of a secret in it",
+                    hint="names are shown to whoever sees the execution: give it another one",
+                )
         for name, file in zip(names, found, strict=True):
             self._place.put(name, file.path, self._check)
         return names
