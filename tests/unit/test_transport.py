@@ -1,5 +1,6 @@
 """What the API takes, whom it believes, and what it tells browsers; over real sockets."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from koco.control import listening
 from koco.control.caller import Caller
 from koco.control.rates import Rates
 from koco.control.settings import Settings
@@ -169,6 +171,21 @@ def test_a_reader_that_stops_costs_little_and_is_dropped(api: Api) -> None:
         assert kinds == ["stdout", "stdout", "status"]
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="not on this system")
+def test_the_kernel_holds_little_for_a_reader_that_stops() -> None:
+    """A few hundred kilobytes; it would be megabytes."""
+    listener = asyncio.run(listening._listen("127.0.0.1", 0))
+    listener.setblocking(True)
+    with listener, socket.create_connection(listener.getsockname()):
+        answering, _ = listener.accept()
+        taken = 0
+        with answering, contextlib.suppress(BlockingIOError):
+            answering.setblocking(False)
+            while taken < 10_000_000:
+                taken += answering.send(b"x" * 65_536)
+    assert taken < 1_000_000
+
+
 def test_a_reader_that_is_slow_is_not_dropped(api: Api) -> None:
     """It takes less in all this time than the server holds for it, but it takes something."""
     api.parts.settings.stream_stall_s = 0.2
@@ -216,7 +233,7 @@ def test_streams_are_refused_beyond_the_setting(api: Api) -> None:
 
 async def _latest_address(api: Api) -> str:
     [latest] = (await api.parts.store.audit(AuditQuery(), limit=1)).items
-    return latest.address
+    return str(latest.address)
 
 
 @pytest.mark.parametrize(
