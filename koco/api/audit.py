@@ -6,7 +6,6 @@ outcome follow from the request. One that knows more says so by `about`.
 """
 
 import logging
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,12 +13,11 @@ from litestar import Request, get
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
-from koco.api import envelope, lists, shapes, transport
+from koco.api import envelope, lists, shapes, times, transport
 from koco.api.access import requires
 from koco.control.caller import Caller
 from koco.control.parts import Parts
-from koco.errors import KocoError, UsageError
-from koco.events import line
+from koco.errors import KocoError
 from koco.store.model import AuditEntry, AuditQuery
 
 log = logging.getLogger(__name__)
@@ -165,21 +163,11 @@ async def list_audit(
         action=action,
         target=target,
         outcome=outcome,
-        since=_time("since", since),
-        until=_time("until", until),
+        since=times.moment("since", since),
+        until=times.moment("until", until),
     )
     page = await parts.store.audit(query, limit=limit, cursor=cursor)
     return {"items": msgspec.to_builtins(page.items), "next": page.next}
-
-
-def _time(name: str, text: str | None) -> str | None:
-    """Return a time as the store has it, for texts to be compared."""
-    if text is None:
-        return None
-    try:
-        return line.timestamp(datetime.fromisoformat(text).astimezone(UTC).timestamp())
-    except (ValueError, OverflowError) as exc:
-        raise UsageError(f"{name}: {exc}", hint="such as 2026-01-31T12:00:00Z") from exc
 
 
 ROUTES = (list_audit,)

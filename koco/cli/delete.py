@@ -8,7 +8,7 @@ import typer
 def command(
     fids: Annotated[
         list[str],
-        typer.Argument(metavar="FID", help="The executions: fids or unique prefixes."),
+        typer.Argument(metavar="FID…", help="The executions: fids or unique prefixes."),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
