@@ -153,7 +153,8 @@ async def _complete(api: Api) -> None:
     release = await store.create_release(
         "svc", bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
     )
-    flows = [{"name": "flow", "entrypoint": "m:f", "summary": None, "form": None}]
+    said = dict.fromkeys(("summary", "version", "author", "organization", "form"))
+    flows = [{"name": "flow", "entrypoint": "m:f", "description": "", "tags": [], **said}]
     catalog.put(await store.go_live("svc", release.number, flows))
 
     async def describe() -> dict[str, Any]:
