@@ -31,8 +31,7 @@ def conditional(app: Any) -> Any:
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         method = scope.get("method") if scope["type"] == "http" else None
         if method == "GET":
-            reading = _Reading(scope, receive, send)
-            await app(scope, reading.receive, reading.send)
+            await app(scope, receive, _Reading(scope, send).send)
         elif method == "HEAD":
             await _head(app, scope, receive, send)
         else:
@@ -55,25 +54,19 @@ async def _head(app: Any, scope: Any, receive: Any, send: Any) -> None:
     if is_missing:
         # A scope of its own: the server looks at the method in the other one.
         asked = {**scope, "method": "GET", "headers": list(scope["headers"])}
-        reading = _Reading(asked, receive, send, is_bodiless=True)
-        await app(asked, reading.receive, reading.send)
+        await app(asked, receive, _Reading(asked, send, is_bodiless=True).send)
         scope["path_template"] = asked.get("path_template")
 
 
 class _Reading:
     """One answer to GET, on its way out."""
 
-    def __init__(self, scope: Any, receive: Any, send: Any, *, is_bodiless: bool = False) -> None:
+    def __init__(self, scope: Any, send: Any, *, is_bodiless: bool = False) -> None:
         self._scope = scope
-        self._receive = receive
         self._send = send
         self._is_bodiless = is_bodiless
         self._held: Any = None
         self._is_done = False
-
-    async def receive(self) -> Any:
-        # To a route that streams, a reader who has all that there is to say has gone.
-        return {"type": "http.disconnect"} if self._is_done else await self._receive()
 
     async def send(self, message: Any) -> None:
         if self._is_done:
@@ -137,6 +130,7 @@ class _Reading:
         await self._send(start)
         if self._is_bodiless or start["status"] == 304:
             self._is_done = True
+            # After this the server tells a route that streams that its reader has gone.
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _is_known(self, headers: Any) -> bool:

@@ -157,15 +157,12 @@ def test_a_field_that_is_not_there_is_refused(api: Api, client: Any) -> None:
 def test_what_services_answer_themselves_is_left_alone() -> None:
     """Their own endpoint's tags, parameters and methods are theirs."""
     parts: Any = type("Parts", (), {"settings": Settings()})
-    forwarded = [
+    forwarded = {
         route.path_format
         for route in create_app(parts).routes
         if route.path_format.startswith(conditional._FORWARDED)
-    ]
-    assert forwarded == [
-        "/v1/services/{service}/app",
-        "/v1/services/{service}/app/{path}",
-    ]
+    }
+    assert forwarded == {"/v1/services/{service}/app", "/v1/services/{service}/app/{path}"}
 
 
 def test_fields_of_what_is_no_json_choose_nothing(api: Api, client: Any) -> None:
