@@ -96,6 +96,8 @@ class Spooler:
             if piece is None:
                 return
             place = piece.place
+            if not piece.data:
+                await asyncio.sleep(0)  # nothing of it is wanted, which may go on for long
             yield piece
 
     async def tail(
@@ -116,6 +118,7 @@ class Spooler:
                 return found[-count] - 1
             count -= len(found)
             before = chunks[-1].first
+            await asyncio.sleep(0)  # it may be far back, and others wait for the loop
         return 0
 
     async def follow(

@@ -78,6 +78,28 @@ def test_events_that_are_larger_than_a_piece_come_in_parts(tmp_path: Path, form:
     spooled(tmp_path, body)
 
 
+def test_others_have_their_turn_while_nothing_is_wanted(tmp_path: Path) -> None:
+    """Who asks for a kind that there is none of does not keep the loop until the end."""
+
+    async def body(store: SqliteStore, spooler: Spooler, execution: Execution) -> None:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        others = asyncio.create_task(other())
+        wanted = Wanted(frozenset({"agent"}))
+        async for piece in spooler.read(execution, wanted):
+            assert not piece.data
+        others.cancel()
+        assert turns > 3
+
+    spooled(tmp_path, body)
+
+
 def test_the_last_events_of_a_kind_are_found(tmp_path: Path) -> None:
     """The seq after which they come, however large what is between them."""
 
