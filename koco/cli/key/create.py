@@ -46,6 +46,6 @@ def command(
     if as_json:
         output.print_json(key)
         return
-    until = f", {clock.ahead(key['expires'])} over" if key["expires"] else ""
+    until = f", until {key['expires'][:16]}Z" if key["expires"] else ""
     output.note(f"the key {name!r}, for: {', '.join(key['scopes'])}{until}; it is shown this once")
     output.print_line(key["secret"])

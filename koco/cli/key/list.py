@@ -27,7 +27,7 @@ def command(
     elif not output.is_terminal():
         output.print_table(_NAMES, [[_plain(each[name]) for name in _NAMES] for each in items])
     else:
-        columns = ("NAME", "SCOPES", "FLOWS", "STATUS", "LAST USED", "FROM")
+        columns = ("NAME", "SCOPES", "FLOWS", "UNTIL", "LAST USED")
         output.print_table(columns, [_row(each) for each in items], widest="FLOWS")
 
 
@@ -42,8 +42,7 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
 
     flows = ", ".join(key["flows"]) or "all"
     flows += "" if key["all_executions"] else ", own executions"
-    status = key["status"]
-    if status != "expired" and key["expires"]:
-        status = f"{status}, {clock.ahead(key['expires'])} over"
-    last = clock.ago(key["last_used"]) if key["last_used"] else "never"
-    return key["name"], ",".join(key["scopes"]), flows, status, last, key["last_from"] or "-"
+    until = key["expires"][:10] if key["expires"] else "-"
+    until = until if key["status"] == "active" else key["status"]
+    used = f"{clock.ago(key['last_used'])}, {key['last_from']}" if key["last_used"] else "never"
+    return key["name"], ",".join(key["scopes"]), flows, until, used
