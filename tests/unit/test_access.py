@@ -304,13 +304,13 @@ def test_lists_show_only_what_is_ones_own(api: Api) -> None:
     fid = new_execution(api)
     api.call(api.parts.store.settle(api.execution("quiet"), Status.CANCELLED))
     mine = api.execution("quiet")
-    for path in ("/v1/executions", "/v1/locks"):
+    for path in ("/v1/executions", "/v1/locks", "/v1/changes"):
         for who in ("admin", "quiet", "narrow"):
             with api.http(who) as client:
                 page = client.get(path, params={"limit": 1000}).json()
                 found = [each["fid"] for each in page["items"]]
             assert (fid in found) is (who == "admin"), (path, who)
-            assert (mine in found) is (who in ("admin", "quiet") and path == "/v1/executions")
+            assert (mine in found) is (who in ("admin", "quiet") and path != "/v1/locks")
     with api.http("quiet") as client:
         assert client.get("/v1/status").json()["executions"] == {"queued": 1}
         assert [each["name"] for each in client.get("/v1/status").json()["services"]] == ["svc"]
