@@ -152,3 +152,21 @@ def test_status_tells_what_scripts_rely_on(app: Koco) -> None:
     assert status["store"]["size_bytes"] > 0
     assert status["executions"]["finished"] > 0
     assert status["ray"]["nodes"][0]["alive"]
+
+
+def test_another_try_is_told_found_and_deleted(app: Koco, fid: str) -> None:
+    """It runs as the former one did; changes tell of it, a search finds its result."""
+    since = app.get("/v1/changes", since="now")["next"]
+    ran = app.run("retry", fid, "--wait", "--json")
+    assert ran.code == 0, ran.err
+    again = ran.lines()[-1]["fid"]
+    told = {each["fid"]: each for each in app.get("/v1/changes", since=since)["items"]}
+    assert told[again]["execution"]["status"] == "finished"
+    assert told[again]["execution"]["retry_of"] == fid
+    found = app.get("/v1/executions", search="end", flow="api/lines")["items"]
+    assert again in [each["fid"] for each in found]
+    assert app.run("delete", again, "--yes").ok()
+    after = told[again]["cursor"]
+    gone = [each["fid"] for each in app.get("/v1/changes", since=after)["items"] if each["deleted"]]
+    assert gone == [again]
+    assert app.run("show", again).code == 4

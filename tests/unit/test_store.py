@@ -1136,12 +1136,12 @@ def test_times_are_those_of_the_clock_even_where_it_is_set_back(
 
     async def body(store: Store) -> None:
         made: dict[float, str] = {}
-        for second in (1000.0, 2000.0, 3000.0, 1500.0, 4000.0):
+        for second in (3000.0, 1000.0, 2000.0, 1500.0, 4000.0):
             monkeypatch.setattr(line, "time", SimpleNamespace(time=lambda now=second: now, **REAL))
             made[second] = (await launch(store)).fid
         monkeypatch.undo()
         at = line.timestamp
-        late = [made[s] for s in (4000.0, 3000.0, 2000.0)]
+        late = [made[s] for s in (4000.0, 2000.0, 3000.0)]
         assert await fids(store, since=at(2000.0)) == late
         assert await fids(store, until=at(2000.0)) == [made[1500.0], made[1000.0]]
         assert await fids(store, since=at(1200.0), until=at(1600.0)) == [made[1500.0]]
@@ -1242,6 +1242,9 @@ def test_what_is_deleted_leaves_nothing_but_its_name(check: Callable[[Check], No
                 await store.delete(each.fid)
         assert await fids(store, search="zebra") == []
         assert await fids(store) == []
+        if isinstance(store, SqliteStore):
+            words = store._reader.execute("SELECT 1 FROM search WHERE search MATCH 'zebra'")
+            assert words.fetchall() == []
         assert await store.unnamed([SHA], before="9", keep_releases=1) == [SHA]
         assert {status: n for status, n in (await store.tallies()).items() if n} == {}
 
