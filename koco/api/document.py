@@ -143,7 +143,11 @@ class _Document:
         told["responses"] = self._answers(method, handler)
         for status, name in self._refusals(handler, scope, path, has_body=body is not None):
             refusal = {"$ref": f"#/components/responses/{name}"}
-            if (answer := told["responses"].get(status)) is None:
+            if "default" in told["responses"]:
+                # Somebody else's answers may have any status, too.
+                anything = {**self._responses[name]["content"], "*/*": {"example": None}}
+                told["responses"][status] = {**self._responses[name], "content": anything}
+            elif (answer := told["responses"].get(status)) is None:
                 told["responses"][status] = refusal
             else:
                 answer["content"] |= self._responses[name]["content"]
@@ -230,7 +234,8 @@ class _Document:
     def _content(self, media: Mapping[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = {}
         for kind, shape in media.items():
-            schema = self._schema(shape)
+            # Of what may be anything nothing is known.
+            schema = self._schema(shape) if kind != "*/*" else {}
             example = self._example(schema)
             if kind in STREAMS:
                 # OpenAPI 3.2 calls it `itemSchema`.

@@ -129,7 +129,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "description": "a name for this request: sent again under it, it is carried out once, "
         "and answered as it was",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     },
     "If-None-Match": {
         "description": "the `ETag` of what is known: 304 where that is still so",

@@ -125,7 +125,7 @@ class Client:
             "since": since,
             "until": until,
             "search": search,
-            "active": "1" if active else None,
+            "active": "true" if active else None,
             "limit": str(limit),
             "cursor": cursor,
         }
@@ -421,7 +421,7 @@ class Client:
         patience_s: float = 60.0,
     ) -> Stream:
         """Return an execution's events with a seq above `since`, as lines; see `Stream`."""
-        query = {"kind": ",".join(kinds), "follow": "1" if follow else None}
+        query = {"kind": ",".join(kinds), "follow": "true" if follow else None}
         return Stream(
             self._transport,
             _execution(fid),

@@ -26,10 +26,12 @@ from koco.errors import (
     UnauthorizedError,
 )
 from koco.forms import FormError, Model
+from tests.contract import contract
 
 KEY = "koco_test"
 #: The token of the session that a login begins.
 TOKEN = f"kocos_{'0123456789' * 4}xyz"
+_PROBLEM = "application/problem+json"
 FINAL = ("finished", "error", "cancelled")
 TS = "2026-01-31T12:00:00.123456Z"
 LATER = "2999-01-31T12:00:00.123456Z"
@@ -100,6 +102,8 @@ class Plane:
     heard: str | None = None
     #: Resources that it does not have yet.
     missing: set[str] = field(default_factory=set)
+    #: What was asked or answered otherwise than the API's document has it.
+    violations: list[str] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def launch(self, *events: tuple[str, Any], fid: str = "", **facts: Any) -> str:
@@ -257,6 +261,7 @@ def serving() -> Iterator[Plane]:
     finally:
         server.shutdown()
         server.server_close()
+    assert not plane.violations, plane.violations
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -296,6 +301,7 @@ class _Handler(BaseHTTPRequestHandler):
         data = json.loads(body) if body and self.command == "POST" else body
         self.plane.requests.append((self.command, self.path, data))
         self.plane.heard = self.headers[skew.HEADER]
+        self._judge(contract().check_request, dict(self.headers), body)
         try:
             if parts == []:
                 self._answer(*self.plane.health)
@@ -314,6 +320,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(exc.http_status, _problem(exc))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    def _judge(self, check: Any, *about: Any) -> None:
+        """Note what is otherwise than the API's document has it."""
+        try:
+            check(self.command, self.path, *about)
+        except AssertionError as exc:
+            self.plane.violations.append(str(exc))
 
     def _require_known(self, parts: list[str]) -> None:
         shown = self.headers["Authorization"]
@@ -348,7 +361,11 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET", "status":
                 return 200, plane.status or STATUS
             case "GET", "flows":
-                items = [{k: v for k, v in f.items() if k != "form"} for f in plane.flows.values()]
+                left_out = ("form", "description", "tags")
+                items = [
+                    {key: each for key, each in flow.items() if key not in left_out}
+                    for flow in plane.flows.values()
+                ]
                 return 200, {"items": items, "next": None}
             case (("GET" | "POST"), "flows", *name):
                 return self._flow("/".join(name), data)
@@ -443,14 +460,16 @@ class _Handler(BaseHTTPRequestHandler):
                 found = [each for each in found if flow in (None, each["flow"])]
                 start = int(query.get("cursor", 0))
                 more = start + limit < len(found)
-                items = found[start : start + limit]
+                items = [*map(_formless, found[start : start + limit])]
                 return 200, {"items": items, "next": str(start + limit) if more else None}
             case "GET", "executions", fid, "locks":
-                return 200, {"items": plane.locks_of(plane.find(fid)["fid"]), "next": None}
+                items = [*map(_formless, plane.locks_of(plane.find(fid)["fid"]))]
+                return 200, {"items": items, "next": None}
             case "GET", "executions", fid, "locks", name:
                 return 200, plane.find_lock(plane.find(fid)["fid"], name)
             case "POST", "executions", fid, "locks", name:
-                return 200, plane.answer(plane.find_lock(plane.find(fid)["fid"], name)["lid"], data)
+                lid = plane.find_lock(plane.find(fid)["fid"], name)["lid"]
+                return 200, _formless(plane.answer(lid, data))
             case "DELETE", "services", service if service in plane.busy:
                 raise ConflictError(f"{service} has 2 executions", hint="koco undeploy drains them")
             case "DELETE", "services", service:
@@ -560,13 +579,30 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _answer(self, code: int, value: Any) -> None:
-        body = b"" if value is None else json.dumps(value).encode()
+        body = b"" if value is None else json.dumps(_told(value)).encode()
+        kind = "application/json" if code < 400 or self.path == "/health" else _PROBLEM
+        if self.plane.refuses is None:  # which may be told of any route
+            self._judge(contract(some=True).check_answer, code, {"content-type": kind}, body)
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _formless(lock: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in lock.items() if key != "form"}
+
+
+def _told(value: Any) -> Any:
+    """Return what is answered: without what the fake remembers for itself."""
+    if isinstance(value, dict) and isinstance(value.get("items"), list):
+        return {**value, "items": [_told(each) for each in value["items"]]}
+    if not isinstance(value, dict):
+        return value
+    hidden = ("outcome",) if "fid" in value else ("short",)
+    return {key: each for key, each in value.items() if key not in hidden}
 
 
 def _problem(error: KocoError) -> dict[str, Any]:

@@ -251,7 +251,7 @@ class Schedule(TypedDict):
 
     cron: Annotated[str, text("0 7 * * 1-5")]
     timezone: Annotated[str, text("Europe/Berlin")]
-    overlap: str
+    overlap: bool
     catch_up: bool
     next: Time | None
     last: Time | None
@@ -288,6 +288,13 @@ class FlowSummary(TypedDict):
 
 class FlowWithForm(FlowSummary):
     """A flow, its form (null where any JSON object will do), and that as JSON Schema."""
+
+    description: str | None
+    author: str | None
+    organization: str | None
+    version: str | None
+    tags: list[str]
+    path: NotRequired[str]
 
     form: list[dict[str, Any]] | None
     schema: Annotated[dict[str, Any], Meta(examples=[{"type": "object"}])]
