@@ -41,7 +41,7 @@ def requires(scope: str) -> Guard:
         connection.scope["auth"] = caller
         if not caller.may(scope):
             raise NotAllowedError(
-                f"the key {caller.name!r} has no scope {scope!r}",
+                f"{caller.name!r} has no scope {scope!r}",
                 hint=f"it has: {', '.join(sorted(caller.scopes)) or 'none'}",
             )
 
@@ -144,7 +144,7 @@ def require_flow(caller: Caller, flow: str) -> None:
     """Refuse a flow that is none of the caller's."""
     if not caller.reaches(flow):
         raise NotAllowedError(
-            f"the key {caller.name!r} is not good for the flow {flow!r}",
+            f"{caller.name!r} may not use the flow {flow!r}",
             hint=f"it is for: {', '.join(caller.flows)}",
         )
 
@@ -153,7 +153,7 @@ def require_unlimited(caller: Caller, what: str) -> None:
     """Refuse what concerns all services to whoever is limited to some flows."""
     if caller.flows:
         raise NotAllowedError(
-            f"the key {caller.name!r} is limited to flows, and {what}",
+            f"{caller.name!r} is limited to flows, and {what}",
             hint=f"it is for: {', '.join(caller.flows)}",
         )
 
@@ -162,7 +162,7 @@ def require_service(caller: Caller, service: str) -> None:
     """Refuse a service that has, or may have, flows that are none of the caller's."""
     if not caller.reaches_all_of(service):
         raise NotAllowedError(
-            f"the key {caller.name!r} is not good for all of the service {service!r}",
+            f"{caller.name!r} may not use all of the service {service!r}",
             hint=f"it is for: {', '.join(caller.flows)}",
         )
 

@@ -17,7 +17,7 @@ def command(
 ) -> None:
     """Forget a context and its key; the control plane itself is left alone.
 
-    `local` is refused while its cluster runs: it holds the only admin key, and `koco down`
+    `local` is refused while its cluster runs: it holds the admin key, and `koco down`
     may need it.
 
     Example: koco context remove staging
@@ -55,6 +55,6 @@ def _refuse_running(context: "Context") -> None:
     is_ours = cluster.is_running(cluster.mark_of(config.home()))
     if is_ours or (address and cluster.running_address() == address):
         raise ConflictError(
-            f"the cluster of {context.name!r} runs, and this context holds its only admin key",
+            f"the cluster of {context.name!r} runs, and this context holds its admin key",
             hint="`koco down` first, or `--force`",
         )
