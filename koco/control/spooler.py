@@ -12,7 +12,6 @@ from itertools import chain
 
 from koco.control import sizes
 from koco.control.pieces import READ_BYTES, Piece, Pieces, Place, Wanted
-from koco.errors import NotFoundError
 from koco.control.settings import Settings
 from koco.events import line, wire
 from koco.events.model import Batch
@@ -160,8 +159,5 @@ class Spooler:
             self.unwatch(execution.fid, event)
 
     async def _is_over(self, execution: Execution, since: int) -> bool:
-        try:
-            now = await self._store.execution(execution.fid)
-        except NotFoundError:
-            return True  # it was deleted: it had ended before that
+        now = await self._store.execution(execution.fid)
         return now.status.is_final and since >= now.last_seq

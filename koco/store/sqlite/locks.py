@@ -110,9 +110,7 @@ def listing(
     return _page(db, wheres, values, limit, cursor)
 
 
-def page_of(
-    db: sqlite3.Connection, execution: int, *, limit: int, cursor: str | None
-) -> LockPage:
+def page_of(db: sqlite3.Connection, execution: int, *, limit: int, cursor: str | None) -> LockPage:
     """Return a page of an execution's locks; see `Store.page_of_locks`."""
     return _page(db, ["l.execution = ?"], [execution], limit, cursor)
 
