@@ -233,7 +233,8 @@ def test_ps_filters_go_to_the_server(plane: Plane, three: list[str], cli: Cli) -
     options = ["--user", "ada", "--tag", "a", "--tag", "b c", "--service", "hello"]
     cli("ps", *options)
     asked = plane.requests[-1][1]
-    assert all(each in asked for each in ("user=ada", "tag=a&tag=b+c", "service=hello", "active=true"))
+    told = ("user=ada", "tag=a&tag=b+c", "service=hello", "active=true")
+    assert all(each in asked for each in told)
     found = cli("ps", "--since", "24h", "--search", '"two words" begin*').out
     asked = plane.requests[-1][1]
     assert "search=%22two+words%22+begin" in asked
