@@ -26,7 +26,9 @@ from koco.store.model import Execution, Release
 ABOUT_TRACEBACKS = "keys with the scope `deploy` are shown the traceback"
 
 #: The routes that take no key, by name; `options_handler` is litestar's own.
-PUBLIC = frozenset({"create_session", "describe", "fetch_bundle", "health", "options_handler"})
+PUBLIC = frozenset(
+    {"create_session", "describe", "fetch_bundle", "health", "options_handler", "show_reader"}
+)
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 Guard = Callable[[Connection, BaseRouteHandler], Any]

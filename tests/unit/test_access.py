@@ -110,6 +110,7 @@ ROUTES = {
     "show_lock": Asked("GET", f"{FID}/locks/review", "read", "execution"),
     "show_me": Asked("GET", "/v1/me", "read"),
     "show_metrics": Asked("GET", "/v1/metrics", "read", "shared"),
+    "show_reader": Asked("GET", "/docs", None),
     "show_release": Asked("GET", "/v1/services/svc/releases/1", "read", "service"),
     "show_result": Asked("GET", f"{FID}/result", "read", "execution"),
     "show_service": Asked("GET", "/v1/services/svc", "read", "service"),
