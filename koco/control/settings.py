@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, kw_only=True):
     stream_stall_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 60
     #: How long a session is good after a login (hours).
     session_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 12
+    #: Whether the API's description is shown as a page, at /docs.
+    api_docs: bool = False
     #: Origins whose pages may use the API in a browser, such as https://app.example.com.
     cors_origins: _Texts = ()
     #: Addresses and networks of proxies whose X-Forwarded-For and -Proto are believed.

@@ -73,6 +73,18 @@ def test_errors_are_problems_with_known_codes() -> None:
         assert set(media["schema"]["allOf"][1]["properties"]["code"]["enum"]) <= known, name
 
 
+def test_a_page_for_reading_is_there_where_it_is_asked_for(api: Api) -> None:
+    """Off as it comes; on, it has every operation, and needs nothing from elsewhere."""
+    with api.http() as client:
+        assert client.get("/docs").status_code == 404
+        api.parts.settings.api_docs = True
+        answer = client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    for operation in OPERATIONS.values():
+        assert f"<h3 id={operation['operationId']}>" in answer.text
+    assert "<script" not in answer.text and "//" not in answer.text.partition("<h2>")[0]
+
+
 def test_ids_are_names() -> None:
     """Of functions, for whoever has a client generated."""
     ids = [operation["operationId"] for operation in OPERATIONS.values()]
