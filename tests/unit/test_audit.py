@@ -264,6 +264,24 @@ def test_what_a_flow_does_with_its_own_files_is_told_by_its_events_only(api: Api
     )
 
 
+def test_a_failed_login_is_told_by_a_name_that_there_is_only(api: Api) -> None:
+    """Any other may be a password that was typed in the wrong place."""
+    password = "correct horse battery staple"
+    with api.http("root") as client:
+        body = {"name": "grace", "password": password}
+        assert client.post("/v1/users", json=body).status_code == 201
+    login = {"name": password, "password": "x"}
+    with api.http() as client:
+        del client.headers["Authorization"]
+        assert client.post("/v1/session", json=login).status_code == 401
+        login = {"name": "grace", "password": password}
+        assert client.post("/v1/session", json=login).status_code == 201
+    made, failed, begun = told(api)
+    assert (made.action, made.target, made.who) == ("create_user", "grace", "root")
+    assert (failed.action, failed.target, failed.who) == ("create_session", "", "")
+    assert (begun.who, begun.outcome) == ("grace", "ok")
+
+
 def within(path: Path, work: Any) -> Any:
     """Run a coroutine on an open store."""
 
