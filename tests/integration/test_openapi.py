@@ -8,6 +8,7 @@ it generates is the same each time. A longer look, before a release:
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -135,3 +136,21 @@ def _run(
         timeout=1800,
         check=False,
     )
+
+
+def test_the_examples_on_the_page_work(plane: Koco, seeds: dict[str, Any]) -> None:
+    """Those of docs/api.md, one after the other, in a shell that stops at what fails."""
+    page = (Path(__file__).parents[2] / "docs/api.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 4
+    env = {**plane.env, "KOCO_URL": plane.context["url"], "KOCO_KEY": plane.context["key"]}
+    for block in blocks:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"

@@ -37,6 +37,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "none" if isinstance(value, list | tuple) and not value else f"{value:.10g}"
 
 

@@ -1,7 +1,9 @@
 """The document says of every operation what it takes, what it answers, and what may go wrong."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -103,3 +105,15 @@ def test_it_is_served_to_everybody_and_once(api: Api) -> None:
         etag = answer.headers["ETag"]
         again = client.get("/openapi.json", headers={"If-None-Match": etag})
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
+
+
+def test_the_page_has_every_route() -> None:
+    """With its scope, and what it does; and no other."""
+    page = (Path(__file__).parents[2] / "docs/api.md").read_text()
+    told = re.findall(r"^\| `([A-Z]+ \S+)` \| (?:`(\w+)`|-) \| (.+) \|$", page, re.MULTILINE)
+    there = [
+        (name, next((scopes[0] for each in op["security"] for scopes in each.values()), ""))
+        for name, op in OPERATIONS.items()
+    ]
+    assert [(name, scope) for name, scope, _ in told] == there
+    assert [about for *_, about in told] == [op["summary"] for op in OPERATIONS.values()]
