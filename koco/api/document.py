@@ -274,7 +274,7 @@ class _Document:
         known = sorted(codes)
         name = f"{status}-{'-'.join(known)}"
         if name not in self._responses:
-            narrowed = {"code": {"enum": known}, "status": {"const": status}}
+            narrowed = {"code": {"type": "string", "enum": known}}
             example = self._example(self._schema(shapes.Problem))
             example |= {"status": status, "code": known[0], "title": HTTPStatus(status).phrase}
             example["type"] = f"urn:koco:error:{known[0]}"
