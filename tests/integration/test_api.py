@@ -170,3 +170,16 @@ def test_another_try_is_told_found_and_deleted(app: Koco, fid: str) -> None:
     gone = [each["fid"] for each in app.get("/v1/changes", since=after)["items"] if each["deleted"]]
     assert gone == [again]
     assert app.run("show", again).code == 4
+
+
+def test_a_launch_that_is_waited_for_is_answered_with_its_outcome(app: Koco) -> None:
+    """One request in place of three, and the metrics have counted it."""
+    with app.http() as client:
+        answer = client.post("/v1/flows/choose", json={"size": 1}, headers={"Prefer": "wait=20"})
+        assert answer.status_code == 201, answer.text
+        told = answer.json()
+        assert told["outcome"]["status"] == told["execution"]["status"] == "finished"
+        assert client.get(f"{answer.headers['Location']}/result").json() == told["outcome"]
+        metrics = client.get("/v1/metrics").text
+    assert 'method="POST",route="/v1/flows/{name}",status="201"' in metrics
+    assert 'koco_executions{status="finished"}' in metrics
