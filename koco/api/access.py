@@ -87,6 +87,7 @@ def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
         else:
             await by_key(connection, route)
 
+    guard.__dict__["is_open"] = True
     return _named(guard, scope)
 
 

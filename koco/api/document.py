@@ -130,7 +130,7 @@ class _Document:
             "summary": " ".join(summary.split()),
             "description": "\n\n".join([*([more] if more else []), takes]),
             "tags": [tag],
-            "security": [{each: [scope]} for each in parameters.SECURITY] if scope else [],
+            "security": _security(handler, scope),
         }
         found = [*self._in_path(path), *self._in_query(path, handler)]
         names = _read(handler)
@@ -378,6 +378,14 @@ def _read(handler: HTTPRouteHandler) -> list[str]:
     if _is_conditional(handler) and "If-None-Match" not in names:
         names.append("If-None-Match")
     return names
+
+
+def _security(handler: HTTPRouteHandler, scope: str | None) -> list[dict[str, list[str]]]:
+    """Return the ways to be let in, any of which will do; none where none is asked for."""
+    ways = [{each: [scope]} for each in parameters.SECURITY] if scope else []
+    # Some of what such a route answers is open to everybody.
+    is_open = any(getattr(guard, "is_open", False) for guard in handler.resolve_guards())
+    return [*ways, {}] if is_open else ways
 
 
 def _scope(handler: HTTPRouteHandler) -> str | None:
