@@ -21,8 +21,6 @@ from koco.errors import (
 )
 from koco.events import line
 
-#: Tokens are in no cache.
-_PRIVATE = {"Cache-Control": "no-store"}
 _TYPE = "application/json"
 
 
@@ -36,7 +34,10 @@ class Login(Struct, forbid_unknown_fields=True):
 
 
 def _only_json(connection: access.Connection, _: BaseRouteHandler) -> None:
-    """Refuse what a form of another site can send: somebody would be logged in as another."""
+    """Refuse what another site's page can send unasked: somebody would be logged in as another.
+
+    Stricter than for other routes (`koco.api.bodies`): a page can leave the type out as well.
+    """
     found = connection.headers.get("content-type", "").partition(";")[0]
     if found.strip().lower() != _TYPE:
         raise MediaTypeError(f"a login is sent as {_TYPE}", hint=f"send `Content-Type: {_TYPE}`")
@@ -68,9 +69,9 @@ async def create_session(
         "expires": line.timestamp(session.expires),
     }
     if not data.cookie:
-        return Response({**answer, "token": token}, status_code=201, headers=_PRIVATE)
+        return Response({**answer, "token": token}, status_code=201)
     cookie = cookies.given(token, request.scope, max_age_s=round(session.expires - time.time()))
-    return Response(answer, status_code=201, headers=_PRIVATE, cookies=[cookie])
+    return Response(answer, status_code=201, cookies=[cookie])
 
 
 @delete(

@@ -64,7 +64,9 @@ class Sessions:
         if user is None or not await self._store.create_session(
             session, verified=user.password, address=address
         ):
-            raise UnauthorizedError(users.WRONG, hint="an admin sets another password: `koco user password NAME`")
+            raise UnauthorizedError(
+                users.WRONG, hint="an admin sets another password: `koco user password NAME`"
+            )
         if self._hashing.is_old(user.password):
             hashed = await self._hashing.hash(password)
             await self._store.rehash(name, verified=user.password, password=hashed)

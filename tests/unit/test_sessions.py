@@ -370,6 +370,14 @@ def test_failures_hold_up_a_name_and_no_key(api: Api, eve: str) -> None:
     token_of(api, **new)
 
 
+def test_a_login_that_succeeds_forgets_what_failed(api: Api, eve: str) -> None:
+    """Whoever mistypes now and then is never held up."""
+    for _ in range(2):
+        for _ in range(4):
+            assert log_in(api, password="x" * 12).status_code == 401
+        assert log_in(api).status_code == 201
+
+
 def test_a_wrong_old_password_is_a_failure_as_well(api: Api, eve: str) -> None:
     """Whoever finds a browser that is logged in must not guess for ever."""
     token = token_of(api)
