@@ -110,8 +110,8 @@ def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is given twice"),
-        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "is nested too deep"),
-        ("a: " + "[" * 5000 + "]" * 5000 + " # no JSON", "is nested too deep"),
+        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deep"),
+        ("a: " + "[" * 5000 + "]" * 5000 + " # no JSON", "nested too deep"),
     ],
     ids=["twice", "deep JSON", "deep YAML"],
 )
