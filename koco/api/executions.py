@@ -35,7 +35,6 @@ class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 def render(parts: Parts, execution: Execution) -> dict[str, Any]:
     """Return an execution as answers have it (`shapes.Execution`)."""
-    """Return an execution as it is shown."""
     fields = msgspec.structs.asdict(execution)
     fields["inputs"] = masked(execution.inputs, execution.hidden)
     for name in ("not_before", "deadline"):

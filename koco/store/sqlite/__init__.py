@@ -445,9 +445,13 @@ class SqliteStore:
         """Return executions that fit, newest first."""
         if wanted.search is not None:
             await self._catch_up()
-        return await self._readers.read(
-            lambda db: listing.page(db, wanted, sight=sight, limit=limit, cursor=cursor)
-        )
+
+        def look(db: sqlite3.Connection) -> Page:
+            return listing.page(db, wanted, sight=sight, limit=limit, cursor=cursor)
+
+        if listing.is_at_once(wanted, sight, limit):
+            return look(self._reader)
+        return await self._readers.read(look)
 
     async def delete(self, fid: str) -> None:
         """Remove an execution that has ended, with all that is theirs."""

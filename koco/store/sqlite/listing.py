@@ -25,6 +25,16 @@ _MANY = 5000
 #: A source that would have more parts than that is none.
 _PARTS = 64
 _LAST = 2**62
+#: As many are found at once where an index alone tells which: handing that over takes longer.
+_AT_ONCE = 100
+
+
+def is_at_once(wanted: Filter, sight: Sight, limit: int) -> bool:
+    """Say whether a page takes no longer to find than to read, whatever there is."""
+    narrowing = (wanted.search, wanted.service, wanted.since, wanted.until)
+    is_narrowed = any(each is not None for each in narrowing) or wanted.tags or sight.flows
+    is_somebodys = wanted.user is not None or sight.user is not None
+    return limit <= _AT_ONCE and not is_narrowed and not (is_somebodys and wanted.flow is not None)
 
 
 class Source(NamedTuple):
