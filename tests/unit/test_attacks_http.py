@@ -187,6 +187,51 @@ def test_a_key_in_the_address_is_none(api: Api) -> None:
     assert statuses(raw(api, target)) in ([401], [429])
 
 
+def test_what_comes_behind_a_body_is_no_header(api: Api) -> None:
+    """A trailer is no key, and passes by no proxy that has taken such a header out."""
+    body = b"Host: koco\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer ada\r\n\r\n"
+    with connect(api) as client:
+        client.sendall(LIST + body)
+        answer = client.recv(65536)
+    assert statuses(answer) == [401]
+
+
+def test_a_trailer_without_end_is_refused(api: Api) -> None:
+    """Also where nobody looks at it: the parser would keep it."""
+    head = b"POST /v1/session HTTP/1.1\r\nHost: koco\r\nContent-Type: application/json\r\n"
+    with connect(api) as client:
+        client.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: ")
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            for _ in range(10_000):
+                client.sendall(b"a" * 65536)
+                time.sleep(0.001)
+        assert time.monotonic() - began < 5
+
+
+def test_few_requests_wait_behind_one_another(api: Api) -> None:
+    """Many in one piece would be kept, at some hundred times their size; a few are answered."""
+    one = LIST + KEY + b"\r\n"
+    last = LIST + KEY + b"Connection: close\r\n\r\n"
+    assert raw(api, one * 10 + last).count(b"HTTP/1.1 200 OK") == 11
+    assert raw(api, one * 500).count(b"HTTP/1.1") < 50
+
+
+def test_what_is_no_request_is_no_answer_to_the_one_before(api: Api) -> None:
+    """A refusal in the middle of another answer would be taken for a part of it."""
+    follow = b"GET /v1/executions/latest/events?follow=true HTTP/1.1\r\n" + KEY + b"\r\n"
+    with connect(api) as client:
+        client.sendall(follow)
+        received = client.recv(65536)
+        client.sendall(b"no request\r\n\r\n")
+        try:
+            while piece := client.recv(65536):
+                received += piece
+        except ConnectionError:
+            pass
+    assert statuses(received) == [200]
+
+
 def test_a_head_without_end_is_refused(api: Api) -> None:
     """Whether in one header or in many."""
     for head in (b"X: " + b"a" * 10_000_000, b"X: a\r\n" * 100_000):
