@@ -2,6 +2,9 @@
 PYTHON_IN_VENV := .venv/bin/python
 PYTEST := $(PYTHON_IN_VENV) -m pytest
 
+# Hundreds of tests start a Python: each would compile koco anew where nothing compiled is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo check test bench clean
 
 help:  ## Show this list.
