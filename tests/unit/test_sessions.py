@@ -31,6 +31,15 @@ def api(tmp_path: Path) -> Iterator[Api]:
         yield api
 
 
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """Serve tests that change nothing, with one user, eve."""
+    with serving(tmp_path_factory.mktemp("lasting")) as api:
+        api.admit("root", "admin")
+        assert ask(api, "POST", "/v1/users", json=LOGIN).status_code == 201
+        yield api
+
+
 @pytest.fixture
 def eve(api: Api) -> str:
     """Make a user; return their name."""
@@ -123,13 +132,14 @@ def test_keys_and_users_share_one_set_of_names(api: Api, eve: str) -> None:
         ({"pasword": "x"}, "unknown field"),
     ],
 )
-def test_what_makes_no_sense_makes_no_user(api: Api, asked: dict[str, Any], said: str) -> None:
+def test_what_makes_no_sense_makes_no_user(lasting: Api, asked: dict[str, Any], said: str) -> None:
     """The password is not repeated."""
-    answer = ask(api, "POST", "/v1/users", json={**LOGIN, **asked})
+    answer = ask(lasting, "POST", "/v1/users", json={**LOGIN, "name": "abe", **asked})
     assert answer.status_code == 400
     assert said in answer.json()["detail"]
     assert str(asked.get("password", PASSWORD)) not in answer.text
-    assert ask(api, "GET", "/v1/users").json()["items"] == []
+    [user] = ask(lasting, "GET", "/v1/users").json()["items"]
+    assert user["name"] == "eve"
 
 
 def test_a_session_may_do_what_its_user_may(api: Api, eve: str) -> None:
@@ -497,14 +507,14 @@ def test_logging_out_takes_the_cookie_away(api: Api, eve: str) -> None:
     ids=str,
 )
 def test_a_cookie_changes_nothing_for_other_sites(
-    api: Api, eve: str, headers: dict[str, str], is_ours: bool
+    lasting: Api, headers: dict[str, str], is_ours: bool
 ) -> None:
     """What a browser says of the page that asks decides; reading needs no proof."""
-    cookie = cookie_of(api)
-    path = f"/v1/executions/{api.execution(user=eve)}/cancel"
-    answer = anonymous(api, "POST", path, headers={**cookie, **headers})
+    cookie = cookie_of(lasting)
+    path = f"/v1/executions/{lasting.execution(user='eve')}/cancel"
+    answer = anonymous(lasting, "POST", path, headers={**cookie, **headers})
     assert answer.status_code == (202 if is_ours else 403), answer.text
-    assert anonymous(api, "GET", "/v1/me", headers={**cookie, **headers}).status_code == 200
+    assert anonymous(lasting, "GET", "/v1/me", headers={**cookie, **headers}).status_code == 200
 
 
 def test_a_cookie_is_not_looked_at_beside_a_key(api: Api, eve: str) -> None:
@@ -532,10 +542,10 @@ def test_a_key_in_a_cookie_is_none(api: Api) -> None:
     "kind",
     ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", None],
 )
-def test_no_form_of_another_site_logs_anybody_in(api: Api, eve: str, kind: str | None) -> None:
+def test_no_form_of_another_site_logs_anybody_in(lasting: Api, kind: str | None) -> None:
     """A browser sends those without asking; as whom they would be logged in, nobody would see."""
     headers = {"Content-Type": kind} if kind else {}
     body = msgspec.json.encode({**LOGIN, "cookie": True})
-    answer = anonymous(api, "POST", "/v1/session", content=body, headers=headers)
+    answer = anonymous(lasting, "POST", "/v1/session", content=body, headers=headers)
     assert answer.status_code == 415
     assert "set-cookie" not in answer.headers
