@@ -10,12 +10,12 @@ from urllib.parse import unquote
 from litestar import Request, Response, route
 from litestar.datastructures import State
 from litestar.enums import HttpMethod
-from litestar.response import Stream
 
 from koco.api import idempotency
 from koco.api.access import Connection, require_service, requires_unless
 from koco.api.document import Answer, Body
 from koco.api.flows import LAUNCHED, launched
+from koco.api.following import Ending
 from koco.control import endpoints
 from koco.control.caller import Caller
 from koco.control.parts import Parts
@@ -103,7 +103,8 @@ async def _forward(request: Request[Any, Caller, State], service: str, path: str
     )
     answer = await parts.endpoints.pass_through(release, asked, user=request.auth.name)
     headers = dict(answer.headers)
-    return Stream(
+    return Ending(
+        request,
         answer.body,
         status_code=answer.status,
         # Where nothing is said, it is bytes; litestar would say JSON.

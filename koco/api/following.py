@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
 from litestar import Request
@@ -21,12 +21,32 @@ log = logging.getLogger(__name__)
 _SLICE_BYTES = 64 * 1024
 
 
-class Following(Stream):
+class Ending(Stream):
+    """An answer that ends when what its caller has shown is good no more."""
+
+    _is_limited = False
+
+    def __init__(
+        self, request: Request[Any, Caller, State], pieces: AsyncIterator[bytes], **told: Any
+    ) -> None:
+        super().__init__(pieces, **told)
+        self._streams: Streams = request.app.state.parts.streams
+        self._caller = request.auth
+
+    def to_asgi_response(self, app: Any, request: Any, **more: Any) -> Any:
+        """Return what sends it."""
+        sent = super().to_asgi_response(app, request, **more)
+        assert isinstance(sent, ASGIStreamingResponse)
+        return _Sent(sent, self._streams, self._caller, is_limited=self._is_limited)
+
+
+class Following(Ending):
     """An answer of pieces that come as they will, to the caller of a request.
 
-    It is refused where the caller has too many open, and ends when what the caller has
-    shown is good no more.
+    It is refused where the caller has too many open.
     """
+
+    _is_limited = True
 
     def __init__(
         self,
@@ -37,22 +57,17 @@ class Following(Stream):
         headers: dict[str, str] | None = None,
     ) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})}
-        super().__init__(pieces, media_type=media_type, headers=headers)
-        self._streams: Streams = request.app.state.parts.streams
-        self._caller = request.auth
-
-    def to_asgi_response(self, app: Any, request: Any, **more: Any) -> Any:
-        """Return what sends it."""
-        sent = super().to_asgi_response(app, request, **more)
-        assert isinstance(sent, ASGIStreamingResponse)
-        return _Sent(sent, self._streams, self._caller)
+        super().__init__(request, pieces, media_type=media_type, headers=headers)
 
 
 class _Sent:
     """An ASGI application that sends a stream's head and its pieces."""
 
-    def __init__(self, head: ASGIStreamingResponse, streams: Streams, caller: Caller) -> None:
+    def __init__(
+        self, head: ASGIStreamingResponse, streams: Streams, caller: Caller, *, is_limited: bool
+    ) -> None:
         self._head = head
+        self._is_limited = is_limited
         self._streams = streams
         self._caller = caller
 
@@ -60,7 +75,7 @@ class _Sent:
         pieces: Any = self._head.iterator
         has_begun = False
         try:
-            with self._streams.open(self._caller) as stream:
+            with self._streams.open(self._caller, is_limited=self._is_limited) as stream:
                 await self._head.start_response(send)
                 has_begun = True
                 if not self._head.is_head_response:
@@ -70,6 +85,8 @@ class _Sent:
                 raise
             # Whoever reads it asks again for what comes next, and is told the same.
             log.info("a stream of %r ends: %s", self._caller.name, exc)
+            if "content-length" in self._head.headers:
+                return  # the server cuts the connection: it is not all that was promised
         finally:
             await pieces.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})

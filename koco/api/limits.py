@@ -7,6 +7,7 @@ from typing import Any
 
 import litestar
 
+from koco.control.caller import Caller
 from koco.errors import LimitError, TimedOutError
 from koco.store.model import MB
 
@@ -45,11 +46,18 @@ class Request(litestar.Request[Any, Any, Any]):
         _refuse_more(self.content_length or 0, most_mb)
         arrived = 0
         async for piece in super().stream():
+            self._require_known()
             arrived += len(piece)
             _refuse_more(arrived, most_mb)
             if self._patience and (until := self._patience.when()):
                 self._patience.reschedule(until + len(piece) / _BYTES_S)
             yield piece
+        self._require_known()
+
+    def _require_known(self) -> None:
+        """Refuse who is known no more: a body takes its time, and a key may be revoked in it."""
+        if isinstance(caller := self.scope.get("auth"), Caller):
+            self.app.state.parts.streams.require(caller)
 
 
 def _refuse_more(size_bytes: int, most_mb: float) -> None:

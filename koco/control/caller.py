@@ -29,6 +29,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     credential: str = ""
     #: When that is good no more (seconds since the epoch).
     expires: float | None = None
+    #: When it was known by that (seconds of a clock that never goes back).
+    since: float = msgspec.field(default_factory=time.monotonic)
     #: The address that it calls from, and the id of its request.
     address: str = ""
     request: str = ""
@@ -46,6 +48,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def reaches_all_of(self, service: str) -> bool:
         """Say whether every flow that a service may ever have is one of those."""
         return self.reaches(f"{service}/*")
+
+    @property
+    def holder(self) -> str:
+        """Whose requests and streams count together: a user's, however often they log in."""
+        return f"user:{self.name}" if self.credential.startswith("session:") else self.credential
 
     @property
     def is_over(self) -> bool:

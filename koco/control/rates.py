@@ -14,7 +14,7 @@ _MANY = 10_000
 
 
 class Rates:
-    """The buckets, by credential."""
+    """The buckets, by whose they are."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -32,7 +32,7 @@ class Rates:
         if not rate:
             return
         room, now = max(1.0, rate * _BURST_S), self._clock()
-        left, then = self._buckets.get(caller.credential, (room, now))
+        left, then = self._buckets.get(caller.holder, (room, now))
         left = min(room, left + (now - then) * rate)
         if left < 1:
             raise TooManyError(
@@ -41,7 +41,7 @@ class Rates:
                 " `koco up --set key_requests_per_s=N`, 0 for none",
                 retry_after_s=(1 - left) / rate,
             )
-        self._buckets[caller.credential] = (left - 1, now)
+        self._buckets[caller.holder] = (left - 1, now)
         if len(self._buckets) > _MANY:
             self._drop_full(room, now, rate)
 

@@ -39,9 +39,9 @@ class Settings(msgspec.Struct, kw_only=True):
     max_form_kb: Annotated[float, msgspec.Meta(gt=0, le=16_000)] = 256
     #: The largest payload of an event that is kept whole (kB of its JSON).
     max_event_kb: Annotated[float, msgspec.Meta(ge=4, le=65_536)] = 65_536
-    #: Requests that a key or session may make (/s, over ten seconds); 0 for no limit.
+    #: Requests that a key, or a user, may make (/s, over ten seconds); 0 for no limit.
     key_requests_per_s: Annotated[float, msgspec.Meta(ge=0)] = 1000
-    #: Streams that one key or session has open.
+    #: Streams that one key, or one user, has open.
     max_streams_per_key: _AtLeastOne = 1000
     #: Streams that are open in all; each costs up to a megabyte while its reader does not read.
     max_streams: _AtLeastOne = 2000
@@ -75,9 +75,11 @@ def parsed(pairs: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
-        if not sign or name not in Settings.__struct_fields__:
+        if name not in Settings.__struct_fields__:
             known = ", ".join(Settings.__struct_fields__)
-            raise UsageError(f"--set takes NAME=VALUE, got {pair!r}", hint=f"settings: {known}")
+            raise UsageError(f"there is no setting {name!r}", hint=f"settings: {known}")
+        if not sign:
+            raise UsageError(f"--set takes NAME=VALUE, got {pair!r}")
         values[name] = _value(name, text)
     return values
 
@@ -90,7 +92,17 @@ def _value(name: str, text: str) -> Any:
     try:
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as exc:
-        raise UsageError(f"the setting {name} cannot be {text!r}: {exc}") from exc
+        raise UsageError(f"the setting {name} cannot be {text!r}", hint=_wanted(kind)) from exc
+
+
+def _wanted(kind: Any) -> str:
+    """Return what a setting takes, in words."""
+    if kind is bool:
+        return "true or false"
+    limits = msgspec.json.schema(kind)
+    words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to"}
+    said = " ".join(f"{word} {limits[name]:,g}" for name, word in words.items() if name in limits)
+    return f"a whole number {said}" if limits["type"] == "integer" else f"a number {said}"
 
 
 def _origin(text: str) -> str:

@@ -4,6 +4,7 @@ Those that nobody does read end with their connection: see `koco.control.protoco
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from koco.errors import KocoError, TooManyError, UnauthorizedError
 _LOOK_S = 1.0
 #: When it is worth to try again where as many are open as may be (seconds).
 _AGAIN_S = 5.0
+#: How long it is known that a credential was ended: longer than any request may take to begin
+#: what it asks for (seconds).
+_ENDED_S = 7200.0
 
 
 class Stream:
@@ -40,7 +44,9 @@ class Streams:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open: set[Stream] = set()
-        self._by_credential: Counter[str] = Counter()
+        self._by_holder: Counter[str] = Counter()
+        #: When credentials were ended; whoever was known by one before that is known no more.
+        self._ended: dict[str, float] = {}
         self._looking: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -48,17 +54,21 @@ class Streams:
         return len(self._open)
 
     @contextmanager
-    def open(self, caller: Caller) -> Iterator[Stream]:
+    def open(self, caller: Caller, *, is_limited: bool = True) -> Iterator[Stream]:
         """Count a stream of a caller's for as long as the block takes.
+
+        One that is not limited ends as others do, and is never refused for their number.
 
         Raises:
             TooManyError: as many are open as the settings allow.
             UnauthorizedError: from the block: what the caller has shown is good no more.
         """
-        self._refuse_more(caller)
+        self.require(caller)
+        if is_limited:
+            self._refuse_more(caller)
         stream = Stream(caller)
         self._open.add(stream)
-        self._by_credential[caller.credential] += 1
+        self._by_holder[caller.holder] += 1
         if self._looking is None:
             self._look_later()
         try:
@@ -71,16 +81,28 @@ class Streams:
         finally:
             stream.task = None
             self._open.discard(stream)
-            self._by_credential[caller.credential] -= 1
-            self._by_credential += Counter()  # drops those that have none
+            self._by_holder[caller.holder] -= 1
+            self._by_holder += Counter()  # drops those that have none
 
     def end(self, credential: str) -> None:
         """End all streams of a credential that was revoked: see `Caller.credential`."""
+        now = time.monotonic()
+        self._ended = {key: at for key, at in self._ended.items() if at > now - _ENDED_S}
+        self._ended[credential] = now
         for stream in [each for each in self._open if each.caller.credential == credential]:
             stream.end(_no_more(stream.caller))
 
+    def require(self, caller: Caller) -> None:
+        """Refuse whoever was let in by what is good no more: much may lie in between.
+
+        Raises:
+            UnauthorizedError: it was ended, or its time is over, since.
+        """
+        if caller.is_over or caller.since <= self._ended.get(caller.credential, -1.0):
+            raise _no_more(caller)
+
     def _refuse_more(self, caller: Caller) -> None:
-        own, most = self._by_credential[caller.credential], self._settings.max_streams_per_key
+        own, most = self._by_holder[caller.holder], self._settings.max_streams_per_key
         if own >= most:
             raise TooManyError(
                 f"{caller.name!r} has {own} streams open; max_streams_per_key is {most}",

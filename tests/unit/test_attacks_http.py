@@ -294,6 +294,20 @@ def test_a_body_that_trickles_in_is_not_waited_for(
     assert closed_after_s(api, head, trickle=b" ") < 3
 
 
+def test_what_a_revoked_key_has_begun_to_ask_is_refused(api: Api) -> None:
+    """A body that waits until its key was revoked changes nothing any more."""
+    api.admit("gone", "launch", sees_all=True)
+    before = changes(api)
+    with connect(api) as client:
+        head = CANCEL + KEY.replace(b"ada", b"gone")
+        client.sendall(head + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{")
+        time.sleep(0.1)
+        api.call(api.parts.keys.revoke("gone"))
+        client.sendall(b"}")
+        assert statuses(client.recv(65536)) == [401]
+    assert changes(api) == before + 1  # which says that it was refused
+
+
 def test_a_body_that_nobody_reads_is_not_waited_for(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

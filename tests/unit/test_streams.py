@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 import pytest
 
 from koco.control.caller import Caller
+from koco.control.rates import Rates
 from koco.control.settings import Settings
 from koco.control.streams import Streams
 from koco.errors import TooManyError, UnauthorizedError
@@ -78,5 +79,36 @@ def test_a_stream_ends_when_its_key_expires(monkeypatch: pytest.MonkeyPatch) -> 
         task = await begun(waiting(streams, expiring))
         assert isinstance(await outcome(task), UnauthorizedError)
         assert len(streams) == 0
+
+    asyncio.run(scenario())
+
+
+def test_who_was_let_in_before_the_end_begins_nothing_after_it() -> None:
+    """Between the guard and the stream a body may have taken its time."""
+
+    async def scenario() -> None:
+        streams = Streams(Settings())
+        before = Caller(name="ada", credential="key:ada")
+        streams.end("key:ada")
+        with pytest.raises(UnauthorizedError):
+            await waiting(streams, before)
+        with streams.open(Caller(name="ada", credential="key:ada")), streams.open(BOB):
+            assert len(streams) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_users_sessions_have_one_share() -> None:
+    """Whoever logs in once more may not follow more, nor ask more often."""
+
+    async def scenario() -> None:
+        settings = Settings(max_streams_per_key=1, key_requests_per_s=0.1)
+        streams, rates = Streams(settings), Rates(settings)
+        first, second = (Caller(name="eve", credential=f"session:{n}") for n in "12")
+        with streams.open(first), pytest.raises(TooManyError, match="'eve' has 1"):
+            await waiting(streams, second)
+        rates.take(first)
+        with pytest.raises(TooManyError, match="key_requests_per_s"):
+            rates.take(second)
 
     asyncio.run(scenario())

@@ -4,14 +4,18 @@ import asyncio
 import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from koco.control import listening
 from koco.control.caller import Caller
+from koco.control.catalog import Catalog
+from koco.control.endpoints import Endpoints
 from koco.control.rates import Rates
 from koco.control.settings import Settings
 from koco.errors import TooManyError
@@ -19,6 +23,7 @@ from koco.events import line
 from koco.events.model import Batch, Kind, Status
 from koco.store.model import AuditQuery
 from tests.unit.serving import Api, serving
+from tests.unit.test_endpoints import RELEASE, ServeOfOnes
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +218,47 @@ def test_streams_of_a_revoked_key_end(api: Api) -> None:
             api.loop.call_soon_threadsafe(api.parts.streams.end, "key:ada")
             assert all(json.loads(text) for text in pieces if text)
         assert not len(api.parts.streams)
+
+
+class _Endless(BaseHTTPRequestHandler):
+    """A service whose answer goes on and on."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while True:
+                self.wfile.write(b"more\n")
+                time.sleep(0.02)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+def test_what_a_service_tells_a_revoked_key_ends(api: Api) -> None:
+    """A stream of its own endpoint's ends as those of events do, and counts for no limit."""
+    api.parts.settings.max_streams_per_key = 1
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Endless)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    api.parts.catalog = Catalog()
+    api.parts.catalog.put(RELEASE)
+    serve: Any = ServeOfOnes(f"http://127.0.0.1:{server.server_port}")
+    api.parts.endpoints = Endpoints(serve, secret=b"s" * 32)
+    try:
+        with api.http() as client, api.http() as second:
+            path = "/v1/services/svc/app/x"
+            with client.stream("GET", path) as answer, second.stream("GET", path) as other:
+                assert (answer.status_code, other.status_code) == (200, 200)
+                pieces = answer.iter_lines()
+                assert next(pieces) == "more"
+                api.loop.call_soon_threadsafe(api.parts.streams.end, "key:ada")
+                began = time.monotonic()
+                for _ in pieces:
+                    assert time.monotonic() - began < 5
+    finally:
+        api.call(api.parts.endpoints._client().aclose())
+        server.shutdown()
+        server.server_close()
 
 
 def test_streams_are_refused_beyond_the_setting(api: Api) -> None:
