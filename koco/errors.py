@@ -215,7 +215,7 @@ class EndpointError(_DetailedError):
 
 
 class NotAllowedError(KocoError):
-    """No key, a key that is not known, or one whose scopes do not reach."""
+    """Something that the caller's key or session does not allow; Ray's token, too."""
 
     exit_code = 6
     http_status = 403

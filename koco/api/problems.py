@@ -89,7 +89,7 @@ def problem(error: KocoError, *, request: str) -> dict[str, Any]:
 def title(kind: type[KocoError]) -> str:
     """Return what all errors of a kind are called: the first sentence about it."""
     known = _TITLES.get(kind.code)
-    return known or (kind.__doc__ or kind.code).splitlines()[0].partition(":")[0].rstrip(".")
+    return known or re.split("[:;]", (kind.__doc__ or kind.code).splitlines()[0])[0].rstrip(".")
 
 
 def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
@@ -110,7 +110,7 @@ def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dic
     elif exc.status_code < 500:
         extra = exc.extra if isinstance(exc.extra, list) else []
         items = [item for item in extra if isinstance(item, dict)]
-        error = UsageError("; ".join([exc.detail, *map(_detail, items)]))
+        error = UsageError("; ".join(map(_detail, items)) or exc.detail)
         keys = [item["key"] for item in items if item.get("source") == "body"]
         pointer = _pointer(f".{keys[0]}") if keys and keys[0] != _WHOLE else None
         return answer(request, error, pointer=pointer)

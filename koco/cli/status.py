@@ -35,10 +35,13 @@ def _set(settings: dict[str, Any]) -> list[str]:
 
     defaults = msgspec.json.decode(msgspec.json.encode(Settings()))
     told = {name: value for name, value in settings.items() if value != defaults.get(name)}
-    return [
-        f"{name}={','.join(value) if isinstance(value, list) else f'{value:g}'}"
-        for name, value in told.items()
-    ]
+    return [f"{name}={_value(value)}" for name, value in told.items()]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:

@@ -133,7 +133,7 @@ class Keys:
             ConflictError: it has expired, or would, and must not.
         """
         if not 0 <= grace_s <= LONGEST_GRACE_S:
-            raise UsageError(f"grace_s must be from 0 to {LONGEST_GRACE_S:g}, got {grace_s:g}")
+            raise UsageError("the grace (grace_s) is 90 days at most, and 0 for none")
         secret = config.new_key()
         key = await self._store.rotate_key(
             name,
@@ -274,7 +274,8 @@ def _expires(expires_s: float | None) -> float | None:
     if expires_s is None:
         return None
     if not 1 <= expires_s <= LONGEST_S:
-        raise UsageError(f"expires_s must be from 1 to {LONGEST_S:g}, got {expires_s:g}")
+        what = "a key ends in a second at the earliest, in ten years at the latest (expires_s)"
+        raise UsageError(what, hint="without `expires_s` it is good for good")
     return time.time() + expires_s
 
 

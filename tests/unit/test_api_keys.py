@@ -92,7 +92,9 @@ def test_whoever_has_a_key_can_see_what_it_is(api: Api) -> None:
 )
 def test_what_makes_no_sense_is_refused(api: Api, wrong: dict[str, Any]) -> None:
     """400, and no key is made."""
-    assert ask(api, "POST", "/v1/keys", json=wrong).status_code == 400
+    refused = ask(api, "POST", "/v1/keys", json=wrong)
+    assert refused.status_code == 400
+    assert ("ten years" in refused.json()["detail"]) == ("expires_s" in wrong)
     assert ask(api, "GET", "/v1/keys/x").status_code == 404
 
 
@@ -170,7 +172,8 @@ def test_without_a_grace_the_old_secret_ends_at_once(api: Api) -> None:
     assert ask(api, "GET", "/v1/me", old).status_code == 401
     for wrong in (-1, 1e9):
         body = {"grace_s": wrong}
-        assert ask(api, "POST", "/v1/keys/swift/rotate", json=body).status_code == 400
+        refused = ask(api, "POST", "/v1/keys/swift/rotate", json=body)
+        assert (refused.status_code, "90 days" in refused.json()["detail"]) == (400, True)
 
 
 def test_an_expired_key_gets_more_time_only_where_that_is_said(api: Api) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import koco
 from koco import errors
-from koco.api import document
+from koco.api import document, problems
 from koco.api.app import create_app
 from koco.client import Client
 from koco.config import Context
@@ -78,6 +78,13 @@ def check(answer: Any, status: int, code: str) -> dict[str, Any]:
     return problem
 
 
+def test_titles_are_of_what_went_wrong_and_nothing_of_the_code() -> None:
+    """What follows a colon or a semicolon in a docstring is for who reads the code."""
+    titles = {kind.code: problems.title(kind) for kind in every_error()}
+    assert titles["method"] == "A request with a method that its path does not have"
+    assert not [each for each in titles.values() if set(each) & set(":;") or not each]
+
+
 def test_every_refusal_has_the_form(api: Api) -> None:
     """Before a route is found, before a key is known, of the route and of the body."""
     with api.http() as client:
@@ -133,6 +140,7 @@ def test_a_body_that_is_wrong_is_refused_with_its_place(
     with api.http("root") as client:
         problem = check(client.post("/v1/keys", content=body), 400, "usage")
     assert said in problem["detail"]
+    assert "POST" not in problem["detail"]
     assert problem.get("pointer") == pointer
 
 

@@ -46,9 +46,29 @@ def test_what_makes_no_sense_is_refused_by_its_name(pair: str) -> None:
     assert pair.partition("=")[0] in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("pair", "message", "hint"),
+    [
+        ("max_boddy_mb=1", "there is no setting 'max_boddy_mb'", "settings: max_file_mb, "),
+        ("max_body_mb", "--set takes NAME=VALUE, got 'max_body_mb'", ""),
+        ("max_body_mb=x", "max_body_mb cannot be 'x'", "a number above 0 up to 1,000"),
+        ("max_event_kb=1", "max_event_kb cannot be '1'", "a number from 4 up to 65,536"),
+        ("max_streams=0", "max_streams cannot be '0'", "a whole number from 1"),
+        ("api_docs=maybe", "api_docs cannot be 'maybe'", "true or false"),
+    ],
+)
+def test_who_sets_something_wrong_is_told_what_is_right(pair: str, message: str, hint: str) -> None:
+    """In words, not in the types of a library."""
+    with pytest.raises(UsageError) as refused:
+        parsed([pair])
+    assert message in refused.value.message
+    assert (refused.value.hint or "").startswith(hint)
+
+
 def test_status_shows_what_was_set() -> None:
     """In the words of `koco up --set`, and nothing of what is as it comes."""
-    now = Settings(max_queue=4, cors_origins=("https://a", "https://b"))
+    now = Settings(max_queue=4, api_docs=True, cors_origins=("https://a", "https://b"))
     told = msgspec.json.decode(msgspec.json.encode(now))
-    assert status._set(told) == ["max_queue=4", "cors_origins=https://a,https://b"]
+    said = ["max_queue=4", "api_docs=true", "cors_origins=https://a,https://b"]
+    assert status._set(told) == said
     assert status._set(msgspec.json.decode(msgspec.json.encode(Settings()))) == []
