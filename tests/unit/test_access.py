@@ -324,7 +324,8 @@ def test_latest_is_ones_own(api: Api) -> None:
     """Also for who sees others': nobody cancels, by it, what somebody else has launched since."""
     api.admit("boss", "admin", sees_all=True)
     with api.http("boss") as client:
-        assert client.get("/v1/executions/latest").status_code == 404
+        none = client.get("/v1/executions/latest")
+        assert (none.status_code, "of yours" in none.json()["detail"]) == (404, True)
         mine = api.execution("boss")
         new_execution(api)
         assert client.get("/v1/executions/latest").json()["fid"] == mine
@@ -353,6 +354,30 @@ def test_a_limited_key_gives_a_service_no_secrets_that_it_had_not(api: Api) -> N
             answer = client.post("/v1/services/svc/releases", json=body)
             assert answer.status_code == status, answer.text
         assert "secrets: B" in answer.json()["detail"]
+
+
+def test_a_limited_key_goes_back_to_no_secrets_that_were_taken_away(api: Api) -> None:
+    """Else it would have, by the next deploy, what an unlimited key gave and took."""
+    api.admit("two-only", "deploy", flows=("two/*",))
+    api.call(_two_releases(api, "two", (["A", "B"], ["A"])))
+    with api.http("two-only") as client:
+        answer = client.post("/v1/services/two/rollback", json={"number": 1})
+    assert answer.status_code == 403, answer.text
+    assert "secrets: B" in answer.json()["detail"]
+
+
+async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) -> None:
+    store, bundles = api.parts.store, api.parts.bundles
+    blob = bundles._blobs.path(SHA256)
+    blob.parent.mkdir(exist_ok=True)
+    blob.touch()
+    for named in secrets:
+        manifest = load.to_data(load.check({**MANIFEST, "service": service, "secrets": named}))
+        release = await store.create_release(
+            service, bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
+        )
+        await store.go_live(service, release.number, [])
+    blob.unlink()
 
 
 def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,9 +266,11 @@ class SqliteStore:
         """Say whether there is a user."""
         return self._reader.execute("SELECT 1 FROM users LIMIT 1").fetchone() is not None
 
-    async def set_password(self, name: str, password: str) -> list[Session]:
+    async def set_password(
+        self, name: str, password: str, *, verified: str | None = None
+    ) -> list[Session]:
         """Give a user another password's hash; return the sessions that this has ended."""
-        return await self._write(lambda db: users.set_password(db, name, password))
+        return await self._write(lambda db: users.set_password(db, name, password, verified))
 
     async def remove_user(self, name: str) -> list[Session]:
         """Forget a user; return the sessions that this has ended."""
@@ -432,7 +434,10 @@ class SqliteStore:
             if page.items:
                 return page.items[0]
             if (cursor := page.next) is None:
-                raise NotFoundError("there is no execution yet", hint="`koco run` starts one")
+                raise NotFoundError(
+                    "there is no execution of yours yet",
+                    hint="`koco run` starts one; `koco ps -a` lists all that you may see",
+                )
 
     async def executions(
         self,
