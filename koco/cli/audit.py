@@ -23,7 +23,7 @@ def command(
         str | None, typer.Option(metavar="OUTCOME", help="Only ok, refused, or this error's code.")
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, metavar="N", help="At most so many.")
+        int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")
     ] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:

@@ -429,7 +429,7 @@ def test_what_was_done_and_refused_here_is_in_the_audit_log(target: Koco) -> Non
     """Who, what, on what, from where, and what came of it; no secret among it."""
     with caller(target, "mallory", "read") as mallory:
         mallory.delete("/v1/services/target")
-    items = target.run("audit", "--since", "1h", "-n", "1000", "--json").ok().json()["items"]
+    items = target.run("audit", "--since", "1h", "--limit", "1000", "--json").ok().json()["items"]
     last = items[0]
     assert (last["action"], last["target"], last["outcome"]) == (
         "undeploy",

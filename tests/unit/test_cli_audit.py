@@ -54,10 +54,10 @@ def test_what_is_asked_for_is_asked_of_the_control_plane(plane: Plane, cli: Cli)
 def test_long_logs_come_in_pages(plane: Plane, cli: Cli) -> None:
     """So many as were asked for, and a word about the rest."""
     plane.audit = [entry(seq=number) for number in range(5)]
-    ran = cli("audit", "-n", "3", "--json")
+    ran = cli("audit", "--limit", "3", "--json")
     assert [each["seq"] for each in json.loads(ran.out)["items"]] == [0, 1, 2]
     assert json.loads(ran.out)["next"] == "3"
-    assert "there are more" in cli("audit", "-n", "3").err
+    assert "there are more" in cli("audit", "--limit", "3").err
 
 
 @pytest.mark.parametrize("time", ["yesterday", "", "24", "h", "-1h", "1e9h", "9" * 30 + "d"])
