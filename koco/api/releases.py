@@ -118,6 +118,7 @@ async def roll_back(
     require_service(request.auth, service)
     _check_timeout(data.timeout_s)
     target = await parts.deployer.target(service, data.number)
+    await _refuse_more_secrets(request, target.manifest)
     # What it needs may have gone since: a secret, say.
     await checks.refuse(parts, load.to_data(load.check(target.manifest)))
     release, unchanged = await parts.deployer.rollback(

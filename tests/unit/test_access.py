@@ -3,7 +3,7 @@
 A route that is not in the table fails: nobody adds one without saying who may call it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -362,13 +362,14 @@ def test_a_limited_key_goes_back_to_no_secrets_that_were_taken_away(api: Api) ->
     api.call(_two_releases(api, "two", (["A", "B"], ["A"])))
     with api.http("two-only") as client:
         answer = client.post("/v1/services/two/rollback", json={"number": 1})
+    api.parts.files.blobs.path(SHA256).unlink()
     assert answer.status_code == 403, answer.text
     assert "secrets: B" in answer.json()["detail"]
 
 
 async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) -> None:
-    store, bundles = api.parts.store, api.parts.bundles
-    blob = bundles._blobs.path(SHA256)
+    store = api.parts.store
+    blob = api.parts.files.blobs.path(SHA256)
     blob.parent.mkdir(exist_ok=True)
     blob.touch()
     for named in secrets:
@@ -377,7 +378,6 @@ async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) ->
             service, bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
         )
         await store.go_live(service, release.number, [])
-    blob.unlink()
 
 
 def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
