@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from koco.control import keys, passwords
 from koco.control.attempts import Attempts
 from koco.control.passwords import Passwords
-from koco.errors import NotAllowedError
+from koco.errors import NotAllowedError, NotFoundError
 from koco.events import line
 from koco.store.model import Session, User
 from koco.store.protocol import Store
@@ -89,10 +89,7 @@ class Users:
             NotFoundError: there is no such user.
         """
         self._hashing.require_turn()
-        hashed = await self._hashing.hash(passwords.checked(password))
-        self._ended(await self._store.set_password(name, hashed))
-        self._attempts.forget(name)
-        log.info("the user %r has another password", name)
+        await self._replace(name, password)
 
     async def change_password(self, name: str, old: str, password: str, *, address: str) -> None:
         """Do the same for whoever knows the former; raises what `verified` does, too.
@@ -101,9 +98,14 @@ class Users:
             NotAllowedError: the former is another one.
         """
         passwords.checked(password)
-        if await self.verified(name, old, address=address) is None:
+        if (user := await self.verified(name, old, address=address)) is None:
             raise NotAllowedError("the old password is wrong")
-        await self.set_password(name, password)
+        # By the hash that was verified: an admin may have set another one meanwhile, against
+        # whoever knows this one.
+        try:
+            await self._replace(name, password, verified=user.password)
+        except NotFoundError:
+            raise NotAllowedError("the old password is right no more") from None
 
     async def remove(self, name: str) -> None:
         """Forget a user; their sessions end at once, streams included.
@@ -113,6 +115,12 @@ class Users:
         """
         self._ended(await self._store.remove_user(name))
         log.info("the user %r was removed", name)
+
+    async def _replace(self, name: str, password: str, *, verified: str | None = None) -> None:
+        hashed = await self._hashing.hash(passwords.checked(password))
+        self._ended(await self._store.set_password(name, hashed, verified=verified))
+        self._attempts.forget(name)
+        log.info("the user %r has another password", name)
 
     def _ended(self, sessions: list[Session]) -> None:
         for each in sessions:

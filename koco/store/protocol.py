@@ -147,8 +147,12 @@ class Store(Protocol):
         """Say whether there is one."""
         ...
 
-    async def set_password(self, name: str, password: str) -> list[Session]:
+    async def set_password(
+        self, name: str, password: str, *, verified: str | None = None
+    ) -> list[Session]:
         """Give a user another password's hash; return the sessions that this has ended.
+
+        With `verified`, only where that is the hash of the former still.
 
         Raises:
             NotFoundError: there is no such user.

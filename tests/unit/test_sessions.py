@@ -365,6 +365,26 @@ def test_a_login_whose_user_goes_meanwhile_begins_nothing(
     assert log_in(api).status_code == 401
 
 
+def test_who_knew_the_former_password_does_not_undo_an_admins_change(
+    api: Api, eve: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was verified a moment before, and its successor is hashed while the admin is faster."""
+    users, token = api.parts.users, token_of(api)
+    verified, by_admin = users.verified, f"{PASSWORD}, by an admin"
+
+    async def slow(*args: Any, **more: Any) -> Any:
+        user = await verified(*args, **more)
+        await users.set_password(eve, by_admin)
+        return user
+
+    with monkeypatch.context() as slowly:
+        slowly.setattr(users, "verified", slow)
+        change = {"password": f"{PASSWORD}, by a thief", "old": PASSWORD}
+        answer = ask(api, "PUT", "/v1/users/eve/password", token, json=change)
+    assert answer.status_code == 403
+    token_of(api, password=by_admin)
+
+
 def test_failures_hold_up_a_name_and_no_key(api: Api, eve: str) -> None:
     """After five; it is said for how long, and an admin's new password ends it."""
     for _ in range(5):

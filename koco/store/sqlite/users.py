@@ -46,9 +46,14 @@ def listing(db: sqlite3.Connection, *, limit: int, cursor: str | None) -> UserPa
     return UserPage(items, items[-1].name if len(rows) > limit else None)
 
 
-def set_password(db: sqlite3.Connection, name: str, password: str) -> list[Session]:
+def set_password(
+    db: sqlite3.Connection, name: str, password: str, verified: str | None
+) -> list[Session]:
     """Change a password and end what began with the former; see `Store.set_password`."""
-    changed = db.execute("UPDATE users SET password = ? WHERE name = ?", (password, name))
+    changed = db.execute(
+        "UPDATE users SET password = ? WHERE name = ? AND password = coalesce(?, password)",
+        (password, name, verified),
+    )
     _require_one(changed, name)
     return _end_all(db, name)
 
