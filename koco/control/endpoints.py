@@ -38,6 +38,9 @@ _DROPPED = (HOP - {"content-length"}) | {
     *("set-cookie", "set-cookie2", "clear-site-data", "www-authenticate", "authentication-info"),
     *("strict-transport-security", "public-key-pins", "expect-ct", "alt-svc", "nel", "report-to"),
     *("service-worker-allowed", "x-content-type-options", "date", "server", "x-request-id"),
+    # By which a proxy before us would be told to send a file of its own, or how to treat us.
+    *("x-accel-redirect", "x-accel-expires", "x-accel-charset", "x-accel-limit-rate"),
+    *("x-sendfile", "x-lighttpd-send-file", "x-reproxy-url", "surrogate-control"),
 }
 _DROPPED_PREFIXES = ("x-koco-", "koco-", "access-control-")
 

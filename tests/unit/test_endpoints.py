@@ -229,6 +229,9 @@ def test_an_answer_is_about_the_services_part_of_the_origin(ask: Ask, stranger: 
         **{"Koco-Version": "9", "X-Koco-Fid": "1", "Alt-Svc": 'h3=":1"', "NEL": "{}"},
         **{"Connection": "X-Named", "X-Named": "1", "X-Mine": "1", "X-Request-ID": "theirs"},
         **{"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "no"},
+        # What a proxy that stands before us would obey.
+        **{"X-Accel-Redirect": "/internal/passwd", "X-Sendfile": "/etc/passwd"},
+        **{"X-Accel-Expires": "3600"},
     }
     answered = passed(ask, {})
     policy = answered.pop("content-security-policy")
