@@ -25,7 +25,8 @@ from koco.store.model import File, NewFile
 
 _BYTES = {"application/octet-stream": bytes}
 
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+# No file has more bytes than those digits can say.
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
 
 
 class RangeError(UsageError):
