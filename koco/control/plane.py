@@ -7,7 +7,6 @@ carried over but the settings: the store has the rest.
 import asyncio
 import contextlib
 import logging
-import logging.handlers
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from urllib.parse import urlsplit
 import msgspec
 import ray
 
-from koco import __version__, code, config
+from koco import __version__, code
 from koco.cluster import names, runners
-from koco.control import assembly, questions, succession
+from koco.control import assembly, journal, questions, succession
 from koco.control.listening import Listening
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks
@@ -36,7 +35,6 @@ _PORT_S = 5.0
 _STARTING_S = 10.0
 #: How long taking applications out of Serve may delay the end (seconds).
 _FAREWELL_S = 5.0
-_LOG_BYTES = 10 * 1024 * 1024
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +74,7 @@ class Plane:
         self._control = context.current_actor
         self._generation = control.generation(context.get_actor_name() or "") or 1
         self._code = code.digest()
-        _log_to(Path(self._start_with.data_dir) / "control.log")
+        journal.write_to(Path(self._start_with.data_dir) / "control.log")
         self._store: SqliteStore | None = None
         self._listening: Listening | None = None
         self._has: Parts | None = None
@@ -273,19 +271,3 @@ class Plane:
         listening.serve(app, parts.settings, **tls)
         if start.nodes_apart:
             listening.serve(self._only_for_nodes(app), parts.settings)
-
-
-class _Formatter(logging.Formatter):
-    """Writes no key that a request, or its error, has had in it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return config.mask_all(super().format(record))
-
-
-def _log_to(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=3)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.getLogger("koco").addHandler(handler)
-    logging.getLogger("koco").setLevel(logging.INFO)
-    logging.getLogger("uvicorn.error").addHandler(handler)
