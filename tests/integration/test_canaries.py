@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex, token_urlsafe
 from typing import Any
@@ -193,42 +194,61 @@ def secret() -> str:
     return f'se+{token_hex(16)}"ü'
 
 
-def service(koco: Koco, name: str, code: str, flow: str = "run", **manifest: Any) -> Koco:
-    flows = [{"name": flow, "entrypoint": f"{name}_app:{flow}"}]
-    flows = [] if "app" in manifest else manifest.pop("flows", flows)
-    return koco.deploy(name, code, **{"flows": flows, "secrets": ["CANARY_TOKEN"], **manifest})
-
-
 def plant_secrets(koco: Koco, canaries: Canaries) -> None:
     """Have a secret told by flows, runners, tasks, replicas, handlers and failing deploys."""
     token = canaries.plant("a secret", secret())
     koco.run("secret", "set", "CANARY_TOKEN", "-", stdin=token).ok()
-    chatty = service(koco, "chatty", APP, app="chatty_app:app")
+    secrets = {"secrets": ["CANARY_TOKEN"]}
     flows = [{"name": name, "entrypoint": f"shared_app:{name}"} for name in ("run", "late")]
-    shared = service(koco, "shared", CHATTY, flows=flows, runner={"concurrency": 10})
-    for each, name in ((chatty, "chatty/chatty"), (shared, "shared/run")):
-        assert each.execute(name).result == {"final": "********"}
-        for how in ("raise", "file", *(["crash"] if each is chatty else [])):
-            assert each.execute(name, how=how).status == "error", how
-        fid = each.launch(name, how="lock")
-        eventually(lambda fid=fid: koco.get(f"/v1/executions/{fid}")["status"] == "awaiting")
-        canaries.see("a lock's data", koco.run("inbox", "--json").ok().out)
-        koco.run("cancel", fid).ok()
-    with koco.http() as client:
-        assert client.get("/v1/services/chatty/app/boom").status_code == 500
-        refused = client.post("/v1/flows/chatty/chatty", json={"how": "handler"})
-    assert refused.status_code == 502
-    canaries.see("a handler's failure", refused.text)
-    for name, code, more in (
-        ("badimport", BAD_IMPORT, {}),
-        ("badreplica", BAD_REPLICA, {"app": "badreplica_app:bound"}),
-    ):
-        flows = [] if more else [{"name": "run", "entrypoint": f"{name}_app:run"}]
-        manifest = {"flows": flows, "secrets": ["CANARY_TOKEN"], **more}
-        done = koco.run("deploy", cwd=koco.project(name, code, **manifest))
-        assert done.code == 5, done.err
-        assert "with ********" in done.err
-        canaries.see(f"the deploy of {name}", done.out + done.err)
+    each_in_one = {"flows": flows, "runner": {"concurrency": 10}, **secrets}
+    # A replica that fails is tried again for a while: the others are deployed meanwhile.
+    with ThreadPoolExecutor(4) as pool:
+        failing = [
+            pool.submit(
+                fail, koco, canaries, "badreplica", BAD_REPLICA, app="badreplica_app:bound"
+            ),
+            pool.submit(fail, koco, canaries, "badimport", BAD_IMPORT),
+        ]
+        in_one = pool.submit(koco.deploy, "shared", CHATTY, **each_in_one)
+        alone = koco.deploy("chatty", APP, app="chatty_app:app", flows=[], **secrets)
+        talking = [
+            *(pool.submit(talk, alone, canaries, "chatty/chatty", how) for how in HOW),
+            *(pool.submit(talk, in_one.result(), canaries, "shared/run", how) for how in HOW[:-1]),
+        ]
+        with koco.http() as client:
+            assert client.get("/v1/services/chatty/app/boom").status_code == 500
+            refused = client.post("/v1/flows/chatty/chatty", json={"how": "handler"})
+        assert refused.status_code == 502
+        canaries.see("a handler's failure", refused.text)
+        for each in (*talking, *failing):
+            each.result()
+
+
+#: What the flow does with its secret in the end; the last one takes all of its process along.
+HOW = ("return", "raise", "file", "lock", "crash")
+
+
+def talk(koco: Koco, canaries: Canaries, flow: str, how: str) -> None:
+    """Have an execution tell its secret."""
+    if how != "lock":
+        ended = koco.execute(flow, how=how)
+        assert ended.status == ("finished" if how == "return" else "error"), how
+        assert how != "return" or ended.result == {"final": "********"}
+        return
+    fid = koco.launch(flow, how=how)
+    eventually(lambda: koco.get(f"/v1/executions/{fid}")["status"] == "awaiting")
+    canaries.see("a lock's data", koco.run("inbox", "--json").ok().out)
+    koco.run("cancel", fid).ok()
+
+
+def fail(koco: Koco, canaries: Canaries, name: str, code: str, **manifest: Any) -> None:
+    """Have a deploy fail with the secret in its last words."""
+    flows = [] if manifest else [{"name": "run", "entrypoint": f"{name}_app:run"}]
+    manifest |= {"flows": flows, "secrets": ["CANARY_TOKEN"]}
+    done = koco.run("deploy", cwd=koco.project(name, code, **manifest))
+    assert done.code == 5, done.err
+    assert "with ********" in done.err
+    canaries.see(f"the deploy of {name}", done.out + done.err)
 
 
 def replace_secret(koco: Koco, canaries: Canaries) -> None:
