@@ -87,7 +87,7 @@ def _print(items: list[dict[str, Any]]) -> None:
     from koco.cli import clock, output
 
     if not output.is_terminal():
-        names = ("fid", "flow", "status", "created", "started", "finished", "waits")
+        names = ("fid", "flow", "status", "created", "started", "finished", "waits", "user")
         output.print_table(names, [[item.get(name) or "-" for name in names] for item in items])
         return
     if not items:
@@ -101,16 +101,20 @@ def _print(items: list[dict[str, Any]]) -> None:
             clock.short(clock.seconds(item["started"], item["finished"]))
             if item["started"]
             else "-",
+            item["user"],
             item.get("waits") or "",
         ]
         for item in items
     ]
-    columns = ("FID", "FLOW", "STATUS", "CREATED", "TOOK", "WHY")
-    # Why one waits is told where one does; it may be cut, as flows' names may where none does.
-    shown = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
+    columns = ("FID", "FLOW", "STATUS", "CREATED", "TOOK", "BY", "WHY")
+    # Whose they are is told where they are not all of one, and why one waits where one does; that
+    # may be cut, as flows' names may where none does.
+    idle = {"BY"} if len({item["user"] for item in items}) == 1 else set()
+    idle |= set() if any(row[-1] for row in rows) else {"WHY"}
+    shown = [place for place, column in enumerate(columns) if column not in idle]
     output.print_table(
-        columns[:shown],
-        [row[:shown] for row in rows],
+        [columns[place] for place in shown],
+        [[row[place] for place in shown] for row in rows],
         styles=_STYLES,
-        widest="WHY" if shown == len(columns) else "FLOW",
+        widest="FLOW" if "WHY" in idle else "WHY",
     )

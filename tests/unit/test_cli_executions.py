@@ -32,8 +32,8 @@ def test_ps_lists_what_has_not_ended(three: list[str], cli: Cli) -> None:
     ran = cli("ps")
     header, *rows = ran.out.splitlines()
     assert header.split("\t")[:3] == ["fid", "flow", "status"]
-    assert header.split("\t")[3:] == ["created", "started", "finished", "waits"]
-    fields = ["aaaa", "hello/greet", "running", TS, TS, "-", "-"]
+    assert header.split("\t")[3:] == ["created", "started", "finished", "waits", "user"]
+    fields = ["aaaa", "hello/greet", "running", TS, TS, "-", "-", "admin"]
     assert [row.split("\t") for row in rows] == [fields]
 
 
@@ -69,6 +69,18 @@ def test_ps_as_json_is_a_list_with_a_cursor(three: list[str], cli: Cli) -> None:
     page = json.loads(cli("ps", "--json").out)
     assert [item["fid"] for item in page["items"]] == ["aaaa"]
     assert page["next"] is None
+
+
+def test_ps_on_a_terminal_tells_whose_they_are_where_there_are_several(
+    plane: Plane, terminal: Cli
+) -> None:
+    """Who sees only their own needs no column for that."""
+    plane.launch(fid="aaaa")
+    assert "BY" not in terminal("ps").out
+    plane.launch(fid="bbbb", user="ada")
+    header, *rows = re.sub(r"\x1b\[[0-9;]*m", "", terminal("ps").out).splitlines()
+    assert header.split()[-1] == "BY"
+    assert [row.split()[-1] for row in rows] == ["ada", "admin"]
 
 
 def test_ps_on_a_terminal_fits_80_columns(plane: Plane, terminal: Cli) -> None:
