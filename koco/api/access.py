@@ -15,7 +15,7 @@ from litestar.handlers.base import BaseRouteHandler
 
 from koco.api import cookies, transport
 from koco.api.envelope import request_id
-from koco.control import sessions
+from koco.control import attempts, sessions
 from koco.control.caller import NOBODY, TOKEN_PREFIX, Caller
 from koco.control.catalog import Entry
 from koco.control.parts import Parts
@@ -80,8 +80,8 @@ def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
 
     async def guard(connection: Connection, route: BaseRouteHandler) -> None:
         if is_open(connection):
-            # Each address is limited as a key is.
-            credential = f"address:{transport.address(connection.scope)}"
+            # Each address is limited as a key is, and each network that somebody has at home.
+            credential = f"address:{attempts.network(transport.address(connection.scope))}"
             nobody = msgspec.structs.replace(NOBODY, credential=credential)
             connection.scope["auth"] = _placed(nobody, connection)
         else:

@@ -68,7 +68,7 @@ class Attempts:
     def passed(self, *, address: str, name: str) -> None:
         """Take back an attempt, and forget the name's others; the address's still count."""
         self.forget(name)
-        if found := self._failures.get(("address", _network(address))):
+        if found := self._failures.get(("address", network(address))):
             found.count -= 1
 
     def forget(self, name: str) -> None:
@@ -77,8 +77,8 @@ class Attempts:
 
     def _kinds(self, address: str, name: str | None) -> list[tuple[str, str]]:
         # Apart: a script that has an old key must keep nobody else from logging in.
-        network = _network(address)
-        return [("key", network)] if name is None else [("address", network), ("name", name)]
+        place = network(address)
+        return [("key", place)] if name is None else [("address", place), ("name", name)]
 
     def _count(self, which: tuple[str, str], now: float) -> None:
         found = self._failures.setdefault(which, _Failures(_FREE[which[0]]))
@@ -105,7 +105,7 @@ def _too_many(kind: str, who: str, wait_s: float) -> TooManyError:
     )
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
     """Return what of an address is one place: all that somebody with IPv6 at home has is one."""
     try:
         found = ipaddress.ip_address(address)

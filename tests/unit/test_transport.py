@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 
 from koco.control import listening
@@ -306,6 +307,20 @@ def test_only_trusted_proxies_say_who_asks(
 
 
 # browsers
+
+
+def test_all_addresses_of_a_home_have_one_share_of_what_is_public(api: Api) -> None:
+    """Somebody with IPv6 has as many addresses as they like, all in one /64."""
+    manifest = {"endpoint": {"timeout": 5, "public": ["/x"]}}
+    api.parts.catalog = Catalog()
+    api.parts.catalog.put(msgspec.structs.replace(RELEASE, app=None, manifest=manifest))
+    api.parts.settings.change({"trusted_proxies": ["127.0.0.1"], "key_requests_per_s": 0.1})
+    with api.http() as client:
+        codes = [
+            client.get("/v1/services/svc/app/x", headers={"X-Forwarded-For": each}).status_code
+            for each in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
+        ]
+    assert codes == [404, 429, 404]
 
 
 def test_every_answer_says_how_to_treat_it(api: Api) -> None:
