@@ -330,8 +330,9 @@ def test_ten_thousand_wrong_keys_cost_little_and_keep_nobody_out(target: Koco) -
     assert time.monotonic() - began < 60
     assert slowest < 2
     assert _rss(target)[0] - before_kb < 20_000
-    # The first of a minute, and its sums: of those told 401, and of those told 429.
-    assert 1 <= _unknown(target) - entries <= 6
+    # The first of a minute, and its sums: of those told 401, and of those told 429. Where that
+    # first one was an earlier test's, nothing is written before the minute is over.
+    assert _unknown(target) - entries <= 6
     assert target.control_pid() == pid
 
 

@@ -307,6 +307,7 @@ def test_a_flows_files_outlive_the_control_planes_death(app: Koco, tmp_path: Pat
     kill9(app.control_pid())
     eventually(lambda: [p for p in blobs.glob("*/*") if p.stat().st_size == 200 * MB])
     kill9(app.control_pid())
+    eventually(app.control_pid)
     events = app.run("logs", fid, "-f", "--json").ok().lines()
     sha256, size = next(each["payload"] for each in events if each["kind"] == "final")
     [item] = app.run("files", "ls", fid, "out", "--json").ok().json()["items"]

@@ -96,6 +96,7 @@ def keys(plane: Koco) -> dict[str, str]:
     return secrets
 
 
+@pytest.mark.timeout(600 if EXAMPLES <= 3 else 3600)
 def test_nothing_that_is_asked_is_answered_otherwise_than_documented(
     plane: Koco, seeds: dict[str, Any], keys: dict[str, str]
 ) -> None:
