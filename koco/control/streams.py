@@ -104,8 +104,9 @@ class Streams:
     def _refuse_more(self, caller: Caller) -> None:
         own, most = self._by_holder[caller.holder], self._settings.max_streams_per_key
         if own >= most:
+            streams = "stream" if own == 1 else "streams"
             raise TooManyError(
-                f"{caller.name!r} has {own} streams open; max_streams_per_key is {most}",
+                f"{caller.name!r} has {own} {streams} open; max_streams_per_key is {most}",
                 hint="end one; an admin sets another limit: `koco up --set max_streams_per_key=N`",
                 retry_after_s=_AGAIN_S,
             )

@@ -105,7 +105,7 @@ def test_a_users_sessions_have_one_share() -> None:
         settings = Settings(max_streams_per_key=1, key_requests_per_s=0.1)
         streams, rates = Streams(settings), Rates(settings)
         first, second = (Caller(name="eve", credential=f"session:{n}") for n in "12")
-        with streams.open(first), pytest.raises(TooManyError, match="'eve' has 1"):
+        with streams.open(first), pytest.raises(TooManyError, match="'eve' has 1 stream open"):
             await waiting(streams, second)
         rates.take(first)
         with pytest.raises(TooManyError, match="key_requests_per_s"):
