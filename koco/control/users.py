@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable
 from koco.control import keys, passwords
 from koco.control.attempts import Attempts
 from koco.control.passwords import Passwords
-from koco.errors import NotAllowedError, NotFoundError
+from koco.errors import NotAllowedError, NotFoundError, UsageError
 from koco.events import line
 from koco.store.model import Session, User
 from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
+#: The key that `koco up` makes, and makes anew where that is asked (`Keys.admit`).
+_FIRST = "admin"
 #: The same for whoever is unknown and for a wrong password: it tells nobody who there is.
 WRONG = "the name or the password is wrong"
 
@@ -51,6 +53,11 @@ class Users:
             ConflictError: a user or a key has that name.
         """
         keys.check_name(name, what="user")
+        if name == _FIRST:
+            # What that key launches would be this user's, once it is made anew.
+            raise UsageError(
+                f"{name!r} is what `koco up` calls its key", hint="choose another name"
+            )
         scopes, flows = keys.checked_reach(scopes, flows)
         self._hashing.require_turn()
         user = User(

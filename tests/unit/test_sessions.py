@@ -125,6 +125,7 @@ def test_keys_and_users_share_one_set_of_names(api: Api, eve: str) -> None:
         ({"password": "x" * 1025}, "1024"),
         ({"name": "E V E"}, "no name of a user"),
         ({"name": "schedule"}, "belongs to koco"),
+        ({"name": "admin"}, "what `koco up` calls its key"),
         ({"scopes": ["root"]}, "no scope"),
         ({"scopes": []}, "without a scope"),
         ({"scopes": ["admin"], "flows": ["svc/*"]}, "not limited to flows"),
