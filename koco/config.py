@@ -6,7 +6,6 @@ another's, and a reader sees the old file or the new one.
 """
 
 import os
-import re
 import shlex
 import tomllib
 from collections.abc import Callable, Collection, Iterator
@@ -15,19 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from koco import tokens
 from koco.errors import NotFoundError, UnreachableError, UsageError
 from koco.url import checked, host
 
 #: The name of the context that KOCO_URL makes.
 FROM_ENVIRONMENT = "KOCO_URL"
-
-_MASKED_FROM = len("koco_") + 4
-
-#: How tokens of sessions begin, which stand where keys do.
-_SESSION = "kocos_"
-
-#: A key as `new_key` makes them, or a token, wherever it stands in a text.
-_KEY = re.compile(r"koco[a-z]?_[\w-]{40,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +41,7 @@ class Context:
     @property
     def is_session(self) -> bool:
         """Whether its key is a session's token, which is over one day."""
-        return self.key.startswith(_SESSION)
+        return self.key.startswith(tokens.SESSION)
 
     @property
     def login(self) -> str:
@@ -211,28 +203,6 @@ def remove_context(name: str) -> None:
         document.get("contexts", {}).pop(name, None)
         if document.get("current") == name:
             del document["current"]
-
-
-def new_key() -> str:
-    """Return a new random key: 256 bits, with a prefix that secret scanners know."""
-    import secrets
-
-    return f"koco_{secrets.token_urlsafe(32)}"
-
-
-def mask(key: str) -> str:
-    """Return a key as it may be shown: enough to tell it from another, not to use it."""
-    return f"{key[:_MASKED_FROM]}…" if len(key) > 2 * _MASKED_FROM else "…" if key else ""
-
-
-def mask_all(text: str) -> str:
-    """Return text with each key in it masked."""
-    return _KEY.sub(lambda found: mask(found[0]), text)
-
-
-def has_key(text: str) -> bool:
-    """Say whether there is a key in a text."""
-    return _KEY.search(text) is not None
 
 
 def key_of_environment() -> str:

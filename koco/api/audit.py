@@ -13,7 +13,7 @@ from litestar import Request, get
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
-from koco import config
+from koco import tokens
 from koco.api import envelope, lists, shapes, times, transport
 from koco.api.access import requires
 from koco.control.caller import Caller
@@ -115,7 +115,7 @@ def _entry(scope: Any, outcome: str, **more: Any) -> AuditEntry:
             "who": known.get("who") or caller.name,
             "credential": caller.credential,
             # A path may have a key in it that was meant to be somewhere else.
-            "target": config.mask_all(known.get("target") or _target(scope)),
+            "target": tokens.mask_all(known.get("target") or _target(scope)),
             "outcome": outcome,
             "address": caller.address,
             "request": envelope.request_id(scope),

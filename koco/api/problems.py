@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from koco import config
+from koco import tokens
 from koco.api import access, audit, envelope
 from koco.errors import (
     EndpointError,
@@ -70,7 +70,7 @@ def problem(error: KocoError, *, request: str) -> dict[str, Any]:
         "title": title(type(error)),
         "status": error.http_status,
         # A path, or a value that is refused, may have had a key in it.
-        "detail": config.mask_all(error.message),
+        "detail": tokens.mask_all(error.message),
         "code": error.code,
         "hint": error.hint,
         "request_id": request,
@@ -78,7 +78,7 @@ def problem(error: KocoError, *, request: str) -> dict[str, Any]:
     wire = error.to_wire()
     if "errors" in wire:
         said = wire["errors"].items()
-        told["errors"] = {field: [config.mask_all(each) for each in those] for field, those in said}
+        told["errors"] = {field: [tokens.mask_all(each) for each in those] for field, those in said}
     if (traceback := wire["error"].get("detail")) is not None:
         told["traceback"] = traceback
     if isinstance(error, UsageError) and (found := _PLACE.search(error.message)):

@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from koco import config, url
+from koco import config, tokens, url
 from koco.cli import output, prompt
 from koco.config import Choice, Context
 from koco.errors import ConflictError, KocoError, NotFoundError, UsageError
@@ -70,7 +70,7 @@ def wire(context: Context, choice: Choice) -> dict[str, Any]:
     return {
         "name": context.name,
         "url": context.url,
-        "key": config.mask(context.key) or None,
+        "key": tokens.mask(context.key) or None,
         "current": is_current,
         "chosen_by": choice.by if is_current else None,
     }

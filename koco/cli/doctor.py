@@ -84,7 +84,7 @@ def _contexts() -> "Finding":
 
 
 def _context() -> tuple["Context | None", "Finding"]:
-    from koco import config
+    from koco import tokens
     from koco.cli import session
     from koco.client.probe import FAILED, OK, WARNING, Finding
     from koco.errors import KocoError
@@ -97,7 +97,7 @@ def _context() -> tuple["Context | None", "Finding"]:
     if not context.key:
         hint = "`koco login` saves one, KOCO_KEY gives one"
         return context, Finding("context", WARNING, f"{what}; without a key", hint)
-    return context, Finding("context", OK, f"{what}; key {config.mask(context.key)}")
+    return context, Finding("context", OK, f"{what}; key {tokens.mask(context.key)}")
 
 
 def _examined(context: "Context") -> Iterator["Finding"]:
@@ -138,7 +138,7 @@ def _versions(theirs: str) -> "Finding":
 
 def _tell(finding: "Finding", *, as_json: bool) -> None:
     from koco.cli import lines, output
-    from koco.config import mask_all
+    from koco.tokens import mask_all
 
     message, hint = mask_all(finding.message), finding.hint and mask_all(finding.hint)
     if as_json:

@@ -43,7 +43,7 @@ def ending(as_json: bool) -> Iterator[None]:
 
 def failed(error: KocoError) -> dict[str, Any]:
     """Return what the last line says of an error; its details are on stderr."""
-    from koco.config import mask_all
+    from koco.tokens import mask_all
 
     hint = mask_all(error.hint) if error.hint else None
     told = {"code": error.code, "message": mask_all(error.message), "hint": hint}

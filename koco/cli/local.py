@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from koco import __version__, code, config
+from koco import __version__, code, config, tokens
 from koco.cli import options, output
 from koco.cluster import local as cluster
 from koco.config import Context
@@ -138,7 +138,7 @@ def _bring_up(
     head.folder(wanted.all["data_dir"])
     if starts_ray:
         cluster.ensure_token()
-    key = known.key if known and known.key and not recover else config.new_key()
+    key = known.key if known and known.key and not recover else tokens.new()
     here = {**ports, **wanted.kept, "address": address or f"127.0.0.1:{ports['gcs']}"}
     context = Context(NAME, wanted.all["url"], key, here, ca=_trusted(ca, known))
     output.note(

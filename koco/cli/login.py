@@ -54,7 +54,7 @@ def command(
 
     Example: koco login https://koco.example.com
     """
-    from koco import config, url
+    from koco import config, tokens, url
     from koco.cli import contexts, options, output
     from koco.config import Context
 
@@ -79,7 +79,7 @@ def command(
         output.print_json({**contexts.wire(context, choice), "version": found, **told})
         return
     about = f"koco {found} answers" if found else "not checked"
-    what = f"the key {config.mask(context.key)} is saved"
+    what = f"the key {tokens.mask(context.key)} is saved"
     output.note(f"{address}: {about}; {what if until is None else f'{user} until {until}'}")
     output.print_line(name)
 

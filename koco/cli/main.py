@@ -235,7 +235,7 @@ def _failed(exc: Exception, *, as_json: bool) -> int:
             traceback.print_exception(exc)
         exc = unexpected(exc)
     try:
-        from koco.config import mask_all
+        from koco.tokens import mask_all
 
         # A key that was typed where none belongs is not for logs.
         exc.message, exc.hint = mask_all(exc.message), mask_all(exc.hint or "") or None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from koco import __version__, config, url
+from koco import __version__, config, tokens, url
 from koco.cli import contexts, options, output
 from koco.config import Context
 from koco.errors import (
@@ -89,7 +89,7 @@ def _bring_up(
     wanted = options.wanted(asked, here, {**defaults, "port": port}, reached_at=host)
     name = known.name if known else contexts.checked_name(name or url.host(wanted.all["url"]))
     contexts.warn_of_clear(wanted.all["url"])
-    key = known.key if known and known.key and not recover else config.new_key()
+    key = known.key if known and known.key and not recover else tokens.new()
     trusted = ca if ca is not None else known.ca if known else ""
     place = {"ray": dashboard.url}
     context = Context(name, wanted.all["url"], key, {**wanted.kept, **place}, trusted)

@@ -1,6 +1,6 @@
 """Keys of koco's own where they do not belong: in what is kept and shown as it was given."""
 
-from koco import config
+from koco import tokens
 from koco.errors import UsageError
 from koco.events.line import encode_payload
 
@@ -11,7 +11,7 @@ def refuse(value: object, what: str) -> None:
     Raises:
         UsageError: there is one.
     """
-    if config.has_key(value if isinstance(value, str) else encode_payload(value).decode()):
+    if tokens.are_in(value if isinstance(value, str) else encode_payload(value).decode()):
         raise UsageError(
             f"a key of koco's is among {what}, where others would see it",
             hint="a flow that needs one takes it from a secret: `koco secret set NAME`",

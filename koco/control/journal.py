@@ -4,7 +4,7 @@ import logging
 import logging.handlers
 from pathlib import Path
 
-from koco import config
+from koco import tokens
 
 _LOG_BYTES = 10 * 1024 * 1024
 
@@ -18,7 +18,7 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return an entry: its first line begins with the time, no other one does."""
-        text = config.mask_all(super().format(record)).replace("\n", "\n  ")
+        text = tokens.mask_all(super().format(record)).replace("\n", "\n  ")
         return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 

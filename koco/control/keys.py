@@ -5,7 +5,6 @@ A key's secret is told once, to whoever makes it; what is kept is its SHA-256. I
 """
 
 import asyncio
-import hashlib
 import hmac
 import logging
 import math
@@ -13,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 
-from koco import config
+from koco import tokens
 from koco.control.caller import SCOPES, Caller
 from koco.control.tasks import Tasks
 from koco.errors import KocoError, UnauthorizedError, UsageError
@@ -58,7 +57,7 @@ class Keys:
         Raises:
             UnauthorizedError: it is none that is known, or it is good no more.
         """
-        digest = hashlib.sha256(secret.encode()).digest()
+        digest = tokens.digest(secret)
         key = await self._store.key(digest)
         # Looked up by its digest: how long that takes tells nothing of the secret.
         is_former = key is not None and hmac.compare_digest(digest, key.former or b"")
@@ -106,10 +105,10 @@ class Keys:
         """
         check_name(name, what="key")
         scopes, flows = checked_reach(scopes, flows)
-        secret = config.new_key()
+        secret = tokens.new()
         key = Key(
             name=name,
-            digest=_digest(secret),
+            digest=tokens.digest(secret),
             scopes=scopes,
             created=line.timestamp(),
             by=by,
@@ -134,10 +133,10 @@ class Keys:
         """
         if not 0 <= grace_s <= LONGEST_GRACE_S:
             raise UsageError("the grace (grace_s) is 90 days at most, and 0 for none")
-        secret = config.new_key()
+        secret = tokens.new()
         key = await self._store.rotate_key(
             name,
-            _digest(secret),
+            tokens.digest(secret),
             former_until=time.time() + grace_s if grace_s else None,
             expires=_expires(expires_s),
         )
@@ -260,10 +259,6 @@ def status(key: Key) -> str:
     if key.expires is not None and key.expires <= now:
         return "expired"
     return "rotating" if key.former_until is not None and key.former_until > now else "active"
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
 
 
 def _credential(name: str) -> str:

@@ -1,11 +1,10 @@
 """Sessions: what somebody who has logged in shows instead of their password, for a while."""
 
-import hashlib
 import hmac
-import secrets
 import time
 from collections.abc import Callable
 
+from koco import tokens
 from koco.control import users
 from koco.control.caller import Caller
 from koco.control.passwords import Passwords
@@ -16,8 +15,8 @@ from koco.events import line
 from koco.store.model import Session, User
 from koco.store.protocol import Store
 
-#: How tokens of sessions begin, so that secret scanners find them.
-PREFIX = "kocos_"
+#: How tokens of sessions begin.
+PREFIX = tokens.SESSION
 
 
 class Sessions:
@@ -53,9 +52,9 @@ class Sessions:
                 hint="an admin makes one: `koco user create NAME`; a key needs no login",
             )
         user = await self._users.verified(name, password, address=address)
-        token = f"{PREFIX}{secrets.token_urlsafe(32)}"
+        token = tokens.new(PREFIX)
         session = Session(
-            digest=_digest(token),
+            digest=tokens.digest(token),
             user=name,
             created=line.timestamp(),
             expires=time.time() + self._settings.session_hours * 3600,
@@ -78,7 +77,7 @@ class Sessions:
         Raises:
             UnauthorizedError: it is of none, or of one that is over.
         """
-        digest = _digest(token)
+        digest = tokens.digest(token)
         found = await self._store.session(digest)
         # Looked up by its digest: how long that takes tells nothing of the token.
         if found is None or not hmac.compare_digest(digest, found[0].digest):
@@ -97,15 +96,11 @@ class Sessions:
 
     async def end(self, token: str) -> None:
         """End a session, its streams included."""
-        digest = _digest(token)
+        digest = tokens.digest(token)
         found = await self._store.session(digest)
         await self._store.end_session(digest)
         if found is not None:
             self._end(found[0].credential)
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _over() -> UnauthorizedError:

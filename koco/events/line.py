@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from koco import config
+from koco import tokens
 from koco.events.model import Kind
 
 #: Where the kind begins: after `"ts":"`, 27 characters of time, and `","kind":"`.
@@ -93,7 +93,7 @@ def encode(kind: Kind, payload: Any, *, now: float | None = None) -> bytes:
     stamp = timestamp(now)
     encoded = encode_payload(payload)
     if _KEYS in encoded:
-        encoded = config.mask_all(encoded.decode()).encode()
+        encoded = tokens.mask_all(encoded.decode()).encode()
     if len(encoded) > PAYLOAD_BYTES:
         encoded = _cut(f"{type(payload).__module__}.{type(payload).__qualname__}", encoded)
     return b'"ts":"%b","kind":"%b","payload":%b}' % (stamp.encode(), kind.encode(), encoded)

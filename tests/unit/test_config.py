@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from koco import config, errors
+from koco import config, errors, tokens
 from koco.config import Context
 
 
@@ -215,11 +215,11 @@ def test_what_is_no_url_is_a_usage_error(url: str, monkeypatch: pytest.MonkeyPat
 
 def test_keys_are_random_long_and_masked() -> None:
     """A shown key cannot be used, and a short one is not shown at all."""
-    first, second = config.new_key(), config.new_key()
+    first, second = tokens.new(), tokens.new()
     assert first != second
     assert first.startswith("koco_")
     assert len(first) >= 40
-    assert config.mask(first) == f"{first[:9]}…"
-    assert config.mask("koco_short") == "…"
-    assert config.mask("") == ""
+    assert tokens.mask(first) == f"{first[:9]}…"
+    assert tokens.mask("koco_short") == "…"
+    assert tokens.mask("") == ""
     assert first not in repr(Context("a", "http://x", first))

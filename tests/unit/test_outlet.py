@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koco import config
+from koco import tokens
 from koco.control import credentials
 from koco.errors import UsageError
 from koco.events import line
@@ -127,7 +127,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 def test_keys_are_in_no_event() -> None:
     """Wherever in the payload, of keys and of sessions."""
-    for key in (config.new_key(), config.new_key().replace("koco_", "kocos_")):
+    for key in (tokens.new(), tokens.new().replace("koco_", "kocos_")):
         event = line.encode(Kind.RESULT, {"k": [f"Bearer {key}"], key: 1, "koco": "stays"})
         assert key[10:20].encode() not in event
         assert line.decode(1, event)["payload"]["koco"] == "stays"
@@ -135,7 +135,7 @@ def test_keys_are_in_no_event() -> None:
 
 def test_keys_are_no_inputs() -> None:
     """They would be kept, and shown to whoever sees the execution."""
-    for value in ({"a": [{"b": config.new_key()}]}, {config.new_key(): 1}, config.new_key()):
+    for value in ({"a": [{"b": tokens.new()}]}, {tokens.new(): 1}, tokens.new()):
         with pytest.raises(UsageError, match="a key of koco's") as caught:
             credentials.refuse(value, "the inputs")
         assert "koco secret set" in str(caught.value.hint)
