@@ -119,7 +119,12 @@ class Koco:
         return Done(process.returncode, out, err)
 
     def up(self, *args: str) -> "Koco":
-        self.run("up", "--free-ports", *args).ok()
+        done = self.run("up", "--free-ports", *args)
+        if "make sure the same port is not used" in done.err:
+            # Another cluster that started at the same moment has taken one of them.
+            self.run("down").ok()
+            done = self.run("up", "--free-ports", *args)
+        done.ok()
         return self
 
     def close(self) -> None:
