@@ -8,12 +8,12 @@ import asyncio
 import hmac
 import logging
 import math
-import re
 import time
 from collections.abc import Callable, Iterable
 
 from koco import tokens
-from koco.control.caller import SCOPES, Caller
+from koco.control import reach
+from koco.control.caller import Caller
 from koco.control.tasks import Tasks
 from koco.errors import KocoError, UnauthorizedError, UsageError
 from koco.events import line
@@ -32,12 +32,6 @@ LONGEST_GRACE_S, LONGEST_S = 90 * 86_400.0, 10 * 366 * 86_400.0
 
 #: How old `last_used` may be (seconds): a commit for each request would cost more than most.
 _USED_S = 60.0
-_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
-#: Who else executions and files are of: the control plane's own doings.
-_RESERVED = frozenset({"flow", "schedule", "koco", "me"})
-#: As flows are named in full, with `*` for any text.
-_GLOB = re.compile(r"[A-Za-z0-9._*-]+/[A-Za-z0-9._*-]+")
-_GLOBS = 100
 
 
 class Keys:
@@ -103,8 +97,8 @@ class Keys:
             UsageError: the name, a scope, a flow or the time makes no sense.
             ConflictError: the name is taken.
         """
-        check_name(name, what="key")
-        scopes, flows = checked_reach(scopes, flows)
+        reach.check_name(name, what="key")
+        scopes, flows = reach.checked(scopes, flows)
         secret = tokens.new()
         key = Key(
             name=name,
@@ -188,69 +182,6 @@ class Keys:
             await self._store.note_use(name, at=line.timestamp(), address=address)
         except KocoError as exc:
             log.warning("the last use of the key %r could not be noted: %r", name, exc)
-
-
-def check_name(name: str, *, what: str) -> None:
-    """Refuse what can be no name of a key, or of a user: they share one set of names.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name[:80]!r} is no name of a {what}",
-            hint="1 to 64 small letters, digits and `.`, `_`, `-`, `@`, `+`: such as ci, ada@home",
-        )
-    if name in _RESERVED:
-        raise UsageError(f"the name {name!r} belongs to koco itself", hint="choose another")
-
-
-def checked_reach(
-    scopes: Iterable[str], flows: Iterable[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the scopes and the patterns of flows of a key or a user.
-
-    Raises:
-        UsageError: one makes no sense, or both together do not.
-    """
-    found = checked_scopes(scopes), checked_flows(flows)
-    if found[1] and "admin" in found[0]:
-        raise UsageError(
-            "an admin is not limited to flows", hint="leave out the scope `admin`, or the flows"
-        )
-    return found
-
-
-def checked_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
-    """Return scopes, each once and in their order.
-
-    Raises:
-        UsageError: there is none, or one that is unknown.
-    """
-    asked = list(scopes)
-    if unknown := [each for each in asked if each not in SCOPES]:
-        raise UsageError(f"no scope is called {unknown[0]!r}", hint=f"one of: {', '.join(SCOPES)}")
-    if not asked:
-        raise UsageError("without a scope it could do nothing", hint=f"of: {', '.join(SCOPES)}")
-    return tuple(each for each in SCOPES if each in asked)
-
-
-def checked_flows(flows: Iterable[str]) -> tuple[str, ...]:
-    """Return patterns of flows, each once.
-
-    Raises:
-        UsageError: one makes no sense, or there are too many.
-    """
-    asked = tuple(dict.fromkeys(flows))
-    if len(asked) > _GLOBS:
-        raise UsageError(f"at most {_GLOBS} patterns of flows, got {len(asked)}")
-    for each in asked:
-        if not _GLOB.fullmatch(each):
-            raise UsageError(
-                f"{each[:80]!r} is no pattern of flows",
-                hint="service/flow, with `*` for any text: hymn/*, or */report",
-            )
-    return asked
 
 
 def status(key: Key) -> str:

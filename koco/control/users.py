@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 
-from koco.control import keys, passwords
+from koco.control import passwords, reach
 from koco.control.attempts import Attempts
 from koco.control.passwords import Passwords
 from koco.errors import NotAllowedError, NotFoundError, UsageError
@@ -52,13 +52,13 @@ class Users:
             UsageError: the name, the password, a scope or a flow makes no sense.
             ConflictError: a user or a key has that name.
         """
-        keys.check_name(name, what="user")
+        reach.check_name(name, what="user")
         if name == _FIRST:
             # What that key launches would be this user's, once it is made anew.
             raise UsageError(
                 f"{name!r} is what `koco up` calls its key", hint="choose another name"
             )
-        scopes, flows = keys.checked_reach(scopes, flows)
+        scopes, flows = reach.checked(scopes, flows)
         self._hashing.require_turn()
         user = User(
             name=name,
