@@ -13,9 +13,9 @@ from litestar.enums import HttpMethod
 
 from koco.api import idempotency
 from koco.api.access import Connection, require_service, requires_unless
-from koco.api.document import Answer, Body
 from koco.api.flows import LAUNCHED, launched
 from koco.api.following import Ending
+from koco.api.routes import Answer, Body
 from koco.control import endpoints
 from koco.control.caller import Caller
 from koco.control.parts import Parts

@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request
 
-from koco.api import document
+from koco.api import routes
 from koco.errors import MediaTypeError
 
 
@@ -14,10 +14,10 @@ async def check(request: Request[Any, Any, Any]) -> None:
     A form of some other site's page is one of those: a browser sends no JSON for it unasked.
     """
     given = request.headers.get("content-type")
-    if given is None or not document.takes_json(request.route_handler):
+    if given is None or not routes.takes_json(request.route_handler):
         return
     kind = given.partition(";")[0].strip().lower()
-    if kind != document.JSON and not kind.endswith("+json"):
+    if kind != routes.JSON and not kind.endswith("+json"):
         raise MediaTypeError(
             f"the body is {given[:80]!r}, and JSON is taken here",
             hint="send `Content-Type: application/json`, as `curl --json` does",

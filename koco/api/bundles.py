@@ -8,7 +8,7 @@ from litestar.response import File
 
 from koco.api import uploads
 from koco.api.access import requires
-from koco.api.document import Answer
+from koco.api.routes import Answer
 
 
 @head("/v1/bundles/{sha256:str}", guards=[requires("deploy")], answers=uploads.SHOWN)

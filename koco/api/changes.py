@@ -10,8 +10,8 @@ from litestar.params import Parameter
 
 from koco.api import executions, lists, shapes
 from koco.api.access import requires
-from koco.api.document import JSON, STREAMS, Answer
 from koco.api.following import Following
+from koco.api.routes import JSON, STREAMS, Answer
 from koco.control import feed
 from koco.control.caller import Caller
 from koco.control.parts import Parts

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from litestar.datastructures import Headers
 
-from koco.api import document, envelope, fields, problems
+from koco.api import envelope, fields, problems, routes
 from koco.errors import KocoError
 
 #: Answers of services' own endpoints, which bring their own headers and parameters.
@@ -22,7 +22,7 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 #: What a 304 keeps of the headers that the answer would have had.
 _KEPT = {b"etag", b"vary", b"content-location", b"cache-control", b"date"}
 _TAG_BYTES = 12
-_JSON = (b"content-type", document.JSON.encode())
+_JSON = (b"content-type", routes.JSON.encode())
 
 
 def conditional(app: Any) -> Any:

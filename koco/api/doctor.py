@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from koco import __version__
 from koco.api import shapes
 from koco.api.access import requires
-from koco.api.document import JSON, Answer
+from koco.api.routes import JSON, Answer
 from koco.control.caller import Caller
 from koco.control.doctor import OK, Doctor, Finding
 

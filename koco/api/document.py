@@ -1,6 +1,6 @@
 """The API's description in OpenAPI 3.1, made of the routes themselves.
 
-A route tells what it cannot be asked by its decorator, in the words of this file:
+A route tells what it cannot be asked by its decorator, in the words of `koco.api.routes`:
 
     @get(
         "/v1/executions/{fid:str}/result",
@@ -32,26 +32,20 @@ half of this file. Making the document takes some 10 ms, at the first request fo
 """
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
-from litestar.routes import HTTPRoute
 from litestar.typing import FieldDefinition
 
 from koco import __version__, errors
-from koco.api import parameters, shapes
+from koco.api import parameters, routes, shapes
+from koco.api.routes import JSON, PROBLEM, STREAMS, Answer, Body
 from koco.errors import KocoError
 from koco.store.sqlite.writer import StoreError
-
-JSON = "application/json"
-PROBLEM = "application/problem+json"
-#: Media types of which the shape is that of one line, or event.
-STREAMS = ("application/x-ndjson", "text/event-stream")
 
 #: Arguments of handlers that are no parameters of requests.
 _OWN = {"request", "state", "scope", "data"}
@@ -59,34 +53,9 @@ _OWN = {"request", "state", "scope", "data"}
 _SCHEMAS = "#/components/schemas/"
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a status comes with: shapes by media type, headers by name, and when."""
-
-    media: Mapping[str, Any] = {}
-    headers: Sequence[str] = ()
-    about: str = ""
-
-
-class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent: shapes by media type."""
-
-    media: Mapping[str, Any]
-    required: bool = True
-
-
 def make(app: Litestar, *, url: str = "/") -> dict[str, Any]:
     """Return the OpenAPI document of an application that is served at a URL."""
     return _Document(url).of(app)
-
-
-def operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
-    """Yield path, method and handler of all that is described."""
-    for route in app.routes:
-        if not isinstance(route, HTTPRoute):
-            continue
-        for method, (handler, _) in route.route_handler_map.items():
-            if method != "OPTIONS" and handler.resolve_include_in_schema():
-                yield route.path_format, str(method), handler
 
 
 class _Document:
@@ -100,7 +69,7 @@ class _Document:
     def of(self, app: Litestar) -> dict[str, Any]:
         paths: dict[str, dict[str, Any]] = {}
         tags: dict[str, str] = {}
-        for path, method, handler in sorted(operations(app), key=lambda each: each[:2]):
+        for path, method, handler in sorted(routes.operations(app), key=lambda each: each[:2]):
             module = inspect.getmodule(handler.fn)
             tag = handler.fn.__module__.rpartition(".")[2]
             tags[tag] = inspect.getdoc(module) or ""
@@ -123,17 +92,17 @@ class _Document:
         self, path: str, method: str, handler: HTTPRouteHandler, tag: str
     ) -> dict[str, Any]:
         summary, _, more = (inspect.getdoc(handler.fn) or "").partition("\n\n")
-        scope = _scope(handler)
+        scope = routes.scope_of(handler)
         takes = f"Takes the scope `{scope}`." if scope else "Takes no key."
         told: dict[str, Any] = {
-            "operationId": _id(path, method, handler),
+            "operationId": routes.id_of(path, method, handler),
             "summary": " ".join(summary.split()),
             "description": "\n\n".join([*([more] if more else []), takes]),
             "tags": [tag],
-            "security": _security(handler, scope),
+            "security": routes.security(handler, scope),
         }
         found = [*self._in_path(path), *self._in_query(path, handler)]
-        names = _read(handler)
+        names = routes.read(handler)
         found += [{"name": name, "in": "header", **parameters.HEADERS[name]} for name in names]
         if found:
             told["parameters"] = [{"required": False, **each} for each in found]
@@ -175,7 +144,7 @@ class _Document:
                 schema["default"] = msgspec.to_builtins(field.default)
             place = {"name": header or query, "in": "header" if header else "query"}
             yield {**place, "required": not field.has_default, **known, "schema": schema}
-        if "GET" in handler.http_methods and members(handler)[0]:
+        if "GET" in handler.http_methods and routes.members(handler)[0]:
             yield {"name": "fields", "in": "query", "required": False, **parameters.QUERY["fields"]}
 
     def _parameter(self, field: FieldDefinition) -> dict[str, Any]:
@@ -199,10 +168,10 @@ class _Document:
             answer = given if isinstance(given, Answer) else Answer(media={JSON: given})
             # `default` stands for all that are not named.
             told[str(status)] = self._answer(status, answer, bodiless=method == "HEAD")
-        if _is_conditional(handler):
+        if routes.is_conditional(handler):
             told["304"] = self._answer(304, Answer(headers=["ETag"]))
             told["200"]["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
-            if members(handler)[0]:
+            if routes.members(handler)[0]:
                 media = told["200"]["content"][JSON]
                 media["schema"] = {"anyOf": [media["schema"], self._some_of(media["schema"])]}
         return told
@@ -259,9 +228,9 @@ class _Document:
             kinds += [errors.ConflictError]
         if has_body:
             kinds += [errors.LimitError]
-        if has_body and takes_json(handler):
+        if has_body and routes.takes_json(handler):
             kinds += [errors.MediaTypeError]
-        if takes or has_body or handler.opt.get("headers") or members(handler)[0]:
+        if takes or has_body or handler.opt.get("headers") or routes.members(handler)[0]:
             kinds += [errors.UsageError]
         by_status: dict[int, set[str]] = {}
         for kind in [*kinds, *handler.opt.get("errors", ())]:
@@ -330,78 +299,6 @@ def _bounds(how: object) -> dict[str, Any]:
     """Return what a `Parameter` says of its values."""
     found = {name: getattr(how, given, None) for given, name in _BOUNDS.items()}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def takes_json(handler: HTTPRouteHandler) -> bool:
-    """Say whether a route takes a body, and that JSON only."""
-    shape = handler.opt.get("body")
-    if isinstance(shape, Body):
-        return set(shape.media) == {JSON}
-    return shape is not None or "data" in handler.parsed_fn_signature.parameters
-
-
-def members(handler: HTTPRouteHandler) -> tuple[tuple[str, ...], bool]:
-    """Return the members of a route's answer that `fields` may name, and whether it is a list."""
-    shape = handler.opt.get("answers", {}).get(200)
-    if isinstance(shape, Answer):
-        shape = shape.media.get(JSON)
-    if get_origin(shape) is shapes.Page:
-        return tuple(_names(get_args(shape)[0])), True
-    names = _names(shape)
-    # A list may have members of its own beside those of a page.
-    is_list = {"items", "next"} <= names.keys()
-    return tuple(_names(get_args(names["items"])[0]) if is_list else names), is_list
-
-
-def _names(shape: Any) -> dict[str, Any]:
-    """Return a shape's members, of several together, each with its type."""
-    if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
-        return {field.name: field.type for field in msgspec.structs.fields(shape)}
-    if isinstance(shape, type) and hasattr(shape, "__required_keys__"):
-        return get_type_hints(shape)
-    is_union = get_origin(shape) in (Union, UnionType)
-    several = [_names(each) for each in get_args(shape)] if is_union else []
-    return {name: kind for each in several for name, kind in each.items()}
-
-
-def _is_conditional(handler: HTTPRouteHandler) -> bool:
-    """Say whether a route's answer has an ETag: see `koco.api.conditional`."""
-    answer = handler.opt.get("answers", {}).get(200)
-    if isinstance(answer, Answer):
-        return "GET" in handler.http_methods and (JSON in answer.media or "ETag" in answer.headers)
-    return "GET" in handler.http_methods and answer is not None
-
-
-def _read(handler: HTTPRouteHandler) -> list[str]:
-    """Return the request headers that a route's answer goes by."""
-    names = list(handler.opt.get("headers", ()))
-    if _is_conditional(handler) and "If-None-Match" not in names:
-        names.append("If-None-Match")
-    return names
-
-
-def _security(handler: HTTPRouteHandler, scope: str | None) -> list[dict[str, list[str]]]:
-    """Return the ways to be let in, any of which will do; none where none is asked for."""
-    ways = [{each: [scope]} for each in parameters.SECURITY] if scope else []
-    # Some of what such a route answers is open to everybody.
-    is_open = any(getattr(guard, "is_open", False) for guard in handler.resolve_guards())
-    return [*ways, {}] if is_open else ways
-
-
-def _scope(handler: HTTPRouteHandler) -> str | None:
-    """Return the scope that a route takes; None where it takes no key."""
-    found = [getattr(guard, "scope", None) for guard in handler.resolve_guards()]
-    return next((str(each) for each in found if each), None)
-
-
-def _id(path: str, method: str, handler: HTTPRouteHandler) -> str:
-    """Return the name of an operation: its function's, and what tells it from the others there."""
-    parts = [handler.handler_name]
-    if len(handler.http_methods) > 1:
-        parts.append(method.lower())
-    if len(handler.paths) > 1:
-        parts.append(path.rpartition("/")[2].strip("{}"))
-    return "_".join(parts)
 
 
 def _streamed(kind: str, example: Any) -> str:

@@ -10,8 +10,8 @@ from litestar.params import Parameter
 
 from koco.api import access, audit, lists, shapes, times
 from koco.api.access import requires
-from koco.api.document import Answer, Body
 from koco.api.following import Following
+from koco.api.routes import Answer, Body
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.control.pieces import NDJSON, SSE, Wanted

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from koco.api import document
+from koco.api import routes
 from koco.errors import UsageError
 
 _Object = dict[str, msgspec.Raw]
@@ -42,4 +42,4 @@ def _some(item: _Object, names: list[str]) -> _Object:
     return {name: item[name] for name in names if name in item}
 
 
-_members = lru_cache(maxsize=256)(document.members)
+_members = lru_cache(maxsize=256)(routes.members)

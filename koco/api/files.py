@@ -16,7 +16,7 @@ from litestar.response import Stream
 from koco import paths
 from koco.api import access, lists, shapes, uploads
 from koco.api.access import requires_files
-from koco.api.document import Answer
+from koco.api.routes import Answer
 from koco.control.blobs import Blobs
 from koco.control.caller import Caller
 from koco.control.files import Files

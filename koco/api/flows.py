@@ -11,7 +11,7 @@ from litestar.datastructures import State
 
 from koco.api import access, audit, executions, idempotency, lists, results, shapes
 from koco.api.access import requires
-from koco.api.document import JSON, Answer
+from koco.api.routes import JSON, Answer
 from koco.control.caller import Caller
 from koco.control.catalog import Entry
 from koco.control.limits import limits_of

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from litestar import Request, Response
 
-from koco.api.document import JSON
+from koco.api.routes import JSON
 from koco.control.launches import KEY_LENGTH
 from koco.control.parts import Parts
 from koco.errors import ConflictError, UsageError

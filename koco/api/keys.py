@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from koco.api import audit, idempotency, lists, shapes
 from koco.api.access import requires
-from koco.api.document import JSON, Answer
+from koco.api.routes import JSON, Answer
 from koco.control import keys
 from koco.control.caller import Caller
 from koco.control.parts import Parts

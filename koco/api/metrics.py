@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from koco import __version__
 from koco.api.access import require_unlimited, requires
-from koco.api.document import Answer
+from koco.api.routes import Answer
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks

@@ -7,7 +7,7 @@ from litestar import Request, Response, get
 from litestar.datastructures import State
 
 from koco.api import document, reader
-from koco.api.document import Answer
+from koco.api.routes import JSON, Answer
 from koco.errors import NotFoundError
 
 #: It may be kept, and is asked for again: another koco has another one.
@@ -17,11 +17,11 @@ _ABOUT = "the OpenAPI 3.1 document"
 
 @get(
     "/openapi.json",
-    answers={200: Answer(media={document.JSON: dict[str, Any]}, about=_ABOUT)},
+    answers={200: Answer(media={JSON: dict[str, Any]}, about=_ABOUT)},
 )
 async def describe(request: Request[Any, Any, State]) -> Response[bytes]:
     """Describe the API in OpenAPI 3.1: all operations, shapes and errors."""
-    return Response(_made(request), headers=_CHECKED, media_type=document.JSON)
+    return Response(_made(request), headers=_CHECKED, media_type=JSON)
 
 
 @get(

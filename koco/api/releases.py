@@ -14,8 +14,8 @@ from koco.api.access import (
     require_unlimited,
     requires,
 )
-from koco.api.document import JSON, Answer
 from koco.api.lists import check_limit
+from koco.api.routes import JSON, Answer
 from koco.api.shapes import Page, deployed
 from koco.control import checks
 from koco.control.caller import Caller

@@ -10,7 +10,7 @@ from litestar.datastructures.headers import Accept
 
 from koco.api import access, shapes
 from koco.api.access import requires
-from koco.api.document import JSON, Answer
+from koco.api.routes import JSON, Answer
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.errors import AcceptError, ConflictError, UsageError

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, Response
 from litestar.datastructures import State
 
-from koco.api.document import Answer, Body
+from koco.api.routes import Answer, Body
 from koco.control.blobs import BusyError, OffsetError
 from koco.control.part import NoRoomError
 from koco.errors import TimedOutError, UsageError

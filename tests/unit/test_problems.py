@@ -11,7 +11,7 @@ import pytest
 
 import koco
 from koco import errors
-from koco.api import document, problems
+from koco.api import problems, routes
 from koco.api.app import create_app
 from koco.client import Client
 from koco.config import Context
@@ -195,7 +195,7 @@ def test_every_list_comes_in_pages() -> None:
     for route in create_app(parts).routes:
         for handler in getattr(route, "route_handlers", ()):
             parameters = handler.parsed_fn_signature.parameters.keys()
-            is_list = "GET" in handler.http_methods and document.members(handler)[1]
+            is_list = "GET" in handler.http_methods and routes.members(handler)[1]
             if is_list and not {"limit", "cursor"} <= parameters:
                 without.add(handler.fn.__name__)
     assert without == {"list_changes"}
