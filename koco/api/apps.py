@@ -26,6 +26,7 @@ from koco.errors import (
     KocoError,
     NotFoundError,
     TimedOutError,
+    UnauthorizedError,
 )
 from koco.sdk import public
 
@@ -75,6 +76,9 @@ async def act(request: Request[Any, Caller, State], service: str) -> Response[An
     path = _path(request)
     entry = parts.catalog.at(service, path)
     if request.method == HttpMethod.POST and entry is not None:
+        if not request.auth.scopes:
+            # A release that went live a moment ago has made a flow of what was public.
+            raise UnauthorizedError("a launch needs a key")
         return await launched(request, entry)
     return await _forward(request, service, path)
 

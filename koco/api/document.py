@@ -47,9 +47,6 @@ from koco.api.routes import JSON, PROBLEM, STREAMS, Answer, Body
 from koco.errors import KocoError
 from koco.store.sqlite.writer import StoreError
 
-#: Arguments of handlers that are no parameters of requests.
-_OWN = {"request", "state", "scope", "data"}
-
 _SCHEMAS = "#/components/schemas/"
 
 
@@ -130,8 +127,8 @@ class _Document:
                 yield {"name": name, "in": "path", "required": True, **parameters.PATH[name]}
 
     def _in_query(self, path: str, handler: HTTPRouteHandler) -> Iterator[dict[str, Any]]:
-        for name, field in handler.parsed_fn_signature.parameters.items():
-            if name in _OWN or f"{{{name}}}" in path:
+        for name, field in routes.parameters_of(handler):
+            if f"{{{name}}}" in path:
                 continue
             how = field.kwarg_definition
             header = getattr(how, "header", None)
@@ -219,7 +216,7 @@ class _Document:
     ) -> Iterator[tuple[str, str]]:
         """Yield statuses, each with the name of the answer that is a problem."""
         kinds: list[type[KocoError]] = [KocoError, StoreError]
-        takes = set(handler.parsed_fn_signature.parameters) - (_OWN - {"data"})
+        takes = set(handler.parsed_fn_signature.parameters) - (routes.OWN - {"data"})
         if scope:
             kinds += [errors.UnauthorizedError, errors.NotAllowedError, errors.TooManyError]
         if "{" in path:

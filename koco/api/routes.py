@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -11,11 +12,14 @@ import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
+from litestar.typing import FieldDefinition
 
 from koco.api import parameters, shapes
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+#: Arguments of handlers that are no parameters of requests.
+OWN = {"request", "state", "scope", "data"}
 #: Media types of which the shape is that of one line, or event.
 STREAMS = ("application/x-ndjson", "text/event-stream")
 
@@ -43,6 +47,27 @@ def operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
         for method, (handler, _) in route.route_handler_map.items():
             if method != "OPTIONS" and handler.resolve_include_in_schema():
                 yield route.path_format, str(method), handler
+
+
+def parameters_of(handler: HTTPRouteHandler) -> Iterator[tuple[str, FieldDefinition]]:
+    """Yield what a route takes from path, query and headers: arguments by name."""
+    for name, field in handler.parsed_fn_signature.parameters.items():
+        if name not in OWN:
+            yield name, field
+
+
+@lru_cache(maxsize=256)
+def query(handler: HTTPRouteHandler) -> frozenset[str] | None:
+    """Return the names that may stand in a request's query; None where any may."""
+    if scope_of(handler) is None or "default" in handler.opt.get("answers", {}):
+        return None  # for everybody, or somebody else's
+    found = {"fields"} if "GET" in handler.http_methods and members(handler)[0] else set()
+    for name, field in parameters_of(handler):
+        how = field.kwarg_definition
+        is_in_path = any(f"{{{name}:" in path for path in handler.paths)
+        if not is_in_path and getattr(how, "header", None) is None:
+            found.add(getattr(how, "query", None) or name)
+    return frozenset(found)
 
 
 def takes_json(handler: HTTPRouteHandler) -> bool:

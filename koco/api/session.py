@@ -36,7 +36,7 @@ class Login(Struct, forbid_unknown_fields=True):
 def _only_json(connection: access.Connection, _: BaseRouteHandler) -> None:
     """Refuse what another site's page can send unasked: somebody would be logged in as another.
 
-    Stricter than for other routes (`koco.api.bodies`): a page can leave the type out as well.
+    Stricter than for other routes (`koco.api.requests`): a page can leave the type out as well.
     """
     found = connection.headers.get("content-type", "").partition(";")[0]
     if found.strip().lower() != _TYPE:

@@ -214,3 +214,16 @@ def test_a_client_gathers_the_pages_that_it_wants_all_of(api: Api) -> None:
         with pytest.raises(errors.NotFoundError) as caught:
             client.execution("none")
     assert re.fullmatch(r"[0-9a-f]{16}", caught.value.request_id or "")
+
+
+def test_parameters_that_nobody_knows_are_refused(api: Api) -> None:
+    """`?sttus=error` would list everything; whoever asks for what is not there is told."""
+    with api.http() as client:
+        answer = client.get("/v1/executions", params={"sttus": "error"})
+        told = answer.json()
+        assert (answer.status_code, told["hint"]) == (400, "did you mean 'status'?")
+        answer = client.get("/v1/me", params={"x": "1"})
+        assert (answer.status_code, answer.json()["hint"]) == (400, "it takes: fields")
+        assert client.get("/openapi.json", params={"version": "1"}).status_code == 200
+        with api.http("nobody's") as other:
+            assert other.get("/v1/executions", params={"sttus": "error"}).status_code == 401
