@@ -163,4 +163,9 @@ async def _stop(api: Api, running: Any) -> None:
     server, task = running
     server.should_exit = server.force_exit = True
     await task
+    # What would run for ever ends with its loop: other tests look at all tasks that there are.
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in others:
+        each.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
     await api.parts.store.close()
