@@ -4,29 +4,18 @@ from typing import Annotated
 
 import typer
 
+from koco.cli.run import Follow, Json, Key, Timeout, Wait
+
 
 def command(
     fid: Annotated[
         str, typer.Argument(metavar="FID", help="The execution: its fid or a unique prefix.")
     ],
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show the events until it ends.")
-    ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait silently until it ends.")] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="With --follow or --wait: wait no longer than that."),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help="An idempotency key: launched once, however often it is tried under it.",
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON: the fid; with --follow, the events.")
-    ] = False,
+    follow: Follow = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    key: Key = None,
+    as_json: Json = False,
 ) -> int:
     """Launch again what an execution that has ended was; print the new execution's fid.
 

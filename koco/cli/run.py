@@ -6,6 +6,24 @@ import typer
 
 from koco.cli import prompt
 
+#: The options of whatever launches, and may go on to follow what it has launched.
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show the events until it ends.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait silently until it ends.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="With --follow or --wait: wait no longer than that."),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="An idempotency key: launched once, however often it is tried under it.",
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON: the fid; with --follow, the events.")
+]
+
 
 def command(
     flow: Annotated[
@@ -24,25 +42,12 @@ def command(
         str | None,
         typer.Option("--inputs", metavar="FILE", help="JSON or YAML with the inputs; - is stdin."),
     ] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show the events until it ends.")
-    ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait silently until it ends.")] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="With --follow or --wait: wait no longer than that."),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help="An idempotency key: launched once, however often it is tried under it.",
-        ),
-    ] = None,
+    follow: Follow = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    key: Key = None,
     no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON: the fid; with --follow, the events.")
-    ] = False,
+    as_json: Json = False,
 ) -> int:
     """Launch a flow and print the execution's id, the fid.
 
