@@ -1,10 +1,15 @@
 """One real cluster for all tests that need one; it starts when the first of them does."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.driver import Koco, koco_of_its_own
+
+# A shell that runs tests in the background has them ignore Ctrl-C, and every process that they
+# start; some of them are there to be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
