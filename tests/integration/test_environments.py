@@ -111,13 +111,13 @@ def test_a_deploy_whose_time_ends_while_packages_are_installed_says_so(koco: Koc
     with koco.http() as client:
         manifest = koco.get("/v1/services/hasty/releases/1")
         body = {"manifest": {**manifest["manifest"], "description": "another"}}
-        body |= {"bundle": manifest["bundle"], "timeout_s": 1.0}
+        body |= {"bundle": manifest["bundle"], "timeout_s": 0.1}
         number = client.post("/v1/services/hasty/releases", json=body).json()["number"]
     release = koco.get(f"/v1/services/hasty/releases/{number}", wait=60)
     while release["status"] == "starting":
         release = koco.get(f"/v1/services/hasty/releases/{number}", wait=60)
     assert release["status"] == "failed"
-    assert "packages were not installed within 1 s" in release["error"]["message"]
+    assert "packages were not installed within 0.1 s" in release["error"]["message"]
 
 
 def test_another_python_is_told_of_before_anything_is_sent(koco: Koco) -> None:
