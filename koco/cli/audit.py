@@ -47,8 +47,7 @@ def command(
         output.print_json(page)
         return
     _print(page["items"])
-    if page["next"]:
-        output.note(f"there are more; `--limit` above {limit} shows them")
+    pages.tell_more(page, limit)
 
 
 def _print(items: list[dict[str, Any]]) -> None:

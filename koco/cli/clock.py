@@ -50,10 +50,9 @@ def moment(text: str | None, option: str) -> str | None:
     """
     if text is None:
         return None
-    number, unit = text[:-1], text[-1:]
     try:
-        if unit in dict(_UNITS) and number.isdecimal() and number.isascii():
-            at = datetime.now(UTC) - timedelta(seconds=int(number) * dict(_UNITS)[unit])
+        if (span_s := _span(text)) is not None:
+            at = datetime.now(UTC) - timedelta(seconds=span_s)
         else:
             at = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as exc:
@@ -68,9 +67,17 @@ def duration(text: str, option: str) -> float:
     Raises:
         UsageError: it is none.
     """
+    span_s = _span(text)
+    if span_s is None:
+        raise UsageError(f"{option} must be a time such as 30d, 12h or 90m, got {text!r}")
+    return span_s
+
+
+def _span(text: str) -> float | None:
+    """Return a number with a unit in seconds; None for what is none."""
     number, unit = text[:-1], text[-1:]
     if unit not in dict(_UNITS) or not (number.isascii() and number.isdecimal()):
-        raise UsageError(f"{option} must be a time such as 30d, 12h or 90m, got {text!r}")
+        return None
     return float(number) * dict(_UNITS)[unit]
 
 

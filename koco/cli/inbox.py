@@ -21,8 +21,7 @@ def command(
         output.print_json(page)
         return
     _print(page["items"])
-    if page["next"]:
-        output.note(f"there are more; `--limit` above {limit} shows them")
+    pages.tell_more(page, limit)
     if not output.is_terminal():
         return
     if page["items"]:

@@ -20,3 +20,11 @@ def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict
         cursor = page["next"]
         if not cursor or len(items) >= limit:
             return {**page, "items": items, "next": cursor}
+
+
+def tell_more(page: dict[str, Any], limit: int) -> None:
+    """Say so where a page of so many items is not all."""
+    from koco.cli import output
+
+    if page["next"]:
+        output.note(f"there are more; `--limit` above {limit} shows them")

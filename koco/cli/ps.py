@@ -75,8 +75,7 @@ def command(
         output.print_json(page)
         return
     _print(page["items"])
-    if page["next"]:
-        output.note(f"there are more; `--limit` above {limit} shows them")
+    pages.tell_more(page, limit)
     if not page.get("complete", True):
         output.note("older ones are still being made searchable: ask again in some minutes")
     elif not page["items"] and output.is_terminal() and not is_past:

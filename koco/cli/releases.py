@@ -40,8 +40,7 @@ def command(
     else:
         columns = ("release", "status", "created", "by", "commit", "ready_s", "note")
         output.print_table(columns, map(_row, page["items"]))
-    if page["next"]:
-        output.note(f"there are more; `--limit` above {limit} shows them")
+    pages.tell_more(page, limit)
 
 
 def _drawn(item: dict[str, Any]) -> tuple[str, ...]:

@@ -341,10 +341,9 @@ class Client:
         """End the session whose token is the context's key."""
         self._transport.json("DELETE", "/v1/session")
 
-    def keys(self, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-        """Return a page of keys, by name: `{items, next}`; without their secrets."""
-        query = {"limit": str(limit), "cursor": cursor}
-        return self._transport.json("GET", "/v1/keys", query=query)
+    def keys(self) -> list[dict[str, Any]]:
+        """Return keys, by name; without their secrets."""
+        return self._transport.items("/v1/keys")
 
     def create_key(
         self,
@@ -375,10 +374,9 @@ class Client:
         """Take a key away; return what it was."""
         return self._transport.json("DELETE", f"/v1/keys/{_part(name, 'key')}", repeatable=False)
 
-    def users(self, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-        """Return a page of users, by name: `{items, next}`."""
-        query = {"limit": str(limit), "cursor": cursor}
-        return self._transport.json("GET", "/v1/users", query=query)
+    def users(self) -> list[dict[str, Any]]:
+        """Return users, by name."""
+        return self._transport.items("/v1/users")
 
     def create_user(
         self,

@@ -4,8 +4,6 @@ from typing import Annotated, Any
 
 import typer
 
-#: Keys at most: nobody has as many.
-_MOST = 100_000
 #: The columns for scripts.
 _NAMES: tuple[str, ...] = ("name", "status", "scopes", "flows", "all_executions", "created", "by")
 _NAMES += ("expires", "last_used", "last_from")
@@ -18,31 +16,24 @@ def command(
 
     Example: koco key list
     """
-    from koco.cli import output, pages, session
+    from koco.cli import output, reaches, session
 
-    client = session.connect()
-    items = pages.gather(client.keys, _MOST)["items"]
+    items = session.connect().keys()
     if as_json:
         output.print_items(items)
     elif not output.is_terminal():
-        output.print_table(_NAMES, [[_plain(each[name]) for name in _NAMES] for each in items])
+        output.print_table(
+            _NAMES, [[reaches.plain(each[name]) for name in _NAMES] for each in items]
+        )
     else:
         columns = ("NAME", "SCOPES", "FLOWS", "UNTIL", "LAST USED")
         output.print_table(columns, [_row(each) for each in items], widest="FLOWS")
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ",".join(value) if isinstance(value, list) else value or ""
-
-
 def _row(key: dict[str, Any]) -> tuple[str, ...]:
-    from koco.cli import clock
+    from koco.cli import clock, reaches
 
-    flows = ", ".join(key["flows"]) or "all"
-    flows += "" if key["all_executions"] else ", own executions"
     until = key["expires"][:10] if key["expires"] else "-"
     until = until if key["status"] == "active" else key["status"]
     used = f"{clock.ago(key['last_used'])}, {key['last_from']}" if key["last_used"] else "never"
-    return key["name"], ",".join(key["scopes"]), flows, until, used
+    return key["name"], ",".join(key["scopes"]), reaches.flows(key), until, used
