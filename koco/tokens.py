@@ -2,8 +2,12 @@
 
 import re
 
-#: How keys begin, and tokens of sessions, so that scanners of code and logs find them.
-KEY, SESSION = "koco_", "kocos_"
+#: How keys begin, tokens of sessions, and those by which flows reach their own files, so that
+#: scanners of code and logs find them.
+KEY, SESSION, FLOW = "koco_", "kocos_", "kocof_"
+
+#: What a key looks like: a regular expression, for such scanners.
+PATTERN = r"koco_[A-Za-z0-9_-]{43}"
 
 #: One of those, or a token of a flow's, wherever it stands in a text.
 _ANY = re.compile(r"koco[a-z]?_[\w-]{40,}")

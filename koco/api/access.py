@@ -13,10 +13,11 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 
+from koco import tokens
 from koco.api import cookies, transport
 from koco.api.envelope import request_id
-from koco.control import attempts, sessions
-from koco.control.caller import NOBODY, TOKEN_PREFIX, Caller
+from koco.control import attempts
+from koco.control.caller import NOBODY, Caller
 from koco.control.catalog import Entry
 from koco.control.parts import Parts
 from koco.errors import NotAllowedError, UnauthorizedError
@@ -56,7 +57,7 @@ def requires_files(scope: str) -> Guard:
 
     async def guard(connection: Connection, route: BaseRouteHandler) -> None:
         token = shown(connection)
-        if not token.startswith(TOKEN_PREFIX):
+        if not token.startswith(tokens.FLOW):
             await by_key(connection, route)
             return
         parts: Parts = connection.app.state.parts
@@ -146,28 +147,25 @@ def sees(caller: Caller, release: Release) -> bool:
 def require_flow(caller: Caller, flow: str) -> None:
     """Refuse a flow that is none of the caller's."""
     if not caller.reaches(flow):
-        raise NotAllowedError(
-            f"{caller.name!r} may not use the flow {flow!r}",
-            hint=f"it is for: {', '.join(caller.flows)}",
-        )
+        raise _refusal(caller, f"may not use the flow {flow!r}")
 
 
 def require_unlimited(caller: Caller, what: str) -> None:
     """Refuse what concerns all services to whoever is limited to some flows."""
     if caller.flows:
-        raise NotAllowedError(
-            f"{caller.name!r} is limited to flows, and {what}",
-            hint=f"it is for: {', '.join(caller.flows)}",
-        )
+        raise _refusal(caller, f"is limited to flows, and {what}")
 
 
 def require_service(caller: Caller, service: str) -> None:
     """Refuse a service that has, or may have, flows that are none of the caller's."""
     if not caller.reaches_all_of(service):
-        raise NotAllowedError(
-            f"{caller.name!r} may not use all of the service {service!r}",
-            hint=f"it is for: {', '.join(caller.flows)}",
-        )
+        raise _refusal(caller, f"may not use all of the service {service!r}")
+
+
+def _refusal(caller: Caller, what: str) -> NotAllowedError:
+    """Return what to tell a caller who asks for more than their flows."""
+    hint = f"it is for: {', '.join(caller.flows)}"
+    return NotAllowedError(f"{caller.name!r} {what}", hint=hint)
 
 
 def _named(guard: Guard, scope: str) -> Guard:
@@ -185,7 +183,7 @@ async def _known(connection: Connection) -> Caller:
         )
     parts: Parts = connection.app.state.parts
     try:
-        if secret.startswith(sessions.PREFIX):
+        if secret.startswith(tokens.SESSION):
             return _placed(await parts.sessions.caller(secret), connection)
         caller = _placed(await parts.keys.caller(secret), connection)
     except UnauthorizedError:

@@ -10,12 +10,11 @@ from typing import Any
 
 import msgspec
 from litestar import Request, get
-from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
 from koco import tokens
-from koco.api import envelope, lists, shapes, times, transport
-from koco.api.access import requires
+from koco.api import cookies, envelope, lists, shapes, times, transport
+from koco.api.access import Connection, requires
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.errors import KocoError
@@ -23,14 +22,11 @@ from koco.store.model import AuditEntry, AuditQuery
 
 log = logging.getLogger(__name__)
 
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 #: What is asked for by a method that changes things, and changes nothing.
 _READING = frozenset(("make_plan", "examine"))
 #: Refusals that are told whatever was asked for: no key, no scope, too many tries without one.
 _REFUSED = frozenset((401, 403, 429))
 _HERE = "koco.audit"
-
-Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 def about(
@@ -71,10 +67,11 @@ async def record(message: Any, scope: Any) -> None:
     status = message["status"]
     parts: Parts = scope["app"].state.parts
     outcome = "ok" if status < 400 else _known(scope).get("code") or f"http_{status}"
+    entry = _entry(scope, outcome)
     try:
-        await parts.audit.note(_entry(scope, outcome))
+        await parts.audit.note(entry)
     except KocoError as exc:
-        log.exception("done, and the audit log could not be written: %s", _entry(scope, outcome))
+        log.exception("done, and the audit log could not be written: %s", entry)
         _answer_instead(message, scope, exc)
 
 
@@ -101,7 +98,7 @@ def _is_told(scope: Any, status: int) -> bool:
         return False  # nobody, at what a service has opened to the public: its own business
     if status < 400 and (_known(scope).get("is_noted") or caller.fid is not None):
         return False  # a flow's own files are told by its events
-    return status == 403 or (scope["method"] not in _SAFE and action not in _READING)
+    return status == 403 or (scope["method"] not in cookies.SAFE and action not in _READING)
 
 
 def _entry(scope: Any, outcome: str, **more: Any) -> AuditEntry:

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
 
+from koco import tokens
 from koco.api import transport
-from koco.control.sessions import PREFIX
 from koco.errors import NotAllowedError
 
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+#: The methods that change nothing (RFC 9110, 9.2.1), of those that there are here.
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _PORTS = {"http": 80, "https": 443}
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -32,9 +33,9 @@ def token(connection: Connection) -> str:
         return ""
     scope: Any = connection.scope
     found: str = connection.cookies.get(_name(scope), "")
-    if not found.startswith(PREFIX):
+    if not found.startswith(tokens.SESSION):
         return ""  # a key in a cookie is none: it would be good for years, in a browser
-    if scope["method"] not in _SAFE and not _is_same_origin(connection):
+    if scope["method"] not in SAFE and not _is_same_origin(connection):
         raise NotAllowedError(
             "a cookie is no proof of who asks for a change: the request is of no page from here",
             hint="send the `Origin` of this control plane, or the token as `Authorization: Bearer`",

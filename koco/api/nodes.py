@@ -6,7 +6,7 @@ at the head's address, in clear as all that Ray itself sends. No key is taken th
 
 from typing import Any
 
-from koco.control.caller import TOKEN_PREFIX
+from koco import tokens
 
 
 def only_for_nodes(app: Any) -> Any:
@@ -28,4 +28,4 @@ def _may(scope: dict[str, Any]) -> bool:
     if scope["method"] == "GET" and scope["path"].startswith("/bundles/"):
         return True
     shown = dict(scope["headers"]).get(b"authorization", b"")
-    return bool(shown.partition(b" ")[2].strip().startswith(TOKEN_PREFIX.encode()))
+    return bool(shown.partition(b" ")[2].strip().startswith(tokens.FLOW.encode()))

@@ -5,13 +5,11 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from koco import tokens
 from koco.store.model import EVERYTHING, Sight
 
 #: What a caller may be allowed to do: each includes `read`, and `admin` the others.
 SCOPES = ("read", "launch", "deploy", "admin")
-
-#: How tokens of executions begin, by which flows reach their own files.
-TOKEN_PREFIX = "kocof_"
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +68,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def uploader(self) -> str:
         """Whose uploads it may name: its own."""
-        return self.name if self.fid is None else f"{TOKEN_PREFIX}{self.fid}"
+        return self.name if self.fid is None else f"{tokens.FLOW}{self.fid}"
 
 
 #: Whoever asks for what is public: no name, and nothing that it may.

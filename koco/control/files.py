@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from koco import paths
+from koco import paths, tokens
 from koco.control.blobs import Blobs
-from koco.control.caller import TOKEN_PREFIX, Caller
+from koco.control.caller import Caller
 from koco.control.spooler import Spooler
 from koco.errors import ConflictError, InputsError, NotAllowedError, PathError
 from koco.forms import InputFiles, Model
@@ -160,14 +160,14 @@ class Files:
     def token(self, fid: str, attempt: int = 1) -> str:
         """Return what an execution's flow shows to reach its files, in one attempt."""
         name = fid if attempt == 1 else f"{fid}.{attempt}"
-        return f"{TOKEN_PREFIX}{name}_{self._sign(name)}"
+        return f"{tokens.FLOW}{name}_{self._sign(name)}"
 
     async def caller(self, token: str) -> Caller | None:
         """Return the flow that a token is of; None where it is no token of ours, or its time over.
 
         It is good as long as its execution, or its attempt at it, has not ended.
         """
-        name, _, signature = token.removeprefix(TOKEN_PREFIX).partition("_")
+        name, _, signature = token.removeprefix(tokens.FLOW).partition("_")
         if not token.isascii() or not hmac.compare_digest(self._sign(name), signature):
             return None
         fid, _, attempt = name.partition(".")

@@ -22,9 +22,6 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: What a secret looks like: a regular expression, for scanners of code and logs.
-PATTERN = r"koco_[A-Za-z0-9_-]{43}"
-
 #: How long a secret is good once it was replaced, where nothing else is said (seconds).
 GRACE_S = 86_400.0
 #: The longest grace, and the longest life that may be asked for (seconds).

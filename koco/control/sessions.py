@@ -15,9 +15,6 @@ from koco.events import line
 from koco.store.model import Session, User
 from koco.store.protocol import Store
 
-#: How tokens of sessions begin.
-PREFIX = tokens.SESSION
-
 
 class Sessions:
     """The sessions of one control plane."""
@@ -52,7 +49,7 @@ class Sessions:
                 hint="an admin makes one: `koco user create NAME`; a key needs no login",
             )
         user = await self._users.verified(name, password, address=address)
-        token = tokens.new(PREFIX)
+        token = tokens.new(tokens.SESSION)
         session = Session(
             digest=tokens.digest(token),
             user=name,

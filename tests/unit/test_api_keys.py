@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from koco import tokens
 from koco.control import keys
 from koco.store.model import Key
 from tests.unit.serving import Api, serving
@@ -37,7 +38,7 @@ def test_a_key_is_made_and_its_secret_told_once(api: Api) -> None:
     """Random, in the form that is documented for scanners, and nowhere else: not in the file."""
     answer = ask(api, "POST", "/v1/keys", json={"name": "ci", "scopes": ["deploy"]})
     secret = answer.json()["secret"]
-    assert re.fullmatch(keys.PATTERN, secret)
+    assert re.fullmatch(tokens.PATTERN, secret)
     assert answer.headers["cache-control"] == "no-store"
     for path in ("/v1/keys", "/v1/keys/ci"):
         assert "secret" not in ask(api, "GET", path).text

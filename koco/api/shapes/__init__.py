@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, Typ
 
 from msgspec import Meta
 
+from koco import tokens
 from koco.events.model import Kind, Status
 
 T = TypeVar("T")
@@ -191,7 +192,7 @@ class Key(TypedDict):
 class KeyWithSecret(Key):
     """A key and its secret, which is told this once."""
 
-    secret: Annotated[str, Meta(pattern="^koco_[A-Za-z0-9_-]{43}$", examples=["koco_" + "x" * 43])]
+    secret: Annotated[str, Meta(pattern=f"^{tokens.PATTERN}$", examples=["koco_" + "x" * 43])]
 
 
 class User(TypedDict):
