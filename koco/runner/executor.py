@@ -12,6 +12,7 @@ import ray
 from koco.errors import DeployError, KocoError, UnreachableError
 from koco.events import line, wire
 from koco.events.model import Kind, Status
+from koco.runner import process
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
 from koco.runner.output import Output
@@ -111,6 +112,7 @@ class Executor:
                 served=self._served,
                 is_ready=self._is_ready,
                 protocol=PROTOCOL,
+                started=process.identify().started,
             )
         )
 

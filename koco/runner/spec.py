@@ -73,3 +73,5 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     is_ready: bool
     #: What it understands: see `PROTOCOL`.
     protocol: int = 1
+    #: When its process began (`koco.runner.process.Process.started`).
+    started: int = 0

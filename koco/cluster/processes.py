@@ -1,0 +1,247 @@
+"""Processes on the cluster's nodes: looked at, signalled and killed from outside.
+
+What a process says of itself needs the process to work. These functions read /proc and send
+signals, so they also tell about a process that is stopped, and end it. They work on the node
+where they are called; `on_node` calls a function on another one.
+"""
+
+import asyncio
+import functools
+import os
+import select
+import signal as signals
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from koco.errors import KocoError
+from koco.runner.process import Process, fields, is_same
+
+T = TypeVar("T")
+
+#: How long the kernel may take to end a killed process (seconds). Only one that waits in the
+#: kernel without interruption, such as for a dead network disk, takes longer.
+_KILL_S = 5.0
+#: How often a killed process is looked at where the kernel cannot wake us (seconds).
+_LOOK_S = 0.02
+#: How long a call on a node may take (seconds); one elsewhere includes the start of a process.
+_CALL_S = 20.0
+
+#: Where in /proc/PID/stat, behind the name: CPU time used in user and kernel mode, memory in pages.
+_USER, _KERNEL, _PAGES = 11, 12, 21
+
+#: Gone, or only an entry that its parent has not collected yet.
+_GONE = "ZXx"
+#: Stopped by a signal, or by a debugger.
+_STOPPED = "Tt"
+
+#: For calls on this node: a kill may wait, and must not wait for others' threads.
+_threads = ThreadPoolExecutor(16, thread_name_prefix="koco-processes")
+
+
+class NodeSilent(KocoError):  # noqa: N818 - a fact about the world, not a mistake
+    """A node did not do what it was asked in time, or is lost."""
+
+    code = "node_silent"
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """What one look at a process gave."""
+
+    #: The kernel's letter: `R` runs, `S` sleeps, `D` waits in the kernel, `T` is stopped, …
+    state: str
+    #: When it was looked at (monotonic seconds of its node).
+    at: float
+    #: CPU time that it has used so far, all threads together (seconds).
+    cpu_s: float
+    rss_bytes: int
+    #: How often each thread has gone to sleep by itself so far, by the thread's id.
+    switches: dict[int, int] = {}
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended, and only its entry is left."""
+        return self.state in _GONE
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a signal has stopped it: nothing of it runs until another one lets it."""
+        return self.state in _STOPPED
+
+
+def look(process: Process) -> Sighting | None:
+    """Look at a process of this node; None where it is gone.
+
+    Raises:
+        KocoError: this system has no /proc.
+    """
+    _require_proc()
+    try:
+        found = fields(process.pid)
+        if not is_same(process):
+            return None
+        tick = os.sysconf("SC_CLK_TCK")
+        return Sighting(
+            state=found[0],
+            at=time.monotonic(),
+            cpu_s=(int(found[_USER]) + int(found[_KERNEL])) / tick,
+            rss_bytes=int(found[_PAGES]) * os.sysconf("SC_PAGE_SIZE"),
+            switches=_switches(process.pid),
+        )
+    except (OSError, IndexError):
+        return None
+
+
+def kill(process: Process, *, within_s: float = _KILL_S) -> bool:
+    """End a process of this node for certain; return whether it is gone. A zombie is."""
+    if not is_same(process):
+        return True
+    try:
+        opened = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+    except (OSError, AttributeError):  # no Linux, or a sandbox that does not know the call
+        return _kill_by_number(process, within_s)
+    try:
+        if not is_same(process):
+            return True  # the number was given out again between the two looks
+        signals.pidfd_send_signal(opened, signals.SIGKILL)
+        return _has_ended(opened, within_s)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    finally:
+        os.close(opened)
+
+
+def signal(process: Process, number: int) -> bool:
+    """Send a signal to a process of this node that has a handler for it; return whether it was.
+
+    Most signals kill a process that has none.
+    """
+    if not (is_same(process) and catches(process.pid, number)):
+        return False
+    try:
+        os.kill(process.pid, number)
+    except OSError:
+        return False
+    return True
+
+
+def catches(pid: int, number: int) -> bool:
+    """Say whether a process of this node has a handler for a signal."""
+    return bool(int(_status(pid).get("SigCgt", "0"), 16) >> (number - 1) & 1)
+
+
+async def on_node(
+    node_id: str, function: Callable[..., T], *args: Any, timeout_s: float = _CALL_S, **more: Any
+) -> T:
+    """Call a function on a node and return its answer: in a thread here, in a Ray task elsewhere.
+
+    Function, arguments and answer are pickled; the function must be importable from koco.
+
+    Raises:
+        NodeSilent: no answer within `timeout_s`, or the node is lost.
+    """
+    bound = functools.partial(function, *args, **more)
+    call = _here(bound) if node_id in ("", own_node()) else _there(node_id, bound)
+    try:
+        return await asyncio.wait_for(call, timeout_s)
+    except TimeoutError as exc:
+        said = f"node {node_id[:8]} did not answer within {timeout_s:g} s"
+        raise NodeSilent(said) from exc
+
+
+@functools.cache
+def own_node() -> str:
+    """Return the id of the node where this process runs."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+async def _here(function: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_threads, function)
+
+
+async def _there(node_id: str, function: Callable[[], T]) -> T:
+    task = ray.remote(_call).options(
+        num_cpus=0,
+        max_retries=0,
+        name=f"koco:{getattr(function, 'func', function).__name__}",
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+    )
+    reference = await asyncio.to_thread(task.remote, function)
+    try:
+        return await reference  # type: ignore[no-any-return]
+    except RayError as exc:
+        raise NodeSilent(f"node {node_id[:8]} could not be asked: {exc}") from exc
+    except asyncio.CancelledError:
+        ray.cancel(reference, force=True)
+        raise
+
+
+def _call(function: Callable[[], T]) -> T:
+    return function()
+
+
+def _has_ended(opened: int, within_s: float) -> bool:
+    poll = select.poll()
+    poll.register(opened, select.POLLIN)
+    return bool(poll.poll(within_s * 1000))
+
+
+def _kill_by_number(process: Process, within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    try:
+        os.kill(process.pid, signals.SIGKILL)
+        while time.monotonic() < until:
+            os.kill(process.pid, 0)
+            if (seen := _state(process)) is None or seen in _GONE:
+                return True
+            time.sleep(_LOOK_S)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def _state(process: Process) -> str | None:
+    """Return the kernel's letter; None where it is gone, `?` where there is no /proc."""
+    if not Path("/proc/self/stat").exists():
+        return "?"
+    try:
+        return fields(process.pid)[0] if is_same(process) else None
+    except OSError:
+        return None
+
+
+def _switches(pid: int) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        count = _status(pid, int(thread.name)).get("voluntary_ctxt_switches")
+        if count is not None:
+            found[int(thread.name)] = int(count)
+    return found
+
+
+def _status(pid: int, thread: int | None = None) -> dict[str, str]:
+    path = f"/proc/{pid}/status" if thread is None else f"/proc/{pid}/task/{thread}/status"
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    parts = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in parts}
+
+
+def _require_proc() -> None:
+    if not Path("/proc/self/stat").exists():
+        raise KocoError("processes can only be looked at where there is a /proc, as on Linux")
