@@ -2,9 +2,9 @@
 
 import re
 
-#: How keys begin, tokens of sessions, and those by which flows reach their own files, so that
-#: scanners of code and logs find them.
-KEY, SESSION, FLOW = "koco_", "kocos_", "kocof_"
+#: How keys begin, tokens of sessions, those by which flows reach their own files, and those by
+#: which a release's processes get its secrets, so that scanners of code and logs find them.
+KEY, SESSION, FLOW, RELEASE = "koco_", "kocos_", "kocof_", "kocor_"
 
 #: What a key looks like: a regular expression, for such scanners.
 PATTERN = r"koco_[A-Za-z0-9_-]{43}"

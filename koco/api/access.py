@@ -28,7 +28,10 @@ ABOUT_TRACEBACKS = "keys with the scope `deploy` are shown the traceback"
 
 #: The routes that take no key, by name; `options_handler` is litestar's own.
 PUBLIC = frozenset(
-    {"create_session", "describe", "fetch_bundle", "health", "options_handler", "show_reader"}
+    {
+        *("create_session", "describe", "fetch_bundle", "health", "options_handler"),
+        *("show_reader", "show_values"),
+    }
 )
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -90,6 +93,23 @@ def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
 
     guard.__dict__["is_open"] = True
     return _named(guard, scope)
+
+
+def release(connection: Connection) -> tuple[Caller, str, int]:
+    """Return who asks by a release's token, and the release: its service and number.
+
+    Raises:
+        UnauthorizedError: it shows no such token.
+        TooManyError: it asks too often, or has shown too many wrong ones.
+    """
+    parts: Parts = connection.app.state.parts
+    try:
+        service, number = parts.release_tokens.release(shown(connection))
+    except UnauthorizedError:
+        parts.attempts.check(address=transport.address(connection.scope))
+        raise
+    name = f"{service}/{number}"
+    return _placed(Caller(name=name, credential=f"release:{name}"), connection), service, number
 
 
 def check_guards(app: Litestar) -> None:

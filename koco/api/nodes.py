@@ -1,4 +1,5 @@
-"""What nodes and flows fetch, on a listener of its own: bundles by signature, files by token.
+"""What nodes and flows fetch, on a listener of its own: bundles by signature, files and
+secrets by token.
 
 Where the API is encrypted, or on this machine only, the cluster's nodes reach it
 at the head's address, in clear as all that Ray itself sends. No key is taken there.
@@ -6,7 +7,35 @@ at the head's address, in clear as all that Ray itself sends. No key is taken th
 
 from typing import Any
 
+from litestar import Request, get
+from litestar.datastructures import State
+
 from koco import tokens
+from koco.api import access
+from koco.api.shapes import deployed
+from koco.control import vault
+from koco.control.parts import Parts
+from koco.errors import NotAllowedError, NotFoundError, TooManyError, UnauthorizedError
+from koco.sdk import release_secrets
+
+
+@get(
+    release_secrets.PATH,
+    answers={200: deployed.Values},
+    errors=[UnauthorizedError, NotAllowedError, NotFoundError, TooManyError, vault.SecretError],
+)
+async def show_values(request: Request[Any, Any, State]) -> dict[str, dict[str, str]]:
+    """Give a process of a release the values of its secrets, by the release's own token.
+
+    No key is taken here, and no other release's secrets are told.
+    """
+    parts: Parts = request.app.state.parts
+    caller, service, number = access.release(request)
+    request.scope["auth"] = caller
+    return {"values": await vault.values_for(parts, service, number)}
+
+
+ROUTES = (show_values,)
 
 
 def only_for_nodes(app: Any) -> Any:
@@ -25,7 +54,9 @@ def only_for_nodes(app: Any) -> Any:
 
 
 def _may(scope: dict[str, Any]) -> bool:
-    if scope["method"] == "GET" and scope["path"].startswith("/bundles/"):
+    path = scope["path"]
+    # The token is the route's to check, as the signature is: here it only has to look like one.
+    if scope["method"] == "GET" and (path.startswith("/bundles/") or path == release_secrets.PATH):
         return True
     shown = dict(scope["headers"]).get(b"authorization", b"")
     return bool(shown.partition(b" ")[2].strip().startswith(tokens.FLOW.encode()))

@@ -23,6 +23,7 @@ from koco.control.overview import Overview
 from koco.control.parts import Parts
 from koco.control.passwords import Passwords
 from koco.control.rates import Rates
+from koco.control.release_tokens import ReleaseTokens
 from koco.control.schedules import Schedules
 from koco.control.sessions import Sessions
 from koco.control.settings import Settings
@@ -73,7 +74,12 @@ async def assemble(
     vault = Vault(store, data_dir)
     audit = Audit(store)
     tasks.keep(audit.keep)
-    environments = Environments(bundles, vault, base=start.environment)
+    release_tokens = ReleaseTokens(
+        secret=await store.secret("releases"), url=start.node_url or start.url
+    )
+    environments = Environments(
+        bundles, vault, publish=release_tokens.publish, base=start.environment
+    )
 
     async def start_runner(spec: RunnerSpec, release: Release) -> Actor:
         return await runners.start(
@@ -131,6 +137,7 @@ async def assemble(
         launches=launches,
         schedules=Schedules(store, catalog, launches),
         vault=vault,
+        release_tokens=release_tokens,
         audit=audit,
         cluster=Overview(),
         send=control.append.remote,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
@@ -9,33 +10,41 @@ from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 from koco.control import packages
 from koco.control.bundles import Bundles
 from koco.control.vault import Vault
-from koco.sdk import public, secrets
+from koco.sdk import public, worker_setup
 from koco.store.model import Release
 
 #: How long Ray may take to make an environment (seconds); its default is 600. A deploy's own
 #: timeout is what decides, and some want more for gigabytes of packages.
 _SETUP_S = 3600
-#: What Ray calls in each new worker of a release that has secrets.
-_EQUIP = "koco.sdk.secrets.prepare"
 
 
 class Environments:
     """Makes Ray's `runtime_env` of a release."""
 
     def __init__(
-        self, bundles: Bundles, vault: Vault, *, base: dict[str, Any] | None = None
+        self,
+        bundles: Bundles,
+        vault: Vault,
+        *,
+        publish: Callable[[str, int], Awaitable[None]],
+        base: dict[str, Any] | None = None,
     ) -> None:
-        """`base` is what every process needs here: `{py_modules: […], pip: […]}`."""
+        """Make none yet.
+
+        `publish` lets the processes of a release (its service and number) find its token, and
+        `base` is what every process needs here: `{py_modules: […], pip: […]}`.
+        """
         self._bundles = bundles
         self._vault = vault
+        self._publish = publish
         self._base = base or {}
 
     async def of(self, release: Release) -> dict[str, Any]:
         """Return the environment in which a release's code runs: runners, and what they start.
 
-        What is no runner asks for the release's secrets by itself, before it imports its modules.
-        When the last of them was set is in it: so Serve replaces replicas that have an old one,
-        and Ray gives no process to a flow's tasks that has.
+        Each of these processes begins with `koco.sdk.worker_setup`, which fetches the release's
+        secrets. When the last of them was set is in it: so Serve replaces replicas that have an
+        old one, and Ray gives no process to a flow's tasks that has.
 
         Raises:
             EnvironmentFailed: what it is to install cannot be told from its bundle.
@@ -53,15 +62,16 @@ class Environments:
             # installed has no part in that: releases that install the same share it.
             "env_vars": {
                 **runtime["env"],
-                "KOCO_SERVICE": release.service,
-                "KOCO_RELEASE": str(release.number),
+                WORKER_PROCESS_SETUP_HOOK_ENV_VAR: worker_setup.HOOK,
+                worker_setup.SERVICE: release.service,
+                worker_setup.RELEASE: str(release.number),
             },
             "config": {"setup_timeout_seconds": _SETUP_S},
         }
         if names := release.manifest.get("secrets"):
+            await self._publish(release.service, release.number)
             environment["env_vars"] |= {
-                WORKER_PROCESS_SETUP_HOOK_ENV_VAR: _EQUIP,
-                secrets.NAMES: ",".join(names),
+                worker_setup.SECRETS: ",".join(names),
                 "KOCO_SECRETS_SET": await self._vault.last_set(names),
                 # The timeline has what tasks raise, as nobody can mask it.
                 "RAY_enable_timeline": "0",

@@ -16,6 +16,7 @@ from koco.control.keys import Keys
 from koco.control.launches import Launches
 from koco.control.locks import Locks
 from koco.control.rates import Rates
+from koco.control.release_tokens import ReleaseTokens
 from koco.control.schedules import Schedules
 from koco.control.sessions import Sessions
 from koco.control.settings import Settings
@@ -59,6 +60,7 @@ class Parts:
     launches: Launches
     schedules: Schedules
     vault: Vault
+    release_tokens: ReleaseTokens
     audit: Audit
     cluster: Cluster
     #: Sends events as runners do: by a call to the control plane's actor.

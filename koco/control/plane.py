@@ -17,7 +17,7 @@ import ray
 
 from koco import __version__, code
 from koco.cluster import names, runners
-from koco.control import assembly, journal, questions, succession
+from koco.control import assembly, journal, questions, succession, vault
 from koco.control.listening import Listening
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks
@@ -219,6 +219,7 @@ class Plane:
         await parts.locks.recover()
         await parts.deployer.recover()
         await parts.schedules.recover()
+        parts.release_tokens.look_after(lambda: vault.needing(parts))
         self._serve(parts, listening)
         return parts
 

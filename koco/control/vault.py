@@ -2,8 +2,8 @@
 
 AES-256-GCM, with the secret's name as associated data: a row that somebody moves to
 another name opens no more. Whoever has the store alone has nothing; whoever has the
-data directory has all. Values leave through `asked` only, by a call that neither Ray's
-dashboard nor its GCS sees.
+data directory has all. Values leave through `values_for` and `asked` only, by calls that neither
+Ray's dashboard nor its GCS sees.
 """
 
 import base64
@@ -167,8 +167,33 @@ def users_of(name: str, releases: list[Release]) -> list[Release]:
     return [each for each in releases if name in each.manifest.get("secrets", ())]
 
 
+async def needing(parts: "Parts") -> list[tuple[str, int]]:
+    """Return the releases with secrets that have processes, or may have some: service, number."""
+    found = [*await parts.store.releases("live"), *await parts.store.releases("starting")]
+    known = {(each.service, each.number) for each in found}
+    others = [each for each in list(parts.supervisor.pools) if each not in known]
+    found += [await parts.store.release(service, number) for service, number in others]
+    return [(each.service, each.number) for each in found if each.manifest.get("secrets")]
+
+
+async def values_for(parts: "Parts", service: str, number: int) -> dict[str, str]:
+    """Return the values of a release's secrets by name, for a process of it.
+
+    Raises:
+        NotAllowedError: the release has no processes any more.
+        NotFoundError: one of its secrets is not set.
+        SecretError: one of them cannot be read.
+    """
+    release = await parts.store.release(service, number)
+    has_processes = (service, number) in parts.supervisor.pools
+    if not (has_processes or release.status in ("starting", "live")):
+        raise NotAllowedError(f"release {number} of {service!r} has ended: it gets no secrets")
+    names = release.manifest.get("secrets", ())
+    return {name: await parts.vault.value(name) for name in names}
+
+
 async def asked(parts: "Parts", _: str, arguments: dict[str, Any]) -> str:
-    """Answer a process of a release with the value of one of its secrets."""
+    """Answer a runner of an older koco with the value of one of its release's secrets."""
     service, number, name = (arguments[key] for key in ("service", "release", "name"))
     release = await parts.store.release(service, number)
     if name not in release.manifest.get("secrets", ()):

@@ -10,7 +10,7 @@ import msgspec
 import ray
 
 from koco.errors import DeployError, KocoError, UnreachableError
-from koco.events import line, wire
+from koco.events import line
 from koco.events.model import Kind, Status
 from koco.runner import process
 from koco.runner.capture import Capture
@@ -18,7 +18,7 @@ from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
 from koco.runner.output import Output
 from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
-from koco.sdk import moments, secrets
+from koco.sdk import moments
 from koco.sdk.control import Control
 from koco.sdk.failures import describe
 from koco.sdk.tracer import Tracer
@@ -59,12 +59,6 @@ class Executor:
         """Import every entrypoint; return a `Description`."""
         began = time.monotonic()
         description = Description(forms={}, problems=[])
-        try:
-            # Before any module of the user's: it may look for them at once.
-            await self._learn_secrets()
-        except KocoError as exc:
-            description.problems.append({"flow": None, "entrypoint": "", **_problem(exc)})
-            return msgspec.msgpack.encode(description)
         for flow in self._spec.flows:
             try:
                 # In a thread: a slow import must not keep the runner from answering.
@@ -83,15 +77,6 @@ class Executor:
         self._is_ready = not description.problems
         took_s = time.monotonic() - began
         return msgspec.msgpack.encode(msgspec.structs.replace(description, took_s=took_s))
-
-    async def _learn_secrets(self) -> None:
-        """Ask for the values of the release's secrets; none of them stands in its environment."""
-        values: dict[str, str] = {}
-        for name in self._spec.secrets:
-            question = secrets.question(self._spec.service, self._spec.release, name)
-            values[name] = wire.decode_answer(await self._ask(question))
-        if values:
-            secrets.keep_in(values)
 
     async def _describe_app(self, path: str, description: Description) -> Description:
         try:

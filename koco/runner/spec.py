@@ -29,7 +29,7 @@ class RunnerSpec(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     #: `module:object` of the service's own endpoint.
     app: str | None = None
-    #: The names of the secrets that its environment has, once it has asked for them.
+    #: The names of its secrets, which runners of an older koco ask for.
     secrets: tuple[str, ...] = ()
     #: The paths of `app` that are to be public.
     public: tuple[str, ...] = ()

@@ -4,8 +4,8 @@ The filter is a process of its own, so that nothing is lost when the other one c
 words are in the pipe. And whatever writes there goes through it, which no other place can
 promise: C code, subprocesses, Ray, the interpreter itself.
 
-It is there before the secrets are, and keeps back what comes until it knows them. This file is
-that process's program, too, so it imports nothing of koco's, and little else.
+It is told the values as it starts, on its stdin. This file is that process's program, too, so it
+imports nothing of koco's, and little else.
 """
 
 import os
@@ -15,10 +15,6 @@ from collections.abc import Iterable
 
 MASK = b"********"
 
-#: What ends the values: without it, whoever was to tell them has died.
-_END = b"."
-#: What is said in place of what nobody may see then.
-_LOST = b"koco: it ended before its secrets were known: what it wrote until then is not shown\n"
 #: How much is read at once (bytes).
 _PIECE = 64 * 1024
 #: How long a beginning is that is looked for, not counted down to (bytes).
@@ -72,30 +68,24 @@ def _begun(data: bytes, form: bytes) -> int:
     return len(data)
 
 
-#: Where the filter is told the values, until it has been.
-_teller: int | None = None
-
-
-def install() -> None:
-    """Lead this process's descriptors 1 and 2 through a filter; it keeps all back until `arm`.
+def install(forms: Iterable[bytes]) -> None:
+    """Lead this process's descriptors 1 and 2 through a filter, which takes some texts out.
 
     Raises:
         OSError: it cannot be started.
     """
-    global _teller
     import subprocess
 
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    pipes = [os.pipe(), os.pipe(), os.pipe()]
-    (told, _teller), *ways = pipes
-    readers = [told, *(reader for reader, _ in ways)]
+    ways = [os.pipe(), os.pipe()]
+    readers = [reader for reader, _ in ways]
     try:
         subprocess.run(
             # Neither what the service ships nor what its environment says is in its way.
             [sys.executable, "-I", "-S", __file__, *map(str, readers)],
             pass_fds=readers,
-            stdin=subprocess.DEVNULL,
+            input=b"\n".join(form.hex().encode() for form in forms),
             start_new_session=True,
             check=True,
         )
@@ -108,28 +98,16 @@ def install() -> None:
         os.close(reader)
 
 
-def arm(forms: Iterable[bytes]) -> None:
-    """Tell the filter what to look for, in each of its forms; it passes on all else from now on."""
-    global _teller
-    if _teller is not None:
-        _write_all(_teller, b"\n".join(form.hex().encode() for form in forms) + _END)
-        os.close(_teller)
-        _teller = None
-
-
-def main(told: int, readers: list[int]) -> None:
+def main(readers: list[int]) -> None:
     """Filter what comes from two descriptors to 1 and 2, until both have ended."""
+    values = b""
+    while piece := os.read(0, _PIECE):
+        values += piece
     # A child of its own: Ray ends a worker's children with it, and the last words are here.
     if os.fork():
         os._exit(0)
-    values = b""
-    while piece := os.read(told, _PIECE):
-        values += piece
-    os.close(told)
-    if not values.endswith(_END):
-        _write_all(2, _LOST)
-        return
-    forms = [bytes.fromhex(each.decode()) for each in values[: -len(_END)].split()]
+    os.close(0)
+    forms = [bytes.fromhex(each.decode()) for each in values.split()]
     ways = {reader: (out, Sieve(forms)) for out, reader in enumerate(readers, 1)}
     poll = select.poll()
     for reader in readers:
@@ -150,4 +128,4 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(each) for each in sys.argv[2:]])
+    main([int(each) for each in sys.argv[1:]])

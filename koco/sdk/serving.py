@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from koco.errors import DeployError
-from koco.sdk import entrypoint, secrets
+from koco.sdk import entrypoint
 from koco.sdk import public as opened
 
 #: Requests that one replica takes at once. Handlers mostly wait; Serve's default is 5.
@@ -91,7 +91,6 @@ def build(args: dict[str, Any]) -> Any:
     """Return the application that Serve runs (its application builder)."""
     from ray.serve import Application, Deployment
 
-    secrets.equip()
     path = args["app"]
     found = entrypoint.find(path)
     if isinstance(found, Deployment):

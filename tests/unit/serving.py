@@ -23,12 +23,14 @@ from koco.control.keys import Keys
 from koco.control.listening import configured
 from koco.control.passwords import Passwords
 from koco.control.rates import Rates
+from koco.control.release_tokens import ReleaseTokens
 from koco.control.sessions import Sessions
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.streams import Streams
 from koco.control.supervisor import Supervisor
 from koco.control.users import Users
+from koco.control.vault import Vault
 from koco.store.model import Key, NewExecution
 from koco.store.sqlite import SqliteStore
 from tests.contract import contract
@@ -149,6 +151,8 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         audit=Audit(store),
         heartbeat_s=10,
         node_url="",
+        vault=Vault(store, api.data_dir),
+        release_tokens=ReleaseTokens(secret=b"t" * 32, url=""),
     )
     config = configured(create_app(api.parts), settings, port=0)
     server = uvicorn.Server(config)

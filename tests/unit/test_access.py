@@ -118,6 +118,7 @@ ROUTES = {
     "show_upload": Asked("HEAD", f"/v1/blobs/{SHA256}", "launch"),
     "stream_events": Asked("GET", f"{FID}/events", "read", "execution"),
     "undeploy": Asked("DELETE", "/v1/services/gone", "deploy", "service"),
+    "show_values": Asked("GET", "/v1/values", None),
     "unset_secret": Asked("DELETE", "/v1/secrets/MISSING", "deploy", "shared"),
     "upload": Asked("PATCH", f"/v1/blobs/{SHA256}", "launch", headers=UPLOAD),
     "upload_bundle": Asked("PATCH", f"/v1/bundles/{SHA256}", "deploy", headers=UPLOAD),

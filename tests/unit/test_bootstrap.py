@@ -244,6 +244,9 @@ def test_a_contexts_certificates_are_trusted(
     [
         ("GET", "/bundles/signature/digest.zip", "", True),
         ("POST", "/bundles/signature/digest.zip", "", False),
+        ("GET", "/v1/values", "Bearer kocor_svc_1_signature", True),
+        ("POST", "/v1/values", "Bearer kocor_svc_1_signature", False),
+        ("GET", "/v1/secrets", "Bearer kocor_svc_1_signature", False),
         ("GET", "/v1/executions/fid/files", "Bearer kocof_fid_signature", True),
         ("GET", "/v1/executions/fid/files", "Bearer koco_a-key", False),
         ("GET", "/v1/status", "Bearer koco_a-key", False),
@@ -253,7 +256,7 @@ def test_a_contexts_certificates_are_trusted(
 def test_only_what_nodes_fetch_passes_their_door(
     method: str, path: str, authorization: str, passes: bool
 ) -> None:
-    """Bundles by their signed URL, files by a flow's token; never a key, whoever has one."""
+    """Bundles by their signed URL, files by a flow's token, secrets; never a key."""
     assert asyncio.run(_asked(method, path, authorization)) == (200 if passes else 404)
 
 

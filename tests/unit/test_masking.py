@@ -1,8 +1,6 @@
 """What a process tells loses the values of its secrets, however they are quoted or cut."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -119,34 +117,3 @@ def test_an_errors_message_and_traceback_are_masked(learnt: None) -> None:
         told = describe(exc)
     assert told["message"] == MASK
     assert "sam" not in told["traceback"]
-
-
-def test_a_module_of_the_bundle_is_run_once_the_secrets_are_here(tmp_path: object) -> None:
-    """Others are imported as ever, and a failure is raised where the module is imported."""
-    program = f"""
-import sys, os
-root = {str(tmp_path)!r}
-sys.path.insert(0, root)
-open(root + "/.koco-bundle.json", "w").write("{{}}")
-open(root + "/shipped.py", "w").write("import os; VALUE = os.environ['TOKEN']")
-from koco.sdk import secrets
-answers = []
-def equip():
-    import http.client  # another import, in the other thread
-    if not answers: raise KeyError("not yet")
-    os.environ["TOKEN"] = answers[0]
-secrets.equip = equip
-sys.meta_path.insert(0, secrets._Finder())
-import colorsys
-try:
-    import shipped
-except KeyError as exc:
-    print(exc)
-answers.append("sesame")
-import shipped
-print(shipped.VALUE, type(shipped.__loader__).__name__)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20
-    )
-    assert done.stdout.splitlines() == ["'not yet'", "sesame SourceFileLoader"]

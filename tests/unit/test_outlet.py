@@ -66,13 +66,12 @@ def test_values_are_found_in_base_64_and_hexadecimal() -> None:
 PROGRAM = """
 import ctypes, os, subprocess, sys
 from koco.sdk import outlet
-outlet.install()
+outlet.install([b"sesame-open"])
 print("early sesame-open")
 print("early sesame-open", file=sys.stderr, flush=True)
 {then}
 """
 CRASH = """
-outlet.arm([b"sesame-open"])
 sys.stdout.write("in two ses"); sys.stdout.flush(); sys.stdout.write("ame-open\\n")
 sys.stdout.flush()
 subprocess.run(["sh", "-c", "echo sub sesame-open; echo sub sesame-open >&2"])
@@ -90,14 +89,14 @@ def run(then: str, tmp_path: Path) -> tuple[int, str, str]:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         told = out.read_text() + err.read_text()
-        if "last" in told or "known" in told:
+        if "last" in told:
             break
         time.sleep(0.01)
     return done.returncode, out.read_text(), err.read_text()
 
 
 def test_the_last_words_of_a_crash_are_there_and_masked(tmp_path: Path) -> None:
-    """What was written before the values were known, in two pieces, by others; all of it."""
+    """What was written first, in two pieces, by others; all of it."""
     code, out, err = run(CRASH, tmp_path)
     assert code < 0
     assert out.splitlines() == ["early ********", "in two ********", "sub ********"]
@@ -105,17 +104,9 @@ def test_the_last_words_of_a_crash_are_there_and_masked(tmp_path: Path) -> None:
     assert err.endswith("x last words ********")
 
 
-def test_what_ends_before_its_secrets_are_known_tells_nothing(tmp_path: Path) -> None:
-    """But that there was something."""
-    _, out, err = run("print('last'); os._exit(1)", tmp_path)
-    assert out == ""
-    assert "sesame" not in err
-    assert "before its secrets were known" in err
-
-
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
     """The filter ends with the last that can write to it."""
-    run("outlet.arm([b'sesame-open']); print('last')", tmp_path)
+    run("print('last')", tmp_path)
     time.sleep(0.1)
     ours = str(tmp_path / "out")
     mine = [path for path in Path("/proc").glob("[0-9]*/fd/1") if os.path.realpath(path) == ours]

@@ -176,6 +176,12 @@ class Secret(TypedDict):
     services: list[Service]
 
 
+class Values(TypedDict):
+    """The values of a release's secrets by name, for its own processes."""
+
+    values: Annotated[dict[str, str], Meta(examples=[{"OPENAI_API_KEY": "…"}])]
+
+
 class SecretSet(TypedDict):
     """A secret that was set, and the services whose processes are replaced for it."""
 

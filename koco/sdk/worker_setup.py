@@ -1,0 +1,26 @@
+"""What Ray calls first in each process that it starts for a release.
+
+Runners, Ray tasks and actors of flows, and replicas of endpoints are all Ray workers in the
+release's environment, so this one function prepares all of them, before any code of the
+author's. It runs before the worker has work of its own: it must not call an actor, start a task
+or fetch an object, and where there is nothing to do it must cost next to nothing.
+"""
+
+import os
+
+#: The function below as Ray's environment variable names it.
+HOOK = "koco.sdk.worker_setup.prepare"
+
+#: Environment variables: which release a process is of, and the names of its secrets.
+SERVICE = "KOCO_SERVICE"
+RELEASE = "KOCO_RELEASE"
+SECRETS = "KOCO_SECRETS"
+
+
+def prepare() -> None:
+    """Prepare this process. Whatever this raises ends it, and Ray tells why in its error."""
+    if os.environ.get(SECRETS):
+        # Here, not above: most releases have none.
+        from koco.sdk import secrets
+
+        secrets.equip()
