@@ -94,8 +94,13 @@ class Serve:
         #: Those that are on their way, by name.
         self._coming: dict[str, asyncio.Event] = {}
 
-    async def bring_up(self, application: Application) -> None:
+    async def bring_up(
+        self, application: Application, *, is_wanted: Callable[[], bool] = lambda: True
+    ) -> bool:
         """Put an application there, unless it is, and return once it runs.
+
+        `is_wanted` is asked once it is its turn: others' may take long, and its release may be
+        gone by then. Nothing is changed in that case, and False is returned.
 
         Raises:
             ApplicationFailed: it did not come up; it is still there.
@@ -105,12 +110,15 @@ class Serve:
         coming = self._coming.setdefault(name, asyncio.Event())
         try:
             async with self._turn:
+                if not is_wanted():
+                    return False
                 await self._ensure(name, application.config())
                 await self._built(name)
             await self._running(name)
         finally:
             self._coming.pop(name, None)
             coming.set()
+        return True
 
     async def arrived(self, service: str, release: int) -> None:
         """Wait while a release's application is on its way."""
@@ -126,23 +134,30 @@ class Serve:
             await self._put(details, [*others, wanted])
         self.ours.add(name)
 
-    async def keep_only(self, names: set[str]) -> None:
-        """Remove those of our applications that are not named; others stay as they are."""
-        if self.ours <= names:
+    async def sweep(self, is_needed: Callable[[str], bool]) -> None:
+        """Remove those of our applications that are not needed; others stay as they are.
+
+        `is_needed` is asked once nothing else changes: while this waits for its turn, and for
+        Serve's answer, applications come up that are needed by then.
+        """
+        if all(is_needed(name) for name in self.ours):
             return
         async with self._turn:
             details = await self._details()
             kept = _kept(details)
-            wanted = [each for each in kept if not _is_ours(each) or each["name"] in names]
+            # From here to the PUT nothing is awaited: the decision is of this moment.
+            wanted = [each for each in kept if not _is_ours(each) or is_needed(each["name"])]
             if len(wanted) < len(kept):
                 await self._put(details, wanted)
             self.ours = {each["name"] for each in wanted if _is_ours(each)}
 
     async def look(self) -> None:
         """Learn which of our applications are there, if Serve runs at all; it is not started."""
-        if await asyncio.to_thread(_is_started):
-            details = await self._details()
-            self.ours = {each["name"] for each in _kept(details) if _is_ours(each)}
+        # In turn: what comes up while Serve answers is in no answer yet, and ours all the same.
+        async with self._turn:
+            if await asyncio.to_thread(_is_started):
+                details = await self._details()
+                self.ours = {each["name"] for each in _kept(details) if _is_ours(each)}
 
     async def base(self, *, anew: bool = False) -> str:
         """Return the URL of Serve's own port, as this node reaches it.
@@ -167,9 +182,12 @@ class Serve:
         Raises:
             ServeError: Serve cannot be asked.
         """
+        # Those that are on their way when Serve is asked may have arrived when it has answered.
+        coming = {*self._coming}
         found = (await self._details())["applications"]
+        coming |= {*self._coming}
         said = {name: drift.drift(found.get(name), config) for name, config in wanted.items()}
-        return {name: what for name, what in said.items() if what and name not in self._coming}
+        return {name: what for name, what in said.items() if what and name not in coming}
 
     async def _built(self, name: str) -> None:
         """Wait while Serve builds an application: another change now would begin it anew."""

@@ -8,6 +8,7 @@ the same code as what runs it.
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -58,10 +59,27 @@ class Applications:
         self._returning: dict[tuple[str, int], asyncio.Task[None]] = {}
         #: Of these, those that were asked for once more, and may be configured otherwise by now.
         self._again: set[tuple[str, int]] = set()
+        #: When each application was needed last, by its name (monotonic seconds).
+        self._needed_at: dict[str, float] = {}
+        #: Those of releases that were given up before they served.
+        self._given_up: set[str] = set()
 
     async def bring_up(self, release: Release) -> None:
         """Put a release's application there, and return once it runs; see `Serve.bring_up`."""
         await self._serve.bring_up(await self._make(release))
+
+    def give_up(self, release: Release) -> None:
+        """Remove the application of a release that never went live: nobody asks it anything."""
+        if release.manifest.get("app") is not None:
+            name = name_of(release.service, release.number)
+            self._given_up.add(name)
+            self._tasks.spawn(self._sweep_now(name))
+
+    async def _sweep_now(self, name: str) -> None:
+        try:
+            await self._serve.sweep(self._is_needed)
+        except KocoError as exc:  # the sweep that goes on for ever tries again
+            log.warning("the Serve application %s stays for now: %s", name, exc.message)
 
     def said(self, release: Release) -> str | None:
         """Return Serve's last word on a release's application that did not run then."""
@@ -103,7 +121,12 @@ class Applications:
         """See that a live release's application is there, as it is unless the head is a new one."""
         for pause_s in itertools.chain(_AGAIN_S, itertools.repeat(_AGAIN_S[-1])):
             try:
-                await self.bring_up(release)
+                application = await self._make(release)
+                if not await self._serve.bring_up(
+                    application, is_wanted=lambda: self._is_live(release)
+                ):
+                    self._again.discard((release.service, release.number))
+                    return  # another one has taken over while this one waited for its turn
             except KocoError as exc:
                 if not self._is_live(release):
                     return
@@ -128,18 +151,22 @@ class Applications:
         A release's pool goes when its last execution has ended: until then, its locks
         are answered by its own code.
         """
-        needed_at: dict[str, float] = {}
         is_known = False
         while True:
             try:
                 if not is_known:
                     await self._serve.look()
                     is_known = True
-                now = time.monotonic()
-                needed = {name_of(*key) for key in self._supervisor.pools}
-                needed_at.update(dict.fromkeys(needed, now))
-                keep = {name for name in self._serve.ours if now - needed_at.get(name, 0) < _STAY_S}
-                await self._serve.keep_only(keep)
+                await self._serve.sweep(self._is_needed)
             except KocoError as exc:
                 log.warning("could not look after Serve applications: %s", exc.message)
             await asyncio.sleep(_SWEEP_S)
+
+    def _is_needed(self, name: str) -> bool:
+        """Say whether an application is needed now, or was until a moment ago."""
+        if name in self._given_up:
+            return False
+        now = time.monotonic()
+        for key in self._supervisor.pools:
+            self._needed_at[name_of(*key)] = now
+        return now - self._needed_at.get(name, -math.inf) < _STAY_S

@@ -122,6 +122,7 @@ class Deployer:
             _expect(expect, service, last)
             upload_s = round(self._bundles.took_s(bundle), 3)
             timings = {"upload": upload_s} if upload_s else {}
+            coming = await self._coming(service)
             release = await self._store.create_release(
                 service,
                 bundle=bundle,
@@ -132,8 +133,17 @@ class Deployer:
                 timings=timings,
                 fallback=fallback,
             )
+            for former in coming:
+                await self._give_way(former)
             self._rollouts.begin(release, timeout_s)
             return release, False
+
+    async def _give_way(self, former: Release) -> None:
+        """End a release under way that a newer one has superseded, unless it went live before."""
+        now = await self._store.release(former.service, former.number)
+        if now.status == "failed":
+            log.info("release %s/%s is superseded", former.service, former.number)
+            self._rollouts.stop(former)
 
     async def target(self, service: str, number: int | None) -> Release:
         """Return the release that a rollback goes back to: a number, or the last one that served.

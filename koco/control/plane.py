@@ -126,7 +126,7 @@ class Plane:
         """Take koco's applications out of Serve and close the store; the process is ended next."""
         parts = await self._parts()
         try:
-            await asyncio.wait_for(parts.endpoints.serve.keep_only(set()), _FAREWELL_S)
+            await asyncio.wait_for(parts.endpoints.serve.sweep(lambda _: False), _FAREWELL_S)
         except (KocoError, TimeoutError) as exc:
             log.warning("Serve applications are left behind: %r", exc)
         await parts.store.close()

@@ -68,7 +68,12 @@ class Rollouts:
         if task := self._under_way.get((release.service, release.number)):
             task.cancel()
         if release.status == "starting":
-            self._supervisor.drop(release)
+            self._give_back(release)
+
+    def _give_back(self, release: Release) -> None:
+        """End what a release has that never went live: its runners, and its own endpoint."""
+        self._supervisor.drop(release)
+        self._applications.give_up(release)
 
     async def waits_for(self, release: Release) -> str | None:
         """Say what a release that is starting may wait for, as far as Serve and Ray know."""
@@ -151,8 +156,8 @@ class Rollouts:
                 release.service, release.number, flows, handled, timings=timings
             )
         )
-        if live.status != "live":  # it was undeployed in this moment
-            self._supervisor.drop(release)
+        if live.status != "live":  # it was undeployed or superseded in this moment
+            self._give_back(release)
             return
         log.info("release %s/%s is live: %s", release.service, release.number, timings)
         self._catalog.put(live)
@@ -163,7 +168,7 @@ class Rollouts:
     async def _fail(
         self, release: Release, error: dict[str, Any], timings: dict[str, float]
     ) -> None:
-        self._supervisor.drop(release)
+        self._give_back(release)
         failed = await surely(
             lambda: self._store.fail_release(
                 release.service, release.number, error, timings=timings

@@ -7,7 +7,8 @@ asks, which describes the endpoint before Serve hears of it.
 import copy
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from koco.errors import DeployError
@@ -92,9 +93,10 @@ def build(args: dict[str, Any]) -> Any:
     from ray.serve import Application, Deployment
 
     path = args["app"]
-    found = entrypoint.find(path)
-    if isinstance(found, Deployment):
-        found = found.bind()
+    with _no_cpu_unless_named():
+        found = entrypoint.find(path)
+        if isinstance(found, Deployment):
+            found = found.bind()
     if not isinstance(found, Application):
         found = _bound(path, timeout_s=args["timeout_s"])
     if not (options := args.get("serve")):
@@ -105,6 +107,30 @@ def build(args: dict[str, Any]) -> Any:
     return made
 
 
+@contextmanager
+def _no_cpu_unless_named() -> Iterator[None]:
+    """Have deployments that are made meanwhile ask for no CPU where their author named none.
+
+    An endpoint validates and orders: it mostly waits. Serve would ask for one CPU each, and once
+    a deployment is made, that is not told from an author's own `num_cpus=1`.
+    """
+    from ray.serve._private.config import ReplicaConfig
+
+    create, kept = ReplicaConfig.create, vars(ReplicaConfig)["create"]
+
+    def created(*args: Any, **more: Any) -> Any:
+        options = more.get("ray_actor_options") or {}
+        if options.get("num_cpus") is None:
+            more["ray_actor_options"] = {**options, "num_cpus": 0}
+        return create(*args, **more)
+
+    setattr(ReplicaConfig, "create", staticmethod(created))  # noqa: B010 - mypy refuses it else
+    try:
+        yield
+    finally:
+        setattr(ReplicaConfig, "create", kept)  # noqa: B010
+
+
 def overlaid(deployment: Any, options: dict[str, Any]) -> Any:
     """Return a deployment with a manifest's `serve` over what its code says.
 
@@ -112,7 +138,8 @@ def overlaid(deployment: Any, options: dict[str, Any]) -> Any:
         Exception: whatever Serve raises for options that it refuses.
     """
     wanted = dict(options)
-    if actor := wanted.get("ray_actor_options"):
+    if "ray_actor_options" in wanted:
+        actor = wanted["ray_actor_options"] or {}
         wanted["ray_actor_options"] = {**(deployment.ray_actor_options or {}), **actor}
     if isinstance(wanted.get("num_replicas"), int):
         # A number is no limit of the autoscaling that the code may ask for: it is in its place.

@@ -522,7 +522,11 @@ class Store(Protocol):
         timings: dict[str, float] | None = None,
         fallback: bool = True,
     ) -> Release:
-        """Commit a release as `starting`, under the service's next number."""
+        """Commit a release as `starting`, under the service's next number.
+
+        Those of the service that are still starting have failed with the same commit: this one
+        supersedes them.
+        """
         ...
 
     async def go_live(

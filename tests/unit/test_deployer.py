@@ -530,9 +530,10 @@ def test_an_application_on_its_way_is_configured_as_it_is_to_be_then(tmp_path: P
         async def make(_: Release) -> Any:
             return wanted[0]
 
-        async def bring_up(application: Any) -> None:
+        async def bring_up(application: Any, *, is_wanted: Callable[[], bool]) -> bool:
             written.append(application)
             await up.wait()
+            return is_wanted()
 
         serve: Any = SimpleNamespace(bring_up=bring_up)
         applications = Applications(
@@ -547,5 +548,27 @@ def test_an_application_on_its_way_is_configured_as_it_is_to_be_then(tmp_path: P
         assert written == ["old", "new"]
         await asyncio.sleep(0)
         assert applications.bring_back(release) is not task
+
+    world(tmp_path, body)
+
+
+def test_a_newer_deploy_supersedes_one_that_is_starting(tmp_path: Path) -> None:
+    """At once: who waits for it hears so, its runner ends, and the newer one need not wait."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        w.importing.clear()
+        await w.deploy("two")
+        await eventually(lambda: len(w.runners) == 2)
+        waiting = asyncio.create_task(w.deployer.wait("svc", 2, seconds=10))
+        newer, _ = await w.deploy("three")
+        old = await asyncio.wait_for(waiting, 1)
+        assert old.status == "failed"
+        assert "ada deployed release 3" in str(old.error)
+        assert ("svc", 2) not in w.supervisor.pools
+        w.importing.set()
+        assert (await w.deployer.wait("svc", newer.number, seconds=10)).status == "live"
+        assert (await w.number(), w.catalog.release("svc").number) == (3, 3)
+        assert w.runners[1].over.done(), "its runner has been ended"
 
     world(tmp_path, body)

@@ -159,7 +159,7 @@ def test_what_others_have_is_kept_as_it_is(board: Dashboard) -> None:
         serve = serve_of(board)
         await serve.bring_up(application())
         await serve.bring_up(application(release=2))
-        await serve.keep_only({"koco-hymn-2"})
+        await serve.sweep(lambda name: name == "koco-hymn-2")
         return await serve.base()
 
     base = asyncio.run(story())
@@ -174,6 +174,57 @@ def test_what_others_have_is_kept_as_it_is(board: Dashboard) -> None:
         assert put["grpc_options"] == {"port": 9000}
     assert set(board.applications) == {"koco-alike", "imperative", "koco-hymn-2"}
     assert base.startswith("http://127.0.0.1:")
+
+
+def test_what_comes_up_while_a_sweep_waits_is_kept(board: Dashboard) -> None:
+    """What is needed is decided in turn: a decision from before would remove it."""
+    board.started(running("koco-alike", THEIRS))
+
+    async def story() -> None:
+        serve = serve_of(board)
+        await serve.bring_up(application())
+        needed = {"koco-hymn-2"}
+        is_told = asyncio.Event()
+        coming = asyncio.create_task(serve.bring_up(application(release=2)))
+        await asyncio.sleep(0)  # it has its turn; now others line up behind it
+
+        async def sweep() -> None:
+            is_told.set()
+            await serve.sweep(lambda name: name in needed)
+
+        sweeping = asyncio.create_task(sweep())
+        await is_told.wait()
+        needed.add("koco-hymn-3")
+        await asyncio.gather(coming, sweeping, serve.bring_up(application(release=3)))
+        await serve.sweep(lambda name: name in needed)
+
+    asyncio.run(story())
+    assert set(board.applications) == {"koco-alike", "koco-hymn-2", "koco-hymn-3"}
+
+
+def test_what_comes_up_while_serve_tells_what_it_has_is_ours(board: Dashboard) -> None:
+    """A look that began before does not make us forget it."""
+
+    async def story() -> set[str]:
+        serve = serve_of(board)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("koco.cluster.serve._is_started", lambda: True)
+            await asyncio.gather(serve.look(), serve.bring_up(application()), serve.look())
+        return serve.ours
+
+    assert asyncio.run(story()) == {"koco-hymn-1"}
+
+
+def test_what_is_not_wanted_any_more_when_its_turn_comes_is_not_put_there(
+    board: Dashboard,
+) -> None:
+    """Its release may have been replaced while others' were built."""
+
+    async def story() -> bool:
+        return await serve_of(board).bring_up(application(), is_wanted=lambda: False)
+
+    assert asyncio.run(story()) is False
+    assert board.puts == []
 
 
 def test_what_is_there_already_is_left_alone(board: Dashboard) -> None:

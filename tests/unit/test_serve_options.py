@@ -1,11 +1,13 @@
 """A manifest's `serve`: what the installed Ray refuses of it, and what becomes of the rest."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ray import serve
 
 from koco.cluster.options import problems_of
+from koco.sdk import secrets, serving
 from koco.sdk.serving import overlaid
 
 RIGHT: dict[str, Any] = {
@@ -106,3 +108,56 @@ def test_a_manifests_options_go_over_the_codes() -> None:
     scaled = overlaid(MINE, {"num_replicas": "auto", "autoscaling_config": {"max_replicas": 4}})
     assert scaled._deployment_config.autoscaling_config.max_replicas == 4
     assert MINE._deployment_config.autoscaling_config.max_replicas == 9
+
+
+BOUND = """
+from ray import serve
+
+@serve.deployment
+class Plain:
+    pass
+
+@serve.deployment(num_replicas=2, ray_actor_options={"resources": {"x": 1}})
+class Special:
+    pass
+
+@serve.deployment(ray_actor_options={"num_cpus": 1})
+class Named:
+    pass
+
+@serve.deployment
+class Front:
+    def __init__(self, *others):
+        pass
+
+app = Front.options(max_ongoing_requests=7).bind(
+    Plain.bind(), [Special.options(num_replicas=1).bind()], Named.bind()
+)
+"""
+
+
+def test_deployments_ask_for_no_cpu_where_their_author_named_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all that are bound together; Serve itself would ask for one CPU each."""
+    from ray.serve._private.build_app import build_app
+
+    (tmp_path / "bound_apps.py").write_text(BOUND)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(secrets, "equip", lambda: None)
+    built = serving.build({"app": "bound_apps:app", "timeout_s": 5})
+    asked = {
+        each.name: each.ray_actor_options["num_cpus"]
+        for each in build_app(built, name="a").deployments
+    }
+    assert asked == {"Front": 0, "Plain": 0, "Special": 0, "Named": 1}
+    named = {"app": "bound_apps:app", "timeout_s": 5, "serve": {"ray_actor_options": {}}}
+    assert serving.build(named)._bound_deployment.ray_actor_options["num_cpus"] == 0
+    named["serve"] = {"ray_actor_options": {"num_cpus": 2}}
+    assert serving.build(named)._bound_deployment.ray_actor_options["num_cpus"] == 2
+
+    @serve.deployment
+    class After:
+        pass
+
+    assert After.ray_actor_options["num_cpus"] == 1, "only what is made for an endpoint"

@@ -437,9 +437,10 @@ def test_releases_switch_in_one_step(check: Callable[[Check], None]) -> None:
             assert release.status == "starting"
             return release.number
 
-        assert [await make(), await make(), await make("other")] == [1, 2, 1]
+        assert await make() == 1
         assert await store.live_release("svc") is None
         await store.go_live("svc", 1, [{"name": "x"}])
+        assert [await make(), await make("other")] == [2, 1]
         await store.fail_release("svc", 2, {"message": "no"})
         live = await store.live_release("svc")
         assert live is not None
@@ -449,6 +450,36 @@ def test_releases_switch_in_one_step(check: Callable[[Check], None]) -> None:
         assert (await store.release("svc", 2)).error == {"message": "no"}
         with pytest.raises(NotFoundError):
             await store.release("svc", 99)
+
+    check(body)
+
+
+def test_a_newer_release_ends_those_that_are_starting(check: Callable[[Check], None]) -> None:
+    """In the same commit, with who did it; what is live, and other services, are left alone."""
+
+    async def body(store: Store) -> None:
+        async def make(service: str = "svc", by: str = "ada") -> int:
+            about = {"bundle": "b", "fingerprint": "f", "manifest": {}}
+            return (await store.create_release(service, by=by, fallback=False, **about)).number
+
+        await make()
+        await store.go_live("svc", 1, [])
+        await make()
+        await make("other")
+        assert await make(by="bob") == 3
+        second = await store.release("svc", 2)
+        assert second.status == "failed"
+        assert second.error is not None
+        assert "bob deployed release 3" in second.error["message"]
+        assert not second.has_closed, "what serves goes on"
+        assert [(r.service, r.number) for r in await store.releases("starting")] == [
+            ("other", 1),
+            ("svc", 3),
+        ]
+        live = await store.live_release("svc")
+        assert live is not None
+        assert live.number == 1
+        assert (await store.go_live("svc", 2, [])).status == "failed", "it is too late"
 
     check(body)
 

@@ -31,7 +31,11 @@ def create(
     timings: dict[str, float],
     fallback: bool,
 ) -> Release:
-    """Insert a release as `starting`, under the service's next number."""
+    """Insert a release as `starting`, under the service's next number.
+
+    What of the service is starting has failed then: see `Store.create_release`.
+    """
+    starting = _select(db, "WHERE service = ? AND status = 'starting'", service)
     db.execute(
         "INSERT INTO releases (service, number, status, bundle, fingerprint, manifest, created, by,"
         " origin, timings, fallback)"
@@ -50,7 +54,19 @@ def create(
             service,
         ),
     )
-    return _select(db, "WHERE service = ? ORDER BY number DESC LIMIT 1", service)[0]
+    made = _select(db, "WHERE service = ? ORDER BY number DESC LIMIT 1", service)[0]
+    for former in starting:
+        error = {
+            "message": f"{by} deployed release {made.number} before this one was ready",
+            "detail": None,
+            "hint": f"`koco releases {service}` says what became of that",
+        }
+        db.execute(
+            "UPDATE releases SET status = 'failed', error = ?, retired = ?"
+            " WHERE service = ? AND number = ?",
+            (_json(error), made.created, service, former.number),
+        )
+    return made
 
 
 def go_live(
