@@ -90,7 +90,8 @@ def _note(item: dict[str, Any]) -> str:
     """Return what else is worth a word: what it goes back to, and why it failed."""
     said = []
     if number := item["origin"].get("rollback_of"):
-        said.append(f"as release {number}")
+        because = item["origin"].get("because")
+        said.append(f"as release {number}" + (f", as {because}" if because else ""))
     if error := item["error"]:
         said.append(str(error.get("message", "")).partition("\n")[0])
     return "; ".join(said)
@@ -121,6 +122,7 @@ def _facts(release: dict[str, Any]) -> list[tuple[str, str]]:
         ("project", origin.get("project")),
         ("commit", _commit(origin).replace("+", ", with changes")),
         ("goes back to", f"release {origin['rollback_of']}" if origin.get("rollback_of") else None),
+        ("because", origin.get("because")),
         ("ready", release["ready"]),
         ("took", ", ".join(f"{part} {took_s:g} s" for part, took_s in timings.items())),
         ("retired", release["retired"]),

@@ -227,7 +227,8 @@ def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> st
     if kind == "status" and isinstance(payload, dict):
         attempt = payload.get("attempt")
         again = f": attempt {attempt} begins at {payload.get('not_before')}" if attempt else ""
-        return f"{payload.get('status')}{again}"
+        moved = f": moved to release {payload['release']}" if payload.get("release") else ""
+        return f"{payload.get('status')}{again}{moved}"
     text = text_of(payload, indent=indent)
     return text if kind in _SELF_EVIDENT else f"{kind}: {text}"
 

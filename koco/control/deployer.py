@@ -14,6 +14,9 @@ from koco.control.applications import Applications
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.drift import Drift
+from koco.control.moves import Moves
+from koco.control.pool import Pool
+from koco.control.probation import Probations
 from koco.control.rollout import Mask, Rollouts
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
@@ -57,6 +60,12 @@ class Deployer:
         )
         #: Why a service does not serve as it should, by its name.
         self.troubles = applications.troubles
+        self._moves = Moves(store, supervisor, catalog)
+        self._probations = Probations(
+            store, supervisor, bundles=bundles, troubles=self.troubles, deploy=self.deploy
+        )
+        self._rollouts.on_live = self._went_live
+        supervisor.on_pool = self._heed
         self._tasks = Tasks("the deployer")
         #: Held while a deploy looks at what there is: of two alike one makes a release.
         self._deciding = asyncio.Lock()
@@ -66,12 +75,15 @@ class Deployer:
         for release in await self._store.present_releases():
             if release.status == "live":
                 self._catalog.put(release)
+                await self._probations.recover(release)
                 if release.app is not None:
                     self._applications.bring_back(release)
             elif release.status == "starting":
                 self._rollouts.begin(release, READY_S)
             else:
                 self._rollouts.close(release)
+        for release in self._catalog.releases():
+            self._moves.after(release)
         self._tasks.keep(self._applications.sweep)
         self._tasks.keep(self._applications.heal)
 
@@ -204,9 +216,22 @@ class Deployer:
             bundle=target.bundle,
             by=by,
             timeout_s=timeout_s,
-            origin={**target.origin, "rollback_of": target.number},
+            origin={**_origin(target), "rollback_of": target.number},
             fallback=fallback,
         )
+
+    def _heed(self, release: Release, pool: Pool) -> None:
+        """Hear of runners of a release that die or do not start."""
+
+        def lost(cause: str, had_work: bool) -> None:
+            self._probations.lost(release, cause, had_work)
+            self._moves.lost(release, pool)
+
+        pool.on_loss = lost
+
+    def _went_live(self, release: Release) -> None:
+        self._probations.watch(release)
+        self._moves.after(release)
 
     async def undeploy(
         self,
@@ -264,6 +289,11 @@ class Deployer:
         """
         await self._rollouts.wait(service, number, seconds=seconds)
         return await self._store.release(service, number)
+
+
+def _origin(release: Release) -> dict[str, Any]:
+    """Return where a release comes from, without why koco went back to it, if it did."""
+    return {key: value for key, value in release.origin.items() if key != "because"}
 
 
 def _expect(number: int | None, service: str, last: Release | None) -> None:

@@ -63,6 +63,11 @@ class Line:
                     del self._flows[flow]
                 return
 
+    def waiting(self) -> list[Execution]:
+        """Return what waits, in its order, what may not run yet as well."""
+        places = sorted(place for each in self._flows.values() for place in each.values())
+        return [place.execution for place in places]
+
     @property
     def since(self) -> float | None:
         """Since when the first that may run waits (monotonic seconds)."""

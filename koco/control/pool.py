@@ -70,6 +70,10 @@ class Pool:
         self.trouble: str | None = None
         #: Whether the last start that was given up waited for its process, not for imports.
         self.was_awaited = False
+        #: Hears why a runner died unasked or did not start, and whether it had been given work.
+        self.on_loss: Callable[[str, bool], None] = lambda cause, had_work: None
+        #: Whether an execution has come to its end in a runner of it.
+        self.has_proven = False
         self._start = start
         self._store = store
         self._on_step = on_step
@@ -97,6 +101,11 @@ class Pool:
     def is_over(self) -> bool:
         """Whether it was retired and nothing is left of it."""
         return not (self._is_live or self.line or self.runners or self._starting)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has not been retired."""
+        return self._is_live
 
     @property
     def has_work(self) -> bool:
@@ -184,6 +193,11 @@ class Pool:
             return
         there = sum(not runner.is_leaving for runner in self.runners.values()) + self._starting
         self._grow_by(self.limits.min - there)
+
+    def try_again(self) -> None:
+        """Start a runner if none is there or on its way, whatever `min` says."""
+        if self._is_live and not self.runners and not self._starting:
+            self._grow_by(1)
 
     def trim(self) -> None:
         """Let go of runners that have been idle for too long."""
@@ -311,6 +325,8 @@ class Pool:
             self._starting -= 1
         self.pump()
         self.keep_warm()
+        if not self._is_live:
+            self.trim()  # it was retired while this one started, and may be forgotten by now
 
     def _ensure_renewal(self) -> None:
         if self._renewal is None or self._renewal.done():
@@ -337,6 +353,7 @@ class Pool:
         self._failed_starts += 1
         self._paused_until = time.monotonic() + pause
         self.trouble = str(exc)
+        self.on_loss(self.trouble, False)
         log.warning("a runner of %s did not start, next try in %s s: %s", self.name, pause, exc)
 
     async def _watch(self, runner: Runner) -> None:
@@ -345,13 +362,14 @@ class Pool:
             cause = "its runner left"
         except KocoError as exc:
             cause = exc.message
-        was_ready = self.runners.pop(runner.id, None) is not None
+        was_ready, had_work = self.runners.pop(runner.id, None) is not None, bool(runner.running)
         for fid in sorted(runner.running):
             if assigning := runner.assigning.get(fid):
                 await assigning.wait()  # or the store would say that it was never here
             await surely(lambda fid=fid: self._recover(fid, runner, cause))  # type: ignore[misc]
         runner.running.clear()
         if was_ready:
+            self.on_loss(cause, had_work)
             self.pump()
             self.keep_warm()
 

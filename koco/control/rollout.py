@@ -1,8 +1,9 @@
 """Rollouts: a release on its way from starting to live or failed.
 
-It goes live when a runner of it has built its environment and imported every entrypoint,
-and when its own endpoint, if it has one, runs as a Serve application. Until then, and for
-ever if it fails, the former one serves, unless it was to have no fallback.
+It goes live when a runner of it has built its environment and imported every entrypoint, and
+answers once more a moment later; and when its own endpoint, if it has one, runs as a Serve
+application. Until then, and for ever if it fails, the former one serves, unless it was to have
+no fallback.
 """
 
 import asyncio
@@ -12,16 +13,25 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from koco.cluster.runners import RunnerDied
 from koco.control import timetable, verdicts
 from koco.control.applications import Applications
 from koco.control.catalog import Catalog, closed_by
+from koco.control.pool import Pool
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks, surely
-from koco.runner.spec import Description
+from koco.control.worker import Runner
+from koco.runner.spec import Description, Presence
 from koco.store.model import Release
 from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
+
+#: How long after its imports a runner must still answer (seconds): a signal that ends the process
+#: may take that long to do so, and so may a thread that a module has started.
+_OUTLIVE_S = 0.3
+#: How long that answer may take (seconds): nothing but the imports has run in it so far.
+_ANSWER_S = 10.0
 
 #: Takes the values of a release's secrets out of what its failure says.
 Mask = Callable[[Release, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -49,6 +59,8 @@ class Rollouts:
         self._unplaced = unplaced
         self._tasks = Tasks("the rollouts")
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: Hears of each release that went live.
+        self.on_live: Callable[[Release], None] = lambda release: None
         self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def begin(self, release: Release, timeout_s: float) -> None:
@@ -123,8 +135,12 @@ class Rollouts:
         How long each part takes is noted in `timings`, as far as it goes.
         """
         began = time.monotonic()
+        pool = self._supervisor.pool(release)
         try:
-            description = await self._supervisor.pool(release).probe()
+            description = await pool.probe()
+            imported = time.monotonic()
+            runner = next(iter(pool.runners.values()), None)
+            before = None if runner is None else await _presence(runner)
         except BaseException:
             timings["environment"] = _since(began)
             raise
@@ -139,6 +155,9 @@ class Rollouts:
                 await self._applications.bring_up(release)
             finally:
                 timings["replicas"] = _since(began)
+        if not description.problems:
+            await asyncio.sleep(_OUTLIVE_S - (time.monotonic() - imported))
+            await _outlived(pool, runner, before)
         return description
 
     def _is_installing(self, release: Release) -> bool:
@@ -164,6 +183,7 @@ class Rollouts:
         self._applications.troubles.pop(release.service, None)
         self._supervisor.retire(release.service, keep=release.number)
         self._supervisor.pool(release).keep_warm()
+        self.on_live(live)
 
     async def _fail(
         self, release: Release, error: dict[str, Any], timings: dict[str, float]
@@ -182,6 +202,26 @@ class Rollouts:
         """Let nothing of a service serve, and say so wherever it is asked for."""
         self._catalog.close(release)
         self._applications.troubles[release.service] = closed_by(release)
+
+
+async def _presence(runner: Runner) -> Presence:
+    try:
+        return await asyncio.wait_for(runner.actor.attach(), _ANSWER_S)
+    except TimeoutError as exc:
+        raise RunnerDied("its process did not answer after it had imported them") from exc
+
+
+async def _outlived(pool: Pool, runner: Runner | None, before: Presence | None) -> None:
+    """Do nothing where a runner has outlived its imports, and is the process that ran them.
+
+    Raises:
+        RunnerDied: it has not.
+    """
+    if runner is None or before is None:
+        raise RunnerDied("its process ended right after it had imported them")
+    now = await _presence(runner)
+    if (now.pid, now.started) != (before.pid, before.started) or runner.id not in pool.runners:
+        raise RunnerDied("its process ended right after it had imported them")
 
 
 def _since(began: float) -> float:

@@ -57,9 +57,11 @@ class Supervisor:
     ) -> None:
         self._store = store
         self._spooler = spooler
-        spooler.on_final = self.on_final
+        spooler.on_final = self._reported
         #: Hears the fid of each execution that has ended, too; locks listen.
         self.on_ended: Callable[[str], None] = lambda fid: None
+        #: Hears of the pool of each release, when it is made; the deployer listens.
+        self.on_pool: Callable[[Release, Pool], None] = lambda release, pool: None
         self._start_runner = start_runner
         self.pools: dict[tuple[str, int], Pool] = {}
         self.load = Load(settings or Settings())
@@ -123,6 +125,12 @@ class Supervisor:
         self._spooler.wake(execution.fid)
         return execution
 
+    def _reported(self, fid: str) -> None:
+        """Hear from its runner that an execution has ended: its release works."""
+        if pool := self._pool_of.get(fid):
+            pool.has_proven = True
+        self.on_final(fid)
+
     def on_final(self, fid: str) -> None:
         """Hear that an execution has its final status, or that an attempt has ended."""
         self.load.leave(fid)
@@ -169,11 +177,23 @@ class Supervisor:
 
     # what the deployer calls
 
+    def hand_over(self, execution: Execution) -> None:
+        """Put an execution that has moved to another release into the line of that one."""
+        self.load.leave(execution.fid)
+        self._enter(execution)
+        self._spooler.wake(execution.fid)
+
+    async def give_up(self, execution: Execution, error: dict[str, Any]) -> None:
+        """End an execution that waits, and that no runner will ever run."""
+        if await surely(lambda: self._store.settle(execution.fid, Status.ERROR, error)):
+            self.on_final(execution.fid)
+
     def pool(self, release: Release) -> Pool:
         """Return the pool of a release, made empty when there is none."""
         key = (release.service, release.number)
         if key not in self.pools:
             self.pools[key] = self._new_pool(release)
+            self.on_pool(release, self.pools[key])
         return self.pools[key]
 
     async def cancel_all(self, service: str, *, grace_s: float) -> None:

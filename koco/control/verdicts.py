@@ -73,7 +73,8 @@ def of_exception(
             }
         case RunnerDied():
             return {
-                "message": f"the runner died while it imported the entrypoints: {exc.message}",
+                "message": "the runner died while it imported the entrypoints, or right after:"
+                f" {exc.message}",
                 "detail": None,
                 "hint": "does a module end the process, or use more memory than there is?",
             }

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from koco.runner.spec import Description, Launch
+from koco.runner.spec import Description, Launch, Presence
 
 #: How long a runner may take over its exit handlers (seconds).
 _LEAVE_S = 10.0
@@ -16,6 +16,10 @@ class Actor(Protocol):
 
     #: Whether its process has answered so far.
     is_there: bool
+
+    async def attach(self) -> Presence:
+        """Say what it holds, and which process it is."""
+        ...
 
     async def describe(self) -> Description:
         """Import the entrypoints."""

@@ -1,5 +1,6 @@
 """What the control plane asks of a store, whatever keeps it."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from koco.events.model import Ack, Batch, Status
@@ -251,6 +252,16 @@ class Store(Protocol):
         """Take back an execution that `runner` never began.
 
         False if it did, or has it no more, or if it was asked to end.
+        """
+        ...
+
+    async def rebind(
+        self, fid: str, *, former: int, release: int, inputs: dict[str, Any], hidden: Sequence[str]
+    ) -> Execution | None:
+        """Move an execution that has never begun to another release, with inputs as that has them.
+
+        Its stream says so. None where it has begun, has ended, or is of another release than
+        `former`; nothing is changed then.
         """
         ...
 
@@ -541,6 +552,13 @@ class Store(Protocol):
         """Make a release the live one and retire the one before it, in one step.
 
         One that is not starting any more stays as it is.
+        """
+        ...
+
+    async def mark_broken(self, service: str, number: int, error: dict[str, Any]) -> Release:
+        """Note of a live release that it does not work; it serves until another one does.
+
+        When another one has taken its place it has failed. One that is not live stays as it is.
         """
         ...
 

@@ -2,8 +2,9 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from tests.driver import APP, Koco, eventually
+from tests.driver import APP, Koco, eventually, kill9
 from tests.integration.test_endpoints import serve_details
 
 #: As an app comes that was written for Ray Serve: Serve itself would ask for one CPU.
@@ -60,3 +61,64 @@ _SLOW = """class Front:
         def __init__(self):
             import time
             time.sleep(60)"""
+
+
+#: Ways in which a module ends its process, at once or a moment later.
+CRASHES = (
+    "os.kill(os.getpid(), 11)",
+    "threading.Thread(target=lambda: os.kill(os.getpid(), 11)).start()",
+    "threading.Timer(0.05, lambda: os._exit(3)).start()",
+)
+
+
+def crashing(line: str) -> str:
+    return f"import os, threading\n{line}\ndef answer():\n    return 0\n"
+
+
+def test_a_module_that_ends_its_process_does_not_go_live(koco: Koco) -> None:
+    """Live means that a runner has outlived its imports; what served serves."""
+    koco.deploy("crashing", "def answer():\n    return 1\n")
+    for line in CRASHES:
+        done = koco.run("deploy", cwd=koco.project("crashing", crashing(line)))
+        assert done.code == 5, (line, done)
+        assert "the runner died while it imported the entrypoints, or right after" in done.err
+        assert "release 1 still serves" in done.err
+    assert koco.execute("crashing/answer").result == 1
+    # Later than any deploy waits: koco goes back by itself, and says so.
+    late = crashing("threading.Timer(2, lambda: os._exit(3)).start()")
+    koco.run("deploy", cwd=koco.project("crashing", late)).ok()
+    broken = 2 + len(CRASHES)
+    url = f"/v1/services/crashing/releases/{broken + 1}"
+    eventually(lambda: koco.get(url)["status"] == "live", within_s=30)
+    assert koco.execute("crashing/answer").result == 1
+    listed = koco.run("releases", "crashing").ok().out
+    assert f"as release 1, as release {broken} is broken" in listed
+    assert "koco goes back to release 1" in listed
+    assert "go_back" in koco.run("audit", "--target", "crashing").ok().out
+
+
+def test_what_waits_for_a_broken_release_runs_after_a_rollback(koco: Koco, tmp_path: Path) -> None:
+    """An execution that no runner of its release can begin moves to the one that is live."""
+    koco.deploy("moving", "import os\ndef answer():\n    return 1\ndef pid():\n    return 0\n")
+    marker = tmp_path / "broken"
+    code = f"""
+        import os
+        if os.path.exists({str(marker)!r}):
+            raise RuntimeError("broken since")
+        def answer():
+            return 2
+        def pid():
+            return os.getpid()
+    """
+    koco.deploy("moving", code)
+    pid = koco.execute("moving/pid").result
+    marker.touch()
+    kill9(pid)
+    fid = koco.launch("moving/answer")
+    eventually(lambda: "broken since" in str(koco.get(f"/v1/executions/{fid}")))
+    assert koco.get(f"/v1/executions/{fid}")["status"] == "queued"
+    koco.run("rollback", "moving").ok()
+    events = koco.events(fid)
+    assert events[-2]["payload"] == 1
+    assert {"status": "queued", "release": 3} in [event["payload"] for event in events]
+    assert koco.get(f"/v1/executions/{fid}")["release"] == 3

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from koco.control import rollout
 from koco.control.applications import Applications
 from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
@@ -21,7 +22,7 @@ from koco.control.settings import Settings
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Status
-from koco.store.model import Release
+from koco.store.model import AuditQuery, Release
 from tests.unit.test_pool import World as Pools
 from tests.unit.test_pool import eventually
 from tests.unit.test_pool import world as pools_world
@@ -36,6 +37,12 @@ PROBLEM = {
     **{"flow": "flow", "entrypoint": "m:f", "type": "ValueError", "message": "at import"},
     **{"traceback": "", "hint": None},
 }
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runners need not outlive their imports for long here."""
+    monkeypatch.setattr(rollout, "_OUTLIVE_S", 0.0)
 
 
 class World(Pools):
@@ -144,6 +151,146 @@ def test_what_was_looked_at_is_what_is_taken_away(tmp_path: Path) -> None:
         ended = await w.deployer.undeploy("svc", by="bob", expect=expect)
         assert [release.number for release in ended] == [1, 2]
         w.importing.set()
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_dies_right_after_its_imports_is_no_live_release(tmp_path: Path) -> None:
+    """Its process must answer once more; the cause is told, and no runner is left."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        w.dies_after_imports = True
+        failed = await w.live("two")
+        assert failed.status == "failed"
+        assert "or right after" in str(failed.error)
+        assert await w.number() == 1
+        w.dies_after_imports = False
+        await eventually(w.runners[-1].over.done)
+
+    world(tmp_path, body)
+
+
+async def killed(w: World, count: int) -> None:
+    """Kill the newest runner of a pool so many times, as soon as there is one."""
+    for _ in range(count):
+        runner = await alive(w)
+        runner.kill("signal 11")
+
+
+async def alive(w: World) -> Any:
+    number = await w.number()
+
+    def found() -> bool:
+        pool = w.supervisor.pools.get(("svc", number or 0))
+        return pool is not None and any(not r.actor.over.done() for r in pool.runners.values())
+
+    await eventually(found)
+    pool = w.supervisor.pools["svc", number or 0]
+    return next(r.actor for r in pool.runners.values() if not r.actor.over.done())
+
+
+def test_a_release_whose_runners_keep_dying_goes_back_by_itself(tmp_path: Path) -> None:
+    """Once: in its row, in the audit log, and for what waits for it."""
+
+    async def body(w: World) -> None:
+        await w.live("one", origin={"commit": "abc"})
+        await w.live("two")
+        await killed(w, 2)
+        await eventually(lambda: w.catalog.release("svc").number == 3)
+        back, broken = await w.store.release("svc", 3), await w.store.release("svc", 2)
+        assert (back.by, back.origin["rollback_of"]) == ("koco", 1)
+        assert back.origin["because"] == "release 2 is broken"
+        assert broken.status == "failed"
+        assert "signal 11; koco goes back to release 1" in str(broken.error)
+        noted = (await w.store.audit(AuditQuery(target="svc"))).items
+        assert [(e.action, e.who, e.target, e.detail["release"]) for e in noted] == [
+            ("go_back", "koco", "svc/2", 1)
+        ]
+        await killed(w, 3)
+        await eventually(lambda: "no other release" in w.deployer.troubles.get("svc", ""))
+        await asyncio.sleep(0.05)
+        assert await w.number() == 3, "not to and fro"
+        assert (await w.deployer.former("svc") or back).number == 1, "never to the broken one"
+
+    world(tmp_path, body)
+
+
+def test_a_release_that_has_finished_an_execution_stays(tmp_path: Path) -> None:
+    """So does one whose runner was lost once: that may be anything."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        await w.live("two")
+        await killed(w, 1)
+        await alive(w)
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        await killed(w, 3)
+        await asyncio.sleep(0.05)
+        assert (await w.number(), w.deployer.troubles) == (2, {})
+
+    world(tmp_path, body)
+
+
+def test_going_back_goes_on_after_a_restart(tmp_path: Path) -> None:
+    """The control plane may die right after it has noted that a release is broken."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        await w.live("two")
+        await w.store.mark_broken("svc", 2, {"message": "they die"})
+        w.begin(tmp_path)
+        await w.supervisor.recover({})
+        await w.deployer.recover()
+        assert "they die" in w.deployer.troubles["svc"]
+        await eventually(lambda: w.catalog.release("svc").number == 3)
+        assert (await w.store.release("svc", 2)).status == "failed"
+
+    world(tmp_path, body)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_waits_for_a_broken_release_moves_to_the_next(tmp_path: Path, restarts: bool) -> None:
+    """As far as that has the flow; its stream says so, and a restart in between changes nothing."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        pool = w.supervisor.pools["svc", 1]
+        w.problem = PROBLEM  # from now on no runner starts
+        await killed(w, 1)
+        await eventually(lambda: pool.trouble is not None)
+        fids = [(await w.launch()).fid for _ in range(3)]
+        if restarts:
+            w.begin(tmp_path)
+            await w.supervisor.recover({})
+            await w.deployer.recover()
+        w.works.add(2)
+        await w.live("two")
+        for fid in fids:
+            await w.until(fid, Status.FINISHED)
+            execution = await w.store.execution(fid)
+            assert execution.release == 2
+            chunks = await w.store.chunks(execution.id, after=0, budget_bytes=1 << 20)
+            body = b"\n".join(chunk.body for chunk in chunks)
+            assert b'{"status":"queued","release":2}' in body
+
+    world(tmp_path, body)
+
+
+def test_what_nothing_can_run_ends_with_the_cause(tmp_path: Path) -> None:
+    """Its release does not start, and the service is undeployed: it must not wait for ever."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        w.problem = PROBLEM
+        await killed(w, 1)
+        fid = (await w.launch()).fid
+        await w.deployer.undeploy("svc", by="ada", running="drain")
+        await w.until(fid, Status.ERROR)
+        error = (await w.store.execution(fid)).error
+        assert error is not None
+        assert error["type"] == "ReleaseFailed"
+        assert "at import; nothing of svc serves any more" in error["message"]
 
     world(tmp_path, body)
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from koco.cluster.runners import RunnerDied
 from koco.control import adoption, tasks, worker
 from koco.control import pool as module
 from koco.control.pieces import Wanted
@@ -41,11 +42,15 @@ class FakeRunner:
 
     async def describe(self) -> Description:
         await self.world.importing.wait()
-        if self.world.problem:
+        if self.world.problem and self.spec.release not in self.world.works:
             return Description(problems=[self.world.problem])
+        if self.world.dies_after_imports:
+            self.kill()
         return Description(forms=dict.fromkeys(flow.name for flow in self.spec.flows))
 
     async def attach(self) -> Presence:
+        if self.over.done():
+            raise RunnerDied("its process is gone")
         said = {"fids": self.fids, "is_ready": self.is_ready, "protocol": self.protocol}
         return Presence(pid=1, node="n", served=0, **said)
 
@@ -99,6 +104,9 @@ class World:
         self.began: list[str] = []
         self.begins = self.ends = True
         self.problem: dict[str, Any] | None = None
+        #: The releases that this problem is not of.
+        self.works: set[int] = set()
+        self.dies_after_imports = False
         self.importing = asyncio.Event()
         self.importing.set()
         self.leaving = asyncio.Event()

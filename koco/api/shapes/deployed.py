@@ -37,6 +37,7 @@ class ReleaseOrigin(TypedDict):
     commit: NotRequired[str | None]
     dirty: NotRequired[bool | None]
     rollback_of: NotRequired[Number]
+    because: NotRequired[Annotated[str, text("release 7 is broken")]]
 
 
 class DeployedService(TypedDict):

@@ -11,7 +11,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -388,6 +388,16 @@ class SqliteStore:
 
         return await self._write(change)
 
+    async def rebind(
+        self, fid: str, *, former: int, release: int, inputs: dict[str, Any], hidden: Sequence[str]
+    ) -> Execution | None:
+        """Move an execution that has never begun to another release."""
+        return await self._write(
+            lambda db: executions.rebind(
+                db, fid, former=former, release=release, inputs=inputs, hidden=hidden
+            )
+        )
+
     async def append(self, batches: list[Batch]) -> list[Ack]:
         """Commit batches in their order, each event once."""
         return await self._write(lambda db: [events.append(db, batch) for batch in batches])
@@ -673,6 +683,10 @@ class SqliteStore:
                 db, service, number, flows=flows, app=app, timings=timings or {}
             )
         )
+
+    async def mark_broken(self, service: str, number: int, error: dict[str, Any]) -> Release:
+        """Note of a live release that it does not work."""
+        return await self._write(lambda db: releases.mark_broken(db, service, number, error))
 
     async def fail_release(
         self,

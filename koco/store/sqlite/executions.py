@@ -2,6 +2,7 @@
 
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -148,6 +149,30 @@ def row(db: sqlite3.Connection, number: int) -> tuple[Any, ...] | None:
         f"SELECT {_COLUMNS} FROM executions WHERE id = ?", (number,)
     ).fetchone()
     return found
+
+
+def rebind(
+    db: sqlite3.Connection,
+    fid: str,
+    *,
+    former: int,
+    release: int,
+    inputs: dict[str, Any],
+    hidden: Sequence[str],
+) -> Execution | None:
+    """Move an execution that has never begun to another release; see `Store.rebind`."""
+    moved = db.execute(
+        "UPDATE executions SET release = ?, inputs = ?, hidden = ?, runner = ''"
+        " WHERE fid = ? AND release = ? AND status = 'queued' AND started IS NULL"
+        " AND cancel_requested IS NULL AND timed_out IS NULL",
+        (release, _json(inputs), _json(hidden) if hidden else None, fid, former),
+    )
+    now = events.state(db, fid)
+    if not moved.rowcount or now is None:
+        return None
+    told = {"status": Status.QUEUED, "release": release}
+    events.tell(db, now, [line.encode(Kind.STATUS, told)])
+    return _select(db, "WHERE fid = ?", fid)[0]
 
 
 def delete(db: sqlite3.Connection, fid: str) -> bool:

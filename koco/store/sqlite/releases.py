@@ -117,6 +117,17 @@ def fail(
     return get(db, service, number)
 
 
+def mark_broken(
+    db: sqlite3.Connection, service: str, number: int, error: dict[str, Any]
+) -> Release:
+    """Note of a live release that it does not work; see `Store.mark_broken`."""
+    db.execute(
+        "UPDATE releases SET error = ? WHERE service = ? AND number = ? AND status = 'live'",
+        (_json(error), service, number),
+    )
+    return get(db, service, number)
+
+
 def undeploy(
     db: sqlite3.Connection, service: str, *, error: dict[str, Any], beside_running: bool
 ) -> list[Release]:
@@ -145,7 +156,8 @@ def _retire(db: sqlite3.Connection, service: str) -> None:
     """Let what serves be the past, and with it what had made sure that nothing serves."""
     now = line.timestamp()
     db.execute(
-        "UPDATE releases SET status = 'retired', retired = ? WHERE service = ? AND status = 'live'",
+        "UPDATE releases SET status = iif(error IS NULL, 'retired', 'failed'), retired = ?"
+        " WHERE service = ? AND status = 'live'",
         (now, service),
     )
     db.execute(f"UPDATE releases SET retired = ? WHERE service = ? AND {_CLOSING}", (now, service))
@@ -191,7 +203,7 @@ def former(db: sqlite3.Connection, service: str) -> Release | None:
     """Return the release that served before what does now, or last if nothing does."""
     rows = _select(
         db,
-        "WHERE service = ?1 AND ready IS NOT NULL AND number < coalesce("
+        "WHERE service = ?1 AND ready IS NOT NULL AND error IS NULL AND number < coalesce("
         "(SELECT number FROM releases WHERE service = ?1 AND status = 'live'), 1 << 62)"
         " ORDER BY number DESC LIMIT 1",
         service,
