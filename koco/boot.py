@@ -125,7 +125,17 @@ def _down() -> dict[str, Any]:
             ray.kill(actor, no_restart=True)
             ended.add(name)
         time.sleep(0.05)
+    _end_leftovers()
     return {"ended": len(ended)}
+
+
+def _end_leftovers() -> None:
+    """End processes that outlive their actors, as a thread that is no daemon makes them."""
+    import asyncio
+
+    from koco.cluster import runners
+
+    asyncio.run(runners.kill_leftovers())
 
 
 def _actors() -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """An event stream, drawn for a terminal, as plain text for a pipe, or as NDJSON."""
 
+import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -66,6 +68,7 @@ def follow(
         TimedOutError: it has not ended in time; it goes on.
         typer.Exit: the user pressed Ctrl-C; it goes on, and they were told how to come back.
     """
+    stream.on_beat = _Beats(stream).tell
     try:
         with clock.limit(timeout_s, lambda: _too_slow(stream, timeout_s)):
             show(stream, view, on_lock=on_lock)
@@ -76,6 +79,25 @@ def follow(
         raise typer.Exit(Interrupted.exit_code) from None
     assert stream.status is not None
     return stream.status
+
+
+class _Beats:
+    """Says on stderr, once each, why nothing comes from a stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._told: str | None = None
+
+    def tell(self) -> None:
+        with contextlib.suppress(KocoError):  # the stream itself tells what is wrong
+            waits = self._stream.waits()
+            if waits and _without_figures(waits) != self._told:
+                output.note(f"{self._stream.fid}: {waits}")
+            self._told = _without_figures(waits or "")
+
+
+def _without_figures(text: str) -> str:
+    return re.sub(r"[0-9]+", "", text)
 
 
 def show(stream: Stream, view: View | None, *, on_lock: Callable[[], None] | None = None) -> None:

@@ -1,7 +1,7 @@
 """The events of an execution, followed across whatever happens on the way."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from koco.client.transport import Attempts, Query, Transport
 from koco.errors import KocoError, UnreachableError
@@ -20,8 +20,11 @@ class Stream:
     only on the final status.
 
     `fid` is the whole fid once the first answer is there, `last_seq` the last
-    event's number, `status` the final status once it has been seen.
+    event's number, `status` the final status once it has been seen. `on_beat` is called
+    when the control plane says that there is nothing new, which it does every 10 s.
     """
+
+    on_beat: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -76,6 +79,8 @@ class Stream:
                 for lines in whole_lines(self._alive(response.iter_raw())):
                     if new := self._noted(lines):
                         yield new
+                    elif self.on_beat is not None and self.status is None:
+                        self.on_beat()
         except KocoError as exc:
             if type(exc) is not KocoError:
                 raise
@@ -99,6 +104,11 @@ class Stream:
                 status = json.loads(lines[-1])["payload"].get("status")
                 self.status = status if status in _FINAL else None
         return lines
+
+    def waits(self) -> str | None:
+        """Return why the execution waits, or what its runner does that does not answer."""
+        told: str | None = self._transport.json("GET", self._path).get("waits")
+        return told
 
     def _has_ended(self) -> bool:
         """Say whether there is nothing to come, as where `since` is past the end."""

@@ -22,7 +22,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from koco.errors import KocoError
-from koco.runner.process import Process, fields, is_same
+from koco.runner.process import MARK, Process, fields, identify, is_same
 
 T = TypeVar("T")
 
@@ -34,16 +34,19 @@ _LOOK_S = 0.02
 #: How long a call on a node may take (seconds); one elsewhere includes the start of a process.
 _CALL_S = 20.0
 
+#: By how much Ray's clock and the kernel's may differ over when a process began (seconds).
+_SLACK_S = 10.0
+
 #: Where in /proc/PID/stat, behind the name: CPU time used in user and kernel mode, memory in pages.
-_USER, _KERNEL, _PAGES = 11, 12, 21
+_GROUP, _USER, _KERNEL, _PAGES = 2, 11, 12, 21
 
 #: Gone, or only an entry that its parent has not collected yet.
 _GONE = "ZXx"
 #: Stopped by a signal, or by a debugger.
 _STOPPED = "Tt"
 
-#: For calls on this node: a kill may wait, and must not wait for others' threads.
-_threads = ThreadPoolExecutor(16, thread_name_prefix="koco-processes")
+#: For calls on this node: a kill may wait for seconds, and others must not wait for its thread.
+_threads = ThreadPoolExecutor(64, thread_name_prefix="koco-processes")
 
 
 class NodeSilent(KocoError):  # noqa: N818 - a fact about the world, not a mistake
@@ -64,6 +67,9 @@ class Sighting(msgspec.Struct, frozen=True):
     rss_bytes: int
     #: How often each thread has gone to sleep by itself so far, by the thread's id.
     switches: dict[int, int] = {}
+    #: How many threads run or want to, and how many wait in the kernel, such as for a disk.
+    running: int = 0
+    waiting: int = 0
 
     @property
     def is_gone(self) -> bool:
@@ -88,19 +94,25 @@ def look(process: Process) -> Sighting | None:
         if not is_same(process):
             return None
         tick = os.sysconf("SC_CLK_TCK")
+        threads = _threads_of(process.pid)
         return Sighting(
             state=found[0],
             at=time.monotonic(),
             cpu_s=(int(found[_USER]) + int(found[_KERNEL])) / tick,
             rss_bytes=int(found[_PAGES]) * os.sysconf("SC_PAGE_SIZE"),
-            switches=_switches(process.pid),
+            switches={thread: count for thread, (_, count) in threads.items()},
+            running=sum(state == "R" for state, _ in threads.values()),
+            waiting=sum(state == "D" for state, _ in threads.values()),
         )
     except (OSError, IndexError):
         return None
 
 
-def kill(process: Process, *, within_s: float = _KILL_S) -> bool:
-    """End a process of this node for certain; return whether it is gone. A zombie is."""
+def kill(process: Process, *, after_s: float = 0.0, within_s: float = _KILL_S) -> bool:
+    """End a process of this node for certain; return whether it is gone. A zombie is.
+
+    It has `after_s` seconds to end by itself.
+    """
     if not is_same(process):
         return True
     try:
@@ -108,10 +120,12 @@ def kill(process: Process, *, within_s: float = _KILL_S) -> bool:
     except ProcessLookupError:
         return True
     except (OSError, AttributeError):  # no Linux, or a sandbox that does not know the call
-        return _kill_by_number(process, within_s)
+        return _kill_by_number(process, after_s, within_s)
     try:
         if not is_same(process):
             return True  # the number was given out again between the two looks
+        if after_s and _has_ended(opened, after_s):
+            return True
         signals.pidfd_send_signal(opened, signals.SIGKILL)
         return _has_ended(opened, within_s)
     except ProcessLookupError:
@@ -120,6 +134,47 @@ def kill(process: Process, *, within_s: float = _KILL_S) -> bool:
         return False
     finally:
         os.close(opened)
+
+
+def end_family(
+    process: Process, mark: str, *, after_s: float = 0.0, within_s: float = _KILL_S
+) -> bool:
+    """End a runner's process like `kill`, then what was started from it and is still there.
+
+    `mark` is the runner's id. What it started is in its process group, or has its mark.
+    """
+    is_gone = kill(process, after_s=after_s, within_s=within_s)
+    end_offspring({mark: process.pid})
+    return is_gone
+
+
+def end_offspring(runners: dict[str, int]) -> int:
+    """End what runners have left behind, given by their ids, with pids; return how many it was.
+
+    Only of runners that are gone.
+    """
+    found = 0
+    # A group's number is not given out while the group is there. So if there is such a process, it
+    # is another one, and its group as well.
+    groups = {pid for pid in runners.values() if _state(Process(pid)) in (None, *_GONE)}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            each = identify(int(folder.name))
+            group = int(fields(each.pid)[_GROUP])
+            is_marked = _mark(folder) in runners
+        except (OSError, IndexError):
+            continue  # it ended meanwhile, or is somebody else's
+        if (is_marked or group in groups) and each.pid != os.getpid():
+            found += kill(each)
+    return found
+
+
+def _mark(folder: Path) -> str:
+    entries = (folder / "environ").read_bytes().split(b"\0")
+    prefix = f"{MARK}=".encode()
+    return next(
+        (e[len(prefix) :].decode(errors="replace") for e in entries if e.startswith(prefix)), ""
+    )
 
 
 def signal(process: Process, number: int) -> bool:
@@ -197,19 +252,25 @@ def _has_ended(opened: int, within_s: float) -> bool:
     return bool(poll.poll(within_s * 1000))
 
 
-def _kill_by_number(process: Process, within_s: float) -> bool:
-    until = time.monotonic() + within_s
+def _kill_by_number(process: Process, after_s: float, within_s: float) -> bool:
     try:
+        if after_s and _vanishes(process, after_s):
+            return True
         os.kill(process.pid, signals.SIGKILL)
-        while time.monotonic() < until:
-            os.kill(process.pid, 0)
-            if (seen := _state(process)) is None or seen in _GONE:
-                return True
-            time.sleep(_LOOK_S)
+        return _vanishes(process, within_s)
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass
+        return False
+
+
+def _vanishes(process: Process, within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        os.kill(process.pid, 0)
+        if (seen := _state(process)) is None or seen in _GONE:
+            return True
+        time.sleep(_LOOK_S)
     return False
 
 
@@ -223,12 +284,13 @@ def _state(process: Process) -> str | None:
         return None
 
 
-def _switches(pid: int) -> dict[int, int]:
-    found: dict[int, int] = {}
+def _threads_of(pid: int) -> dict[int, tuple[str, int]]:
+    """Return each thread's state and how often it has gone to sleep by itself."""
+    found: dict[int, tuple[str, int]] = {}
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        count = _status(pid, int(thread.name)).get("voluntary_ctxt_switches")
-        if count is not None:
-            found[int(thread.name)] = int(count)
+        status = _status(pid, int(thread.name))
+        if count := status.get("voluntary_ctxt_switches"):  # else it has ended meanwhile
+            found[int(thread.name)] = status["State"][:1], int(count)
     return found
 
 
@@ -240,6 +302,35 @@ def _status(pid: int, thread: int | None = None) -> dict[str, str]:
         return {}
     parts = (line.partition(":") for line in text.splitlines())
     return {name: value.strip() for name, _, value in parts}
+
+
+def find_worker(pid: int, began_s: float) -> Process | None:
+    """Return a Ray worker of this node by its number, where it is the one that was there then.
+
+    `began_s` is when its actor began, in seconds since 1970: a process that began later has got
+    the number of one that is gone.
+    """
+    process = identify(pid)
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+        boot = Path("/proc/stat").read_text(encoding="ascii")
+    except OSError:
+        return None
+    booted_s = float(boot.partition("\nbtime ")[2].split()[0])
+    started_s = booted_s + process.started / os.sysconf("SC_CLK_TCK")
+    if not title.startswith(b"ray::") or started_s > began_s + _SLACK_S:
+        return None
+    return process
+
+
+def kill_leftovers(runners: dict[str, tuple[int, float]]) -> int:
+    """End what is left of runners that have ended, each `(pid, began_s)` by its id.
+
+    Returns how many processes that were.
+    """
+    found = [process for each in runners.values() if (process := find_worker(*each))]
+    pids = {mark: pid for mark, (pid, _) in runners.items()}
+    return sum(kill(process) for process in found) + end_offspring(pids)
 
 
 def _require_proc() -> None:

@@ -5,6 +5,7 @@ in threads: the control plane's event loop must not wait for Ray.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -15,15 +16,19 @@ from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
     RayActorError,
+    RayError,
     RuntimeEnvSetupError,
 )
 
-from koco.cluster import names, nodes
+from koco.cluster import names, nodes, processes
 from koco.errors import KocoError
 from koco.runner.actor import Runner
+from koco.runner.process import Process
 from koco.runner.spec import Description, Launch, Presence, RunnerSpec
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 #: Calls that one runner may have under way: `hold`, launches, cancels. Not a limit on executions.
 _CALLS = 10_000
@@ -31,6 +36,12 @@ _CALLS = 10_000
 
 #: What colours text in a terminal.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+#: How long a look from outside may take, and how long Ray's part of a kill and the kernel's
+#: may (seconds).
+_LOOK_S = 5.0
+_RAY_KILLS_S = 2.0
+_KILL_S = 10.0
 
 #: Pause before another call to a runner whose node is out of reach (seconds).
 _OUT_OF_REACH_S = 0.2
@@ -55,22 +66,34 @@ class EnvironmentFailed(KocoError):  # noqa: N818 - as above
 class RunnerActor:
     """One runner, reached through its actor handle."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, runner_id: str) -> None:
         self._handle = handle
+        self._id = runner_id
         #: Whether its process has answered: its environment is built then.
         self.is_there = False
+        #: Its node and process, once known.
+        self._place: tuple[str, Process] | None = None
+        self._is_node_lost = False
+
+    @property
+    def node(self) -> str:
+        """The id of its node; empty while that is unknown."""
+        return self._place[0] if self._place else ""
 
     async def describe(self) -> Description:
         """Import the entrypoints there; say what that gave."""
-        await _answer(self._handle.attach.remote())
+        await self.attach()
         self.is_there = True
         blob = await _answer(self._handle.describe.remote())
         return msgspec.msgpack.decode(blob, type=Description)
 
     async def attach(self) -> Presence:
         """Ask what it holds."""
-        blob = await _answer(self._handle.attach.remote())
-        return msgspec.msgpack.decode(blob, type=Presence)
+        blob = await self._reached(self._handle.attach.remote)
+        presence = msgspec.msgpack.decode(blob, type=Presence)
+        if presence.started:
+            self._place = presence.node, Process(presence.pid, presence.started)
+        return presence
 
     async def launch(self, launch: Launch) -> None:
         """Begin an execution there."""
@@ -97,9 +120,60 @@ class RunnerActor:
         except (RunnerDied, ActorUnavailableError):
             return  # leaving is what was asked
 
-    def kill(self) -> None:
-        """End its process now."""
-        ray.kill(self._handle, no_restart=True)
+    async def look(self) -> processes.Sighting | None:
+        """Look at its process from outside; None where it is gone.
+
+        Raises:
+            NodeSilent: its node did not answer, or Ray does not know it yet.
+        """
+        node, process = await self._placed()
+        return await processes.on_node(node, processes.look, process, timeout_s=_LOOK_S)
+
+    async def kill(self, *, after_s: float = 0.0) -> bool:
+        """End its process for certain, after so many seconds; return whether it is seen to be gone.
+
+        Ray's own kill is not certain: the process may be stopped, or have left Ray, or have
+        threads that go on when Ray has ended the actor.
+        """
+        if self._is_node_lost:
+            return True
+        if not after_s:
+            await self._kill_by_ray()
+        try:
+            node, process = await self._placed()
+            limit_s = after_s + _KILL_S
+            is_gone = await processes.on_node(
+                node,
+                processes.end_family,
+                process,
+                self._id,
+                after_s=after_s,
+                timeout_s=limit_s,
+            )
+        except processes.NodeSilent as exc:
+            log.warning("a runner's process may still be there: %s", exc.message)
+            is_gone = False
+        if after_s:
+            await self._kill_by_ray()  # where it was not found, or is out of reach
+        return is_gone
+
+    async def _kill_by_ray(self) -> None:
+        killing = asyncio.to_thread(ray.kill, self._handle, no_restart=True)
+        try:
+            await asyncio.wait_for(killing, _RAY_KILLS_S)
+        except (TimeoutError, RayError) as exc:
+            log.warning("Ray did not end a runner: %r", exc)
+
+    async def _placed(self) -> tuple[str, Process]:
+        """Return its node and process; ask Ray where it has never answered."""
+        if self._place is None:
+            told = await asyncio.to_thread(
+                ray._private.state.actors, self._handle._ray_actor_id.hex()
+            )
+            self._place = await _place_of(told)
+        if self._place is None:
+            raise processes.NodeSilent("Ray does not say where a runner is")
+        return self._place
 
     async def _reached(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call that may be made twice, until its node can be reached or is lost."""
@@ -108,6 +182,7 @@ class RunnerActor:
                 return await _answer(call())
             except ActorUnavailableError as exc:
                 if await nodes.is_lost(self._handle):
+                    self._is_node_lost = True
                     raise RunnerDied("its node died") from exc
                 await asyncio.sleep(_OUT_OF_REACH_S)  # gone or not, Ray will tell
 
@@ -135,11 +210,42 @@ async def start(
 
     creating = asyncio.ensure_future(asyncio.to_thread(create))
     try:
-        return RunnerActor(await asyncio.shield(creating))
+        return RunnerActor(await asyncio.shield(creating), spec.id)
     except asyncio.CancelledError:
         # The thread goes on, and what it makes would be nobody's.
         creating.add_done_callback(_unwanted)
         raise
+
+
+async def kill_leftovers() -> int:
+    """End what is left of runners whose actors have ended; return how many processes that were.
+
+    One is left over where this process ended while it saw a runner off whose threads go on.
+    """
+    told = await asyncio.to_thread(ray._private.state.actors)
+    known = {node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]}
+    dead: dict[str, dict[str, tuple[int, float]]] = {}
+    for actor in told.values():
+        key = names.parse_runner(actor["Name"])
+        if key and actor["State"] == "DEAD" and actor["Pid"]:
+            of_node = dead.setdefault(actor["Address"]["NodeID"], {})
+            of_node[key[2]] = actor["Pid"], actor["StartTime"] / 1000
+    found = 0
+    for node in known & dead.keys():
+        try:
+            found += await processes.on_node(node, processes.kill_leftovers, dead[node])
+        except processes.NodeSilent as exc:
+            log.warning("processes of former runners may still be there: %s", exc.message)
+    return found
+
+
+async def _place_of(actor: dict[str, Any] | None) -> tuple[str, Process] | None:
+    """Return where an actor is that Ray tells of, None where it has no process."""
+    if not actor or not actor["Pid"]:
+        return None
+    node, began_s = actor["Address"]["NodeID"], actor["StartTime"] / 1000
+    process = await processes.on_node(node, processes.find_worker, actor["Pid"], began_s)
+    return None if process is None else (node, process)
 
 
 def _unwanted(creating: "asyncio.Future[Any]") -> None:
@@ -154,12 +260,15 @@ async def present() -> dict[str, RunnerActor]:
         found: dict[str, RunnerActor] = {}
         for entry in ray.util.list_named_actors(all_namespaces=True):
             name = entry["name"]
-            if entry["namespace"] != names.NAMESPACE or names.parse_runner(name) is None:
+            key = names.parse_runner(name)
+            if entry["namespace"] != names.NAMESPACE or key is None:
                 continue
             try:
-                found[name] = RunnerActor(ray.get_actor(name, namespace=names.NAMESPACE))
+                handle = ray.get_actor(name, namespace=names.NAMESPACE)
+                found[name] = RunnerActor(handle, key[2])
             except ValueError:
                 continue  # it ended between the two questions
+            found[name].is_there = True
         return found
 
     return await asyncio.to_thread(look)

@@ -1,7 +1,6 @@
 """Runners that have outlived the control plane's process: taken over, or seen off."""
 
 import asyncio
-from typing import Protocol
 
 from koco.control.pool import Pool
 from koco.control.tasks import Tasks
@@ -13,15 +12,7 @@ from koco.runner.spec import PROTOCOL, Presence
 _ATTACH_S = 5.0
 
 #: A runner that is there already, by `(service, release, id)`.
-Present = dict[tuple[str, int, str], "AttachableActor"]
-
-
-class AttachableActor(Actor, Protocol):
-    """A runner's actor that can be asked what it holds."""
-
-    async def attach(self) -> Presence:
-        """Say what it holds."""
-        ...
+Present = dict[tuple[str, int, str], Actor]
 
 
 async def adopt(
@@ -46,7 +37,8 @@ async def adopt(
             continue  # dead: not held by anybody
         if isinstance(presence, TimeoutError):
             if runner_id not in needed:
-                actor.kill()  # it is still starting: the pool starts its own
+                # It is still starting, or works no more: the pool starts its own.
+                tasks.spawn(actor.kill())
                 continue
             # "Could not look" is not "nothing there": its watcher will tell. It
             # takes nothing new, and leaves when what it runs has ended.
@@ -54,7 +46,7 @@ async def adopt(
             runner.is_leaving = True
         else:
             if not presence.is_ready:
-                actor.kill()  # its start was cut short: it has run nothing yet
+                tasks.spawn(actor.kill())  # its start was cut short: it has run nothing yet
                 continue
             held[runner_id] = set(presence.fids)
             runner.served = presence.served
@@ -65,7 +57,7 @@ async def adopt(
     return held
 
 
-async def _ask(actor: AttachableActor) -> Presence | KocoError | TimeoutError:
+async def _ask(actor: Actor) -> Presence | KocoError | TimeoutError:
     """Ask a runner what it holds; what comes instead of an answer is one, too."""
     try:
         return await asyncio.wait_for(actor.attach(), _ATTACH_S)

@@ -21,6 +21,7 @@ from koco.cluster.serve import name_of
 from koco.control import proof, troubles
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks
+from koco.control.worker import Runner
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.store.model import Release
@@ -272,27 +273,34 @@ async def _serve(parts: Parts) -> list[Finding]:
 
 async def _runners(parts: Parts) -> list[Finding]:
     runners = {
-        f"{runner.id} of {service} (release {number})": runner.actor
+        f"{runner.id} of {service} (release {number})": runner
         for (service, number), pool in parts.supervisor.pools.items()
         for runner in pool.runners.values()
     }
 
-    async def ask(actor: Any) -> bool:
+    async def ask(runner: Runner) -> bool:
         try:
-            await asyncio.wait_for(actor.attach(), _RUNNER_S)
+            await asyncio.wait_for(runner.actor.attach(), _RUNNER_S)
         except (KocoError, TimeoutError):
             return False
         return True
 
     answers = await asyncio.gather(*map(ask, runners.values()))
-    silent = [name for name, answered in zip(runners, answers, strict=True) if not answered]
+    names = zip(runners, answers, strict=True)
+    silent = {name: runners[name].vigil.says for name, answered in names if not answered}
     if not silent:
         return [Finding("runners", OK, f"{len(runners)} answer")]
-    hint = "code that keeps Python to itself silences one; `koco cancel` ends it after a while"
+    hint = "one that works no more is ended within 10 s; `koco cancel` ends what runs in one"
     return [
-        Finding("runners", WARNING, f"no answer within {_RUNNER_S:g} s from {name}", hint)
-        for name in silent
+        Finding(
+            "runners", WARNING, f"no answer within {_RUNNER_S:g} s from {name}{_doing(says)}", hint
+        )
+        for name, says in silent.items()
     ]
+
+
+def _doing(says: str | None) -> str:
+    return f": {says}" if says else ""
 
 
 def _size(size_bytes: float) -> str:

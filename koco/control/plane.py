@@ -216,6 +216,7 @@ class Plane:
                 if (key := names.parse_runner(name)) is not None
             }
         )
+        self._tasks.spawn(runners.kill_leftovers())
         await parts.locks.recover()
         await parts.deployer.recover()
         await parts.schedules.recover()

@@ -7,16 +7,19 @@ number, or has been idle for long, leaves.
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from koco.control.line import Line
+from koco.control.setbacks import LIVED_S, Setbacks
 from koco.control.tasks import Tasks, surely
-from koco.control.worker import Actor, Runner, died, see_off
+from koco.control.worker import Actor, Remains, Runner, died, first, see_off
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.runner.spec import Description, Launch
@@ -29,8 +32,16 @@ log = logging.getLogger(__name__)
 _PATIENCE_S = 0.05
 #: About what starting a runner takes: a line that clears faster than that is left alone (seconds).
 _START_S = 1.0
-#: Pauses before another start after one, two, … starts failed (seconds); the last one stays.
-_BACKOFF_S = (0.5, 2.0, 8.0, 30.0, 60.0)
+#: How many runners may die before they begin an execution until that ends with the cause.
+_TRIES = 3
+#: How long settling waits for a process to be ended and for what it left (seconds), and how long a
+#: cancellation does, which somebody waits for.
+_BURIAL_S = 5.0
+_CANCEL_S = 1.0
+#: How long a runner may be kept from beginning an execution by code that keeps the interpreter, and
+#: how long where beginning means imports, which may do that (seconds).
+_BEGIN_S = 10.0
+_IMPORT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +71,13 @@ class Pool:
         store: Store,
         on_step: Callable[[str], None],
         on_final: Callable[[str], None],
+        remains: Remains | None = None,
     ) -> None:
         self.name = name
         self.limits = limits
         #: What waits for a runner of this release.
         self.line = line
         self.runners: dict[str, Runner] = {}
-        #: Why the last start failed, while it has not been followed by one that worked.
-        self.trouble: str | None = None
         #: Whether the last start that was given up waited for its process, not for imports.
         self.was_awaited = False
         #: Hears why a runner died unasked or did not start, and whether it had been given work.
@@ -82,8 +92,10 @@ class Pool:
         self._starting = 0
         self._generation = 0
         self._renewal: asyncio.Task[None] | None = None
-        self._failed_starts = 0
-        self._paused_until = 0.0
+        self._remains = remains
+        self._setbacks = Setbacks()
+        #: How many runners have died that were to begin an execution, by fid.
+        self._deaths: Counter[str] = Counter()
         #: How long late executions took, on average (seconds).
         self.mean_s: float | None = None
         self._began: dict[str, float] = {}
@@ -112,6 +124,11 @@ class Pool:
         """Whether executions of it run or wait."""
         return bool(self.line) or any(runner.running for runner in self.runners.values())
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the last runner came to nothing, until another one has worked."""
+        return self._setbacks.trouble
+
     def places(self, flow: str) -> int:
         """Return how many executions of a flow the runners could take, once they are there."""
         used = sum(len(runner.running) for runner in self.runners.values())
@@ -120,12 +137,17 @@ class Pool:
     @property
     def why(self) -> str:
         """Say why what may run waits."""
-        if self.trouble:
-            return f"no runner starts: {self.trouble}"
+        if why := self._setbacks.why:
+            return why
         busy = sum(bool(runner.running) for runner in self.runners.values())
         if self._starting:
             return f"a runner is starting, {busy} are busy" if busy else "a runner is starting"
         return f"{busy} runner{' is' if busy == 1 else 's are'} busy of at most {self.limits.max}"
+
+    def what(self, fid: str) -> str | None:
+        """Say what an execution's runner does, if it does not answer."""
+        runner = self._runner_of(fid)
+        return runner.vigil.says if runner else None
 
     def submit(self, execution: Execution) -> None:
         """Take an execution that is queued in the store."""
@@ -137,9 +159,15 @@ class Pool:
         self.runners[runner.id] = runner
         self._tasks.spawn(self._watch(runner))
 
+    def take_over(self, fid: str, runner: Runner) -> None:
+        """Have a runner that was adopted go on with an execution."""
+        runner.running.add(fid)
+        self._guard(runner)
+
     def ended(self, fid: str) -> None:
         """Hear that an execution has ended, or its attempt: its place is free."""
         self.line.remove(fid)
+        self._deaths.pop(fid, None)
         began = self._began.pop(fid, None)
         if began is not None:  # of one that was taken over nobody knows
             took = time.monotonic() - began
@@ -148,31 +176,36 @@ class Pool:
         if runner is None:
             return
         runner.running.discard(fid)
+        runner.has_begun = True
         runner.served += 1
+        self._setbacks.has_worked(runner.since)
         runner.idle_since = time.monotonic()
         if self.limits.executions is not None and runner.served >= self.limits.executions:
             runner.is_leaving = True
 
     async def cancel(self, fid: str, *, grace_s: float) -> None:
-        """Ask an execution to end; end its process if it has not after `grace_s` seconds."""
+        """Ask an execution to end; end it from outside if it has not after `grace_s` seconds.
+
+        That waits for no answer: a runner that must be ended gives none.
+        """
         runner = self._runner_of(fid)
         if runner is None:
             return
-        try:
-            await runner.actor.cancel(fid)
-        except KocoError:
-            return  # it died: its watcher settles what it ran
+        asking = self._tasks.spawn(_asked_to_cancel(runner, fid))
         await asyncio.sleep(grace_s)
+        asking.cancel()
         if fid not in runner.running:
             return
         log.warning("execution ignored its cancellation", extra={"fid": fid})
         # It takes nothing new; neighbours that it has go on, and the process ends after them.
         runner.is_leaving = True
-        if self.limits.concurrency == 1:
+        if runner.running == {fid}:
             self.runners.pop(runner.id, None)
             runner.running.clear()
-            runner.actor.kill()
+            runner.give_up("it ignored a cancellation")
             self.keep_warm()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(runner.is_over.wait(), _CANCEL_S)
         await surely(lambda: self._store.settle(fid, Status.CANCELLED))
         self._on_final(fid)
 
@@ -201,6 +234,11 @@ class Pool:
 
     def trim(self) -> None:
         """Let go of runners that have been idle for too long."""
+        for runner in self.runners.values():
+            if time.monotonic() - runner.since > LIVED_S:
+                self._setbacks.has_worked(runner.since)
+        if not (self._starting or self.line):
+            self._setbacks.fade()
         for runner in list(self.runners.values()):
             self._trim(runner)
 
@@ -213,6 +251,7 @@ class Pool:
                 runner.running.add(execution.fid)
                 runner.assigning[execution.fid] = asyncio.Event()
                 self._tasks.spawn(self._dispatch(execution, runner))
+                self._guard(runner)
         if self._growth is None and self.line.ready():
             loop = asyncio.get_running_loop()
             self._growth = loop.call_later(_PATIENCE_S, self._consider_growth)
@@ -224,6 +263,7 @@ class Pool:
         return (
             runner.is_ready
             and not runner.is_leaving
+            and runner.vigil.says is None
             and len(runner.running) < self.limits.concurrency
             and left > 0
         )
@@ -240,6 +280,7 @@ class Pool:
         self._began[fid] = time.monotonic()
         self._on_step(fid)
         flow = execution.flow.partition("/")[2]
+        runner.launching[fid] = execution.entrypoint
         try:
             await runner.actor.launch(
                 Launch(
@@ -260,6 +301,35 @@ class Pool:
             error = {"type": "RunnerFailed", "message": said, "traceback": ""}
             await surely(lambda: self._store.settle(fid, Status.ERROR, error))
             self._on_final(fid)
+        finally:
+            runner.launching.pop(fid, None)
+
+    def _guard(self, runner: Runner) -> None:
+        """Have somebody see that a runner works, as long as it has work."""
+        if runner.watch is None or runner.watch.done():
+            runner.watch = self._tasks.spawn(self._keep_vigil(runner))
+
+    async def _keep_vigil(self, runner: Runner) -> None:
+        def has_work() -> bool:
+            # An import is work, too; before it the process may be far from there.
+            is_importing = not runner.is_ready and not runner.given_up.done()
+            return bool(runner.running) or is_importing
+
+        cause = await runner.vigil.keep(has_work, on_busy=lambda: self._withdraw(runner))
+        if cause is not None:
+            log.warning("runner %s of %s is given up: %s", runner.id, self.name, cause)
+            runner.give_up(cause)
+
+    def _withdraw(self, runner: Runner) -> None:
+        """Take back what a runner cannot begin, since other code keeps its interpreter."""
+        silent_s = runner.vigil.silent_s
+        for fid, imports in list(runner.launching.items()):
+            if fid in runner.running and silent_s >= (_IMPORT_S if imports else _BEGIN_S):
+                runner.running.discard(fid)
+                self._tasks.spawn(self._recover(fid, runner, "its runner did not answer"))
+        if not runner.running and runner.is_ready and silent_s >= _BEGIN_S:
+            runner.is_leaving = True
+            runner.give_up("what an earlier execution left there kept the interpreter to itself")
 
     def _consider_growth(self) -> None:
         self._growth = None
@@ -294,14 +364,15 @@ class Pool:
         runner_id, generation = secrets.token_hex(4), self._generation
         runner = Runner(runner_id, await self._start(runner_id), generation=generation)
         watcher = self._tasks.spawn(self._watch(runner))
+        self._guard(runner)
         try:
-            description = await runner.actor.describe()
+            description = await self._described(runner)
         except BaseException:
             self.was_awaited = not runner.actor.is_there
-            runner.actor.kill()  # given up while it imports: it must not linger
+            runner.give_up("its start was given up")  # it must not linger
             raise
         if description.problems:
-            runner.actor.kill()
+            runner.give_up("its entrypoints cannot be imported")
         elif not watcher.done():
             runner.is_ready = True
             self.runners[runner.id] = runner
@@ -309,18 +380,31 @@ class Pool:
                 self._ensure_renewal()  # it had asked for its secrets before they changed
         return description
 
+    async def _described(self, runner: Runner) -> Description:
+        describing = asyncio.ensure_future(runner.actor.describe())
+        try:
+            await first(describing, runner.given_up)
+            if not describing.done():
+                raise KocoError(f"it was ended: {runner.given_up.result()}")
+            return await describing
+        finally:
+            describing.cancel()
+
     async def _bring_up(self) -> None:
         try:
-            await asyncio.sleep(max(0.0, self._paused_until - time.monotonic()))
+            await asyncio.sleep(self._setbacks.pause_s)
             if not self._is_live and not self.line:
                 return
             description = await self.probe()
             if description.problems:
                 problem = description.problems[0]
                 raise KocoError(f"{problem['entrypoint']}: {problem['message']}")
-            self.trouble, self._failed_starts = None, 0
+            self._setbacks.has_started()
         except Exception as exc:  # noqa: BLE001 - told in `koco status`; tried again later
-            self._note_failed_start(exc)
+            pause_s = self._setbacks.add(str(exc))
+            self.on_loss(str(exc), False)
+            said = "a runner of %s did not start, next try in %s s: %s"
+            log.warning(said, self.name, pause_s, exc)
         finally:
             self._starting -= 1
         self.pump()
@@ -348,39 +432,64 @@ class Pool:
         former = (r for r in self.runners.values() if r.generation < self._generation)
         return next((each for each in former if not each.is_leaving), None)
 
-    def _note_failed_start(self, exc: Exception) -> None:
-        pause = _BACKOFF_S[min(self._failed_starts, len(_BACKOFF_S) - 1)]
-        self._failed_starts += 1
-        self._paused_until = time.monotonic() + pause
-        self.trouble = str(exc)
-        self.on_loss(self.trouble, False)
-        log.warning("a runner of %s did not start, next try in %s s: %s", self.name, pause, exc)
-
     async def _watch(self, runner: Runner) -> None:
-        try:
-            await runner.actor.hold()
-            cause = "its runner left"
-        except KocoError as exc:
-            cause = exc.message
+        cause = await runner.ended()
         was_ready, had_work = self.runners.pop(runner.id, None) is not None, bool(runner.running)
+        if runner.watch:
+            runner.watch.cancel()
+        if not runner.is_seen_off:
+            cause = await self._bury(runner) or cause
+        runner.is_over.set()
         for fid in sorted(runner.running):
-            if assigning := runner.assigning.get(fid):
-                await assigning.wait()  # or the store would say that it was never here
-            await surely(lambda fid=fid: self._recover(fid, runner, cause))  # type: ignore[misc]
+            await self._recover(fid, runner, cause)
         runner.running.clear()
-        if was_ready:
-            self.on_loss(cause, had_work)
-            self.pump()
-            self.keep_warm()
+        if not was_ready:
+            return
+        self.on_loss(cause, had_work)
+        if not (runner.has_begun or runner.is_leaving) and _is_young(runner):
+            pause_s = self._setbacks.add(cause, is_death=True)
+            said = "a runner of %s ended before it began anything, next try in %s s: %s"
+            log.warning(said, self.name, pause_s, cause)
+        self.pump()
+        self.keep_warm()
+
+    async def _bury(self, runner: Runner) -> str | None:
+        """End a runner's process for certain, and have delivered what it left on its node.
+
+        Returns what that says about the cause. Both go on when they take too long, as settling
+        must not wait for a node that does not answer.
+        """
+        burial = self._tasks.spawn(self._buried(runner))
+        try:
+            return await asyncio.wait_for(asyncio.shield(burial), _BURIAL_S)
+        except TimeoutError:
+            log.warning("runner %s of %s may still be there", runner.id, self.name)
+        except Exception:
+            log.exception("what runner %s of %s left was not collected", runner.id, self.name)
+        return None
+
+    async def _buried(self, runner: Runner) -> str | None:
+        if not await runner.actor.kill():
+            log.warning("the process of runner %s was not seen to end", runner.id)
+        return await self._remains(runner.id, runner.actor.node) if self._remains else None
 
     async def _recover(self, fid: str, runner: Runner, cause: str) -> None:
         """Decide about an execution whose runner died: run it elsewhere, or end it."""
+        if assigning := runner.assigning.get(fid):
+            await assigning.wait()  # or the store would say that it was never here
         self._began.pop(fid, None)
-        if await self._store.requeue(fid, runner.id):
+        tries = self._deaths[fid] + _is_young(runner)
+        if tries < _TRIES and await surely(lambda: self._store.requeue(fid, runner.id)):
             # It never reached `running`: nothing of the user's has run.
-            self.line.put_back(await self._store.execution(fid))
+            self._deaths[fid] = tries
+            execution = await surely(lambda: self._store.execution(fid))
+            self.line.put_back(execution)
             self._on_step(fid)
-        elif await self._store.lose(fid, runner.id, died(cause)):
+            self.pump()
+            return
+        error = died(cause, tries=tries if tries >= _TRIES else 0)
+        if await surely(lambda: self._store.lose(fid, runner.id, error)):
+            runner.has_begun = runner.has_begun or tries < _TRIES
             self._on_final(fid)
         # Else it had ended, or its attempt had, in this very moment.
 
@@ -394,8 +503,18 @@ class Pool:
             runner.is_leaving = True
             # Taken out at once, so that its end is no surprise to `_watch`.
             self.runners.pop(runner.id, None)
+            runner.is_seen_off = True
             self._tasks.spawn(see_off(runner.actor))
             self.keep_warm()
 
     def _runner_of(self, fid: str) -> Runner | None:
         return next((r for r in self.runners.values() if fid in r.running), None)
+
+
+def _is_young(runner: Runner) -> bool:
+    return time.monotonic() - runner.since < LIVED_S
+
+
+async def _asked_to_cancel(runner: Runner, fid: str) -> None:
+    with contextlib.suppress(KocoError):  # it died: its watcher settles what it ran
+        await runner.actor.cancel(fid)

@@ -24,7 +24,7 @@ from koco.control.pool import Limits, Pool
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.tasks import Tasks, surely
-from koco.control.worker import Actor, died
+from koco.control.worker import Actor, Remains, died
 from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Status
@@ -40,6 +40,9 @@ _TIDY_S = 1.0
 #: How long an execution may take over ending when its time is over (seconds).
 _GRACE_S = 5.0
 
+#: How long the start waits for what runners left that died meanwhile (seconds).
+_REMAINS_S = 10.0
+
 #: Starts a runner: `(spec, release) -> Actor`.
 StartRunner = Callable[[RunnerSpec, Release], Awaitable[Actor]]
 
@@ -54,6 +57,7 @@ class Supervisor:
         *,
         start_runner: StartRunner,
         settings: Settings | None = None,
+        remains: Remains | None = None,
     ) -> None:
         self._store = store
         self._spooler = spooler
@@ -63,6 +67,7 @@ class Supervisor:
         #: Hears of the pool of each release, when it is made; the deployer listens.
         self.on_pool: Callable[[Release, Pool], None] = lambda release, pool: None
         self._start_runner = start_runner
+        self._remains = remains
         self.pools: dict[tuple[str, int], Pool] = {}
         self.load = Load(settings or Settings())
         #: How many executions have been accepted since the start.
@@ -167,10 +172,12 @@ class Supervisor:
             self._tasks.spawn(pool.cancel(fid, grace_s=_GRACE_S))
 
     def why(self, execution: Execution) -> str | None:
-        """Say why an execution waits, where it does."""
+        """Say why an execution waits, or what its runner does if that does not answer."""
         pool = self._pool_of.get(execution.fid)
-        if execution.status is not Status.QUEUED or pool is None:
+        if pool is None:
             return None
+        if execution.status is not Status.QUEUED:
+            return pool.what(execution.fid)
         if (execution.not_before or 0) > time.time():
             return f"attempt {execution.attempt} begins at {line.timestamp(execution.not_before)}"
         return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why
@@ -233,6 +240,7 @@ class Supervisor:
             store=self._store,
             on_step=self._spooler.wake,
             on_final=self.on_final,
+            remains=self._remains,
         )
 
     # the process's life
@@ -246,8 +254,11 @@ class Supervisor:
             self.pool(await self._store.release(service, number))
         needed = {execution.runner for execution in executions}
         held = await adoption.adopt(present, self.pools, needed=needed, tasks=self._tasks)
+        lost = {e.runner for e in executions if e.status is not Status.QUEUED} - held.keys()
+        causes = dict(await asyncio.gather(*map(self._remaining, lost)))
         # All at once, in one commit: there may be thousands. Lines keep their order.
-        waiting = await asyncio.gather(*(self._resume(each, held) for each in executions))
+        resuming = (self._resume(each, held, causes) for each in executions)
+        waiting = await asyncio.gather(*resuming)
         for execution in filter(None, waiting):
             self._enter(execution)
         for (service, number), pool in self.pools.items():
@@ -257,8 +268,21 @@ class Supervisor:
             pool.keep_warm()
         self._tasks.keep(self._tidy)
 
+    async def _remaining(self, runner_id: str) -> tuple[str, str | None]:
+        """Have delivered what a runner left that died meanwhile; return its id and the cause."""
+        if self._remains is None:
+            return runner_id, None
+        try:
+            return runner_id, await asyncio.wait_for(self._remains(runner_id, ""), _REMAINS_S)
+        except Exception:
+            log.exception("what runner %s left was not collected", runner_id)
+            return runner_id, None
+
     async def _resume(
-        self, execution: Execution, held: dict[str, set[str] | None]
+        self,
+        execution: Execution,
+        held: dict[str, set[str] | None],
+        causes: dict[str, str | None],
     ) -> Execution | None:
         """Take up an execution; return it where it has to be run."""
         fid, runner_id = execution.fid, execution.runner
@@ -269,7 +293,7 @@ class Supervisor:
         if execution.status is Status.QUEUED:
             return execution
         if runner is not None and (fids is None or fid in fids):
-            runner.running.add(fid)
+            pool.take_over(fid, runner)
             self.load.enter(fid, execution.flow, runs=True)
             self._keep(execution, pool)
             if execution.is_ending:
@@ -278,7 +302,8 @@ class Supervisor:
             return None
         if await surely(lambda: self._store.requeue(fid, runner_id)):
             return execution
-        error = died("it was lost while the control plane was away")
+        cause = causes.get(runner_id) or "it was lost while the control plane was away"
+        error = died(cause)
         await surely(lambda: self._store.lose(fid, runner_id, error))
         if not execution.policy.retries:
             return None

@@ -1,14 +1,24 @@
 """A runner, as its pool sees it: what it can be asked, and what it has."""
 
 import asyncio
+import contextlib
+import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from koco.cluster.processes import Sighting
+from koco.control.vigil import Vigil
+from koco.errors import KocoError
 from koco.runner.spec import Description, Launch, Presence
 
-#: How long a runner may take over its exit handlers (seconds).
+log = logging.getLogger(__name__)
+
+#: How long a runner that is asked to leave may take to answer, and then over its exit handlers and
+#: its threads, before it is killed (seconds).
 _LEAVE_S = 10.0
+_EXIT_S = 10.0
 
 
 class Actor(Protocol):
@@ -16,6 +26,11 @@ class Actor(Protocol):
 
     #: Whether its process has answered so far.
     is_there: bool
+
+    @property
+    def node(self) -> str:
+        """The id of its node; empty while that is unknown."""
+        ...
 
     async def attach(self) -> Presence:
         """Say what it holds, and which process it is."""
@@ -37,8 +52,18 @@ class Actor(Protocol):
     async def end(self) -> None:
         """Ask it to leave."""
 
-    def kill(self) -> None:
-        """End its process now."""
+    async def look(self) -> Sighting | None:
+        """Look at its process from outside; None where it is gone."""
+        ...
+
+    async def kill(self, *, after_s: float = 0.0) -> bool:
+        """End its process for certain, after so many seconds; return whether it is seen gone."""
+        ...
+
+
+#: Delivers what a dead runner left on its node, asked with the runner's id and its node's (empty
+#: if unknown); returns what that says about the cause, if anything.
+Remains = Callable[[str, str], Awaitable[str | None]]
 
 
 @dataclass(slots=True, eq=False)
@@ -57,20 +82,65 @@ class Runner:
     idle_since: float = field(default_factory=time.monotonic)
     #: How often its pool had been refreshed when it was started.
     generation: int = 0
+    #: Since when its pool has it.
+    since: float = field(default_factory=time.monotonic)
+    #: Whether an execution has begun in it.
+    has_begun: bool = False
+    #: Executions that it was told to begin, and has not said that it did; with what they import.
+    launching: dict[str, str] = field(default_factory=dict)
+    #: It was asked to leave, and `see_off` ends its process.
+    is_seen_off: bool = False
+    #: Why it is to be ended, once that is so, whatever Ray says of it.
+    given_up: "asyncio.Future[str]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    #: Set once its process is ended, as far as that can be seen.
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
+    #: What looks after it while it has work.
+    watch: "asyncio.Task[None] | None" = None
+    vigil: Vigil = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.vigil = Vigil(self.actor)
+
+    def give_up(self, cause: str) -> None:
+        """Have its process ended, and what runs in it settled with this cause."""
+        if not self.given_up.done():
+            self.given_up.set_result(cause)
+
+    async def ended(self) -> str:
+        """Wait until it has ended or is given up; return why."""
+        holding = asyncio.ensure_future(self.actor.hold())
+        try:
+            await first(holding, self.given_up)
+            if self.given_up.done():
+                return self.given_up.result()
+            await holding
+        except KocoError as exc:
+            return exc.message
+        finally:
+            holding.cancel()
+        return "its runner left"
+
+
+async def first(*futures: "asyncio.Future[Any]") -> None:
+    """Wait until one of them is done."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def see_off(actor: Actor) -> None:
-    """Ask a runner to leave, and end its process if it does not."""
-    try:
+    """Ask a runner to leave, and end its process if it does not.
+
+    Ray calls an actor dead that has left, but a thread that is no daemon keeps its process.
+    """
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(actor.end(), _LEAVE_S)
-    except TimeoutError:
-        actor.kill()
+    await actor.kill(after_s=_EXIT_S)
 
 
-def died(cause: str) -> dict[str, Any]:
-    """Return the `error` payload of an execution whose runner died."""
-    return {
-        "type": "RunnerDied",
-        "message": f"the runner ended while it ran this execution: {cause}",
-        "traceback": "",
-    }
+def died(cause: str, *, tries: int = 0) -> dict[str, Any]:
+    """Return the `error` payload of an execution whose runner died, or several before it began."""
+    said = "the runner ended while it ran this execution"
+    if tries:
+        said = f"{tries} runners ended, one after the other, before they could begin this execution"
+    return {"type": "RunnerDied", "message": f"{said}: {cause}", "traceback": ""}

@@ -1,6 +1,7 @@
 """What a runner does: imports the entrypoints of its release, and runs executions of them."""
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -16,12 +17,15 @@ from koco.runner import process
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
 from koco.runner.output import Output
+from koco.runner.pulse import Pulse
 from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
 from koco.sdk import moments
 from koco.sdk.control import Control
 from koco.sdk.failures import describe
 from koco.sdk.tracer import Tracer
+
+log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -52,7 +56,10 @@ class Executor:
             on_closed=self._abandon,
         )
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="koco-flows", daemon=True).start()
+        threading.Thread(target=_turn, args=(self._loop,), name="koco-flows", daemon=True).start()
+        self._pulse = Pulse()
+        process.die_of_sigterm()
+        process.lead_offspring(self._spec.id)
         self._tasks = {asyncio.get_running_loop().create_task(self._spool.run())}
 
     async def describe(self) -> bytes:
@@ -98,6 +105,7 @@ class Executor:
                 is_ready=self._is_ready,
                 protocol=PROTOCOL,
                 started=process.identify().started,
+                pulse=self._pulse.id,
             )
         )
 
@@ -116,6 +124,7 @@ class Executor:
         launch = msgspec.json.decode(blob, type=Launch)
         if launch.fid in self._runs or launch.fid in self._launching:
             return
+        self._pulse.run(True)
         sink = self._spool.open(launch.fid, launch.attempt)
         self._launching.add(launch.fid)
         flow = await self._flow_of(launch)
@@ -168,6 +177,7 @@ class Executor:
         finally:
             self._served += 1
             del self._runs[fid]
+            self._pulse.run(bool(self._runs or self._launching))
         await self._tell(fid, outcome)
 
     async def _tell(self, fid: str, outcome: Outcome) -> None:
@@ -192,6 +202,15 @@ class Executor:
         except UnreachableError:
             # The control plane was taken down for good: nobody wants the rest.
             os._exit(0)
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the flows' loop, again where a flow has stopped it: others run there, too."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException as exc:  # noqa: BLE001 - `SystemExit` of a callback, for example
+            log.warning("a flow has interrupted the loop of all flows: %r", exc)
 
 
 def _imported(spec: FlowSpec, *, concurrency: int) -> Flow:

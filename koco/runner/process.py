@@ -1,9 +1,15 @@
 """Which operating system's process something is: its number alone may be given out again."""
 
+import contextlib
+import ctypes
 import os
+import signal
 from pathlib import Path
 
 import msgspec
+
+#: The environment variable that names the runner in each process that was started from it.
+MARK = "KOCO_RUNNER"
 
 #: Where `starttime` stands in /proc/PID/stat behind the name (proc_pid_stat(5), field 22).
 _STARTED = 19
@@ -41,3 +47,21 @@ def is_same(process: Process) -> bool:
         return not process.started or int(fields(process.pid)[_STARTED]) == process.started
     except (OSError, IndexError):
         return False
+
+
+def lead_offspring(runner: str) -> None:
+    """Make what this process starts known as its own, so that it can be ended with it."""
+    os.environ[MARK] = runner  # for those that leave the group
+    if os.getpgrp() != os.getpid():
+        with contextlib.suppress(OSError):  # it leads a session: then it leads a group, too
+            os.setpgid(0, 0)
+
+
+def die_of_sigterm() -> None:
+    """Have SIGTERM end this process, as it ends any.
+
+    Ray's handler waits for the calls that are under way, and `hold` is under way for ever: the
+    process would take nothing new and never end. By C, as Python sets handlers in the main thread
+    only.
+    """
+    ctypes.CDLL(None).signal(signal.SIGTERM, ctypes.c_void_p(0))

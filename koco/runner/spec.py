@@ -75,3 +75,5 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     protocol: int = 1
     #: When its process began (`koco.runner.process.Process.started`).
     started: int = 0
+    #: The kernel's number of the thread that `koco.runner.pulse` has.
+    pulse: int = 0

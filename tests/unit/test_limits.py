@@ -347,18 +347,18 @@ def test_an_execution_whose_runner_dies_is_tried_again(tmp_path: Path) -> None:
         await w.live(limits={"retries": 2, "backoff": 0.2})
         execution = await begun(w)
         await w.store.open_lock(execution.fid, "l", name="ok", data=None, expires=9e9)
-        w.runner_of(execution.fid).kill("struck by lightning")
+        w.runner_of(execution.fid).die("struck by lightning")
         waits = await w.until(execution.fid, Status.QUEUED)
         assert (waits.attempt, waits.runner) == (2, "")
         said = "attempt 2 begins at 2"
         await eventually(lambda: (w.supervisor.why(waits) or "").startswith(said))
         assert (await w.store.lock("l")).status == "withdrawn"
         await w.until(execution.fid, Status.RUNNING)
-        w.runner_of(execution.fid).kill("again")
+        w.runner_of(execution.fid).die("again")
         again = await w.until(execution.fid, Status.QUEUED)
         assert again.not_before is not None
         await w.until(execution.fid, Status.RUNNING)
-        w.runner_of(execution.fid).kill("once more")
+        w.runner_of(execution.fid).die("once more")
         ended = await w.until(execution.fid, Status.ERROR)
         assert ended.attempt == 3
         events = await stream(w, execution)
@@ -421,10 +421,10 @@ def test_what_was_cancelled_is_not_tried_again(tmp_path: Path) -> None:
         await w.live(limits={"retries": 3, "retry_errors": True, "backoff": 0.1})
         first = await begun(w)
         await w.supervisor.cancel(first.fid, grace_s=5)
-        w.runner_of(first.fid).kill()
+        w.runner_of(first.fid).die()
         await w.until(first.fid, Status.CANCELLED)
         second = await begun(w)
-        w.runner_of(second.fid).kill()
+        w.runner_of(second.fid).die()
         await w.until(second.fid, Status.QUEUED)
         await w.supervisor.cancel(second.fid, grace_s=5)
         await w.until(second.fid, Status.CANCELLED)
@@ -442,7 +442,7 @@ def test_retries_outlive_the_control_plane(tmp_path: Path) -> None:
         w.ends = False
         await w.live(limits={"retries": 1, "backoff": 0.2})
         waits, lost = await begun(w), await begun(w)
-        w.runner_of(waits.fid).kill()
+        w.runner_of(waits.fid).die()
         queued = await w.until(waits.fid, Status.QUEUED)
         w.restart()
         await w.supervisor.recover({})

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from koco.cluster.processes import Sighting
 from koco.cluster.runners import RunnerDied
-from koco.control import adoption, tasks, worker
+from koco.control import adoption, setbacks, tasks, vigil, worker
 from koco.control import pool as module
 from koco.control.pieces import Wanted
 from koco.control.settings import Settings
@@ -30,6 +31,7 @@ class FakeRunner:
     """A runner without a process: runs what the test says, and dies when it says."""
 
     is_there = True
+    node = "n"
 
     def __init__(self, spec: RunnerSpec, world: "World") -> None:
         self.spec = spec
@@ -51,6 +53,7 @@ class FakeRunner:
     async def attach(self) -> Presence:
         if self.over.done():
             raise RunnerDied("its process is gone")
+        await self.world.answering.wait()
         said = {"fids": self.fids, "is_ready": self.is_ready, "protocol": self.protocol}
         return Presence(pid=1, node="n", served=0, **said)
 
@@ -59,6 +62,9 @@ class FakeRunner:
             raise KocoError("died")
         if self.world.fault:
             raise self.world.fault
+        if self.world.dies_of:
+            self.die(self.world.dies_of)
+            raise KocoError(self.world.dies_of)
         self.fids.append(launch.fid)
         if self.world.begins and await self.report(launch.fid, Status.RUNNING):
             self.world.began.append(launch.fid)
@@ -76,6 +82,7 @@ class FakeRunner:
 
     async def cancel(self, fid: str) -> None:
         self.cancelled.append(fid)
+        await self.world.answering.wait()
 
     async def hold(self) -> None:
         await self.over
@@ -86,7 +93,15 @@ class FakeRunner:
         if not self.over.done():
             self.over.set_result(None)
 
-    def kill(self, why: str = "killed") -> None:
+    async def look(self) -> Sighting | None:
+        return self.world.sighting
+
+    async def kill(self, *, after_s: float = 0.0) -> bool:
+        await self.world.killing.wait()
+        self.die("killed")
+        return True
+
+    def die(self, why: str = "killed") -> None:
         if not self.over.done():
             self.over.set_exception(KocoError(why))
 
@@ -111,14 +126,35 @@ class World:
         self.importing.set()
         self.leaving = asyncio.Event()
         self.leaving.set()
+        #: Whether a process that is killed goes.
+        self.killing = asyncio.Event()
+        self.killing.set()
+        #: What a look at a process gives.
+        self.sighting: Sighting | None = None
+        #: What runners die of that are given an execution.
+        self.dies_of: str | None = None
+        #: Whether runners answer when they are asked what they hold.
+        self.answering = asyncio.Event()
+        self.answering.set()
+        #: What dead runners leave: which were collected, and what it says of the cause.
+        self.collected: list[str] = []
+        self.left: str | None = None
         self.restart()
 
     def restart(self) -> None:
         """Begin anew over the same store, as a restarted control plane does."""
         self.spooler = Spooler(self.store)
         self.supervisor = Supervisor(
-            self.store, self.spooler, start_runner=self.start, settings=self.settings
+            self.store,
+            self.spooler,
+            start_runner=self.start,
+            settings=self.settings,
+            remains=self.collect,
         )
+
+    async def collect(self, runner: str, node: str) -> str | None:
+        self.collected.append(runner)
+        return self.left
 
     async def start(self, spec: RunnerSpec, release: Release) -> FakeRunner:
         runner = FakeRunner(spec, self)
@@ -260,7 +296,7 @@ def test_death_settles_what_ran_with_its_cause_and_the_pool_recovers(tmp_path: P
         await w.live()
         execution = await w.launch()
         await w.until(execution.fid, Status.RUNNING)
-        w.runners[0].kill("struck by lightning")
+        w.runners[0].die("struck by lightning")
         done = await w.until(execution.fid, Status.ERROR)
         assert done.error and "struck by lightning" in done.error["message"]
         w.ends = True
@@ -278,7 +314,7 @@ def test_death_before_the_beginning_runs_it_elsewhere(tmp_path: Path) -> None:
         execution = await w.launch()
         await eventually(lambda: bool(w.runners and w.runners[0].fids))
         w.begins = True
-        w.runners[0].kill()
+        w.runners[0].die()
         await w.until(execution.fid, Status.FINISHED)
         assert len(w.runners) == 2
 
@@ -289,7 +325,7 @@ def test_a_release_that_cannot_start_backs_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Failing starts are tried with growing pauses, are told, and executions wait for the cure."""
-    monkeypatch.setattr(module, "_BACKOFF_S", (0.05, 0.1))
+    monkeypatch.setattr(setbacks, "_PAUSES_S", (0.05, 0.1))
 
     async def body(w: World) -> None:
         w.problem = {"entrypoint": "m:f", "message": "no such module"}
@@ -321,6 +357,176 @@ def test_cancelling_asks_first_and_kills_after_the_grace(tmp_path: Path) -> None
             await w.supervisor.cancel(execution.fid, grace_s=0)
         w.ends = True
         await w.until((await w.launch()).fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_cancelling_waits_for_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner that does not answer, and whose process does not go, holds nobody up."""
+    monkeypatch.setattr(module, "_CANCEL_S", 0.05)
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(max=1)
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        w.answering.clear()
+        w.killing.clear()
+        await w.supervisor.cancel(execution.fid, grace_s=0.05)
+        async with asyncio.timeout(1):
+            await w.until(execution.fid, Status.CANCELLED)
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def quick_vigil(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ASK_S", "ANSWER_S", "LOOK_S"):
+        monkeypatch.setattr(vigil, name, 0.02)
+
+
+def test_a_runner_that_works_no_more_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ran in it ends with what was seen, what it never began runs elsewhere."""
+    quick_vigil(monkeypatch)
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(max=1, concurrency=2)
+        begun = await w.launch()
+        await w.until(begun.fid, Status.RUNNING)
+        w.begins = False
+        given = await w.launch()
+        await eventually(lambda: given.fid in w.runners[0].fids)
+        w.begins = w.ends = True
+        w.runners[0].attach = asyncio.Event().wait  # type: ignore[assignment, method-assign]
+        w.sighting = Sighting(state="T", at=0, cpu_s=0, rss_bytes=0)
+        done = await w.until(begun.fid, Status.ERROR)
+        assert done.error
+        assert "a signal had stopped its process" in done.error["message"]
+        assert w.runners[0].over.done()
+        await w.until(given.fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_what_a_busy_runner_cannot_begin_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that keeps the interpreter is let finish, but nobody waits for it in its process."""
+    quick_vigil(monkeypatch)
+    monkeypatch.setattr(module, "_BEGIN_S", 0.1)
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(max=2, concurrency=2)
+        busy = await w.launch()
+        await w.until(busy.fid, Status.RUNNING)
+        hanging, usual = asyncio.Event(), w.runners[0].launch
+
+        async def launch(order: Launch) -> None:
+            await hanging.wait()
+
+        w.runners[0].launch = launch  # type: ignore[method-assign]
+        given = await w.launch()
+        await w.until(given.fid, Status.STARTING)
+        w.sighting = Sighting(state="R", at=0, cpu_s=0, rss_bytes=0, running=1)
+        w.answering.clear()
+        await eventually(lambda: len(w.runners) == 2)
+        w.runners[1].attach = w.runners[1].describe  # type: ignore[assignment, method-assign]
+        w.ends = True
+        await w.until(given.fid, Status.FINISHED)
+        assert given.fid in w.runners[1].fids
+        assert w.supervisor.why(await w.store.execution(busy.fid))
+        assert (await w.store.execution(busy.fid)).status is Status.RUNNING
+        w.answering.set()
+        hanging.set()
+        w.runners[0].launch = usual  # type: ignore[method-assign]
+        await w.runners[0].report(busy.fid, Status.FINISHED, count=1)
+        await eventually(lambda: not w.supervisor.pool(release).has_work)
+        assert not w.runners[0].over.done()
+
+    world(tmp_path, body)
+
+
+def test_a_crash_loop_ends_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An execution is tried three times, with growing pauses, which are told; then it ends."""
+    monkeypatch.setattr(setbacks, "_PAUSES_S", (0.05, 1.2, 0.05))
+
+    async def body(w: World) -> None:
+        release = await w.live(max=1)
+        w.dies_of = "its process crashed"
+        execution = await w.launch()
+        await eventually(lambda: len(w.runners) == 2 and w.runners[1].over.done())
+        await w.until(execution.fid, Status.QUEUED)
+        await asyncio.sleep(0.05)
+        why = w.supervisor.why(await w.store.execution(execution.fid)) or ""
+        assert "its runners end before they begin: its process crashed; next try at" in why
+        assert w.supervisor.pool(release).trouble
+        done = await w.until(execution.fid, Status.ERROR)
+        assert done.error
+        assert done.error["type"] == "RunnerDied"
+        assert "3 runners ended, one after the other" in done.error["message"]
+        assert len(w.runners) == 3
+        w.dies_of = None
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        await eventually(lambda: w.supervisor.pool(release).trouble is None)
+
+    world(tmp_path, body)
+
+
+def test_runners_that_die_idle_come_back_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deaths count like starts that fail; one that lived for long has worked."""
+    monkeypatch.setattr(setbacks, "_PAUSES_S", (0.02, 0.3))
+
+    async def body(w: World) -> None:
+        release = await w.live()
+        pool = w.supervisor.pool(release)
+        for count in (1, 2):
+            await eventually(lambda: bool(pool.runners))
+            assert len(w.runners) == count
+            w.runners[-1].die("again")
+            await eventually(lambda: not pool.runners)
+        await asyncio.sleep(0.1)
+        assert len(w.runners) == 2
+        assert "again" in pool.why
+        await eventually(lambda: bool(pool.runners))
+        assert pool.trouble
+        monkeypatch.setattr(module, "LIVED_S", 0.0)
+        await asyncio.sleep(0.01)
+        pool.trim()
+        assert pool.trouble is None
+
+    world(tmp_path, body)
+
+
+def test_what_a_dead_runner_left_is_delivered_first(tmp_path: Path) -> None:
+    """It is collected once the process is gone, and may know the cause; so after a restart."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(max=2, min=2)
+        execution, other = [await w.launch() for _ in range(2)]
+        await w.until(execution.fid, Status.RUNNING)
+        await w.until(other.fid, Status.RUNNING)
+        w.left = "its process ended with exit code 7"
+        dead, lost = w.runner_of(execution.fid), w.runner_of(other.fid)
+        dead.die("unknown")
+        done = await w.until(execution.fid, Status.ERROR)
+        assert done.error
+        assert "exit code 7" in done.error["message"]
+        assert w.collected == [dead.spec.id]
+        w.restart()
+        await w.supervisor.recover({})
+        done = await w.until(other.fid, Status.ERROR)
+        assert done.error
+        assert "exit code 7" in done.error["message"]
+        assert w.collected == [dead.spec.id, lost.spec.id]
+        assert release.service == "svc"
 
     world(tmp_path, body)
 
@@ -473,7 +679,7 @@ def test_death_while_the_store_learns_of_a_runner_runs_it_elsewhere(
         monkeypatch.setattr(w.store, "assign", late)
         execution = await w.launch()
         await asyncio.sleep(0)
-        w.runners[0].kill()
+        w.runners[0].die()
         await asyncio.sleep(0.02)
         gate.set()
         ended = await w.until(execution.fid, Status.FINISHED, Status.ERROR)
@@ -514,7 +720,7 @@ def test_a_disk_that_is_full_for_a_while_leaves_no_execution_behind(
             await w.until(execution.fid, Status.CANCELLED)
             return
         w.begins = w.ends = w.begins or change == "requeue"
-        w.runners[0].kill()
+        w.runners[0].die()
         await w.until(execution.fid, Status.FINISHED if change == "requeue" else Status.ERROR)
 
     world(tmp_path, body)
@@ -654,7 +860,7 @@ def test_an_execution_that_is_cancelled_as_its_runner_dies_is_not_begun_again(
 
         monkeypatch.setattr(w.store, "requeue", late)
         w.begins = True
-        w.runners[0].kill()
+        w.runners[0].die()
         await w.until(execution.fid, Status.CANCELLED, Status.FINISHED)
         assert (await w.store.execution(execution.fid)).status is Status.CANCELLED
         assert w.began == []

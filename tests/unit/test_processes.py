@@ -131,6 +131,46 @@ def test_a_number_that_was_given_out_again_is_not_hit() -> None:
         assert child.poll() is None
 
 
+FAMILY = """
+import os, subprocess, sys, time
+from koco.runner.process import lead_offspring
+lead_offspring("r1")
+forked = os.fork()
+if not forked:
+    time.sleep(60)
+own = subprocess.Popen(["sleep", "60"])
+other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+print(forked, own.pid, other.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_what_a_runner_started_ends_with_it(*, is_known: bool) -> None:
+    """Forked, executed, in a session of its own; also when the runner had died before."""
+    child = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True)
+    assert child.stdout
+    offspring = [identify(int(pid)) for pid in child.stdout.readline().split()]
+    runner = identify(child.pid)
+    assert len(offspring) == 3
+    if is_known:
+        assert processes.end_family(runner, "r1")
+    else:
+        child.kill()
+        child.wait()
+        assert processes.end_offspring({"r1": child.pid}) == 3
+    assert {state(each) for each in offspring} <= {"Z", "gone"}
+    child.wait()
+    child.stdout.close()
+
+
+def test_others_are_spared() -> None:
+    """Neither this process's group, nor that of a process that lives, is a dead runner's."""
+    with python(SLEEPS) as (child, _):
+        assert processes.end_offspring({"r2": child.pid, "r3": os.getpgrp()}) == 0
+        assert child.poll() is None
+
+
 def test_only_a_signal_with_a_handler_is_sent() -> None:
     """Without one it would kill."""
     with python(CATCHES) as (child, process):

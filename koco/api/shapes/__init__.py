@@ -86,7 +86,10 @@ class Execution(TypedDict):
     attempts: Annotated[int, Meta(description="how many there may be")]
     not_before: Time | None
     deadline: Time | None
-    waits: Annotated[str | None, Meta(description="why it is queued still")]
+    waits: Annotated[
+        str | None,
+        Meta(description="why it is queued, or what its silent process does"),
+    ]
     retry_of: Annotated[Fid | None, Meta(description="the execution that it is another try of")]
 
 

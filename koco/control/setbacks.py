@@ -1,0 +1,67 @@
+"""Runners that came to nothing, one after the other: how long to wait before the next start."""
+
+import time
+
+from koco.events import line
+
+#: Pauses before another start after one, two, … came to nothing (seconds); the last one stays.
+_PAUSES_S = (0.5, 2.0, 8.0, 30.0, 60.0)
+#: A runner that has lived so long has worked, whether it was given anything or not (seconds).
+LIVED_S = 60.0
+#: How long one is remembered while nothing starts (seconds).
+_KEPT_S = 300.0
+
+
+class Setbacks:
+    """Counts starts that failed, and runners that died before they began an execution."""
+
+    def __init__(self) -> None:
+        #: What the last one was, until a runner has worked.
+        self.trouble: str | None = None
+        self._count = 0
+        self._last = 0.0
+        self._was_death = False
+        self._until = 0.0
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before another start (seconds)."""
+        return max(0.0, self._until - time.monotonic())
+
+    @property
+    def why(self) -> str | None:
+        """Say what keeps runners away, and when the next one is tried."""
+        if self.trouble is None:
+            return None
+        said = self.trouble if self._was_death else f"no runner starts: {self.trouble}"
+        if (pause_s := self.pause_s) < 1:
+            return said
+        return f"{said}; next try at {line.timestamp(time.time() + pause_s)[11:19]} UTC"
+
+    def add(self, cause: str, *, is_death: bool = False) -> float:
+        """Count one; return how long to wait before another start (seconds)."""
+        pause_s = _PAUSES_S[min(self._count, len(_PAUSES_S) - 1)]
+        self._count += 1
+        self._last = time.monotonic()
+        self._until = self._last + pause_s
+        self._was_death = is_death
+        self.trouble = f"its runners end before they begin: {cause}" if is_death else cause
+        return pause_s
+
+    def has_started(self) -> None:
+        """Hear that a runner has started: that starts failed is over; that they die may not be."""
+        if not self._was_death:
+            self._clear()
+
+    def has_worked(self, since: float) -> None:
+        """Hear that a runner works that was started then (monotonic seconds)."""
+        if since > self._last:
+            self._clear()
+
+    def fade(self) -> None:
+        """Forget what is long ago, and was not tried again as nobody needed it."""
+        if self._count and time.monotonic() - self._last > _KEPT_S:
+            self._clear()
+
+    def _clear(self) -> None:
+        self.trouble, self._count, self._was_death, self._until = None, 0, False, 0.0
