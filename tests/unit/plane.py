@@ -86,6 +86,9 @@ class Plane:
     busy: set[str] = field(default_factory=set)
     #: After so many lines of events the next connections are cut, one for each number.
     cuts: list[int] = field(default_factory=list)
+    #: Why an execution waits, before anything else comes of it: each is told with a heartbeat, and
+    #: asked for before the next one.
+    beats: list[str] = field(default_factory=list)
     #: What a launch does: events for its execution.
     script: list[tuple[str, Any]] = field(default_factory=list)
     refuses: KocoError | None = None
@@ -552,6 +555,14 @@ class _Handler(BaseHTTPRequestHandler):
         if query.get("tail"):
             since = max(since, len(self.plane.events[fid]) - int(query["tail"]))
         sent = 0
+        while self.plane.beats:
+            self.plane.executions[fid]["waits"] = self.plane.beats.pop(0)
+            self._chunk(b"\n")
+            asked = len(self.plane.requests)
+            until = time.monotonic() + 10
+            while len(self.plane.requests) == asked and time.monotonic() < until:
+                time.sleep(0.005)
+            time.sleep(0.05)
         while True:
             with self.plane.changed:
                 events = self.plane.events[fid][since:]

@@ -228,3 +228,13 @@ def test_it_keeps_up_with_many_events(plane: Plane, args: tuple[str, ...]) -> No
         [sys.executable, "-m", "koco", "logs", *args], capture_output=True, timeout=30, check=True
     )
     assert ran.stdout.count(b"\n") == 100_000 + bool(args)
+
+
+def test_following_says_why_nothing_comes(plane: Plane, cli: Cli) -> None:
+    """On stderr, with the control plane's heartbeats; once each, whatever its figures are."""
+    fid = plane.launch(("stdout", "one"), ("status", {"status": "finished"}))
+    said = ["its runners end before they begin: x", "its code has kept the interpreter for {} s"]
+    plane.beats = [said[0], said[1].format(10), said[1].format(20)]
+    ran = cli("logs", "-f", fid)
+    assert (ran.code, ran.out) == (0, "one\n")
+    assert ran.err == f"{fid}: {said[0]}\n{fid}: {said[1].format(10)}\n"
