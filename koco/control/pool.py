@@ -144,6 +144,11 @@ class Pool:
             return f"a runner is starting, {busy} are busy" if busy else "a runner is starting"
         return f"{busy} runner{' is' if busy == 1 else 's are'} busy of at most {self.limits.max}"
 
+    @property
+    def why_now(self) -> str:
+        """Say the same, and when a runner is tried next."""
+        return self.why + self._setbacks.next_try
+
     def what(self, fid: str) -> str | None:
         """Say what an execution's runner does, if it does not answer."""
         runner = self._runner_of(fid)

@@ -30,13 +30,17 @@ class Setbacks:
 
     @property
     def why(self) -> str | None:
-        """Say what keeps runners away, and when the next one is tried."""
+        """Say what keeps runners away."""
         if self.trouble is None:
             return None
-        said = self.trouble if self._was_death else f"no runner starts: {self.trouble}"
+        return self.trouble if self._was_death else f"no runner starts: {self.trouble}"
+
+    @property
+    def next_try(self) -> str:
+        """Say when the next start is tried, behind a semicolon; nothing if it is soon."""
         if (pause_s := self.pause_s) < 1:
-            return said
-        return f"{said}; next try at {line.timestamp(time.time() + pause_s)[11:19]} UTC"
+            return ""
+        return f"; next try at {line.timestamp(time.time() + pause_s)[11:19]} UTC"
 
     def add(self, cause: str, *, is_death: bool = False) -> float:
         """Count one; return how long to wait before another start (seconds)."""

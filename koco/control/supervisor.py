@@ -180,7 +180,7 @@ class Supervisor:
             return pool.what(execution.fid)
         if (execution.not_before or 0) > time.time():
             return f"attempt {execution.attempt} begins at {line.timestamp(execution.not_before)}"
-        return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why
+        return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why_now
 
     # what the deployer calls
 

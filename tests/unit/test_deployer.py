@@ -175,7 +175,7 @@ async def killed(w: World, count: int) -> None:
     """Kill the newest runner of a pool so many times, as soon as there is one."""
     for _ in range(count):
         runner = await alive(w)
-        runner.kill("signal 11")
+        runner.die("signal 11")
 
 
 async def alive(w: World) -> Any:
@@ -572,8 +572,8 @@ def test_undeploying_ends_a_release_that_is_starting(tmp_path: Path) -> None:
         release, _ = await w.deploy("one")
         await asyncio.sleep(0.02)
         await w.deployer.undeploy("svc", by="bob")
-        await asyncio.sleep(0)
-        assert w.runners[0].over.done(), "its runner does not import on in vain"
+        async with asyncio.timeout(5):  # its runner does not import on in vain
+            await eventually(w.runners[0].over.done)
         w.importing.set()
         found = await w.deployer.wait("svc", release.number, seconds=10)
         assert (found.status, found.error and found.error["message"]) == (

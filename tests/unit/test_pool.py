@@ -47,7 +47,7 @@ class FakeRunner:
         if self.world.problem and self.spec.release not in self.world.works:
             return Description(problems=[self.world.problem])
         if self.world.dies_after_imports:
-            self.kill()
+            self.die()
         return Description(forms=dict.fromkeys(flow.name for flow in self.spec.flows))
 
     async def attach(self) -> Presence:
