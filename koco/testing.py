@@ -241,13 +241,14 @@ def run(
 async def _run(flow: Flow, inputs: dict[str, Any], tracer: Tracer) -> Outcome:
     output = Output(tracer.note)
     stdout, stderr = sys.stdout, sys.stderr
-    Capture(dedicated=False).install()
+    capture = Capture(dedicated=False)
+    capture.install()
     try:
         loop = asyncio.get_running_loop()
         ended = await Run(flow, inputs, tracer=tracer, output=output, loop=loop).outcome()
     finally:
         sys.stdout, sys.stderr = stdout, stderr
-    output.finish()
+    capture.end(output)
     if ended.kind is not None:
         tracer.note(ended.kind, ended.payload)
     last = tracer.events[-1].payload if ended.kind is not None else None

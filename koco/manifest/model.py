@@ -186,7 +186,8 @@ class Runner(_Part):
     concurrency: int = Field(
         1,
         ge=1,
-        description="Executions at once in one process. More than 1 suits `async def` entrypoints.",
+        description="Executions at once in one process. More than 1 suits flows that wait, "
+        "`async def` or `def`.",
     )
     executions: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Executions in one process's life; null for no limit."

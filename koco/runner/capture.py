@@ -20,13 +20,18 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from koco.events.model import Kind
+from koco.runner import fence
 from koco.runner import output as outputs
+from koco.runner.children import children
 from koco.runner.output import Output, carry, current
 
 #: A pipe of this size seldom makes a subprocess wait for the reader (Linux's limit for users).
 _PIPE_BYTES = 1024 * 1024
 _F_SETPIPE_SZ = 1031
 _LINE_BUFFERED = 1  # C's _IOLBF
+
+#: For a thread that has no fence.
+_OPEN = contextlib.nullcontext()
 
 _FDS = {Kind.STDOUT: 1, Kind.STDERR: 2}
 
@@ -41,6 +46,8 @@ class Capture:
         self._streams: tuple[_Stream, _Stream] | None = None
         self._logs: dict[Kind, int] = {}
         self._flush_c: Callable[[], None] = lambda: None
+        #: What subprocesses write, where the descriptors are nobody's own.
+        self._children = None if dedicated else children()
 
     def install(self) -> None:
         """Take over `sys.stdout` and `sys.stderr`, and the descriptors where that is right."""
@@ -77,6 +84,8 @@ class Capture:
             pipes, self._pipes, self.sole = self._pipes, {}, None
             for pipe in pipes.values():
                 pipe.leave()
+        if self._children is not None:
+            self._children.end(output)
         output.finish()
 
     def output(self) -> Output | None:
@@ -92,6 +101,8 @@ class Capture:
         for kind in kinds or _FDS:
             if pipe := self._pipes.get(kind):
                 pipe.read()
+            if self._children is not None and (output := current.get()) is not None:
+                self._children.drain(output, kind)
 
     def _pump(self) -> None:
         while True:
@@ -165,19 +176,27 @@ class _Stream(io.TextIOBase):
     def write(self, text: str) -> int:
         if outputs.pid != self._pid:
             self._write_as_copy(text.encode("utf-8", self.errors))
-            return len(text)
+        else:
+            with fence.here() or _OPEN:
+                self._write(text)
+        return len(text)
+
+    def _write(self, text: str) -> None:
         # What a subprocess wrote before comes before, as in a terminal.
         self._capture.drain(self._kind)
         output = self._capture.output()
         if output is None or not output.write(self._kind, text):
             self._log(text)
-        return len(text)
 
     def write_bytes(self, data: bytes) -> None:
         """Take bytes: text in UTF-8, perhaps a part of it."""
         if outputs.pid != self._pid:
             self._write_as_copy(data)
             return
+        with fence.here() or _OPEN:
+            self._write_bytes(data)
+
+    def _write_bytes(self, data: bytes) -> None:
         self._capture.drain(self._kind)
         output = self._capture.output()
         if output is None or not output.write_bytes(self._kind, data):

@@ -1,9 +1,7 @@
 """What a runner does: imports the entrypoints of its release, and runs executions of them."""
 
 import asyncio
-import logging
 import os
-import threading
 import time
 from typing import Any
 
@@ -16,6 +14,7 @@ from koco.events.model import Kind, Status
 from koco.runner import process
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
+from koco.runner.loop import FlowLoop
 from koco.runner.output import Output
 from koco.runner.pulse import Pulse
 from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
@@ -24,8 +23,6 @@ from koco.sdk import moments
 from koco.sdk.control import Control
 from koco.sdk.failures import describe
 from koco.sdk.tracer import Tracer
-
-log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -55,8 +52,8 @@ class Executor:
             control=self._control,
             on_closed=self._abandon,
         )
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=_turn, args=(self._loop,), name="koco-flows", daemon=True).start()
+        self._loop = FlowLoop()
+        self._loop.start()
         self._pulse = Pulse()
         process.die_of_sigterm()
         process.lead_offspring(self._spec.id)
@@ -69,9 +66,7 @@ class Executor:
         for flow in self._spec.flows:
             try:
                 # In a thread: a slow import must not keep the runner from answering.
-                self._flows[flow.name] = await asyncio.to_thread(
-                    _imported, flow, concurrency=self._spec.concurrency
-                )
+                self._flows[flow.name] = await asyncio.to_thread(_imported, flow)
             except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
                 description.problems.append(
                     {"flow": flow.name, "entrypoint": flow.entrypoint, **_problem(exc)}
@@ -151,9 +146,8 @@ class Executor:
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution to end."""
-        if run := self._runs.get(fid):
-            run.cancel()
-            self._spool.forget_questions(fid)
+        if fid in self._runs:
+            self._abandon(fid)
         elif fid in self._launching:
             self._recalled.add(fid)
 
@@ -186,9 +180,10 @@ class Executor:
         await self._spool.mark(fid, outcome.status)
 
     def _abandon(self, fid: str) -> None:
-        """Stop an execution that the control plane has ended or given to another runner."""
+        """Stop an execution: it is to be cancelled, or was ended or given to another runner."""
         if run := self._runs.get(fid):
             run.cancel()
+            self._spool.forget_questions(fid)
 
     async def _deliver(self, blob: bytes) -> bytes:
         return await self._reach("append", blob)
@@ -204,23 +199,8 @@ class Executor:
             os._exit(0)
 
 
-def _turn(loop: asyncio.AbstractEventLoop) -> None:
-    """Run the flows' loop, again where a flow has stopped it: others run there, too."""
-    while True:
-        try:
-            loop.run_forever()
-        except BaseException as exc:  # noqa: BLE001 - `SystemExit` of a callback, for example
-            log.warning("a flow has interrupted the loop of all flows: %r", exc)
-
-
-def _imported(spec: FlowSpec, *, concurrency: int) -> Flow:
-    flow = loaded(spec.name, spec.entrypoint, spec.inputs)
-    if concurrency > 1 and not flow.is_async:
-        raise KocoError(
-            f"{spec.entrypoint} is no `async def`, and the runner's concurrency is {concurrency}",
-            hint="make it `async def`, or set `runner.concurrency: 1`",
-        )
-    return flow
+def _imported(spec: FlowSpec) -> Flow:
+    return loaded(spec.name, spec.entrypoint, spec.inputs)
 
 
 def _described(path: str, spec: RunnerSpec) -> dict[str, Any]:

@@ -1,23 +1,31 @@
 """Running one entrypoint: in its loop or a thread, cancellable, with its outcome told."""
 
 import asyncio
+import concurrent.futures
 import contextvars
-import ctypes
 import functools
-import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from koco.events.model import Kind, Status
 from koco.forms import Model
+from koco.runner.fence import Fence
+from koco.runner.generators import Rest, drive, drive_async, rest_of
 from koco.runner.output import Output, current
 from koco.sdk import crew, entrypoint
 from koco.sdk.failures import describe
 from koco.sdk.tracer import Tracer
 
-Tell = Callable[[BaseException | None, Any], None]
+#: How a part of it ended: what it raised, or what it returned and what is left to do with that.
+_Ended = tuple[BaseException | None, Any, Rest]
+_Tell = Callable[[_Ended], None]
+
+_NOT_ASKED_FOR = (
+    "it was cancelled, but nobody has asked koco for that: its own code, or another flow's in "
+    "the same process, has cancelled its task or one that it awaited"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,11 @@ def _fail(exc: BaseException, **_: Any) -> None:
 
 
 class Run:
-    """One call of an entrypoint. `outcome` is awaited, `cancel` may be called from any thread."""
+    """One call of an entrypoint. `outcome` is awaited, `cancel` may be called from any thread.
+
+    A coroutine or an async generator runs on `loop`, all else in a thread of its own. What an
+    entrypoint returns may belong to the other one: a `def` may return a coroutine.
+    """
 
     def __init__(
         self,
@@ -102,85 +114,124 @@ class Run:
         self._output = output
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
-        self._thread: threading.Thread | None = None
+        self._fence: Fence | None = None
         self._cancelled = False
 
     async def outcome(self) -> Outcome:
         """Call the entrypoint and say how it ended."""
         if self._cancelled:
             return Outcome(Status.CANCELLED)  # asked to end before it began
-        home = asyncio.get_running_loop()
-        done: asyncio.Future[Any] = home.create_future()
-
-        def tell(exc: BaseException | None, result: Any) -> None:
-            home.call_soon_threadsafe(_settle, done, exc, result)
-
         context = contextvars.copy_context()
         context.run(current.set, self._output)
-        if self._flow.is_async:
-            self._loop.call_soon_threadsafe(self._start_task, tell, context=context)
-        else:
-            self._thread = threading.Thread(
-                target=context.run,
-                args=(self._call, tell),
-                name=f"flow-{self._flow.name}",
-                daemon=True,
-            )
-            self._thread.start()
-        exc, result = await done
+        rest = Rest.LOOP if self._flow.is_async else Rest.THREAD
+        exc, result, rest = await self._leg(rest, self._enter, context)
+        while rest is not Rest.NOTHING:
+            start = functools.partial(_same, result)
+            exc, result, rest = await self._leg(rest, start, context)
         if exc is None:
             return Outcome(Status.FINISHED, Kind.FINAL, result)
-        # Only a request makes it a cancellation: a flow may raise it for reasons of its own.
-        status = Status.CANCELLED if self._cancelled else Status.ERROR
-        if self._cancelled and isinstance(exc, asyncio.CancelledError):
-            return Outcome(status)
-        return Outcome(status, Kind.ERROR, describe(exc))
+        return self._failed(exc)
 
     def cancel(self) -> None:
         """Ask it to end: cancel its task, or raise `CancelledError` in its thread."""
         self._cancelled = True
-        if self._task is not None:
-            self._loop.call_soon_threadsafe(self._task.cancel)
-        elif self._thread is not None and self._thread.ident is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(self._thread.ident), ctypes.py_object(asyncio.CancelledError)
-            )
+        if (task := self._task) is not None:
+            self._loop.call_soon_threadsafe(task.cancel)
+        if (fence := self._fence) is not None:
+            fence.interrupt()
 
-    def _start_task(self, tell: Tell) -> None:
+    def _failed(self, exc: BaseException) -> Outcome:
+        # Only a request makes it a cancellation: a flow may raise it for reasons of its own.
+        status = Status.CANCELLED if self._cancelled else Status.ERROR
+        is_cancelled = isinstance(exc, asyncio.CancelledError)
+        if self._cancelled and is_cancelled:
+            return Outcome(status)
+        error = describe(exc)
+        if is_cancelled and not error["message"]:
+            error["message"] = _NOT_ASKED_FOR
+        return Outcome(status, Kind.ERROR, error)
+
+    def _enter(self) -> Any:
+        inputs = self._flow.form.validate(self._inputs) if self._flow.form else self._inputs
+        arguments = entrypoint.bind(self._flow.entrypoint, inputs, self._tracer)
+        return self._flow.entrypoint(**arguments)
+
+    async def _leg(
+        self, where: Rest, start: Callable[[], Any], context: contextvars.Context
+    ) -> _Ended:
+        """Run a part of it on the loop or in a thread."""
+        home = asyncio.get_running_loop()
+        done: asyncio.Future[_Ended] = home.create_future()
+
+        def tell(ended: _Ended) -> None:
+            home.call_soon_threadsafe(_settle, done, ended)
+
+        if where is Rest.LOOP:
+            self._loop.call_soon_threadsafe(self._start_task, start, tell, context=context)
+        else:
+            self._start_thread(start, tell, context)
+        return await done
+
+    def _start_task(self, start: Callable[[], Any], tell: _Tell) -> None:
         # A task inherits the context of the callback that makes it.
-        self._task = self._loop.create_task(self._await(tell))
+        self._task = task = self._loop.create_task(self._await(start, tell))
+        # Whoever cancels it before it begins leaves nobody to tell of that.
+        task.add_done_callback(
+            lambda task: tell(_raised(asyncio.CancelledError())) if task.cancelled() else None
+        )
         if self._cancelled:
-            self._loop.call_soon(self._task.cancel)
+            self._loop.call_soon(task.cancel)
 
-    async def _await(self, tell: Tell) -> None:
+    async def _await(self, start: Callable[[], Any], tell: _Tell) -> None:
         # Nothing may leave a task: SystemExit would end the loop, and every flow on it.
         try:
-            result = self._flow.entrypoint(**self._arguments())
-            # A decorator may have run the coroutine itself.
-            if inspect.isawaitable(result):
-                result = await result
+            result = start()
+            while (rest := rest_of(result)) is Rest.LOOP:
+                result = await self._awaited(result)
         except BaseException as exc:  # noqa: BLE001 - told to `outcome`
-            tell(exc, None)
+            tell(_raised(exc))
         else:
-            tell(None, result)
+            tell((None, result, rest))
 
-    def _call(self, tell: Tell) -> None:
-        exc: BaseException | None = None
-        result: Any = None
+    async def _awaited(self, value: Any) -> Any:
+        if isinstance(value, AsyncGenerator):
+            return await drive_async(value, self._tracer.result)
+        if isinstance(value, concurrent.futures.Future):
+            return await asyncio.wrap_future(value)
+        return await value
+
+    def _start_thread(
+        self, start: Callable[[], Any], tell: _Tell, context: contextvars.Context
+    ) -> None:
+        self._fence = fence = Fence()
+        if self._cancelled:
+            fence.interrupt()
+
+        def run() -> None:
+            # Told when the context is left: what it returned may have to enter it elsewhere.
+            tell(context.run(self._call, fence, start))
+
+        name = f"flow-{self._flow.name}"
+        threading.Thread(target=fence.run, args=(run,), name=name, daemon=True).start()
+
+    def _call(self, fence: Fence, start: Callable[[], Any]) -> _Ended:
         try:
-            try:
-                result = self._flow.entrypoint(**self._arguments())
-            except BaseException as raised:  # noqa: BLE001 - told to `outcome`
-                exc = raised
-            tell(exc, result)
-        except asyncio.CancelledError:
-            tell(exc, result)  # the request came when the function had ended
-
-    def _arguments(self) -> dict[str, Any]:
-        inputs = self._flow.form.validate(self._inputs) if self._flow.form else self._inputs
-        return entrypoint.bind(self._flow.entrypoint, inputs, self._tracer)
+            result = fence.call(start)
+            while (rest := rest_of(result)) is Rest.THREAD:
+                result = drive(fence, result, self._tracer.result_sync)
+        except BaseException as exc:  # noqa: BLE001 - told to `outcome`
+            return _raised(exc)
+        return None, result, rest
 
 
-def _settle(done: asyncio.Future[Any], exc: BaseException | None, result: Any) -> None:
+def _same(value: Any) -> Any:
+    return value
+
+
+def _raised(exc: BaseException) -> _Ended:
+    return exc, None, Rest.NOTHING
+
+
+def _settle(done: asyncio.Future[_Ended], ended: _Ended) -> None:
     if not done.done():
-        done.set_result((exc, result))
+        done.set_result(ended)

@@ -7,6 +7,7 @@ calls. Memory is bounded: while the spool is full, writers wait.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import secrets
 import threading
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from koco.events import wire
 from koco.events.model import Batch, Status
+from koco.runner import fence
 from koco.runner import output as outputs
 from koco.sdk.control import Control
 from koco.sdk.remote import remote_sink
@@ -23,6 +25,10 @@ from koco.sdk.remote import remote_sink
 CALL_BYTES = 88 * 1024
 #: Bytes that may wait in the spool before writers have to.
 ROOM_BYTES = 4 * 1024 * 1024
+
+
+#: For a thread that has no fence.
+_OPEN = contextlib.nullcontext()
 
 
 class Closed(Protocol):
@@ -76,7 +82,8 @@ class Attempt:
 
     def put(self, fid: str, event: bytes) -> None:
         """Take an event; block while there is no room."""
-        self._spool.put(fid, event, self._number)
+        with fence.here() or _OPEN:
+            self._spool.put(fid, event, self._number)
 
     async def put_async(self, fid: str, event: bytes) -> None:
         """Take an event; wait while there is no room."""
@@ -84,7 +91,8 @@ class Attempt:
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         """Ask the control plane; see `Sink.ask`."""
-        return self._spool.ask(fid, question, arguments, self._number)
+        with fence.here() or _OPEN:
+            return self._spool.ask(fid, question, arguments, self._number)
 
     async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         """Ask the control plane; see `Sink.ask`."""
@@ -136,6 +144,8 @@ class Spool:
             raise _forked()
         with self._lock:
             while self._bytes > ROOM_BYTES:
+                if mine := fence.here():
+                    mine.check()
                 self._room.wait()
             self._take(fid, event, attempt)
 
@@ -155,8 +165,11 @@ class Spool:
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any], attempt: int = 0) -> Any:
         """Ask the control plane; see `Sink.ask`."""
+        future = self._asking(fid, question, arguments, attempt)
+        if (mine := fence.here()) and mine.is_due:
+            future.cancel()  # `forget_questions` may have come before it was asked
         try:
-            return self._asking(fid, question, arguments, attempt).result()
+            return future.result()
         except concurrent.futures.CancelledError:
             raise asyncio.CancelledError from None
 
@@ -167,8 +180,12 @@ class Spool:
         return await asyncio.wrap_future(self._asking(fid, question, arguments, attempt))
 
     def forget_questions(self, fid: str) -> None:
-        """Cancel what an execution awaits: its threads wait where no exception reaches them."""
+        """Cancel what an execution awaits: its threads wait where no exception reaches them.
+
+        Those that wait for room look whether they were cancelled.
+        """
         with self._lock:
+            self._room.notify_all()
             outbox = self._outboxes.get(fid)
             asked = list(outbox.asked) if outbox else []
         for future in asked:

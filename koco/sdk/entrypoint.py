@@ -131,13 +131,16 @@ def _a(word: str) -> str:
 
 
 def is_async(entrypoint: Callable[..., Any]) -> bool:
-    """Tell whether a callable's result is to be awaited.
+    """Tell whether a callable is to be called on an event loop: its result is awaited, or iterated.
 
     Looks through partials, decorators (`functools.wraps`), methods and objects
     with `async def __call__`. A decorator may still run the coroutine itself:
-    await a result only if it is awaitable.
+    await a result only if it is awaitable. It is true for async generators as well.
     """
-    return any(inspect.iscoroutinefunction(layer) for layer in layers(entrypoint))
+    return any(
+        inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer)
+        for layer in layers(entrypoint)
+    )
 
 
 def form_of(entrypoint: Callable[..., Any]) -> Model | None:

@@ -33,7 +33,10 @@ SERVICES: dict[str, dict[str, Any]] = {
 #: Settings of Ray that one may want to measure with and without.
 _PASSED_ON = ("RAY_USE_UVLOOP",)
 
-_FLOWS = ("trivial", "hello", "tick", "burst", "bulk", "sleep", "approve")
+_FLOWS = (
+    *("trivial", "hello", "tick", "burst", "bulk"),
+    *("sleep", "sleep_sync", "approve", "approve_sync"),
+)
 
 
 def isolated(root: Path) -> dict[str, str]:
@@ -74,7 +77,9 @@ def bundle(extra: bytes = b"") -> tuple[str, bytes]:
 
 def manifest(service: str, runner: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest of a service with every flow."""
-    flows = [{"name": name, "entrypoint": f"bench_flows:{name}"} for name in _FLOWS]
+    flows = [
+        {"name": name.replace("_", "-"), "entrypoint": f"bench_flows:{name}"} for name in _FLOWS
+    ]
     return {"service": service, "flows": flows, "runner": runner}
 
 

@@ -135,11 +135,3 @@ def test_shared_executions_keep_their_output_apart(koco: Koco) -> None:
         assert {line.split()[0] for line in lines} == {name}
         pids.add(events[-2]["payload"])
     assert len(pids) == 1
-
-
-def test_plain_functions_cannot_share_a_process(koco: Koco) -> None:
-    """`concurrency` above 1 needs `async def`: the deploy says so."""
-    root = koco.project("mixed", "def plain():\n    pass\n", runner={"concurrency": 5})
-    done = koco.run("deploy", cwd=root)
-    assert done.code == 5
-    assert "async def" in done.err

@@ -81,6 +81,38 @@ def test_executions_that_share_a_process_are_told_apart() -> None:
     assert sorted(lines) == [(name, "stdout", name) for name in "abc" for _ in range(4)]
 
 
+def test_subprocesses_write_to_the_execution_that_starts_them() -> None:
+    """Also where others share the process: by `subprocess`, `asyncio`, `os.system`, `os.fork`."""
+    lines = said("""
+        capture = Capture(dedicated=False); capture.install()
+        def flow(name):
+            current.set(out := output(name))
+            subprocess.run(["sh", "-c", f"echo {name} run; echo {name} err >&2"])
+            subprocess.run(["sh", "-c", f"echo {name} as err"], stdout=sys.stderr)
+            subprocess.run(["sh", "-c", f"echo {name} as out >&2"], stderr=subprocess.STDOUT)
+            assert subprocess.run(["echo", "hi"], capture_output=True).stdout == b"hi\\n"
+            assert os.popen("echo hi").read() == "hi\\n"
+            assert os.system(f"echo {name} system") == 0
+            assert (os.system("exit 3"), os.system("kill -9 $$")) == (3 << 8, 9)
+            async def main():
+                await (await asyncio.create_subprocess_exec("echo", name, "asyncio")).wait()
+            asyncio.run(main())
+            if not (pid := os.fork()):
+                print(name, "fork"); os.system(f"echo {name} fork system"); os._exit(0)
+            os.waitpid(pid, 0)
+            late = subprocess.Popen(["sh", "-c", "sleep 0.3; echo late"])
+            capture.end(out)
+            late.wait()
+        threads = [threading.Thread(target=flow, args=(name,)) for name in "ab"]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+    """)
+    out = ("run", "as out", "system", "asyncio", "fork", "fork system")
+    expected = [(name, "stdout", f"{name} {what}") for name in "ab" for what in out]
+    expected += [(name, "stderr", f"{name} {what}") for name in "ab" for what in ("err", "as err")]
+    assert sorted(lines) == sorted(expected)
+
+
 def test_bytes_that_are_no_text_are_shown_escaped() -> None:
     """Invalid UTF-8 arrives escaped; a character that comes in two parts arrives whole."""
     lines = said("""

@@ -45,6 +45,17 @@ async def sleep(seconds: float = 5.0) -> float:
     return seconds
 
 
+def sleep_sync(seconds: float = 5.0) -> float:
+    """Sleep, and block."""
+    time.sleep(seconds)
+    return seconds
+
+
 async def approve(tracer: Tracer) -> object:
     """Wait for a person."""
     return await tracer.lock("approval", timeout=3600)
+
+
+def approve_sync(tracer: Tracer) -> object:
+    """Wait for a person, and block."""
+    return tracer.lock_sync("approval", timeout=3600)

@@ -94,6 +94,7 @@ def every() -> dict[str, Measure]:
         "short": load.short,
         "sleepers": load.sleepers,
         "awaiting": awaiting.approvals,
+        "awaiting-sync": awaiting.approvals_sync,
         "each": load.process_each,
         "unchanged": deploys.unchanged,
         "redeploy": deploys.redeploy,

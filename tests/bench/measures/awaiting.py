@@ -20,8 +20,18 @@ _LOOK_S = 10.0
 
 def approvals(bench: Bench) -> Iterator[Row]:
     """Launch a thousand at `concurrency: 100`, wait until all ask, answer all over the API."""
+    yield from _approvals(bench, "approve", "executions")
+
+
+def approvals_sync(bench: Bench) -> Iterator[Row]:
+    """Do the same with flows that block, each its thread."""
+    yield from _approvals(bench, "approve-sync", "sync executions")
+
+
+def _approvals(bench: Bench, name: str, what: str) -> Iterator[Row]:
     plane, count = bench.plane, bench.some(1000)
-    flow = f"{bench.service('awaiting')}/approve"
+    flow = f"{bench.service('awaiting')}/{name}"
+    _until_few(plane)
     before = Memory.of(plane.processes())
     begin = time.perf_counter()
     _each(plane, range(count), lambda wire, _: plane.launch(wire, flow))
@@ -39,7 +49,7 @@ def approvals(bench: Bench) -> Iterator[Row]:
     assert plane.wire.json("GET", "/v1/locks?limit=1")["items"] == []
     more = {"runners": runners, "all": during.pss - before.pss}
     yield _row(
-        f"{count} executions awaiting: memory of each, PSS",
+        f"{count} {what} awaiting: memory of each, PSS",
         _per(count, before, during),
         "MB",
         bar=1.0,
@@ -67,6 +77,13 @@ def _row(measure: str, value: float, unit: str, **more: Any) -> Row:
 
 def _per(count: int, before: Memory, during: Memory) -> float:
     return max(0.0, during.pss - before.pss) / count
+
+
+def _until_few(plane: Plane, *, timeout_s: float = 60.0) -> None:
+    """Wait until the runners of the measure before have left: all but one of them start anew."""
+    deadline = time.perf_counter() + timeout_s
+    while len(plane.runners("awaiting")) > 1 and time.perf_counter() < deadline:
+        time.sleep(0.2)
 
 
 def _each(plane: Plane, items: Any, do: Callable[[Wire, Any], object]) -> None:

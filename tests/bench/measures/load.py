@@ -48,16 +48,20 @@ def short(bench: Bench) -> Iterator[Row]:
 
 
 def sleepers(bench: Bench) -> Iterator[Row]:
-    """Launch 50 flows that sleep 5 s at once, in one runner."""
-    plane, flow = bench.plane, f"{bench.service('many')}/sleep"
+    """Launch 50 async flows that sleep 5 s at once, in one runner; then as many that block."""
+    yield from _sleepers(bench, "sleep", "flows")
+    yield from _sleepers(bench, "sleep-sync", "sync flows")
+
+
+def _sleepers(bench: Bench, name: str, what: str) -> Iterator[Row]:
+    plane, flow = bench.plane, f"{bench.service('many')}/{name}"
     processes = plane.processes()
     before = Memory.of(processes)
     with peak(lambda: Memory.of(plane.processes()), every_s=1.5) as seen:
         took = _launch_all(plane, flow, _SLEEPERS, seconds=5)
     common = {"name": "sleepers"}
-    yield Row(
-        measure="50 flows of 5 s at once, concurrency 100", value=took, unit="s", bar=6, **common
-    )
+    measure = f"50 {what} of 5 s at once, concurrency 100"
+    yield Row(measure=measure, value=took, unit="s", bar=6, **common)
     most = max(seen, key=lambda memory: memory.pss)
     yield Row(
         measure="  memory more while they run, PSS of all processes",

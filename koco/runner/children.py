@@ -1,0 +1,187 @@
+"""What the subprocesses of executions that share a process print.
+
+They inherit descriptors that all executions share. So here they are started with pipes of the
+execution that starts them, in place of descriptors 1 and 2: by `subprocess` (and `os.popen`,
+`asyncio.create_subprocess_exec`, which use it), `os.system`, and `os.fork` (and what forks by
+it, such as `multiprocessing`). The pipes are made when the first one is started.
+"""
+
+import contextlib
+import functools
+import inspect
+import os
+import selectors
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from koco.events.model import Kind
+from koco.runner import fence
+from koco.runner import output as outputs
+from koco.runner.output import Output, current
+
+#: What is read at once (bytes).
+_READ_BYTES = 1024 * 1024
+
+_FDS = {Kind.STDOUT: 1, Kind.STDERR: 2}
+_pid = os.getpid()
+#: For a thread that has no fence.
+_OPEN = contextlib.nullcontext()
+
+_KINDS = {fd: kind for kind, fd in _FDS.items()}
+
+
+@functools.cache
+def children() -> "Children":
+    """Have subprocesses write to the execution that starts them, from now on."""
+    made = Children()
+    subprocess.Popen.__init__ = _redirecting(made, subprocess.Popen.__init__)  # type: ignore[method-assign]
+    os.system = _own_system(os.system)  # type: ignore[assignment]
+    os.register_at_fork(before=made.before_fork, after_in_child=made.after_fork)
+    return made
+
+
+class Children:
+    """The pipes of the executions of this process, and the thread that reads them."""
+
+    def __init__(self) -> None:
+        self._pipes: dict[Output, dict[Kind, _Pipe]] = {}
+        self._lock = threading.Lock()
+        self._selector: selectors.BaseSelector | None = None
+
+    def writer(self, output: Output, kind: Kind) -> int:
+        """Return the descriptor to which subprocesses of an execution write."""
+        # In this order: what is interrupted must not leave half a pipe.
+        with fence.here() or _OPEN, self._lock:
+            pipes = self._pipes.setdefault(output, {})
+            if kind not in pipes:
+                pipes[kind] = _Pipe(kind, output)
+                self._watch(pipes[kind])
+            return pipes[kind].writer
+
+    def drain(self, output: Output, kind: Kind) -> None:
+        """Read what an execution's subprocesses have written so far."""
+        if (pipes := self._pipes.get(output)) and (pipe := pipes.get(kind)):
+            pipe.read()
+
+    def end(self, output: Output) -> None:
+        """Read what is there; a subprocess that goes on writes to the process's own output."""
+        with self._lock:
+            pipes = self._pipes.pop(output, {})
+        for pipe in pipes.values():
+            os.close(pipe.writer)
+            pipe.read()
+
+    def _watch(self, pipe: "_Pipe") -> None:
+        if self._selector is None:
+            self._selector = selectors.DefaultSelector()
+            thread = threading.Thread(target=self._pump, name="koco-children", daemon=True)
+            # Not as part of the execution whose subprocess is the first.
+            token = current.set(None)
+            thread.start()
+            current.reset(token)
+        pipe.register(self._selector)
+
+    def _pump(self) -> None:
+        assert self._selector is not None
+        while True:
+            for key, _ in self._selector.select():
+                key.data.read()
+
+    def before_fork(self) -> None:
+        """Make the pipes that the copy of this process is to write to."""
+        if (output := _whose()) is not None:
+            for kind in _FDS:
+                self.writer(output, kind)
+
+    def after_fork(self) -> None:
+        """Lead the copy's descriptors into them."""
+        if (output := current.get()) is not None:
+            for kind, pipe in self._pipes.get(output, {}).items():
+                os.dup2(pipe.writer, _FDS[kind])
+
+
+class _Pipe:
+    """Where an execution's subprocesses write one kind of output, read without waiting."""
+
+    def __init__(self, kind: Kind, output: Output) -> None:
+        self._kind = kind
+        self._output = output
+        self._lock = threading.Lock()
+        self._reader, self.writer = os.pipe()
+        self._selector: selectors.BaseSelector | None = None
+        os.set_blocking(self._reader, False)
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Have it read whenever something is there."""
+        selector.register(self._reader, selectors.EVENT_READ, self)
+        self._selector = selector
+
+    def read(self) -> None:
+        """Read what is there: no more than so much, for a subprocess may write for ever."""
+        with self._lock:
+            room = _READ_BYTES
+            while room > 0 and self._reader >= 0:
+                try:
+                    data = os.read(self._reader, room)
+                except BlockingIOError:
+                    return
+                room -= len(data)
+                if not data:
+                    self._close()
+                elif not self._output.write_bytes(self._kind, data):
+                    with contextlib.suppress(OSError):
+                        os.write(_FDS[self._kind], data)
+
+    def _close(self) -> None:
+        if self._selector is not None:
+            self._selector.unregister(self._reader)
+        os.close(self._reader)
+        self._reader = -1
+
+
+def _whose() -> Output | None:
+    """Return the execution that starts a subprocess; None in a forked copy, which writes to it."""
+    return current.get() if outputs.pid == _pid else None
+
+
+def _redirecting(children: Children, init: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def redirecting(self: Any, *args: Any, **kwargs: Any) -> None:
+        if (output := _whose()) is None:
+            return init(self, *args, **kwargs)
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError:
+            return init(self, *args, **kwargs)  # which says what is wrong
+        for name, kind in (("stdout", Kind.STDOUT), ("stderr", Kind.STDERR)):
+            if (own := _inherited(bound.arguments, name, kind)) is not None:
+                bound.arguments[name] = children.writer(output, own)
+        return init(*bound.args, **bound.kwargs)
+
+    return redirecting
+
+
+def _inherited(arguments: Mapping[str, Any], name: str, kind: Kind) -> Kind | None:
+    """Return as which kind a subprocess would write to this process's own output."""
+    given = arguments.get(name)
+    if given is None:
+        return kind
+    with contextlib.suppress(Exception):  # what is no file is for `Popen` to refuse
+        return _KINDS.get(given if isinstance(given, int) else given.fileno())
+    return None
+
+
+def _own_system(system: Callable[[Any], int]) -> Callable[[Any], int]:
+    @functools.wraps(system)
+    def own(command: Any) -> int:
+        if _whose() is None:
+            return system(command)
+        code = subprocess.Popen(command, shell=True).wait()
+        # As `os.system` has it: the signal in the lower byte, or the code in the one above.
+        return -code if code < 0 else code << 8
+
+    return own

@@ -1,0 +1,206 @@
+"""What is left to do with what an entrypoint returns: awaited, or run as a generator."""
+
+import asyncio
+import concurrent.futures
+import functools
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from koco import response, testing
+from koco.events.model import Status
+from koco.runner.flow import Outcome, Run, loaded
+from koco.runner.generators import Rest, rest_of
+from koco.runner.loop import FlowLoop
+from koco.runner.output import Output
+
+
+def counted(n: int = 2) -> Iterator[int]:
+    yield from range(n)
+    return f"{n} in all"
+
+
+async def acounted(n: int = 2) -> AsyncIterator[int]:
+    for number in range(n):
+        yield number
+
+
+async def one() -> int:
+    return 1
+
+
+def future() -> Any:
+    made: concurrent.futures.Future[int] = concurrent.futures.Future()
+    threading.Timer(0.01, made.set_result, [1]).start()
+    return made
+
+
+class Callables:
+    """Objects with `__call__`, and their methods."""
+
+    def __call__(self) -> Iterator[int]:
+        yield from counted()
+
+    async def method(self) -> AsyncIterator[int]:
+        yield 0
+        yield 1
+
+
+def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def returning(make: Callable[[], Any]) -> Callable[..., Any]:
+    """Return a `def` that returns what the other one makes."""
+
+    def flow() -> Any:
+        return make()
+
+    return flow
+
+
+async def returns_generator() -> Iterator[int]:
+    return (number for number in range(2))
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "results", "result"),
+    [
+        (counted, [0, 1], "2 in all"),
+        (acounted, [0, 1], None),
+        (functools.partial(counted, 1), [0], "1 in all"),
+        (functools.partial(acounted, 1), [0], None),
+        (decorated(counted), [0, 1], "2 in all"),
+        (decorated(acounted), [0, 1], None),
+        (decorated(one), [], 1),
+        (Callables(), [0, 1], None),
+        (Callables().method, [0, 1], None),
+        (returning(one), [], 1),
+        (returning(acounted), [0, 1], None),
+        (returning(counted), [0, 1], "2 in all"),
+        (returns_generator, [0, 1], None),
+        (future, [], 1),
+        (lambda: [1, 2], [], [1, 2]),
+        (lambda: "text", [], "text"),
+    ],
+)
+def test_it_runs_to_its_end(entrypoint: Any, results: list[Any], result: Any) -> None:
+    """Generators, coroutines and futures, however they come; lists and texts are values."""
+    outcome = testing.run(entrypoint)
+    assert (outcome.status, outcome.error) == ("finished", None)
+    assert (outcome.of_kind("result"), outcome.result) == (results, result)
+
+
+def test_what_only_pretends_is_a_value() -> None:
+    """A mock answers to every name, and is no generator."""
+    assert rest_of(MagicMock()) is Rest.NOTHING
+
+
+def test_yielded_markdown_is_shown_as_such() -> None:
+    """A yielded value is written as `tracer.result` writes it."""
+
+    def flow() -> Iterator[Any]:
+        yield response.Markdown("# Hi")
+
+    [written] = testing.run(flow).of_kind("result")
+    assert written == testing.run(lambda: response.Markdown("# Hi")).result
+
+
+def test_an_error_comes_after_what_was_yielded() -> None:
+    """Its traceback begins in the generator."""
+
+    def flow() -> Iterator[int]:
+        yield 1
+        raise ValueError("no")
+
+    outcome = testing.run(flow)
+    assert (outcome.status, outcome.of_kind("result")) == ("error", [1])
+    assert outcome.error is not None
+    assert "runner" not in outcome.error["traceback"]
+
+
+async def cancelled(entrypoint: Callable[..., Any], tracer: testing.Tracer) -> Outcome:
+    run = Run(
+        loaded("test", entrypoint, None),
+        {},
+        tracer=tracer,
+        output=Output(lambda kind, text: None),
+        loop=asyncio.get_running_loop(),
+    )
+    ending = asyncio.ensure_future(run.outcome())
+    while not tracer.events:
+        await asyncio.sleep(0.001)
+    run.cancel()
+    return await asyncio.wait_for(ending, 10)
+
+
+def test_a_cancelled_generator_tidies_up_where_it_stands() -> None:
+    """At its `yield` or between two of them, every time; nothing of koco's is interrupted."""
+    tidied: list[str] = []
+
+    def flow() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            tidied.append("sync")
+
+    async def aflow() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+                await asyncio.sleep(0)
+        finally:
+            tidied.append("async")
+
+    for _ in range(20):
+        for each in (flow, aflow):
+            assert asyncio.run(cancelled(each, testing.Tracer())) == Outcome(Status.CANCELLED)
+    assert tidied == ["sync", "async"] * 20
+
+
+def test_a_coroutine_that_a_def_returned_can_be_cancelled() -> None:
+    """It is on the loop by then, and its thread is gone."""
+
+    async def wait(tracer: Any) -> None:
+        await tracer.result("began")
+        await asyncio.sleep(60)
+
+    def flow(tracer: Any) -> Any:
+        return wait(tracer)
+
+    assert asyncio.run(cancelled(flow, testing.Tracer())) == Outcome(Status.CANCELLED)
+
+
+def test_a_loop_that_flows_share_goes_on() -> None:
+    """Whatever a task does to it; of others' tasks it is told nothing."""
+    loop = FlowLoop()
+    loop.start()
+
+    def do(work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(10)
+
+    async def stop() -> None:
+        loop.stop()
+        with pytest.raises(RuntimeError):
+            loop.close()
+        loop.call_soon(_exit)
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
+        await asyncio.sleep(0.01)
+
+    do(stop())
+    assert do(one()) == 1
+    assert do(asyncio.to_thread(time.sleep, 0)) is None
+
+
+def _exit() -> None:
+    raise SystemExit
