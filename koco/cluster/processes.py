@@ -144,19 +144,19 @@ def end_family(
     `mark` is the runner's id. What it started is in its process group, or has its mark.
     """
     is_gone = kill(process, after_s=after_s, within_s=within_s)
-    end_offspring({mark: process.pid})
+    end_offspring({mark: process})
     return is_gone
 
 
-def end_offspring(runners: dict[str, int]) -> int:
-    """End what runners have left behind, given by their ids, with pids; return how many it was.
+def end_offspring(runners: dict[str, Process | None]) -> int:
+    """End what runners have left behind, given by their ids; return how many processes that was.
 
-    Only of runners that are gone.
+    Only with its process, if that was there a moment ago, is what it forked found.
     """
     found = 0
-    # A group's number is not given out while the group is there. So if there is such a process, it
-    # is another one, and its group as well.
-    groups = {pid for pid in runners.values() if _state(Process(pid)) in (None, *_GONE)}
+    # A number is not given out while there is a group of that number. So if there is such a process
+    # again, it is another one, and so is its group.
+    groups = {each.pid: each for each in runners.values() if each and _has_vanished(each)}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             each = identify(int(folder.name))
@@ -164,9 +164,14 @@ def end_offspring(runners: dict[str, int]) -> int:
             is_marked = _mark(folder) in runners
         except (OSError, IndexError):
             continue  # it ended meanwhile, or is somebody else's
-        if (is_marked or group in groups) and each.pid != os.getpid():
+        is_forked = group in groups and each.started >= groups[group].started
+        if (is_marked or is_forked) and each.pid != os.getpid():
             found += kill(each)
     return found
+
+
+def _has_vanished(process: Process) -> bool:
+    return _state(Process(process.pid)) in (None, *_GONE)
 
 
 def _mark(folder: Path) -> str:
@@ -328,9 +333,9 @@ def kill_leftovers(runners: dict[str, tuple[int, float]]) -> int:
 
     Returns how many processes that were.
     """
-    found = [process for each in runners.values() if (process := find_worker(*each))]
-    pids = {mark: pid for mark, (pid, _) in runners.items()}
-    return sum(kill(process) for process in found) + end_offspring(pids)
+    found = {mark: find_worker(*each) for mark, each in runners.items()}
+    count = sum(kill(process) for process in found.values() if process)
+    return count + end_offspring(found)
 
 
 def _require_proc() -> None:

@@ -126,7 +126,10 @@ class RunnerActor:
         Raises:
             NodeSilent: its node did not answer, or Ray does not know it yet.
         """
-        node, process = await self._placed()
+        place = await self._placed()
+        if place is None:
+            raise processes.NodeSilent("Ray does not say where a runner is")
+        node, process = place
         return await processes.on_node(node, processes.look, process, timeout_s=_LOOK_S)
 
     async def kill(self, *, after_s: float = 0.0) -> bool:
@@ -140,7 +143,10 @@ class RunnerActor:
         if not after_s:
             await self._kill_by_ray()
         try:
-            node, process = await self._placed()
+            place = await self._placed()
+            if place is None:
+                return True  # it has none yet, and will have none
+            node, process = place
             limit_s = after_s + _KILL_S
             is_gone = await processes.on_node(
                 node,
@@ -164,15 +170,13 @@ class RunnerActor:
         except (TimeoutError, RayError) as exc:
             log.warning("Ray did not end a runner: %r", exc)
 
-    async def _placed(self) -> tuple[str, Process]:
-        """Return its node and process; ask Ray where it has never answered."""
+    async def _placed(self) -> tuple[str, Process] | None:
+        """Return its node and process, if it has one; ask Ray if it has never answered."""
         if self._place is None:
             told = await asyncio.to_thread(
                 ray._private.state.actors, self._handle._ray_actor_id.hex()
             )
             self._place = await _place_of(told)
-        if self._place is None:
-            raise processes.NodeSilent("Ray does not say where a runner is")
         return self._place
 
     async def _reached(self, call: Callable[[], Awaitable[T]]) -> T:

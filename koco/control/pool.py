@@ -330,11 +330,22 @@ class Pool:
         silent_s = runner.vigil.silent_s
         for fid, imports in list(runner.launching.items()):
             if fid in runner.running and silent_s >= (_IMPORT_S if imports else _BEGIN_S):
-                runner.running.discard(fid)
-                self._tasks.spawn(self._recover(fid, runner, "its runner did not answer"))
+                del runner.launching[fid]
+                self._tasks.spawn(self._take_back(fid, runner))
         if not runner.running and runner.is_ready and silent_s >= _BEGIN_S:
             runner.is_leaving = True
             runner.give_up("what an earlier execution left there kept the interpreter to itself")
+
+    async def _take_back(self, fid: str, runner: Runner) -> None:
+        if not await surely(lambda: self._store.requeue(fid, runner.id)):
+            return  # it has begun after all, or ended
+        runner.running.discard(fid)
+        self._put_back(await surely(lambda: self._store.execution(fid)))
+
+    def _put_back(self, execution: Execution) -> None:
+        self.line.put_back(execution)
+        self._on_step(execution.fid)
+        self.pump()
 
     def _consider_growth(self) -> None:
         self._growth = None
@@ -487,10 +498,7 @@ class Pool:
         if tries < _TRIES and await surely(lambda: self._store.requeue(fid, runner.id)):
             # It never reached `running`: nothing of the user's has run.
             self._deaths[fid] = tries
-            execution = await surely(lambda: self._store.execution(fid))
-            self.line.put_back(execution)
-            self._on_step(fid)
-            self.pump()
+            self._put_back(await surely(lambda: self._store.execution(fid)))
             return
         error = died(cause, tries=tries if tries >= _TRIES else 0)
         if await surely(lambda: self._store.lose(fid, runner.id, error)):

@@ -104,6 +104,8 @@ class Vigil:
             # Its watcher learns that it died, unless Ray has only stopped to take calls for it.
             await asyncio.sleep(_REFUSES_S)
             return exc.message
+        except Exception as exc:  # noqa: BLE001 - what its process answers if it is broken
+            return f"its process is broken: {type(exc).__name__}: {exc}".splitlines()[0]
         finally:
             self.silent_since = None
             asking.cancel()

@@ -253,3 +253,17 @@ def test_a_crash_loop_ends_with_its_cause(koco: Koco, tmp_path: Path) -> None:
     assert "crashy" in app.run("doctor").out
     flag.unlink()
     app.run("undeploy", "crashy", "--yes").ok()
+
+
+def test_a_runner_on_another_node_is_looked_at_there(koco: Koco) -> None:
+    """Nothing of koco's runs on that node before; it is found stopped, killed, and replaced."""
+    runner = {"min": 1, "max": 1, "resources": {"elsewhere": 1}}
+    with koco.another_node(resources={"elsewhere": 1}):
+        app = koco.deploy("remote", CODE, runner=runner)
+        pid = app.execute("quick").result
+        os.kill(pid, signal.SIGSTOP)
+        ended = ends(app, app.launch("quick"), within_s=30)
+        assert ended.status == "finished"
+        assert ended.result != pid
+        assert not is_there(pid)
+        app.run("undeploy", "remote", "--yes").ok()

@@ -429,13 +429,16 @@ def test_what_a_busy_runner_cannot_begin_goes_elsewhere(
         async def launch(order: Launch) -> None:
             await hanging.wait()
 
+        async def answers() -> Presence:
+            return Presence(pid=2, node="n", fids=[], served=0, is_ready=True)
+
         w.runners[0].launch = launch  # type: ignore[method-assign]
         given = await w.launch()
         await w.until(given.fid, Status.STARTING)
         w.sighting = Sighting(state="R", at=0, cpu_s=0, rss_bytes=0, running=1)
         w.answering.clear()
         await eventually(lambda: len(w.runners) == 2)
-        w.runners[1].attach = w.runners[1].describe  # type: ignore[assignment, method-assign]
+        w.runners[1].attach = answers  # type: ignore[method-assign]
         w.ends = True
         await w.until(given.fid, Status.FINISHED)
         assert given.fid in w.runners[1].fids

@@ -158,7 +158,7 @@ def test_what_a_runner_started_ends_with_it(*, is_known: bool) -> None:
     else:
         child.kill()
         child.wait()
-        assert processes.end_offspring({"r1": child.pid}) == 3
+        assert processes.end_offspring({"r1": runner}) == 3
     assert {state(each) for each in offspring} <= {"Z", "gone"}
     child.wait()
     child.stdout.close()
@@ -166,8 +166,9 @@ def test_what_a_runner_started_ends_with_it(*, is_known: bool) -> None:
 
 def test_others_are_spared() -> None:
     """Neither this process's group, nor that of a process that lives, is a dead runner's."""
-    with python(SLEEPS) as (child, _):
-        assert processes.end_offspring({"r2": child.pid, "r3": os.getpgrp()}) == 0
+    with python(SLEEPS) as (child, process):
+        own = identify(os.getpgrp())
+        assert processes.end_offspring({"r2": process, "r3": own, "r4": None}) == 0
         assert child.poll() is None
 
 
