@@ -11,7 +11,7 @@ import ray
 from koco.errors import DeployError, KocoError, UnreachableError
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.runner import process
+from koco.runner import encoding, process
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
 from koco.runner.loop import FlowLoop
@@ -176,7 +176,8 @@ class Executor:
 
     async def _tell(self, fid: str, outcome: Outcome) -> None:
         if outcome.kind is not None:
-            await self._spool.put_async(fid, line.encode(outcome.kind, outcome.payload))
+            event = await encoding.encoded(outcome.kind, outcome.payload)
+            await self._spool.put_async(fid, event)
         await self._spool.mark(fid, outcome.status)
 
     def _abandon(self, fid: str) -> None:

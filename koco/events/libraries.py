@@ -1,0 +1,183 @@
+"""What values of well-known libraries become, without importing one: each is known by its type.
+
+numpy, pandas, polars, pyarrow, torch, tensorflow, jax, cupy. Tables become lists of objects, what
+is missing in one null; arrays become lists.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+#: The largest array or table that is converted (elements); of a larger one, the beginning is kept.
+MOST = 4_000_000
+#: How much of a larger one is kept (elements).
+_START = 4096
+
+
+class Labelled(NamedTuple):
+    """Values by labels, of which two may be the same."""
+
+    pairs: list[tuple[Any, Any]]
+
+
+Read = Callable[[Any], Any]
+
+
+@functools.lru_cache(maxsize=512)
+def reader(kind: type) -> Read | None:
+    """Return what reads values of a type, if it is a library's or derived from one of it."""
+    for each in kind.__mro__:
+        root = str(getattr(each, "__module__", "")).partition(".")[0]
+        if (found := _READERS.get((root, each.__name__))) is not None:
+            return found
+    return None
+
+
+def _array(array: Any) -> Any:
+    """Read an array of numpy's or one like it; a list in it for each further dimension."""
+    if array.size > MOST:
+        start = _array(array.reshape(-1)[:_START])
+        return _cut(array, int(array.nbytes), start)
+    kind = array.dtype.kind
+    if kind in "Mm":
+        return _nothing_for(array.astype(str).tolist(), "NaT")
+    if array.dtype.names:
+        return _records(array.tolist(), array.dtype.names, array.ndim)
+    return array.tolist()
+
+
+def _cut(value: Any, size_bytes: int, start: Any) -> dict[str, Any]:
+    kind = type(value)
+    return {"$cut": size_bytes, "$type": f"{kind.__module__}.{kind.__qualname__}", "$start": start}
+
+
+def _nothing_for(values: Any, missing: str) -> Any:
+    if isinstance(values, list):
+        return [_nothing_for(each, missing) for each in values]
+    return None if values == missing else values
+
+
+def _records(values: Any, names: tuple[str, ...], dimensions: int) -> Any:
+    if dimensions:
+        return [_records(each, names, dimensions - 1) for each in values]
+    return dict(zip(names, values, strict=True))
+
+
+def _scalar(value: Any) -> Any:
+    """Read a single value of numpy's."""
+    kind = value.dtype.kind
+    if kind in "Mm":
+        return _nothing_for(str(value), "NaT")
+    if value.dtype.names:
+        return dict(zip(value.dtype.names, value.item(), strict=True))
+    found = value.item()
+    # A longdouble has no other type to be.
+    return float(found) if type(found) is type(value) else found
+
+
+def _column(series: Any) -> list[Any]:
+    """Read a column, or an index, of pandas': null for what is missing."""
+    missing = series.isna().tolist()
+    values = series.tolist()
+    return [None if gone else each for each, gone in zip(values, missing, strict=True)]
+
+
+def _is_counting(index: Any) -> bool:
+    """Tell whether an index only numbers the rows, and so says nothing."""
+    return (
+        index.nlevels == 1 and index.name is None and str(index.dtype).startswith(("int", "uint"))
+    )
+
+
+def _frame(frame: Any) -> Any:
+    if frame.size > MOST:
+        start = _frame(frame.head(max(1, _START // max(1, frame.shape[1]))))
+        return _cut(frame, int(frame.memory_usage().sum()), start)
+    names = frame.columns.tolist()
+    columns = [_column(frame.iloc[:, at]) for at in range(len(names))]
+    if not _is_counting(frame.index):
+        labels = frame.index
+        levels = [labels.get_level_values(at) for at in range(labels.nlevels)]
+        given = [each if each is not None else "index" for each in labels.names]
+        names = [*given, *names]
+        columns = [*(_column(level) for level in levels), *columns]
+    if not columns:
+        return [{} for _ in range(len(frame))]
+    if len({str(name) for name in names}) < len(names):
+        return {"columns": names, "rows": [[*row] for row in zip(*columns, strict=True)]}
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _series(series: Any) -> Any:
+    if series.size > MOST:
+        return _cut(series, int(series.memory_usage()), _series(series.head(_START)))
+    values = _column(series)
+    if _is_counting(series.index):
+        return values
+    return Labelled([*zip(series.index.tolist(), values, strict=True)])
+
+
+def _index(index: Any) -> Any:
+    return index.tolist() if index.nlevels > 1 else _column(index)
+
+
+def _tensor(tensor: Any) -> Any:
+    tensor = tensor.detach().cpu()
+    if tensor.numel() > MOST:
+        size_bytes = tensor.numel() * tensor.element_size()
+        return _cut(tensor, size_bytes, tensor.reshape(-1)[:_START].tolist())
+    return tensor.tolist()
+
+
+def _like_array(array: Any) -> Any:
+    """Read what has an array's `size` and `tolist`."""
+    if array.size > MOST:
+        return _cut(array, int(array.nbytes), array.reshape(-1)[:_START].tolist())
+    return array.tolist()
+
+
+def _sized(method: str) -> Read:
+    """Return what reads a table or column by a method of its own, if it is not too large."""
+
+    def read(value: Any) -> Any:
+        if len(value) > MOST:
+            return _cut(value, -1, getattr(value[:_START], method)())
+        return getattr(value, method)()
+
+    return read
+
+
+def _isoformat(value: Any) -> Any:
+    return value.isoformat()
+
+
+def _missing(value: Any) -> None:
+    return None
+
+
+_READERS: dict[tuple[str, str], Read] = {
+    ("numpy", "ndarray"): _array,
+    ("numpy", "generic"): _scalar,
+    ("pandas", "DataFrame"): _frame,
+    ("pandas", "Series"): _series,
+    ("pandas", "Index"): _index,
+    ("pandas", "ExtensionArray"): _column,
+    ("pandas", "NaTType"): _missing,
+    ("pandas", "NAType"): _missing,
+    ("pandas", "Timestamp"): _isoformat,
+    ("pandas", "Timedelta"): _isoformat,
+    ("pandas", "Period"): str,
+    ("pandas", "Interval"): str,
+    ("polars", "DataFrame"): _sized("to_dicts"),
+    ("polars", "Series"): _sized("to_list"),
+    ("pyarrow", "Table"): _sized("to_pylist"),
+    ("pyarrow", "RecordBatch"): _sized("to_pylist"),
+    ("pyarrow", "Array"): _sized("to_pylist"),
+    ("pyarrow", "ChunkedArray"): _sized("to_pylist"),
+    ("pyarrow", "Scalar"): lambda value: value.as_py(),
+    ("torch", "Tensor"): _tensor,
+    ("tensorflow", "EagerTensor"): lambda value: value.numpy(),
+    ("jaxlib", "Array"): _like_array,
+    ("jaxlib", "ArrayImpl"): _like_array,
+    ("cupy", "ndarray"): _like_array,
+}
