@@ -249,7 +249,7 @@ def test_payloads_that_are_no_json_fail_nothing(app: Koco) -> None:
     ended = app.execute("payloads")
     assert ended.status == "finished"
     loop, deep, bad, lock, surrogate = ended.of("result")
-    assert loop["self"]["$repr"] == "{'self': {...}}"
+    assert "{...}" in loop["self"]["$repr"]
     while isinstance(deep, list):
         [deep] = deep
     assert deep["$type"] == "builtins.list"
