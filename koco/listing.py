@@ -69,6 +69,20 @@ def of_zip(path: Path) -> list[File]:
     return sorted(listed, key=lambda file: file.path)
 
 
+def names(path: Path) -> list[str]:
+    """Return the paths of the files in a bundle, from its table of contents.
+
+    Raises:
+        UsageError: the file is no zip, or one that cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    except _BROKEN as exc:
+        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
+    return sorted(entry.filename for entry in entries if entry.filename != bundle.MARKER)
+
+
 def check(path: Path, *, most_bytes: float) -> None:
     """Refuse a bundle that nobody should unpack, by its table of contents alone.
 

@@ -3,6 +3,7 @@
 Stdlib only at the top: commands that only want to know where they are start fast.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -30,8 +31,8 @@ class Target:
 
     @property
     def root(self) -> Path:
-        """The folder whose files are shipped: the manifest's own."""
-        return self.manifest_path.parent
+        """The folder whose files are shipped: the manifest's own, or its `root`."""
+        return (self.manifest_path.parent / self.manifest.root).resolve()
 
     @cached_property
     def manifest(self) -> "Manifest":
@@ -86,13 +87,36 @@ class Target:
         def text_of(name: str) -> str | None:
             return files[name].read_text("utf-8", "replace") if name in files else None
 
-        missing = modules.find_missing(self.manifest, list(files))
+        missing = modules.find_missing(self.manifest, list(files), self._elsewhere)
+        missing += modules.find_shadows(list(files))
         missing += packages.find_missing(self.manifest, text_of)
         faults = packages.find_faults(self.manifest, text_of)
         if missing or faults:
             told = self._document.error(missing).problems
             raise ManifestError([*told, *(self._beside(fault) for fault in faults)])
         return self.manifest
+
+    def _elsewhere(self, path: str) -> str | None:
+        """Say where a module is that is not shipped: in a folder above, or left out here."""
+        for folder in (self.root, *self.root.parents):
+            found = (f"{path}.py", f"{path}/__init__.py")
+            name = next((each for each in found if (folder / each).is_file()), None)
+            if name is not None and folder == self.root:
+                return f"{name} is here, but ignore rules or runtime.files leave it out"
+            if name is not None:
+                up = os.path.relpath(folder, self.manifest_path.parent)
+                return f"{folder / name} is: `root: {up}` ships that folder"
+            if (folder / ".git").exists() or (self.project and folder == self.project.root):
+                break
+        return None
+
+    def notes(self) -> list[str]:
+        """Return what is no mistake, and may be one."""
+        from koco.manifest import modules
+
+        names = [file.name for file in self.files()]
+        found = modules.find_foreign(self.manifest, names)
+        return self._document.error(found).problems if found else []
 
     def _beside(self, fault: str) -> str:
         """Return a fault with its file as a path that its user can open from here."""

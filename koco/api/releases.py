@@ -89,7 +89,7 @@ async def create_release(
     await _refuse_more_secrets(request, manifest)
     _check_timeout(data.timeout_s)
     await parts.bundles.check(data.bundle)
-    await checks.refuse(parts, manifest)
+    await checks.refuse(parts, manifest, await parts.bundles.names(data.bundle))
     release, unchanged = await parts.deployer.deploy(
         manifest,
         bundle=data.bundle,

@@ -51,6 +51,8 @@ def _note(target: "Target") -> None:
         for unset in (each for each in variables.names(value) if each not in os.environ):
             told = target.problem(("runtime", "env", name), f"${{{unset}}} is not set here")
             output.note(f"note: {told[0]}")
+    for line in target.notes():
+        output.note(f"note: {line}")
     for each in keys.find(load.to_data(target.manifest)):
         [line] = target.problem(each.path, each.message, each.hint)
         output.note(f"warning: {line}")

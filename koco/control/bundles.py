@@ -63,6 +63,10 @@ class Bundles:
         """Return what is in a bundle, file by file; NotFoundError where there is none."""
         return await asyncio.to_thread(_listing, self.path(sha256))
 
+    async def names(self, sha256: str) -> list[str]:
+        """Return the paths of the files in a bundle; NotFoundError where there is none."""
+        return await asyncio.to_thread(listing.names, self.path(sha256))
+
     async def state(self, sha256: str) -> tuple[int, bool]:
         """Return how much of a bundle is here (bytes), and whether that is all of it.
 

@@ -4,12 +4,12 @@ A plan tells what they find, and a release is refused for it, before anything is
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from koco.control import extra, options, placing, sizes
 from koco.errors import ManifestError
-from koco.manifest import problems
+from koco.manifest import load, modules, problems
 
 if TYPE_CHECKING:
     from koco.control.parts import Parts
@@ -33,6 +33,19 @@ CHECKS: list[Check] = [extra.check, options.check, sizes.check_forms]
 WARNINGS: list[Check] = [placing.warn]
 
 
+def of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
+    """Return what is wrong with the files of a bundle: no entrypoint could be imported."""
+    checked = load.check(manifest)
+    found = [*modules.find_missing(checked, names), *modules.find_shadows(names)]
+    return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
+
+
+def notes_of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
+    """Return what a bundle lacks, and a dependency may bring."""
+    found = modules.find_foreign(load.check(manifest), names)
+    return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
+
+
 async def find(
     parts: "Parts", manifest: dict[str, Any], checks: Iterable[Check] = CHECKS
 ) -> list[Finding]:
@@ -41,9 +54,16 @@ async def find(
     return [each for findings in found for each in findings]
 
 
-async def refuse(parts: "Parts", manifest: dict[str, Any]) -> None:
-    """Raise `ManifestError` with all that is wrong with a manifest, if anything is."""
-    if found := await find(parts, manifest):
+async def refuse(
+    parts: "Parts", manifest: dict[str, Any], names: Collection[str] | None = None
+) -> None:
+    """Raise `ManifestError` with all that is wrong with a manifest, if anything is.
+
+    And with its bundle, if `names` has the files in it.
+    """
+    found = await find(parts, manifest)
+    found += of_files(manifest, names) if names is not None else []
+    if found:
         raise ManifestError([sentence(each) for each in found])
 
 

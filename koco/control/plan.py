@@ -94,6 +94,9 @@ class Planner:
         step.public = manifest["endpoint"]["public"]
         step.problems = await checks.find(self._parts, manifest, checks.CHECKS)
         step.warnings = await checks.find(self._parts, manifest, checks.WARNINGS)
+        names = [file.path for file in files]
+        step.problems += checks.of_files(manifest, names)
+        step.warnings += checks.notes_of_files(manifest, names)
         await self._compare(step, manifest, files)
         return step
 

@@ -32,6 +32,7 @@ _Secret = Annotated[
     str, AfterValidator(rules.secret_name), Field(json_schema_extra={"pattern": rules.ENV_NAME})
 ]
 _Path = Annotated[str, AfterValidator(rules.inner_path)]
+_Root = Annotated[str, AfterValidator(rules.root)]
 _Public = Annotated[
     str, AfterValidator(rules.public_path), Field(json_schema_extra={"pattern": rules.PUBLIC_PATH})
 ]
@@ -141,8 +142,8 @@ class Runtime(_Part):
         tuple[Annotated[str, AfterValidator(rules.pattern)], ...], _Lenient, Field(min_length=1)
     ] = Field(
         ("**",),
-        description="Patterns, as in .gitignore, of the files to ship, relative to the manifest's "
-        "folder. What .gitignore and .kocoignore exclude is never shipped.",
+        description="Patterns, as in .gitignore, of the files to ship, relative to `root`. "
+        " What .gitignore and .kocoignore exclude is never shipped.",
     )
     dependencies: Annotated[
         tuple[Annotated[str, AfterValidator(rules.requirement)], ...], _Lenient
@@ -153,8 +154,8 @@ class Runtime(_Part):
     )
     requirements: _Path | None = Field(
         None,
-        description="A requirements file among those that are shipped, relative to the "
-        "manifest's folder. The nodes install what it names, and `dependencies` with it.",
+        description="A requirements file among those that are shipped, relative to "
+        "`root`. The nodes install what it names, and `dependencies` with it.",
         examples=["requirements.txt"],
     )
     pyproject: _Path | None = Field(
@@ -257,6 +258,12 @@ class Manifest(_Part):
         {},
         description="By the name of a lock: the elements of the form that a person answers it "
         "with. A lock that `app` describes is described there.",
+    )
+    root: _Root = Field(
+        ".",
+        description="The folder to ship, relative to the manifest's own. Modules are imported "
+        "from it.",
+        examples=["..", "src"],
     )
     runtime: Runtime = Field(Runtime(), description="What the code needs around it.")
     secrets: Annotated[tuple[_Secret, ...], _Lenient] = Field(

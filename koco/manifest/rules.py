@@ -141,6 +141,16 @@ def inner_path(text: str) -> str:
     return text.removeprefix("./")
 
 
+def root(text: str) -> str:
+    """Check the path of the folder that is shipped, relative to the manifest's own."""
+    if "\\" in text or "\0" in text or text.startswith("/") or not text.strip():
+        raise Wrong(
+            f"{text!r} is no folder relative to the manifest",
+            "such as `src`, or `..` for the folder that the manifest's own is in",
+        )
+    return text
+
+
 def public_path(text: str) -> str:
     """Check a path of an endpoint that is to be public: as it is asked for, or all below it."""
     whole = text.removesuffix("/*")

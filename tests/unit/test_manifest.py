@@ -1,12 +1,14 @@
 """Manifests: every problem at once, each at its place, in words that help."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from koco.errors import ManifestError, NotFoundError
-from koco.manifest import load
+from koco.manifest import load, modules
 from koco.manifest.model import Manifest
 from koco.manifest.modules import find_missing
 
@@ -44,6 +46,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "service": "hello",
         **dict.fromkeys(("description", "author", "organization", "version"), ""),
         "tags": [],
+        "root": ".",
         "flows": [FLOW | {"summary": "", "description": "", "inputs": None, "limits": {}}],
         "runtime": {
             **{"files": ["**"], "dependencies": [], "env": {}},
@@ -305,7 +308,7 @@ def test_modules_that_are_not_shipped_are_problems() -> None:
         "(hint: nearest is hello/app.py)"
     )
     (inner,) = missing("hello.app:greet", "src/hello/app.py")
-    assert "src/hello/app.py is: modules are imported from the manifest's folder" in inner
+    assert "src/hello/app.py is: modules are" in inner and "`root: src` ships that" in inner
     (none,) = missing("hello.app.greet", "data.csv")
     assert "there is no hello/app.py" in none
 
@@ -314,6 +317,53 @@ def test_a_module_may_come_from_a_dependency() -> None:
     """Unless its package is the project's own."""
     assert missing("other.flows:run", "app.py", dependencies=("other",)) == []
     assert len(missing("pkg.flows:run", "pkg/app.py", dependencies=("other",))) == 1
+
+
+def test_an_app_must_be_shipped_too() -> None:
+    """It is imported as flows are."""
+    manifest = load.check({"service": "hello", "app": "web:app"})
+    (problem,) = find_missing(manifest, [])
+    assert str(problem).startswith("app: no file is shipped, and so no web.py")
+    assert find_missing(manifest, ["web.py"]) == []
+
+
+def test_what_only_a_dependency_can_bring_is_noted() -> None:
+    """It is no mistake, and may be one."""
+    data = flow(entrypoint="other.flows:run") | {"runtime": {"dependencies": ["other"]}}
+    (note,) = modules.find_foreign(load.check(data), [])
+    assert "'other.flows' is not among the files to ship" in note.message
+    assert modules.find_foreign(load.check(data), ["other/flows.py"]) == []
+    assert modules.find_foreign(load.check(flow(entrypoint="json:dumps")), []) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        *(("queue.py", "Python's own 'queue'"), ("email/__init__.py", "email/")),
+        *(("ray.py", "ray itself"), ("koco/__init__.py", "koco itself")),
+        *(("sitecustomize.py", "every process"), ("usercustomize.py", "every process")),
+        *(("types.py", "'types'"), ("select.cpython-311-x86_64-linux-gnu.so", "'select'")),
+    ],
+)
+def test_files_that_hide_what_ray_needs_are_problems(name: str, word: str) -> None:
+    """Each by its name, with what to do."""
+    (problem,) = modules.find_shadows(["app.py", name])
+    assert word in problem.message
+    assert problem.hint is not None and problem.hint.startswith("rename")
+
+
+def test_files_that_hide_nothing_are_none() -> None:
+    """In packages, in folders that are none, in other files, and with names nobody needs."""
+    names = ["pkg/queue.py", "email/text.py", "types/a.py", "tests/__init__.py", "test/__init__.py"]
+    assert modules.find_shadows([*names, "queue.txt", "json/data.json", "turtle.py"]) == []
+
+
+def test_what_ray_and_koco_import_is_never_harmless() -> None:
+    """A process that imports what runners do has none of the modules that may be hidden."""
+    code = "import sys, ray, ray.serve, koco.runner.actor, koco.control.plane, koco.api.app\n"
+    code += "print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & modules.HARMLESS
 
 
 def test_models_are_documented_for_editors() -> None:

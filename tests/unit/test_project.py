@@ -169,6 +169,49 @@ def installing(tmp_path: Path, runtime: str, **files: str) -> list[str]:
     return project.check(project.targets(start=tmp_path), environ={"SET": "1"})[1]
 
 
+@pytest.mark.parametrize("toml", [None, '[project]\nname = "demo"\nmanifests = ["deploy/*"]\n'])
+def test_a_manifest_in_a_folder_of_its_own_names_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toml: str | None
+) -> None:
+    """Without it nothing would be shipped: refused, and told where the module is."""
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "app.py").write_text("def run(): ...\n")
+    if toml:
+        (tmp_path / "koco.toml").write_text(toml)
+    manifest = tmp_path / "deploy/koco.yaml"
+    manifest.write_text(MANIFEST.format(name="one"))
+    monkeypatch.chdir(tmp_path)
+    valid, told = project.check(project.targets([] if toml else [str(manifest)]))
+    assert not valid
+    assert "no file is shipped, and so no app.py" in told[0]
+    assert f"(hint: {tmp_path}/app.py is: `root: ..` ships that folder)" in told[0]
+    manifest.write_text(MANIFEST.format(name="one") + "root: ..\n")
+    ([target], told) = project.check(project.targets([] if toml else [str(manifest)]))
+    assert not told
+    assert "app.py" in [file.name for file in target.files()]
+    assert target.root == tmp_path
+
+
+def test_a_module_that_a_dependency_must_bring_is_noted(tmp_path: Path) -> None:
+    """It may be one that was left at home."""
+    make(tmp_path)
+    dependencies = "runtime: {dependencies: [other]}\n"
+    text = MANIFEST.format(name="one").replace("app:run", "other:run") + dependencies
+    (tmp_path / "koco.yaml").write_text(text)
+    [target] = project.targets([str(tmp_path / "koco.yaml")])
+    assert target.check()
+    [note] = target.notes()
+    assert "koco.yaml:4:" in note and "a dependency must bring it" in note
+
+
+def test_a_module_that_hides_pythons_own_is_refused(tmp_path: Path) -> None:
+    """Ray would import it, and not come up."""
+    make(tmp_path)
+    (tmp_path / "queue.py").touch()
+    _, [told] = project.check(project.targets([str(tmp_path / "koco.yaml")]))
+    assert "queue.py would be imported in place of Python's own 'queue'" in told
+
+
 def test_files_that_say_what_to_install_are_read(tmp_path: Path) -> None:
     """What is not shipped is told at its key, what is wrong in a file at its line."""
     assert installing(tmp_path, "requirements: requirements.txt", requirements_txt="six\n") == []
