@@ -12,14 +12,14 @@ import logging
 import math
 import secrets
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from koco.control.line import Line
+from koco.control.recovery import Recovery, is_young
 from koco.control.setbacks import LIVED_S, Setbacks
 from koco.control.tasks import Tasks, surely
-from koco.control.worker import Actor, Remains, Runner, died, first, see_off
+from koco.control.worker import Actor, Remains, Runner, first, see_off
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.runner.spec import Description, Launch
@@ -32,11 +32,7 @@ log = logging.getLogger(__name__)
 _PATIENCE_S = 0.05
 #: About what starting a runner takes: a line that clears faster than that is left alone (seconds).
 _START_S = 1.0
-#: How many runners may die before they begin an execution until that ends with the cause.
-_TRIES = 3
-#: How long settling waits for a process to be ended and for what it left (seconds), and how long a
-#: cancellation does, which somebody waits for.
-_BURIAL_S = 5.0
+#: How long a cancellation waits for a process to be ended (seconds).
 _CANCEL_S = 1.0
 #: How long a runner may be kept from beginning an execution by code that keeps the interpreter, and
 #: how long where beginning means imports, which may do that (seconds).
@@ -92,14 +88,14 @@ class Pool:
         self._starting = 0
         self._generation = 0
         self._renewal: asyncio.Task[None] | None = None
-        self._remains = remains
         self._setbacks = Setbacks()
-        #: How many runners have died that were to begin an execution, by fid.
-        self._deaths: Counter[str] = Counter()
         #: How long late executions took, on average (seconds).
         self.mean_s: float | None = None
         self._began: dict[str, float] = {}
         self._tasks = Tasks(f"pool {name}")
+        self._recovery = Recovery(
+            name, store, self._tasks, remains=remains, put_back=self._put_back, on_final=on_final
+        )
         self._growth: asyncio.TimerHandle | None = None
 
     # what the supervisor calls
@@ -172,7 +168,7 @@ class Pool:
     def ended(self, fid: str) -> None:
         """Hear that an execution has ended, or its attempt: its place is free."""
         self.line.remove(fid)
-        self._deaths.pop(fid, None)
+        self._recovery.forget(fid)
         began = self._began.pop(fid, None)
         if began is not None:  # of one that was taken over nobody knows
             took = time.monotonic() - began
@@ -331,16 +327,10 @@ class Pool:
         for fid, imports in list(runner.launching.items()):
             if fid in runner.running and silent_s >= (_IMPORT_S if imports else _BEGIN_S):
                 del runner.launching[fid]
-                self._tasks.spawn(self._take_back(fid, runner))
+                self._tasks.spawn(self._recovery.take_back(fid, runner))
         if not runner.running and runner.is_ready and silent_s >= _BEGIN_S:
             runner.is_leaving = True
             runner.give_up("what an earlier execution left there kept the interpreter to itself")
-
-    async def _take_back(self, fid: str, runner: Runner) -> None:
-        if not await surely(lambda: self._store.requeue(fid, runner.id)):
-            return  # it has begun after all, or ended
-        runner.running.discard(fid)
-        self._put_back(await surely(lambda: self._store.execution(fid)))
 
     def _put_back(self, execution: Execution) -> None:
         self.line.put_back(execution)
@@ -406,16 +396,19 @@ class Pool:
         finally:
             describing.cancel()
 
-    async def _bring_up(self) -> None:
+    async def _bring_up(self) -> bool:
+        """Start a runner; return whether one is there."""
+        is_there = False
         try:
             await asyncio.sleep(self._setbacks.pause_s)
             if not self._is_live and not self.line:
-                return
+                return False
             description = await self.probe()
             if description.problems:
                 problem = description.problems[0]
                 raise KocoError(f"{problem['entrypoint']}: {problem['message']}")
             self._setbacks.has_started()
+            is_there = True
         except Exception as exc:  # noqa: BLE001 - told in `koco status`; tried again later
             pause_s = self._setbacks.add(str(exc))
             self.on_loss(str(exc), False)
@@ -427,6 +420,7 @@ class Pool:
         self.keep_warm()
         if not self._is_live:
             self.trim()  # it was retired while this one started, and may be forgotten by now
+        return is_there
 
     def _ensure_renewal(self) -> None:
         if self._renewal is None or self._renewal.done():
@@ -438,8 +432,7 @@ class Pool:
             if len(self.runners) + self._starting < self.limits.max:
                 # The new one first: nobody shall wait for its start.
                 self._starting += 1
-                await self._bring_up()
-                if self.trouble is not None:
+                if not await self._bring_up():
                     continue  # the former one is better than none; `_bring_up` makes pauses
             runner.is_leaving = True
             self._trim(runner)
@@ -454,57 +447,21 @@ class Pool:
         if runner.watch:
             runner.watch.cancel()
         if not runner.is_seen_off:
-            cause = await self._bury(runner) or cause
+            cause = await self._recovery.bury(runner) or cause
         runner.is_over.set()
         for fid in sorted(runner.running):
-            await self._recover(fid, runner, cause)
+            self._began.pop(fid, None)
+            await self._recovery.settle(fid, runner, cause)
         runner.running.clear()
         if not was_ready:
             return
         self.on_loss(cause, had_work)
-        if not (runner.has_begun or runner.is_leaving) and _is_young(runner):
+        if not (runner.has_begun or runner.is_leaving) and is_young(runner):
             pause_s = self._setbacks.add(cause, is_death=True)
             said = "a runner of %s ended before it began anything, next try in %s s: %s"
             log.warning(said, self.name, pause_s, cause)
         self.pump()
         self.keep_warm()
-
-    async def _bury(self, runner: Runner) -> str | None:
-        """End a runner's process for certain, and have delivered what it left on its node.
-
-        Returns what that says about the cause. Both go on when they take too long, as settling
-        must not wait for a node that does not answer.
-        """
-        burial = self._tasks.spawn(self._buried(runner))
-        try:
-            return await asyncio.wait_for(asyncio.shield(burial), _BURIAL_S)
-        except TimeoutError:
-            log.warning("runner %s of %s may still be there", runner.id, self.name)
-        except Exception:
-            log.exception("what runner %s of %s left was not collected", runner.id, self.name)
-        return None
-
-    async def _buried(self, runner: Runner) -> str | None:
-        if not await runner.actor.kill():
-            log.warning("the process of runner %s was not seen to end", runner.id)
-        return await self._remains(runner.id, runner.actor.node) if self._remains else None
-
-    async def _recover(self, fid: str, runner: Runner, cause: str) -> None:
-        """Decide about an execution whose runner died: run it elsewhere, or end it."""
-        if assigning := runner.assigning.get(fid):
-            await assigning.wait()  # or the store would say that it was never here
-        self._began.pop(fid, None)
-        tries = self._deaths[fid] + _is_young(runner)
-        if tries < _TRIES and await surely(lambda: self._store.requeue(fid, runner.id)):
-            # It never reached `running`: nothing of the user's has run.
-            self._deaths[fid] = tries
-            self._put_back(await surely(lambda: self._store.execution(fid)))
-            return
-        error = died(cause, tries=tries if tries >= _TRIES else 0)
-        if await surely(lambda: self._store.lose(fid, runner.id, error)):
-            runner.has_begun = runner.has_begun or tries < _TRIES
-            self._on_final(fid)
-        # Else it had ended, or its attempt had, in this very moment.
 
     def _trim(self, runner: Runner) -> None:
         if runner.running or not runner.is_ready:
@@ -522,10 +479,6 @@ class Pool:
 
     def _runner_of(self, fid: str) -> Runner | None:
         return next((r for r in self.runners.values() if fid in r.running), None)
-
-
-def _is_young(runner: Runner) -> bool:
-    return time.monotonic() - runner.since < LIVED_S
 
 
 async def _asked_to_cancel(runner: Runner, fid: str) -> None:

@@ -21,10 +21,11 @@ from koco.control.deadlines import Deadlines
 from koco.control.limits import FlowLimits, Load, limits_of
 from koco.control.line import Line
 from koco.control.pool import Limits, Pool
+from koco.control.recovery import died
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
 from koco.control.tasks import Tasks, surely
-from koco.control.worker import Actor, Remains, died
+from koco.control.worker import Actor, Remains
 from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Status

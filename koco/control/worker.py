@@ -136,11 +136,3 @@ async def see_off(actor: Actor) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(actor.end(), _LEAVE_S)
     await actor.kill(after_s=_EXIT_S)
-
-
-def died(cause: str, *, tries: int = 0) -> dict[str, Any]:
-    """Return the `error` payload of an execution whose runner died, or several before it began."""
-    said = "the runner ended while it ran this execution"
-    if tries:
-        said = f"{tries} runners ended, one after the other, before they could begin this execution"
-    return {"type": "RunnerDied", "message": f"{said}: {cause}", "traceback": ""}
