@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from koco.errors import UnreachableError
+from koco.sdk.references import let_go
 
 #: The namespace of all of koco's actors.
 NAMESPACE = "koco"
@@ -81,7 +82,8 @@ class Control:
                     self._handle = await asyncio.to_thread(_leading)
                 return bytes(await getattr(self._handle, method).remote(blob))
             except Exception as exc:  # noqa: BLE001 - `_pause_s` raises what it does not know
-                await asyncio.sleep(self._pause_s(exc, tries))
+                pause_s = self._pause_s(exc, tries)
+            await asyncio.sleep(pause_s)
 
     def call_sync(self, method: str, blob: bytes) -> bytes:
         """Do the same, blocking."""
@@ -98,17 +100,19 @@ class Control:
             except ray.exceptions.TaskCancelledError:
                 raise  # it is the caller that was cancelled
             except Exception as exc:  # noqa: BLE001 - as above
-                time.sleep(self._pause_s(exc, tries))
+                pause_s = self._pause_s(exc, tries)
+            time.sleep(pause_s)
 
     def _pause_s(self, exc: Exception, tries: "_Tries") -> float:
         """Return how long to wait before the next try, or raise where there is none."""
         from ray.exceptions import ActorDiedError, RayError
 
+        if not isinstance(exc, RayError | _NoneError):
+            raise exc
+        let_go(exc)
         if isinstance(exc, ActorDiedError | _NoneError):
             self._handle = None
             return tries.gone(exc)
-        if not isinstance(exc, RayError):
-            raise exc
         return tries.away()  # it restarts, or its store could not write
 
 

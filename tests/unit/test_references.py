@@ -1,0 +1,97 @@
+"""What a caught exception keeps alive is let go, without the garbage collector."""
+
+import asyncio
+import contextlib
+import gc
+import traceback
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from koco.sdk.control import Control
+from koco.sdk.references import let_go
+
+
+class Ref:
+    """A reference such as Ray counts: gone means that its object may be freed."""
+
+
+@pytest.fixture(autouse=True)
+def without_gc() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def failing(alive: list[Any], cause: bool = False) -> None:
+    """Raise an exception that the raising frame keeps, as `ray.get` does."""
+    ref = Ref()
+    alive.append(weakref.ref(ref))
+    value = ValueError("of the call")
+    if not cause:
+        raise value
+    try:
+        raise value
+    except ValueError as exc:
+        failure = KeyError("of koco's")
+        raise failure from exc
+
+
+@pytest.mark.parametrize("cause", [False, True])
+def test_what_the_frames_hold_is_free_at_once(cause: bool) -> None:
+    """Seen to stay without it; of causes as well, and the message stays."""
+    alive: list[Any] = []
+    with contextlib.suppress(ValueError, KeyError):
+        failing(alive, cause)
+    assert alive[0]() is not None, "the cycle that this is about"
+    kept: BaseException | None = None
+    try:
+        failing(alive, cause)
+    except (ValueError, KeyError) as exc:
+        let_go(exc)
+        kept = exc
+    assert alive[1]() is None
+    assert "of " in str(kept)
+
+
+def test_the_callers_own_exception_is_left_alone() -> None:
+    """What is called while another exception is handled has that one as its context."""
+    try:
+        raise RuntimeError("the caller's")
+    except RuntimeError as own:
+        try:
+            failing([])
+        except ValueError as exc:
+            assert exc.__context__ is own
+            let_go(exc)
+        assert traceback.extract_tb(own.__traceback__)
+
+
+class _Actor:
+    """Fails twice as Ray does where an actor restarts, then answers; `alive` are its calls."""
+
+    def __init__(self) -> None:
+        self.alive: list[Any] = []
+        self.append = self
+
+    def remote(self, blob: bytes) -> Any:
+        return self._answer(blob)
+
+    async def _answer(self, blob: bytes) -> bytes:
+        from ray.exceptions import ActorUnavailableError
+
+        ref = Ref()
+        self.alive.append(weakref.ref(ref))
+        if len(self.alive) < 3:
+            failure = ActorUnavailableError("restarts", None)
+            raise failure
+        return blob
+
+
+def test_a_call_that_is_repeated_keeps_no_former_one() -> None:
+    """What the failed calls held is free when the answer comes."""
+    actor = _Actor()
+    assert asyncio.run(Control(actor).call("append", b"x")) == b"x"
+    assert [ref() for ref in actor.alive] == [None] * 3
