@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 _CALLS = 10_000
 
 
+#: What a traceback says was raised; of several, the last one was not caught.
+_RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)", re.MULTILINE)
+
 #: What colours text in a terminal.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -330,6 +333,8 @@ def _cause(text: str) -> str:
         return "its node died"
     pid = re.search(r"^\s*pid: (\d+)", text, re.MULTILINE)
     process = f"its process (pid {pid[1]})" if pid else "its process"
+    if "worker_setup" in text and (raised := _RAISED.findall(text)):
+        return f"{process} could not be prepared: {raised[-1].partition(': ')[2] or raised[-1]}"
     if "connection error code 2" in text:
         return f"{process} was killed, crashed or exited"
     detail = re.search(r"Worker exit detail: ([^\n]*)", text)

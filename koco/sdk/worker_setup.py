@@ -18,7 +18,16 @@ SECRETS = "KOCO_SECRETS"
 
 
 def prepare() -> None:
-    """Prepare this process. Whatever this raises ends it, and Ray tells why in its error."""
+    """Prepare this process. If that fails, it runs nothing: its first task raises the failure."""
+    try:
+        _prepare()
+    except Exception as exc:  # noqa: BLE001 - raised again where the process is given work
+        from koco.sdk import refusal
+
+        refusal.refuse(exc)
+
+
+def _prepare() -> None:
     if os.environ.get(SECRETS):
         # Here, not above: most releases have none.
         from koco.sdk import secrets

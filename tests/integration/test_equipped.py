@@ -66,7 +66,7 @@ EVERYWHERE = """
             await asyncio.sleep(0.02)
         # An environment that no process has yet.
         environment = {"env_vars": {"ANEW": "1"}}
-        task = ray.remote(num_cpus=0, max_retries=0, runtime_env=environment)(_nested)
+        task = ray.remote(num_cpus=0, runtime_env=environment)(_nested)
         return await task.remote()
 
     def _lazily(module):
@@ -158,7 +158,7 @@ def test_a_process_that_starts_while_the_control_plane_is_away_waits_for_it(plac
 
 
 def test_a_process_without_access_ends_and_says_why(places: Koco) -> None:
-    """In its log; nothing of the service's runs in it."""
+    """What its task raises is the cause, and so is in its log; nothing of the service's runs."""
     go = places.root / "go-refused"
     fid = places.launch("refused", go=str(go))
     eventually(lambda: any(each["payload"] == "waiting" for each in places.get_events(fid)))
@@ -167,6 +167,7 @@ def test_a_process_without_access_ends_and_says_why(places: Koco) -> None:
         go.touch()
         ended = Ended(fid, places.events(fid))
         assert ended.status == "error"
-        assert _says(places.root / "ray", "there is no secret 'LLM_KEY'")
+        assert "there is no secret 'LLM_KEY'" in ended.error["message"], ended.error
+        assert _says(places.root / "ray", "runs nothing: there is no secret 'LLM_KEY'")
     finally:
         places.run("secret", "set", "LLM_KEY", "-", stdin=VALUE).ok()

@@ -1,7 +1,6 @@
 """Processes that Ray started for a flow's tasks end, however often the control plane died."""
 
 import os
-import time
 
 import psutil
 import pytest
@@ -55,9 +54,7 @@ def test_no_worker_stays_because_a_call_of_the_tracer_failed(koco: Koco) -> None
         eventually(lambda fid=fid: _told(koco, fid).count("here") == TASKS)
         kill9(koco.control_pid())
         go.touch()
-        print(number, "killed", fid, flush=True)
         events = eventually(lambda fid=fid: service.events(fid))
-        print("ended", time.monotonic(), flush=True)
         assert events[-1]["payload"] == {"status": "finished"}
         assert [each["payload"] for each in events].count("there") == TASKS
     nodes = koco.get("/v1/status")["ray"]["nodes"]
