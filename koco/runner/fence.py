@@ -13,7 +13,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+#: The fences of threads of flows, by the thread's number.
 _fences: "dict[int, Fence]" = {}
+#: Those of loops' threads: the one of the execution that takes a step there just now.
+_steps: "dict[int, Fence]" = {}
 
 
 class CancelledError(asyncio.CancelledError):
@@ -21,7 +24,8 @@ class CancelledError(asyncio.CancelledError):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        if (fence := here()) is not None:
+        thread = threading.get_ident()
+        if (fence := _fences.get(thread) or _steps.get(thread)) is not None:
             fence.arrived()
 
 
@@ -58,6 +62,21 @@ class Fence:
             elif not self._is_sent:
                 self._is_sent = True
                 _raise_in(self._thread, CancelledError)
+
+    def interrupt_now(self) -> bool:
+        """Do so only where code of the flow's runs just now; say whether it does."""
+        with self._lock:
+            if self._depth:
+                return False
+        # If it ends in between, the interruption is due at its next step.
+        self.interrupt()
+        return True
+
+    def step(self, function: Callable[[], Any]) -> Any:
+        """Call a part of a coroutine, in a thread that it shares with others; see `call`."""
+        self._thread = thread = threading.get_ident()
+        _steps[thread] = self
+        return self.call(function)
 
     def run(self, function: Callable[[], None]) -> None:
         """Call koco's function, which the thread is for, inside the fence."""
@@ -101,7 +120,8 @@ class Fence:
 
     def __enter__(self) -> None:
         with self._lock:
-            self._retract()
+            if self._is_sent:
+                self._retract()
             self._depth += 1
 
     def __exit__(
@@ -127,14 +147,14 @@ class Fence:
 
     def _shut(self) -> None:
         with self._lock:
-            self._retract()
+            if self._is_sent:
+                self._retract()
             self._depth = 1
 
     def _retract(self) -> None:
         """Take back what was sent and has not arrived; nothing is sent while the lock is held."""
-        if self._is_sent:
-            _raise_in(self._thread, None)
-            self._is_due, self._is_sent = True, False
+        _raise_in(self._thread, None)
+        self._is_due, self._is_sent = True, False
 
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:

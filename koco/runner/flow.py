@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import functools
+import inspect
 import threading
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from koco.events.model import Kind, Status
 from koco.forms import Model
 from koco.runner.fence import Fence
-from koco.runner.generators import Rest, drive, drive_async, rest_of
+from koco.runner.generators import Rest, Stepped, drive, drive_async, rest_of
 from koco.runner.output import Output, current
 from koco.sdk import crew, entrypoint
 from koco.sdk.failures import describe
@@ -21,6 +22,9 @@ from koco.sdk.tracer import Tracer
 #: How a part of it ended: what it raised, or what it returned and what is left to do with that.
 _Ended = tuple[BaseException | None, Any, Rest]
 _Tell = Callable[[_Ended], None]
+
+#: How long a loop may take to hear of a cancellation before its flow is interrupted (seconds).
+_BLOCKED_S = 1.0
 
 _NOT_ASKED_FOR = (
     "it was cancelled, but nobody has asked koco for that: its own code, or another flow's in "
@@ -115,6 +119,8 @@ class Run:
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
         self._fence: Fence | None = None
+        self._steps = Fence()
+        self._home: asyncio.AbstractEventLoop | None = None
         self._cancelled = False
 
     async def outcome(self) -> Outcome:
@@ -136,7 +142,10 @@ class Run:
         """Ask it to end: cancel its task, or raise `CancelledError` in its thread."""
         self._cancelled = True
         if (task := self._task) is not None:
-            self._loop.call_soon_threadsafe(task.cancel)
+            asked = _Request(task, self._steps)
+            self._loop.call_soon_threadsafe(asked.make)
+            if self._home is not None:
+                self._home.call_soon_threadsafe(self._home.call_later, _BLOCKED_S, asked.insist)
         if (fence := self._fence) is not None:
             fence.interrupt()
 
@@ -160,7 +169,7 @@ class Run:
         self, where: Rest, start: Callable[[], Any], context: contextvars.Context
     ) -> _Ended:
         """Run a part of it on the loop or in a thread."""
-        home = asyncio.get_running_loop()
+        self._home = home = asyncio.get_running_loop()
         done: asyncio.Future[_Ended] = home.create_future()
 
         def tell(ended: _Ended) -> None:
@@ -195,10 +204,10 @@ class Run:
 
     async def _awaited(self, value: Any) -> Any:
         if isinstance(value, AsyncGenerator):
-            return await drive_async(value, self._tracer.result)
+            value = drive_async(value, self._tracer.result)
         if isinstance(value, concurrent.futures.Future):
             return await asyncio.wrap_future(value)
-        return await value
+        return await (Stepped(self._steps, value) if inspect.iscoroutine(value) else value)
 
     def _start_thread(
         self, start: Callable[[], Any], tell: _Tell, context: contextvars.Context
@@ -222,6 +231,26 @@ class Run:
         except BaseException as exc:  # noqa: BLE001 - told to `outcome`
             return _raised(exc)
         return None, result, rest
+
+
+class _Request:
+    """A request to cancel a task, which its loop hears once it gets to it."""
+
+    def __init__(self, task: asyncio.Task[None], steps: Fence) -> None:
+        self._task = task
+        self._steps = steps
+        self._is_made = False
+
+    def make(self) -> None:
+        """Cancel the task; called on its loop."""
+        if not self._is_made:
+            self._is_made = True
+            self._task.cancel()
+
+    def insist(self) -> None:
+        """Interrupt the task where it has kept its loop from hearing."""
+        if not self._is_made and self._steps.interrupt_now():
+            self._is_made = True
 
 
 def _same(value: Any) -> Any:

@@ -9,7 +9,7 @@ import concurrent.futures
 import enum
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from koco.runner.fence import Fence
@@ -57,6 +57,37 @@ def drive(fence: Fence, generator: Generator[Any, Any, Any], write: Callable[[An
             step = functools.partial(generator.throw, exc)
         else:
             step = functools.partial(next, generator)
+
+
+class Stepped:
+    """An awaitable that awaits a coroutine, each step of which may be interrupted by its fence.
+
+    A coroutine that computes for long blocks its loop, where no cancellation reaches it.
+    """
+
+    def __init__(self, fence: Fence, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._fence = fence
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Take one step after the other."""
+        step: Callable[[], Any] = functools.partial(self._coroutine.send, None)
+        while True:
+            try:
+                awaited = self._fence.step(step)
+            except StopIteration as end:
+                return end.value
+            except BaseException as exc:
+                if inspect.getcoroutinestate(self._coroutine) != inspect.CORO_SUSPENDED:
+                    raise
+                step = functools.partial(self._coroutine.throw, exc)
+                continue
+            try:
+                sent = yield awaited
+            except BaseException as exc:  # noqa: BLE001 - it is the coroutine's to bear
+                step = functools.partial(self._coroutine.throw, exc)
+            else:
+                step = functools.partial(self._coroutine.send, sent)
 
 
 async def drive_async(

@@ -89,6 +89,10 @@ CODE = """
         await asyncio.sleep(seconds)
         return os.getpid()
 
+    async def computes(tracer):
+        await tracer.result("began")
+        while True: len("")
+
     async def hostile(how: str):
         loop = asyncio.get_running_loop()
         if how == "stop":
@@ -280,6 +284,15 @@ def test_no_flow_ends_the_loop_of_others(app: Koco) -> None:
     ended = app.execute("hostile", how="cancel")
     assert "nobody has asked koco" in ended.error["message"]
     assert app.events(near)[-1]["payload"] == {"status": "finished"}
+
+
+def test_one_that_blocks_the_loop_can_be_cancelled(app: Koco) -> None:
+    """Others on it wait, and go on; the process stays."""
+    near = begun(app, "neighbour")
+    events = cancel(app, begun(app, "computes"), 20)
+    assert events[-1]["payload"] == {"status": "cancelled"}
+    pid = app.events(near)[-2]["payload"]
+    assert app.execute("neighbour", seconds=0).result == pid
 
 
 def test_generators_run(app: Koco) -> None:

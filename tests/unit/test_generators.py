@@ -127,13 +127,17 @@ def test_an_error_comes_after_what_was_yielded() -> None:
     assert "runner" not in outcome.error["traceback"]
 
 
-async def cancelled(entrypoint: Callable[..., Any], tracer: testing.Tracer) -> Outcome:
+async def cancelled(
+    entrypoint: Callable[..., Any],
+    tracer: testing.Tracer,
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> Outcome:
     run = Run(
         loaded("test", entrypoint, None),
         {},
         tracer=tracer,
         output=Output(lambda kind, text: None),
-        loop=asyncio.get_running_loop(),
+        loop=loop or asyncio.get_running_loop(),
     )
     ending = asyncio.ensure_future(run.outcome())
     while not tracer.events:
@@ -204,3 +208,25 @@ def test_a_loop_that_flows_share_goes_on() -> None:
 
 def _exit() -> None:
     raise SystemExit
+
+
+def test_a_coroutine_that_computes_for_ever_can_be_cancelled() -> None:
+    """It is interrupted where it blocks the loop, and its neighbour there goes on."""
+    loop = FlowLoop()
+    loop.start()
+    seen: list[str] = []
+
+    async def busy(tracer: Any) -> None:
+        await tracer.result("began")
+        await asyncio.sleep(0)
+        try:
+            while True:
+                len("")
+        finally:
+            seen.append("tidied up")
+            await asyncio.sleep(0.01)
+            seen.append("and waited for it")
+
+    assert asyncio.run(cancelled(busy, testing.Tracer(), loop)) == Outcome(Status.CANCELLED)
+    assert seen == ["tidied up", "and waited for it"]
+    assert asyncio.run_coroutine_threadsafe(one(), loop).result(10) == 1
