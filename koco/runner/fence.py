@@ -9,6 +9,7 @@ runs outside of it, and koco's inside, where the exception waits until the threa
 import asyncio
 import ctypes
 import threading
+from _thread import get_ident
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -24,14 +25,14 @@ class CancelledError(asyncio.CancelledError):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        thread = threading.get_ident()
+        thread = get_ident()
         if (fence := _fences.get(thread) or _steps.get(thread)) is not None:
             fence.arrived()
 
 
 def here() -> "Fence | None":
     """Return the fence of the thread that asks, where that is a flow's."""
-    return _fences.get(threading.get_ident())
+    return _fences.get(get_ident())
 
 
 class Fence:
@@ -74,13 +75,13 @@ class Fence:
 
     def step(self, function: Callable[[], Any]) -> Any:
         """Call a part of a coroutine, in a thread that it shares with others; see `call`."""
-        self._thread = thread = threading.get_ident()
+        self._thread = thread = get_ident()
         _steps[thread] = self
         return self.call(function)
 
     def run(self, function: Callable[[], None]) -> None:
         """Call koco's function, which the thread is for, inside the fence."""
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         _fences[self._thread] = self
         try:
             function()

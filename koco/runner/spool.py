@@ -82,8 +82,11 @@ class Attempt:
 
     def put(self, fid: str, event: bytes) -> None:
         """Take an event; block while there is no room."""
-        with fence.here() or _OPEN:
+        if (mine := fence.here()) is None:
             self._spool.put(fid, event, self._number)
+        else:
+            with mine:
+                self._spool.put(fid, event, self._number)
 
     async def put_async(self, fid: str, event: bytes) -> None:
         """Take an event; wait while there is no room."""
