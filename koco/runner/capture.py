@@ -24,6 +24,7 @@ from koco.runner import fence
 from koco.runner import output as outputs
 from koco.runner.children import children
 from koco.runner.output import Output, carry, current
+from koco.runner.shelter import shelter
 
 #: A pipe of this size seldom makes a subprocess wait for the reader (Linux's limit for users).
 _PIPE_BYTES = 1024 * 1024
@@ -52,6 +53,7 @@ class Capture:
     def install(self) -> None:
         """Take over `sys.stdout` and `sys.stderr`, and the descriptors where that is right."""
         carry()
+        shelter()
         if self.dedicated:
             self._logs = {kind: os.dup(fd) for kind, fd in _FDS.items()}
             self._flush_c = _line_buffer_c()

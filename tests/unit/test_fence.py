@@ -1,16 +1,23 @@
 """Where the thread of a flow may be interrupted, and where that waits."""
 
 import asyncio
+import contextlib
+import importlib
+import io
+import logging
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from koco.runner import fence
 from koco.runner.fence import Fence
+from koco.runner.shelter import shelter
 
 
 class Threaded:
@@ -115,3 +122,58 @@ def test_a_thread_that_has_ended_is_left_alone() -> None:
         later.thread.join()
         assert later.raised is None
     assert fence.here() is None
+
+
+def _log() -> None:
+    logging.getLogger("koco.tests.fence").warning("hi")
+
+
+def _import() -> None:
+    with contextlib.suppress(ImportError):
+        importlib.import_module("antigravity_of_none")
+
+
+@pytest.mark.parametrize("work", [_log, _import])
+def test_no_lock_that_all_share_is_left_behind(work: Callable[[], None]) -> None:
+    """After hundreds of interruptions of what logs and imports, others log and import."""
+    shelter()
+    logger = logging.getLogger("koco.tests.fence")
+    handler = logging.StreamHandler(io.StringIO())
+    logger.addHandler(handler)
+    logger.propagate = False
+
+    def flow() -> None:
+        for left in range(20, -1, -1):
+            try:
+                while True:
+                    work()
+            except asyncio.CancelledError:
+                if not left:
+                    raise
+
+    try:
+        for _ in range(15):
+            ran = Threaded(flow)
+            while ran.thread.is_alive():
+                ran.fence.interrupt()
+                time.sleep(random.random() * 0.0003)
+            assert isinstance(ran.raised, asyncio.CancelledError)
+            other = threading.Thread(target=work, daemon=True)
+            other.start()
+            other.join(20)
+            assert not other.is_alive(), "it waits for a lock that nobody will release"
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_a_failed_import_has_no_frame_of_koco(tmp_path: Path, monkeypatch: Any) -> None:
+    """Its author sees the own lines only."""
+    shelter()
+    (tmp_path / "broken_by_fence.py").write_text("import nowhere_to_be_found")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran = Threaded(lambda: importlib.import_module("broken_by_fence"))
+    ran.thread.join()
+    assert ran.raised is not None
+    shown = "".join(traceback.format_exception(ran.raised))
+    assert "shelter" not in shown
+    assert "broken_by_fence.py" in shown
