@@ -42,8 +42,9 @@ _GROUP, _USER, _KERNEL, _PAGES = 2, 11, 12, 21
 
 #: Gone, or only an entry that its parent has not collected yet.
 _GONE = "ZXx"
-#: Stopped by a signal, or by a debugger.
-_STOPPED = "Tt"
+#: Stopped by a signal, or by a debugger, which lets it go on.
+_STOPPED = "T"
+_TRACED = "t"
 
 #: For calls on this node: a kill may wait for seconds, and others must not wait for its thread.
 _threads = ThreadPoolExecutor(64, thread_name_prefix="koco-processes")
@@ -79,7 +80,12 @@ class Sighting(msgspec.Struct, frozen=True):
     @property
     def is_stopped(self) -> bool:
         """Whether a signal has stopped it: nothing of it runs until another one lets it."""
-        return self.state in _STOPPED
+        return self.state == _STOPPED
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether a debugger holds it."""
+        return self.state == _TRACED
 
 
 def look(process: Process) -> Sighting | None:

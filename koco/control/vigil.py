@@ -63,6 +63,7 @@ class Vigil:
         #: Since when it has not answered (monotonic seconds), and how much of a core it uses.
         self.silent_since: float | None = None
         self._cores = 0.0
+        self._is_traced = False
 
     @property
     def silent_s(self) -> float:
@@ -74,6 +75,8 @@ class Vigil:
         """Say what the runner does in place of answering, if it is silent."""
         if self.silent_s < ANSWER_S:
             return None
+        if self._is_traced:
+            return f"a debugger has held its process for {self.silent_s:.0f} s"
         used = f"{self._cores:.0%} of a core"
         return f"its code has kept the interpreter to itself for {self.silent_s:.0f} s, {used}"
 
@@ -144,6 +147,9 @@ class Vigil:
             return "gone"
         if now.is_stopped:
             return "stopped"
+        self._is_traced = now.is_traced
+        if now.is_traced:
+            return "busy"
         return "busy" if former is None or self._is_busy(former, now) else "idle"
 
     def _is_busy(self, former: Sighting, now: Sighting) -> bool:
