@@ -248,9 +248,6 @@ async def _there(node_id: str, function: Callable[[], T]) -> T:
         return await reference  # type: ignore[no-any-return]
     except RayError as exc:
         raise NodeSilent(f"node {node_id[:8]} could not be asked: {exc}") from exc
-    except asyncio.CancelledError:
-        ray.cancel(reference, force=True)
-        raise
 
 
 def _call(function: Callable[[], T]) -> T:

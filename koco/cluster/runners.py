@@ -36,15 +36,14 @@ _CALLS = 10_000
 
 #: What a traceback says was raised; of several, the last one was not caught.
 _RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)", re.MULTILINE)
+_NODE_DIED = "its node died"
 
 #: What colours text in a terminal.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
-#: How long a look from outside may take, and how long Ray's part of a kill and the kernel's
-#: may (seconds).
-_LOOK_S = 5.0
+#: How long Ray's part of a kill may take, and how long all of it (seconds).
 _RAY_KILLS_S = 2.0
-_KILL_S = 10.0
+_KILL_S = 20.0
 
 #: Pause before another call to a runner whose node is out of reach (seconds).
 _OUT_OF_REACH_S = 0.2
@@ -133,7 +132,7 @@ class RunnerActor:
         if place is None:
             raise processes.NodeSilent("Ray does not say where a runner is")
         node, process = place
-        return await processes.on_node(node, processes.look, process, timeout_s=_LOOK_S)
+        return await processes.on_node(node, processes.look, process)
 
     async def kill(self, *, after_s: float = 0.0) -> bool:
         """End its process for certain, after so many seconds; return whether it is seen to be gone.
@@ -187,10 +186,13 @@ class RunnerActor:
         while True:
             try:
                 return await _answer(call())
+            except RunnerDied as exc:
+                self._is_node_lost |= exc.message == _NODE_DIED
+                raise
             except ActorUnavailableError as exc:
                 if await nodes.is_lost(self._handle):
                     self._is_node_lost = True
-                    raise RunnerDied("its node died") from exc
+                    raise RunnerDied(_NODE_DIED) from exc
                 await asyncio.sleep(_OUT_OF_REACH_S)  # gone or not, Ray will tell
 
 
@@ -330,7 +332,7 @@ def _cause(text: str) -> str:
     if "OutOfMemory" in text or "memory monitor" in text.lower():
         return "it used too much memory and was killed (out of memory)"
     if "node has died" in text.lower() or "node died" in text.lower():
-        return "its node died"
+        return _NODE_DIED
     pid = re.search(r"^\s*pid: (\d+)", text, re.MULTILINE)
     process = f"its process (pid {pid[1]})" if pid else "its process"
     if "worker_setup" in text and (raised := _RAISED.findall(text)):
