@@ -7,6 +7,7 @@ will ever hear of it again, and it has to be ended.
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections import Counter
@@ -35,8 +36,13 @@ _REFUSES_S = 2.0
 #: A thread that waits for the interpreter goes to sleep 200 times a second (CPython's switch
 #: interval is 5 ms). `koco.runner.pulse` does it twice a second where it need not wait.
 _WAITS_HZ = 50.0
+#: Other threads have timers of their own, Ray's of 10 ms at the least.
+_OTHERS_WAIT_HZ = 140.0
 #: From so much of a core on a process that is silent computes.
 _COMPUTES = 0.05
+
+
+log = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
@@ -124,8 +130,9 @@ class Vigil:
             began = time.monotonic()
             try:
                 now = await self._actor.look()
-            except KocoError:
+            except KocoError as exc:
                 # Its node does not answer: whether that is lost is Ray's to say.
+                log.warning("a silent runner cannot be looked at: %s", exc.message)
                 former, kind = None, "unknown"
             else:
                 kind, former = self._judge(former, now), now
@@ -161,7 +168,8 @@ class Vigil:
         }
         if 0 < rates.get(self._pulse, 0) < _WAITS_HZ:
             return False  # the interpreter is free, and yet nobody answers
-        waits = max(rates.values(), default=0) >= _WAITS_HZ
+        waits = rates.get(self._pulse, 0) >= _WAITS_HZ
+        waits = waits or max(rates.values(), default=0) >= _OTHERS_WAIT_HZ
         return waits or self._cores >= _COMPUTES or now.running > 0 or now.waiting > 0
 
 

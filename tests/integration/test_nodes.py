@@ -1,8 +1,6 @@
 """Several nodes, on this machine: where runners go, what works there, and what a dead one ends."""
 
 import contextlib
-import os
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -211,21 +209,6 @@ def test_a_node_that_dies_ends_its_executions_and_no_others(app: Koco) -> None:
         assert lost.error["message"].endswith("its node died")
         [special] = _node_with(app, "special")
         assert {ended.result for ended in ends if ended.status == "finished"} == {special["id"]}
-
-
-def test_a_runner_on_another_node_is_looked_at_there(app: Koco) -> None:
-    """Nothing of koco's runs on that node before; it is found stopped, killed, and replaced."""
-    runner = {"resources": {"special": 1}, "min": 1, "max": 1}
-    other = app.deploy(
-        "stopped", "import os\n\ndef pid():\n    return os.getpid()\n", runner=runner
-    )
-    before = other.execute("pid").result
-    os.kill(before, signal.SIGSTOP)
-    began = time.monotonic()
-    after = other.execute("pid")
-    assert (after.status, after.result != before) == ("finished", True)
-    print(f"ran elsewhere after {time.monotonic() - began:.1f} s")
-    assert not psutil.pid_exists(before) or psutil.Process(before).status() == "zombie"
 
 
 def _runners(app: Koco, name: str) -> int:

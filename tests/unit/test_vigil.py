@@ -77,7 +77,7 @@ def kept(look: Callable[[int], Any], *, within_s: float = 2.0) -> str | None:
         (lambda n: seen(n, state="T"), "a signal had stopped"),
         (lambda n: None, "is gone"),
         (lambda n: seen(n, state="Z"), "is gone"),
-        (seen, "did nothing"),
+        (lambda n: seen(n, other=100, cores=0.01), "did nothing"),
         (lambda n: seen(n, pulse=2, cores=1.0, other=500), "did nothing"),
     ],
     ids=["stopped", "gone", "zombie", "idle", "the interpreter is free"],
