@@ -171,6 +171,7 @@ async def show_release(
     told = _shown(request, release)
     if release.status == "starting":
         told["waits_for"] = await parts.deployer.waits_for(release)
+        told["doing"] = await parts.deployer.doing(release)
     return told
 
 

@@ -79,7 +79,8 @@ async def _draining(parts: Parts, *, shown: set[str]) -> list[Release]:
     pools = parts.supervisor.pools.items()
     keys = sorted(key for key, pool in pools if key[0] not in shown and pool.has_work)
     found = [await parts.store.release(*key) for key in keys]
-    return [release for release in found if release.status == "retired"]
+    # One that was broken has failed, and has its time.
+    return [release for release in found if release.ready and release.retired]
 
 
 async def _endpoints(parts: Parts, live: list[Release]) -> tuple[dict[str, str], dict[str, str]]:
@@ -107,12 +108,12 @@ def _service(
 ) -> dict[str, Any]:
     pool = parts.supervisor.pools.get((release.service, release.number))
     trouble = (
-        (pool.trouble if pool else None)
-        or parts.deployer.troubles.get(release.service)
+        parts.deployer.troubles.get(release.service)
+        or (pool.trouble if pool else None)
         or unplaced.get(release.service)
     )
     name = name_of(release.service, release.number)
-    status = "failing" if trouble else "draining" if release.status == "retired" else "live"
+    status = "failing" if trouble else "draining" if release.status != "live" else "live"
     return {
         "name": release.service,
         "release": release.number,

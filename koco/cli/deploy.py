@@ -71,7 +71,7 @@ def _deploy(
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    from koco.cli import planning, session, shipping
+    from koco.cli import planning, session, settling, shipping
 
     targets = planning.targets(manifests, prune=prune)
     if timeout is None:
@@ -86,6 +86,6 @@ def _deploy(
     if no_wait:
         shipping.leave(shipped.releases, report)
     else:
-        shipping.settle(client, shipped.releases, report, timeout_s=timeout)
+        settling.settle(client, shipped.releases, report, timeout_s=timeout)
     shipping.check(shipped)
     shipping.remove(client, plan, report)

@@ -131,6 +131,29 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+class StatusLine:
+    """A line on stderr that changes, where stderr is a terminal; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self.is_shown = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
+        self._is_there = False
+
+    def show(self, text: str) -> None:
+        """Write a text in place of the one before, as much as fits on the line."""
+        if self.is_shown:
+            # Not in the last column: some terminals begin another line there.
+            sys.stderr.write(f"\r\x1b[2K{harmless(text)[: room(sys.stderr) - 1]}")
+            sys.stderr.flush()
+            self._is_there = True
+
+    def clear(self) -> None:
+        """Take the line away, before another one is written."""
+        if self._is_there:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+            self._is_there = False
+
+
 def warn(text: str, *, hint: str) -> None:
     """Write `warning:` and `hint:` to stderr: the command goes on."""
     _labelled("warning", YELLOW, text)

@@ -31,7 +31,7 @@ def command(
 
     Example: koco rollback hello 7
     """
-    from koco.cli import clock, lines, session, shipping
+    from koco.cli import clock, lines, session, settling, shipping
 
     clock.check(timeout)
     with lines.ending(as_json):
@@ -44,4 +44,4 @@ def command(
         if no_wait:
             shipping.leave([begun], report)
         else:
-            shipping.settle(client, [begun], report, timeout_s=timeout)
+            settling.settle(client, [begun], report, timeout_s=timeout)

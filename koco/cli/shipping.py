@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from koco.cli import changes, lines, output
-from koco.errors import ConflictError, DeployError, Interrupted, TimedOutError
+from koco.errors import ConflictError
 
 if TYPE_CHECKING:
     from koco.bundle import Bundle
@@ -24,9 +24,6 @@ _LARGE_BYTES = 50 * 2**20
 
 #: How many files that have changed an error names.
 _NAMED = 5
-
-#: How long one request waits for a release (seconds); the control plane's own limit is 60.
-_POLL_S = 30.0
 
 #: How long a control plane tries when it is not told (seconds), and how much longer
 #: than this command it goes on: it must not give up first.
@@ -112,10 +109,17 @@ def ship(
             continue
         if each.step.get("drift") and release["unchanged"]:
             output.note(f"{each.step['service']}: its Serve application is put back")
-        about = "with an endpoint of its own" if each.manifest.get("app") else ""
-        begun(release, report, about)
+        begun(release, report, ", ".join(_about(each.manifest)))
         shipped.releases.append(release)
     return shipped
+
+
+def _about(manifest: dict[str, Any]) -> list[str]:
+    runtime = manifest.get("runtime", {})
+    about = ["with an endpoint of its own"] if manifest.get("app") else []
+    if any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject")):
+        about.append("its packages are installed first where no node has them")
+    return about
 
 
 def allowed(timeout_s: float | None) -> float | None:
@@ -131,36 +135,6 @@ def begun(release: dict[str, Any], report: Report, about: str) -> None:
         return
     text = f"release {number} is starting"
     report.step("release", service, f"{text}, {about}" if about else text, release=number)
-
-
-def settle(
-    client: "Client", releases: Iterable[dict[str, Any]], report: Report, *, timeout_s: float | None
-) -> None:
-    """Wait until each release is live or has failed, and tell so.
-
-    Raises:
-        DeployError: some failed, each with its cause.
-        TimedOutError: one is still starting after `timeout_s`; it goes on.
-    """
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    failures: list[DeployError] = []
-    late: TimedOutError | None = None
-    for begun in releases:
-        try:
-            release = _settled(client, begun, deadline)
-        except TimedOutError as exc:
-            late = exc
-            continue  # what became of the others is known, or asked for without waiting
-        if release["status"] == "failed":
-            failures.append(_failure(client, release, report))
-        elif not release["unchanged"]:
-            service, number = release["service"], release["number"]
-            text = f"release {number}  live  {report.took()}"
-            report.result("live", service, text, release=number)
-    if failures:
-        raise _joined(failures)
-    if late is not None:
-        raise late
 
 
 def leave(releases: Iterable[dict[str, Any]], report: Report) -> None:
@@ -258,53 +232,4 @@ def _begin(
         origin=origin(planned.target),
         fallback=fallback,
         expect=planned.step["expect"],
-    )
-
-
-def _settled(client: "Client", release: dict[str, Any], deadline: float | None) -> dict[str, Any]:
-    """Wait until a release is not starting any more; return it as it is then."""
-    service, number = release["service"], release["number"]
-    goes_on = f"{service}: release {number} is not ready yet; the control plane goes on with it"
-    command = "rollback" if release.get("origin", {}).get("rollback_of") else "deploy"
-    again = f"`koco {command}` again waits for it"
-    while release["status"] == "starting":
-        left_s = _POLL_S if deadline is None else max(0.0, deadline - time.monotonic())
-        try:
-            release = client.release(service, number, wait_s=min(left_s, _POLL_S))
-        except KeyboardInterrupt:
-            if output.is_terminal(sys.stderr):
-                output.note("")  # after the `^C` that a terminal shows
-            raise Interrupted(goes_on, hint=again) from None
-        if not left_s and release["status"] == "starting":
-            said = "; ".join(str(release.get("waits_for") or "").splitlines())
-            late = f"{goes_on}: {said}" if said else goes_on
-            raise TimedOutError(late, hint=f"{again}, `koco status` shows what is live")
-    return release
-
-
-def _failure(client: "Client", release: dict[str, Any], report: Report) -> DeployError:
-    """Tell that a release failed, and what serves; return the error."""
-    service, number, error = release["service"], release["number"], release["error"] or {}
-    if report.as_json:
-        report.result("failed", service, "", release=number, error=error)
-    former = next((f["release"] for f in client.flows() if f["service"] == service), None)
-    if not report.as_json and former is not None:
-        output.note(f"{service}: release {former} still serves")
-    elif not report.as_json and not release.get("fallback", True):
-        output.note(f"{service}: nothing serves now, as --no-rollback-on-failure has it")
-    return DeployError(
-        f"{service}: release {number} failed: {error.get('message')}",
-        detail=error.get("detail"),
-        hint=error.get("hint"),
-    )
-
-
-def _joined(failures: list[DeployError]) -> DeployError:
-    """Return one error that says what all of them do."""
-    if len(failures) == 1:
-        return failures[0]
-    return DeployError(
-        "\n".join(each.message for each in failures),
-        detail="\n\n".join(each.detail for each in failures if each.detail) or None,
-        hint=next((each.hint for each in failures if each.hint), None),
     )

@@ -7,18 +7,47 @@ reach. Nobody listening where the node's own process did says so at once.
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import ray
 
+from koco.cluster import births
 from koco.cluster.placement import Node
 
 #: Ray's words for a node that went as it should: it was told to, or drained (3 and 4).
 _EXPECTED = (1, 3, 4)
+#: The program that starts nodes where a cluster's autoscaler is on.
+_MONITOR = "autoscaler/_private/monitor.py"
+_CONFIGURED = "--autoscaling-config"
 #: How long a node may take to accept a connection (seconds).
 _CONNECT_S = 1.0
 #: Pause before a node that refuses connections is asked once more (seconds).
 _ONCE_MORE_S = 0.3
+
+
+def can_grow() -> bool:
+    """Say whether the cluster may get more nodes by itself, as far as this node can tell.
+
+    Ray's monitor runs on the head in each cluster. Where it has a configuration, it starts nodes;
+    where there is none of it, something else may.
+    """
+    found = [_words(file) for file in Path("/proc").glob("[0-9]*/cmdline")]
+    mine = f"--logs-dir={births.logs()}"
+    monitors = [words for words in found if _is_monitor(words) and mine in words]
+    configured = [word for words in monitors for word in words if word.startswith(_CONFIGURED)]
+    return not monitors or bool(configured)
+
+
+def _is_monitor(words: list[str]) -> bool:
+    return any(word.endswith(_MONITOR) for word in words)
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
 
 
 async def look() -> list[Node]:

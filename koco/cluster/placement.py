@@ -63,10 +63,10 @@ def _why_not(
     for name, amount in wanted.items():
         most = max((having(node).get(name, 0) for node in alive), default=0)
         if most < amount:
-            return f"no node {has} {_sized(name, amount)} (the most is {_sized(name, most)})"
+            return f"no node {has} {sized(name, amount)} (the most is {sized(name, most)})"
     if any(_is_fit(node, wanted, labels, having(node)) for node in alive):
         return None
-    asked = [_sized(name, amount) for name, amount in wanted.items()]
+    asked = [sized(name, amount) for name, amount in wanted.items()]
     asked += [f"{name}: {selector}" for name, selector in labels.items()]
     return f"no single node {has} all of {', '.join(asked)}"
 
@@ -95,5 +95,6 @@ def _resources(runner: dict[str, Any]) -> dict[str, float]:
     return wanted
 
 
-def _sized(name: str, amount: float) -> str:
+def sized(name: str, amount: float) -> str:
+    """Return an amount of a resource as text."""
     return f"{amount / MB:.0f} MB of memory" if name == _MEMORY else f"{amount:g} {name}"

@@ -1,6 +1,7 @@
 """Why a Serve application did not come up, in the lines of whoever wrote it."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from koco.errors import KocoError
@@ -30,18 +31,44 @@ def reason(found: dict[str, Any]) -> ApplicationFailed:
     return ApplicationFailed(said[-1].strip() if said else head.strip(), detail=detail)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What each replica of a deployment asks for, as a manifest's `runner`; `text` says it."""
+
+    text: str
+    runner: dict[str, Any]
+
+
+def asked(found: dict[str, Any]) -> list[Asked]:
+    """Return what an application's replicas ask for that do not run yet."""
+    wanted: list[Asked] = []
+    for name, each in found.get("deployments", {}).items():
+        options = (each.get("deployment_config") or {}).get("ray_actor_options") or {}
+        amounts = {"CPU": options.get("num_cpus"), "GPU": options.get("num_gpus")}
+        amounts |= {"memory": options.get("memory"), **(options.get("resources") or {})}
+        labels = options.get("label_selector") or {}
+        resources = {key: amount for key, amount in amounts.items() if amount}
+        if (missing := _missing(name, each)) and (resources or labels):
+            wanted.append(Asked(missing, {"resources": resources, "labels": labels}))
+    return wanted
+
+
 def waiting(found: dict[str, Any]) -> str:
     """Return what an application waits for: Serve's own words, and what its replicas ask for."""
     said: list[str] = []
     for name, each in found.get("deployments", {}).items():
-        if message := str(each.get("message") or "").strip():
-            said.append(message)
-        states = [str(replica.get("state")) for replica in each.get("replicas") or ()]
-        wanted = each.get("target_num_replicas") or len(states)
-        if (count := states.count("RUNNING")) < wanted:
-            asked = _asked((each.get("deployment_config") or {}).get("ray_actor_options") or {})
-            said.append(f"{count} of {wanted} replicas of {name} run{asked}")
+        said += filter(None, (str(each.get("message") or "").strip(), _missing(name, each)))
     return "\n".join(said)
+
+
+def _missing(name: str, deployment: dict[str, Any]) -> str:
+    """Say how many replicas of a deployment do not run, and what each asks for; empty for none."""
+    states = [str(replica.get("state")) for replica in deployment.get("replicas") or ()]
+    wanted = deployment.get("target_num_replicas") or len(states)
+    if (count := states.count("RUNNING")) >= wanted:
+        return ""
+    asks = _asked((deployment.get("deployment_config") or {}).get("ray_actor_options") or {})
+    return f"{count} of {wanted} replicas of {name} run{asks}"
 
 
 def _asked(options: dict[str, Any]) -> str:

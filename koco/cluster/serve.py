@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from koco.cluster import drift
 from koco.cluster.dashboard import Dashboard, ServeError
-from koco.cluster.reasons import ApplicationFailed, reason, waiting
+from koco.cluster.reasons import ApplicationFailed, Asked, asked, reason, waiting
 
 if TYPE_CHECKING:
     import httpx
@@ -91,6 +91,8 @@ class Serve:
         self.ours: set[str] = set()
         #: What Serve last said of those that do not run yet, by name.
         self.said: dict[str, str] = {}
+        #: What their replicas ask for that do not run yet, by name.
+        self.asked: dict[str, list[Asked]] = {}
         #: Those that are on their way, by name.
         self._coming: dict[str, asyncio.Event] = {}
 
@@ -117,6 +119,7 @@ class Serve:
             await self._running(name)
         finally:
             self._coming.pop(name, None)
+            self.asked.pop(name, None)
             coming.set()
         return True
 
@@ -219,6 +222,7 @@ class Serve:
             if found["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
                 raise reason(found)
             self.said[name] = waiting(found)
+            self.asked[name] = asked(found)
             await asyncio.sleep(_LOOK_S)
 
     async def _details(self) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from koco.cluster import nodes, placement, runners
+from koco.cluster import placement, runners
+from koco.cluster.nodes import can_grow
 from koco.cluster.serve import Application, Serve
 from koco.control.applications import Applications
 from koco.control.attempts import Attempts
@@ -24,6 +25,7 @@ from koco.control.parts import Parts
 from koco.control.passwords import Passwords
 from koco.control.rates import Rates
 from koco.control.release_tokens import ReleaseTokens
+from koco.control.room import Room
 from koco.control.schedules import Schedules
 from koco.control.sessions import Sessions
 from koco.control.settings import Settings
@@ -33,6 +35,7 @@ from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
 from koco.control.users import Users
 from koco.control.vault import Vault
+from koco.control.watch import Watch
 from koco.control.worker import Actor
 from koco.errors import KocoError
 from koco.events import line
@@ -123,7 +126,7 @@ async def assemble(
             bundles=bundles,
             applications=applications,
             mask=vault.mask,
-            unplaced=_unplaced,
+            watch=Watch(Room(endpoints.serve, supervisor, can_grow=can_grow)),
         ),
         catalog=catalog,
         bundles=bundles,
@@ -174,11 +177,3 @@ async def _index(store: SqliteStore) -> None:
         else:
             # Not all at once: a commit waits for each piece.
             await asyncio.sleep(_INDEX_PAUSE_S if has_more else _INDEX_S)
-
-
-async def _unplaced(release: Release) -> str | None:
-    """Say why no node takes a release's runner now; None where one could."""
-    runner = release.manifest["runner"]
-    if not (runner.get("resources") or runner.get("labels")):
-        return None
-    return placement.busy(runner, await nodes.look())

@@ -7,7 +7,6 @@ where another release takes over.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from koco.control.applications import Applications
@@ -17,7 +16,7 @@ from koco.control.drift import Drift
 from koco.control.moves import Moves
 from koco.control.pool import Pool
 from koco.control.probation import Probations
-from koco.control.rollout import Mask, Rollouts
+from koco.control.rollout import Mask, Rollouts, Watch
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, NotFoundError
@@ -48,7 +47,7 @@ class Deployer:
         bundles: Bundles,
         applications: Applications,
         mask: Mask | None = None,
-        unplaced: Callable[[Release], Awaitable[str | None]] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -56,7 +55,7 @@ class Deployer:
         self._bundles = bundles
         self._applications = applications
         self._rollouts = Rollouts(
-            store, supervisor, catalog, applications=applications, mask=mask, unplaced=unplaced
+            store, supervisor, catalog, applications=applications, mask=mask, watch=watch
         )
         #: Why a service does not serve as it should, by its name.
         self.troubles = applications.troubles
@@ -278,8 +277,12 @@ class Deployer:
         return coming[-1] if coming else await self._store.live_release(service)
 
     async def waits_for(self, release: Release) -> str | None:
-        """Say what a release that is starting may wait for, as far as Serve and Ray know."""
+        """Say what a release that is starting waits for, with who holds it; None for nothing."""
         return await self._rollouts.waits_for(release)
+
+    async def doing(self, release: Release) -> str | None:
+        """Say what is being done for a release that is starting."""
+        return await self._rollouts.doing(release)
 
     async def wait(self, service: str, number: int, *, seconds: float) -> Release:
         """Return a release, after it left `starting` or so many seconds.

@@ -78,6 +78,8 @@ class Pool:
         self.was_awaited = False
         #: Hears why a runner died unasked or did not start, and whether it had been given work.
         self.on_loss: Callable[[str, bool], None] = lambda cause, had_work: None
+        #: The runner that was started last.
+        self.newest: Runner | None = None
         #: Whether an execution has come to its end in a runner of it.
         self.has_proven = False
         self._start = start
@@ -369,6 +371,7 @@ class Pool:
         """
         runner_id, generation = secrets.token_hex(4), self._generation
         runner = Runner(runner_id, await self._start(runner_id), generation=generation)
+        self.newest = runner
         watcher = self._tasks.spawn(self._watch(runner))
         self._guard(runner)
         try:
@@ -455,7 +458,8 @@ class Pool:
         runner.running.clear()
         if not was_ready:
             return
-        self.on_loss(cause, had_work)
+        if not runner.is_leaving:
+            self.on_loss(cause, had_work)
         if not (runner.has_begun or runner.is_leaving) and is_young(runner):
             pause_s = self._setbacks.add(cause, is_death=True)
             said = "a runner of %s ended before it began anything, next try in %s s: %s"

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from koco.cluster.runners import RunnerDied
 from koco.control import timetable, verdicts
@@ -27,14 +27,36 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: How long after its imports a runner must still answer (seconds): a signal that ends the process
 #: may take that long to do so, and so may a thread that a module has started.
 _OUTLIVE_S = 0.3
 #: How long that answer may take (seconds): nothing but the imports has run in it so far.
 _ANSWER_S = 10.0
 
+#: How often it is looked whether a release waits in vain (seconds); most have started before.
+_LOOK_S = 5.0
+#: How long what is told of a release that is starting may take (seconds).
+_TELL_S = 5.0
+
 #: Takes the values of a release's secrets out of what its failure says.
 Mask = Callable[[Release, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Watch(Protocol):
+    """Looks at the cluster for what a release that is starting waits for."""
+
+    async def waits_for(self, release: Release) -> str | None:
+        """Say what of it waits for a node, if something does."""
+        ...
+
+    async def installing(self) -> str | None:
+        """Return the latest line of what installs packages."""
+        ...
+
+    async def check(self, release: Release, pool: Pool, *, since_s: float) -> None:
+        """Raise `KocoError` where it waits in vain, since it began then (epoch seconds)."""
 
 
 class Rollouts:
@@ -48,15 +70,15 @@ class Rollouts:
         *,
         applications: Applications,
         mask: Mask | None = None,
-        unplaced: Callable[[Release], Awaitable[str | None]] | None = None,
+        watch: "Watch | None" = None,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
         self._catalog = catalog
         self._applications = applications
         self._mask = mask
-        #: Says why no node takes a release's runner, where none does.
-        self._unplaced = unplaced
+        #: Sees what a release that is starting waits for, and whether that is in vain.
+        self._watch = watch
         self._tasks = Tasks("the rollouts")
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: Hears of each release that went live.
@@ -88,25 +110,38 @@ class Rollouts:
         self._applications.give_up(release)
 
     async def waits_for(self, release: Release) -> str | None:
-        """Say what a release that is starting may wait for, as far as Serve and Ray know."""
-        if said := self._applications.said(release):
-            return said
-        return None if self._unplaced is None else await self._unplaced(release)
-
-    async def _unplaced_now(self, release: Release) -> str | None:
+        """Say what a release that is starting waits for, with who holds it; None for nothing."""
+        if self._watch is None:
+            return None
         try:
-            return await self.waits_for(release)
+            async with asyncio.timeout(_TELL_S):
+                return await self._watch.waits_for(release)
         except Exception:
-            # Why is worth less than that: the release has failed, and must not stay starting.
+            # Why is worth less than the release, and than what else is told of it.
             log.exception("Ray does not say what %s waits for", release.service)
             return None
+
+    async def doing(self, release: Release) -> str | None:
+        """Say what is being done for a release that is starting."""
+        key = (release.service, release.number)
+        if self._watch is None or key not in self._under_way:
+            return None
+        if self._applications.said(release):
+            return "its endpoint is starting"
+        pool = self._supervisor.pools.get(key)
+        if pool is not None and pool.newest is not None and pool.newest.actor.is_there:
+            return "its entrypoints are imported"
+        if installs(release.manifest):
+            line = await self._watch.installing()
+            return "packages are being installed" + (f": {line}" if line else "")
+        return "a runner is starting"
 
     async def _bring_up(self, release: Release, timeout_s: float) -> None:
         async with self._turns[release.service]:
             timings = dict(release.timings)
             try:
                 async with asyncio.timeout(timeout_s):
-                    description = await self._start(release, timings)
+                    description = await self._unless_in_vain(release, self._start(release, timings))
                     error = verdicts.of_imports(description) or await timetable.problem(
                         release.manifest, _flows(release, description)
                     )
@@ -114,7 +149,7 @@ class Rollouts:
                 log.info("release %s/%s: %r", release.service, release.number, exc)
                 said = self._applications.said(release)
                 is_late = said is None and isinstance(exc, TimeoutError)
-                unplaced = await self._unplaced_now(release) if is_late else None
+                unplaced = await self.waits_for(release) if is_late else None
                 error = verdicts.of_exception(
                     exc,
                     timeout_s,
@@ -128,6 +163,32 @@ class Rollouts:
                 await self._fail(release, error, timings)
             else:
                 await self._go_live(release, description, timings)
+
+    async def _unless_in_vain(self, release: Release, work: Coroutine[Any, Any, T]) -> T:
+        """Do what may wait for ever, until it is seen that it waits in vain.
+
+        Raises:
+            KocoError: what has been seen.
+        """
+        doing = asyncio.ensure_future(work)
+        watching = asyncio.ensure_future(self._see_in_vain(release))
+        try:
+            await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                await watching
+            return await doing
+        finally:
+            doing.cancel()
+            watching.cancel()
+            # What it has begun is given up when this returns.
+            await asyncio.wait({doing, watching})
+
+    async def _see_in_vain(self, release: Release) -> None:
+        began_s = time.time()
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self._watch is not None:
+                await self._watch.check(release, self._supervisor.pool(release), since_s=began_s)
 
     async def _start(self, release: Release, timings: dict[str, float]) -> Description:
         """Start a release's first runner, and its own endpoint if it has one.
@@ -162,9 +223,7 @@ class Rollouts:
 
     def _is_installing(self, release: Release) -> bool:
         pool = self._supervisor.pools.get((release.service, release.number))
-        runtime = release.manifest.get("runtime", {})
-        keys = ("dependencies", "requirements", "pyproject")
-        return pool is not None and pool.was_awaited and any(runtime.get(key) for key in keys)
+        return pool is not None and pool.was_awaited and installs(release.manifest)
 
     async def _go_live(
         self, release: Release, description: Description, timings: dict[str, float]
@@ -202,6 +261,12 @@ class Rollouts:
         """Let nothing of a service serve, and say so wherever it is asked for."""
         self._catalog.close(release)
         self._applications.troubles[release.service] = closed_by(release)
+
+
+def installs(manifest: dict[str, Any]) -> bool:
+    """Say whether a manifest has nodes install packages."""
+    runtime = manifest.get("runtime", {})
+    return any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject"))
 
 
 async def _presence(runner: Runner) -> Presence:

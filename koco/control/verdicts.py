@@ -4,6 +4,7 @@ from typing import Any
 
 from koco.cluster.reasons import ApplicationFailed
 from koco.cluster.runners import EnvironmentFailed, RunnerDied
+from koco.control.watch import DiedAtStart
 from koco.errors import KocoError
 from koco.runner.spec import Description
 
@@ -70,6 +71,13 @@ def of_exception(
                 "detail": exc.detail,
                 "hint": "it runs as a Ray Serve application: does its module, or its "
                 "deployment's constructor, fail?",
+            }
+        case DiedAtStart():
+            return {
+                "message": f"no runner starts: {exc.message}",
+                "detail": exc.detail or None,
+                "hint": "does a module of the bundle have the name of a package that Ray imports,"
+                " or does a package or `runtime.env` keep Python from starting?",
             }
         case RunnerDied():
             return {

@@ -46,7 +46,7 @@ EVENTS: dict[str, Any] = {
     Kind.INPUTS: {"type": "object"},
     Kind.STATUS: _object(
         {"status": {"enum": [str(each) for each in Status]}},
-        {"attempt": _COUNT, "not_before": _TEXT},
+        {"attempt": _COUNT, "not_before": _TEXT, "release": _COUNT},
     ),
     Kind.AGENT: True,
     Kind.DEBUG: _TEXT,
@@ -93,6 +93,7 @@ STEPS: dict[str, Any] = {
         }
     ),
     "release": _object(_OF_RELEASE),
+    "waiting": _object({**_OF_RELEASE, "doing": _TEXT, "took_s": _SECONDS}, {"waits_for": _TEXT}),
     "live": _object({**_OF_RELEASE, "took_s": _SECONDS}),
     "unchanged": _object({**_OF_RELEASE, "took_s": _SECONDS}),
     "failed": _object({**_OF_RELEASE, "took_s": _SECONDS, "error": {"type": "object"}}),

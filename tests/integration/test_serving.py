@@ -167,6 +167,9 @@ def test_what_replicas_wait_for_is_said(koco: Koco) -> None:
         return str(release["waits_for"])
 
     eventually(lambda: "0 of 1 replicas of Front run; each asks for 99 CPU" in waits_for())
+    done = project(koco, "roomless", DUO.format(version=2), **options)()
+    assert done.code == 5, "nothing under way makes room for it"
+    assert "no node has 99 CPU (the most is " in done.err
     assert koco.execute("roomless").result == 1
     koco.run("undeploy", "roomless", "--yes").ok()
 

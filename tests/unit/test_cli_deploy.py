@@ -255,3 +255,58 @@ def test_what_is_written_while_it_is_shipped_is_named(
     assert error["message"].endswith("since the plan was made: deploy.ndjson")
     assert ".kocoignore" in error["hint"]
     assert not plane.bundles
+
+
+@pytest.fixture
+def busy(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that takes two looks to become live, each of which is worth a line."""
+    doing = {"status": "starting", "doing": "packages are being installed"}
+    waits = {"waits_for": "no node has free 1 CPU; held by the Ray task count (2 CPU)"}
+    plane.releases = [{"status": "starting"}, doing, doing | waits, {"status": "live"}]
+    monkeypatch.setattr("koco.cli.settling._SAY_S", 0.0)
+
+
+def test_a_log_has_lines_of_what_is_being_done(project: Path, busy: None, cli: Cli) -> None:
+    """Not more than one each while; what waits for room is said once, by whom it is held."""
+    ran = cli("deploy")
+    assert ran.code == 0
+    assert "hello: packages are being installed (0 s)\n" in ran.err
+    assert ran.err.count("waits for room: no node has free 1 CPU; held by the Ray task") == 1
+    assert "\x1b" not in ran.err + ran.out
+
+
+def test_json_has_what_is_being_done_as_lines_of_its_own(
+    project: Path, busy: None, cli: Cli
+) -> None:
+    """Stdout is nothing but JSON, stderr is silent."""
+    ran = cli("deploy", "--json")
+    steps = [json.loads(line) for line in ran.out.splitlines()]
+    waiting = [step["payload"] for step in steps if step["kind"] == "waiting"]
+    assert "packages are being installed" in {step["doing"] for step in waiting}
+    assert "held by" in next(step["waits_for"] for step in waiting if "waits_for" in step)
+    assert ran.err == ""
+
+
+def test_a_terminal_shows_it_on_a_line_that_goes_away(
+    project: Path, busy: None, terminal: Cli
+) -> None:
+    """It never wraps, and nothing of it is left."""
+    ran = terminal("deploy")
+    shown = [part for part in ran.out.split("\r") if "packages are being" in part]
+    assert shown
+    assert all(len(part) < 100 for part in shown)
+    last = ran.out.rstrip().rpartition("\r")[2]
+    assert "hello  release 3  live" in last
+    assert "packages" not in last
+
+
+def test_one_that_is_broken_by_the_time_the_others_are_live_is_told(
+    plane: Plane, two: list[str], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As koco has gone back from it meanwhile; exit code 5."""
+    monkeypatch.setattr("koco.cli.settling._AGAIN_S", -1.0)
+    broken = {"status": "failed", "error": {"message": "2 of its runners died"}}
+    plane.releases = [{"status": "live"}, {"status": "live"}, broken, broken]
+    ran = cli("deploy", *two)
+    assert ran.code == 5
+    assert "one: release 3 failed: 2 of its runners died" in ran.err

@@ -112,7 +112,10 @@ class Release(ListedRelease):
     flows: list[ReleaseFlow]
     app: Object | None
     unchanged: Annotated[bool, Meta(description="whether this was live before it was asked for")]
-    waits_for: NotRequired[str | None]
+    waits_for: NotRequired[
+        Annotated[str | None, Meta(description="why no node takes it, and who holds what it needs")]
+    ]
+    doing: NotRequired[Annotated[str | None, Meta(description="what is being done for it")]]
 
 
 class PlannedChange(TypedDict):
