@@ -117,6 +117,8 @@ async def roll_back(
     parts: Parts = request.app.state.parts
     require_service(request.auth, service)
     _check_timeout(data.timeout_s)
+    # Where to go back to is decided by what is there now, and by nothing that comes meanwhile.
+    seen = await parts.deployer.replaced(service)
     target = await parts.deployer.target(service, data.number)
     await _refuse_more_secrets(request, target.manifest)
     # What it needs may have gone since: a secret, say.
@@ -126,6 +128,7 @@ async def roll_back(
         by=request.auth.name,
         timeout_s=data.timeout_s,
         fallback=data.fallback,
+        expect=seen,
     )
     return await _begun(request, release, unchanged=unchanged)
 

@@ -207,7 +207,13 @@ class Deployer:
             )
 
     async def rollback(
-        self, target: Release, *, by: str, timeout_s: float = READY_S, fallback: bool = True
+        self,
+        target: Release,
+        *,
+        by: str,
+        timeout_s: float = READY_S,
+        fallback: bool = True,
+        expect: int | None = None,
     ) -> tuple[Release, bool]:
         """Begin a release that is as a former one was; see `deploy`."""
         return await self.deploy(
@@ -217,6 +223,7 @@ class Deployer:
             timeout_s=timeout_s,
             origin={**_origin(target), "rollback_of": target.number},
             fallback=fallback,
+            expect=expect,
         )
 
     def _heed(self, release: Release, pool: Pool) -> None:

@@ -97,7 +97,7 @@ class Moves:
         )
         if moved is None:
             return False
-        self._supervisor.hand_over(moved)
+        await self._supervisor.hand_over(moved)
         return True
 
     def _entry(self, execution: Execution) -> Entry:

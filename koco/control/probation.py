@@ -140,7 +140,9 @@ class Probations:
             "detail": None,
             "hint": "does a module end the process, now or a little later, as in a thread?",
         }
-        await surely(lambda: self._store.mark_broken(service, number, error))
+        marked = await surely(lambda: self._store.mark_broken(service, number, error))
+        if marked.status != "live":
+            return  # somebody has deployed or undeployed in this moment
         self._tell(broken, f"{cause}; {what}")
         detail = {"cause": cause, **({"release": target.number} if target else {})}
         action = "go_back" if target else "broken"

@@ -185,8 +185,10 @@ class Supervisor:
 
     # what the deployer calls
 
-    def hand_over(self, execution: Execution) -> None:
+    async def hand_over(self, execution: Execution) -> None:
         """Put an execution that has moved to another release into the line of that one."""
+        # Which may have been replaced in its turn meanwhile.
+        await self._ensure_pool(execution.service, execution.release)
         self.load.leave(execution.fid)
         self._enter(execution)
         self._spooler.wake(execution.fid)

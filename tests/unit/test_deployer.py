@@ -22,7 +22,7 @@ from koco.control.settings import Settings
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Status
-from koco.store.model import AuditQuery, Release
+from koco.store.model import AuditQuery, NewExecution, Release
 from tests.unit.test_pool import World as Pools
 from tests.unit.test_pool import eventually
 from tests.unit.test_pool import world as pools_world
@@ -374,6 +374,40 @@ def test_a_rollback_that_is_asked_for_again_is_the_same(tmp_path: Path) -> None:
         w.importing.set()
         await w.deployer.wait("svc", 3, seconds=10)
         assert await w.number() == 3
+
+    world(tmp_path, body)
+
+
+def test_a_rollback_is_from_what_was_seen(tmp_path: Path) -> None:
+    """Somebody may deploy while it is decided where to go back to: theirs is not gone back from."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        await w.live("two")
+        seen = await w.deployer.replaced("svc")
+        target = await w.deployer.target("svc", None)
+        await w.live("three")
+        with pytest.raises(ConflictError, match="changed meanwhile: release 3"):
+            await w.deployer.rollback(target, by="bob", expect=seen)
+        assert await w.number() == 3
+
+    world(tmp_path, body)
+
+
+def test_what_moved_to_a_release_that_was_replaced_in_its_turn_still_runs(tmp_path: Path) -> None:
+    """Its pool may be gone by then."""
+
+    async def body(w: World) -> None:
+        release = await w.live("one")
+        fid = (await w.launch()).fid
+        await w.until(fid, Status.FINISHED)
+        await w.live("two")
+        new = NewExecution(flow="svc/flow", service="svc", release=release.number, inputs={})
+        execution, _ = await w.store.create(new)
+        await eventually(lambda: w.supervisor.pools["svc", 1].is_over)
+        del w.supervisor.pools["svc", 1]
+        await w.supervisor.hand_over(execution)
+        await w.until(execution.fid, Status.FINISHED)
 
     world(tmp_path, body)
 
