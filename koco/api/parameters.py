@@ -81,6 +81,7 @@ QUERY: dict[str, dict[str, Any]] = {
         "description": "what comes after this `seq` or this cursor, or is of this time or later",
         "schema": {"minimum": 0},
     },
+    "threads": {"description": "all threads of its processes, koco's and Ray's as well"},
     "tail": {"description": "the last so many events", "schema": {"minimum": 0}},
     "follow": {"description": "go on until the final status"},
     "kind": {"description": "events of these kinds only, separated by commas"},

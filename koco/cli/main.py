@@ -37,6 +37,7 @@ COMMANDS = {
     "logs": "koco.cli.logs",
     "ps": "koco.cli.ps",
     "show": "koco.cli.show",
+    "stack": "koco.cli.stack",
     "result": "koco.cli.result",
     "wait": "koco.cli.wait",
     "cancel": "koco.cli.cancel",

@@ -135,6 +135,15 @@ class Client:
         """Return an execution, by fid, unique prefix or `latest`."""
         return self._transport.json("GET", _execution(fid))
 
+    def stack(self, fid: str, *, threads: bool = False) -> dict[str, Any]:
+        """Return what an execution is in the middle of: `{fid, status, note, processes}`.
+
+        Raises:
+            ConflictError: it has ended.
+        """
+        query = {"threads": "true"} if threads else {}
+        return self._transport.json("GET", f"{_execution(fid)}/stack", query=query)
+
     def result(self, fid: str) -> dict[str, Any]:
         """Return `{fid, status, result | error}`; ConflictError where it has not ended."""
         return self._transport.json("GET", f"{_execution(fid)}/result")

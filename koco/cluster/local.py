@@ -24,6 +24,8 @@ MARK = "KOCO_CLUSTER"
 PORTS = {"api": 8400, "gcs": 6379, "dashboard": 8265, "client": 10001, "agent": 52365}
 
 _GCS = "gcs_server"
+#: The environment variable that says how often Ray's monitor looks at the memory (ms), 0 for never.
+_MONITOR = "RAY_memory_monitor_refresh_ms"
 #: How long Ray's processes may take to end by themselves (seconds).
 _TERM_S = 5.0
 
@@ -71,6 +73,9 @@ def starting_environment(mark: str) -> dict[str, str]:
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
         "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
         # pip tries again by itself; two more rounds make a misspelt name take 30 s.
+        # Where memory gets short, Ray's monitor ends what it can start again first: the control
+        # plane. Here koco looks after it by itself (`koco.cluster.guard`).
+        _MONITOR: os.environ.get(_MONITOR, "0"),
         "RUNTIME_ENV_RETRY_TIMES": os.environ.get("RUNTIME_ENV_RETRY_TIMES", "1"),
     }
 

@@ -17,14 +17,17 @@ from ray.exceptions import (
     ActorUnavailableError,
     RayActorError,
     RayError,
+    RayTaskError,
     RuntimeEnvSetupError,
 )
 
-from koco.cluster import names, nodes, processes
+from koco.cluster import guard, names, nodes, processes
 from koco.errors import KocoError
 from koco.runner.actor import Runner
 from koco.runner.process import Process
 from koco.runner.spec import Description, Launch, Presence, RunnerSpec
+from koco.sdk.memory import CAUSE, MemoryExceeded
+from koco.sdk.stacks import Stack
 
 T = TypeVar("T")
 
@@ -114,6 +117,20 @@ class RunnerActor:
             RunnerDied: its process died, or its environment failed.
         """
         await self._reached(self._handle.hold.remote)
+
+    @property
+    def handle(self) -> Any:
+        """What Ray knows it by."""
+        return self._handle
+
+    async def stack(self, fid: str, *, everything: bool) -> list[Stack]:
+        """Ask what an execution there is in the middle of.
+
+        Raises:
+            AttributeError: it is of an older koco, which cannot be asked.
+        """
+        blob = await _answer(self._handle.stack.remote(fid, everything=everything))
+        return msgspec.msgpack.decode(blob, type=list[Stack])
 
     async def end(self) -> None:
         """Ask it to leave."""
@@ -297,6 +314,10 @@ async def _answer(reference: Awaitable[T]) -> T:
         raise RunnerDied(_cause(str(exc))) from exc
     except RayActorError as exc:
         raise RunnerDied(_cause(str(exc))) from exc
+    except RayTaskError as exc:
+        if isinstance(exc.cause, MemoryExceeded):
+            raise RunnerDied(str(exc.cause)) from exc
+        raise
 
 
 def _environment_failed(text: str) -> EnvironmentFailed:
@@ -330,10 +351,12 @@ def _last_line(text: str) -> str:
 def _cause(text: str) -> str:
     """Say in a sentence why Ray says that a process died."""
     if "OutOfMemory" in text or "memory monitor" in text.lower():
-        return "it used too much memory and was killed (out of memory)"
+        return f"{CAUSE}was ended by Ray as its node had no more"
     if "node has died" in text.lower() or "node died" in text.lower():
         return _NODE_DIED
     pid = re.search(r"^\s*pid: (\d+)", text, re.MULTILINE)
+    if pid and (said := guard.cause(int(pid[1]))):
+        return CAUSE + said
     process = f"its process (pid {pid[1]})" if pid else "its process"
     if "worker_setup" in text and (raised := _RAISED.findall(text)):
         return f"{process} could not be prepared: {raised[-1].partition(': ')[2] or raised[-1]}"

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from koco.cluster import placement, runners
+from koco.cluster import guard, placement, runners
 from koco.cluster.nodes import can_grow
 from koco.cluster.serve import Application, Serve
 from koco.control.applications import Applications
@@ -77,6 +77,7 @@ async def assemble(
     vault = Vault(store, data_dir)
     audit = Audit(store)
     tasks.keep(audit.keep)
+    tasks.keep(guard.keep)
     release_tokens = ReleaseTokens(
         secret=await store.secret("releases"), url=start.node_url or start.url
     )

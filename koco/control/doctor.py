@@ -290,7 +290,7 @@ async def _runners(parts: Parts) -> list[Finding]:
     silent = {name: runners[name].vigil.says for name, answered in names if not answered}
     if not silent:
         return [Finding("runners", OK, f"{len(runners)} answer")]
-    hint = "one that works no more is ended 10 s after it has work; `koco cancel` ends what runs"
+    hint = "one that works no more is ended 10 s after it has work; `koco stack` shows what runs"
     return [
         Finding(
             "runners", WARNING, f"no answer within {_RUNNER_S:g} s from {name}{_doing(says)}", hint

@@ -10,7 +10,7 @@ from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 from koco.control import packages
 from koco.control.bundles import Bundles
 from koco.control.vault import Vault
-from koco.sdk import public, worker_setup
+from koco.sdk import memory, public, worker_setup
 from koco.store.model import Release
 
 #: How long Ray may take to make an environment (seconds); its default is 600. A deploy's own
@@ -65,6 +65,8 @@ class Environments:
                 WORKER_PROCESS_SETUP_HOOK_ENV_VAR: worker_setup.HOOK,
                 worker_setup.SERVICE: release.service,
                 worker_setup.RELEASE: str(release.number),
+                # The manifest's own key alone says it.
+                memory.VARIABLE: str(release.manifest["runner"].get("memory_mb") or ""),
             },
             "config": {"setup_timeout_seconds": _SETUP_S},
         }

@@ -23,6 +23,7 @@ from koco.control.worker import Actor, Remains, Runner, first, see_off
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.runner.spec import Description, Launch
+from koco.sdk import memory
 from koco.store.model import Execution
 from koco.store.protocol import Store
 
@@ -149,7 +150,7 @@ class Pool:
 
     def what(self, fid: str) -> str | None:
         """Say what an execution's runner does, if it does not answer."""
-        runner = self._runner_of(fid)
+        runner = self.runner_of(fid)
         return runner.vigil.says if runner else None
 
     def submit(self, execution: Execution) -> None:
@@ -175,7 +176,7 @@ class Pool:
         if began is not None:  # of one that was taken over nobody knows
             took = time.monotonic() - began
             self.mean_s = took if self.mean_s is None else 0.8 * self.mean_s + 0.2 * took
-        runner = self._runner_of(fid)
+        runner = self.runner_of(fid)
         if runner is None:
             return
         runner.running.discard(fid)
@@ -191,7 +192,7 @@ class Pool:
 
         That waits for no answer: a runner that must be ended gives none.
         """
-        runner = self._runner_of(fid)
+        runner = self.runner_of(fid)
         if runner is None:
             return
         asking = self._tasks.spawn(_asked_to_cancel(runner, fid))
@@ -450,7 +451,9 @@ class Pool:
         if runner.watch:
             runner.watch.cancel()
         if not runner.is_seen_off:
-            cause = await self._recovery.bury(runner) or cause
+            said = await self._recovery.bury(runner)
+            # What used too much memory knows why, and its end by SIGKILL says less.
+            cause = cause if cause.startswith(memory.CAUSE) else said or cause
         runner.is_over.set()
         for fid in sorted(runner.running):
             self._began.pop(fid, None)
@@ -481,7 +484,8 @@ class Pool:
             self._tasks.spawn(see_off(runner.actor))
             self.keep_warm()
 
-    def _runner_of(self, fid: str) -> Runner | None:
+    def runner_of(self, fid: str) -> Runner | None:
+        """Return the runner that an execution was given to, if any."""
         return next((r for r in self.runners.values() if fid in r.running), None)
 
 

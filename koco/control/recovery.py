@@ -11,6 +11,7 @@ from koco.control.setbacks import LIVED_S
 from koco.control.tasks import Tasks, surely
 from koco.control.worker import Remains, Runner
 from koco.events.model import Status
+from koco.sdk import memory
 from koco.store.model import Execution
 from koco.store.protocol import Store
 
@@ -24,6 +25,8 @@ _BURIAL_S = 5.0
 
 def died(cause: str, *, tries: int = 0) -> dict[str, Any]:
     """Return the `error` payload of an execution whose runner died, or several before it began."""
+    if cause.startswith(memory.CAUSE):
+        return {"type": memory.TYPE, "message": cause.removeprefix(memory.CAUSE), "traceback": ""}
     said = "the runner ended while it ran this execution"
     if tries:
         said = f"{tries} runners ended, one after the other, before they could begin this execution"

@@ -172,6 +172,12 @@ class Supervisor:
         if pool := self._pool_of.get(fid):
             self._tasks.spawn(pool.cancel(fid, grace_s=_GRACE_S))
 
+    def runner_of(self, fid: str) -> Actor | None:
+        """Return the runner that an execution is in; None where it has none."""
+        pool = self._pool_of.get(fid)
+        runner = pool.runner_of(fid) if pool else None
+        return runner.actor if runner else None
+
     def why(self, execution: Execution) -> str | None:
         """Say why an execution waits, or what its runner does if that does not answer."""
         pool = self._pool_of.get(execution.fid)

@@ -12,6 +12,7 @@ from koco.cluster.processes import Sighting
 from koco.control.vigil import Vigil
 from koco.errors import KocoError
 from koco.runner.spec import Description, Launch, Presence
+from koco.sdk.stacks import Stack
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,15 @@ class Actor(Protocol):
 
     async def end(self) -> None:
         """Ask it to leave."""
+
+    async def stack(self, fid: str, *, everything: bool) -> list[Stack]:
+        """Ask what an execution there is in the middle of."""
+        ...
+
+    @property
+    def handle(self) -> Any:
+        """What Ray knows it by."""
+        ...
 
     async def look(self) -> Sighting | None:
         """Look at its process from outside; None where it is gone."""

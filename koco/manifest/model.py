@@ -193,6 +193,12 @@ class Runner(_Part):
     executions: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Executions in one process's life; null for no limit."
     )
+    memory_mb: Annotated[int, Field(ge=128)] | None = Field(
+        None,
+        description="Memory that a runner may use, with the subprocesses that it starts; each Ray "
+        "task and actor of an execution may use as much. What wants more ends as out of memory. "
+        "Null for 80 % of its node's. It sets nothing aside: that is `resources`.",
+    )
     resources: dict[Annotated[str, AfterValidator(rules.resource)], _Amount] = Field(
         {},
         description="What Ray sets aside for each runner on its node: `CPU`, `GPU`, `memory_mb`, "

@@ -45,3 +45,7 @@ class Runner:
     async def cancel(self, fid: str) -> None:
         """Ask an execution to end."""
         await self._executor.cancel(fid)
+
+    async def stack(self, fid: str, *, everything: bool) -> bytes:
+        """Return the stacks of an execution, or of all that runs here: `Stack`s."""
+        return await self._executor.stack(fid, everything=everything)

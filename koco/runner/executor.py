@@ -1,7 +1,9 @@
 """What a runner does: imports the entrypoints of its release, and runs executions of them."""
 
 import asyncio
+import gc
 import os
+import signal
 import time
 from typing import Any
 
@@ -11,7 +13,7 @@ import ray
 from koco.errors import DeployError, KocoError, UnreachableError
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.runner import encoding, process
+from koco.runner import encoding, looking, process, watch
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
 from koco.runner.loop import FlowLoop
@@ -19,10 +21,14 @@ from koco.runner.output import Output
 from koco.runner.pulse import Pulse
 from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
-from koco.sdk import moments
+from koco.runner.watch import Watch
+from koco.sdk import memory, moments
 from koco.sdk.control import Control
 from koco.sdk.failures import describe
 from koco.sdk.tracer import Tracer
+
+#: How long a runner that uses too much memory may take over telling so (seconds).
+_FAREWELL_S = 0.3
 
 
 class Executor:
@@ -40,6 +46,10 @@ class Executor:
         self._runs: dict[str, Run] = {}
         self._served = 0
         self._held = asyncio.Event()
+        #: Why this process has to end although it works, once it has to.
+        self._exceeded = ""
+        #: Whether it takes nothing new, as an execution left too much in its memory.
+        self._is_spent = False
         self._capture = Capture(dedicated=self._spec.concurrency == 1)
         self._capture.install()
         # Flows run in threads of their own, where waiting for Ray blocks nobody: without
@@ -57,7 +67,10 @@ class Executor:
         self._pulse = Pulse()
         process.die_of_sigterm()
         process.lead_offspring(self._spec.id)
-        self._tasks = {asyncio.get_running_loop().create_task(self._spool.run())}
+        self._home = asyncio.get_running_loop()
+        self._tasks = {self._home.create_task(self._spool.run())}
+        limit = memory.current()
+        self._watch = Watch(limit, self._give_up) if limit else None
 
     async def describe(self) -> bytes:
         """Import every entrypoint; return a `Description`."""
@@ -105,8 +118,14 @@ class Executor:
         )
 
     async def hold(self) -> None:
-        """Stay pending until this runner is told to `end`."""
+        """Stay pending until this runner is told to `end`.
+
+        Raises:
+            memory.MemoryExceeded: it uses more memory than it may, and ends now.
+        """
         await self._held.wait()
+        if self._exceeded:
+            raise memory.MemoryExceeded(self._exceeded)
 
     async def end(self) -> None:
         """Let `hold` return, then leave with exit handlers run; asked when nothing runs here."""
@@ -119,6 +138,8 @@ class Executor:
         launch = msgspec.json.decode(blob, type=Launch)
         if launch.fid in self._runs or launch.fid in self._launching:
             return
+        if self._is_spent:
+            await asyncio.Future()  # it never began: with this process's end it is queued again
         self._pulse.run(True)
         sink = self._spool.open(launch.fid, launch.attempt)
         self._launching.add(launch.fid)
@@ -132,6 +153,8 @@ class Executor:
             loop=self._loop,
         )
         self._runs[launch.fid] = run
+        if self._watch:
+            self._watch.begin()
         self._launching.discard(launch.fid)
         if launch.fid in self._recalled:
             self._recalled.discard(launch.fid)
@@ -150,6 +173,14 @@ class Executor:
             self._abandon(fid)
         elif fid in self._launching:
             self._recalled.add(fid)
+
+    async def stack(self, fid: str, *, everything: bool) -> bytes:
+        """Return what an execution is in the middle of; see `koco.runner.stacks`."""
+        run = self._runs.get(fid)
+        found = looking.of(run, self._loop, self._loop.thread, everything=everything)
+        if not everything and len(self._runs) == 1:
+            found += looking.beside(run, self._loop.thread)
+        return msgspec.msgpack.encode(found)
 
     def _keep(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -172,13 +203,38 @@ class Executor:
             self._served += 1
             del self._runs[fid]
             self._pulse.run(bool(self._runs or self._launching))
+            if self._watch and not self._runs:
+                self._watch.pause()
+        ran_out = memory.is_told(outcome.payload)
+        if ran_out and not self._runs:
+            gc.collect()
+            # Before it is told: from then on this runner may be given another one.
+            self._is_spent = memory.is_crowded()
         await self._tell(fid, outcome)
+        if self._is_spent:
+            await asyncio.to_thread(self._give_up, outcome.payload["message"])
+        elif ran_out:
+            memory.restore()
 
     async def _tell(self, fid: str, outcome: Outcome) -> None:
         if outcome.kind is not None:
             event = await encoding.encoded(outcome.kind, outcome.payload)
             await self._spool.put_async(fid, event)
         await self._spool.mark(fid, outcome.status)
+
+    def _give_up(self, message: str) -> None:
+        """End this process, as it uses too much memory. Called from another thread."""
+        watch.end_children()  # theirs may be what is missing
+        self._home.call_soon_threadsafe(self._leave_at_once, message)
+        time.sleep(_FAREWELL_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _leave_at_once(self, message: str) -> None:
+        others = len(self._runs) - 1
+        if others > 0:
+            message += f", in a process with {others} other execution{'s' * (others > 1)}"
+        self._exceeded = memory.CAUSE + message
+        self._held.set()
 
     def _abandon(self, fid: str) -> None:
         """Stop an execution: it is to be cancelled, or was ended or given to another runner."""

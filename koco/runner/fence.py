@@ -55,6 +55,11 @@ class Fence:
         """Whether the thread is interrupted when it leaves the fence."""
         return self._is_due
 
+    @property
+    def thread(self) -> int:
+        """The thread's number, 0 before it has begun."""
+        return self._thread
+
     def interrupt(self) -> None:
         """Raise `CancelledError` in the thread: at once, or when it leaves the fence."""
         with self._lock:

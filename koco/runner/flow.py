@@ -138,6 +138,16 @@ class Run:
             return Outcome(Status.FINISHED, Kind.FINAL, result)
         return self._failed(exc)
 
+    @property
+    def thread(self) -> int | None:
+        """The number of the thread that it runs in, where it has one of its own."""
+        return self._fence.thread if self._fence is not None else None
+
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """The task that it runs as, on the flows' loop."""
+        return self._task
+
     def cancel(self) -> None:
         """Ask it to end: cancel its task, or raise `CancelledError` in its thread."""
         self._cancelled = True

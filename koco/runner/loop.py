@@ -22,7 +22,10 @@ class FlowLoop(asyncio.SelectorEventLoop):
     def start(self) -> None:
         """Run in a thread of its own, as long as the process."""
         _confine_all_tasks()
-        threading.Thread(target=self._run, name="koco-flows", daemon=True).start()
+        thread = threading.Thread(target=self._run, name="koco-flows", daemon=True)
+        thread.start()
+        #: The number of that thread.
+        self.thread = thread.ident or 0
 
     def _run(self) -> None:
         while True:

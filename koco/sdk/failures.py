@@ -10,7 +10,7 @@ from typing import Any
 
 import koco
 from koco.errors import InputsError
-from koco.sdk import secrets
+from koco.sdk import memory, secrets
 
 #: Where the frames before the user's are: ours, and of the machinery that we call it through.
 _MACHINERY = (
@@ -30,14 +30,17 @@ def describe(exc: BaseException) -> dict[str, Any]:
     """Return an exception as an `error` payload: its type, message and the user's frames."""
     if isinstance(exc, InputsError):
         return {"type": "InputsError", "message": _bounded(exc.message), "traceback": ""}
+    if isinstance(exc, MemoryError):
+        memory.spare()  # to tell of it takes some, too
     _forget_own_frames(exc, _machinery())
     text = "".join(traceback.format_exception(exc))
     for root in sys.path:
         if root and (Path(root) / ".koco-bundle.json").exists():
             text = text.replace(f"{root}/", "")
+    named = memory.describe(exc) or {"type": type(exc).__name__, "message": _message(exc)}
     return {
-        "type": type(exc).__name__,
-        "message": _bounded(_message(exc)),
+        "type": named["type"],
+        "message": _bounded(named["message"]),
         "traceback": _bounded(text.rstrip()),
     }
 

@@ -8,6 +8,8 @@ or fetch an object, and where there is nothing to do it must cost next to nothin
 
 import os
 
+from koco.sdk import memory, memory_errors, stacks
+
 #: The function below as Ray's environment variable names it.
 HOOK = "koco.sdk.worker_setup.prepare"
 
@@ -28,6 +30,9 @@ def prepare() -> None:
 
 
 def _prepare() -> None:
+    memory.restrict(memory.asked())
+    memory_errors.install()
+    stacks.install()
     if os.environ.get(SECRETS):
         # Here, not above: most releases have none.
         from koco.sdk import secrets

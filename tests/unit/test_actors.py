@@ -13,7 +13,7 @@ SHIPPED = {
         *("__init__", "admit", "append", "ask", "close", "configure", "hand_over", "identity"),
         *("ready", "resume"),
     },
-    Runner: {"__init__", "attach", "cancel", "describe", "end", "hold", "launch"},
+    Runner: {"__init__", "attach", "cancel", "describe", "end", "hold", "launch", "stack"},
 }
 
 

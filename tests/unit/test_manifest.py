@@ -55,7 +55,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "secrets": [],
         "runner": {
             **{"min": 1, "max": 10, "idle_timeout": 300.0, "concurrency": 1, "executions": None},
-            **{"resources": {}, "labels": {}},
+            **{"memory_mb": None, "resources": {}, "labels": {}},
         },
         "app": None,
         "locks": {},
@@ -146,6 +146,7 @@ def test_data_has_key_paths_for_places() -> None:
         (manifest(runner={"max": 0}), "runner.max: must be at least 1, got 0"),
         (manifest(runner={"min": 11}), "runner.min: max (10) must be at least min (11)"),
         (manifest(runner={"concurrency": 0}), "runner.concurrency: must be at least 1, got 0"),
+        (manifest(runner={"memory_mb": 64}), "runner.memory_mb: must be at least 128, got 64"),
         (manifest(runner={"idle_timeout": float("inf")}), "must be a finite number"),
         (manifest(runner={"maximum": 3}), "runner.maximum: unknown key (hint: did you mean 'max"),
         (manifest(runner={"zzz": 3}), "(hint: known keys: min, max, idle_timeout"),

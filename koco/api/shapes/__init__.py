@@ -136,6 +136,43 @@ class Result(TypedDict):
     error: NotRequired[dict[str, Any]]
 
 
+class Frame(TypedDict):
+    """A place in a function that was called."""
+
+    file: Annotated[str, text("hello/app.py")]
+    line: Annotated[int, Meta(examples=[12])]
+    function: Annotated[str, text("greet")]
+
+
+class Stack(TypedDict):
+    """What a thread or a task is in the middle of."""
+
+    name: Annotated[str, text("thread of the flow")]
+    frames: Annotated[list[Frame], Meta(description="the newest call last")]
+    #: What a task waits for, beyond its newest frame; empty if nothing.
+    waits: str
+
+
+class StackedProcess(TypedDict):
+    """A process of an execution: its runner's, or a Ray task's."""
+
+    name: Annotated[str, text("runner")]
+    pid: int
+    node: str
+    state: Annotated[str, text("sleeping", "running, sleeping, stopped, gone, …")]
+    note: Annotated[str | None, Meta(description="why there is no more to see, or how it was got")]
+    stacks: list[Stack]
+
+
+class Stacks(TypedDict):
+    """What an execution is in the middle of, in all its processes."""
+
+    fid: Fid
+    status: Status
+    note: Annotated[str | None, Meta(description="why it has no process, where it has none")]
+    processes: list[StackedProcess]
+
+
 class Event(TypedDict):
     """One event of a stream; docs/events.md shows each kind's payload."""
 

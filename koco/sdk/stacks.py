@@ -1,0 +1,246 @@
+"""The Python stacks of a process of a release, for whoever looks at it from outside.
+
+`install` has the process write its stacks into a file in memory when a signal comes, which works
+while C code keeps the interpreter to itself; `dump` sends that signal, from any process of the
+same user on the node, and reads the file. No file is left behind anywhere.
+
+Only the standard library: this is imported by every process of a release.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import faulthandler
+import importlib
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+import koco
+
+#: What asks for the stacks. Nothing else uses it: C libraries take the first ones.
+SIGNAL = signal.SIGRTMAX - 5 if hasattr(signal, "SIGRTMAX") else 0
+#: The name of the file in memory, and how the kernel calls it.
+_NAME = "koco-stacks"
+_LINK = f"/memfd:{_NAME} (deleted)"
+#: How long the process may take to write, and how long nothing more comes when it has (seconds).
+_WRITE_S, _QUIET_S = 2.0, 0.1
+
+_THREAD = re.compile(r"^(?:Current thread|Thread) 0x([0-9a-f]+) ", re.MULTILINE)
+_FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
+
+#: Where code is that calls an author's, and where everything is that is no author's.
+_CALLERS = (
+    *(str(Path(koco.__file__).parent / package) for package in ("runner", "sdk")),
+    *(str(Path(each.__file__ or "").parent) for each in (asyncio, importlib, concurrent.futures)),
+    str(Path(threading.__file__)),
+    "<frozen importlib",
+)
+#: What stands between an execution's task and its coroutine: see `koco.runner.generators`.
+_STEPPED = "Stepped.__await__"
+_BUNDLE = ".koco-bundle.json"
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A place in a function that was called."""
+
+    file: str
+    line: int
+    function: str
+
+
+class Stack(msgspec.Struct, frozen=True):
+    """What a thread or a task is in the middle of, the newest call last."""
+
+    name: str
+    frames: list[Frame]
+    #: What it waits for, beyond its newest frame.
+    waits: str = ""
+
+
+def install() -> None:
+    """Have this process write its stacks where asked by `SIGNAL`; nothing where it cannot."""
+    if not SIGNAL or not hasattr(os, "memfd_create"):
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.memfd_create(_NAME, os.MFD_CLOEXEC)
+        # Whoever reads empties it first: what is written must then begin at its start.
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
+        faulthandler.register(SIGNAL, descriptor, all_threads=True, chain=False)
+
+
+def dump(pid: int) -> list[Stack] | None:
+    """Return the stacks of a process of this node; None where it does not tell them.
+
+    It does not stop for that. Its threads have numbers for names.
+    """
+    path = _file_of(pid)
+    if path is None:
+        return None
+    try:
+        os.truncate(path, 0)
+        os.kill(pid, SIGNAL)
+        text = _written(path)
+    except OSError:
+        return None  # it has ended
+    return parsed(text) if text else None
+
+
+def _file_of(pid: int) -> str | None:
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if str(entry.readlink()) == _LINK:
+                    return str(entry)
+    return None
+
+
+def _written(path: str) -> str:
+    """Wait until something was written and nothing more comes; return it."""
+    deadline, changed, size = time.monotonic() + _WRITE_S, time.monotonic(), 0
+    while time.monotonic() < deadline:
+        now = Path(path).stat().st_size
+        if now != size:
+            size, changed = now, time.monotonic()
+        elif size and time.monotonic() - changed > _QUIET_S:
+            break
+        time.sleep(0.01)
+    return Path(path).read_text(encoding="utf-8", errors="replace")
+
+
+def parsed(text: str) -> list[Stack]:
+    """Return the stacks in what `faulthandler` has written."""
+    parts = _THREAD.split(text)[1:]
+    return [
+        Stack(
+            name=f"thread {int(number, 16)}",
+            frames=[
+                Frame(file, int(line), function)
+                for file, line, function in reversed(_FRAME.findall(body))
+            ],
+        )
+        for number, body in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
+def of_thread(ident: int) -> list[Frame]:
+    """Return the frames of a thread of this process."""
+    return _frames(sys._current_frames().get(ident))
+
+
+def _frames(frame: FrameType | None) -> list[Frame]:
+    found: list[Frame] = []
+    while frame is not None:
+        found.append(_frame(frame))
+        frame = frame.f_back
+    return found[::-1]
+
+
+def _frame(frame: FrameType) -> Frame:
+    code = frame.f_code
+    return Frame(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_qualname)
+
+
+def of_task(task: "asyncio.Task[Any]", name: str, running: list[Frame] | None) -> list[Stack]:
+    """Return the stacks of a task and of the tasks that it waits for.
+
+    `running` are the frames of the loop's thread, where the task runs at this moment.
+    """
+    if running is not None:
+        return [Stack(name, running)]
+    frames, inner = _awaited(task.get_coro())
+    waiting = getattr(task, "_fut_waiter", None)
+    below = [each for each in _tasks_in(waiting) if not each.done()]
+    what = waiting if waiting is not None else inner
+    found = [Stack(name, frames, waits="" if below else _said(what))]
+    for each in below[:100]:
+        found += of_task(each, f"{each.get_name()}, which it waits for", None)
+    return found
+
+
+def _awaited(awaitable: Any) -> tuple[list[Frame], Any]:
+    """Return the frames of a coroutine and of what it awaits, and what stands at the end."""
+    found: list[Frame] = []
+    while awaitable is not None:
+        for prefix in ("cr", "ag", "gi"):
+            frame = getattr(awaitable, f"{prefix}_frame", None)
+            if frame is not None and frame.f_code.co_qualname == _STEPPED:
+                awaitable = frame.f_locals["self"]._coroutine  # which it takes step by step
+                break
+            if frame is not None:
+                found.append(_frame(frame))
+                following = "yieldfrom" if prefix == "gi" else "await"
+                awaitable = getattr(awaitable, f"{prefix}_{following}", None)
+                break
+        else:
+            return found, awaitable
+    return found, None
+
+
+def _tasks_in(waiting: Any) -> list["asyncio.Task[Any]"]:
+    if isinstance(waiting, asyncio.Task):
+        return [waiting]
+    children = getattr(waiting, "_children", None)  # of `asyncio.gather`
+    return [each for each in children or () if isinstance(each, asyncio.Task)]
+
+
+def _said(what: Any) -> str:
+    return "" if what is None else type(what).__name__.lstrip("_")
+
+
+# for people
+
+
+def shown(stack: Stack) -> Stack:
+    """Return a stack without what called the author's code, its files as the bundle has them."""
+    frames = stack.frames
+    while frames and frames[0].file.startswith(_CALLERS):
+        frames = frames[1:]
+    roots = _roots()
+    return msgspec.structs.replace(stack, frames=[_short(each, roots) for each in frames])
+
+
+def is_of_an_author(stack: Stack) -> bool:
+    """Say whether a stack has code that is neither koco's nor Python's, nor Ray's."""
+    return any(not _is_foreign(each.file) for each in stack.frames)
+
+
+def _is_foreign(file: str) -> bool:
+    ours = str(Path(koco.__file__).parent)
+    stdlib = str(Path(os.__file__).parent)
+    is_package = "/site-packages/" in file or "/dist-packages/" in file
+    in_library = file.startswith(stdlib) and not is_package
+    is_ray = "/site-packages/ray/" in file or "/dist-packages/ray/" in file
+    return file.startswith((ours, "<")) or in_library or is_ray or "/ray/_private/" in file
+
+
+def _roots() -> list[str]:
+    return [f"{root}/" for root in sys.path if root and (Path(root) / _BUNDLE).exists()]
+
+
+def _short(frame: Frame, roots: Iterable[str]) -> Frame:
+    file = re.sub(r"^.*/py_modules_files/[^/]+/", "", frame.file)
+    for root in roots:
+        file = file.removeprefix(root)
+    return msgspec.structs.replace(frame, file=file)
+
+
+def others(skip: Callable[[int], bool]) -> list[Stack]:
+    """Return the stacks of this process's threads, but for those to skip."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return [
+        Stack(f"thread {names.get(ident, ident)}", _frames(frame))
+        for ident, frame in sys._current_frames().items()
+        if not skip(ident)
+    ]
