@@ -127,7 +127,6 @@ class Vigil:
         former: Sighting | None = None
         counts: Counter[str] = Counter()
         while True:
-            began = time.monotonic()
             try:
                 now = await self._actor.look()
             except KocoError as exc:
@@ -143,6 +142,9 @@ class Vigil:
                 return _CAUSES[kind].format(seconds=self.silent_s)
             if kind == "busy":
                 on_busy()
+            began = (
+                time.monotonic()
+            )  # a look elsewhere may take as long as a process takes to start
             if await _ends(asking, LOOK_S):
                 return None
             if time.monotonic() - began > 2 * LOOK_S:

@@ -26,6 +26,8 @@ class Actor:
     """A runner that answers as often as it is told to, and is seen in a state after the other."""
 
     is_there = True
+    #: How long a look takes.
+    look_s = 0.0
 
     def __init__(self, *, answers: int = 1, seen: Callable[[int], Any] = lambda look: None) -> None:
         self.answers = answers
@@ -41,6 +43,7 @@ class Actor:
 
     async def look(self) -> Sighting | None:
         self.looks += 1
+        await asyncio.sleep(self.look_s)
         found = self.seen(self.looks)
         if isinstance(found, Exception):
             raise found
@@ -116,6 +119,17 @@ def test_a_runner_that_is_busy_is_left_alone(look: Any) -> None:
     """Code that keeps the interpreter, a machine that is slow, a node that does not answer."""
     with pytest.raises(TimeoutError):
         kept(look, within_s=0.5)
+
+
+def test_looks_may_take_long() -> None:
+    """On another node, where a process has to start for them."""
+
+    async def body() -> str | None:
+        actor = Actor(seen=lambda n: seen(n, state="T"))
+        actor.look_s = 0.1
+        return await asyncio.wait_for(Vigil(actor).keep(lambda: True), 2)
+
+    assert "a signal had stopped" in (asyncio.run(body()) or "")
 
 
 def test_what_a_silent_runner_does_is_told_until_it_answers(
