@@ -90,7 +90,9 @@ class RunnerActor:
         await self.attach()
         self.is_there = True
         blob = await _answer(self._handle.describe.remote())
-        return msgspec.msgpack.decode(blob, type=Description)
+        # A runner of an older koco says it in msgpack.
+        decode = msgspec.json.decode if blob[:1] == b"{" else msgspec.msgpack.decode
+        return decode(blob, type=Description)
 
     async def attach(self) -> Presence:
         """Ask what it holds."""
@@ -231,7 +233,7 @@ async def start(
                 runtime_env=runtime_env,
                 **{"num_cpus": 0, **options},
             )
-            .remote(msgspec.msgpack.encode(spec), control)
+            .remote(msgspec.json.encode(spec), control)
         )
 
     creating = asyncio.ensure_future(asyncio.to_thread(create))

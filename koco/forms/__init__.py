@@ -23,7 +23,7 @@ from koco.forms.elements import (
     Submit,
 )
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
-from koco.forms.model import TYPES, Model
+from koco.forms.model import TYPES, Model, named
 from koco.forms.moments import InputDate, InputDateTime, InputTime
 from koco.forms.problems import FormError, Problem, nearest
 
@@ -54,5 +54,6 @@ __all__ = [
     "Problem",
     "Select",
     "Submit",
+    "named",
     "nearest",
 ]

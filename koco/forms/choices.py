@@ -1,10 +1,11 @@
 """What is chosen rather than typed, and values that no other element can hold."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from koco.forms import readers
+from koco.forms import nested, readers
 from koco.forms.elements import Part, by
 from koco.forms.fields import Field
 from koco.forms.problems import FormError, Problem, nearest
@@ -174,10 +175,23 @@ class InputJSON(Field):
     value: Any = field(default=None, metadata=by(readers.anything))
     required: bool = field(default=False, metadata=by(readers.boolean))
     placeholder: str | None = field(default=None, metadata=by(readers.text))
+    json_schema: dict[str, Any] | None = field(default=None, metadata=by(readers.json_schema))
 
     def read(self, raw: object) -> Any:
         """Return the value, decoded where it is JSON in text."""
         return readers.jsonable(raw)
+
+    def check(self, value: Any) -> Iterator[str]:
+        """Yield where what is nested in it is outside what `json_schema` says."""
+        if self.json_schema is not None:
+            yield from nested.faults(value, self.json_schema)
+
+    def _shape(self) -> dict[str, Any]:
+        schema = copy.deepcopy(self.json_schema or {})
+        if not schema or self.is_required:
+            return schema
+        defs = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
+        return {"anyOf": [schema, {"type": "null"}], **defs}
 
     def _typed(self, raw: object) -> Any:
         value = super()._typed(raw)

@@ -1,5 +1,7 @@
 """The form: elements in order, as data and as a check of inputs."""
 
+import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +110,7 @@ class Model:
         """
         if not isinstance(raw, Mapping):
             raise InputsError(f"the inputs must be an object, got {readers.kind(raw)}")
+        raw = self._named(raw)
         values: dict[str, Any] = {}
         errors: dict[str, list[str]] = {}
         for field in self.fields:
@@ -128,13 +131,17 @@ class Model:
 
     async def validate_async(self, raw: object) -> dict[str, Any]:
         """Do the same; what may take a second a field, for its pattern, holds up no loop."""
-        given = raw if isinstance(raw, Mapping) else {}
+        given = self._named(raw) if isinstance(raw, Mapping) else {}
         found = ((getattr(field, "pattern", None), given.get(field.name)) for field in self.fields)
         if all(patterns.is_quick(pattern, str(text)) for pattern, text in found if pattern):
             return self.validate(raw)
         import asyncio  # here: the command line checks as well, and need not pay for it
 
         return await asyncio.to_thread(self.validate, raw)
+
+    def _named(self, raw: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        """Return the inputs by this form's names: what looks the same is the same name."""
+        return named(raw, [*self.field_names, *self.actions])
 
     def _unknown(self, raw: Mapping[Any, Any]) -> dict[str, list[str]]:
         known = dict.fromkeys([*self.field_names, *self.actions])
@@ -157,7 +164,11 @@ class Model:
         It describes proper JSON values; `validate` also takes how terminals and
         browsers spell them.
         """
-        properties = {field.name: field.schema() for field in self.fields}
+        defs: dict[str, Any] = {}
+        properties = {
+            field.name: _hoisted(field.schema(), f"{number}.", defs)
+            for number, field in enumerate(self.fields, 1)
+        }
         properties |= {name: {"enum": values} for name, values in self.actions.items()}
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -167,7 +178,19 @@ class Model:
                 field.name for field in self.fields if field.is_required and field.default is None
             ],
             "additionalProperties": False,
+            **({"$defs": defs} if defs else {}),
         }
+
+
+def _hoisted(schema: dict[str, Any], prefix: str, defs: dict[str, Any]) -> dict[str, Any]:
+    """Return a field's schema with its definitions moved to `defs`, where references lead."""
+    own = schema.pop("$defs", None)
+    if not own:
+        return schema
+    moved = json.dumps([schema, own]).replace('"#/$defs/', f'"#/$defs/{prefix}')
+    schema, own = json.loads(moved)
+    defs |= {f"{prefix}{name}": each for name, each in own.items()}
+    return schema
 
 
 def _name(element: object) -> str | None:
@@ -180,9 +203,35 @@ def _duplicates(named: Iterable[tuple[int, object, bool]]) -> Iterator[Problem]:
     for index, name, is_action in named:
         if not isinstance(name, str):
             continue
-        first, shares = seen.setdefault(name, (index, is_action))
+        first, shares = seen.setdefault(same(name), (index, is_action))
         if first != index and not (shares and is_action):
             yield Problem(index, "name", f"{name!r} is taken by element {first + 1}")
+
+
+def same(name: str) -> str:
+    """Return what two names have in common if they are the same to Python: as identifiers are.
+
+    A keyboard may write `é` as one character or as two; both look alike.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFKC", name)
+
+
+def named(raw: Mapping[Any, Any], names: Iterable[str]) -> Mapping[Any, Any]:
+    """Return inputs by those of the names that are the same as theirs; others stay.
+
+    Raises:
+        InputsError: two inputs have names that are the same.
+    """
+    known = {same(name): name for name in names}
+    if all(known.get(name) == name for name in raw):
+        return raw
+    found: dict[Any, Any] = {}
+    for given, value in raw.items():
+        name = known.get(same(given), given) if isinstance(given, str) else given
+        if name in found:
+            raise InputsError(**{name: ["is given twice, in two spellings that look the same"]})
+        found[name] = value
+    return found
 
 
 def _element(data: object) -> Element:

@@ -67,6 +67,14 @@ def anything(raw: object) -> Any:
     return raw
 
 
+def json_schema(raw: object) -> dict[str, Any]:
+    """Read a JSON Schema; what it says that is not known is not enforced."""
+    found = jsonable(raw)
+    if not isinstance(found, dict):
+        raise ValueError(f"must be a JSON Schema, got {kind(raw)}")
+    return found
+
+
 def text(raw: object) -> str:
     """Read text: nothing else becomes text, for `007` and `7` would be the same."""
     if not isinstance(raw, str):

@@ -11,7 +11,7 @@ from koco.runner.executor import Executor
 
 
 class Runner:
-    """An `Executor` as Ray's actor. Launches are JSON, what else is said msgpack (see `spec`).
+    """An `Executor` as Ray's actor. What is said is JSON, its presence msgpack (see `spec`).
 
     Whoever finds an actor by name imports its class and looks up each method that it had
     when it was started, private ones as well: where one is missing, no call works. So a

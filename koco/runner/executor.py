@@ -35,7 +35,7 @@ class Executor:
     """Runs executions of one release; its actor (`koco.runner.actor`) hands on what it is asked."""
 
     def __init__(self, spec: bytes, control: Any) -> None:
-        self._spec = msgspec.msgpack.decode(spec, type=RunnerSpec)
+        self._spec = msgspec.json.decode(spec, type=RunnerSpec)
         self._control = Control(control)
         self._flows: dict[str, Flow] = {}
         self._orders = Orders()
@@ -91,7 +91,8 @@ class Executor:
             description = await self._describe_app(self._spec.app, description)
         self._is_ready = not description.problems
         took_s = time.monotonic() - began
-        return msgspec.msgpack.encode(msgspec.structs.replace(description, took_s=took_s))
+        # As JSON, which has numbers of any size.
+        return msgspec.json.encode(msgspec.structs.replace(description, took_s=took_s))
 
     async def _describe_app(self, path: str, description: Description) -> Description:
         try:

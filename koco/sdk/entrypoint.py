@@ -9,11 +9,11 @@ import inspect
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from koco.errors import GLOBAL_FIELD, DeployError, InputsError
-from koco.forms import Model, nearest
+from koco.forms import Model, named, nearest
 from koco.sdk.crew import adapted
 from koco.sdk.hints import layers
 from koco.sdk.signature import NOTHING, Gathered, Taken, is_pydantic, signature_of
@@ -164,6 +164,7 @@ def bind(entrypoint: Callable[..., Any], inputs: Mapping[str, Any], tracer: Any)
     field where they cannot, and for inputs that the callable does not take.
     """
     signature = signature_of(entrypoint)
+    inputs = named(inputs, [each.field.name for each in signature.taken])
     errors: dict[str, list[str]] = {}
     found = _values(signature.direct, inputs, errors, convert=_converted)
     gathered = signature.gathered
@@ -236,7 +237,11 @@ def _to(hint: Any, value: Any) -> Any:
 def _foreign(kind: Any, value: Any) -> Any:
     """Convert to a type that msgspec does not know."""
     if is_pydantic(kind):
-        return kind.model_validate(value)
+        try:
+            return kind.model_validate(value)
+        except ValueError as exc:
+            told = [": ".join(each) for each in _messages(exc, within=True)]
+            raise ValueError("; ".join(told)) from exc
     if issubclass(kind, pathlib.PurePath):
         return kind(value)
     raise NotImplementedError
@@ -264,16 +269,25 @@ def _gather(gathered: Gathered, inputs: Mapping[str, Any], errors: dict[str, lis
         return None
 
 
-def _messages(exc: ValueError) -> list[tuple[str, str]]:
-    """Return messages by field: pydantic's errors have them, others are about the whole."""
+def _messages(exc: ValueError, *, within: bool = False) -> list[tuple[str, ...]]:
+    """Return messages by field: pydantic's errors have them, others are about the whole.
+
+    `within` is for those of a value: each with its path, or none where it is about the whole.
+    """
     details = getattr(exc, "errors", None)
     if not callable(details):
-        return [(GLOBAL_FIELD, str(exc))]
+        return [(str(exc),)] if within else [(GLOBAL_FIELD, str(exc))]
+    if within:
+        return [(*filter(None, [_path(each["loc"])]), str(each["msg"])) for each in details()]
     return [
         (str(each["loc"][0]) if each["loc"] else GLOBAL_FIELD, _placed(each)) for each in details()
     ]
 
 
+def _path(parts: Iterable[Any]) -> str:
+    return ".".join(str(part) for part in parts)
+
+
 def _placed(error: Mapping[str, Any]) -> str:
-    inner = ".".join(str(part) for part in error["loc"][1:])
+    inner = _path(error["loc"][1:])
     return f"{inner}: {error['msg']}" if inner else str(error["msg"])

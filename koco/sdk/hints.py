@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-_FACETS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern")
+_FACETS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "multiple_of")
 _SAYINGS = ("title", "description")
 #: By name: newer ones come from `typing_extensions` on older Pythons.
 _WRAPPERS = ("Required", "NotRequired", "ReadOnly", "Final")

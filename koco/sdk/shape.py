@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from koco import forms as F  # noqa: N812 - as flows import it
+from koco.sdk.schemas import schema_of
 
 #: Written as text and read back from it: no JSON number is meant.
 _TEXTUAL = (uuid.UUID, decimal.Decimal, pathlib.PurePath)
@@ -92,7 +93,8 @@ class Shape:
             return F.Select(**base, option=[self._option(*each) for each in self.choices.items()])
         base["placeholder"] = self.about
         if self.core is str or _is_textual(self.core):
-            return F.InputText(**base, **(_text_facts(facts) if self.core is str else {}))
+            said = facts if self.core is str else _looks(self.core)
+            return F.InputText(**base, **_text_facts(said))
         if self.core in (int, float):
             step = 1 if self.core is int else "any"
             return F.InputNumber(**base, step=step, **_number_facts(facts, self.core))
@@ -103,7 +105,9 @@ class Shape:
             return element(**base, **limits)
         if getattr(self.core, "__name__", "") == "SecretStr":
             return F.InputPassword(**base, **_text_facts(facts))
-        return F.InputJSON(**base)
+        # Not where a default that is refused by it is to be shown all the same.
+        schema = schema_of(self.core, facts) if facts is self.facts else None
+        return F.InputJSON(**base, json_schema=schema)
 
     def _option(self, name: str, value: Any) -> F.InputOption:
         if not isinstance(value, enum.Enum):
@@ -120,6 +124,14 @@ _MOMENTS: dict[type, tuple[type[F.Field], str, str]] = {
 
 def _is_textual(core: Any) -> bool:
     return isinstance(core, type) and issubclass(core, _TEXTUAL)
+
+
+def _looks(core: type) -> dict[str, Any]:
+    return {"pattern": _UUID} if issubclass(core, uuid.UUID) else {}
+
+
+#: How a UUID may be written.
+_UUID = r"^(urn:uuid:)?\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?$"
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -140,6 +152,8 @@ def _text_facts(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _number_facts(facts: dict[str, Any], kind: type) -> dict[str, Any]:
     """Return the limits; an exclusive one becomes the next number that is allowed."""
+    # No limit at all to a form, which has no infinity.
+    facts = {key: each for key, each in facts.items() if each not in (math.inf, -math.inf)}
     found = {"min_value": facts.get("ge"), "max_value": facts.get("le")}
     for key, name, side in (("gt", "min_value", 1), ("lt", "max_value", -1)):
         if key in facts:

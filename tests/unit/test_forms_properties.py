@@ -102,7 +102,7 @@ ELEMENTS: dict[type[F.Element], dict[str, st.SearchStrategy[Any]]] = {
     },
     F.Select: {**_BASE, "option": _OPTIONS},
     F.InputFiles: {**_BASE, "multiple": st.booleans(), "directory": st.booleans()},
-    F.InputJSON: {**_SHOWN, "value": _maybe(_JSON)},
+    F.InputJSON: {**_SHOWN, "value": _maybe(_JSON), "json_schema": st.none()},
     F.Submit: {"text": _WORDS},
     F.Cancel: {"text": _WORDS},
     F.Action: {"name": _NAMES, "value": _WORDS, "text": _maybe(_WORDS)},

@@ -218,10 +218,10 @@ class NoRepr:
 )
 def test_what_only_pretends_to_be_a_model_costs_nothing(value: Any) -> None:
     """It is known by its type, and kept as its repr."""
-    began = time.monotonic()
+    began = time.thread_time()
     assert set(shown([value])[0]) == {"$repr", "$type"}
     assert shown({"a": value})["a"]["$type"].endswith(type(value).__qualname__)
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_a_repr_that_is_no_text_is_told() -> None:
@@ -276,10 +276,10 @@ def test_depth_ends_where_readers_do() -> None:
 
 def test_millions_of_elements_take_seconds() -> None:
     """Also where one of them needs a closer look."""
-    began = time.monotonic()
+    began = time.thread_time()
     found = shown([float("nan"), *([1.5] * 1_000_000)])
     assert (found[0], len(found)) == ("NaN", 1_000_001)
-    assert time.monotonic() - began < 10
+    assert time.thread_time() - began < 10
 
 
 def test_numpy_is_read_without_being_imported() -> None:

@@ -1,0 +1,221 @@
+"""What a signature demands of nested values is refused at the launch, and nothing else is."""
+
+import dataclasses
+import enum
+import json
+import unicodedata
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+import annotated_types
+import jsonschema
+import pydantic
+import pytest
+
+from koco import forms as F  # noqa: N812
+from koco.errors import InputsError
+from koco.forms import nested
+from koco.sdk import entrypoint
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Item(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    name: str = pydantic.Field(min_length=2, pattern="^[a-z]")
+    n: int = pydantic.Field(ge=1, le=10)
+    tags: list[Annotated[str, pydantic.Field(max_length=3)]] = []
+    kids: "list[Item]" = []
+    colour: Colour = Colour.RED
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _not_bad(cls, name: str) -> str:
+        if name == "bad":
+            raise ValueError("is bad")
+        return name
+
+
+class Order(pydantic.BaseModel):
+    item: Item
+    items: list[Item] = pydantic.Field(default=[], max_length=2)
+    by: dict[str, Item] = {}
+    either: int | Item | None = None
+
+
+@dataclasses.dataclass
+class Point:
+    x: Annotated[int, annotated_types.Ge(0)]
+    more: "list[Point]" = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.x == 7:
+            raise ValueError("seven is taken")
+
+
+class Named(TypedDict):
+    a: int
+    b: NotRequired[str]
+
+
+class Free(pydantic.BaseModel):
+    """Its own code sees the values before their types do."""
+
+    words: Annotated[list[str], pydantic.BeforeValidator(lambda text: text.split(","))]
+    n: int
+
+    @pydantic.field_validator("n", mode="before")
+    @classmethod
+    def _any(cls, value: Any) -> int:
+        return len(value)
+
+
+class Aliased(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+    some: int = pydantic.Field(alias="other")
+
+
+def order(inputs: Order) -> Any:
+    return inputs
+
+
+def direct(
+    item: Item | None = None,
+    points: list[Point] | None = None,
+    named: Named | None = None,
+    pair: tuple[int, str] | None = None,
+    kinds: list[Literal["a", 1]] | None = None,
+    free: Free | None = None,
+    aliased: Aliased | None = None,
+) -> Any:
+    return locals()
+
+
+def refused(flow: Callable[..., Any], **inputs: Any) -> dict[str, list[str]]:
+    form = entrypoint.form_of(flow)
+    assert form is not None
+    jsonschema.Draft202012Validator.check_schema(form.json_schema())
+    with pytest.raises(InputsError) as caught:
+        # As the control plane has it: read from what the runner described.
+        F.Model.from_list(json.loads(json.dumps(form.to_list()))).validate(inputs)
+    return caught.value.errors
+
+
+def called(flow: Callable[..., Any], **inputs: Any) -> Any:
+    form = entrypoint.form_of(flow)
+    assert form is not None
+    return flow(**entrypoint.bind(flow, form.validate(inputs), None))
+
+
+GOOD = {"name": "ab", "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("flow", "inputs", "errors"),
+    [
+        (order, {"item": GOOD | {"n": 30}}, {"item": ["n: must be at most 10, got 30"]}),
+        (order, {"item": {"name": "Ab"}}, {"item": ["n: is required", "name: must match"]}),
+        (order, {"item": GOOD | {"x": 1}}, {"item": ["x: is no field here"]}),
+        (order, {"item": GOOD | {"tags": ["abcd"]}}, {"item": ["tags.0: must have at most 3"]}),
+        (order, {"item": GOOD | {"kids": [{"n": 1}]}}, {"item": ["kids.0.name: is required"]}),
+        (
+            order,
+            {"item": GOOD | {"colour": "green"}},
+            {"item": ["colour: must be one of red, blue"]},
+        ),
+        (order, {"item": GOOD, "items": [GOOD] * 3}, {"items": ["must have at most 2 elements"]}),
+        (
+            order,
+            {"item": GOOD, "by": {"k": {"name": "ab", "n": 0}}},
+            {"by": ["k.n: must be at le"]},
+        ),
+        (order, {"item": GOOD, "either": GOOD | {"n": 0}}, {"either": ["n: must be at least 1"]}),
+        (order, {"item": "text"}, {"item": ["must be an object, got text"]}),
+        (direct, {"points": [{"x": 1, "more": [{"x": -1}]}]}, {"points": ["0.more.0.x: must be"]}),
+        (direct, {"named": {"a": "x"}}, {"named": ["a: must be a number, got 'x'"]}),
+        (direct, {"pair": [1]}, {"pair": ["must have at least 2 elements"]}),
+        (direct, {"kinds": ["b"]}, {"kinds": ["0: must be one of a, 1, got 'b'"]}),
+    ],
+)
+def test_nested_constraints_refuse_a_launch(
+    flow: Callable[..., Any], inputs: dict[str, Any], errors: dict[str, list[str]]
+) -> None:
+    """By field, with the path in it; without the author's code."""
+    found = refused(flow, **inputs)
+    assert found.keys() == errors.keys()
+    for name, starts in errors.items():
+        assert all(one.startswith(start) for one, start in zip(found[name], starts, strict=True))
+
+
+def test_what_the_code_takes_is_not_refused() -> None:
+    """Numbers as text, either side of a union, nothing; and all that its own code reads first."""
+    found = called(order, item=GOOD | {"n": "3"}, either="5", by={"k": GOOD})
+    assert (found.item.n, found.either, found.by["k"].name) == (3, 5, "ab")
+    found = called(
+        direct,
+        pair=["1", "b"],
+        kinds=["a", 1],
+        free={"words": "a,b", "n": [1, 2]},
+        aliased={"some": 1},
+        points=[{"x": 1}],
+    )
+    assert (found["pair"], found["kinds"]) == ((1, "b"), ["a", 1])
+    assert (found["free"].words, found["free"].n, found["aliased"].some) == (["a", "b"], 2, 1)
+
+
+def test_what_only_the_authors_code_can_refuse_ends_with_messages() -> None:
+    """By field, with the path, as at a launch."""
+    with pytest.raises(InputsError) as caught:
+        called(direct, item=GOOD | {"name": "bad"}, points=[{"x": 7}])
+    assert caught.value.errors["item"] == ["name: Value error, is bad"]
+    assert caught.value.errors["points"][0].startswith("seven is taken")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *({"$ref": "#"}, {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}),
+        *({"type": 5}, {"anyOf": [5]}, {"properties": 1}, {"type": "string", "pattern": "("}),
+        {"type": "string", "pattern": "(a+)+b"},
+    ],
+)
+def test_an_odd_schema_refuses_nothing(schema: dict[str, Any]) -> None:
+    """What it says that makes no sense is not enforced, and takes no time."""
+    assert nested.faults("a" * 50, schema) == []
+
+
+def test_huge_and_infinite_numbers_are_no_fault_of_a_signature() -> None:
+    """A form has them as far as it can; the callable has the rest."""
+    inf = float("inf")
+
+    def flow(
+        n: int = 10**30,
+        m: Annotated[int, annotated_types.Le(10**30)] = -(10**30),
+        x: float = inf,
+        y: Annotated[float, annotated_types.Ge(-inf), annotated_types.Le(5)] = 1.0,
+        z: int = 10**400,
+    ) -> Any:
+        return n, m, x, y, z
+
+    assert called(flow) == (10**30, -(10**30), inf, 1.0, 10**400)
+    assert refused(flow, y=6, m=10**31).keys() == {"y", "m"}
+
+
+def test_one_name_in_two_spellings_is_one_field() -> None:
+    """As identifiers are to Python: a keyboard may send `ö` as one character, or as two."""
+    names = {}
+    exec("def flow(größe: str): return größe", names)
+    flow = names["flow"]
+    spelt = unicodedata.normalize("NFD", "größe")
+    assert spelt != "größe"
+    assert called(flow, **{spelt: "xl"}) == "xl"
+    form = F.Model(F.InputText(name=spelt))
+    assert form.validate({"größe": "s"}) == {spelt: "s"}
+    assert flow(**entrypoint.bind(flow, form.validate({"größe": "s"}), None)) == "s"
+    with pytest.raises(InputsError, match="two spellings"):
+        form.validate({"größe": "s", spelt: "m"})
+    with pytest.raises(F.FormError, match="is taken"):
+        F.Model(F.InputText(name=spelt), F.InputText(name="größe"))
