@@ -282,7 +282,7 @@ def leaves_an_exit_handler():
 
 def leaves_a_fork():
     if os.fork() == 0:
-        time.sleep(20)
+        time.sleep(5)
         os._exit(0)
     return "left"
 
