@@ -1,0 +1,85 @@
+"""What a flow changes in the interpreter is put back before the next one runs."""
+
+import builtins
+import json
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from pathlib import Path
+
+from koco.runner.shared import Shared
+
+
+def test_restores_builtins_and_clocks() -> None:
+    """A replaced builtin, a stopped clock and a deleted one are there again."""
+    shared, real, clock = Shared(), builtins.open, time.time
+    builtins.open = None  # type: ignore[assignment]
+    time.time = lambda: 0.0
+    del time.monotonic
+    assert shared.restore(is_alone=True)
+    assert (builtins.open, time.time) == (real, clock)
+    assert time.monotonic() > 0
+
+
+def test_keeps_wrappers_of_libraries() -> None:
+    """Instrumentation that wraps a function stays; what cannot be called goes back."""
+    shared, dumps, loads = Shared(), json.dumps, json.loads
+
+    def wrapped(*args: object, **more: object) -> str:
+        return dumps(*args, **more)  # type: ignore[arg-type]
+
+    json.dumps, json.loads = wrapped, None  # type: ignore[assignment]
+    try:
+        assert shared.restore(is_alone=True)
+        assert json.dumps is wrapped
+        assert json.loads is loads
+    finally:
+        json.dumps = dumps
+
+
+def test_restores_modules_that_were_forgotten() -> None:
+    """A module of the standard library is the one that koco has, not a second copy of it."""
+    shared, module = Shared(), sys.modules["threading"]
+    del sys.modules["threading"]
+    assert shared.restore(is_alone=True)
+    assert sys.modules["threading"] is module is threading
+
+
+def test_restores_limits_if_nothing_else_runs(tmp_path: Path) -> None:
+    """Recursion, warnings, folder and files; a neighbour that relies on a limit keeps it."""
+    shared = Shared()
+    depth, home, files = sys.getrecursionlimit(), Path.cwd(), resource.RLIMIT_NOFILE
+    soft, hard = resource.getrlimit(files)
+    with warnings.catch_warnings():
+        sys.setrecursionlimit(depth + 1000)
+        warnings.simplefilter("error")
+        os.chdir(tmp_path)
+        resource.setrlimit(files, (soft - 1, hard))
+        try:
+            assert shared.restore(is_alone=False)
+            assert (sys.getrecursionlimit(), Path.cwd()) == (depth + 1000, tmp_path)
+            assert shared.restore(is_alone=True)
+            assert (sys.getrecursionlimit(), Path.cwd()) == (depth, home)
+            assert resource.getrlimit(files) == (soft, hard)
+        finally:
+            os.chdir(home)
+            sys.setrecursionlimit(depth)
+
+
+def test_tells_what_cannot_be_restored() -> None:
+    """Without privileges a hard limit stays low: the process is not to be used again."""
+    code = """
+        import os, resource
+        from koco.runner.shared import Shared
+        shared = Shared()
+        if not os.getuid():
+            os.setuid(65_534)  # root may raise a hard limit again
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        assert shared.restore(is_alone=True) is False
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
