@@ -19,6 +19,7 @@ from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
 from koco.runner.loop import FlowLoop
 from koco.runner.output import Output
 from koco.runner.pulse import Pulse
+from koco.runner.shared import Shared
 from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
 from koco.runner.watch import Watch
@@ -43,6 +44,7 @@ class Executor:
         #: Of these, those that are to end again: their module is being imported.
         self._recalled: set[str] = set()
         self._is_ready = False
+        self._shared: Shared | None = None
         self._runs: dict[str, Run] = {}
         self._served = 0
         self._held = asyncio.Event()
@@ -90,6 +92,7 @@ class Executor:
         if self._spec.app is not None:
             description = await self._describe_app(self._spec.app, description)
         self._is_ready = not description.problems
+        self._shared = Shared()  # as the author's modules have left it
         took_s = time.monotonic() - began
         # As JSON, which has numbers of any size.
         return msgspec.json.encode(msgspec.structs.replace(description, took_s=took_s))
@@ -196,6 +199,8 @@ class Executor:
                 return
             self._capture.begin(output)
             outcome = await run.outcome()
+            if self._shared is not None and not self._shared.restore(is_alone=len(self._runs) == 1):
+                self._is_spent = True
             # What is left may have to wait for room in the spool, which this loop makes.
             await asyncio.to_thread(self._capture.end, output)
         except Exception as exc:  # noqa: BLE001 - a fault of koco's must not leave it running for ever
@@ -210,12 +215,14 @@ class Executor:
         if ran_out and not self._runs:
             gc.collect()
             # Before it is told: from then on this runner may be given another one.
-            self._is_spent = memory.is_crowded()
+            self._is_spent = self._is_spent or memory.is_crowded()
         await self._tell(fid, outcome)
-        if self._is_spent:
+        if ran_out and self._is_spent:
             await asyncio.to_thread(self._give_up, outcome.payload["message"])
         elif ran_out:
             memory.restore()
+        elif self._is_spent and not self._runs:
+            os._exit(0)  # what comes next gets a process that is as it should be
 
     async def _tell(self, fid: str, outcome: Outcome) -> None:
         if outcome.kind is not None:
