@@ -50,7 +50,8 @@ class Executor:
         self._held = asyncio.Event()
         #: Why this process has to end although it works, once it has to.
         self._exceeded = ""
-        #: Whether it takes nothing new, as an execution left too much in its memory.
+        #: Whether it takes nothing new: an execution has left too much in its memory, or changed
+        #: what cannot be put back.
         self._is_spent = False
         self._capture = Capture(dedicated=self._spec.concurrency == 1)
         self._capture.install()
