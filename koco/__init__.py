@@ -15,6 +15,7 @@ __all__ = [
     "Tracer",
     "__version__",
     "forms",
+    "remote",
     "response",
     "testing",
 ]
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from koco.errors import InputsError
     from koco.sdk.launch import Launch
     from koco.sdk.serve_api import ServeAPI
+    from koco.sdk.tasks import remote
     from koco.sdk.tracer import Tracer
 
 _HOMES = {
@@ -32,6 +34,7 @@ _HOMES = {
     "Launch": "koco.sdk.launch",
     "ServeAPI": "koco.sdk.serve_api",
     "Tracer": "koco.sdk.tracer",
+    "remote": "koco.sdk.tasks",
 }
 
 

@@ -17,7 +17,7 @@ from koco.control.caller import Caller
 from koco.control.limits import limits_of
 from koco.control.parts import Parts
 from koco.errors import KocoError
-from koco.store.model import Release
+from koco.store.model import EVERYTHING, Release
 
 #: How long Serve may take to say how its applications are (seconds).
 _SERVE_S = 2.0
@@ -56,7 +56,20 @@ async def show_status(request: Request[Any, Caller, State]) -> dict[str, Any]:
         ],
         "settings": msgspec.to_builtins(parts.settings),
         "executions": await parts.store.tallies(request.auth.sight),
+        "left": await _left(parts, request.auth),
     }
+
+
+async def _left(parts: Parts, caller: Caller) -> list[dict[str, Any]] | None:
+    """Return what executions have left in Ray, None where that could not be looked for."""
+    if caller.sight != EVERYTHING:
+        return []  # whose it is cannot always be told
+    try:
+        async with asyncio.timeout(_SERVE_S):
+            found = await parts.leftovers.look(parts)
+    except (TimeoutError, KocoError):
+        return None
+    return [msgspec.to_builtins(each) for each in found]
 
 
 def _seen(caller: Caller, releases: list[Release]) -> list[Release]:

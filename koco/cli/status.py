@@ -74,7 +74,15 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
             lines += [("", f"{each['flow']}: {text}") for text in schedules.troubles(each)]
     tallies = ", ".join(f"{count} {name}" for name, count in status["executions"].items() if count)
     lines.append(("executions", tallies or "none yet"))
+    for at, each in enumerate(status.get("left") or ()):
+        lines.append(("" if at else "left in Ray", _stays(each)))
     return lines
+
+
+def _stays(left: dict[str, Any]) -> str:
+    whose = left["fid"] or f"{left['service']}, release {left['release']}"
+    kind = f"detached {left['kind']}" if left["detached"] else left["kind"]
+    return f"{kind} {left['name']} of {whose}, process {left['pid']}"
 
 
 def _versions(ray: dict[str, Any]) -> str:

@@ -191,7 +191,8 @@ def _plain(lines: Iterable[bytes], view: View) -> Iterator[str]:
         event = json.loads(line)
         kind, payload = event["kind"], event["payload"]
         if _is_shown(kind, payload, view):
-            yield _stamped(_text(kind, payload, view.fid), event["ts"], view) + "\n"
+            text = _led(_text(kind, payload, view.fid), event)
+            yield _stamped(text, event["ts"], view) + "\n"
 
 
 def _draw(lines: Iterable[bytes], view: View) -> None:
@@ -209,7 +210,7 @@ def _draw(lines: Iterable[bytes], view: View) -> None:
         elif _is_shown(kind, payload, view):
             for type_, body in _parts(kind, payload, view.fid):
                 if type_ != "markdown":
-                    _put(body, ts, view, _STYLES.get(kind, ""))
+                    _put(_led(body, event), ts, view, _STYLES.get(kind, ""))
                     continue
                 if view.timestamps:
                     _put("", ts, view, "")
@@ -273,6 +274,13 @@ def _settled(lease: dict[str, Any]) -> str:
     if lease.get("outcome") != "answered":
         return outcome
     return f"{outcome} by {lease.get('by')}: {text_of(lease.get('answer'))}"
+
+
+def _led(text: str, event: dict[str, Any]) -> str:
+    """Return what a Ray task has printed, each line behind the task's name."""
+    if not (task := event.get("task")):
+        return text
+    return "\n".join(f"[{task}] {line}" for line in text.split("\n"))
 
 
 def _stamped(text: str, ts: str, view: View) -> str:

@@ -303,6 +303,16 @@ def _doing(says: str | None) -> str:
     return f": {says}" if says else ""
 
 
+async def _left(parts: Parts) -> list[Finding]:
+    hint = "`ray.kill` ends a detached actor; an undeploy ends what a runner keeps for its next run"
+    found = []
+    for each in await parts.leftovers.look(parts):
+        whose = each.fid or f"{each.service}, release {each.release}"
+        what = f"{each.kind} {each.name} of {whose} is at work (process {each.pid})"
+        found.append(Finding("left in Ray", WARNING, what, hint))
+    return found or [Finding("left in Ray", OK, "nothing")]
+
+
 def _size(size_bytes: float) -> str:
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):
         if size_bytes >= factor:
@@ -321,5 +331,6 @@ _LOOKS: dict[str, Look] = {
 _LOOKS_AT_SERVICES: dict[str, Look] = {
     "services": _services,
     "runners": _runners,
+    "left in Ray": _left,
     "serve": _serve,
 }

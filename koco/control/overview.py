@@ -8,10 +8,14 @@ import ray
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
 from koco.cluster import nodes, placement
+from koco.cluster.work import Item, Work
 
 
 class Overview:
     """The cluster, as `koco status` shows it."""
+
+    def __init__(self) -> None:
+        self._work = Work()
 
     async def describe(self) -> dict[str, Any]:
         """Ask Ray, in threads: its answers come over the network."""
@@ -38,6 +42,10 @@ class Overview:
     async def nodes(self) -> list[placement.Node]:
         """Return the nodes as they are now."""
         return await nodes.look()
+
+    async def work(self) -> list[Item]:
+        """Return the Ray tasks and actors of releases that are at work."""
+        return await self._work.look()
 
     def _restarts(self) -> int:
         actor_id = ray.get_runtime_context().get_actor_id()

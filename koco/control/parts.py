@@ -1,10 +1,11 @@
 """The parts of a running control plane, as the API sees them."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from koco.cluster.placement import Node
+from koco.cluster.work import Item
 from koco.control.attempts import Attempts
 from koco.control.audit import Audit
 from koco.control.bundles import Bundles
@@ -14,6 +15,7 @@ from koco.control.endpoints import Endpoints
 from koco.control.files import Files
 from koco.control.keys import Keys
 from koco.control.launches import Launches
+from koco.control.leftovers import Leftovers
 from koco.control.locks import Locks
 from koco.control.rates import Rates
 from koco.control.release_tokens import ReleaseTokens
@@ -37,6 +39,10 @@ class Cluster(Protocol):
 
     async def nodes(self) -> list[Node]:
         """Return the nodes as they are now."""
+        ...
+
+    async def work(self) -> list[Item]:
+        """Return the Ray tasks and actors of releases that are at work, no older than a moment."""
         ...
 
 
@@ -76,3 +82,4 @@ class Parts:
     started: str
     store_path: str
     heartbeat_s: float = 10.0
+    leftovers: Leftovers = field(default_factory=Leftovers)

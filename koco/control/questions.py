@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from koco.control import endpoints, files, locks, vault
+from koco.control import endpoints, files, leftovers, locks, vault
 from koco.control.parts import Parts
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.events import wire
@@ -26,6 +26,7 @@ HANDLERS: dict[str, Handler] = {
     "lock.wait": locks.settled,
     "lock.withdraw": locks.withdrawn,
     "secrets.value": vault.asked,
+    "work.ended": leftovers.ended,
 }
 
 

@@ -93,15 +93,17 @@ def _is_faithful(payload: Any, encoded: bytes) -> bool:
     return values.is_faithful(payload, has_null=has_null)
 
 
-def encode(kind: Kind, payload: Any, *, now: float | None = None) -> bytes:
-    """Return the event as a line without its number."""
+def encode(kind: Kind, payload: Any, *, now: float | None = None, task: str = "") -> bytes:
+    """Return the event as a line without its number; `task` is the Ray task that wrote it."""
     stamp = timestamp(now)
     encoded = encode_payload(payload)
     if _KEYS in encoded:
         encoded = tokens.mask_all(encoded.decode()).encode()
     if len(encoded) > PAYLOAD_BYTES:
         encoded = _cut(f"{type(payload).__module__}.{type(payload).__qualname__}", encoded)
-    return b'"ts":"%b","kind":"%b","payload":%b}' % (stamp.encode(), kind.encode(), encoded)
+    # Before the payload, which `fitting` takes to be the last.
+    by = b'"task":%b,' % encode_payload(task) if task else b""
+    return b'"ts":"%b","kind":"%b",%b"payload":%b}' % (stamp.encode(), kind.encode(), by, encoded)
 
 
 def fitting(line: bytes, most_bytes: int) -> bytes:

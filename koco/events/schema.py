@@ -129,6 +129,7 @@ def json_schema() -> dict[str, Any]:
                 "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$",
             },
             "kind": {"type": "string", "minLength": 1},
+            "task": {"type": "string"},
             "payload": True,
             "seq": {"type": "integer", "minimum": 1},
         },

@@ -13,7 +13,7 @@ import ray
 from koco.errors import DeployError, KocoError, UnreachableError
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.runner import encoding, looking, process, watch
+from koco.runner import encoding, endings, looking, process, watch
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
 from koco.runner.loop import FlowLoop
@@ -23,9 +23,10 @@ from koco.runner.shared import Shared
 from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
 from koco.runner.spool import Spool
 from koco.runner.watch import Watch
-from koco.sdk import memory, moments
+from koco.sdk import memory, moments, started, tasks
 from koco.sdk.control import Control
 from koco.sdk.failures import describe
+from koco.sdk.started import Started
 from koco.sdk.tracer import Tracer
 
 #: How long a runner that uses too much memory may take over telling so (seconds).
@@ -46,6 +47,7 @@ class Executor:
         self._is_ready = False
         self._shared: Shared | None = None
         self._runs: dict[str, Run] = {}
+        self._started: dict[str, Started] = {}
         self._served = 0
         self._held = asyncio.Event()
         #: Why this process has to end although it works, once it has to.
@@ -55,6 +57,8 @@ class Executor:
         self._is_spent = False
         self._capture = Capture(dedicated=self._spec.concurrency == 1)
         self._capture.install()
+        started.install(self._whose)
+        tasks.here = self._tracer
         # Flows run in threads of their own, where waiting for Ray blocks nobody: without
         # this, Ray warns into the first flow's stderr that it does.
         ray._private.worker.blocking_get_inside_async_warned = True
@@ -150,10 +154,12 @@ class Executor:
         self._launching.add(launch.fid)
         flow = await self._flow_of(launch)
         output = Output(lambda kind, text: sink.put(launch.fid, line.encode(kind, text)))
+        output.started = self._started[launch.fid] = Started()
+        output.tracer = Tracer(launch.fid, sink)
         run = Run(
             flow,
             moments.restore(launch.inputs, launch.moments),
-            tracer=Tracer(launch.fid, sink),
+            tracer=output.tracer,
             output=output,
             loop=self._loop,
         )
@@ -212,6 +218,8 @@ class Executor:
             self._pulse.run(bool(self._runs or self._launching))
             if self._watch and not self._runs:
                 self._watch.pause()
+            begun = self._started.pop(fid)
+        endings.end(begun, fid, self._control, keep=outcome.status is Status.FINISHED)
         ran_out = memory.is_told(outcome.payload)
         if ran_out and not self._runs:
             gc.collect()
@@ -224,6 +232,15 @@ class Executor:
             memory.restore()
         elif self._is_spent and not self._runs:
             os._exit(0)  # what comes next gets a process that is as it should be
+
+    def _whose(self) -> Started | None:
+        """Return what the execution whose code runs here has started so far."""
+        output = self._capture.output()
+        return output.started if output else None
+
+    def _tracer(self) -> Tracer | None:
+        output = self._capture.output()
+        return output.tracer if output else None
 
     async def _tell(self, fid: str, outcome: Outcome) -> None:
         if outcome.kind is not None:
@@ -250,6 +267,7 @@ class Executor:
         if run := self._runs.get(fid):
             run.cancel()
             self._spool.forget_questions(fid)
+            endings.interrupt(self._started.get(fid))
 
     async def _deliver(self, blob: bytes) -> bytes:
         return await self._reach("append", blob)

@@ -15,6 +15,8 @@ from typing import Any
 
 from koco.events.model import Kind
 from koco.sdk import secrets
+from koco.sdk.started import Started
+from koco.sdk.tracer import Tracer
 
 #: The longest line that stays whole (characters); a longer one comes in pieces of this size.
 LINE_CHARS = 1024 * 1024
@@ -63,6 +65,9 @@ class Output:
     """
 
     def __init__(self, emit: Emit) -> None:
+        #: The execution's tracer, and what it has started in Ray, where that is recorded.
+        self.tracer: Tracer | None = None
+        self.started: Started | None = None
         self._emit = emit
         self._lock = threading.Lock()
         self._is_open = True

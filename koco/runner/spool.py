@@ -15,10 +15,9 @@ from typing import Any, Protocol
 
 from koco.events import wire
 from koco.events.model import Batch, Status
-from koco.runner import fence
+from koco.runner import fence, task
 from koco.runner import output as outputs
 from koco.sdk.control import Control
-from koco.sdk.remote import remote_sink
 
 #: Bytes in one call. Ray passes arguments of up to 100 KiB along with the call;
 #: larger ones take a detour through shared memory.
@@ -103,7 +102,7 @@ class Attempt:
 
     def travel(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Return what makes a sink in another process."""
-        return remote_sink, (self._spool.control, self._number)
+        return task.sink, (self._spool.control, self._number)
 
 
 class Spool:

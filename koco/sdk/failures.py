@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import importlib
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -24,6 +25,9 @@ _MACHINERY = (
 
 #: How much of a message or a traceback is kept (characters).
 _TEXT_CHARS = 64 * 1024
+
+#: What colours text in a terminal: Ray has it in what it says of a task's exception.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def describe(exc: BaseException) -> dict[str, Any]:
@@ -54,7 +58,7 @@ def _message(exc: BaseException) -> str:
 
 def _bounded(text: str) -> str:
     """Return a text as JSON can have it, without secrets; one that is too long in part."""
-    text = secrets.mask(text)
+    text = secrets.mask(_COLOURS.sub("", text))
     if (cut := len(text) - _TEXT_CHARS) > 0:
         half = _TEXT_CHARS // 2
         text = f"{text[:half]}\n… {cut:,} characters cut …\n{text[-half:]}"

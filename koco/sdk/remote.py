@@ -2,13 +2,15 @@
 
 Such a process may end as soon as its function returns, and nothing tells us
 before. So an event counts as written when it is committed: `put` returns then.
-What several threads write meanwhile goes in one call.
+What several threads write meanwhile goes in one call. What is printed is gathered, and goes
+with the next event, after a moment, or at the end of its task.
 """
 
 import asyncio
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from koco.events import wire
@@ -19,6 +21,9 @@ from koco.sdk.tracer import Sink
 #: Pause before what the store could not take goes once more (seconds).
 _AGAIN_S = 0.1
 
+#: How much of what is printed may wait (bytes): Ray passes up to 100 KiB along with a call.
+_GATHERED_BYTES = 64 * 1024
+
 #: Executions whose producer is kept for their next event: an actor may be handed the tracers
 #: of a million, and is told of none that it has ended.
 _REMEMBERED = 256
@@ -27,35 +32,47 @@ _sinks: "dict[int, RemoteSink]" = {}
 _sinks_lock = threading.Lock()
 
 
-def remote_sink(control: Control, attempt: int = 0) -> Sink:
-    """Return this process's sink for such attempts: a cluster has one control plane."""
+def remote_sink(
+    control: Control, attempt: int = 0, make: Callable[..., Sink] | None = None
+) -> "RemoteSink":
+    """Return this process's sink for such attempts: a cluster has one control plane.
+
+    `make` is what makes one in another process; this function does, if it is left out.
+    """
     with _sinks_lock:
         if attempt not in _sinks:
-            _sinks[attempt] = RemoteSink(control, attempt)
+            _sinks[attempt] = RemoteSink(control, attempt, make or remote_sink)
         return _sinks[attempt]
 
 
 class RemoteSink:
     """A sink that waits for each event's commit."""
 
-    def __init__(self, control: Control, attempt: int = 0) -> None:
+    def __init__(
+        self, control: Control, attempt: int = 0, make: Callable[..., Sink] = remote_sink
+    ) -> None:
         self._control = control
         self._attempt = attempt
+        self._make = make
         #: By fid; who wrote last is at the end.
-        self._producers: dict[str, _Producer] = {}
+        self._producers: dict[str, Producer] = {}
         self._lock = threading.Lock()
 
     def put(self, fid: str, event: bytes) -> None:
         """Commit an event; block until it is."""
+        self.producer(fid).put(event)
+
+    def producer(self, fid: str) -> "Producer":
+        """Return what numbers an execution's events in this process."""
         with self._lock:
             producer = self._producers.pop(fid, None)
             if producer is None:
-                producer = _Producer(fid, self._control, self._attempt)
+                producer = Producer(fid, self._control, self._attempt)
             self._producers[fid] = producer
             if len(self._producers) > _REMEMBERED:
                 # What it has taken is committed, or is being sent by whoever wrote it.
                 del self._producers[next(iter(self._producers))]
-        producer.put(event)
+        return producer
 
     async def put_async(self, fid: str, event: bytes) -> None:
         """Commit an event; wait until it is."""
@@ -74,10 +91,10 @@ class RemoteSink:
 
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
         """Return what makes a sink in another process."""
-        return remote_sink, (self._control, self._attempt)
+        return self._make, (self._control, self._attempt)
 
 
-class _Producer:
+class Producer:
     """Numbers one execution's events in this process and sends what has gathered."""
 
     def __init__(self, fid: str, control: Control, attempt: int = 0) -> None:
@@ -86,6 +103,9 @@ class _Producer:
         self._attempt = attempt
         self._name = secrets.token_hex(6)
         self._gathered: list[bytes] = []
+        self._bytes = 0
+        #: Whether the execution takes no events any more.
+        self.is_closed = False
         #: What is under way: it ends with the event of the number `_taken`.
         self._sending: bytes | None = None
         self._taken = 0
@@ -94,11 +114,31 @@ class _Producer:
         self._send = threading.Lock()
 
     def put(self, event: bytes) -> None:
+        """Commit an event; block until it is."""
         with self._gather:
             self._gathered.append(event)
             mine = self._taken + len(self._gathered)
         with self._send:
             # Whoever had the lock before may have sent this one along.
+            while self._acked < mine:
+                self._flush()
+
+    def gather(self, event: bytes) -> None:
+        """Take an event that goes with the next one, or with `flush`; block if many wait."""
+        with self._gather:
+            if self.is_closed:
+                return
+            self._gathered.append(event)
+            self._bytes += len(event)
+            is_full = self._bytes >= _GATHERED_BYTES
+        if is_full:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what has gathered; block until it is."""
+        with self._gather:
+            mine = self._taken + len(self._gathered)
+        with self._send:
             while self._acked < mine:
                 self._flush()
 
@@ -113,7 +153,7 @@ class _Producer:
 
     def _batch(self) -> bytes:
         with self._gather:
-            events, self._gathered = self._gathered, []
+            events, self._gathered, self._bytes = self._gathered, [], 0
             first = self._taken + 1
             self._taken += len(events)
         body = b"\n".join(events)
@@ -122,6 +162,7 @@ class _Producer:
 
     def _deliver(self, blob: bytes) -> bool:
         ack = wire.decode_acks(self._control.call_sync("append", blob))[0]
+        self.is_closed = self.is_closed or ack.closed
         if ack.closed or ack.last >= self._taken:
             return True
         time.sleep(_AGAIN_S)

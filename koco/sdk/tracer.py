@@ -88,6 +88,11 @@ class Tracer:
         make, arguments = self._sink.travel()
         return _arrive, (self.fid, make, arguments)
 
+    @property
+    def sink(self) -> Sink:
+        """Where its events go."""
+        return self._sink
+
     def __repr__(self) -> str:
         return f"Tracer({self.fid!r})"
 
@@ -204,5 +209,12 @@ class Tracer:
         return Plane(self.fid, url=access["url"], token=access["token"])
 
 
+#: What hears of each tracer that comes from another process.
+on_arrival: Callable[[Tracer], None] | None = None
+
+
 def _arrive(fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...]) -> Tracer:
-    return Tracer(fid, make(*arguments))
+    tracer = Tracer(fid, make(*arguments))
+    if on_arrival is not None:
+        on_arrival(tracer)
+    return tracer

@@ -8,7 +8,7 @@ or fetch an object, and where there is nothing to do it must cost next to nothin
 
 import os
 
-from koco.sdk import memory, memory_errors, stacks
+from koco.sdk import calls, memory, memory_errors, stacks
 
 #: The function below as Ray's environment variable names it.
 HOOK = "koco.sdk.worker_setup.prepare"
@@ -33,6 +33,7 @@ def _prepare() -> None:
     memory.restrict(memory.asked())
     memory_errors.install()
     stacks.install()
+    calls.install()
     if os.environ.get(SECRETS):
         # Here, not above: most releases have none.
         from koco.sdk import secrets

@@ -679,6 +679,7 @@ STATUS = {
         },
     ],
     "executions": {"finished": 3, "error": 1, "running": 0},
+    "left": [],
 }
 
 GREET = {

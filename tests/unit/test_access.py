@@ -22,6 +22,7 @@ from koco.control.deployer import Deployer
 from koco.control.doctor import Doctor
 from koco.control.endpoints import Endpoints
 from koco.control.launches import Launches
+from koco.control.leftovers import Leftovers
 from koco.control.locks import Locks
 from koco.control.schedules import Schedules
 from koco.control.settings import Settings
@@ -178,7 +179,8 @@ async def _complete(api: Api) -> None:
     )
     parts.schedules = Schedules(store, catalog, parts.launches)
     parts.vault = Vault(store, api.data_dir)
-    parts.cluster = SimpleNamespace(describe=describe, nodes=nodes)
+    parts.cluster = SimpleNamespace(describe=describe, nodes=nodes, work=nodes)
+    parts.leftovers = Leftovers()
     parts.send, parts.code, parts.started = send, "", "2026-01-31T12:00:00.123456Z"
     parts.store_path = str(store.path)
     applications = Applications(
@@ -394,4 +396,9 @@ def test_the_doctor_names_no_services_to_who_is_limited(tmp_path: Path) -> None:
     from koco.control import doctor
 
     assert Doctor  # the same that the API asks
-    assert set(doctor._LOOKS_AT_SERVICES) == {"services", "runners", "serve"}
+    assert set(doctor._LOOKS_AT_SERVICES) == {
+        "services",
+        "runners",
+        "left in Ray",
+        "serve",
+    }

@@ -128,3 +128,19 @@ def test_status_fits_a_terminal(plane: Plane, terminal: Cli) -> None:
 def test_status_as_json_is_what_the_api_says(plane: Plane, cli: Cli) -> None:
     """Scripts rely on it."""
     assert json.loads(cli("status", "--json").out) == STATUS
+
+
+def test_status_tells_what_executions_have_left_in_ray(plane: Plane, cli: Cli) -> None:
+    """Whose it is: the execution's, or the service's where that is not known any more."""
+    left = {"kind": "task", "name": "count", "service": "hello", "release": 2, "node": "ab"}
+    plane.status = {
+        **STATUS,
+        "left": [
+            {**left, "fid": "fid1", "pid": 42, "detached": False},
+            {**left, "kind": "actor", "name": "Cache", "fid": None, "pid": 43, "detached": True},
+        ],
+    }
+    assert cli("status").out.endswith(
+        "left in Ray    task count of fid1, process 42\n"
+        "               detached actor Cache of hello, release 2, process 43\n"
+    )

@@ -7,7 +7,9 @@ from typing import Any
 
 from koco.cluster import placement
 from koco.cluster.serve import name_of
+from koco.cluster.work import Item
 from koco.control.doctor import Doctor, Finding
+from koco.control.leftovers import Leftovers
 from koco.errors import KocoError
 from tests.unit.test_pool import World, world
 
@@ -21,6 +23,9 @@ def parts(w: World, **more: Any) -> Any:
         about = {"version": "2.60.0", "python": "3.11.9", "auth": "token", "restarts": 0}
         return {**about, "nodes": [NODE]}
 
+    async def work() -> list[Item]:
+        return []
+
     async def nodes() -> list[placement.Node]:
         return [placement.Node(id="ab", address="10.0.0.1", is_alive=True, resources={"CPU": 2})]
 
@@ -29,7 +34,8 @@ def parts(w: World, **more: Any) -> Any:
         "spooler": w.spooler,
         "supervisor": w.supervisor,
         "deployer": SimpleNamespace(troubles={}),
-        "cluster": SimpleNamespace(describe=describe, nodes=nodes),
+        "cluster": SimpleNamespace(describe=describe, nodes=nodes, work=work),
+        "leftovers": Leftovers(),
         "send": w.spooler.append,
         "heartbeat_s": 10.0,
         "store_path": str(w.store.path),
@@ -192,5 +198,26 @@ def test_a_doctor_with_a_fault_of_its_own_says_so(tmp_path: Path) -> None:
         assert found["services"].status == "failed"
         assert "could not be looked at" in found["services"].message
         assert found["events"].status == "ok"
+
+    world(tmp_path, body)
+
+
+def test_what_executions_leave_in_ray_is_told_with_whose_it_is(tmp_path: Path) -> None:
+    """With the fid where that is known: what stays on purpose, and what could not be ended."""
+    actor = Item("a1", "actor", "Cache", "svc", 1, ("t1",), 41, "node", is_detached=True)
+    task = Item("t2", "task", "count", "svc", 1, ("t2", "t0"), 42, "node")
+
+    async def work() -> list[Item]:
+        return [actor, task]
+
+    async def body(w: World) -> None:
+        of = parts(w, cluster=SimpleNamespace(work=work))
+        told = {"tasks": ["t1"], "actors": [], "kept": []}
+        await of.leftovers.settle(of, "fid-of-the-actor", told)
+        left = await of.leftovers.look(of)
+        assert [(each.name, each.fid) for each in left] == [
+            ("Cache", "fid-of-the-actor"),
+            ("count", None),
+        ]
 
     world(tmp_path, body)

@@ -5,14 +5,14 @@ import pytest
 from koco.events import line, wire
 from koco.events.model import Ack, Kind
 from koco.sdk import remote
-from koco.sdk.remote import RemoteSink, _Producer, remote_sink
+from koco.sdk.remote import Producer, RemoteSink, remote_sink
 
 
 class Cancelled(BaseException):
     """What reaches a writer in the midst of a call, as `ray.cancel` does."""
 
 
-class Interrupted(_Producer):
+class Interrupted(Producer):
     """A producer whose calls are interrupted as `faults` say: before the commit, or after it."""
 
     def __init__(self, *faults: str) -> None:
@@ -79,3 +79,19 @@ def test_a_task_says_of_which_attempt_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     for make, arguments in (first.travel(), remote_sink(plane, 2).travel()):  # type: ignore[arg-type]
         make(*arguments).put("f", line.encode(Kind.RESULT, 0))
     assert [each.attempt for each in plane.batches] == [1, 2]
+
+
+def test_what_is_printed_goes_with_the_next_event() -> None:
+    """In order, in one call; by itself where it is flushed, or has become much."""
+    plane = Plane()
+    producer = Producer("fid", plane)  # type: ignore[arg-type]
+    for number in range(3):
+        producer.gather(line.encode(Kind.STDOUT, str(number)))
+    producer.put(line.encode(Kind.RESULT, 3))
+    producer.gather(line.encode(Kind.STDOUT, "x" * 70_000))
+    producer.gather(line.encode(Kind.STDOUT, "4", task="count"))
+    assert [batch.count for batch in plane.batches] == [4, 1]
+    producer.flush()
+    producer.flush()
+    assert [batch.count for batch in plane.batches] == [4, 1, 1]
+    assert line.decode(6, plane.batches[-1].body)["task"] == "count"

@@ -179,6 +179,8 @@ class Event(TypedDict):
     seq: Annotated[int, Meta(ge=1, examples=[7])]
     ts: Time
     kind: Annotated[Kind, Meta(examples=["stdout"])]
+    #: The Ray task or actor that printed it, where it was one.
+    task: NotRequired[Annotated[str, text("count")]]
     payload: Annotated[Any, Meta(examples=["Hello, Ada"])]
 
 

@@ -271,6 +271,21 @@ class ServiceStatus(TypedDict):
     drift: str | None
 
 
+class LeftOver(TypedDict):
+    """A Ray task or actor that is at work though no execution is."""
+
+    kind: Literal["task", "actor"]
+    name: Annotated[str, text("count")]
+    service: Service
+    release: Number
+    #: The execution that started it; null where that is not known any more.
+    fid: str | None
+    pid: int | None
+    node: str
+    #: Whether its author wants it to outlive its execution.
+    detached: bool
+
+
 class Overview(TypedDict):
     """What runs."""
 
@@ -280,3 +295,4 @@ class Overview(TypedDict):
     services: list[ServiceStatus]
     settings: Annotated[dict[str, Any], Meta(examples=[{"max_file_mb": 10240}])]
     executions: dict[str, int]
+    left: Annotated[list[LeftOver] | None, Meta(description="null: Ray does not say")]

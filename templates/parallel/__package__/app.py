@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
-from koco import Tracer, response
+from koco import Tracer, remote, response
 
 from __package__.work import count_primes, split
 
@@ -18,7 +18,5 @@ async def primes(tracer: Tracer, limit: int = 200_000, slices: int = 8) -> respo
 
 def start(part: range, tracer: Tracer) -> Awaitable[int]:
     """Start a Ray task for one slice, on whichever node has a core to spare."""
-    import ray
-
-    # The tracer goes along: what the task reports is in the flow's own event stream.
-    return ray.remote(count_primes).remote(part, tracer)
+    # The task works for this execution: what it reports or prints is in the flow's event stream.
+    return remote(count_primes).remote(part, tracer)

@@ -1,0 +1,189 @@
+"""What runs in Ray for executions: tasks and actors, who has started them, and their processes.
+
+Ray's state API knows it, about a second late. It is asked when somebody asks, never by the way.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from koco.cluster import names, processes
+from koco.cluster.dashboard import Dashboard
+from koco.runner.process import identify
+
+#: How many tasks a look gives at most; Ray's own limit for its dashboard.
+_MOST = 10_000
+#: How many ended tasks are asked for to find out who has started one that runs.
+_ANCESTORS = 200
+
+#: The id of a task that makes an actor is this before the actor's id (`TaskID` in Ray's C++).
+_CREATION = "f" * 16
+
+#: The namespace of Serve's actors: replicas of endpoints are nobody's left-over.
+_SERVE = "serve"
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A task that has not ended, as Ray's state API tells of it: a call of a method as well."""
+
+    task_id: str
+    name: str
+    type: str
+    state: str
+    parent_task_id: str | None = None
+    actor_id: str | None = None
+    node_id: str | None = None
+    worker_id: str | None = None
+    worker_pid: int | None = None
+    runtime_env_info: dict[str, Any] | None = None
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """An actor that is there."""
+
+    actor_id: str
+    class_name: str
+    state: str
+    name: str | None = None
+    pid: int | None = None
+    node_id: str | None = None
+    ray_namespace: str | None = None
+    is_detached: bool | None = None
+    serialized_runtime_env: str | None = None
+
+
+class _Worker(msgspec.Struct, frozen=True):
+    worker_id: str
+    pid: int | None = None
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A task or an actor that is at work, of a release's process."""
+
+    id: str
+    kind: str
+    name: str
+    service: str
+    release: int
+    #: Who has started it, who has started that, …: ids of tasks.
+    ancestors: tuple[str, ...] = ()
+    pid: int | None = None
+    node_id: str = ""
+    is_detached: bool = False
+
+
+class Work:
+    """Looks at Ray's tasks and actors."""
+
+    def __init__(self, dashboard: Dashboard | None = None) -> None:
+        self._dashboard = dashboard or Dashboard()
+
+    async def look(self) -> list[Item]:
+        """Return what is at work in processes of releases, runners and replicas left out.
+
+        Raises:
+            ServeError: Ray's dashboard does not answer.
+        """
+        wanted = [("state", "!=", "FINISHED"), ("state", "!=", "FAILED")]
+        tasks = await self._list("tasks", Task, wanted)
+        actors = await self._list("actors", Actor, [("state", "!=", "DEAD")])
+        parents = {each.task_id: each.parent_task_id or "" for each in tasks}
+        pids = await self._pids(tasks)
+        found: list[Item] = []
+        for each in tasks:
+            env = (each.runtime_env_info or {}).get("serialized_runtime_env", "")
+            if each.type == "NORMAL_TASK" and (whose := _release_of(env)):
+                ancestors = await self._ancestors(each.task_id, parents)
+                pid = each.worker_pid or pids.get(each.worker_id or "")
+                node = each.node_id or ""
+                found.append(Item(each.task_id, "task", each.name, *whose, ancestors, pid, node))
+        for actor in actors:
+            whose = _release_of(actor.serialized_runtime_env or "")
+            # A flow's actors are in the namespace of its runner, which is none of them.
+            is_other = actor.ray_namespace == _SERVE or names.parse_runner(actor.name or "")
+            if whose and not is_other:
+                found.append(
+                    Item(
+                        actor.actor_id,
+                        "actor",
+                        actor.class_name.rpartition(".")[2],
+                        *whose,
+                        await self._ancestors(creation(actor.actor_id), parents),
+                        pid=actor.pid or None,
+                        node_id=actor.node_id or "",
+                        is_detached=bool(actor.is_detached),
+                    )
+                )
+        return found
+
+    async def _ancestors(self, task: str, parents: dict[str, str]) -> tuple[str, ...]:
+        """Return a task's id, its parent's, and so on, as far as Ray knows them."""
+        found = [task]
+        while len(found) < _ANCESTORS:
+            if task not in parents:
+                known = await self._list("tasks", Task, [("task_id", "=", task)])
+                parents[task] = (known[0].parent_task_id or "") if known else ""
+            task = parents[task]
+            if not task or task in found:
+                break
+            found.append(task)
+        return tuple(found)
+
+    async def _pids(self, tasks: list[Task]) -> dict[str, int]:
+        """Return workers' processes where tasks do not tell: a stopped one has not said so yet."""
+        if all(each.worker_pid or not each.worker_id for each in tasks):
+            return {}
+        workers = await self._list("workers", _Worker, [("is_alive", "=", "True")])
+        return {each.worker_id: each.pid for each in workers if each.pid}
+
+    async def _list(self, what: str, shape: Any, filters: Iterable[tuple[str, str, str]]) -> Any:
+        query: list[tuple[str, str]] = [("limit", str(_MOST)), ("detail", "1")]
+        for key, predicate, value in filters:
+            query += [("filter_keys", key), ("filter_predicates", predicate)]
+            query += [("filter_values", value)]
+        body = await self._dashboard.ask("GET", f"/api/v0/{what}", params=query)
+        answer = msgspec.json.decode(body)
+        return msgspec.convert(answer["data"]["result"]["result"], list[shape], strict=False)
+
+
+def creation(actor_id: str) -> str:
+    """Return the id of the task that makes an actor."""
+    return f"{_CREATION}{actor_id}"
+
+
+async def end(item: Item) -> bool:
+    """End the process that something is at work in; return whether it is gone."""
+    if not item.pid:
+        return False
+    name = item.name if item.kind == "task" else ""
+    about = item.service, item.release, name
+    return await processes.on_node(item.node_id, end_worker, item.pid, *about)
+
+
+def end_worker(pid: int, service: str, release: int, name: str = "") -> bool:
+    """End a Ray worker of this node, if it is at work for that release, at a task of that name."""
+    process = identify(pid)
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return True
+    mine = {f"KOCO_SERVICE={service}".encode(), f"KOCO_RELEASE={release}".encode()}
+    title = title.partition(b"\0")[0]
+    # Ray gives a worker its task's name as a title, as much of it as fits.
+    is_other = title == b"ray::IDLE" or not title.startswith(b"ray::" + name.encode()[:16])
+    if is_other or mine - {*environment}:
+        return False
+    return processes.kill(process)
+
+
+def _release_of(environment: str) -> tuple[str, int] | None:
+    """Return service and release of a runtime environment, as Ray keeps it."""
+    try:
+        variables = json.loads(environment or "{}").get("env_vars", {})
+        return variables["KOCO_SERVICE"], int(variables["KOCO_RELEASE"])
+    except (ValueError, KeyError):
+        return None

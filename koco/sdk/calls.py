@@ -1,0 +1,184 @@
+"""The calls that Ray makes in a worker: of a flow's Ray tasks, and of its actors' methods.
+
+Who works for an execution is known once a tracer arrives, with the arguments or later; until
+when, only Ray knows. So what Ray loads to call is wrapped, in each process of a release.
+Functions of Ray's and koco's own are left alone, runners and replicas with them.
+"""
+
+import asyncio
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+#: How many tasks' arguments may be known before their calls begin; the oldest is forgotten.
+_ARRIVED = 1000
+
+#: Whose code is not called for a flow.
+_OTHERS = ("ray.", "koco.")
+
+
+class Call:
+    """One call of a task or an actor's method in this process."""
+
+    __slots__ = ("endings", "is_constructor")
+
+    def __init__(self, *, is_constructor: bool) -> None:
+        #: Whether it makes the actor of this process.
+        self.is_constructor = is_constructor
+        #: What is done at its end; it may block.
+        self.endings: list[Callable[[], None]] = []
+
+    def end(self) -> None:
+        """Do what is to be done at its end."""
+        while self.endings:
+            self.endings.pop()()
+
+
+_current: ContextVar[Call | None] = ContextVar("koco_call", default=None)
+#: What waits for calls whose arguments have come, by the task's id.
+_arrived: dict[Any, Callable[[Call], None]] = {}
+#: What is told of each call as it begins, once this process's actor works for an execution.
+on_begin: list[Callable[[Call], None]] = []
+
+
+def attend(work: Callable[[Call], None]) -> None:
+    """Have the call that runs here begin some work, or the one whose arguments are being read."""
+    import ray
+
+    if not is_installed() or _is_others_actor():
+        return
+    if (call := _current.get()) is not None:
+        work(call)
+        return
+    task = ray._private.worker.global_worker.current_task_id
+    _arrived.setdefault(task, work)  # of two tracers the first counts
+    if len(_arrived) > _ARRIVED:
+        del _arrived[next(iter(_arrived))]
+
+
+def _begun(*, is_constructor: bool) -> Call:
+    import ray
+
+    call = Call(is_constructor=is_constructor)
+    _current.set(call)
+    if _arrived and (work := _arrived.pop(ray._private.worker.global_worker.current_task_id, None)):
+        work(call)
+    for told in on_begin:
+        told(call)
+    return call
+
+
+def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> Callable[..., Any]:
+    """Return a function that does the same as a `Call`."""
+    begin = functools.partial(_begun, is_constructor=is_constructor)
+
+    def ended(call: Call) -> None:
+        _current.set(None)
+        call.end()
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def follow_coroutine(*args: Any, **more: Any) -> Any:
+            call = begin()
+            try:
+                return await function(*args, **more)
+            finally:
+                await _ended_async(call)
+
+        return follow_coroutine
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def follow_stream(*args: Any, **more: Any) -> AsyncIterator[Any]:
+            call = begin()
+            try:
+                async for each in function(*args, **more):
+                    yield each
+            finally:
+                await _ended_async(call)
+
+        return follow_stream
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def follow_generator(*args: Any, **more: Any) -> Iterator[Any]:
+            call = begin()
+            try:
+                yield from function(*args, **more)
+            finally:
+                ended(call)
+
+        return follow_generator
+
+    @functools.wraps(function)
+    def follow(*args: Any, **more: Any) -> Any:
+        call = begin()
+        try:
+            return function(*args, **more)
+        finally:
+            ended(call)
+
+    return follow
+
+
+async def _ended_async(call: Call) -> None:
+    _current.set(None)
+    if call.endings:
+        # In a thread: others' calls go on in this loop.
+        await asyncio.to_thread(call.end)
+
+
+def is_installed() -> bool:
+    """Say whether calls are followed in this process."""
+    return bool(install.cache_info().currsize)
+
+
+@functools.cache
+def install() -> None:
+    """Follow the calls that Ray makes in this process from now on."""
+    from ray._private.function_manager import FunctionActorManager
+
+    find, make = (
+        FunctionActorManager.get_execution_info,
+        FunctionActorManager._make_actor_method_executor,
+    )
+    known: dict[int, Any] = {}
+
+    @functools.wraps(find)
+    def found(self: Any, job_id: Any, descriptor: Any) -> Any:
+        info = find(self, job_id, descriptor)
+        if descriptor.is_actor_method():
+            return info  # made by `made`
+        if id(info) not in known:
+            # With the one it is made of, whose number is given to no other then.
+            known[id(info)] = info, info._replace(function=_followed(info.function))
+        return known[id(info)][1]
+
+    @functools.wraps(make)
+    def made(self: Any, name: str, method: Any) -> Any:
+        return make(self, name, _followed(method, is_constructor=name == "__init__"))
+
+    FunctionActorManager.get_execution_info = found
+    FunctionActorManager._make_actor_method_executor = made
+
+
+def _followed(function: Any, *, is_constructor: bool = False) -> Any:
+    if not inspect.isfunction(function) or _is_other(function):
+        return function
+    return followed(function, is_constructor=is_constructor)
+
+
+def _is_others_actor() -> bool:
+    """Say whether this process is a runner, or an actor of Ray's own."""
+    import ray
+
+    worker = ray._private.worker.global_worker
+    actor = worker.actors.get(worker.actor_id)
+    return actor is not None and _is_other(type(actor))
+
+
+def _is_other(function: Any) -> bool:
+    return str(function.__module__).startswith(_OTHERS)
