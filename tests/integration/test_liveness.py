@@ -145,7 +145,7 @@ def test_a_runner_that_no_longer_works_is_replaced(
     before = app.execute("quick").result
     ended = ends(app, app.launch(flow, **inputs), within_s=15)
     assert ended.status == "error"
-    after = ends(app, app.launch("quick"), within_s=15)
+    after = ends(app, app.launch("quick"), within_s=30)
     assert after.status == "finished"
     if after.result != before:
         eventually(lambda: not is_there(before), within_s=5)
@@ -156,7 +156,7 @@ def test_a_stopped_runner_swallows_nothing(app: Koco) -> None:
     """One that was stopped while it was idle is given an execution: another one runs it."""
     pid = app.execute("quick").result
     os.kill(pid, signal.SIGSTOP)
-    ended = ends(app, app.launch("quick"), within_s=15)
+    ended = ends(app, app.launch("quick"), within_s=30)
     assert ended.status == "finished"
     assert ended.result != pid
     assert not is_there(pid)
@@ -188,7 +188,7 @@ def test_code_that_keeps_the_interpreter_is_busy(app: Koco) -> None:
     def said() -> str:
         return str(app.get(f"/v1/executions/{fid}")["waits"] or "")
 
-    eventually(lambda: "interpreter to itself for 6 s" in said(), within_s=14)
+    eventually(lambda: "interpreter to itself for" in said(), within_s=14)
     assert "interpreter" in app.run("show", fid).ok().out
     doctor = app.run("doctor")
     assert "interpreter" in doctor.out + doctor.err
@@ -222,7 +222,7 @@ def test_a_restart_amid_it_changes_nothing(app: Koco) -> None:
     os.kill(pid, signal.SIGSTOP)
     assert ends(app, fid, within_s=30).error["type"] == "RunnerDied"
     assert not is_there(pid)
-    assert ends(app, app.launch("quick"), within_s=15).status == "finished"
+    assert ends(app, app.launch("quick"), within_s=30).status == "finished"
 
 
 def test_a_runner_that_was_told_to_leave_is_gone(app: Koco) -> None:
