@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+from koco.cluster import processes
 from koco.cluster.runners import RunnerDied
 from koco.control import timetable, verdicts
 from koco.control.applications import Applications
@@ -21,6 +22,7 @@ from koco.control.pool import Pool
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks, surely
 from koco.control.worker import Runner
+from koco.errors import KocoError
 from koco.runner.spec import Description, Presence
 from koco.store.model import Release
 from koco.store.protocol import Store
@@ -29,9 +31,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: How long after its imports a runner must still answer (seconds): a signal that ends the process
-#: may take that long to do so, and so may a thread that a module has started.
-_OUTLIVE_S = 0.3
+#: How long after its imports a runner must still answer, at most (seconds): as soon as it rests on
+#: this node, and after the second time on another, where each look costs more than that.
+_OUTLIVE_S, _ELSEWHERE_S = 1.0, 0.3
+#: How long its process must rest (seconds). One that a signal ends is busy with that for a while:
+#: Ray's handler writes its report first. A thread that a module has started may end it as well.
+_REST_S = 0.05
 #: How long that answer may take (seconds): nothing but the imports has run in it so far.
 _ANSWER_S = 10.0
 
@@ -217,7 +222,8 @@ class Rollouts:
             finally:
                 timings["replicas"] = _since(began)
         if not description.problems:
-            await asyncio.sleep(_OUTLIVE_S - (time.monotonic() - imported))
+            if runner is not None:
+                await _rested(runner, imported)
             await _outlived(pool, runner, before)
         return description
 
@@ -274,6 +280,28 @@ async def _presence(runner: Runner) -> Presence:
         return await asyncio.wait_for(runner.actor.attach(), _ANSWER_S)
     except TimeoutError as exc:
         raise RunnerDied("its process did not answer after it had imported them") from exc
+
+
+async def _rested(runner: Runner, since: float) -> None:
+    """Wait until the process of a runner rests that has imported its entrypoints then, or is gone.
+
+    That is seen from outside: what it says of itself it also says while it dies.
+    """
+    before = None
+    while (left_s := _OUTLIVE_S - (time.monotonic() - since)) > 0:
+        if runner.actor.node != processes.own_node():
+            await asyncio.sleep(left_s - _OUTLIVE_S + _ELSEWHERE_S)
+            return
+        await asyncio.sleep(_REST_S)
+        try:
+            now = await asyncio.wait_for(runner.actor.look(), left_s)
+        except (KocoError, TimeoutError):
+            continue  # it cannot be seen: the time alone decides
+        if now is None:
+            return
+        if before is not None and now.state == "S" and now.cpu_s - before.cpu_s < _REST_S / 2:
+            return
+        before = now
 
 
 async def _outlived(pool: Pool, runner: Runner | None, before: Presence | None) -> None:

@@ -124,6 +124,20 @@ def test_what_waits_for_a_broken_release_runs_after_a_rollback(koco: Koco, tmp_p
     assert koco.get(f"/v1/executions/{fid}")["release"] == 3
 
 
+def test_a_process_that_dies_before_ray_runs_in_it_fails_its_release(koco: Koco) -> None:
+    """Ray says nothing for a minute, and then tries again; koco tells what the process wrote."""
+    root = koco.project("stillborn", "def answer():\n    return 1\n")
+    said = "import os, sys\nprint('no licence for this node', file=sys.stderr)\nos._exit(4)\n"
+    # Named as a package that Ray imports, long before koco is there.
+    (root / "requests.py").write_text(said)
+    began = time.monotonic()
+    done = koco.run("deploy", cwd=root)
+    assert done.code == 5, done
+    assert "ended before Ray's own code ran in it" in done.err
+    assert "no licence for this node" in done.err
+    assert time.monotonic() - began < 60
+
+
 def test_who_holds_what_an_endpoint_waits_for_is_told(koco: Koco) -> None:
     """By name, with what is free; and it fails early, as nothing that runs makes room."""
     options = {"graceful_shutdown_timeout_s": 0.1, "ray_actor_options": {"num_cpus": 2}}
