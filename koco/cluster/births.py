@@ -6,6 +6,7 @@ a process, starts another one, and says nothing to whoever waits for the actor. 
 read what is on the node where they are called.
 """
 
+import itertools
 import re
 import time
 from pathlib import Path
@@ -100,7 +101,7 @@ def _said(folder: Path, since_s: float, marks: list[str]) -> str:
         return ""
     lines = _tail(file)
     begins = [i for i, line in enumerate(lines) if line.startswith(("Traceback", "Fatal Python"))]
-    blocks = [lines[i:j] for i, j in zip(begins, [*begins[1:], len(lines)], strict=True)]
+    blocks = [lines[i:j] for i, j in itertools.pairwise([*begins, len(lines)])]
     mine = [block for block in blocks if any(mark in line for line in block for mark in marks)]
     # Where no path of the release's is in any, the last lines are most probably its own.
     return "\n".join((mine[-1] if mine else lines)[-_LINES:]).strip()

@@ -19,8 +19,10 @@ from koco.control import timetable, verdicts
 from koco.control.applications import Applications
 from koco.control.catalog import Catalog, closed_by
 from koco.control.pool import Pool
+from koco.control.room import NoRoom
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks, surely
+from koco.control.watch import DiedAtStart
 from koco.control.worker import Runner
 from koco.errors import KocoError
 from koco.runner.spec import Description, Presence
@@ -192,8 +194,15 @@ class Rollouts:
         began_s = time.time()
         while True:
             await asyncio.sleep(_LOOK_S)
-            if self._watch is not None:
+            if self._watch is None:
+                continue
+            try:
                 await self._watch.check(release, self._supervisor.pool(release), since_s=began_s)
+            except (NoRoom, DiedAtStart):
+                raise
+            except Exception:
+                # It may well become ready: that it cannot be looked at is no reason against it.
+                log.exception("it could not be seen what %s waits for", release.service)
 
     async def _start(self, release: Release, timings: dict[str, float]) -> Description:
         """Start a release's first runner, and its own endpoint if it has one.

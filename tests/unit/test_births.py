@@ -68,6 +68,13 @@ def test_a_process_that_lives_has_not_died(log: Logs) -> None:
     assert births.look("svc", 2, now + 1) is None
 
 
+def test_what_is_no_traceback_is_told_by_its_last_lines(log: Logs) -> None:
+    """A program may say what it likes before it ends."""
+    log.born("svc", pid := ended(), at=time.time())
+    log.write("raylet.err", "no licence\n")
+    assert births.look("svc", 2, time.time() - 5) == births.Birth(pid, False, "no licence")
+
+
 def test_a_process_that_wrote_nothing_is_told_as_well(log: Logs) -> None:
     """What others had written earlier is not its own."""
     log.write("raylet.err", "old\n")
