@@ -39,7 +39,6 @@ _CALLS = 10_000
 
 #: What a traceback says was raised; of several, the last one was not caught.
 _RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)", re.MULTILINE)
-_NODE_DIED = "its node died"
 
 #: What colours text in a terminal.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -47,6 +46,10 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 #: How long Ray's part of a kill may take, and how long all of it (seconds).
 _RAY_KILLS_S = 2.0
 _KILL_S = 20.0
+
+#: Why a runner died: with its node, or nobody but itself can say (see `koco.control.last_words`).
+NODE_LOST = "its node was lost, and with it what it had written last"
+ENDED = "was killed, crashed or exited"
 
 #: Pause before another call to a runner whose node is out of reach (seconds).
 _OUT_OF_REACH_S = 0.2
@@ -206,12 +209,12 @@ class RunnerActor:
             try:
                 return await _answer(call())
             except RunnerDied as exc:
-                self._is_node_lost |= exc.message == _NODE_DIED
+                self._is_node_lost |= exc.message == NODE_LOST
                 raise
             except ActorUnavailableError as exc:
                 if await nodes.is_lost(self._handle):
                     self._is_node_lost = True
-                    raise RunnerDied(_NODE_DIED) from exc
+                    raise RunnerDied(NODE_LOST) from exc
                 await asyncio.sleep(_OUT_OF_REACH_S)  # gone or not, Ray will tell
 
 
@@ -355,7 +358,7 @@ def _cause(text: str) -> str:
     if "OutOfMemory" in text or "memory monitor" in text.lower():
         return f"{CAUSE}was ended by Ray as its node had no more"
     if "node has died" in text.lower() or "node died" in text.lower():
-        return _NODE_DIED
+        return NODE_LOST
     pid = re.search(r"^\s*pid: (\d+)", text, re.MULTILINE)
     if pid and (said := guard.cause(int(pid[1]))):
         return CAUSE + said
@@ -363,6 +366,6 @@ def _cause(text: str) -> str:
     if "worker_setup" in text and (raised := _RAISED.findall(text)):
         return f"{process} could not be prepared: {raised[-1].partition(': ')[2] or raised[-1]}"
     if "connection error code 2" in text:
-        return f"{process} was killed, crashed or exited"
+        return f"{process} {ENDED}"
     detail = re.search(r"Worker exit detail: ([^\n]*)", text)
     return f"{process} ended: {detail[1] if detail else _last_line(text)}"

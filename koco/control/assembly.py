@@ -18,6 +18,7 @@ from koco.control.endpoints import Endpoints
 from koco.control.environments import Environments
 from koco.control.files import Files
 from koco.control.keys import Keys
+from koco.control.last_words import LastWords
 from koco.control.launches import Launches
 from koco.control.locks import Locks
 from koco.control.overview import Overview
@@ -94,7 +95,13 @@ async def assemble(
         )
 
     spooler = Spooler(store, settings)
-    supervisor = Supervisor(store, spooler, start_runner=start_runner, settings=settings)
+    supervisor = Supervisor(
+        store,
+        spooler,
+        start_runner=start_runner,
+        settings=settings,
+        remains=LastWords(store, spooler, vault).of,
+    )
     catalog = Catalog()
     files = Files(store, spooler, blobs, secret=await store.secret("files"))
     endpoints = Endpoints(Serve(), secret=await store.secret("endpoints"))

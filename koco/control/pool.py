@@ -19,7 +19,7 @@ from koco.control.line import Line
 from koco.control.recovery import Recovery, is_young
 from koco.control.setbacks import LIVED_S, Setbacks
 from koco.control.tasks import Tasks, surely
-from koco.control.worker import Actor, Remains, Runner, first, see_off
+from koco.control.worker import Actor, Remains, Runner, cause_of, first, see_off
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.runner.spec import Description, Launch
@@ -450,14 +450,14 @@ class Pool:
         was_ready, had_work = self.runners.pop(runner.id, None) is not None, bool(runner.running)
         if runner.watch:
             runner.watch.cancel()
-        if not runner.is_seen_off:
-            said = await self._recovery.bury(runner)
-            # What used too much memory knows why, and its end by SIGKILL says less.
-            cause = cause if cause.startswith(memory.CAUSE) else said or cause
+        end = None if runner.is_seen_off else await self._recovery.bury(runner)
+        if runner.given_up.done() or cause.startswith(memory.CAUSE):
+            end = None  # it was ended for a reason, which says more than by which signal
+        cause = cause_of(cause, end)
         runner.is_over.set()
         for fid in sorted(runner.running):
             self._began.pop(fid, None)
-            await self._recovery.settle(fid, runner, cause)
+            await self._recovery.settle(fid, runner, cause, end)
         runner.running.clear()
         if not was_ready:
             return

@@ -45,7 +45,7 @@ class Probation:
 
     def lost(self, cause: str, had_work: bool) -> None:
         """Hear that a runner died or did not start."""
-        if "node died" in cause:
+        if "its node was lost" in cause:
             return  # that is not its release's doing
         self._losses.append((cause, had_work))
         self._news.set()

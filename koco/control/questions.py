@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from koco.control import endpoints, files, leftovers, locks, vault
+from koco.control import crashes, endpoints, files, leftovers, locks, vault
 from koco.control.parts import Parts
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.events import wire
@@ -20,6 +20,7 @@ Handler = Callable[[Parts, str, dict[str, Any]], Awaitable[Any]]
 
 #: Every question by its name.
 HANDLERS: dict[str, Handler] = {
+    "crash.find": crashes.asked,
     "endpoints.key": endpoints.key,
     "files.access": files.access,
     "lock.open": locks.opened,

@@ -12,6 +12,7 @@ from koco.control.tasks import Tasks, surely
 from koco.control.worker import Remains, Runner
 from koco.events.model import Status
 from koco.sdk import memory
+from koco.sdk.crash import End
 from koco.store.model import Execution
 from koco.store.protocol import Store
 
@@ -20,17 +21,18 @@ log = logging.getLogger(__name__)
 #: How many runners may die before they begin an execution until that ends with the cause.
 _TRIES = 3
 #: How long settling waits for a process to be ended and for what it left (seconds).
-_BURIAL_S = 5.0
+_BURIAL_S = 8.0
 
 
-def died(cause: str, *, tries: int = 0) -> dict[str, Any]:
+def died(cause: str, end: End | None = None, *, tries: int = 0) -> dict[str, Any]:
     """Return the `error` payload of an execution whose runner died, or several before it began."""
     if cause.startswith(memory.CAUSE):
         return {"type": memory.TYPE, "message": cause.removeprefix(memory.CAUSE), "traceback": ""}
     said = "the runner ended while it ran this execution"
     if tries:
         said = f"{tries} runners ended, one after the other, before they could begin this execution"
-    return {"type": "RunnerDied", "message": f"{said}: {cause}", "traceback": ""}
+    traceback = end.traceback if end else ""
+    return {"type": "RunnerDied", "message": f"{said}: {cause}", "traceback": traceback}
 
 
 def is_young(runner: Runner) -> bool:
@@ -64,10 +66,10 @@ class Recovery:
         """Hear that an execution has ended."""
         self._deaths.pop(fid, None)
 
-    async def bury(self, runner: Runner) -> str | None:
+    async def bury(self, runner: Runner) -> End | None:
         """End a runner's process for certain, and have delivered what it left on its node.
 
-        Returns what that says about the cause. Both go on when they take too long, as settling
+        Returns how it ended, if that is known. Both go on when they take too long, as settling
         must not wait for a node that does not answer.
         """
         burial = self._tasks.spawn(self._buried(runner))
@@ -79,29 +81,29 @@ class Recovery:
             log.exception("what runner %s of %s left was not collected", runner.id, self._name)
         return None
 
-    async def _buried(self, runner: Runner) -> str | None:
+    async def _buried(self, runner: Runner) -> End | None:
         if not await runner.actor.kill():
             log.warning("the process of runner %s was not seen to end", runner.id)
         return await self._remains(runner.id, runner.actor.node) if self._remains else None
 
-    async def settle(self, fid: str, runner: Runner, cause: str) -> None:
+    async def settle(self, fid: str, runner: Runner, cause: str, end: End | None) -> None:
         """Decide about an execution whose runner died: run it elsewhere, or end it."""
         if assigning := runner.assigning.get(fid):
             await assigning.wait()  # or the store would say that it was never here
         if await surely(lambda: self._store.requeue(fid, runner.id)):
             # It never reached `running`: nothing of the user's has run.
-            await self._retry(fid, cause, is_counted=is_young(runner))
-        elif await surely(lambda: self._store.lose(fid, runner.id, died(cause))):
+            await self._retry(fid, cause, end, is_counted=is_young(runner))
+        elif await surely(lambda: self._store.lose(fid, runner.id, died(cause, end))):
             runner.has_begun = True
             self._on_final(fid)
         # Else it had ended, or its attempt had, in this very moment.
 
-    async def _retry(self, fid: str, cause: str, *, is_counted: bool) -> None:
+    async def _retry(self, fid: str, cause: str, end: End | None, *, is_counted: bool) -> None:
         self._deaths[fid] += is_counted
         if (tries := self._deaths[fid]) < _TRIES:
             self._put_back(await surely(lambda: self._store.execution(fid)))
             return
-        error = died(cause, tries=tries)
+        error = died(cause, end, tries=tries)
         if await surely(lambda: self._store.settle(fid, Status.ERROR, error)):
             self._on_final(fid)
 

@@ -30,6 +30,7 @@ from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Status
 from koco.runner.spec import FlowSpec, RunnerSpec
+from koco.sdk.crash import End
 from koco.store.model import Execution, NewExecution, Release
 from koco.store.protocol import Store
 
@@ -264,9 +265,9 @@ class Supervisor:
         needed = {execution.runner for execution in executions}
         held = await adoption.adopt(present, self.pools, needed=needed, tasks=self._tasks)
         lost = {e.runner for e in executions if e.status is not Status.QUEUED} - held.keys()
-        causes = dict(await asyncio.gather(*map(self._remaining, lost)))
+        ends = dict(await asyncio.gather(*map(self._remaining, lost)))
         # All at once, in one commit: there may be thousands. Lines keep their order.
-        resuming = (self._resume(each, held, causes) for each in executions)
+        resuming = (self._resume(each, held, ends) for each in executions)
         waiting = await asyncio.gather(*resuming)
         for execution in filter(None, waiting):
             self._enter(execution)
@@ -277,8 +278,8 @@ class Supervisor:
             pool.keep_warm()
         self._tasks.keep(self._tidy)
 
-    async def _remaining(self, runner_id: str) -> tuple[str, str | None]:
-        """Have delivered what a runner left that died meanwhile; return its id and the cause."""
+    async def _remaining(self, runner_id: str) -> tuple[str, End | None]:
+        """Have delivered what a runner left that died meanwhile; return its id, how it ended."""
         if self._remains is None:
             return runner_id, None
         try:
@@ -291,7 +292,7 @@ class Supervisor:
         self,
         execution: Execution,
         held: dict[str, set[str] | None],
-        causes: dict[str, str | None],
+        ends: dict[str, End | None],
     ) -> Execution | None:
         """Take up an execution; return it where it has to be run."""
         fid, runner_id = execution.fid, execution.runner
@@ -311,8 +312,9 @@ class Supervisor:
             return None
         if await surely(lambda: self._store.requeue(fid, runner_id)):
             return execution
-        cause = causes.get(runner_id) or "it was lost while the control plane was away"
-        error = died(cause)
+        end = ends.get(runner_id)
+        cause = f"its process {end}" if end else "it was lost while the control plane was away"
+        error = died(cause, end)
         await surely(lambda: self._store.lose(fid, runner_id, error))
         if not execution.policy.retries:
             return None

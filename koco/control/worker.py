@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from koco.cluster.processes import Sighting
+from koco.cluster.runners import ENDED
 from koco.control.vigil import Vigil
 from koco.errors import KocoError
 from koco.runner.spec import Description, Launch, Presence
+from koco.sdk.crash import End
 from koco.sdk.stacks import Stack
 
 log = logging.getLogger(__name__)
@@ -72,8 +74,8 @@ class Actor(Protocol):
 
 
 #: Delivers what a dead runner left on its node, asked with the runner's id and its node's (empty
-#: if unknown); returns what that says about the cause, if anything.
-Remains = Callable[[str, str], Awaitable[str | None]]
+#: if unknown); returns how its process ended, if that is known.
+Remains = Callable[[str, str], Awaitable[End | None]]
 
 
 @dataclass(slots=True, eq=False)
@@ -146,3 +148,8 @@ async def see_off(actor: Actor) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(actor.end(), _LEAVE_S)
     await actor.kill(after_s=_EXIT_S)
+
+
+def cause_of(told: str, end: End | None) -> str:
+    """Return why a runner died: what Ray told, made exact by how its process ended."""
+    return told if end is None else told.replace(ENDED, str(end))

@@ -4,19 +4,15 @@
 output this is (see `output`). In a process that runs one execution at a time, a
 thread without that context counts as its own, and during an execution the file
 descriptors 1 and 2 lead into pipes, so that subprocesses and C code are captured
-as well. The pipes are one execution's: a subprocess that it leaves behind writes
-to the runner's log, and not to the next one's stream.
+as well (see `pipes`).
 """
 
 import contextlib
 import ctypes
-import fcntl
 import io
 import os
-import selectors
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from koco.events.model import Kind
@@ -24,28 +20,32 @@ from koco.runner import fence
 from koco.runner import output as outputs
 from koco.runner.children import children
 from koco.runner.output import Output, carry, current
+from koco.runner.pipes import FDS, Pipes
 from koco.runner.shelter import shelter
+from koco.runner.taken import Taken
 
-#: A pipe of this size seldom makes a subprocess wait for the reader (Linux's limit for users).
-_PIPE_BYTES = 1024 * 1024
-_F_SETPIPE_SZ = 1031
 _LINE_BUFFERED = 1  # C's _IOLBF
 
 #: For a thread that has no fence.
 _OPEN = contextlib.nullcontext()
 
-_FDS = {Kind.STDOUT: 1, Kind.STDERR: 2}
-
 
 class Capture:
     """This process's capture; `sole` is the only execution where there can be but one."""
 
-    def __init__(self, *, dedicated: bool) -> None:
+    def __init__(
+        self,
+        *,
+        dedicated: bool,
+        on_pipes: Callable[[list[int]], None] | None = None,
+        taken: Mapping[Kind, Taken] | None = None,
+    ) -> None:
         self.dedicated = dedicated
         self.sole: Output | None = None
-        self._pipes: dict[Kind, _Pipe] = {}
+        self._on_pipes = on_pipes
+        self._taken = taken
+        self._pipes: Pipes | None = None
         self._streams: tuple[_Stream, _Stream] | None = None
-        self._logs: dict[Kind, int] = {}
         self._flush_c: Callable[[], None] = lambda: None
         #: What subprocesses write, where the descriptors are nobody's own.
         self._children = None if dedicated else children()
@@ -55,10 +55,11 @@ class Capture:
         carry()
         shelter()
         if self.dedicated:
-            self._logs = {kind: os.dup(fd) for kind, fd in _FDS.items()}
+            self._pipes = Pipes(self._on_pipes, taken=self._taken)
+        elif self._on_pipes is not None:
+            self._on_pipes([])
+        if self._pipes is not None:
             self._flush_c = _line_buffer_c()
-            self._selector = selectors.DefaultSelector()
-            threading.Thread(target=self._pump, name="koco-capture", daemon=True).start()
         self._streams = (
             _Stream(Kind.STDOUT, self, sys.stdout),
             _Stream(Kind.STDERR, self, sys.stderr),
@@ -67,25 +68,23 @@ class Capture:
 
     def begin(self, output: Output) -> None:
         """Take what this process writes as an execution's, where it has it to itself."""
-        if not self.dedicated:
+        if self._pipes is None:
             return
         assert self._streams is not None
         # The execution before may have put something else in their place.
         sys.stdout, sys.stderr = self._streams
         self.sole = output
-        for kind, log in self._logs.items():
-            self._pipes[kind] = _Pipe(kind, output, log, selector=self._selector)
+        self._pipes.enter(output)
 
     def end(self, output: Output) -> None:
         """Read what is there, and take no more of it."""
-        if self.dedicated:
+        if self._pipes is not None:
             for stream in self._streams or ():
                 stream.flush()
             self._flush_c()
             self.drain()
-            pipes, self._pipes, self.sole = self._pipes, {}, None
-            for pipe in pipes.values():
-                pipe.leave()
+            self.sole = None
+            self._pipes.leave()
         if self._children is not None:
             self._children.end(output)
         output.finish()
@@ -96,66 +95,15 @@ class Capture:
 
     def log(self, kind: Kind) -> int | None:
         """Return the descriptor of this process's own output, where flows' goes elsewhere."""
-        return self._logs.get(kind)
+        return self._pipes.logs[kind] if self._pipes is not None else None
 
     def drain(self, *kinds: Kind) -> None:
         """Read what subprocesses have written so far, to some or all kinds of output."""
-        for kind in kinds or _FDS:
-            if pipe := self._pipes.get(kind):
-                pipe.read()
-            if self._children is not None and (output := current.get()) is not None:
+        if self._pipes is not None:
+            self._pipes.drain(*kinds)
+        if self._children is not None and (output := current.get()) is not None:
+            for kind in kinds or FDS:
                 self._children.drain(output, kind)
-
-    def _pump(self) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                key.data.read()
-
-
-class _Pipe:
-    """A file descriptor of this process, led into a pipe that is read without waiting."""
-
-    def __init__(
-        self, kind: Kind, output: Output, log: int, *, selector: selectors.BaseSelector
-    ) -> None:
-        self._kind = kind
-        self._output = output
-        self._log = log
-        self._selector = selector
-        self._lock = threading.Lock()
-        self._reader, writer = os.pipe()
-        # A smaller one works as well, only with more waiting.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(writer, _F_SETPIPE_SZ, _PIPE_BYTES)
-        os.set_blocking(self._reader, False)
-        os.dup2(writer, _FDS[kind])
-        os.close(writer)
-        selector.register(self._reader, selectors.EVENT_READ, self)
-
-    def read(self) -> None:
-        """Read what is there: no more than fits, for a subprocess may write for ever."""
-        with self._lock:
-            room = _PIPE_BYTES
-            while room > 0 and self._reader >= 0:
-                try:
-                    data = os.read(self._reader, room)
-                except BlockingIOError:
-                    return
-                room -= len(data)
-                if not data:
-                    self._close()
-                elif not self._output.write_bytes(self._kind, data):
-                    _write_all(self._log, data)
-
-    def leave(self) -> None:
-        """Lead the descriptor back to the log; who has the pipe yet is read to the end."""
-        os.dup2(self._log, _FDS[self._kind])
-        self.read()
-
-    def _close(self) -> None:
-        self._selector.unregister(self._reader)
-        os.close(self._reader)
-        self._reader = -1
 
 
 class _Stream(io.TextIOBase):
@@ -235,7 +183,7 @@ class _Stream(io.TextIOBase):
         return True
 
     def fileno(self) -> int:
-        return _FDS[self._kind]
+        return FDS[self._kind]
 
     def isatty(self) -> bool:
         return False

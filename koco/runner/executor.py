@@ -13,9 +13,10 @@ import ray
 from koco.errors import DeployError, KocoError, UnreachableError
 from koco.events import line
 from koco.events.model import Kind, Status
-from koco.runner import encoding, endings, looking, process, watch
+from koco.runner import encoding, endings, looking, process, task_crash, watch
 from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
+from koco.runner.home import Home
 from koco.runner.loop import FlowLoop
 from koco.runner.output import Output
 from koco.runner.pulse import Pulse
@@ -55,7 +56,14 @@ class Executor:
         #: Whether it takes nothing new: an execution has left too much in its memory, or changed
         #: what cannot be put back.
         self._is_spent = False
-        self._capture = Capture(dedicated=self._spec.concurrency == 1)
+        process.die_of_sigterm()
+        self._directory = Home(self._spec.id)
+        dedicated = self._spec.concurrency == 1
+        self._capture = Capture(
+            dedicated=dedicated,
+            on_pipes=self._directory.hand_over,
+            taken=self._directory.taken() if dedicated else None,
+        )
         self._capture.install()
         started.install(self._whose)
         tasks.here = self._tracer
@@ -67,12 +75,12 @@ class Executor:
             self._deliver,
             question=self._ask,
             control=self._control,
+            backlog=self._directory.backlog,
             on_closed=self._abandon,
         )
         self._loop = FlowLoop()
         self._loop.start()
         self._pulse = Pulse()
-        process.die_of_sigterm()
         process.lead_offspring(self._spec.id)
         self._home = asyncio.get_running_loop()
         self._tasks = {self._home.create_task(self._spool.run())}
@@ -138,6 +146,7 @@ class Executor:
 
     async def end(self) -> None:
         """Let `hold` return, then leave with exit handlers run; asked when nothing runs here."""
+        self._directory.leave()
         self._held.set()
         await asyncio.sleep(0)
         ray.actor.exit_actor()
@@ -153,7 +162,10 @@ class Executor:
         sink = self._spool.open(launch.fid, launch.attempt)
         self._launching.add(launch.fid)
         flow = await self._flow_of(launch)
-        output = Output(lambda kind, text: sink.put(launch.fid, line.encode(kind, text)))
+        output = Output(
+            lambda kind, text: sink.put(launch.fid, line.encode(kind, text), output.then),
+            lines=self._directory.lines(launch.fid, launch.attempt),
+        )
         output.started = self._started[launch.fid] = Started()
         output.tracer = Tracer(launch.fid, sink)
         run = Run(
@@ -170,7 +182,7 @@ class Executor:
         if launch.fid in self._recalled:
             self._recalled.discard(launch.fid)
             run.cancel()
-        self._keep(self._run(launch.fid, run, output))
+        self._keep(self._run(launch.fid, run, output, attempt=launch.attempt))
 
     async def _flow_of(self, launch: Launch) -> Flow:
         if not launch.entrypoint:
@@ -198,12 +210,15 @@ class Executor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, fid: str, run: Run, output: Output) -> None:
+    async def _run(self, fid: str, run: Run, output: Output, *, attempt: int) -> None:
+        since = time.time()
         try:
             # Once this is committed, the execution is this runner's and nobody
             # else's; until then nothing of the user's has run.
             if not await self._spool.mark(fid, Status.RUNNING):
                 return
+            if self._capture.dedicated:
+                self._directory.own_pipes(fid, attempt)
             self._capture.begin(output)
             outcome = await run.outcome()
             if self._shared is not None and not self._shared.restore(is_alone=len(self._runs) == 1):
@@ -220,12 +235,16 @@ class Executor:
                 self._watch.pause()
             begun = self._started.pop(fid)
         endings.end(begun, fid, self._control, keep=outcome.status is Status.FINISHED)
+        if task_crash.is_crash(outcome.payload) and outcome.kind is Kind.ERROR:
+            outcome = await self._explained(fid, outcome, since)
         ran_out = memory.is_told(outcome.payload)
         if ran_out and not self._runs:
             gc.collect()
             # Before it is told: from then on this runner may be given another one.
             self._is_spent = self._is_spent or memory.is_crowded()
         await self._tell(fid, outcome)
+        if self._capture.dedicated and not self._runs:
+            self._directory.own_pipes("", 0)
         if ran_out and self._is_spent:
             await asyncio.to_thread(self._give_up, outcome.payload["message"])
         elif ran_out:
@@ -242,10 +261,19 @@ class Executor:
         output = self._capture.output()
         return output.tracer if output else None
 
+    async def _explained(self, fid: str, outcome: Outcome, since: float) -> Outcome:
+        payload = await task_crash.explained(
+            outcome.payload,
+            release=f"{self._spec.service}/{self._spec.release}",
+            since=since,
+            ask=lambda question, arguments: self._spool.ask_async(fid, question, arguments),
+        )
+        return Outcome(outcome.status, outcome.kind, payload)
+
     async def _tell(self, fid: str, outcome: Outcome) -> None:
         if outcome.kind is not None:
             event = await encoding.encoded(outcome.kind, outcome.payload)
-            await self._spool.put_async(fid, event)
+            self._spool.put_last(fid, event)
         await self._spool.mark(fid, outcome.status)
 
     def _give_up(self, message: str) -> None:
@@ -280,6 +308,7 @@ class Executor:
             return await self._control.call(method, blob)
         except UnreachableError:
             # The control plane was taken down for good: nobody wants the rest.
+            self._directory.leave()
             os._exit(0)
 
 

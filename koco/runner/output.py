@@ -14,10 +14,13 @@ from contextvars import ContextVar
 from typing import Any
 
 from koco.events.model import Kind
+from koco.runner.unfinished import Lines
 from koco.sdk import secrets
 from koco.sdk.started import Started
 from koco.sdk.tracer import Tracer
 
+#: How much of a line without an end is kept in a file (characters).
+_KEPT_CHARS = 4096
 #: The longest line that stays whole (characters); a longer one comes in pieces of this size.
 LINE_CHARS = 1024 * 1024
 
@@ -40,7 +43,7 @@ os.register_at_fork(after_in_child=_note_fork)
 class _Rest:
     """What has no newline so far, of one kind, from one thread."""
 
-    __slots__ = ("parts", "pieces", "returned", "size")
+    __slots__ = ("is_kept", "parts", "pieces", "returned", "size")
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -49,6 +52,8 @@ class _Rest:
         self.pieces = 0
         #: Whether a carriage return came last, which may be half of a line's end.
         self.returned = False
+        #: Whether a file has some of it.
+        self.is_kept = False
 
     def take(self) -> str:
         text = self.parts[0] if len(self.parts) == 1 else "".join(self.parts)
@@ -64,13 +69,16 @@ class Output:
     thread that wrote first, so that half a line of either is followed by the rest.
     """
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, *, lines: Lines | None = None) -> None:
         #: The execution's tracer, and what it has started in Ray, where that is recorded.
         self.tracer: Tracer | None = None
         self.started: Started | None = None
         self._emit = emit
+        self._unfinished = lines
         self._lock = threading.Lock()
         self._is_open = True
+        #: What whoever takes a line is to call as soon as that is kept, and nothing before.
+        self.then: Callable[[], None] | None = None
         self._home: int | None = None
         self._rests: dict[tuple[Kind, int | None], _Rest] = {}
         self._decoders = {kind: _decoder("backslashreplace") for kind in (Kind.STDOUT, Kind.STDERR)}
@@ -86,12 +94,26 @@ class Output:
                 self._add(kind, None if thread == self._home else thread, text)
             return self._is_open
 
-    def write_bytes(self, kind: Kind, data: bytes) -> bool:
-        """Do the same with bytes, a character's last ones of which may come later."""
+    def write_bytes(
+        self, kind: Kind, data: bytes, done: Callable[[int], None] | None = None
+    ) -> bool:
+        """Do the same with bytes, a character's last ones of which may come later.
+
+        `done` hears how many of them are kept elsewhere.
+        """
         with self._lock:
-            if self._is_open:
-                self._add(kind, None, self._decoders[kind].decode(data))
-            return self._is_open
+            if not self._is_open:
+                return False
+            size = 0
+            for piece in [data] if done is None else data.splitlines(keepends=True):
+                size += len(piece)
+                if done is not None:
+                    self.then = functools.partial(done, size)
+                self._add(kind, None, self._decoders[kind].decode(piece))
+                if self.then is not None:
+                    self.then()
+            self.then = None
+            return True
 
     def finish(self) -> None:
         """Emit what never saw its newline; take nothing more."""
@@ -101,6 +123,8 @@ class Output:
             for (kind, _), rest in self._rests.items():
                 if rest.size or rest.pieces:
                     self._end(kind, rest)
+            if self._unfinished is not None:
+                self._unfinished.close()
             self._is_open = False
 
     def _add(self, kind: Kind, key: int | None, text: str) -> None:
@@ -115,8 +139,17 @@ class Output:
                 self._hold(kind, rest, line)
                 self._end(kind, rest)
             self._hold(kind, rest, tail)
+        if self._unfinished is not None and (rest.size or rest.is_kept):
+            self._keep(self._unfinished, kind, key, rest)
         if key is not None and not (rest.size or rest.returned):
             del self._rests[kind, key]  # threads come and go
+
+    @staticmethod
+    def _keep(lines: Lines, kind: Kind, key: int | None, rest: _Rest) -> None:
+        """Have what is there of a line in a file, lest it be lost with this process."""
+        rest.is_kept = bool(rest.size)
+        if rest.size <= _KEPT_CHARS:
+            lines.keep(kind, key, "".join(rest.parts))
 
     def _add_returning(self, kind: Kind, rest: _Rest, text: str) -> None:
         """Add text that has carriage returns: each ends a line, but no empty one."""

@@ -2,7 +2,8 @@
 
 One call is under way at a time. What is written meanwhile gathers and goes with
 the next: no timer, so an idle spool sends at once and a busy one sends full
-calls. Memory is bounded: while the spool is full, writers wait.
+calls. Memory is bounded: while the spool is full, writers wait. What it holds
+stands in a file as well (`koco.runner.backlog`), for whoever finds its process dead.
 """
 
 import asyncio
@@ -10,13 +11,16 @@ import concurrent.futures
 import contextlib
 import secrets
 import threading
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable
+from itertools import accumulate
 from typing import Any, Protocol
 
 from koco.events import wire
 from koco.events.model import Batch, Status
 from koco.runner import fence, task
 from koco.runner import output as outputs
+from koco.runner.backlog import Backlog
 from koco.sdk.control import Control
 
 #: Bytes in one call. Ray passes arguments of up to 100 KiB along with the call;
@@ -25,6 +29,9 @@ CALL_BYTES = 88 * 1024
 #: Bytes that may wait in the spool before writers have to.
 ROOM_BYTES = 4 * 1024 * 1024
 
+
+#: No event takes less: its time and its kind stand in it (see `koco.events.line`).
+_LEAST_BYTES = 50
 
 #: For a thread that has no fence.
 _OPEN = contextlib.nullcontext()
@@ -79,13 +86,13 @@ class Attempt:
         self._spool = spool
         self._number = number
 
-    def put(self, fid: str, event: bytes) -> None:
-        """Take an event; block while there is no room."""
+    def put(self, fid: str, event: bytes, then: Callable[[], None] | None = None) -> None:
+        """Take an event; block while there is no room. `then` is called once it is kept."""
         if (mine := fence.here()) is None:
-            self._spool.put(fid, event, self._number)
+            self._spool.put(fid, event, self._number, then)
         else:
             with mine:
-                self._spool.put(fid, event, self._number)
+                self._spool.put(fid, event, self._number, then)
 
     async def put_async(self, fid: str, event: bytes) -> None:
         """Take an event; wait while there is no room."""
@@ -120,6 +127,7 @@ class Spool:
         *,
         question: Callable[[bytes], Awaitable[bytes]] | None = None,
         control: Control | None = None,
+        backlog: Backlog | None = None,
         on_closed: Closed = lambda fid: None,
     ) -> None:
         self._runner = runner
@@ -133,6 +141,9 @@ class Spool:
         self._room = threading.Condition(self._lock)
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._outboxes: dict[str, _Outbox] = {}
+        self._backlog = backlog
+        #: Those whose final status is not acknowledged yet.
+        self._ending: set[_Outbox] = set()
         self._ready: dict[str, _Outbox] = {}
         self._bytes = 0
         self._asleep = True
@@ -140,8 +151,10 @@ class Spool:
 
     # any thread
 
-    def put(self, fid: str, event: bytes, attempt: int = 0) -> None:
-        """Take an event; block while there is no room."""
+    def put(
+        self, fid: str, event: bytes, attempt: int = 0, then: Callable[[], None] | None = None
+    ) -> None:
+        """Take an event; block while there is no room. `then` is called once it is kept."""
         if outputs.pid != self._pid:
             raise _forked()
         with self._lock:
@@ -149,7 +162,15 @@ class Spool:
                 if mine := fence.here():
                     mine.check()
                 self._room.wait()
-            self._take(fid, event, attempt)
+            self._take(fid, event, attempt, then)
+
+    def put_last(self, fid: str, event: bytes) -> None:
+        """Take an execution's result, or its error: for that there is always room.
+
+        Its flow has returned, and must not be told as lost with this process.
+        """
+        with self._lock:
+            self._take(fid, event, 0)
 
     async def put_async(self, fid: str, event: bytes, attempt: int = 0) -> None:
         """Take an event; wait while there is no room."""
@@ -210,11 +231,18 @@ class Spool:
         outbox = self._outboxes.get(fid)
         return outbox if outbox and attempt in (0, outbox.attempt) else None
 
-    def _take(self, fid: str, event: bytes, attempt: int) -> None:
+    def _take(
+        self, fid: str, event: bytes, attempt: int, then: Callable[[], None] | None = None
+    ) -> None:
         outbox = self._outbox(fid, attempt)
         if outbox is None:
             return  # its attempt is over: a thread it left behind still writes
-        outbox.lines.append(event)
+        if self._backlog is None:
+            outbox.lines.append(event)
+        else:
+            self._backlog.add(outbox, event)
+        if then is not None:
+            then()
         self._bytes += len(event)
         self._ready[fid] = outbox
         if self._asleep:
@@ -235,8 +263,9 @@ class Spool:
                 return sink
             # The next attempt came before the answer to what ended the one before it.
             self._ready.pop(fid, None)
+            self._ending.discard(former)
             self._bytes -= sum(map(len, former.lines))
-        former.acked = former.next - 1 + len(former.lines)
+        former.acked = former.next + len(former.lines)
         former.flushed()
         if former.done and not former.done.done():
             former.done.set_result(False)
@@ -273,6 +302,9 @@ class Spool:
             outbox.status = status
             outbox.done = done = self._loop.create_future()
             self._ready[fid] = outbox
+            if status.is_final and self._backlog is not None:
+                self._ending.add(outbox)
+                self._backlog.mark(outbox, status)
         self._asleep = False
         self._wake.set()
         return bool(await done)
@@ -303,7 +335,8 @@ class Spool:
             fid = next(iter(self._ready))
             outbox = self._ready.pop(fid)
             count, size = _fit(outbox.lines, room)
-            taken, outbox.lines = outbox.lines[:count], outbox.lines[count:]
+            taken = outbox.lines[:count]
+            del outbox.lines[:count]
             if outbox.lines:
                 self._ready[fid] = outbox  # at the end: a noisy one waits for the others
             room -= size
@@ -349,9 +382,11 @@ class Spool:
             if closed or (batch.status is not None and batch.status.is_final):
                 del self._outboxes[fid]
                 self._ready.pop(fid, None)
+                self._ending.discard(outbox)
                 self._bytes -= sum(map(len, outbox.lines))
-                # Whoever still asks is told by the control plane that it is over.
-                outbox.acked = outbox.next - 1 + len(outbox.lines)
+                # Whoever still asks is told by the control plane that it is over. One more than
+                # its lines: the status in the backlog counts as well.
+                outbox.acked = outbox.next + len(outbox.lines)
             self._make_room()
         outbox.flushed()
         if batch.status is not None and batch.status is outbox.status:
@@ -364,6 +399,11 @@ class Spool:
             self._on_closed(fid)
 
     def _make_room(self) -> None:
+        if self._backlog is not None:
+            if not self._bytes and not self._ending:
+                self._backlog.clear()
+            else:
+                self._backlog.release()
         if self._bytes > ROOM_BYTES:
             return
         self._room.notify_all()
@@ -389,9 +429,9 @@ def _wake_up(future: asyncio.Future[None]) -> None:
 
 def _fit(lines: list[bytes], room: int) -> tuple[int, int]:
     """Return how many lines fit into `room` bytes (one does in any case), and their size."""
-    size = 0
-    for count, line in enumerate(lines):
-        if size + len(line) > room and count:
-            return count, size
-        size += len(line) + 1
-    return len(lines), size
+    # No more than that are looked at, of what may be very many.
+    ends = list(accumulate(map(len, lines[: room // _LEAST_BYTES + 1])))
+    if not ends:
+        return 0, 0
+    count = max(1, bisect_right(ends, room))
+    return count, ends[count - 1] + count

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import functools
 import importlib
 import re
 import sys
@@ -23,6 +24,11 @@ _MACHINERY = (
 )
 
 
+#: The same in a process whose koco may be elsewhere.
+_OURS = re.compile(
+    r"/koco/(runner|sdk)/|/ray/_private/|/(asyncio|concurrent/futures)/|/threading\.py$"
+)
+
 #: How much of a message or a traceback is kept (characters).
 _TEXT_CHARS = 64 * 1024
 
@@ -38,15 +44,20 @@ def describe(exc: BaseException) -> dict[str, Any]:
         memory.spare()  # to tell of it takes some, too
     _forget_own_frames(exc, _machinery())
     text = "".join(traceback.format_exception(exc))
-    for root in sys.path:
-        if root and (Path(root) / ".koco-bundle.json").exists():
-            text = text.replace(f"{root}/", "")
     named = memory.describe(exc) or {"type": type(exc).__name__, "message": _message(exc)}
     return {
         "type": named["type"],
         "message": _bounded(named["message"]),
-        "traceback": _bounded(text.rstrip()),
+        "traceback": _bounded(_without_roots(text).rstrip()),
     }
+
+
+def _without_roots(text: str) -> str:
+    """Return a traceback with the files of bundles by their names in there."""
+    for root in sys.path:
+        if root and (Path(root) / ".koco-bundle.json").exists():
+            text = text.replace(f"{root}/", "")
+    return text
 
 
 def _message(exc: BaseException) -> str:
@@ -84,3 +95,27 @@ def _forget_own_frames(
     for other in (exc.__cause__, exc.__context__):
         if other is not None:
             _forget_own_frames(other, machinery, seen | {id(exc)})
+
+
+def shown(frames: list[tuple[str, int, str]]) -> str:
+    """Return another process's frames, `(file, line, function)`, as a traceback: the user's.
+
+    The newest is last. Files of bundles have the names that they have there.
+    """
+    roots = [_bundle_of(file) for file, _, _ in frames]
+    first = next((at for at, root in enumerate(roots) if root), 0)
+    lines: list[str] = []
+    for (file, number, name), root in list(zip(frames, roots, strict=True))[first:]:
+        if root or not _OURS.search(file):
+            summary = traceback.FrameSummary(file, number, name)
+            text = "".join(traceback.StackSummary.from_list([summary]).format())
+            lines.append(text.replace(f"{root}/", "") if root else text)
+    if not lines:
+        return ""
+    return _bounded("Traceback (most recent call last):\n" + "".join(lines).rstrip())
+
+
+@functools.cache
+def _bundle_of(file: str) -> str:
+    """Return the directory of the bundle that a file is from, empty if it is from none."""
+    return next((str(p) for p in Path(file).parents if (p / ".koco-bundle.json").exists()), "")

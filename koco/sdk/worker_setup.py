@@ -8,7 +8,7 @@ or fetch an object, and where there is nothing to do it must cost next to nothin
 
 import os
 
-from koco.sdk import calls, memory, memory_errors, stacks
+from koco.sdk import calls, crash, memory, memory_errors, stacks
 
 #: The function below as Ray's environment variable names it.
 HOOK = "koco.sdk.worker_setup.prepare"
@@ -30,6 +30,7 @@ def prepare() -> None:
 
 
 def _prepare() -> None:
+    crash.install_in_worker(f"{os.environ.get(SERVICE)}/{os.environ.get(RELEASE)}")
     memory.restrict(memory.asked())
     memory_errors.install()
     stacks.install()

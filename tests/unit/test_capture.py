@@ -238,7 +238,7 @@ def test_a_subprocess_that_writes_for_ever_holds_nothing_up() -> None:
         child = subprocess.Popen(["yes"])
         while not said: pass
         print("printed", file=sys.stderr)
-        capture._logs["stdout"] = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), capture.log("stdout"))
         capture.end(out)
         child.kill()
         said[:] = [said[-1], said[0]]

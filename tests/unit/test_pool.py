@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from koco.cluster.processes import Sighting
-from koco.cluster.runners import RunnerDied
+from koco.cluster.runners import ENDED, RunnerDied
 from koco.control import adoption, setbacks, tasks, vigil, worker
 from koco.control import pool as module
 from koco.control.pieces import Wanted
@@ -22,6 +22,7 @@ from koco.errors import ConflictError, KocoError
 from koco.events import line, wire
 from koco.events.model import Batch, Kind, Status
 from koco.runner.spec import PROTOCOL, Description, Launch, Presence, RunnerSpec
+from koco.sdk.crash import End
 from koco.store.model import Execution, NewExecution, Release
 from koco.store.sqlite import SqliteStore
 from koco.store.sqlite.writer import StoreError
@@ -136,9 +137,9 @@ class World:
         #: Whether runners answer when they are asked what they hold.
         self.answering = asyncio.Event()
         self.answering.set()
-        #: What dead runners leave: which were collected, and what it says of the cause.
+        #: What dead runners leave: which were collected, and how they ended.
         self.collected: list[str] = []
-        self.left: str | None = None
+        self.left: End | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -152,7 +153,7 @@ class World:
             remains=self.collect,
         )
 
-    async def collect(self, runner: str, node: str) -> str | None:
+    async def collect(self, runner: str, node: str) -> End | None:
         self.collected.append(runner)
         return self.left
 
@@ -516,18 +517,18 @@ def test_what_a_dead_runner_left_is_delivered_first(tmp_path: Path) -> None:
         execution, other = [await w.launch() for _ in range(2)]
         await w.until(execution.fid, Status.RUNNING)
         await w.until(other.fid, Status.RUNNING)
-        w.left = "its process ended with exit code 7"
+        w.left = End(code=7)
         dead, lost = w.runner_of(execution.fid), w.runner_of(other.fid)
-        dead.die("unknown")
+        dead.die(f"its process (pid 1) {ENDED}")
         done = await w.until(execution.fid, Status.ERROR)
         assert done.error
-        assert "exit code 7" in done.error["message"]
+        assert "exited with code 7" in done.error["message"]
         assert w.collected == [dead.spec.id]
         w.restart()
         await w.supervisor.recover({})
         done = await w.until(other.fid, Status.ERROR)
         assert done.error
-        assert "exit code 7" in done.error["message"]
+        assert "exited with code 7" in done.error["message"]
         assert w.collected == [dead.spec.id, lost.spec.id]
         assert release.service == "svc"
 

@@ -1,0 +1,180 @@
+"""What a runner that has died left on its node: events that nobody has, and why it ended.
+
+Called on that node, from outside the runner's process, once that has ended.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from koco.events import wire
+from koco.events.model import Batch, Kind
+from koco.runner import backlog, keeper, taken, unfinished
+from koco.runner.keeping import KEPT
+from koco.runner.output import Output
+from koco.runner.pipes import FDS
+from koco.sdk import crash
+
+log = logging.getLogger(__name__)
+
+#: How long the node's keeper may take to write down what was in the pipes (seconds).
+_KEEPER_S = 4.0
+_LOOK_S = 0.005
+#: About how much is committed at once (bytes).
+_BATCH_BYTES = 1024 * 1024
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """What an attempt of an execution had printed that is no event yet; secrets are in it."""
+
+    fid: str
+    attempt: int
+    #: Each `(kind, line)`.
+    lines: list[tuple[Kind, str]]
+
+
+class Remains(msgspec.Struct, frozen=True):
+    """What was found: encoded batches (see `koco.events.wire`), what comes after, and why."""
+
+    batches: list[bytes] = []
+    tails: list[Tail] = []
+    end: crash.End | None = None
+
+
+def collect(runner_id: str) -> bytes | None:
+    """Return the encoded `Remains` of a runner of this node; None if there is nothing of it."""
+    path = crash.directory(runner_id)
+    if not path.exists():
+        return None
+    return msgspec.msgpack.encode(collect_from(path))
+
+
+def discard(runner_id: str) -> None:
+    """Remove what a runner of this node left, and what others did long ago."""
+    path = crash.directory(runner_id)
+    crash.remove(path)
+    crash.sweep(path.parent)
+
+
+def collect_from(path: Path) -> Remains:
+    """Return what is in a dead runner's directory, which has the runner's id for its name."""
+    _await_keeper(path)
+    batches: list[Batch] = []
+    tails: list[Tail] = []
+    try:
+        left = backlog.read(path)
+        for each in left:
+            batches += _batches(each, path.name)
+        # Of one that has ended nothing is left; or that would be behind its last event.
+        ended = {each.fid for each in left if each.status is not None}
+        tails = [tail for tail in _tails(path) if tail.fid not in ended]
+    except (OSError, ValueError) as exc:
+        log.warning("what runner %s left cannot be read whole: %s", path.name, exc)
+    encoded = [wire.encode_batches([batch]) for batch in batches]
+    return Remains(encoded, tails, _told_by_kernel(path) or crash.concluded(path))
+
+
+def _await_keeper(path: Path) -> None:
+    until = time.monotonic() + _KEEPER_S
+    while (path / KEPT).exists() and not (path / keeper.DONE).exists():
+        if time.monotonic() > until:
+            log.warning("nobody says what was in the pipes of runner %s", path.name)
+            return
+        time.sleep(_LOOK_S)
+
+
+def _batches(left: backlog.Left, runner_id: str) -> Iterator[Batch]:
+    """Yield what one attempt wrote, as the spool would send it; the status goes with the last."""
+
+    def batch(producer: str, first: int, lines: list[bytes], *, is_last: bool) -> Batch:
+        status = left.status if is_last else None
+        body = b"\n".join(lines)
+        return Batch(left.fid, producer, first, len(lines), body, runner_id, status, left.attempt)
+
+    runs = list(_runs(left.lines))
+    if not runs and left.status is not None:
+        yield batch(left.producer, 1, [], is_last=True)
+    producer, missing, expected = left.producer, 0, runs[0][0] if runs else 0
+    for at, (first, lines) in enumerate(runs):
+        if first != expected:
+            # A full disk took none for a while. What comes after a gap would be refused; so it
+            # is another producer's, which has the same name each time that this is looked at.
+            producer, missing = f"{left.producer}+{first}", first - 1
+        expected = first + len(lines)
+        yield batch(producer, first - missing, lines, is_last=at == len(runs) - 1)
+
+
+def _runs(lines: dict[int, bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield lines whose numbers follow each other, each time with the first one's number."""
+    run: list[bytes] = []
+    first = size = 0
+    for number, text in sorted(lines.items()):
+        if run and (number != first + len(run) or size > _BATCH_BYTES):
+            yield first, run
+            run, size = [], 0
+        if not run:
+            first = number
+        run.append(text)
+        size += len(text)
+    if run:
+        yield first, run
+
+
+def _tails(path: Path) -> list[Tail]:
+    """Return lines that had no end, and what nobody had read from the pipes."""
+    owner, lines = unfinished.read(path)
+    found: dict[tuple[str, int], _Unread] = {}
+    for line, text in lines:
+        found.setdefault((line.fid, line.attempt), _Unread()).add(line, text)
+    if owner is not None:
+        unread = found.setdefault((owner.fid, owner.attempt), _Unread())
+        for number, (kind, fd) in enumerate(FDS.items(), 1):
+            in_pipe = _bytes(path / f"{keeper.PIPE}{number}")
+            unread.add_bytes(kind, taken.read(path, fd) + in_pipe)
+    tails = [Tail(fid, attempt, each.lines()) for (fid, attempt), each in found.items()]
+    return [tail for tail in tails if tail.lines]
+
+
+class _Unread:
+    """One attempt's output, cut into lines as the runner would have."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[Kind, str]] = []
+        self._output = Output(lambda kind, text: self._lines.append((kind, text)))
+        self._others: list[tuple[Kind, str]] = []
+
+    def add(self, line: unfinished.Line, text: str) -> None:
+        if line.is_first:
+            self._output.write_bytes(line.kind, text.encode())
+        else:
+            self._others.append((line.kind, text))
+
+    def add_bytes(self, kind: Kind, data: bytes) -> None:
+        self._output.write_bytes(kind, data)
+
+    def lines(self) -> list[tuple[Kind, str]]:
+        self._output.finish()
+        return self._others + self._lines
+
+
+def _told_by_kernel(path: Path) -> crash.End | None:
+    """Return how a process ended by the status that its parent got of it, if that is known."""
+    if not (text := _bytes(path / keeper.STATUS)):
+        return None
+    code = os.waitstatus_to_exitcode(int(text))
+    if code >= 0:
+        return crash.End(code=code)
+    said = crash.read(path)
+    traceback = said.traceback if said is not None and said.signal == -code else ""
+    return crash.End(signal=-code, traceback=traceback)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

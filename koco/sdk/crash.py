@@ -1,0 +1,240 @@
+"""Why a process ended, in its own words: written into files on its node as it ends.
+
+Ray tells of most ends only that a connection was lost. So a process of a release has a
+directory of its own in Ray's session, and says there: the code it passes to `os._exit`, the
+signal that ends it, and, where that is one of a crash, the Python stack. What nothing can
+catch leaves no word: SIGKILL, and C's `_exit`.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+#: Below Ray's session directory: one directory for each process.
+FOLDER = "koco"
+#: How old what a dead process has left must be before others remove it (seconds).
+STALE_S = 600.0
+
+_DUMP = "crash"
+_EXIT = "exit"
+_SIGNAL = "signal."
+_PROCESS = "process"
+
+#: Signals that end a process unless it has a handler. Ray's own handler of SIGTERM waits for
+#: what runs, and in an actor that can be for ever.
+_ENDING = ("HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "VTALRM", "PROF", "XCPU", "SYS")
+
+#: What `faulthandler` calls the signals of a crash.
+_CRASHES = {
+    "Segmentation fault": signal.SIGSEGV,
+    "Aborted": signal.SIGABRT,
+    "Bus error": signal.SIGBUS,
+    "Illegal instruction": signal.SIGILL,
+    "Floating point exception": signal.SIGFPE,
+    "Floating-point exception": signal.SIGFPE,
+}
+
+_FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
+
+#: Open for as long as the process lives.
+_files: list[IO[bytes]] = []
+_directory: Path | None = None
+_pid = 0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a process ended: with an exit code, or by a signal."""
+
+    code: int | None = None
+    signal: int | None = None
+    #: The Python frames of the thread that crashed, as a traceback has them.
+    traceback: str = ""
+    #: Whether it is concluded from there being no word of it.
+    is_guessed: bool = False
+
+    def __str__(self) -> str:
+        if self.signal is None:
+            return f"exited with code {self.code}"
+        if self.is_guessed:
+            return f"was ended by {name_of(self.signal)}, as it left no word of its own"
+        return f"was ended by {name_of(self.signal)}"
+
+
+def name_of(number: int) -> str:
+    """Return a signal by name, with what it means: `SIGSEGV (segmentation fault)`."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    meaning = (signal.strsignal(number) or "").lower()
+    return f"{name} ({meaning})" if meaning else name
+
+
+def directory(name: str) -> Path:
+    """Return where the process of this node with that name, a runner's or worker's id, leaves it.
+
+    Works in Ray's processes.
+    """
+    import ray
+
+    node = ray._private.worker._global_node
+    return Path(node.get_session_dir_path()) / FOLDER / name
+
+
+def _make(path: Path, release: str) -> None:
+    """Make a directory that only this user can read."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    (path / _PROCESS).write_text(f"{os.getpid()} {release}")
+
+
+def install_in_worker(release: str) -> None:
+    """Have this process, a Ray worker of a release (`service/number`), say why it ends.
+
+    Its directory is removed by others (see `sweep`): Ray ends most workers without a word.
+    """
+    import ray
+
+    path = directory(ray.get_runtime_context().get_worker_id())
+    with contextlib.suppress(OSError):  # as on a full disk: then nobody will know
+        install(path, release=release)
+        sweep(path.parent)
+
+
+def install(path: Path, *, release: str = "", signals: bool = False) -> None:
+    """Have this process say there why it ends, and nowhere else any more.
+
+    `signals` are those that end it: they then do so at once, whatever Ray has made of them.
+
+    Raises:
+        OSError: its files cannot be made.
+    """
+    global _directory, _pid
+    _make(path, release)
+    former, _directory, _pid = _directory, path, os.getpid()
+    faulthandler.enable(_open(path / _DUMP), all_threads=True)
+    if former is None:
+        _wrap_exit()
+    else:
+        remove(former)
+    if signals:
+        c = ctypes.CDLL(None)
+        for name in _ENDING:
+            number = getattr(signal, f"SIG{name}")
+            # Not by Python's `signal`, which only the main thread may call.
+            c.signal(number, 0)
+            faulthandler.register(number, _open(path / f"{_SIGNAL}{name}"), chain=True)
+        os.register_at_fork(after_in_child=_forget_signals)
+
+
+def _open(path: Path) -> IO[bytes]:
+    file = path.open("ab", buffering=0)
+    _files.append(file)
+    return file
+
+
+def _forget_signals() -> None:
+    # A copy made by `fork` says nothing here: its end is not this process's.
+    for name in _ENDING:
+        faulthandler.unregister(getattr(signal, f"SIG{name}"))
+    if sys.__stderr__ is not None:
+        with contextlib.suppress(OSError, ValueError):
+            faulthandler.enable(sys.__stderr__)
+
+
+def _wrap_exit() -> None:
+    import posix
+
+    leave = posix._exit
+
+    def _exit(status: int) -> None:
+        """Exit to the system with specified status, without normal exit processing."""
+        if os.getpid() == _pid and _directory is not None:
+            with contextlib.suppress(Exception):
+                (_directory / _EXIT).write_text(str(int(status) & 0xFF))
+        leave(status)
+
+    os._exit = posix._exit = _exit  # type: ignore[assignment]
+
+
+def read(path: Path) -> End | None:
+    """Return how the process of a directory ended, where it has left a word."""
+    if (dump := _text(path / _DUMP)).startswith("Fatal Python error: "):
+        said = dump.partition(": ")[2].partition("\n")[0]
+        return End(signal=_CRASHES.get(said, signal.SIGABRT), traceback=_traceback(dump))
+    if (code := _text(path / _EXIT)).strip():
+        return End(code=int(code))
+    for name in _ENDING:
+        if _text(path / f"{_SIGNAL}{name}"):
+            return End(signal=getattr(signal, f"SIG{name}"))
+    return None
+
+
+def concluded(path: Path) -> End | None:
+    """Return the same; nothing else than SIGKILL is left where there is no word."""
+    if not (path / _DUMP).exists():
+        return None
+    return read(path) or End(signal=signal.SIGKILL, is_guessed=True)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _traceback(dump: str) -> str:
+    """Return the frames of the thread that crashed, most recent last, without ours."""
+    # Here, not above: a process that does not crash needs none of it.
+    from koco.sdk.failures import shown
+
+    current = dump.partition("\nCurrent thread ")[2].partition("\n\n")[0]
+    return shown([(file, int(line), name) for file, line, name in _FRAME.findall(current)][::-1])
+
+
+def find(release: str, *, since: float, pid: int = 0) -> tuple[int, End] | None:
+    """Return the Ray worker of this node that ended last, of a release: its pid, and how.
+
+    It has left a word at `since` (seconds since 1970) or later. One that left none is returned
+    if its `pid` is known: it was killed.
+    """
+    import ray
+
+    folder = directory(ray.get_runtime_context().get_worker_id()).parent
+    found: list[tuple[float, int, End]] = []
+    for entry in folder.glob("*/"):
+        number, _, of = _text(entry / _PROCESS).partition(" ")
+        if of != release or (pid and number != str(pid)) or Path(f"/proc/{number}").exists():
+            continue
+        if (end := concluded(entry) if pid else read(entry)) is None:
+            continue
+        said_s = max(file.stat().st_mtime for file in entry.iterdir())
+        if pid or said_s >= since:
+            found.append((said_s, int(number), end))
+    return max(found, key=lambda each: each[0])[1:] if found else None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes have left that ended long ago."""
+    now = time.time()
+    for entry in folder.glob("*/"):
+        with contextlib.suppress(OSError):
+            pid = _text(entry / _PROCESS).partition(" ")[0]
+            if now - entry.stat().st_mtime > STALE_S and not Path(f"/proc/{pid}").exists():
+                remove(entry)
+
+
+def remove(path: Path) -> None:
+    """Remove a process's directory."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,221 @@
+"""What a dead process leaves in its directory, and what is made of it; without Ray."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from koco.events import wire
+from koco.events.model import Batch, Status
+from koco.runner import backlog, keeper
+from koco.runner.remains import Remains, collect_from
+from koco.sdk import crash
+from tests.driver import eventually
+
+#: A runner's process, but for Ray: it has one execution, and what follows is its flow.
+RUNNER = """
+    import asyncio, ctypes, os, signal, subprocess, sys, threading, time
+    from pathlib import Path
+    from koco.events import line
+    from koco.events.model import Kind, Status
+    from koco.runner import home
+    from koco.runner.capture import Capture
+    from koco.runner.output import Output
+    from koco.runner.spool import Spool
+    from koco.sdk import crash
+
+    crash.directory = lambda name: Path(sys.argv[1]) / name
+    home = home.Home("r1")
+    capture = Capture(dedicated=True, on_pipes=home.hand_over, taken=home.taken())
+    capture.install()
+    while not (crash.directory("r1") / "kept").exists():
+        time.sleep(0.001)
+
+    async def never(blob):
+        await asyncio.Event().wait()
+
+    async def main():
+        spool = Spool("r1", never, backlog=home.backlog)
+        sink = spool.open("f", 1)
+        output = Output(lambda kind, text: sink.put("f", line.encode(kind, text), output.then),
+                        lines=home.lines("f", 1))
+        home.own_pipes("f", 1)
+        capture.begin(output)
+        await asyncio.to_thread(flow, output)
+
+    def flow(output):
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for the directories of processes; the keeper that serves it goes by itself."""
+    folder = tmp_path / "koco"
+    yield folder
+
+
+def left_by(folder: Path, flow: str) -> Remains:
+    folder.parent.mkdir(exist_ok=True)
+    code = textwrap.dedent(RUNNER) + textwrap.indent(textwrap.dedent(flow), "    ")
+    code += "\nasyncio.run(main())\n"
+    subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        check=False,
+        timeout=60,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return collect_from(folder / "r1")
+
+
+def texts(remains: Remains) -> list[str]:
+    """What was printed, in its order: events, then what was none yet."""
+    import json
+
+    batches = [batch for blob in remains.batches for batch in wire.decode_batches(blob)]
+    lines = [text for batch in batches for text in batch.body.split(b"\n")]
+    events = [json.loads(b"{" + text)["payload"] for text in lines]
+    return events + [text for tail in remains.tails for _, text in tail.lines]
+
+
+@pytest.mark.parametrize(
+    ("flow", "printed", "end"),
+    [
+        ("print('x'); os._exit(7)", ["x"], "exited with code 7"),
+        ("os.write(1, b'x'); os._exit(7)", ["x"], "exited with code 7"),
+        ("print('x'); print('50', end=''); os.kill(os.getpid(), 9)", ["x", "50"], "SIGKILL"),
+        ("print('half ', end=''); os.write(1, b'x'); os._exit(0)", ["half x"], "code 0"),
+        ("subprocess.run(['sh', '-c', 'echo x; kill -9 $PPID'])", ["x"], "SIGKILL"),
+        ("ctypes.CDLL(None).printf(b'x\\n'); ctypes.CDLL(None).abort()", ["x"], "SIGABRT"),
+        ("print('x'); os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", ["x"], "SIGTERM"),
+        ("print('x'); os.kill(os.getpid(), signal.SIGUSR1); time.sleep(9)", ["x"], "SIGUSR1"),
+        ("print('x'); ctypes.string_at(0)", ["x"], "SIGSEGV"),
+    ],
+)
+def test_what_was_written_and_how_it_ended(
+    folder: Path, flow: str, printed: list[str], end: str
+) -> None:
+    """Whichever way it was written, and whatever ended the process."""
+    remains = left_by(folder, flow)
+    assert texts(remains) == printed
+    assert end in str(remains.end)
+    # So also where the kernel does not tell.
+    (folder / "r1" / keeper.STATUS).unlink()
+    assert end in str(crash.concluded(folder / "r1"))
+
+
+def test_a_child_does_not_speak_for_its_parent(folder: Path) -> None:
+    """Copies made by `fork` end by signals and `os._exit` of their own."""
+    flow = """
+        if not os.fork(): os._exit(5)
+        if not (child := os.fork()): time.sleep(60)
+        time.sleep(0.2)
+        os.kill(child, signal.SIGTERM); os.wait(); os.wait()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert left_by(folder, flow).end == crash.End(signal=9)
+    assert crash.read(folder / "r1") is None
+
+
+def test_a_crash_tells_the_frames_of_its_thread(folder: Path) -> None:
+    """The newest is last, as a traceback has them, and koco's own are not shown."""
+    flow = """
+        def inner():
+            ctypes.string_at(0)
+        inner()
+    """
+    end = left_by(folder, flow).end
+    assert end
+    shown = [text.strip() for text in end.traceback.splitlines()]
+    assert shown[0] == "Traceback (most recent call last):"
+    assert [text.rpartition(" in ")[2] for text in shown if " in " in text][-3:] == [
+        "flow",
+        "inner",
+        "string_at",
+    ]
+    assert "koco/runner" not in end.traceback
+
+
+def test_pipes_are_used_again_unless_somebody_has_them(folder: Path) -> None:
+    """A child that an execution leaves behind writes to no other one's output."""
+    flow = """
+        capture.end(output)
+        pipes = dict(capture._pipes._pipes)
+        events = []
+        take = lambda: Output(lambda kind, text: events.append(text))
+        capture.begin(second := take())
+        assert capture._pipes._pipes == pipes
+        os.write(1, b"two\\n")
+        child = subprocess.Popen(["sh", "-c", "sleep 0.3; echo late"])
+        capture.end(second)
+        capture.begin(third := take())
+        assert capture._pipes._pipes != pipes
+        child.wait(); os.write(1, b"three\\n")
+        capture.end(third)
+        assert events == ["two", "three"], events
+        os._exit(9)
+    """
+    assert left_by(folder, flow).end == crash.End(code=9)
+
+
+def test_files_are_their_owners_and_go(folder: Path) -> None:
+    """Nobody else may read what a flow printed; one that leaves in order leaves nothing."""
+    left_by(folder, "assert os.stat(crash.directory('r1')).st_mode & 0o777 == 0o700; home.leave()")
+    assert not (folder / "r1").exists()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_keeper_goes_when_nobody_needs_it(folder: Path, tmp_path: Path) -> None:
+    """It serves all of a node's runners, and ends some seconds after the last one."""
+    left_by(folder, "os._exit(0)")
+    sock = str(folder / "keeper.sock")
+
+    def listening() -> bool:
+        return any(sock in text for text in Path("/proc/net/unix").read_text().splitlines())
+
+    assert listening()
+    eventually(lambda: not listening(), within_s=20)
+
+
+def test_what_follows_a_gap_is_not_lost(tmp_path: Path) -> None:
+    """A full disk took some events for a while, which died in memory: the others arrive."""
+    path = tmp_path / "r1"
+    path.mkdir()
+    whose = b'\x01["f",1,"p",%d]\n'
+    data = whose % 4 + b"four\nfive\n" + whose % 9 + b"nine\n\x02finished\n"
+    (path / "backlog.0").write_bytes(data + bytes(100))
+    [left] = backlog.read(path)
+    assert left.status is Status.FINISHED
+    batches = [b for blob in collect_from(path).batches for b in wire.decode_batches(blob)]
+    assert batches == [
+        Batch("f", "p", 4, 2, b"four\nfive", "r1", None, 1),
+        Batch("f", "p+9", 1, 1, b"nine", "r1", Status.FINISHED, 1),
+    ]
+
+
+def test_what_cannot_be_read_does_not_hide_the_cause(tmp_path: Path) -> None:
+    """A damaged file costs what is in it, and nothing else."""
+    path = tmp_path / "r1"
+    path.mkdir()
+    (path / "backlog.0").write_bytes(b"damaged\n")
+    (path / "exit").write_text("7")
+    (path / "crash").touch()
+    assert collect_from(path) == Remains(end=crash.End(code=7))
+
+
+def test_old_directories_of_dead_processes_are_swept(tmp_path: Path) -> None:
+    """Those of living ones stay, and what somebody may yet collect."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    for name, pid in (("dead", process.pid), ("alive", os.getpid()), ("late", process.pid)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "process").write_text(f"{pid} s/1")
+        if name != "late":
+            os.utime(tmp_path / name, (time.time() - 2 * crash.STALE_S,) * 2)
+    crash.sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alive", "late"]
