@@ -154,6 +154,8 @@ def _carrying_class(target: Any, original: Any) -> Any:
     def __init__(self: Any, _: Tracer, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         original.__init__(self, *args, **kwargs)
 
+    # The author's, not koco's own: see `koco.sdk.calls`.
+    __init__.__module__ = original.__module__
     names = ("__module__", "__qualname__", "__doc__")
     own = {"__init__": __init__, **{name: getattr(original, name) for name in names}}
     carrying = type(original.__name__, (original,), own)
