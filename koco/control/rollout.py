@@ -19,7 +19,7 @@ from koco.control import timetable, verdicts
 from koco.control.applications import Applications
 from koco.control.catalog import Catalog, closed_by
 from koco.control.pool import Pool
-from koco.control.room import NoRoom
+from koco.control.room import NoPlace
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks, surely
 from koco.control.watch import DiedAtStart
@@ -198,7 +198,7 @@ class Rollouts:
                 continue
             try:
                 await self._watch.check(release, self._supervisor.pool(release), since_s=began_s)
-            except (NoRoom, DiedAtStart):
+            except (NoPlace, DiedAtStart):
                 raise
             except Exception:
                 # It may well become ready: that it cannot be looked at is no reason against it.

@@ -19,10 +19,10 @@ from koco.store.model import Release
 _NAMED, _FIDS = 5, 2
 
 
-class NoRoom(KocoError):  # noqa: N818 - a fact about the world, not a mistake
+class NoPlace(KocoError):  # noqa: N818 - a fact about the world, not a mistake
     """What a release asks for is nowhere, and nothing under way can give it back."""
 
-    code = "no_room"
+    code = "no_place"
 
 
 class Room:
@@ -65,7 +65,7 @@ class Room:
         somebody acts.
 
         Raises:
-            NoRoom: nothing under way makes room for it.
+            NoPlace: nothing under way makes room for it.
         """
         asked = self._serve.asked.get(name_of(release.service, release.number)) or []
         if not asked:
@@ -79,7 +79,7 @@ class Room:
         left = [_without(node, holders) for node in nodes]
         for each in asked:
             if placement.misfit(each.runner, left) and placement.busy(each.runner, nodes):
-                raise NoRoom(
+                raise NoPlace(
                     f"its endpoint finds no node: {await self.waits_for(release)}",
                     hint="nothing that is under way makes room for it: ask for less with"
                     " `serve.ray_actor_options`, undeploy what holds it, or start a node",

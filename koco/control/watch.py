@@ -44,7 +44,7 @@ class Watch:
         """Do nothing while a release that is starting may become ready.
 
         Raises:
-            NoRoom: nothing that is under way makes room for its endpoint.
+            NoPlace: nothing that is under way makes room for its endpoint.
             DiedAtStart: its process died before it could say so.
         """
         await self._room.check(release)

@@ -28,6 +28,7 @@ _READERS: dict[str, dict[str, Any]] = {
     "time": {"type": "string", "pattern": "^[0-9]{2}:[0-9]{2}"},
     "datetime": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]"},
     "anything": {},
+    "json_schema": {"type": "object"},
 }
 
 

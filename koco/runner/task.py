@@ -19,7 +19,7 @@ from koco.sdk import calls, tasks, tracer
 from koco.sdk.calls import Call
 from koco.sdk.control import Control
 from koco.sdk.remote import RemoteSink, remote_sink
-from koco.sdk.tracer import Tracer
+from koco.sdk.tracer import Tracer, sink_of
 
 #: How long printed lines wait for more of them (seconds).
 _GATHER_S = 0.02
@@ -43,8 +43,9 @@ class Work:
         self._tracer = tracer
         self.output = Output(self._emit)
         self.output.tracer = tracer
-        assert isinstance(tracer.sink, RemoteSink)
-        self._producer = tracer.sink.producer(tracer.fid)
+        sink = sink_of(tracer)
+        assert isinstance(sink, RemoteSink)
+        self._producer = sink.producer(tracer.fid)
 
     def _emit(self, kind: Kind, text: str) -> None:
         self._producer.gather(line.encode(kind, text, task=self._name))

@@ -88,11 +88,6 @@ class Tracer:
         make, arguments = self._sink.travel()
         return _arrive, (self.fid, make, arguments)
 
-    @property
-    def sink(self) -> Sink:
-        """Where its events go."""
-        return self._sink
-
     def __repr__(self) -> str:
         return f"Tracer({self.fid!r})"
 
@@ -211,6 +206,11 @@ class Tracer:
 
 #: What hears of each tracer that comes from another process.
 on_arrival: Callable[[Tracer], None] | None = None
+
+
+def sink_of(tracer: Tracer) -> Sink:
+    """Return where a tracer's events go."""
+    return tracer._sink
 
 
 def _arrive(fid: str, make: Callable[..., Sink], arguments: tuple[Any, ...]) -> Tracer:

@@ -113,6 +113,7 @@ ROUTES = {
     "show_metrics": Asked("GET", "/v1/metrics", "read", "shared"),
     "show_reader": Asked("GET", "/docs", None),
     "show_release": Asked("GET", "/v1/services/svc/releases/1", "read", "service"),
+    "show_stack": Asked("GET", f"{FID}/stack", "read", "execution"),
     "show_result": Asked("GET", f"{FID}/result", "read", "execution"),
     "show_service": Asked("GET", "/v1/services/svc", "read", "service"),
     "show_status": Asked("GET", "/v1/status", "read"),

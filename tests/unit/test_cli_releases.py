@@ -235,12 +235,16 @@ def git(folder: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
+def _manifest(service: str) -> str:
+    return f"service: {service}\nflows: [{{name: flow, entrypoint: 'm:f'}}]\n"
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> project.Target:
     """A service in a folder of a repository, with a neighbour, all committed."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "koco.yaml").write_text(f"service: {name}\n")
+        (tmp_path / name / "koco.yaml").write_text(_manifest(name))
     (tmp_path / ".gitignore").write_text("*.log\n")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "-A")
@@ -275,6 +279,7 @@ def test_without_git_nothing_is_told(
 ) -> None:
     """No repository, one without a commit, or no git at all: no deploy fails for that."""
     plain = tmp_path_factory.mktemp("plain")
+    (plain / "koco.yaml").write_text(_manifest("plain"))
     demo = project.Project("demo", plain, ())
     assert origin(project.Target(plain / "koco.yaml", demo)) == {"project": "demo"}
     git(plain, "init", "-q")

@@ -9,7 +9,7 @@ import pytest
 from koco.cluster.holders import Holder, holder_of
 from koco.cluster.placement import Node
 from koco.cluster.reasons import Asked, asked
-from koco.control.room import NoRoom, Room
+from koco.control.room import NoPlace, Room
 
 REPLICA = "SERVE_REPLICA::koco-other-1#Front#x1"
 RELEASE: Any = SimpleNamespace(service="svc", number=2, manifest={"runner": {}})
@@ -58,7 +58,7 @@ def test_who_holds_what_it_waits_for_is_named() -> None:
 
 def test_it_is_in_vain_where_only_replicas_hold_it() -> None:
     """Executions end, and give back what they hold; an autoscaler starts nodes."""
-    with pytest.raises(NoRoom, match=r"its endpoint finds no node: 0 of 1 .* held by"):
+    with pytest.raises(NoPlace, match=r"its endpoint finds no node: 0 of 1 .* held by"):
         asyncio.run(room([STAYS]).check(RELEASE))
     asyncio.run(room([ENDS]).check(RELEASE))
     asyncio.run(room([STAYS], can_grow=lambda: True).check(RELEASE))
@@ -67,7 +67,7 @@ def test_it_is_in_vain_where_only_replicas_hold_it() -> None:
 
 def test_it_is_in_vain_where_no_node_is_large_enough() -> None:
     """However much of it is given back."""
-    with pytest.raises(NoRoom, match=r"no node has 1 CPU \(the most is 0\.5 CPU\)"):
+    with pytest.raises(NoPlace, match=r"no node has 1 CPU \(the most is 0\.5 CPU\)"):
         asyncio.run(room([], cpus=0.5).check(RELEASE))
 
 
