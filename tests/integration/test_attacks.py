@@ -288,7 +288,8 @@ def test_sql_in_a_filter_is_text(target: Koco, text: str) -> None:
         names = {
             path: [each["name"] for each in operations["get"].get("parameters", ())]
             for path, operations in document["paths"].items()
-            if "get" in operations and "{" not in path
+            # The values of a release's secrets are given to its own token only.
+            if "get" in operations and "{" not in path and path != "/v1/values"
         }
         for path, parameters in names.items():
             for name in set(parameters) - {"follow", "wait", "X-Request-ID"}:
