@@ -64,7 +64,7 @@ class End:
 
     def __str__(self) -> str:
         if self.signal is None:
-            return f"exited with code {self.code}"
+            return f"ended with exit code {self.code}"
         if self.is_guessed:
             return f"was ended by {name_of(self.signal)}, as it left no word of its own"
         return f"was ended by {name_of(self.signal)}"

@@ -242,8 +242,12 @@ def _left(app: Koco) -> list[str]:
     runners = [title for title in titles if title.startswith("ray::Runner")]
     if len(runners) != service["runners"]:
         found.append(f"{len(runners)} runner processes of {service['runners']}")
-    others = [title for title in titles if title not in runners and title != "ray::IDLE"]
-    return found + others
+    return found + [title for title in titles if title not in runners and not _is_ours(title)]
+
+
+def _is_ours(title: str) -> bool:
+    """Tell whether it is a worker that Ray keeps, or the node's keeper of what runners write."""
+    return title == "ray::IDLE" or "koco/runner/keeper.py" in title
 
 
 _OPEN = ("queued", "starting", "running", "awaiting")

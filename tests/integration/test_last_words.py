@@ -96,14 +96,14 @@ def app(koco: Koco) -> Iterator[Koco]:
 @pytest.mark.parametrize(
     ("flow", "lines", "cause"),
     [
-        ("exits", ["before the end"], "exited with code 7"),
+        ("exits", ["before the end"], "ended with exit code 7"),
         ("leaves-half-a-line", ["50 %"], "was ended by SIGKILL (killed)"),
-        ("writes-raw", ["raw"], "exited with code 7"),
+        ("writes-raw", ["raw"], "ended with exit code 7"),
         ("dies-by-its-child", ["child"], "was ended by SIGKILL (killed)"),
         ("aborts-in-c", ["from C"], "was ended by SIGABRT (aborted)"),
         ("crashes", ["before the crash"], "was ended by SIGSEGV (segmentation fault)"),
         ("is-terminated", ["before the signal"], "was ended by SIGTERM (terminated)"),
-        ("keeps-a-child", ["the child has ended -15"], "exited with code 3"),
+        ("keeps-a-child", ["the child has ended -15"], "ended with exit code 3"),
     ],
 )
 def test_the_last_words_are_in_the_stream(
@@ -128,7 +128,7 @@ def test_a_crash_has_the_stack_of_python(app: Koco) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "how"), [("exit", "exited with code 9"), ("crash", "was ended by SIGSEGV")]
+    ("ending", "how"), [("exit", "ended with exit code 9"), ("crash", "was ended by SIGSEGV")]
 )
 def test_a_task_that_died_says_how(app: Koco, ending: str, how: str) -> None:
     """Ray knows only that its process is gone."""

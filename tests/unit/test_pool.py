@@ -522,13 +522,13 @@ def test_what_a_dead_runner_left_is_delivered_first(tmp_path: Path) -> None:
         dead.die(f"its process (pid 1) {ENDED}")
         done = await w.until(execution.fid, Status.ERROR)
         assert done.error
-        assert "exited with code 7" in done.error["message"]
+        assert "ended with exit code 7" in done.error["message"]
         assert w.collected == [dead.spec.id]
         w.restart()
         await w.supervisor.recover({})
         done = await w.until(other.fid, Status.ERROR)
         assert done.error
-        assert "exited with code 7" in done.error["message"]
+        assert "ended with exit code 7" in done.error["message"]
         assert w.collected == [dead.spec.id, lost.spec.id]
         assert release.service == "svc"
 

@@ -86,8 +86,8 @@ def texts(remains: Remains) -> list[str]:
 @pytest.mark.parametrize(
     ("flow", "printed", "end"),
     [
-        ("print('x'); os._exit(7)", ["x"], "exited with code 7"),
-        ("os.write(1, b'x'); os._exit(7)", ["x"], "exited with code 7"),
+        ("print('x'); os._exit(7)", ["x"], "ended with exit code 7"),
+        ("os.write(1, b'x'); os._exit(7)", ["x"], "ended with exit code 7"),
         ("print('x'); print('50', end=''); os.kill(os.getpid(), 9)", ["x", "50"], "SIGKILL"),
         ("print('half ', end=''); os.write(1, b'x'); os._exit(0)", ["half x"], "code 0"),
         ("subprocess.run(['sh', '-c', 'echo x; kill -9 $PPID'])", ["x"], "SIGKILL"),
