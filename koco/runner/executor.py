@@ -34,6 +34,10 @@ from koco.sdk.tracer import Tracer
 _FAREWELL_S = 0.3
 
 
+#: The exit code of a runner that fails by itself (`EX_SOFTWARE` of sysexits.h).
+_FAILED = 70
+
+
 class Executor:
     """Runs executions of one release; its actor (`koco.runner.actor`) hands on what it is asked."""
 
@@ -234,10 +238,25 @@ class Executor:
             if self._watch and not self._runs:
                 self._watch.pause()
             begun = self._started.pop(fid)
+        try:
+            await self._conclude(fid, outcome, begun, since)
+        except Exception as exc:  # a fault of koco's, as above
+            log.exception("the outcome of an execution could not be told")
+            try:
+                await self._tell(fid, Outcome(Status.ERROR, Kind.ERROR, describe(exc)))
+            except Exception:
+                log.exception("nor could that")
+                os._exit(_FAILED)  # whoever settles what died here settles it
+
+    async def _conclude(
+        self, fid: str, outcome: Outcome, begun: Started | None, since: float
+    ) -> None:
+        """Tell how an execution ended, and leave if nothing else may run here."""
         endings.end(begun, fid, self._control, keep=outcome.status is Status.FINISHED)
-        if task_crash.is_crash(outcome.payload) and outcome.kind is Kind.ERROR:
+        is_error = outcome.kind is Kind.ERROR
+        if is_error and task_crash.is_crash(outcome.payload):
             outcome = await self._explained(fid, outcome, since)
-        ran_out = memory.is_told(outcome.payload)
+        ran_out = is_error and memory.is_told(outcome.payload)
         if ran_out and not self._runs:
             gc.collect()
             # Before it is told: from then on this runner may be given another one.

@@ -24,7 +24,7 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 def is_crash(payload: Any) -> bool:
     """Say whether an `error` payload tells of the death of such a process."""
-    return isinstance(payload, dict) and any(name in str(payload["type"]) for name in _ERRORS)
+    return isinstance(payload, dict) and any(name in str(payload.get("type")) for name in _ERRORS)
 
 
 async def explained(
