@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import time
@@ -33,6 +34,8 @@ from koco.sdk.tracer import Tracer
 #: How long a runner that uses too much memory may take over telling so (seconds).
 _FAREWELL_S = 0.3
 
+
+log = logging.getLogger(__name__)
 
 #: The exit code of a runner that fails by itself (`EX_SOFTWARE` of sysexits.h).
 _FAILED = 70
@@ -248,9 +251,7 @@ class Executor:
                 log.exception("nor could that")
                 os._exit(_FAILED)  # whoever settles what died here settles it
 
-    async def _conclude(
-        self, fid: str, outcome: Outcome, begun: Started | None, since: float
-    ) -> None:
+    async def _conclude(self, fid: str, outcome: Outcome, begun: Started, since: float) -> None:
         """Tell how an execution ended, and leave if nothing else may run here."""
         endings.end(begun, fid, self._control, keep=outcome.status is Status.FINISHED)
         is_error = outcome.kind is Kind.ERROR
