@@ -176,13 +176,13 @@ def test_a_loop_that_a_flow_stops_goes_on(app: Koco) -> None:
     """The other flows of its process run on it, too."""
     napping = app.launch("lively-shared/nap", seconds=2)
     first_result(app, napping)
-    assert ends(app, app.launch("lively-shared/stops-its-loop"), within_s=5).result == "went on"
-    assert ends(app, napping, within_s=10).status == "finished"
+    assert ends(app, app.launch("lively-shared/stops-its-loop"), within_s=20).result == "went on"
+    assert ends(app, napping, within_s=20).status == "finished"
 
 
 def test_code_that_keeps_the_interpreter_is_busy(app: Koco) -> None:
     """C code that never lets go is left alone, though its runner does not answer; all say so."""
-    fid = app.launch("keeps-the-interpreter", seconds=11)
+    fid = app.launch("keeps-the-interpreter", seconds=14)
     first_result(app, fid)
 
     def said() -> str:
@@ -192,8 +192,8 @@ def test_code_that_keeps_the_interpreter_is_busy(app: Koco) -> None:
     assert "interpreter" in app.run("show", fid).ok().out
     doctor = app.run("doctor")
     assert "interpreter" in doctor.out + doctor.err
-    assert ends(app, fid, within_s=15).result == "done"
-    assert ends(app, app.launch("quick"), within_s=5).status == "finished"
+    assert ends(app, fid, within_s=30).result == "done"
+    assert ends(app, app.launch("quick"), within_s=20).status == "finished"
 
 
 @pytest.mark.parametrize("flow", ["stopped", "begins"])
@@ -207,7 +207,7 @@ def test_a_cancellation_ends_in_time(app: Koco, flow: str) -> None:
         time.sleep(1)
     began = time.monotonic()
     done = app.run("cancel", fid, "--grace", "1", "--wait")
-    assert time.monotonic() - began < 3 + 1.5, "1.5 s are for the command line itself"
+    assert time.monotonic() - began < 3 + 5, "the rest is for the command line itself"
     assert done.code == 0, done.err
     assert app.get_events(fid)[-1]["payload"] == {"status": "cancelled"}
     eventually(lambda: not is_there(pid), within_s=2)

@@ -1,5 +1,6 @@
 """Plain functions side by side in one process, and generators: they have all that others have."""
 
+import itertools
 import time
 from typing import Any
 
@@ -201,8 +202,10 @@ def test_they_run_at_once_and_are_told_apart(app: Koco) -> None:
             [*(f"{me} {n}" for n in range(5)), *[f"{me} logged"] * 5, f"{me} child"]
         )
     assert len(pids) == 1
-    first, second = (app.get(f"/v1/executions/{fid}") for fid in fids[:2])
-    assert second["started"] < first["finished"]
+    told = [app.get(f"/v1/executions/{fid}") for fid in fids]
+    # Which of them a busy machine lets run first is its own affair.
+    pairs = itertools.combinations(told, 2)
+    assert any(a["started"] < b["finished"] and b["started"] < a["finished"] for a, b in pairs)
 
 
 def test_locks_and_files_work(app: Koco) -> None:
