@@ -4,7 +4,7 @@ Stdlib only at the top: commands that only want to know where they are start fas
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -88,27 +88,41 @@ class Target:
             return files[name].read_text("utf-8", "replace") if name in files else None
 
         missing = modules.find_missing(self.manifest, list(files), self._elsewhere)
-        missing += modules.find_shadows(list(files))
         missing += packages.find_missing(self.manifest, text_of)
-        faults = packages.find_faults(self.manifest, text_of)
-        if missing or faults:
-            told = self._document.error(missing).problems
-            raise ManifestError([*told, *(self._beside(fault) for fault in faults)])
+        faults = [self._beside(each) for each in packages.find_faults(self.manifest, text_of)]
+        # No line of the manifest is to blame for a file's name.
+        shadows = [f"{self._document.source}: {each}" for each in modules.find_shadows(list(files))]
+        if missing or faults or shadows:
+            raise ManifestError([*self._document.error(missing).problems, *shadows, *faults])
         return self.manifest
 
     def _elsewhere(self, path: str) -> str | None:
-        """Say where a module is that is not shipped: in a folder above, or left out here."""
-        for folder in (self.root, *self.root.parents):
-            found = (f"{path}.py", f"{path}/__init__.py")
-            name = next((each for each in found if (folder / each).is_file()), None)
+        """Say where a module is that is not shipped: left out here, or in a folder near."""
+        names = (f"{path}.py", f"{path}/__init__.py")
+        for folder in self._near():
+            name = next((each for each in names if (folder / each).is_file()), None)
             if name is not None and folder == self.root:
                 return f"{name} is here, but ignore rules or runtime.files leave it out"
             if name is not None:
-                up = os.path.relpath(folder, self.manifest_path.parent)
-                return f"{folder / name} is: `root: {up}` ships that folder"
-            if (folder / ".git").exists() or (self.project and folder == self.project.root):
-                break
+                way = os.path.relpath(folder, self.manifest_path.parent)
+                return f"{folder / name} is: `root: {way}` ships that folder"
         return None
+
+    def _near(self) -> Iterator[Path]:
+        """Yield the root, then the folders above, each with those in it, up to the project's."""
+        above = (self.root, *self.root.parents)
+        tops = [each for each in above if self._is_top(each)]
+        for height, folder in enumerate(above):
+            yield folder
+            # Without a project, what lies further up is anybody's.
+            if tops or height < 2:
+                yield from _folders(folder)
+            if folder in tops:
+                return
+
+    def _is_top(self, folder: Path) -> bool:
+        is_project = self.project is not None and folder == self.project.root
+        return is_project or (folder / ".git").exists()
 
     def notes(self) -> list[str]:
         """Return what is no mistake, and may be one."""
@@ -231,6 +245,15 @@ class _Anything(dict[str, str]):
 
     def get(self, name: str, default: Any = None) -> Any:
         return "set"
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder that may have code of somebody's own."""
+    try:
+        found = [each for each in folder.iterdir() if each.is_dir()]
+    except OSError:
+        return []  # not ours to read
+    return sorted(each for each in found if not each.name.startswith((".", "__")))
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:

@@ -160,7 +160,7 @@ def _problem(where: KeyPath, module: str, names: Collection[str], elsewhere: Els
         message = f"no file is shipped, and so no {path}.py"
     near = _inner(f"{path}.py", names) or _inner(f"{path}/__init__.py", names)
     near = near or elsewhere(path) or _nearest(f"{path}.py", names)
-    return Problem(where, message, near or "ignore rules and runtime.files decide which those are")
+    return Problem(where, message, near or "if it is in another folder, `root` names that")
 
 
 def _inner(path: str, names: Collection[str]) -> str | None:

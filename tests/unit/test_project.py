@@ -204,12 +204,47 @@ def test_a_module_that_a_dependency_must_bring_is_noted(tmp_path: Path) -> None:
     assert "koco.yaml:4:" in note and "a dependency must bring it" in note
 
 
+@pytest.mark.parametrize("other", [None, "other.py"])
+@pytest.mark.parametrize(
+    ("place", "root"), [("src", "../src"), ("", ".."), ("deploy/inner", "inner")]
+)
+def test_a_module_in_a_folder_near_is_found(
+    tmp_path: Path, place: str, root: str, other: str | None
+) -> None:
+    """Beside the manifest's, above or within it; whether anything is shipped or not."""
+    for folder in ("sub/deploy", f"sub/{place}/pkg"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / f"sub/{place}/pkg/flow.py").touch()
+    if other:
+        (tmp_path / "sub/deploy" / other).touch()
+    manifest = tmp_path / "sub/deploy/koco.yaml"
+    text = MANIFEST.format(name="one").replace("app:run", "pkg.flow:run")
+    assert "pkg.flow:run" in text
+    manifest.write_text(text)
+    _, [told] = project.check(project.targets([str(manifest)]))
+    assert f"`root: {root}` ships that" in told and "ignore" not in told
+    manifest.write_text(f"{text}root: {root}\n")
+    assert not project.check(project.targets([str(manifest)]))[1]
+    (tmp_path / f"sub/{place}/.gitignore").write_text("pkg/\n")
+    _, [told] = project.check(project.targets([str(manifest)]))
+    assert "pkg/flow.py is here, but ignore rules" in told
+
+
+def test_a_module_that_is_nowhere_near_is_told_without_a_guess(tmp_path: Path) -> None:
+    """Nobody is sent to the ignore rules for a file that there is not."""
+    (tmp_path / "deploy").mkdir()
+    manifest = tmp_path / "deploy/koco.yaml"
+    manifest.write_text(MANIFEST.format(name="one"))
+    _, [told] = project.check(project.targets([str(manifest)]))
+    assert told.endswith("(hint: if it is in another folder, `root` names that)")
+
+
 def test_a_module_that_hides_pythons_own_is_refused(tmp_path: Path) -> None:
     """Ray would import it, and not come up."""
     make(tmp_path)
     (tmp_path / "queue.py").touch()
     _, [told] = project.check(project.targets([str(tmp_path / "koco.yaml")]))
-    assert "queue.py would be imported in place of Python's own 'queue'" in told
+    assert "koco.yaml: queue.py would be imported in place of Python's own 'queue'" in told
 
 
 def test_files_that_say_what_to_install_are_read(tmp_path: Path) -> None:
