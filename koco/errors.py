@@ -65,6 +65,12 @@ class UsageError(KocoError):
     code = "usage"
 
 
+def _placed(name: str, text: str) -> str:
+    """Return a field's message with its name; one on an element begins with its index."""
+    index = text.partition("]")[0]
+    return f"{name}{text}" if index[:1] == "[" and index[1:].isdigit() else f"{name}: {text}"
+
+
 class InputsError(UsageError):
     """Inputs that a form refuses: messages per field.
 
@@ -93,7 +99,7 @@ class InputsError(UsageError):
         for name, value in fields.items():
             self.errors.setdefault(name, []).extend([value] if isinstance(value, str) else value)
         lines = [
-            text if name == GLOBAL_FIELD else f"{name}: {text}"
+            text if name == GLOBAL_FIELD else _placed(name, text)
             for name, texts in self.errors.items()
             for text in texts
         ]

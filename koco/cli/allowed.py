@@ -5,6 +5,7 @@ from typing import Any
 
 from koco.forms import Checkbox, Field, InputFiles, InputJSON, InputNumber, InputPassword, Select
 from koco.forms.elements import plain
+from koco.forms.fields import beyond
 
 #: How dates and times are written, by the element's type.
 _FORMATS = {"date": "YYYY-MM-DD", "time": "HH:MM", "datetime-local": "YYYY-MM-DDTHH:MM"}
@@ -74,11 +75,17 @@ def shown(field: Field, value: Any) -> str:
 def _between(field: Field, low: str, high: str) -> str:
     least, most = (getattr(field, name, None) for name in (low, high))
     if least is not None and most is not None:
+        if (outer := beyond(most, 1)) is not None and beyond(least, -1) is None:
+            return f"at least {plain(least)}, less than {outer}"
         return f"{plain(least)} to {plain(most)}"
     if least is not None:
+        if (outer := beyond(least, -1)) is not None:
+            return f"greater than {outer}"
         words = "at least" if isinstance(least, int | float) else "from"
         return f"{words} {plain(least)}"
     if most is not None:
+        if (outer := beyond(most, 1)) is not None:
+            return f"less than {outer}"
         words = "at most" if isinstance(most, int | float) else "until"
         return f"{words} {plain(most)}"
     return ""

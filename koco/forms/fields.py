@@ -1,5 +1,6 @@
 """The elements that carry a value, and what each demands of it: text and numbers."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -83,13 +84,36 @@ class Field(Element):
         return {}
 
 
-def limits(value: Any, low: Any, high: Any, words: tuple[str, str]) -> Iterator[str]:
-    """Yield where a value is outside its limits; `words` say below and above, with `{}`."""
+def limits(
+    value: Any, low: Any, high: Any, words: tuple[str, str], *, exclusive: bool = False
+) -> Iterator[str]:
+    """Yield where a value is outside its limits; `words` say below and above, with `{}`.
+
+    With `exclusive`, a limit that stands for an exclusive one is told as that.
+    """
     got = f"got {plain(value)}"
     if low is not None and value < low:
-        yield f"must be {words[0].format(plain(low))}, {got}"
+        outer = beyond(low, -1) if exclusive else None
+        told = words[0].format(plain(low)) if outer is None else f"be greater than {outer}"
+        yield f"must {told}, {got}"
     if high is not None and value > high:
-        yield f"must be {words[1].format(plain(high))}, {got}"
+        outer = beyond(high, 1) if exclusive else None
+        told = words[1].format(plain(high)) if outer is None else f"be less than {outer}"
+        yield f"must {told}, {got}"
+
+
+def beyond(limit: Any, side: int) -> int | float | None:
+    """Return the exclusive limit that a number stands for: 1 for 0.9999999999999999.
+
+    A form has inclusive limits only, so an exclusive one is the float next to it. That is
+    longer to write by far. None is a limit that means itself.
+    """
+    if not isinstance(limit, float):
+        return None
+    outer = math.nextafter(limit, side * math.inf)
+    if outer and len(repr(outer)) > len(repr(limit)) - 4:
+        return None
+    return int(outer) if outer.is_integer() and abs(outer) < 2**53 else outer
 
 
 def crossed(low: Any, high: Any, names: tuple[str, str]) -> Iterator[Problem]:
@@ -134,7 +158,7 @@ class _Text(Field):
 
     def check(self, value: str) -> Iterator[str]:
         """Yield where length or pattern are not met; never the text, which may be a secret."""
-        words = ("at least {} characters long", "at most {} characters long")
+        words = ("have at least {} characters", "have at most {} characters")
         yield from limits(len(value), self.min_length, self.max_length, words)
         if pattern := getattr(self, "pattern", None):
             yield from _mismatch(pattern, value)
@@ -206,8 +230,8 @@ class InputNumber(Field):
 
     def check(self, value: int | float) -> Iterator[str]:
         """Yield where range, step or pattern are not met."""
-        words = ("at least {}", "at most {}")
-        yield from limits(value, self.min_value, self.max_value, words)
+        bounds = (self.min_value, self.max_value)
+        yield from limits(value, *bounds, ("be at least {}", "be at most {}"), exclusive=True)
         if isinstance(self.step, int | float):
             yield from _off_step(value, self.step, self._step_base)
         if self.pattern is not None:

@@ -42,7 +42,7 @@ class _Moment(Field):
     def _out_of_range(self, value: Any) -> Iterator[str]:
         low, high = self._low_high
         if not (self._may_cross and low and high and low > high):
-            yield from limits(value, low, high, ("{} or later", "{} or earlier"))
+            yield from limits(value, low, high, ("be {} or later", "be {} or earlier"))
         elif high < value < low:
             yield f"must be from {plain(low)} to {plain(high)}, got {plain(value)}"
 

@@ -138,8 +138,8 @@ _LOOKS: dict[str, Callable[[_Check, Any, Any, str, int], Iterator[_Fault]]] = {
 _BOUNDS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("minimum", "at least", lambda number, bound: number >= bound),
     ("maximum", "at most", lambda number, bound: number <= bound),
-    ("exclusiveMinimum", "above", lambda number, bound: number > bound),
-    ("exclusiveMaximum", "below", lambda number, bound: number < bound),
+    ("exclusiveMinimum", "greater than", lambda number, bound: number > bound),
+    ("exclusiveMaximum", "less than", lambda number, bound: number < bound),
     ("multipleOf", "a multiple of", lambda number, bound: not bound or _is_multiple(number, bound)),
 )
 
@@ -173,4 +173,6 @@ def _bare(value: Any) -> Any:
 
 
 def _at(where: str, part: str | int) -> str:
-    return f"{where}.{str(part)[:100]}" if where else str(part)[:100]
+    if isinstance(part, int):
+        return f"{where}[{part}]"
+    return f"{where}.{part[:100]}" if where else part[:100]

@@ -278,16 +278,22 @@ def _messages(exc: ValueError, *, within: bool = False) -> list[tuple[str, ...]]
     if not callable(details):
         return [(str(exc),)] if within else [(GLOBAL_FIELD, str(exc))]
     if within:
-        return [(*filter(None, [_path(each["loc"])]), str(each["msg"])) for each in details()]
+        return [(*filter(None, [_path(each["loc"])]), _said(each)) for each in details()]
     return [
         (str(each["loc"][0]) if each["loc"] else GLOBAL_FIELD, _placed(each)) for each in details()
     ]
 
 
 def _path(parts: Iterable[Any]) -> str:
-    return ".".join(str(part) for part in parts)
+    """Return a path as the form's own messages have it: `items[0].n`."""
+    shown = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return "".join(shown).removeprefix(".")
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _placed(error: Mapping[str, Any]) -> str:
     inner = _path(error["loc"][1:])
-    return f"{inner}: {error['msg']}" if inner else str(error["msg"])
+    return f"{inner}: {_said(error)}" if inner else _said(error)

@@ -92,7 +92,7 @@ def test_nested_constraints_refuse_the_launch(app: Koco) -> None:
     """With the path; what only the author's code knows ends the execution with messages."""
     done = app.run("run", "values/nested", "-i", 'items=[{"n": 1}, {"n": 0}]')
     assert done.code == 2
-    assert "1.n: must be at least 1, got 0" in done.err
+    assert "[1].n: must be at least 1, got 0" in done.err
     ended = app.execute("nested", items=[{"n": 4}])
     assert (ended.status, ended.error["type"]) == ("error", "InputsError")
     assert "is four" in ended.error["message"]

@@ -268,8 +268,8 @@ class TestText:
         element = cls(name="x", min_length=2, max_length=4)
         assert value(element, "ab") == "ab"
         assert value(element, "abcd") == "abcd"
-        assert message(element, "a") == "must be at least 2 characters long, got 1"
-        assert message(element, "abcde") == "must be at most 4 characters long, got 5"
+        assert message(element, "a") == "must have at least 2 characters, got 1"
+        assert message(element, "abcde") == "must have at most 4 characters, got 5"
 
     def test_all_messages_of_a_field_come_at_once(self) -> None:
         """Too short and of the wrong form are two messages."""

@@ -119,8 +119,8 @@ GOOD = {"name": "ab", "n": 3}
         (order, {"item": GOOD | {"n": 30}}, {"item": ["n: must be at most 10, got 30"]}),
         (order, {"item": {"name": "Ab"}}, {"item": ["n: is required", "name: must match"]}),
         (order, {"item": GOOD | {"x": 1}}, {"item": ["x: is no field here"]}),
-        (order, {"item": GOOD | {"tags": ["abcd"]}}, {"item": ["tags.0: must have at most 3"]}),
-        (order, {"item": GOOD | {"kids": [{"n": 1}]}}, {"item": ["kids.0.name: is required"]}),
+        (order, {"item": GOOD | {"tags": ["abcd"]}}, {"item": ["tags[0]: must have at most 3"]}),
+        (order, {"item": GOOD | {"kids": [{"n": 1}]}}, {"item": ["kids[0].name: is required"]}),
         (
             order,
             {"item": GOOD | {"colour": "green"}},
@@ -134,10 +134,14 @@ GOOD = {"name": "ab", "n": 3}
         ),
         (order, {"item": GOOD, "either": GOOD | {"n": 0}}, {"either": ["n: must be at least 1"]}),
         (order, {"item": "text"}, {"item": ["must be an object, got text"]}),
-        (direct, {"points": [{"x": 1, "more": [{"x": -1}]}]}, {"points": ["0.more.0.x: must be"]}),
+        (
+            direct,
+            {"points": [{"x": 1, "more": [{"x": -1}]}]},
+            {"points": ["[0].more[0].x: must be"]},
+        ),
         (direct, {"named": {"a": "x"}}, {"named": ["a: must be a number, got 'x'"]}),
         (direct, {"pair": [1]}, {"pair": ["must have at least 2 elements"]}),
-        (direct, {"kinds": ["b"]}, {"kinds": ["0: must be one of a, 1, got 'b'"]}),
+        (direct, {"kinds": ["b"]}, {"kinds": ["[0]: must be one of a, 1, got 'b'"]}),
     ],
 )
 def test_nested_constraints_refuse_a_launch(
@@ -148,6 +152,17 @@ def test_nested_constraints_refuse_a_launch(
     assert found.keys() == errors.keys()
     for name, starts in errors.items():
         assert all(one.startswith(start) for one, start in zip(found[name], starts, strict=True))
+
+
+def test_an_element_is_told_with_its_list() -> None:
+    """One path, as people write it; a message of another kind stands after its field."""
+    error = InputsError(items=["[0].n: must be at most 10", "must have at most 2 elements"])
+    error.add(free="[ is no JSON")
+    assert str(error).splitlines() == [
+        "items[0].n: must be at most 10",
+        "items: must have at most 2 elements",
+        "free: [ is no JSON",
+    ]
 
 
 def test_what_the_code_takes_is_not_refused() -> None:
@@ -170,7 +185,7 @@ def test_what_only_the_authors_code_can_refuse_ends_with_messages() -> None:
     """By field, with the path, as at a launch."""
     with pytest.raises(InputsError) as caught:
         called(direct, item=GOOD | {"name": "bad"}, points=[{"x": 7}])
-    assert caught.value.errors["item"] == ["name: Value error, is bad"]
+    assert caught.value.errors["item"] == ["name: is bad"]
     assert caught.value.errors["points"][0].startswith("seven is taken")
 
 

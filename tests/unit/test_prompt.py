@@ -167,7 +167,7 @@ def test_a_password_is_not_shown(at: At, answers: Answers) -> None:
     form = [{"type": "password", "name": "x", "min_length": 9, "value": "initial-secret"}]
     typist = at(form)
     typist.types("hunter2\n")
-    typist.sees("must be at least 9 characters long, got 7")
+    typist.sees("must have at least 9 characters, got 7")
     typist.types("hunter2hunter2\n")
     assert answers(typist) == {"x": "hunter2hunter2"}
     assert "hunter2" not in typist.seen
