@@ -40,6 +40,9 @@ _STATUS_STYLES = {"error": output.RED, "cancelled": output.YELLOW}
 #: Kinds whose text needs no introduction; others are led by their name.
 _SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"})
 
+#: How much of an error's message is looked for in its traceback (characters).
+_KNOWN_BY = 200
+
 _BODIES = ("markdown", "html", "text")
 
 
@@ -155,12 +158,16 @@ def print_value(payload: Any) -> None:
 
 
 def error_text(payload: Any) -> str:
-    """Return an `error` event's traceback, or else its type and message."""
+    """Return an `error` event's traceback, and its type and message if that does not say them."""
     if not isinstance(payload, dict):
         return text_of(payload)
-    if traceback := payload.get("traceback"):
-        return str(traceback).rstrip("\n")
-    return f"{payload.get('type') or 'Error'}: {payload.get('message') or ''}"
+    message = str(payload.get("message") or "")
+    said = f"{payload.get('type') or 'Error'}: {message}"
+    trace = str(payload.get("traceback") or "").rstrip("\n")
+    if not trace:
+        return said
+    # A process that crashed has a stack without a last word, and koco's own errors another one.
+    return trace if message[:_KNOWN_BY] in trace else f"{trace}\n{said}"
 
 
 def _body(value: Any) -> tuple[str, str] | None:

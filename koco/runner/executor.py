@@ -207,7 +207,13 @@ class Executor:
     async def stack(self, fid: str, *, everything: bool) -> bytes:
         """Return what an execution is in the middle of; see `koco.runner.stacks`."""
         run = self._runs.get(fid)
-        found = looking.of(run, self._loop, self._loop.thread, everything=everything)
+        found = looking.of(
+            run,
+            self._loop,
+            self._loop.thread,
+            everything=everything,
+            has_returned=fid not in self._launching,
+        )
         if not everything and len(self._runs) == 1:
             found += looking.beside(run, self._loop.thread)
         return msgspec.msgpack.encode(found)

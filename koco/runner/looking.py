@@ -10,16 +10,23 @@ from koco.sdk.stacks import Stack
 _STARTING = Stack(
     "it has not begun: its module is being imported, or it was only just asked to", []
 )
+#: Why nothing of an execution is here that the control plane waits for.
+_RETURNED = Stack("its code has returned, and its outcome is being made JSON or written", [])
 
 
 def of(
-    run: Run | None, loop: asyncio.AbstractEventLoop, loop_thread: int, *, everything: bool
+    run: Run | None,
+    loop: asyncio.AbstractEventLoop,
+    loop_thread: int,
+    *,
+    everything: bool,
+    has_returned: bool = False,
 ) -> list[Stack]:
     """Return the stacks of an execution, newest call last; with `everything`, of all threads.
 
     `loop_thread` is the number of the thread in which the loop of `async def` flows runs.
     """
-    found = _own(run, loop, loop_thread) if run else [_STARTING]
+    found = _own(run, loop, loop_thread) if run else [_RETURNED if has_returned else _STARTING]
     found = [stacks.shown(each) for each in found]
     if everything:
         skipped = run.thread if run else None

@@ -68,6 +68,14 @@ def test_an_error_shows_its_traceback(plane: Plane, cli: Cli) -> None:
     assert cli("logs").out == 'File "a.py"\nValueError: no\n'
 
 
+def test_an_error_whose_traceback_does_not_say_it_shows_both(plane: Plane, cli: Cli) -> None:
+    """A process that crashed has a stack, and the cause stands in the message."""
+    message = "its process was ended by SIGSEGV (segmentation fault)"
+    error = {"type": "RunnerDied", "message": message, "traceback": 'File "a.py", line 1\n  f()'}
+    fid = plane.launch(("error", error))
+    assert f"  f()\nRunnerDied: {message}\n" in cli("logs", fid).out
+
+
 def test_an_error_without_traceback_shows_type_and_message(plane: Plane, cli: Cli) -> None:
     """A runner that was killed has none."""
     plane.launch(("error", {"type": "RunnerDied", "message": "killed", "traceback": ""}))
