@@ -37,9 +37,6 @@ _FAREWELL_S = 0.3
 
 log = logging.getLogger(__name__)
 
-#: The exit code of a runner that fails by itself (`EX_SOFTWARE` of sysexits.h).
-_FAILED = 70
-
 
 class Executor:
     """Runs executions of one release; its actor (`koco.runner.actor`) hands on what it is asked."""
@@ -90,7 +87,8 @@ class Executor:
         self._pulse = Pulse()
         process.lead_offspring(self._spec.id)
         self._home = asyncio.get_running_loop()
-        self._tasks = {self._home.create_task(self._spool.run())}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._keep(self._spool.run())
         limit = memory.current()
         self._watch = Watch(limit, self._give_up) if limit else None
 
@@ -221,7 +219,20 @@ class Executor:
     def _keep(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._kept)
+
+    def _kept(self, task: "asyncio.Task[Any]") -> None:
+        """End this process if a task of koco's own did not end by itself.
+
+        An author's code can reach it, such as by `gc.get_objects()`. Then nobody would settle what
+        runs here, while the runner still answers.
+        """
+        self._tasks.discard(task)
+        is_leaving = self._held.is_set()
+        if not is_leaving and (task.cancelled() or task.exception() is not None):
+            exc = None if task.cancelled() else task.exception()
+            log.error("a task of koco's in this process was ended", exc_info=exc)
+            os._exit(process.FAILED)
 
     async def _run(self, fid: str, run: Run, output: Output, *, attempt: int) -> None:
         since = time.time()
@@ -255,7 +266,7 @@ class Executor:
                 await self._tell(fid, Outcome(Status.ERROR, Kind.ERROR, describe(exc)))
             except Exception:
                 log.exception("nor could that")
-                os._exit(_FAILED)  # whoever settles what died here settles it
+                os._exit(process.FAILED)  # whoever settles what died here settles it
 
     async def _conclude(self, fid: str, outcome: Outcome, begun: Started, since: float) -> None:
         """Tell how an execution ended, and leave if nothing else may run here."""

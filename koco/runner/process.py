@@ -11,6 +11,9 @@ import msgspec
 #: The environment variable that names the runner in each process that was started from it.
 MARK = "KOCO_RUNNER"
 
+#: The exit code of a runner that fails by itself (`EX_SOFTWARE` of sysexits.h).
+FAILED = 70
+
 #: Where `starttime` stands in /proc/PID/stat behind the name (proc_pid_stat(5), field 22).
 _STARTED = 19
 

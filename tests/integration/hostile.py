@@ -187,6 +187,24 @@ async def cancels_all_tasks():
     await asyncio.sleep(0.1)
 
 
+async def cancels_what_gc_finds():
+    for each in gc.get_objects():
+        if isinstance(each, asyncio.Task) and each is not asyncio.current_task():
+            each.cancel()
+    await asyncio.sleep(0.1)
+    return "cancelled"
+
+
+async def closes_its_selector():
+    asyncio.get_running_loop()._selector.close()
+    await asyncio.sleep(0.1)
+
+
+async def has_an_async_subprocess():
+    child = await asyncio.create_subprocess_exec("echo", "from a child")
+    return await child.wait()
+
+
 def waits_for_a_subprocess():
     subprocess.run(["sleep", str(FOR_EVER)])
 

@@ -80,6 +80,9 @@ CASES = [
     cancelled("swallows_its_cancellation"),
     ends("stops_its_loop", "finished|error"),
     ends("cancels_all_tasks", "error"),
+    ends("cancels_what_gc_finds", "error", "exit code 70"),
+    ends("closes_its_selector", "error", "exit code 70"),
+    ends("has_an_async_subprocess", "finished", "0"),
     cancelled("waits_for_a_subprocess"),
     # it raises
     ends("exits_politely", "error", "SystemExit"),

@@ -194,7 +194,7 @@ def test_no_directory_stays(app: Koco) -> None:
     assert app.execute("fine").status == "finished"
 
     def only_living() -> bool:
-        pids = [int((each / "process").read_text()) for each in folder.glob("*/")]
+        pids = [int((each / "process").read_text().split()[0]) for each in folder.glob("*/")]
         return all(Path(f"/proc/{pid}").exists() for pid in pids)
 
     eventually(only_living)
