@@ -56,9 +56,16 @@ _OUT_OF_REACH_S = 0.2
 
 
 class RunnerDied(KocoError):  # noqa: N818 - a fact about the world, not a mistake
-    """The runner's process is gone; the message says why, as far as Ray knows."""
+    """The runner's process is gone; the message says why, as far as is known.
+
+    `detail` is where it crashed and what it wrote last, if that is known.
+    """
 
     code = "runner_died"
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
 
 
 class EnvironmentFailed(KocoError):  # noqa: N818 - as above

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from koco.cluster.runners import ENDED, RunnerDied
 from koco.control.line import Line
 from koco.control.recovery import Recovery, is_young
 from koco.control.setbacks import LIVED_S, Setbacks
@@ -397,6 +398,10 @@ class Pool:
             if not describing.done():
                 raise KocoError(f"it was ended: {runner.given_up.result()}")
             return await describing
+        except RunnerDied as exc:
+            if ENDED not in exc.message:
+                raise
+            raise await runner.told_exactly(exc) from exc
         finally:
             describing.cancel()
 
@@ -453,7 +458,8 @@ class Pool:
         end = None if runner.is_seen_off else await self._recovery.bury(runner)
         if runner.given_up.done() or cause.startswith(memory.CAUSE):
             end = None  # it was ended for a reason, which says more than by which signal
-        cause = cause_of(cause, end)
+        runner.cause = cause = cause_of(cause, end)
+        runner.end = end
         runner.is_over.set()
         for fid in sorted(runner.running):
             self._began.pop(fid, None)

@@ -289,6 +289,8 @@ async def _presence(runner: Runner) -> Presence:
         return await asyncio.wait_for(runner.actor.attach(), _ANSWER_S)
     except TimeoutError as exc:
         raise RunnerDied("its process did not answer after it had imported them") from exc
+    except RunnerDied as exc:
+        raise await runner.told_exactly(exc) from exc
 
 
 async def _rested(runner: Runner, since: float) -> None:
@@ -319,11 +321,12 @@ async def _outlived(pool: Pool, runner: Runner | None, before: Presence | None) 
     Raises:
         RunnerDied: it has not.
     """
+    death = RunnerDied("its process ended right after it had imported them")
     if runner is None or before is None:
-        raise RunnerDied("its process ended right after it had imported them")
+        raise death if pool.newest is None else await pool.newest.told_exactly(death)
     now = await _presence(runner)
     if (now.pid, now.started) != (before.pid, before.started) or runner.id not in pool.runners:
-        raise RunnerDied("its process ended right after it had imported them")
+        raise await runner.told_exactly(death)
 
 
 def _since(began: float) -> float:

@@ -83,7 +83,7 @@ def of_exception(
             return {
                 "message": "the runner died while it imported the entrypoints, or right after:"
                 f" {exc.message}",
-                "detail": None,
+                "detail": exc.detail or None,
                 "hint": "does a module end the process, or use more memory than there is?",
             }
         case TimeoutError() if said:

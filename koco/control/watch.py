@@ -18,10 +18,6 @@ class DiedAtStart(RunnerDied):
 
     code = "died_at_start"
 
-    def __init__(self, message: str, *, detail: str) -> None:
-        super().__init__(message)
-        self.detail = detail
-
 
 class Watch:
     """What `koco.control.rollout` asks about releases that are starting."""

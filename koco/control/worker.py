@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from koco.cluster.processes import Sighting
-from koco.cluster.runners import ENDED
+from koco.cluster.runners import ENDED, RunnerDied
 from koco.control.vigil import Vigil
 from koco.errors import KocoError
 from koco.runner.spec import Description, Launch, Presence
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 #: its threads, before it is killed (seconds).
 _LEAVE_S = 10.0
 _EXIT_S = 10.0
+#: How long a death at the start may wait until it is known exactly (seconds).
+_EXACT_S = 5.0
 
 
 class Actor(Protocol):
@@ -108,6 +110,9 @@ class Runner:
     )
     #: Set once its process is ended, as far as that can be seen.
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Why it ended, and how its process did if that is known, once it is over.
+    cause: str = ""
+    end: End | None = None
     #: What looks after it while it has work.
     watch: "asyncio.Task[None] | None" = None
     vigil: Vigil = field(init=False)
@@ -133,6 +138,16 @@ class Runner:
         finally:
             holding.cancel()
         return "its runner left"
+
+    async def told_exactly(self, death: RunnerDied) -> RunnerDied:
+        """Return its death with what is known once its process is buried; soon in any case."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.is_over.wait(), _EXACT_S)
+        if self.end is None:
+            return death
+        wrote = f"It wrote last:\n{self.end.wrote}" if self.end.wrote else ""
+        detail = "\n\n".join(filter(None, [self.end.traceback.strip(), wrote]))
+        return RunnerDied(self.cause, detail=detail)
 
 
 async def first(*futures: "asyncio.Future[Any]") -> None:

@@ -3,6 +3,7 @@
 Called on that node, from outside the runner's process, once that has ended.
 """
 
+import dataclasses
 import logging
 import os
 import time
@@ -13,7 +14,7 @@ import msgspec
 
 from koco.events import wire
 from koco.events.model import Batch, Kind
-from koco.runner import backlog, keeper, taken, unfinished
+from koco.runner import backlog, keeper, logs, taken, unfinished
 from koco.runner.keeping import KEPT
 from koco.runner.output import Output
 from koco.runner.pipes import FDS
@@ -50,7 +51,11 @@ def collect(runner_id: str) -> bytes | None:
     path = crash.directory(runner_id)
     if not path.exists():
         return None
-    return msgspec.msgpack.encode(collect_from(path))
+    left = collect_from(path)
+    if left.end is not None and (pid := crash.pid_of(path)) is not None:
+        end = dataclasses.replace(left.end, wrote=logs.last_lines(pid))
+        left = msgspec.structs.replace(left, end=end)
+    return msgspec.msgpack.encode(left)
 
 
 def discard(runner_id: str) -> None:

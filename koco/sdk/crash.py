@@ -61,6 +61,8 @@ class End:
     traceback: str = ""
     #: Whether it is concluded from there being no word of it.
     is_guessed: bool = False
+    #: The last lines of its log.
+    wrote: str = ""
 
     def __str__(self) -> str:
         if self.signal is None:
@@ -223,6 +225,12 @@ def find(release: str, *, since: float, pid: int = 0) -> tuple[int, End] | None:
         if pid or said_s >= since:
             found.append((said_s, int(number), end))
     return max(found, key=lambda each: each[0])[1:] if found else None
+
+
+def pid_of(path: Path) -> int | None:
+    """Return the pid of the process whose directory this is, None if it does not say."""
+    pid = _text(path / _PROCESS).partition(" ")[0]
+    return int(pid) if pid else None
 
 
 def sweep(folder: Path) -> None:

@@ -63,25 +63,28 @@ _SLOW = """class Front:
             time.sleep(60)"""
 
 
-#: Ways in which a module ends its process, at once or a moment later.
-CRASHES = (
-    "os.kill(os.getpid(), 11)",
-    "threading.Thread(target=lambda: os.kill(os.getpid(), 11)).start()",
-    "threading.Timer(0.05, lambda: os._exit(3)).start()",
-)
+#: Ways in which a module ends its process, at once or a moment later, and what is told of each.
+CRASHES = {
+    "print('last words', flush=True); os.kill(os.getpid(), 9)": ("SIGKILL", "last words"),
+    "ctypes.string_at(0)": ("SIGSEGV", "crashing_app.py"),
+    "threading.Thread(target=lambda: os.kill(os.getpid(), 11)).start()": ("SIGSEGV",),
+    "threading.Timer(0.05, lambda: os._exit(3)).start()": (),
+}
 
 
 def crashing(line: str) -> str:
-    return f"import os, threading\n{line}\ndef answer():\n    return 0\n"
+    return f"import ctypes, os, threading\n{line}\ndef answer():\n    return 0\n"
 
 
 def test_a_module_that_ends_its_process_does_not_go_live(koco: Koco) -> None:
     """Live means that a runner has outlived its imports; what served serves."""
     koco.deploy("crashing", "def answer():\n    return 1\n")
-    for line in CRASHES:
+    for line, told in CRASHES.items():
         done = koco.run("deploy", cwd=koco.project("crashing", crashing(line)))
         assert done.code == 5, (line, done)
         assert "the runner died while it imported the entrypoints, or right after" in done.err
+        print(done.err)
+        assert all(each in done.err for each in told), (line, done.err)
         assert "release 1 still serves" in done.err
     assert koco.execute("crashing/answer").result == 1
     # Later than any deploy waits: koco goes back by itself, and says so.

@@ -45,6 +45,9 @@ class FakeRunner:
 
     async def describe(self) -> Description:
         await self.world.importing.wait()
+        if self.world.dies_of_imports:
+            self.die(self.world.dies_of_imports)
+            raise RunnerDied(self.world.dies_of_imports)
         if self.world.problem and self.spec.release not in self.world.works:
             return Description(problems=[self.world.problem])
         if self.world.dies_after_imports:
@@ -123,6 +126,8 @@ class World:
         #: The releases that this problem is not of.
         self.works: set[int] = set()
         self.dies_after_imports = False
+        #: What runners die of while they import.
+        self.dies_of_imports: str | None = None
         self.importing = asyncio.Event()
         self.importing.set()
         self.leaving = asyncio.Event()
@@ -531,6 +536,29 @@ def test_what_a_dead_runner_left_is_delivered_first(tmp_path: Path) -> None:
         assert "ended with exit code 7" in done.error["message"]
         assert w.collected == [dead.spec.id, lost.spec.id]
         assert release.service == "svc"
+
+    world(tmp_path, body)
+
+
+def test_a_death_over_the_imports_is_told_as_exactly(tmp_path: Path) -> None:
+    """With how its process ended, where it crashed, and what it wrote; `koco status` has it."""
+
+    async def body(w: World) -> None:
+        release = await w.live(min=0)
+        pool = w.supervisor.pool(release)
+        w.dies_of_imports = f"its process (pid 1) {ENDED}"
+        w.left = End(signal=11, traceback="the frames\n", wrote="last words")
+        with pytest.raises(RunnerDied) as told:
+            await pool.probe()
+        assert "its process (pid 1) was ended by SIGSEGV" in told.value.message
+        assert told.value.detail == "the frames\n\nIt wrote last:\nlast words"
+        pool.try_again()
+        await eventually(lambda: pool.trouble is not None)
+        assert "was ended by SIGSEGV" in str(pool.trouble)
+        w.left = None  # nothing is known: Ray's word stays
+        with pytest.raises(RunnerDied, match=ENDED) as told:
+            await pool.probe()
+        assert told.value.detail == ""
 
     world(tmp_path, body)
 

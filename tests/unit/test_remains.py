@@ -12,7 +12,7 @@ import pytest
 
 from koco.events import wire
 from koco.events.model import Batch, Status
-from koco.runner import backlog, keeper
+from koco.runner import backlog, keeper, logs
 from koco.runner.remains import Remains, collect_from
 from koco.sdk import crash
 from tests.driver import eventually
@@ -219,3 +219,19 @@ def test_old_directories_of_dead_processes_are_swept(tmp_path: Path) -> None:
             os.utime(tmp_path / name, (time.time() - 2 * crash.STALE_S,) * 2)
     crash.sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alive", "late"]
+
+
+def test_what_a_process_wrote_is_told_without_what_ray_adds(tmp_path: Path) -> None:
+    """The last lines of both streams; of logs of the same pid the newest counts."""
+    (tmp_path / "worker-a-01-7.out").write_text("of another process\n")
+    os.utime(tmp_path / "worker-a-01-7.out", (1, 1))
+    printed = [f"line {number}" for number in range(30)]
+    (tmp_path / "worker-b-01-7.out").write_text("\n".join([":job_id:01", *printed]))
+    crashed = (
+        "*** SIGSEGV received at time=1 on cpu 1 ***\nPC: @     0x7f  (unknown)  epoll_wait\n"
+        "    @     0x7f   32  run()\n    @ ... and at least 9 more frames\n"
+        "[2026-01-01 00:00:00,000 E 7 7] logging.cc:474: PC: @\nown words\n"
+    )
+    (tmp_path / "worker-b-01-7.err").write_text(crashed)
+    assert logs.last_lines_in(tmp_path, 7).splitlines() == [*printed[-20:], "own words"]
+    assert logs.last_lines_in(tmp_path, 8) == ""
