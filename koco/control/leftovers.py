@@ -74,6 +74,8 @@ class Leftovers:
         busy = {key for key, pool in pools if any(each.running for each in pool.runners.values())}
         left = []
         for each in await self._work(parts, since=time.monotonic() - _FRESH_S):
+            if each.pid is None and not each.is_detached:
+                continue  # it has no process: Ray still lists what its owner's death has ended
             fid = self._fids.get(each.id)
             if fid is not None or (each.service, each.release) not in busy:
                 left.append(_told(each, fid))

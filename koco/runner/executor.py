@@ -32,7 +32,7 @@ from koco.sdk.started import Started
 from koco.sdk.tracer import Tracer
 
 #: How long a runner that uses too much memory may take over telling so (seconds).
-_FAREWELL_S = 0.3
+_FAREWELL_S = 1.0
 
 
 log = logging.getLogger(__name__)

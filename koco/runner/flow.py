@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import functools
 import inspect
@@ -25,6 +26,9 @@ _Tell = Callable[[_Ended], None]
 
 #: How long a loop may take to hear of a cancellation before its flow is interrupted (seconds).
 _BLOCKED_S = 1.0
+
+#: How long tasks that a flow leaves behind may take over ending (seconds).
+_OTHERS_S = 1.0
 
 _NOT_ASKED_FOR = (
     "it was cancelled, but nobody has asked koco for that: its own code, or another flow's in "
@@ -207,10 +211,12 @@ class Run:
             result = start()
             while (rest := rest_of(result)) is Rest.LOOP:
                 result = await self._awaited(result)
+            ended: _Ended = None, result, rest
         except BaseException as exc:  # noqa: BLE001 - told to `outcome`
-            tell(_raised(exc))
-        else:
-            tell((None, result, rest))
+            ended = _raised(exc)
+        if ended[2] is Rest.NOTHING:
+            await _end_others()
+        tell(ended)
 
     async def _awaited(self, value: Any) -> Any:
         if isinstance(value, AsyncGenerator):
@@ -261,6 +267,25 @@ class _Request:
         """Interrupt the task where it has kept its loop from hearing."""
         if not self._is_made and self._steps.interrupt_now():
             self._is_made = True
+
+
+async def _end_others() -> None:
+    """Cancel the tasks that an execution leaves behind on its loop, as `asyncio.run` does.
+
+    What resists for longer than `_OTHERS_S` goes on until its process ends.
+    """
+    mine = current.get()
+    # By owner, not by `asyncio.all_tasks()` alone: in a test it tells of others' as well.
+    others = {
+        task
+        for task in asyncio.all_tasks() - {asyncio.current_task()}
+        if mine is not None and getattr(task, "koco_output", None) is mine
+    }
+    for task in others:
+        task.cancel()
+    if others:
+        with contextlib.suppress(asyncio.CancelledError):  # asked to end meanwhile: it does
+            await asyncio.wait(others, timeout=_OTHERS_S)
 
 
 def _same(value: Any) -> Any:

@@ -49,7 +49,10 @@ class Work:
 
     def _emit(self, kind: Kind, text: str) -> None:
         self._producer.gather(line.encode(kind, text, task=self._name))
-        _flusher().wake(self)
+        try:
+            _flusher().wake(self)
+        except RuntimeError:
+            self.flush()  # no memory for its thread, which must not hide what the task raised
 
     def flush(self) -> None:
         """Commit what was printed; from the execution's end on, print to Ray's log again."""

@@ -10,6 +10,7 @@ import pytest
 from koco import testing
 from koco.events.model import Status
 from koco.runner.flow import Orders, Outcome, Run, loaded
+from koco.runner.loop import FlowLoop
 from koco.runner.output import Output
 
 called: list[str] = []
@@ -44,6 +45,46 @@ def test_what_is_cancelled_before_it_begins_never_begins(entrypoint: Callable[..
     assert called == []
     assert asyncio.run(ended(entrypoint, cancelled=False)).status is Status.FINISHED
     assert called == [entrypoint.__name__]
+
+
+left: list[str] = []
+
+
+async def leaves_tasks() -> str:
+    async def beat(name: str) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            left.append(name)
+
+    tasks = [asyncio.create_task(beat(name)) for name in ("one", "two")]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in tasks)
+    return "returned"
+
+
+async def waits_beside() -> str:
+    await asyncio.sleep(0.5)
+    return "went on"
+
+
+def test_tasks_end_with_the_execution_that_made_them() -> None:
+    """They are cancelled when the flow has returned; those of its neighbours go on."""
+    left.clear()
+    loop = FlowLoop()
+    loop.start()
+
+    async def both() -> list[Outcome]:
+        outputs = [Output(lambda kind, text: None) for _ in range(2)]
+        runs = [
+            Run(loaded("test", each, None), {}, tracer=testing.Tracer(), output=output, loop=loop)
+            for each, output in zip((waits_beside, leaves_tasks), outputs, strict=True)
+        ]
+        return await asyncio.gather(*(run.outcome() for run in runs))
+
+    beside, leaving = asyncio.run(both())
+    assert (beside.payload, leaving.payload) == ("went on", "returned")
+    assert sorted(left) == ["one", "two"]
 
 
 def test_a_module_that_cannot_be_imported_now_may_be_later(
