@@ -91,7 +91,7 @@ def test_form_refuses_all_that_is_wrong_at_once(examples: Koco) -> None:
     assert done.code == 2
     for said in (
         "topic: must match the pattern [^<>]+",
-        "code: must be at least 8 characters long, got 5",
+        "code: must have at least 8 characters, got 5",
         "day: must be 2027-06-03 or earlier, got 2027-07-01",
         "seets: is no field of this form; did you mean 'seats'?",
     ):
