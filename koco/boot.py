@@ -130,11 +130,16 @@ def _down() -> dict[str, Any]:
 
 
 def _end_leftovers() -> None:
-    """End processes that outlive their actors, as a thread that is no daemon makes them."""
+    """End processes that outlive their actors, as a thread that is no daemon makes them.
+
+    Ray's own Python may lack what that needs. Then they stay until the next control plane starts.
+    """
     import asyncio
 
-    from koco.cluster import runners
-
+    try:
+        from koco.cluster import runners
+    except ModuleNotFoundError:
+        return
     asyncio.run(runners.kill_leftovers())
 
 
