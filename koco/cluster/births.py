@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from koco.runner.process import fields
+
 #: As much of the end of each log is read (bytes).
 _TAIL_BYTES = 1024 * 1024
 #: So many lines of what a process wrote are told.
@@ -131,10 +133,9 @@ def _at(stamp: str) -> float:
 
 def _is_alive(pid: int) -> bool:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return fields(pid)[0] not in "ZX"
     except OSError:
         return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def _mtime(file: Path) -> float:

@@ -22,7 +22,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from koco.errors import KocoError
-from koco.runner.process import MARK, Process, fields, identify, is_same
+from koco.runner.process import MARK, Process, environment, fields, identify, is_same
 
 T = TypeVar("T")
 
@@ -167,7 +167,7 @@ def end_offspring(runners: dict[str, Process | None]) -> int:
         try:
             each = identify(int(folder.name))
             group = int(fields(each.pid)[_GROUP])
-            is_marked = _mark(folder) in runners
+            is_marked = environment(each.pid).get(MARK, "") in runners
         except (OSError, IndexError):
             continue  # it ended meanwhile, or is somebody else's
         is_forked = group in groups and each.started >= groups[group].started
@@ -178,14 +178,6 @@ def end_offspring(runners: dict[str, Process | None]) -> int:
 
 def _has_vanished(process: Process) -> bool:
     return _state(Process(process.pid)) in (None, *_GONE)
-
-
-def _mark(folder: Path) -> str:
-    entries = (folder / "environ").read_bytes().split(b"\0")
-    prefix = f"{MARK}=".encode()
-    return next(
-        (e[len(prefix) :].decode(errors="replace") for e in entries if e.startswith(prefix)), ""
-    )
 
 
 def signal(process: Process, number: int) -> bool:
@@ -284,7 +276,7 @@ def _vanishes(process: Process, within_s: float) -> bool:
 
 def _state(process: Process) -> str | None:
     """Return the kernel's letter; None where it is gone, `?` where there is no /proc."""
-    if not Path("/proc/self/stat").exists():
+    if not _has_proc():
         return "?"
     try:
         return fields(process.pid)[0] if is_same(process) else None
@@ -341,6 +333,10 @@ def kill_leftovers(runners: dict[str, tuple[int, float]]) -> int:
     return count + end_offspring(found)
 
 
+def _has_proc() -> bool:
+    return Path("/proc/self/stat").exists()
+
+
 def _require_proc() -> None:
-    if not Path("/proc/self/stat").exists():
+    if not _has_proc():
         raise KocoError("processes can only be looked at where there is a /proc, as on Linux")

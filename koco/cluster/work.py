@@ -12,7 +12,7 @@ import msgspec
 
 from koco.cluster import names, processes
 from koco.cluster.dashboard import Dashboard
-from koco.runner.process import identify
+from koco.runner.process import environment, identify
 
 #: How many tasks a look gives at most; Ray's own limit for its dashboard.
 _MOST = 10_000
@@ -168,22 +168,22 @@ def end_worker(pid: int, service: str, release: int, name: str = "") -> bool:
     process = identify(pid)
     try:
         title = Path(f"/proc/{pid}/cmdline").read_bytes()
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        variables = environment(pid)
     except OSError:
         return True
-    mine = {f"KOCO_SERVICE={service}".encode(), f"KOCO_RELEASE={release}".encode()}
+    mine = {"KOCO_SERVICE": service, "KOCO_RELEASE": str(release)}
     title = title.partition(b"\0")[0]
     # Ray gives a worker its task's name as a title, as much of it as fits.
     is_other = title == b"ray::IDLE" or not title.startswith(b"ray::" + name.encode()[:16])
-    if is_other or mine - {*environment}:
+    if is_other or not mine.items() <= variables.items():
         return False
     return processes.kill(process)
 
 
-def _release_of(environment: str) -> tuple[str, int] | None:
+def _release_of(runtime_env: str) -> tuple[str, int] | None:
     """Return service and release of a runtime environment, as Ray keeps it."""
     try:
-        variables = json.loads(environment or "{}").get("env_vars", {})
+        variables = json.loads(runtime_env or "{}").get("env_vars", {})
         return variables["KOCO_SERVICE"], int(variables["KOCO_RELEASE"])
     except (ValueError, KeyError):
         return None

@@ -10,7 +10,6 @@ as well (see `pipes`).
 import contextlib
 import ctypes
 import io
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
@@ -20,7 +19,7 @@ from koco.runner import fence
 from koco.runner import output as outputs
 from koco.runner.children import children
 from koco.runner.output import Output, carry, current
-from koco.runner.pipes import FDS, Pipes
+from koco.runner.pipes import FDS, Pipes, write_all
 from koco.runner.shelter import shelter
 from koco.runner.taken import Taken
 
@@ -155,7 +154,7 @@ class _Stream(io.TextIOBase):
     def flush(self) -> None:
         """Flush the log; what flows write are events as soon as their line ends."""
         if outputs.pid != self._pid:
-            _write_all(self.fileno(), self._held)
+            write_all(self.fileno(), self._held)
             self._held = b""
         else:
             self._former.flush()
@@ -163,7 +162,7 @@ class _Stream(io.TextIOBase):
     def _log(self, text: str) -> None:
         if (log := self._capture.log(self._kind)) is not None:
             # Not by way of the former stream: that may keep it until the next execution.
-            _write_all(log, text.encode("utf-8", self.errors))
+            write_all(log, text.encode("utf-8", self.errors))
         else:
             self._former.write(text)
 
@@ -208,11 +207,6 @@ class _Bytes(io.RawIOBase):
         taken = bytes(data)
         self._stream.write_bytes(taken)
         return len(taken)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
 
 
 def _line_buffer_c() -> Callable[[], None]:

@@ -135,7 +135,7 @@ class _Pipe:
                 if not data:
                     self._rest()
                 elif not self._put(data):
-                    _write_all(self._log, data)
+                    write_all(self._log, data)
                 if self._taken is not None:
                     self._taken.finish()
 
@@ -166,6 +166,7 @@ class _Pipe:
             os.close(self.reader)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it, however much a write takes."""
     while data:
         data = data[os.write(fd, data) :]

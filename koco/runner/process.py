@@ -35,6 +35,19 @@ def fields(pid: int) -> list[str]:
     return text.rpartition(")")[2].split()  # the name may have spaces and brackets of its own
 
 
+def environment(pid: int) -> dict[str, str]:
+    """Return the environment with which a process was started.
+
+    Raises:
+        OSError: there is no such process, or it is somebody else's.
+    """
+    found: dict[str, str] = {}
+    for entry in Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0"):
+        name, _, value = entry.partition("=")
+        found.setdefault(name, value)
+    return found
+
+
 def identify(pid: int | None = None) -> Process:
     """Return what identifies a process that runs here, this one by default."""
     pid = pid or os.getpid()

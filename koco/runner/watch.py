@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from koco.runner import process
 from koco.sdk import memory
 from koco.sdk.memory import Limit
 
@@ -142,10 +143,9 @@ def heaviest() -> tuple[int, int] | None:
 
 def _is_of_a_service(pid: int) -> bool:
     try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return "KOCO_SERVICE" in process.environment(pid)
     except OSError:
         return False
-    return any(each.startswith(b"KOCO_SERVICE=") for each in variables)
 
 
 def _children(pid: int) -> list[int]:
