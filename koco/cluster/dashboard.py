@@ -1,7 +1,8 @@
 """Ray's dashboard, asked over HTTP as its REST API's clients do."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from koco.errors import KocoError
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 #: How long one request may take (seconds).
 _REQUEST_S = 60.0
+
+#: How many entries a list has at most; Ray's own limit for its dashboard.
+_LISTED = 10_000
 
 _HINT = "an app of one's own needs Ray's dashboard: `ray start` with `ray[default,serve]`"
 
@@ -49,6 +53,27 @@ class Dashboard:
             said = answer.text.strip()[:2000]
             raise ServeError(f"Ray's dashboard said {answer.status_code}: {said}", hint=_HINT)
         return answer.content
+
+    async def listed(
+        self, kind: str, filters: Iterable[tuple[str, str, str]]
+    ) -> list[dict[str, Any]]:
+        """Return the `actors`, `tasks` or `workers` that fit all filters: `(key, "=", value)`.
+
+        Ray's state API knows them, about a second late.
+
+        Raises:
+            ServeError: it does not say.
+        """
+        query: list[tuple[str, str]] = [("limit", str(_LISTED)), ("detail", "1")]
+        for key, predicate, value in filters:
+            query += [("filter_keys", key), ("filter_predicates", predicate)]
+            query += [("filter_values", value)]
+        answer = json.loads(await self.ask("GET", f"/api/v0/{kind}", params=query))
+        try:
+            found: list[dict[str, Any]] = answer["data"]["result"]["result"]
+        except (KeyError, TypeError) as exc:
+            raise ServeError(f"Ray's dashboard did not say which {kind} there are") from exc
+        return found
 
     async def _connected(self) -> "httpx.AsyncClient":
         import httpx

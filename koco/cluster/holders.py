@@ -1,6 +1,5 @@
 """What holds a cluster's resources: the actors and tasks that run, and what each has taken."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +7,6 @@ from typing import Any
 from koco.cluster import names
 from koco.cluster.dashboard import Dashboard
 
-#: So many of each kind are looked at.
-_MOST = 10_000
-_ALIVE = "?detail=1&limit={limit}&filter_keys=state&filter_predicates=%3D&filter_values={state}"
 _KINDS = (("actors", "ALIVE"), ("tasks", "RUNNING"))
 
 #: How Serve names its replicas.
@@ -45,9 +41,7 @@ class Holders:
         """
         found: list[Holder] = []
         for kind, state in _KINDS:
-            path = f"/api/v0/{kind}{_ALIVE.format(limit=_MOST, state=state)}"
-            answer = json.loads(await self._dashboard.ask("GET", path))
-            entries = ((answer.get("data") or {}).get("result") or {}).get("result") or []
+            entries = await self._dashboard.listed(kind, [("state", "=", state)])
             found += [holder for each in entries if (holder := holder_of(each)).resources]
         return found
 

@@ -14,8 +14,6 @@ from koco.cluster import names, processes
 from koco.cluster.dashboard import Dashboard
 from koco.runner.process import environment, identify
 
-#: How many tasks a look gives at most; Ray's own limit for its dashboard.
-_MOST = 10_000
 #: How many ended tasks are asked for to find out who has started one that runs.
 _ANCESTORS = 200
 
@@ -140,13 +138,8 @@ class Work:
         return {each.worker_id: each.pid for each in workers if each.pid}
 
     async def _list(self, what: str, shape: Any, filters: Iterable[tuple[str, str, str]]) -> Any:
-        query: list[tuple[str, str]] = [("limit", str(_MOST)), ("detail", "1")]
-        for key, predicate, value in filters:
-            query += [("filter_keys", key), ("filter_predicates", predicate)]
-            query += [("filter_values", value)]
-        body = await self._dashboard.ask("GET", f"/api/v0/{what}", params=query)
-        answer = msgspec.json.decode(body)
-        return msgspec.convert(answer["data"]["result"]["result"], list[shape], strict=False)
+        found = await self._dashboard.listed(what, filters)
+        return msgspec.convert(found, list[shape], strict=False)
 
 
 def creation(actor_id: str) -> str:
