@@ -4,16 +4,11 @@ from typing import Annotated
 
 import typer
 
+from koco.cli.arguments import Fid
+
 
 def command(
-    fid: Annotated[
-        str,
-        typer.Argument(
-            metavar="[FID]",
-            show_default=False,
-            help="Its fid or a unique prefix; the latest if left out.",
-        ),
-    ] = "-",
+    fid: Fid = "-",
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until it ends; exit with its outcome.")
     ] = False,

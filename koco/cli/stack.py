@@ -5,16 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from koco.cli.arguments import Fid
+
 
 def command(
-    fid: Annotated[
-        str,
-        typer.Argument(
-            metavar="[FID]",
-            show_default=False,
-            help="Its fid or a unique prefix; the latest if left out.",
-        ),
-    ] = "-",
+    fid: Fid = "-",
     everything: Annotated[
         bool, typer.Option("--all", help="All threads of its process, koco's and Ray's as well.")
     ] = False,
