@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from koco.runner import logs
 from koco.runner.process import fields
 
 #: As much of the end of each log is read (bytes).
@@ -46,7 +47,7 @@ def look(service: str, release: int, since_s: float) -> Birth | None:
 
     `since_s` (epoch seconds) is when its release began: what was before is not meant.
     """
-    folder = logs()
+    folder = logs.folder()
     if folder is None:
         return None
     made = [line for line in _tail(folder / "runtime_env_agent.log") if _AGENT.match(line)]
@@ -71,21 +72,13 @@ def look(service: str, release: int, since_s: float) -> Birth | None:
 
 def installing() -> str | None:
     """Return what installs packages on this node does now, as far as Ray's log says."""
-    folder = logs()
+    folder = logs.folder()
     files = sorted(folder.glob("runtime_env_setup-*.log"), key=_mtime) if folder else []
     for line in reversed(_tail(files[-1]) if files else []):
         for text, said in _STEPS:
             if text in line:
                 return said
     return None
-
-
-def logs() -> Path | None:
-    """Return the folder of this node's logs of Ray."""
-    from ray._private import worker
-
-    node = worker._global_node
-    return Path(node.get_logs_dir_path()) if node is not None else None
 
 
 def _started(folder: Path) -> list[tuple[int, float]]:
@@ -144,8 +137,6 @@ def _mtime(file: Path) -> float:
 
 def _tail(file: Path) -> list[str]:
     try:
-        with file.open("rb") as opened:
-            opened.seek(max(0, file.stat().st_size - _TAIL_BYTES))
-            return opened.read().decode(errors="replace").splitlines()
+        return logs.tail(file, _TAIL_BYTES)
     except OSError:
         return []

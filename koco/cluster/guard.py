@@ -9,8 +9,6 @@ most is ended here, before that. `koco.runner.watch` does as much for runners of
 import asyncio
 import contextlib
 import logging
-import os
-import signal
 import threading
 from pathlib import Path
 
@@ -71,9 +69,7 @@ def _end_heaviest() -> bool:
         _causes.clear()
     _causes[pid] = said
     known = process.identify(pid)
-    for child in [*watch.tree(pid)][1:]:
-        with contextlib.suppress(OSError):
-            os.kill(child, signal.SIGKILL)
+    watch.end_children(pid)
     processes.kill(known)
     return True
 

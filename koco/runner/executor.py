@@ -315,7 +315,7 @@ class Executor:
 
     def _give_up(self, message: str) -> None:
         """End this process, as it uses too much memory. Called from another thread."""
-        watch.end_children()  # theirs may be what is missing
+        watch.end_children(os.getpid())  # theirs may be what is missing
         self._home.call_soon_threadsafe(self._leave_at_once, message)
         time.sleep(_FAREWELL_S)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -93,9 +93,9 @@ def tree(pid: int) -> Iterator[int]:
         yield from tree(child)
 
 
-def end_children() -> None:
-    """Kill what this process has started, and what that has."""
-    _, *children = tree(os.getpid())
+def end_children(pid: int) -> None:
+    """Kill what a process has started, and what that has."""
+    _, *children = tree(pid)
     for child in children:
         with contextlib.suppress(OSError):
             os.kill(child, signal.SIGKILL)

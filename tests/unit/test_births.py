@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from koco.cluster import births
+from koco.runner import logs
 
 URL = "http://127.0.0.1:1/bundles/a/b.zip"
 
@@ -35,7 +36,7 @@ class Logs:
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Logs:
-    monkeypatch.setattr(births, "logs", lambda: tmp_path)
+    monkeypatch.setattr(logs, "folder", lambda: tmp_path)
     return Logs(tmp_path)
 
 
