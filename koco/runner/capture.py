@@ -7,7 +7,6 @@ descriptors 1 and 2 lead into pipes, so that subprocesses and C code are capture
 as well (see `pipes`).
 """
 
-import contextlib
 import ctypes
 import io
 import sys
@@ -24,9 +23,6 @@ from koco.runner.shelter import shelter
 from koco.runner.taken import Taken
 
 _LINE_BUFFERED = 1  # C's _IOLBF
-
-#: For a thread that has no fence.
-_OPEN = contextlib.nullcontext()
 
 
 class Capture:
@@ -126,7 +122,7 @@ class _Stream(io.TextIOBase):
         if outputs.pid != self._pid:
             self._write_as_copy(text.encode("utf-8", self.errors))
         else:
-            with fence.here() or _OPEN:
+            with fence.inside():
                 self._write(text)
         return len(text)
 
@@ -142,7 +138,7 @@ class _Stream(io.TextIOBase):
         if outputs.pid != self._pid:
             self._write_as_copy(data)
             return
-        with fence.here() or _OPEN:
+        with fence.inside():
             self._write_bytes(data)
 
     def _write_bytes(self, data: bytes) -> None:

@@ -20,16 +20,14 @@ from koco.events.model import Kind
 from koco.runner import fence
 from koco.runner import output as outputs
 from koco.runner.output import Output, current
+from koco.runner.pipes import FDS
 
 #: What is read at once (bytes).
 _READ_BYTES = 1024 * 1024
 
-_FDS = {Kind.STDOUT: 1, Kind.STDERR: 2}
 _pid = os.getpid()
-#: For a thread that has no fence.
-_OPEN = contextlib.nullcontext()
 
-_KINDS = {fd: kind for kind, fd in _FDS.items()}
+_KINDS = {fd: kind for kind, fd in FDS.items()}
 
 
 @functools.cache
@@ -53,7 +51,7 @@ class Children:
     def writer(self, output: Output, kind: Kind) -> int:
         """Return the descriptor to which subprocesses of an execution write."""
         # In this order: what is interrupted must not leave half a pipe.
-        with fence.here() or _OPEN, self._lock:
+        with fence.inside(), self._lock:
             pipes = self._pipes.setdefault(output, {})
             if kind not in pipes:
                 pipes[kind] = _Pipe(kind, output)
@@ -92,14 +90,14 @@ class Children:
     def before_fork(self) -> None:
         """Make the pipes that the copy of this process is to write to."""
         if (output := _whose()) is not None:
-            for kind in _FDS:
+            for kind in FDS:
                 self.writer(output, kind)
 
     def after_fork(self) -> None:
         """Lead the copy's descriptors into them."""
         if (output := current.get()) is not None:
             for kind, pipe in self._pipes.get(output, {}).items():
-                os.dup2(pipe.writer, _FDS[kind])
+                os.dup2(pipe.writer, FDS[kind])
 
 
 class _Pipe:
@@ -132,7 +130,7 @@ class _Pipe:
                     self._close()
                 elif not self._output.write_bytes(self._kind, data):
                     with contextlib.suppress(OSError):
-                        os.write(_FDS[self._kind], data)
+                        os.write(FDS[self._kind], data)
 
     def _close(self) -> None:
         if self._selector is not None:

@@ -7,10 +7,12 @@ runs outside of it, and koco's inside, where the exception waits until the threa
 """
 
 import asyncio
+import contextlib
 import ctypes
 import threading
 from _thread import get_ident
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +20,8 @@ from typing import Any
 _fences: "dict[int, Fence]" = {}
 #: Those of loops' threads: the one of the execution that takes a step there just now.
 _steps: "dict[int, Fence]" = {}
+#: For a thread that has none.
+_OPEN = contextlib.nullcontext()
 
 
 class CancelledError(asyncio.CancelledError):
@@ -33,6 +37,11 @@ class CancelledError(asyncio.CancelledError):
 def here() -> "Fence | None":
     """Return the fence of the thread that asks, where that is a flow's."""
     return _fences.get(get_ident())
+
+
+def inside() -> AbstractContextManager[None]:
+    """Return what keeps the thread that asks inside its fence; nothing does where it has none."""
+    return _fences.get(get_ident()) or _OPEN
 
 
 class Fence:

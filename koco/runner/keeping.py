@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 KEPT = "kept"
 _SOCKET = "keeper.sock"
 _LOCK = "keeper.lock"
+#: What `koco up` and `koco down` tell the processes of a cluster by.
+_KNOWN_BY = ("KOCO_CLUSTER",)
 
 
 class Keeping:
@@ -90,6 +92,8 @@ def _start(folder: Path) -> None:
             # Neither what the service ships nor what its environment says is in its way.
             [sys.executable, "-I", "-S", keeper.__file__, str(listener.fileno())],
             pass_fds=[listener.fileno()],
+            # Nor are this runner's secrets in its environment, for it outlives the runner.
+            env={name: os.environ[name] for name in _KNOWN_BY if name in os.environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -8,7 +8,6 @@ stands in a file as well (`koco.runner.backlog`), for whoever finds its process 
 
 import asyncio
 import concurrent.futures
-import contextlib
 import secrets
 import threading
 from bisect import bisect_right
@@ -32,9 +31,6 @@ ROOM_BYTES = 4 * 1024 * 1024
 
 #: No event takes less: its time and its kind stand in it (see `koco.events.line`).
 _LEAST_BYTES = 50
-
-#: For a thread that has no fence.
-_OPEN = contextlib.nullcontext()
 
 
 class Closed(Protocol):
@@ -100,7 +96,7 @@ class Attempt:
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         """Ask the control plane; see `Sink.ask`."""
-        with fence.here() or _OPEN:
+        with fence.inside():
             return self._spool.ask(fid, question, arguments, self._number)
 
     async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:

@@ -12,8 +12,6 @@ from pathlib import Path
 PREFIX = "taken."
 #: Before the content: up to where that has become events (an offset in the file).
 _HEAD = 4096
-#: A file that is larger is begun again once all of it has become events (bytes).
-_LARGE = 256 * 1024
 
 
 class Taken:
@@ -51,12 +49,11 @@ class Taken:
         self._done[0] = self._begin + size
 
     def finish(self) -> None:
-        """Hear that all of it is."""
+        """Hear that all of it is: nothing stays here, for there are secrets in it."""
+        # In this order: a place behind the end means that nothing is left.
         self._done[0] = self._at
-        if self._at > _LARGE:
-            # In this order: a place behind the end means that nothing is left.
-            os.ftruncate(self._file, _HEAD)
-            self._at = self._done[0] = _HEAD
+        os.ftruncate(self._file, _HEAD)
+        self._at = self._done[0] = _HEAD
 
 
 def read(directory: Path, fd: int) -> bytes:

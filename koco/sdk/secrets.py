@@ -138,9 +138,10 @@ def equip() -> None:
 
     service, release = os.environ[worker_setup.SERVICE], int(os.environ[worker_setup.RELEASE])
     values = release_secrets.fetch(service, release)
-    outlet.install(Masks(values.values()).forms)
+    found = Masks(values.values())
+    outlet.install(found.forms)
     _mask_texts()
-    learn(values)
+    learn(values, found)
 
 
 def prepare() -> None:
@@ -148,10 +149,10 @@ def prepare() -> None:
     equip()
 
 
-def learn(values: dict[str, str]) -> None:
-    """Set secrets in this process's environment, and keep them out of its events and errors."""
+def learn(values: dict[str, str], found: Masks) -> None:
+    """Set secrets in this process's environment; `found` keeps them out of events and errors."""
     global masks
-    masks = Masks(values.values())
+    masks = found
     line.mask = masks.payload
     os.environ.update(values)
 

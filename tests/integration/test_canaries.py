@@ -54,6 +54,7 @@ def task(value, tracer):
 
 @ray.remote(num_cpus=0)
 def failing(value):
+    print("task", value)  # it has no tracer: Ray's log has it
     raise ValueError(f"task with {value}")
 
 

@@ -178,7 +178,7 @@ def test_the_control_planes_limit_is_shared_by_who_waits_longest(tmp_path: Path)
         await w.runner_of(first.fid).report(first.fid, Status.FINISHED, count=1)
         await w.until(other.fid, Status.RUNNING)
         assert (await w.store.execution(later.fid)).status is Status.QUEUED
-        assert len(w.began) == 2
+        await eventually(lambda: len(w.began) == 2)
         w.settings.max_running = 0
         w.supervisor.pump()
         await eventually(lambda: len(w.began) == 3)

@@ -25,7 +25,7 @@ def learnt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(secrets, "masks", Masks(()))
     monkeypatch.delenv("TOKEN", raising=False)
     monkeypatch.setenv("TOKEN", "")  # so that it is put back
-    secrets.learn({"TOKEN": VALUE})
+    secrets.learn({"TOKEN": VALUE}, Masks([VALUE]))
     yield
 
 

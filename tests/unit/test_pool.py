@@ -435,22 +435,21 @@ def test_what_a_busy_runner_cannot_begin_goes_elsewhere(
         async def launch(order: Launch) -> None:
             await hanging.wait()
 
-        async def answers() -> Presence:
-            return Presence(pid=2, node="n", fids=[], served=0, is_ready=True)
+        async def attach() -> Presence:
+            await hanging.wait()
+            return await answers()
 
-        w.runners[0].launch = launch  # type: ignore[method-assign]
+        answers, w.runners[0].launch = w.runners[0].attach, launch  # type: ignore[method-assign]
         given = await w.launch()
         await w.until(given.fid, Status.STARTING)
         w.sighting = Sighting(state="R", at=0, cpu_s=0, rss_bytes=0, running=1)
-        w.answering.clear()
-        await eventually(lambda: len(w.runners) == 2)
-        w.runners[1].attach = answers  # type: ignore[method-assign]
         w.ends = True
+        w.runners[0].attach = attach  # type: ignore[method-assign]
+        await eventually(lambda: len(w.runners) == 2)
         await w.until(given.fid, Status.FINISHED)
         assert given.fid in w.runners[1].fids
         assert w.supervisor.why(await w.store.execution(busy.fid))
         assert (await w.store.execution(busy.fid)).status is Status.RUNNING
-        w.answering.set()
         hanging.set()
         w.runners[0].launch = usual  # type: ignore[method-assign]
         await w.runners[0].report(busy.fid, Status.FINISHED, count=1)
