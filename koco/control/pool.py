@@ -20,7 +20,15 @@ from koco.control.line import Line
 from koco.control.recovery import Recovery, is_young
 from koco.control.setbacks import LIVED_S, Setbacks
 from koco.control.tasks import Tasks, surely
-from koco.control.worker import Actor, Remains, Runner, cause_of, first, see_off
+from koco.control.worker import (
+    SHORT_LIVED,
+    Actor,
+    Remains,
+    Runner,
+    cause_of,
+    first,
+    see_off,
+)
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.runner.spec import Description, Launch
@@ -374,17 +382,19 @@ class Pool:
         runner_id, generation = secrets.token_hex(4), self._generation
         runner = Runner(runner_id, await self._start(runner_id), generation=generation)
         self.newest = runner
-        watcher = self._tasks.spawn(self._watch(runner))
+        self._tasks.spawn(self._watch(runner))
         self._guard(runner)
         try:
             description = await self._described(runner)
+            if runner.has_ended:
+                raise await runner.told_exactly(RunnerDied(SHORT_LIVED))
         except BaseException:
             self.was_awaited = not runner.actor.is_there
             runner.give_up("its start was given up")  # it must not linger
             raise
         if description.problems:
             runner.give_up("its entrypoints cannot be imported")
-        elif not watcher.done():
+        else:
             runner.is_ready = True
             self.runners[runner.id] = runner
             if generation < self._generation:
@@ -452,6 +462,7 @@ class Pool:
 
     async def _watch(self, runner: Runner) -> None:
         cause = await runner.ended()
+        runner.has_ended = True
         was_ready, had_work = self.runners.pop(runner.id, None) is not None, bool(runner.running)
         if runner.watch:
             runner.watch.cancel()

@@ -23,7 +23,7 @@ from koco.control.room import NoPlace
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks, surely
 from koco.control.watch import DiedAtStart
-from koco.control.worker import Runner
+from koco.control.worker import SHORT_LIVED, Runner
 from koco.errors import KocoError
 from koco.runner.spec import Description, Presence
 from koco.store.model import Release
@@ -137,7 +137,7 @@ class Rollouts:
             return "its endpoint is starting"
         pool = self._supervisor.pools.get(key)
         if pool is not None and pool.newest is not None and pool.newest.actor.is_there:
-            return "its entrypoints are imported"
+            return "its entrypoints are being imported"
         if installs(release.manifest):
             line = await self._watch.installing()
             return "packages are being installed" + (f": {line}" if line else "")
@@ -230,9 +230,8 @@ class Rollouts:
                 await self._applications.bring_up(release)
             finally:
                 timings["replicas"] = _since(began)
-        if not description.problems:
-            if runner is not None:
-                await _rested(runner, imported)
+        if runner is not None and before is not None:
+            await _rested(runner, imported)
             await _outlived(pool, runner, before)
         return description
 
@@ -315,18 +314,15 @@ async def _rested(runner: Runner, since: float) -> None:
         before = now
 
 
-async def _outlived(pool: Pool, runner: Runner | None, before: Presence | None) -> None:
+async def _outlived(pool: Pool, runner: Runner, before: Presence) -> None:
     """Do nothing where a runner has outlived its imports, and is the process that ran them.
 
     Raises:
         RunnerDied: it has not.
     """
-    death = RunnerDied("its process ended right after it had imported them")
-    if runner is None or before is None:
-        raise death if pool.newest is None else await pool.newest.told_exactly(death)
     now = await _presence(runner)
     if (now.pid, now.started) != (before.pid, before.started) or runner.id not in pool.runners:
-        raise await runner.told_exactly(death)
+        raise await runner.told_exactly(RunnerDied(SHORT_LIVED))
 
 
 def _since(began: float) -> float:

@@ -75,6 +75,9 @@ class Actor(Protocol):
         ...
 
 
+#: Of a process that is gone before it could do anything.
+SHORT_LIVED = "its process ended right after it had imported the entrypoints"
+
 #: Delivers what a dead runner left on its node, asked with the runner's id and its node's (empty
 #: if unknown); returns how its process ended, if that is known.
 Remains = Callable[[str, str], Awaitable[End | None]]
@@ -108,6 +111,8 @@ class Runner:
     given_up: "asyncio.Future[str]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+    #: Whether its end is known, while what it left may not be yet.
+    has_ended: bool = False
     #: Set once its process is ended, as far as that can be seen.
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
     #: Why it ended, and how its process did if that is known, once it is over.

@@ -52,6 +52,7 @@ class FakeRunner:
             return Description(problems=[self.world.problem])
         if self.world.dies_after_imports:
             self.die()
+            await asyncio.sleep(0.01)  # its answer is on its way meanwhile
         return Description(forms=dict.fromkeys(flow.name for flow in self.spec.flows))
 
     async def attach(self) -> Presence:
@@ -715,6 +716,33 @@ def test_death_while_the_store_learns_of_a_runner_runs_it_elsewhere(
         gate.set()
         ended = await w.until(execution.fid, Status.FINISHED, Status.ERROR)
         assert (ended.status, len(w.runners)) == (Status.FINISHED, 2)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_died_as_it_described_itself_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is gone, though what it left has not been looked at yet."""
+
+    async def body(w: World) -> None:
+        looked_at = asyncio.Event()
+
+        async def looking(runner: str, node: str) -> None:
+            await looked_at.wait()
+
+        monkeypatch.setattr(w, "collect", looking)
+        monkeypatch.setattr(worker, "_EXACT_S", 0.02)
+        w.restart()
+        w.dies_after_imports = True
+        release = await w.live(max=1)
+        pool = w.supervisor.pool(release)
+        await eventually(lambda: pool.trouble is not None)
+        assert pool.trouble == worker.SHORT_LIVED
+        assert not pool.runners
+        w.dies_after_imports = False
+        looked_at.set()
+        await w.until((await w.launch()).fid, Status.FINISHED)
 
     world(tmp_path, body)
 
