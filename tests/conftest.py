@@ -12,11 +12,24 @@ from tests.driver import Koco, koco_of_its_own
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: The one of `koco`, once it runs.
+_running: list[Koco] = []
+
+
 @pytest.fixture(scope="session")
 def koco() -> Iterator[Koco]:
     """A running koco on a Ray of its own, on free ports, in a temporary home."""
     with koco_of_its_own() as koco:
-        yield koco.up()
+        _running.append(koco.up())
+        yield koco
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _clear() -> Iterator[None]:
+    """End what a module has deployed: a hundred idle processes would slow down the rest."""
+    yield
+    for koco in _running:
+        koco.clear()
 
 
 @pytest.fixture

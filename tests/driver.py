@@ -225,6 +225,14 @@ class Koco:
         mine.service = service
         return mine
 
+    def clear(self) -> None:
+        """Undeploy every service, with what runs of it."""
+        with self.http() as client:
+            for service in client.get("/v1/services").json()["items"]:
+                params: dict[str, Any] = {"running": "cancel", "grace_s": 0}
+                answer = client.delete(f"/v1/services/{service['service']}", params=params)
+                assert answer.status_code == 200, answer.text
+
     def launch(self, flow: str, **inputs: Any) -> str:
         flow = flow if "/" in flow or not self.service else f"{self.service}/{flow}"
         with self.http() as client:

@@ -23,6 +23,12 @@ _CREATION = "f" * 16
 #: The namespace of Serve's actors: replicas of endpoints are nobody's left-over.
 _SERVE = "serve"
 
+#: Tasks that have not ended; and those that Ray calls dead, though they may run on: 15 seconds
+#: after a driver has exited all of its job are (`gcs_mark_task_failed_on_job_done_delay_ms`), and
+#: what runners start is of the job of `koco up`.
+_AT_WORK = [("state", "!=", "FINISHED"), ("state", "!=", "FAILED")]
+_CALLED_DEAD = [("error_type", "=", "WORKER_DIED"), ("type", "=", "NORMAL_TASK")]
+
 
 class Task(msgspec.Struct, frozen=True):
     """A task that has not ended, as Ray's state API tells of it: a call of a method as well."""
@@ -37,6 +43,13 @@ class Task(msgspec.Struct, frozen=True):
     worker_id: str | None = None
     worker_pid: int | None = None
     runtime_env_info: dict[str, Any] | None = None
+    #: Which states it has been in, each as `{"state": …}`.
+    events: list[dict[str, Any]] | None = None
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether it has come to its end by itself, whatever its state is now."""
+        return any(each.get("state") == "FINISHED" for each in self.events or ())
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -85,11 +98,12 @@ class Work:
         Raises:
             ServeError: Ray's dashboard does not answer.
         """
-        wanted = [("state", "!=", "FINISHED"), ("state", "!=", "FAILED")]
-        tasks = await self._list("tasks", Task, wanted)
+        tasks = await self._list("tasks", Task, _AT_WORK)
+        died = await self._list("tasks", Task, _CALLED_DEAD)
+        pids = await self._pids() if died or not all(map(_is_exact, tasks)) else {}
+        tasks += [each for each in died if each.worker_id in pids and not each.has_finished]
         actors = await self._list("actors", Actor, [("state", "!=", "DEAD")])
         parents = {each.task_id: each.parent_task_id or "" for each in tasks}
-        pids = await self._pids(tasks)
         found: list[Item] = []
         for each in tasks:
             env = (each.runtime_env_info or {}).get("serialized_runtime_env", "")
@@ -130,16 +144,19 @@ class Work:
             found.append(task)
         return tuple(found)
 
-    async def _pids(self, tasks: list[Task]) -> dict[str, int]:
-        """Return workers' processes where tasks do not tell: a stopped one has not said so yet."""
-        if all(each.worker_pid or not each.worker_id for each in tasks):
-            return {}
+    async def _pids(self) -> dict[str, int]:
+        """Return the processes of workers that are there."""
         workers = await self._list("workers", _Worker, [("is_alive", "=", "True")])
         return {each.worker_id: each.pid for each in workers if each.pid}
 
     async def _list(self, what: str, shape: Any, filters: Iterable[tuple[str, str, str]]) -> Any:
         found = await self._dashboard.listed(what, filters)
         return msgspec.convert(found, list[shape], strict=False)
+
+
+def _is_exact(task: Task) -> bool:
+    """Say whether a task's process is known: a stopped one may not have told it yet."""
+    return bool(task.worker_pid) or not task.worker_id
 
 
 def creation(actor_id: str) -> str:

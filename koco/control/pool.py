@@ -380,6 +380,7 @@ class Pool:
             RunnerDied: its process died over it.
         """
         runner_id, generation = secrets.token_hex(4), self._generation
+        self.was_awaited = True
         runner = Runner(runner_id, await self._start(runner_id), generation=generation)
         self.newest = runner
         self._tasks.spawn(self._watch(runner))
@@ -392,6 +393,7 @@ class Pool:
             self.was_awaited = not runner.actor.is_there
             runner.give_up("its start was given up")  # it must not linger
             raise
+        self.was_awaited = False
         if description.problems:
             runner.give_up("its entrypoints cannot be imported")
         else:

@@ -27,12 +27,8 @@ _GATHER_S = 0.02
 
 def sink(control: Control, attempt: int = 0) -> RemoteSink:
     """Return what a tracer writes to in this process; have arriving tracers begin work here."""
-    tracer.on_arrival = _arrived
+    tracer.on_arrival, calls.on_tracer = calls.attend, _begin
     return remote_sink(control, attempt, make=sink)
-
-
-def _arrived(arriving: Tracer) -> None:
-    calls.attend(functools.partial(_begin, arriving))
 
 
 class Work:

@@ -8,9 +8,11 @@ Functions of Ray's and koco's own are left alone, runners and replicas with them
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
+
+from koco.sdk.tracer import Tracer
 
 #: How many tasks' arguments may be known before their calls begin; the oldest is forgotten.
 _ARRIVED = 1000
@@ -37,34 +39,46 @@ class Call:
 
 
 _current: ContextVar[Call | None] = ContextVar("koco_call", default=None)
-#: What waits for calls whose arguments have come, by the task's id.
-_arrived: dict[Any, Callable[[Call], None]] = {}
+#: The tracers among the arguments of calls that are about to begin, by the task's id.
+_arrived: dict[Any, Tracer] = {}
+#: Has a call work for a tracer's execution; set before the first one arrives.
+on_tracer: Callable[[Tracer, Call], None] | None = None
 #: What is told of each call as it begins, once this process's actor works for an execution.
 on_begin: list[Callable[[Call], None]] = []
 
 
-def attend(work: Callable[[Call], None]) -> None:
-    """Have the call that runs here begin some work, or the one whose arguments are being read."""
+def attend(tracer: Tracer) -> None:
+    """Have the call work for a tracer that has come with it: it runs here, or is about to."""
     import ray
 
-    if not is_installed() or _is_others_actor():
+    worker = ray._private.worker.global_worker
+    actor = worker.actors.get(worker.actor_id)
+    if on_tracer is None or not is_installed():
+        return
+    if actor is not None and _is_other(type(actor)):
         return
     if (call := _current.get()) is not None:
-        work(call)
-        return
-    task = ray._private.worker.global_worker.current_task_id
-    _arrived.setdefault(task, work)  # of two tracers the first counts
-    if len(_arrived) > _ARRIVED:
-        del _arrived[next(iter(_arrived))]
+        on_tracer(tracer, call)
+    elif actor is None or not worker.core_worker.current_actor_is_asyncio():
+        _arrived.setdefault(worker.current_task_id, tracer)  # of two the first counts
+        if len(_arrived) > _ARRIVED:
+            del _arrived[next(iter(_arrived))]
 
 
-def _begun(*, is_constructor: bool) -> Call:
+def _begun(arguments: Iterable[Any], *, is_constructor: bool) -> Call:
     import ray
 
     call = Call(is_constructor=is_constructor)
     _current.set(call)
-    if _arrived and (work := _arrived.pop(ray._private.worker.global_worker.current_task_id, None)):
-        work(call)
+    tracer = None
+    if _arrived:
+        tracer = _arrived.pop(ray._private.worker.global_worker.current_task_id, None)
+    if tracer is None:
+        # Where one loop reads the arguments of all calls, nothing else says whose a tracer is.
+        # By its type: what only pretends to have a class may run code to say which.
+        tracer = next((each for each in arguments if type(each) is Tracer), None)
+    if tracer is not None and on_tracer is not None:
+        on_tracer(tracer, call)
     for told in on_begin:
         told(call)
     return call
@@ -72,7 +86,9 @@ def _begun(*, is_constructor: bool) -> Call:
 
 def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> Callable[..., Any]:
     """Return a function that does the same as a `Call`."""
-    begin = functools.partial(_begun, is_constructor=is_constructor)
+
+    def begin(args: tuple[Any, ...], more: dict[str, Any]) -> Call:
+        return _begun((*args, *more.values()), is_constructor=is_constructor)
 
     def ended(call: Call) -> None:
         _current.set(None)
@@ -82,7 +98,7 @@ def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> C
 
         @functools.wraps(function)
         async def follow_coroutine(*args: Any, **more: Any) -> Any:
-            call = begin()
+            call = begin(args, more)
             try:
                 return await function(*args, **more)
             finally:
@@ -93,7 +109,7 @@ def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> C
 
         @functools.wraps(function)
         async def follow_stream(*args: Any, **more: Any) -> AsyncIterator[Any]:
-            call = begin()
+            call = begin(args, more)
             try:
                 async for each in function(*args, **more):
                     yield each
@@ -105,7 +121,7 @@ def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> C
 
         @functools.wraps(function)
         def follow_generator(*args: Any, **more: Any) -> Iterator[Any]:
-            call = begin()
+            call = begin(args, more)
             try:
                 yield from function(*args, **more)
             finally:
@@ -115,7 +131,7 @@ def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> C
 
     @functools.wraps(function)
     def follow(*args: Any, **more: Any) -> Any:
-        call = begin()
+        call = begin(args, more)
         try:
             return function(*args, **more)
         finally:
@@ -169,15 +185,6 @@ def _followed(function: Any, *, is_constructor: bool = False) -> Any:
     if not inspect.isfunction(function) or _is_other(function):
         return function
     return followed(function, is_constructor=is_constructor)
-
-
-def _is_others_actor() -> bool:
-    """Say whether this process is a runner, or an actor of Ray's own."""
-    import ray
-
-    worker = ray._private.worker.global_worker
-    actor = worker.actors.get(worker.actor_id)
-    return actor is not None and _is_other(type(actor))
 
 
 def _is_other(function: Any) -> bool:

@@ -96,7 +96,7 @@ class Control:
                 handle = self._handle
                 if handle is None:
                     handle = self._handle = _leading()
-                return bytes(ray.get(getattr(handle, method).remote(blob)))
+                return bytes(_waited(getattr(handle, method).remote(blob)))
             except ray.exceptions.TaskCancelledError:
                 raise  # it is the caller that was cancelled
             except Exception as exc:  # noqa: BLE001 - as above
@@ -114,6 +114,21 @@ class Control:
             self._handle = None
             return tries.gone(exc)
         return tries.away()  # it restarts, or its store could not write
+
+
+def _waited(ref: Any) -> Any:
+    """Return what a call does, without Ray's warning that waiting blocks an actor's event loop.
+
+    What waits here is a thread, and the warning would be a line of the flow's.
+    """
+    import ray
+
+    worker = ray._private.worker
+    former, worker.blocking_get_inside_async_warned = worker.blocking_get_inside_async_warned, True
+    try:
+        return ray.get(ref)
+    finally:
+        worker.blocking_get_inside_async_warned = former
 
 
 class _NoneError(Exception):

@@ -1,5 +1,11 @@
-"""A flow that takes more memory than it may ends, told as such, and nothing else does."""
+"""A flow that takes more memory than it may ends, told as such, and nothing else does.
 
+Each kind ends so once; the long form has it ten times of ten:
+
+    KOCO_TEST_ROUNDS=10 .venv/bin/pytest tests/integration/test_memory.py
+"""
+
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +13,7 @@ import pytest
 from tests.driver import Ended, Koco, eventually
 
 CODE = '''
-    import mmap, os, subprocess, sys, time
+    import mmap, os, subprocess, sys, tempfile, time
 
     import ray
 
@@ -29,6 +35,26 @@ CODE = '''
             x.append(mmap.mmap(-1, 10_000_000))
             x[-1].write(b"a" * 10_000_000)
             time.sleep(0.01)
+
+    def file():
+        """A file in memory, which goes as soon as nobody has it."""
+        with tempfile.TemporaryFile(dir="/dev/shm") as taken:
+            for size in range(10_000_000, 2_000_000_000, 10_000_000):
+                taken.truncate(size)
+                mapped = mmap.mmap(taken.fileno(), size)
+                mapped[-10_000_000:] = b"a" * 10_000_000
+                time.sleep(0.01)
+
+    def arrays():
+        import numpy
+        kept = []
+        while True:
+            kept.append(numpy.ones(1_000_000))
+
+    def growing():
+        x = bytearray()
+        while True:
+            x += b"a" * 1_000_000
 
     def children():
         """Each takes 100 MB, less than one process may."""
@@ -60,6 +86,8 @@ CODE = '''
         return os.getpid()
 '''
 
+ROUNDS = int(os.environ.get("KOCO_TEST_ROUNDS", "1"))
+
 #: Enough for a runner itself, and not for much more.
 LIMIT_MB = 300
 
@@ -69,35 +97,37 @@ def app(koco: Koco) -> Iterator[Koco]:
     yield koco.deploy("memory", CODE, runner={"max": 1, "memory_mb": LIMIT_MB})
 
 
-def ran_out(app: Koco, flow: str) -> Ended:
-    ended = app.execute(flow)
-    assert ended.status == "error", ended.events
-    assert ended.error["type"] == "OutOfMemory", ended.error
-    assert app.execute("quick").status == "finished"
-    return ended
+def ran_out(app: Koco, flow: str) -> Iterator[Ended]:
+    """Run a flow that ends for want of memory; what comes after works, and so do the others."""
+    control = app.control_pid()
+    for _ in range(ROUNDS):
+        ended = app.execute(flow)
+        assert ended.status == "error", ended.events
+        assert ended.error["type"] == "OutOfMemory", ended.error
+        assert app.execute("quick").status == "finished"
+        assert app.control_pid() == control
+        yield ended
 
 
-@pytest.mark.parametrize("flow", ["chunks", "giant", "hoard"])
+@pytest.mark.parametrize("flow", ["chunks", "giant", "hoard", "growing", "arrays"])
 def test_what_a_process_asks_for_beyond_its_limit_is_refused(app: Koco, flow: str) -> None:
     """The cause has the figures, and the line that asked; the control plane is not touched."""
-    control = app.control_pid()
-    error = ran_out(app, flow).error
-    assert "of the 300 MB that `runner.memory_mb` allows" in error["message"]
-    assert f"in {flow}" in error["traceback"]
-    assert app.control_pid() == control
+    for ended in ran_out(app, flow):
+        assert "of the 300 MB that `runner.memory_mb` allows" in ended.error["message"]
+        assert f"in {flow}" in ended.error["traceback"]
 
 
-@pytest.mark.parametrize("flow", ["shared", "children"])
+@pytest.mark.parametrize("flow", ["shared", "file", "children"])
 def test_shared_memory_and_subprocesses_count(app: Koco, flow: str) -> None:
     """What no single process is refused is found from outside, and ends the execution."""
-    error = ran_out(app, flow).error
-    assert "of the 300 MB that `runner.memory_mb` allows" in error["message"]
+    for ended in ran_out(app, flow):
+        assert "of the 300 MB that `runner.memory_mb` allows" in ended.error["message"]
 
 
 def test_a_ray_task_has_the_same_limit(app: Koco) -> None:
     """Its error says that it was memory."""
-    error = ran_out(app, "task").error
-    assert "Ray task" in error["message"]
+    for ended in ran_out(app, "task"):
+        assert "Ray task" in ended.error["message"]
 
 
 def test_executions_of_one_process_share_its_limit(koco: Koco) -> None:

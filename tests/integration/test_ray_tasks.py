@@ -125,6 +125,30 @@ CODE = '''
             print("now", self.count)
             return self.count
 
+    @ray.remote(num_cpus=0)
+    class Talker:
+        """Its calls share one process and one loop."""
+        def __init__(self):
+            print("nobody reads this either")
+
+        async def say(self, word, tracer=None):
+            print("about to say", word)
+            await asyncio.sleep(0.05)
+            print("said", word)
+
+        async def count(self, tracer, to):
+            for each in range(to):
+                print("at", each)
+                yield each
+
+    async def talks(tracer: koco.Tracer):
+        talker = Talker.remote()
+        await asyncio.gather(*[talker.say.remote(each, tracer) for each in "ab"])
+        await talker.say.remote("c", tracer=tracer)
+        await talker.say.remote("nothing")
+        async for each in talker.count.options(num_returns="streaming").remote(tracer, 2):
+            await each
+
     async def prints(tracer: koco.Tracer):
         await koco.remote(count).remote("a.txt")
         await count.remote(tracer, "b.txt")
@@ -226,6 +250,17 @@ def test_what_tasks_print_is_in_the_stream(app: Koco) -> None:
     text = app.run("logs", ended.fid).ok().out
     assert "[count] reading a.txt\n" in text
     assert "\nthe flow's own\n" in text
+
+
+def test_what_an_async_actors_methods_print_is_their_callers(app: Koco) -> None:
+    """Each call that was handed the tracer, and no other of the same process."""
+    ended = app.execute("talks")
+    assert ended.status == "finished", ended.events[-2:]
+    said = _said(ended, "Talker.say")
+    expected = [f"{what} {each}" for what in ("about to say", "said") for each in "abc"]
+    assert sorted(said) == expected
+    assert said[-2:] == ["about to say c", "said c"]
+    assert _said(ended, "Talker.count") == ["at 0", "at 1"]
 
 
 def test_ten_thousand_printed_lines_are_no_ten_thousand_calls(app: Koco) -> None:

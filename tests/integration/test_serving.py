@@ -150,7 +150,7 @@ def test_what_somebody_else_removed_comes_back_by_itself(koco: Koco) -> None:
     with dashboard(koco) as client:
         assert client.delete("/api/serve/applications/").status_code == 200
     eventually(lambda: ask(koco, "POST", "/v1/flows/removed", json={}).status_code == 201)
-    assert service(koco, "removed")["drift"] is None
+    eventually(lambda: service(koco, "removed")["drift"] is None)
 
 
 def test_what_replicas_wait_for_is_said(koco: Koco) -> None:
