@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 from koco.runner import process
@@ -23,6 +23,8 @@ _FAR_S, _NEAR_S = 0.5, 0.1
 _NEAR = 0.7
 #: Ray's store of objects: the node's, not the process's that reads from it.
 _PLASMA = "/dev/shm/plasma"
+#: From how much memory in files on those that are open are looked for (bytes).
+_MANY_FILES = 32 * memory.MB
 #: How the kernel calls what processes share that is no file on a disk.
 _SHARED = ("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")
 
@@ -74,8 +76,9 @@ class Watch:
 
 def roughly(pid: int) -> int:
     """Return what a process and its descendants use at most (bytes): shared memory counts often."""
-    found = 0
-    for each in tree(pid):
+    processes = list(tree(pid))
+    found = sum(_open_files(processes).values())
+    for each in processes:
         status = memory.status_of(each)
         found += memory.own(status) + status.get("RssShmem", 0)
     return found
@@ -83,7 +86,28 @@ def roughly(pid: int) -> int:
 
 def exactly(pid: int) -> int:
     """Return what a process and its descendants use (bytes); what they share counts once."""
-    return sum(_share_of(each) for each in tree(pid))
+    processes = list(tree(pid))
+    files = _open_files(processes)
+    return sum(files.values()) + sum(_share_of(each, files) for each in processes)
+
+
+def _open_files(processes: list[int]) -> dict[int, int]:
+    """Return the files in memory that processes have open: inode and size (bytes).
+
+    They take memory also where they are written to and not mapped.
+    """
+    found: dict[int, int] = {}
+    if memory.in_files() < _MANY_FILES:
+        return found
+    for pid in processes:
+        with contextlib.suppress(OSError):
+            for fd in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):  # it is closed, or the process has ended
+                    path = str(fd.readlink())
+                    if path.startswith(_SHARED) and not path.startswith(_PLASMA):
+                        about = fd.stat()
+                        found[about.st_ino] = about.st_blocks * 512
+    return found
 
 
 def tree(pid: int) -> Iterator[int]:
@@ -101,8 +125,11 @@ def end_children(pid: int) -> None:
             os.kill(child, signal.SIGKILL)
 
 
-def _share_of(pid: int) -> int:
-    """Return a process's part of the memory that it uses, Ray's objects left out (bytes)."""
+def _share_of(pid: int, files: Container[int]) -> int:
+    """Return a process's part of the memory that it uses, Ray's objects left out (bytes).
+
+    So are mappings of these files in memory, by inode.
+    """
     try:
         lines = Path(f"/proc/{pid}/smaps").read_text(errors="replace").splitlines()
     except OSError:
@@ -112,20 +139,19 @@ def _share_of(pid: int) -> int:
     for line in lines:
         name, _, rest = line.partition(" ")
         if "-" in name:  # a mapping begins
-            counted = _counted(line.split(None, 5)[5:])
+            inode, *path = line.split(None, 5)[4:]
+            counted = _counted(path[0] if path else "", is_open=int(inode) in files)
         elif name in counted:
             found += int(rest[:-3]) * 1024
     return found
 
 
-def _counted(path: list[str]) -> tuple[str, ...]:
+def _counted(path: str, *, is_open: bool) -> tuple[str, ...]:
     """Return the lines of a mapping that count, by where it comes from."""
-    if not path or not path[0].startswith("/"):
-        return ("Pss:", "Swap:")
-    if path[0].startswith(_PLASMA):
-        return ()
-    # Of a file only what was changed; the rest need not be in memory.
-    return ("Pss:", "Swap:") if path[0].startswith(_SHARED) else ("Anonymous:", "Swap:")
+    if path.startswith("/") and not path.startswith(_SHARED):
+        # Of a file only what was changed; the rest need not be in memory.
+        return ("Anonymous:", "Swap:")
+    return () if is_open or path.startswith(_PLASMA) else ("Pss:", "Swap:")
 
 
 def heaviest() -> tuple[int, int] | None:

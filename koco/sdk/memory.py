@@ -229,6 +229,11 @@ def node_free() -> int:
     return max(free, 0)
 
 
+def in_files() -> int:
+    """Return how much of this node's memory is in files and in what processes share (bytes)."""
+    return _meminfo().get("Shmem", 0)
+
+
 def is_short() -> bool:
     """Say whether this node has so little memory left that somebody has to give some back."""
     return node_free() < _reserve(node_total())

@@ -1,8 +1,10 @@
 """The limit on a process's memory: what is refused, and what is told of it."""
 
+import mmap
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pytest
@@ -72,6 +74,20 @@ def test_subprocesses_and_shared_memory_count() -> None:
         assert watch.exactly(child.pid) > 30_000_000
         assert watch.roughly(child.pid) >= 30_000_000
         child.communicate(b"\n")
+
+
+def test_files_in_memory_count_once_mapped_or_not() -> None:
+    """What is written to `/dev/shm` takes as much memory as anything else."""
+    before = watch.exactly(os.getpid())
+    size = 64_000_000
+    with tempfile.TemporaryFile(dir="/dev/shm") as file:
+        file.write(b"a" * size)
+        file.flush()
+        for _ in range(2):
+            assert size * 0.9 < watch.exactly(os.getpid()) - before < size * 1.5
+            assert watch.roughly(os.getpid()) >= size
+            mapped = mmap.mmap(file.fileno(), size)
+            assert mapped.read().count(b"a") == size
 
 
 def test_a_watch_looks_only_while_there_is_work() -> None:
