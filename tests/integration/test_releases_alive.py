@@ -68,7 +68,7 @@ CRASHES = {
     "print('last words', flush=True); os.kill(os.getpid(), 9)": ("SIGKILL", "last words"),
     "ctypes.string_at(0)": ("SIGSEGV", "crashing_app.py"),
     "threading.Thread(target=lambda: os.kill(os.getpid(), 11)).start()": ("SIGSEGV",),
-    "threading.Timer(0.05, lambda: os._exit(3)).start()": (),
+    "threading.Timer(0.05, lambda: os._exit(3)).start()": ("exit code 3",),
 }
 
 
