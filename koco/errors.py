@@ -18,6 +18,7 @@
     ├── CancelledError      7   409   the execution was cancelled
     ├── AwaitingError       8   409   an execution awaits a person, and none is asked here
     ├── TooManyError        9   429   a limit on what runs or waits at once is reached
+    ├── NoRoomError         1   507   the control plane's disk has no room for it
     ├── TimedOutError     124   504
     └── InterruptedError_ 130   499   Ctrl-C
 
@@ -263,6 +264,13 @@ class TooManyError(KocoError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.headers = {"Retry-After": str(max(1, round(retry_after_s)))}
+
+
+class NoRoomError(KocoError):
+    """The control plane's disk has no room for it, and nothing of it was kept."""
+
+    http_status = 507
+    code = "no_room"
 
 
 class TimedOutError(KocoError):

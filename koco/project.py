@@ -15,9 +15,9 @@ from koco.manifest.problems import KeyPath, Problem, Wrong
 from koco.projectfile import FILE, MANIFEST, read
 
 if TYPE_CHECKING:
+    from koco.bundle import BundledFile
     from koco.manifest.document import Document
     from koco.manifest.model import Manifest
-    from koco.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -67,52 +67,25 @@ class Target:
 
     @property
     def declarations(self) -> frozenset[Path]:
-        """What says how to deploy, and is no code: never shipped, so that it changes none.
-
-        Those are the manifest, and those of the project that its folder is in, whoever asks.
-        """
-        here = self.manifest_path.parent
-        folder = next((each for each in (here, *here.parents) if (each / FILE).is_file()), None)
-        if folder is None:
+        """What says how to deploy, and is no code: never shipped, so that it changes none."""
+        if self.project is None:
             return frozenset({self.manifest_path})
-        is_ours = self.project is not None and self.project.root == folder
-        project = self.project if self.project and is_ours else load(folder / FILE)
-        return project.declarations | {self.manifest_path}
+        return frozenset({self.manifest_path, self.project.root / FILE, *self.project.manifests})
 
-    @cached_property
-    def tree(self) -> "Tree":
-        """The files that are shipped, as they were when they were first asked for."""
-        return self.look()
+    def files(self) -> "tuple[BundledFile, ...]":
+        """Return the files that are shipped."""
+        from koco import bundle
 
-    def look(self) -> "Tree":
-        """Return the files that are shipped, as they are now."""
-        from koco import outputs, tree
-
-        runtime = self.manifest.runtime
-        return tree.read(
-            self.root,
-            (*runtime.files, f"!{FILE}"),
-            include=runtime.include,
-            without=self.declarations,
-            outputs=outputs.written(),
-        )
+        return bundle.collect(self.root, self.manifest.runtime.files, without=self.declarations)
 
     def check(self) -> "Manifest":
         """Return the manifest; the files that it names are looked for, too."""
-        from koco import saving
         from koco.manifest import modules, packages
-        from koco.tree import unreadable
 
-        files = {file.name: file.path for file in self.tree.files}
+        files = {file.name: file.path for file in self.files()}
 
         def text_of(name: str) -> str | None:
-            if name not in files:
-                return None
-            try:
-                with saving.opened(files[name]) as file:
-                    return file.read().decode("utf-8", "replace")
-            except OSError as exc:
-                raise unreadable(name, exc) from exc
+            return files[name].read_text("utf-8", "replace") if name in files else None
 
         missing = modules.find_missing(self.manifest, list(files), self._elsewhere)
         missing += packages.find_missing(self.manifest, text_of)
@@ -155,7 +128,7 @@ class Target:
         """Return what is no mistake, and may be one."""
         from koco.manifest import modules
 
-        names = [file.name for file in self.tree.files]
+        names = [file.name for file in self.files()]
         found = modules.find_foreign(self.manifest, names)
         return self._document.error(found).problems if found else []
 
@@ -182,11 +155,6 @@ class Project:
     timeout_s: float | None = None
     #: What the manifests were found by.
     patterns: tuple[str, ...] = ()
-
-    @cached_property
-    def declarations(self) -> frozenset[Path]:
-        """Its manifests, as what they are in the end: a path to one may have links in it."""
-        return frozenset(path.resolve() for path in self.manifests)
 
     def targets(self, args: Iterable[str] = ()) -> list[Target]:
         """Return the manifests that are named, or else all of the project."""
@@ -298,16 +266,10 @@ def _matches(root: Path, pattern: str) -> list[Path]:
 def _named(arg: str, project: Project | None) -> list[Target]:
     path = Path(arg)
     if not path.is_dir():
-        return [_target(path, project)]
+        return [Target(_existing(path), project)]
     if (path / FILE).is_file():
         return load(path / FILE).targets()
-    return [_target(path / MANIFEST, project)]
-
-
-def _target(path: Path, project: Project | None) -> Target:
-    """Return the target of a manifest: of a project that is given, or else of the one it is in."""
-    manifest = _existing(path)
-    return Target(manifest, project or find(manifest.parent))
+    return [Target(_existing(path / MANIFEST), project)]
 
 
 def _existing(path: Path) -> Path:

@@ -9,12 +9,15 @@ from litestar.response import File
 from koco.api import uploads
 from koco.api.access import requires
 from koco.api.routes import Answer
+from koco.control.bundles import Bundles
+from koco.control.caller import Caller
 
 
 @head("/v1/bundles/{sha256:str}", guards=[requires("deploy")], answers=uploads.SHOWN)
-async def show_bundle(state: State, sha256: str) -> Response[None]:
+async def show_bundle(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
     """Say how much of a bundle is here, and whether that is all of it."""
-    offset, is_complete = await state.parts.bundles.state(sha256)
+    bundles: Bundles = request.app.state.parts.bundles
+    offset, is_complete = await bundles.state(sha256, by=request.auth.uploader)
     return uploads.answer(offset, is_complete=is_complete, status_code=200)
 
 
@@ -25,11 +28,12 @@ async def show_bundle(state: State, sha256: str) -> Response[None]:
     guards=[requires("deploy")],
     **uploads.TAKEN,
 )
-async def upload_bundle(request: Request[str, Any, State], sha256: str) -> Response[None]:
+async def upload_bundle(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
     """Append to a bundle; it counts once all of it is on disk and has that hash."""
     offset, length = uploads.place(request)
-    arrived = await request.app.state.parts.bundles.receive(
-        sha256, offset=offset, length=length, body=request.stream()
+    bundles: Bundles = request.app.state.parts.bundles
+    arrived = await bundles.receive(
+        sha256, offset=offset, length=length, body=request.stream(), by=request.auth.uploader
     )
     return uploads.answer(arrived, is_complete=arrived == length, status_code=204)
 

@@ -7,8 +7,7 @@ from litestar.datastructures import State
 
 from koco.api.routes import Answer, Body
 from koco.control.blobs import BusyError, OffsetError
-from koco.control.part import NoRoomError
-from koco.errors import TimedOutError, UsageError
+from koco.errors import NoRoomError, TimedOutError, TooManyError, UsageError
 
 _HEADERS = ["Upload-Offset", "Upload-Complete"]
 #: What tells of uploads: how much is here, and whether that is all.
@@ -18,7 +17,7 @@ TAKEN: dict[str, Any] = {
     "body": Body(media={"application/octet-stream": bytes}),
     "headers": ["Upload-Offset", "Upload-Length"],
     "answers": {204: Answer(headers=_HEADERS)},
-    "errors": [OffsetError, BusyError, NoRoomError, TimedOutError],
+    "errors": [OffsetError, BusyError, TooManyError, NoRoomError, TimedOutError],
 }
 
 

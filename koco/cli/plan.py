@@ -21,16 +21,12 @@ def command(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 10 where there is something to do.")
     ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Name every file, however many there are.")
-    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show what `koco deploy` would do; nothing is changed or uploaded.
 
     Compares manifests and files with what is live: what would be created, updated (which
-    files and settings, from what to what) and, with --prune, removed. Files that look like
-    secrets, such as .env, are left out and named; runtime.include ships them.
+    files and settings, from what to what) and, with --prune, removed.
 
     Example: koco plan --exit-code
     """
@@ -43,7 +39,7 @@ def command(
     if as_json:
         output.print_json(plan.answer)
     else:
-        changes.show(plan, sys.stdout, details=True, verbose=verbose)
+        changes.show(plan, sys.stdout, details=True)
     plan.check()
     if exit_code and not plan.is_empty:
         raise typer.Exit(planning.CHANGES)

@@ -14,6 +14,7 @@ from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
+from koco.control.disk import Disk
 from koco.control.endpoints import Endpoints
 from koco.control.environments import Environments
 from koco.control.files import Files
@@ -71,8 +72,11 @@ async def assemble(
     streams = Streams(settings)
     attempts, passwords = Attempts(), Passwords()
     users = Users(store, passwords, attempts, end=streams.end)
-    blobs = Blobs(data_dir, store, settings)
-    tasks.keep(lambda: _collect(blobs))
+    disk = Disk(data_dir, settings, store)
+    store.require_room = disk.require_room
+    tasks.keep(disk.keep)
+    blobs = Blobs(data_dir, store, settings, disk)
+    tasks.keep(lambda: _collect(blobs, settings))
     tasks.keep(lambda: _index(store))
     bundles = Bundles(blobs, store, secret=await store.secret("bundles"), url=start.node_url)
     vault = Vault(store, data_dir)
@@ -94,7 +98,7 @@ async def assemble(
             options=placement.options(release.manifest["runner"]),
         )
 
-    spooler = Spooler(store, settings)
+    spooler = Spooler(store, settings, disk=disk)
     supervisor = Supervisor(
         store,
         spooler,
@@ -125,6 +129,7 @@ async def assemble(
     launches = Launches(store, supervisor, catalog, endpoints=endpoints, files=files)
     return Parts(
         store=store,
+        disk=disk,
         spooler=spooler,
         supervisor=supervisor,
         deployer=Deployer(
@@ -163,15 +168,15 @@ async def assemble(
     )
 
 
-async def _collect(blobs: Blobs) -> None:
-    """Remove what nobody names any more, now and every hour."""
+async def _collect(blobs: Blobs, settings: Settings) -> None:
+    """Remove what nobody names or uploads any more, now and every hour."""
     while True:
         try:
             if count := await blobs.collect():
                 log.info("removed %d blobs and parts of uploads that nothing names", count)
         except (KocoError, OSError):
             log.exception("what nothing names could not be removed")  # a full disk, say
-        await asyncio.sleep(_COLLECT_S)
+        await asyncio.sleep(min(_COLLECT_S, settings.unfinished_hours * 3600))
 
 
 async def _index(store: SqliteStore) -> None:

@@ -4,7 +4,8 @@ An upload is a part, one for each user and blob, to which pieces are appended. W
 a broken connection or a dead process delivered stays, and the next request goes on
 from there. Once a part has its length, its hash is checked, it is made durable and
 renamed: a blob is there as a whole or not at all. All that touches the disk happens
-in threads, for events must not wait for it.
+in threads, for events must not wait for it. What is not finished counts against a quota
+of whoever has begun it, and goes when nothing more comes.
 """
 
 import asyncio
@@ -18,17 +19,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from koco.control import digests
-from koco.control.part import PIECE_BYTES, Part, no_room, take
+from koco.control.disk import Disk
+from koco.control.part import PIECE_BYTES, Part, take
 from koco.control.settings import Settings
-from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
+from koco.errors import ConflictError, LimitError, NotFoundError, TooManyError, UsageError
 from koco.events import line
 from koco.store.model import MB
 from koco.store.protocol import Store
 
-#: How long parts are kept, and blobs that nothing names (seconds).
+#: How long blobs are kept that nothing names (seconds).
 _KEEP_S = 24 * 3600.0
-#: How much uploads leave free for the store, which is on the same disk (bytes).
-_RESERVE_BYTES = 64 * MB
+#: When whoever has too many unfinished uploads is asked to come again (seconds).
+_RETRY_S = 60.0
 #: Blobs that are asked about in one transaction.
 _BATCH = 1000
 
@@ -53,11 +55,12 @@ class BusyError(OffsetError):
 class Blobs:
     """The blobs and parts in a data directory."""
 
-    def __init__(self, data_dir: Path, store: Store, settings: Settings) -> None:
+    def __init__(self, data_dir: Path, store: Store, settings: Settings, disk: Disk) -> None:
         self._blobs = data_dir / "blobs"
         self._parts = data_dir / "parts"
         self._store = store
         self._settings = settings
+        self._disk = disk
         self._open: dict[str, Part] = {}
         #: Held while a blob comes to be or to be named, and while garbage is found and removed.
         self.settling = asyncio.Lock()
@@ -66,6 +69,8 @@ class Blobs:
         for former in (data_dir / "bundles").glob("*.zip"):
             _move(former, self.path(former.stem))  # where koco kept bundles before
         shutil.rmtree(data_dir / "bundles", ignore_errors=True)
+        #: How large each part is, or is going to be (bytes).
+        self._sizes = {path.name: path.stat().st_size for path in self._parts.iterdir()}
 
     @property
     def largest_bytes(self) -> float:
@@ -80,32 +85,44 @@ class Blobs:
         """
         return self._blobs / digests.checked(sha256)[:2] / sha256
 
-    async def state(self, user: str, sha256: str) -> tuple[int, bool]:
-        """Return how much of a user's blob is here (bytes), and whether that is all of it."""
+    async def state(self, user: str, sha256: str, *, by: str = "") -> tuple[int, bool]:
+        """Return how much of a user's blob is here (bytes), and whether that is all of it.
+
+        `by` is who brings it, where that is somebody else: what is not all of it is theirs.
+        """
         path = self.path(sha256)
         size = await self._store.uploaded(user, sha256)
         if size is not None and path.is_file():
             return size, True
-        name = _name(user, sha256)
+        name = _name(by or user, sha256)
         # Nothing is made of a mere question: anybody with a key may ask for any hash.
         part = self._open.get(name) or Part(self._parts / name)
         return part.arrived, False
 
     async def receive(
-        self, user: str, sha256: str, *, offset: int, length: int, body: AsyncIterator[bytes]
+        self,
+        user: str,
+        sha256: str,
+        *,
+        offset: int,
+        length: int,
+        body: AsyncIterator[bytes],
+        by: str = "",
     ) -> int:
         """Append what comes to a user's part, from `offset`; return how much there is then.
 
-        With all `length` bytes there, it becomes a blob that the user may name.
+        With all `length` bytes there, it becomes a blob that the user may name; for `by` see
+        `state`.
 
         Raises:
             OffsetError: the part ends elsewhere, or is being written to (`BusyError`).
             LimitError: it is larger than this control plane takes.
-            NoRoomError: the disk is full.
+            TooManyError: who brings it has as many or as large unfinished uploads as is allowed.
+            NoRoomError: the disk is full, or will be by what others are uploading.
             UsageError: it has another hash, and the part is gone; or more than `length` bytes.
         """
         self._check_length(length)
-        name = _name(user, self.path(sha256).name)
+        name = _name(by or user, self.path(sha256).name)
         part = self._open.setdefault(name, Part(self._parts / name))
         if part.is_busy:
             raise BusyError(
@@ -115,20 +132,25 @@ class Blobs:
             )
         part.is_busy = True
         try:
-            if await self.state(user, sha256) == (length, True):
+            if await self.state(user, sha256, by=by) == (length, True):
                 return length  # asked again: the answer was lost on its way
             await asyncio.to_thread(part.load)
             if offset != part.size:
                 what = f"the upload of {sha256} goes on from {part.size}, not from {offset}"
                 raise OffsetError(what, offset=part.size)
-            await asyncio.to_thread(self._require_room, length - part.size)
-            await take(part, body, length)
+            self._check_quota(name, length, whose=by or user)
+            self._sizes[name] = length
+            with self._disk.promised(length - part.size) as promise:
+                await take(part, body, length, promise)
             if part.size == length:
                 await self._finish(part, user, sha256)
             return part.size
         finally:
             part.is_busy = False
-            if not part.path.exists():
+            if part.path.exists():
+                self._sizes[name] = part.arrived
+            else:
+                self._sizes.pop(name, None)
                 self._open.pop(name, None)
 
     def _check_length(self, length: int) -> None:
@@ -141,11 +163,30 @@ class Blobs:
                 hint="whoever runs it may set another: `koco up --set max_file_mb=…`",
             )
 
-    def _require_room(self, size_bytes: int) -> None:
-        free = shutil.disk_usage(self._parts).free - _RESERVE_BYTES
-        if size_bytes > free:
-            raise no_room(
-                f"{size_bytes / MB:.1f} MB are needed, {max(free, 0) / MB:.1f} MB are free"
+    def _check_quota(self, name: str, length: int, *, whose: str) -> None:
+        """Refuse what makes somebody's unfinished uploads too many, or too large together."""
+        owner = name.partition("-")[0]
+        others = [
+            size for other, size in self._sizes.items() if other != name and other.startswith(owner)
+        ]
+        most, most_mb = self._settings.max_unfinished_uploads, self._settings.max_unfinished_mb
+        hint = (
+            "finish them, or wait: what nothing has come of for"
+            f" {self._settings.unfinished_hours:g} hours is removed"
+        )
+        if len(others) >= most:
+            raise TooManyError(
+                f"{whose!r} has {len(others)} unfinished uploads;"
+                f" this control plane's max_unfinished_uploads is {most}",
+                hint=hint,
+                retry_after_s=_RETRY_S,
+            )
+        if (size_bytes := sum(others) + length) > most_mb * MB:
+            raise TooManyError(
+                f"with this one {whose!r} has unfinished uploads of {size_bytes / MB:.4g} MB;"
+                f" this control plane's max_unfinished_mb is {most_mb:g}",
+                hint=hint,
+                retry_after_s=_RETRY_S,
             )
 
     async def _finish(self, part: Part, user: str, sha256: str) -> None:
@@ -155,15 +196,20 @@ class Blobs:
             await self._store.add_upload(user, sha256, part.size)
 
     async def collect(self) -> int:
-        """Remove parts older than a day, and blobs that nothing names; return how many."""
-        before = time.time() - _KEEP_S
+        """Remove parts that nothing has come of for long, and blobs that nothing names.
+
+        Returns how many.
+        """
         count = 0
-        for path in await asyncio.to_thread(_older, self._parts.glob("*"), before):
+        since = time.time() - self._settings.unfinished_hours * 3600
+        for path in await asyncio.to_thread(_older, self._parts.glob("*"), since):
             part = self._open.get(path.name)
             if part is None or not part.is_busy:
                 self._open.pop(path.name, None)
+                self._sizes.pop(path.name, None)
                 path.unlink(missing_ok=True)  # here and now: nobody may begin to append to it
                 count += 1
+        before = time.time() - _KEEP_S
         blobs = await asyncio.to_thread(_older, self._blobs.glob("??/*"), before)
         for at in range(0, max(len(blobs), 1), _BATCH):
             names = [path.name for path in blobs[at : at + _BATCH]]

@@ -67,8 +67,10 @@ class Bundles:
         """Return the paths of the files in a bundle; NotFoundError where there is none."""
         return await asyncio.to_thread(listing.names, self.path(sha256))
 
-    async def state(self, sha256: str) -> tuple[int, bool]:
+    async def state(self, sha256: str, *, by: str = "") -> tuple[int, bool]:
         """Return how much of a bundle is here (bytes), and whether that is all of it.
+
+        What is not all of it is `by`'s, who uploads it.
 
         One that is here stays for another day at least: somebody is about to use it.
         """
@@ -76,16 +78,16 @@ class Bundles:
         async with self._blobs.settling:
             if path.is_file() and await self._store.has_release_of(sha256):
                 await self._store.add_upload(UPLOADER, sha256, path.stat().st_size)
-        return await self._blobs.state(UPLOADER, sha256)
+        return await self._blobs.state(UPLOADER, sha256, by=by)
 
     async def receive(
-        self, sha256: str, *, offset: int, length: int, body: AsyncIterator[bytes]
+        self, sha256: str, *, offset: int, length: int, body: AsyncIterator[bytes], by: str = ""
     ) -> int:
         """Append what comes to a bundle, from `offset`; see `Blobs.receive`."""
         began = time.monotonic()
         try:
             return await self._blobs.receive(
-                UPLOADER, sha256, offset=offset, length=length, body=body
+                UPLOADER, sha256, offset=offset, length=length, body=body, by=by
             )
         finally:
             took_s = time.monotonic() - began

@@ -35,8 +35,13 @@ _RUNNER_S = 2.0
 #: How long `/health` may take over each of its looks, and how old its answer may be (seconds).
 _HEALTH_S, _FRESH_S = 2.0, 1.0
 
-#: Less room than that is a warning, and less than that stops uploads soon (bytes).
-_LITTLE_BYTES, _NO_BYTES = 2 * 10**9, 200 * 10**6
+#: Less room than that is a warning (bytes).
+_LITTLE_BYTES = 2 * 10**9
+#: What to do where events wait.
+_NO_ROOM = (
+    "make room there, or `koco cancel` what writes so much and `koco delete` what has ended:"
+    " events go on by themselves"
+)
 #: How long adding up the sizes of files may take (seconds).
 _SIZING_S = 1.0
 
@@ -121,7 +126,7 @@ async def _health(parts: Parts) -> dict[str, Any]:
     wrong = await _within(_HEALTH_S, troubles.of(parts))
     nodes = ray["nodes"] if ray else []
     alive = sum(1 for node in nodes if node["alive"])
-    degraded = wrong or wrong is None or ray is None or version is None
+    degraded = wrong or wrong is None or ray is None or version is None or parts.disk.trouble
     return {
         "status": "degraded" if degraded else "ok",
         "troubles": None if wrong is None else len(wrong),
@@ -192,10 +197,12 @@ async def _disk(parts: Parts) -> list[Finding]:
     free = shutil.disk_usage(data_dir).free
     held = await asyncio.to_thread(_held, data_dir / "blobs")
     what = f"{_size(free)} free at {data_dir}; bundles and files take {held}"
+    if trouble := parts.disk.trouble:
+        return [Finding("disk", FAILED, f"{trouble}; bundles and files take {held}", _NO_ROOM)]
     if free >= _LITTLE_BYTES:
         return [Finding("disk", OK, what)]
-    hint = "make room there: what does not fit is refused, and runs again when there is some"
-    return [Finding("disk", WARNING if free >= _NO_BYTES else FAILED, what, hint)]
+    hint = "make room there: uploads are refused first, then events wait (disk_reserve_mb)"
+    return [Finding("disk", WARNING, what, hint)]
 
 
 def _held(folder: Path) -> str:

@@ -10,7 +10,7 @@ from koco.cluster import processes
 from koco.control.spooler import Spooler
 from koco.control.tasks import Tasks, surely
 from koco.control.vault import Vault
-from koco.errors import KocoError
+from koco.errors import KocoError, NoRoomError
 from koco.events import line, wire
 from koco.events.model import Batch
 from koco.runner import remains
@@ -49,11 +49,26 @@ class LastWords:
             return None
         left = msgspec.msgpack.decode(blob, type=Remains)
         for batches in left.batches:
-            await surely(lambda batches=batches: self._spooler.append(batches))  # type: ignore[misc]
+            await surely(lambda batches=batches: self._deliver(batches))  # type: ignore[misc]
         for tail in left.tails:
             await surely(lambda tail=tail: self._tell(runner_id, tail))  # type: ignore[misc]
         self._tasks.spawn(_discard(runner_id, node))
         return left.end
+
+    async def _deliver(self, blob: bytes) -> None:
+        """Commit what a runner had not delivered: no more of it comes, so there is room for it.
+
+        Raises:
+            NoRoomError: there is none.
+        """
+        batches = [
+            msgspec.structs.replace(each, is_last=True) for each in wire.decode_batches(blob)
+        ]
+        acks = wire.decode_acks(await self._spooler.append(wire.encode_batches(batches)))
+        # What is refused where there is room has a gap before it, which nobody can fill.
+        waiting = [each for each, ack in zip(batches, acks, strict=True) if not each.is_held(ack)]
+        if any(self._spooler.why(each.fid) for each in waiting):
+            raise NoRoomError("what a dead runner left waits for room on the disk")
 
     async def _tell(self, runner_id: str, tail: Tail) -> None:
         try:
@@ -72,7 +87,7 @@ class LastWords:
         batch = Batch(
             tail.fid, f"{runner_id}.end", 1, len(lines), body, runner_id, None, tail.attempt
         )
-        await self._spooler.append(wire.encode_batches([batch]))
+        await self._deliver(wire.encode_batches([batch]))
 
 
 async def _found(runner_id: str) -> tuple[str, bytes | None]:

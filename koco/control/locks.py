@@ -19,7 +19,7 @@ import msgspec
 from koco.control import credentials, nesting
 from koco.control.spooler import Spooler
 from koco.control.tasks import RETRY_S, Tasks
-from koco.errors import ConflictError, KocoError, NotFoundError
+from koco.errors import ConflictError, KocoError, NoRoomError, NotFoundError
 from koco.events.line import encode_payload
 from koco.forms import Model
 from koco.sdk import locks, moments
@@ -79,11 +79,27 @@ class Locks:
         Raises:
             UsageError: the name or the timeout makes no sense, or the data is nested too deeply.
             ConflictError: the execution has ended.
+            LimitError: it has written as much as it may.
         """
         locks.check(name, timeout_s)
         nesting.check(data, f"the data of the lock {name!r}")
         expires = time.time() + timeout_s
-        lock = await self._store.open_lock(fid, lid, name=name, data=data, expires=expires)
+        while True:
+            try:
+                lock = await self._store.open_lock(
+                    fid,
+                    lid,
+                    name=name,
+                    data=data,
+                    expires=expires,
+                    most_bytes=self._spooler.most_bytes,
+                )
+                break
+            except NoRoomError:
+                # A flow waits for room, as its events do; unless nobody waits for it any more.
+                if (await self._store.execution(fid)).status.is_final:
+                    raise
+                await asyncio.sleep(RETRY_S)
         self._spooler.wake(fid)
         self._set_timer(lock.expires)
         return lock

@@ -7,7 +7,8 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from koco.errors import KocoError, TimedOutError, UsageError
+from koco.control.disk import Promise, no_room
+from koco.errors import TimedOutError, UsageError
 
 #: What is written or read at once (bytes).
 PIECE_BYTES = 512 * 1024
@@ -16,13 +17,6 @@ PIECE_BYTES = 512 * 1024
 _SYNC_BYTES = 8 * 1024 * 1024
 #: How long an upload may be silent before its part is free for another request (seconds).
 _SILENCE_S = 20.0
-
-
-class NoRoomError(KocoError):
-    """The disk is full. Nothing of the piece that did not fit is counted."""
-
-    http_status = 507
-    code = "no_room"
 
 
 class Part:
@@ -85,8 +79,14 @@ class Part:
             os.fsync(file.fileno())
 
 
-async def take(part: Part, body: AsyncIterator[bytes], length: int) -> None:
-    """Append a body to a part; what came before it broke is kept."""
+async def take(part: Part, body: AsyncIterator[bytes], length: int, promise: Promise) -> None:
+    """Append a body to a part, as it was promised; what came before it broke is kept."""
+
+    async def append(pieces: list[bytes], size_bytes: int) -> None:
+        promise.require_room(size_bytes)
+        await asyncio.to_thread(part.append, pieces)
+        promise.kept(size_bytes)
+
     pieces: list[bytes] = []
     gathered = 0
     loop = asyncio.get_running_loop()
@@ -100,19 +100,11 @@ async def take(part: Part, body: AsyncIterator[bytes], length: int) -> None:
                 pieces.append(data)
                 gathered += len(data)
                 if gathered >= PIECE_BYTES:
-                    taken, pieces, gathered = pieces, [], 0
-                    await asyncio.to_thread(part.append, taken)
+                    taken, size, pieces, gathered = pieces, gathered, [], 0
+                    await append(taken, size)
                 silence.reschedule(loop.time() + _SILENCE_S)
     except TimeoutError:
         raise TimedOutError(f"nothing of the upload came for {_SILENCE_S:g} s") from None
     finally:
         if pieces:
-            await asyncio.to_thread(part.append, pieces)
-
-
-def no_room(what: str) -> NoRoomError:
-    """Return the error for a disk that is full."""
-    return NoRoomError(
-        f"the control plane's disk is full: {what}",
-        hint="make room in its data directory; the upload goes on where it ended",
-    )
+            await append(pieces, gathered)

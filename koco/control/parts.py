@@ -11,6 +11,7 @@ from koco.control.audit import Audit
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
+from koco.control.disk import Disk
 from koco.control.endpoints import Endpoints
 from koco.control.files import Files
 from koco.control.keys import Keys
@@ -51,6 +52,7 @@ class Parts:
     """One control plane."""
 
     store: Store
+    disk: Disk
     spooler: Spooler
     supervisor: Supervisor
     deployer: Deployer

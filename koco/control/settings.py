@@ -39,6 +39,17 @@ class Settings(msgspec.Struct, kw_only=True):
     max_form_kb: Annotated[float, msgspec.Meta(gt=0, le=16_000)] = 256
     #: The largest payload of an event that is kept whole (kB of its JSON).
     max_event_kb: Annotated[float, msgspec.Meta(ge=4, le=65_536)] = 65_536
+    #: What is kept of an execution's events (MB); what it writes beyond that is cut.
+    max_events_mb: Annotated[float, msgspec.Meta(ge=1, le=1e6)] = 1024
+    #: What the disk of the data directory keeps free for what must not wait (MB), or a fifth of a
+    #: smaller disk; 0 for nothing.
+    disk_reserve_mb: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 256
+    #: Uploads that one key, or one user, has begun and not finished: how many, and how large they
+    #: are together (MB).
+    max_unfinished_uploads: _AtLeastOne = 100
+    max_unfinished_mb: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 20_480
+    #: How long nothing of an unfinished upload may come before it is removed (hours).
+    unfinished_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 24
     #: Requests that a key, or a user, may make (/s, over ten seconds); 0 for no limit.
     key_requests_per_s: Annotated[float, msgspec.Meta(ge=0)] = 1000
     #: Streams that one key, or one user, has open.

@@ -2,52 +2,126 @@
 
 A batch is committed before it is acknowledged, and acknowledged before readers
 wake: what a follower has seen is never lost. Nobody polls.
+
+Where the disk is nearly full, events wait: a batch without room is not acknowledged, so
+its runner keeps it, and whoever writes there waits in the end.
 """
 
 import asyncio
+import logging
 import math
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from itertools import chain
 
 from koco.control import sizes
+from koco.control.disk import Disk
 from koco.control.pieces import READ_BYTES, Piece, Pieces, Place, Wanted
 from koco.control.settings import Settings
+from koco.errors import NoRoomError
 from koco.events import line, wire
-from koco.events.model import Batch
-from koco.store.model import Execution
+from koco.events.model import Ack, Batch
+from koco.store.model import MB, Execution, Room
 from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
 
 #: Watched, it stands for every execution.
 ANY = ""
+
+#: How long a call whose events all wait is held before its runner is told to come again, and
+#: how often it is looked whether there is room meanwhile (seconds).
+_HELD_S = 1.0
+_LOOK_S = 0.25
+#: How long an execution counts as one whose events wait after they were refused (seconds).
+_WAITS_S = 5.0
 
 
 class Spooler:
     """Makes events durable and hands them on."""
 
-    def __init__(self, store: Store, settings: Settings | None = None) -> None:
+    def __init__(
+        self, store: Store, settings: Settings | None = None, *, disk: Disk | None = None
+    ) -> None:
+        """Without a `disk`, there is always room."""
         #: Hears the fid of each execution whose runner reports its end; the supervisor listens.
         self.on_final: Callable[[str], None] = lambda fid: None
         #: How many events have come since the start.
         self.appended = 0
         self._store = store
         self._settings = settings or Settings()
+        self._disk = disk
+        #: When the events of an execution were last refused.
+        self._refused: dict[str, float] = {}
         self._pieces = Pieces(store)
         self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._is_dismissed = False
 
     async def append(self, blob: bytes) -> bytes:
-        """Commit encoded batches; return their encoded acknowledgements."""
-        sent: list[Batch] = wire.decode_batches(blob)
-        batches = [sizes.fitting(batch, self._settings) for batch in sent]
-        self.appended += sum(batch.count for batch in batches)
-        acks = await self._store.append(batches)
+        """Commit encoded batches; return their encoded acknowledgements.
+
+        What there is no room for is not acknowledged: it comes again (see `Batch.is_held`).
+        """
+        batches = [sizes.fitting(batch, self._settings) for batch in wire.decode_batches(blob)]
+        acks = await self._kept(batches)
         for batch, ack in zip(batches, acks, strict=True):
+            if not batch.is_held(ack):
+                continue
+            self.appended += batch.count
             self.wake(batch.fid)
             # Of one that is not wanted any more, another runner may have the next attempt.
             if batch.status is not None and batch.status.is_final and not ack.closed:
+                self._refused.pop(batch.fid, None)
                 self.on_final(batch.fid)
         return wire.encode_acks(acks)
+
+    async def _kept(self, batches: list[Batch]) -> list[Ack]:
+        """Commit what there is room for; where that is nothing, wait a while for some."""
+        until = time.monotonic() + _HELD_S
+        while True:
+            acks, room = await self._committed(batches)
+            if room is Room.AMPLE:
+                return acks
+            if any(map(Batch.is_held, batches, acks)) or time.monotonic() >= until:
+                self._note_refused(batches, acks)
+                return acks
+            await asyncio.sleep(_LOOK_S)
+
+    async def _committed(self, batches: list[Batch]) -> tuple[list[Ack], Room]:
+        """Commit what there is room for; say how much that was."""
+        if self._disk is None:
+            return await self._store.append(batches, most_bytes=self.most_bytes), Room.AMPLE
+        size_bytes = sum(len(batch.body) for batch in batches)
+        room = self._disk.room(size_bytes)
+        try:
+            with self._disk.writing(size_bytes):
+                return await self._store.append(
+                    batches, room=room, most_bytes=self.most_bytes
+                ), room
+        except NoRoomError:
+            # It has filled up meanwhile, or there is a quota: what must be is written.
+            room = Room.NONE
+            return await self._store.append(batches, room=room, most_bytes=self.most_bytes), room
+
+    def _note_refused(self, batches: list[Batch], acks: list[Ack]) -> None:
+        now = time.monotonic()
+        if not self._refused and self._disk:
+            log.warning("%s", self._disk.trouble or "the disk is full: events wait")
+        for batch, ack in zip(batches, acks, strict=True):
+            if not batch.is_held(ack):
+                self._refused[batch.fid] = now
+        self._refused = {fid: at for fid, at in self._refused.items() if now - at < _WAITS_S}
+
+    @property
+    def most_bytes(self) -> float:
+        """How much is kept of the events of one execution."""
+        return self._settings.max_events_mb * MB
+
+    def why(self, fid: str) -> str | None:
+        """Say why the events of an execution wait, if they do."""
+        is_refused = time.monotonic() - self._refused.get(fid, -math.inf) < _WAITS_S
+        return self._disk.trouble if is_refused and self._disk else None
 
     def wake(self, fid: str) -> None:
         """Tell the readers of an execution that there is more."""

@@ -185,7 +185,7 @@ class Supervisor:
         if pool is None:
             return None
         if execution.status is not Status.QUEUED:
-            return pool.what(execution.fid)
+            return pool.what(execution.fid) or self._spooler.why(execution.fid)
         if (execution.not_before or 0) > time.time():
             return f"attempt {execution.attempt} begins at {line.timestamp(execution.not_before)}"
         return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why_now

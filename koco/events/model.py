@@ -52,6 +52,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     the status that the execution reaches with the last of them, where it reaches
     one; `runner` names the runner that says so, and is empty for other producers.
     `attempt` says which attempt of the execution they are of, 0 where that is not known.
+    `is_last` says that the execution has returned: what its runner holds follows, and no more.
     """
 
     fid: str
@@ -62,6 +63,11 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     runner: str = ""
     status: Status | None = None
     attempt: int = 0
+    is_last: bool = False
+
+    def is_held(self, ack: "Ack") -> bool:
+        """Say whether an answer to this batch lets its producer forget it."""
+        return ack.closed or ack.last >= self.first + self.count - 1
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True):

@@ -2,7 +2,8 @@
 
 One call is under way at a time. What is written meanwhile gathers and goes with
 the next: no timer, so an idle spool sends at once and a busy one sends full
-calls. Memory is bounded: while the spool is full, writers wait. What it holds
+calls. What the control plane refuses, as its disk is full, say, goes again when
+there is nothing else. Memory is bounded: while the spool is full, writers wait. What it holds
 stands in a file as well (`koco.runner.backlog`), for whoever finds its process dead.
 """
 
@@ -141,6 +142,8 @@ class Spool:
         #: Those whose final status is not acknowledged yet.
         self._ending: set[_Outbox] = set()
         self._ready: dict[str, _Outbox] = {}
+        #: Those whose lines were refused: they let the others go first.
+        self._refused: dict[str, _Outbox] = {}
         self._bytes = 0
         self._asleep = True
         self._pid = outputs.pid
@@ -240,7 +243,8 @@ class Spool:
         if then is not None:
             then()
         self._bytes += len(event)
-        self._ready[fid] = outbox
+        if fid not in self._refused:
+            self._ready[fid] = outbox
         if self._asleep:
             # In this order: a cancelled thread may raise anywhere, and must not leave a spool
             # that nobody wakes.
@@ -259,6 +263,7 @@ class Spool:
                 return sink
             # The next attempt came before the answer to what ended the one before it.
             self._ready.pop(fid, None)
+            self._refused.pop(fid, None)
             self._ending.discard(former)
             self._bytes -= sum(map(len, former.lines))
         former.acked = former.next + len(former.lines)
@@ -297,6 +302,8 @@ class Spool:
                 return False
             outbox.status = status
             outbox.done = done = self._loop.create_future()
+            # Also where its lines were refused: there may be room for the last ones.
+            self._refused.pop(fid, None)
             self._ready[fid] = outbox
             if status.is_final and self._backlog is not None:
                 self._ending.add(outbox)
@@ -327,16 +334,18 @@ class Spool:
     def _gather(self) -> list[Batch]:
         batches: list[Batch] = []
         room = CALL_BYTES
-        while self._ready and room > 0:
-            fid = next(iter(self._ready))
-            outbox = self._ready.pop(fid)
+        waiting = self._ready or self._refused
+        while waiting and room > 0:
+            fid = next(iter(waiting))
+            outbox = waiting.pop(fid)
             count, size = _fit(outbox.lines, room)
             taken = outbox.lines[:count]
             del outbox.lines[:count]
             if outbox.lines:
-                self._ready[fid] = outbox  # at the end: a noisy one waits for the others
+                waiting[fid] = outbox  # at the end: a noisy one waits for the others
             room -= size
             status = None if outbox.lines else outbox.status
+            is_last = outbox.status is not None and outbox.status.is_final
             batches.append(
                 Batch(
                     fid,
@@ -347,27 +356,45 @@ class Spool:
                     self._runner,
                     status,
                     outbox.attempt,
+                    is_last,
                 )
             )
             outbox.next += count
         return batches
 
     async def _send(self, batches: list[Batch]) -> None:
-        while batches:
-            acks = wire.decode_acks(await self._deliver(wire.encode_batches(batches)))
-            again: list[Batch] = []
-            for batch, ack in zip(batches, acks, strict=True):
-                if not ack.closed and ack.last < batch.first + batch.count - 1:
-                    again.append(batch)
-                else:
-                    self._acknowledge(batch, closed=ack.closed)
-            batches = again
+        acks = wire.decode_acks(await self._deliver(wire.encode_batches(batches)))
+        # The last ones first: of an execution's two batches, the second is behind a gap.
+        for batch, ack in reversed(list(zip(batches, acks, strict=True))):
+            if not batch.is_held(ack):
+                self._take_back(batch)
+        for batch, ack in zip(batches, acks, strict=True):
+            if batch.is_held(ack):
+                self._acknowledge(batch, closed=ack.closed)
+
+    def _take_back(self, batch: Batch) -> None:
+        """Keep what was refused, before what was written meanwhile."""
+        with self._lock:
+            outbox = self._outboxes.get(batch.fid)
+            if outbox is None or outbox.producer != batch.producer:
+                self._forget(batch)
+                return
+            outbox.lines[:0] = batch.body.split(b"\n") if batch.count else []
+            outbox.next = batch.first
+            is_last = outbox.status is not None and outbox.status.is_final
+            if batch.is_last == is_last:
+                self._ready.pop(batch.fid, None)
+                self._refused[batch.fid] = outbox
+            # Else its end was marked meanwhile, and there may be room for what is last.
+
+    def _forget(self, batch: Batch) -> None:
+        # A separator was added for each line but one: count what `_take` counted.
+        self._bytes -= len(batch.body) - max(0, batch.count - 1)
 
     def _acknowledge(self, batch: Batch, *, closed: bool) -> None:
         fid = batch.fid
         with self._lock:
-            # A separator was added for each line but one: count what `_take` counted.
-            self._bytes -= len(batch.body) - max(0, batch.count - 1)
+            self._forget(batch)
             outbox = self._outboxes.get(fid)
             if outbox is None or outbox.producer != batch.producer:
                 # A call may hold two batches of one execution: the first told that it is closed.
@@ -375,9 +402,14 @@ class Spool:
                 self._make_room()
                 return
             outbox.acked = batch.first + batch.count - 1
+            if self._refused and batch.count and not batch.is_last:
+                # There is room: they need not let others go first any more.
+                self._ready.update(self._refused)
+                self._refused.clear()
             if closed or (batch.status is not None and batch.status.is_final):
                 del self._outboxes[fid]
                 self._ready.pop(fid, None)
+                self._refused.pop(fid, None)
                 self._ending.discard(outbox)
                 self._bytes -= sum(map(len, outbox.lines))
                 # Whoever still asks is told by the control plane that it is over. One more than

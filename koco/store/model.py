@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, NoReturn
 
 import msgspec
@@ -352,6 +353,16 @@ LAST = 2**62
 MB = 1024 * 1024
 #: The same of `_kb`.
 KB = 1024
+
+
+class Room(Enum):
+    """Which events there is room for on the store's disk."""
+
+    AMPLE = "all"
+    #: Those of executions that have returned or are to end: no more of them comes.
+    LOW = "last"
+    #: What an execution ends with, and no more.
+    NONE = "final"
 
 
 class FileLimits(msgspec.Struct, frozen=True, kw_only=True):

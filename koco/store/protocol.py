@@ -1,5 +1,6 @@
 """What the control plane asks of a store, whatever keeps it."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from koco.store.model import (
     Release,
     ReleasePage,
     Reply,
+    Room,
     Schedule,
     Sealed,
     Session,
@@ -37,7 +39,11 @@ from koco.store.model import (
 
 
 class Store(Protocol):
-    """A durable store. A coroutine that has returned has committed."""
+    """A durable store. A coroutine that has returned has committed.
+
+    What is new (`create`, `create_release`, `attach`, `open_lock` and the like) is refused
+    with `NoRoomError` where the disk is full, before what ends or removes something is.
+    """
 
     async def open(self) -> None:
         """Open it, bring its schema up to date, and keep every other control plane out."""
@@ -265,11 +271,19 @@ class Store(Protocol):
         """
         ...
 
-    async def append(self, batches: list[Batch]) -> list[Ack]:
+    async def append(
+        self, batches: list[Batch], *, room: Room = Room.AMPLE, most_bytes: float = math.inf
+    ) -> list[Ack]:
         """Commit batches in their order, each event once, and say how far each producer is held.
 
         A batch that would leave a gap is refused whole; what was seen is dropped.
         A batch's status takes effect in the same transaction as its events.
+        What there is no `room` for is refused as well: its producer sends it again. Of an
+        execution that is to end meanwhile it is cut, and so is what one writes that has
+        `most_bytes` of events; its stream says so, and has its outcome in any case.
+
+        Raises:
+            NoRoomError: the disk is full all the same.
         """
         ...
 
@@ -389,13 +403,23 @@ class Store(Protocol):
 
     # locks
 
-    async def open_lock(self, fid: str, lid: str, *, name: str, data: Any, expires: float) -> Lock:
+    async def open_lock(
+        self,
+        fid: str,
+        lid: str,
+        *,
+        name: str,
+        data: Any,
+        expires: float,
+        most_bytes: float = math.inf,
+    ) -> Lock:
         """Commit an open lock with its event; the execution awaits from now on.
 
         `expires` is in seconds since the epoch. Asked again, it returns the lock as it is.
 
         Raises:
             ConflictError: the execution has ended.
+            LimitError: it has `most_bytes` of events.
             NotFoundError: there is no such execution.
         """
         ...

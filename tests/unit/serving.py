@@ -18,6 +18,7 @@ from koco.api.app import create_app
 from koco.control.attempts import Attempts
 from koco.control.audit import Audit
 from koco.control.blobs import Blobs
+from koco.control.disk import Disk
 from koco.control.files import Files
 from koco.control.keys import Keys
 from koco.control.listening import configured
@@ -125,8 +126,10 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     if not await store.releases("starting"):
         await store.create_release("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
     settings = Settings(max_file_mb=max_file_mb)
-    blobs = Blobs(api.data_dir, store, settings)
-    spooler = Spooler(store)
+    disk = Disk(api.data_dir, settings, store)
+    store.require_room = disk.require_room
+    blobs = Blobs(api.data_dir, store, settings, disk)
+    spooler = Spooler(store, settings, disk=disk)
     files = Files(store, spooler, blobs, secret=b"s" * 32)
     nothing: Any = None  # no runner is ever started here
     supervisor = Supervisor(store, spooler, start_runner=nothing)
@@ -137,6 +140,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
     users = Users(store, passwords, attempts, end=streams.end)
     api.parts = SimpleNamespace(
         store=store,
+        disk=disk,
         spooler=spooler,
         files=files,
         keys=Keys(store, end=streams.end),

@@ -9,6 +9,7 @@ import pytest
 
 from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
+from koco.control.disk import Disk
 from koco.control.settings import Settings
 from koco.errors import NotFoundError
 from koco.events.model import Status
@@ -112,7 +113,9 @@ def test_a_body_that_is_no_utf_8_is_refused(api: Api) -> None:
 
 def test_a_signature_that_is_no_ascii_is_none(api: Api) -> None:
     """404 as for any other that is wrong; nobody needs a key to ask."""
-    blobs = Blobs(api.data_dir, api.parts.store, Settings())
+    settings = Settings()
+    disk = Disk(api.data_dir, settings, api.parts.store)
+    blobs = Blobs(api.data_dir, api.parts.store, settings, disk)
     api.parts.bundles = Bundles(blobs, api.parts.store, secret=b"s", url="")
     with api.http() as client:
         for signature in ("é", "%FF", "0" * 32):

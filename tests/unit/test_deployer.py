@@ -17,6 +17,7 @@ from koco.control.blobs import Blobs
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
 from koco.control.deployer import Deployer
+from koco.control.disk import Disk
 from koco.control.launches import Launches
 from koco.control.settings import Settings
 from koco.errors import ConflictError, NotFoundError
@@ -52,7 +53,9 @@ class World(Pools):
         """Begin, or begin anew over the same store, as a restarted control plane does."""
         self.restart()
         self.settings = Settings()
-        self.blobs = Blobs(data_dir, self.store, self.settings)
+        self.blobs = Blobs(
+            data_dir, self.store, self.settings, Disk(data_dir, self.settings, self.store)
+        )
         self.bundles = Bundles(self.blobs, self.store, secret=b"s", url="http://x")
         self.catalog = Catalog()
         serve: Any = SimpleNamespace(said={})

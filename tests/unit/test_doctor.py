@@ -8,6 +8,7 @@ from typing import Any
 from koco.cluster import placement
 from koco.cluster.serve import name_of
 from koco.cluster.work import Item
+from koco.control.disk import Disk
 from koco.control.doctor import Doctor, Finding
 from koco.control.leftovers import Leftovers
 from koco.errors import KocoError
@@ -31,6 +32,7 @@ def parts(w: World, **more: Any) -> Any:
 
     found = {
         "store": w.store,
+        "disk": Disk(w.store.path.parent, w.settings, w.store),
         "spooler": w.spooler,
         "supervisor": w.supervisor,
         "deployer": SimpleNamespace(troubles={}),

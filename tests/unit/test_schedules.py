@@ -12,6 +12,7 @@ import pytest
 from koco.control import timetable
 from koco.control.blobs import Blobs
 from koco.control.catalog import Catalog
+from koco.control.disk import Disk
 from koco.control.files import Files
 from koco.control.launches import Launches
 from koco.control.schedules import Schedules
@@ -42,7 +43,12 @@ class Clock:
         """Begin anew over the same store, as a restarted control plane does."""
         self.w.restart()
         self.catalog = Catalog()
-        blobs = Blobs(self.tmp_path, self.w.store, self.w.settings)
+        blobs = Blobs(
+            self.tmp_path,
+            self.w.store,
+            self.w.settings,
+            Disk(self.tmp_path, self.w.settings, self.w.store),
+        )
         files = Files(self.w.store, self.w.spooler, blobs, secret=b"s")
         endpoints: Any = None
         launches = Launches(

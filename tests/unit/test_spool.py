@@ -7,13 +7,16 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from koco.errors import NotFoundError
 from koco.events import line, wire
 from koco.events.model import Ack, Batch, Kind, Status
+from koco.runner import backlog
 from koco.runner import spool as module
+from koco.runner.backlog import Backlog
 from koco.runner.spool import Spool
 
 
@@ -29,6 +32,7 @@ class Shelf:
         self.gate = asyncio.Event()
         self.gate.set()
         self.refuse: Callable[[], bool] = lambda: False
+        self.refuses: Callable[[Batch], bool] = lambda batch: False
 
     async def __call__(self, blob: bytes) -> bytes:
         self.calls += 1
@@ -41,7 +45,7 @@ class Shelf:
         held = self.lines.setdefault(batch.fid, [])
         if batch.fid in self.closed:
             return Ack(0, closed=True)
-        if self.refuse() or batch.first > len(held) + 1:
+        if self.refuses(batch) or self.refuse() or batch.first > len(held) + 1:
             return Ack(len(held))
         new = batch.body.split(b"\n")[len(held) + 1 - batch.first :] if batch.count else []
         held.extend(new)
@@ -120,6 +124,90 @@ def test_refused_batches_are_sent_again() -> None:
         assert shelf.payloads("b") == list(range(1, 300, 2))
 
     spooled(body)
+
+
+def test_what_is_refused_lets_others_end_and_says_when_it_is_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A full disk refuses its lines: a neighbour ends meanwhile, and it does once it returns."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        seen: list[Batch] = []
+
+        def refuses(batch: Batch) -> bool:
+            seen.append(batch)
+            return batch.fid == "noisy" and not batch.is_last
+
+        monkeypatch.setattr(shelf, "refuses", refuses)
+        spool.open("noisy")
+        spool.open("other")
+        for number in range(3000):
+            spool.put("noisy", event(number))
+        await until(lambda: len(seen) > 3)
+        spool.put("other", event("o"))
+        assert await spool.mark("other", Status.FINISHED)
+        assert shelf.payloads("noisy") == []
+        for number in range(3000, 3010):
+            spool.put("noisy", event(number))
+        assert await spool.mark("noisy", Status.FINISHED)
+        assert shelf.payloads("noisy") == list(range(3010))
+        assert shelf.payloads("other") == ["o"]
+        assert (spool.held, spool._bytes, spool._refused, spool._ready) == ([], 0, {}, {})
+
+    spooled(body)
+
+
+def test_what_was_refused_has_its_turn_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where others never stop writing."""
+
+    async def body(spool: Spool, shelf: Shelf) -> None:
+        is_full = True
+        monkeypatch.setattr(shelf, "refuses", lambda batch: is_full and batch.fid == "noisy")
+        spool.open("noisy")
+        spool.open("busy")
+        for number in range(5000):
+            spool.put("noisy", event(number))
+        await until(lambda: "noisy" in spool._refused)
+        is_full = False
+        written = 0
+        while len(shelf.lines.get("noisy", [])) < 5000:
+            for _ in range(3000):
+                spool.put("busy", event(written))
+                written += 1
+            await asyncio.sleep(0)
+            assert written < 10**6
+        assert shelf.payloads("noisy") == list(range(5000))
+
+    spooled(body)
+
+
+def test_what_is_refused_stays_in_the_files(tmp_path: Path) -> None:
+    """Whoever finds the process dead finds each line once, in order."""
+
+    async def main() -> None:
+        shelf = Shelf()
+        shelf.refuses = lambda batch: batch.fid == "noisy"
+        spool = Spool("r1", shelf, backlog=Backlog(tmp_path))
+        task = asyncio.create_task(spool.run())
+        spool.open("noisy")
+        spool.open("other")
+        for number in range(4000):
+            spool.put("noisy" if number % 2 else "other", event(number))
+            if number % 500 == 0:
+                await asyncio.sleep(0.001)
+        await until(lambda: len(shelf.lines.get("other", [])) == 2000)
+        task.cancel()
+        [left] = [each for each in backlog.read(tmp_path) if each.fid == "noisy"]
+        assert list(left.lines) == list(range(1, 2001))
+        payloads = [line.decode(1, text)["payload"] for text in left.lines.values()]
+        assert payloads == list(range(1, 4000, 2))
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
 
 
 def test_a_full_spool_makes_writers_wait(monkeypatch: pytest.MonkeyPatch) -> None:

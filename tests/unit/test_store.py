@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from koco.errors import ConflictError, LimitError, NotFoundError, UsageError
+from koco.errors import ConflictError, LimitError, NoRoomError, NotFoundError, UsageError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
 from koco.store.model import (
@@ -637,7 +637,7 @@ def test_a_full_disk_refuses_the_write_and_recovers(tmp_path: Path) -> None:
             big = batch(execution.fid, 1, "x" * 200_000)
             pages = store._db.execute("PRAGMA page_count").fetchone()[0]
             store._db.execute(f"PRAGMA max_page_count = {pages + 1}")
-            with pytest.raises(StoreError, match="full"):
+            with pytest.raises(NoRoomError, match="full"):
                 await store.append([big])
             store._db.execute("PRAGMA max_page_count = 1000000")
             [ack] = await store.append([big])

@@ -6,7 +6,9 @@ than handing it to another thread would.
 """
 
 import asyncio
+import contextlib
 import fcntl
+import math
 import os
 import secrets
 import sqlite3
@@ -17,7 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from koco.errors import ConflictError, NotFoundError
+from koco.errors import ConflictError, NoRoomError, NotFoundError
 from koco.events import line
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import (
@@ -44,6 +46,7 @@ from koco.store.model import (
     Release,
     ReleasePage,
     Reply,
+    Room,
     Schedule,
     Sealed,
     Session,
@@ -67,8 +70,9 @@ from koco.store.sqlite import (
     sights,
     users,
 )
+from koco.store.sqlite.ballast import LONGEST_LOG_BYTES, Ballast
 from koco.store.sqlite.readers import Readers
-from koco.store.sqlite.writer import Writer, failure
+from koco.store.sqlite.writer import Writer, failure, is_full
 
 T = TypeVar("T")
 
@@ -85,6 +89,10 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        #: Refuses what is new where there is no room for it; the control plane knows the disk.
+        self.require_room: Callable[[], None] = lambda: None
+        log = path.with_name(f"{path.name}-wal")
+        self._ballast = Ballast(path.with_name("reserve"), log=log)
         self._lock_fd: int | None = None
 
     async def check(self) -> None:
@@ -94,10 +102,14 @@ class SqliteStore:
             ConflictError: it is one.
             StoreError: it cannot be read.
         """
-        try:
-            schema.require_known(schema.version_of(self.path))
-        except sqlite3.Error as exc:
-            raise failure(exc, f"{self.path} could not be opened") from exc
+        while True:
+            try:
+                schema.require_known(schema.version_of(self.path))
+                return
+            except sqlite3.Error as exc:
+                # Reading it makes a file as well, on a disk that may be full.
+                if not (is_full(exc) and self._ballast.give_up()):
+                    raise failure(exc, f"{self.path} could not be opened") from exc
 
     async def open(self) -> None:
         """Take the lock, open both connections, migrate.
@@ -110,15 +122,13 @@ class SqliteStore:
         try:
             # Before a connection that may write: closing that tidies up, and so changes the file.
             await self.check()
-            db = self._connect()
-            schema.migrate(db)
-            search.prepare(db)
+            db = self._opened()
         except BaseException as exc:
             self._unlock()
             if isinstance(exc, sqlite3.Error):
                 raise failure(exc, f"{self.path} could not be opened") from exc
             raise
-        self._writer = Writer(db)
+        self._writer = Writer(db, give_up=self._ballast.give_up)
         self._db = db
         self._reader = self._reading()
         self._readers = Readers(self._reading)
@@ -130,7 +140,23 @@ class SqliteStore:
         self._readers.close()
         self._reader.close()
         self._db.close()
+        self._ballast.release()
         self._unlock()
+
+    def _opened(self) -> sqlite3.Connection:
+        """Return the connection that writes; on a full disk, with the room that was held."""
+        while True:
+            try:
+                db = self._connect()
+                db.execute(f"PRAGMA journal_size_limit = {LONGEST_LOG_BYTES}")
+                # What undoes one of many changes: in a file it would need a disk, too.
+                db.execute("PRAGMA temp_store = MEMORY")
+                schema.migrate(db)
+                search.prepare(db)
+                return db
+            except sqlite3.Error as exc:
+                if not (is_full(exc) and self._ballast.give_up()):
+                    raise
 
     def _unlock(self) -> None:
         if self._lock_fd is not None:
@@ -169,6 +195,25 @@ class SqliteStore:
 
     async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         return await self._writer.submit(change)
+
+    async def _add(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Make a change that adds something new, where there is room for that."""
+        self.require_room()
+        return await self._writer.submit(change, grows=True)
+
+    def reusable_bytes(self) -> int:
+        """Return how much is free within the file."""
+        pages: int = self._reader.execute("PRAGMA freelist_count").fetchone()[0]
+        size: int = self._reader.execute("PRAGMA page_size").fetchone()[0]
+        return pages * size
+
+    def hold(self, size_bytes: int) -> bool:
+        """Hold so much room for what must be written; False where there is not so much. Blocks."""
+        return self._ballast.hold(size_bytes)
+
+    def missing_bytes(self) -> int:
+        """Return how much of the room that was held had to be given up."""
+        return self._ballast.missing_bytes
 
     async def size_bytes(self) -> int:
         """Return the size of the file and of its log."""
@@ -303,7 +348,7 @@ class SqliteStore:
             db.execute("REPLACE INTO sealed VALUES (?, ?, ?, ?)", row)
             return was_there is None
 
-        return await self._write(change)
+        return await self._add(change)
 
     async def remove_sealed(self, name: str) -> bool:
         """Forget an encrypted secret."""
@@ -355,7 +400,7 @@ class SqliteStore:
 
     async def create(self, new: NewExecution) -> tuple[Execution, bool]:
         """Commit an execution as `queued`, with its first events; say whether it is new."""
-        return await self._write(lambda db: executions.create(db, new))
+        return await self._add(lambda db: executions.create(db, new))
 
     async def keyed(self, user: str, key: str) -> Execution | None:
         """Return the execution that a user launched under an idempotency key."""
@@ -398,9 +443,15 @@ class SqliteStore:
             )
         )
 
-    async def append(self, batches: list[Batch]) -> list[Ack]:
-        """Commit batches in their order, each event once."""
-        return await self._write(lambda db: [events.append(db, batch) for batch in batches])
+    async def append(
+        self, batches: list[Batch], *, room: Room = Room.AMPLE, most_bytes: float = math.inf
+    ) -> list[Ack]:
+        """Commit batches in their order, each event once, as far as there is room."""
+
+        def change(db: sqlite3.Connection) -> list[Ack]:
+            return [events.append(db, each, room=room, most_bytes=most_bytes) for each in batches]
+
+        return await self._writer.submit(change, grows=room is not Room.NONE)
 
     async def settle(self, fid: str, status: Status, error: dict[str, Any] | None = None) -> bool:
         """End an execution from outside its runner."""
@@ -491,15 +542,16 @@ class SqliteStore:
             piece = await self._readers.read(search.gather)
             if piece is None:
                 return False
-            await self._write(lambda db: search.enter(db, piece))
+            await self._add(lambda db: search.enter(db, piece))
             return True
 
     async def _catch_up(self) -> None:
         """Make searchable what has changed, as far as a search can wait for that."""
         search.require(self._reader)
         until_s = time.monotonic() + _CATCH_UP_S
-        while search.has_news(self._reader) and time.monotonic() < until_s:
-            await self.index()
+        with contextlib.suppress(NoRoomError):  # what is searchable already will do
+            while search.has_news(self._reader) and time.monotonic() < until_s:
+                await self.index()
 
     async def open_executions(self) -> list[Execution]:
         """Return every execution without a final status, oldest first."""
@@ -527,15 +579,26 @@ class SqliteStore:
 
     # locks
 
-    async def open_lock(self, fid: str, lid: str, *, name: str, data: Any, expires: float) -> Lock:
+    async def open_lock(
+        self,
+        fid: str,
+        lid: str,
+        *,
+        name: str,
+        data: Any,
+        expires: float,
+        most_bytes: float = math.inf,
+    ) -> Lock:
         """Commit an open lock with its event."""
-        return await self._write(
-            lambda db: locks.open_lock(db, fid, lid, name=name, data=data, expires=expires)
+        return await self._add(
+            lambda db: locks.open_lock(
+                db, fid, lid, name=name, data=data, expires=expires, most_bytes=most_bytes
+            )
         )
 
     async def answer_lock(self, lid: str, answer: Answer, *, by: str) -> Lock:
         """Settle an open lock with an answer."""
-        return await self._write(lambda db: locks.answer(db, lid, answer, by=by))
+        return await self._add(lambda db: locks.answer(db, lid, answer, by=by))
 
     async def expire_locks(self, now_s: float) -> list[Lock]:
         """Settle the open locks that expire by a time."""
@@ -593,7 +656,7 @@ class SqliteStore:
         self, fid: str, new: NewFile, *, by: str, uploader: str, limits: FileLimits
     ) -> File:
         """Give an execution a file, with its event."""
-        return await self._write(
+        return await self._add(
             lambda db: files.attach(db, fid, new, by=by, uploader=uploader, limits=limits)
         )
 
@@ -654,7 +717,7 @@ class SqliteStore:
         fallback: bool = True,
     ) -> Release:
         """Commit a release as `starting`, under the service's next number."""
-        return await self._write(
+        return await self._add(
             lambda db: releases.create(
                 db,
                 service,

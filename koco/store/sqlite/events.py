@@ -1,15 +1,21 @@
-"""SQL for events and for what they do to their execution. Runs in the writer's thread."""
+"""SQL for events and for what they do to their execution. Runs in the writer's thread.
 
+What there is no room for waits with its producer, or is cut where it would wait in vain:
+beyond the limit of an execution, and of one that is to end while the disk is full. What
+is cut is counted, and the stream says so.
+"""
+
+import math
 import sqlite3
 import time
 from typing import Any, NamedTuple
 
 import msgspec
 
-from koco.errors import ConflictError, NotFoundError
+from koco.errors import ConflictError, LimitError, NotFoundError
 from koco.events import line
 from koco.events.model import FINAL, Ack, Batch, Kind, Status
-from koco.store.model import Chunk, Policy
+from koco.store.model import MB, Chunk, Policy, Room
 
 #: Executions that have not ended: by an index, for there may be a million that have.
 IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in Status if each not in FINAL)})"
@@ -26,6 +32,12 @@ _REACHED_FROM = {
 #: Kinds whose event holds an execution's outcome.
 _OUTCOMES = {Kind.FINAL.encode(), Kind.ERROR.encode()}
 
+#: How much of a batch that ends an execution is taken whatever the room (bytes): more than a
+#: runner sends in one call, but for a single large event.
+_FINAL_BYTES = 128 * 1024
+#: About how much is removed in one transaction (bytes).
+_REMOVED_BYTES = 4 * MB
+
 
 class State(NamedTuple):
     """What deciding about a batch needs to know of its execution."""
@@ -38,6 +50,9 @@ class State(NamedTuple):
     policy: str | None
     is_cancelled: bool
     is_timed_out: bool
+    event_bytes: int
+    cut_events: int
+    cut_bytes: int
 
     @property
     def is_ending(self) -> bool:
@@ -49,7 +64,8 @@ def state(db: sqlite3.Connection, fid: str) -> State | None:
     """Return an execution's state, or None where there is none."""
     row = db.execute(
         "SELECT id, status, last_seq, runner, attempt, policy, cancel_requested IS NOT NULL,"
-        " timed_out IS NOT NULL FROM executions WHERE fid = ?",
+        " timed_out IS NOT NULL, event_bytes, cut_events, cut_bytes"
+        " FROM executions WHERE fid = ?",
         (fid,),
     ).fetchone()
     return State(row[0], Status(row[1]), *row[2:]) if row else None
@@ -75,7 +91,26 @@ def open_state(db: sqlite3.Connection, fid: str, *, refusal: str) -> State:
     return now
 
 
-def append(db: sqlite3.Connection, batch: Batch) -> Ack:
+def require_room(now: State, most_bytes: float) -> None:
+    """Refuse more of an execution that has as many bytes of events as it may.
+
+    Raises:
+        LimitError: it has.
+    """
+    if now.event_bytes > most_bytes:
+        raise LimitError(
+            f"its events have reached max_events_mb, {most_bytes / MB:,g}",
+            hint="write less: large data can be a file",
+        )
+
+
+def append(
+    db: sqlite3.Connection,
+    batch: Batch,
+    *,
+    room: Room = Room.AMPLE,
+    most_bytes: float = math.inf,
+) -> Ack:
     """Commit what is new in a batch; see `Store.append`."""
     now = state(db, batch.fid)
     if now is None or now.status.is_final or not _is_of(batch, now):
@@ -86,6 +121,9 @@ def append(db: sqlite3.Connection, batch: Batch) -> Ack:
     last = held[0] if held else 0
     if batch.first > last + 1:
         return Ack(last)
+    if _waits(batch, now, room):
+        return Ack(last)
+    is_cut = room is not Room.AMPLE and now.is_ending
     seen = min(last + 1 - batch.first, batch.count)
     lines = batch.body.split(b"\n", seen)[seen:] if batch.count else []
     count = batch.count - seen
@@ -96,6 +134,10 @@ def append(db: sqlite3.Connection, batch: Batch) -> Ack:
             (now.id, batch.producer, last),
         )
     body = lines[0] if lines else b""
+    # Once it is cut it stays so: what is left out is one piece, and the stream has said so.
+    if count and (is_cut or now.cut_events or now.event_bytes + len(body) > most_bytes):
+        why = _DISK if is_cut else _LIMIT.format(most_bytes / MB)
+        now, body, count = _cut(db, now, body, count, is_end=bool(batch.status), why=why)
     if batch.status and _may_reach(now.status, batch.status):
         if batch.status is Status.ERROR and _tries_again(now, because_of_error=True):
             _retry(db, now, body, count)
@@ -104,6 +146,46 @@ def append(db: sqlite3.Connection, batch: Batch) -> Ack:
     elif count:
         _add(db, now, body, count)
     return Ack(last)
+
+
+def _waits(batch: Batch, now: State, room: Room) -> bool:
+    """Say whether there is no room for a batch now: its producer keeps it."""
+    if room is Room.AMPLE or not batch.count:
+        return False
+    if batch.status is not None:
+        outcome = batch.body[batch.body.rfind(b"\n") + 1 :]
+        kept = outcome if now.is_ending else batch.body
+        return room is Room.NONE and len(kept) > _FINAL_BYTES
+    # What is to end must not wait for room that its end may make: it is cut.
+    return not (now.is_ending or (room is Room.LOW and batch.is_last))
+
+
+#: What an execution's stream says where it is cut, and before it ends.
+_LIMIT = "koco: the events of this execution have reached max_events_mb, {:,g}: no more are kept"
+_DISK = (
+    "koco: this execution is to end, and the control plane's disk is full: no more events are kept"
+)
+_TOLD = "koco: {:,} events of this execution, {:,.1f} MB, were not kept"
+
+
+def _cut(
+    db: sqlite3.Connection, now: State, body: bytes, count: int, *, is_end: bool, why: str
+) -> tuple[State, bytes, int]:
+    """Count what is not kept of a batch; return the state then, and what is: its outcome."""
+    head, _, last = body.rpartition(b"\n")
+    is_kept = is_end and line.kind_of(last) in _OUTCOMES
+    cut, size = (count - 1, len(head)) if is_kept else (count, len(body))
+    if not cut:
+        return now, body, count
+    is_first = not now.cut_events
+    db.execute(
+        "UPDATE executions SET cut_events = cut_events + ?, cut_bytes = cut_bytes + ? WHERE id = ?",
+        (cut, size, now.id),
+    )
+    now = now._replace(cut_events=now.cut_events + cut, cut_bytes=now.cut_bytes + size)
+    lines = [line.encode(Kind.STDERR, why)] if is_first else []
+    lines += [last] if is_kept else []
+    return now, b"\n".join(lines), len(lines)
 
 
 def _is_of(batch: Batch, now: State) -> bool:
@@ -227,6 +309,10 @@ def _retry(db: sqlite3.Connection, now: State, body: bytes, count: int) -> None:
 
 def _advance(db: sqlite3.Connection, now: State, status: Status, body: bytes, count: int) -> None:
     """Add the given lines, then the status event, and set the status: one step, one row."""
+    if status.is_final and now.cut_events:
+        # First, for an outcome is the last one before the status.
+        said = line.encode(Kind.STDERR, _TOLD.format(now.cut_events, now.cut_bytes / MB))
+        body, count = (b"\n".join((said, body)), count + 1) if count else (said, 1)
     event = line.encode(Kind.STATUS, {"status": status})
     _add(db, now, b"\n".join((body, event)) if count else event, count + 1)
     if not status.is_final:
@@ -274,7 +360,10 @@ def _add(db: sqlite3.Connection, now: State, body: bytes, count: int) -> None:
         "INSERT INTO chunks (execution, first, last, body) VALUES (?, ?, ?, ?)",
         (now.id, now.last_seq + 1, last, body),
     )
-    db.execute("UPDATE executions SET last_seq = ? WHERE id = ?", (last, now.id))
+    db.execute(
+        "UPDATE executions SET last_seq = ?, event_bytes = event_bytes + ? WHERE id = ?",
+        (last, len(body), now.id),
+    )
 
 
 def _within(rows: sqlite3.Cursor, budget_bytes: int) -> list[Chunk]:
@@ -335,10 +424,18 @@ def before(db: sqlite3.Connection, execution: int, seq: int, budget_bytes: int) 
 
 
 def remove(db: sqlite3.Connection, execution: int, count: int) -> bool:
-    """Remove so many of an execution's batches, the first ones; say whether that was all."""
-    gone = db.execute(
-        "DELETE FROM chunks WHERE id IN"
-        " (SELECT id FROM chunks WHERE execution = ? ORDER BY last LIMIT ?)",
+    """Remove so many of an execution's batches, the first ones; say whether that was all.
+
+    Fewer where they are large: SQLite may write all of it to its log once more, as zeros.
+    """
+    rows = db.execute(
+        "SELECT last, length(body) FROM chunks WHERE execution = ? ORDER BY last LIMIT ?",
         (execution, count),
-    )
-    return gone.rowcount < count
+    ).fetchall()
+    last, left = 0, _REMOVED_BYTES
+    for last, size in rows:  # noqa: B007 - the last one that is removed
+        left -= size
+        if left <= 0:
+            break
+    db.execute("DELETE FROM chunks WHERE execution = ? AND last <= ?", (execution, last))
+    return len(rows) < count and last == (rows[-1][0] if rows else 0)

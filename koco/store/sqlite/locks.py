@@ -23,12 +23,20 @@ _SELECT = (
 
 
 def open_lock(
-    db: sqlite3.Connection, fid: str, lid: str, *, name: str, data: Any, expires: float
+    db: sqlite3.Connection,
+    fid: str,
+    lid: str,
+    *,
+    name: str,
+    data: Any,
+    expires: float,
+    most_bytes: float,
 ) -> Lock:
     """Insert a lock with its event; see `Store.open_lock`."""
     if known := _select(db, "WHERE l.lid = ? AND e.fid = ?", lid, fid):
         return known[0]  # asked again: it has been told
     now = events.open_state(db, fid, refusal=": nobody is asked any more")
+    events.require_room(now, most_bytes)
     db.execute(
         "INSERT INTO locks (lid, execution, name, data, status, created, expires)"
         " VALUES (?, ?, ?, ?, 'open', ?, ?)",

@@ -325,6 +325,12 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX replies_by_age ON replies (created);
     """,
+    """
+    -- What is stored of an execution's events, and what was not: see `koco.store.sqlite.events`.
+    ALTER TABLE executions ADD COLUMN event_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE executions ADD COLUMN cut_events INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE executions ADD COLUMN cut_bytes INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 
