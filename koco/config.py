@@ -3,6 +3,8 @@
 They stand in `<home>/contexts.toml`, which holds keys and so belongs to its user
 alone. It is written as a whole, under a lock: two writers lose nothing of one
 another's, and a reader sees the old file or the new one.
+
+`<home>/begun.toml` is written alike. It has what `koco up` has begun and not finished.
 """
 
 import os
@@ -83,13 +85,42 @@ def contexts_path() -> Path:
     return home() / "contexts.toml"
 
 
+def begun_path() -> Path:
+    """Return where contexts are kept whose control plane has not answered yet."""
+    return home() / "begun.toml"
+
+
 def load_contexts() -> dict[str, Context]:
     """Return all contexts by name.
 
     Raises:
         UsageError: the file is broken, or others can read it.
     """
-    return _contexts(_read())
+    path = contexts_path()
+    return _contexts(_read(path), path)
+
+
+def load_begun() -> dict[str, Context]:
+    """Return the contexts that `koco up` will write when their control plane answers, by name.
+
+    Raises:
+        UsageError: the file is broken, or others can read it.
+    """
+    path = begun_path()
+    return _contexts(_read(path), path)
+
+
+def save_begun(context: Context) -> None:
+    """Keep a context until its control plane answers: its key may be an admin key already."""
+    with _changing(begun_path()) as document:
+        document.setdefault("contexts", {})[context.name] = _entry(context)
+
+
+def forget_begun(name: str) -> None:
+    """Forget a context whose control plane has not answered; one that is not there is no error."""
+    if name in load_begun():
+        with _changing(begun_path()) as document:
+            document["contexts"].pop(name, None)
 
 
 def chosen(flag: str | None = None) -> Choice:
@@ -108,8 +139,8 @@ def chosen(flag: str | None = None) -> Choice:
     project = _project_file()
     if project is not None and (name := _project_context(project)):
         return Choice(name, "koco.toml", project)
-    document = _read()
-    _contexts(document)
+    document = _read(contexts_path())
+    _contexts(document, contexts_path())
     return Choice(document.get("current"), "contexts.toml", contexts_path())
 
 
@@ -161,18 +192,11 @@ def save_context(
     With `make_current=None` it becomes the current one where there is none. `guard` is
     given the one that would be replaced, and raises to keep it.
     """
-    with _changing() as document:
+    with _changing(contexts_path()) as document:
         contexts = document.setdefault("contexts", {})
         if guard is not None and context.name in contexts:
-            guard(_context(context.name, contexts[context.name]))
-        entry: dict[str, Any] = {"url": context.url, "key": context.key}
-        if context.cluster:
-            entry["cluster"] = dict(context.cluster)
-        if context.ca:
-            entry["ca"] = context.ca
-        if context.user:
-            entry["user"] = context.user
-        contexts[context.name] = entry
+            guard(_context(context.name, contexts[context.name], contexts_path()))
+        contexts[context.name] = _entry(context)
         if make_current is None:
             make_current = document.get("current") not in contexts
         if make_current:
@@ -181,17 +205,21 @@ def save_context(
 
 def replace_key(old: str, new: str) -> list[str]:
     """Put a key in the place of another, wherever that is kept; return the contexts' names."""
-    with _changing() as document:
-        entries = document.get("contexts", {})
-        found = [name for name, entry in entries.items() if old and entry["key"] == old]
-        for name in found:
-            entries[name]["key"] = new
-        return found
+    found = []
+    for path in (begun_path(), contexts_path()):
+        if not path.exists():
+            continue
+        with _changing(path) as document:
+            entries = document.get("contexts", {})
+            found = [name for name, entry in entries.items() if old and entry["key"] == old]
+            for name in found:
+                entries[name]["key"] = new
+    return found
 
 
 def use_context(name: str) -> None:
     """Make a context the current one; NotFoundError where there is none of that name."""
-    with _changing() as document:
+    with _changing(contexts_path()) as document:
         if name not in document.get("contexts", {}):
             raise _unknown(f"there is no context {name!r} in", document.get("contexts", {}))
         document["current"] = name
@@ -199,7 +227,7 @@ def use_context(name: str) -> None:
 
 def remove_context(name: str) -> None:
     """Forget a context; one that is not there is no error."""
-    with _changing() as document:
+    with _changing(contexts_path()) as document:
         document.get("contexts", {}).pop(name, None)
         if document.get("current") == name:
             del document["current"]
@@ -225,9 +253,8 @@ def _project_context(path: Path) -> str | None:
     return name
 
 
-def _read() -> dict[str, Any]:
-    """Return the file as it stands; an empty document where there is none."""
-    path = contexts_path()
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file of contexts as it stands; an empty document where there is none."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -251,29 +278,41 @@ def _parse(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is no TOML: {exc}", hint="mend or move that file") from exc
 
 
-def _contexts(document: dict[str, Any]) -> dict[str, Context]:
+def _entry(context: Context) -> dict[str, Any]:
+    """Return a context as it stands in the file."""
+    entry: dict[str, Any] = {"url": context.url, "key": context.key}
+    if context.cluster:
+        entry["cluster"] = dict(context.cluster)
+    if context.ca:
+        entry["ca"] = context.ca
+    if context.user:
+        entry["user"] = context.user
+    return entry
+
+
+def _contexts(document: dict[str, Any], path: Path) -> dict[str, Context]:
     tables = document.get("contexts", {})
     if not isinstance(tables, dict):
-        raise _broken("`contexts` must be a table")
+        raise _broken(path, "`contexts` must be a table")
     if not isinstance(document.get("current", ""), str):
-        raise _broken("`current` must be the name of a context")
-    return {name: _context(name, table) for name, table in tables.items()}
+        raise _broken(path, "`current` must be the name of a context")
+    return {name: _context(name, table, path) for name, table in tables.items()}
 
 
-def _context(name: str, table: Any) -> Context:
+def _context(name: str, table: Any, path: Path) -> Context:
     where = f"contexts.{name}"
     if not isinstance(table, dict):
-        raise _broken(f"`{where}` must be a table")
+        raise _broken(path, f"`{where}` must be a table")
     url, key, cluster = table.get("url"), table.get("key", ""), table.get("cluster", {})
     if not isinstance(url, str) or not isinstance(key, str) or not isinstance(cluster, dict):
-        raise _broken(f"`{where}` needs a `url` and a `key`, both strings")
+        raise _broken(path, f"`{where}` needs a `url` and a `key`, both strings")
     ca = table.get("ca", "")
     if not isinstance(ca, str):
-        raise _broken(f"`{where}.ca` must be the path of a PEM file")
+        raise _broken(path, f"`{where}.ca` must be the path of a PEM file")
     user = table.get("user", "")
     if not isinstance(user, str):
-        raise _broken(f"`{where}.user` must be the name of a user")
-    return Context(name, checked(url, f"{contexts_path()}: {where}.url"), key, cluster, ca, user)
+        raise _broken(path, f"`{where}.user` must be the name of a user")
+    return Context(name, checked(url, f"{path}: {where}.url"), key, cluster, ca, user)
 
 
 def _unknown(what: str, contexts: Collection[str]) -> NotFoundError:
@@ -282,12 +321,12 @@ def _unknown(what: str, contexts: Collection[str]) -> NotFoundError:
     return NotFoundError(f"{what} {contexts_path()}", hint=hint)
 
 
-def _broken(what: str) -> UsageError:
-    return UsageError(f"{contexts_path()}: {what}", hint="mend or move that file")
+def _broken(path: Path, what: str) -> UsageError:
+    return UsageError(f"{path}: {what}", hint="mend or move that file")
 
 
 @contextmanager
-def _changing() -> Iterator[dict[str, Any]]:
+def _changing(path: Path) -> Iterator[dict[str, Any]]:
     """Hold the lock, give the document to be changed, and write it."""
     import fcntl
 
@@ -302,24 +341,24 @@ def _changing() -> Iterator[dict[str, Any]]:
         ) from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        document = _read()
-        _contexts(document)  # a broken file is told of, not written over
+        document = _read(path)
+        _contexts(document, path)  # a broken file is told of, not written over
         yield document
         try:
-            _write(document)
+            _write(document, path)
         except OSError as exc:
-            what = f"cannot write {contexts_path()}: {exc.strerror}"
+            what = f"cannot write {path}: {exc.strerror}"
             raise UsageError(what, hint="it is as it was before") from exc
     finally:
         os.close(lock)
 
 
-def _write(document: dict[str, Any]) -> None:
+def _write(document: dict[str, Any], path: Path) -> None:
     import tempfile
 
     import tomli_w
 
-    target = Path(os.path.realpath(contexts_path()))  # it may be a link into one's dotfiles
+    target = Path(os.path.realpath(path))  # it may be a link into one's dotfiles
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".contexts-")  # 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

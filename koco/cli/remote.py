@@ -49,7 +49,7 @@ def up(
         here = dict(known.cluster) if known else {}
         is_asked_anew = values or recover_admin or options.differs(asked, here)
         if known and ca in (None, known.ca) and not is_asked_anew and _answers(known):
-            config.save_context(known)
+            _finish(known)
             more = {"version": __version__, "started": False, "replaced": None}
             return _result(known, ray=version, **more)
         return _bring_up(
@@ -87,17 +87,18 @@ def _bring_up(
     defaults = {"host": "127.0.0.1"} if url.is_loopback(host) else {}
     port = here.get("api", _PORT)
     wanted = options.wanted(asked, here, {**defaults, "port": port}, reached_at=host)
-    name = known.name if known else contexts.checked_name(name or url.host(wanted.all["url"]))
+    name = name or (known.name if known else contexts.checked_name(url.host(wanted.all["url"])))
     contexts.warn_of_clear(wanted.all["url"])
     key = known.key if known and known.key and not recover else tokens.new()
     trusted = ca if ca is not None else known.ca if known else ""
     place = {"ray": dashboard.url}
     context = Context(name, wanted.all["url"], key, {**wanted.kept, **place}, trusted)
+    _refuse_other(context)
     if not known or known.key != key:
         # Written before anything starts: a key that is interrupted on its way is not lost.
         # How it is to be called and reached counts once it is.
-        begun = replace(known, key=key) if known else replace(context, cluster=place)
-        config.save_context(begun, make_current=False, guard=_keep_other(dashboard.url))
+        begun = replace(known or context, name=name, key=key)
+        config.save_begun(begun if known else replace(begun, cluster=place))
     order = {
         "action": "up",
         "asked": wanted.asked,
@@ -108,16 +109,16 @@ def _bring_up(
     }
     answer = _ordered(dashboard, order)
     if not answer["admitted"]:
-        if not known:
-            config.remove_context(name)
+        _forget_begun(dashboard.url)
         what = f"the store there has an admin key that no context here holds for {dashboard.url}"
         hint = "`koco login` takes a key that you were given, `--recover-admin` makes a new one"
         raise NotAllowedError(what, hint=hint)
     kept = {**wanted.kept, **options.remembered(answer["start"]), **place}
     # It may have run already, under an address that no context here had.
     context = replace(context, url=answer["url"], cluster=kept)
-    config.save_context(context)
+    config.save_begun(context)
     _require_reachable(context, answer["start"])
+    _finish(context)
     more = {name: answer[name] for name in ("ray", "version", "started", "replaced")}
     return _result(context, **more)
 
@@ -133,12 +134,40 @@ def _result(context: Context, **more: Any) -> dict[str, Any]:
 
 
 def _known(ray: str, name: str | None) -> Context | None:
-    """Return the context of a cluster, or that of this name if it is one of this cluster."""
-    ours = [each for each in config.load_contexts().values() if each.cluster.get("ray") == ray]
-    return next((each for each in ours if name in (None, each.name)), None)
+    """Return the context of a cluster, or that of this name if it is one of this cluster.
+
+    One that was begun and does not answer yet goes first: it has what was asked last.
+    """
+    begun = _of(ray, config.load_begun())
+    saved = _of(ray, config.load_contexts())
+    named = [each for each in (*begun, *saved) if name in (None, each.name)]
+    # The key of an attempt counts whatever that was called: the store may have it by now.
+    return next(iter(named or begun), None)
 
 
-def _keep_other(ray: str) -> Callable[[Context], None]:
+def _of(ray: str, contexts: Mapping[str, Context]) -> list[Context]:
+    return [each for each in contexts.values() if each.cluster.get("ray") == ray]
+
+
+def _forget_begun(ray: str) -> None:
+    for each in _of(ray, config.load_begun()):
+        config.forget_begun(each.name)
+
+
+def _finish(context: Context) -> None:
+    """Write the context of a control plane that answers, as the current one."""
+    ray = str(context.cluster["ray"])
+    config.save_context(context, guard=_refuse_unless(ray))
+    _forget_begun(ray)
+
+
+def _refuse_other(context: Context) -> None:
+    """Refuse the name of a context that is another control plane's."""
+    if old := config.load_contexts().get(context.name):
+        _refuse_unless(str(context.cluster["ray"]))(old)
+
+
+def _refuse_unless(ray: str) -> Callable[[Context], None]:
     def refuse(old: Context) -> None:
         if old.cluster.get("ray") != ray:
             what = f"there is a context {old.name!r} already, for {old.url}"
@@ -239,14 +268,14 @@ def _checked_version(dashboard: Any) -> str:
 def _ordered(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
     """Have a job on the cluster carry out an order; return its answer."""
     from koco import job
-    from koco.cluster import package
+    from koco.cluster import interpreter, package
 
     file, data = package.of_koco()
     modules = [f"gcs://{file}"]
     dashboard.require_package(file, data)
     order = {**order, "environment": {"py_modules": modules}}
     name = f"koco-{order['action']}-{secrets.token_hex(4)}"
-    entrypoint = f"python -m koco.job {shlex.quote(json.dumps(order))}"
+    entrypoint = f'"${interpreter.PYTHON}" -m koco.job {shlex.quote(json.dumps(order))}'
     dashboard.submit(name, entrypoint, modules=modules)
     try:
         output.note(f"job {name} is under way on {dashboard.url}…")

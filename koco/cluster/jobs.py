@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from koco import __version__
+from koco.cluster import interpreter
 from koco.errors import KocoError, NotAllowedError, UnauthorizedError, UnreachableError, UsageError
 
 #: Between two looks at a job (seconds).
@@ -20,6 +21,10 @@ _POLL_S = 0.3
 #: How long the dashboard may be away while a job runs (seconds).
 _AWAY_S = 20.0
 _TIMEOUT_S = 30.0
+
+#: Ray's name for the function that a worker begins with
+#: (`ray._private.ray_constants.WORKER_PROCESS_SETUP_HOOK_ENV_VAR`).
+_SETUP_HOOK = "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR"
 
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -101,14 +106,21 @@ class Dashboard:
         return True
 
     def submit(self, job: str, entrypoint: str, *, modules: list[str]) -> None:
-        """Submit a job; `modules` are URIs of packages."""
+        """Submit a job; `modules` are URIs of packages, koco's own among them.
+
+        The entrypoint finds Ray's Python in the variable `interpreter.PYTHON`.
+        """
         body = {
             "submission_id": job,
             "entrypoint": entrypoint,
             "runtime_env": {
                 "py_modules": modules,
-                # Else Python looks for modules in Ray's own working directory first.
-                "env_vars": {"PYTHONSAFEPATH": "1"},
+                "env_vars": {
+                    # Else Python looks for modules in Ray's own working directory first.
+                    "PYTHONSAFEPATH": "1",
+                    # Runs in the process that will run the entrypoint.
+                    _SETUP_HOOK: interpreter.HOOK,
+                },
             },
         }
         self._call("POST", "/api/jobs/", json=body)
@@ -154,11 +166,6 @@ class Dashboard:
     def _failed(self, job: str, about: dict[str, Any], log: str) -> KocoError:
         message = str(about.get("message") or "").strip()
         last = [line for line in (log or message).splitlines() if line.strip()][-1:]
-        if "not found" in log and "python" in log:
-            return KocoError(
-                f"the cluster runs no job: {last[0]}",
-                hint="start Ray there with its environment's `bin` folder on PATH",
-            )
         what = f"the job {job} on {self.url} {str(about.get('status', '')).lower()}"
         return KocoError(
             f"{what}: {last[0].strip() if last else 'Ray gives no reason'}",

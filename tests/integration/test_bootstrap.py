@@ -71,7 +71,10 @@ class Elsewhere(Koco):
 
 @contextlib.contextmanager
 def ray_alone(root: Path, ports: dict[str, int]) -> Iterator[None]:
-    """A Ray head with token authentication, of an environment that has Ray only."""
+    """A Ray head with token authentication, of an environment that has Ray only.
+
+    It is started by its absolute path; `python` in PATH is another one, which has no Ray.
+    """
     bare = root / "bare"
     version = importlib.metadata.version("ray")
     subprocess.run([sys.executable, "-m", "venv", bare], check=True)
@@ -82,7 +85,7 @@ def ray_alone(root: Path, ports: dict[str, int]) -> Iterator[None]:
     env = {
         **kept,
         "HOME": str(root),
-        "PATH": f"{bare / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{_another_python(root)}{os.pathsep}{os.environ['PATH']}",
         "RAY_TMPDIR": str(root),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
@@ -113,6 +116,16 @@ def ray_alone(root: Path, ports: dict[str, int]) -> Iterator[None]:
         yield
     finally:
         local.stop(mark)
+
+
+def _another_python(root: Path) -> Path:
+    """Make a folder with a `python` that has nothing but the standard library; return it."""
+    folder = root / "another"
+    folder.mkdir()
+    for name in ("python", "python3"):
+        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,14 @@
 
 import json
 import shlex
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from koco import __version__, code, config
+from koco import __version__, code, config, tokens
 from koco.config import Context
 from tests.unit.conftest import Cli
 from tests.unit.dashboard import TOKEN, Ray, Server
@@ -55,7 +56,7 @@ def ordered(ray: Ray) -> dict[str, Any]:
     """Return the order in the last job that was submitted."""
     [body] = [body for method, path, _, body in ray.requests if (method, path) == JOB][-1:]
     words = shlex.split(json.loads(body)["entrypoint"])
-    assert words[:3] == ["python", "-m", "koco.job"]
+    assert words[:3] == ["$KOCO_RAY_PYTHON", "-m", "koco.job"]
     order: dict[str, Any] = json.loads(words[3])
     return order
 
@@ -110,18 +111,28 @@ def test_nothing_is_left_of_a_key_that_was_not_admitted(cli: Cli, ray: Ray, plan
     assert config.chosen().name == "other"
 
 
-def test_a_key_is_kept_before_anything_starts(cli: Cli, ray: Ray, plane: Plane) -> None:
+def test_a_failed_up_changes_no_context_and_loses_no_key(
+    cli: Cli, ray: Ray, plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A job that fails may have brought it up all the same: the next `koco up` has its key."""
+    made = iter((KEY, "koco_another"))
+    monkeypatch.setattr(tokens, "new", lambda: next(made))
+    config.save_context(Context("other", "http://127.0.0.1:1", "k"))
+    before = config.contexts_path().read_bytes()
     ray.job, ray.log = [{"status": "FAILED"}], "something broke"
     done = cli("up", "--ray", ray.url, "--name", "theirs", "--data-dir", "/asked/in/vain")
     assert done.code == 1
     assert "something broke" in done.err
-    context = config.find("theirs")
-    assert context.key
-    assert context.cluster == {"ray": ray.url}, "what was asked in vain is not remembered"
+    assert config.contexts_path().read_bytes() == before
+    begun = config.load_begun()["theirs"]
+    assert begun.key == KEY
+    assert begun.cluster == {"ray": ray.url}, "what was asked in vain is not remembered"
+    assert stat.S_IMODE(config.begun_path().stat().st_mode) == 0o600
     ray.job, ray.log = [{"status": "SUCCEEDED"}], answer(plane)
-    cli("up", "--ray", ray.url)
-    assert config.find("theirs").key == context.key
+    assert cli("up", "--ray", ray.url, "--name", "ours").code == 0, "by whatever name"
+    assert config.find("ours").key == KEY
+    assert config.chosen().name == "ours"
+    assert config.load_begun() == {}
 
 
 def test_one_that_is_not_reached_from_here_says_what_can_be_done(
@@ -129,12 +140,17 @@ def test_one_that_is_not_reached_from_here_says_what_can_be_done(
 ) -> None:
     """It runs on the head: exit code 3, with its address there, and other ways to it."""
     save(ray, plane)
+    before = config.contexts_path().read_bytes()
     ray.log = answer(plane, url="http://127.0.0.1:9")
     done = cli("up", "--ray", ray.url, "--public-url", "http://127.0.0.1:9")
     assert done.code == 3
     assert "--public-url" in done.err
     assert "ssh -L" in done.err
-    assert config.find("theirs").url == "http://127.0.0.1:9"
+    assert config.contexts_path().read_bytes() == before
+    # Once the way is there, the same command ends well.
+    ray.log = answer(plane)
+    assert cli("up", "--ray", ray.url, "--public-url", plane.url).code == 0
+    assert config.find("theirs").url == plane.url
 
 
 def test_another_control_planes_context_is_not_replaced(cli: Cli, ray: Ray, plane: Plane) -> None:
