@@ -33,6 +33,10 @@ class Order:
     #: A running Ray's; without it one is started on `ports`.
     address: str | None = None
     ports: dict[str, int] = field(default_factory=dict)
+    #: A descriptor whose lock is held until Ray listens: see `koco.cluster.local.turn`.
+    turn: int | None = None
+    #: Whether the running Ray's dashboard has died and is to be started again.
+    needs_dashboard: bool = False
     #: What was asked of the control plane, by the names of `koco.control.plane.Start`: host,
     #: port, url, data_dir, tls_cert, tls_key. One that runs and differs is not as asked.
     asked: dict[str, Any] = field(default_factory=dict)
@@ -85,9 +89,29 @@ def carry_out(order: Order) -> dict[str, Any]:
 
 
 def _local(order: Order) -> dict[str, Any]:
-    address = order.address or _start_head(order.ports)
+    from koco.cluster import ray_head
+
+    if order.action == "look":
+        return {"why": ray_head.why_not(order.address or "")}
+    address = order.address or _started(order)
     _connect(address)
-    return {"address": address, **carry_out(order)}
+    mended = order.needs_dashboard
+    dashboard = ray_head.start_dashboard(order.ports["dashboard"]) if mended else None
+    return {"address": address, "dashboard": dashboard, **carry_out(order)}
+
+
+def _started(order: Order) -> str:
+    """Start a head; return its address."""
+    import fcntl
+
+    from koco.cluster import ray_head
+
+    if order.turn is None:
+        return ray_head.start(order.ports)
+    os.set_inheritable(order.turn, False)  # Ray's processes would hold the lock while they live
+    address = ray_head.start(order.ports)
+    fcntl.flock(order.turn, fcntl.LOCK_UN)
+    return address
 
 
 def _up(order: Order) -> dict[str, Any]:
@@ -155,24 +179,6 @@ def _actors() -> dict[str, Any]:
             with contextlib.suppress(ValueError):  # it ended between the two questions
                 found[entry["name"]] = ray.get_actor(entry["name"], namespace=names.NAMESPACE)
     return found
-
-
-def _start_head(ports: dict[str, int]) -> str:
-    from ray.scripts.scripts import cli
-
-    cli.main(
-        [
-            *("start", "--head", "--disable-usage-stats", "--log-style", "record"),
-            *("--node-ip-address", "127.0.0.1", "--port", str(ports["gcs"])),
-            *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(ports["dashboard"])),
-            *("--ray-client-server-port", str(ports["client"])),
-            *("--dashboard-agent-listen-port", str(ports["agent"])),
-            # Flows' output goes to the event stream; nobody reads Ray's copies of it.
-            *("--include-log-monitor", "false"),
-        ],
-        standalone_mode=False,
-    )
-    return f"127.0.0.1:{ports['gcs']}"
 
 
 def _connect(address: str) -> None:

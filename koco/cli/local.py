@@ -1,9 +1,7 @@
 """What `koco up` and `koco down` do on this machine; Ray itself is touched by `koco.boot`."""
 
+import contextlib
 import fcntl
-import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,15 +9,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from koco import __version__, code, config, tokens
-from koco.cli import options, output
+from koco.cli import booting, joining, options, output
+from koco.cluster import heads
 from koco.cluster import local as cluster
 from koco.config import Context
-from koco.errors import KocoError, NotAllowedError, UnreachableError, from_wire
+from koco.errors import KocoError, NotAllowedError, UnreachableError
 
 NAME = "local"
 
-#: How long starting Ray and the control plane may take (seconds).
-_BOOT_S = 180
+#: How long what is left of a head that has died may take to end by itself (seconds).
+_REMAINS_S = 1.0
 
 
 def up(
@@ -30,22 +29,26 @@ def up(
     recover_admin: bool = False,
     settings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Bring up what is missing; return `{url, address, ray, version, contexts, started}`.
+    """Bring up what is missing; return `{url, address, ray, version, contexts, started, …}`.
 
-    `asked` is what was asked of the control plane: see `options.checked`.
+    `asked` is what was asked of the control plane: see `options.checked`. `gone` names what had
+    died of a cluster that `koco up` started, and `ended` counts the processes that were left of it.
     """
     from koco.control.settings import parsed
 
     values = parsed(settings)
     with alone():
-        known = config.load_contexts().get(NAME)
-        here = dict(known.cluster) if known else {}
-        is_asked_anew = values or recover_admin or options.differs(asked, here)
-        if known and ca in (None, known.ca) and not is_asked_anew and (found := _answering(known)):
-            return found
-        return _bring_up(
-            known, here, asked, ca=ca, free=free_ports, recover=recover_admin, settings=values
+        known = _known()
+        remains = heads.remains(cluster.mark_of(config.home()))
+        is_asked_anew = (
+            values or recover_admin or options.differs(asked, known.cluster if known else {})
         )
+        is_same = known and ca in (None, known.ca) and not is_asked_anew
+        if known and is_same and (found := _answering(known, remains)):
+            _finish(known)
+            return found
+        wanted = {"ca": ca, "free": free_ports, "recover": recover_admin, "settings": values}
+        return _bring_up(known, remains, asked, **wanted)
 
 
 def down() -> dict[str, Any]:
@@ -54,7 +57,7 @@ def down() -> dict[str, Any]:
     `executions` is None where the control plane did not say.
     """
     with alone():
-        known = config.load_contexts().get(NAME)
+        known = _known()
         here = dict(known.cluster) if known else {}
         mark = cluster.mark_of(config.home())
         executions = open_executions(known) if known and cluster.is_running(mark) else None
@@ -65,10 +68,10 @@ def down() -> dict[str, Any]:
                 "executions": executions,
             }
         address = str(here.get("address", ""))
-        if not known or not address or cluster.running_address() != address:
+        if not known or not heads.listens(address) or joining.is_another(address, here):
             return {"what": "", "ended": 0, "executions": None}
         executions = open_executions(known)
-        answer = _boot(_order("down", here, address))
+        answer = booting.carry_out(booting.order("down", here, address))
         return {
             "what": "the control plane and its runners",
             "ended": answer["ended"],
@@ -88,11 +91,22 @@ def open_executions(known: Context) -> dict[str, int] | None:
     return {status: count for status, count in tallies.items() if status not in OUTCOMES}
 
 
-def _answering(known: Context) -> dict[str, Any] | None:
+def _known() -> Context | None:
+    """Return this machine's context: as it was begun, where that did not come to an end."""
+    return config.load_begun().get(NAME) or config.load_contexts().get(NAME)
+
+
+def _finish(context: Context) -> None:
+    """Write the context of a control plane that answers, as the current one."""
+    config.save_context(context)
+    config.forget_begun(NAME)
+
+
+def _answering(known: Context, remains: heads.Remains) -> dict[str, Any] | None:
     """Return what `up` returns if this context's control plane runs, as this version, already."""
     from koco.client import Client
 
-    if not known.cluster.get("address") or not cluster.running_address():
+    if remains.gone or not heads.listens(str(known.cluster.get("address", ""))):
         return None
     try:
         status = Client(known).status()
@@ -101,74 +115,168 @@ def _answering(known: Context) -> dict[str, Any] | None:
     plane = status["control_plane"]
     if (plane["version"], plane.get("code")) != (__version__, code.digest()):
         return None  # to be upgraded
-    more = {"version": plane["version"], "replaced": None}
+    more = {"version": plane["version"], "replaced": None, "gone": [], "ended": 0}
     return _result(known, ray=status["ray"]["version"], started=False, **more)
 
 
 def _bring_up(
+    known: Context | None, remains: heads.Remains, asked: Mapping[str, Any], **how: Any
+) -> dict[str, Any]:
+    """Bring up what is missing, from what is there; a head that dies meanwhile is started anew."""
+    _check(asked, known)  # before anything is ended
+    if not remains.is_alive:
+        return _brought_up(known, remains, asked, ended=_end(remains), **how)
+    if remains.gone:
+        output.note(f"{_told(remains.gone)}: bringing back what is missing…")
+    try:
+        return _brought_up(known, remains, asked, ended=0, **how)
+    except KocoError:
+        remains = heads.remains(cluster.mark_of(config.home()))
+        if remains.is_alive:
+            raise
+        return _brought_up(known, remains, asked, ended=_end(remains), **how)
+
+
+def _check(asked: Mapping[str, Any], known: Context | None) -> None:
+    """Look at what is asked of this machine, as whoever starts there does once more.
+
+    Raises:
+        UsageError: it is not to be had.
+    """
+    from koco.cluster import head
+
+    remembered = known.cluster if known else {}
+    wanted = options.wanted(asked, remembered, {"port": 0}, reached_at="127.0.0.1").all
+    head.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
+    head.folder(wanted.get("data_dir") or str(booting.data_dir()))
+
+
+def _end(remains: heads.Remains) -> int:
+    """End what is left of a head that cannot go on; return how many processes that were."""
+    if not remains.count:
+        return 0
+    # The control plane among them may serve still: it has the store, which the next one needs.
+    ended = cluster.stop(cluster.mark_of(config.home()), term_s=_REMAINS_S)
+    left = "1 process that was" if ended == 1 else f"{ended} processes that were"
+    output.note(f"{_told(remains.gone)}: ended {left} left of it")
+    return ended
+
+
+def _end_orphan(here: Mapping[str, Any]) -> None:
+    """End a control plane that serves still though the Ray that it had joined is gone.
+
+    It would do so for a minute, and has the store.
+    """
+    if heads.listens(str(here.get("address", ""))):
+        return
+    data_dir = Path(here.get("data_dir") or booting.data_dir())
+    if heads.end_control_plane(data_dir.resolve()):
+        output.note("the Ray of this control plane is gone: ended its process, too")
+
+
+def _told(gone: Sequence[str]) -> str:
+    listed = " and ".join(filter(None, (", ".join(gone[:-1]), gone[-1])))
+    is_one = len(gone) == 1 and listed != heads.AGENTS
+    return f"the {listed} of this cluster {'is' if is_one else 'are'} gone"
+
+
+def _brought_up(
     known: Context | None,
-    here: dict[str, Any],
+    remains: heads.Remains,
     asked: Mapping[str, Any],
     *,
+    ended: int,
     ca: str | None,
     free: bool,
     recover: bool,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    from koco.cluster import head
-
-    mark = cluster.mark_of(config.home())
-    is_ours = cluster.is_running(mark)
-    address = str(here["address"]) if is_ours and "address" in here else cluster.running_address()
-    starts_ray = address is None
-    # What runs keeps its ports: they are taken by itself.
-    runs_on = {name: int(here[name]) for name in cluster.PORTS if here.get(name)}
-    ports = {**cluster.choose_ports(here, free=free), **({} if starts_ray else runs_on)}
-    usual = int(here.get("api") or cluster.PORTS["api"])
-    if starts_ray and not free and "port" not in asked and ports["api"] != usual:
-        output.note(f"port {usual} is taken: the API is at port {ports['api']} from now on")
-    wanted = options.wanted(
-        asked,
-        here,
-        {"host": "127.0.0.1", "port": ports["api"], "data_dir": str(_data_dir())},
-        reached_at="127.0.0.1",
-    )
-    # Both are looked at before anything starts, and again by who needs them.
-    head.tls(wanted.all.get("tls_cert"), wanted.all.get("tls_key"))
-    head.folder(wanted.all["data_dir"])
-    if starts_ray:
-        cluster.ensure_token()
-    key = known.key if known and known.key and not recover else tokens.new()
-    here = {**ports, **wanted.kept, "address": address or f"127.0.0.1:{ports['gcs']}"}
-    context = Context(NAME, wanted.all["url"], key, here, ca=_trusted(ca, known))
-    output.note(
-        "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
-    )
-    # Written before anything starts: a key that is interrupted on its way is not lost,
-    # and `koco down` finds what a killed `koco up` left behind. What runs is where it is,
-    # should it not be upgraded.
-    if starts_ray or not known or known.key != key:
-        config.save_context(context)
-    order = {
-        **_order("up", here, address),
-        "asked": wanted.asked,
-        "defaults": wanted.defaults,
-        "digest": options.digest(key),
-        "recover": recover,
-        "settings": settings,
-    }
-    answer = _boot(order, mark=mark if is_ours or starts_ray else None)
+    here = dict(known.cluster) if known else {}
+    is_ours = remains.is_alive
+    # What ran here comes back; where nothing did, another Ray may do.
+    if is_ours:
+        address = remains.address
+    else:
+        # What serves already goes on where it is, whatever Ray's ports are.
+        is_free = free and not (known and _serves(known))
+        address = "" if remains.present else joining.joinable(here, free=is_free)
+    starts_ray = not address
+    if known and starts_ray:
+        _end_orphan(here)
+    with contextlib.ExitStack() as turn:
+        lock = turn.enter_context(cluster.turn()) if starts_ray else None
+        ports = _ports(here, remains, free=free, starts_ray=starts_ray)
+        usual = int(here.get("api") or cluster.PORTS["api"])
+        if starts_ray and not free and "port" not in asked and ports["api"] != usual:
+            output.note(f"port {usual} is taken: the API is at port {ports['api']} from now on")
+        wanted = options.wanted(
+            asked,
+            here,
+            {"host": "127.0.0.1", "port": ports["api"], "data_dir": str(booting.data_dir())},
+            reached_at="127.0.0.1",
+        )
+        if starts_ray:
+            cluster.ensure_token()
+        key = known.key if known and known.key and not recover else tokens.new()
+        was_asked = address and address in (heads.asked(), here.get("asked"))
+        asked_for = {"asked": address} if was_asked else {}
+        address = address or f"127.0.0.1:{ports['gcs']}"
+        kept = {**ports, **wanted.kept, "address": address, **asked_for}
+        context = Context(NAME, wanted.all["url"], key, kept, ca=_trusted(ca, known))
+        output.note(
+            "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
+        )
+        # Kept before anything starts: a key that is interrupted on its way is not lost. Contexts
+        # stay as they are until this one answers.
+        if starts_ray or not known or known.key != key:
+            config.save_begun(context)
+        order = {
+            **booting.order("up", kept, None if starts_ray else address),
+            "asked": wanted.asked,
+            "defaults": wanted.defaults,
+            "digest": options.digest(key),
+            "recover": recover,
+            "settings": settings,
+            "needs_dashboard": is_ours and heads.DASHBOARD in remains.gone,
+            "turn": lock,
+        }
+        mark = cluster.mark_of(config.home()) if is_ours or starts_ray else None
+        answer = booting.carry_out(order, mark=mark, pass_fds=() if lock is None else (lock,))
     if not answer["admitted"]:
+        config.forget_begun(NAME)
         raise NotAllowedError(
             "the store has an admin key that the context 'local' does not hold",
             hint="`koco up --recover-admin` replaces it by a new one",
         )
     # It may have run already, under an address that this context had lost.
-    here["api"] = answer["start"]["port"]
-    context = replace(context, url=answer["url"], cluster=here)
-    config.save_context(context)
-    more = {"version": answer["version"], "replaced": answer["replaced"]}
-    return _result(context, ray=answer["ray"], started=starts_ray, **more)
+    kept |= {"api": answer["start"]["port"], "dashboard": answer["dashboard"] or kept["dashboard"]}
+    context = replace(context, url=answer["url"], cluster=kept)
+    _finish(context)
+    more = {name: answer[name] for name in ("ray", "version", "replaced")}
+    return _result(context, started=starts_ray, gone=remains.gone, ended=ended, **more)
+
+
+def _ports(
+    here: Mapping[str, Any], remains: heads.Remains, *, free: bool, starts_ray: bool
+) -> dict[str, int]:
+    ports = cluster.choose_ports(dict(here), free=free)
+    if starts_ray:
+        return ports
+    # What runs keeps its ports: they are taken by itself.
+    ports |= {name: int(here[name]) for name in cluster.PORTS if here.get(name)}
+    if remains.address:
+        ports["gcs"] = int(remains.address.rpartition(":")[2])
+    return {**ports, "dashboard": remains.dashboard or ports["dashboard"]}
+
+
+def _serves(known: Context) -> bool:
+    from koco.client import Client
+
+    try:
+        Client(known).status()
+    except KocoError:
+        return False
+    return True
 
 
 def _trusted(ca: str | None, known: Context | None) -> str:
@@ -186,81 +294,10 @@ def _result(context: Context, **more: Any) -> dict[str, Any]:
     }
 
 
-def _order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str, Any]:
-    return {
-        "action": action,
-        "address": address,
-        "ports": {name: int(here.get(name, 0)) for name in cluster.PORTS},
-    }
-
-
-def _data_dir() -> Path:
-    directory = config.home() / NAME
-    # One by one: `mode` does not reach the parents that mkdir makes.
-    for path in (config.home(), directory):
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return directory
-
-
-def _boot(order: dict[str, Any], *, mark: str | None = None) -> dict[str, Any]:
-    """Run `koco.boot` with an order; return its answer. `mark` is for a Ray that is ours.
-
-    Raises:
-        KocoError: it could not carry it out; its log says more.
-    """
-    log, work = _data_dir() / "boot.log", _data_dir() / "work"
-    work.mkdir(exist_ok=True, mode=0o700)
-    if mark:
-        env = cluster.starting_environment(mark)
-    else:
-        env = cluster.joining_environment(str(order["address"]))
-    with log.open("ab") as stderr:
-        try:
-            done = subprocess.run(
-                # From a folder of its own, and with `-P`: Ray hands this process's import
-                # path on to every runner, which must find the bundle's modules, not yours;
-                # and the folder, where a flow's `open("store.db", "w")` must harm nothing.
-                [sys.executable, "-P", "-m", "koco.boot"],
-                input=json.dumps(order).encode(),
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                cwd=work,
-                env=env,
-                timeout=_BOOT_S,
-                start_new_session=True,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as exc:
-            raise KocoError(f"Ray did not start within {_BOOT_S} s", hint=f"see {log}") from exc
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        raise _failed(f"starting ended with exit code {done.returncode}", log) from None
-    if "error" in answer:
-        error = from_wire(answer)
-        raise error if error.hint else _failed(error.message, log)
-    return answer
-
-
-def _failed(message: str, log: Path) -> KocoError:
-    if "No module named 'ray'" in message or "No module named 'ray'" in _tail(log):
-        return KocoError(
-            "Ray is not installed here",
-            hint="`pip install 'koco[ray]'` brings what a cluster of one's own needs",
-        )
-    return KocoError(message, hint=f"{log} has the whole story")
-
-
-def _tail(log: Path) -> str:
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 2000))
-        return file.read().decode(errors="replace")
-
-
 @contextmanager
 def alone(lock: str = "up.lock") -> Iterator[None]:
     """Wait until no other `koco up` or `koco down` of this user is under way."""
-    path = _data_dir() / lock
+    path = booting.data_dir() / lock
     file: TextIO
     with path.open("w") as file:
         try:

@@ -7,11 +7,12 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import httpx
 import psutil
 
-from tests.driver import APP, Koco, eventually, kill9
+from tests.driver import APP, Koco, eventually, kill9, koco_of_its_own
 
 
 def marked(koco: Koco) -> list[psutil.Process]:
@@ -96,12 +97,12 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     assert fresh.run("ps").code == 0
 
 
-def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
-    """`koco up` joins it; `koco down` takes only its own actors away."""
+@contextlib.contextmanager
+def ray_by_hand(koco: Koco, **env: str) -> Iterator[dict[str, int]]:
+    """A head that `ray start` has started in a home's environment; gives its ports."""
     from koco.cluster import local
 
     ports = local.choose_ports({}, free=True)
-    env = {**fresh.env, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     head = subprocess.run(
         [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head"),
@@ -110,8 +111,8 @@ def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
             *("--ray-client-server-port", str(ports["client"])),
             *("--dashboard-agent-listen-port", str(ports["agent"])),
         ],
-        env=env,
-        cwd=fresh.root,
+        env={**koco.env, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **env},
+        cwd=koco.root,
         capture_output=True,
         text=True,
         timeout=120,
@@ -119,9 +120,20 @@ def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
     )
     try:
         assert head.returncode == 0, head.stdout + head.stderr
+        yield ports
+    finally:
+        for process in marked(koco):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
+    """`koco up` joins it; `koco down` takes only its own actors away."""
+    fresh.env |= {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    with ray_by_hand(fresh) as ports:
         before = {process.pid for process in marked(fresh)}
-        fresh.env |= {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-        fresh.run("up", "--free-ports").ok()
+        joined = fresh.run("up", "--port", str(ports["api"])).ok()
+        assert f"joining Ray at 127.0.0.1:{ports['gcs']}" in joined.err
         fresh.deploy("guest", "def hi():\n    return 'hi'\n")
         assert fresh.execute("hi").result == "hi"
         fresh.deploy("visitor", APP, app="visitor_app:app", flows=[])
@@ -137,10 +149,45 @@ def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
         assert any("gcs_server" in title for title in titles), f"Ray was stopped: {gone}"
         ours = ("ray::ControlPlane", "ray::Runner")
         eventually(lambda: not any(t.startswith(ours) for t in titles_of(fresh)), within_s=10)
-    finally:
-        for process in marked(fresh):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+
+
+def test_two_homes_side_by_side(fresh: Koco) -> None:
+    """The second does not join the first one's Ray; each comes, goes and runs by itself."""
+    with koco_of_its_own() as other:
+        # As on a machine of one user: the same folder for Ray, the same token.
+        same = ("RAY_TMPDIR", "RAY_AUTH_TOKEN_PATH")
+        other.env |= {name: fresh.env[name] for name in same}
+        fresh.run("up").ok()
+        up = other.run("up").ok()
+        [line] = [line for line in up.err.splitlines() if "apart from it" in line]
+        address = fresh.context["cluster"]["address"]
+        assert line.startswith(f"a Ray runs at {address}, and it is another koco home's")
+        assert other.context["cluster"]["address"] != address
+        for koco in (fresh, other):
+            koco.deploy("mine", f"def who():\n    return {koco.root.name!r}\n")
+            assert koco.execute("mine/who").result == koco.root.name
+        other.run("down").ok()
+        assert fresh.execute("mine/who").result == fresh.root.name
+        fresh.run("down").ok()
+
+        # At once: neither takes a port that the other one has chosen.
+        both = [each.popen("up", "--json") for each in (fresh, other)]
+        for process in both:
+            _, err = process.communicate(timeout=120)
+            assert process.returncode == 0, err
+        for koco in (fresh, other):
+            assert koco.execute("mine/who").result == koco.root.name
+
+
+def test_a_ray_of_ones_own_that_does_not_know_the_token(fresh: Koco) -> None:
+    """It is not joined: one line says why, and a Ray apart from it starts."""
+    with ray_by_hand(fresh, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="of-another-cluster") as ports:
+        up = fresh.run("up").ok()
+        [line] = [line for line in up.err.splitlines() if "apart from it" in line]
+        assert line.startswith(f"a Ray runs at 127.0.0.1:{ports['gcs']}, and it does not know")
+        assert fresh.run("ps").code == 0
+        fresh.run("down").ok()
+        assert any("gcs_server" in title for title in titles_of(fresh)), "that one runs on"
 
 
 def test_up_interrupted_leaves_nothing_that_down_does_not_find(fresh: Koco) -> None:

@@ -48,12 +48,13 @@ def command(
 
 def _refuse_running(context: "Context") -> None:
     from koco import config
+    from koco.cluster import heads
     from koco.cluster import local as cluster
     from koco.errors import ConflictError
 
     address = str(context.cluster.get("address", ""))
     is_ours = cluster.is_running(cluster.mark_of(config.home()))
-    if is_ours or (address and cluster.running_address() == address):
+    if is_ours or heads.listens(address):
         raise ConflictError(
             f"the cluster of {context.name!r} runs, and this context holds its admin key",
             hint="`koco down` first, or `--force`",

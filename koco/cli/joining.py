@@ -1,0 +1,64 @@
+"""Whether `koco up` joins a Ray that runs on this machine, or starts one apart from it.
+
+It joins one that RAY_ADDRESS names, or that its user has started by hand and that answers. Any
+other is somebody else's, or is another koco home's, and is left alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from koco.cli import booting, output
+from koco.cluster import heads
+from koco.cluster import local as cluster
+from koco.errors import UnreachableError, UsageError
+
+
+def joinable(here: Mapping[str, Any], *, free: bool) -> str:
+    """Return the address of a Ray to join, started by somebody else; nothing where one is started.
+
+    Raises:
+        UnreachableError: RAY_ADDRESS names one that does not answer.
+        UsageError: it names one, and free ports are asked for.
+    """
+    if asked := heads.asked():
+        if free:
+            what = f"RAY_ADDRESS names a Ray to join, {asked}, and --free-ports is for one's own"
+            raise UsageError(what, hint="leave out --free-ports, or unset RAY_ADDRESS")
+        if not heads.listens(asked):
+            what = f"no Ray answers at {asked}, which RAY_ADDRESS names"
+            raise UnreachableError(what, hint="without RAY_ADDRESS `koco up` starts one here")
+        return asked
+    for address in dict.fromkeys((str(here.get("address", "")), heads.current())):
+        if not heads.listens(address):
+            continue
+        head = heads.at(address)
+        if free:
+            why = "--free-ports asks for another"
+        elif address == here.get("asked"):
+            return address
+        elif head is None or not head.is_own:
+            why = f"it is {head.whose}" if head else "it is not this machine's"
+        elif not (why := _why_not(address)):
+            return address
+        _tell(address, why)
+        return ""
+    # Ray's own file names one only where they share RAY_TMPDIR: so this one is not to be joined.
+    usual = f"127.0.0.1:{cluster.PORTS['gcs']}"
+    if (head := heads.at(usual)) and not head.is_own:
+        _tell(usual, f"it is {head.whose}")
+    return ""
+
+
+def _tell(address: str, why: str) -> None:
+    output.note(f"a Ray runs at {address}, and {why}: starting one apart from it")
+
+
+def _why_not(address: str) -> str:
+    """Return why a Ray of this user's cannot be joined; nothing where it can."""
+    return str(booting.carry_out(booting.order("look", {}, address))["why"])
+
+
+def is_another(address: str, here: Mapping[str, Any]) -> bool:
+    """Say whether another Ray listens by now where this context had one."""
+    head = heads.at(address)
+    return head is not None and not head.is_own and address != here.get("asked")

@@ -1,0 +1,192 @@
+"""Ray heads on this machine, as their processes tell: stand-ins with their names and ports."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from koco import config
+from koco.cli import joining
+from koco.cluster import heads, local
+from koco.errors import UnreachableError, UsageError
+from tests.unit.conftest import Cli
+
+#: Listens on the port in its last argument, as a GCS does, and says so.
+_GCS = """
+import socket, sys
+port = int(sys.argv[1].partition("=")[2])
+with socket.create_server(("127.0.0.1", port)):
+    print("listening", flush=True)
+    sys.stdin.read()
+"""
+
+Gcs = Callable[..., str]
+
+
+@pytest.fixture
+def gcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcs]:
+    """Return a function that has a head run, which Ray would join, and gives its address."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("KOCO_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    program = tmp_path / local.GCS
+    program.symlink_to(sys.executable)
+    (tmp_path / "ray").mkdir()
+    with ExitStack() as running:
+
+        def start(mark: str = "") -> str:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+            process = running.enter_context(
+                subprocess.Popen(
+                    [program, "-c", _GCS, f"--gcs_server_port={port}"],
+                    env={**os.environ, **({local.MARK: mark} if mark else {})},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"listening\n"
+            address = f"127.0.0.1:{port}"
+            (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+            return address
+
+        yield start
+
+
+def test_whose_a_head_is(gcs: Gcs) -> None:
+    """By hand of one's own, of another koco home, or none at all."""
+    assert heads.at(gcs()) == heads.Head(os.getuid(), "")
+    other = heads.at(gcs(mark="another"))
+    assert other == heads.Head(os.getuid(), "another")
+    assert (other.is_own, other.whose) == (False, "another koco home's")
+    assert heads.Head(os.getuid() + 1, "").whose == "another user's"
+    assert heads.at("127.0.0.1:1") is None
+
+
+def test_another_homes_ray_is_not_joined(gcs: Gcs, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says why; no Ray is asked for that."""
+    address = gcs(mark="another")
+    assert joining.joinable({}, free=False) == ""
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"a Ray runs at {address}, and it is another koco home's: starting one apart from it"
+    )
+
+
+def test_an_address_in_a_file_is_not_believed(
+    gcs: Gcs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever listens there: only a head's process on this machine tells whose it is."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+        assert joining.joinable({}, free=False) == ""
+        assert "it is not this machine's" in capsys.readouterr().err
+
+
+def test_free_ports_ask_for_a_ray_of_ones_own(gcs: Gcs, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also beside one that could be joined."""
+    address = gcs()
+    assert joining.joinable({}, free=True) == ""
+    assert f"a Ray runs at {address}, and --free-ports" in capsys.readouterr().err
+
+
+def test_what_ray_address_names_is_joined_or_told(
+    gcs: Gcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whosever it is: it was asked for, and is remembered as such; a dead one is an error."""
+    address = gcs(mark="another")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert joining.joinable({}, free=False) == address
+    with pytest.raises(UsageError, match="RAY_ADDRESS"):
+        joining.joinable({}, free=True)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UnreachableError, match=r"no Ray answers at 127\.0\.0\.1:1"):
+        joining.joinable({}, free=False)
+    monkeypatch.delenv("RAY_ADDRESS")
+    remembered = {"address": address, "asked": address}
+    assert joining.joinable(remembered, free=False) == address
+    assert not joining.is_another(address, remembered)
+    assert joining.is_another(address, {"address": address})
+
+
+@pytest.mark.parametrize("named", ["", "auto", "local", "http://127.0.0.1:8265", "ray://a:10001"])
+def test_other_values_of_ray_address_name_no_head(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are for Ray's other tools."""
+    monkeypatch.setenv("RAY_ADDRESS", named)
+    assert heads.asked() == ""
+
+
+def test_a_failed_up_here_leaves_contexts_alone(
+    cli: Cli, gcs: Gcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key that was made is kept for the next one, where only its user reads it."""
+    (tmp_path / "ray.py").write_text("raise ImportError(\"No module named 'ray'\")\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    config.save_context(config.Context("other", "http://127.0.0.1:1", "k"))
+    before = config.contexts_path().read_bytes()
+    done = cli("up", "--free-ports")
+    assert done.code == 1
+    assert "Ray is not installed here" in done.err
+    assert config.contexts_path().read_bytes() == before
+    key = config.load_begun()["local"].key
+    assert key
+    cli("up", "--free-ports")
+    assert config.load_begun()["local"].key == key
+    assert config.contexts_path().read_bytes() == before
+
+
+def test_ports_are_chosen_by_one_at_a_time() -> None:
+    """Between choosing them and listening there, nobody else on this machine chooses."""
+    with local.turn() as held:
+        assert held
+        code = "import fcntl, os; fcntl.flock(os.open('/tmp', os.O_RDONLY), 6)"
+        other = [sys.executable, "-c", code]
+        refused = subprocess.run(other, capture_output=True, check=False)
+        assert b"BlockingIOError" in refused.stderr
+    subprocess.run(other, check=True)
+    assert len(set(local.choose_ports({}, free=True).values())) == len(local.PORTS)
+
+
+def test_rays_folder_is_its_users_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that somebody else has made under its name is not used."""
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr(local, "_TEMPORARY", tmp_path)
+    mine = Path(local.starting_environment("m")["RAY_TMPDIR"])
+    assert mine == tmp_path / "koco-m"
+    assert mine.stat().st_mode & 0o777 == 0o700
+    mine.chmod(0o777)
+    assert Path(local.starting_environment("m")["RAY_TMPDIR"]) != mine
+    monkeypatch.setenv("RAY_TMPDIR", "/elsewhere")
+    assert local.starting_environment("m")["RAY_TMPDIR"] == "/elsewhere"
+
+
+def test_a_control_plane_whose_ray_is_gone_lets_go_of_its_store(tmp_path: Path) -> None:
+    """It is the one that has the store open; another one's goes on."""
+    code = "import sys; held = open(sys.argv[1], 'w'); print(flush=True); sys.stdin.read()"
+    with ExitStack() as running:
+        planes = []
+        for name in ("mine", "other"):
+            (tmp_path / name).mkdir()
+            command = ["ray::ControlPlane", "-c", code, str(tmp_path / name / "store.lock")]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            plane = running.enter_context(
+                subprocess.Popen(command, executable=sys.executable, **pipes)
+            )
+            assert plane.stdout is not None
+            plane.stdout.readline()
+            planes.append(plane)
+        assert heads.end_control_plane(tmp_path / "mine")
+        planes[0].wait(5)
+        assert planes[1].poll() is None
+        assert not heads.end_control_plane(tmp_path / "mine")
