@@ -162,6 +162,7 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
     import psutil
 
     processes = marked(mark)
+    processes += _unmarked_children(processes)
     folders = {folder for process, _ in processes for folder in _listeners(process)}
     # The others sign off with the GCS and take long over it where it is gone: it goes last.
     first = [process for process, name in processes if name != GCS]
@@ -170,7 +171,7 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
             process.terminate()
     psutil.wait_procs(first, timeout=term_s)
     # The rest, and what was started in the meantime.
-    rest = [process for process, _ in marked(mark)]
+    rest = list({process for process, _ in (*processes, *marked(mark)) if process.is_running()})
     for process in rest:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -178,6 +179,21 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     return len(processes)
+
+
+def _unmarked_children(
+    processes: "list[tuple[psutil.Process, str]]",
+) -> "list[tuple[psutil.Process, str]]":
+    """Return what raylets have started that shows no mark: Ray's agents write over theirs."""
+    import psutil
+
+    known = {process.pid for process, _ in processes}
+    found: list[tuple[psutil.Process, str]] = []
+    for process, name in processes:
+        with contextlib.suppress(psutil.Error):
+            children = process.children() if name == RAYLET else []
+            found += [(each, each.name()) for each in children if each.pid not in known]
+    return found
 
 
 def _listeners(process: "psutil.Process") -> set[Path]:
