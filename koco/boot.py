@@ -18,6 +18,7 @@ from koco.errors import KocoError
 
 if TYPE_CHECKING:
     from koco.control.plane import Start
+    from koco.control.upgrade import Running
 
 #: How long a control plane may take to answer after its start (seconds).
 _READY_S = 90.0
@@ -119,9 +120,13 @@ def _up(order: Order) -> dict[str, Any]:
 
     control, done = _control(order)
     ready = ray.get(control.ready.remote(), timeout=_READY_S)
-    admitted = _admits(control, order)
+    data_dir = ready["start"]["data_dir"]
+    admitted = _admits(control, order, data_dir)
     if admitted and order.settings:
-        ray.get(control.configure.remote(order.settings), timeout=30)
+        from koco.control import head_key
+
+        asked = head_key.signed(data_dir, "configure", values=order.settings)
+        ray.get(control.operate.remote(asked), timeout=30)
     return {"ray": ray.__version__, "admitted": admitted, **done, **ready}
 
 
@@ -218,21 +223,29 @@ def _control(order: Order) -> tuple[Any, dict[str, Any]]:
         return _made(_start(order), 1), {"started": True, "replaced": None}
     start = _start(order, former=there.start)
     upgrade.refuse_elsewhere(there, start)
-    if upgrade.is_asked(there, start) or _refuses(there.handle, order):
+    if upgrade.is_asked(there, start) or _refuses(there, order):
         return there.handle, {"started": False, "replaced": None}
     new = upgrade.replace(there, lambda number: _made(start, number), ready_s=_READY_S)
     return new, {"started": False, "replaced": there.version}
 
 
-def _admits(control: Any, order: Order) -> bool:
+def _admits(control: Any, order: Order, data_dir: str) -> bool:
     """Say whether a control plane knows the order's key, or takes it as the admin key."""
     import ray
 
-    asked = control.admit.remote(bytes.fromhex(order.digest), recover=order.recover)
-    return bool(ray.get(asked, timeout=30))
+    from koco.control import head_key
+
+    digest = bytes.fromhex(order.digest)
+    # That of an older koco asks for no proof.
+    is_older = not hasattr(control, "operate")
+    asked = control.admit.remote(digest, recover=order.recover and is_older)
+    if ray.get(asked, timeout=30) or is_older:
+        return bool(ray.get(asked))
+    signed = head_key.signed(data_dir, "admit", digest=digest, recover=order.recover)
+    return bool(ray.get(control.operate.remote(signed), timeout=30))
 
 
-def _refuses(control: Any, order: Order) -> bool:
+def _refuses(there: "Running", order: Order) -> bool:
     """Say whether a control plane has an admin who is somebody else: nothing of it is changed then.
 
     One that cannot say, as where its store does not open, keeps nobody from mending it.
@@ -240,7 +253,7 @@ def _refuses(control: Any, order: Order) -> bool:
     from ray.exceptions import RayError
 
     try:
-        return not _admits(control, order)
+        return not _admits(there.handle, order, there.start.data_dir)
     except RayError:
         return False
 

@@ -37,12 +37,16 @@ class ControlPlane:
         return await self._plane.ready()
 
     async def admit(self, digest: bytes, *, recover: bool) -> bool:
-        """Make a key the admin key where there is none, or where asked; see `Plane.admit`."""
+        """Say whether a key, given by its SHA-256, is known; see `Plane.admit`."""
         return await self._plane.admit(digest, recover=recover)
 
     async def configure(self, values: dict[str, Any]) -> None:
-        """Set what an operator has asked for (`koco.control.settings`), for now and later."""
+        """Refuse: `operate` takes that with a proof."""
         await self._plane.configure(values)
+
+    async def operate(self, blob: bytes) -> bool:
+        """Do what the head's user asks for, signed; see `Plane.operate`."""
+        return await self._plane.operate(blob)
 
     async def close(self) -> None:
         """Take koco's applications out of Serve and close the store; the process is ended next."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from koco import tokens
 from koco.control import reach
 from koco.control.caller import Caller
+from koco.control.head_key import HEAD
 from koco.control.tasks import Tasks
 from koco.errors import KocoError, UnauthorizedError, UsageError
 from koco.events import line
@@ -164,12 +165,12 @@ class Keys:
                 digest=digest,
                 scopes=("admin",),
                 created=line.timestamp(),
-                by="koco up",
+                by=HEAD,
                 sees_all=True,
             )
             await self._store.put_key(key)
             action = "recover_admin" if recover else "create_key"
-            entry = AuditEntry(action=action, who="koco up", target=key.name)
+            entry = AuditEntry(action=action, who=HEAD, target=key.name)
             await self._store.note([entry])
             self._end(_credential(key.name))
             return True

@@ -18,10 +18,11 @@ import ray
 from koco import __version__, code
 from koco.cluster import names, runners
 from koco.control import assembly, journal, questions, succession, vault
+from koco.control.head_key import HEAD, SOMEBODY, HeadKey, refusal
 from koco.control.listening import Listening
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks
-from koco.errors import ConflictError, KocoError
+from koco.errors import ConflictError, KocoError, NotAllowedError
 from koco.sdk import control
 from koco.store.model import AuditEntry
 from koco.store.sqlite import SqliteStore, schema
@@ -74,6 +75,7 @@ class Plane:
         self._control = context.current_actor
         self._generation = control.generation(context.get_actor_name() or "") or 1
         self._code = code.digest()
+        self._head_key = HeadKey(Path(self._start_with.data_dir))
         journal.write_to(Path(self._start_with.data_dir) / "control.log")
         self._store: SqliteStore | None = None
         self._listening: Listening | None = None
@@ -108,19 +110,53 @@ class Plane:
         return {"version": __version__, "url": parts.url, "start": start}
 
     async def admit(self, digest: bytes, *, recover: bool) -> bool:
-        """Make a key, given by its SHA-256, the admin key where there is none, or where asked.
+        """Say whether a key, given by its SHA-256, is known.
 
-        Returns whether it is a known key afterwards.
+        An older koco's made it the admin key as well, for any code in the cluster that asked.
+
+        Raises:
+            NotAllowedError: it is to be made one: see `operate`.
         """
-        return await (await self._parts()).keys.admit(digest, recover=recover)
+        parts = await self._parts()
+        if recover:
+            raise await self._refused(parts, "recover_admin")
+        return await parts.store.key(digest) is not None
 
     async def configure(self, values: dict[str, Any]) -> None:
-        """Set what an operator has asked for (`koco.control.settings`), for now and later."""
+        """Refuse to set anything for who brings no proof: see `operate`."""
+        raise await self._refused(await self._parts(), "set", *values)
+
+    async def operate(self, blob: bytes) -> bool:
+        """Do what the head's user asks for, by what `head_key.signed` makes.
+
+        `admit` makes a key, by its SHA-256 (`digest`), the admin key where there is none or where
+        that is asked (`recover`); returns whether it is a known key afterwards. `configure`
+        sets `values` (`koco.control.settings`), for now and later.
+
+        Raises:
+            NotAllowedError: it is not signed, and not done; the audit log has it.
+        """
         parts = await self._parts()
+        try:
+            action, arguments = self._head_key.opened(blob)
+        except NotAllowedError as exc:
+            raise await self._refused(parts, "operate") from exc
+        if action == "admit":
+            return await parts.keys.admit(arguments["digest"], recover=arguments["recover"])
+        values = arguments["values"]
         await parts.store.set(values)
         parts.settings.change(values)
-        entry = AuditEntry(action="set", who="koco up", target=" ".join(values), detail=values)
+        entry = AuditEntry(action="set", who=HEAD, target=" ".join(values), detail=values)
         await parts.audit.note(entry)
+        return True
+
+    async def _refused(self, parts: Parts, action: str, *target: str) -> NotAllowedError:
+        """Note what was asked for without proof; return the error that says so."""
+        target_name = " ".join(target)[:200]
+        error = refusal()
+        entry = AuditEntry(action=action, who=SOMEBODY, target=target_name, outcome=error.code)
+        await parts.audit.note(entry)
+        return error
 
     async def close(self) -> None:
         """Take koco's applications out of Serve and close the store; the process is ended next."""
@@ -195,6 +231,7 @@ class Plane:
         store = SqliteStore(self._store_path)
         await store.open()
         self._store = store
+        self._head_key.ensure()
         parts = await assembly.assemble(
             store,
             self._start_with,

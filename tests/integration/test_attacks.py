@@ -442,6 +442,51 @@ def test_what_was_done_and_refused_here_is_in_the_audit_log(target: Koco) -> Non
     assert last["address"] == "127.0.0.1"
     actions = {item["action"] for item in items}
     assert {"create_release", "create_key", "undeploy"} <= actions
-    by_up = target.run("audit", "--who", "koco up", "--json").ok().json()["items"]
+    by_up = target.run("audit", "--who", "the head's user", "--json").ok().json()["items"]
     assert (by_up[-1]["action"], by_up[-1]["target"]) == ("create_key", "admin")
     assert "koco_" not in json.dumps([*items, *by_up])
+
+
+CLIMBER = """
+def climb(digest):
+    import ray
+
+    from koco.sdk import control
+
+    actor = next(iter(control.present().values()))
+    asked = {
+        "admit": actor.admit.remote(bytes.fromhex(digest), recover=False),
+        "recover": actor.admit.remote(bytes.fromhex(digest), recover=True),
+        "configure": actor.configure.remote({"cors_origins": ["https://evil.example"]}),
+        "operate": actor.operate.remote(b"\\x93\\xa5admit\\xc4\\x00\\x80"),
+    }
+    told = {}
+    for name, answer in asked.items():
+        try:
+            told[name] = ray.get(answer)
+        except Exception as exc:
+            told[name] = type(exc.cause).__name__
+    return told
+"""
+
+
+def test_code_in_the_cluster_is_no_admin_and_the_log_says_that_it_tried(koco: Koco) -> None:
+    """What any service's code may call makes no key, sets nothing, and is not told as `koco up`."""
+    app = koco.deploy("climber", CLIMBER)
+    secret = "koco_" + "x" * 43
+    before = koco.get("/v1/audit", who="the head's user")["items"]
+    ended = app.execute("climb", digest=hashlib.sha256(secret.encode()).hexdigest())
+    refused = "NotAllowedError"
+    wanted = {"admit": False, "recover": refused, "configure": refused, "operate": refused}
+    assert ended.result == wanted
+    with koco.http(headers={"Authorization": f"Bearer {secret}"}) as client:
+        assert client.get("/v1/me").status_code == 401
+    assert koco.get("/v1/status")["settings"]["cors_origins"] == []
+    assert koco.get("/v1/audit", who="the head's user")["items"] == before
+    tried = koco.get("/v1/audit", who="code in the cluster")["items"]
+    assert tried and {each["outcome"] for each in tried} == {"not_allowed"}
+    # Who has the proof is let through, and told as who it is.
+    koco.run("up", "--set", "max_queue=100000").ok()
+    last = koco.get("/v1/audit")["items"][0]
+    assert (last["who"], last["action"], last["target"]) == ("the head's user", "set", "max_queue")
+    koco.run("up", "--set", "max_queue=0").ok()

@@ -11,7 +11,7 @@ from koco.runner.actor import Runner
 SHIPPED = {
     ControlPlane: {
         *("__init__", "admit", "append", "ask", "close", "configure", "hand_over", "identity"),
-        *("ready", "resume"),
+        *("operate", "ready", "resume"),
     },
     Runner: {"__init__", "attach", "cancel", "describe", "end", "hold", "launch", "stack"},
 }

@@ -10,6 +10,7 @@ import pytest
 
 from koco import tokens
 from koco.control import keys
+from koco.control.head_key import HEAD
 from koco.store.model import Key
 from tests.unit.serving import Api, serving
 
@@ -261,5 +262,5 @@ def test_a_lost_admin_key_is_replaced_and_no_other(api: Api) -> None:
     for gone in (b"o", b"f"):
         assert api.call(store.key(gone * 32)) is None
     key = api.call(store.key(b"n" * 32))
-    assert (key.name, key.scopes, key.by, key.sees_all) == ("admin", ("admin",), "koco up", True)
+    assert (key.name, key.scopes, key.by, key.sees_all) == ("admin", ("admin",), HEAD, True)
     assert {each.name for each in api.call(store.keys(limit=1000)).items} == before
