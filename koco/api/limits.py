@@ -7,6 +7,7 @@ from typing import Any
 
 import litestar
 
+from koco.control import turns
 from koco.control.caller import Caller
 from koco.errors import LimitError, TimedOutError
 from koco.store.model import MB
@@ -42,6 +43,8 @@ class Request(litestar.Request[Any, Any, Any]):
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives."""
+        if not self._is_whole:
+            turns.waits()  # for the client, as long as what it sends takes
         most_mb = self.app.state.parts.settings.max_body_mb if self._is_whole else math.inf
         _refuse_more(self.content_length or 0, most_mb)
         arrived = 0

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import Any, Literal
 
+from koco.control import turns
 from koco.control.applications import Applications
 from koco.control.bundles import Bundles
 from koco.control.catalog import Catalog
@@ -297,6 +298,7 @@ class Deployer:
         Raises:
             NotFoundError: there is no such release.
         """
+        turns.waits()
         await self._rollouts.wait(service, number, seconds=seconds)
         return await self._store.release(service, number)
 

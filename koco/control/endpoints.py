@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from koco.cluster.dashboard import ServeError
 from koco.cluster.serve import Serve, prefix_of
+from koco.control import turns
 from koco.control.orders import Failure, Form, Order, Refusal, read_as
 from koco.errors import EndpointError, NotFoundError, TimedOutError, from_wire
 from koco.events.line import encode_payload
@@ -193,6 +194,7 @@ class Endpoints:
         """Send a signed request; return its answer, of which only the head has been read."""
         import httpx
 
+        turns.waits()
         await self.serve.arrived(release.service, release.number)
         target = f"{request.path}?{request.query}" if request.query else request.path
         headers = {

@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 from koco.control.settings import Settings
+from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,12 @@ class Listening:
         _, pending = await asyncio.wait(self._bound, timeout=timeout_s)
         return not pending
 
-    def serve(self, app: Any, settings: Settings, **tls: str | None) -> None:
+    def serve(
+        self, app: Any, settings: Settings, *, store: Store | None = None, **tls: str | None
+    ) -> None:
         """Answer with an application what comes to the next of the places."""
         bound = self._bound[len(self._serving)]
-        serving = self._answer(configured(app, settings, **tls), bound)
+        serving = self._answer(configured(app, settings, store=store, **tls), bound)
         self._serving.append(asyncio.create_task(serving))
 
     async def close(self) -> None:
@@ -68,15 +71,20 @@ class Listening:
         await server.serve(sockets=[listener])
 
 
-def configured(app: Any, settings: Settings, **more: Any) -> Any:
-    """Return what uvicorn serves an application with; limits are as the settings say then."""
+def configured(app: Any, settings: Settings, *, store: Store | None = None, **more: Any) -> Any:
+    """Return what uvicorn serves an application with; limits are as the settings say then.
+
+    Requests take turns by whose they are, which `store` knows.
+    """
     import uvicorn
 
+    from koco.control.holders import Holders
     from koco.control.protocol import Protocol
+    from koco.control.turns import Turns
 
     return uvicorn.Config(
         app,
-        http=functools.partial(Protocol, settings),  # type: ignore[arg-type]
+        http=functools.partial(Protocol, settings, Turns(), Holders(store)),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,

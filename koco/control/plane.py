@@ -6,6 +6,7 @@ carried over but the settings: the store has the rest.
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,9 @@ class Plane:
         self._listening = Listening(*self._places())
         async with succession.taken_over(former, give_up=self._close):
             self._has = await self._open(self._listening, must_listen=bool(former))
+        # All that is here by now stays: going through it again and again, as garbage is looked for,
+        # would keep whoever asks for something waiting a tenth of a second each time.
+        gc.freeze()
         log.info("started at %s", self._has.url)
         return self._has
 
@@ -307,6 +311,6 @@ class Plane:
         app = self._make_app(parts)
         start = self._start_with
         tls = {"ssl_certfile": start.tls_cert, "ssl_keyfile": start.tls_key}
-        listening.serve(app, parts.settings, **tls)
+        listening.serve(app, parts.settings, store=parts.store, **tls)
         if start.nodes_apart:
-            listening.serve(self._only_for_nodes(app), parts.settings)
+            listening.serve(self._only_for_nodes(app), parts.settings, store=parts.store)

@@ -4,12 +4,17 @@ httptools, which parses for it, takes heads of any size, and waits for them for 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from koco.control import turns
+from koco.control.holders import Holders
 from koco.control.settings import Settings
+from koco.control.turns import Place, Turn, Turns
+from koco.errors import TooManyError
 from koco.store.model import KB
 
 #: How long the head of a request may take to arrive, the first one's after connecting (seconds).
@@ -21,6 +26,8 @@ _TOLD_S = 0.5
 _LINGER_S = 5.0
 #: What a connection holds of an answer before what writes it has to wait (bytes).
 _UNTAKEN_BYTES = 64 * 1024
+#: What is taken of a request that waits for its turn (bytes).
+_HELD_BYTES = 64 * 1024
 #: Requests that may wait behind one that is under way: each takes some hundred times its bytes.
 _LINE = 32
 
@@ -32,9 +39,16 @@ class _TooLargeError(Exception):
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, settings: Settings, **uvicorn: Any) -> None:
+    def __init__(self, settings: Settings, turns: Turns, holders: Holders, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._settings = settings
+        self._turns = turns
+        self._holders = holders
+        #: The turn of the request that is worked on, and the place in line of the one that waits,
+        #: with what has come of it.
+        self._turn: Turn | None = None
+        self._place: Place | None = None
+        self._held: bytes | None = None
         #: Bytes of the head that is arriving; None while none is.
         self._head: int | None = None
         self._late: asyncio.TimerHandle | None = None
@@ -56,6 +70,10 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._expect_nothing()
+        self._held = None
+        if self._place:
+            self._place.leave()
+        self._give_back()
         if self._stalled:
             self._stalled.cancel()
         super().connection_lost(exc)
@@ -63,9 +81,72 @@ class Protocol(HttpToolsProtocol):
     # what comes in
 
     def data_received(self, data: bytes) -> None:
-        """Parse; refuse a head that goes on for too long."""
+        """Parse what comes, the begin of a request when it is its holder's turn."""
         if self._is_refused:
             return
+        if self._held is not None:
+            self._held += data
+            if len(self._held) > _HELD_BYTES:
+                self.flow.pause_reading()
+        elif self._is_between:
+            self._held = data
+            self._wait(self._holders.of_bytes(data, self._address), self._parse_held)
+        else:
+            self._parse(data)
+
+    @property
+    def _is_between(self) -> bool:
+        """Whether a request begins with what comes next, and no other is under way."""
+        cycle = self.cycle
+        is_over = cycle is None or (cycle.response_complete and not cycle.more_body)
+        return is_over and self._head is None and not self.pipeline
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _wait(self, holder: str, go: Callable[[Turn], None]) -> None:
+        try:
+            self._place = self._turns.ask(holder, go)
+        except TooManyError as exc:
+            self._held = None
+            self._refuse(exc.http_status, exc.code, "Too many at once", exc.message)
+            return
+        if self._place:
+            # It has come: nobody waits for more of it, nor for the next one.
+            self._expect_nothing()
+            self._unset_keepalive_if_required()
+
+    def _parse_held(self, turn: Turn) -> None:
+        self._place = None
+        data, self._held, self._turn = self._held or b"", None, turn
+        before = self.cycle
+        self.flow.resume_reading()
+        self._parse(data)
+        if self.cycle is before:
+            self._give_back()  # not all of its head is there, and it may never be
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """Begin a request: in its turn, if it has not been parsed in it."""
+
+        def go(turn: Turn) -> None:
+            self._place, self._turn = None, turn
+            token = turns.current.set(turn)  # the task takes it along
+            super(Protocol, self)._start_asgi_task(cycle, app)
+            turns.current.reset(token)
+
+        if self._turn is not None:
+            go(self._turn)
+        else:
+            self._wait(self._holders.of_scope(cycle.scope, self._address), go)
+
+    def _give_back(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.give_back()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse; refuse a head that goes on for too long."""
         begun, self._is_moving = self._head, False
         super().data_received(data)
         if self._is_refused:
@@ -122,6 +203,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """End; a body that nobody has read is not waited for, however slowly it comes."""
+        self._give_back()
         super().on_response_complete()
         if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
             self._expect_nothing()

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from koco.control import adoption, clock
+from koco.control import adoption, clock, turns
 from koco.control.adoption import Present
 from koco.control.deadlines import Deadlines
 from koco.control.limits import FlowLimits, Load, limits_of
@@ -93,6 +93,7 @@ class Supervisor:
         self.load.check(new.flow, limits, places=pool.places(new.flow), mean_s=pool.mean_s)
         try:
             new = msgspec.structs.replace(new, policy=limits.policy)
+            turns.waits()  # for the disk, which takes as many at once as there are
             execution, is_new = await self._store.create(new)
         finally:
             self.load.uncheck(new.flow)

@@ -158,7 +158,7 @@ async def _start(api: Api, max_file_mb: float) -> Any:
         vault=Vault(store, api.data_dir),
         release_tokens=ReleaseTokens(secret=b"t" * 32, url=""),
     )
-    config = configured(create_app(api.parts), settings, port=0)
+    config = configured(create_app(api.parts), settings, store=store, port=0)
     server = uvicorn.Server(config)
     task = asyncio.get_running_loop().create_task(server.serve())
     while not server.started:

@@ -1,0 +1,164 @@
+"""Whose request is worked on next: a few of each holder's at a time, the others in line.
+
+The event loop goes round whatever is ready. So somebody else's request waits for as much as
+one holder has ready at once, at each of its steps. With only a few of a holder's requests under
+way, and begun in one round, a burst of thousands delays its own sender, and others by no more
+than those few.
+
+A turn is for work. What waits for something else (an endpoint, the end of an execution, a
+client that is slow) gives it back, or loses it after a moment.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from koco.errors import TooManyError
+
+#: How many requests of one holder are worked on at once, where others of theirs wait: it begins
+#: low, grows while the loop is quick, and is halved when it gets late.
+_FEW, _MANY = 4, 8
+#: How often it is looked whether the loop is late, while any wait; and how late is late (seconds).
+_LOOK_S, _LATE_S = 0.01, 0.01
+#: How long a turn lasts where others wait for it (seconds): what takes longer does not work.
+_LAPSE_S = 0.25
+#: How many requests of one holder may wait. As many may be made at once by default.
+_LONGEST = 10_000
+#: When it is worth to try again where so many wait (seconds).
+_AGAIN_S = 5.0
+
+#: The turn of the request that is worked on.
+current: ContextVar["Turn"] = ContextVar("koco_turn")
+
+
+class Turn:
+    """One request's, until it is given back."""
+
+    __slots__ = ("_line", "_turns", "began")
+
+    def __init__(self, turns: "Turns", line: "_Line") -> None:
+        self._turns = turns
+        self._line = line
+        self.began = time.monotonic()
+        line.working[self] = None
+        line.begun += 1
+
+    def give_back(self) -> None:
+        """Let the next request of its holder begin; nothing the second time."""
+        if self in self._line.working:
+            del self._line.working[self]
+            self._turns.go_on()
+
+
+class Place:
+    """One in a line, whose turn has not come; `go` is called with the turn."""
+
+    __slots__ = ("_line", "go")
+
+    def __init__(self, line: "_Line", go: Callable[[Turn], None]) -> None:
+        self._line = line
+        self.go = go
+
+    def leave(self) -> None:
+        """Wait no more."""
+        self._line.waiting.pop(self, None)
+
+
+class _Line:
+    """The requests of one holder: those that are worked on, and those that wait; oldest first."""
+
+    __slots__ = ("begun", "waiting", "working")
+
+    def __init__(self) -> None:
+        self.working: dict[Turn, None] = {}
+        self.waiting: dict[Place, None] = {}
+        #: How many have begun in this round of the loop.
+        self.begun = 0
+
+
+class Turns:
+    """The lines of all holders that ask for something now."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+        self._at_once = _FEW
+        self._has_next = False
+        self._is_looking = False
+
+    def ask(self, holder: str, go: Callable[[Turn], None]) -> Place | None:
+        """Have `go` called when a request of a holder's may be worked on: at once, or later.
+
+        Returns its place in line where that is later.
+
+        Raises:
+            TooManyError: too many of the same holder wait already.
+        """
+        line = self._lines.get(holder)
+        if line is None:
+            line = self._lines[holder] = _Line()
+        if not line.waiting and self._has_room(line):
+            self.go_on()
+            go(Turn(self, line))
+            return None
+        if len(line.waiting) >= _LONGEST:
+            raise TooManyError(
+                f"{_LONGEST} requests of yours wait to be worked on",
+                hint="make fewer at once",
+                retry_after_s=_AGAIN_S,
+            )
+        place = Place(line, go)
+        line.waiting[place] = None
+        if not self._is_looking:
+            self._look_later()
+        return place
+
+    def go_on(self) -> None:
+        """Let begin what may, once all that is ready now has had its step."""
+        if not self._has_next:
+            self._has_next = True
+            asyncio.get_running_loop().call_soon(self._next_round)
+
+    def _has_room(self, line: _Line) -> bool:
+        return len(line.working) < self._at_once and line.begun < self._at_once
+
+    def _next_round(self) -> None:
+        self._has_next = False
+        for holder, line in list(self._lines.items()):
+            line.begun = 0
+            while line.waiting and self._has_room(line):
+                place = next(iter(line.waiting))
+                place.leave()
+                place.go(Turn(self, line))
+            if line.begun:
+                self.go_on()
+            elif not (line.working or line.waiting):
+                del self._lines[holder]
+
+    def _look_later(self) -> None:
+        self._is_looking = True
+        loop = asyncio.get_running_loop()
+        loop.call_later(_LOOK_S, self._look, time.monotonic() + _LOOK_S)
+
+    def _look(self, due: float) -> None:
+        """Have fewer worked on at once where the loop is late, and more where it is not."""
+        now = time.monotonic()
+        if now - due > _LATE_S:
+            self._at_once = max(1, self._at_once // 2)
+        elif self._at_once < _MANY:
+            self._at_once += 1
+        self._is_looking = False
+        for line in self._lines.values():
+            if line.waiting:
+                self._is_looking = True
+                for turn in [each for each in line.working if each.began < now - _LAPSE_S]:
+                    turn.give_back()
+        if self._is_looking:
+            self._look_later()
+            self.go_on()
+
+
+def waits() -> None:
+    """Give the turn of the request that is worked on back: it waits for something else now."""
+    if (turn := current.get(None)) is not None:
+        turn.give_back()
