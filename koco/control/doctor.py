@@ -18,7 +18,7 @@ import msgspec
 
 from koco import __version__
 from koco.cluster.serve import name_of
-from koco.control import proof, troubles
+from koco.control import patience, proof, troubles
 from koco.control.parts import Parts
 from koco.control.tasks import Tasks
 from koco.control.worker import Runner
@@ -84,7 +84,7 @@ class Doctor:
         return [each for findings in found for each in findings]
 
     async def health(self) -> dict[str, Any]:
-        """Return `{status, troubles, nodes, restarts, executions, store}`, with no names in it.
+        """Return `{status, troubles, nodes, restarts, executions, store, late_ms}`, no names in it.
 
         Anybody may ask, as often as they like: what was seen a moment ago will do.
         """
@@ -97,8 +97,8 @@ class Doctor:
     async def _one(self, name: str, look: Look) -> list[Finding]:
         task = self._tasks.spawn(self._found(name, look))
         # Not `wait_for`: that waits for what it has cancelled, which may hang as well.
-        done, _ = await asyncio.wait({task}, timeout=self._look_s)
-        if done:
+        is_done, _ = await patience.done(task, self._look_s)
+        if is_done:
             return list(task.result())
         task.cancel()
         what = f"no answer within {self._look_s:g} s"
@@ -120,13 +120,16 @@ class Doctor:
 
 
 async def _health(parts: Parts) -> dict[str, Any]:
-    ray = await _within(_HEALTH_S, parts.cluster.describe())
-    version = await _within(_HEALTH_S, parts.store.probe())
+    ray, late_of_ray = await _within(_HEALTH_S, parts.cluster.describe())
+    version, late_of_store = await _within(_HEALTH_S, parts.store.probe())
     tallies = await parts.store.tallies()
-    wrong = await _within(_HEALTH_S, troubles.of(parts))
+    wrong, late_of_troubles = await _within(_HEALTH_S, troubles.of(parts))
     nodes = ray["nodes"] if ray else []
     alive = sum(1 for node in nodes if node["alive"])
-    degraded = wrong or wrong is None or ray is None or version is None or parts.disk.trouble
+    late_s = max(late_of_ray, late_of_store, late_of_troubles)
+    is_late = late_s > _HEALTH_S
+    failed = wrong is None or ray is None or version is None
+    degraded = failed or wrong or is_late or parts.disk.trouble
     return {
         "status": "degraded" if degraded else "ok",
         "troubles": None if wrong is None else len(wrong),
@@ -134,16 +137,23 @@ async def _health(parts: Parts) -> dict[str, Any]:
         "restarts": ray["restarts"] if ray else None,
         "executions": {status: tallies.get(status, 0) for status in Status if not status.is_final},
         "store": "failed" if version is None else "ok",
+        "late_ms": round(late_s * 1000),
     }
 
 
-async def _within(seconds: float, work: Awaitable[Any]) -> Any:
-    """Return what a look gives, or None where it fails, which is told by the status."""
+async def _within(seconds: float, work: Awaitable[Any]) -> tuple[Any, float]:
+    """Return what a look gives, or None where it fails; and how late the loop was (seconds)."""
+    task = asyncio.ensure_future(work)
+    is_done, late_s = await patience.done(task, seconds)
+    if not is_done:
+        task.cancel()
+        log.warning("health: no answer within %g s", seconds)
+        return None, late_s
     try:
-        return await asyncio.wait_for(work, seconds)
+        return task.result(), late_s
     except (KocoError, TimeoutError, OSError) as exc:
         log.warning("health: %r", exc)
-        return None
+        return None, late_s
 
 
 async def _control_plane(parts: Parts) -> list[Finding]:

@@ -1,13 +1,17 @@
 """What the control plane's doctor finds: over a real store, with runners in this process."""
 
 import asyncio
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from koco.cluster import placement
 from koco.cluster.serve import name_of
 from koco.cluster.work import Item
+from koco.control import doctor
 from koco.control.disk import Disk
 from koco.control.doctor import Doctor, Finding
 from koco.control.leftovers import Leftovers
@@ -114,6 +118,40 @@ def test_an_endpoint_that_is_coming_up_fails_nothing(tmp_path: Path) -> None:
             deployer = SimpleNamespace(troubles={}, drift=SimpleNamespace(look=look))
             found = await findings(parts(w, endpoints=serve, deployer=deployer))
             assert found["serve"].status == verdict
+
+    world(tmp_path, body)
+
+
+def test_a_late_loop_is_no_failed_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process has too much to do, that is told, and not that nothing can be kept."""
+    monkeypatch.setattr(doctor, "_HEALTH_S", 0.1)
+    monkeypatch.setattr(doctor, "_FRESH_S", 0.0)
+
+    async def body(w: World) -> None:
+        async def hog() -> None:
+            for _ in range(4):
+                await asyncio.sleep(0)
+                time.sleep(0.2)  # noqa: ASYNC251 - as thousands of requests would
+
+        async def describe() -> dict[str, Any]:
+            hogging.append(asyncio.create_task(hog()))  # while the store is asked
+            return await well.cluster.describe()
+
+        async def hangs() -> int:
+            await asyncio.Event().wait()
+            return 0
+
+        hogging: list[asyncio.Task[None]] = []
+        well = parts(w)
+        cluster = SimpleNamespace(**{**vars(well.cluster), "describe": describe})
+        health = await Doctor(parts(w, cluster=cluster)).health()
+        assert health["store"] == "ok"
+        assert health["late_ms"] >= 80
+        assert health["status"] == "degraded", "nothing is well in a process that late"
+        health = await Doctor(parts(w)).health()
+        assert (health["status"], health["store"]) == ("ok", "ok")
+        monkeypatch.setattr(w.store, "probe", hangs)
+        assert (await Doctor(parts(w)).health())["store"] == "failed"
 
     world(tmp_path, body)
 

@@ -376,3 +376,5 @@ class Health(TypedDict):
     restarts: int | None
     executions: dict[str, int]
     store: Literal["ok", "failed"]
+    #: How late the control plane itself was meanwhile: it has more to do than it can.
+    late_ms: int
