@@ -105,7 +105,9 @@ async def _forward(request: Request[Any, Caller, State], service: str, path: str
         body=await request.body(),
         headers=endpoints.joined(request.headers.multi_items()),
     )
-    answer = await parts.endpoints.pass_through(release, asked, user=request.auth.name)
+    # Counted from here on: what does not answer is held by its caller as what never ends is.
+    with parts.streams.open(request.auth):
+        answer = await parts.endpoints.pass_through(release, asked, user=request.auth.name)
     headers = dict(answer.headers)
     return Ending(
         request,

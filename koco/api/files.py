@@ -11,11 +11,11 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from litestar import Request, Response, delete, get, head, patch, put
 from litestar.datastructures import State
-from litestar.response import Stream
 
 from koco import paths
 from koco.api import access, lists, shapes, uploads
 from koco.api.access import requires_files
+from koco.api.following import Ending
 from koco.api.routes import Answer
 from koco.control.blobs import Blobs
 from koco.control.caller import Caller
@@ -108,7 +108,7 @@ async def list_files(
     },
     errors=[PathError, RangeError],
 )
-async def read_file(request: Request[Any, Caller, State], fid: str) -> Stream:
+async def read_file(request: Request[Any, Caller, State], fid: str) -> Ending:
     """Give a file's content, from a byte on where `Range` asks for it."""
     parts = request.app.state.parts
     execution = await access.execution(request, fid)
@@ -128,7 +128,8 @@ async def read_file(request: Request[Any, Caller, State], fid: str) -> Stream:
         status = 206
         headers["Content-Range"] = f"bytes {start}-{file.size_bytes - 1}/{file.size_bytes}"
     headers["Content-Length"] = str(file.size_bytes - start)
-    return Stream(
+    return Ending(
+        request,
         parts.files.blobs.read(file.sha256, start=start),
         status_code=status,
         media_type="application/octet-stream",

@@ -22,9 +22,10 @@ _SLICE_BYTES = 64 * 1024
 
 
 class Ending(Stream):
-    """An answer that ends when what its caller has shown is good no more."""
+    """An answer that ends when what its caller has shown is good no more.
 
-    _is_limited = False
+    It is refused where the caller has too many open.
+    """
 
     def __init__(
         self, request: Request[Any, Caller, State], pieces: AsyncIterator[bytes], **told: Any
@@ -37,16 +38,11 @@ class Ending(Stream):
         """Return what sends it."""
         sent = super().to_asgi_response(app, request, **more)
         assert isinstance(sent, ASGIStreamingResponse)
-        return _Sent(sent, self._streams, self._caller, is_limited=self._is_limited)
+        return _Sent(sent, self._streams, self._caller)
 
 
 class Following(Ending):
-    """An answer of pieces that come as they will, to the caller of a request.
-
-    It is refused where the caller has too many open.
-    """
-
-    _is_limited = True
+    """An answer of pieces that come as they will, to the caller of a request."""
 
     def __init__(
         self,
@@ -63,11 +59,8 @@ class Following(Ending):
 class _Sent:
     """An ASGI application that sends a stream's head and its pieces."""
 
-    def __init__(
-        self, head: ASGIStreamingResponse, streams: Streams, caller: Caller, *, is_limited: bool
-    ) -> None:
+    def __init__(self, head: ASGIStreamingResponse, streams: Streams, caller: Caller) -> None:
         self._head = head
-        self._is_limited = is_limited
         self._streams = streams
         self._caller = caller
 
@@ -75,7 +68,7 @@ class _Sent:
         pieces: Any = self._head.iterator
         has_begun = False
         try:
-            with self._streams.open(self._caller, is_limited=self._is_limited) as stream:
+            with self._streams.open(self._caller) as stream:
                 await self._head.start_response(send)
                 has_begun = True
                 if not self._head.is_head_response:

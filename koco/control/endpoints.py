@@ -135,8 +135,7 @@ class Endpoints:
         async with _limit(release, request.path):
             answer = await self._send(release, request, user=user, fid="")
         base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
-        # Of a HEAD, too: it has no body, and the reading gives the connection back.
-        return Passed(answer.status_code, _back(answer.headers, base, release), _body(answer))
+        return Passed(answer.status_code, _back(answer.headers, base, release), _Body(answer))
 
     async def _answer(
         self, release: Release, request: Request, wanted: str, *, user: str, fid: str = ""
@@ -323,9 +322,18 @@ def _moved(location: str, base: str, release: Release) -> str:
     return location
 
 
-async def _body(answer: "httpx.Response") -> AsyncIterator[bytes]:
-    try:
-        async for part in answer.aiter_raw():
-            yield part
-    finally:
-        await answer.aclose()
+class _Body:
+    """An answer's body as it comes; closed, it gives the connection back, begun or not."""
+
+    def __init__(self, answer: "httpx.Response") -> None:
+        self._answer = answer
+        self._parts = answer.aiter_raw()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._parts)
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from koco.control import turns
 from koco.control.caller import Caller
 from koco.control.settings import Settings
 from koco.errors import KocoError, TooManyError, UnauthorizedError
@@ -39,7 +40,9 @@ class Stream:
 
 
 class Streams:
-    """All that are open: events that are followed, changes, launches that wait for their end."""
+    """All that are open: events that are followed, changes, launches that wait for their end,
+    and what is asked of services' own endpoints.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -54,18 +57,16 @@ class Streams:
         return len(self._open)
 
     @contextmanager
-    def open(self, caller: Caller, *, is_limited: bool = True) -> Iterator[Stream]:
+    def open(self, caller: Caller) -> Iterator[Stream]:
         """Count a stream of a caller's for as long as the block takes.
-
-        One that is not limited ends as others do, and is never refused for their number.
 
         Raises:
             TooManyError: as many are open as the settings allow.
             UnauthorizedError: from the block: what the caller has shown is good no more.
         """
         self.require(caller)
-        if is_limited:
-            self._refuse_more(caller)
+        self._refuse_more(caller)
+        turns.waits()
         stream = Stream(caller)
         self._open.add(stream)
         self._by_holder[caller.holder] += 1
@@ -110,9 +111,11 @@ class Streams:
                 hint="end one; an admin sets another limit: `koco up --set max_streams_per_key=N`",
                 retry_after_s=_AGAIN_S,
             )
-        if len(self._open) >= self._settings.max_streams:
+        # As many as are left for others: so whoever comes next finds some, however many have come.
+        if own >= self._settings.max_streams - len(self._open):
             raise TooManyError(
-                f"{len(self._open)} streams are open; max_streams is {self._settings.max_streams}",
+                f"{len(self._open)} streams are open, {own} of them of {caller.name!r};"
+                f" max_streams is {self._settings.max_streams}, and as many stay free for others",
                 hint="try again; an admin sets another limit: `koco up --set max_streams=N`",
                 retry_after_s=_AGAIN_S,
             )

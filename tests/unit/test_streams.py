@@ -53,6 +53,25 @@ def test_each_key_has_its_share() -> None:
     asyncio.run(scenario())
 
 
+def test_however_many_come_the_next_one_finds_room() -> None:
+    """Nobody has more open than stay free: not one key, and not several together."""
+
+    async def scenario() -> None:
+        streams = Streams(Settings(max_streams_per_key=100, max_streams=100))
+        opened = []
+        for name in ("ada", "bob", "cleo"):
+            caller = Caller(name=name, credential=f"key:{name}")
+            opened.append(0)
+            while not (task := await begun(waiting(streams, caller))).done():
+                opened[-1] += 1
+            assert isinstance(task.exception(), TooManyError)
+        assert opened == [50, 25, 13]
+        with streams.open(Caller(name="dan", credential="key:dan")):
+            pass
+
+    asyncio.run(scenario())
+
+
 def test_revoking_ends_all_streams_of_a_key_at_once() -> None:
     """They end where they wait, and nobody else's do."""
 

@@ -236,8 +236,8 @@ class _Endless(BaseHTTPRequestHandler):
 
 
 def test_what_a_service_tells_a_revoked_key_ends(api: Api) -> None:
-    """A stream of its own endpoint's ends as those of events do, and counts for no limit."""
-    api.parts.settings.max_streams_per_key = 1
+    """A stream of its own endpoint's ends as those of events do, and counts as they do."""
+    api.parts.settings.max_streams_per_key = 2
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Endless)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
@@ -250,6 +250,10 @@ def test_what_a_service_tells_a_revoked_key_ends(api: Api) -> None:
             path = "/v1/services/svc/app/x"
             with client.stream("GET", path) as answer, second.stream("GET", path) as other:
                 assert (answer.status_code, other.status_code) == (200, 200)
+                with api.http() as third:
+                    refused = third.get(path)
+                    assert refused.status_code == 429
+                    assert "max_streams_per_key is 2" in refused.json()["detail"]
                 pieces = answer.iter_lines()
                 assert next(pieces) == "more"
                 api.loop.call_soon_threadsafe(api.parts.streams.end, "key:ada")
