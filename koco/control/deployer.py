@@ -261,15 +261,21 @@ class Deployer:
         error = {"message": f"{by} undeployed {service} meanwhile", "detail": None, "hint": None}
         async with self._deciding:
             _expect(expect, service, await self._last(service))
-            ended = await self._store.undeploy(service, error, beside_running=running != "refuse")
+            ended = await self._store.undeploy(
+                service,
+                error,
+                beside_running=running != "refuse",
+                cancel_grace_s=grace_s if running == "cancel" else None,
+            )
             for release in ended:
                 self._rollouts.stop(release)
             log.info("%s undeployed %s: %s", by, service, [release.number for release in ended])
             self._catalog.remove(service)
             self.troubles.pop(service, None)
             self._supervisor.retire(service)
-        if running == "cancel":
-            await self._supervisor.cancel_all(service, grace_s=grace_s)
+            if running == "cancel":
+                # Once more: what was being launched meanwhile is committed by now.
+                await self._supervisor.cancel_all(service, grace_s=grace_s)
         return ended
 
     async def replaced(self, service: str) -> int:

@@ -63,6 +63,10 @@ class Line:
                     del self._flows[flow]
                 return
 
+    def clear(self) -> None:
+        """Take all of them out."""
+        self._flows.clear()
+
     def waiting(self) -> list[Execution]:
         """Return what waits, in its order, what may not run yet as well."""
         places = sorted(place for each in self._flows.values() for place in each.values())

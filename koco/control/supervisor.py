@@ -7,7 +7,6 @@ settled with the cause.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -44,6 +43,9 @@ _GRACE_S = 5.0
 
 #: How long the start waits for what runners left that died meanwhile (seconds).
 _REMAINS_S = 10.0
+
+#: How many that wait are ended in one commit: the next launch waits for it.
+_PIECE = 100
 
 #: Starts a runner: `(spec, release) -> Actor`.
 StartRunner = Callable[[RunnerSpec, Release], Awaitable[Actor]]
@@ -187,6 +189,8 @@ class Supervisor:
             return None
         if execution.status is not Status.QUEUED:
             return pool.what(execution.fid) or self._spooler.why(execution.fid)
+        if execution.cancel_requested:
+            return "it was cancelled, and ends in a moment"
         if (execution.not_before or 0) > time.time():
             return f"attempt {execution.attempt} begins at {line.timestamp(execution.not_before)}"
         return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why_now
@@ -215,11 +219,25 @@ class Supervisor:
         return self.pools[key]
 
     async def cancel_all(self, service: str, *, grace_s: float) -> None:
-        """Ask every execution of a service to end that has not."""
-        for execution in await self._store.open_executions():
-            if execution.service == service:
-                with contextlib.suppress(ConflictError):  # it has ended meanwhile
-                    await self.cancel(execution.fid, grace_s=grace_s)
+        """Ask every execution of a service to end that has not, and give none to a runner.
+
+        It returns before they have: thousands that wait take some seconds, beside all else.
+        """
+        for (name, _), pool in self.pools.items():
+            if name == service:
+                pool.line.clear()
+        for fid in await self._store.request_cancels(service, grace_s=grace_s):
+            if pool := self._pool_of.get(fid):
+                self._tasks.spawn(pool.cancel(fid, grace_s=grace_s))
+            self._spooler.wake(fid)
+        self._tasks.spawn(self._end_waiting(service))
+
+    async def _end_waiting(self, service: str) -> None:
+        """End those of a service that wait and were asked to end."""
+        while ended := await surely(lambda: self._store.end_waiting(service, most=_PIECE)):
+            for fid in ended:
+                self.on_final(fid)
+            await asyncio.sleep(0)
 
     def retire(self, service: str, *, keep: int | None = None) -> None:
         """Let every release of a service run out, or all but one."""
@@ -272,6 +290,8 @@ class Supervisor:
         waiting = await asyncio.gather(*resuming)
         for execution in filter(None, waiting):
             self._enter(execution)
+        for service in {e.service for e in executions if _is_withdrawn(e)}:
+            self._tasks.spawn(self._end_waiting(service))
         for (service, number), pool in self.pools.items():
             live = await self._store.live_release(service)
             if live is None or live.number != number:
@@ -302,7 +322,7 @@ class Supervisor:
         runner = pool.runners.get(runner_id)
         fids = held.get(runner_id, set())
         if execution.status is Status.QUEUED:
-            return execution
+            return None if _is_withdrawn(execution) else execution
         if runner is not None and (fids is None or fid in fids):
             pool.take_over(fid, runner)
             self.load.enter(fid, execution.flow, runs=True)
@@ -356,6 +376,11 @@ class Supervisor:
                 # One whose attempt failed may have to wait for its next one.
                 if not is_live and pool.is_over and pool not in self._pool_of.values():
                     del self.pools[key]
+
+
+def _is_withdrawn(execution: Execution) -> bool:
+    """Say whether an execution waits that was asked to end, and will be given to no runner."""
+    return execution.status is Status.QUEUED and execution.cancel_requested is not None
 
 
 def runner_limits(manifest: dict[str, Any]) -> Limits:

@@ -251,7 +251,10 @@ class Store(Protocol):
         ...
 
     async def assign(self, fid: str, runner: str) -> bool:
-        """Give a queued execution to a runner (`starting`); False if it is queued no more."""
+        """Give a queued execution to a runner (`starting`).
+
+        False if it is queued no more, or was asked to end.
+        """
         ...
 
     async def requeue(self, fid: str, runner: str) -> bool:
@@ -317,6 +320,17 @@ class Store(Protocol):
         Raises:
             NotFoundError: there is no such execution.
         """
+        ...
+
+    async def request_cancels(self, service: str, *, grace_s: float) -> list[str]:
+        """Note that all of a service's executions shall end; return the fids that runners have.
+
+        The others are given to no runner any more, and `end_waiting` ends them.
+        """
+        ...
+
+    async def end_waiting(self, service: str, *, most: int) -> list[str]:
+        """End so many of a service's that wait and were asked to end; return their fids."""
         ...
 
     async def execution(self, fid: str, sight: Sight = EVERYTHING) -> Execution:
@@ -601,9 +615,17 @@ class Store(Protocol):
         ...
 
     async def undeploy(
-        self, service: str, error: dict[str, Any], *, beside_running: bool
+        self,
+        service: str,
+        error: dict[str, Any],
+        *,
+        beside_running: bool,
+        cancel_grace_s: float | None = None,
     ) -> list[Release]:
         """Retire what a service has, and fail what is starting, in one step; return those.
+
+        Where a grace is given, it is noted in the same step that all of the service's executions
+        shall end: see `request_cancels`.
 
         Raises:
             ConflictError: executions of it have not ended, and it shall not go `beside_running`.

@@ -290,6 +290,31 @@ def test_cancelling_in_line_ends_at_once_later_is_noted(check: Callable[[Check],
     check(body)
 
 
+def test_all_of_a_service_is_cancelled_in_pieces(check: Callable[[Check], None]) -> None:
+    """What waits is given to no runner from the first moment on; what runs is told of."""
+
+    async def body(store: Store) -> None:
+        waiting = [await launch(store) for _ in range(3)]
+        running = await begun(store)
+        new = NewExecution(flow="other/flow", service="other", release=1, inputs={})
+        other, _ = await store.create(new)
+        assert await store.request_cancels("svc", grace_s=2) == [running.fid]
+        for execution in waiting:
+            assert not await store.assign(execution.fid, "r1")
+        assert await store.assign(other.fid, "r1")
+        assert await store.end_waiting("svc", most=2) == [each.fid for each in waiting[:2]]
+        assert await store.end_waiting("svc", most=2) == [waiting[2].fid]
+        assert await store.end_waiting("svc", most=2) == []
+        for execution in waiting:
+            now = await store.execution(execution.fid)
+            assert (now.status, now.started) == (Status.CANCELLED, None)
+            assert (await events(store, execution))[-1]["payload"] == {"status": "cancelled"}
+        assert (await store.execution(running.fid)).grace_s == 2
+        assert not (await store.execution(other.fid)).cancel_requested
+
+    check(body)
+
+
 def test_executions_are_found_by_prefix_and_latest(check: Callable[[Check], None]) -> None:
     """A unique prefix is enough; an ambiguous or unknown one says so."""
 

@@ -410,12 +410,12 @@ class SqliteStore:
         """Give a queued execution to a runner."""
 
         def change(db: sqlite3.Connection) -> bool:
-            db.execute(
+            taken = db.execute(
                 "UPDATE executions SET runner = ?, not_before = NULL"
-                " WHERE fid = ? AND status = 'queued'",
+                " WHERE fid = ? AND status = 'queued' AND cancel_requested IS NULL",
                 (runner, fid),
             )
-            return events.advance(db, fid, Status.STARTING)
+            return taken.rowcount > 0 and events.advance(db, fid, Status.STARTING)
 
         return await self._write(change)
 
@@ -484,6 +484,14 @@ class SqliteStore:
             return executions.find(db, found.fid)
 
         return await self._write(change)
+
+    async def request_cancels(self, service: str, *, grace_s: float) -> list[str]:
+        """Note that all of a service's executions shall end; return the fids that runners have."""
+        return await self._write(lambda db: executions.request_cancels(db, service, grace_s))
+
+    async def end_waiting(self, service: str, *, most: int) -> list[str]:
+        """End so many of a service's that wait and were asked to end; return their fids."""
+        return await self._write(lambda db: executions.end_waiting(db, service, most))
 
     async def execution(self, fid: str, sight: Sight = EVERYTHING) -> Execution:
         """Return an execution by its fid, a unique prefix of it, or `latest`."""
@@ -765,12 +773,22 @@ class SqliteStore:
         )
 
     async def undeploy(
-        self, service: str, error: dict[str, Any], *, beside_running: bool
+        self,
+        service: str,
+        error: dict[str, Any],
+        *,
+        beside_running: bool,
+        cancel_grace_s: float | None = None,
     ) -> list[Release]:
         """Retire what a service has, and fail what is starting, in one step."""
-        return await self._write(
-            lambda db: releases.undeploy(db, service, error=error, beside_running=beside_running)
-        )
+
+        def change(db: sqlite3.Connection) -> list[Release]:
+            ended = releases.undeploy(db, service, error=error, beside_running=beside_running)
+            if cancel_grace_s is not None:
+                executions.request_cancels(db, service, cancel_grace_s)
+            return ended
+
+        return await self._write(change)
 
     async def open_tally(self, service: str) -> dict[str, int]:
         """Return how many of a service's executions have not ended, by status."""

@@ -143,6 +143,33 @@ def unsettled(db: sqlite3.Connection) -> list[Execution]:
     return _select(db, f"WHERE {events.IS_OPEN} AND service <> '' ORDER BY id")
 
 
+def request_cancels(db: sqlite3.Connection, service: str, grace_s: float) -> list[str]:
+    """Note that all of a service's executions shall end; see `Store.request_cancels`."""
+    db.execute(
+        "UPDATE executions SET cancel_requested = coalesce(cancel_requested, ?), grace_s = ?"
+        f" WHERE {events.IS_OPEN} AND service = ?",
+        (line.timestamp(), grace_s, service),
+    )
+    found = db.execute(
+        f"SELECT fid FROM executions WHERE {events.IS_OPEN} AND status <> 'queued' AND service = ?",
+        (service,),
+    )
+    return [fid for (fid,) in found]
+
+
+def end_waiting(db: sqlite3.Connection, service: str, most: int) -> list[str]:
+    """End some of a service's that wait and were asked to end; see `Store.end_waiting`."""
+    found = db.execute(
+        "SELECT fid FROM executions WHERE status = 'queued' AND service = ?"
+        " AND cancel_requested IS NOT NULL ORDER BY id LIMIT ?",
+        (service, most),
+    )
+    fids = [fid for (fid,) in found.fetchall()]
+    for fid in fids:
+        events.settle(db, fid, Status.CANCELLED, None)
+    return fids
+
+
 def row(db: sqlite3.Connection, number: int) -> tuple[Any, ...] | None:
     """Return the row of an execution, as `read` takes it; None where it was deleted."""
     found: tuple[Any, ...] | None = db.execute(
