@@ -151,7 +151,7 @@ async def assemble(
         attempts=attempts,
         locks=locks,
         launches=launches,
-        schedules=Schedules(store, catalog, launches),
+        schedules=Schedules(store, catalog, launches, settings),
         vault=vault,
         release_tokens=release_tokens,
         audit=audit,

@@ -17,6 +17,8 @@ import msgspec
 from koco.control import clock, timetable
 from koco.control.catalog import Catalog
 from koco.control.launches import Launches
+from koco.control.pace import Pace
+from koco.control.settings import Settings
 from koco.control.tasks import Tasks, surely
 from koco.control.timetable import Entry
 from koco.errors import KocoError, NotFoundError
@@ -55,13 +57,20 @@ class _Watch:
 class Schedules:
     """Launches the flows of live releases at the times that their manifests say."""
 
-    def __init__(self, store: Store, catalog: Catalog, launches: Launches) -> None:
+    def __init__(
+        self, store: Store, catalog: Catalog, launches: Launches, settings: Settings | None = None
+    ) -> None:
+        settings = settings or Settings()
+        # A thousand are due at the same second, and others ask for something in it.
+        self._pace = Pace(lambda: settings.schedules_per_s)
         self._store = store
         self._catalog = catalog
         self._launches = launches
         self._stir = asyncio.Event()
         catalog.on_change = self._stir.set
         self._watches: dict[tuple[str, str], _Watch] = {}
+        #: The same, by the full names of their flows.
+        self._of: dict[str, list[_Watch]] = {}
         self._tasks = Tasks("the schedules")
 
     async def recover(self) -> None:
@@ -70,16 +79,17 @@ class Schedules:
 
     def of(self, flow: str) -> list[dict[str, Any]]:
         """Return the schedules of a flow, by its full name, and what became of their times."""
-        service, _, name = flow.partition("/")
-        watches = (each for each in self._watches.values() if each.service == service)
-        return [_shown(each) for each in watches if each.entry.flow == name]
+        return [_shown(each) for each in self._of.get(flow, ())]
 
     async def _run(self) -> None:
         while True:
             await self.refresh(time.time())
-            for key, watch in self._watches.items():
+            for key, watch in list(self._watches.items()):
                 if watch.task is None:
+                    entry = watch.entry
+                    watch.next_s = cron.next_after(entry.cron, entry.timezone, time.time())
                     watch.task = self._tasks.spawn(self._follow(key, watch))
+                    await asyncio.sleep(0)  # there may be thousands, and others wait for the loop
             await self._stir.wait()
             self._stir.clear()
 
@@ -102,16 +112,22 @@ class Schedules:
             else:
                 state = states.get(key) or Schedule(due=_since(release, now_s))
                 self._watches[key] = _Watch(release.service, entry, state)
+        self._of = {}
+        for watch in self._watches.values():
+            self._of.setdefault(f"{watch.service}/{watch.entry.flow}", []).append(watch)
 
     async def _follow(self, key: tuple[str, str], watch: _Watch) -> None:
         while self._watches.get(key) is watch:
+            await self._pace.turn(watch.service)
             try:
                 due = await self.attend(key, time.time())
             except Exception as exc:  # told, and looked at again: it must not stop for ever
                 log.exception("the schedule of %s/%s failed", watch.service, watch.entry.flow)
                 watch.trouble = f"koco failed at this: {exc!r}"
                 due = time.time() + _LATE_S / 2
-            await clock.stirred(asyncio.Event(), due)
+            if due is None:
+                return
+            await clock.at(due)
 
     async def attend(self, key: tuple[str, str], now_s: float) -> float | None:
         """Do what is due of a schedule; return when there is more to do."""

@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, kw_only=True):
     unfinished_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 24
     #: Requests that a key, or a user, may make (/s, over ten seconds); 0 for no limit.
     key_requests_per_s: Annotated[float, msgspec.Meta(ge=0)] = 1000
+    #: Launches that schedules make, of all services (/s).
+    schedules_per_s: Annotated[float, msgspec.Meta(ge=0.1, le=10_000)] = 50
     #: Streams that one key, or one user, has open.
     max_streams_per_key: _AtLeastOne = 1000
     #: Streams that are open in all; each costs up to a megabyte while its reader does not read.

@@ -1,5 +1,6 @@
 """What a release says about when its flows are launched by themselves."""
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -34,23 +35,29 @@ def entries(manifest: dict[str, Any]) -> list[Entry]:
 async def problem(manifest: dict[str, Any], flows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return what keeps a release's schedules from launching its flows, as it described them."""
     forms = {flow["name"]: flow["form"] for flow in flows}
+    models: dict[str, Model | None] = {}
     for index, entry in enumerate(entries(manifest)):
         if entry.flow not in forms:
             said, hint = f"there is no flow {entry.flow!r}", f"flows: {', '.join(forms)}"
-        elif refusal := await _refusal(forms[entry.flow], entry.inputs):
+        else:
+            if entry.flow not in models:
+                form = forms[entry.flow]
+                models[entry.flow] = None if form is None else Model.from_list(form)
+            refusal = await _refusal(models[entry.flow], entry.inputs)
+            await asyncio.sleep(0)  # there may be thousands, and others wait for the loop
+            if not refusal:
+                continue
             said = f"{entry.flow} refuses its inputs: {refusal}"
             hint = f"give it those it wants as schedule[{index}].inputs"
-        else:
-            continue
         return {"message": f"schedule[{index}]: {said}", "detail": None, "hint": hint}
     return None
 
 
-async def _refusal(form: list[dict[str, Any]] | None, inputs: dict[str, Any]) -> str | None:
+async def _refusal(form: Model | None, inputs: dict[str, Any]) -> str | None:
     if form is None:
         return None
     try:
-        await Model.from_list(form).validate_async(inputs)
+        await form.validate_async(inputs)
     except InputsError as exc:
         return "; ".join(exc.message.splitlines())
     return None
