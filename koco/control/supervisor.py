@@ -227,8 +227,8 @@ class Supervisor:
             if name == service:
                 pool.line.clear()
         for fid in await self._store.request_cancels(service, grace_s=grace_s):
-            if pool := self._pool_of.get(fid):
-                self._tasks.spawn(pool.cancel(fid, grace_s=grace_s))
+            if runs_in := self._pool_of.get(fid):
+                self._tasks.spawn(runs_in.cancel(fid, grace_s=grace_s))
             self._spooler.wake(fid)
         self._tasks.spawn(self._end_waiting(service))
 
