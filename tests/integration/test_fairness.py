@@ -32,6 +32,9 @@ CODE = """
     async def quick():
         return 1
 
+    async def numbered(number: int):
+        return number
+
     async def marked(folder: str):
         (pathlib.Path(folder) / os.urandom(8).hex()).touch()
         await asyncio.sleep(600)
@@ -213,12 +216,11 @@ def test_undeploying_cancels_all_that_waits_and_runs_nothing_more(
 
 def test_a_thousand_schedules_each_second_delay_nobody_else(fair: Koco) -> None:
     """They get what the setting gives, other services' schedules their turn, callers all else."""
-    names = [f"quick-{number}" for number in range(1000)]
-    flows = [{"name": name, "entrypoint": "flood_app:quick"} for name in names]
-    schedule = [{"flow": name, "cron": "* * * * * *", "overlap": True} for name in names]
+    each_s = {"flow": "numbered", "cron": "* * * * * *", "overlap": True}
+    schedule = [{**each_s, "inputs": {"number": number}} for number in range(1000)]
     try:
         with others_are_answered(fair):
-            fair.deploy("flood", CODE, flows=flows, schedule=schedule)
+            fair.deploy("flood", CODE, schedule=schedule, runner={"concurrency": 20})
             modest = [{"flow": "quick", "cron": "*/2 * * * * *"}]
             fair.deploy("modest", CODE, schedule=modest)
             eventually(lambda: len(_launched(fair, "modest/quick")) >= 2)

@@ -580,6 +580,53 @@ def test_undeploying_can_cancel_what_has_not_ended(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
+def test_what_was_to_be_cancelled_is_after_a_restart(tmp_path: Path) -> None:
+    """A control plane that dies right after the commit runs nothing of what waited."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        made = [await w.launch() for _ in range(250)]
+        await w.until(made[0].fid, Status.RUNNING)
+        actor = next(r for r in w.runners if made[0].fid in r.fids)
+        await w.store.undeploy("svc", {}, beside_running=True, cancel_grace_s=0.01)
+        now = [await w.store.execution(each.fid) for each in made]
+        waiting = [each.fid for each in now if each.status is Status.QUEUED]
+        assert len(waiting) > 200
+        w.begin(tmp_path)
+        await w.supervisor.recover({("svc", 1, actor.spec.id): actor})
+        await w.deployer.recover()
+        for execution in made:
+            await w.until(execution.fid, Status.CANCELLED)
+        assert not [fid for fid in waiting if (await w.store.execution(fid)).started]
+
+    world(tmp_path, body)
+
+
+def test_what_is_launched_meanwhile_is_cancelled_with_the_rest(tmp_path: Path) -> None:
+    """Accepted in the moment of the undeploy, it is kept and ends; it does not run."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        first = await w.launch()
+        await w.until(first.fid, Status.RUNNING)
+        launching = [asyncio.create_task(w.launch()) for _ in range(3)]
+        undeploying = asyncio.create_task(
+            w.deployer.undeploy("svc", by="ada", running="cancel", grace_s=0.01)
+        )
+        await asyncio.sleep(0)
+        launching += [asyncio.create_task(w.launch()) for _ in range(3)]
+        made = await asyncio.gather(*launching)
+        await undeploying
+        for execution in (first, *made):
+            await w.until(execution.fid, Status.CANCELLED)
+        for execution in made:
+            assert (await w.store.execution(execution.fid)).started is None
+
+    world(tmp_path, body)
+
+
 def test_what_is_left_draining_can_be_cancelled(tmp_path: Path) -> None:
     """Also after a restart: so a control plane that dies between the two leaves nothing half."""
 
