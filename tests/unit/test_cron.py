@@ -1,5 +1,6 @@
 """Schedules: what a manifest may say, and when they are due."""
 
+import zoneinfo
 from datetime import UTC, datetime
 from typing import Any
 
@@ -112,3 +113,22 @@ def test_the_latest_time_may_be_now() -> None:
     assert cron.latest_until("*/5 * * * *", "UTC", now - 0.5) == now - 300
     assert cron.next_after("*/5 * * * *", "UTC", now) == now + 300
     assert cron.times("*/5 * * * *", "UTC", now - 600, until_s=now, most=9) == [now - 300, now]
+
+
+def test_time_zones_are_read_from_the_disk_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand schedules that name one are checked at once, not for twenty seconds."""
+    count = 0
+
+    def available() -> set[str]:
+        nonlocal count
+        count += 1
+        return {"UTC", "Europe/Berlin"}
+
+    monkeypatch.setattr(zoneinfo, "available_timezones", available)
+    cron._timezones.cache_clear()
+    try:
+        for _ in range(10):
+            assert cron.timezone("Europe/Berlin") == "Europe/Berlin"
+        assert count == 1
+    finally:
+        cron._timezones.cache_clear()
