@@ -1,16 +1,14 @@
-"""What a bundle holds, file by file: listed from a folder before there is one, or from the zip.
+"""What a bundle holds, file by file, as its zip says: one that anybody may have made.
 
 Two listings are equal if, and only if, the bundles would do the same. So whether code has
-changed is known without packing anything: reading and hashing is what a plan costs.
+changed is known without packing anything (`koco.bundle.read`): a plan costs reading and hashing.
 """
 
 import hashlib
 import lzma
-import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 
 from koco import bundle
@@ -33,25 +31,6 @@ _BROKEN = (
 
 #: The largest table of contents of a zip (bytes): that of some hundred thousand files.
 _CONTENTS_BYTES = 64 * MB
-
-
-def of_files(files: Iterable[bundle.BundledFile]) -> list[File]:
-    """Return the listing of files that are to be shipped.
-
-    Raises:
-        UsageError: one of them cannot be read.
-    """
-    listed = []
-    for file in files:
-        try:
-            with file.path.open("rb") as source:
-                digest = hashlib.file_digest(source, "sha256").hexdigest()
-                status = os.fstat(source.fileno())
-        except OSError as exc:
-            raise bundle.unreadable(file.name, exc) from exc
-        executable = bool(status.st_mode & stat.S_IXUSR)
-        listed.append(File(file.name, status.st_size, digest, executable))
-    return listed
 
 
 def of_zip(path: Path) -> list[File]:

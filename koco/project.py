@@ -15,9 +15,9 @@ from koco.manifest.problems import KeyPath, Problem, Wrong
 from koco.projectfile import FILE, MANIFEST, read
 
 if TYPE_CHECKING:
-    from koco.bundle import BundledFile
     from koco.manifest.document import Document
     from koco.manifest.model import Manifest
+    from koco.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,40 @@ class Target:
             return frozenset({self.manifest_path})
         return frozenset({self.manifest_path, self.project.root / FILE, *self.project.manifests})
 
-    def files(self) -> "tuple[BundledFile, ...]":
-        """Return the files that are shipped."""
-        from koco import bundle
+    @cached_property
+    def tree(self) -> "Tree":
+        """The files that are shipped, as they were when they were first asked for."""
+        return self.look()
 
-        return bundle.collect(self.root, self.manifest.runtime.files, without=self.declarations)
+    def look(self) -> "Tree":
+        """Return the files that are shipped, as they are now."""
+        from koco import outputs, tree
+
+        runtime = self.manifest.runtime
+        return tree.read(
+            self.root,
+            runtime.files,
+            include=runtime.include,
+            without=self.declarations,
+            outputs=outputs.written(),
+        )
 
     def check(self) -> "Manifest":
         """Return the manifest; the files that it names are looked for, too."""
+        from koco import saving
         from koco.manifest import modules, packages
+        from koco.tree import unreadable
 
-        files = {file.name: file.path for file in self.files()}
+        files = {file.name: file.path for file in self.tree.files}
 
         def text_of(name: str) -> str | None:
-            return files[name].read_text("utf-8", "replace") if name in files else None
+            if name not in files:
+                return None
+            try:
+                with saving.opened(files[name]) as file:
+                    return file.read().decode("utf-8", "replace")
+            except OSError as exc:
+                raise unreadable(name, exc) from exc
 
         missing = modules.find_missing(self.manifest, list(files), self._elsewhere)
         missing += packages.find_missing(self.manifest, text_of)
@@ -128,7 +148,7 @@ class Target:
         """Return what is no mistake, and may be one."""
         from koco.manifest import modules
 
-        names = [file.name for file in self.files()]
+        names = [file.name for file in self.tree.files]
         found = modules.find_foreign(self.manifest, names)
         return self._document.error(found).problems if found else []
 

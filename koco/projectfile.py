@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from koco import saving
 from koco.errors import ManifestError, NotFoundError
 from koco.manifest.problems import KeyPath, Place, Problem, Wrong, expected, unknown_key
 
@@ -86,7 +87,8 @@ KEYS: dict[str, dict[str, Key]] = {
 def read(path: Path) -> dict[str, Any]:
     """Return what a `koco.toml` says, checked; `ManifestError` has all problems."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with saving.opened(path) as file:
+            text = file.read().decode("utf-8-sig")
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ManifestError([f"{path}:{_syntax(str(exc), text)}"]) from exc

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from koco.cli import output
@@ -9,13 +10,19 @@ from koco.cli import output
 if TYPE_CHECKING:
     from koco.cli.planning import Plan, Planned
 
-#: Files of one service that are named; of more than that, `--json` tells.
-_FILES = 20
+#: Files of one service that are named, of a new one the largest; `--verbose` names all.
+_FILES, _LARGEST = 20, 10
 
 _SIGNS = {"create": "+", "added": "+", "removed": "-", "remove": "-"}
-_COLOURS = {"+": "32", "-": output.RED, "~": output.YELLOW}
+_COLOURS = {"+": output.GREEN, "-": output.RED, "~": output.YELLOW, "!": output.YELLOW}
 _ACTIONS = {"create": "+", "update": "~", "remove": "-", "unchanged": ""}
 _ABSENT = object()
+
+#: What to do about files that are left out.
+_INCLUDE = "runtime.include in the manifest ships what is left out"
+
+#: A line of a plan: its sign, what it is about, and the rest.
+_Row = tuple[str, str, str]
 
 
 def size(size_bytes: int) -> str:
@@ -34,36 +41,48 @@ def summary(plan: "Plan") -> str:
     return ", ".join(told)
 
 
-def show(plan: "Plan", stream: TextIO, *, details: bool) -> None:
-    """Write a plan to a stream; of what stays as it is, there is but the number."""
-    for line in (*_lines(plan, stream, details=details), summary(plan)):
+def show(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool = False) -> None:
+    """Write a plan to a stream; of what stays as it is, there is but the number.
+
+    What is new and what is left out is named in any case. `details` names what changes as well,
+    and `verbose` every file of a long list.
+    """
+    for line in (*_lines(plan, stream, details=details, verbose=verbose), summary(plan)):
         stream.write(f"{line}\n")
     stream.flush()
 
 
-def _lines(plan: "Plan", stream: TextIO, *, details: bool) -> Iterator[str]:
+def _lines(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool) -> Iterator[str]:
     wide = max((len(step["service"]) for step in plan.answer["items"]), default=0)
-    ours = {each.step["service"]: each for each in plan.services}
+    ours = {each.service: each for each in plan.services}
     for step in plan.answer["items"]:
         if step["action"] == "unchanged":
             continue
         action = output.paint(f"{step['action']:<6}", _COLOURS[_ACTIONS[step["action"]]], stream)
-        about = _about(step, ours.get(step["service"]), details=details)
+        about = _about(step, details=details)
         name = _safe(f"{step['service']:<{wide}}", stream)
         yield f"{name}  {action}  {_safe(about, stream)}".rstrip()
         yield from _openings(step, stream)
-        if details:
-            yield from _details(step, stream)
+        blocks = [
+            _Block(
+                _files(step, ours.get(step["service"]), details=details),
+                "more files; --verbose names all",
+                _LARGEST if step["action"] == "create" else _FILES,
+            ),
+            _Block(_settings(step) if details else []),
+            _Block(_left_out(step), "more left out; --verbose names all", hint=_INCLUDE),
+        ]
+        yield from _details(blocks, stream, verbose=verbose)
 
 
-def _about(step: dict[str, Any], ours: "Planned | None", *, details: bool) -> str:
+def _about(step: dict[str, Any], *, details: bool) -> str:
     """Return what a service's line says after the action."""
     told = [f"release {step['release']}"] if step["release"] is not None else []
     if step["starting"] is not None:
         told.append(f"(release {step['starting']} is on its way)")
-    if step["action"] == "create" and ours is not None:
-        total = sum(file.size_bytes for file in ours.files)
-        told.append(f"{_counted(len(ours.files), 'file')}, {size(total)}")
+    if step["action"] == "create":
+        ships = step["ships"]
+        told.append(f"{_counted(ships['files'], 'file')}, {size(ships['size_bytes'])}")
     files = "" if details else f" ({_counted(len(step['files']), 'file')})"
     parts = [part + files if part == "code" else part for part in step["parts"]]
     return "  ".join([*told, ", ".join(parts)]).rstrip()
@@ -85,23 +104,54 @@ def _openings(step: dict[str, Any], stream: TextIO) -> Iterator[str]:
             yield f"    {output.paint(f'opens {shown} to the public', output.YELLOW, stream)}"
 
 
-def _details(step: dict[str, Any], stream: TextIO) -> Iterator[str]:
-    files = [_file(each) for each in step["files"][:_FILES]]
+@dataclass(frozen=True)
+class _Block:
+    """Rows of one kind; of more than `most`, it says how many there are of what. Then a hint."""
+
+    rows: list[_Row]
+    more: str = ""
+    most: int = _FILES
+    hint: str = ""
+
+
+def _details(blocks: list[_Block], stream: TextIO, *, verbose: bool) -> Iterator[str]:
+    """Yield the lines below a service's, aligned over all blocks."""
+    shown = [
+        block.rows if verbose or not block.more else block.rows[: block.most] for block in blocks
+    ]
+    names = [name for rows in shown for _, name, _ in rows]
+    wide = max((len(name) for name in names if len(name) <= 40), default=0)
+    for block, rows in zip(blocks, shown, strict=True):
+        for sign, name, text in rows:
+            line = _cut(f"{sign} {name:<{wide}}  {text}".rstrip(), stream)
+            yield f"    {output.paint(line[:1], _COLOURS[sign], stream)}{_safe(line[1:], stream)}"
+        if len(rows) < len(block.rows):
+            yield f"    … and {len(block.rows) - len(rows)} {block.more}"
+        if rows and block.hint:
+            yield f"      {block.hint}"
+
+
+def _files(step: dict[str, Any], ours: "Planned | None", *, details: bool) -> list[_Row]:
+    """Return the rows of files: all of a new service, the largest first, or what changes."""
+    if step["action"] == "create" and ours is not None:
+        largest = sorted(ours.files, key=lambda file: (-file.size_bytes, file.path))
+        return [("+", file.path, size(file.size_bytes)) for file in largest]
+    return [_file(each) for each in step["files"]] if details else []
+
+
+def _settings(step: dict[str, Any]) -> list[_Row]:
     paths = {change["path"] for change in step["changes"]}
-    settings = [each for change in step["changes"] for each in _setting(change, paths)]
-    rows = [*files, *settings]
-    wide = max((len(name) for _, name, _ in rows if len(name) <= 40), default=0)
-    for number, (sign, name, text) in enumerate(rows):
-        if number == len(files) and len(step["files"]) > _FILES:
-            yield f"    … and {len(step['files']) - _FILES} more files"
-        line = _cut(f"{sign} {name:<{wide}}  {text}".rstrip(), stream)
-        painted = output.paint(line[:1], _COLOURS[sign], stream)
-        yield f"    {painted}{_safe(line[1:], stream)}"
-    if len(rows) == len(files) and len(step["files"]) > _FILES:
-        yield f"    … and {len(step['files']) - _FILES} more files"
+    return [each for change in step["changes"] for each in _setting(change, paths)]
 
 
-def _file(change: dict[str, Any]) -> tuple[str, str, str]:
+def _left_out(step: dict[str, Any]) -> list[_Row]:
+    return [
+        ("!", each["path"], f"left out: looks like {each['looks_like']}")
+        for each in step.get("left_out", ())
+    ]
+
+
+def _file(change: dict[str, Any]) -> _Row:
     old, new = change["old_bytes"], change["new_bytes"]
     if change["change"] == "mode":
         return "~", change["path"], "whether it can be executed"
@@ -113,7 +163,7 @@ def _file(change: dict[str, Any]) -> tuple[str, str, str]:
     return "~", change["path"], before if old == new else f"{before} → {after}"
 
 
-def _setting(change: dict[str, Any], paths: set[str]) -> Iterable[tuple[str, str, str]]:
+def _setting(change: dict[str, Any], paths: set[str]) -> Iterable[_Row]:
     """Return the rows of a value that differs; `paths` are those of all that do."""
     path, old, new = change["path"], change.get("old", _ABSENT), change.get("new", _ABSENT)
     if isinstance(old, list) and isinstance(new, list):

@@ -35,14 +35,19 @@ def command(
         float | None,
         typer.Option(metavar="SECONDS", help="Wait no longer than that; the deploy goes on."),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name every file of what is new.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each step as one line of JSON.")
     ] = False,
 ) -> None:
     """Deploy services: plan, bundle, upload, release, and wait until it is live.
 
-    Does what `koco plan` says. A release goes live once a runner of it has imported every
-    entrypoint. Until then, and for good if it fails (exit code 5), the former one serves.
+    Does what `koco plan` says, with the files as they are when they are read. Those that look
+    like secrets, such as .env, are left out and named; runtime.include ships them. A release
+    goes live once a runner of it has imported every entrypoint. Until then, and for good if it
+    fails (exit code 5), the former one serves.
 
     Example: koco deploy koco.yaml --timeout 300
     """
@@ -57,6 +62,7 @@ def command(
             fallback=rollback_on_failure,
             no_wait=no_wait,
             timeout=timeout,
+            verbose=verbose,
             as_json=as_json,
         )
 
@@ -69,9 +75,12 @@ def _deploy(
     fallback: bool,
     no_wait: bool,
     timeout: float | None,
+    verbose: bool,
     as_json: bool,
 ) -> None:
-    from koco.cli import planning, session, settling, shipping
+    from contextlib import ExitStack
+
+    from koco.cli import packing, planning, session, settling, shipping
 
     targets = planning.targets(manifests, prune=prune)
     if timeout is None:
@@ -79,10 +88,12 @@ def _deploy(
     client = session.connect()
     report = shipping.Report(as_json)
     plan = planning.make(client, targets, prune=prune)
-    shipping.tell(plan, report)
-    plan.check()
-    planning.confirm(plan, yes=yes, as_json=as_json)
-    shipped = shipping.ship(client, plan, report, timeout_s=timeout, fallback=fallback)
+    with ExitStack() as stack:
+        plan, bundles = packing.pack(client, plan, stack)
+        shipping.tell(plan, report, verbose=verbose)
+        plan.check()
+        planning.confirm(plan, yes=yes, as_json=as_json)
+        shipped = shipping.ship(client, plan, bundles, report, timeout_s=timeout, fallback=fallback)
     if no_wait:
         shipping.leave(shipped.releases, report)
     else:

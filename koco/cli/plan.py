@@ -21,12 +21,16 @@ def command(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 10 where there is something to do.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name every file, however many there are.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show what `koco deploy` would do; nothing is changed or uploaded.
 
     Compares manifests and files with what is live: what would be created, updated (which
-    files and settings, from what to what) and, with --prune, removed.
+    files and settings, from what to what) and, with --prune, removed. Files that look like
+    secrets, such as .env, are left out and named; runtime.include ships them.
 
     Example: koco plan --exit-code
     """
@@ -39,7 +43,7 @@ def command(
     if as_json:
         output.print_json(plan.answer)
     else:
-        changes.show(plan, sys.stdout, details=True)
+        changes.show(plan, sys.stdout, details=True, verbose=verbose)
     plan.check()
     if exit_code and not plan.is_empty:
         raise typer.Exit(planning.CHANGES)

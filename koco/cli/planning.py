@@ -1,11 +1,12 @@
 """What a deploy would do: asked of the control plane, refused where something is wrong.
 
-Nothing is packed or uploaded for it: files are listed by their hashes.
+Nothing is packed or uploaded for it: files are listed by their hashes. What only this machine
+knows, such as what is left at home, is added to the answer.
 """
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,22 +14,59 @@ from typing import TYPE_CHECKING, Any
 from koco.errors import Interrupted, ManifestError, UsageError
 
 if TYPE_CHECKING:
+    from koco.bundle import Contents
     from koco.client import Client
     from koco.manifest.plan import File
     from koco.project import Project, Target
+    from koco.sensitive import LeftOut
 
 #: The exit code of `koco plan --exit-code` where there is something to do.
 CHANGES = 10
 
+#: From here on a file is remarkable enough for a warning (bytes).
+_LARGE_BYTES = 50_000_000
+_HINT = "each change of the code sends them again; .kocoignore leaves files at home"
+
+#: How many of the largest files are named where all are large together.
+_NAMED = 5
+
 
 @dataclass(frozen=True)
-class Planned:
-    """A service as it is here, and what the plan says of it."""
+class Found:
+    """A service as it is here: what is sent of it is what was planned."""
 
     target: "Target"
-    #: The manifest as data: what is sent is what was planned.
+    #: The manifest as data.
     manifest: dict[str, Any]
+    #: Its files as they were read.
     files: list["File"]
+    #: What is not shipped as it looks like a secret.
+    left_out: list["LeftOut"]
+
+    @property
+    def service(self) -> str:
+        """The service's name."""
+        name: str = self.manifest["service"]
+        return name
+
+    def holding(self, contents: "Contents") -> "Found":
+        """Return it with other files."""
+        return replace(self, files=contents.files, left_out=contents.left_out)
+
+    @classmethod
+    def at(cls, target: "Target") -> "Found":
+        """Return a target as it is now."""
+        from koco import bundle
+        from koco.manifest import load
+
+        found = cls(target, load.to_data(target.manifest), [], [])
+        return found.holding(bundle.read(target.tree))
+
+
+@dataclass(frozen=True)
+class Planned(Found):
+    """A service as it is here, and what the plan says of it."""
+
     step: dict[str, Any]
 
 
@@ -38,6 +76,7 @@ class Plan:
 
     answer: dict[str, Any]
     services: list[Planned]
+    prune: bool
 
     @property
     def removals(self) -> list[dict[str, Any]]:
@@ -49,6 +88,16 @@ class Plan:
         """Whether there is nothing to do."""
         return all(step["action"] == "unchanged" for step in self.answer["items"])
 
+    @property
+    def changed(self) -> list[Planned]:
+        """The services that are not left as they are."""
+        return [each for each in self.services if each.step["action"] != "unchanged"]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with manifests, each with its place."""
+        return self._placed("problems")
+
     def check(self) -> None:
         """Tell of warnings, and raise `ManifestError` with all that is wrong with manifests."""
         from koco.cli import output
@@ -58,8 +107,8 @@ class Plan:
         for step in self.removals:
             for found in step["warnings"]:
                 output.note(f"warning: {step['service']}: {found['message']} ({found['hint']})")
-        if problems := self._placed("problems"):
-            raise ManifestError(problems)
+        if self.problems:
+            raise ManifestError(self.problems)
 
     def _placed(self, key: str) -> list[str]:
         return [
@@ -140,25 +189,59 @@ def _unseen(what: str) -> UsageError:
 
 def make(client: "Client", chosen: Sequence["Target"], *, prune: bool) -> Plan:
     """Ask the control plane what deploying these would do."""
-    from koco import listing
     from koco.cli import python
-    from koco.manifest import load
 
     python.check(client, chosen)
-    asked = []
-    for target in chosen:
-        manifest, files = load.to_data(target.manifest), listing.of_files(target.files())
-        asked.append((target, manifest, files))
-    project = next((target.project.name for target in chosen if target.project), None)
+    return ask(client, [Found.at(target) for target in chosen], prune=prune)
+
+
+def ask(client: "Client", found: Sequence[Found], *, prune: bool) -> Plan:
+    """Ask the control plane what deploying services as they were found would do."""
+    project = next((each.target.project.name for each in found if each.target.project), None)
     answer = client.plan(
-        [(manifest, files) for _, manifest, files in asked], project=project, prune=prune
+        [(each.manifest, each.files) for each in found], project=project, prune=prune
     )
     steps = {step["service"]: step for step in answer["items"]}
-    services = [
-        Planned(target, manifest, files, steps[manifest["service"]])
-        for target, manifest, files in asked
+    services = []
+    for each in found:
+        step = steps[each.service]
+        _add(step, each)
+        services.append(Planned(each.target, each.manifest, each.files, each.left_out, step))
+    return Plan(answer, services, prune)
+
+
+def _add(step: dict[str, Any], found: Found) -> None:
+    """Add to a step what only this machine knows."""
+    step["ships"] = {
+        "files": len(found.files),
+        "size_bytes": sum(file.size_bytes for file in found.files),
+    }
+    if step["action"] == "create":
+        added = {"change": "added", "old_bytes": None}
+        step["files"] = [
+            {"path": file.path, **added, "new_bytes": file.size_bytes} for file in found.files
+        ]
+    step["left_out"] = [
+        {"path": each.name, "looks_like": each.looks_like} for each in found.left_out
     ]
-    return Plan(answer, services)
+    if step["action"] != "unchanged" and (heavy := _heavy(found.files)):
+        step["warnings"].append({"message": heavy, "hint": _HINT, "path": []})
+
+
+def _heavy(files: "Sequence[File]") -> str | None:
+    """Return what there is to say of files that are large, each or together."""
+    large = [file for file in files if file.size_bytes > _LARGE_BYTES]
+    if not large and sum(file.size_bytes for file in files) <= _LARGE_BYTES:
+        return None
+    what = f"files above {_LARGE_BYTES / 1e6:.0f} MB" if large else f"{_megabytes(*files)} of files"
+    largest = sorted(large or files, key=lambda file: -file.size_bytes)
+    named = [f"{file.path} ({_megabytes(file)})" for file in largest[:_NAMED]]
+    more = f" and {len(large) - _NAMED} more" if len(large) > _NAMED else ""
+    return f"this ships {what}: {', '.join(named)}{more}"
+
+
+def _megabytes(*files: "File") -> str:
+    return f"{sum(file.size_bytes for file in files) / 1e6:.1f} MB"
 
 
 def confirm(plan: Plan, *, yes: bool, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""What `koco deploy` does with a plan: bundle, upload, release, wait, remove.
+"""What `koco deploy` does with a plan and its bundles: upload, release, wait, remove.
 
 Nothing is sent before every bundle is made: a mistake in one service must not
 leave another half deployed. And nothing is sent for what the plan leaves as it is.
@@ -6,8 +6,7 @@ leave another half deployed. And nothing is sent for what the plan leaves as it 
 
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
     from koco.bundle import Bundle
     from koco.cli.planning import Plan, Planned
     from koco.client import Client
-
-#: From here on a bundle is remarkable enough to say what makes it so large (bytes).
-_LARGE_BYTES = 50 * 2**20
-
-#: How many files that have changed an error names.
-_NAMED = 5
 
 #: How long a control plane tries when it is not told (seconds), and how much longer
 #: than this command it goes on: it must not give up first.
@@ -66,49 +59,49 @@ class Shipped:
     refused: list[ConflictError] = field(default_factory=list)
 
 
-def tell(plan: "Plan", report: Report) -> None:
+def tell(plan: "Plan", report: Report, *, verbose: bool = False) -> None:
     """Tell what will be done, before any of it is."""
     if report.as_json:
         lines.emit("plan", plan.answer)
     elif not plan.is_empty:
-        changes.show(plan, sys.stderr, details=False)
+        changes.show(plan, sys.stderr, details=False, verbose=verbose)
 
 
 def ship(
     client: "Client",
     plan: "Plan",
+    bundles: "Mapping[str, Bundle]",
     report: Report,
     *,
     timeout_s: float | None,
     fallback: bool = True,
 ) -> Shipped:
-    """Bundle and upload what the plan changes, then begin its releases."""
-    changed = []
+    """Upload the bundles of what the plan changes, then begin its releases."""
     for each in plan.services:
         number = each.step["release"]
         if each.step["action"] == "unchanged":
             text = f"unchanged (release {number})"
-            report.result("unchanged", each.step["service"], text, release=number)
-        else:
-            changed.append(each)
-    with ExitStack() as stack:
-        bundles = [_bundle(each, report, stack) for each in changed]
-        for each, bundle in zip(changed, bundles, strict=True):
-            if bundle is not None:
-                _upload(client, each, bundle, report)
+            report.result("unchanged", each.service, text, release=number)
+    ours = {
+        each.service: bundles[each.service] for each in plan.changed if each.step["bundle"] is None
+    }
+    for service, bundle in ours.items():
+        _bundled(service, bundle, report)
+    for service, bundle in ours.items():
+        _upload(client, service, bundle, report)
     shipped = Shipped()
-    for each, bundle in zip(changed, bundles, strict=True):
-        sha256 = bundle.sha256 if bundle is not None else each.step["bundle"]
+    for each in plan.changed:
+        sha256 = ours[each.service].sha256 if each.service in ours else each.step["bundle"]
         try:
             release = _begin(client, each, sha256, timeout_s=timeout_s, fallback=fallback)
         except ConflictError as exc:
             # Somebody else's deploy of one service is no reason against the others.
             shipped.refused.append(exc)
-            if len(changed) > 1:
+            if len(plan.changed) > 1:
                 output.note(exc.message)
             continue
         if each.step.get("drift") and release["unchanged"]:
-            output.note(f"{each.step['service']}: its Serve application is put back")
+            output.note(f"{each.service}: its Serve application is put back")
         begun(release, report, ", ".join(_about(each.manifest)))
         shipped.releases.append(release)
     return shipped
@@ -174,44 +167,21 @@ def _refused(errors: list[ConflictError], *, hint: str | None) -> ConflictError:
     return ConflictError("\n".join(each.message for each in errors), hint=hint)
 
 
-def _bundle(planned: "Planned", report: Report, stack: ExitStack) -> "Bundle | None":
-    """Make a service's bundle; None where the control plane has one of the same files."""
-    if planned.step["bundle"] is not None:
-        return None
-    return stack.enter_context(_pack(planned, report))
-
-
-def _pack(planned: "Planned", report: Report) -> "Bundle":
-    from koco import bundle as bundles
-    from koco import listing
-
-    target = planned.target
-    patterns = target.manifest.runtime.files
-    bundle = bundles.pack(target.root, patterns, without=target.declarations)
-    if moved := {*listing.of_zip(bundle.path)} ^ {*planned.files}:
-        bundle.remove()
-        names = ", ".join(sorted({file.path for file in moved})[:_NAMED])
-        raise ConflictError(
-            f"{target.root}: files have changed since the plan was made: {names}",
-            hint="nothing was sent; deploy again. What is written there meanwhile, as by"
-            " `koco deploy > FILE`, belongs into .kocoignore",
-        )
+def _bundled(service: str, bundle: "Bundle", report: Report) -> None:
+    """Tell of a bundle that was made."""
     files, size = len(bundle.files), bundle.size_bytes
     report.step(
         "bundled",
-        target.manifest.service,
+        service,
         f"bundled {files} file{'' if files == 1 else 's'}, {changes.size(size)}",
         bundle=bundle.sha256,
         files=files,
         size_bytes=size,
     )
-    if warning := bundle.oversize(_LARGE_BYTES):
-        output.note(f"{target.manifest.service}: {warning}")
-    return bundle
 
 
-def _upload(client: "Client", planned: "Planned", bundle: "Bundle", report: Report) -> None:
-    service, is_there = planned.step["service"], client.has_bundle(bundle.sha256)
+def _upload(client: "Client", service: str, bundle: "Bundle", report: Report) -> None:
+    is_there = client.has_bundle(bundle.sha256)
     if not is_there:
         with output.progress(f"{service}: uploading", bundle.size_bytes) as advance:
             client.put_bundle(bundle.sha256, bundle.path, advance=advance)
@@ -225,7 +195,7 @@ def _begin(
     from koco.cli.origin import origin
 
     return client.create_release(
-        planned.step["service"],
+        planned.service,
         manifest=planned.manifest,
         bundle=bundle,
         timeout_s=allowed(timeout_s),

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from koco import saving
 from koco.errors import ManifestError, NotFoundError
 from koco.manifest.checks import find_problems
 from koco.manifest.document import MAX_CHARS, Document
@@ -43,7 +44,7 @@ def read(path: Path) -> Document:
     """Return a file's data and places; raises as `load` does, for what is no YAML."""
     source = shown(path)
     try:
-        with path.open("rb") as file:
+        with saving.opened(path) as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:  # or without end, as /dev/zero
             raise ManifestError([f"{source}:1:1: longer than {MAX_CHARS} characters"])

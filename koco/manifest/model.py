@@ -143,7 +143,15 @@ class Runtime(_Part):
     ] = Field(
         ("**",),
         description="Patterns, as in .gitignore, of the files to ship, relative to `root`. "
-        " What .gitignore and .kocoignore exclude is never shipped.",
+        "What .gitignore and .kocoignore exclude is not shipped.",
+    )
+    include: Annotated[tuple[Annotated[str, AfterValidator(rules.included)], ...], _Lenient] = (
+        Field(
+            (),
+            description="Patterns of files to ship although they look like secrets, such as `.env` "
+            "and `*.pem`, which are left out otherwise; also where .gitignore excludes them.",
+            examples=[["certs/ca.pem"]],
+        )
     )
     dependencies: Annotated[
         tuple[Annotated[str, AfterValidator(rules.requirement)], ...], _Lenient

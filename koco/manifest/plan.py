@@ -26,6 +26,7 @@ PARTS = ("code", "environment", "replicas", "settings")
 #: Keys of a manifest that are not just settings.
 _PARTS: dict[KeyPath, str] = {
     ("runtime", "files"): "settings",  # which files those are is told by the files
+    ("runtime", "include"): "settings",
     ("runtime",): "environment",
     ("secrets",): "environment",
     ("runner",): "replicas",

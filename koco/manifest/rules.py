@@ -240,3 +240,10 @@ def pattern(text: str) -> str:
     if not any(rule.include is not None for rule in spec.patterns):
         raise Wrong(f"{text!r} matches nothing", 'for example "**" or "data/*.csv"')
     return text
+
+
+def included(text: str) -> str:
+    """Check a pattern of files to ship although they look like secrets: it has to name some."""
+    if not re.search(r"\w", pattern(text)):
+        raise Wrong(f"{text!r} names no file", 'for example ".env" or "certs/*.pem"')
+    return text

@@ -5,9 +5,11 @@ tells it: `launch` scripts an execution, `releases` what becomes of a deploy.
 """
 
 import hashlib
+import io
 import json
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -159,6 +161,13 @@ class Plane:
         actions = [item["action"] for item in items]
         counts = {key: actions.count(key) for key in ("create", "update", "remove", "unchanged")}
         return {"items": items, "next": None, "counts": counts}
+
+    def bundled(self) -> list[dict[str, str]]:
+        """Return the files of each bundle that is here, by name, but koco's own."""
+        archives = [zipfile.ZipFile(io.BytesIO(content)) for content in self.bundles.values()]
+        return [
+            {name: each.read(name).decode() for name in each.namelist()[1:]} for each in archives
+        ]
 
     def service(self, name: str) -> dict[str, Any]:
         """Return a service, and what of it has not ended."""

@@ -63,9 +63,9 @@ def test_it_bundles_uploads_releases_and_waits(plane: Plane, project: Path, cli:
     ran = cli("deploy")
     assert ran.code == 0
     assert ran.out.startswith("hello  release 3  live  (")
-    plan, counts, bundled, *rest = ran.err.splitlines()
+    plan, file, counts, bundled, *rest = ran.err.splitlines()
     assert plan.startswith("hello  create  1 file, ")
-    assert counts == "1 to create"
+    assert (file, counts) == ("    + app.py  17 B", "1 to create")
     assert bundled.startswith("hello: bundled 1 file, ")
     assert rest == ["hello: uploaded", "hello: release 3 is starting"]
     asked, *uploads, begun, waited, waited_again = made(plane)
@@ -234,27 +234,6 @@ def test_a_terminal_gets_a_bar_that_goes_away(plane: Plane, project: Path, termi
     assert ran.code == 0
     assert "uploading" in ran.out
     assert "hello  release 3  live" in ran.out.splitlines()[-1]
-
-
-def test_what_is_written_while_it_is_shipped_is_named(
-    plane: Plane, project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As by `koco deploy --json | tee deploy.ndjson`; nothing is sent, and the hint says how."""
-    from koco.cli import shipping
-
-    tell = shipping.tell
-
-    def telling(plan: Any, report: Any) -> None:
-        (project / "deploy.ndjson").write_text("a line\n")
-        tell(plan, report)
-
-    monkeypatch.setattr(shipping, "tell", telling)
-    ran = cli("deploy", "--json")
-    error = json.loads(ran.err)["error"]
-    assert (ran.code, error["code"]) == (2, "conflict")
-    assert error["message"].endswith("since the plan was made: deploy.ndjson")
-    assert ".kocoignore" in error["hint"]
-    assert not plane.bundles
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tests.unit.conftest import Cli
 from tests.unit.plane import Plane
 from tests.unit.typist import Typist
 
+CREATED = "hello  create  1 file, 17 B\n    + app.py  17 B\n1 to create\n"
 MANIFEST = "service: {0}\nflows: [{{name: greet, entrypoint: app:greet}}]\n"
 UPDATE: dict[str, Any] = {
     "action": "update",
@@ -53,7 +54,7 @@ def made(plane: Plane) -> list[tuple[str, str]]:
 def test_it_asks_for_a_plan_and_nothing_else(plane: Plane, project: Path, cli: Cli) -> None:
     """With the manifest and its files by their hashes; no byte of them is sent."""
     ran = cli("plan")
-    assert (ran.code, ran.out) == (0, "hello  create  1 file, 17 B\n1 to create\n")
+    assert (ran.code, ran.out) == (0, CREATED)
     [(method, path, body)] = plane.requests
     assert (method, path, body["project"], body["prune"]) == ("POST", "/v1/plan", "demo", False)
     [service] = body["services"]
@@ -102,6 +103,7 @@ def test_what_is_public_is_named(plane: Plane, project: Path, cli: Cli) -> None:
         "hello  create  1 file, 17 B\n"
         "    opens /a to the public\n"
         "    opens /b/* to the public\n"
+        "    + app.py  17 B\n"
         "1 to create\n"
     )
     change = {"path": "endpoint.public", "part": "settings", "old": ["/a", "/c"], "new": ["/a"]}
@@ -122,15 +124,113 @@ def test_what_is_public_is_named(plane: Plane, project: Path, cli: Cli) -> None:
 
 
 def test_many_files_are_not_all_named(plane: Plane, project: Path, cli: Cli) -> None:
-    """Twenty, and how many more; `--json` has them all."""
+    """Twenty, and how many more; `--verbose` and `--json` have them all."""
     file = {"path": "f", "change": "added", "old_bytes": None, "new_bytes": 5}
     plane.steps["hello"] = {**UPDATE, "files": [file] * 33}
     ran = cli("plan")
     assert ran.out.count("+ f ") == 20
-    assert "    … and 13 more files\n    ~ runner.max" in ran.out
+    assert "    … and 13 more files; --verbose names all\n    ~ runner.max" in ran.out
+    assert cli("plan", "--verbose").out.count("+ f ") == 33
     assert len(json.loads(cli("plan", "--json").out)["items"][0]["files"]) == 33
     plane.steps["hello"] = {**UPDATE, "files": [file] * 33, "changes": []}
-    assert "    … and 13 more files\n1 to update" in cli("plan").out
+    assert "    … and 13 more files; --verbose names all\n1 to update" in cli("plan").out
+
+
+def test_a_new_services_files_are_named(plane: Plane, project: Path, cli: Cli) -> None:
+    """The largest first, with their number and size; in a deploy, too; all with --verbose."""
+    for number in range(12):
+        (project / f"f{number:02}").write_text("x" * (number + 1) * 100)
+    ran = cli("plan")
+    assert ran.out.startswith(
+        "hello  create  13 files, 7.8 kB\n    + f11  1.2 kB\n    + f10  1.1 kB\n"
+    )
+    assert ran.out.endswith(
+        "    + f02  300 B\n    … and 3 more files; --verbose names all\n1 to create\n"
+    )
+    assert ran.out.splitlines()[:-1] == cli("deploy").err.splitlines()[:12]
+    for args in (["plan", "-v"], ["deploy", "--verbose"]):
+        ran = cli(*args)
+        assert "    + app.py  17 B\n1 to create\n" in ran.out + ran.err
+    [item] = json.loads(cli("plan", "--json").out)["items"]
+    assert item["ships"] == {"files": 13, "size_bytes": 7817}
+    app = {"path": "app.py", "change": "added", "old_bytes": None, "new_bytes": 17}
+    assert (len(item["files"]), item["files"][0]) == (13, app)
+
+
+def test_what_looks_like_a_secret_is_left_out_and_named(
+    plane: Plane, project: Path, cli: Cli
+) -> None:
+    """By its name or content, with what to do; in plans and deploys, for people and scripts."""
+    (project / ".env").write_text("TOKEN=1\n")
+    (project / ".env.example").write_text("TOKEN=\n")
+    (project / "deploy").write_text("-----BEGIN PRIVATE KEY-----\n")
+    (project / ".aws").mkdir()
+    told = (
+        "    ! .aws/         left out: looks like credentials\n"
+        "    ! .env          left out: looks like environment variables\n"
+        "    ! deploy        left out: looks like a private key\n"
+        "      runtime.include in the manifest ships what is left out\n"
+    )
+    assert "create  2 files, 24 B\n    + app.py" in cli("plan").out
+    for update in ({}, UPDATE):
+        plane.steps["hello"] = update
+        assert told in cli("plan").out.replace("! .env            l", "! .env          l") or update
+        for ran in (cli("plan"), cli("deploy")):
+            said = [line.split() for line in (ran.out + ran.err).splitlines() if "left out" in line]
+            assert said == [line.split() for line in told.splitlines()]
+    [item] = json.loads(cli("plan", "--json").out)["items"]
+    assert item["left_out"][0] == {"path": ".aws/", "looks_like": "credentials"}
+    first = json.loads(cli("deploy", "--json").out.splitlines()[0])
+    assert first["payload"]["items"][0]["left_out"] == item["left_out"]
+    assert [sorted(each) for each in plane.bundled()] == [[".env.example", "app.py"]]
+
+
+def test_a_manifest_may_include_what_looks_like_a_secret(
+    plane: Plane, project: Path, cli: Cli
+) -> None:
+    """Then it is shipped, though git ignores it, and nothing is told of it."""
+    (project / ".env").write_text("A=1\n")
+    (project / ".gitignore").write_text(".env\n")
+    with (project / "koco.yaml").open("a") as manifest:
+        manifest.write("runtime: {include: [.env]}\n")
+    ran = cli("deploy")
+    assert (ran.code, "left out" in ran.err) == (0, False)
+    assert [sorted(each) for each in plane.bundled()] == [[".env", ".gitignore", "app.py"]]
+
+
+@pytest.mark.parametrize("pattern", ["**", "*", "!*"])
+def test_what_is_included_has_to_be_named(
+    plane: Plane, project: Path, cli: Cli, pattern: str
+) -> None:
+    """A pattern that matches everything would bring back the fault that there was."""
+    with (project / "koco.yaml").open("a") as manifest:
+        manifest.write(f"runtime: {{include: ['{pattern}']}}\n")
+    ran = cli("plan")
+    assert (ran.code, plane.requests) == (2, [])
+    assert f"koco.yaml:3:21: runtime.include[0]: '{pattern}' names no file (hint: " in ran.err
+
+
+def test_large_files_are_warned_of(
+    plane: Plane, project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each above the limit, or the largest of many that are above it together."""
+    monkeypatch.setattr(planning, "_LARGE_BYTES", 2_000_000)
+    for name, size in (("a.bin", 1_500_000), ("b.bin", 2_100_000)):
+        with (project / name).open("wb") as file:
+            file.truncate(size)
+    ran = cli("plan")
+    assert (ran.code, ran.err.count("warning")) == (0, 1)
+    assert (
+        "koco.yaml:1:1: this ships files above 2 MB: b.bin (2.1 MB) (hint: each change" in ran.err
+    )
+    [item] = json.loads(cli("plan", "--json").out)["items"]
+    assert "b.bin" in item["warnings"][0]["message"]
+    with (project / "b.bin").open("wb") as file:
+        file.truncate(1_000_000)
+    told = "this ships 2.5 MB of files: a.bin (1.5 MB), b.bin (1.0 MB), app.py (0.0 MB) (hint"
+    assert told in cli("plan").err
+    plane.steps["hello"] = {"action": "unchanged", "release": 3}
+    assert cli("plan").err == ""
 
 
 def test_json_is_one_document(plane: Plane, project: Path, cli: Cli) -> None:
@@ -169,7 +269,7 @@ def test_problems_are_told_where_they_stand(plane: Plane, project: Path, cli: Cl
     found = {"message": "secret TOKEN is not set", "hint": "koco secret set", "path": ["flows", 0]}
     plane.steps["hello"] = {"problems": [found]}
     ran = cli("plan", "--exit-code")
-    assert (ran.code, ran.out) == (2, "hello  create  1 file, 17 B\n1 to create\n")
+    assert (ran.code, ran.out) == (2, CREATED)
     expected = "error: koco.yaml:2:9: flows[0]: secret TOKEN is not set (hint: koco secret set)\n"
     assert ran.err == expected
     plane.requests.clear()
@@ -223,7 +323,8 @@ def test_prune_removes_after_all_else(plane: Plane, project: Path, cli: Cli) -> 
     """With `--yes`; of the release that the plan saw."""
     plane.steps["old"] = REMOVE
     assert cli("plan", "--prune").out == (
-        "hello  create  1 file, 17 B\nold    remove  release 2\n1 to create, 1 to remove\n"
+        "hello  create  1 file, 17 B\n    + app.py  17 B\n"
+        "old    remove  release 2\n1 to create, 1 to remove\n"
     )
     ran = cli("deploy", "--prune", "--yes")
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "old  removed")

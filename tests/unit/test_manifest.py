@@ -49,7 +49,7 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
         "root": ".",
         "flows": [FLOW | {"summary": "", "description": "", "inputs": None, "limits": {}}],
         "runtime": {
-            **{"files": ["**"], "dependencies": [], "env": {}},
+            **{"files": ["**"], "include": [], "dependencies": [], "env": {}},
             **{"requirements": None, "pyproject": None},
         },
         "secrets": [],

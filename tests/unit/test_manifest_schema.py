@@ -90,9 +90,20 @@ def test_every_key_of_koco_toml_is_documented() -> None:
 
 def test_everything_that_is_never_shipped_is_documented() -> None:
     """But koco's own marker."""
-    from koco.bundle import MARKER, NEVER
+    from koco.bundle import MARKER
+    from koco.tree import NEVER
 
     assert [name for name in NEVER if f"`{name}`" not in section("runtime")] == [MARKER]
+
+
+def test_every_name_that_looks_like_a_secret_is_documented() -> None:
+    """Files, folders and endings, so that nobody has to wonder where one has gone."""
+    from koco import sensitive
+
+    names = [*sensitive._NAMES, *(f"*{ending}" for ending in sensitive._ENDINGS)]
+    names += [f"{start}*.json" for start in sensitive._JSON]
+    told = section("runtime")
+    assert [name for name in names if f"`{name}`" not in told and f"`{name}/`" not in told] == []
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from koco import project
+from koco import project, saving
 from koco.errors import ManifestError, NotFoundError
 
 MANIFEST = "service: {name}\nflows:\n  - name: run\n    entrypoint: app:run\n"
@@ -188,7 +188,7 @@ def test_a_manifest_in_a_folder_of_its_own_names_the_root(
     manifest.write_text(MANIFEST.format(name="one") + "root: ..\n")
     ([target], told) = project.check(project.targets([] if toml else [str(manifest)]))
     assert not told
-    assert "app.py" in [file.name for file in target.files()]
+    assert "app.py" in [file.name for file in target.tree.files]
     assert target.root == tmp_path
 
 
@@ -263,6 +263,24 @@ def test_files_that_say_what_to_install_are_read(tmp_path: Path) -> None:
     assert installing(tmp_path, "pyproject: pyproject.toml", pyproject_toml=text) == []
     [broken] = installing(tmp_path, "pyproject: pyproject.toml", pyproject_toml="x")
     assert "pyproject.toml:1:1: is no TOML" in broken
+
+
+@pytest.mark.parametrize("name", ["koco.yaml", "koco.toml", "requirements.txt"])
+def test_a_file_that_is_being_saved_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Who saves one empties it first, and then all would be missing in it."""
+    make(tmp_path)
+    (tmp_path / "requirements.txt").write_text("six\n")
+    with (tmp_path / "koco.yaml").open("a") as manifest:
+        manifest.write("runtime: {requirements: requirements.txt}\n")
+    path = tmp_path / name
+    text = path.read_text()
+    monkeypatch.setattr(saving, "MOMENT_S", 60)
+    monkeypatch.setattr("time.sleep", lambda seconds: path.write_text(text))
+    path.write_text("" if name != "requirements.txt" else "-e .\n")
+    valid, told = project.check(project.targets(start=tmp_path))
+    assert (len(valid), told) == (1, [])
 
 
 def test_variables_come_from_the_deployers_environment(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Ignore files: `.gitignore` as git reads it, and `.kocoignore` after it."""
+
+import re
+from pathlib import Path
+
+from koco.errors import UsageError
+
+#: What says which files stay at home; a later one has the last word.
+IGNORE_FILES = (".gitignore", ".kocoignore")
+
+#: A line of an ignore file, and whether it excludes.
+Rule = tuple["re.Pattern[str]", bool]
+
+#: The lines of a folder's ignore files, and the folder they are about.
+Rules = tuple[Path, list[Rule]]
+
+
+def is_excluded(path: Path, rules: list[Rules], *, is_folder: bool) -> bool | None:
+    """Say whether rules (outermost first) exclude a path; None where none of them speaks."""
+    for base, lines in reversed(rules):
+        name = path.relative_to(base).as_posix()
+        for regex, excludes in reversed(lines):
+            # Only what names a folder as such has the group.
+            is_marked = is_folder and "ps_d" in regex.groupindex
+            if regex.search(f"{name}/" if is_marked else name):
+                return excludes
+    return None
+
+
+def rules_of(folder: Path) -> list[Rule]:
+    """Return the rules that stand in a folder."""
+    from pathspec import GitIgnoreSpec
+
+    lines: list[str] = []
+    for name in IGNORE_FILES:
+        path = folder / name
+        try:
+            if path.is_file():
+                lines += path.read_text("utf-8-sig", "surrogateescape").splitlines()
+        except OSError as exc:
+            raise UsageError(f"{path} cannot be read: {exc.strerror}") from exc
+    try:
+        found = GitIgnoreSpec.from_lines(lines, backend="simple").patterns
+    except ValueError as exc:
+        raise UsageError(f"{folder}: a rule in {' or '.join(IGNORE_FILES)}: {exc}") from exc
+    # pathspec's patterns match what is in a folder along with it, which is wrong for a walk
+    # with `!` rules: `*` and `!*/` must not bring a folder's files back. So: to the end only.
+    return [
+        (_whole(rule.regex), rule.include)
+        for rule in found
+        if rule.regex and rule.include is not None
+    ]
+
+
+def _whole(regex: "re.Pattern[str]") -> "re.Pattern[str]":
+    is_marked = "ps_d" in regex.groupindex
+    return re.compile(rf"{regex.pattern}\Z") if is_marked else regex
+
+
+def rules_above(root: Path) -> list[Rules]:
+    """Return the rules of the folders above, as far as the git repository reaches."""
+    chain = [root, *root.parents]
+    top = next((at for at, folder in enumerate(chain) if (folder / ".git").exists()), 0)
+    above: list[Rules] = []
+    for at in range(top, 0, -1):
+        above.append((chain[at], rules_of(chain[at])))
+        # Whoever deploys a folder that its repository ignores means it all the same.
+        if is_excluded(chain[at - 1], above, is_folder=True):
+            return []
+    return above

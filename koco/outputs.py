@@ -1,0 +1,88 @@
+"""The files that this process's stdout and stderr end in, directly or through a pipe.
+
+`koco deploy > deploy.log` and `koco deploy 2>&1 | tee deploy.log` make such a file in the folder
+that is deployed. It changes with each line, and is no part of the service.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+#: What a file is known by, whatever it is called: `st_dev` and `st_ino`.
+Identity = tuple[int, int]
+
+
+def written() -> frozenset[Identity]:
+    """Return the files that what is printed here is written to.
+
+    Behind a pipe, as far as `/proc` tells: where there is none, only those without one.
+    """
+    found, pipes = set[Identity](), set[Identity]()
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # closed
+            status = os.fstat(descriptor)
+            (pipes if stat.S_ISFIFO(status.st_mode) else found).add(_identity(status))
+    return frozenset(found | _behind(pipes))
+
+
+def _behind(pipes: set[Identity]) -> set[Identity]:
+    """Return the files that whoever reads the pipes has open for writing, and so on."""
+    found: set[Identity] = set()
+    others = [*_others()] if pipes else []
+    while pipes:
+        readers = [each for each in others if each[0] & pipes]
+        others = [each for each in others if each not in readers]
+        found |= {file for _, _, files in readers for file in files}
+        pipes = {pipe for _, written, _ in readers for pipe in written}
+    return found
+
+
+def _others() -> Iterator[tuple[set[Identity], set[Identity], set[Identity]]]:
+    """Yield which pipes each other process of this session reads and writes, and which files.
+
+    Not those that this one was started by: a program that reads what it has started prints is
+    none that only passes it on, and may be writing anything.
+    """
+    ancestors = {*_ancestors()}
+    for name in _listed("/proc"):
+        pid = int(name) if name.isdecimal() else 0
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if pid and pid not in ancestors and os.getsid(pid) == os.getsid(0):
+                yield _descriptors(f"/proc/{pid}/fd")
+
+
+def _descriptors(folder: str) -> tuple[set[Identity], set[Identity], set[Identity]]:
+    reads, writes, files = set[Identity](), set[Identity](), set[Identity]()
+    for name in _listed(folder):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            status, mode = os.stat(f"{folder}/{name}"), os.lstat(f"{folder}/{name}").st_mode  # noqa: PTH116
+            if stat.S_ISFIFO(status.st_mode):
+                (writes if mode & stat.S_IWUSR else reads).add(_identity(status))
+            elif stat.S_ISREG(status.st_mode) and mode & stat.S_IWUSR:
+                files.add(_identity(status))
+    return reads, writes, files
+
+
+def _ancestors() -> Iterator[int]:
+    """Yield this process and those that it was started by."""
+    pid = os.getpid()
+    while pid > 1:
+        yield pid
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+                # The name before it may have any character in it.
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino

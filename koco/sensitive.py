@@ -1,0 +1,124 @@
+"""Files that look like secrets, by what they are called or by how they begin.
+
+Whoever has a key beside the code rarely means to ship it, so these are left out unless they are
+named. Wrong guesses cost a line in the manifest, so what is commonly harmless is not listed:
+modules, public keys, examples.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+_VARIABLES = "environment variables"
+_KEY = "a private key"
+_KEYS = "a store of keys"
+_CREDENTIALS = "credentials"
+_SESSION = "what somebody has typed"
+_TERRAFORM = "Terraform's state or variables"
+
+#: Whole names, of files and of folders, in lower case.
+_NAMES = {
+    **dict.fromkeys((".env", ".envrc", ".dev.vars"), _VARIABLES),
+    **dict.fromkeys(
+        ("id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"), _KEY
+    ),
+    **dict.fromkeys((".gnupg", ".password-store", ".ssh"), _KEYS),
+    **dict.fromkeys((".terraform", "terraform.tfstate.d"), _TERRAFORM),
+    **dict.fromkeys(
+        (
+            *("credentials.json", "credentials.yaml", "credentials.yml", "credentials.toml"),
+            *("secrets.json", "secrets.yaml", "secrets.yml", "secrets.toml", ".secrets"),
+            *("application_default_credentials.json", "token.json", "kaggle.json"),
+            *(".netrc", "_netrc", ".npmrc", ".pypirc", ".terraformrc", "terraform.rc"),
+            *(".git-credentials", ".dockercfg", ".dockerconfigjson", ".docker"),
+            *(".aws", ".azure", ".boto", ".databrickscfg", ".gcloud", ".kaggle", ".oci", ".s3cfg"),
+            *(".kube", "kubeconfig", "kubeconfig.yaml", "kubeconfig.yml", ".snowflake"),
+            *(".my.cnf", ".mylogin.cnf", ".pgpass", ".htpasswd", ".vault-token", ".koco"),
+        ),
+        _CREDENTIALS,
+    ),
+}
+
+#: Folders whose names do not begin with a point.
+_FOLDERS = frozenset({"terraform.tfstate.d"})
+
+#: Endings of names, in lower case.
+_ENDINGS = {
+    **dict.fromkeys((".pem", ".key", ".p8", ".ppk", ".agekey"), _KEY),
+    **dict.fromkeys((".p12", ".pfx", ".jks", ".keystore", ".kdbx"), _KEYS),
+    **dict.fromkeys((".tfstate", ".tfvars"), _TERRAFORM),
+    **dict.fromkeys((".kubeconfig", ".ovpn"), _CREDENTIALS),
+    ".env": _VARIABLES,
+}
+
+#: Beginnings of the names of JSON files, in lower case.
+_JSON = ("client_secret", "service-account", "service_account", "serviceaccount")
+
+#: What makes a name that of an example, as a word in it.
+_EXAMPLES = frozenset(
+    {
+        *("example", "examples", "sample", "template", "dist", "defaults", "schema"),
+        *("j2", "jinja", "jinja2", "tmpl", "tpl", "erb", "mustache"),
+    }
+)
+
+_WORDS = re.compile(r"[._ -]+")
+_BACKUP = re.compile(r"(\.(bak|backup|old|orig|save)|~)+$")
+
+#: How a file begins that is a private key and nothing else.
+_PRIVATE_KEY = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|PuTTY-User-Key-File-\d)"
+)
+#: What a file of an account has in it, which a JSON file may begin with.
+_SERVICE_ACCOUNT = re.compile(rb'"private_key"\s*:\s*"-----BEGIN ')
+_KUBECONFIG = re.compile(rb"^kind:\s*Config\s*$", re.MULTILINE)
+
+#: How much of a file is looked at (bytes).
+_LOOK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LeftOut:
+    """A file, or a folder (with a `/` at its end), that is not shipped; and what it looks like."""
+
+    name: str
+    looks_like: str
+
+
+def by_name(name: str, *, is_folder: bool = False) -> str | None:
+    """Say what a file or folder of that name looks like, if that is a secret."""
+    name = _BACKUP.sub("", name.lower())
+    if is_folder and not name.startswith(".") and name not in _FOLDERS:
+        return None  # a package of that name, or what has its own names in it
+    found = _NAMES.get(name) or _ENDINGS.get(PurePosixPath(name).suffix) or _by_parts(name)
+    # An example says so: `.env.example`, `credentials.sample.json`.
+    return None if found is None or _EXAMPLES & {*_WORDS.split(name)} else found
+
+
+def _by_parts(name: str) -> str | None:
+    if name.startswith(".env."):
+        return _VARIABLES
+    if ".tfstate." in name or ".tfvars." in name:
+        return _TERRAFORM
+    if name.endswith(".json") and (name.startswith(_JSON) or "firebase-adminsdk" in name):
+        return _CREDENTIALS
+    return _SESSION if name.startswith(".") and name.endswith("_history") else None
+
+
+def by_path(path: str, *, is_folder: bool = False) -> str | None:
+    """Say what a path looks like, by its name or that of a folder that it is in."""
+    *folders, name = path.split("/")
+    found = [*(by_name(each, is_folder=True) for each in folders)]
+    return next(filter(None, [*found, by_name(name, is_folder=is_folder)]), None)
+
+
+def by_content(name: str, start: bytes) -> str | None:
+    """Say what a file that begins with these bytes certainly is, if that is a secret."""
+    if _PRIVATE_KEY.match(start):
+        return _KEY
+    start = start[:_LOOK_BYTES]
+    if name.endswith(".json") and _SERVICE_ACCOUNT.search(start):
+        return _CREDENTIALS
+    if start.startswith(b"apiVersion:") and _KUBECONFIG.search(start):
+        return _CREDENTIALS
+    return None

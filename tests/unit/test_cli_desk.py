@@ -1,0 +1,216 @@
+"""Deploying from a desk: files change meanwhile, output goes to them, and it works all the same."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.cli import packing, planning
+from tests.unit.conftest import Cli
+from tests.unit.plane import Plane
+from tests.unit.typist import Typist
+
+MANIFEST = "service: {0}\nflows: [{{name: greet, entrypoint: app:greet}}]\n"
+CODE = "def greet(): ...\n"
+KOCO = f"{sys.executable} -m koco"
+
+
+@pytest.fixture
+def project(plane: Plane, tmp_path: Path) -> Path:
+    """A project with one service, in the current directory."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "koco.toml").write_text('[project]\nname = "demo"\n')
+    (root / "koco.yaml").write_text(MANIFEST.format("hello"))
+    (root / "app.py").write_text(CODE)
+    os.chdir(root)
+    plane.releases = [{"status": "live"}]
+    return root
+
+
+def shell(script: str, **more: Any) -> "subprocess.CompletedProcess[str]":
+    """Run a script in bash, ended by the first error, in pipes as well."""
+    return subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script.replace("koco", KOCO, 1)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "koco deploy 2>&1 | tee deploy.log",
+        "koco deploy --json | tee deploy.log",
+        "koco deploy 2>&1 | tee -a deploy.log | cat",
+        "koco deploy 2>&1 | cat | tee deploy.log > more.log",
+        "koco deploy > deploy.log 2>&1",
+        "koco deploy > deploy.log 2> more.log",
+        "koco deploy > >(tee deploy.log)",
+        "{ koco deploy; } 2>&1 | (tee deploy.log)",
+    ],
+)
+def test_a_log_of_the_deploy_in_its_folder_is_no_part_of_it(
+    plane: Plane, project: Path, script: str
+) -> None:
+    """Whichever way it gets there, and though there is one of the last time."""
+    for _ in range(2):
+        ran = shell(script)
+        assert ran.returncode == 0, ran
+    assert plane.bundled() == [{"app.py": CODE}]
+    assert (project / "deploy.log").read_text()
+
+
+def test_a_log_of_which_nothing_is_known_is_shipped_as_it_was(plane: Plane, project: Path) -> None:
+    """As where a program reads what it has started prints, and writes that, line by line."""
+    script = (
+        "import subprocess, sys\n"
+        "with open('deploy.log', 'w', buffering=1) as log:\n"
+        "    log.write('begin\\n')\n"
+        "    with subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, "
+        "stderr=subprocess.STDOUT, text=True) as koco:\n"
+        "        for line in koco.stdout:\n"
+        "            log.write(line)\n"
+        "sys.exit(koco.returncode)\n"
+    )
+    args = [sys.executable, "-c", script, sys.executable, "-m", "koco", "deploy"]
+    assert subprocess.run(args, check=False, timeout=60).returncode == 0
+    [files] = plane.bundled()
+    assert files == {"app.py": CODE, "deploy.log": "begin\n"}
+
+
+@contextmanager
+def saving(path: Path, *, by: str) -> Iterator[None]:
+    """Save a file over and over, in an editor's way, with another content each time."""
+    is_over = threading.Event()
+
+    def save() -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            text = f"{CODE}# {number}\n"
+            if by == "renaming":
+                (path.parent / "new.swap").write_text(text)
+                path.rename(path.parent / "app.py~")
+                (path.parent / "new.swap").rename(path)
+            else:
+                path.write_text(text)
+            is_over.wait(0.02)
+
+    thread = threading.Thread(target=save)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("by", ["renaming", "writing"])
+def test_a_deploy_while_an_editor_saves_works(
+    plane: Plane, project: Path, cli: Cli, by: str
+) -> None:
+    """Each time, with a file that was whole; the plan is of what is deployed."""
+    with saving(project / "app.py", by=by):
+        for _ in range(3):
+            ran = cli("deploy", "--json")
+            assert ran.code == 0, ran
+            plan, bundled = [json.loads(line)["payload"] for line in ran.out.splitlines()[:2]]
+            assert plan["items"][0]["ships"]["files"] == bundled["files"]
+    for files in plane.bundled():
+        assert files["app.py"].startswith(CODE)
+        assert set(files) <= {"app.py", "new.swap"}
+
+
+@pytest.fixture
+def changing(monkeypatch: pytest.MonkeyPatch, project: Path) -> list[str]:
+    """Contents for app.py, one each time that a plan was made."""
+    texts: list[str] = []
+    ask = planning.ask
+
+    def asking(*args: Any, **more: Any) -> Any:
+        plan = ask(*args, **more)
+        if texts:
+            (project / "app.py").write_text(texts.pop(0))
+        return plan
+
+    monkeypatch.setattr(planning, "ask", asking)
+    return texts
+
+
+def test_what_changed_since_it_was_planned_is_planned_again(
+    plane: Plane, project: Path, cli: Cli, changing: list[str]
+) -> None:
+    """Quietly: one plan is shown, that of what is deployed."""
+    changing += [f"{CODE}# changed\n"]
+    ran = cli("deploy")
+    assert (ran.code, ran.err.count("hello  create")) == (0, 1)
+    assert ran.err.startswith("hello  create  1 file, 27 B\n    + app.py  27 B\n1 to create\n")
+    assert plane.bundled() == [{"app.py": f"{CODE}# changed\n"}]
+    assert [body["services"][0]["files"][0]["size_bytes"] for body in planned(plane)] == [17, 27]
+
+
+def test_what_is_changed_back_meanwhile_deploys_nothing(
+    plane: Plane, project: Path, cli: Cli, changing: list[str]
+) -> None:
+    """The second plan finds that there is nothing to do, and nothing is sent."""
+    changing += [f"{CODE}# changed\n"]
+    answers = [{}, {"action": "unchanged", "release": 7}]
+    plan = plane.plan
+
+    def planning_again(data: dict[str, Any]) -> dict[str, Any]:
+        plane.steps["hello"] = answers.pop(0)
+        return plan(data)
+
+    plane.plan = planning_again  # type: ignore[method-assign]
+    ran = cli("deploy")
+    assert (ran.code, ran.out, ran.err) == (0, "hello  unchanged (release 7)\n", "")
+    assert not plane.bundles
+
+
+def test_files_that_never_rest_are_deployed_as_they_were_read(
+    plane: Plane, project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When patience is over; what the plan says is what is sent."""
+    monkeypatch.setattr(packing, "_PATIENCE_S", 0.2)
+    packed, count = packing._packed, iter(range(100))
+
+    def packing_slowly(each: Any) -> Any:
+        (project / "app.py").write_text(f"{CODE}#{'x' * next(count)}\n")
+        return packed(each)
+
+    monkeypatch.setattr(packing, "_packed", packing_slowly)
+    assert cli("deploy").code == 0
+    [files] = plane.bundled()
+    [file] = planned(plane)[-1]["services"][0]["files"]
+    assert file["size_bytes"] == len(files["app.py"]) > len(CODE)
+
+
+def planned(plane: Plane) -> list[Any]:
+    """Return what each plan was asked about."""
+    return [json.loads(body) if isinstance(body, bytes) else body for body in bodies(plane)]
+
+
+def bodies(plane: Plane) -> list[Any]:
+    return [body for _, path, body in plane.requests if path.partition("?")[0] == "/v1/plan"]
+
+
+def test_what_was_confirmed_is_what_is_deployed(plane: Plane, project: Path) -> None:
+    """Though a file changes while somebody is asked: that is for the next deploy."""
+    plane.steps["old"] = {"action": "remove", "release": 2, "expect": 2}
+    with Typist(["-m", "koco", "deploy", "--prune"]) as typist:
+        typist.sees("Remove old?")
+        (project / "app.py").write_text("changed")
+        typist.types("y\n", after="")
+        assert typist.leaves() == 0
+    assert plane.bundled() == [{"app.py": CODE}]
