@@ -67,10 +67,17 @@ class Target:
 
     @property
     def declarations(self) -> frozenset[Path]:
-        """What says how to deploy, and is no code: never shipped, so that it changes none."""
-        if self.project is None:
+        """What says how to deploy, and is no code: never shipped, so that it changes none.
+
+        Those are the manifest, and those of the project that its folder is in, whoever asks.
+        """
+        here = self.manifest_path.parent
+        folder = next((each for each in (here, *here.parents) if (each / FILE).is_file()), None)
+        if folder is None:
             return frozenset({self.manifest_path})
-        return frozenset({self.manifest_path, self.project.root / FILE, *self.project.manifests})
+        is_ours = self.project is not None and self.project.root == folder
+        project = self.project if self.project and is_ours else load(folder / FILE)
+        return project.declarations | {self.manifest_path}
 
     @cached_property
     def tree(self) -> "Tree":
@@ -84,7 +91,7 @@ class Target:
         runtime = self.manifest.runtime
         return tree.read(
             self.root,
-            runtime.files,
+            (*runtime.files, f"!{FILE}"),
             include=runtime.include,
             without=self.declarations,
             outputs=outputs.written(),
@@ -175,6 +182,11 @@ class Project:
     timeout_s: float | None = None
     #: What the manifests were found by.
     patterns: tuple[str, ...] = ()
+
+    @cached_property
+    def declarations(self) -> frozenset[Path]:
+        """Its manifests, as what they are in the end: a path to one may have links in it."""
+        return frozenset(path.resolve() for path in self.manifests)
 
     def targets(self, args: Iterable[str] = ()) -> list[Target]:
         """Return the manifests that are named, or else all of the project."""
@@ -286,10 +298,16 @@ def _matches(root: Path, pattern: str) -> list[Path]:
 def _named(arg: str, project: Project | None) -> list[Target]:
     path = Path(arg)
     if not path.is_dir():
-        return [Target(_existing(path), project)]
+        return [_target(path, project)]
     if (path / FILE).is_file():
         return load(path / FILE).targets()
-    return [Target(_existing(path / MANIFEST), project)]
+    return [_target(path / MANIFEST, project)]
+
+
+def _target(path: Path, project: Project | None) -> Target:
+    """Return the target of a manifest: of a project that is given, or else of the one it is in."""
+    manifest = _existing(path)
+    return Target(manifest, project or find(manifest.parent))
 
 
 def _existing(path: Path) -> Path:

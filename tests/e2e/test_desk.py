@@ -109,3 +109,21 @@ def test_keys_beside_the_code_are_not_shipped(koco: Koco, desk: Path) -> None:
     koco.project("desk", CODE, runtime={"include": [".env"]})
     koco.run("deploy", cwd=desk).ok()
     assert shipped(koco) == [".env", ".env.example", MODULE]
+
+
+def test_one_folder_is_one_bundle_from_wherever(koco: Koco, desk: Path) -> None:
+    """From its parent, by its manifest, through a link: nothing has changed."""
+    koco.run("deploy", cwd=desk).ok()
+    link = koco.root / "link"
+    link.symlink_to(desk)
+    for folder, *args in (
+        (desk.parent, desk.name),
+        (desk.parent, f"{desk.name}/koco.yaml"),
+        (Path("/"), str(desk / "koco.yaml")),
+        (desk.parent, "link/koco.yaml"),
+        (link, "."),
+    ):
+        done = koco.run("plan", "--exit-code", *args, cwd=folder).ok()
+        assert done.out == "1 unchanged\n"
+    link.unlink()
+    assert shipped(koco) == [MODULE]

@@ -214,3 +214,52 @@ def test_what_was_confirmed_is_what_is_deployed(plane: Plane, project: Path) -> 
         typist.types("y\n", after="")
         assert typist.leaves() == 0
     assert plane.bundled() == [{"app.py": CODE}]
+
+
+@pytest.mark.parametrize("has_project", [True, False])
+def test_one_folder_makes_one_bundle_from_wherever(
+    plane: Plane, project: Path, cli: Cli, tmp_path: Path, has_project: bool
+) -> None:
+    """Itself, its parent, a folder in it, another one, absolute, through a link: the same."""
+    if not has_project:
+        (project / "koco.toml").unlink()
+    (project / "sub").mkdir()
+    (project / "sub/koco.toml").write_text('[project]\nname = "other"\n')
+    (project / "sub/x.txt").write_text("x")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/koco.toml").write_text('[project]\nname = "elsewhere"\n')
+    (tmp_path / "link").symlink_to("project")
+    ways = {
+        ".": [[], ["."], ["koco.yaml"], [str(project)], [str(project / "koco.yaml")]],
+        "..": [["project"], ["project/koco.yaml"], ["link"], ["link/koco.yaml"], ["./project/"]],
+        "../elsewhere": [["../project"], ["../project/koco.yaml"], ["../link/koco.yaml"]],
+        "../link": [[], ["koco.yaml"]],
+        "sub": [["../koco.yaml"], [".."]],
+        "/": [[str(project / "koco.yaml")], [str(tmp_path / "link/koco.yaml")]],
+    }
+    for folder, several in ways.items():
+        os.chdir(project)
+        os.chdir(folder)
+        for args in several:
+            ran = cli("deploy", *args)
+            assert ran.code == 0, (folder, args, ran)
+    assert plane.bundled() == [{"app.py": CODE, "sub/x.txt": "x"}]
+
+
+def test_a_project_reached_by_its_manifest_is_the_same_project(
+    plane: Plane, project: Path, cli: Cli, tmp_path: Path
+) -> None:
+    """Its other manifests are no code either, and its name is the origin's."""
+    (project / "koco.toml").write_text(
+        '[project]\nname = "demo"\nmanifests = ["*.yaml", "d/*.yaml"]\n'
+    )
+    (project / "deeper").mkdir()
+    (project / "deeper/more.yaml").write_text(MANIFEST.format("more") + "root: ..\n")
+    (project / "d").symlink_to("deeper")
+    os.chdir(tmp_path)
+    assert cli("deploy", "project/koco.yaml").code == 0
+    assert plane.bundled() == [{"app.py": CODE}]
+    [body] = [body for _, path, body in plane.requests if path.endswith("/releases")]
+    assert body["origin"]["project"] == "demo"
+    [plan] = planned(plane)
+    assert plan["project"] == "demo"
