@@ -22,6 +22,7 @@ from koco.control.caller import Caller
 from koco.control.files import Files
 from koco.errors import PathError, UsageError
 from koco.store.model import File, NewFile
+from koco.wording import counted
 
 _BYTES = {"application/octet-stream": bytes}
 
@@ -193,7 +194,9 @@ def _start(request: Request[Any, Caller, State], size_bytes: int) -> int | None:
         return None
     start = int(found[1])
     if start >= size_bytes:
-        raise RangeError(f"the file has {size_bytes} bytes, none from {start} on", size_bytes)
+        raise RangeError(
+            f"the file has {counted(size_bytes, 'byte')}, none from {start} on", size_bytes
+        )
     return start
 
 

@@ -16,6 +16,7 @@ from koco.control import vault
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.errors import ConflictError
+from koco.wording import verbal
 
 #: Why keys that are limited to flows have no say here.
 _SHARED = "secrets are shared by all services"
@@ -80,7 +81,7 @@ async def unset_secret(
     services = [each.service for each in vault.users_of(name, live)]
     if services and not force:
         raise ConflictError(
-            f"{', '.join(services)} need{'s' if len(services) == 1 else ''} the secret {name!r}",
+            f"{', '.join(services)} {verbal(len(services), 'needs')} the secret {name!r}",
             hint="no new runner of theirs would start; `--force` forgets it all the same",
         )
     await parts.vault.remove(name)

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from koco.wording import counted
+
 
 def command(
     ray: Annotated[
@@ -31,7 +33,7 @@ def command(
     if as_json:
         output.print_json(result)
     elif result["ended"]:
-        count = "1 process" if result["ended"] == 1 else f"{result['ended']} processes"
+        count = counted(result["ended"], "process")
         output.note(f"stopped {result['what']} ({count}); the store stays")
         if lost := _lost(result["executions"] or {}):
             output.note(lost)
@@ -45,5 +47,6 @@ def _lost(executions: dict[str, int]) -> str:
     if not begun:
         return ""
     count, listed = sum(begun.values()), ", ".join(f"{n} {name}" for name, n in begun.items())
-    ends = "execution ends" if count == 1 else "executions end"
-    return f"{count} {ends} with an error at the next `koco up`, their processes are gone: {listed}"
+    ends = counted(count, "execution", "ends")
+    gone = "its process is" if count == 1 else "their processes are"
+    return f"{ends} with an error at the next `koco up`, {gone} gone: {listed}"

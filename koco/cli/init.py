@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from koco.errors import ConflictError, NotFoundError, UsageError
+from koco.wording import counted
 
 #: Describes a template, and is not copied.
 _ABOUT = "template.toml"
@@ -175,7 +176,7 @@ def _tell(
         output.print_json({**facts, "service": names.service, "files": files})
         return
     output.print_line(str(directory))
-    output.note(f"made {len(files)} files from the template {chosen.name!r}; next:")
+    output.note(f"made {counted(len(files), 'file')} from the template {chosen.name!r}; next:")
     steps = ["koco up", "koco deploy", f"koco run {chosen.flow} -f"]
     if directory.resolve() != Path.cwd():
         steps.insert(0, f"cd {directory}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from koco.cli import changes, lines, output
 from koco.errors import ConflictError
+from koco.wording import counted
 
 if TYPE_CHECKING:
     from koco.bundle import Bundle
@@ -173,7 +174,7 @@ def _bundled(service: str, bundle: "Bundle", report: Report) -> None:
     report.step(
         "bundled",
         service,
-        f"bundled {files} file{'' if files == 1 else 's'}, {changes.size(size)}",
+        f"bundled {counted(files, 'file')}, {changes.size(size)}",
         bundle=bundle.sha256,
         files=files,
         size_bytes=size,

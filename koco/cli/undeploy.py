@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from koco.wording import counted, verbal
+
 if TYPE_CHECKING:
     from koco.client import Client
 
@@ -81,8 +83,7 @@ def _confirm(found: dict[str, Any], *, as_json: bool) -> None:
             f"this would undeploy {service}, and nobody is here to be asked",
             hint="--yes undeploys without asking",
         )
-    count = len(found["flows"])
-    flows = f"{count} flow{'' if count == 1 else 's'}"
+    flows = counted(len(found["flows"]), "flow")
     if not prompt.agrees(
         f"Undeploy {service}? {flows}, release {found['release']} {found['status']}"
     ):
@@ -118,8 +119,9 @@ def _ended(client: "Client", now: dict[str, Any], timeout: float | None) -> dict
             time.sleep(_LOOK_S)
             now = client.service(service)
     except KeyboardInterrupt:
+        has = verbal(sum(now["executions"].values()), "has")
         raise Interrupted(
-            f"{service}: {told} have not ended; nothing new is launched",
+            f"{service}: {told} {has} not ended; nothing new is launched",
             hint=f"`koco undeploy {service} --drain` waits for them",
         ) from None
     return now

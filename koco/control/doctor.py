@@ -25,6 +25,7 @@ from koco.control.worker import Runner
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.store.model import Release
+from koco.wording import counted, verbal
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ async def _queue(parts: Parts) -> list[Finding]:
     tallies = await parts.store.tallies()
     queued, running = tallies.get("queued", 0), tallies.get("running", 0)
     awaiting, starting = tallies.get("awaiting", 0), tallies.get("starting", 0)
-    what = f"{running} running, {awaiting} await a person, {queued} in line"
+    what = f"{running} running, {awaiting} {verbal(awaiting, 'awaits')} a person, {queued} in line"
     if queued and not (running or starting):
         return [Finding("executions", WARNING, what, "`koco status` says what their services lack")]
     return [Finding("executions", OK, what)]
@@ -284,8 +285,7 @@ async def _serve(parts: Parts) -> list[Finding]:
         elif status != "RUNNING":
             what = f"the endpoint of {release.service} is {status.lower()} in Serve"
             found.append(Finding("serve", FAILED, what, "`koco deploy` puts it back"))
-    running = f"{len(live)} endpoint{'s run' if len(live) > 1 else ' runs'}"
-    return found or [Finding("serve", OK, running)]
+    return found or [Finding("serve", OK, counted(len(live), "endpoint", "runs"))]
 
 
 async def _runners(parts: Parts) -> list[Finding]:
@@ -306,7 +306,7 @@ async def _runners(parts: Parts) -> list[Finding]:
     names = zip(runners, answers, strict=True)
     silent = {name: runners[name].vigil.says for name, answered in names if not answered}
     if not silent:
-        return [Finding("runners", OK, f"{len(runners)} answer")]
+        return [Finding("runners", OK, f"{len(runners)} {verbal(len(runners), 'answers')}")]
     hint = "one that works no more is ended 10 s after it has work; `koco stack` shows what runs"
     return [
         Finding(

@@ -13,6 +13,7 @@ import msgspec
 from koco.control.settings import Settings
 from koco.errors import TooManyError
 from koco.store.model import Policy
+from koco.wording import counted, verbal
 
 #: The longest that a client is asked to wait before it tries again (seconds).
 _LONGEST_S = 60.0
@@ -115,7 +116,7 @@ class Load:
             if most is not None and waiting + 1 - begin > most:
                 there = max(waiting - int(begin), 0)
                 raise TooManyError(
-                    f"{_counted(there)} {whose} wait{'s' if there == 1 else ''} already, "
+                    f"{counted(there, 'execution')} {whose} {verbal(there, 'waits')} already, "
                     f"and at most {most} may: {limit}",
                     hint="try again later, when some have ended",
                     retry_after_s=min(mean_s or 1.0, _LONGEST_S),
@@ -129,12 +130,9 @@ class Load:
     def reason(self, flow: str, limits: FlowLimits) -> str | None:
         """Say which limit keeps a flow's executions waiting, if one does."""
         if limits.running is not None and self.running[flow] >= limits.running:
-            return f"{self.running[flow]} run of at most {limits.running}"
+            running = self.running[flow]
+            return f"{running} {verbal(running, 'runs')} of at most {limits.running}"
         most, running = self._settings.max_running, self.running.total()
         if most and running >= most:
-            return f"{running} of all flows run of at most {most}"
+            return f"{running} of all flows {verbal(running, 'runs')} of at most {most}"
         return None
-
-
-def _counted(number: int) -> str:
-    return f"{number} execution{'' if number == 1 else 's'}"

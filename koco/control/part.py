@@ -9,6 +9,7 @@ from pathlib import Path
 
 from koco.control.disk import Promise, no_room
 from koco.errors import TimedOutError, UsageError
+from koco.wording import counted
 
 #: What is written or read at once (bytes).
 PIECE_BYTES = 512 * 1024
@@ -96,7 +97,9 @@ async def take(part: Part, body: AsyncIterator[bytes], length: int, promise: Pro
                 # The disk may be slow: a thread that writes must not be left alone.
                 silence.reschedule(None)
                 if part.size + gathered + len(data) > length:
-                    raise UsageError(f"the upload has more than its Upload-Length, {length} bytes")
+                    raise UsageError(
+                        f"the upload has more than its Upload-Length, {counted(length, 'byte')}"
+                    )
                 pieces.append(data)
                 gathered += len(data)
                 if gathered >= PIECE_BYTES:

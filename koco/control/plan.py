@@ -12,6 +12,7 @@ from koco.manifest import keys, load, plan
 from koco.manifest.checks import find_problems
 from koco.manifest.problems import dotted
 from koco.store.model import Release
+from koco.wording import counted
 
 if TYPE_CHECKING:
     from koco.control.parts import Parts
@@ -112,8 +113,8 @@ class Planner:
             step = self._begun(service)
             step.action = "remove"
             if count := sum((await self._parts.store.open_tally(service)).values()):
-                what = "1 execution has" if count == 1 else f"{count} executions have"
-                message = f"{what} not ended: the service stays as long as that is so"
+                has = counted(count, "execution", "has")
+                message = f"{has} not ended: the service stays as long as that is so"
                 hint = f"`koco undeploy {service} --drain` waits, `--cancel` ends them"
                 step.warnings.append(Finding(message=message, hint=hint, path=[]))
             steps.append(step)

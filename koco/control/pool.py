@@ -35,6 +35,7 @@ from koco.runner.spec import Description, Launch
 from koco.sdk import memory
 from koco.store.model import Execution
 from koco.store.protocol import Store
+from koco.wording import counted, verbal
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +150,9 @@ class Pool:
             return why
         busy = sum(bool(runner.running) for runner in self.runners.values())
         if self._starting:
-            return f"a runner is starting, {busy} are busy" if busy else "a runner is starting"
-        return f"{busy} runner{' is' if busy == 1 else 's are'} busy of at most {self.limits.max}"
+            also = f", {busy} {verbal(busy, 'is')} busy" if busy else ""
+            return f"a runner is starting{also}"
+        return f"{counted(busy, 'runner', 'is')} busy of at most {self.limits.max}"
 
     @property
     def why_now(self) -> str:

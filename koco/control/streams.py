@@ -13,6 +13,7 @@ from koco.control import turns
 from koco.control.caller import Caller
 from koco.control.settings import Settings
 from koco.errors import KocoError, TooManyError, UnauthorizedError
+from koco.wording import counted
 
 #: How often it is looked whether a key's time is over (seconds).
 _LOOK_S = 1.0
@@ -105,16 +106,16 @@ class Streams:
     def _refuse_more(self, caller: Caller) -> None:
         own, most = self._by_holder[caller.holder], self._settings.max_streams_per_key
         if own >= most:
-            streams = "stream" if own == 1 else "streams"
             raise TooManyError(
-                f"{caller.name!r} has {own} {streams} open; max_streams_per_key is {most}",
+                f"{caller.name!r} has {counted(own, 'stream')} open; max_streams_per_key is {most}",
                 hint="end one; an admin sets another limit: `koco up --set max_streams_per_key=N`",
                 retry_after_s=_AGAIN_S,
             )
         # As many as are left for others: so whoever comes next finds some, however many have come.
         if own >= self._settings.max_streams - len(self._open):
+            are = counted(len(self._open), "stream", "is")
             raise TooManyError(
-                f"{len(self._open)} streams are open, {own} of them of {caller.name!r};"
+                f"{are} open, {own} of them of {caller.name!r};"
                 f" max_streams is {self._settings.max_streams}, and as many stay free for others",
                 hint="try again; an admin sets another limit: `koco up --set max_streams=N`",
                 retry_after_s=_AGAIN_S,

@@ -7,6 +7,7 @@ from koco.cluster.runners import EnvironmentFailed, RunnerDied
 from koco.control.watch import DiedAtStart
 from koco.errors import KocoError
 from koco.runner.spec import Description
+from koco.wording import plural
 
 _HINTS = {
     "ModuleNotFoundError": "ship the module with the bundle, or name its package in "
@@ -44,7 +45,7 @@ def _where(problems: list[dict[str, Any]]) -> str:
     if not problems[0]["entrypoint"]:  # nothing was imported yet
         return ""
     names = [repr(each["flow"]) for each in problems if each["flow"] is not None]
-    said = [f"flow{'s' if len(names) > 1 else ''} {', '.join(names)}"] if names else []
+    said = [f"{plural(len(names), 'flow')} {', '.join(names)}"] if names else []
     said += ["app"] if len(names) < len(problems) else []
     return f"{', '.join(said)}: "
 

@@ -13,6 +13,7 @@ from koco.forms.elements import HR, HTML, Action, Break, Cancel, Element, Errors
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
 from koco.forms.moments import InputDate, InputDateTime, InputTime
 from koco.forms.problems import FormError, Problem, suggestion
+from koco.wording import plural, verbal
 
 _CLASSES: tuple[type[Element], ...] = (
     *(InputText, InputPassword, InputNumber, InputArea, InputDate, InputTime, InputDateTime),
@@ -152,9 +153,9 @@ class Model:
             ]
             for name in names[:_LISTED]
         }
-        if len(names) > _LISTED:
+        if (more := len(names) - _LISTED) > 0:
             errors.setdefault(GLOBAL_FIELD, []).append(
-                f"{len(names) - _LISTED} more are no fields of this form"
+                f"{more} more {verbal(more, 'is')} no {plural(more, 'field')} of this form"
             )
         return errors
 

@@ -30,6 +30,7 @@ from koco.sdk.control import Control
 from koco.sdk.failures import describe
 from koco.sdk.started import Started
 from koco.sdk.tracer import Tracer
+from koco.wording import counted
 
 #: How long a runner that uses too much memory may take over telling so (seconds).
 _FAREWELL_S = 1.0
@@ -323,7 +324,7 @@ class Executor:
     def _leave_at_once(self, message: str) -> None:
         others = len(self._runs) - 1
         if others > 0:
-            message += f", in a process with {others} other execution{'s' * (others > 1)}"
+            message += f", in a process with {counted(others, 'other execution')}"
         self._exceeded = memory.CAUSE + message
         self._held.set()
 

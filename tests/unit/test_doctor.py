@@ -71,7 +71,7 @@ def test_where_all_is_well_nothing_has_a_hint(tmp_path: Path) -> None:
         wrong = [each for each in found.values() if each.status != "ok" and each.name != "disk"]
         assert wrong == []
         assert found["events"].message.startswith("one went from end to end in ")
-        assert found["runners"].message == "1 answer"
+        assert found["runners"].message == "1 answers"
         assert "; bundles and files take 0.0 kB" in found["disk"].message
         assert (await w.store.executions()).items == []
         assert not any((await w.store.tallies()).values())

@@ -174,7 +174,7 @@ def test_the_control_planes_limit_is_shared_by_who_waits_longest(tmp_path: Path)
             NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
         )
         why = w.supervisor.why(await w.store.execution(other.fid))
-        assert why == "1 of all flows run of at most 1"
+        assert why == "1 of all flows runs of at most 1"
         await w.runner_of(first.fid).report(first.fid, Status.FINISHED, count=1)
         await w.until(other.fid, Status.RUNNING)
         assert (await w.store.execution(later.fid)).status is Status.QUEUED

@@ -9,6 +9,7 @@ from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.store.model import LAST, Release, ReleasePage
 from koco.store.sqlite import events, pages
+from koco.wording import counted
 
 _COLUMNS = ", ".join(Release.__struct_fields__)
 _JSON_COLUMNS = ("manifest", "flows", "error", "app", "origin", "timings")
@@ -178,7 +179,7 @@ def told(tally: dict[str, int]) -> str:
     """Return how many executions have not ended, as a sentence."""
     count = sum(tally.values())
     parts = ", ".join(f"{number} {status}" for status, number in tally.items())
-    return f"{count} execution{' has' if count == 1 else 's have'} not ended ({parts})"
+    return f"{counted(count, 'execution', 'has')} not ended ({parts})"
 
 
 def present(db: sqlite3.Connection) -> list[Release]:
