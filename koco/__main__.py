@@ -7,16 +7,14 @@ import sys
 def main() -> int:
     """Run the command line; return its exit code."""
     # Scripts and prompts ask for it all the time: it is answered before typer costs 40 ms.
-    if sys.argv[1:] in (["--version"], ["-V"]):
+    if sys.argv[1:] in (["--version"], ["-V"], ["version"]):
         from koco import __version__
 
         try:
             print(f"koco {__version__}", flush=True)
-        except BrokenPipeError:
-            from koco.cli.main import pipe_closed
-
-            return pipe_closed()
-        return 0
+            return 0
+        except OSError:
+            pass  # the same happens again below, where it is told
     try:
         from koco.cli.main import run
 

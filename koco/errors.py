@@ -11,6 +11,7 @@
     │   ├── MediaTypeError  2   415   a body of another kind than is taken
     │   └── PathError       2   400   no path of an execution's files; a ValueError, too
     ├── UnreachableError    3   503   no control plane answers
+    ├── AnswerError         3   502   what answers says what no control plane does
     ├── NotFoundError       4   404
     ├── DeployError         5   422   a release did not become ready
     ├── EndpointError       1   502   a service's own endpoint failed at a request
@@ -19,6 +20,7 @@
     ├── AwaitingError       8   409   an execution awaits a person, and none is asked here
     ├── TooManyError        9   429   a limit on what runs or waits at once is reached
     ├── NoRoomError         1   507   the control plane's disk has no room for it
+    ├── OutputError        74   500   what a command has to say cannot be written
     ├── TimedOutError     124   504
     └── InterruptedError_ 130   499   Ctrl-C
 
@@ -184,6 +186,14 @@ class UnreachableError(KocoError):
     code = "unreachable"
 
 
+class AnswerError(KocoError):
+    """Something else than a control plane answers, or one that says what it never should."""
+
+    exit_code = 3
+    http_status = 502
+    code = "answer"
+
+
 class NotFoundError(KocoError):
     """What was named does not exist."""
 
@@ -271,6 +281,13 @@ class NoRoomError(KocoError):
 
     http_status = 507
     code = "no_room"
+
+
+class OutputError(KocoError):
+    """What a command has to say cannot be written: the disk is full, say."""
+
+    exit_code = 74
+    code = "output"
 
 
 class TimedOutError(KocoError):

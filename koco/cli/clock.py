@@ -4,8 +4,9 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TextIO
 
+from koco.cli import output
 from koco.errors import UsageError
 
 #: A year: longer ones are mistakes, and timers have their limits (seconds).
@@ -38,6 +39,25 @@ def ahead(time: str) -> str:
     """Return how far ahead a time is: `in 12s`."""
     left_s = -seconds(time)
     return "now" if left_s < 1 else f"in {short(left_s)}"
+
+
+def at(time: str, stream: TextIO | None = None, *, is_exact: bool = False) -> str:
+    """Return a time as it is shown on a stream (stdout): at a terminal local and short.
+
+    Today's is `14:03:05`, this year's `31 Jan 14:03`, any other `2025-01-31 14:03`; with
+    `is_exact` each has seconds and milliseconds. Elsewhere it stays as it came, in UTC.
+    """
+    if not output.is_terminal(stream):
+        return time
+    try:
+        then = datetime.fromisoformat(time).astimezone()
+    except (ValueError, OverflowError):
+        return time
+    now = datetime.now(UTC).astimezone()
+    is_today, is_this_year = then.date() == now.date(), then.year == now.year
+    day = "" if is_today else f"{then.day} {then:%b} " if is_this_year else f"{then:%Y-%m-%d} "
+    exact = f":{then:%S}.{then.microsecond // 1000:03}" if is_exact else ""
+    return f"{day}{then:%H:%M}{exact or (f':{then:%S}' if is_today else '')}"
 
 
 def moment(text: str | None, option: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 from koco import config, tokens, url
 from koco.cli import output, prompt
 from koco.config import Choice, Context
-from koco.errors import ConflictError, KocoError, NotFoundError, UsageError
+from koco.errors import AnswerError, ConflictError, NotFoundError, UsageError
 
 #: The context that `koco up` writes, with what it needs to know again of its cluster.
 LOCAL = "local"
@@ -97,20 +97,17 @@ def version(context: Context) -> str:
     Raises:
         UnreachableError: nothing answers.
         NotAllowedError: it does not know the key, or does not let it read.
-        KocoError: it is no control plane.
+        AnswerError: it is no control plane.
     """
     from koco.client import Client
 
     with Client(context) as client:
         try:
-            plane = client.status().get("control_plane")
-        except NotFoundError:
-            plane = None
-    found = plane.get("version") if isinstance(plane, dict) else None
-    if not isinstance(found, str):
-        hint = "does that URL belong to something else?"
-        raise KocoError(f"{context.url} answers, and is no control plane", hint=hint)
-    return found
+            return str(client.status()["control_plane"]["version"])
+        except NotFoundError as exc:
+            hint = "does that URL belong to something else?"
+            what = f"{context.url} answers, and is no control plane"
+            raise AnswerError(what, hint=hint) from exc
 
 
 def refuse_any(old: Context) -> None:

@@ -121,11 +121,15 @@ class Registry(TyperGroup):
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Name the nearest command where there is none of that name."""
+        """Say what may be meant where there is no command of that name."""
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not name.startswith("-"):
-            near, path = _nearest(name, known), f"koco {self.prefix}"
-            hint = f"did you mean `{path}{near}`?" if near else None
+            from koco.cli import words
+
+            path = f"koco {self.prefix}"
+            hint = words.about_command(name, self.prefix.strip())
+            if hint is None and (near := words.nearest(name, known, prefix=self.prefix)):
+                hint = f"did you mean `{path}{near}`?"
             hint = hint or f"`{path}--help` lists the commands"
             raise UsageError(f"there is no command {self.prefix + name!r}", hint=hint)
         return super().resolve_command(ctx, args)
@@ -163,8 +167,8 @@ def _made(kind: type[Registry], options: Callable[..., None]) -> Any:
 
 def run(args: list[str]) -> int:
     """Run a command line; return the exit code, with every error told on stderr."""
-    output.prepare()
     try:
+        output.prepare()
         code = _invoke(args)
         sys.stdout.flush()
         return code
@@ -175,7 +179,9 @@ def run(args: list[str]) -> int:
     except typer.Abort:
         return Interrupted.exit_code
     except Exception as exc:  # noqa: BLE001 - the one place where errors become messages
-        return _failed(exc, as_json="--json" in args)
+        return _failed(exc, args)
+    finally:
+        output.let_go()
 
 
 def _invoke(args: list[str]) -> int:
@@ -183,11 +189,19 @@ def _invoke(args: list[str]) -> int:
     # gone away, as if the execution that was followed had ended in error.
     group = build()
     try:
-        with group.make_context("koco", list(args)) as ctx:
+        with group.make_context("koco", _spelt_out(args)) as ctx:
             code = group.invoke(ctx)
     except typer.Exit as exc:
         return exc.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _spelt_out(args: list[str]) -> list[str]:
+    """Return arguments with what `help` and `version` stand for in their place."""
+    if args[:1] == ["help"]:
+        asked = [each for each in args[1:] if each not in ("help", "--help", "-h")]
+        return [*asked, "--help"]
+    return ["--version"] if args == ["version"] else list(args)
 
 
 def _print_version(asked: bool) -> None:
@@ -210,6 +224,8 @@ def _globals(
 ) -> None:
     """Deploy flows to Ray, run them, and follow them to the end.
 
+    `koco help COMMAND` shows how a command is used.
+
     Example: koco init hello && cd hello && koco up && koco deploy && koco run greet -f
     """
     session.choose(context)
@@ -222,13 +238,17 @@ def _load(name: str) -> Any:
     return typer.main.get_command(app)
 
 
-def _failed(exc: Exception, *, as_json: bool) -> int:
+def _failed(exc: Exception, args: list[str]) -> int:
     """Tell of an error on stderr; return its exit code."""
     if isinstance(exc, typer.TyperException):
         if type(exc).__name__ == "NoArgsIsHelpError":  # its message is the help
             output.note(exc.format_message())
             return UsageError.exit_code
-        exc = _usage_error(exc)
+        from koco.cli import usage
+
+        exc = usage.error(exc, args)
+    elif isinstance(exc, OSError) and (unwritten := output.unwritten(exc)):
+        exc = unwritten
     elif not isinstance(exc, KocoError):
         if os.environ.get("KOCO_DEBUG"):
             import traceback
@@ -242,32 +262,16 @@ def _failed(exc: Exception, *, as_json: bool) -> int:
         exc.message, exc.hint = mask_all(exc.message), mask_all(exc.hint or "") or None
         # What was printed before comes first, also where both go to one file.
         sys.stdout.flush()
-        output.print_error(exc, as_json=as_json)
+    except BrokenPipeError:
+        return pipe_closed()
+    except OSError as unwritable:
+        # Worth more than an outcome: what was to be known of it is incomplete.
+        exc = output.unwritten(unwritable) or exc
+    try:
+        output.print_error(exc, as_json="--json" in args)
     except BrokenPipeError:
         return pipe_closed()
     return exc.exit_code
-
-
-def _usage_error(exc: typer.TyperException) -> UsageError:
-    """Return our error for what typer found wrong with a command line."""
-    message = exc.format_message()
-    ctx = getattr(exc, "ctx", None)
-    path = ctx.command_path if ctx else "koco"
-    hint = f"`{path} --help` shows how it is used"
-    if option := getattr(exc, "option_name", None):
-        message = f"`{path}` has no option {option}" if "No such option" in message else message
-        known = [name for param in ctx.command.params for name in param.opts] if ctx else []
-        if option in ("--context", "--version") and option not in known:
-            hint = f"it goes before the command: `koco {option} … {path.removeprefix('koco ')}`"
-        elif near := _nearest(option, [name for name in known if name.startswith("--")]):
-            hint = f"did you mean {near}?"
-    return UsageError(message[:1].lower() + message[1:], hint=hint)
-
-
-def _nearest(name: str, names: list[str]) -> str | None:
-    import difflib
-
-    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.5)), None)
 
 
 def pipe_closed() -> int:

@@ -4,6 +4,8 @@ The only user of rich, which costs 60 ms and more: it is imported where a
 terminal is to be drawn on, and never for a pipe.
 """
 
+import contextlib
+import errno
 import json
 import os
 import re
@@ -23,8 +25,15 @@ if TYPE_CHECKING:
 #: those that turn the direction of text around.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
+#: The same, and what ends a line or moves within it.
+_BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
 #: How narrow wrapped text may become (characters).
 _NARROWEST = 20
+
+#: What the system says where nothing more can be written.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 RED, GREEN, YELLOW, CYAN, DIM, BOLD = "31", "32", "33", "36", "2", "1"
 
@@ -41,6 +50,33 @@ def prepare() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def unwritten(exc: OSError, what: str | None = None) -> "KocoError | None":
+    """Return what to tell of an error that says that there is no room to write; None of others."""
+    from koco.errors import OutputError
+
+    if exc.errno not in _NO_ROOM:
+        return None
+    if what is None:
+        # What could not be written to stdout is kept, and cannot be written now either.
+        where = f" {exc.filename}" if exc.filename else "" if _is_flushed() else " to stdout"
+        what = f"cannot write{where}: {exc.strerror}"
+    return OutputError(what, hint="what is there is not all; make room, or write elsewhere")
+
+
+def let_go() -> None:
+    """Drop what cannot be written, so that the interpreter does not try again as it ends."""
+    if not _is_flushed():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_flushed() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
@@ -88,6 +124,15 @@ def harmless(text: str) -> str:
     return _CONTROLS.sub(_shown, text.replace("\r\n", "\n"))
 
 
+def inline(text: str) -> str:
+    r"""Return text that has to stay on its line: what would end it is shown (`\n`), too.
+
+    For names and other words of somebody else's, wherever they go: in a log that is read as
+    lines, a name of two lines could say anything.
+    """
+    return _BREAKS.sub(lambda found: _SHORT.get(found[0]) or _shown(found), text)
+
+
 def harmless_json(text: str) -> str:
     """Do the same for JSON: what a terminal might obey is escaped, the value stays."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -127,8 +172,7 @@ def flush() -> None:
 
 def note(text: str) -> None:
     """Write a line to stderr: progress, or what to do next."""
-    sys.stderr.write(f"{harmless(text) if is_terminal(sys.stderr) else text}\n")
-    sys.stderr.flush()
+    _say(f"{harmless(text) if is_terminal(sys.stderr) else text}\n")
 
 
 class StatusLine:
@@ -142,7 +186,7 @@ class StatusLine:
         """Write a text in place of the one before, as much as fits on the line."""
         if self.is_shown:
             # Not in the last column: some terminals begin another line there.
-            sys.stderr.write(f"\r\x1b[2K{harmless(text)[: room(sys.stderr) - 1]}")
+            sys.stderr.write(f"\r\x1b[2K{inline(text)[: room(sys.stderr) - 1]}")
             sys.stderr.flush()
             self._is_there = True
 
@@ -158,13 +202,12 @@ def warn(text: str, *, hint: str) -> None:
     """Write `warning:` and `hint:` to stderr: the command goes on."""
     _labelled("warning", YELLOW, text)
     _labelled("hint", CYAN, hint)
-    sys.stderr.flush()
 
 
 def print_error(error: "KocoError", *, as_json: bool = False) -> None:
     """Write an error to stderr: `error:` and `hint:`, or its wire form."""
     if as_json:
-        sys.stderr.write(json.dumps(error.to_wire()) + "\n")
+        _say(json.dumps(error.to_wire()) + "\n")
         return
     if detail := getattr(error, "detail", None):
         note(str(detail).rstrip("\n"))
@@ -233,12 +276,12 @@ def progress(label: str, total_bytes: int) -> Iterator[Advance]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     console = _console(sys.stderr)
     with Progress(*columns, TransferSpeedColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(harmless(label), total=total_bytes)
+        task = bar.add_task(inline(label), total=total_bytes)
         yield lambda size_bytes: bar.advance(task, size_bytes)
 
 
 def _cell(text: "type[Text]", cell: str, styles: dict[str, str]) -> "Text":
-    return text(harmless(cell), style=styles.get(cell, ""), no_wrap=True, overflow="ellipsis")
+    return text(inline(cell), style=styles.get(cell, ""), no_wrap=True, overflow="ellipsis")
 
 
 def _console(stream: TextIO | None = None) -> "Console":
@@ -255,4 +298,18 @@ def _shown(found: "re.Match[str]") -> str:
 
 def _labelled(label: str, style: str, text: str) -> None:
     shown = harmless(text) if is_terminal(sys.stderr) else text
-    sys.stderr.write(f"{paint(f'{label}:', style, sys.stderr)} {shown}\n")
+    _say(f"{paint(f'{label}:', style, sys.stderr)} {shown}\n")
+
+
+def _say(text: str) -> None:
+    """Write to stderr, if that is possible: that it is not changes nothing of what is done."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        if exc.errno not in _NO_ROOM:
+            raise
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -3,23 +3,36 @@
 from collections.abc import Callable
 from typing import Any
 
+from koco.errors import AnswerError
+
 #: The most that the API gives in one page.
 _PAGE = 1000
+
+#: Pages without an item, one after the other, at most: a server could go on for ever.
+_EMPTY = 10_000
 
 
 def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict[str, Any]:
     """Return `{items, next}` with `limit` items at most, from as many pages as that takes.
 
     What else the last page says is in it, too.
+
+    Raises:
+        AnswerError: the pages have no end.
     """
+    from koco.cli import session
+    from koco.client.room import Room
+
     items: list[dict[str, Any]] = []
     cursor: str | None = None
-    while True:
-        page = ask(limit=min(_PAGE, limit - len(items)), cursor=cursor, **asked)
+    room = Room(items=limit)
+    for _ in range(limit + _EMPTY):
+        page = ask(limit=min(_PAGE, limit - len(items)), cursor=cursor, room=room, **asked)
         items += page["items"]
         cursor = page["next"]
         if not cursor or len(items) >= limit:
             return {**page, "items": items, "next": cursor}
+    raise AnswerError(f"{session.context().url} gives a list that has no end")
 
 
 def tell_more(page: dict[str, Any], limit: int) -> None:

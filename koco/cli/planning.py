@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from koco.errors import Interrupted, ManifestError, UsageError
+from koco.errors import AnswerError, Interrupted, ManifestError, UsageError
 
 if TYPE_CHECKING:
     from koco.bundle import Contents
@@ -202,6 +202,8 @@ def ask(client: "Client", found: Sequence[Found], *, prune: bool) -> Plan:
         [(each.manifest, each.files) for each in found], project=project, prune=prune
     )
     steps = {step["service"]: step for step in answer["items"]}
+    if lacking := [each.service for each in found if each.service not in steps]:
+        raise AnswerError(f"{client.url} does not say what becomes of {', '.join(lacking)}")
     services = []
     for each in found:
         step = steps[each.service]

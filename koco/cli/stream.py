@@ -12,8 +12,8 @@ import typer
 
 from koco.cli import clock, output
 from koco.client import Stream
-from koco.client.stream import kind_of
 from koco.errors import CancelledError, Interrupted, KocoError, TimedOutError
+from koco.wording import counted
 
 #: What an execution's end means as an exit code.
 OUTCOMES = {
@@ -107,8 +107,8 @@ def show(stream: Stream, view: View | None, *, on_lock: Callable[[], None] | Non
     """Write what comes from a stream to stdout, each list of lines at once."""
     for lines in stream:
         if view is not None:
-            _show(lines, replace(view, fid=stream.fid))
-        if on_lock is not None and any(map(_asks, lines)):
+            _show(stream, lines, replace(view, fid=stream.fid))
+        if on_lock is not None and any(_asks(stream, line) for line in lines):
             on_lock()
     # A terminal has drawn it, and NDJSON has it.
     tells = view is not None and not view.as_json and not output.is_terminal()
@@ -116,19 +116,19 @@ def show(stream: Stream, view: View | None, *, on_lock: Callable[[], None] | Non
         output.note(f"{stream.fid} has ended: {stream.status}")
 
 
-def _show(lines: list[bytes], view: View) -> None:
+def _show(stream: Stream, lines: list[bytes], view: View) -> None:
     if view.as_json:
-        _write_json(lines, view)
+        _write_json(stream, lines, view)
     elif output.is_terminal():
-        _draw(lines, view)
+        _draw(map(stream.decoded, lines), view)
     else:
-        sys.stdout.write("".join(_plain(lines, view)))
+        sys.stdout.write("".join(_plain(map(stream.decoded, lines), view)))
     sys.stdout.flush()
 
 
-def _asks(line: bytes) -> bool:
+def _asks(stream: Stream, line: bytes) -> bool:
     """Say whether an event may mean that a person is awaited now."""
-    kind = kind_of(line)
+    kind = stream.kind_of(line)
     return kind == "lock" or (kind == "status" and b'"awaiting"' in line)
 
 
@@ -179,32 +179,30 @@ def _body(value: Any) -> tuple[str, str] | None:
     return (type_, body) if type_ in _BODIES and isinstance(body, str) else None
 
 
-def _write_json(lines: list[bytes], view: View) -> None:
+def _write_json(stream: Stream, lines: list[bytes], view: View) -> None:
     # As they came: encoding them anew would cost a core what the wire gives for nothing.
-    if view.kinds and "status" not in view.kinds and kind_of(lines[-1]) == "status":
+    if view.kinds and "status" not in view.kinds and stream.kind_of(lines[-1]) == "status":
         lines = lines[:-1]  # it was sent to tell of the end, and not asked for
     if not lines:
         return
     raw = b"\n".join(lines) + b"\n"
     sys.stdout.flush()
     if output.is_terminal():
-        sys.stdout.write(output.harmless_json(raw.decode()))
+        sys.stdout.write(output.harmless_json(raw.decode(errors="backslashreplace")))
     else:
         sys.stdout.buffer.write(raw)
 
 
-def _plain(lines: Iterable[bytes], view: View) -> Iterator[str]:
-    for line in lines:
-        event = json.loads(line)
+def _plain(events: Iterable[dict[str, Any]], view: View) -> Iterator[str]:
+    for event in events:
         kind, payload = event["kind"], event["payload"]
         if _is_shown(kind, payload, view):
             text = _led(_text(kind, payload, view.fid), event)
             yield _stamped(text, event["ts"], view) + "\n"
 
 
-def _draw(lines: Iterable[bytes], view: View) -> None:
-    for line in lines:
-        event = json.loads(line)
+def _draw(events: Iterable[dict[str, Any]], view: View) -> None:
+    for event in events:
         kind, payload, ts = event["kind"], event["payload"], event["ts"]
         if kind == "status" and not view.kinds:
             status = str(payload["status"])
@@ -233,8 +231,9 @@ def _parts(kind: str, payload: Any, fid: str) -> list[tuple[str, str]]:
 
 def _put(text: str, ts: str, view: View, style: str) -> None:
     shown = output.paint(output.harmless(text), style)
-    stamp = output.paint(ts, output.DIM) if view.timestamps else ts
-    sys.stdout.write(_stamped(shown, stamp, view) + "\n")
+    if view.timestamps:
+        ts = output.paint(output.inline(clock.at(ts, is_exact=True)), output.DIM)
+    sys.stdout.write(_stamped(shown, ts, view) + "\n")
 
 
 def _is_shown(kind: str, payload: Any, view: View) -> bool:
@@ -256,7 +255,7 @@ def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> st
         return error_text(payload)
     if kind == "status" and isinstance(payload, dict):
         attempt = payload.get("attempt")
-        again = f": attempt {attempt} begins at {payload.get('not_before')}" if attempt else ""
+        again = f": attempt {attempt} begins at {_at(payload.get('not_before'))}" if attempt else ""
         moved = f": moved to release {payload['release']}" if payload.get("release") else ""
         return f"{payload.get('status')}{again}{moved}"
     text = text_of(payload, indent=indent)
@@ -266,14 +265,20 @@ def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> st
 def _asked(lock: dict[str, Any], fid: str) -> str:
     # The command on a line of its own: a narrow terminal must not break what is to be copied.
     return (
-        f"lock: {lock.get('name')} waits for an answer until {lock.get('expires')}\n"
+        f"lock: {lock.get('name')} waits for an answer until {_at(lock.get('expires'))}\n"
         f"koco answer {fid} {lock.get('name')}"
     )
 
 
+def _at(time: Any) -> str:
+    return clock.at(time) if isinstance(time, str) else str(time)
+
+
 def _moved(file: dict[str, Any]) -> str:
-    did = "removed" if file.get("removed") else f"{file.get('size_bytes')} bytes"
-    return f"upload: {file.get('path')} {did} by {file.get('by')}"
+    size = file.get("size_bytes")
+    came = counted(size, "byte") if isinstance(size, int) else f"{size} bytes"
+    did = "removed" if file.get("removed") else came
+    return output.inline(f"upload: {file.get('path')} {did} by {file.get('by')}")
 
 
 def _settled(lease: dict[str, Any]) -> str:
@@ -287,7 +292,7 @@ def _led(text: str, event: dict[str, Any]) -> str:
     """Return what a Ray task has printed, each line behind the task's name."""
     if not (task := event.get("task")):
         return text
-    return "\n".join(f"[{task}] {line}" for line in text.split("\n"))
+    return "\n".join(f"[{output.inline(task)}] {line}" for line in text.split("\n"))
 
 
 def _stamped(text: str, ts: str, view: View) -> str:

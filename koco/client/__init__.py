@@ -1,4 +1,4 @@
-"""The control plane's API, as methods: plain dicts out, `KocoError` raised.
+"""The control plane's API, as methods: plain dicts out, of the shapes in `answers`.
 
 `transport` makes the requests and is the only user of httpx; `stream` follows an
 execution's events. A control plane that restarts is waited for where that is safe.
@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from koco.client import answers
+from koco.client.room import PAYLOAD_BYTES, Room
 from koco.client.stream import Stream
 from koco.client.transport import OnSkew, Transport
 from koco.config import Context
-from koco.errors import UsageError
+from koco.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from koco.client.files import Files
@@ -28,6 +30,9 @@ _ENDPOINT_S = 3660.0
 
 #: How long a plan may take (seconds): it may read every bundle that is live.
 _PLAN_S = 120.0
+
+#: Pages that are looked through for one execution: a server could go on for ever.
+_PAGES = 1000
 
 #: Characters of an idempotency key at most.
 _KEY_LENGTH = 255
@@ -51,6 +56,11 @@ class Client:
         """Close the connections."""
         self._transport.close()
 
+    @property
+    def url(self) -> str:
+        """Where the control plane answers."""
+        return self._transport.url
+
     @cached_property
     def files(self) -> "Files":
         """The files of executions, and uploads."""
@@ -60,23 +70,24 @@ class Client:
 
     def health(self) -> dict[str, Any]:
         """Return what `/health` says; `{"status": "degraded"}` is an answer, too."""
-        return self._transport.json("GET", "/health", accept=(503,))
+        return self._transport.json("GET", "/health", answers.Health, accept=(503,))
 
     def doctor(self, *, timeout_s: float = 20.0) -> dict[str, Any]:
         """Return `{items, next, version}`: what the control plane's doctor finds, and its koco."""
-        return self._transport.json("POST", "/v1/doctor", timeout_s=timeout_s)
+        return self._transport.json("POST", "/v1/doctor", answers.Doctor, timeout_s=timeout_s)
 
     def status(self) -> dict[str, Any]:
         """Return what runs: control plane, Ray, store, services, executions by status."""
-        return self._transport.json("GET", "/v1/status")
+        return self._transport.json("GET", "/v1/status", answers.Overview)
 
     def flows(self) -> list[dict[str, Any]]:
         """Return the flows that can be launched."""
-        return self._transport.items("/v1/flows")
+        return self._transport.items("/v1/flows", answers.Flows)
 
     def flow(self, name: str) -> dict[str, Any]:
         """Return a flow, by short or full name, with its form."""
-        return self._transport.json("GET", f"/v1/flows/{_part(name, 'flow', safe='/')}")
+        path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
+        return self._transport.json("GET", path, answers.Flow)
 
     def launch(self, name: str, inputs: dict[str, Any], *, key: str | None = None) -> str:
         """Launch a flow; return the fid.
@@ -89,6 +100,7 @@ class Client:
         fid: str = self._transport.json(
             "POST",
             path,
+            answers.Launched,
             body=inputs,
             headers=headers,
             repeatable=key is not None,
@@ -110,11 +122,12 @@ class Client:
         active: bool = False,
         limit: int = 50,
         cursor: str | None = None,
+        room: Room | None = None,
     ) -> dict[str, Any]:
         """Return a page of executions that fit all of it, newest first: `{items, next}`.
 
         It may have few or none, and a `next` all the same. Of a search, `complete` says
-        whether all have been looked into.
+        whether all have been looked into. Pages that are gathered share a `room`.
         """
         query = {
             "status": ",".join(statuses),
@@ -129,11 +142,31 @@ class Client:
             "limit": str(limit),
             "cursor": cursor,
         }
-        return self._transport.json("GET", "/v1/executions", query=query)
+        return self._transport.json(
+            "GET", "/v1/executions", answers.Executions, query=query, room=room
+        )
 
     def execution(self, fid: str) -> dict[str, Any]:
         """Return an execution, by fid, unique prefix or `latest`."""
-        return self._transport.json("GET", _execution(fid))
+        return self._transport.json(
+            "GET", _execution(fid), answers.Execution, room=Room(PAYLOAD_BYTES)
+        )
+
+    def latest(self, flow: str) -> str:
+        """Return the fid of a flow's latest execution, by the flow's full name.
+
+        Raises:
+            NotFoundError: it has none that may be seen.
+        """
+        cursor: str | None = None
+        for _ in range(_PAGES):
+            page = self.executions(flow=flow, limit=1, cursor=cursor)
+            for execution in page["items"]:
+                return str(execution["fid"])
+            if not (cursor := page["next"]):
+                break
+        hint = "`koco flows` lists flows, `koco run` launches one"
+        raise NotFoundError(f"{flow} has no execution", hint=hint)
 
     def stack(self, fid: str, *, threads: bool = False) -> dict[str, Any]:
         """Return what an execution is in the middle of: `{fid, status, note, processes}`.
@@ -142,26 +175,33 @@ class Client:
             ConflictError: it has ended.
         """
         query = {"threads": "true"} if threads else {}
-        return self._transport.json("GET", f"{_execution(fid)}/stack", query=query)
+        return self._transport.json("GET", f"{_execution(fid)}/stack", answers.Stacks, query=query)
 
     def result(self, fid: str) -> dict[str, Any]:
         """Return `{fid, status, result | error}`; ConflictError where it has not ended."""
-        return self._transport.json("GET", f"{_execution(fid)}/result")
+        path = f"{_execution(fid)}/result"
+        return self._transport.json("GET", path, answers.Result, room=Room(PAYLOAD_BYTES))
 
     def locks(
-        self, *, flow: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        flow: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        room: Room | None = None,
     ) -> dict[str, Any]:
         """Return a page of the locks that are open, oldest first: `{items, next}`."""
         query = {"flow": flow, "limit": str(limit), "cursor": cursor}
-        return self._transport.json("GET", "/v1/locks", query=query)
+        return self._transport.json("GET", "/v1/locks", answers.Locks, query=query, room=room)
 
     def locks_of(self, fid: str) -> list[dict[str, Any]]:
         """Return an execution's locks, whatever became of them, oldest first."""
-        return self._transport.items(f"{_execution(fid)}/locks", {"limit": "1000"})
+        return self._transport.items(f"{_execution(fid)}/locks", answers.Locks, {"limit": "1000"})
 
     def lock(self, fid: str, name: str) -> dict[str, Any]:
         """Return a lock, by id, unique prefix or name, with its form (None: any JSON value)."""
-        return self._transport.json("GET", f"{_execution(fid)}/locks/{_part(name, 'lock')}")
+        path = f"{_execution(fid)}/locks/{_part(name, 'lock')}"
+        return self._transport.json("GET", path, answers.LockWithForm, room=Room(PAYLOAD_BYTES))
 
     def answer(self, fid: str, name: str, value: Any) -> dict[str, Any]:
         """Answer a lock with any JSON value; return it, settled.
@@ -175,6 +215,7 @@ class Client:
         return self._transport.json(
             "POST",
             f"{_execution(fid)}/locks/{_part(name, 'lock')}",
+            answers.Lock,
             headers=headers,
             content=lambda: iter([body]),
             timeout_s=_ENDPOINT_S,
@@ -184,7 +225,8 @@ class Client:
 
     def cancel(self, fid: str, *, grace_s: float) -> dict[str, Any]:
         """Ask an execution to end, to be killed after `grace_s`; return it."""
-        return self._transport.json("POST", f"{_execution(fid)}/cancel", body={"grace_s": grace_s})
+        path = f"{_execution(fid)}/cancel"
+        return self._transport.json("POST", path, answers.Execution, body={"grace_s": grace_s})
 
     def retry(self, fid: str, *, key: str | None = None) -> dict[str, Any]:
         """Launch again what an execution that has ended was; return the new one.
@@ -193,7 +235,11 @@ class Client:
         """
         headers = None if key is None else {"Idempotency-Key": _key(key)}
         return self._transport.json(
-            "POST", f"{_execution(fid)}/retry", headers=headers, repeatable=key is not None
+            "POST",
+            f"{_execution(fid)}/retry",
+            answers.Named,
+            headers=headers,
+            repeatable=key is not None,
         )
 
     def delete(self, fid: str) -> None:
@@ -204,7 +250,7 @@ class Client:
     def has_bundle(self, sha256: str) -> bool:
         """Say whether a bundle is there already, all of it."""
         answer = self._transport.call("HEAD", f"/v1/bundles/{sha256}")
-        return bool(answer.headers.get("Upload-Complete") == "?1")
+        return answer.headers.get("Upload-Complete") == "?1"
 
     def put_bundle(
         self, sha256: str, path: Path, *, advance: Callable[[int], object] | None = None
@@ -231,7 +277,7 @@ class Client:
             for manifest, files in services
         ]
         body = {"project": project, "prune": prune, "services": asked}
-        return self._transport.json("POST", "/v1/plan", body=body, timeout_s=_PLAN_S)
+        return self._transport.json("POST", "/v1/plan", answers.Plan, body=body, timeout_s=_PLAN_S)
 
     def create_release(
         self,
@@ -255,21 +301,28 @@ class Client:
         if timeout_s is not None:
             body["timeout_s"] = timeout_s
         # Safe to repeat: the same manifest and bundle give the same release.
-        return self._transport.json("POST", f"{_service(service)}/releases", body=body)
+        path = f"{_service(service)}/releases"
+        return self._transport.json("POST", path, answers.BegunRelease, body=body)
 
     def release(self, service: str, number: int, *, wait_s: float = 0) -> dict[str, Any]:
         """Return a release, after it left `starting` or `wait_s` seconds."""
         path = f"{_service(service)}/releases/{number}"
         return self._transport.json(
-            "GET", path, query={"wait": f"{wait_s:g}"}, timeout_s=wait_s + 30
+            "GET", path, answers.Release, query={"wait": f"{wait_s:g}"}, timeout_s=wait_s + 30
         )
 
     def releases(
-        self, service: str, *, limit: int = 50, cursor: str | None = None
+        self,
+        service: str,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        room: Room | None = None,
     ) -> dict[str, Any]:
         """Return a page of a service's releases, newest first: `{items, next}`."""
         query = {"limit": str(limit), "cursor": cursor}
-        return self._transport.json("GET", f"{_service(service)}/releases", query=query)
+        path = f"{_service(service)}/releases"
+        return self._transport.json("GET", path, answers.Releases, query=query, room=room)
 
     def roll_back(
         self,
@@ -285,16 +338,20 @@ class Client:
             body["timeout_s"] = timeout_s
         # Safe to repeat where it names a number: then the second finds nothing to change.
         return self._transport.json(
-            "POST", f"{_service(service)}/rollback", body=body, repeatable=number is not None
+            "POST",
+            f"{_service(service)}/rollback",
+            answers.RolledBack,
+            body=body,
+            repeatable=number is not None,
         )
 
     def services(self) -> list[dict[str, Any]]:
         """Return what is deployed."""
-        return self._transport.items("/v1/services")
+        return self._transport.items("/v1/services", answers.Services)
 
     def service(self, service: str) -> dict[str, Any]:
         """Return a service, deployed or not any more, and what of it has not ended."""
-        return self._transport.json("GET", _service(service))
+        return self._transport.json("GET", _service(service), answers.ServiceInFull)
 
     def undeploy(
         self,
@@ -311,48 +368,56 @@ class Client:
         query = {"running": running, "grace_s": f"{grace_s:g}"}
         if expect is not None:
             query["expect"] = str(expect)
-        return self._transport.json("DELETE", _service(service), query=query)
+        return self._transport.json("DELETE", _service(service), answers.Undeployed, query=query)
 
     def secrets(self) -> list[dict[str, Any]]:
         """Return services' secrets, without their values."""
-        return self._transport.items("/v1/secrets")
+        return self._transport.items("/v1/secrets", answers.Secrets)
 
     def set_secret(self, name: str, value: str) -> dict[str, Any]:
         """Set a secret; return `{name, new, services}`, those that have it."""
         path = f"/v1/secrets/{_part(name, 'secret')}"
-        return self._transport.json("PUT", path, body={"value": value})
+        return self._transport.json("PUT", path, answers.SecretSet, body={"value": value})
 
     def unset_secret(self, name: str, *, force: bool = False) -> dict[str, Any]:
         """Forget a secret; ConflictError while live services have it, unless forced."""
         path = f"/v1/secrets/{_part(name, 'secret')}"
-        return self._transport.json("DELETE", path, query={"force": "true" if force else None})
+        query = {"force": "true" if force else None}
+        return self._transport.json("DELETE", path, answers.SecretUnset, query=query)
 
     def audit(
-        self, *, limit: int = 50, cursor: str | None = None, **wanted: str | None
+        self,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        room: Room | None = None,
+        **wanted: str | None,
     ) -> dict[str, Any]:
         """Return a page of the audit log, newest first: `{items, next}`.
 
         `wanted` is `who`, `action`, `target`, `outcome`, and `since` and `until` in RFC 3339.
         """
         query = {**wanted, "limit": str(limit), "cursor": cursor}
-        return self._transport.json("GET", "/v1/audit", query=query)
+        return self._transport.json("GET", "/v1/audit", answers.Audit, query=query, room=room)
 
     def me(self) -> dict[str, Any]:
         """Return who the context's key or session is of, and what that may do."""
-        return self._transport.json("GET", "/v1/me")
+        return self._transport.json("GET", "/v1/me", answers.Me)
 
     def log_in(self, user: str, password: str) -> dict[str, Any]:
         """Begin a session; return its `token`, and when it `expires`."""
         body = {"name": user, "password": password}
-        return self._transport.json("POST", "/v1/session", body=body, repeatable=False)
+        return self._transport.json(
+            "POST", "/v1/session", answers.Session, body=body, repeatable=False
+        )
 
     def log_out(self) -> None:
         """End the session whose token is the context's key."""
-        self._transport.json("DELETE", "/v1/session")
+        self._transport.call("DELETE", "/v1/session")
 
     def keys(self) -> list[dict[str, Any]]:
         """Return keys, by name; without their secrets."""
-        return self._transport.items("/v1/keys")
+        return self._transport.items("/v1/keys", answers.Keys)
 
     def create_key(
         self,
@@ -368,7 +433,9 @@ class Client:
         body["all_executions"] = all_executions
         if expires_s is not None:
             body["expires_s"] = expires_s
-        return self._transport.json("POST", "/v1/keys", body=body, headers=_once())
+        return self._transport.json(
+            "POST", "/v1/keys", answers.KeyWithSecret, body=body, headers=_once()
+        )
 
     def rotate_key(
         self, name: str, *, grace_s: float, expires_s: float | None = None
@@ -377,15 +444,16 @@ class Client:
         body = {"grace_s": grace_s} | ({} if expires_s is None else {"expires_s": expires_s})
         path = f"/v1/keys/{_part(name, 'key')}/rotate"
         # Once: another secret would take the place of one that got lost on its way here.
-        return self._transport.json("POST", path, body=body, headers=_once())
+        return self._transport.json("POST", path, answers.KeyWithSecret, body=body, headers=_once())
 
     def revoke_key(self, name: str) -> dict[str, Any]:
         """Take a key away; return what it was."""
-        return self._transport.json("DELETE", f"/v1/keys/{_part(name, 'key')}", repeatable=False)
+        path = f"/v1/keys/{_part(name, 'key')}"
+        return self._transport.json("DELETE", path, dict[str, Any], repeatable=False)
 
     def users(self) -> list[dict[str, Any]]:
         """Return users, by name."""
-        return self._transport.items("/v1/users")
+        return self._transport.items("/v1/users", answers.Users)
 
     def create_user(
         self,
@@ -404,18 +472,20 @@ class Client:
             "flows": flows,
             "all_executions": all_executions,
         }
-        return self._transport.json("POST", "/v1/users", body=body, repeatable=False)
+        return self._transport.json(
+            "POST", "/v1/users", answers.Holder, body=body, repeatable=False
+        )
 
     def remove_user(self, name: str) -> dict[str, Any]:
         """Remove a user; their sessions end."""
-        return self._transport.json("DELETE", f"/v1/users/{_part(name, 'user')}")
+        return self._transport.json("DELETE", f"/v1/users/{_part(name, 'user')}", dict[str, Any])
 
     def set_password(self, name: str, password: str, *, old: str | None = None) -> dict[str, Any]:
         """Give a user another password; whoever is no admin needs the old one."""
         path = f"/v1/users/{_part(name, 'user')}/password"
         body = {"password": password, "old": old}
         # Not twice: after the first, neither the session nor the old password is good.
-        return self._transport.json("PUT", path, body=body, repeatable=False)
+        return self._transport.json("PUT", path, dict[str, Any], body=body, repeatable=False)
 
     def stream(
         self,
@@ -440,11 +510,15 @@ class Client:
 
     def events(self, fid: str, **options: Any) -> Iterator[dict[str, Any]]:
         """Yield the same events as dicts: `{seq, ts, kind, payload}`."""
-        for lines in self.stream(fid, **options):
-            yield from map(json.loads, lines)
+        stream = self.stream(fid, **options)
+        for lines in stream:
+            yield from map(stream.decoded, lines)
 
 
 def _execution(fid: str) -> str:
+    if "/" in fid:
+        hint = f"`koco ps -a --flow {fid}` lists its executions"
+        raise UsageError(f"{fid!r} names a flow, and one execution is meant here", hint=hint)
     return f"/v1/executions/{_part('latest' if fid == '-' else fid, 'fid')}"
 
 

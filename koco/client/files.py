@@ -7,19 +7,18 @@ breaks, or a control plane that restarts, costs time and nothing else.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from koco import paths
-from koco.client import local
+from koco.client import answers, local
 from koco.client.local import Advance
-from koco.client.transport import Attempts, Transport
-from koco.errors import ConflictError, KocoError, UnreachableError
-
-if TYPE_CHECKING:
-    import httpx
+from koco.client.transport import Answer, Attempts, Incoming, Transport
+from koco.errors import AnswerError, ConflictError, KocoError, UnreachableError
+from koco.wording import counted
 
 #: What one request uploads at most (bytes): so much is sent in vain where it is refused.
 _SLICE_BYTES = 32 * 1024 * 1024
@@ -28,6 +27,9 @@ _PATIENCE_S = 60.0
 #: How long an answer may take: it may include reading again what an earlier request sent.
 _ANSWER_S = 300.0
 _SILENCE_S = 30.0
+
+#: A size in a header.
+_DIGITS = re.compile("[0-9]{1,18}")
 
 File = dict[str, Any]
 
@@ -49,16 +51,17 @@ class Files:
             NotFoundError: there is neither such a file nor such a folder.
         """
         query = {"path": paths.place(path) if path else None}
-        return self._transport.items(f"/v1/executions/{quote(fid)}/files", query)
+        return self._transport.items(f"/v1/executions/{quote(fid)}/files", answers.Files, query)
 
     def attach(self, fid: str, path: str, *, sha256: str, size_bytes: int) -> File:
         """Give an execution a file whose content has been uploaded."""
         body = {"sha256": sha256, "size_bytes": size_bytes}
-        return self._transport.json("PUT", _url(fid, paths.path(path)), body=body)
+        return self._transport.json("PUT", _url(fid, paths.path(path)), answers.File, body=body)
 
     def remove(self, fid: str, path: str) -> list[File]:
         """Remove a file or all of a folder; return what was removed."""
-        items: list[File] = self._transport.json("DELETE", _url(fid, paths.place(path)))["items"]
+        url = _url(fid, paths.place(path))
+        items: list[File] = self._transport.json("DELETE", url, answers.Removed)["items"]
         return items
 
     # up
@@ -80,22 +83,22 @@ class Files:
         """
         url = f"/v1/{among}/{sha256}"
         attempts: Attempts | None = None
-        at, is_known, is_complete = 0, False, False
+        at, furthest, is_known, is_complete = 0, 0, False, False
         while not is_complete:
             before = at
             try:
                 if is_known:
                     at, is_complete = self._send(url, path, at, size_bytes)
                 else:
-                    at, is_complete = _state(self._transport.call("HEAD", url))
+                    at, is_complete = self._state(self._transport.call("HEAD", url), size_bytes)
                     is_known = True
             except UnreachableError as exc:
                 is_known = False
                 # Counted from the first failure: on a slow line a slice may take minutes.
                 attempts = attempts or Attempts(_PATIENCE_S)
                 attempts.pause(exc)
-            if at > before:
-                attempts = None
+            if at > furthest:
+                furthest, attempts = at, None
             advance((size_bytes if is_complete else at) - before)
 
     def _send(self, url: str, path: Path, at: int, size_bytes: int) -> tuple[int, bool]:
@@ -113,10 +116,20 @@ class Files:
         )
         if not answer.is_success:
             raise UnreachableError(f"another upload of {path} is under way")
-        arrived, is_complete = _state(answer)
-        if arrived == at and not is_complete:
+        arrived, is_complete = self._state(answer, size_bytes)
+        if arrived <= at and not is_complete:
             raise UnreachableError(f"the upload of {path} does not go on")
         return arrived, is_complete
+
+    def _state(self, answer: "Answer", size_bytes: int) -> tuple[int, bool]:
+        """Return how far an upload of so many bytes has come, and whether that is all."""
+        offset = answer.headers.get("Upload-Offset", "")
+        told = {
+            "Upload-Offset": int(offset) if _DIGITS.fullmatch(offset) else None,
+            "Upload-Complete": answer.headers.get("Upload-Complete"),
+        }
+        self._transport.checked(told, answers.Uploading)
+        return min(int(offset), size_bytes), told["Upload-Complete"] == "?1"
 
     # down
 
@@ -138,13 +151,18 @@ class Files:
                     query={},
                     headers={"Range": f"bytes={at}-"},
                     silence_s=_SILENCE_S,
-                ) as answer:
-                    _require_same(answer, file)
-                    for chunk in answer.iter_raw(local.CHUNK_BYTES):
+                ) as incoming:
+                    _require_same(incoming, file)
+                    for chunk in incoming.pieces(local.CHUNK_BYTES):
                         at += len(chunk)
+                        if at > file["size_bytes"]:
+                            raise self._too_long(file)
                         digest.update(chunk)
                         yield chunk
-                        attempts.reset()
+                        if len(chunk) == local.CHUNK_BYTES:
+                            attempts.reset()  # less would let a server go on byte by byte
+                if at < file["size_bytes"]:
+                    raise UnreachableError(f"{self._transport.url} ends {file['path']} too early")
             except UnreachableError as exc:
                 attempts.pause(exc)
         if digest.hexdigest() != file["sha256"]:
@@ -152,6 +170,13 @@ class Files:
                 f"{file['path']} did not arrive as it was sent",
                 hint="get it again; if that does not help, the data directory is damaged",
             )
+
+    def _too_long(self, file: File) -> AnswerError:
+        told = f"{file['path']} has {counted(file['size_bytes'], 'byte')}"
+        return AnswerError(
+            f"{self._transport.url} sends more than it says: {told}",
+            hint="it is no control plane, or what stands before it changes its answers",
+        )
 
     def fetch(self, fid: str, file: File, dest: Path, *, advance: Advance = _nothing) -> None:
         """Bring a file to a place here: beside it, then verified, then renamed.
@@ -185,12 +210,8 @@ def _url(fid: str, path: str) -> str:
     return f"/v1/executions/{quote(fid, safe='')}/files/{quote(path)}"
 
 
-def _state(answer: "httpx.Response") -> tuple[int, bool]:
-    return int(answer.headers["Upload-Offset"]), answer.headers["Upload-Complete"] == "?1"
-
-
-def _require_same(answer: "httpx.Response", file: File) -> None:
-    if answer.headers.get("ETag") != f'"{file["sha256"]}"':
+def _require_same(incoming: "Incoming", file: File) -> None:
+    if incoming.headers.get("ETag") != f'"{file["sha256"]}"':
         raise ConflictError(
             f"{file['path']} became another file while it was read", hint="get it again"
         )

@@ -15,9 +15,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from koco.client import answers
 from koco.client.transport import Transport, trusting
 from koco.config import Context
-from koco.errors import KocoError, TimedOutError, UsageError
+from koco.errors import AnswerError, KocoError, TimedOutError, UsageError
 from koco.url import is_clear, is_loopback, shown
 
 T = TypeVar("T")
@@ -156,22 +157,21 @@ def _tls(connection: socket.socket, host: str, ca: str) -> Finding:
 def _answer(context: Context) -> Iterator[Finding]:
     """Ask for `/health`, which takes no key."""
 
-    def ask() -> tuple[Any, str | None]:
+    def ask() -> tuple[str, str | None]:
         # Without the key: it is not said before it is known who is there.
         transport = Transport(replace(context, key=""), away_s=0.0)
-        response = transport.call("GET", "/health", accept=(503,), timeout_s=STEP_S)
-        return response.json(), response.headers.get("Date")
+        answer = transport.call("GET", "/health", accept=(503,), timeout_s=STEP_S)
+        health = transport.checked(transport.decoded(answer), answers.Health)
+        return health["status"], answer.headers.get("Date")
 
     try:
-        health, date = within(STEP_S, ask)
-    except ValueError as exc:
+        status, date = within(STEP_S, ask)
+    except AnswerError as exc:
         raise _Stop(_stranger(context.url)) from exc
     except KocoError as exc:
         hint = exc.hint or "it hangs, or what stands before it does: its log, and `koco up` again"
         raise _Stop(Finding("http", FAILED, exc.message, hint)) from exc
-    if not isinstance(health, dict) or health.get("status") not in ("ok", "degraded"):
-        raise _Stop(_stranger(context.url))
-    if health["status"] == "ok":
+    if status == "ok":
         yield Finding("http", OK, "a control plane answers, and says that executions can run")
     else:
         hint = "the findings below say why, or `koco status`"
@@ -187,7 +187,7 @@ def _stranger(url: str) -> Finding:
 def _clock(date: str | None) -> Finding:
     try:
         theirs = parsedate_to_datetime(date or "").timestamp() + 0.5  # it has whole seconds
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return Finding(LAST, OK, "the server does not say what time it is")
     ahead_s = time.time() - theirs
     if abs(ahead_s) <= _SKEW_S:

@@ -1,13 +1,18 @@
 """The events of an execution, followed across whatever happens on the way."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+from koco.client import answers
+from koco.client.room import PAYLOAD_BYTES, Room, TooLargeError, decoded
 from koco.client.transport import Attempts, Query, Transport
-from koco.errors import KocoError, UnreachableError
+from koco.errors import AnswerError, KocoError, UnreachableError
 
 #: How long a stream may be silent (seconds); heartbeats come every 10.
 _SILENCE_S = 30.0
+
+#: From here on it is looked how much an event takes in memory (bytes).
+_LONG_BYTES = 1 << 20
 
 _FINAL = ("finished", "error", "cancelled")
 
@@ -71,12 +76,13 @@ class Stream:
         try:
             with self._transport.stream(
                 f"{self._path}/events", query=query, silence_s=_SILENCE_S
-            ) as response:
-                if fid := response.headers.get("X-Koco-Fid"):
+            ) as incoming:
+                if fid := incoming.headers.get("X-Koco-Fid"):
                     # From here on `latest` and a prefix mean this one.
-                    self._path = f"{self._path.rpartition('/')[0]}/{fid}"
-                    self.fid = fid
-                for lines in whole_lines(self._alive(response.iter_raw())):
+                    self.fid = str(self._transport.checked(fid, answers.Fid))
+                    self._path = f"{self._path.rpartition('/')[0]}/{self.fid}"
+                for lines in incoming.lines():
+                    self._attempts.reset()  # heartbeats count, an answer without a line does not
                     if new := self._noted(lines):
                         yield new
                     elif self.on_beat is not None and self.status is None:
@@ -87,65 +93,70 @@ class Stream:
             # A 5xx: the next attempt may fare better, and if not, this is what is told.
             raise UnreachableError(exc.message, hint=exc.hint) from exc
 
-    def _alive(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            self._attempts.reset()  # heartbeats count, an answer without a byte does not
-            yield piece
-
     def _noted(self, lines: list[bytes]) -> list[bytes]:
         """Return those lines that are new, and remember how far they reach."""
-        if lines and _seq(lines[0]) <= self.last_seq:
-            lines = [line for line in lines if _seq(line) > self.last_seq]
+        if lines and self._seq(lines[0]) <= self.last_seq:
+            lines = [line for line in lines if self._seq(line) > self.last_seq]
         if lines:
-            self.last_seq = _seq(lines[-1])
+            self.last_seq = self._seq(lines[-1])
             self._tail = None  # the tail has begun: now it is `since` that counts
             # The final status is the last event, so it can only be in the last line.
-            if kind_of(lines[-1]) == "status":
-                status = json.loads(lines[-1])["payload"].get("status")
+            if self.kind_of(lines[-1]) == "status":
+                status = self.decoded(lines[-1])["payload"]["status"]
                 self.status = status if status in _FINAL else None
         return lines
 
+    def decoded(self, line: bytes) -> dict[str, Any]:
+        """Return a line's event: `{seq, ts, kind, payload}`.
+
+        Raises:
+            AnswerError: it is none.
+        """
+        try:
+            event = decoded(line, Room() if len(line) > _LONG_BYTES else None)
+        except (ValueError, TooLargeError) as exc:
+            what = f"{self._transport.url} sends an event that cannot be read: {exc}"
+            raise AnswerError(what, hint="`--json` shows it as it came") from exc
+        kind = answers.StatusEvent if is_status(event) else answers.Event
+        checked: dict[str, Any] = self._transport.checked(event, kind)
+        return checked
+
+    def kind_of(self, line: bytes) -> str:
+        """Return the kind of an event's line, without reading its payload where it can.
+
+        Raises:
+            AnswerError: it is no event.
+        """
+        # The API writes seq, ts and kind first: all within the first 90 bytes.
+        _, found, rest = line[:120].partition(b'"kind":"')
+        name, end, _ = rest.partition(b'"')
+        if found and end and name.isascii():
+            return name.decode()
+        return str(self.decoded(line)["kind"])
+
+    def _seq(self, line: bytes) -> int:
+        # As the API writes it; anything else is still JSON.
+        digits, comma, _ = line[7:27].partition(b",")
+        if comma and digits.isdigit() and line.startswith(b'{"seq":'):
+            return int(digits)
+        return int(self.decoded(line)["seq"])
+
     def waits(self) -> str | None:
         """Return why the execution waits, or what its runner does that does not answer."""
-        told: str | None = self._transport.json("GET", self._path).get("waits")
+        told: str | None = self._execution().get("waits")
         return told
 
     def _has_ended(self) -> bool:
         """Say whether there is nothing to come, as where `since` is past the end."""
-        execution = self._transport.json("GET", self._path)
+        execution = self._execution()
         if execution["status"] in _FINAL and execution["last_seq"] <= self.last_seq:
             self.status = execution["status"]
         return self.status is not None
 
-
-def whole_lines(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines that are whole, and not blank; what is left at the end is not one."""
-    begun: list[bytes] = []
-    for piece in pieces:
-        end = piece.rfind(b"\n")
-        if end < 0:
-            begun.append(piece)
-            continue
-        # Joined once per line end, so that a line of many megabytes costs no more than it must.
-        text = b"".join([*begun, piece[:end]])
-        begun = [piece[end + 1 :]]
-        yield [line for line in text.split(b"\n") if line]
+    def _execution(self) -> dict[str, Any]:
+        return self._transport.json("GET", self._path, answers.Progress, room=Room(PAYLOAD_BYTES))
 
 
-def kind_of(line: bytes) -> str:
-    """Return the kind of an event's line, without reading its payload where it can."""
-    # The API writes seq, ts and kind first: all within the first 90 bytes.
-    _, found, rest = line[:120].partition(b'"kind":"')
-    name, end, _ = rest.partition(b'"')
-    if found and end:
-        return name.decode()
-    kind: str = json.loads(line)["kind"]
-    return kind
-
-
-def _seq(line: bytes) -> int:
-    # As the API writes it; anything else is still JSON.
-    if line.startswith(b'{"seq":'):
-        return int(line[7 : line.index(b",", 7)])
-    seq: int = json.loads(line)["seq"]
-    return seq
+def is_status(event: Any) -> bool:
+    """Say whether an event tells a status, and so has one."""
+    return isinstance(event, dict) and event.get("kind") == "status"

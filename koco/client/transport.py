@@ -2,21 +2,25 @@
 
 The only user of httpx; none of its errors leaves this package. Most specific
 first: a refused connection, one that is not made in time, silence, a connection
-that broke, an answer that is an error.
+that broke, an answer that is an error. Whoever answers is not trusted: `arrival` limits
+what comes, and `shape` holds it against what the caller counts on.
 """
 
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from koco import __version__, skew
+from koco.client import answers, shape
+from koco.client.room import Room, TooLargeError, decoded
 from koco.config import Context
 from koco.errors import (
+    AnswerError,
     KocoError,
     NotAllowedError,
     NotFoundError,
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     import ssl
 
     import httpx
+
+    from koco.client.arrival import Pace
 
 #: How long a control plane that has answered before may be away, for a request that
 #: can be repeated (seconds): it heals in five.
@@ -50,6 +56,10 @@ _HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust
 #: Where passwords are shown instead of keys.
 _LOGIN = "/v1/session"
 _HINT_SENT = "the request may have been carried out all the same: `koco ps -a` shows"
+_HINT_ODD = "does that URL belong to something else?"
+
+#: Pages of one list at most: a server could go on for ever.
+_PAGES = 10_000
 
 Query = Mapping[str, str | list[str] | None]
 
@@ -77,26 +87,65 @@ class Transport:
         """Close the connections."""
         self._http.close()
 
-    def json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """Return the object that a request (see `call`) is answered with."""
-        response = self.call(method, path, **options)
-        try:
-            value = response.json()
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise self._not_koco(response.status_code)
-        return value
+    def json(
+        self, method: str, path: str, kind: Any, *, room: Room | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Return the object that a request (see `call`) is answered with: of that `kind`.
 
-    def items(self, path: str, query: Query | None = None) -> list[dict[str, Any]]:
-        """Return all of a list, from as many pages as it takes."""
+        Raises:
+            AnswerError: it is another one, or none, or there is no room for it.
+        """
+        room = room or Room()
+        answer = self.call(method, path, room=room, **options)
+        found: dict[str, Any] = self.checked(self.decoded(answer, room), kind)
+        return found
+
+    def items(self, path: str, kind: Any, query: Query | None = None) -> list[dict[str, Any]]:
+        """Return all of a list, whose pages are of a `kind`, from as many as it takes."""
         items: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while True:
-            page = self.json("GET", path, query={**(query or {}), "cursor": cursor})
+        for page in self.pages(lambda cursor: {**(query or {}), "cursor": cursor}, path, kind):
             items += page["items"]
-            if not (cursor := page["next"]):
-                return items
+        return items
+
+    def pages(
+        self, query: Callable[[str | None], Query], path: str, kind: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Yield a list's pages; `query` gives what to ask for from a cursor on.
+
+        Raises:
+            AnswerError: they have no end.
+        """
+        cursor: str | None = None
+        room = Room()
+        for _ in range(_PAGES):
+            page = self.json("GET", path, kind, room=room, query=query(cursor))
+            yield page
+            former, cursor = cursor, page["next"]
+            if not cursor:
+                return
+            if cursor == former:
+                break
+        raise AnswerError(f"{self.url} gives a list that has no end", hint=_HINT_ODD)
+
+    def checked(self, value: Any, kind: Any) -> Any:
+        """Return a value that is of a `kind` (see `answers`).
+
+        Raises:
+            AnswerError: it is not; the message names the server, and the part that is wrong.
+        """
+        if (part := shape.misfit(value, kind)) is None:
+            return value
+        what = f"{self.url} does not answer as a control plane does"
+        told = f": `{part[:200]}` is missing or wrong" if part else ""
+        raise AnswerError(f"{what}{told}", hint=_HINT_ODD)
+
+    def decoded(self, answer: "Answer", room: Room | None = None) -> Any:
+        """Return the value of an answer's JSON; AnswerError where it has none."""
+        try:
+            with self._translated():
+                return decoded(answer.body, room or Room())
+        except ValueError:
+            raise self._not_koco(answer.status) from None
 
     def call(
         self,
@@ -110,13 +159,16 @@ class Transport:
         timeout_s: float = 30.0,
         repeatable: bool = True,
         accept: tuple[int, ...] = (),
-    ) -> "httpx.Response":
+        room: Room | None = None,
+    ) -> "Answer":
         """Make a request, again where it is safe and the control plane is away for a moment.
 
-        `content` gives the body anew for each attempt; a status in `accept` is no error.
+        `content` gives the body anew for each attempt; a status in `accept` is no error; the
+        answer takes some of `room`.
 
         Raises:
             UnreachableError: it did not answer.
+            AnswerError: it answered with more than is taken, or with what is no answer.
             KocoError: it refused, with the error that it named.
         """
         attempts: Attempts | None = None
@@ -132,12 +184,11 @@ class Transport:
             )
             try:
                 with self._translated(hint=_HINT if repeatable else _HINT_SENT):
-                    response = self._http.send(request)
-                self._hear(response)
-                if not response.is_success and response.status_code not in accept:
-                    raise self._refused(response)
+                    answer = self._answer(request, timeout_s, room or Room())
+                if not answer.is_success and answer.status not in accept:
+                    raise self._refused(answer)
                 self._answered = True
-                return response
+                return answer
             except UnreachableError as exc:
                 if not repeatable and not self._was_refused(exc):
                     raise
@@ -147,34 +198,36 @@ class Transport:
                 attempts = attempts or Attempts(self._away_s)
                 attempts.pause(exc, patience_s=self.patience_s(exc))
 
+    def _answer(self, request: "httpx.Request", timeout_s: float, room: Room) -> "Answer":
+        from koco.client import arrival
+
+        with arrival.answering(self._http, request, arrival.Pace(timeout_s)) as response:
+            self._hear(response)
+            return Answer.of(response, room)
+
     @contextmanager
     def stream(
         self, path: str, *, query: Query, silence_s: float, headers: dict[str, str] | None = None
-    ) -> Iterator["httpx.Response"]:
+    ) -> Iterator["Incoming"]:
         """Give the answer to one GET, its body still to come; never made again by itself.
 
         Raises:
             UnreachableError: from here or while the body is read: worth another attempt.
+            AnswerError: a line has no end.
             KocoError: it refused.
         """
-        # Compressing would hold events back until a block is full.
-        headers = {
-            "Accept": "application/x-ndjson",
-            "Accept-Encoding": "identity",
-            **(headers or {}),
-        }
+        from koco.client import arrival
+
+        headers = {"Accept": "application/x-ndjson", **(headers or {})}
         request = self._request("GET", path, query=query, headers=headers, timeout_s=silence_s)
-        with self._translated():
-            response = self._http.send(request, stream=True)
-            try:
-                self._hear(response)
-                if not response.is_success:
-                    response.read()
-                    raise self._refused(response)
-                self._answered = True
-                yield response
-            finally:
-                response.close()
+        pace = arrival.Pace(silence_s)
+        with self._translated(), arrival.answering(self._http, request, pace) as response:
+            self._hear(response)
+            if not response.is_success:
+                raise self._refused(Answer.of(response, Room()))
+            arrival.require_plain(response)
+            self._answered = True
+            yield Incoming(response, pace)
 
     def patience_s(self, exc: UnreachableError) -> float | None:
         """Return how long to try again after an error; None where nothing limits it."""
@@ -219,6 +272,8 @@ class Transport:
             raise UnreachableError(f"the connection to {url} broke: {what}", hint=hint) from exc
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
             raise UsageError(f"cannot ask {url}: {exc}") from exc
+        except TooLargeError as exc:
+            raise AnswerError(f"{url} sends {exc}", hint=exc.hint) from exc
 
     def _hear(self, response: "httpx.Response") -> None:
         """Hear which koco answers; tell of it once, where that matters."""
@@ -229,30 +284,30 @@ class Transport:
         if told and self._on_skew:
             self._on_skew(*told)
 
-    def _refused(self, response: "httpx.Response") -> KocoError:
+    def _refused(self, answer: "Answer") -> KocoError:
         """Return the error that an answer stands for."""
-        code = response.status_code
+        code, path = answer.status, answer.path
         try:
-            body = json.loads(response.content)
-        except ValueError:
+            body = self.decoded(answer)
+        except AnswerError:
             body = None
-        if isinstance(body, dict) and (isinstance(body.get("error"), dict) or body.get("code")):
+        if any(shape.misfit(body, kind) is None for kind in (answers.Error, answers.Problem)):
             self._answered = True
             error = from_wire(body)
-            if error.message == f"there is nothing at {response.url.path}" and self._is_older():
+            if error.message == f"there is nothing at {path}" and self._is_older():
                 error.hint = f"koco {self._version} runs there: `koco up` upgrades it"
-            if code == UnauthorizedError.http_status and not response.url.path.endswith(_LOGIN):
+            if code == UnauthorizedError.http_status and not path.endswith(_LOGIN):
                 error.hint = self._way_in or error.hint
             return error
         # An answer to HEAD has no body, and a proxy's is not in our form.
         bare: dict[int, KocoError] = {
             401: UnauthorizedError(f"the key is not known at {self.url}"),
             403: NotAllowedError(f"{self.url} does not allow that"),
-            404: NotFoundError(f"there is nothing at {response.url}"),
+            404: NotFoundError(f"there is nothing at {self.url}{path}"),
         }
         if code in bare:
             return bare[code]
-        if code in (502, 503, 504):
+        if code >= 500:
             return UnreachableError(f"{self.url} answers {code}: it is not ready", hint=_HINT)
         return self._not_koco(code)
 
@@ -260,10 +315,54 @@ class Transport:
         return bool(self._version) and skew.is_newer(__version__, self._version or "")
 
     def _not_koco(self, code: int) -> KocoError:
-        return KocoError(
-            f"{self.url} answers {code}, and not as a control plane does",
-            hint="does that URL belong to something else?",
-        )
+        what = f"{self.url} answers {code}, and not as a control plane does"
+        return AnswerError(what, hint=_HINT_ODD)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that has come, all of it; its headers are found in any case."""
+
+    status: int
+    path: str
+    headers: Mapping[str, str]
+    body: bytearray
+
+    @classmethod
+    def of(cls, response: "httpx.Response", room: Room) -> "Answer":
+        """Read one."""
+        from koco.client import arrival
+
+        body = arrival.whole(response, room)
+        return cls(response.status_code, response.url.path, response.headers, body)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the request was carried out."""
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An answer whose body is still to come."""
+
+    response: "httpx.Response"
+    pace: "Pace"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers, found in any case."""
+        return self.response.headers
+
+    def lines(self) -> Iterator[list[bytes]]:
+        """Yield the whole lines of what has come, as it comes; a heartbeat is an empty list."""
+        from koco.client import arrival
+
+        return arrival.lines(self.response.iter_raw(), self.pace)
+
+    def pieces(self, size_bytes: int) -> Iterator[bytes]:
+        """Yield the body in pieces of a size; the last one may be shorter."""
+        return self.response.iter_raw(size_bytes)
 
 
 class Attempts:
@@ -303,6 +402,8 @@ def library() -> Any:
 
 
 def _open(made_by: Any, context: Context) -> "httpx.Client":
+    from koco.client import arrival
+
     url = urlsplit(context.url)
     # A proxy that the environment names cannot reach this machine's loopback.
     trust_env = not is_loopback(url.hostname or "")
@@ -319,6 +420,7 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
             trust_env=trust_env,
             follow_redirects=False,
         )
+        arrival.guard(client)
     except (ImportError, OSError, ValueError) as exc:
         # No SOCKS here, an unknown scheme of a proxy, no file of certificates.
         raise UsageError(
@@ -362,7 +464,8 @@ def _headers(context: Context) -> dict[str, str]:
             f"the key of the context {context.name!r} has characters that no key has",
             hint="white space, or more than the key, was copied with it",
         )
-    headers = {skew.HEADER: __version__}
+    # Compressed, a kilobyte may be a gigabyte; and events would wait until a block is full.
+    headers = {skew.HEADER: __version__, "Accept-Encoding": "identity"}
     return {**headers, "Authorization": f"Bearer {context.key}"} if context.key else headers
 
 

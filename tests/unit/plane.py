@@ -10,7 +10,7 @@ import json
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -94,6 +94,8 @@ class Plane:
     #: What a launch does: events for its execution.
     script: list[tuple[str, Any]] = field(default_factory=list)
     refuses: KocoError | None = None
+    #: What becomes of each answer before it is sent: what a broken control plane would say.
+    twist: Callable[[Any], Any] | None = None
     #: What `/v1/status` says instead of `STATUS`.
     status: dict[str, Any] = field(default_factory=dict)
     #: What `/health` answers, by status code, and what the doctor finds.
@@ -517,7 +519,9 @@ class _Handler(BaseHTTPRequestHandler):
                 else:
                     answer = plane.releases.pop(0) if len(plane.releases) > 1 else plane.releases[0]
                 base = {"service": service, "number": int(number), "unchanged": False}
-                return 200, {**base, "error": None, **answer}
+                base |= {"bundle": "ab" * 32, "created": TS, "ready": None, "by": "admin"}
+                base |= {"origin": {}, "timings": {}, "retired": None, "available": True}
+                return 200, {**base, "flows": [], "error": None, **answer}
         raise NotFoundError(f"there is nothing at {self.path}")
 
     def _flow(self, name: str, data: Any) -> tuple[int, Any]:
@@ -538,6 +542,7 @@ class _Handler(BaseHTTPRequestHandler):
             each
             for each in reversed(self.plane.executions.values())
             if (not statuses or each["status"] in statuses)
+            and query.get("flow") in (None, each["flow"])
             and (not query.get("active") or each["status"] not in FINAL)
         ]
         start, limit = int(query.get("cursor", 0)), int(query["limit"])
@@ -599,9 +604,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _answer(self, code: int, value: Any) -> None:
+        if self.plane.twist is not None and value is not None:
+            value = self.plane.twist(_told(value))
         body = b"" if value is None else json.dumps(_told(value)).encode()
         kind = "application/json" if code < 400 or self.path == "/health" else _PROBLEM
-        if self.plane.refuses is None:  # which may be told of any route
+        if (
+            self.plane.refuses is None and self.plane.twist is None
+        ):  # which may be told of any route
             self._judge(contract(some=True).check_answer, code, {"content-type": kind}, body)
         self.send_response(code)
         self.send_header("Content-Type", kind)

@@ -1,7 +1,9 @@
 """What becomes of errors: a message, a hint and an exit code; never a bare traceback."""
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -159,3 +161,77 @@ def test_a_stream_that_is_not_there_is_no_mistake(plane: Plane, closed: int) -> 
         )
         assert done.returncode == code, done
         assert b"Traceback" not in done.stderr
+
+
+FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="not on this system")  # noqa: PTH110
+
+
+@FULL
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["--version"],
+        ["version"],
+        ["ps", "-a"],
+        ["ps", "-a", "--json"],
+        ["logs", "-f"],
+        ["logs", "-f", "--json"],
+        ["result"],
+        ["flows", "greet"],
+    ],
+)
+def test_a_full_disk_is_told_as_what_it_is(plane: Plane, args: list[str], unbuffered: str) -> None:
+    """It is no bug, and its exit code is no outcome: what there was to say is not all there."""
+    plane.end(plane.launch(("final", "hi")), "finished")
+    done = ran_into("/dev/full", args, unbuffered)
+    assert done.returncode == 74, done
+    where = "(?: to stdout)?" if unbuffered else " to stdout"
+    assert re.search(rf"cannot write{where}: No space left on device", done.stderr)
+    assert "bug" not in done.stderr and "Traceback" not in done.stderr
+
+
+@FULL
+def test_an_error_goes_before_a_full_disk(plane: Plane) -> None:
+    """Where nothing was written, the error is what is to be known."""
+    done = ran_into("/dev/full", ["show", "nope"], "")
+    assert done.returncode == 4 and "no execution is called 'nope'" in done.stderr
+
+
+@FULL
+@pytest.mark.parametrize("args", [["logs", "-f"], ["show", "nope"], ["xyzzy"], ["ps", "--json"]])
+def test_what_stderr_cannot_take_changes_nothing(plane: Plane, args: list[str]) -> None:
+    """Neither what is done nor the exit code."""
+    plane.end(plane.launch(("stdout", "hi")), "cancelled")
+    code = {"logs": 7, "show": 4, "xyzzy": 2, "ps": 0}[args[0]]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "koco", *args], stdout=subprocess.PIPE, stderr=full, check=False
+        )
+    assert done.returncode == code
+    assert done.stdout == (b"hi\n" if args[0] == "logs" else done.stdout)
+
+
+@FULL
+def test_a_file_that_finds_no_room_is_told_as_such(plane: Plane) -> None:
+    """By the system's own words, as of stdout."""
+    from koco.cli import output
+
+    error = output.unwritten(OSError(errno.ENOSPC, "No space left on device", "x/a.csv"))
+    assert error is not None and error.exit_code == 74
+    assert error.message == "cannot write x/a.csv: No space left on device"
+    assert output.unwritten(PermissionError(errno.EACCES, "Permission denied", "x")) is None
+
+
+def ran_into(path: str, args: list[str], unbuffered: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command whose stdout is a file."""
+    with open(path, "w") as out:  # noqa: PTH123
+        return subprocess.run(
+            [sys.executable, "-m", "koco", *args],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )

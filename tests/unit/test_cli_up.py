@@ -1,5 +1,6 @@
 """`koco up --ray` and `koco down --ray` against a dashboard of memory: what is sent and saved."""
 
+import copy
 import json
 import shlex
 import stat
@@ -13,7 +14,7 @@ from koco import __version__, code, config, tokens
 from koco.config import Context
 from tests.unit.conftest import Cli
 from tests.unit.dashboard import TOKEN, Ray, Server
-from tests.unit.plane import KEY, Plane, serving
+from tests.unit.plane import KEY, STATUS, Plane, serving
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ray]:
 def plane() -> Iterator[Plane]:
     """The control plane that the job brings up; its key is what the test says it is."""
     with serving() as plane:
-        plane.status = {"control_plane": {"version": __version__, "code": code.digest()}}
+        plane.status = copy.deepcopy(STATUS)
+        plane.status["control_plane"] |= {"version": __version__, "code": code.digest()}
         yield plane
 
 

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 
 from koco import errors
-from koco.client import Client
-from koco.client.stream import kind_of, whole_lines
+from koco.client import Client, arrival
 from koco.config import Context
 
 FID = "abcdefghijklmnop"
+
+
+#: A list without anything.
+NOTHING = {"items": [], "next": None}
 
 
 def event(seq: int, kind: str = "stdout", payload: Any = None) -> bytes:
@@ -205,10 +208,10 @@ def test_an_answer_that_breaks_is_asked_for_again(serve: Any) -> None:
         if len(server.requests) < 3:
             request.drop()
         else:
-            request.answer(200, {"status": "up"})
+            request.answer(200, {"status": "ok"})
 
     server = serve(flaky)
-    assert client_of(server.port).status() == {"status": "up"}
+    assert client_of(server.port).health() == {"status": "ok"}
 
 
 def test_a_launch_that_breaks_is_never_sent_twice(serve: Any) -> None:
@@ -263,10 +266,10 @@ def test_503_is_waited_out(serve: Any) -> None:
 
     def starting(request: Request) -> None:
         ready = len(server.requests) > 2
-        request.answer(200 if ready else 503, {"status": "up"} if ready else None)
+        request.answer(200 if ready else 503, NOTHING if ready else None)
 
     server = serve(starting)
-    assert client_of(server.port).status() == {"status": "up"}
+    assert client_of(server.port).flows() == []
 
 
 def test_degraded_health_is_an_answer(serve: Any) -> None:
@@ -336,9 +339,9 @@ def test_a_fid_cannot_be_another_path(fid: str) -> None:
 
 def test_a_dash_is_the_latest(serve: Any) -> None:
     """`-` on the command line is `latest` in the API."""
-    server = serve(lambda request: request.answer(200, {"fid": FID}))
-    client_of(server.port).execution("-")
-    assert server.requests[0][1] == "/v1/executions/latest"
+    server = serve(lambda request: request.answer(200, {"fid": FID, "status": "finished"}))
+    client_of(server.port).result("-")
+    assert server.requests[0][1] == "/v1/executions/latest/result"
 
 
 def test_a_follower_goes_on_after_each_break_without_loss_or_repetition(serve: Any) -> None:
@@ -557,14 +560,14 @@ def test_loopback_is_never_asked_for_through_a_proxy(serve: Any, monkeypatch: An
     """HTTP_PROXY cannot reach this machine's loopback."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    server = serve(lambda request: request.answer(200, {"status": "up"}))
-    assert client_of(server.port).status() == {"status": "up"}
+    server = serve(lambda request: request.answer(200, {"status": "ok"}))
+    assert client_of(server.port).health() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("key", ["koco_s3cret\n", "koco_s3cret\r\nX-Evil: 1", "koco_s3cret\u00fc"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(serve: Any, key: str) -> None:
     """A secret with a newline at its end is common in CI, and its log is read by many."""
-    server = serve(lambda request: request.answer(200, {"status": "up"}))
+    server = serve(lambda request: request.answer(200, {"status": "ok"}))
     with pytest.raises(errors.UsageError) as caught:
         client_of(server.port, key).status()
     assert "s3cret" not in f"{caught.value.message} {caught.value.hint}"
@@ -594,14 +597,14 @@ def test_lines_are_whole_whatever_the_pieces() -> None:
     data = b"one\n\ntwo\nthree\nhal"
     for size in range(1, len(data) + 1):
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
-        found = [line for lines in whole_lines(pieces) for line in lines]
+        found = [line for lines in arrival.lines(pieces, arrival.Pace(1)) for line in lines]
         assert found == [b"one", b"two", b"three"]
 
 
 def test_a_kind_is_never_taken_from_a_payload() -> None:
     """A line of output that looks like an event's end is output."""
     line = event(5, "stdout", 'x","kind":"status","payload":{"status":"finished"}')
-    assert kind_of(line) == "stdout"
+    assert client_of(1).stream(FID).kind_of(line) == "stdout"
 
 
 def test_a_long_event_costs_no_more_than_its_size(serve: Any) -> None:

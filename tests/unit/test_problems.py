@@ -13,7 +13,7 @@ import koco
 from koco import errors
 from koco.api import problems, routes
 from koco.api.app import create_app
-from koco.client import Client
+from koco.client import Client, answers
 from koco.config import Context
 from koco.control.settings import Settings
 from koco.errors import KocoError
@@ -209,7 +209,9 @@ def test_a_client_gathers_the_pages_that_it_wants_all_of(api: Api) -> None:
     with Client(context) as client:
         for name in "abc":
             client.files.attach(fid, f"in/{name}", sha256=sha256, size_bytes=1)
-        listed = client._transport.items(f"/v1/executions/{fid}/files", {"limit": "2"})
+        listed = client._transport.items(
+            f"/v1/executions/{fid}/files", answers.Files, {"limit": "2"}
+        )
         assert [each["path"] for each in listed] == ["in/a", "in/b", "in/c"]
         with pytest.raises(errors.NotFoundError) as caught:
             client.execution("none")

@@ -1,5 +1,6 @@
 """How fast the command line starts, and what it leaves alone for that."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,9 +22,16 @@ PROBE = (
 )
 
 
+EXECUTION = {
+    **{"fid": "x", "flow": "a/b", "release": 1, "status": "running", "inputs": {}, "user": "a"},
+    **{"tags": [], "created": "2026-01-01T00:00:00Z", "started": None, "finished": None},
+    **{"last_seq": 1, "error": None},
+}
+
+
 class Api(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = b'{"fid": "x", "items": [], "next": null}'
+        body = json.dumps({**EXECUTION, "items": [], "next": None}).encode()
         if "/events" in self.path:
             body = (
                 b'{"seq":1,"ts":"2026-01-01T00:00:00.000000Z","kind":"stdout","payload":"hi"}\n'

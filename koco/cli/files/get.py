@@ -36,11 +36,11 @@ def command(
     Example: koco files get 5wzk out/result.csv
     """
     from koco import paths
-    from koco.cli import output, session
+    from koco.cli import arguments, output, session
 
     places = [paths.place(each) for each in given]
     client = session.connect()
-    whole = client.execution(fid)["fid"]
+    whole = client.execution(arguments.meant(client, fid))["fid"]
     if to == STDOUT:
         _write(client, whole, places, as_json=as_json)
         return
@@ -112,7 +112,8 @@ def _fetch(client: "Client", fid: str, targets: list[Target], folder: Path) -> N
             try:
                 client.files.fetch(fid, file, local, advance=advance)
             except OSError as exc:
-                raise UsageError(f"cannot write {exc.filename or local}: {exc.strerror}") from exc
+                what = f"cannot write {exc.filename or local}: {exc.strerror}"
+                raise output.unwritten(exc, what) or UsageError(what) from exc
 
 
 def _make_folder(wanted: Path, folder: Path) -> None:

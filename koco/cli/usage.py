@@ -1,0 +1,57 @@
+"""What is wrong with a command line, and what may have been meant."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from koco.cli import words
+from koco.errors import UsageError
+
+if TYPE_CHECKING:
+    import typer
+
+#: Commands whose users may leave out the `-i` of an input.
+_TAKE_INPUTS = ("koco run", "koco answer")
+
+
+def error(exc: "typer.TyperException", args: list[str]) -> UsageError:
+    """Return our error for what typer found wrong with a command line."""
+    message = exc.format_message()
+    ctx = getattr(exc, "ctx", None)
+    path = ctx.command_path if ctx else "koco"
+    hint = None
+    if option := getattr(exc, "option_name", None):
+        message = f"`{path}` has no option {option}" if "No such option" in message else message
+        known = [name for param in ctx.command.params for name in param.opts] if ctx else []
+        hint = _about_option(option, path, known, args)
+    elif "unexpected extra argument" in message and path in _TAKE_INPUTS:
+        hint = _about_pair(args)
+    hint = hint or f"`{path} --help` shows how it is used"
+    return UsageError(message[:1].lower() + message[1:], hint=hint)
+
+
+def _about_option(option: str, path: str, known: list[str], args: list[str]) -> str | None:
+    """Return what may be meant by an option that a command does not have."""
+    if option in ("--context", "--version") and option not in known:
+        return f"it goes before the command: `koco {option} … {path.removeprefix('koco ')}`"
+    takes_inputs = path in _TAKE_INPUTS
+    names = [name for name in known if name.startswith("--")]
+    if near := words.nearest(option, names, is_sure=takes_inputs):
+        return f"did you mean {near}?"
+    if told := words.about_option(option):
+        return told
+    return _about_input(option, args) if takes_inputs and option.startswith("--") else None
+
+
+def _about_input(option: str, args: list[str]) -> str:
+    """Return how an input is given that was given as an option: `--who Ada` or `--who=Ada`."""
+    given = next((each for each in args if each.startswith(f"{option}=")), option)
+    name, equals, value = given.removeprefix("--").partition("=")
+    if not equals:
+        after = args[args.index(option) + 1 :] if option in args else []
+        value = after[0] if after and not after[0].startswith("-") else "VALUE"
+    return f"is it an input? `-i {shlex.quote(f'{name}={value}')}`"
+
+
+def _about_pair(args: list[str]) -> str | None:
+    pairs = [each for each in args if "=" in each and each.partition("=")[0].isidentifier()]
+    return f"an input is given so: `-i {shlex.quote(pairs[0])}`" if pairs else None

@@ -1,0 +1,168 @@
+"""What people type who know other tools: the words that they have for koco's commands and options.
+
+A word that is here has a hint of its own. For any other, the nearest name is guessed; a guess is
+never one that destroys something, for whoever follows it has not read what it does.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+#: What takes something away for good, or has others do without it: named by who means it only.
+DESTROYING = frozenset(
+    {
+        *("down", "undeploy", "cancel", "delete"),
+        *("files rm", "secret unset", "key revoke", "key rotate", "user remove", "context remove"),
+        *("--prune", "--force", "--yes", "--cancel", "--no-rollback-on-failure", "--recover"),
+    }
+)
+
+#: How alike two names must be to be taken for each other, from 0 to 1.
+_ALIKE, _SAME = 0.7, 0.8
+
+_CANCEL = "`koco cancel FID` ends an execution, `koco down` stops koco on this machine"
+_REMOVE = "`koco delete FID` removes an execution, `koco undeploy SERVICE` a service"
+_FOLLOW = "`koco logs FID -f` follows an execution's events"
+_EVENTS = "`koco logs FID` shows an execution's events, `koco logs FID --json` as JSON"
+_LIST = "`koco ps` lists executions, `koco flows` flows, `koco status` services"
+_RUN = "`koco run FLOW` launches a flow"
+_SHOW = "`koco show FID` shows an execution, `koco flows FLOW` a flow, `koco status` what runs"
+_DEPLOY = "`koco deploy` deploys the services of this project"
+_PLAN = "`koco plan` shows what a deploy would do"
+_ANSWER = "`koco inbox` lists what waits for a person, `koco answer FID` answers"
+_CONTEXT = "`koco context list` lists control planes, `koco context use NAME` chooses one"
+_HEALTH = "`koco doctor` looks whether all is well, `koco status` shows what runs"
+_FILES = "`koco files ls FID` lists an execution's files, `koco files get FID PATH` downloads"
+
+#: What a word means that is no command, by the words of all commands.
+_COMMANDS = {
+    _CANCEL: "stop kill abort terminate halt end shutdown",
+    _REMOVE: "rm remove del destroy erase purge prune uninstall teardown",
+    _FOLLOW: "tail follow watch attach",
+    _EVENTS: "events event log stdout output-log",
+    _LIST: "list ls",
+    "`koco ps -a` lists executions": "jobs runs executions history queue tasks",
+    "`koco status` shows services, `koco flows` what can be run": "services apps deployments top",
+    "`koco run FLOW` launches a flow, `koco up` starts koco on this machine": "start",
+    _RUN: "launch invoke exec execute call trigger submit",
+    "`koco retry FID` launches again what an execution was": "rerun restart redo replay",
+    _SHOW: "describe get inspect info view",
+    "`koco status` shows the URL at which the control plane answers": "open url dashboard ui",
+    _DEPLOY: "apply push publish ship release update upgrade",
+    _PLAN: "diff preview dry-run dryrun",
+    "`koco validate` checks manifests": "check lint test",
+    "`koco init NAME` makes a project": "new create scaffold",
+    "`koco rollback SERVICE` goes back to a former release": "undo revert",
+    "`koco result FID` prints what an execution returned": "output return",
+    "`koco stack FID` shows what an execution is in the middle of": "trace debug dump threads",
+    _ANSWER: "approve reject approvals locks",
+    _CONTEXT: "config contexts profile use switch target",
+    "`koco context show` shows the control plane and the key in use": "whoami me",
+    "`koco login URL` makes a control plane known": "signin auth connect",
+    "`koco logout` ends a session": "signout",
+    _HEALTH: "ping health",
+    _FILES: "cp download upload file artifacts",
+    "`koco flows FLOW` shows when a flow is launched by itself": "schedule schedules cron",
+    "`koco key list` lists keys": "keys token tokens",
+    "`koco user list` lists users": "users",
+    "`koco secret list` lists secrets": "secrets env vars",
+    "`koco schema` prints the JSON Schema of manifests": "spec",
+}
+
+_SET = "`koco secret set NAME` sets a secret"
+_NAMES = "ls get show all"
+
+#: The same within groups.
+_OF_GROUPS = {
+    "files": {
+        "`koco files ls FID` lists files": "list show all",
+        "`koco files get FID PATH` downloads files": "download fetch pull cat cp",
+        "`koco files put FID PATH` uploads files": "upload push add",
+        "`koco files rm FID PATH` removes files": "remove delete del unlink",
+    },
+    "secret": {
+        "`koco secret list` lists secrets; their values never come out": f"{_NAMES} value",
+        _SET: "add create put new update import",
+        "`koco secret unset NAME` forgets a secret": "rm remove delete del",
+    },
+    "key": {
+        "`koco key list` lists keys; their secrets are shown once": _NAMES,
+        "`koco key create NAME` makes a key": "add new generate",
+        "`koco key revoke NAME` takes a key away": "rm remove delete del",
+        "`koco key rotate NAME` gives a key another secret": "renew roll",
+    },
+    "user": {
+        "`koco user list` lists users": _NAMES,
+        "`koco user create NAME` makes a user": "add new invite",
+        "`koco user remove NAME` removes a user": "rm delete del",
+        "`koco user password NAME` sets a password": "passwd reset set",
+    },
+    "context": {
+        "`koco context list` lists control planes": "ls all",
+        "`koco context show` shows the one in use": "get current whoami info",
+        "`koco context use NAME` chooses one": "switch set select",
+        "`koco context add NAME URL` makes one known": "create new login",
+        "`koco context remove NAME` forgets one": "rm delete del",
+    },
+}
+
+#: What an option means that a command does not have.
+_OPTIONS = {
+    _PLAN: "--dry-run --dryrun --diff --what-if --noop",
+    "`koco --context NAME COMMAND` talks to another control plane": "--profile --env --url --host",
+    "is it -f, or --follow?": "--watch --tail --stream --attach",
+    "`--json` prints JSON": "--output -o --format",
+    "KOCO_DEBUG=1 shows where an error comes from": "--debug -v",
+    "NO_COLOR=1 takes the colours away": "--no-color --no-colour --color",
+    "leave it out: only `--yes` goes on without asking": "--no-confirm --auto-approve",
+}
+
+#: Statuses of executions as others call them.
+STATUSES = {
+    word: status
+    for status, words in {
+        "finished": "done complete completed success successful succeeded ok passed",
+        "error": "failed failure fail errored errors crashed",
+        "cancelled": "canceled aborted stopped killed terminated",
+        "running": "active started in_progress in-progress",
+        "queued": "pending waiting scheduled created",
+        "awaiting": "paused blocked suspended approval",
+    }.items()
+    for word in words.split()
+}
+
+
+def about_command(name: str, group: str = "") -> str | None:
+    """Return what to do for whom types a command that is none, if the word is known."""
+    return _known(name, _OF_GROUPS.get(group, {}) if group else _COMMANDS)
+
+
+def about_option(name: str) -> str | None:
+    """Return what to do for whom gives an option that a command does not have, if it is known."""
+    return _known(name, _OPTIONS)
+
+
+def statuses(given: Iterable[str]) -> list[str]:
+    """Return statuses by koco's names, of words that others may have for them."""
+    names = [name for each in given for name in each.split(",") if name]
+    return [STATUSES.get(name.lower(), name) for name in names]
+
+
+def hints() -> list[str]:
+    """Return all that may be told."""
+    return [*_COMMANDS, *(hint for group in _OF_GROUPS.values() for hint in group), *_OPTIONS]
+
+
+def nearest(
+    name: str, names: Iterable[str], *, prefix: str = "", is_sure: bool = False
+) -> str | None:
+    """Return the name that is most like one, and destroys nothing; None where none is like it.
+
+    `prefix` is what comes before each of them in `DESTROYING`.
+    """
+    harmless = [each for each in names if prefix + each not in DESTROYING]
+    cutoff = _SAME if is_sure else _ALIKE
+    return next(iter(difflib.get_close_matches(name, harmless, n=1, cutoff=cutoff)), None)
+
+
+def _known(name: str, meanings: dict[str, str]) -> str | None:
+    return next((hint for hint, words in meanings.items() if name.lower() in words.split()), None)

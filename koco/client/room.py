@@ -1,0 +1,68 @@
+"""How much of what a server says may be kept, and the values that are made of it within that."""
+
+import json
+from typing import Any, NoReturn
+
+#: The largest answer (bytes), and the largest that may hold an event's payload: `max_event_kb`
+#: allows 64 MiB of it.
+ANSWER_BYTES = 32 << 20
+PAYLOAD_BYTES = 128 << 20
+
+#: What values may take in memory (bytes): `[{},{}` takes thirty times what it takes as text.
+VALUE_BYTES = 256 << 20
+
+#: Roughly what each of these in a text costs as Python's objects (bytes).
+_COSTS = ((b"{", 200), (b"[", 60), (b",", 32), (b'"', 25))
+
+#: What each item that somebody asks for may take besides, as text and as a value (bytes).
+_ITEM_TEXT_BYTES, _ITEM_VALUE_BYTES = 4 << 10, 16 << 10
+
+_LESS = "`--limit` asks for less at once, where a command has it"
+
+
+class TooLargeError(Exception):
+    """More arrives than there is room for; the message says what, and how much may."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Room:
+    """What is left for an answer, or for all pages of a list, as text and as values."""
+
+    def __init__(self, text_bytes: int = ANSWER_BYTES, *, items: int = 0) -> None:
+        self._most_text = self._text = text_bytes + items * _ITEM_TEXT_BYTES
+        self._most_values = self._values = VALUE_BYTES + items * _ITEM_VALUE_BYTES
+
+    def take_text(self, count: int) -> None:
+        """Take room for so many bytes; TooLargeError where there is none."""
+        self._text -= count
+        if self._text < 0:
+            raise TooLargeError(f"more than {self._most_text >> 20} MiB", _LESS)
+
+    def take_value(self, text: bytes | bytearray) -> None:
+        """Take room for the value that a text holds; TooLargeError where there is none."""
+        self._values -= len(text) + sum(cost * text.count(sign) for sign, cost in _COSTS)
+        if self._values < 0:
+            what = f"values that take more than {self._most_values >> 20} MiB"
+            raise TooLargeError(what, _LESS)
+
+
+def decoded(text: bytes | bytearray, room: Room | None) -> Any:
+    """Return the value that a text of JSON holds; a short one needs no room.
+
+    Raises:
+        ValueError: it is no JSON.
+        TooLargeError: there is no room for the value.
+    """
+    if room is not None:
+        room.take_value(text)
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
