@@ -76,7 +76,7 @@ class Choice:
 
 def home() -> Path:
     """Return koco's directory: `KOCO_HOME`, or `~/.koco`."""
-    given = os.environ.get("KOCO_HOME")
+    given = _trimmed(os.environ.get("KOCO_HOME"))
     return Path(given).expanduser().absolute() if given else Path.home() / ".koco"
 
 
@@ -131,11 +131,11 @@ def chosen(flag: str | None = None) -> Choice:
     file's `current`.
     """
     if flag is not None:
-        return Choice(flag, "--context")
-    if os.environ.get("KOCO_URL"):
+        return Choice(flag.strip(), "--context")
+    if _trimmed(os.environ.get("KOCO_URL")):
         return Choice(FROM_ENVIRONMENT, "KOCO_URL")
-    if name := os.environ.get("KOCO_CONTEXT"):
-        return Choice(name, "KOCO_CONTEXT")
+    if told := _trimmed(os.environ.get("KOCO_CONTEXT")):
+        return Choice(told, "KOCO_CONTEXT")
     project = _project_file()
     if project is not None and (name := _project_context(project)):
         return Choice(name, "koco.toml", project)
@@ -156,7 +156,7 @@ def current(flag: str | None = None) -> Context:
     """
     choice = chosen(flag)
     if choice.by == "KOCO_URL":
-        url = checked(os.environ["KOCO_URL"], "KOCO_URL")
+        url = checked(_trimmed(os.environ.get("KOCO_URL")), "KOCO_URL")
         return Context(FROM_ENVIRONMENT, url, key_of_environment())
     contexts = load_contexts()
     if choice.name is None:
@@ -211,7 +211,11 @@ def replace_key(old: str, new: str) -> list[str]:
             continue
         with _changing(path) as document:
             entries = document.get("contexts", {})
-            found = [name for name, entry in entries.items() if old and entry["key"] == old]
+            found = [
+                name
+                for name, entry in entries.items()
+                if old and entry.get("key", "").strip() == old
+            ]
             for name in found:
                 entries[name]["key"] = new
     return found
@@ -235,8 +239,13 @@ def remove_context(name: str) -> None:
 
 def key_of_environment() -> str:
     """Return what KOCO_KEY says; nothing where it is not set."""
+    return _trimmed(os.environ.get("KOCO_KEY"))
+
+
+def _trimmed(told: str | None) -> str:
+    """Return what a variable of the environment says; nothing where it is not set, or blank."""
     # A file or a CI secret ends in a newline more often than not.
-    return os.environ.get("KOCO_KEY", "").strip()
+    return (told or "").strip()
 
 
 def _project_file() -> Path | None:
@@ -250,7 +259,7 @@ def _project_context(path: Path) -> str | None:
     name = deploy.get("context") if isinstance(deploy, dict) else None
     if name is not None and not isinstance(name, str):
         raise UsageError(f"{path}: deploy.context must be the name of a context")
-    return name
+    return name.strip() if name else None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -312,7 +321,8 @@ def _context(name: str, table: Any, path: Path) -> Context:
     user = table.get("user", "")
     if not isinstance(user, str):
         raise _broken(path, f"`{where}.user` must be the name of a user")
-    return Context(name, checked(url, f"{path}: {where}.url"), key, cluster, ca, user)
+    address = checked(url, f"{path}: {where}.url")
+    return Context(name, address, key.strip(), cluster, ca, user)
 
 
 def _unknown(what: str, contexts: Collection[str]) -> NotFoundError:

@@ -16,6 +16,7 @@ def checked(url: str, where: str) -> str:
     """
     from urllib.parse import urlsplit
 
+    url = url.strip()  # what was copied, or read from a file, has white space around it
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

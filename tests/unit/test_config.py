@@ -97,15 +97,36 @@ def test_a_key_alone_replaces_that_of_the_current_context(monkeypatch: pytest.Mo
     assert config.current("a").key == "koco_key_of_a"
 
 
-def test_white_space_around_a_key_of_the_environment_is_none_of_it(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("around", [" {}\n", "{}\r\n", "\t{}  "])
+def test_white_space_around_a_variable_is_none_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, around: str
 ) -> None:
-    """As CI's secrets and files have it at their end."""
+    """As CI's secrets and files have it at their end; a blank variable is none."""
+    monkeypatch.setenv("KOCO_HOME", around.format(config.home()))
     save("a")
-    monkeypatch.setenv("KOCO_KEY", " koco_other\n")
+    save("b")
+    monkeypatch.setenv("KOCO_KEY", around.format("koco_other"))
     assert config.current().key == "koco_other"
-    monkeypatch.setenv("KOCO_URL", "http://env.test")
-    assert config.current().key == "koco_other"
+    monkeypatch.setenv("KOCO_CONTEXT", around.format("a"))
+    assert config.chosen() == config.Choice("a", "KOCO_CONTEXT")
+    assert config.chosen(around.format("b")).name == "b"
+    monkeypatch.setenv("KOCO_URL", around.format("http://env.test"))
+    found = config.current()
+    assert (found.url, found.key) == ("http://env.test", "koco_other")
+    for name in ("KOCO_URL", "KOCO_CONTEXT", "KOCO_KEY"):
+        monkeypatch.setenv(name, around.format(""))
+    assert config.current().name == "b"
+
+
+def test_white_space_in_the_contexts_file_is_none_of_what_it_says() -> None:
+    """A key or a URL that was pasted into it by hand."""
+    save("a")
+    path = config.contexts_path()
+    text = path.read_text().replace("http://", "  http://").replace('key = "', 'key = " ')
+    path.write_text(text)
+    found = config.current()
+    assert (found.url, found.key) == (found.url.strip(), found.key.strip())
+    assert config.replace_key(found.key, "koco_new") == ["a"]
 
 
 @pytest.mark.parametrize(
