@@ -1,5 +1,6 @@
 """`koco answer`: answer what an execution asks."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,6 +45,9 @@ def command(
     from koco.cli import approving, inputs, output, session
     from koco.errors import UsageError
 
+    if lock is not None and "=" in lock:
+        what = f"{lock!r} is no name of a lock"
+        raise UsageError(what, hint=f"a value is given so: `-i {shlex.quote(lock)}`")
     client = session.connect()
     is_bare = not (pairs or file)
     asks = prompt.can_ask(no_input)

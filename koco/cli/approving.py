@@ -60,7 +60,7 @@ def offering(client: "Client", fid: str) -> OnLock:
 
 
 def _offer(client: "Client", lock: dict[str, Any]) -> None:
-    from koco.cli import output
+    from koco.cli import clock, output
     from koco.errors import ConflictError, Interrupted, KocoError, TimedOutError
 
     later = f"not answered; `{command([lock])}` does it later"
@@ -70,7 +70,8 @@ def _offer(client: "Client", lock: dict[str, Any]) -> None:
             return
         lock = client.lock(lock["fid"], lock["lid"])
         if lock["status"] != "open":
-            who = f" by {lock['by']} at {lock['settled']}" if lock["by"] else ""
+            settled = clock.at(lock["settled"] or "", sys.stderr)
+            who = f" by {lock['by']} at {settled}" if lock["by"] else ""
             output.note(f"{lock['name']} was {lock['status']}{who}; it goes on")
             return
         if not output.is_terminal():

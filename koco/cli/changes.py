@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from koco.cli import output
+from koco.wording import counted
 
 if TYPE_CHECKING:
     from koco.cli.planning import Plan, Planned
@@ -53,24 +54,25 @@ def show(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool = False) 
 
 
 def _lines(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool) -> Iterator[str]:
-    wide = max((len(step["service"]) for step in plan.answer["items"]), default=0)
+    names = {step["service"]: output.inline(step["service"]) for step in plan.answer["items"]}
+    wide = max(map(len, names.values()), default=0)
     ours = {each.service: each for each in plan.services}
     for step in plan.answer["items"]:
         if step["action"] == "unchanged":
             continue
         action = output.paint(f"{step['action']:<6}", _COLOURS[_ACTIONS[step["action"]]], stream)
         about = _about(step, details=details)
-        name = _safe(f"{step['service']:<{wide}}", stream)
-        yield f"{name}  {action}  {_safe(about, stream)}".rstrip()
+        name = f"{names[step['service']]:<{wide}}"
+        yield f"{name}  {action}  {output.inline(about)}".rstrip()
         yield from _openings(step, stream)
         blocks = [
             _Block(
                 _files(step, ours.get(step["service"]), details=details),
-                "more files; --verbose names all",
+                "more file",
                 _LARGEST if step["action"] == "create" else _FILES,
             ),
             _Block(_settings(step) if details else []),
-            _Block(_left_out(step), "more left out; --verbose names all", hint=_INCLUDE),
+            _Block(_left_out(step), "more left-out file", hint=_INCLUDE),
         ]
         yield from _details(blocks, stream, verbose=verbose)
 
@@ -82,8 +84,8 @@ def _about(step: dict[str, Any], *, details: bool) -> str:
         told.append(f"(release {step['starting']} is on its way)")
     if step["action"] == "create":
         ships = step["ships"]
-        told.append(f"{_counted(ships['files'], 'file')}, {size(ships['size_bytes'])}")
-    files = "" if details else f" ({_counted(len(step['files']), 'file')})"
+        told.append(f"{counted(ships['files'], 'file')}, {size(ships['size_bytes'])}")
+    files = "" if details else f" ({counted(len(step['files']), 'file')})"
     parts = [part + files if part == "code" else part for part in step["parts"]]
     return "  ".join([*told, ", ".join(parts)]).rstrip()
 
@@ -95,7 +97,7 @@ def _openings(step: dict[str, Any], stream: TextIO) -> Iterator[str]:
     kept = now if step["action"] == "update" else []
     former = changes.get("endpoint.public", {}).get("old", kept)
     for path in [*now, *(each for each in former if each not in now)]:
-        shown = _safe(path, stream)
+        shown = output.inline(path)
         if path not in now:
             yield f"    closes {shown} to the public"
         elif path in former:
@@ -117,16 +119,21 @@ class _Block:
 def _details(blocks: list[_Block], stream: TextIO, *, verbose: bool) -> Iterator[str]:
     """Yield the lines below a service's, aligned over all blocks."""
     shown = [
-        block.rows if verbose or not block.more else block.rows[: block.most] for block in blocks
+        [
+            (sign, output.inline(name), output.inline(text))
+            for sign, name, text in block.rows[: None if verbose or not block.more else block.most]
+        ]
+        for block in blocks
     ]
     names = [name for rows in shown for _, name, _ in rows]
     wide = max((len(name) for name in names if len(name) <= 40), default=0)
     for block, rows in zip(blocks, shown, strict=True):
         for sign, name, text in rows:
             line = _cut(f"{sign} {name:<{wide}}  {text}".rstrip(), stream)
-            yield f"    {output.paint(line[:1], _COLOURS[sign], stream)}{_safe(line[1:], stream)}"
+            yield f"    {output.paint(line[:1], _COLOURS[sign], stream)}{line[1:]}"
         if len(rows) < len(block.rows):
-            yield f"    … and {len(block.rows) - len(rows)} {block.more}"
+            more = counted(len(block.rows) - len(rows), block.more)
+            yield f"    … and {more}; --verbose names all"
         if rows and block.hint:
             yield f"      {block.hint}"
 
@@ -156,7 +163,7 @@ def _file(change: dict[str, Any]) -> _Row:
     if change["change"] == "mode":
         return "~", change["path"], "whether it can be executed"
     if old is None or new is None:
-        return _SIGNS[change["change"]], change["path"], size(old if new is None else new)
+        return _SIGNS.get(change["change"], "~"), change["path"], size(old if new is None else new)
     before, after = size(old), size(new)
     if before == after and old != new:
         before, after = f"{old:,} B", f"{new:,} B"
@@ -185,14 +192,6 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):  # without its defaults, most of which are nothing
         value = {key: each for key, each in value.items() if each not in (None, "", [], {})}
     return json.dumps(value, ensure_ascii=False)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _safe(text: str, stream: TextIO) -> str:
-    return output.harmless(text) if output.is_terminal(stream) else text
 
 
 def _cut(line: str, stream: TextIO) -> str:

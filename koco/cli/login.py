@@ -1,5 +1,6 @@
 """`koco login`: make a control plane known, once it knows the key."""
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,7 @@ def command(
     Example: koco login https://koco.example.com
     """
     from koco import config, tokens, url
-    from koco.cli import contexts, options, output
+    from koco.cli import clock, contexts, options, output
     from koco.config import Context
 
     _check(user, key=key, password=password, no_check=no_check)
@@ -80,7 +81,9 @@ def command(
         return
     about = f"koco {found} answers" if found else "not checked"
     what = f"the key {tokens.mask(context.key)} is saved"
-    output.note(f"{address}: {about}; {what if until is None else f'{user} until {until}'}")
+    if until is not None:
+        what = f"{user} until {clock.at(until, sys.stderr)}"
+    output.note(f"{address}: {about}; {what}")
     output.print_line(name)
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from koco.cli import arguments
 from koco.cli.arguments import Fid
 
 
@@ -42,7 +43,9 @@ def command(
 
     wanted = tuple(name for given in kinds or () for name in given.split(",") if name)
     view = stream.View(as_json=as_json, timestamps=timestamps, kinds=wanted)
-    events = session.connect().stream(fid, since=since, kinds=wanted, tail=tail, follow=follow)
+    client = session.connect()
+    fid = arguments.meant(client, fid)
+    events = client.stream(fid, since=since, kinds=wanted, tail=tail, follow=follow)
     if follow:
         return stream.OUTCOMES[stream.follow(events, view)]
     stream.show(events, view)

@@ -55,13 +55,13 @@ def command(
 
     Example: koco ps -a --status error --limit 5
     """
-    from koco.cli import clock, output, pages, session
+    from koco.cli import clock, output, pages, session, words
 
     is_past = everything or bool(status or since or until or search)
     page = pages.gather(
         session.connect().executions,
         limit,
-        statuses=status or (),
+        statuses=words.statuses(status or ()),
         flow=flow,
         service=service,
         user=user,

@@ -112,20 +112,22 @@ def _show(release: dict[str, Any]) -> None:
 
 
 def _facts(release: dict[str, Any]) -> list[tuple[str, str]]:
+    from koco.cli import clock
+
     origin, timings = release["origin"], release["timings"]
     facts = [
         ("service", release["service"]),
         ("release", release["number"]),
         ("status", release["status"]),
-        ("created", release["created"]),
+        ("created", clock.at(release["created"])),
         ("by", release["by"]),
         ("project", origin.get("project")),
         ("commit", _commit(origin).replace("+", ", with changes")),
         ("goes back to", f"release {origin['rollback_of']}" if origin.get("rollback_of") else None),
         ("because", origin.get("because")),
-        ("ready", release["ready"]),
+        ("ready", release["ready"] and clock.at(release["ready"])),
         ("took", ", ".join(f"{part} {took_s:g} s" for part, took_s in timings.items())),
-        ("retired", release["retired"]),
+        ("retired", release["retired"] and clock.at(release["retired"])),
         ("bundle", release["bundle"] + ("" if release["available"] else " (collected)")),
         ("flows", ", ".join(flow["name"] for flow in release["flows"])),
     ]

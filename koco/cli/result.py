@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from koco.cli import arguments
 from koco.cli.arguments import Fid
 
 
@@ -23,7 +24,8 @@ def command(
     from koco.cli import output, session, stream
     from koco.errors import CancelledError, KocoError
 
-    answer = session.connect().result(fid)
+    client = session.connect()
+    answer = client.result(arguments.meant(client, fid))
     status = answer["status"]
     if as_json:
         output.print_json(answer)

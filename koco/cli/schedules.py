@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from koco.cli import clock
+from koco.wording import counted
+
 
 def next_run(schedule: Sequence[dict[str, Any]]) -> str | None:
     """Return the next time of a flow's schedules (RFC 3339), if one comes."""
@@ -12,8 +15,8 @@ def next_run(schedule: Sequence[dict[str, Any]]) -> str | None:
 def entry(each: dict[str, Any]) -> str:
     """Say when a schedule is due, and what became of its last time."""
     parts = [f"{each['cron']} ({each['timezone']})"]
-    parts += [f"next {each['next']}"] if each["next"] else []
-    parts += [f"last {each['last']} as {each['fid']}"] if each["last"] else []
+    parts += [f"next {clock.at(each['next'])}"] if each["next"] else []
+    parts += [f"last {clock.at(each['last'])} as {each['fid']}"] if each["last"] else []
     parts += [name.replace("_", " ") for name in ("overlap", "catch_up") if each[name]]
     return ", ".join(parts)
 
@@ -24,7 +27,7 @@ def troubles(each: dict[str, Any]) -> list[str]:
     for what, why in (("missed", "nothing was there to launch it"), ("skipped", "the former ran")):
         at = each[f"{what}_at"]
         if at and at > (each["last"] or ""):
-            found.append(f"{what}: the run due at {at}, as {why} ({each[what]} so far)")
+            found.append(f"{what}: the run due at {clock.at(at)}, as {why} ({each[what]} so far)")
     if trouble := each["trouble"]:
         found.append(f"not launched, and tried again: {trouble}")
     return found
@@ -36,7 +39,7 @@ def limits(given: dict[str, Any]) -> str:
     said = [words[key].format(given[key]) for key in words if given.get(key) is not None]
     if retries := given.get("retries"):
         kind = "errors, too" if given.get("retry_errors") else "where its runner dies"
-        said.append(f"{retries} retr{'y' if retries == 1 else 'ies'} ({kind})")
+        said.append(f"{counted(retries, 'retry')} ({kind})")
     return ", ".join(said)
 
 

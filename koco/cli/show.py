@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from koco.cli import arguments
 from koco.cli.arguments import Fid
 
 
@@ -19,7 +20,7 @@ def command(
     from koco.cli import approving, output, session
 
     client = session.connect()
-    execution = client.execution(fid)
+    execution = client.execution(arguments.meant(client, fid))
     if as_json:
         output.print_json(execution)
         return
@@ -33,22 +34,31 @@ def command(
 
 
 def _asked(lock: dict[str, Any]) -> str:
+    from koco.cli import clock
+
     data = "" if lock["data"] is None else f" {json.dumps(lock['data'], ensure_ascii=False)}"
-    return f"{lock['name']} (until {lock['expires']}){data}"
+    return f"{lock['name']} (until {clock.at(lock['expires'])}){data}"
+
+
+def _at(time: str | None) -> str | None:
+    from koco.cli import clock
+
+    return time and clock.at(time)
 
 
 def _lines(execution: dict[str, Any]) -> list[tuple[str, str]]:
-    from koco.cli import clock
+    from koco.cli import clock, output
 
     lines = [(name, execution[name]) for name in ("fid", "flow", "release", "status")]
-    lines += [(name, execution[name]) for name in ("created", "started", "finished")]
+    lines += [(name, _at(execution[name])) for name in ("created", "started", "finished")]
     if execution["started"]:
         took_s = clock.seconds(execution["started"], execution["finished"])
         lines.append(("took", clock.short(took_s)))
-    if execution.get("attempt", 1) > 1:
-        lines.append(("attempt", f"{execution['attempt']} of at most {execution['attempts']}"))
-    lines += [("waits", execution.get("waits")), ("deadline", execution.get("deadline"))]
-    lines += [("user", execution["user"]), ("tags", ", ".join(execution["tags"] or ()))]
+    if (attempt := execution.get("attempt", 1)) > 1:
+        lines.append(("attempt", f"{attempt} of at most {execution.get('attempts', attempt)}"))
+    lines += [("waits", execution.get("waits")), ("deadline", _at(execution.get("deadline")))]
+    lines += [("user", output.inline(execution["user"]))]
+    lines += [("tags", output.inline(", ".join(execution["tags"] or ())))]
     lines += [("events", execution["last_seq"])]
     lines += [("inputs", json.dumps(execution["inputs"], ensure_ascii=False))]
     if error := execution["error"]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from koco.cli import arguments
 from koco.cli.arguments import Fid
 
 
@@ -24,7 +25,8 @@ def command(
     """
     from koco.cli import output, session
 
-    found = session.connect().stack(fid, threads=everything)
+    client = session.connect()
+    found = client.stack(arguments.meant(client, fid), threads=everything)
     if as_json:
         output.print_json(found)
         return

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from koco.wording import counted
+
 
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -40,18 +42,22 @@ def _set(settings: dict[str, Any]) -> list[str]:
 
 def _value(value: Any) -> str:
     if isinstance(value, list):
-        return ",".join(value)
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+        return ",".join(map(str, value))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else str(value).lower()
 
 
 def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
-    from koco.cli import schedules
+    from koco.cli import clock, schedules
 
     plane, ray, store = status["control_plane"], status["ray"], status["store"]
     lines = [
         ("control plane", f"{plane['version']} at {plane['url']}, process {plane['pid']}"),
-        ("", f"up since {plane['started']}, {_counted(plane['restarts'], 'restart')}"),
-        ("ray", f"{_versions(ray)}, {_counted(len(ray['nodes']), 'node')}"),
+        (
+            "",
+            f"up since {clock.at(plane['started'])}, {counted(plane['restarts'] or 0, 'restart')}",
+        ),
+        ("ray", f"{_versions(ray)}, {counted(len(ray['nodes']), 'node')}"),
     ]
     lines += [("", _node(node)) for node in ray["nodes"]]
     lines.append(("store", f"{store['path']}, {store['size_bytes'] / 1e6:.1f} MB"))
@@ -59,7 +65,7 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("settings", ", ".join(settings)))
     for service in status["services"]:
         flows = ", ".join(service["flows"])
-        runners = _counted(service["runners"], "runner")
+        runners = counted(service["runners"] or 0, "runner")
         own = f", endpoint {service['endpoint']}" if service.get("endpoint") else ""
         text = f"release {service['release']} {service['status']}, {runners}{own}: {flows}"
         lines.append((f"{service['name']}", text))
@@ -116,7 +122,3 @@ def _left(free: dict[str, float] | None, resources: dict[str, float], name: str,
     if free is None or free.get(name, 0) == resources[name]:
         return there
     return f"{there} ({free.get(name, 0):.3g} free)"
-
-
-def _counted(number: int | None, word: str) -> str:
-    return f"{number or 0} {word}{'' if number == 1 else 's'}"

@@ -19,7 +19,10 @@ _SEVERITY = ("finished", "cancelled", "error")
 
 def command(
     fids: Annotated[
-        list[str], typer.Argument(metavar="FID…", help="The executions: fids or unique prefixes.")
+        list[str],
+        typer.Argument(
+            metavar="FID…", help="The executions: fids, unique prefixes, or SERVICE/FLOW."
+        ),
     ],
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Wait no longer than that, for all.")
@@ -36,13 +39,13 @@ def command(
 
     Example: koco wait 5wzk 7qpa --timeout 600
     """
-    from koco.cli import clock, output, session, stream
+    from koco.cli import arguments, clock, output, session, stream
     from koco.errors import TimedOutError
 
     clock.check(timeout)
     client = session.connect()
     # All are looked up first: a mistyped one is told of now, not after an hour.
-    names = [str(client.execution(fid)["fid"]) for fid in fids]
+    names = [str(client.execution(arguments.meant(client, fid))["fid"]) for fid in fids]
     ended: list[str] = []
 
     def late() -> TimedOutError:

@@ -299,7 +299,8 @@ def test_somebody_else_may_answer_before_the_offer_is_taken(plane: Plane, script
         typist.sees("Answer first now?")
         script.settle()
         typist.types("yes\n")
-        typist.sees(f"first was answered by bob at {TS}; it goes on")
+        typist.sees("first was answered by bob at ")
+        typist.sees("; it goes on")
         typist.sees("done")
         assert typist.leaves() == 0
     assert "fine" not in typist.seen
@@ -334,7 +335,7 @@ def test_ctrl_c_at_an_offer_leaves_the_execution_running(plane: Plane, script: S
 def test_no_input_follows_without_offering(plane: Plane, script: Script) -> None:
     """What is asked is shown, with the command that answers it."""
     with koco("run", "greet", "-i", "who=Ada", "-f", "--no-input") as typist:
-        typist.sees(f"lock: first waits for an answer until {LATER}")
+        typist.sees(f"lock: first waits for an answer until {LATER[:10]} ")
         typist.sees(f"koco answer {script.fid} second")
         script.settle()
         assert typist.leaves() == 0

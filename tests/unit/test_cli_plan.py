@@ -233,6 +233,20 @@ def test_large_files_are_warned_of(
     assert cli("plan").err == ""
 
 
+def test_a_name_of_two_lines_is_shown_on_one(
+    plane: Plane, project: Path, cli: Cli, terminal: Cli
+) -> None:
+    """Else a file could tell what is deployed; also in a log that nobody's terminal draws."""
+    evil = "a\x1b[2K\nother  create  1 file, 17 B\n1 to create"
+    files = [{"path": evil, "change": "added", "old_bytes": None, "new_bytes": 5}]
+    change = {"path": evil, "part": "settings", "old": evil, "new": "x"}
+    plane.steps["hello"] = {**UPDATE, "files": files, "changes": [change], "public": [evil]}
+    for ran in (cli("plan"), terminal("plan", env={"NO_COLOR": "1"})):
+        assert not [line for line in ran.out.splitlines() if line.startswith("other")]
+        assert "\x1b" not in ran.out
+        assert "+ a\\x1b[2K\\nother  create" in ran.out
+
+
 def test_json_is_one_document(plane: Plane, project: Path, cli: Cli) -> None:
     """As the control plane answers; stderr is silent."""
     ran = cli("plan", "--json")

@@ -127,3 +127,19 @@ def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with output.progress("uploading", 10) as advance:
         advance(10)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a.csv", "a.csv"),
+        ("naïve ☃.csv", "naïve ☃.csv"),
+        ("a\nb  live", "a\\nb  live"),
+        ("a\r\tb", "a\\r\\tb"),
+        ("a\x1b[2Jb\x85c", "a\\x1b[2Jb\\x85c"),
+        ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
+    ],
+)
+def test_a_name_stays_on_its_line(name: str, shown: str) -> None:
+    """Whatever it was called, and wherever the line goes."""
+    assert output.inline(name) == shown

@@ -331,8 +331,13 @@ def test_executions_are_found_by_prefix_and_latest(check: Callable[[Check], None
                 await store.execution(fid)
         first = {execution.fid[0] for execution in made}
         shared = next(c for c in first if sum(e.fid[0] == c for e in made) > 1)
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.execution(shared)
+        fitting = [each for each in reversed(made) if each.fid[0] == shared]
+        listed = [f"{each.fid} (svc/flow, queued)" for each in fitting]
+        more = ", more" if len(fitting) > 5 else ""
+        told = f"several executions begin with {shared!r}: {', '.join(listed[:5])}{more}"
+        assert caught.value.message == told
 
     check(body)
 

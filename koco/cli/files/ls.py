@@ -19,10 +19,10 @@ def command(
 
     Example: koco files ls 5wzk out
     """
-    from koco.cli import output, session
+    from koco.cli import arguments, output, session
 
     client = session.connect()
-    items = client.files.ls(client.execution(fid)["fid"], path)
+    items = client.files.ls(client.execution(arguments.meant(client, fid))["fid"], path)
     if as_json:
         output.print_items(items)
         return

@@ -1,5 +1,6 @@
 """`koco key create`: make a key for a person, a pipeline or an agent."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -46,6 +47,6 @@ def command(
     if as_json:
         output.print_json(key)
         return
-    until = f", until {key['expires'][:16]}Z" if key["expires"] else ""
+    until = f", until {clock.at(key['expires'], sys.stderr)}" if key["expires"] else ""
     output.note(f"the key {name!r}, for: {', '.join(key['scopes'])}{until}; it is shown this once")
     output.print_line(key["secret"])

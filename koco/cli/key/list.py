@@ -33,7 +33,7 @@ def command(
 def _row(key: dict[str, Any]) -> tuple[str, ...]:
     from koco.cli import clock, reaches
 
-    until = key["expires"][:10] if key["expires"] else "-"
+    until = clock.at(key["expires"]) if key["expires"] else "-"
     until = until if key["status"] == "active" else key["status"]
     used = f"{clock.ago(key['last_used'])}, {key['last_from']}" if key["last_used"] else "never"
     return key["name"], ",".join(key["scopes"]), reaches.flows(key), until, used

@@ -49,7 +49,8 @@ def command(
     sys.stdout.flush()
     if is_ours:
         _keep(context.key, key["secret"])
-    until = f"is good until {key['former_until']}" if key["former_until"] else "is good no more"
+    over = key["former_until"]
+    until = f"is good until {clock.at(over, sys.stderr)}" if over else "is good no more"
     output.note(f"the old one {until}")
 
 

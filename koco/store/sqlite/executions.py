@@ -29,6 +29,8 @@ _NEXT_ID = (
 
 #: Among how many that begin alike one is looked for: where there are more, it is too short.
 _FITTING = 1000
+#: How many of them are named where a prefix is too short.
+_NAMED = 5
 
 _COLUMNS = ", ".join(Execution.__struct_fields__)
 
@@ -124,18 +126,27 @@ def find(db: sqlite3.Connection, name: str, sight: Sight = EVERYTHING) -> Execut
         # U+10FFFF sorts after every character that a fid can hold.
         ends = (name, name + "\U0010ffff")
         where = " AND ".join([f"id IN ({fitting})", *wheres])
-        found = _select(db, f"NOT INDEXED WHERE {where} LIMIT 2", *ends, *values)
+        newest = f"NOT INDEXED WHERE {where} ORDER BY id DESC LIMIT {_NAMED + 1}"
+        found = _select(db, newest, *ends, *values)
         is_short = len(db.execute(fitting, ends).fetchall()) == _FITTING
         if len(found) > 1 or is_short:
-            raise ConflictError(
-                f"several executions begin with {name!r}",
-                hint="give more characters of the fid; `koco ps -a` lists them",
-            )
+            raise _ambiguous(name, found)
     if not found:
         raise NotFoundError(
             f"no execution {name!r}", hint="`koco ps -a` lists executions, `koco run` starts one"
         )
     return found[0]
+
+
+def _ambiguous(name: str, found: list[Execution]) -> ConflictError:
+    """Return the error that lists the newest of the executions that a prefix may mean."""
+    listed = [f"{each.fid} ({each.flow}, {each.status})" for each in found[:_NAMED]]
+    more = ["more"] if len(found) > _NAMED else []
+    named = f": {', '.join(listed + more)}" if len(found) > 1 else ""
+    return ConflictError(
+        f"several executions begin with {name!r}{named}",
+        hint="give more characters of the fid; `koco ps -a` lists them",
+    )
 
 
 def unsettled(db: sqlite3.Connection) -> list[Execution]:
