@@ -32,8 +32,8 @@ ANY = ""
 
 #: How long a call whose events all wait is held before its runner is told to come again, and
 #: how often it is looked whether there is room meanwhile (seconds).
-_HELD_S = 1.0
-_LOOK_S = 0.25
+_HELD_S = 0.25
+_LOOK_S = 0.125
 #: How long an execution counts as one whose events wait after they were refused (seconds).
 _WAITS_S = 5.0
 

@@ -26,6 +26,8 @@ from koco.sdk.control import Control
 #: Bytes in one call. Ray passes arguments of up to 100 KiB along with the call;
 #: larger ones take a detour through shared memory.
 CALL_BYTES = 88 * 1024
+#: About how much goes of what was refused, until it is taken again (bytes).
+_PROBE_BYTES = 4 * 1024
 #: Bytes that may wait in the spool before writers have to.
 ROOM_BYTES = 4 * 1024 * 1024
 
@@ -333,8 +335,9 @@ class Spool:
 
     def _gather(self) -> list[Batch]:
         batches: list[Batch] = []
-        room = CALL_BYTES
-        waiting = self._ready or self._refused
+        waiting, room = self._ready, CALL_BYTES
+        if not waiting:
+            waiting, room = self._refused, _PROBE_BYTES
         while waiting and room > 0:
             fid = next(iter(waiting))
             outbox = waiting.pop(fid)

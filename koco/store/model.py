@@ -359,8 +359,8 @@ class Room(Enum):
     """Which events there is room for on the store's disk."""
 
     AMPLE = "all"
-    #: Those of executions that have returned or are to end: no more of them comes.
-    LOW = "last"
+    #: Those of executions that have returned, or have written little.
+    LOW = "little"
     #: What an execution ends with, and no more.
     NONE = "final"
 

@@ -145,6 +145,7 @@ def test_below_the_reserve_events_wait_and_what_ends_something_is_done(data_dir:
         assert RESERVE / 2 < small_disk.free(data_dir) < RESERVE + 2 * MB
         assert "disk_reserve_mb" in (parts.spooler.why(noisy.fid) or "")
         assert not await parts.write(other)
+        assert await parts.write(other, 1000), "what is little does not wait"
         assert await parts.end(other)
         await store.revoke_key("eve")
         await store.request_cancel(noisy.fid, grace_s=1)

@@ -35,8 +35,11 @@ _OUTCOMES = {Kind.FINAL.encode(), Kind.ERROR.encode()}
 #: How much of a batch that ends an execution is taken whatever the room (bytes): more than a
 #: runner sends in one call, but for a single large event.
 _FINAL_BYTES = 128 * 1024
+#: So much an execution may write although the reserve is begun (bytes): most write no more, and are
+#: not to wait because of one that filled the disk.
+_LITTLE_BYTES = 64 * 1024
 #: About how much is removed in one transaction (bytes).
-_REMOVED_BYTES = 4 * MB
+_REMOVED_BYTES = MB
 
 
 class State(NamedTuple):
@@ -156,8 +159,10 @@ def _waits(batch: Batch, now: State, room: Room) -> bool:
         outcome = batch.body[batch.body.rfind(b"\n") + 1 :]
         kept = outcome if now.is_ending else batch.body
         return room is Room.NONE and len(kept) > _FINAL_BYTES
-    # What is to end must not wait for room that its end may make: it is cut.
-    return not (now.is_ending or (room is Room.LOW and batch.is_last))
+    if now.is_ending:
+        return False  # for room that its end may make: it is cut
+    is_little = now.event_bytes + len(batch.body) <= _LITTLE_BYTES
+    return not (room is Room.LOW and (batch.is_last or is_little))
 
 
 #: What an execution's stream says where it is cut, and before it ends.
