@@ -14,9 +14,11 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -334,3 +336,34 @@ def koco_of_its_own() -> Iterator[Koco]:
         yield koco
     finally:
         koco.close()
+
+
+@contextlib.contextmanager
+def others(koco: Koco, path: str = "/v1/executions?limit=1") -> Iterator[list[float]]:
+    """Ask for a path all the while, as somebody else does; yield how long each answer took (s).
+
+    What takes long is in the list: its 99th percentile is what the attack costs others.
+    """
+    took: list[float] = []
+    is_over = threading.Event()
+
+    def ask() -> None:
+        with koco.http() as client:
+            while not is_over.is_set():
+                began = time.monotonic()
+                assert client.get(path).status_code == 200
+                took.append(time.monotonic() - began)
+                is_over.wait(0.005)
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield took
+        finally:
+            is_over.set()
+            asking.result()
+
+
+def p99(took: list[float]) -> float:
+    """Return the 99th percentile of some durations."""
+    return sorted(took)[int(len(took) * 0.99)]

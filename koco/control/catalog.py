@@ -1,13 +1,16 @@
 """What can be launched: the flows of live releases, found by full or short name."""
 
 import difflib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from koco.errors import ConflictError, NotFoundError
-from koco.forms import Model
+from koco.forms import FormError, Model
 from koco.store.model import Release
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,8 @@ class Entry:
     release: int
     flow: dict[str, Any]
     form: Model | None
+    #: What is wrong with its form: one that an older koco took, say.
+    fault: str = ""
 
     @property
     def name(self) -> str:
@@ -45,8 +50,7 @@ class Catalog:
         """Enter a release's flows in place of those of the service's former release."""
         self.remove(release.service)
         for flow in release.flows:
-            form = Model.from_list(flow["form"]) if flow["form"] is not None else None
-            entry = Entry(release.service, release.number, flow, form)
+            entry = _entry(release, flow)
             self._entries[entry.name] = entry
         self._releases[release.service] = release
         self.on_change()
@@ -97,8 +101,18 @@ class Catalog:
 
         Raises:
             NotFoundError: no flow is called so; the hint names near ones.
-            ConflictError: several are; or none of its service serves, on purpose.
+            ConflictError: several are; none of its service serves, on purpose; or its form cannot
+                be read.
         """
+        found = self._found(name, sees)
+        if found.fault:
+            raise ConflictError(
+                f"the form of {found.name} cannot be read: {found.fault}",
+                hint=f"correct it, and deploy {found.service} again",
+            )
+        return found
+
+    def _found(self, name: str, sees: Callable[[str], bool]) -> Entry:
         if (entry := self._entries.get(name)) and sees(name):
             return entry
         entries = [entry for entry in self.entries() if sees(entry.name)]
@@ -125,6 +139,16 @@ class Catalog:
                     hint=f"`koco releases {release.service} {release.number}` says why; deploy one"
                     f" that works, or `koco rollback {release.service}`",
                 )
+
+
+def _entry(release: Release, flow: dict[str, Any]) -> Entry:
+    try:
+        form = Model.from_list(flow["form"]) if flow["form"] is not None else None
+    except FormError as exc:
+        # The release is in the store already: the other flows, and the control plane, go on.
+        log.error("the form of %s/%s cannot be read: %s", release.service, flow["name"], exc)
+        return Entry(release.service, release.number, flow, None, str(exc))
+    return Entry(release.service, release.number, flow, form)
 
 
 def _hint(name: str, entries: list[Entry]) -> str:

@@ -149,9 +149,11 @@ class Rollouts:
             try:
                 async with asyncio.timeout(timeout_s):
                     description = await self._unless_in_vain(release, self._start(release, timings))
-                    error = verdicts.of_imports(description) or await timetable.problem(
-                        release.manifest, _flows(release, description)
-                    )
+                    error = verdicts.of_imports(description)
+                    if error is None:
+                        flows = _flows(release, description)
+                        error = verdicts.of_forms(flows)
+                        error = error or await timetable.problem(release.manifest, flows)
             except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
                 log.info("release %s/%s: %r", release.service, release.number, exc)
                 said = self._applications.said(release)

@@ -6,6 +6,7 @@ from koco.cluster.reasons import ApplicationFailed
 from koco.cluster.runners import EnvironmentFailed, RunnerDied
 from koco.control.watch import DiedAtStart
 from koco.errors import KocoError
+from koco.forms import FormError, Model
 from koco.runner.spec import Description
 from koco.wording import plural
 
@@ -33,6 +34,17 @@ def of_imports(description: Description) -> dict[str, Any] | None:
         "detail": detail or None,
         "hint": first["hint"] or _HINTS.get(first["type"]),
     }
+
+
+def of_forms(flows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what is wrong with the forms of flows, or None: a service may say anything of them."""
+    for flow in flows:
+        try:
+            Model.from_list(flow["form"] or [])
+        except FormError as exc:
+            message = f"flow {flow['name']!r}: its form cannot be taken: {exc}"
+            return {"message": message, "detail": None, "hint": None}
+    return None
 
 
 def _what(problem: dict[str, Any]) -> str:

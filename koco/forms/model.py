@@ -8,6 +8,7 @@ from typing import Any
 
 from koco.errors import GLOBAL_FIELD, InputsError
 from koco.forms import patterns, readers
+from koco.forms.beside import beside, is_small
 from koco.forms.choices import Checkbox, InputFiles, InputJSON, Select
 from koco.forms.elements import HR, HTML, Action, Break, Cancel, Element, Errors, Markdown, Submit
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
@@ -46,7 +47,8 @@ class Model:
             if not isinstance(each, Element)
         ]
         named = ((at, _name(each), isinstance(each, Action)) for at, each in enumerate(elements))
-        if problems := [*problems, *_duplicates(named)]:
+        matched = ((getattr(each, "pattern", None), None) for each in elements)
+        if problems := [*problems, *_duplicates(named), *_heavy(matched)]:
             raise FormError(problems)
 
     @property
@@ -86,8 +88,11 @@ class Model:
         if not isinstance(data, list | tuple):
             message = f"a form must be a list of elements, got {readers.kind(data)}"
             raise FormError([Problem(None, None, message)])
+        # First: each element matches its default with its pattern.
+        maps = (each if isinstance(each, Mapping) else {} for each in data)
+        if problems := [*_heavy((each.get("pattern"), each.get("value")) for each in maps)]:
+            raise FormError(problems)
         elements: list[Element] = []
-        problems: list[Problem] = []
         for index, each in enumerate(data):
             try:
                 elements.append(_element(each))
@@ -112,6 +117,10 @@ class Model:
         if not isinstance(raw, Mapping):
             raise InputsError(f"the inputs must be an object, got {readers.kind(raw)}")
         raw = self._named(raw)
+        steps = self._steps(raw)
+        if sum(steps.values()) > patterns.MOST_STEPS:
+            longest = max(steps, key=lambda name: steps[name])
+            raise InputsError(**{longest: ["is too long to be matched with its pattern"]})
         values: dict[str, Any] = {}
         errors: dict[str, list[str]] = {}
         for field in self.fields:
@@ -131,14 +140,24 @@ class Model:
         return values
 
     async def validate_async(self, raw: object) -> dict[str, Any]:
-        """Do the same; what may take a second a field, for its pattern, holds up no loop."""
-        given = self._named(raw) if isinstance(raw, Mapping) else {}
-        found = ((getattr(field, "pattern", None), given.get(field.name)) for field in self.fields)
-        if all(patterns.is_quick(pattern, str(text)) for pattern, text in found if pattern):
-            return self.validate(raw)
-        import asyncio  # here: the command line checks as well, and need not pay for it
+        """Do the same; what takes long is done beside the loop, which goes on meanwhile."""
+        return await beside(lambda: self.validate(raw), is_quick=self._is_quick(raw))
 
-        return await asyncio.to_thread(self.validate, raw)
+    def _is_quick(self, raw: object) -> bool:
+        if not isinstance(raw, Mapping):
+            return True
+        named = self._named(raw) if is_small(raw) else None
+        return named is not None and sum(self._steps(named).values()) <= patterns.QUICK_STEPS
+
+    def _steps(self, raw: Mapping[Any, Any]) -> dict[str, int]:
+        """Return how many steps matching takes at the worst, by the fields that have patterns."""
+        found = {}
+        for field in self.fields:
+            given = raw.get(field.name, field.default)
+            # A number is short, and the rest is refused before it is matched.
+            if (pattern := getattr(field, "pattern", None)) and isinstance(given, str):
+                found[field.name] = patterns.steps(pattern, given)
+        return found
 
     def _named(self, raw: Mapping[Any, Any]) -> Mapping[Any, Any]:
         """Return the inputs by this form's names: what looks the same is the same name."""
@@ -192,6 +211,24 @@ def _hoisted(schema: dict[str, Any], prefix: str, defs: dict[str, Any]) -> dict[
     schema, own = json.loads(moved)
     defs |= {f"{prefix}{name}": each for name, each in own.items()}
     return schema
+
+
+def _heavy(elements: Iterable[tuple[object, object]]) -> Iterator[Problem]:
+    """Yield a problem at the element whose pattern, or default beside it, is one too many."""
+    known: set[str] = set()
+    cost = steps = 0
+    for index, (pattern, value) in enumerate(elements):
+        if not isinstance(pattern, str):
+            continue
+        cost += 0 if pattern in known else patterns.cost(pattern)
+        known.add(pattern)
+        if cost > patterns.MOST_COST:
+            yield Problem(index, "pattern", "is too large, together with those before it")
+            return
+        steps += patterns.steps(pattern, value) if isinstance(value, str) else 0
+        if steps > patterns.MOST_STEPS:
+            yield Problem(index, "value", "is too long to be matched with its pattern")
+            return
 
 
 def _name(element: object) -> str | None:

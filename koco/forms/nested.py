@@ -5,7 +5,6 @@ a number's limits, and what the schema does not say is the flow's own to check. 
 it: a pattern that might take long is left to the flow, too.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,8 @@ from koco.forms import patterns, readers
 
 #: How deep schemas and values are followed.
 _DEEPEST = 100
+#: What compiling the patterns of one schema may cost (as `patterns.cost` says).
+_COST = 30_000
 #: How many faults are told.
 _MOST = 20
 
@@ -32,6 +33,9 @@ def faults(value: Any, schema: Mapping[str, Any]) -> list[str]:
 class _Check:
     def __init__(self, defs: Any) -> None:
         self._defs = defs if isinstance(defs, Mapping) else {}
+        # What patterns may still take: others wait meanwhile.
+        self._steps, self._cost = patterns.QUICK_STEPS, _COST
+        self._known: set[str] = set()
 
     def of(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Fault]:
         """Yield what is wrong, each with its path."""
@@ -102,8 +106,22 @@ class _Check:
             return  # a number may be taken for its text
         yield from _size(value, schema, where, ("minLength", "maxLength"), "characters")
         pattern = schema.get("pattern")
-        if isinstance(pattern, str) and not _may_match(pattern, value):
+        if isinstance(pattern, str) and not self._may_match(pattern, value):
             yield where, f"must match the pattern {pattern}"
+
+    def _may_match(self, pattern: str, text: str) -> bool:
+        # Constraints search, `patterns` matches the whole.
+        whole = f"(?s:.*)(?:{pattern})(?s:.*)"
+        if whole not in self._known and self._cost > 0:
+            self._known.add(whole)
+            self._cost -= patterns.cost(whole)
+        if whole not in self._known:
+            return True
+        self._steps -= patterns.steps(whole, text)
+        try:
+            return self._steps < 0 or patterns.matches(whole, text)
+        except ValueError:
+            return True  # of another engine, which the flow has
 
     def _number(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Fault]:
         if isinstance(value, bool):
@@ -157,15 +175,6 @@ def _size(
         yield where, f"must have at least {low} {what}, got {len(value)}"
     if isinstance(high, int) and len(value) > high:
         yield where, f"must have at most {high} {what}, got {len(value)}"
-
-
-def _may_match(pattern: str, text: str) -> bool:
-    # Constraints search, `patterns` matches the whole.
-    whole = f"(?s:.*)(?:{pattern})(?s:.*)"
-    try:
-        return not patterns.is_quick(whole, text) or patterns.matches(whole, text)
-    except re.error:
-        return True  # of another engine, which the flow has
 
 
 def _bare(value: Any) -> Any:

@@ -65,3 +65,25 @@ def test_where_nothing_is_deployed_the_way_is_told() -> None:
         Catalog().find("quote")
     assert caught.value.hint is not None
     assert "koco deploy" in caught.value.hint
+
+
+def test_a_form_that_cannot_be_read_stops_its_own_flow_only() -> None:
+    """An older koco may have taken it: the control plane starts, and the others are launched."""
+    form = [{"type": "text", "name": "x", "pattern": "(?=a)a"}]
+    flows = [{"name": name, "form": each} for name, each in (("old", form), ("new", form[:0]))]
+    made = Catalog()
+    made.put(
+        Release(
+            service="shop",
+            number=1,
+            status="live",
+            bundle="b",
+            fingerprint="f",
+            manifest={},
+            flows=flows,
+            created="",
+        )
+    )
+    assert made.find("shop/new").form is not None
+    with pytest.raises(ConflictError, match=r"the form of shop/old cannot be read: .*look ahead"):
+        made.find("shop/old")

@@ -1,6 +1,5 @@
 """Forms whatever they hold: one form in Python, YAML, JSON and a signature; hostile inputs."""
 
-import asyncio
 import datetime as dt
 import enum
 import inspect
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 
 from koco import forms as F  # noqa: N812
 from koco.errors import GLOBAL_FIELD, InputsError
-from koco.forms import patterns
 from koco.manifest.load import parse
 from koco.sdk.entrypoint import form_of
 
@@ -255,65 +253,6 @@ def test_markdown_may_be_indented_as_code_is() -> None:
 
 class TestHostile:
     """The check runs in the control plane: no input may hold it up."""
-
-    @pytest.mark.parametrize(
-        ("pattern", "text"),
-        [("(a+)+b", "a" * 60), ("(a|aa)+", "a" * 80 + "b"), (".*a.*a.*a.*b", "a" * 5000)],
-    )
-    def test_a_pattern_has_a_second(
-        self, pattern: str, text: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """One that would take for ever is refused with a message that says so."""
-        monkeypatch.setattr(patterns, "PATIENCE_S", 0.2)
-        began = time.monotonic()
-        form = F.Model(F.InputText(name="x", pattern=pattern))
-        assert outcome(form, {"x": text}) == {
-            "x": [f"cannot be matched with the pattern {pattern} within 0.2 s"]
-        }
-        assert time.monotonic() - began < 5
-
-    @pytest.mark.parametrize(("pattern", "length"), [("(a+)+b", 60), ("a*a*b", 20_000)])
-    def test_the_loop_goes_on_meanwhile(
-        self, pattern: str, length: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Other requests are answered while a pattern, or a long text, takes its second."""
-        monkeypatch.setattr(patterns, "PATIENCE_S", 0.2)
-        form = F.Model(F.InputText(name="x", pattern=pattern))
-
-        async def main() -> int:
-            check = asyncio.ensure_future(form.validate_async({"x": "a" * length}))
-            turns = 0
-            while not check.done():
-                await asyncio.sleep(0.01)
-                turns += 1
-            with pytest.raises(InputsError):
-                check.result()
-            return turns
-
-        assert asyncio.run(main()) > 5
-
-    @pytest.mark.parametrize(
-        ("pattern", "text", "fits"),
-        [
-            ("([A-Z]+-)*[0-9]+", "AB-CD-EF-GH-IJ-KL-MN-1", True),
-            ("([A-Z]+-)*[0-9]+", "AB-CD-EF-GH-IJ-KL-MN-x", False),
-            (r"(\w+\s?)*", "äß " * 9, True),
-        ],
-    )
-    def test_one_that_might_take_long_is_matched_all_the_same(
-        self, pattern: str, text: str, fits: bool
-    ) -> None:
-        """In a process of its own, with the same answer."""
-        assert not patterns.is_quick(pattern, text)
-        assert patterns.matches(pattern, text) is fits
-
-    @pytest.mark.parametrize(
-        "pattern",
-        ["[a-z]+", r"[^@]+@[^@]+\.[a-z]+", r"([0-9a-f]{2}:){5}[0-9a-f]{2}", r"[(*]+\)*", "(a|b)?"],
-    )
-    def test_usual_patterns_need_no_process(self, pattern: str) -> None:
-        """They are matched where they are, in microseconds."""
-        assert patterns.is_quick(pattern, "x" * 100)
 
     def test_a_hundred_thousand_unknown_fields_are_refused_soon(self) -> None:
         """The first are named, the others counted."""

@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import json
+import time
 import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -194,7 +195,7 @@ def test_what_only_the_authors_code_can_refuse_ends_with_messages() -> None:
     [
         *({"$ref": "#"}, {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}),
         *({"type": 5}, {"anyOf": [5]}, {"properties": 1}, {"type": "string", "pattern": "("}),
-        {"type": "string", "pattern": "(a+)+b"},
+        *({"type": "string", "pattern": each} for each in ("(?=a)b", r"(a)\1b", "[b-z]*(?>b)")),
     ],
 )
 def test_an_odd_schema_refuses_nothing(schema: dict[str, Any]) -> None:
@@ -234,3 +235,23 @@ def test_one_name_in_two_spellings_is_one_field() -> None:
         form.validate({"größe": "s", spelt: "m"})
     with pytest.raises(F.FormError, match="is taken"):
         F.Model(F.InputText(name=spelt), F.InputText(name="größe"))
+
+
+def test_a_pattern_that_explodes_elsewhere_is_enforced() -> None:
+    """Its time grows with the text, whatever it repeats."""
+    schema = {"type": "array", "items": {"type": "string", "pattern": "(a+)+b"}}
+    began = time.monotonic()
+    assert nested.faults(["a" * 50, "ab"], schema) == ["[0]: must match the pattern (a+)+b"]
+    assert time.monotonic() - began < 1
+
+
+def test_nobody_waits_for_what_is_matched_in_long_lists() -> None:
+    """What would take long is left to the flow, which has its own process: no fault is told."""
+    schema = {"type": "array", "items": {"type": "string", "pattern": "^[ab]*a[ab]{300}c$"}}
+    began = time.monotonic()
+    assert nested.faults(["ab" * 10_000] * 1000, schema) == []
+    assert time.monotonic() - began < 1
+    many = {f"p{n}": {"type": "string", "pattern": rf"^\w{{1,20}}{n}$"} for n in range(1000)}
+    began = time.monotonic()
+    nested.faults(dict.fromkeys(many, "x"), {"type": "object", "properties": many})
+    assert time.monotonic() - began < 1

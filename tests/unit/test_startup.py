@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-HEAVY = {"ray", "litestar", "fastapi", "uvicorn", "pydantic", "msgspec", "rich"}
+HEAVY = {"ray", "litestar", "fastapi", "uvicorn", "pydantic", "msgspec", "rich", "re2"}
 
 #: Runs the command line as `koco` does, then says on stderr what it has imported.
 PROBE = (
@@ -74,7 +74,7 @@ def loaded(env: dict[str, str], *args: str) -> tuple[set[str], str]:
     "args", [["--help"], ["ps"], ["logs"], ["logs", "-f"], ["ps", "--json"], ["files", "ls", "x"]]
 )
 def test_heavy_packages_are_left_alone(env: dict[str, str], args: list[str]) -> None:
-    """Neither help nor a request needs Ray, a web framework, pydantic, msgspec or (piped) rich."""
+    """Neither help nor a request needs Ray, a web framework, checks or (piped) rich."""
     modules, _ = loaded(env, *args)
     assert modules & HEAVY == set()
 

@@ -29,3 +29,13 @@ def test_flows_that_fail_alike_are_told_in_one_breath() -> None:
 def test_what_fails_before_any_import_names_no_flow() -> None:
     """Where a secret is missing, say, no flow is at fault."""
     assert _message(_problem(None, "no", entrypoint="", type="")) == "no"
+
+
+def test_a_form_that_a_service_tells_is_checked() -> None:
+    """It is a stranger: what cannot be taken fails the release, and not the control plane."""
+    good = {"name": "a", "form": [{"type": "text", "name": "x"}]}
+    bad = {"name": "b", "form": [{"type": "text", "name": "x", "pattern": "(?=a)a"}]}
+    assert verdicts.of_forms([good, {"name": "c", "form": None}]) is None
+    found = verdicts.of_forms([good, bad])
+    assert found is not None
+    assert found["message"].startswith("flow 'b': its form cannot be taken: ")

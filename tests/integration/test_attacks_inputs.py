@@ -1,0 +1,66 @@
+"""Attacks by what is sent as inputs, on a whole koco; others are asked about meanwhile."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.driver import Koco, others, p99
+
+CODE = """
+def take(inputs):
+    return len(inputs)
+"""
+
+#: What nobody else may be made to wait (seconds).
+PATIENCE_S = 0.25
+
+
+@pytest.fixture(scope="module")
+def flows(koco: Koco) -> Koco:
+    """Flows with patterns that explode in engines that try one way after the other."""
+    patterns = {f"p{number}": "a?" * number + "a" * number for number in (29, 31, 300)}
+    patterns |= {"nested": "(?:(?:(?:a*)*)*)*b", "long": "[ab]*a[ab]{300}c"}
+    text = [{"type": "text", "name": name, "pattern": each} for name, each in patterns.items()]
+    taken = [{"name": "patterns", "entrypoint": "inputs_app:take", "inputs": text}]
+    return koco.deploy("inputs", CODE, flows=taken)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "status"),
+    [
+        *((f"p{number}", "a" * number, 201) for number in (29, 31, 300)),
+        ("nested", "a" * 10_000, 422),
+        ("long", "ab" * 15_000, 422),
+        ("long", "ab" * 1_000_000, 422),
+    ],
+)
+def test_a_pattern_stops_nobody(flows: Koco, field: str, text: str, status: int) -> None:
+    """Sixteen at once are answered soon, and others as ever."""
+    with others(flows) as took, ThreadPoolExecutor(4) as pool, flows.http() as client:
+
+        def launch(_: int) -> int:
+            answer = client.post("/v1/flows/inputs/patterns", json={field: text})
+            return answer.status_code
+
+        began = time.monotonic()
+        assert set(pool.map(launch, range(16))) == {status}
+        assert time.monotonic() - began < 30
+    assert p99(took) < PATIENCE_S
+
+
+@pytest.mark.parametrize("pattern", ["(?=.*[0-9]).+", r"(a)\1", r"\w{1,900}"])
+def test_a_pattern_without_a_limit_is_never_deployed(flows: Koco, pattern: str) -> None:
+    """`koco validate` says where it is and what it is, and so does the control plane."""
+    form = [{"type": "text", "name": "x", "pattern": pattern}]
+    taken = [{"name": "f", "entrypoint": "refused_app:take", "inputs": form}]
+    project = flows.project("refused", CODE, flows=taken)
+    done = flows.run("validate", cwd=project)
+    assert done.code == 2
+    assert "flows[0].inputs[0].pattern" in done.err
+    assert "must be a" in done.err
+    body = {"manifest": {"service": "refused", "flows": taken}, "bundle": "0" * 64}
+    with flows.http() as client:
+        answer = client.post("/v1/services/refused/releases", json=body)
+    assert answer.status_code == 422
+    assert "flows[0].inputs[0].pattern" in answer.text
