@@ -69,7 +69,7 @@ async def outcome(parts: Parts, execution: Execution) -> dict[str, Any]:
     if (seq := execution.outcome_seq) is not None:
         chunks = await parts.store.chunks(execution.id, after=seq - 1, budget_bytes=1)
         lines = dict(line.numbered(chunks[0].first, chunks[0].body))
-        payload = line.decode(seq, lines[seq])["payload"]
+        payload = line.decode(seq, lines[seq]).get("payload")
         told["result" if execution.status is Status.FINISHED else "error"] = payload
     return told
 

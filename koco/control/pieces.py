@@ -5,7 +5,7 @@ event that is larger than a piece is read from the store, and sent, in parts.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -91,7 +91,7 @@ class Wanted(NamedTuple):
 
     def has(self, head: bytes) -> bool:
         """Say whether the line that begins so is wanted."""
-        kind = line.kind_of(head).decode()
+        kind = line.kind_of(head).decode("utf-8", "replace")
         return not self.kinds or kind in self.kinds or (self.tells_end and is_end(head))
 
 
@@ -140,14 +140,24 @@ def is_end(event: bytes) -> bool:
 
 
 def _whole(chunks: list[Chunk], place: Place, wanted: Wanted) -> Piece:
-    numbered = chain.from_iterable(line.numbered(chunk.first, chunk.body) for chunk in chunks)
+    numbered = chain.from_iterable(map(_numbered, chunks))
     lines = [pair for pair in numbered if pair[0] > place.since]
+    if not lines:
+        return Piece(b"", Place(chunks[-1].last))  # a row with fewer events than it says
     last, ends = lines[-1], is_end(lines[-1][1])
     if wanted.kinds:
         lines = list(line.only(wanted.kinds, lines))
         if ends and wanted.tells_end and (not lines or lines[-1] != last):
             lines.append(last)
-    return Piece(wanted.form.render(lines), Place(last[0]), ends)
+    return Piece(wanted.form.render(lines), Place(chunks[-1].last), ends)
+
+
+def _numbered(chunk: Chunk) -> Iterator[tuple[int, bytes]]:
+    """Yield a chunk's lines with their numbers, which are its own, however many lines it has."""
+    lines, most = chunk.body.split(b"\n"), chunk.last - chunk.first + 1
+    if len(lines) > most:
+        lines[most - 1 :] = lines[-1:]  # the last one may be the final status
+    return enumerate(lines, chunk.first)
 
 
 def _part(chunk: Chunk, place: Place, wanted: Wanted) -> Piece:

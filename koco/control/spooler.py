@@ -16,12 +16,13 @@ from collections.abc import AsyncIterator, Callable
 from itertools import chain
 
 from koco.control import sizes
+from koco.control.batches import fault_of
 from koco.control.disk import Disk
 from koco.control.pieces import READ_BYTES, Piece, Pieces, Place, Wanted
 from koco.control.settings import Settings
-from koco.errors import NoRoomError
+from koco.errors import NoRoomError, NotFoundError
 from koco.events import line, wire
-from koco.events.model import Ack, Batch
+from koco.events.model import Ack, Batch, Status
 from koco.store.model import MB, Execution, Room
 from koco.store.protocol import Store
 
@@ -61,9 +62,34 @@ class Spooler:
     async def append(self, blob: bytes) -> bytes:
         """Commit encoded batches; return their encoded acknowledgements.
 
-        What there is no room for is not acknowledged: it comes again (see `Batch.is_held`).
+        What there is no room for is not acknowledged: it comes again (see `Batch.is_held`). What
+        cannot be stored is refused, and nothing more is taken from its producer.
         """
-        batches = [sizes.fitting(batch, self._settings) for batch in wire.decode_batches(blob)]
+        sent = wire.decode_batches(blob)
+        faults = {at: fault for at, each in enumerate(sent) if (fault := fault_of(each))}
+        sound = [each for at, each in enumerate(sent) if at not in faults]
+        acks = await self._append(sound) if sound else []
+        for at, fault in faults.items():
+            await self._refuse(sent[at], fault)
+            acks.insert(at, Ack(0, closed=True))
+        return wire.encode_acks(acks)
+
+    async def _refuse(self, batch: Batch, fault: str) -> None:
+        """End an execution whose own runner sends what is no batch of events."""
+        log.warning("a batch of %s from %r is refused: %s", batch.fid, batch.producer, fault)
+        try:
+            now = await self._store.execution(batch.fid)
+        except NotFoundError:
+            return
+        if batch.runner and batch.runner == now.runner and not now.status.is_final:
+            said = f"its process sent what is no batch of events: {fault}"
+            error = {"type": "BadEvents", "message": said, "traceback": ""}
+            if await self._store.settle(batch.fid, Status.ERROR, error):
+                self.wake(batch.fid)
+                self.on_final(batch.fid)
+
+    async def _append(self, sent: list[Batch]) -> list[Ack]:
+        batches = [sizes.fitting(batch, self._settings) for batch in sent]
         acks = await self._kept(batches)
         for batch, ack in zip(batches, acks, strict=True):
             if not batch.is_held(ack):
@@ -74,7 +100,7 @@ class Spooler:
             if batch.status is not None and batch.status.is_final and not ack.closed:
                 self._refused.pop(batch.fid, None)
                 self.on_final(batch.fid)
-        return wire.encode_acks(acks)
+        return acks
 
     async def _kept(self, batches: list[Batch]) -> list[Ack]:
         """Commit what there is room for; where that is nothing, wait a while for some."""

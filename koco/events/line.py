@@ -136,8 +136,8 @@ def _cut(kind: str, encoded: bytes, start_bytes: int = _START_BYTES) -> bytes:
 
 
 def kind_of(line: bytes) -> bytes:
-    """Return the kind of a line, by its place."""
-    return line[_KIND_AT : line.index(b'"', _KIND_AT)]
+    """Return the kind of a line, by its place; what is no event has an odd one."""
+    return line[_KIND_AT : line.find(b'"', _KIND_AT)]
 
 
 def numbered(first: int, body: bytes) -> Iterator[tuple[int, bytes]]:

@@ -355,8 +355,10 @@ def _advance(db: sqlite3.Connection, now: State, status: Status, body: bytes, co
 
 def _brief(event: bytes) -> str:
     """Return an error event's type and message, for lists that have no room for a traceback."""
-    payload = line.decode(1, event)["payload"]
-    return line.encode_payload({key: payload[key] for key in ("type", "message")}).decode()
+    payload = line.decode(1, event).get("payload")
+    told = payload if isinstance(payload, dict) else {}
+    brief = {key: str(told.get(key, "")) for key in ("type", "message")}
+    return line.encode_payload(brief).decode()
 
 
 def _add(db: sqlite3.Connection, now: State, body: bytes, count: int) -> None:

@@ -5,6 +5,7 @@ search has it catch up first. After an upgrade it also goes back, from the newes
 oldest, through what is there already.
 """
 
+import logging
 import re
 import sqlite3
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from koco.events import line
 from koco.events.model import Status
 from koco.store.model import masked
 from koco.store.sqlite import events
+
+log = logging.getLogger(__name__)
 
 #: How much of an execution's inputs, and of its result, is indexed (characters).
 TEXT_CHARS = 64 * 1024
@@ -163,11 +166,23 @@ def _texts(
             (number,),
         ).fetchone()
         if row is not None:
-            found.append((number, _text(db, number, *row)))
+            found.append((number, _readable(db, number, *row)))
             left -= len(found[-1][1])
         if left <= 0:
             break
     return found, last
+
+
+def _readable(db: sqlite3.Connection, number: int, *row: Any) -> str:
+    """Return what is to be found of an execution: nothing where that cannot be read.
+
+    One row must not keep all that come after it from being found.
+    """
+    try:
+        return _text(db, number, *row)
+    except (msgspec.MsgspecError, ValueError, TypeError, LookupError) as exc:
+        log.error("search cannot find execution %d: its row cannot be read: %r", number, exc)
+        return ""
 
 
 def _text(
@@ -185,7 +200,7 @@ def _text(
     if status == Status.FINISHED and outcome_seq is not None:
         for chunk in events.after(db, number, outcome_seq - 1, 1):
             text = dict(line.numbered(chunk.first, chunk.body))[outcome_seq]
-            parts.append(words(line.decode(outcome_seq, text)["payload"]))
+            parts.append(words(line.decode(outcome_seq, text).get("payload")))
     elif error:
         parts.append(words(msgspec.json.decode(error)))
     return "\n".join(parts)
