@@ -108,15 +108,10 @@ async def _forward(request: Request[Any, Caller, State], service: str, path: str
     # Counted from here on: what does not answer is held by its caller as what never ends is.
     with parts.streams.open(request.auth):
         answer = await parts.endpoints.pass_through(release, asked, user=request.auth.name)
-    headers = dict(answer.headers)
-    return Ending(
-        request,
-        answer.body,
-        status_code=answer.status,
-        # Where nothing is said, it is bytes; litestar would say JSON.
-        media_type=headers.pop("content-type", "application/octet-stream"),
-        headers=headers,
-    )
+    # Where nothing is said, it is bytes; litestar would say JSON. As a header, for to a media type
+    # of text it adds a charset, though there be one.
+    headers = {"content-type": "application/octet-stream", **answer.headers}
+    return Ending(request, answer.body, status_code=answer.status, headers=headers)
 
 
 ROUTES = (look, act)

@@ -16,7 +16,7 @@ from koco.cluster.dashboard import ServeError
 from koco.cluster.serve import Serve, prefix_of
 from koco.control import turns
 from koco.control.orders import Failure, Form, Order, Refusal, read_as
-from koco.errors import EndpointError, NotFoundError, TimedOutError, from_wire
+from koco.errors import EndpointError, InputsError, NotFoundError, TimedOutError
 from koco.events.line import encode_payload
 from koco.sdk import signing
 from koco.sdk.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
@@ -151,7 +151,7 @@ class Endpoints:
                 hint=f"`koco status` shows whether {release.service} is up",
             )
         if kind == ERRORS:
-            raise from_wire(read_as(Refusal, blob, where=where).wire())
+            raise InputsError(**read_as(Refusal, blob, where=where).errors)
         if kind == FAILURE:
             told = read_as(Failure, blob, where=where)
             log.warning("%s failed: %s\n%s", where, told.message, told.traceback)

@@ -33,14 +33,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint says of inputs that it refuses: see `KocoError.to_wire`."""
+    """What an endpoint says of inputs that it refuses: messages by field."""
 
-    error: dict[str, Any]
-    errors: dict[str, list[str]] = {}
-
-    def wire(self) -> dict[str, Any]:
-        """Return it as an API's answer has it."""
-        return msgspec.structs.asdict(self)
+    errors: dict[str, list[str]]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ _HELD_BYTES = 64 * 1024
 _LINE = 32
 
 
-class _TooLargeError(Exception):
+class _RefusedError(Exception):
     """Raised within the parser, which hands it to whoever feeds it as an error of its own."""
 
 
@@ -53,6 +53,8 @@ class Protocol(HttpToolsProtocol):
         self._head: int | None = None
         self._late: asyncio.TimerHandle | None = None
         self._is_refused = False
+        #: What is wrong with a head that could be parsed.
+        self._fault = ""
         #: Whether a body has gone on, or a request has ended, and what came since then (bytes).
         self._is_moving = False
         self._beside = 0
@@ -166,7 +168,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count."""
         if len(self.pipeline) >= _LINE:
-            raise _TooLargeError
+            raise _RefusedError
         super().on_message_begin()
         self._head = 0
 
@@ -186,7 +188,10 @@ class Protocol(HttpToolsProtocol):
         self._count(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
-        """Stop counting: the request begins."""
+        """Stop counting: the request begins, unless two readers could take it for two."""
+        if fault := _ambiguity([name for name, _ in self.headers], self.parser.get_http_version()):
+            self._fault = fault
+            raise _RefusedError
         self._head = None
         self._expect_nothing()
         super().on_headers_complete()
@@ -220,7 +225,8 @@ class Protocol(HttpToolsProtocol):
             detail = f"the request's head is larger than this control plane's max_header_kb, {most}"
             self._refuse(431, "limit", "More than a setting allows", detail)
         else:
-            self._refuse(400, "usage", "The request makes no sense", "that is no request of HTTP")
+            detail = self._fault or "that is no request of HTTP"
+            self._refuse(400, "usage", "The request makes no sense", detail)
 
     @property
     def _limit(self) -> int:
@@ -241,7 +247,7 @@ class Protocol(HttpToolsProtocol):
     def _count(self, size: int) -> None:
         self._head = (self._head or 0) + size
         if self._head > self._limit:
-            raise _TooLargeError
+            raise _RefusedError
 
     def _refuse(self, status: int, code: str, title: str, detail: str) -> None:
         problem = {"type": f"urn:koco:error:{code}", "title": title, "status": status}
@@ -294,3 +300,13 @@ class Protocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._look_later()
+
+
+def _ambiguity(names: list[bytes], version: str) -> str:
+    """Return what of a head a proxy could read in another way than we do; nothing for most."""
+    hosts = names.count(b"host")
+    if hosts > 1 or (hosts == 0 and version != "1.0"):  # RFC 9112, 3.2
+        return f"a request has one header Host, and this one has {hosts or 'none'}"
+    if names.count(b"authorization") > 1:
+        return "a request has one header Authorization, and this one has several"
+    return ""

@@ -25,7 +25,8 @@ def attack(inputs):
         for status in (Status.FINISHED, None):
             for runner in ("", "guessed"):
                 batch = Batch(fid, f"evil{number}", 1, count, body, runner, status)
-                [ack] = wire.decode_acks(ray.get(handle.append.remote(wire.encode_batches([batch]))))
+                blob = wire.encode_batches([batch])
+                [ack] = wire.decode_acks(ray.get(handle.append.remote(blob)))
                 said.append(ack.last)
     for blob in (b"", b"\\xff", b"\\x91\\x01", wire.encode_batches([]) + b"x"):
         try:

@@ -111,12 +111,17 @@ def enter(endpoints: Endpoints) -> Any:
     return endpoints.enter(RELEASE, "/", inputs={}, user="ada")
 
 
+#: What is no messages by field.
+ERRORS = (b"5", b"null", b"[]", b'"x"', b'{"topic": "No."}', b'{"topic": [5]}', b'{"topic": [[]]}')
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
         *[("launch", body) for body in (b"nope", b"[]", b"{}", b"", b"\xff", b"[" * 100_000)],
         *[("launch", b'{"entrypoint": 5, "inputs": {}}'), ("launch", b'{"entrypoint": "m:f"}')],
         *[("errors", body) for body in (b"nope", b"[1]", b"{}", b'{"error": 5}')],
+        *[("errors", b'{"error": {}, "errors": %b}' % body) for body in ERRORS],
         *[("failure", body) for body in (b"nope", b"[]", b"{}", b'{"message": 1}')],
         *[("value", b"{}"), ("strange", b"{}")],
     ],
@@ -163,6 +168,26 @@ def test_refused_inputs_are_told_by_field(ask: Ask, stranger: Stranger) -> None:
         ask(enter)
     assert caught.value.errors["topic"] == ["No."]
     assert "Closed." in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *({"code": each, "message": "x"} for each in ("method", "error", "endpoint", "store", "?")),
+        *({"code": "too_many", "hint": [1], "detail": {}, "message": 5}, {}),
+    ],
+)
+def test_an_endpoint_refuses_inputs_and_nothing_else(
+    ask: Ask, stranger: Stranger, error: dict[str, Any]
+) -> None:
+    """Whatever it calls its error: a caller is told what is wrong with the inputs, by field."""
+    stranger.kind = "errors"
+    names = {"self": ["a"], "message": ["b"], "errors": ["c"], "": ["d"]}
+    stranger.body = json.dumps({"error": error, "errors": names}).encode()
+    with pytest.raises(InputsError) as caught:
+        ask(enter)
+    assert caught.value.errors == names
+    assert caught.value.http_status == 422
 
 
 def test_an_answer_that_breaks_off_is_the_endpoints_fault(ask: Ask, stranger: Stranger) -> None:
