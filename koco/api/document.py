@@ -45,6 +45,7 @@ from koco import __version__, errors
 from koco.api import parameters, routes, shapes
 from koco.api.routes import JSON, PROBLEM, STREAMS, Answer, Body
 from koco.errors import KocoError
+from koco.store.sqlite.damage import DamagedError
 from koco.store.sqlite.writer import StoreError
 
 _SCHEMAS = "#/components/schemas/"
@@ -215,7 +216,7 @@ class _Document:
         self, handler: HTTPRouteHandler, scope: str | None, path: str, *, has_body: bool
     ) -> Iterator[tuple[str, str]]:
         """Yield statuses, each with the name of the answer that is a problem."""
-        kinds: list[type[KocoError]] = [KocoError, StoreError]
+        kinds: list[type[KocoError]] = [KocoError, DamagedError, StoreError]
         takes = set(handler.parsed_fn_signature.parameters) - (routes.OWN - {"data"})
         if scope:
             kinds += [errors.UnauthorizedError, errors.NotAllowedError, errors.TooManyError]

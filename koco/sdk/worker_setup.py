@@ -8,7 +8,7 @@ or fetch an object, and where there is nothing to do it must cost next to nothin
 
 import os
 
-from koco.sdk import calls, crash, memory, memory_errors, stacks
+from koco.sdk import calls, crash, memory, memory_errors, ports, stacks
 
 #: The function below as Ray's environment variable names it.
 HOOK = "koco.sdk.worker_setup.prepare"
@@ -35,6 +35,7 @@ def _prepare() -> None:
     memory_errors.install()
     stacks.install()
     calls.install()
+    ports.install()
     if os.environ.get(SECRETS):
         # Here, not above: most releases have none.
         from koco.sdk import secrets

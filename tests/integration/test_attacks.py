@@ -19,8 +19,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
+from koco.cluster.local import _marked, mark_of
 from koco.sdk import signing
 from tests.driver import Koco, eventually, zipped
 from tests.integration.test_endpoints import serve_details
@@ -417,6 +419,18 @@ def _deploy(koco: Koco, data: bytes, sha256: str) -> httpx.Response:
         client.patch(f"/v1/bundles/{sha256}", content=data, headers=place)
         body = {"manifest": manifest, "bundle": sha256}
         return client.post("/v1/services/evil/releases", json=body)
+
+
+def test_nothing_can_be_reached_from_another_machine(target: Koco) -> None:
+    """Everything listens on loopback: Ray, the control plane, Serve, runners, replicas, agents."""
+    found: dict[str, set[str]] = {}
+    for process, _ in _marked(mark_of(target.home)):
+        with contextlib.suppress(psutil.Error):
+            for each in process.net_connections("tcp"):
+                if each.status == psutil.CONN_LISTEN:
+                    found.setdefault(each.laddr.ip, set()).add(" ".join(process.cmdline())[:60])
+    assert {name for names in found.values() for name in names if "Replica" in name}
+    assert found.keys() <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 def test_other_users_of_the_machine_read_nothing(target: Koco) -> None:

@@ -71,6 +71,7 @@ from koco.store.sqlite import (
     users,
 )
 from koco.store.sqlite.ballast import LONGEST_LOG_BYTES, Ballast
+from koco.store.sqlite.damage import told
 from koco.store.sqlite.readers import Readers
 from koco.store.sqlite.writer import Writer, failure, is_full
 
@@ -84,6 +85,7 @@ _CATCH_UP_S = 0.05
 _HOUR = len("2026-01-31T12")
 
 
+@told
 class SqliteStore:
     """A `Store` in the file at `path`; its directory is made when missing."""
 

@@ -143,9 +143,9 @@ class Writer:
         self._db.execute("SAVEPOINT change")
         try:
             result = change(self._db)
-        except sqlite3.OperationalError:
-            raise  # the disk, not the change: the whole transaction is lost
-        except Exception as exc:  # noqa: BLE001 - handed to the one who asked
+        except Exception as exc:
+            if _is_of_disk(exc):
+                raise  # not the change's: the whole transaction is lost
             result = exc
             self._db.execute("ROLLBACK TO change")
         self._db.execute("RELEASE change")
@@ -164,6 +164,11 @@ def _refused(exc: sqlite3.Error) -> NoRoomError:
     )
     error.__cause__ = exc
     return error
+
+
+def _is_of_disk(exc: Exception) -> bool:
+    # A text that is none is one row's, though it has the same class.
+    return isinstance(exc, sqlite3.OperationalError) and "Could not decode" not in str(exc)
 
 
 def failure(exc: sqlite3.Error, what: str = "the store could not be written") -> StoreError:

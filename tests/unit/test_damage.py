@@ -1,0 +1,224 @@
+"""A store's file with flipped bytes: it is told as that, wherever it is read."""
+
+import asyncio
+import inspect
+import random
+import shutil
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.errors import KocoError
+from koco.events import line
+from koco.events.model import Batch, Kind, Status
+from koco.store.model import AuditEntry, AuditQuery, Filter, Key, NewExecution
+from koco.store.sqlite import SqliteStore
+from koco.store.sqlite.damage import DamagedError
+from koco.store.sqlite.writer import StoreError
+
+FIDS: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with something in most of its tables, closed."""
+    path = tmp_path_factory.mktemp("sound") / "store.db"
+
+    async def main() -> None:
+        store = SqliteStore(path)
+        await store.open()
+        for number in range(60):
+            new = NewExecution(
+                flow="s/f", service="s", release=1, inputs={"text": "word " * 30}, tags=("a",)
+            )
+            execution, _ = await store.create(new)
+            FIDS.append(execution.fid)
+            await store.assign(execution.fid, "r")
+            body = b"\n".join(line.encode(Kind.STDOUT, "hello " * 9) for _ in range(20))
+            await store.append(
+                [
+                    Batch(execution.fid, "p", 1, 0, b"", "r", Status.RUNNING),
+                    Batch(execution.fid, "q", 1, 20, body, "r"),
+                ]
+            )
+            if number % 2:
+                last = line.encode(Kind.FINAL, {"answer": "word"})
+                await store.append([Batch(execution.fid, "q", 21, 1, last, "r", Status.FINISHED)])
+            name = f"key-{number}"
+            await store.put_key(Key(name=name, digest=name.encode(), scopes=("read",), created="x"))
+            await store.note([AuditEntry(action="launch", who="ada", target=execution.fid)])
+        manifest = {"service": "s", "flows": []}
+        await store.create_release(
+            "s", manifest=manifest, bundle="b" * 64, fingerprint="f", by="ada"
+        )
+        while await store.index():
+            pass
+        await store.close()
+
+    asyncio.run(main())
+    return path
+
+
+def reads(store: SqliteStore) -> dict[str, Callable[[], Awaitable[Any]]]:
+    """Return what reads most of it."""
+    fid = FIDS[31]
+    return {
+        "keys": lambda: store.keys(limit=100),
+        "key": lambda: store.key(b"key-7"),
+        "executions": lambda: store.executions(Filter(), limit=100),
+        "search": lambda: store.executions(Filter(search="word"), limit=100),
+        "by tag": lambda: store.executions(Filter(tags=("a",)), limit=100),
+        "execution": lambda: store.execution(fid),
+        "open": store.open_executions,
+        "tallies": store.tallies,
+        "chunks": lambda: store.chunks(32, after=0, budget_bytes=1 << 20),
+        "back": lambda: store.chunks_back(32, before=99, budget_bytes=1 << 20),
+        "audit": lambda: store.audit(AuditQuery(), limit=100),
+        "changes": lambda: store.changes(limit=100),
+        "releases": lambda: store.releases("s"),
+        "present": store.present_releases,
+        "settings": store.settings,
+        "cancel": lambda: store.request_cancel(FIDS[30], grace_s=1),
+        "append": lambda: store.append(
+            [Batch(FIDS[32], "q", 21, 1, line.encode(Kind.STDOUT, "x"), "r")]
+        ),
+        "create": lambda: store.create(NewExecution(flow="f", service="", release=0, inputs={})),
+        "index": store.index,
+    }
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_flipped_bytes_are_told_as_damage_wherever_they_are_read(
+    sound: Path, tmp_path: Path, seed: int
+) -> None:
+    """Where, and what to do: not SQLite's words alone, and nothing that is no `KocoError`."""
+    path = tmp_path / "store.db"
+    shutil.copy(sound, path)
+    dice = random.Random(seed)
+    data = bytearray(path.read_bytes())
+    # In places all over the file; of a few seeds also its head.
+    first = 0 if seed % 8 == 0 else 200
+    for _ in range(200):
+        data[dice.randrange(first, len(data))] ^= 1 << dice.randrange(8)
+    path.write_bytes(data)
+
+    async def main() -> None:
+        store = SqliteStore(path)
+        try:
+            await store.open()
+        except KocoError as exc:
+            _is_told(exc, path)
+            return
+        try:
+            for read in reads(store).values():
+                try:
+                    await read()
+                except KocoError as exc:
+                    _is_told(exc, path)
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def _is_told(exc: KocoError, path: Path) -> None:
+    if isinstance(exc, DamagedError):
+        assert str(path) in exc.message
+        assert exc.message.startswith("the store is damaged: ")
+        assert "backup" in (exc.hint or "")
+    else:
+        # What is missing may be told as missing, or be another koco's; SQLite's words stay within.
+        assert not isinstance(exc, StoreError), exc.message
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "read"),
+    [
+        ("inputs", b"{\xff}", "executions"),
+        ("inputs", '{"a": ', "execution"),
+        ("inputs", None, "open"),
+        ("status", "finishedx", "executions"),
+        ("tags", '["a"', "executions"),
+        ("flow", b"\xff\xfe", "execution"),
+    ],
+)
+def test_a_row_that_is_none_is_damage(
+    sound: Path, tmp_path: Path, column: str, value: Any, read: str
+) -> None:
+    """SQLite finds nothing wrong with it; what decodes it does."""
+    path = tmp_path / "store.db"
+    shutil.copy(sound, path)
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA writable_schema = 1")
+    db.execute("PRAGMA ignore_check_constraints = 1")
+    text = f"CAST(x'{value.hex()}' AS TEXT)" if isinstance(value, bytes) else "?"
+    if value is None:
+        db.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'inputs TEXT NOT NULL', 'inputs TEXT')"
+            " WHERE name = 'executions'"
+        )
+        db.commit()
+        db.close()
+        db = sqlite3.connect(path)
+    values = () if isinstance(value, bytes) else (value,)
+    db.execute(f"UPDATE executions SET {column} = {text}", values)
+    db.commit()
+    db.close()
+
+    async def main() -> None:
+        store = SqliteStore(path)
+        await store.open()
+        try:
+            with pytest.raises(DamagedError) as caught:
+                await reads(store)[read]()
+            _is_told(caught.value, path)
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_damage_of_one_row_takes_no_other_change_with_it(sound: Path, tmp_path: Path) -> None:
+    """A text that is none has SQLite's class of a failing disk, and fails one change only."""
+    path = tmp_path / "store.db"
+    shutil.copy(sound, path)
+    db = sqlite3.connect(path)
+    db.execute("UPDATE executions SET runner = CAST(x'ff' AS TEXT) WHERE fid = ?", (FIDS[30],))
+    db.commit()
+    db.close()
+
+    async def main() -> None:
+        store = SqliteStore(path)
+        await store.open()
+        try:
+            body = line.encode(Kind.STDOUT, "x")
+            new = NewExecution(flow="f", service="", release=0, inputs={})
+            found = await asyncio.gather(
+                store.create(new),
+                store.append([Batch(FIDS[30], "q", 21, 1, body, "r")]),
+                store.create(new),
+                return_exceptions=True,
+            )
+            assert isinstance(found[1], DamagedError)
+            assert [isinstance(each, tuple) for each in found] == [True, False, True]
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_every_method_tells_and_a_mistake_of_the_callers_is_none(sound: Path) -> None:
+    """No method of the store was forgotten; one that is called wrongly says so."""
+    methods = inspect.getmembers(SqliteStore, inspect.iscoroutinefunction)
+    assert len(methods) > 50
+    assert all(hasattr(method, "__wrapped__") for _, method in methods)
+
+    async def main() -> None:
+        store = SqliteStore(sound)
+        with pytest.raises(TypeError):
+            await store.check(1)  # type: ignore[call-arg]
+
+    asyncio.run(main())
