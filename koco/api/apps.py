@@ -11,7 +11,7 @@ from litestar import Request, Response, route
 from litestar.datastructures import State
 from litestar.enums import HttpMethod
 
-from koco.api import idempotency
+from koco.api import idempotency, limits
 from koco.api.access import Connection, require_service, requires_unless
 from koco.api.flows import LAUNCHED, launched
 from koco.api.following import Ending
@@ -102,7 +102,7 @@ async def _forward(request: Request[Any, Caller, State], service: str, path: str
         request.method,
         path,
         query=request.scope["query_string"].decode("latin-1"),
-        body=await request.body(),
+        body=await _octets(request),
         headers=endpoints.joined(request.headers.multi_items()),
     )
     # Counted from here on: what does not answer is held by its caller as what never ends is.
@@ -112,6 +112,11 @@ async def _forward(request: Request[Any, Caller, State], service: str, path: str
     # of text it adds a charset, though there be one.
     headers = {"content-type": "application/octet-stream", **answer.headers}
     return Ending(request, answer.body, status_code=answer.status, headers=headers)
+
+
+async def _octets(request: Request[Any, Caller, State]) -> bytes:
+    assert isinstance(request, limits.Request)
+    return await request.octets()
 
 
 ROUTES = (look, act)

@@ -7,7 +7,7 @@ from typing import Any
 
 import litestar
 
-from koco.control import turns
+from koco.control import turns, value_count
 from koco.control.caller import Caller
 from koco.errors import LimitError, TimedOutError
 from koco.store.model import MB
@@ -28,7 +28,25 @@ class Request(litestar.Request[Any, Any, Any]):
     _patience: asyncio.Timeout | None = None
 
     async def body(self) -> bytes:
-        """Return the body.
+        """Return the body, which is JSON.
+
+        Raises:
+            LimitError: it has more values than the setting `max_body_values` allows; or as
+                `octets` raises it.
+            TimedOutError: it comes too slowly.
+        """
+        found = await self.octets()
+        most = self.app.state.parts.settings.max_body_values
+        if value_count.has_more(found, most):
+            raise LimitError(
+                f"the body has more values than this control plane's max_body_values, {most}",
+                hint="upload what is large as a file; an admin sets another limit:"
+                " `koco up --set max_body_values=N`",
+            )
+        return found
+
+    async def octets(self) -> bytes:
+        """Return the body, whatever it is.
 
         Raises:
             LimitError: it is larger than the setting allows, however it is sent.

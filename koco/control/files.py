@@ -17,6 +17,7 @@ from koco.control.caller import Caller
 from koco.control.spooler import Spooler
 from koco.errors import ConflictError, InputsError, NotAllowedError, PathError
 from koco.forms import InputFiles, Model
+from koco.forms.beside import beside, is_small
 from koco.store.model import Execution, File, FileLimits, NewFile
 from koco.store.protocol import Store
 
@@ -54,6 +55,8 @@ class Files:
             InputsError: a name is no path, or a blob was not uploaded by this user.
             LimitError: the release allows no so many or so large files.
         """
+        if not await beside(lambda: _has_uploads(inputs), is_quick=is_small(inputs)):
+            return inputs, ()
         found: dict[str, NewFile] = {}
         values = {key: await self._named(key, inputs[key], user, found) for key in inputs}
         files = tuple(found.values())
@@ -183,6 +186,16 @@ async def access(parts: "Parts", fid: str, _: dict[str, Any]) -> dict[str, str]:
     """Answer the question `files.access`: where an execution's files are, and by what token."""
     execution = await parts.store.execution(fid)
     return {"url": parts.node_url, "token": parts.files.token(fid, execution.attempt)}
+
+
+def _has_uploads(inputs: dict[str, Any]) -> bool:
+    """Say whether an upload is among inputs: as a value, or in lists."""
+    level: list[Any] = [*inputs.values()]
+    while level:
+        if any(isinstance(each, dict) and set(each) == {MARK} for each in level):
+            return True
+        level = [child for each in level if isinstance(each, list) for child in each]
+    return False
 
 
 def _free(path: str, sha256: str, found: dict[str, NewFile]) -> str:

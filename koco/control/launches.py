@@ -16,6 +16,7 @@ from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, InputsError, UsageError
 from koco.events.line import encode_payload
+from koco.forms.beside import beside, is_small
 from koco.store.model import AuditEntry, Execution, NewExecution, NewFile
 from koco.store.protocol import Store
 
@@ -68,16 +69,15 @@ class Launches:
             EndpointError: the service's own endpoint failed.
             TooManyError: it would have to wait, and as many do as may.
         """
-        nesting.check(inputs, "the inputs")
-        credentials.refuse(inputs, "the inputs")
         credentials.refuse(key or "", "what says which launch it is")
+        digest = await beside(lambda: _checked(entry, inputs), is_quick=is_small(inputs))
 
         async def decide() -> NewExecution:
             new = await self._decide(entry, inputs, user)
             about_it = {**new.about, **(about or {})}
             return msgspec.structs.replace(new, about=about_it, audited=audited)
 
-        return await self._tasks.finish(self._once(user, key, _digest(entry, inputs), decide))
+        return await self._tasks.finish(self._once(user, key, digest, decide))
 
     async def _once(
         self,
@@ -180,7 +180,7 @@ class Launches:
         if entry.form is not None:
             inputs = await entry.form.validate_async(inputs)
             self._files.require_brought(entry.form, inputs, files)
-        return _new(entry, inputs, user, files)
+        return await _made(entry, inputs, user, files)
 
     async def _ordered(
         self,
@@ -195,14 +195,23 @@ class Launches:
         if release.number != entry.release:  # the next one went live a moment ago
             release = await self._store.release(entry.service, entry.release)
         order = await self._endpoints.enter(release, path, inputs=inputs, user=user)
-        nesting.check(order.inputs, f"the inputs that the endpoint of {entry.service} orders")
         flow = next((flow for flow in release.flows if flow["name"] == order.flow), entry.flow)
+        ordered = Entry(entry.service, entry.release, flow, entry.form)
+        what = f"the inputs that the endpoint of {entry.service} orders"
+        quick = is_small(order.inputs)
+        await beside(lambda: nesting.check(order.inputs, what), is_quick=quick)
         return msgspec.structs.replace(
-            _new(Entry(entry.service, entry.release, flow, entry.form), order.inputs, user, files),
+            await _made(ordered, order.inputs, user, files),
             entrypoint=order.entrypoint,
             moments=order.moments,
             about={"entrypoint": order.entrypoint, **msgspec.to_builtins(order.about)},
         )
+
+
+async def _made(
+    entry: Entry, inputs: dict[str, Any], user: str, files: tuple[NewFile, ...]
+) -> NewExecution:
+    return await beside(lambda: _new(entry, inputs, user, files), is_quick=is_small(inputs))
 
 
 def _new(
@@ -219,6 +228,13 @@ def _new(
         tags=tuple(entry.flow.get("tags") or ()),
         files=files,
     )
+
+
+def _checked(entry: Entry, inputs: dict[str, Any]) -> str:
+    """Refuse inputs that nobody could be shown; return what tells this launch from another."""
+    nesting.check(inputs, "the inputs")
+    credentials.refuse(inputs, "the inputs")
+    return _digest(entry, inputs)
 
 
 def _digest(entry: Entry, inputs: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from koco.control.tasks import RETRY_S, Tasks
 from koco.errors import ConflictError, KocoError, NoRoomError, NotFoundError
 from koco.events.line import encode_payload
 from koco.forms import Model
+from koco.forms.beside import beside, is_small
 from koco.sdk import locks, moments
 from koco.store.model import Answer, Execution, Lock, Release
 from koco.store.protocol import Store
@@ -82,7 +83,8 @@ class Locks:
             LimitError: it has written as much as it may.
         """
         locks.check(name, timeout_s)
-        nesting.check(data, f"the data of the lock {name!r}")
+        what = f"the data of the lock {name!r}"
+        await beside(lambda: nesting.check(data, what), is_quick=is_small(data))
         expires = time.time() + timeout_s
         while True:
             try:
@@ -214,8 +216,7 @@ class Locks:
             UsageError: it is nested too deeply.
             ConflictError: it is open no more; the message says who answered and when.
         """
-        nesting.check(given, "the answer's values")
-        credentials.refuse(given, "the answer's values")
+        await beside(lambda: _check(given), is_quick=is_small(given))
         # To its end, whatever becomes of the request: a lease that has run must count.
         return await self._tasks.finish(self._answer(lid, given, by))
 
@@ -241,11 +242,7 @@ class Locks:
             return Answer(value=given)
         form = Model.from_list(declared)
         values = await form.validate_async(given)
-        return Answer(
-            value=msgspec.json.decode(encode_payload(values)),
-            moments=moments.find(values),
-            hidden=form.hidden,
-        )
+        return await beside(lambda: _answer(form, values), is_quick=is_small(given))
 
     # expiry
 
@@ -274,6 +271,17 @@ class Locks:
         for lock in expired:
             self._wake(lock)
         self._set_timer(await self._store.next_expiry())
+
+
+def _check(given: Any) -> None:
+    nesting.check(given, "the answer's values")
+    credentials.refuse(given, "the answer's values")
+
+
+def _answer(form: Model, values: dict[str, Any]) -> Answer:
+    """Return what a flow gets of the values that a form has let pass."""
+    value = msgspec.json.decode(encode_payload(values))
+    return Answer(value=value, moments=moments.find(values), hidden=form.hidden)
 
 
 def _is_handled(release: Release, name: str) -> bool:

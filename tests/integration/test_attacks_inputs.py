@@ -22,7 +22,12 @@ def flows(koco: Koco) -> Koco:
     patterns = {f"p{number}": "a?" * number + "a" * number for number in (29, 31, 300)}
     patterns |= {"nested": "(?:(?:(?:a*)*)*)*b", "long": "[ab]*a[ab]{300}c"}
     text = [{"type": "text", "name": name, "pattern": each} for name, each in patterns.items()]
-    taken = [{"name": "patterns", "entrypoint": "inputs_app:take", "inputs": text}]
+    schema = {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "number"}]}}
+    values = [{"type": "json", "name": "x", "json_schema": schema}]
+    taken = [
+        {"name": "patterns", "entrypoint": "inputs_app:take", "inputs": text},
+        {"name": "values", "entrypoint": "inputs_app:take", "inputs": values},
+    ]
     return koco.deploy("inputs", CODE, flows=taken)
 
 
@@ -64,3 +69,33 @@ def test_a_pattern_without_a_limit_is_never_deployed(flows: Koco, pattern: str) 
         answer = client.post("/v1/services/refused/releases", json=body)
     assert answer.status_code == 422
     assert "flows[0].inputs[0].pattern" in answer.text
+
+
+MANY = 190_000
+
+BODIES = {
+    "numbers": (b'{"x":[%b1]}' % (b"1.5," * MANY), 201),
+    "texts": (b'{"x":[%b1]}' % (b'"a",' * MANY), 201),
+    "lists": (b'{"x":[%b1]}' % (b"[]," * (MANY // 2)), 422),
+    "deep": (b'{"x":%b%b1%b}' % (b"[" * 190, b"1," * MANY, b"]" * 190), 422),
+    "names": (b"{%b}" % b",".join(b'"k%d":1' % n for n in range(MANY)), 422),
+    "more numbers": (b'{"x":[%b1]}' % (b"1," * 7_000_000), 413),
+    "more lists": (b'{"x":[%b1]}' % (b"[]," * 5_000_000), 413),
+    "one text": (b'{"x":"%b"}' % (b"," * 15_000_000), 422),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_large_body_stops_nobody(flows: Koco, name: str) -> None:
+    """However many values it has: its sender waits, or is told to send a file."""
+    body, status = BODIES[name]
+    with flows.http() as client, ThreadPoolExecutor(3) as pool:
+
+        def launch(_: int) -> int:
+            headers = {"Content-Type": "application/json"}
+            answer = client.post("/v1/flows/inputs/values", content=body, headers=headers)
+            return answer.status_code
+
+        with others(flows) as took:
+            assert set(pool.map(launch, range(3))) == {status}
+    assert p99(took) < PATIENCE_S

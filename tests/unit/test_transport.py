@@ -82,6 +82,18 @@ def test_a_body_is_as_large_as_the_setting_says_then(api: Api) -> None:
             assert "max_body_mb, 0.01" in answer.json()["detail"]
 
 
+def test_a_body_has_as_many_values_as_the_setting_says(api: Api) -> None:
+    """It is refused before it is decoded; text with as many commas is not."""
+    with api.http() as client:
+        path = f"/v1/executions/{api.execution()}/cancel"
+        api.parts.settings.max_body_values = 1000
+        answer = client.post(path, content=b"[%b1]" % (b"1," * 2000))
+        assert (answer.status_code, answer.json()["code"]) == (413, "limit")
+        assert "max_body_values, 1000" in answer.json()["detail"]
+        commas = b'{"grace_s": 1, "x": "%b"}' % (b"," * 2000)
+        assert client.post(path, content=commas).status_code == 400
+
+
 def test_a_head_is_as_large_as_the_setting_says(api: Api) -> None:
     """In one header or many, whole or going on for ever: 431, and the connection is closed."""
     many = b"".join(b"X-%d: %b\r\n" % (i, b"v" * 500) for i in range(200))
