@@ -8,6 +8,7 @@ from koco.cluster.dashboard import ServeError
 from koco.control import checks
 from koco.control.checks import Finding
 from koco.errors import NotFoundError, UsageError
+from koco.forms.beside import beside, is_small
 from koco.manifest import keys, load, plan
 from koco.manifest.checks import find_problems
 from koco.manifest.problems import dotted
@@ -85,12 +86,13 @@ class Planner:
 
     async def step(self, data: dict[str, Any], files: list[plan.File]) -> Step:
         """Return what deploying a manifest with these files would do."""
-        if problems := find_problems(data):
+        quick = is_small(data)
+        if problems := await beside(lambda: find_problems(data), is_quick=quick):
             found = [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in problems]
             step = self._begun(str(data.get("service", "")))
             step.problems = found
             return step
-        manifest = load.to_data(load.check(data))
+        manifest = await beside(lambda: load.to_data(load.check(data)), is_quick=quick)
         step = self._begun(manifest["service"])
         step.public = manifest["endpoint"]["public"]
         step.problems = await checks.find(self._parts, manifest, checks.CHECKS)

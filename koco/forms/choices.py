@@ -1,6 +1,7 @@
 """What is chosen rather than typed, and values that no other element can hold."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -55,8 +56,8 @@ def _options(raw: object) -> tuple[InputOption, ...]:
             found.append(_option(each))
         except FormError as exc:
             faults += [f"option {number}, {problem}" for problem in exc.problems]
-    names = [option.name for option in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    counts = Counter(option.name for option in found)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     faults += [f"two options are named {name!r}" for name in twice]
     if faults:
         raise ValueError("; ".join(faults))

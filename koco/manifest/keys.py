@@ -8,7 +8,8 @@ from typing import Any
 
 from koco.manifest.problems import KeyPath, Problem
 
-#: What keys begin with, by whose they are.
+#: What keys begin with, by whose they are. What is repeated begins where such a run does: if it
+#: was looked for within one, too, a long text would take the square of its length.
 _KINDS = {
     "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     "an Anthropic key": r"\bsk-ant-[\w-]{20,}",
@@ -21,8 +22,8 @@ _KINDS = {
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}",
     "a key of koco's": r"\bkoco_[\w-]{40,}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    "a JSON web token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+",
-    "a password in a URL": r"\b[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@",
+    "a JSON web token": r"(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+",
+    "a password in a URL": r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@",
 }
 _KNOWN = {what: re.compile(pattern) for what, pattern in _KINDS.items()}
 

@@ -13,7 +13,7 @@ from koco.manifest import rules
 from koco.manifest.problems import Wrong
 
 #: What pip takes as a comment: to the end of the line, after white space or at its beginning.
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")
 _INCLUDE = re.compile(r"(?:-r\s*|--requirement[ =]\s*)(?P<name>.+)")
 _CONSTRAINT = re.compile(r"(?:-c\s*|--constraint[ =]\s*).+")
 _EDITABLE = re.compile(r"(?:-e\b|--editable\b).*")
@@ -66,7 +66,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield each logical line with its number: joined at backslashes, without comments."""
     joined, first = "", 0
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        is_comment = _COMMENT.match(line)
+        is_comment = line.lstrip().startswith("#")
         first = first or number
         # A comment ends what is joined, and is not joined to what follows, whatever it ends in.
         joined += f" {line}" if is_comment else line.removesuffix("\\")

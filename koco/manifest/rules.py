@@ -227,10 +227,16 @@ def _below(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
+#: More is no path with stars in it, and takes long to compile (characters).
+_LONGEST_PATTERN = 1000
+
+
 def pattern(text: str) -> str:
     """Check a pattern of files to ship: `.gitignore`'s syntax, inside the project."""
     from pathspec import GitIgnoreSpec
 
+    if len(text) > _LONGEST_PATTERN:
+        raise Wrong(f"it has {len(text)} characters; a pattern has {_LONGEST_PATTERN} at most")
     if ".." in text.lstrip("!").split("/"):
         raise Wrong(f"{text!r} leaves the project: only its own files can be shipped")
     try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.driver import Koco, others, p99
+from tests.driver import Koco, others
 
 CODE = '''
 import ray
@@ -53,11 +53,12 @@ def events(koco: Koco) -> Koco:
 def test_no_batch_of_anybody_breaks_streams_or_search(events: Koco) -> None:
     """What cannot be stored is refused; its execution goes on, and searches and streams do."""
     fid = events.launch("victim", needle=1)
-    with others(events, "/v1/executions?search=needle&limit=1") as took:
-        said = events.execute("attack", fid=fid).result
+    with others(events, "/v1/executions?search=needle&limit=1") as found:
+        for _ in range(5):
+            said = events.execute("attack", fid=fid).result
     assert [each for each in said if isinstance(each, int) and each] == []
     assert sum(isinstance(each, str) for each in said) == 4
-    assert p99(took) < 0.25
+    assert found.delay_s < 0.25
     with events.http() as client:
         [lock] = client.get(f"/v1/executions/{fid}/locks").json()["items"]
         answer = client.post(f"/v1/executions/{fid}/locks/{lock['lid']}", json={})

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.driver import Koco, others, p99
+from tests.driver import Koco, others
 
 CODE = """
 def take(inputs):
@@ -42,16 +42,17 @@ def flows(koco: Koco) -> Koco:
 )
 def test_a_pattern_stops_nobody(flows: Koco, field: str, text: str, status: int) -> None:
     """Sixteen at once are answered soon, and others as ever."""
-    with others(flows) as took, ThreadPoolExecutor(4) as pool, flows.http() as client:
+    with others(flows) as found, ThreadPoolExecutor(4) as pool, flows.http() as client:
 
         def launch(_: int) -> int:
             answer = client.post("/v1/flows/inputs/patterns", json={field: text})
             return answer.status_code
 
         began = time.monotonic()
-        assert set(pool.map(launch, range(16))) == {status}
+        while time.monotonic() - began < 5:
+            assert set(pool.map(launch, range(16))) == {status}
         assert time.monotonic() - began < 30
-    assert p99(took) < PATIENCE_S
+    assert found.delay_s < PATIENCE_S
 
 
 @pytest.mark.parametrize("pattern", ["(?=.*[0-9]).+", r"(a)\1", r"\w{1,900}"])
@@ -96,6 +97,8 @@ def test_a_large_body_stops_nobody(flows: Koco, name: str) -> None:
             answer = client.post("/v1/flows/inputs/values", content=body, headers=headers)
             return answer.status_code
 
-        with others(flows) as took:
-            assert set(pool.map(launch, range(3))) == {status}
-    assert p99(took) < PATIENCE_S
+        with others(flows) as found:
+            until = time.monotonic() + 5
+            while time.monotonic() < until:
+                assert set(pool.map(launch, range(3))) == {status}
+    assert found.delay_s < PATIENCE_S

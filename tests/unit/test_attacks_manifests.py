@@ -1,12 +1,14 @@
 """Attacks by manifests and `koco.toml`: nothing of them is run, and none of them takes for ever."""
 
+import contextlib
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from koco.errors import ManifestError
-from koco.manifest import load
+from koco.manifest import load, requirements
 from tests.unit.conftest import Cli
 from tests.unit.plane import Plane
 
@@ -114,3 +116,45 @@ def test_a_project_file_that_is_too_deep_is_refused_in_words(
     ran = cli("validate")
     assert ran.code == 2, ran.err
     assert "koco.toml" in ran.err
+
+
+FLOW = {"name": "f", "entrypoint": "app:f"}
+
+
+def flow(*elements: dict[str, Any]) -> dict[str, Any]:
+    return {"flows": [{**FLOW, "inputs": list(elements)}]}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        flow({"type": "select", "name": "x", "option": [f"o{n}" for n in range(20_000)]}),
+        flow({"type": "select", "name": "x", "option": ["o"] * 20_000}),
+        flow(
+            *({"type": "text", "name": f"n{n}", "pattern": rf"\w{{1,20}}{n}"} for n in range(999))
+        ),
+        flow(
+            *({"type": "text", "name": f"n{n}", "pattern": rf"\w{{1,999}}{n}"} for n in range(99))
+        ),
+        {"flows": [FLOW], "runtime": {"files": ["*a" * 2000] * 100}},
+        {"flows": [FLOW], "runtime": {"env": {"A": "eyJ-" * 500_000, "B": "sk-" * 500_000}}},
+        {"flows": [FLOW], "runtime": {"env": {"A": "a+" * 500_000, "B": "a-" * 500_000}}},
+        {"flows": [FLOW], "runtime": {"dependencies": [f"a{' ' * 500_000}b", "a[" * 5000]}},
+        {"flows": [FLOW], "schedule": [{"flow": "f", "cron": "0 0 30 2 *"}] * 1000},
+        {"flows": [FLOW], "schedule": [{"flow": "f", "cron": f"{'*/1,' * 5000}1 * * * *"}]},
+    ],
+)
+def test_a_manifest_sent_as_json_is_checked_soon(data: dict[str, Any]) -> None:
+    """The control plane checks it as well: no part of it may take more than its length says."""
+    began = time.monotonic()
+    with contextlib.suppress(ManifestError):
+        load.check({"service": "svc", **data})
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("line", [f"a{' ' * 200_000}b", " " * 200_000 + "#", f"{' #' * 100_000}"])
+def test_a_line_of_requirements_is_read_soon(line: str) -> None:
+    """However much of it is blank."""
+    began = time.monotonic()
+    requirements.read("requirements.txt", lambda _: line)
+    assert time.monotonic() - began < 1

@@ -5,8 +5,9 @@ from typing import Any
 
 from koco.errors import UsageError
 
-#: What one page may bring into memory (bytes of text): inputs and locks may be large.
-PAGE_BYTES = 8 * 1024 * 1024
+#: What one page may bring into memory (bytes of text): inputs and locks may be large, and others
+#: wait while they are decoded.
+PAGE_BYTES = 1024 * 1024
 #: What has more digits is larger than any number here.
 _DIGITS = 18
 
