@@ -339,6 +339,10 @@ def koco_of_its_own() -> Iterator[Koco]:
         koco.close()
 
 
+#: Of so many answers the 99th percentile says something.
+_ENOUGH = 150
+
+
 class Others:
     """Somebody else who asks all the while, before an attack and during it."""
 
@@ -351,21 +355,25 @@ class Others:
             key = admin.post("/v1/keys", json=body).json()["secret"]
         self._client = koco.http(headers={"Authorization": f"Bearer {key}"})
         self._is_over = threading.Event()
-        self._usual = self._ask(100)
+        self._usual: list[float] = []
+        self._ask(self._usual, _ENOUGH)
 
-    def _ask(self, count: float) -> list[float]:
-        took: list[float] = []
+    def _ask(self, took: list[float], count: float = math.inf) -> None:
         while len(took) < count and not self._is_over.is_set():
             began = time.monotonic()
             answer = self._client.get(self._path)
             assert answer.status_code == 200, answer.text
             took.append(time.monotonic() - began)
             self._is_over.wait(0.002)
-        return took
 
     def ask_on(self) -> None:
         """Ask until it is over."""
-        self.took = self._ask(math.inf)
+        self._ask(self.took)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether it has asked often enough for a percentile."""
+        return len(self.took) >= _ENOUGH
 
     def end(self) -> None:
         """Ask no more."""
@@ -374,7 +382,7 @@ class Others:
     @property
     def delay_s(self) -> float:
         """What the attack has added to the 99th percentile; the machine may be slow by itself."""
-        assert len(self.took) > 100, "too few to tell"
+        assert self.has_enough
         return _p99(self.took) - _p99(self._usual)
 
 

@@ -1,6 +1,5 @@
 """Attacks by what is sent as inputs, on a whole koco; others are asked about meanwhile."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -48,10 +47,8 @@ def test_a_pattern_stops_nobody(flows: Koco, field: str, text: str, status: int)
             answer = client.post("/v1/flows/inputs/patterns", json={field: text})
             return answer.status_code
 
-        began = time.monotonic()
-        while time.monotonic() - began < 5:
+        while not found.has_enough:
             assert set(pool.map(launch, range(16))) == {status}
-        assert time.monotonic() - began < 30
     assert found.delay_s < PATIENCE_S
 
 
@@ -72,7 +69,7 @@ def test_a_pattern_without_a_limit_is_never_deployed(flows: Koco, pattern: str) 
     assert "flows[0].inputs[0].pattern" in answer.text
 
 
-MANY = 190_000
+MANY = 95_000
 
 BODIES = {
     "numbers": (b'{"x":[%b1]}' % (b"1.5," * MANY), 201),
@@ -98,7 +95,6 @@ def test_a_large_body_stops_nobody(flows: Koco, name: str) -> None:
             return answer.status_code
 
         with others(flows) as found:
-            until = time.monotonic() + 5
-            while time.monotonic() < until:
+            while not found.has_enough:
                 assert set(pool.map(launch, range(3))) == {status}
     assert found.delay_s < PATIENCE_S
