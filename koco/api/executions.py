@@ -15,7 +15,7 @@ from koco.api.routes import Answer, Body
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.control.pieces import NDJSON, SSE, Wanted
-from koco.errors import ConflictError, InputsError, LimitError, UsageError
+from koco.errors import ConflictError, InputsError, LimitError, TimedOutError, UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
 from koco.store.model import LAST, Execution, Filter, masked
@@ -61,7 +61,7 @@ def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ..
     "/v1/executions",
     guards=[requires("read")],
     answers={200: shapes.Executions},
-    errors=[*lists.ERRORS, NoSearchError],
+    errors=[*lists.ERRORS, NoSearchError, TimedOutError],
 )
 async def list_executions(
     request: Request[Any, Caller, State],

@@ -14,7 +14,9 @@ def has_more(text: bytes, most: int) -> bool:
     if not _exceed([text], most):
         return False
     # Commas and brackets may stand in texts: leave those out, first the quotes within them.
-    bare = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    bare = text
+    if b"\\" in text:
+        bare = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     if bare.count(b'"') > 4 * most:  # two for each text, which is a value or the name of one
         return True
     return _exceed(bare.split(b'"')[::2], most)

@@ -40,15 +40,19 @@ def flows(koco: Koco) -> Koco:
     ],
 )
 def test_a_pattern_stops_nobody(flows: Koco, field: str, text: str, status: int) -> None:
-    """Sixteen at once are answered soon, and others as ever."""
+    """Several at once are answered, and others as ever."""
     with others(flows) as found, ThreadPoolExecutor(4) as pool, flows.http() as client:
 
         def launch(_: int) -> int:
             answer = client.post("/v1/flows/inputs/patterns", json={field: text})
             return answer.status_code
 
+        launched = 0
         while not found.has_enough:
-            assert set(pool.map(launch, range(16))) == {status}
+            # What is taken is run as well, which is no part of the attack.
+            if status != 201 or launched < 16:
+                assert set(pool.map(launch, range(4))) == {status}
+                launched += 4
     assert found.delay_s < PATIENCE_S
 
 

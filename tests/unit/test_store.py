@@ -16,7 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from koco.errors import ConflictError, LimitError, NoRoomError, NotFoundError, UsageError
+from koco.errors import (
+    ConflictError,
+    LimitError,
+    NoRoomError,
+    NotFoundError,
+    TimedOutError,
+    UsageError,
+)
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
 from koco.store.model import (
@@ -35,7 +42,7 @@ from koco.store.model import (
     Sight,
 )
 from koco.store.protocol import Store
-from koco.store.sqlite import SqliteStore, listing, pages, search
+from koco.store.sqlite import SqliteStore, listing, pages, readers, search
 from koco.store.sqlite.writer import StoreError
 
 Check = Callable[[Store], Awaitable[None]]
@@ -1261,6 +1268,40 @@ def test_no_search_is_an_error_of_the_index(text: str) -> None:
             continue
         db.execute("SELECT rowid FROM search WHERE search MATCH ?", (match,)).fetchall()
     db.close()
+
+
+def test_a_search_that_takes_for_ever_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others wait for it; who asked is told what would be quicker."""
+    monkeypatch.setattr(search, "MOST_S", 0.001)
+    monkeypatch.setattr(readers, "_STEPS", 100)
+
+    async def main() -> None:
+        async with opened("sqlite", tmp_path) as store:
+            assert isinstance(store, SqliteStore)
+            mine = await ended(store)
+            dice = random.Random(1)
+
+            def fill(db: sqlite3.Connection) -> None:
+                words = [
+                    "".join(dice.choices("abcdefghij", k=dice.randint(2, 8))) for _ in range(20_000)
+                ]
+                db.executemany(
+                    "INSERT INTO search (text) VALUES (?)",
+                    ((" ".join(dice.choices(words, k=60)),) for _ in range(5000)),
+                )
+
+            await store._write(fill)
+            with pytest.raises(TimedOutError, match=r"takes more than 0\.001 s to find") as caught:
+                await store.executions(Filter(search=" ".join(f"{c}*" for c in "abcdefghij" * 3)))
+            assert "longer words" in (caught.value.hint or "")
+            monkeypatch.undo()
+            assert await fids(store, search="done") == [mine.fid]
+
+    asyncio.run(main())
+    with pytest.raises(UsageError, match="32 words and phrases at most"):
+        search.expression("a " * 33)
 
 
 def test_without_an_index_only_searches_are_refused(tmp_path: Path) -> None:

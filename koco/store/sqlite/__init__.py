@@ -527,7 +527,8 @@ class SqliteStore:
 
         if listing.is_at_once(wanted, sight, limit):
             return look(self._reader)
-        return await self._readers.read(look)
+        most_s = search.MOST_S if wanted.search is not None else math.inf
+        return await self._readers.read(look, most_s=most_s)
 
     async def delete(self, fid: str) -> None:
         """Remove an execution that has ended, with all that is theirs."""

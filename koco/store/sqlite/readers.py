@@ -5,16 +5,21 @@ the middle, and on the loop's own connection everybody would wait for it.
 """
 
 import asyncio
+import math
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from koco.errors import TimedOutError
 from koco.store.sqlite.writer import StoreError, failure
 
 T = TypeVar("T")
 
+#: How many steps of SQLite's are made before it is looked how late it is: about a millisecond.
+_STEPS = 10_000
 #: How many read at once. The machine has other things to do.
 _THREADS = 2
 
@@ -28,28 +33,38 @@ class Readers:
         self._own = threading.local()
         self._all: list[sqlite3.Connection] = []
 
-    async def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
+    async def read(self, look: Callable[[sqlite3.Connection], T], *, most_s: float = math.inf) -> T:
         """Return what `look` finds; it sees all that has been committed by now.
 
         Raises:
             StoreError: it cannot be read.
+            TimedOutError: it takes longer than `most_s`.
         """
         loop = asyncio.get_running_loop()
         try:
-            looking = loop.run_in_executor(self._threads, self._look, look)
+            looking = loop.run_in_executor(self._threads, self._look, look, most_s)
         except RuntimeError as exc:
             raise StoreError("the store is closed") from exc
         try:
             return await looking
         except sqlite3.Error as exc:
+            if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                raise TimedOutError(
+                    f"this takes more than {most_s:g} s to find",
+                    hint="longer words, fewer of them, or a flow or a time beside them",
+                ) from exc
             raise failure(exc, "the store could not be read") from exc
 
-    def _look(self, look: Callable[[sqlite3.Connection], T]) -> T:
+    def _look(self, look: Callable[[sqlite3.Connection], T], most_s: float) -> T:
         db = self._connection()
+        until_s = time.monotonic() + most_s
+        if most_s < math.inf:
+            db.set_progress_handler(lambda: time.monotonic() > until_s, _STEPS)
         db.execute("BEGIN")  # all its statements see the same
         try:
             return look(db)
         finally:
+            db.set_progress_handler(None, 0)
             db.execute("ROLLBACK")
 
     def close(self) -> None:

@@ -25,8 +25,9 @@ TEXT_CHARS = 64 * 1024
 #: How much is entered at once, executions and characters: a launch may have to wait for that.
 _PIECE = 100
 _PIECE_CHARS = 256 * 1024
-#: The longest search (characters).
-_LONGEST = 1000
+#: The longest search: characters, and words and phrases. How long it may take (seconds), as others
+#: wait for it: words that are begun with one letter only have many that fit.
+_LONGEST, _MOST_WORDS, MOST_S = 1000, 32, 2.0
 
 #: A phrase in quotes, the last one perhaps without its end; or a word. Each may end in `*`.
 _TOKEN = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
@@ -98,6 +99,8 @@ def expression(text: str) -> str:
             phrase, star = word.rstrip("*"), "*" if word.endswith("*") else ""
         if any(c.isalnum() for c in phrase):
             found.append(f'"{phrase}"{star}')
+    if len(found) > _MOST_WORDS:
+        raise UsageError(f"a search has {_MOST_WORDS} words and phrases at most")
     if not found:
         raise UsageError(
             "the search has neither a letter nor a digit",
