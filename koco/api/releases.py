@@ -81,7 +81,7 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
 async def create_release(
     request: Request[Any, Caller, State], service: str, data: NewRelease
 ) -> Response[dict[str, Any]]:
-    """Begin a release; 202 while it is starting, 200 where nothing has changed."""
+    """Begin a release; 202 while it is starting, 200 where it is live or has failed."""
     parts: Parts = request.app.state.parts
     require_service(request.auth, service)
     given = data.manifest

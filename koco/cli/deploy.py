@@ -94,9 +94,7 @@ def _deploy(
         plan.check()
         planning.confirm(plan, yes=yes, as_json=as_json)
         shipped = shipping.ship(client, plan, bundles, report, timeout_s=timeout, fallback=fallback)
-    if no_wait:
-        shipping.leave(shipped.releases, report)
-    else:
-        settling.settle(client, shipped.releases, report, timeout_s=timeout)
+    awaited = shipping.leave(shipped.releases, report) if no_wait else shipped.releases
+    settling.settle(client, awaited, report, timeout_s=timeout)
     shipping.check(shipped)
     shipping.remove(client, plan, report)

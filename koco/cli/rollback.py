@@ -41,7 +41,5 @@ def command(
             number = client.service(service)["former"]
         begun = client.roll_back(service, number, timeout_s=shipping.allowed(timeout))
         shipping.begun(begun, report, f"as release {begun['origin'].get('rollback_of', number)}")
-        if no_wait:
-            shipping.leave([begun], report)
-        else:
-            settling.settle(client, [begun], report, timeout_s=timeout)
+        awaited = shipping.leave([begun], report) if no_wait else [begun]
+        settling.settle(client, awaited, report, timeout_s=timeout)

@@ -65,7 +65,8 @@ class _Waiting:
 
     def tell(self, release: dict[str, Any], *, is_unchanged: bool) -> None:
         """Tell what became of a release."""
-        if release["status"] == "failed":
+        is_broken = release.get("error") is not None and not is_unchanged
+        if release["status"] == "failed" or is_broken:
             self.failures.append(_failure(self.client, release, self.report))
         elif not is_unchanged:
             service, number = release["service"], release["number"]

@@ -122,21 +122,30 @@ def allowed(timeout_s: float | None) -> float | None:
 
 
 def begun(release: dict[str, Any], report: Report, about: str) -> None:
-    """Tell that a release is starting, and something about it; or that nothing has changed."""
+    """Tell that a release is starting, and something about it; or that nothing has changed.
+
+    One that has failed by now was on its way when the plan was made: whoever waits tells of that.
+    """
     service, number = release["service"], release["number"]
     if release["unchanged"]:
         report.result("unchanged", service, f"unchanged (release {number})", release=number)
+        return
+    if release["status"] != "starting":
         return
     text = f"release {number} is starting"
     report.step("release", service, f"{text}, {about}" if about else text, release=number)
 
 
-def leave(releases: Iterable[dict[str, Any]], report: Report) -> None:
-    """Tell which releases go on without being waited for."""
+def leave(releases: Iterable[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+    """Tell which releases go on without being waited for; return the others."""
+    others = []
     for release in releases:
-        if not report.as_json and release["status"] == "starting":
+        if release["status"] != "starting":
+            others.append(release)
+        elif not report.as_json:
             service, number = release["service"], release["number"]
             report.result("release", service, f"release {number}  starting")
+    return others
 
 
 def check(shipped: Shipped) -> None:

@@ -119,6 +119,9 @@ class Deployer:
         `manifest` has been checked. `origin` says where it comes from; without `fallback`
         the former release does not serve where this one fails.
 
+        A release of the same that was on its way as number `expect`, and has failed meanwhile, is
+        the answer, too: whoever deploys again waits for that one.
+
         Raises:
             ConflictError: the release that it would replace is not number `expect`, 0 for none.
             NotFoundError: the bundle is not here.
@@ -127,14 +130,16 @@ class Deployer:
         fingerprint = plan.fingerprint(manifest, bundle)
         async with self._deciding, self._bundles.held(bundle):
             last = await self._last(service)
-            # By what it says, not by the text that was stored: an older koco's has fewer keys.
-            if last is not None and plan.fingerprint(last.manifest, last.bundle) == fingerprint:
+            if last is not None and _fingerprint(last) == fingerprint:
                 # Or somebody else is deploying the same.
                 return last, last.status == "live"
-            _expect(expect, service, last)
+            coming = await self._release(service, expect)
+            if coming and coming.error is not None and _fingerprint(coming) == fingerprint:
+                return coming, False
+            await self._expect(expect, service, last)
             upload_s = round(self._bundles.took_s(bundle), 3)
             timings = {"upload": upload_s} if upload_s else {}
-            coming = await self._coming(service)
+            superseded = await self._coming(service)
             release = await self._store.create_release(
                 service,
                 bundle=bundle,
@@ -145,7 +150,7 @@ class Deployer:
                 timings=timings,
                 fallback=fallback,
             )
-            for former in coming:
+            for former in superseded:
                 await self._give_way(former)
             self._rollouts.begin(release, timeout_s)
             return release, False
@@ -260,7 +265,7 @@ class Deployer:
         """
         error = {"message": f"{by} undeployed {service} meanwhile", "detail": None, "hint": None}
         async with self._deciding:
-            _expect(expect, service, await self._last(service))
+            await self._expect(expect, service, await self._last(service))
             ended = await self._store.undeploy(
                 service,
                 error,
@@ -290,6 +295,40 @@ class Deployer:
         coming = await self._coming(service)
         return coming[-1] if coming else await self._store.live_release(service)
 
+    async def _release(self, service: str, number: int | None) -> Release | None:
+        try:
+            return await self._store.release(service, number) if number else None
+        except NotFoundError:
+            return None
+
+    async def _expect(self, number: int | None, service: str, last: Release | None) -> None:
+        """Raise `ConflictError` where somebody has changed a service; None expects nothing."""
+        if number is None or number == (last.number if last else 0):
+            return
+        if await self._has_only_failed(service, number, last):
+            return
+        now = (
+            f"release {last.number} of {last.by} is there" if last else "it has no release any more"
+        )
+        raise ConflictError(
+            f"{service} has changed meanwhile: {now}",
+            hint=f"it is left as it is; `koco plan` and `koco releases {service}` show how that is",
+        )
+
+    async def _has_only_failed(self, service: str, number: int, last: Release | None) -> bool:
+        """Say whether a release was on its way, and all that has happened is that it failed."""
+        failed = await self._release(service, number)
+        # A time at which it was retired tells of somebody who superseded or undeployed it.
+        if failed is None or failed.status != "failed" or failed.retired is not None:
+            return False
+        newest = (await self._store.history(service, limit=1)).items[0]
+        if newest.number != number:
+            return False
+        if last is not None or not failed.fallback:
+            return True
+        former = await self._store.former_release(service)
+        return former is None or (former.retired or "") < failed.created
+
     async def waits_for(self, release: Release) -> str | None:
         """Say what a release that is starting waits for, with who holds it; None for nothing."""
         return await self._rollouts.waits_for(release)
@@ -309,17 +348,14 @@ class Deployer:
         return await self._store.release(service, number)
 
 
+def _fingerprint(release: Release) -> str:
+    """Return a release's fingerprint by what it says, not by the text that was stored.
+
+    An older koco's manifest has fewer keys.
+    """
+    return plan.fingerprint(release.manifest, release.bundle)
+
+
 def _origin(release: Release) -> dict[str, Any]:
     """Return where a release comes from, without why koco went back to it, if it did."""
     return {key: value for key, value in release.origin.items() if key != "because"}
-
-
-def _expect(number: int | None, service: str, last: Release | None) -> None:
-    """Raise `ConflictError` where another one has deployed meanwhile; None expects nothing."""
-    if number is None or number == (last.number if last else 0):
-        return
-    now = f"release {last.number} of {last.by} is there" if last else "it has no release any more"
-    raise ConflictError(
-        f"{service} has changed meanwhile: {now}",
-        hint=f"it is left as it is; `koco plan` and `koco releases {service}` show how that is",
-    )

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,24 @@ def test_a_deploy_that_was_killed_is_found_under_way(koco: Koco) -> None:
     koco.run("deploy", cwd=root).ok()
     assert koco.execute("cutoff/answer").result == 5
     assert len(releases(koco, "cutoff")) == 1
+
+
+def test_who_deploys_again_hears_of_the_failure_whenever_that_comes(koco: Koco) -> None:
+    """Before its plan, between that and its release, or after: nobody else has changed anything."""
+    deploy(koco, "doomed", GOOD.format(value=6)).ok()
+    root = put(koco, "doomed", "import time\ntime.sleep(2)\n" + BAD)
+    process = koco.popen("deploy", cwd=root)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "is starting" in line:
+            break
+    killed(process)
+    again = []
+    for _ in range(6):
+        again.append(koco.popen("deploy", cwd=root))
+        time.sleep(0.4)
+    for each in again:
+        _, err = each.communicate(timeout=60)
+        assert each.returncode == 5, err
+        assert "RuntimeError: at import" in err
+    assert koco.execute("doomed/answer").result == 6

@@ -67,6 +67,8 @@ class Plane:
     blobs: dict[str, bytes] = field(default_factory=dict)
     #: Answers to GET of a release, in turn; the last one stays.
     releases: list[dict[str, Any]] = field(default_factory=list)
+    #: How the release that a deploy makes differs from one that is starting.
+    begun: dict[str, Any] = field(default_factory=dict)
     #: Services whose releases never leave `starting`.
     stuck: set[str] = field(default_factory=set)
     unchanged: bool = False
@@ -512,7 +514,7 @@ class _Handler(BaseHTTPRequestHandler):
                     raise plane.crossed
                 status = "live" if plane.unchanged else "starting"
                 release = {"service": service, "number": 3, "status": status, "error": None}
-                return 202, {**release, "unchanged": plane.unchanged}
+                return 202, {**release, "unchanged": plane.unchanged, **plane.begun}
             case "GET", "services", service, "releases", number:
                 if service in plane.stuck:
                     answer = {"status": "starting"}

@@ -141,6 +141,18 @@ def test_json_of_a_failure_has_it_on_both(plane: Plane, project: Path, cli: Cli)
     assert json.loads(ran.err)["error"]["code"] == "deploy_failed"
 
 
+@pytest.mark.parametrize("options", [(), ("--no-wait",)])
+def test_a_release_that_has_failed_by_now_is_told_of(
+    plane: Plane, project: Path, cli: Cli, options: tuple[str, ...]
+) -> None:
+    """It was on its way when the plan was made, by a deploy that was killed: exit code 5."""
+    plane.begun = BROKEN
+    ran = cli("deploy", *options)
+    assert (ran.code, ran.out) == (5, "")
+    assert "is starting" not in ran.err
+    assert "error: hello: release 3 failed: flow 'greet': ModuleNotFoundError" in ran.err
+
+
 def test_no_wait_returns_while_it_is_starting(plane: Plane, project: Path, cli: Cli) -> None:
     """For those who look later."""
     ran = cli("deploy", "--no-wait")

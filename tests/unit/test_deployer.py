@@ -802,3 +802,97 @@ def test_a_newer_deploy_supersedes_one_that_is_starting(tmp_path: Path) -> None:
         assert w.runners[1].over.done(), "its runner has been ended"
 
     world(tmp_path, body)
+
+
+def test_who_deploys_again_is_told_what_became_of_the_first(tmp_path: Path) -> None:
+    """Also where that fails between the second one's plan and its release: nobody changed it."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        w.importing.clear()
+        await w.deploy("two")
+        seen = await w.deployer.replaced("svc")
+        w.problem = PROBLEM
+        w.importing.set()
+        failed = await w.deployer.wait("svc", 2, seconds=10)
+        again, unchanged = await w.deploy("two", expect=seen)
+        assert (seen, again.number, again.error, unchanged) == (2, 2, failed.error, False)
+        w.problem = None
+        fixed, _ = await w.deploy("two", expect=await w.deployer.replaced("svc"))
+        assert fixed.number == 3, "whoever sees that it has failed deploys anew"
+
+    world(tmp_path, body)
+
+
+def test_who_deploys_again_is_told_who_has_superseded_the_first(tmp_path: Path) -> None:
+    """As whoever waited for it is; likewise where it was undeployed."""
+
+    async def body(w: World) -> None:
+        w.importing.clear()
+        await w.deploy("one")
+        await w.deploy("two")
+        again, _ = await w.deploy("one", expect=1)
+        assert "ada deployed release 2" in str(again.error)
+        await w.deployer.undeploy("svc", by="bob")
+        again, _ = await w.deploy("two", expect=2)
+        assert "bob undeployed svc" in str(again.error)
+
+    world(tmp_path, body)
+
+
+def test_a_release_that_failed_meanwhile_is_no_reason_against_another(tmp_path: Path) -> None:
+    """Nobody else has changed anything: what is live is what the plan compared with."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        w.importing.clear()
+        await w.deploy("two")
+        w.problem = PROBLEM
+        w.importing.set()
+        await w.deployer.wait("svc", 2, seconds=10)
+        w.problem = None
+        release, _ = await w.deploy("three", expect=2)
+        assert (release.number, release.status) == (3, "starting")
+        w.problem = PROBLEM
+        assert (await w.deployer.wait("svc", 3, seconds=10)).status == "failed"
+        await w.deployer.undeploy("svc", by="ada", expect=3)
+        assert await w.number() is None
+
+    world(tmp_path, body)
+
+
+@pytest.mark.parametrize("how", ["deployed", "undeployed"])
+def test_what_somebody_has_changed_besides_is_a_conflict(tmp_path: Path, how: str) -> None:
+    """A release that failed hides neither a deploy nor an undeploy that came after it."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        w.problem = PROBLEM
+        assert (await w.live("two")).status == "failed"
+        w.problem = None
+        if how == "deployed":
+            await w.live("three")
+        else:
+            await w.deployer.undeploy("svc", by="bob")
+        with pytest.raises(ConflictError, match="svc has changed meanwhile"):
+            await w.deploy("four", expect=2)
+
+    world(tmp_path, body)
+
+
+def test_who_deploys_again_is_told_that_the_first_is_broken(tmp_path: Path) -> None:
+    """It went live meanwhile, and koco has gone back from it."""
+
+    async def body(w: World) -> None:
+        await w.live("one")
+        w.importing.clear()
+        await w.deploy("two")
+        w.importing.set()
+        await w.deployer.wait("svc", 2, seconds=10)
+        await killed(w, 2)
+        await eventually(lambda: w.catalog.release("svc").number == 3)
+        again, unchanged = await w.deploy("two", expect=2)
+        assert (again.number, unchanged) == (2, False)
+        assert "koco goes back to release 1" in str(again.error)
+
+    world(tmp_path, body)
