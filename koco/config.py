@@ -248,6 +248,26 @@ def _trimmed(told: str | None) -> str:
     return (told or "").strip()
 
 
+def restart_wait_s() -> float | None:
+    """Return what KOCO_RESTART_WAIT says (seconds); None where it is not set.
+
+    Raises:
+        UsageError: it is no number of seconds.
+    """
+    text = os.environ.get("KOCO_RESTART_WAIT", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(
+            f"KOCO_RESTART_WAIT is no number of seconds: {text!r}", hint="such as 30; 0 waits not"
+        )
+    return seconds
+
+
 def _project_file() -> Path | None:
     here = Path.cwd()
     return next((p for d in (here, *here.parents) if (p := d / "koco.toml").is_file()), None)

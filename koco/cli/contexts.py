@@ -101,7 +101,7 @@ def version(context: Context) -> str:
     """
     from koco.client import Client
 
-    with Client(context) as client:
+    with Client(context, remembers=True) as client:
         try:
             return str(client.status()["control_plane"]["version"])
         except NotFoundError as exc:

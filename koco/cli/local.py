@@ -62,6 +62,7 @@ def down() -> dict[str, Any]:
         mark = cluster.mark_of(config.home())
         executions = open_executions(known) if known and cluster.is_running(mark) else None
         if ended := cluster.stop(mark):
+            _forget(known)
             return {
                 "what": "Ray and the control plane",
                 "ended": ended,
@@ -72,11 +73,20 @@ def down() -> dict[str, Any]:
             return {"what": "", "ended": 0, "executions": None}
         executions = open_executions(known)
         answer = booting.carry_out(booting.order("down", here, address))
+        _forget(known)
         return {
             "what": "the control plane and its runners",
             "ended": answer["ended"],
             "executions": executions,
         }
+
+
+def _forget(known: Context | None) -> None:
+    """Have no command wait for the return of a control plane that was stopped."""
+    from koco.client import answered
+
+    if known:
+        answered.forget(known.url)
 
 
 def open_executions(known: Context) -> dict[str, int] | None:
@@ -98,8 +108,11 @@ def _known() -> Context | None:
 
 def _finish(context: Context) -> None:
     """Write the context of a control plane that answers, as the current one."""
+    from koco.client import answered
+
     config.save_context(context)
     config.forget_begun(NAME)
+    answered.remember(context.url)
 
 
 def _answering(known: Context, remains: heads.Remains) -> dict[str, Any] | None:

@@ -106,7 +106,7 @@ def _logged_in(context: "Context", password: str | None) -> tuple["Context", str
 
     usage = "`--password -` reads it from stdin"
     typed = passwords.known(password, f"Password of {context.user}", usage=usage)
-    with _nothing_saved(is_key=False), Client(context) as client:
+    with _nothing_saved(is_key=False), Client(context, remembers=True) as client:
         answer = client.log_in(context.user, typed)
     return replace(context, key=answer["token"]), answer["expires"]
 

@@ -60,12 +60,15 @@ def up(
 def down(ray: str, *, token: str | None) -> dict[str, Any]:
     """Take the control plane and its runners away; return `{what, ended, executions}`."""
     from koco.cli.local import open_executions
+    from koco.client import answered
 
     with _alone(), _dashboard(ray, token) as dashboard:
         _checked_version(dashboard)
         known = _known(dashboard.url, None)
         executions = open_executions(known) if known else None
         answer = _ordered(dashboard, {"action": "down"})
+    if known:
+        answered.forget(known.url)
     ended = answer["ended"]
     what = "the control plane and its runners" if ended else ""
     return {"what": what, "ended": ended, "executions": executions if ended else None}

@@ -33,9 +33,13 @@ def choice() -> "Choice":
 
 def connect() -> "Client":
     """Return a client of the chosen context's control plane."""
+    from koco import config
     from koco.client import Client
+    from koco.client.transport import AWAY_S
 
-    return Client(context(), on_skew=_warn)
+    wait_s = config.restart_wait_s()
+    wait_s = AWAY_S if wait_s is None else wait_s
+    return Client(context(), away_s=wait_s, remembers=True, on_skew=_warn, on_wait=_tell_of_waiting)
 
 
 def _warn(message: str, hint: str) -> None:
@@ -46,3 +50,12 @@ def _warn(message: str, hint: str) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             output.warn(message, hint=hint)
+
+
+def _tell_of_waiting(url: str, left_s: float) -> None:
+    """Say what a command waits for, where somebody sits and waits with it."""
+    from koco.cli import output
+
+    if sys.stderr is not None and output.is_terminal(sys.stderr):
+        with contextlib.suppress(OSError):
+            output.note(f"{url} does not answer, and has before: waiting {left_s:.0f} s for it…")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from koco.client import answers
 from koco.client.room import PAYLOAD_BYTES, Room
 from koco.client.stream import Stream
-from koco.client.transport import OnSkew, Transport
+from koco.client.transport import AWAY_S, OnSkew, OnWait, Transport
 from koco.config import Context
 from koco.errors import NotFoundError, UsageError
 
@@ -39,12 +39,29 @@ _KEY_LENGTH = 255
 
 
 class Client:
-    """A control plane, as its context describes it. A short process need not close it."""
+    """A control plane, as its context describes it. A short process need not close it.
+
+    Options are those of `koco.client.transport.Transport`.
+    """
 
     def __init__(
-        self, context: Context, *, away_s: float | None = None, on_skew: OnSkew | None = None
+        self,
+        context: Context,
+        *,
+        away_s: float = AWAY_S,
+        is_known: bool = False,
+        remembers: bool = False,
+        on_skew: OnSkew | None = None,
+        on_wait: OnWait | None = None,
     ) -> None:
-        self._transport = Transport(context, away_s=away_s, on_skew=on_skew)
+        self._transport = Transport(
+            context,
+            away_s=away_s,
+            is_known=is_known,
+            remembers=remembers,
+            on_skew=on_skew,
+            on_wait=on_wait,
+        )
 
     def __enter__(self) -> "Client":
         return self

@@ -93,9 +93,11 @@ class Files:
                     at, is_complete = self._state(self._transport.call("HEAD", url), size_bytes)
                     is_known = True
             except UnreachableError as exc:
+                if not self._transport.has_answered:
+                    raise  # that has been waited for already
                 is_known = False
                 # Counted from the first failure: on a slow line a slice may take minutes.
-                attempts = attempts or Attempts(_PATIENCE_S)
+                attempts = attempts or self._transport.attempts(_PATIENCE_S)
                 attempts.pause(exc)
             if at > furthest:
                 furthest, attempts = at, None
@@ -143,7 +145,7 @@ class Files:
             KocoError: the content has not the file's hash.
         """
         digest = digest or hashlib.sha256()
-        attempts, at = Attempts(_PATIENCE_S), start
+        attempts, at = self._transport.attempts(_PATIENCE_S), start
         while at < file["size_bytes"]:
             try:
                 with self._transport.stream(
@@ -164,7 +166,7 @@ class Files:
                 if at < file["size_bytes"]:
                     raise UnreachableError(f"{self._transport.url} ends {file['path']} too early")
             except UnreachableError as exc:
-                attempts.pause(exc)
+                attempts.pause(exc, patience_s=self._transport.patience_s(exc))
         if digest.hexdigest() != file["sha256"]:
             raise KocoError(
                 f"{file['path']} did not arrive as it was sent",

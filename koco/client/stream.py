@@ -5,7 +5,7 @@ from typing import Any
 
 from koco.client import answers
 from koco.client.room import PAYLOAD_BYTES, Room, TooLargeError, decoded
-from koco.client.transport import Attempts, Query, Transport
+from koco.client.transport import Query, Transport
 from koco.errors import AnswerError, KocoError, UnreachableError
 
 #: How long a stream may be silent (seconds); heartbeats come every 10.
@@ -50,10 +50,10 @@ class Stream:
         self._tail = tail
         self._follows = bool(query.get("follow"))
         self._patience_s = patience_s
-        self._attempts = Attempts(patience_s)
+        self._attempts = transport.attempts(patience_s)
 
     def __iter__(self) -> Iterator[list[bytes]]:
-        self._attempts = Attempts(self._patience_s)
+        self._attempts = self._transport.attempts(self._patience_s)
         while True:
             try:
                 yield from self._once()
@@ -64,9 +64,7 @@ class Stream:
                 )
             except UnreachableError as exc:
                 broken = exc
-            patience_s = self._transport.patience_s(broken)
-            # Silence is what `patience_s` of this stream is for, so it is tried again.
-            self._attempts.pause(broken, patience_s=patience_s or None)
+            self._attempts.pause(broken, patience_s=self._transport.patience_s(broken))
 
     def _once(self) -> Iterator[list[bytes]]:
         """Yield new lines from one connection, until it ends or breaks."""

@@ -6,7 +6,9 @@ that broke, an answer that is an error. Whoever answers is not trusted: `arrival
 what comes, and `shape` holds it against what the caller counts on.
 """
 
+import functools
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from koco import __version__, skew
-from koco.client import answers, shape
+from koco.client import answered, answers, shape
 from koco.client.room import Room, TooLargeError, decoded
 from koco.config import Context
 from koco.errors import (
@@ -39,14 +41,17 @@ if TYPE_CHECKING:
     from koco.client.arrival import Pace
 
 #: How long a control plane that has answered before may be away, for a request that
-#: can be repeated (seconds): it heals in five.
-_AWAY_S = 8.0
+#: can be repeated (seconds). A restart takes two, and more on a machine that is busy.
+AWAY_S = 15.0
 
 #: How long one that has never answered is tried (seconds): likely nothing is there.
 _FIRST_CONTACT_S = 1.0
 
+#: From when on it is told that one is waited for (seconds).
+_QUIET_S = 1.0
+
 #: Between attempts (seconds), doubled from the first to the second.
-_BACKOFF_S = (0.1, 2.0)
+_BACKOFF_S = (0.1, 0.8)
 
 #: How long making a connection, and sending a piece of a body, may take (seconds).
 _CONNECT_S = 5.0
@@ -66,22 +71,39 @@ Query = Mapping[str, str | list[str] | None]
 #: Told of a control plane whose version matters: what, and what to do about it.
 OnSkew = Callable[[str, str], object]
 
+#: Told once that a control plane which has answered before does not, and for how many seconds more
+#: it is waited for.
+OnWait = Callable[[str, float], object]
+
 
 class Transport:
-    """The way to a control plane, as its context describes it."""
+    """The way to a control plane, as its context describes it.
+
+    One that has answered, here or, where the transport `remembers` that, to an earlier process,
+    may be away for `away_s`; so may one that `is_known` to be there.
+    """
 
     def __init__(
-        self, context: Context, *, away_s: float | None = None, on_skew: OnSkew | None = None
+        self,
+        context: Context,
+        *,
+        away_s: float = AWAY_S,
+        is_known: bool = False,
+        remembers: bool = False,
+        on_skew: OnSkew | None = None,
+        on_wait: OnWait | None = None,
     ) -> None:
         self.url = context.url
         self._way_in = _way_in(context)
         self._on_skew = on_skew
+        self._on_wait = on_wait
+        self._remembers = remembers
         self._version: str | None = None
         self._httpx = library()
         self._http = _open(self._httpx, context)
-        # Who says how long it may be away knows that it is there.
-        self._answered = away_s is not None
-        self._away_s = _AWAY_S if away_s is None else away_s
+        #: Whether it has answered this process, or need not have.
+        self.has_answered = is_known
+        self._away_s = away_s
 
     def close(self) -> None:
         """Close the connections."""
@@ -173,6 +195,7 @@ class Transport:
         """
         attempts: Attempts | None = None
         while True:
+            began = time.monotonic()
             request = self._request(
                 method,
                 path,
@@ -187,16 +210,18 @@ class Transport:
                     answer = self._answer(request, timeout_s, room or Room())
                 if not answer.is_success and answer.status not in accept:
                     raise self._refused(answer)
-                self._answered = True
+                self.has_answered = True
                 return answer
             except UnreachableError as exc:
                 if not repeatable and not self._was_refused(exc):
                     raise
+                if attempts is None:
+                    attempts = self.attempts(self._away_s)
+                    if self._was_refused(exc):
+                        attempts.reset(began)
                 # A connection that broke, or timed out after it was made, had somebody at its end.
-                self._answered = self._answered or not self._was_refused(exc)
-                # Counted from the first failure: a long poll may have lasted for a minute.
-                attempts = attempts or Attempts(self._away_s)
-                attempts.pause(exc, patience_s=self.patience_s(exc))
+                self.has_answered = self.has_answered or not self._was_refused(exc)
+                attempts.pause(exc, patience_s=self.patience_s(exc, of_silence_s=0.0))
 
     def _answer(self, request: "httpx.Request", timeout_s: float, room: Room) -> "Answer":
         from koco.client import arrival
@@ -226,14 +251,31 @@ class Transport:
             if not response.is_success:
                 raise self._refused(Answer.of(response, Room()))
             arrival.require_plain(response)
-            self._answered = True
+            self.has_answered = True
             yield Incoming(response, pace)
 
-    def patience_s(self, exc: UnreachableError) -> float | None:
-        """Return how long to try again after an error; None where nothing limits it."""
-        if isinstance(exc.__cause__, self._httpx.TimeoutException):
-            return 0  # it has been waited for already
-        return _FIRST_CONTACT_S if self._was_refused(exc) and not self._answered else None
+    def attempts(self, patience_s: float) -> "Attempts":
+        """Return when to try again, at most for so long."""
+        # Where it has answered this process, that shows by itself how far it is.
+        tell = None if self.has_answered else self._on_wait
+        on_wait = None if tell is None else functools.partial(tell, self.url)
+        return Attempts(patience_s, on_wait=on_wait)
+
+    def patience_s(
+        self, exc: UnreachableError, *, of_silence_s: float | None = None
+    ) -> float | None:
+        """Return how long to try again after an error; None for as long as whoever asks likes.
+
+        `of_silence_s` is that where an answer was waited for already.
+        """
+        if not self._was_refused(exc):
+            is_silence = isinstance(exc.__cause__, self._httpx.TimeoutException)
+            return of_silence_s if is_silence else None
+        if self.has_answered:
+            return None
+        if not _is_hopeless(exc) and self._remembers and answered.before(self.url):
+            return self._away_s
+        return min(_FIRST_CONTACT_S, self._away_s)
 
     def _was_refused(self, exc: UnreachableError) -> bool:
         """Say whether no connection was made, so that nothing can have been carried out."""
@@ -280,6 +322,8 @@ class Transport:
         if self._version is not None:
             return
         self._version = str(response.headers.get(skew.HEADER, ""))
+        if self._remembers and self._version:  # else it is something else that answers
+            answered.remember(self.url)
         told = skew.warning(__version__, self._version, url=self.url)
         if told and self._on_skew:
             self._on_skew(*told)
@@ -292,7 +336,7 @@ class Transport:
         except AnswerError:
             body = None
         if any(shape.misfit(body, kind) is None for kind in (answers.Error, answers.Problem)):
-            self._answered = True
+            self.has_answered = True
             error = from_wire(body)
             if error.message == f"there is nothing at {path}" and self._is_older():
                 error.hint = f"koco {self._version} runs there: `koco up` upgrades it"
@@ -368,22 +412,40 @@ class Incoming:
 class Attempts:
     """When to try again: soon, then less often, and not for ever."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(
+        self, patience_s: float, *, on_wait: Callable[[float], object] | None = None
+    ) -> None:
         self._patience_s = patience_s
+        self._on_wait = on_wait
         self.reset()
 
-    def reset(self) -> None:
-        """Begin anew: there was contact."""
-        self._began = time.monotonic()
+    def reset(self, began: float | None = None) -> None:
+        """Begin anew: there was contact, at a time (monotonic seconds) or now."""
+        self._began = time.monotonic() if began is None else began
         self._next_s = _BACKOFF_S[0]
 
     def pause(self, exc: UnreachableError, *, patience_s: float | None = None) -> None:
         """Wait until the next attempt, or raise `exc` where patience is at its end."""
         patience_s = self._patience_s if patience_s is None else patience_s
-        if time.monotonic() + self._next_s > self._began + patience_s:
+        now = time.monotonic()
+        if now + self._next_s > self._began + patience_s:
             raise exc
+        if self._on_wait is not None and now + self._next_s > self._began + _QUIET_S:
+            self._on_wait(self._began + patience_s - now)
+            self._on_wait = None
         time.sleep(self._next_s)
         self._next_s = min(2 * self._next_s, _BACKOFF_S[1])
+
+
+def _is_hopeless(exc: BaseException | None) -> bool:
+    """Say whether no restart explains why there is no connection: no such name, or no trust."""
+    import ssl
+
+    while exc is not None:
+        if isinstance(exc, socket.gaierror | ssl.SSLCertVerificationError):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 def library() -> Any:

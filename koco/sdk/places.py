@@ -46,7 +46,8 @@ class Plane:
         from koco.config import Context
 
         self._fid = fid
-        self._client = Client(Context(name="files", url=url, key=token), away_s=AWAY_S)
+        context = Context(name="files", url=url, key=token)
+        self._client = Client(context, away_s=AWAY_S, is_known=True)
 
     def ls(self, path: str) -> list[dict[str, Any]]:
         """Return the files at or below a path."""

@@ -75,6 +75,7 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     assert down.err.rstrip().endswith("1 running")
     assert not list(temporary.glob("pymp-*")), "and does not tidy up"
     assert eventually(lambda: not marked(fresh), within_s=10)
+    assert not list((fresh.home / "answered").iterdir()), "no command waits for its return"
     assert fresh.run("down").ok().code == 0, "down twice is fine"
     assert fresh.run("ps").code == 3
 

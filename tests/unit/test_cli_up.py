@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from koco import __version__, code, config, tokens
+from koco.client import answered
 from koco.config import Context
 from tests.unit.conftest import Cli
 from tests.unit.dashboard import TOKEN, Ray, Server
@@ -187,6 +188,16 @@ def test_down_says_what_became_of_it(cli: Cli, ray: Ray) -> None:
     assert cli("down", "--ray", ray.url).code == 2
     ray.log = "killed half-way\n"
     assert "ended without an answer" in cli("down", "--ray", ray.url).err
+
+
+def test_what_was_taken_down_is_not_waited_for(cli: Cli, ray: Ray) -> None:
+    """It will not come back by itself: the next command says so at once."""
+    url = "http://127.0.0.1:9"
+    config.save_context(Context("theirs", url, "k", cluster={"ray": ray.url}))
+    answered.remember(url)
+    ray.log = 'koco-answer: {"ended": 1}\n'
+    assert cli("down", "--ray", ray.url).code == 0
+    assert not answered.before(url)
 
 
 @pytest.mark.parametrize(
