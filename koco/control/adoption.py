@@ -1,6 +1,13 @@
-"""Runners that have outlived the control plane's process: taken over, or seen off."""
+"""Runners that have outlived the control plane's process: taken over as they are, then asked.
+
+Nobody waits for their answers. Until a runner says what it holds, it has what the store says that
+it was given, and gets nothing new: so what it runs is neither taken for lost nor begun elsewhere,
+however long it is silent. Whether one that has work still works is its vigil's to find out.
+"""
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from koco.control.pool import Pool
 from koco.control.tasks import Tasks
@@ -8,58 +15,80 @@ from koco.control.worker import Actor, Runner, see_off
 from koco.errors import KocoError
 from koco.runner.spec import PROTOCOL, Presence
 
-#: How long a runner may take to say what it holds after a restart of the control plane (seconds).
+log = logging.getLogger(__name__)
+
+#: How long a runner may take to say what it holds before another one takes its place (seconds).
 _ATTACH_S = 5.0
 
-#: A runner that is there already, by `(service, release, id)`.
-Present = dict[tuple[str, int, str], Actor]
+#: A runner: `(service, release, id)`.
+Key = tuple[str, int, str]
+#: Runners that are there already.
+Present = dict[Key, Actor]
+#: Settles executions, by fid, that a runner was given and does not have, by its id.
+Settle = Callable[[Iterable[str], str], Awaitable[None]]
 
 
-async def adopt(
-    present: Present, pools: dict[tuple[str, int], Pool], *, needed: set[str], tasks: Tasks
-) -> dict[str, set[str] | None]:
-    """Attach to living runners; return the fids each holds, None where it did not say.
+def adopt(
+    present: Present,
+    pools: Mapping[tuple[str, int], Pool],
+    given: Mapping[Key, set[str]],
+    *,
+    tasks: Tasks,
+    settle: Settle,
+) -> None:
+    """Give living runners to their pools, and see off those that nothing needs any more.
 
-    `needed` are the runners that executions were given to.
+    `given` has the fids of what each was given and has not ended.
     """
-    held: dict[str, set[str] | None] = {}
-    # All at once: what does not answer must not delay the start by as many times.
-    needing = [actor for key, actor in present.items() if key[:2] in pools]
-    answers = dict(zip(map(id, needing), await asyncio.gather(*map(_ask, needing)), strict=True))
-    for (service, number, runner_id), actor in present.items():
+    for key, actor in present.items():
+        service, number, runner_id = key
         pool = pools.get((service, number))
         if pool is None:
-            tasks.spawn(see_off(actor))  # of a release that nothing needs any more
+            tasks.spawn(see_off(actor))
             continue
-        runner = Runner(runner_id, actor)
-        presence = answers[id(actor)]
-        if isinstance(presence, KocoError):
-            continue  # dead: not held by anybody
-        if isinstance(presence, TimeoutError):
-            if runner_id not in needed:
-                # It is still starting, or works no more: the pool starts its own.
-                tasks.spawn(actor.kill())
-                continue
-            # "Could not look" is not "nothing there": its watcher will tell. It
-            # takes nothing new, and leaves when what it runs has ended.
-            held[runner_id] = None
-            runner.is_leaving = True
-        else:
-            if not presence.is_ready:
-                tasks.spawn(actor.kill())  # its start was cut short: it has run nothing yet
-                continue
-            held[runner_id] = set(presence.fids)
-            runner.served = presence.served
-            # Of another koco, from before an upgrade: it may finish what it runs.
-            runner.is_leaving = presence.protocol != PROTOCOL
-        runner.is_ready = True
+        runner = Runner(runner_id, actor, running=set(given.get(key, ())), is_attaching=True)
         pool.adopt(runner)
-    return held
+        tasks.spawn(_attach(runner, pool, settle))
 
 
-async def _ask(actor: Actor) -> Presence | KocoError | TimeoutError:
-    """Ask a runner what it holds; what comes instead of an answer is one, too."""
+async def _attach(runner: Runner, pool: Pool, settle: Settle) -> None:
+    """Ask a runner what it holds, and let it work on."""
+    asking = asyncio.ensure_future(runner.actor.attach())
+    if not (await asyncio.wait({asking}, timeout=_ATTACH_S))[0]:
+        _give_up(runner, pool, "it did not answer after a restart of the control plane")
     try:
-        return await asyncio.wait_for(actor.attach(), _ATTACH_S)
-    except (KocoError, TimeoutError) as exc:
-        return exc
+        presence = await asking
+        missing = runner.running - set(presence.fids)
+        if missing:
+            # What it was told before the restart may be on its way to it: it has that by now.
+            presence = await runner.actor.attach()
+            missing -= set(presence.fids)
+    except KocoError:
+        return  # it died: its watcher settles what it ran
+    except Exception:
+        log.exception("runner %s of %s does not say what it holds", runner.id, pool.name)
+        _give_up(runner, pool, "it did not say what it holds")
+        return
+    if not presence.is_ready:
+        _give_up(runner, pool, "its start was cut short by a restart of the control plane")
+        return
+    await settle(sorted(missing & runner.running), runner.id)
+    _take_over(runner, pool, presence)
+
+
+def _give_up(runner: Runner, pool: Pool, cause: str) -> None:
+    """Let a runner have nothing new, and end it where it has no work."""
+    runner.is_attaching, runner.is_leaving = False, True
+    if not runner.running:
+        runner.give_up(cause)
+    pool.keep_warm()
+    pool.pump()
+
+
+def _take_over(runner: Runner, pool: Pool, presence: Presence) -> None:
+    runner.served = presence.served
+    # Of another koco, from before an upgrade: it may finish what it runs.
+    runner.is_leaving |= presence.protocol != PROTOCOL
+    runner.is_attaching, runner.is_ready = False, True
+    pool.keep_warm()
+    pool.pump()

@@ -107,7 +107,7 @@ class Pool:
         self._began: dict[str, float] = {}
         self._tasks = Tasks(f"pool {name}")
         self._recovery = Recovery(
-            name, store, self._tasks, remains=remains, put_back=self._put_back, on_final=on_final
+            name, store, self._tasks, remains=remains, put_back=self.put_back, on_final=on_final
         )
         self._growth: asyncio.TimerHandle | None = None
 
@@ -148,6 +148,8 @@ class Pool:
         """Say why what may run waits."""
         if why := self._setbacks.why:
             return why
+        if any(runner.is_attaching for runner in self.runners.values()):
+            return "its runners have not answered yet since the control plane was restarted"
         busy = sum(bool(runner.running) for runner in self.runners.values())
         if self._starting:
             also = f", {busy} {verbal(busy, 'is')} busy" if busy else ""
@@ -170,14 +172,19 @@ class Pool:
         self.pump()
 
     def adopt(self, runner: Runner) -> None:
-        """Take over a runner that is there already, and watch it."""
+        """Take over a runner that is there already, with what it runs, and watch it."""
         self.runners[runner.id] = runner
         self._tasks.spawn(self._watch(runner))
+        if runner.running:
+            self._guard(runner)
 
-    def take_over(self, fid: str, runner: Runner) -> None:
-        """Have a runner that was adopted go on with an execution."""
-        runner.running.add(fid)
-        self._guard(runner)
+    def put_back(self, execution: Execution) -> None:
+        """Have an execution run that was given to a runner, and was never begun there."""
+        if runner := self.runner_of(execution.fid):
+            runner.running.discard(execution.fid)
+        self.line.put_back(execution)
+        self._on_step(execution.fid)
+        self.pump()
 
     def ended(self, fid: str) -> None:
         """Hear that an execution has ended, or its attempt: its place is free."""
@@ -346,11 +353,6 @@ class Pool:
             runner.is_leaving = True
             runner.give_up("what an earlier execution left there kept the interpreter to itself")
 
-    def _put_back(self, execution: Execution) -> None:
-        self.line.put_back(execution)
-        self._on_step(execution.fid)
-        self.pump()
-
     def _consider_growth(self) -> None:
         self._growth = None
         since = self.line.since
@@ -363,7 +365,11 @@ class Pool:
             # So many runners clear the line in the time that one takes to start.
             work = count * self.mean_s / (_START_S * self.limits.concurrency) - 1
         room = self.limits.max - len(self.runners) - self._starting
-        self._grow_by(min(room, math.ceil(work) - self._starting))
+        attaching = sum(
+            runner.is_attaching and len(runner.running) < self.limits.concurrency
+            for runner in self.runners.values()
+        )
+        self._grow_by(min(room, math.ceil(work) - self._starting - attaching))
         loop = asyncio.get_running_loop()
         self._growth = loop.call_later(_START_S / 2, self._consider_growth)
 

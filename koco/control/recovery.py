@@ -111,5 +111,4 @@ class Recovery:
         """Have an execution run elsewhere that a living runner has not begun."""
         if not await surely(lambda: self._store.requeue(fid, runner.id)):
             return  # it has begun after all, or ended
-        runner.running.discard(fid)
         self._put_back(await surely(lambda: self._store.execution(fid)))

@@ -9,13 +9,14 @@ settled with the cause.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from koco.control import adoption, clock, turns
-from koco.control.adoption import Present
+from koco.control.adoption import Key, Present
 from koco.control.deadlines import Deadlines
 from koco.control.limits import FlowLimits, Load, limits_of
 from koco.control.line import Line
@@ -41,7 +42,7 @@ _TIDY_S = 1.0
 #: How long an execution may take over ending when its time is over (seconds).
 _GRACE_S = 5.0
 
-#: How long the start waits for what runners left that died meanwhile (seconds).
+#: How long executions wait for what their runner left that died meanwhile (seconds).
 _REMAINS_S = 10.0
 
 #: How many that wait are ended in one commit: the next launch waits for it.
@@ -275,21 +276,31 @@ class Supervisor:
     # the process's life
 
     async def recover(self, present: Present) -> None:
-        """Take up where the last process of the control plane ended."""
+        """Take up where the last process of the control plane ended; no runner is waited for.
+
+        What a runner was given counts as running there until it is known better: see `adoption`.
+        """
         executions = await self._store.open_executions()
         for release in await self._store.releases("live"):
             self.pool(release)
         for service, number in sorted({(e.service, e.release) for e in executions}):
             self.pool(await self._store.release(service, number))
-        needed = {execution.runner for execution in executions}
-        held = await adoption.adopt(present, self.pools, needed=needed, tasks=self._tasks)
-        lost = {e.runner for e in executions if e.status is not Status.QUEUED} - held.keys()
-        ends = dict(await asyncio.gather(*map(self._remaining, lost)))
-        # All at once, in one commit: there may be thousands. Lines keep their order.
-        resuming = (self._resume(each, held, ends) for each in executions)
-        waiting = await asyncio.gather(*resuming)
-        for execution in filter(None, waiting):
-            self._enter(execution)
+        given: dict[Key, set[str]] = defaultdict(set)
+        # In the order of their launch: that is the line's.
+        for execution in executions:
+            if execution.status is not Status.QUEUED:
+                given[execution.service, execution.release, execution.runner].add(execution.fid)
+                self._go_on(execution)
+            elif not _is_withdrawn(execution):
+                self._enter(execution)
+        adoption.adopt(present, self.pools, given, tasks=self._tasks, settle=self._settle)
+        for key in given.keys() - present.keys():
+            self._tasks.spawn(self._bury(key[2], given[key]))
+        for execution in executions:
+            if execution.is_ending and execution.status is not Status.QUEUED:
+                grace_s = execution.grace_s if execution.cancel_requested else _GRACE_S
+                pool = self._pool_of[execution.fid]
+                self._tasks.spawn(pool.cancel(execution.fid, grace_s=grace_s))
         for service in {e.service for e in executions if _is_withdrawn(e)}:
             self._tasks.spawn(self._end_waiting(service))
         for (service, number), pool in self.pools.items():
@@ -299,48 +310,38 @@ class Supervisor:
             pool.keep_warm()
         self._tasks.keep(self._tidy)
 
-    async def _remaining(self, runner_id: str) -> tuple[str, End | None]:
-        """Have delivered what a runner left that died meanwhile; return its id, how it ended."""
-        if self._remains is None:
-            return runner_id, None
+    def _go_on(self, execution: Execution) -> None:
+        """Count an execution as one that runs, and keep its place in line should it not."""
+        pool = self.pools[execution.service, execution.release]
+        self.load.enter(execution.fid, execution.flow, runs=True)
+        pool.line.hold(execution.fid)
+        self._keep(execution, pool)
+
+    async def _bury(self, runner_id: str, fids: set[str]) -> None:
+        """Settle what a runner had that died while the control plane was away."""
+        end = None
         try:
-            return runner_id, await asyncio.wait_for(self._remains(runner_id, ""), _REMAINS_S)
+            if self._remains is not None:
+                end = await asyncio.wait_for(self._remains(runner_id, ""), _REMAINS_S)
         except Exception:
             log.exception("what runner %s left was not collected", runner_id)
-            return runner_id, None
+        await self._settle(fids, runner_id, end)
 
-    async def _resume(
-        self,
-        execution: Execution,
-        held: dict[str, set[str] | None],
-        ends: dict[str, End | None],
-    ) -> Execution | None:
-        """Take up an execution; return it where it has to be run."""
-        fid, runner_id = execution.fid, execution.runner
-        pool = self.pools[execution.service, execution.release]
-        # Gone again, it is held by nobody: its watcher found nothing to settle.
-        runner = pool.runners.get(runner_id)
-        fids = held.get(runner_id, set())
-        if execution.status is Status.QUEUED:
-            return None if _is_withdrawn(execution) else execution
-        if runner is not None and (fids is None or fid in fids):
-            pool.take_over(fid, runner)
-            self.load.enter(fid, execution.flow, runs=True)
-            self._keep(execution, pool)
-            if execution.is_ending:
-                grace_s = execution.grace_s if execution.cancel_requested else _GRACE_S
-                self._tasks.spawn(pool.cancel(fid, grace_s=grace_s))
-            return None
-        if await surely(lambda: self._store.requeue(fid, runner_id)):
-            return execution
-        end = ends.get(runner_id)
+    async def _settle(self, fids: Iterable[str], runner_id: str, end: End | None = None) -> None:
+        """Have executions run elsewhere that a runner never began, and end the others."""
         cause = f"its process {end}" if end else "it was lost while the control plane was away"
         error = died(cause, end)
-        await surely(lambda: self._store.lose(fid, runner_id, error))
-        if not execution.policy.retries:
-            return None
-        now = await self._store.execution(fid)
-        return now if now.status is Status.QUEUED else None
+        # All at once, in one commit: there may be thousands.
+        await asyncio.gather(*(self._settle_one(fid, runner_id, error) for fid in fids))
+
+    async def _settle_one(self, fid: str, runner_id: str, error: dict[str, Any]) -> None:
+        pool = self._pool_of.get(fid)
+        if pool is None:
+            return  # it has ended, by what its runner had left
+        if await surely(lambda: self._store.requeue(fid, runner_id)):
+            pool.put_back(await surely(lambda: self._store.execution(fid)))
+        elif await surely(lambda: self._store.lose(fid, runner_id, error)):
+            self.on_final(fid)
 
     def _enter(self, execution: Execution) -> None:
         """Put an execution into line, now or when its next attempt may begin."""

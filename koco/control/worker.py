@@ -94,6 +94,8 @@ class Runner:
     assigning: dict[str, asyncio.Event] = field(default_factory=dict)
     served: int = 0
     is_ready: bool = False
+    #: It was there before this process, and has not said yet what it holds.
+    is_attaching: bool = False
     #: It takes nothing new, and leaves when nothing runs in it.
     is_leaving: bool = False
     idle_since: float = field(default_factory=time.monotonic)

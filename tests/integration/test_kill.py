@@ -1,7 +1,11 @@
 """kill -9 at the worst moments: nothing that was accepted or acknowledged is lost."""
 
+import contextlib
+import os
+import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -10,7 +14,7 @@ from koco.cluster.local import mark_of
 from tests.driver import Koco, eventually, kill9
 
 CODE = """
-    import asyncio, time
+    import asyncio, os, time
 
     async def emit(tracer, count: int = 2000, pause: float = 0.001):
         for number in range(count):
@@ -19,6 +23,7 @@ CODE = """
         return count
 
     def wait(tracer, seconds: float = 1):
+        print("pid", os.getpid())
         tracer.result_sync("began")
         time.sleep(seconds)
         return "done"
@@ -99,6 +104,53 @@ def test_a_runner_killed_while_the_control_plane_is_away_is_settled(app: Koco) -
     assert ended["error"]["type"] == "RunnerDied"
 
 
+def test_commands_that_begin_during_a_restart_wait_for_it(app: Koco) -> None:
+    """A list, a follower, a launch and a deploy: none of them fails, or says a word of it."""
+    fid = app.launch("wait", seconds=0)
+    eventually(lambda: _final(app, fid))
+    project = app.project("kill", CODE + "\n    LATER = 1\n", runner={"min": 1, "max": 4})
+    kill9(app.control_pid())
+    running = {
+        "ps": app.popen("ps", "-a", "--json"),
+        "logs": app.popen("logs", fid, "-f"),
+        "run": app.popen("run", "kill/wait", "-i", "seconds=0", "--wait"),
+        "deploy": app.popen("deploy", cwd=project),
+    }
+    for name, process in running.items():
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, f"{name}: {err}"
+        assert "answer" not in err, f"{name}: {err}"
+
+
+def test_a_frozen_runner_delays_no_restart(app: Koco) -> None:
+    """Others are served beside it, and what it runs goes on where it stopped."""
+    fid = app.launch("wait", seconds=1)
+    pid = runner_pid(app, fid)
+    with stopped(pid):
+        restart(app)
+        assert app.execute("emit", count=3).of("result") == [0, 1, 2]
+        assert app.get(f"/v1/executions/{fid}")["status"] == "running"
+    ended = eventually(lambda: _final(app, fid))
+    assert ended["status"] == "finished", ended
+
+
+def test_what_was_on_its_way_to_a_frozen_runner_begins_once(app: Koco) -> None:
+    """Both the runner and the control plane stop to answer between a launch and its beginning."""
+    app = app.deploy("kill-one", CODE, runner={"min": 1, "max": 1})
+    warm = app.execute("wait", seconds=0)
+    assert warm.status == "finished"
+    with stopped(runner_pid(app, warm.fid)):
+        fid = app.launch("wait", seconds=0)
+        eventually(lambda: app.get(f"/v1/executions/{fid}")["status"] == "starting")
+        time.sleep(0.5)  # the call is in the runner's socket by then
+        restart(app)
+        assert app.get(f"/v1/executions/{fid}")["status"] == "starting"
+    ended = eventually(lambda: _final(app, fid))
+    assert ended["status"] == "finished", ended
+    assert [e["payload"] for e in app.get_events(fid) if e["kind"] == "result"] == ["began"]
+    assert runner_pid(app, fid) == runner_pid(app, warm.fid)
+
+
 def test_restarts_leave_no_runners_behind(app: Koco) -> None:
     """After all that, there are as many runner processes as the status says."""
     assert app.get("/v1/status")["control_plane"]["restarts"] >= 3
@@ -116,6 +168,34 @@ def test_restarts_leave_no_runners_behind(app: Koco) -> None:
         known, running = last
         message = f"too many: {running - known}, too few: {known - running}"
         raise AssertionError(message) from None
+
+
+def restart(app: Koco) -> None:
+    """Kill the control plane, and wait until the next one answers."""
+    old = app.control_pid()
+    kill9(old)
+    eventually(lambda: app.control_pid() != old)
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Have a process stand still."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def runner_pid(app: Koco, fid: str) -> int:
+    """Return the process that a flow of `CODE` has told that it runs in."""
+
+    def told() -> int | None:
+        texts = [str(e["payload"]) for e in app.get_events(fid) if e["kind"] == "stdout"]
+        return next((int(text[4:]) for text in texts if text.startswith("pid ")), None)
+
+    pid: int = eventually(told)
+    return pid
 
 
 def _final(app: Koco, fid: str) -> dict[str, object] | None:

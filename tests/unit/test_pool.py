@@ -597,7 +597,7 @@ def test_a_restart_takes_up_everything(tmp_path: Path) -> None:
         w.restart()
         w.ends = True
         await w.supervisor.recover({("svc", release.number, keeper.spec.id): keeper})
-        assert (await w.store.execution(lost.fid)).status is Status.ERROR
+        await w.until(lost.fid, Status.ERROR)
         await w.until(queued.fid, Status.FINISHED)
         await w.until(unheard.fid, Status.FINISHED)
         assert (await w.store.execution(held.fid)).status is Status.RUNNING
@@ -808,9 +808,13 @@ def test_a_restart_settles_thousands_in_the_order_of_their_launch(tmp_path: Path
             return submit(changes)
 
         w.store._writer._commit = counted  # type: ignore[method-assign]
+        w.importing.clear()
         w.restart()
         await w.supervisor.recover({})
+        await w.until(made[-2].fid, Status.ERROR)
+        await w.until(made[-1].fid, Status.QUEUED)
         assert commits < 10
+        w.importing.set()
         for number, execution in enumerate(made):
             wanted = Status.ERROR if number % 3 == 1 else Status.FINISHED
             assert (await w.until(execution.fid, wanted)).status is wanted
@@ -819,27 +823,157 @@ def test_a_restart_settles_thousands_in_the_order_of_their_launch(tmp_path: Path
     world(tmp_path, body)
 
 
-def test_runners_that_do_not_answer_delay_a_restart_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They are asked at the same time, however many there are."""
-    monkeypatch.setattr(adoption, "_ATTACH_S", 0.1)
+def silent(runner: FakeRunner) -> asyncio.Event:
+    """Have a runner answer nothing until the event is set that is returned."""
+    wakes = asyncio.Event()
+
+    def held(call: Any) -> Any:
+        async def answered(*args: Any) -> Any:
+            await wakes.wait()
+            return await call(*args)
+
+        return answered
+
+    for name in ("attach", "cancel", "launch"):
+        setattr(runner, name, held(getattr(runner, name)))
+    return wakes
+
+
+def test_runners_that_do_not_answer_delay_no_restart(tmp_path: Path) -> None:
+    """Launches are accepted and run beside them; what they run is neither lost nor begun twice."""
 
     async def body(w: World) -> None:
-        release = await w.live(min=5, max=5)
-        await eventually(lambda: len(w.runners) == 5 and w.supervisor.pool(release).runners != {})
-
-        async def hang() -> Presence:
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        present: Any = {("svc", release.number, each.spec.id): each for each in w.runners}
-        for runner in w.runners:
-            runner.attach = hang  # type: ignore[method-assign]
+        w.ends = False
+        release = await w.live(min=3, max=4)
+        held = [await w.launch() for _ in range(3)]
+        for execution in held:
+            await w.until(execution.fid, Status.RUNNING)
+        frozen = list(w.runners)
+        wakes = [silent(runner) for runner in frozen]
+        present: Any = {("svc", release.number, each.spec.id): each for each in frozen}
         w.restart()
-        began = asyncio.get_running_loop().time()
+        await asyncio.wait_for(w.supervisor.recover(present), 0.5)
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        assert [(await w.store.execution(e.fid)).status for e in held] == [Status.RUNNING] * 3
+        await w.supervisor.cancel(held[0].fid, grace_s=0.0)
+        await w.until(held[0].fid, Status.CANCELLED)
+        for event in wakes:
+            event.set()
+        for execution in held[1:]:
+            await w.runner_of(execution.fid).report(execution.fid, Status.FINISHED, count=1)
+            await w.until(execution.fid, Status.FINISHED)
+        assert sorted(w.began) == sorted({*w.began}), "each began once"
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_stays_silent_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One without work is ended; one with work gets nothing new, and goes on if it wakes."""
+    monkeypatch.setattr(adoption, "_ATTACH_S", 0.05)
+
+    async def body(w: World) -> None:
+        release = await w.live(min=2, max=2)
+        await eventually(lambda: len(w.supervisor.pool(release).runners) == 2)
+        w.ends = False
+        busy = await w.launch()
+        await w.until(busy.fid, Status.RUNNING)
+        worker = w.runner_of(busy.fid)
+        [idle] = [each for each in w.runners if each is not worker]
+        wakes, _ = silent(worker), silent(idle)
+        present: Any = {("svc", release.number, each.spec.id): each for each in (worker, idle)}
+        w.restart()
         await w.supervisor.recover(present)
-        assert asyncio.get_running_loop().time() - began < 0.3
+        waiting = await w.launch()
+        why = w.supervisor.why(await w.store.execution(waiting.fid))
+        assert "have not answered yet since the control plane was restarted" in str(why)
+        await w.until(waiting.fid, Status.RUNNING)
+        assert idle.over.done()
+        assert not worker.over.done()
+        wakes.set()
+        await worker.report(busy.fid, Status.FINISHED, count=1)
+        await eventually(lambda: worker in w.ended)
+        assert worker.fids == [busy.fid]
+
+    world(tmp_path, body)
+
+
+def test_what_is_on_its_way_to_a_runner_is_not_begun_elsewhere(tmp_path: Path) -> None:
+    """It was sent before the restart, and arrives after the runner has said what it holds."""
+
+    async def body(w: World) -> None:
+        w.begins = False
+        release = await w.live(max=2)
+        execution = await w.launch()
+        await eventually(lambda: any(execution.fid in each.fids for each in w.runners))
+        [runner] = w.runners
+        runner.fids.clear()
+        attach = runner.attach
+
+        async def before_it_arrives() -> Presence:
+            said = await attach()
+            said = msgspec.structs.replace(said, fids=list(said.fids))
+            runner.fids[:] = [execution.fid]
+            return said
+
+        runner.attach = before_it_arrives  # type: ignore[method-assign]
+        w.restart()
+        await w.supervisor.recover({("svc", release.number, runner.spec.id): runner})
+        pool = w.supervisor.pool(release)
+        await eventually(lambda: pool.runners[runner.spec.id].is_ready)
+        assert (await w.store.execution(execution.fid)).runner == runner.spec.id
+        assert not pool.line
+        await runner.report(execution.fid, Status.FINISHED, count=1)
+        await w.until(execution.fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_says_nonsense_holds_up_nobody(tmp_path: Path) -> None:
+    """Its process is broken: the start goes on, and the next execution runs elsewhere."""
+
+    async def body(w: World) -> None:
+        release = await w.live()
+        await eventually(lambda: len(w.supervisor.pool(release).runners) == 1)
+        [broken] = w.runners
+
+        async def attach() -> Presence:
+            raise ValueError("broken")
+
+        broken.attach = attach  # type: ignore[method-assign]
+        w.restart()
+        await w.supervisor.recover({("svc", release.number, broken.spec.id): broken})
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        assert broken.over.done()
+
+    world(tmp_path, body)
+
+
+def test_what_a_lost_runner_left_delays_no_restart(tmp_path: Path) -> None:
+    """Its node does not answer: others are served, and its executions are settled once it does."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(max=2)
+        lost = await w.launch()
+        await w.until(lost.fid, Status.RUNNING)
+        told = asyncio.Event()
+
+        async def collect(runner: str, node: str) -> End | None:
+            await told.wait()
+            return None
+
+        w.collect = collect  # type: ignore[method-assign]
+        w.restart()
+        await asyncio.wait_for(w.supervisor.recover({}), 0.5)
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        assert (await w.store.execution(lost.fid)).status is Status.RUNNING
+        told.set()
+        ended = await w.until(lost.fid, Status.ERROR)
+        assert "lost while the control plane was away" in str(ended.error)
 
     world(tmp_path, body)
 
