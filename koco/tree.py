@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from koco import ignore, saving, sensitive
+from koco import config, ignore, saving, sensitive
 from koco.errors import NotFoundError, UsageError
 from koco.ignore import Rules
 from koco.outputs import Identity
@@ -105,6 +105,8 @@ class _Walk:
     def __init__(self, root: Path, include: "GitIgnoreSpec", outputs: Collection[Identity]) -> None:
         self._root = root
         self._never = _spec(NEVER)
+        home = config.home().resolve()
+        self._home = home if root in home.parents else None
         self._include = include
         self._outputs = outputs
         self._above = ignore.rules_above(root)
@@ -136,7 +138,7 @@ class _Walk:
         rules = [*rules, (here, own)] if (own := ignore.rules_of(folder)) else rules
         for entry in entries:
             name = prefix + entry.name
-            if self._never.match_file(name):
+            if self._is_never(name, folder / entry.name):
                 continue
             # To git, a link is a file, also where it leads to a folder.
             is_folder = entry.is_dir(follow_symlinks=False)
@@ -149,6 +151,11 @@ class _Walk:
             elif looks is not None:
                 found = self._sensitive(entry, name, folder, rules, trail, looks)
                 yield from (each for each in found if not is_ignored or _is_file(each))
+
+    def _is_never(self, name: str, path: Path) -> bool:
+        # With koco's own folder, keys would be shipped, and what changes while it deploys.
+        is_homes = self._home is not None and path.is_relative_to(self._home)
+        return is_homes or self._never.match_file(name)
 
     def _entry(
         self,
@@ -217,7 +224,7 @@ class _Walk:
         if target in trail:
             raise UsageError(f"{name} is a link to a folder that it is in: {target}", hint=hint)
         inside = target.relative_to(self._root).as_posix()
-        if self._never.match_file(inside):
+        if self._is_never(inside, target):
             raise UsageError(f"{name} is a link to {inside}, which is never shipped", hint=hint)
         return target
 

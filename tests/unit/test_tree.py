@@ -47,6 +47,19 @@ def test_what_is_never_shipped_cannot_be_asked_for(tmp_path: Path) -> None:
     assert ".git/config" not in names(tmp_path, "**", ".git")
 
 
+def test_kocos_own_folder_is_never_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has keys, and changes while a deploy runs."""
+    write(tmp_path, "app.py", "here/contexts.toml", "here/answered/x", "hereabouts.py")
+    monkeypatch.setenv("KOCO_HOME", str(tmp_path / "here"))
+    assert names(tmp_path) == ["app.py", "hereabouts.py"]
+    (tmp_path / "keys").symlink_to("here/contexts.toml")
+    with pytest.raises(UsageError, match="never shipped"):
+        names(tmp_path)
+    (tmp_path / "keys").unlink()
+    monkeypatch.setenv("KOCO_HOME", str(tmp_path.parent))
+    assert "app.py" in names(tmp_path), "a project may be in it"
+
+
 def test_patterns_choose_among_the_files(tmp_path: Path) -> None:
     """They are `.gitignore`'s, with `!` to leave out; ignored files stay ignored."""
     write(tmp_path, "a/app.py", "a/x.csv", "b/app.py", "data/x.csv", "data/y.csv", "z.log")
