@@ -85,6 +85,7 @@ class Others:
         self._over = threading.Event()
         #: By the clock, and as far as the control plane worked in that time.
         self.took_s: list[float] = []
+        self.slowest: dict[str, float] = {}
         self.delayed_s: list[float] = []
         self.failed: list[str] = []
 
@@ -101,6 +102,7 @@ class Others:
         answer = self._client.request(method, path, **({"json": {}} if method == "POST" else {}))
         took_s, worked_s = time.monotonic() - began, self._worked_s() - worked_s
         self.took_s.append(took_s)
+        self.slowest[path] = round(max(took_s, self.slowest.get(path, 0.0)), 3)
         self.delayed_s.append(min(took_s, worked_s))
         if answer.status_code not in (200, 201):
             self.failed.append(answer.text)
@@ -130,6 +132,7 @@ def others_are_answered(koco: Koco) -> Iterator[None]:
         thread.join()
     took_s, delayed_s = _p99(others.took_s), _p99(others.delayed_s)
     said = f"p99 {delayed_s:.3f} s, by the clock {took_s:.3f} s, of {len(others.took_s)}"
+    said += f"; slowest by the clock: {others.slowest}"
     print(said)
     assert not others.failed
     assert delayed_s < LATE_S, said
