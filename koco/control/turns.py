@@ -16,9 +16,9 @@ from contextvars import ContextVar
 
 from koco.errors import TooManyError
 
-#: How many requests of one holder are worked on at once, where others of theirs wait: it begins
-#: low, grows while the loop is quick, and is halved when it gets late.
-_FEW, _MANY = 4, 8
+#: How many requests of one holder are worked on at once, where others of theirs wait: halved when
+#: the loop gets late, and more again while it is quick.
+_MOST = 8
 #: How often it is looked whether the loop is late, while any wait; and how late is late (seconds).
 _LOOK_S, _LATE_S = 0.01, 0.01
 #: How long a turn lasts where others wait for it (seconds): what takes longer does not work.
@@ -82,7 +82,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
-        self._at_once = _FEW
+        self._at_once = _MOST
         self._has_next = False
         self._is_looking = False
 
@@ -145,7 +145,7 @@ class Turns:
         now = time.monotonic()
         if now - due > _LATE_S:
             self._at_once = max(1, self._at_once // 2)
-        elif self._at_once < _MANY:
+        elif self._at_once < _MOST:
             self._at_once += 1
         self._is_looking = False
         for line in self._lines.values():

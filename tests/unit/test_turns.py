@@ -48,7 +48,7 @@ def test_others_pass_a_burst() -> None:
         assert done.index("bob") < 50
         await asyncio.gather(*burst)
         assert len(done) == 1001
-        assert most <= turns._MANY + 1
+        assert most <= turns._MOST + 1
         while mine._lines:
             await asyncio.sleep(0)
 
@@ -71,7 +71,7 @@ def test_what_never_waits_is_done_a_few_in_a_round() -> None:
         while rounds.total() < 500:
             now += 1
             await asyncio.sleep(0)
-        assert max(rounds.values()) <= turns._MANY
+        assert max(rounds.values()) <= turns._MOST
 
     asyncio.run(scenario())
 
@@ -83,7 +83,7 @@ def test_fewer_are_worked_on_where_each_takes_the_loop_for_long(
     monkeypatch.setattr(turns, "_LATE_S", 0.005)
 
     async def scenario() -> None:
-        mine, least = Turns(), turns._FEW
+        mine, least = Turns(), turns._MOST
 
         async def request() -> None:
             nonlocal least
@@ -95,7 +95,7 @@ def test_fewer_are_worked_on_where_each_takes_the_loop_for_long(
             turn.give_back()
             least = min(least, mine._at_once)
 
-        await asyncio.gather(*(request() for _ in range(20)))
+        await asyncio.gather(*(request() for _ in range(40)))
         assert least == 1
 
     asyncio.run(scenario())
@@ -140,7 +140,7 @@ def test_a_line_has_an_end_and_who_leaves_it_takes_no_turn(
 
     async def scenario() -> None:
         mine, gone = Turns(), []
-        working = [await take(mine, "ada") for _ in range(turns._FEW)]
+        working = [await take(mine, "ada") for _ in range(turns._MOST)]
         places = [mine.ask("ada", gone.append) for _ in range(2)]
         with pytest.raises(TooManyError) as refused:
             mine.ask("ada", gone.append)

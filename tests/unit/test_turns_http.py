@@ -23,7 +23,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.fixture(autouse=True)
 def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_MANY", 1)
+    monkeypatch.setattr(turns, "_MOST", 1)
 
 
 def connected(api: Api) -> socket.socket:
