@@ -162,7 +162,7 @@ def _has_agents(raylet: "psutil.Process") -> bool:
     import psutil
 
     lines = []
-    # Not by their mark: their titles are written over their environment.
+    # Not by their mark, which those of a Ray that an older koco has started do not show.
     for each in raylet.children():
         with contextlib.suppress(psutil.Error, OSError):  # a worker that has just ended
             lines.append(" ".join(each.cmdline()))

@@ -104,6 +104,9 @@ def starting_environment(mark: str) -> dict[str, str]:
     return {
         **env,
         MARK: mark,
+        # Else the titles that Ray gives to its agents are written over their environment, and the
+        # mark with it: an agent outlives a raylet that was killed, and keeps its ports.
+        "SPT_NOENV": "1",
         "RAY_TMPDIR": os.environ.get("RAY_TMPDIR") or str(_folder(mark)),
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
         "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
@@ -162,7 +165,6 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
     import psutil
 
     processes = marked(mark)
-    processes += _unmarked_children(processes)
     folders = {folder for process, _ in processes for folder in _listeners(process)}
     # The others sign off with the GCS and take long over it where it is gone: it goes last.
     first = [process for process, name in processes if name != GCS]
@@ -171,7 +173,7 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
             process.terminate()
     psutil.wait_procs(first, timeout=term_s)
     # The rest, and what was started in the meantime.
-    rest = list({process for process, _ in (*processes, *marked(mark)) if process.is_running()})
+    rest = [process for process, _ in marked(mark)]
     for process in rest:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -179,21 +181,6 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     return len(processes)
-
-
-def _unmarked_children(
-    processes: "list[tuple[psutil.Process, str]]",
-) -> "list[tuple[psutil.Process, str]]":
-    """Return what raylets have started that shows no mark: Ray's agents write over theirs."""
-    import psutil
-
-    known = {process.pid for process, _ in processes}
-    found: list[tuple[psutil.Process, str]] = []
-    for process, name in processes:
-        with contextlib.suppress(psutil.Error):
-            children = process.children() if name == RAYLET else []
-            found += [(each, each.name()) for each in children if each.pid not in known]
-    return found
 
 
 def _listeners(process: "psutil.Process") -> set[Path]:

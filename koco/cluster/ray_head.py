@@ -3,6 +3,7 @@
 import json
 import platform
 import socket
+import threading
 import time
 from typing import Any
 
@@ -66,6 +67,17 @@ def why_not(address: str) -> str:
 
     Its GCS says so at once, where `ray.init` tries for a long time and then guesses.
     """
+    import ray  # noqa: F401 - it takes a second, which is not the cluster's
+
+    said: list[str] = []
+    # In a thread: for what does not answer at all Ray waits much longer, whatever it is told.
+    asking = threading.Thread(target=lambda: said.append(_why_not(address)), daemon=True)
+    asking.start()
+    asking.join(_LOOK_S)
+    return said[0] if said else "it does not answer"
+
+
+def _why_not(address: str) -> str:
     import ray
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # in C
     from ray.exceptions import AuthenticationError, RayError

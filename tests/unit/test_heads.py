@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -78,6 +79,17 @@ def test_another_homes_ray_is_not_joined(gcs: Gcs, capsys: pytest.CaptureFixture
     assert line == (
         f"a Ray runs at {address}, and it is another koco home's: starting one apart from it"
     )
+
+
+def test_one_that_does_not_answer_is_not_waited_for(
+    gcs: Gcs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It listens, as a GCS that is stopped does: Ray itself would try for 40 s."""
+    address = gcs()
+    began = time.monotonic()
+    assert joining.joinable({}, free=False) == ""
+    assert time.monotonic() - began < 30
+    assert f"a Ray runs at {address}, and it does not answer" in capsys.readouterr().err
 
 
 def test_an_address_in_a_file_is_not_believed(
