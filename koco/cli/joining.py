@@ -10,7 +10,7 @@ from typing import Any
 from koco.cli import booting, output
 from koco.cluster import heads
 from koco.cluster import local as cluster
-from koco.errors import UnreachableError, UsageError
+from koco.errors import NotAllowedError, UnreachableError, UsageError
 
 
 def joinable(here: Mapping[str, Any], *, free: bool) -> str:
@@ -18,6 +18,7 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
 
     Raises:
         UnreachableError: RAY_ADDRESS names one that does not answer.
+        NotAllowedError: it names another user's.
         UsageError: it names one, and free ports are asked for.
     """
     if asked := heads.asked():
@@ -27,6 +28,12 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
         if not heads.listens(asked):
             what = f"no Ray answers at {asked}, which RAY_ADDRESS names"
             raise UnreachableError(what, hint="without RAY_ADDRESS `koco up` starts one here")
+        head = heads.at(asked)
+        if head and not head.lets_in:
+            what = f"the Ray at {asked} is another user's: its sockets are closed to you"
+            raise NotAllowedError(
+                what, hint="`koco up --ray URL` takes its dashboard's URL instead"
+            )
         return asked
     for address in dict.fromkeys((str(here.get("address", "")), heads.current())):
         if not heads.listens(address):

@@ -43,7 +43,7 @@ def command(
         str | None, typer.Option("--ca", metavar="FILE", help="Certificates (PEM) to trust here.")
     ] = None,
     free_ports: Annotated[
-        bool, typer.Option("--free-ports", help="Use free ports for Ray, too, not its defaults.")
+        bool, typer.Option("--free-ports", help="Start a Ray of its own, on free ports.")
     ] = False,
     recover_admin: Annotated[
         bool,

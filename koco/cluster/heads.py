@@ -44,6 +44,11 @@ class Head:
         return self.owner == os.getuid() and not self.mark
 
     @property
+    def lets_in(self) -> bool:
+        """Whether this user may open its sockets."""
+        return os.getuid() in (0, self.owner)
+
+    @property
     def whose(self) -> str:
         """Whose it is, for messages."""
         if self.owner != os.getuid():

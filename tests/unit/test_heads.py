@@ -14,7 +14,7 @@ import pytest
 from koco import config
 from koco.cli import joining
 from koco.cluster import heads, local
-from koco.errors import UnreachableError, UsageError
+from koco.errors import NotAllowedError, UnreachableError, UsageError
 from tests.unit.conftest import Cli
 
 #: Listens on the port in its last argument, as a GCS does, and says so.
@@ -123,6 +123,11 @@ def test_what_ray_address_names_is_joined_or_told(
     with pytest.raises(UnreachableError, match=r"no Ray answers at 127\.0\.0\.1:1"):
         joining.joinable({}, free=False)
     monkeypatch.delenv("RAY_ADDRESS")
+    with monkeypatch.context() as as_another:
+        as_another.setenv("RAY_ADDRESS", address)
+        as_another.setattr(os, "getuid", lambda: 12345)
+        with pytest.raises(NotAllowedError, match="another user's"):
+            joining.joinable({}, free=False)
     remembered = {"address": address, "asked": address}
     assert joining.joinable(remembered, free=False) == address
     assert not joining.is_another(address, remembered)
