@@ -43,8 +43,8 @@ def told(path: Path, size_mb: int) -> Iterator[Path]:
         if not Path(of).is_relative_to(path):
             return real(of)
         files = [each.stat() for each in path.rglob("*") if each.is_file()]
-        free = size_mb * MB - sum(each.st_blocks * 512 for each in files)
-        return SimpleNamespace(f_frsize=1, f_bavail=max(0, free), f_blocks=size_mb * MB)
+        free = max(0, size_mb * MB - sum(each.st_blocks * 512 for each in files))
+        return SimpleNamespace(f_frsize=1, f_bavail=free, f_bfree=free, f_blocks=size_mb * MB)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "statvfs", said)

@@ -10,6 +10,7 @@ import pytest
 
 from koco.control import spooler as module
 from koco.control.disk import Disk
+from koco.control.last_words import LastWords
 from koco.control.locks import Locks
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
@@ -196,6 +197,31 @@ def test_what_has_returned_may_use_half_of_the_reserve(data_dir: Path) -> None:
         with pytest.raises(NoRoomError, match="disk_reserve_mb"):
             await parts.running()
         assert await parts.end(greedy)
+
+    run(data_dir, body)
+
+
+def test_what_a_dead_runner_left_may_use_it_as_well(data_dir: Path) -> None:
+    """Where not even that is there, it is told to come again, and nothing is half kept."""
+
+    async def body(parts: Parts) -> None:
+        noisy, lost = await parts.running(), await parts.running()
+        words = LastWords(parts.store, parts.spooler, vault=None)  # type: ignore[arg-type]
+
+        async def left() -> Batch:
+            batch = parts.batch(lost, stdout("x" * MB))
+            try:
+                await words._deliver(wire.encode_batches([batch]))
+            finally:
+                await parts.send(batch)  # for its number
+            return batch
+
+        await parts.fill(noisy)
+        await left()
+        await parts.fill(noisy, is_last=True)
+        with pytest.raises(NoRoomError, match="dead runner"):
+            await left()
+        assert [kind for kind, _ in await parts.lines(lost)].count("stdout") == 1
 
     run(data_dir, body)
 

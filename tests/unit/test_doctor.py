@@ -1,6 +1,7 @@
 """What the control plane's doctor finds: over a real store, with runners in this process."""
 
 import asyncio
+import math
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from koco.control.disk import Disk
 from koco.control.doctor import Doctor, Finding
 from koco.control.leftovers import Leftovers
 from koco.errors import KocoError
+from tests import small_disk
 from tests.unit.test_pool import World, world
 
 NODE = {"address": "10.0.0.1", "alive": True, "resources": {"CPU": 2}, "death": ""}
@@ -259,5 +261,26 @@ def test_what_executions_leave_in_ray_is_told_with_whose_it_is(tmp_path: Path) -
             ("Cache", "fid-of-the-actor"),
             ("count", None),
         ]
+
+    world(tmp_path, body)
+
+
+def test_a_disk_where_events_wait_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """By the doctor and by `/health`; and no more once there is room."""
+
+    async def body(w: World) -> None:
+        await ready(w)
+        of = parts(w)
+        (tmp_path / "theirs").write_bytes(b"x" * small_disk.MB)
+        with small_disk.told(tmp_path, 1):
+            of.disk._seen_at = -math.inf
+            found = (await findings(of))["disk"]
+            assert found.status == "failed"
+            assert "events wait" in found.message
+            assert "`koco cancel`" in (found.hint or "")
+            assert (await Doctor(of).health())["status"] == "degraded"
+        of.disk._seen_at = -math.inf
+        assert (await findings(of))["disk"].status != "failed"
+        assert (await Doctor(of).health())["status"] == "ok"
 
     world(tmp_path, body)
