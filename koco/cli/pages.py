@@ -29,9 +29,11 @@ def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict
     for _ in range(limit + _EMPTY):
         page = ask(limit=min(_PAGE, limit - len(items)), cursor=cursor, room=room, **asked)
         items += page["items"]
-        cursor = page["next"]
+        former, cursor = cursor, page["next"]
         if not cursor or len(items) >= limit:
             return {**page, "items": items, "next": cursor}
+        if cursor == former:
+            break
     raise AnswerError(f"{session.context().url} gives a list that has no end")
 
 

@@ -19,19 +19,19 @@ DESTROYING = frozenset(
 #: How alike two names must be to be taken for each other, from 0 to 1.
 _ALIKE, _SAME = 0.7, 0.8
 
-_CANCEL = "`koco cancel FID` ends an execution, `koco down` stops koco on this machine"
+_CANCEL = "`koco cancel FID` ends an execution, `koco down` koco on this machine"
 _REMOVE = "`koco delete FID` removes an execution, `koco undeploy SERVICE` a service"
 _FOLLOW = "`koco logs FID -f` follows an execution's events"
-_EVENTS = "`koco logs FID` shows an execution's events, `koco logs FID --json` as JSON"
+_EVENTS = "`koco logs FID` shows an execution's events, --json as JSON"
 _LIST = "`koco ps` lists executions, `koco flows` flows, `koco status` services"
 _RUN = "`koco run FLOW` launches a flow"
-_SHOW = "`koco show FID` shows an execution, `koco flows FLOW` a flow, `koco status` what runs"
+_SHOW = "`koco show FID` shows an execution, `koco flows FLOW` a flow"
 _DEPLOY = "`koco deploy` deploys the services of this project"
 _PLAN = "`koco plan` shows what a deploy would do"
 _ANSWER = "`koco inbox` lists what waits for a person, `koco answer FID` answers"
-_CONTEXT = "`koco context list` lists control planes, `koco context use NAME` chooses one"
+_CONTEXT = "`koco context use NAME` chooses one, `koco context list` lists them"
 _HEALTH = "`koco doctor` looks whether all is well, `koco status` shows what runs"
-_FILES = "`koco files ls FID` lists an execution's files, `koco files get FID PATH` downloads"
+_FILES = "`koco files ls FID` lists files, `koco files get FID PATH` downloads"
 
 #: What a word means that is no command, by the words of all commands.
 _COMMANDS = {

@@ -189,12 +189,12 @@ def test_a_line_in_tiny_pieces_takes_its_bytes(monkeypatch: pytest.MonkeyPatch) 
     """Not an object for each of them."""
     import tracemalloc
 
-    monkeypatch.setattr(arrival, "LINE_BYTES", 1_000_000)
+    monkeypatch.setattr(arrival, "LINE_BYTES", 100_000)
     tracemalloc.start()
     try:
         with pytest.raises(TooLargeError):
             list(arrival.lines((bytes([65]) for _ in itertools.count()), arrival.Pace(1)))
-        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        assert tracemalloc.get_traced_memory()[1] < 400_000
     finally:
         tracemalloc.stop()
 

@@ -37,7 +37,8 @@ def test_words_of_the_field_are_known(plane: Plane, cli: Cli, word: str) -> None
 
 @pytest.mark.parametrize("hint", words.hints())
 def test_every_hint_names_commands_and_options_that_are_there(hint: str) -> None:
-    """A hint works when it is followed."""
+    """A hint works when it is followed, and fits a terminal with its label."""
+    assert len(f"hint: {hint}") <= 80
     group = main.build()
     for told in re.findall(r"`koco ([^`]+)`", hint):
         if told.startswith("--context"):
