@@ -8,6 +8,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from functools import cache
 
 #: What a file is known by, whatever it is called: `st_dev` and `st_ino`.
 Identity = tuple[int, int]
@@ -23,10 +24,11 @@ def written() -> frozenset[Identity]:
         with contextlib.suppress(OSError):  # closed
             status = os.fstat(descriptor)
             (pipes if stat.S_ISFIFO(status.st_mode) else found).add(_identity(status))
-    return frozenset(found | _behind(pipes))
+    return frozenset(found | _behind(frozenset(pipes)))
 
 
-def _behind(pipes: set[Identity]) -> set[Identity]:
+@cache  # looking through all processes takes milliseconds, and each service of many asks
+def _behind(pipes: frozenset[Identity]) -> set[Identity]:
     """Return the files that whoever reads the pipes has open for writing, and so on."""
     found: set[Identity] = set()
     others = [*_others()] if pipes else []
@@ -34,7 +36,7 @@ def _behind(pipes: set[Identity]) -> set[Identity]:
         readers = [each for each in others if each[0] & pipes]
         others = [each for each in others if each not in readers]
         found |= {file for _, _, files in readers for file in files}
-        pipes = {pipe for _, written, _ in readers for pipe in written}
+        pipes = frozenset(pipe for _, written, _ in readers for pipe in written)
     return found
 
 
