@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-#: What was written this short a time ago (seconds), somebody may still be writing.
-MOMENT_S = 0.05
+#: What was written this short a time ago (seconds), somebody may still be writing; and what was
+#: emptied, as a busy disk may take so long over that before anything can be written.
+MOMENT_S, EMPTY_S = 0.05, 0.5
 
-#: How often such a moment is waited for.
-MOMENTS = 5
+#: How often such a moment is waited for, and how many of those are kept for the worse: a file
+#: that is empty or away. One with something in it may be written without end, as a log is.
+MOMENTS, _KEPT = 8, 5
 
 
 class Patience:
@@ -22,9 +24,12 @@ class Patience:
     def __init__(self) -> None:
         self._left = MOMENTS
 
-    def wait(self) -> bool:
-        """Wait a moment; False, at once, when that was often enough: what is there counts."""
-        if not self._left:
+    def wait(self, *, kept: int = 0) -> bool:
+        """Wait a moment; False, at once, when that was often enough: what is there counts.
+
+        `kept` is how many moments are not to be used up.
+        """
+        if self._left <= kept:
             return False
         self._left -= 1
         time.sleep(MOMENT_S)
@@ -34,7 +39,8 @@ class Patience:
 def is_fresh(status: os.stat_result, *, since: float | None = None) -> bool:
     """Say whether a file or folder was written just now, or since a time (of `time.time`)."""
     now = time.time()
-    return (now if since is None else since) - MOMENT_S < status.st_mtime <= now
+    moment_s = MOMENT_S if status.st_size else EMPTY_S
+    return (now if since is None else since) - moment_s < status.st_mtime <= now
 
 
 def opened(path: Path, patience: Patience | None = None) -> BinaryIO:
@@ -50,6 +56,7 @@ def opened(path: Path, patience: Patience | None = None) -> BinaryIO:
             if not patience.wait():
                 raise
             continue
-        if not is_fresh(os.fstat(file.fileno())) or not patience.wait():
+        status = os.fstat(file.fileno())
+        if not is_fresh(status) or not patience.wait(kept=_KEPT if status.st_size else 0):
             return file
         file.close()

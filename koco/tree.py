@@ -115,14 +115,19 @@ class _Walk:
     def settled(self) -> list[SourceFile | LeftOut]:
         """Return what is there when no folder has changed for a moment.
 
-        Programs that save by renaming have the file away, and another one there, meanwhile.
+        Programs that save by renaming have the file away, and another one there, meanwhile. Of
+        folders that do not come to rest, it is what was there at some time.
         """
         patience, deadline = saving.Patience(), time.monotonic() + _WALKS_S
+        seen: dict[str, SourceFile | LeftOut] = {}
         while True:
             self._is_fresh = False
             found = [*self._folder(self._root, "", self._above, (self._root,))]
-            if not self._is_fresh or time.monotonic() > deadline or not patience.wait():
+            if not self._is_fresh:
                 return found
+            seen |= {each.name: each for each in found}
+            if time.monotonic() > deadline or not patience.wait():
+                return [*seen.values()]  # what is away just now may be back when it is read
 
     def _folder(
         self,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from koco.client import Client
 
 #: How long files are packed again that have changed while they were (seconds).
-_PATIENCE_S = 3.0
+_PATIENCE_S = 1.0
 
 #: From here on, packing takes long enough to be told of (bytes).
 _LONG_BYTES = 50_000_000

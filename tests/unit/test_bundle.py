@@ -160,7 +160,7 @@ def test_a_file_that_is_being_saved_is_waited_for(
     """Who saves a file empties it first, or has it away: no module, or none that does anything."""
     path = write(tmp_path / "p", "a.py") / "a.py"
     found = tree.read(tmp_path / "p")
-    monkeypatch.setattr(saving, "MOMENT_S", 60)
+    monkeypatch.setattr(saving, "EMPTY_S", 60)
     monkeypatch.setattr("time.sleep", lambda seconds: path.write_text("saved"))
     path.unlink()
     if not away:

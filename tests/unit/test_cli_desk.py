@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,31 +88,36 @@ def test_a_log_of_which_nothing_is_known_is_shipped_as_it_was(plane: Plane, proj
     assert files == {"app.py": CODE, "deploy.log": "begin\n"}
 
 
+#: Saves a file over and over, in an editor's way, with another content each time.
+EDITOR = """
+import itertools, os, sys, time
+by, code = sys.argv[1:]
+for number in itertools.count():
+    if by == "renaming":
+        with open("new.swap", "w") as file:
+            file.write(f"{code}# {number}")
+        os.rename("app.py", "app.py~")
+        os.rename("new.swap", "app.py")
+    else:
+        with open("app.py", "w") as file:
+            file.write(f"{code}# {number}")
+    if not number:
+        print("saved", flush=True)
+    time.sleep(0.1)
+"""
+
+
 @contextmanager
-def saving(path: Path, *, by: str) -> Iterator[None]:
-    """Save a file over and over, in an editor's way, with another content each time."""
-    is_over = threading.Event()
-
-    def save() -> None:
-        number = 0
-        while not is_over.is_set():
-            number += 1
-            text = f"{CODE}# {number}\n"
-            if by == "renaming":
-                (path.parent / "new.swap").write_text(text)
-                path.rename(path.parent / "app.py~")
-                (path.parent / "new.swap").rename(path)
-            else:
-                path.write_text(text)
-            is_over.wait(0.02)
-
-    thread = threading.Thread(target=save)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
+def saving(folder: Path, *, by: str) -> Iterator[None]:
+    """Have an editor save app.py meanwhile, far more often than one does."""
+    args = [sys.executable, "-c", EDITOR, by, CODE]
+    with subprocess.Popen(args, cwd=folder, stdout=subprocess.PIPE) as editor:
+        try:
+            assert editor.stdout is not None
+            editor.stdout.readline()
+            yield
+        finally:
+            editor.kill()
 
 
 @pytest.mark.parametrize("by", ["renaming", "writing"])
@@ -121,7 +125,7 @@ def test_a_deploy_while_an_editor_saves_works(
     plane: Plane, project: Path, cli: Cli, by: str
 ) -> None:
     """Each time, with a file that was whole; the plan is of what is deployed."""
-    with saving(project / "app.py", by=by):
+    with saving(project, by=by):
         for _ in range(3):
             ran = cli("deploy", "--json")
             assert ran.code == 0, ran
