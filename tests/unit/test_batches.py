@@ -158,6 +158,7 @@ def test_a_bad_batch_takes_no_other_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "body"),
     [(3, GOOD), (1, GOOD + b"\n" + GOOD), (2, b""), (1, b"no json\n\xff"), (2, GOOD + b"\n{")],
+    ids=["too few", "too many", "nothing", "no text", "half a line"],  # else with the time of GOOD
 )
 def test_a_row_that_cannot_be_read_stops_neither_streams_nor_search(
     tmp_path: Path, count: int, body: bytes
