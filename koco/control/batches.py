@@ -18,12 +18,12 @@ _MOST_BYTES = 4 * PAYLOAD_BYTES
 _LONGEST, _LAST = 100, 2**53
 
 #: Only the store writes these: a producer's would lie about the execution, or end its streams.
-_OURS = (Kind.META, Kind.INPUTS, Kind.STATUS, Kind.UPLOAD, Kind.LOCK, Kind.LEASE)
+_OURS = {Kind.META, Kind.INPUTS, Kind.STATUS, Kind.UPLOAD, Kind.LOCK, Kind.LEASE}
 
 #: The beginning of a line that does not have its time, its kind and its payload at their places.
 _ODD = re.compile(
-    rb'\n(?!"ts":".{26}Z","kind":"(?!(?:%b)")[a-z]{1,32}",(?:"task":"(?:[^"\\]|\\.)*",)?"payload":)'
-    % "|".join(_OURS).encode(),
+    rb'\n(?!"ts":".{26}Z","kind":"(?:%b)",(?:"task":"(?:[^"\\]|\\.)*",)?"payload":)'
+    % "|".join(kind for kind in Kind if kind not in _OURS).encode(),
     re.DOTALL,
 )
 
@@ -48,11 +48,12 @@ def fault_of(batch: Batch) -> str | None:
     try:
         if not lines.isascii():
             lines.decode()
+        objects = lines.replace(b"\n", b"\n{")
         # Each ends at a newline: so many as there are lines are one in each.
-        found = len(_objects.decode_lines(lines.replace(b"\n", b"\n{")))
+        found = len(_objects.decode_lines(objects))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         return f"a line of it is no JSON: {exc}"
-    is_whole = found == batch.count == lines.count(b"\n")
+    is_whole = found == batch.count == len(objects) - len(lines)
     return None if is_whole else f"it says that it has {batch.count} events, and has {found}"
 
 
