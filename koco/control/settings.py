@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, kw_only=True):
     #: The largest body of a request that is no upload (MB).
     max_body_mb: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 16
     #: Values (texts, numbers, lists, objects …) in the JSON of such a body.
-    max_body_values: Annotated[int, msgspec.Meta(ge=1000, le=10_000_000)] = 100_000
+    max_body_values: Annotated[int, msgspec.Meta(ge=1000, le=10_000_000)] = 50_000
     #: The largest head of a request: its target and its headers (kB).
     max_header_kb: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 64
     #: The largest form of a flow (kB of its JSON).
