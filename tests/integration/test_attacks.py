@@ -22,7 +22,7 @@ import httpx
 import psutil
 import pytest
 
-from koco.cluster.local import _marked, mark_of
+from koco.cluster.local import mark_of, marked
 from koco.sdk import signing
 from tests.driver import Koco, eventually, zipped
 from tests.integration.test_endpoints import serve_details
@@ -424,7 +424,7 @@ def _deploy(koco: Koco, data: bytes, sha256: str) -> httpx.Response:
 def test_nothing_can_be_reached_from_another_machine(target: Koco) -> None:
     """Everything listens on loopback: Ray, the control plane, Serve, runners, replicas, agents."""
     found: dict[str, set[str]] = {}
-    for process, _ in _marked(mark_of(target.home)):
+    for process, _ in marked(mark_of(target.home)):
         with contextlib.suppress(psutil.Error):
             for each in process.net_connections("tcp"):
                 if each.status == psutil.CONN_LISTEN:
