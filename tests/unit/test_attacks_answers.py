@@ -11,6 +11,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from koco.client.room import TooLargeError
 from koco.client.transport import Transport
 from koco.config import Context
 from koco.errors import AnswerError, KocoError, UnreachableError
+from tests.certificates import make_certificate
 from tests.unit.plane import TS
 
 #: What a command takes that does nothing, and what a hostile answer may cost besides (MB).
@@ -62,12 +64,14 @@ class Ran:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Says], str]]:
+def serve() -> Iterator[Callable[..., str]]:
     """Return a function that has a server say something; it returns the server's URL."""
     listeners: list[socket.socket] = []
 
-    def start(says: Says) -> str:
+    def start(says: Says, tls: ssl.SSLContext | None = None) -> str:
         listener = socket.create_server(("127.0.0.1", 0))
+        if tls is not None:
+            listener = tls.wrap_socket(listener, server_side=True)
         listeners.append(listener)
         threading.Thread(target=_accept, args=(listener, says), daemon=True).start()
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -242,6 +246,23 @@ def test_a_file_is_named_by_its_hash_and_by_nothing_else(
     assert ran.code == 3 and f"`items[0].{next(iter(told))}` is missing or wrong" in ran.err
 
 
+def test_a_download_that_finds_no_room_is_told_as_such(serve: Any, tmp_path: Path) -> None:
+    """Exit code 74 and the system's words; what has come stays for the next attempt."""
+    url = serve(with_file([b"x" * 100_000], size_bytes=100_000))
+    env = {**os.environ, "KOCO_URL": url, "KOCO_KEY": "k", "KOCO_HOME": str(tmp_path)}
+    script = 'ulimit -f 8; exec "$0" -m koco files get "$1" out/a --to got'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable, FID],
+        env={**env, "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (74, ""), done
+    assert re.match(r"error: cannot write \S*a: File too large\nhint: ", done.stderr), done
+
+
 def test_a_list_has_an_end(serve: Any, tmp_path: Path) -> None:
     """A cursor that leads nowhere is not followed for ever."""
     url = serve(lambda _: [answer({"items": [], "next": "x"})])
@@ -287,6 +308,20 @@ def test_a_byte_at_a_time_is_not_waited_for(serve: Any, text: bytes) -> None:
     with pytest.raises(UnreachableError, match="does not answer in time"):
         transport.call("GET", "/v1/x", timeout_s=0.4)
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("text", SLOW.values(), ids=SLOW)
+def test_a_byte_at_a_time_is_not_waited_for_over_tls(
+    serve: Any, tmp_path: Path, text: bytes
+) -> None:
+    """What is encrypted passes the same place."""
+    cert, key = make_certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    url = serve(slowly(text), tls).replace("http://", "https://")
+    transport = Transport(Context("x", url, "k", ca=str(cert)))
+    with pytest.raises(UnreachableError, match="does not answer in time"):
+        transport.call("GET", "/v1/x", timeout_s=0.4)
 
 
 def test_a_line_at_a_time_is_waited_for(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
