@@ -240,9 +240,10 @@ def _brought_up(
             "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
         )
         # Kept before anything starts: a key that is interrupted on its way is not lost. Contexts
-        # stay as they are until this one answers.
+        # stay as they are until this one answers; what is asked counts from then on, too.
         if starts_ray or not known or known.key != key:
-            config.save_begun(context)
+            begun = {**here, **ports, "address": address, **asked_for}
+            config.save_begun(replace(context, cluster=begun))
         order = {
             **booting.order("up", kept, None if starts_ray else address),
             "asked": wanted.asked,

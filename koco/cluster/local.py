@@ -37,7 +37,7 @@ _TERM_S = 5.0
 #: Where Ray puts its sockets and logs, unless RAY_TMPDIR says otherwise.
 _TEMPORARY = Path("/tmp")
 #: How long another `koco up` on this machine may take to start its Ray (seconds).
-_TURN_S = 30.0
+_TURN_S = 60.0
 _LOOK_S = 0.05
 
 

@@ -152,14 +152,15 @@ def test_a_failed_up_here_leaves_contexts_alone(
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     config.save_context(config.Context("other", "http://127.0.0.1:1", "k"))
     before = config.contexts_path().read_bytes()
-    done = cli("up", "--free-ports")
+    done = cli("up", "--free-ports", "--port", "81")
     assert done.code == 1
     assert "Ray is not installed here" in done.err
     assert config.contexts_path().read_bytes() == before
-    key = config.load_begun()["local"].key
-    assert key
+    begun = config.load_begun()["local"]
+    assert begun.key
+    assert begun.cluster["api"] != 81, "what was asked in vain is not remembered"
     cli("up", "--free-ports")
-    assert config.load_begun()["local"].key == key
+    assert config.load_begun()["local"].key == begun.key
     assert config.contexts_path().read_bytes() == before
 
 
