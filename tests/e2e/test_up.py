@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import httpx
 import psutil
+import pytest
 
 from tests.driver import APP, Koco, eventually, kill9, koco_of_its_own
 
@@ -152,6 +153,7 @@ def test_a_ray_that_runs_already_is_used_and_left_alone(fresh: Koco) -> None:
         eventually(lambda: not any(t.startswith(ours) for t in titles_of(fresh)), within_s=10)
 
 
+@pytest.mark.timeout(400)  # five starts of Ray: half a minute each on a machine that is busy
 def test_two_homes_side_by_side(fresh: Koco) -> None:
     """The second does not join the first one's Ray; each comes, goes and runs by itself."""
     with koco_of_its_own() as other:
