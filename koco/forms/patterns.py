@@ -210,7 +210,19 @@ def _set(about: Any, flags: int) -> str:
     kind, only = about[0]
     if len(about) == 1 and kind is op.CATEGORY and only in _OTHERS:
         return f"[^{_SETS[_OTHERS[only][0]][is_ascii]}]"
+    if kind is op.NEGATE and not is_ascii and (letters := _letters(about[1:])):
+        return letters
     return _cased(f"[{''.join(_member(*each, is_ascii=is_ascii) for each in about)}]", flags)
+
+
+def _letters(left_out: Any) -> str | None:
+    r"""Return what `[^\W\d_]` is, the usual way to write a letter: as ranges it would be long."""
+    rest = {*left_out} - {(op.CATEGORY, op.CATEGORY_NOT_WORD)}
+    numbers = r"\p{Nl}\p{No}" if (op.CATEGORY, op.CATEGORY_DIGIT) in rest else r"\p{N}"
+    line = "" if (op.LITERAL, ord("_")) in rest else "_"
+    known = {(op.CATEGORY, op.CATEGORY_DIGIT), (op.LITERAL, ord("_"))}
+    is_word = len(rest) < len({*left_out}) and rest <= known
+    return rf"[\p{{L}}{numbers}{line}]" if is_word else None
 
 
 def _member(kind: Any, about: Any, *, is_ascii: bool) -> str:

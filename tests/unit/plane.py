@@ -544,7 +544,7 @@ class _Handler(BaseHTTPRequestHandler):
             each
             for each in reversed(self.plane.executions.values())
             if (not statuses or each["status"] in statuses)
-            and query.get("flow") in (None, each["flow"])
+            and query.get("flow") in (None, each["flow"], each["flow"].partition("/")[2])
             and (not query.get("active") or each["status"] not in FINAL)
         ]
         start, limit = int(query.get("cursor", 0)), int(query["limit"])

@@ -15,6 +15,13 @@ CONTENT = b"evil"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
+EXECUTION = {
+    **{"fid": "f1", "flow": "svc/flow", "release": 1, "user": "admin", "inputs": {}},
+    **{"status": "finished", "last_seq": 2, "tags": [], "error": None},
+    **dict.fromkeys(("created", "started", "finished"), "2026-01-01T00:00:00Z"),
+}
+
+
 class _Hostile(BaseHTTPRequestHandler):
     """Lists a file of any name wherever it is asked, and gives it."""
 
@@ -29,10 +36,10 @@ class _Hostile(BaseHTTPRequestHandler):
             self._answer(CONTENT)
         elif "/files" in self.path:
             file = {"path": self.name, "sha256": SHA256, "size_bytes": len(CONTENT)}
-            items = [{**file, "created": "", "by": ""}]
+            items = [{**file, "created": "2026-01-01T00:00:00Z", "by": ""}]
             self._answer(json.dumps({"items": items, "next": None}).encode())
         else:
-            self._answer(b'{"fid": "f1", "status": "finished"}')
+            self._answer(json.dumps(EXECUTION).encode())
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)

@@ -222,14 +222,14 @@ def test_a_contexts_certificates_are_trusted(
     server = Server(Ray(), lambda *_: (200, {"fine": True}), tls)
     try:
         context = Context("theirs", server.url, "koco_key", ca=str(cert))
-        assert Transport(context).json("GET", "/v1/status") == {"fine": True}
+        assert Transport(context).json("GET", "/v1/status", Any) == {"fine": True}
         with pytest.raises(UnreachableError) as caught:
-            Transport(replace(context, ca="")).json("GET", "/v1/status")
+            Transport(replace(context, ca="")).json("GET", "/v1/status", Any)
         assert "--ca FILE" in str(caught.value.hint)
         with pytest.raises(UsageError, match="cannot read the context's certificates"):
             Transport(replace(context, ca=str(tmp_path / "gone.pem")))
         monkeypatch.setenv("SSL_CERT_FILE", str(cert))
-        assert Transport(replace(context, ca="")).json("GET", "/v1/status") == {"fine": True}
+        assert Transport(replace(context, ca="")).json("GET", "/v1/status", Any) == {"fine": True}
         found = {each.name: each.status for each in probe.way(replace(context, ca=""))}
         assert found["tls"] != "failed"  # it ends soon
     finally:

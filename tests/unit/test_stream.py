@@ -143,10 +143,10 @@ def test_warnings_of_a_deploy_are_on_stderr(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stdout stays pure."""
-    monkeypatch.setattr("koco.cli.shipping._LARGE_BYTES", 1)
+    monkeypatch.setattr("koco.cli.planning._LARGE_BYTES", 1)
     ran = cli("deploy", "--json")
     checked(ran.out)
-    assert "the bundle" in ran.err
+    assert "this ships files above" in ran.err
 
 
 @pytest.fixture
