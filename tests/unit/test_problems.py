@@ -129,7 +129,7 @@ def test_an_answer_tells_the_requests_id(api: Api) -> None:
         (b'{"name": "x", "expires_s": NaN}', None, "malformed"),
         (b"[]", None, "Expected `object`, got `array`"),
         (b"", None, "the body is missing"),
-        (b'{"name":' * 50_000, None, ""),
+        (b'{"name":' * 40_000, None, ""),
     ],
 )
 def test_a_body_that_is_wrong_is_refused_with_its_place(
