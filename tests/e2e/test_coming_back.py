@@ -117,7 +117,8 @@ def test_one_up_brings_everything_back(koco: Killed, dead: tuple[str, ...]) -> N
     is_anew = bool({*dead} & _VITAL)
     assert told["started"] == is_anew
     assert bool(told["ended"]) == is_anew
-    for name in dead:
+    # Ray starts a control plane anew by itself, perhaps before `koco up` looks.
+    for name in {*dead} - {"control plane"}:
         assert (heads.AGENTS if "agent" in name else name) in told["gone"], told
     assert koco.context == context, "the same key at the same places"
     remains = heads.remains(local.mark_of(koco.home))

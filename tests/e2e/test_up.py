@@ -68,7 +68,7 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
     eventually(lambda: fresh.get(f"/v1/executions/{running}")["status"] == "running")
 
     # Flows without an endpoint of their own cost no Ray Serve.
-    assert not any("Serve" in title for title in titles_of(fresh))
+    assert not any("ray::Serve" in title for title in titles_of(fresh))
 
     assert list(temporary.glob("pymp-*")), "Ray makes some"
     down = fresh.run("down").ok()

@@ -53,7 +53,7 @@ def test_invalid_inputs_are_told_by_field(app: Koco) -> None:
     assert answer.json()["code"] == "invalid_inputs"
 
 
-@pytest.mark.parametrize("body", ["[1]", "nonsense", '"x"', "[" * 100_000])
+@pytest.mark.parametrize("body", ["[1]", "nonsense", '"x"', "[" * 40_000])
 def test_a_body_that_is_no_object_is_refused(app: Koco, body: str) -> None:
     """The answer is a clear 400, whatever was sent."""
     with app.http() as client:

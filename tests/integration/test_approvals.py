@@ -329,7 +329,7 @@ def test_the_routes_of_locks(app: Koco) -> None:
         assert nobody.post(paths[2], content="1").status_code == 401
         for query in ({"status": "shut"}, {"limit": 0}, {"limit": 1001}, {"cursor": "x"}):
             assert client.get(paths[0], params=query).status_code == 400, query
-        for body in ("", "{", "nan", "[" * 100_000):
+        for body in ("", "{", "nan", "[" * 40_000):
             assert client.post(paths[2], content=body).status_code == 400, body[:9]
         assert client.get(f"{paths[1]}/nosuch").status_code == 404
         assert client.post("/v1/executions/zzzz/locks/any", content="1").status_code == 404
