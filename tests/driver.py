@@ -156,6 +156,7 @@ class Koco:
         before = len(self.get("/v1/status")["ray"]["nodes"])
         process = subprocess.Popen(
             [sys.executable, "-c", _NODE, "start", "--block", *itertools.chain(*options.items())],
+            cwd=self.root,  # what flows write there is to go with it
             # The mark: `koco down` ends what this one leaves behind.
             env={**starting_environment(mark_of(self.home)), **self.env},
             stdout=subprocess.DEVNULL,
