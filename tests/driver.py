@@ -380,10 +380,11 @@ class Others:
         """Ask no more."""
         self._is_over.set()
 
-    def were_served(self, within_s: float = 0.25) -> None:
+    def were_served(self, within_s: float = 0.5) -> None:
         """Expect that the attack has added so little to the 99th percentile of others' answers.
 
-        More is let pass only where the machine is slow by itself, with other work.
+        The bar is half of that, alone on two cores, which these tests share with another cluster.
+        More is let pass where the machine is slow by itself.
         """
         assert self.has_enough, len(self.took)
         usual, now = _p99(self._usual), _p99(self.took)
