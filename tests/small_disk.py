@@ -4,7 +4,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,6 +49,11 @@ def told(path: Path, size_mb: int) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "statvfs", said)
         yield path
+
+
+def of_kind(kind: str, tmp_path: Path, size_mb: int) -> AbstractContextManager[Path]:
+    """Return a disk that is `mounted`, or one that is `told` of a folder."""
+    return mounted(size_mb) if kind == "mounted" else told(tmp_path, size_mb)
 
 
 def free(path: Path) -> int:

@@ -1,7 +1,7 @@
 """What is taken for events: services' code may call the control plane as their runners do.
 
 Whatever is stored is sent to readers as it is, and found by its place. So all of it is looked at
-before, as a whole rather than line by line: 0.1 µs for each event.
+before, as a whole rather than line by line: about 0.2 µs for each event.
 """
 
 import re

@@ -126,9 +126,9 @@ def end_children(pid: int) -> None:
 
 
 def _share_of(pid: int, files: Container[int]) -> int:
-    """Return a process's part of the memory that it uses, Ray's objects left out (bytes).
+    """Return a process's part of the memory that it uses (bytes).
 
-    So are mappings of these files in memory, by inode.
+    Ray's objects do not count, nor do files in memory with these inodes: those count as a whole.
     """
     try:
         lines = Path(f"/proc/{pid}/smaps").read_text(errors="replace").splitlines()

@@ -8,11 +8,13 @@ Functions of Ray's and koco's own are left alone, runners and replicas with them
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
-from koco.sdk.tracer import Tracer
+if TYPE_CHECKING:
+    from koco.sdk.tracer import Tracer
 
 #: How many tasks' arguments may be known before their calls begin; the oldest is forgotten.
 _ARRIVED = 1000
@@ -40,21 +42,21 @@ class Call:
 
 _current: ContextVar[Call | None] = ContextVar("koco_call", default=None)
 #: The tracers among the arguments of calls that are about to begin, by the task's id.
-_arrived: dict[Any, Tracer] = {}
+_arrived: "dict[Any, Tracer]" = {}
 #: Has a call work for a tracer's execution; set before the first one arrives.
-on_tracer: Callable[[Tracer, Call], None] | None = None
+on_tracer: "Callable[[Tracer, Call], None] | None" = None
 #: What is told of each call as it begins, once this process's actor works for an execution.
 on_begin: list[Callable[[Call], None]] = []
 
 
-def attend(tracer: Tracer) -> None:
+def attend(tracer: "Tracer") -> None:
     """Have the call work for a tracer that has come with it: it runs here, or is about to."""
     import ray
 
-    worker = ray._private.worker.global_worker
-    actor = worker.actors.get(worker.actor_id)
     if on_tracer is None or not is_installed():
         return
+    worker = ray._private.worker.global_worker
+    actor = worker.actors.get(worker.actor_id)
     if actor is not None and _is_other(type(actor)):
         return
     if (call := _current.get()) is not None:
@@ -65,7 +67,7 @@ def attend(tracer: Tracer) -> None:
             del _arrived[next(iter(_arrived))]
 
 
-def _begun(arguments: Iterable[Any], *, is_constructor: bool) -> Call:
+def _begun(args: tuple[Any, ...], more: dict[str, Any], *, is_constructor: bool) -> Call:
     import ray
 
     call = Call(is_constructor=is_constructor)
@@ -73,10 +75,12 @@ def _begun(arguments: Iterable[Any], *, is_constructor: bool) -> Call:
     tracer = None
     if _arrived:
         tracer = _arrived.pop(ray._private.worker.global_worker.current_task_id, None)
-    if tracer is None:
+    if tracer is None and on_tracer is not None:
+        from koco.sdk.tracer import Tracer  # it is there by now; each worker's start is not for it
+
         # Where one loop reads the arguments of all calls, nothing else says whose a tracer is.
         # By its type: what only pretends to have a class may run code to say which.
-        tracer = next((each for each in arguments if type(each) is Tracer), None)
+        tracer = next((each for each in chain(args, more.values()) if type(each) is Tracer), None)
     if tracer is not None and on_tracer is not None:
         on_tracer(tracer, call)
     for told in on_begin:
@@ -86,9 +90,7 @@ def _begun(arguments: Iterable[Any], *, is_constructor: bool) -> Call:
 
 def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> Callable[..., Any]:
     """Return a function that does the same as a `Call`."""
-
-    def begin(args: tuple[Any, ...], more: dict[str, Any]) -> Call:
-        return _begun((*args, *more.values()), is_constructor=is_constructor)
+    begin = functools.partial(_begun, is_constructor=is_constructor)
 
     def ended(call: Call) -> None:
         _current.set(None)

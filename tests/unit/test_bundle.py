@@ -15,20 +15,13 @@ import pytest
 
 from koco import bundle, listing, saving, tree
 from koco.errors import UsageError
+from tests.unit.test_tree import write
 
 
 def pack(
     root: Path, patterns: Iterable[str] = ("**",), *, dest: Path | None = None, **more: Any
 ) -> bundle.Bundle:
     return bundle.pack(tree.read(root, patterns, **more), dest=dest)
-
-
-def write(root: Path, *names: str, **contents: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(contents.get("text", name))
-    return root
 
 
 def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -92,18 +92,8 @@ def stdout(text: str) -> bytes:
 @pytest.fixture(params=["mounted", "told"])
 def data_dir(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A small disk: a real one, and what runs anywhere."""
-    with small(request.param, tmp_path) as path:
+    with small_disk.of_kind(request.param, tmp_path, SIZE_MB) as path:
         yield path
-
-
-@contextmanager
-def small(kind: str, tmp_path: Path) -> Iterator[Path]:
-    if kind == "mounted":
-        with small_disk.mounted(SIZE_MB) as path:
-            yield path
-    else:
-        with small_disk.told(tmp_path, SIZE_MB) as path:
-            yield path
 
 
 @asynccontextmanager

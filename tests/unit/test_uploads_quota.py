@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,10 @@ SIZE_MB, LEAVES_MB = 100, 40
 @pytest.fixture(params=["mounted", "told"])
 def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Api]:
     """An API on a small disk: a real one, and what runs anywhere."""
-    with small(request.param, tmp_path) as path, serving(path, max_file_mb=1000) as api:
+    with (
+        small_disk.of_kind(request.param, tmp_path, SIZE_MB) as path,
+        serving(path, max_file_mb=1000) as api,
+    ):
         yield api
 
 
@@ -33,16 +35,6 @@ def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Api]:
 def own(tmp_path: Path) -> Iterator[Api]:
     with serving(tmp_path) as api:
         yield api
-
-
-@contextmanager
-def small(kind: str, tmp_path: Path) -> Iterator[Path]:
-    if kind == "mounted":
-        with small_disk.mounted(SIZE_MB) as path:
-            yield path
-    else:
-        with small_disk.told(tmp_path, SIZE_MB) as path:
-            yield path
 
 
 def patch(
