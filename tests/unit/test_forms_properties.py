@@ -257,9 +257,9 @@ class TestHostile:
     def test_a_hundred_thousand_unknown_fields_are_refused_soon(self) -> None:
         """The first are named, the others counted."""
         form = F.Model(*(F.InputText(name=f"field_{number}") for number in range(20)))
-        began = time.monotonic()
+        began = time.thread_time()
         errors = outcome(form, {f"feild_{number}": "" for number in range(100_000)})
-        assert time.monotonic() - began < 1
+        assert time.thread_time() - began < 1
         assert len(errors) == 21
         assert errors[GLOBAL_FIELD] == ["99980 more are no fields of this form"]
 
@@ -274,10 +274,10 @@ class TestHostile:
             F.InputDate(name="date"),
             F.InputJSON(name="json"),
         )
-        began = time.monotonic()
+        began = time.thread_time()
         assert outcome(form, {"text": long, "json": long}).count("x") > 2_000_000
         errors = outcome(form, {**dict.fromkeys(form.field_names, long), long: 1})
-        assert time.monotonic() - began < 1
+        assert time.thread_time() - began < 1
         assert set(errors) == {"area", "number", "select", "date", long[:100]}
         assert all(len(message) < 200 for each in errors.values() for message in each)
 

@@ -53,6 +53,6 @@ def _all(value: Any) -> list[Any]:
 )
 def test_counting_is_quick(text: bytes, more: bool) -> None:
     """Eight megabytes of anything take a fraction of what decoding them would."""
-    began = time.monotonic()
+    began = time.thread_time()
     assert has_more(text, 200_000) is more
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
