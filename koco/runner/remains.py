@@ -174,8 +174,11 @@ def _told_by_kernel(path: Path) -> crash.End | None:
     if code >= 0:
         return crash.End(code=code)
     said = crash.read(path)
-    traceback = said.traceback if said is not None and said.signal == -code else ""
-    return crash.End(signal=-code, traceback=traceback)
+    if said is not None and {said.signal, -code} <= crash.CRASHES:
+        # Python looks at the other threads while they run, and may crash at that: by SIGSEGV,
+        # whatever the first crash was.
+        return said
+    return crash.End(signal=-code)
 
 
 def _bytes(path: Path) -> bytes:

@@ -34,7 +34,7 @@ _PROCESS = "process"
 _ENDING = ("HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "VTALRM", "PROF", "XCPU", "SYS")
 
 #: What `faulthandler` calls the signals of a crash.
-_CRASHES = {
+_NAMES = {
     "Segmentation fault": signal.SIGSEGV,
     "Aborted": signal.SIGABRT,
     "Bus error": signal.SIGBUS,
@@ -42,6 +42,8 @@ _CRASHES = {
     "Floating point exception": signal.SIGFPE,
     "Floating-point exception": signal.SIGFPE,
 }
+#: The signals of a crash: Python writes its stack when one comes.
+CRASHES: frozenset[int | None] = frozenset(_NAMES.values())
 
 _FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 
@@ -173,7 +175,7 @@ def read(path: Path) -> End | None:
     """Return how the process of a directory ended, where it has left a word."""
     if (dump := _text(path / _DUMP)).startswith("Fatal Python error: "):
         said = dump.partition(": ")[2].partition("\n")[0]
-        return End(signal=_CRASHES.get(said, signal.SIGABRT), traceback=_traceback(dump))
+        return End(signal=_NAMES.get(said, signal.SIGABRT), traceback=_traceback(dump))
     if (code := _text(path / _EXIT)).strip():
         return End(code=int(code))
     for name in _ENDING:

@@ -1,6 +1,7 @@
 """What a dead process leaves in its directory, and what is made of it; without Ray."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -107,6 +108,16 @@ def test_what_was_written_and_how_it_ended(
     # So also where the kernel does not tell.
     (folder / "r1" / keeper.STATUS).unlink()
     assert end in str(crash.concluded(folder / "r1"))
+
+
+def test_the_first_crash_counts(tmp_path: Path) -> None:
+    """Python that writes the stacks of running threads may crash at that, by another signal."""
+    word = "Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n"
+    (tmp_path / "crash").write_text(f"{word}Fatal Python error: Segmentation fault\n\n")
+    (tmp_path / keeper.STATUS).write_text(str(int(signal.SIGSEGV)))
+    assert collect_from(tmp_path).end == crash.End(signal=signal.SIGABRT)
+    (tmp_path / keeper.STATUS).write_text(str(int(signal.SIGKILL)))
+    assert collect_from(tmp_path).end == crash.End(signal=signal.SIGKILL)
 
 
 def test_a_child_does_not_speak_for_its_parent(folder: Path) -> None:
