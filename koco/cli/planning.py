@@ -59,7 +59,7 @@ class Found:
         from koco import bundle
         from koco.manifest import load
 
-        found = cls(target, load.to_data(target.manifest), [], [])
+        found = cls(target, load.to_wire(target.manifest), [], [])
         return found.holding(bundle.read(target.tree))
 
 

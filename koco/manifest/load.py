@@ -40,6 +40,15 @@ def to_data(manifest: Manifest) -> dict[str, Any]:
     return manifest.model_dump(mode="json")
 
 
+def to_wire(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as it is sent: its defaults are left out, and `check` fills them in.
+
+    A control plane that is older refuses keys that it does not know, which it need not see where
+    they say nothing.
+    """
+    return manifest.model_dump(mode="json", exclude_defaults=True)
+
+
 def read(path: Path) -> Document:
     """Return a file's data and places; raises as `load` does, for what is no YAML."""
     source = shown(path)

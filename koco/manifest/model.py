@@ -85,11 +85,21 @@ class Limits(_Part):
 class FlowLimits(Limits):
     """The keys of a service's limits that are others for one flow."""
 
+    def __eq__(self, other: object) -> bool:
+        """Say whether the same is given: `queue: null` takes a limit away, nothing leaves it."""
+        if not isinstance(other, FlowLimits) or self.model_fields_set != other.model_fields_set:
+            return False
+        return super().__eq__(other)
+
+    __hash__ = Limits.__hash__
+
     @model_serializer(mode="wrap")
     def _given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A default stands for nothing here: what is not given is the service's.
-        given = self.model_fields_set
-        return {key: value for key, value in serialize(self).items() if key in given}
+        # A default stands for nothing here: what is not given is the service's. One that is given
+        # stands, though, also where whoever asks wants no defaults.
+        shown = serialize(self)
+        given = [key for key in type(self).model_fields if key in self.model_fields_set]
+        return {key: shown.get(key, getattr(self, key)) for key in given}
 
 
 class Schedule(_Part):

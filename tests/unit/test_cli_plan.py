@@ -62,6 +62,20 @@ def test_it_asks_for_a_plan_and_nothing_else(plane: Plane, project: Path, cli: C
     assert [(file["path"], file["size_bytes"]) for file in service["files"]] == [("app.py", 17)]
 
 
+def test_only_what_the_manifest_says_is_sent(plane: Plane, project: Path, cli: Cli) -> None:
+    """A control plane that is older refuses keys that it does not know, such as runtime.include."""
+    said: dict[str, Any] = {
+        "service": "hello",
+        "flows": [{"name": "greet", "entrypoint": "app:greet", "limits": {"queue": None}}],
+        "runtime": {"env": {"A": "x"}},
+        "limits": {"queue": 5},
+    }
+    (project / "koco.yaml").write_text(json.dumps(said))
+    assert cli("deploy").code == 0
+    sent = [data for _, path, data in plane.requests if path.endswith(("/plan", "/releases"))]
+    assert [sent[0]["services"][0]["manifest"], sent[-1]["manifest"]] == [said, said]
+
+
 def test_an_update_is_told_line_by_line(plane: Plane, project: Path, cli: Cli) -> None:
     """Files with their sizes, settings from what to what."""
     plane.steps["hello"] = UPDATE

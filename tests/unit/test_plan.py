@@ -143,6 +143,19 @@ def test_defaults_say_nothing() -> None:
     assert plan.fingerprint(bare, "b") != plan.fingerprint(bare, "c")
 
 
+def test_a_flow_may_take_a_limit_of_its_service_away() -> None:
+    """Its `queue: null` says something, though null is the default of a service's limits."""
+    greet = {"name": "greet", "entrypoint": "app:greet"}
+    whole, freed = (
+        {**MANIFEST, "flows": [each]} for each in (greet, greet | {"limits": {"queue": None}})
+    )
+    assert plan.fingerprint(whole, "b") != plan.fingerprint(freed, "b")
+    assert plan.normal(freed) == freed
+    assert [change.path for change in plan.changes(whole, freed)] == [
+        ("flows", "greet", "limits", "queue")
+    ]
+
+
 def test_a_default_that_is_left_is_shown() -> None:
     """As people know it, though it was never written down."""
     assert told(full(), full(runner={"max": 20})) == {("runner", "max"): (10, 20)}
