@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from koco.errors import KocoError
 
 if TYPE_CHECKING:
-    from koco.control.plane import Start
+    from koco.control.start import Start
     from koco.control.upgrade import Running
 
 #: How long a control plane may take to answer after its start (seconds).
@@ -38,7 +38,7 @@ class Order:
     turn: int | None = None
     #: Whether the running Ray's dashboard has died and is to be started again.
     needs_dashboard: bool = False
-    #: What was asked of the control plane, by the names of `koco.control.plane.Start`: host,
+    #: What was asked of the control plane, by the names of `koco.control.start.Start`: host,
     #: port, url, data_dir, tls_cert, tls_key. One that runs and differs is not as asked.
     asked: dict[str, Any] = field(default_factory=dict)
     #: What it starts with where nothing else was asked. One that runs may differ.
@@ -271,7 +271,7 @@ def _start(order: Order, *, former: "Start | None" = None) -> "Start":
 
     from koco import code
     from koco.cluster import head
-    from koco.control.plane import Start
+    from koco.control.start import Start
 
     were = msgspec.to_builtins(former) if former else {}
     wanted = {**order.defaults, **were, **order.asked}

@@ -7,6 +7,7 @@ from koco.api import (
     access,
     apps,
     audit,
+    audit_log,
     bundles,
     changes,
     conditional,
@@ -45,7 +46,7 @@ def create_app(parts: Parts) -> Litestar:
     app = Litestar(
         route_handlers=[
             *apps.ROUTES,
-            *audit.ROUTES,
+            *audit_log.ROUTES,
             *bundles.ROUTES,
             *changes.ROUTES,
             *doctor.ROUTES,

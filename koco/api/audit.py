@@ -1,4 +1,4 @@
-"""The audit log: what is written into it of requests, in one place, and reading it.
+"""Writes requests to the audit log.
 
 Every change is in it, done or refused, and every refusal for want of a key or a
 scope; of reading, nothing. A route need not know of it: who, action, target and
@@ -9,16 +9,16 @@ import logging
 from typing import Any
 
 import msgspec
-from litestar import Request, get
+from litestar import Request
 from litestar.datastructures import State
 
 from koco import tokens
-from koco.api import cookies, envelope, lists, shapes, times, transport
-from koco.api.access import Connection, requires
+from koco.api import cookies, envelope, problem_details, transport
+from koco.api.access import Connection
 from koco.control.caller import Caller
 from koco.control.parts import Parts
 from koco.errors import KocoError
-from koco.store.model import AuditEntry, AuditQuery
+from koco.store.model import AuditEntry
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +76,9 @@ async def record(message: Any, scope: Any) -> None:
 
 
 def _answer_instead(message: Any, scope: Any, error: KocoError) -> None:
-    from koco.api import problems  # which tells this module of errors
-
     error.message = f"it is done, but is not in the audit log: {error.message}"
-    body = msgspec.json.encode(problems.problem(error, request=envelope.request_id(scope)))
-    headers = {"content-type": problems.MEDIA_TYPE, "content-length": str(len(body))}
+    body = msgspec.json.encode(problem_details.problem(error, request=envelope.request_id(scope)))
+    headers = {"content-type": problem_details.MEDIA_TYPE, "content-length": str(len(body))}
     message["status"] = error.http_status
     message["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
     message["headers"].append((b"retry-after", b"1"))
@@ -136,37 +134,3 @@ def _target(scope: Any) -> str:
 def _known(scope: Any) -> dict[str, Any]:
     known: dict[str, Any] = scope.setdefault(_HERE, {})
     return known
-
-
-@get("/v1/audit", guards=[requires("admin")], answers={200: shapes.Page[AuditEntry]})
-async def list_audit(
-    request: Request[Any, Caller, State],
-    *,
-    who: str | None = None,
-    action: str | None = None,
-    target: str | None = None,
-    outcome: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> dict[str, Any]:
-    """List what was done and what was refused, newest first.
-
-    `target` finds what is below it, too; `outcome=refused` is whatever is not `ok`.
-    """
-    parts: Parts = request.app.state.parts
-    lists.check_limit(limit)
-    query = AuditQuery(
-        who=who,
-        action=action,
-        target=target,
-        outcome=outcome,
-        since=times.moment("since", since),
-        until=times.moment("until", until),
-    )
-    page = await parts.store.audit(query, limit=limit, cursor=cursor)
-    return {"items": msgspec.to_builtins(page.items), "next": page.next}
-
-
-ROUTES = (list_audit,)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from litestar.datastructures import Headers
 
-from koco.api import envelope, fields, problems, routes
+from koco.api import envelope, fields, problem_details, routes
 from koco.errors import KocoError
 
 #: Answers of services' own endpoints, which bring their own headers and parameters.
@@ -115,9 +115,9 @@ class _Reading:
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _problem(self, error: KocoError) -> tuple[Any, bytes]:
-        told = problems.problem(error, request=envelope.request_id(self._scope))
+        told = problem_details.problem(error, request=envelope.request_id(self._scope))
         body = msgspec.json.encode(told)
-        headers = [(b"content-type", problems.MEDIA_TYPE.encode())]
+        headers = [(b"content-type", problem_details.MEDIA_TYPE.encode())]
         headers.append((b"content-length", str(len(body)).encode()))
         start = {"type": "http.response.start", "status": error.http_status, "headers": headers}
         return start, body

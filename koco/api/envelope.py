@@ -3,15 +3,15 @@
 import re
 import secrets
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from litestar.exceptions import MethodNotAllowedException
 
 from koco import __version__, skew
 
-if TYPE_CHECKING:
-    from koco.api.metrics import Observe
+#: Called when an answer begins, with the request's scope, the status and the time of its start.
+Observe = Callable[[Any, int, float], None]
 
 #: The header in which requests bring their id, and answers tell it.
 REQUEST_ID = "X-Request-ID"
@@ -37,7 +37,7 @@ def allowed(methods: str) -> str:
     return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
-def enveloped(app: Any, observe: "Observe") -> Any:
+def enveloped(app: Any, observe: Observe) -> Any:
     """Return an ASGI application whose answers all tell the request's id and koco's version."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import prometheus_client as prometheus
@@ -24,9 +24,6 @@ from koco.control.tasks import Tasks
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 #: How often it is looked how late the event loop is (seconds).
 _LOOK_S = 1.0
-
-#: Told of an answer that begins: the request's scope, the status, and since when it was made.
-Observe = Callable[[Any, int, float], None]
 
 
 class Metrics:

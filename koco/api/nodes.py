@@ -32,7 +32,7 @@ async def show_values(request: Request[Any, Any, State]) -> dict[str, dict[str, 
     parts: Parts = request.app.state.parts
     caller, service, number = access.release(request)
     request.scope["auth"] = caller
-    return {"values": await vault.values_for(parts, service, number)}
+    return {"values": await parts.vault.values_of(service, number, parts.supervisor.pools)}
 
 
 ROUTES = (show_values,)

@@ -1,14 +1,12 @@
 """Errors as answers: problem details for HTTP APIs (RFC 9457), made here and nowhere else."""
 
 import logging
-import re
 from typing import Any
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from koco import tokens
-from koco.api import access, audit, envelope
+from koco.api import access, audit, envelope, problem_details
 from koco.errors import (
     EndpointError,
     KocoError,
@@ -21,20 +19,11 @@ from koco.errors import (
 
 log = logging.getLogger(__name__)
 
-#: What a problem is sent as.
-MEDIA_TYPE = "application/problem+json"
-
-#: The titles of errors, which are the same for each error of a code.
-_TITLES = {"error": "The control plane failed", "usage": "The request makes no sense"}
-
 #: When to ask again where an error does not say (seconds).
 _RETRY_S = 1
 
 #: What litestar calls the body as a whole: its handler's parameter.
 _WHOLE = "data"
-
-#: Where in the body the mistake is, as msgspec says it: `Expected `int` - at `$.a[0]``.
-_PLACE = re.compile(r"(?: - at `(?:key in )?\$(?P<path>[^`]*)`)")
 
 #: What litestar says where a client hangs up in the middle of a body: a failure of its own.
 _GONE = "client disconnected prematurely"
@@ -54,42 +43,13 @@ def answer(
         headers.setdefault("Retry-After", str(_RETRY_S))
     if error.http_status == 401:
         headers.setdefault("WWW-Authenticate", "Bearer")
-    told = problem(error, request=envelope.request_id(request.scope))
+    told = problem_details.problem(error, request=envelope.request_id(request.scope))
     return Response(
         told | ({"pointer": pointer} if pointer else {}),
         status_code=error.http_status,
         headers=headers,
-        media_type=MEDIA_TYPE,
+        media_type=problem_details.MEDIA_TYPE,
     )
-
-
-def problem(error: KocoError, *, request: str) -> dict[str, Any]:
-    """Return the problem details of an error that a request ran into."""
-    told: dict[str, Any] = {
-        "type": f"urn:koco:error:{error.code}",
-        "title": title(type(error)),
-        "status": error.http_status,
-        # A path, or a value that is refused, may have had a key in it.
-        "detail": tokens.mask_all(error.message),
-        "code": error.code,
-        "hint": error.hint,
-        "request_id": request,
-    }
-    wire = error.to_wire()
-    if "errors" in wire:
-        said = wire["errors"].items()
-        told["errors"] = {field: [tokens.mask_all(each) for each in those] for field, those in said}
-    if (traceback := wire["error"].get("detail")) is not None:
-        told["traceback"] = traceback
-    if isinstance(error, UsageError) and (found := _PLACE.search(error.message)):
-        told["pointer"] = _pointer(found["path"])
-    return told
-
-
-def title(kind: type[KocoError]) -> str:
-    """Return what all errors of a kind are called: the first sentence about it."""
-    known = _TITLES.get(kind.code)
-    return known or re.split("[:;]", (kind.__doc__ or kind.code).splitlines()[0])[0].rstrip(".")
 
 
 def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
@@ -112,7 +72,7 @@ def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dic
         items = [item for item in extra if isinstance(item, dict)]
         error = UsageError("; ".join(map(_detail, items)) or exc.detail)
         keys = [item["key"] for item in items if item.get("source") == "body"]
-        pointer = _pointer(f".{keys[0]}") if keys and keys[0] != _WHOLE else None
+        pointer = problem_details.pointer(f".{keys[0]}") if keys and keys[0] != _WHOLE else None
         return answer(request, error, pointer=pointer)
     else:
         return unexpected(request, exc)
@@ -161,10 +121,3 @@ def _detail(item: dict[str, Any]) -> str:
     if key == _WHOLE:
         return "the body is missing" if text == f"'{_WHOLE}'" else f"the body: {text}"
     return f"{key}: {text}" if key and item.get("source") else text
-
-
-def _pointer(path: str) -> str:
-    """Return the JSON pointer (RFC 6901) to what msgspec calls `.name[0]`."""
-    parts = re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", path)
-    names = [name or number for name, number in parts]
-    return "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in names)

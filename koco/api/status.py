@@ -66,7 +66,7 @@ async def _left(parts: Parts, caller: Caller) -> list[dict[str, Any]] | None:
         return []  # whose it is cannot always be told
     try:
         async with asyncio.timeout(_SERVE_S):
-            found = await parts.leftovers.look(parts)
+            found = await parts.leftovers.look()
     except (TimeoutError, KocoError):
         return None
     return [msgspec.to_builtins(each) for each in found]

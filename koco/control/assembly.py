@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from koco.cluster import guard, placement, runners
 from koco.cluster.nodes import can_grow
@@ -21,6 +21,7 @@ from koco.control.files import Files
 from koco.control.keys import Keys
 from koco.control.last_words import LastWords
 from koco.control.launches import Launches
+from koco.control.leftovers import Leftovers
 from koco.control.locks import Locks
 from koco.control.overview import Overview
 from koco.control.parts import Parts
@@ -32,6 +33,7 @@ from koco.control.schedules import Schedules
 from koco.control.sessions import Sessions
 from koco.control.settings import Settings
 from koco.control.spooler import Spooler
+from koco.control.start import Start
 from koco.control.streams import Streams
 from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
@@ -45,9 +47,6 @@ from koco.runner.spec import RunnerSpec
 from koco.store.model import Release
 from koco.store.sqlite import SqliteStore
 
-if TYPE_CHECKING:
-    from koco.control.plane import Start
-
 log = logging.getLogger(__name__)
 
 #: How often blobs that nothing names are looked for (seconds).
@@ -59,7 +58,7 @@ _INDEX_FAILED_S = 10.0
 
 
 async def assemble(
-    store: SqliteStore, start: "Start", *, control: Any, code: str, tasks: Tasks
+    store: SqliteStore, start: Start, *, control: Any, code: str, tasks: Tasks
 ) -> Parts:
     """Return the parts over a store that is open; none of them has begun.
 
@@ -126,6 +125,7 @@ async def assemble(
     applications = Applications(
         endpoints.serve, store, supervisor=supervisor, catalog=catalog, make=application
     )
+    overview = Overview()
     launches = Launches(store, supervisor, catalog, endpoints=endpoints, files=files)
     return Parts(
         store=store,
@@ -155,7 +155,8 @@ async def assemble(
         vault=vault,
         release_tokens=release_tokens,
         audit=audit,
-        cluster=Overview(),
+        cluster=overview,
+        leftovers=Leftovers(supervisor, overview.work),
         send=control.append.remote,
         settings=settings,
         streams=streams,

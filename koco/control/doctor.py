@@ -323,7 +323,7 @@ def _doing(says: str | None) -> str:
 async def _left(parts: Parts) -> list[Finding]:
     hint = "`ray.kill` ends a detached actor; an undeploy ends what a runner keeps for its next run"
     found = []
-    for each in await parts.leftovers.look(parts):
+    for each in await parts.leftovers.look():
         whose = each.fid or f"{each.service}, release {each.release}"
         what = f"{each.kind} {each.name} of {whose} is at work (process {each.pid})"
         found.append(Finding("left in Ray", WARNING, what, hint))

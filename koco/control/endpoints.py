@@ -26,8 +26,6 @@ from koco.store.model import Answer, Release
 if TYPE_CHECKING:
     import httpx
 
-    from koco.control.parts import Parts
-
 log = logging.getLogger(__name__)
 
 #: The largest answer of an endpoint's that is read whole (bytes).
@@ -240,11 +238,6 @@ class Endpoints:
                 limits=httpx.Limits(max_connections=None, keepalive_expiry=30),
             )
         return self._connections
-
-
-async def key(parts: "Parts", _: str, arguments: dict[str, Any]) -> str:
-    """Answer the question `endpoints.key`: what a replica shall check signatures with."""
-    return parts.endpoints.key(arguments["service"], arguments["release"]).hex()
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ good for this one execution.
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -20,9 +20,6 @@ from koco.forms import InputFiles, Model
 from koco.forms.beside import beside, is_small
 from koco.store.model import Execution, File, FileLimits, NewFile
 from koco.store.protocol import Store
-
-if TYPE_CHECKING:
-    from koco.control.parts import Parts
 
 #: The key under which a file stands among a launch's inputs.
 MARK = "$file"
@@ -180,12 +177,6 @@ class Files:
 
     def _sign(self, name: str) -> str:
         return hmac.new(self._secret, name.encode(), hashlib.sha256).hexdigest()
-
-
-async def access(parts: "Parts", fid: str, _: dict[str, Any]) -> dict[str, str]:
-    """Answer the question `files.access`: where an execution's files are, and by what token."""
-    execution = await parts.store.execution(fid)
-    return {"url": parts.node_url, "token": parts.files.token(fid, execution.attempt)}
 
 
 def _has_uploads(inputs: dict[str, Any]) -> bool:

@@ -8,15 +8,14 @@ import asyncio
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 
 from koco.cluster.work import Item, creation, end
+from koco.control.supervisor import Supervisor
 from koco.errors import KocoError
-
-if TYPE_CHECKING:
-    from koco.control.parts import Parts
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +42,20 @@ class Left(msgspec.Struct, frozen=True):
 class Leftovers:
     """Knows what executions have left behind. A restart forgets whose it is, not that it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, supervisor: Supervisor, work: Callable[[], Awaitable[list[Item]]]) -> None:
+        """`work` returns the Ray tasks and actors of releases that are at work."""
+        self._supervisor = supervisor
+        self._list_work = work
         self._fids: dict[str, str] = {}
         self._looking = asyncio.Lock()
         self._seen: list[Item] = []
         self._seen_at = -math.inf
 
-    async def settle(self, parts: "Parts", fid: str, told: dict[str, Any]) -> None:
+    async def settle(self, fid: str, told: dict[str, Any]) -> None:
         """End what is still at work of an execution that is over; remember what stays."""
         roots = {*told["tasks"], *map(creation, told["actors"])}
         kept = {*map(creation, told["kept"])}
-        for each in await self._work(parts, since=time.monotonic()):
+        for each in await self._work(since=time.monotonic()):
             if not roots & {*each.ancestors}:
                 continue
             # What an actor has started that stays is its own affair.
@@ -64,16 +66,16 @@ class Leftovers:
             if not await _ended(each):
                 self._remember(each.id, fid)
 
-    async def look(self, parts: "Parts") -> list[Left]:
+    async def look(self) -> list[Left]:
         """Return what is at work for no execution that runs, as it was a moment ago at most.
 
         Raises:
             KocoError: Ray does not say.
         """
-        pools = parts.supervisor.pools.items()
+        pools = self._supervisor.pools.items()
         busy = {key for key, pool in pools if any(each.running for each in pool.runners.values())}
         left = []
-        for each in await self._work(parts, since=time.monotonic() - _FRESH_S):
+        for each in await self._work(since=time.monotonic() - _FRESH_S):
             if each.pid is None and not each.is_detached:
                 continue  # it has no process: Ray still lists what its owner's death has ended
             fid = self._fids.get(each.id)
@@ -81,12 +83,12 @@ class Leftovers:
                 left.append(_told(each, fid))
         return left
 
-    async def _work(self, parts: "Parts", *, since: float) -> list[Item]:
+    async def _work(self, *, since: float) -> list[Item]:
         """Look at what is at work; those who ask at once share a look."""
         async with self._looking:
             if self._seen_at < since:
                 at = time.monotonic()
-                self._seen = await parts.cluster.work()
+                self._seen = await self._list_work()
                 self._seen_at = at
             return self._seen
 
@@ -115,8 +117,3 @@ def _told(item: Item, fid: str | None) -> Left:
         node=item.node_id,
         detached=item.is_detached,
     )
-
-
-async def ended(parts: "Parts", fid: str, arguments: dict[str, Any]) -> None:
-    """Answer a runner that says what an execution has started, once it has ended that."""
-    await parts.leftovers.settle(parts, fid, arguments)

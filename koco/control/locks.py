@@ -12,7 +12,7 @@ import math
 import time
 import weakref
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -26,9 +26,6 @@ from koco.forms.beside import beside, is_small
 from koco.sdk import locks, moments
 from koco.store.model import Answer, Execution, Lock, Release
 from koco.store.protocol import Store
-
-if TYPE_CHECKING:
-    from koco.control.parts import Parts
 
 log = logging.getLogger(__name__)
 
@@ -287,25 +284,3 @@ def _answer(form: Model, values: dict[str, Any]) -> Answer:
 def _is_handled(release: Release, name: str) -> bool:
     app = release.app or {}
     return name in app.get("locks", ()) or name in app.get("leases", ())
-
-
-# questions
-
-
-async def opened(parts: "Parts", fid: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Answer the question `lock.open`: `{lid, name, data, timeout_s}` gives `{expires}`."""
-    lock = await parts.locks.open(
-        fid, asked["lid"], name=asked["name"], data=asked["data"], timeout_s=asked["timeout_s"]
-    )
-    return {"expires": lock.expires}
-
-
-async def settled(parts: "Parts", fid: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Answer the question `lock.wait`, once there is something: `{status, answer, moments}`."""
-    lock = await parts.locks.wait(fid, asked["lid"])
-    return {"status": lock.status, "answer": lock.answer, "moments": lock.moments}
-
-
-async def withdrawn(parts: "Parts", fid: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Answer the question `lock.withdraw`: `{status}`."""
-    return {"status": (await parts.locks.withdraw(fid, asked["lid"])).status}

@@ -1,7 +1,7 @@
 """The parts of a running control plane, as the API sees them."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from koco.cluster.placement import Node
@@ -83,5 +83,5 @@ class Parts:
     code: str
     started: str
     store_path: str
+    leftovers: Leftovers
     heartbeat_s: float = 10.0
-    leftovers: Leftovers = field(default_factory=Leftovers)

@@ -2,21 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from koco.cluster.dashboard import ServeError
 from koco.control import checks
+from koco.control.bundles import Bundles
 from koco.control.checks import Finding
+from koco.control.deployer import Deployer
 from koco.errors import NotFoundError, UsageError
 from koco.forms.beside import beside, is_small
 from koco.manifest import keys, load, plan
 from koco.manifest.checks import find_problems
 from koco.manifest.problems import dotted
 from koco.store.model import Release
+from koco.store.protocol import Store
 from koco.wording import counted
-
-if TYPE_CHECKING:
-    from koco.control.parts import Parts
 
 Action = Literal["create", "update", "unchanged", "remove"]
 
@@ -55,12 +55,31 @@ class Step:
         return {**wire, "expect": self.expect, "changes": changes, "files": files}
 
 
+class Sources(checks.Context, Protocol):
+    """The parts of a control plane that a plan is made from."""
+
+    @property
+    def store(self) -> Store:
+        """The releases."""
+        ...
+
+    @property
+    def bundles(self) -> Bundles:
+        """The files of releases."""
+        ...
+
+    @property
+    def deployer(self) -> Deployer:
+        """Knows which Serve applications others have changed."""
+        ...
+
+
 class Planner:
     """Compares manifests and files with the releases of one moment."""
 
     def __init__(
         self,
-        parts: "Parts",
+        parts: Sources,
         present: Sequence[Release],
         *,
         project: str | None,
@@ -75,7 +94,7 @@ class Planner:
         self._starting = {each.service: each for each in present if each.status == "starting"}
 
     @classmethod
-    async def now(cls, parts: "Parts", *, project: str | None) -> "Planner":
+    async def now(cls, parts: Sources, *, project: str | None) -> "Planner":
         """Return one that compares a project with what is live and on its way now."""
         present = await parts.store.present_releases()
         try:

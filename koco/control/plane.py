@@ -18,10 +18,11 @@ import ray
 
 from koco import __version__, code
 from koco.cluster import names, runners
-from koco.control import assembly, journal, questions, succession, vault
+from koco.control import assembly, journal, questions, succession
 from koco.control.head_key import HEAD, SOMEBODY, HeadKey, refusal
 from koco.control.listening import Listening
 from koco.control.parts import Parts
+from koco.control.start import Start
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, KocoError, NotAllowedError
 from koco.sdk import control
@@ -37,27 +38,6 @@ _PORT_S = 5.0
 _STARTING_S = 10.0
 #: How long taking applications out of Serve may delay the end (seconds).
 _FAREWELL_S = 5.0
-
-
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What a control plane is started with."""
-
-    data_dir: str
-    host: str = "127.0.0.1"
-    port: int
-    #: Where users reach the API.
-    url: str
-    #: Where the cluster's nodes reach what is theirs of it, in clear.
-    node_url: str = ""
-    #: Whether that is another listener than the API's: see `koco.api.nodes`.
-    nodes_apart: bool = False
-    #: PEM files on the head; without them the API speaks plain HTTP.
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    #: What processes of koco's need where the cluster lacks it: `{py_modules, pip}`.
-    environment: dict[str, Any] = {}
-    #: The digest of koco's code that is meant (`koco.code`): other code does not take over.
-    code: str = ""
 
 
 class Plane:
@@ -261,7 +241,9 @@ class Plane:
         await parts.locks.recover()
         await parts.deployer.recover()
         await parts.schedules.recover()
-        parts.release_tokens.look_after(lambda: vault.needing(parts))
+        parts.release_tokens.look_after(
+            lambda: parts.vault.releases_in_need(parts.supervisor.pools)
+        )
         self._serve(parts, listening)
         return parts
 

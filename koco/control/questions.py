@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from koco.control import crashes, endpoints, files, leftovers, locks, vault
+from koco.control import crashes
 from koco.control.parts import Parts
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.events import wire
@@ -18,16 +18,54 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Parts, str, dict[str, Any]], Awaitable[Any]]
 
+
+async def _find_crash(_: Parts, __: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+    return await crashes.find(asked["release"], since=asked["since"], pid=asked["pid"])
+
+
+async def _endpoint_key(parts: Parts, _: str, asked: dict[str, Any]) -> str:
+    """Return the key with which a replica checks signatures."""
+    return parts.endpoints.key(asked["service"], asked["release"]).hex()
+
+
+async def _file_access(parts: Parts, fid: str, _: dict[str, Any]) -> dict[str, str]:
+    """Return where an execution's files are, and the token for them: `{url, token}`."""
+    execution = await parts.store.execution(fid)
+    return {"url": parts.node_url, "token": parts.files.token(fid, execution.attempt)}
+
+
+async def _open_lock(parts: Parts, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """Open a lock, given `{lid, name, data, timeout_s}`; return `{expires}`."""
+    lock = await parts.locks.open(
+        fid, asked["lid"], name=asked["name"], data=asked["data"], timeout_s=asked["timeout_s"]
+    )
+    return {"expires": lock.expires}
+
+
+async def _wait_for_lock(parts: Parts, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """Wait until a lock is settled; return `{status, answer, moments}`."""
+    lock = await parts.locks.wait(fid, asked["lid"])
+    return {"status": lock.status, "answer": lock.answer, "moments": lock.moments}
+
+
+async def _withdraw_lock(parts: Parts, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
+    return {"status": (await parts.locks.withdraw(fid, asked["lid"])).status}
+
+
+async def _end_work(parts: Parts, fid: str, asked: dict[str, Any]) -> None:
+    """End what is left of an execution in Ray, once its runner has ended what it could."""
+    await parts.leftovers.settle(fid, asked)
+
+
 #: Every question by its name.
 HANDLERS: dict[str, Handler] = {
-    "crash.find": crashes.asked,
-    "endpoints.key": endpoints.key,
-    "files.access": files.access,
-    "lock.open": locks.opened,
-    "lock.wait": locks.settled,
-    "lock.withdraw": locks.withdrawn,
-    "secrets.value": vault.asked,
-    "work.ended": leftovers.ended,
+    "crash.find": _find_crash,
+    "endpoints.key": _endpoint_key,
+    "files.access": _file_access,
+    "lock.open": _open_lock,
+    "lock.wait": _wait_for_lock,
+    "lock.withdraw": _withdraw_lock,
+    "work.ended": _end_work,
 }
 
 

@@ -1,6 +1,4 @@
-"""How large what services bring may be: their forms, and their executions' events."""
-
-from typing import TYPE_CHECKING, Any
+"""Events that are larger than the setting allows are cut."""
 
 import msgspec
 
@@ -8,23 +6,6 @@ from koco.control.settings import Settings
 from koco.events import line
 from koco.events.model import Batch
 from koco.store.model import KB
-
-if TYPE_CHECKING:
-    from koco.control.checks import Finding
-    from koco.control.parts import Parts
-
-
-async def check_forms(parts: "Parts", manifest: dict[str, Any]) -> "list[Finding]":
-    """Return which of a manifest's forms are larger than the setting `max_form_kb`."""
-    most_kb = parts.settings.max_form_kb
-    found: list[Finding] = []
-    for number, flow in enumerate(manifest["flows"]):
-        size_kb = len(msgspec.json.encode(flow.get("inputs") or [])) / KB
-        if size_kb > most_kb:
-            said = f"the form has {size_kb:.0f} kB; this control plane's max_form_kb is {most_kb:g}"
-            hint = "long choices can be a file, or a text that the flow checks"
-            found.append({"message": said, "hint": hint, "path": ["flows", number, "inputs"]})
-    return found
 
 
 def fitting(batch: Batch, settings: Settings) -> Batch:

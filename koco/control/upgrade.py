@@ -13,7 +13,7 @@ import msgspec
 import ray
 
 from koco import __version__, code, skew
-from koco.control.plane import Start
+from koco.control.start import Start
 from koco.errors import ConflictError, KocoError, UnreachableError
 from koco.sdk import control
 from koco.store.sqlite import schema

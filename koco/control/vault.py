@@ -2,31 +2,27 @@
 
 AES-256-GCM, with the secret's name as associated data: a row that somebody moves to
 another name opens no more. Whoever has the store alone has nothing; whoever has the
-data directory has all. Values leave through `values_for` and `asked` only, by calls that neither
+data directory has all. Values leave through `values_of` only, by calls that neither
 Ray's dashboard nor its GCS sees.
 """
 
 import base64
 import binascii
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from koco.control.checks import CHECKS, WARNINGS, Finding
 from koco.errors import KocoError, NotAllowedError, NotFoundError, UsageError
 from koco.events import line
-from koco.manifest import keys, rules
+from koco.manifest import rules
 from koco.manifest.problems import Wrong
 from koco.store.model import Release, Sealed
 from koco.store.protocol import Store
-
-if TYPE_CHECKING:
-    from koco.control.parts import Parts
 
 #: The key's file in the data directory.
 KEY_FILE = "secrets.key"
@@ -36,6 +32,10 @@ VALUE_BYTES = 64 * 1024
 
 _KEY_BITS = 256
 _NONCE_BYTES = 12
+
+
+#: A release: its service and its number.
+ReleaseId = tuple[str, int]
 
 
 class SecretError(KocoError):
@@ -88,6 +88,32 @@ class Vault:
             if each.name == name:
                 return self._open(each)
         raise NotFoundError(f"there is no secret {name!r}", hint=f"`koco secret set {name}`")
+
+    async def releases_in_need(self, running: Iterable[ReleaseId]) -> list[ReleaseId]:
+        """Return the releases with secrets that have processes, or may have some.
+
+        `running` are those that have runners, whatever their status.
+        """
+        found = [*await self._store.releases("live"), *await self._store.releases("starting")]
+        known = {(each.service, each.number) for each in found}
+        others = [each for each in list(running) if each not in known]
+        found += [await self._store.release(service, number) for service, number in others]
+        return [(each.service, each.number) for each in found if each.manifest.get("secrets")]
+
+    async def values_of(
+        self, service: str, number: int, running: Collection[ReleaseId]
+    ) -> dict[str, str]:
+        """Return the values of a release's secrets by name, for a process of it.
+
+        Raises:
+            NotAllowedError: the release has no processes any more.
+            NotFoundError: one of its secrets is not set.
+            SecretError: one of them cannot be read.
+        """
+        release = await self._store.release(service, number)
+        if (service, number) not in running and release.status not in ("starting", "live"):
+            raise NotAllowedError(f"release {number} of {service!r} has ended: it gets no secrets")
+        return {name: await self.value(name) for name in release.manifest.get("secrets", ())}
 
     async def last_set(self, names: Collection[str]) -> str:
         """Return when the last of these was set; nothing where there is none of them."""
@@ -165,64 +191,6 @@ class Vault:
 def users_of(name: str, releases: list[Release]) -> list[Release]:
     """Return the releases whose processes have a secret."""
     return [each for each in releases if name in each.manifest.get("secrets", ())]
-
-
-async def needing(parts: "Parts") -> list[tuple[str, int]]:
-    """Return the releases with secrets that have processes, or may have some: service, number."""
-    found = [*await parts.store.releases("live"), *await parts.store.releases("starting")]
-    known = {(each.service, each.number) for each in found}
-    others = [each for each in list(parts.supervisor.pools) if each not in known]
-    found += [await parts.store.release(service, number) for service, number in others]
-    return [(each.service, each.number) for each in found if each.manifest.get("secrets")]
-
-
-async def values_for(parts: "Parts", service: str, number: int) -> dict[str, str]:
-    """Return the values of a release's secrets by name, for a process of it.
-
-    Raises:
-        NotAllowedError: the release has no processes any more.
-        NotFoundError: one of its secrets is not set.
-        SecretError: one of them cannot be read.
-    """
-    release = await parts.store.release(service, number)
-    has_processes = (service, number) in parts.supervisor.pools
-    if not (has_processes or release.status in ("starting", "live")):
-        raise NotAllowedError(f"release {number} of {service!r} has ended: it gets no secrets")
-    names = release.manifest.get("secrets", ())
-    return {name: await parts.vault.value(name) for name in names}
-
-
-async def asked(parts: "Parts", _: str, arguments: dict[str, Any]) -> str:
-    """Answer a runner of an older koco with the value of one of its release's secrets."""
-    service, number, name = (arguments[key] for key in ("service", "release", "name"))
-    release = await parts.store.release(service, number)
-    if name not in release.manifest.get("secrets", ()):
-        raise NotAllowedError(f"release {number} of {service!r} does not name the secret {name!r}")
-    return await parts.vault.value(name)
-
-
-async def check(parts: "Parts", manifest: dict[str, Any]) -> list[Finding]:
-    """Return a finding for each secret that a manifest names and nobody has set."""
-    known = {each["name"]: each["trouble"] for each in await parts.vault.listing()}
-    findings: list[Finding] = []
-    for index, name in enumerate(manifest.get("secrets", ())):
-        message = known.get(name, f"there is no secret {name!r}")
-        if message is not None:
-            hint = f"`koco secret set {name}`" if name not in known else "`koco secret list`"
-            findings.append({"message": message, "hint": hint, "path": ["secrets", index]})
-    return findings
-
-
-async def warn(_: "Parts", manifest: dict[str, Any]) -> list[Finding]:
-    """Return a finding for each value in a manifest that should be a secret."""
-    return [
-        {"message": each.message, "hint": each.hint, "path": list(each.path)}
-        for each in keys.find(manifest)
-    ]
-
-
-CHECKS.append(check)
-WARNINGS.append(warn)
 
 
 def _check(name: str, value: str) -> None:

@@ -181,7 +181,7 @@ async def _complete(api: Api) -> None:
     parts.schedules = Schedules(store, catalog, parts.launches)
     parts.vault = Vault(store, api.data_dir)
     parts.cluster = SimpleNamespace(describe=describe, nodes=nodes, work=nodes)
-    parts.leftovers = Leftovers()
+    parts.leftovers = Leftovers(parts.supervisor, parts.cluster.work)
     parts.send, parts.code, parts.started = send, "", "2026-01-31T12:00:00.123456Z"
     parts.store_path = str(store.path)
     applications = Applications(

@@ -22,7 +22,7 @@ from koco.client import probe
 from koco.client.transport import Transport
 from koco.cluster import head, package
 from koco.config import Context
-from koco.control import extra
+from koco.control import checks
 from koco.errors import UnreachableError, UsageError
 from tests.certificates import make_certificate
 from tests.unit.dashboard import Ray, Server
@@ -196,7 +196,7 @@ def test_an_app_is_refused_where_the_clusters_ray_has_no_serve(
     """It says what to install; a service without an app is none of its business."""
 
     def found(app: str | None) -> list[Any]:
-        return asyncio.run(extra.check(None, {"app": app}))  # type: ignore[arg-type]
+        return asyncio.run(checks.check_serve(None, {"app": app}))  # type: ignore[arg-type]
 
     assert found("mine:app") == [], "this one has it"
     monkeypatch.setitem(sys.modules, "fastapi", None)  # as where it is not installed

@@ -43,13 +43,14 @@ def parts(w: World, **more: Any) -> Any:
         "supervisor": w.supervisor,
         "deployer": SimpleNamespace(troubles={}),
         "cluster": SimpleNamespace(describe=describe, nodes=nodes, work=work),
-        "leftovers": Leftovers(),
         "send": w.spooler.append,
         "heartbeat_s": 10.0,
         "store_path": str(w.store.path),
         "started": "2026-01-31T00:00:00.000000Z",
     }
-    return SimpleNamespace(**{**found, **more})
+    found |= more
+    found["leftovers"] = Leftovers(found["supervisor"], getattr(found["cluster"], "work", work))
+    return SimpleNamespace(**found)
 
 
 async def findings(of: Any, *, look_s: float = 5.0) -> dict[str, Finding]:
@@ -255,8 +256,8 @@ def test_what_executions_leave_in_ray_is_told_with_whose_it_is(tmp_path: Path) -
     async def body(w: World) -> None:
         of = parts(w, cluster=SimpleNamespace(work=work))
         told = {"tasks": ["t1"], "actors": [], "kept": []}
-        await of.leftovers.settle(of, "fid-of-the-actor", told)
-        left = await of.leftovers.look(of)
+        await of.leftovers.settle("fid-of-the-actor", told)
+        left = await of.leftovers.look()
         assert [(each.name, each.fid) for each in left] == [
             ("Cache", "fid-of-the-actor"),
             ("count", None),

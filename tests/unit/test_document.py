@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from koco import errors
-from koco.api import problems
+from koco.api import problem_details
 from tests.contract import contract
 from tests.unit.serving import Api, serving
 
@@ -71,7 +71,7 @@ def test_errors_are_problems_with_known_codes() -> None:
     known = {kind.code for kind in errors._leaves(errors.KocoError)}
     for name, answer in DOCUMENT["components"]["responses"].items():
         [(kind, media)] = answer["content"].items()
-        assert kind == problems.MEDIA_TYPE
+        assert kind == problem_details.MEDIA_TYPE
         assert set(media["schema"]["allOf"][1]["properties"]["code"]["enum"]) <= known, name
 
 

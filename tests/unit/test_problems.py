@@ -11,7 +11,7 @@ import pytest
 
 import koco
 from koco import errors
-from koco.api import problems, routes
+from koco.api import problem_details, routes
 from koco.api.app import create_app
 from koco.client import Client, answers
 from koco.config import Context
@@ -80,7 +80,7 @@ def check(answer: Any, status: int, code: str) -> dict[str, Any]:
 
 def test_titles_are_of_what_went_wrong_and_nothing_of_the_code() -> None:
     """What follows a colon or a semicolon in a docstring is for who reads the code."""
-    titles = {kind.code: problems.title(kind) for kind in every_error()}
+    titles = {kind.code: problem_details.title(kind) for kind in every_error()}
     assert titles["method"] == "A request with a method that its path does not have"
     assert not [each for each in titles.values() if set(each) & set(":;") or not each]
 

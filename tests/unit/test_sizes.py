@@ -4,7 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from koco.control import sizes
+from koco.control import checks, sizes
 from koco.control.settings import Settings
 from koco.events import line
 from koco.events.model import Batch, Kind
@@ -40,7 +40,7 @@ def test_a_larger_form_is_refused() -> None:
     inputs = [{"type": "text", "name": f"field_{i}"} for i in range(100)]
     manifest = {"flows": [{"name": "a"}, {"name": "b", "inputs": inputs}]}
     parts: Any = SimpleNamespace(settings=Settings())
-    assert asyncio.run(sizes.check_forms(parts, manifest)) == []
+    assert asyncio.run(checks.check_forms(parts, manifest)) == []
     parts.settings.max_form_kb = 2
-    [found] = asyncio.run(sizes.check_forms(parts, manifest))
+    [found] = asyncio.run(checks.check_forms(parts, manifest))
     assert found["path"] == ["flows", 1, "inputs"] and "max_form_kb is 2" in found["message"]
