@@ -98,7 +98,7 @@ class Transport:
         self._on_skew = on_skew
         self._on_wait = on_wait
         self._remembers = remembers
-        self._version: str | None = None
+        self._version = ""
         self._httpx = library()
         self._http = _open(self._httpx, context)
         #: Whether it has answered this process, or need not have.
@@ -220,7 +220,7 @@ class Transport:
                     if self._was_refused(exc):
                         attempts.reset(began)
                 # A connection that broke, or timed out after it was made, had somebody at its end.
-                self.has_answered = self.has_answered or not self._was_refused(exc)
+                self.has_answered = self.has_answered or not self._is_absent(exc)
                 attempts.pause(exc, patience_s=self.patience_s(exc, of_silence_s=0.0))
 
     def _answer(self, request: "httpx.Request", timeout_s: float, room: Room) -> "Answer":
@@ -268,7 +268,7 @@ class Transport:
 
         `of_silence_s` is that where an answer was waited for already.
         """
-        if not self._was_refused(exc):
+        if not self._is_absent(exc):
             is_silence = isinstance(exc.__cause__, self._httpx.TimeoutException)
             return of_silence_s if is_silence else None
         if self.has_answered:
@@ -276,6 +276,10 @@ class Transport:
         if not _is_hopeless(exc) and self._remembers and answered.before(self.url):
             return self._away_s
         return min(_FIRST_CONTACT_S, self._away_s)
+
+    def _is_absent(self, exc: UnreachableError) -> bool:
+        """Say whether no control plane was there: nobody, or a proxy that says so (a 502, say)."""
+        return self._was_refused(exc) or exc.__cause__ is None
 
     def _was_refused(self, exc: UnreachableError) -> bool:
         """Say whether no connection was made, so that nothing can have been carried out."""
@@ -319,10 +323,13 @@ class Transport:
 
     def _hear(self, response: "httpx.Response") -> None:
         """Hear which koco answers; tell of it once, where that matters."""
-        if self._version is not None:
+        if self._version:
             return
         self._version = str(response.headers.get(skew.HEADER, ""))
-        if self._remembers and self._version:  # else it is something else that answers
+        if not self._version:
+            return  # it is something else that answers, for now
+        self.has_answered = True
+        if self._remembers:
             answered.remember(self.url)
         told = skew.warning(__version__, self._version, url=self.url)
         if told and self._on_skew:
@@ -356,7 +363,7 @@ class Transport:
         return self._not_koco(code)
 
     def _is_older(self) -> bool:
-        return bool(self._version) and skew.is_newer(__version__, self._version or "")
+        return bool(self._version) and skew.is_newer(__version__, self._version)
 
     def _not_koco(self, code: int) -> KocoError:
         what = f"{self.url} answers {code}, and not as a control plane does"

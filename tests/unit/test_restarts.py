@@ -180,6 +180,47 @@ def test_what_is_not_there_is_told_of_soon(ask: Any, how: str, tmp_path: Path) -
         ask(make(free_port(), away_s=away_s), path)
 
 
+@pytest.mark.parametrize("follows", [False, True], ids=["request", "follower"])
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_proxy_alone_is_no_control_plane(serve: Any, status: int, *, follows: bool) -> None:
+    """What it says for one that never answered is told soon; for one that has, it is waited out."""
+
+    def behind_a_proxy(request: Request) -> None:
+        if len(server.requests) < tries:
+            request.answer(status)
+        elif follows:
+            request.begin()
+            request.piece(end(1))
+            request.finish_pieces()
+        else:
+            request.answer(200, {"items": [], "next": None})
+
+    def ask(client: Client) -> Any:
+        return seqs(client, follow=True) if follows else client.flows()
+
+    server, tries = serve(behind_a_proxy), 100
+    with pytest.raises(errors.UnreachableError, match=f"answers {status}"):
+        ask(fresh(server.port))
+    told = len(server.requests)
+    assert told < 10, "not for 15 s"
+    tries = told + 6  # more than fit into a second, by the pauses between them
+    assert ask(known(server.port)) == ([1] if follows else [])
+
+
+def test_a_proxys_answer_hides_no_control_plane(serve: Any) -> None:
+    """The first one that has a version is remembered, and warned of where it differs."""
+
+    def handle(request: Request) -> None:
+        if len(server.requests) < 2:
+            request.answer(502)
+        else:
+            as_koco(fine)(request)
+
+    server = serve(handle)
+    fresh(server.port).flows()
+    assert answered.before(f"http://127.0.0.1:{server.port}")
+
+
 def test_an_answer_is_remembered_once(serve: Any, home: Path) -> None:
     """The file is made at the first one, and not touched again."""
     server = serve(as_koco(fine))
