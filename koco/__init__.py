@@ -1,7 +1,7 @@
 """koco: deploy agentic flows to Ray from the command line, run them, follow them.
 
-The names a flow's author imports, loaded when they are first used (PEP 562):
-the command line imports this package and must not pay for them.
+This module exports the names that a flow's author imports. Each is loaded when it is first used
+(PEP 562), because the command line imports this package as well and must not pay for them.
 """
 
 from typing import TYPE_CHECKING, Any

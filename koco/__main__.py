@@ -1,4 +1,4 @@
-"""`koco`, and `python -m koco`: the way in, which loads as little as it can."""
+"""The entry point of `koco` and `python -m koco`; it loads as little as possible."""
 
 import gc
 import sys
@@ -6,7 +6,7 @@ import sys
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    # Scripts and prompts ask for it all the time: it is answered before typer costs 40 ms.
+    # Answered before typer costs 40 ms, because scripts and prompts ask for it all the time.
     if sys.argv[1:] in (["--version"], ["-V"], ["version"]):
         from koco import __version__
 
@@ -14,16 +14,16 @@ def main() -> int:
             print(f"koco {__version__}", flush=True)
             return 0
         except OSError:
-            pass  # the same happens again below, where it is told
+            pass  # the code below fails in the same way, and reports it
     try:
         from koco.cli.main import run
 
         return run(sys.argv[1:])
-    except KeyboardInterrupt:  # before `run` could take care of it
+    except KeyboardInterrupt:  # before `run` could handle it
         return 130
     finally:
-        # Else the interpreter, before it ends, looks through all that was imported for
-        # cycles: 15 ms of every command, to free what ends with the process anyway.
+        # Otherwise the interpreter would search all imported objects for cycles before it ends:
+        # 15 ms of every command, to free memory that ends with the process anyway.
         gc.freeze()
 
 

@@ -1,11 +1,11 @@
-"""Run a flow in a test: in this process, without Ray, with what it wrote at hand.
+"""Run a flow in a test: in this process, without Ray, and look at everything that it wrote.
 
     outcome = testing.run("hello.app:greet", {"who": "Ada"})
     assert outcome.status == "finished"
     assert outcome.result == "Hello, Ada!"
 
-Inputs are checked by the flow's form, the entrypoint is called as a runner calls
-it, and its output is captured as events. Nothing is stored.
+The flow's form checks the inputs, the entrypoint is called as a runner calls it, and its output
+is captured as events. Nothing is stored.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from koco.errors import NotFoundError
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.runner.capture import Capture
-from koco.runner.flow import Flow, Run, loaded
+from koco.runner.flow import Flow, Run, load_flow
 from koco.runner.output import Output
 from koco.sdk import entrypoint, moments
 from koco.sdk.launch import Launch
@@ -47,11 +47,11 @@ class Event:
 
 
 class _Memory:
-    """A sink that keeps what it is given."""
+    """A sink that keeps all events in memory."""
 
     def __init__(self, answers: Mapping[str, Any]) -> None:
         self.events: list[Event] = []
-        #: Why the test fails, whatever its flow makes of that.
+        #: Reasons why the test fails, even if its flow catches the error.
         self.failures: list[str] = []
         self._lock = threading.Lock()
         self._answers = {
@@ -68,7 +68,7 @@ class _Memory:
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         if question == "files.access":
-            return {}  # nothing is needed for it: see `_Place`
+            return {}  # no access is needed: see `_Place`
         if question == "lock.open":
             self._asked[arguments["lid"]] = arguments
             told = {key: arguments[key] for key in ("lid", "name", "data")}
@@ -76,22 +76,22 @@ class _Memory:
             self.put(fid, line.encode(Kind.LOCK, {**told, "expires": expires}))
             return {}
         if question == "lock.wait":
-            return self._settle(fid, self._asked[arguments["lid"]])
+            return self._answer_lock(fid, self._asked[arguments["lid"]])
         if question == "lock.withdraw":
-            return {}  # whoever gives up a lock has no answer for it
+            return {}  # a flow that gives up a lock ignores its answer
         raise TypeError(f"a test cannot answer {question!r}")
 
     async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         return self.ask(fid, question, arguments)
 
-    def _settle(self, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Answer a lock as a person would; raise what is to be raised in the flow."""
+    def _answer_lock(self, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Answer a lock as a person would; raise the test's exception if it has one."""
         answer = self._answer(asked)
         told = {"lid": asked["lid"], "name": asked["name"]}
         if isinstance(answer, BaseException):
             self.put(fid, line.encode(Kind.LEASE, {**told, "outcome": "expired"}))
             raise answer
-        # As JSON has it, with its dates: that is what a flow gets.
+        # Converted to JSON and back, except dates: a flow gets the answer in that form.
         dates = moments.find(answer)
         answer = msgspec.json.decode(line.encode_payload(answer))
         lease = {**told, "outcome": "answered", "answer": answer, "by": "test"}
@@ -119,9 +119,9 @@ class _Memory:
 class _Place:
     """An execution's files in memory (see `koco.sdk.places`)."""
 
-    def __init__(self, content: dict[str, bytes], tell: Callable[[Kind, Any], None]) -> None:
+    def __init__(self, content: dict[str, bytes], note_event: Callable[[Kind, Any], None]) -> None:
         self._content = content
-        self._tell = tell
+        self._note = note_event
 
     def ls(self, path: str) -> list[dict[str, Any]]:
         found = [name for name in sorted(self._content) if paths.is_within(name, path)]
@@ -137,11 +137,11 @@ class _Place:
 
     def put(self, path: str, source: Path, check: Callable[[int], object]) -> None:
         self._content[path] = source.read_bytes()
-        self._tell(Kind.UPLOAD, self._about(path))
+        self._note(Kind.UPLOAD, self._about(path))
 
     def remove(self, path: str) -> None:
         for file in self.ls(path):
-            self._tell(Kind.UPLOAD, {**self._about(file["path"]), "removed": True})
+            self._note(Kind.UPLOAD, {**self._about(file["path"]), "removed": True})
             del self._content[file["path"]]
 
     def close(self) -> None:
@@ -155,10 +155,10 @@ class _Place:
 
 
 class Tracer(_Tracer):
-    """A tracer whose `events` are there to be looked at, for testing parts of a flow.
+    """A tracer that keeps its `events` for inspection, to test parts of a flow.
 
-    `files` are what `fs()` and `fs_sync()` find, by path, and what was made of them.
-    `answers` are those to its locks: see `run`.
+    `files` are the files that `fs()` and `fs_sync()` find, by path; the flow's changes are made
+    there as well. `answers` are the answers to its locks: see `run`.
     """
 
     __slots__ = ("_memory", "files")
@@ -174,29 +174,29 @@ class Tracer(_Tracer):
         return _Place(self.files, self.note)
 
     def note(self, kind: Kind, payload: Any) -> None:
-        """Write what koco itself writes."""
+        """Write an event as koco itself writes it."""
         self._memory.put(self.fid, line.encode(kind, payload))
 
     @property
     def events(self) -> list[Event]:
-        """What was written so far."""
+        """The events that were written so far."""
         return self._memory.events
 
     @property
     def failures(self) -> list[str]:
-        """What the flow asked for that the test does not give."""
+        """The flow's questions for which the test has no answer."""
         return self._memory.failures
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a flow ended: `result` where it finished, `error` (type, message, traceback) else."""
+    """How a flow ended: its `result` if it finished, or else `error` (type, message, traceback)."""
 
     status: Status
     result: Any = None
     error: dict[str, Any] | None = None
     events: list[Event] = field(default_factory=list)
-    #: What is in `out/` at the end, by path.
+    #: The files in `out/` at the end, by path.
     files: dict[str, bytes] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> list[Any]:
@@ -215,19 +215,19 @@ def run(
     """Run a flow to its end.
 
     Args:
-        flow: the entrypoint, as `module:object` or itself.
-        inputs: what a user would give; strings are fine where the form types them.
-        form: the manifest's `inputs`, where it has some.
-        files: what the user has uploaded, by path: `{"in/a.txt": b"…"}`.
-        answers: by the name of a lock, what a person answers: a value, a list of
-            values in turn, or a function of the lock's data. What is an exception
-            (`TimeoutError()`, say) is raised in the flow.
+        flow: the entrypoint, as `module:object` or the callable itself.
+        inputs: the user's inputs; the form converts strings.
+        form: the manifest's `inputs`, if it has some.
+        files: the user's uploaded files, by path: `{"in/a.txt": b"…"}`.
+        answers: a person's answers by the name of the lock: a value, a list of values to use one
+            after the other, or a function of the lock's data. An exception
+            (`TimeoutError()`, for example) is raised in the flow.
 
     Raises:
         InputsError: the inputs do not pass the form.
         AssertionError: the flow waits for an answer that the test does not give.
     """
-    found = loaded("test", flow, form)
+    found = load_flow("test", flow, form)
     given = inputs or {}
     if found.form is not None:
         found.form.validate(given)
@@ -265,14 +265,14 @@ async def _run(flow: Flow, inputs: dict[str, Any], tracer: Tracer) -> Outcome:
 def submit(
     app: Any, inputs: dict[str, Any] | None = None, path: str = "/", *, user: str = "tester"
 ) -> Launch:
-    """Ask a service's own endpoint what it would launch, and launch nothing.
+    """Ask a service's own endpoint what it would launch, without launching it.
 
-    Inputs are checked by the form of the `enter` route, whose handler is called. The
-    `inputs` of what it returns are as the flow gets them.
+    The form of the `enter` route checks the inputs, and its handler is called. The returned
+    launch has the inputs that the flow would get.
 
     Args:
-        app: the `ServeAPI`, or what the manifest's `app` names, as `module:object`.
-        inputs: what a user would give.
+        app: the `ServeAPI`, or its name as in the manifest's `app`: `module:object`.
+        inputs: the user's inputs.
         path: the route.
         user: the `request.state.user` that the handler sees.
 
@@ -280,8 +280,8 @@ def submit(
         InputsError: the form or the handler refuses the inputs.
         NotFoundError: there is no such route.
         UsageError: the handler returned no `Launch`.
-        DeployError: there is no such app, or what it would launch is not there.
-        Exception: whatever else the handler raises.
+        DeployError: there is no such app, or the entrypoint of the launch does not exist.
+        Exception: anything else that the handler raises.
     """
     from koco.sdk.serving import serve_api_of
 

@@ -60,16 +60,16 @@ def _run(ended: threading.Event) -> None:
 
 def _end_heaviest() -> bool:
     """End the process that uses most; return whether there is one that is worth it."""
-    pid, used = watch.heaviest() or (0, 0)
-    if not pid or not memory.is_worth(used):
+    pid, used = watch.find_heaviest() or (0, 0)
+    if not pid or not memory.is_worth_ending(used):
         return False
-    said = memory.shortage(used)
+    said = memory.shortage_message(used)
     log.warning("ended process %s: it %s", pid, said)
     if len(_causes) >= _KEPT:
         _causes.clear()
     _causes[pid] = said
     known = process.identify(pid)
-    watch.end_children(pid)
+    watch.kill_descendants(pid)
     processes.kill(known)
     return True
 

@@ -111,13 +111,13 @@ def _refused(serve: dict[str, Any]) -> list[Problem]:
     from ray._common import ray_option_utils
     from ray.serve import deployment
 
-    from koco.sdk.serving import overlaid
+    from koco.sdk.serving import apply_options
 
     class Nothing:
         """A deployment with nothing in it."""
 
     try:
-        made = overlaid(deployment(Nothing), serve)
+        made = apply_options(deployment(Nothing), serve)
         ray_option_utils.validate_actor_options(made.ray_actor_options, in_options=True)
     except Exception as exc:  # noqa: BLE001 - whatever it raises is its answer
         lines = [line.strip() for line in str(exc).splitlines() if line.strip()]

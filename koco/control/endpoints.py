@@ -20,7 +20,7 @@ from koco.errors import EndpointError, InputsError, NotFoundError, TimedOutError
 from koco.events.line import encode_payload
 from koco.sdk import signing
 from koco.sdk.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
-from koco.sdk.headers import HOP, passes
+from koco.sdk.headers import HOP, may_pass
 from koco.store.model import Answer, Release
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def _forth(headers: Mapping[str, str]) -> dict[str, str]:
     sent = joined((name.lower(), value) for name, value in headers.items())
     named = _named(sent)
     return {
-        name: value for name, value in sent.items() if name not in named and passes(name, value)
+        name: value for name, value in sent.items() if name not in named and may_pass(name, value)
     }
 
 

@@ -75,7 +75,7 @@ class ReleaseTokens:
             await asyncio.sleep(_LOOK_S)
 
     async def _keep_only(self, needed: Collection[tuple[str, int]]) -> None:
-        for service, number in await asyncio.to_thread(release_secrets.published):
+        for service, number in await asyncio.to_thread(release_secrets.list_published):
             if (service, number) not in needed:
                 await asyncio.to_thread(release_secrets.forget, service, number)
         for service, number in needed:

@@ -117,7 +117,7 @@ async def _outside(name: str, place: Place, *, everything: bool, is_silent: bool
         return Seen(name, place, state, [], note="it does not tell its stacks")
     chosen = [each for each in found if everything or stacks.is_of_an_author(each)]
     note = "it does not answer: its code keeps the interpreter to itself" if is_silent else None
-    return Seen(name, place, state, [stacks.shown(each) for each in chosen], note=note)
+    return Seen(name, place, state, [stacks.for_display(each) for each in chosen], note=note)
 
 
 async def _look(place: Place, *, with_stacks: bool) -> tuple[str, list[Stack] | None]:

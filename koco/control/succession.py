@@ -26,7 +26,7 @@ _AGAIN_S = 0.1
 
 async def before(generation: int) -> list[Any]:
     """Return the control planes that are to be taken over from."""
-    found = await asyncio.to_thread(control.present)
+    found = await asyncio.to_thread(control.find_planes)
     return [handle for number, handle in found.items() if number < generation]
 
 

@@ -43,7 +43,7 @@ def running(*, ready_s: float) -> Running | None:
     Raises:
         UnreachableError: it does not say what it is.
     """
-    while found := control.present():
+    while found := control.find_planes():
         newest = max(found)
         if len(found) > 1:
             _settle(found[newest], ready_s)

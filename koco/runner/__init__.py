@@ -1,7 +1,6 @@
-"""What runs inside a runner's process.
+"""Everything that runs inside a runner's process.
 
-Two event loops, in threads of their own: Ray's, on which the runner answers the
-control plane and sends events, and the flows', on which coroutines of the user
-run. A flow that blocks its loop stops itself, and neither the events that it has
-written nor a request to cancel it.
+A runner has two event loops, each in its own thread. On Ray's loop the runner answers the control
+plane and sends events; on the flows' loop the user's coroutines run. A flow that blocks its loop
+only stops itself: its events are still sent, and it can still be cancelled.
 """

@@ -1,8 +1,7 @@
 """The runner: the Ray actor in whose process executions run.
 
-It is detached, so that it outlives the control plane's process, and serves the
-next one. The control plane holds one pending call on it (`hold`), which fails
-the moment the process dies.
+The actor is detached, so it outlives the control plane's process and serves the next one. The
+control plane keeps one call to it pending (`hold`), which fails as soon as the process dies.
 """
 
 from typing import Any
@@ -11,12 +10,12 @@ from koco.runner.executor import Executor
 
 
 class Runner:
-    """An `Executor` as Ray's actor. What is said is JSON, its presence msgpack (see `spec`).
+    """An `Executor` as a Ray actor. Messages are JSON, except `Presence`: msgpack (see `spec`).
 
-    Whoever finds an actor by name imports its class and looks up each method that it had
-    when it was started, private ones as well: where one is missing, no call works. So a
-    runner of an older koco is reached only while this class keeps its place and all
-    methods that ever shipped, and it has none that others do not call.
+    A process that finds an actor by name imports its class and looks up every method that the
+    class had when the actor started, including private ones. If one is missing, no call works. So
+    a runner of an older koco stays reachable only if this class stays in this module and keeps
+    every method that was ever released. For the same reason it has no method that only it uses.
     """
 
     def __init__(self, spec: bytes, control: Any) -> None:
@@ -31,11 +30,11 @@ class Runner:
         return await self._executor.attach()
 
     async def hold(self) -> None:
-        """Stay pending until this runner is told to `end`."""
+        """Stay pending until `end` is called."""
         await self._executor.hold()
 
     async def end(self) -> None:
-        """Let `hold` return, then leave with exit handlers run; asked when nothing runs here."""
+        """Let `hold` return, run exit handlers and leave. Called when nothing runs here."""
         await self._executor.end()
 
     async def launch(self, blob: bytes) -> None:
@@ -47,5 +46,5 @@ class Runner:
         await self._executor.cancel(fid)
 
     async def stack(self, fid: str, *, everything: bool) -> bytes:
-        """Return the stacks of an execution, or of all that runs here: `Stack`s."""
+        """Return an encoded list of `Stack`s: of an execution, or of the whole process."""
         return await self._executor.stack(fid, everything=everything)

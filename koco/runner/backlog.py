@@ -1,9 +1,9 @@
-"""What the spool holds, in files as well: it survives its process, though not its node.
+"""The spool's contents in files, so that they survive their process (but not their node).
 
-Files are mapped into memory. What stands in them when a process is killed is in the
-kernel's hands, so writing costs no system call. A file has lines, up to its first NUL:
-events, and between them whose they are. Once everything is acknowledged, which is most
-of the time, the first file is begun again; so seldom more than a page is used.
+The files are mapped into memory. If a process is killed, the kernel still has everything that was
+written to them, so writing costs no system call. A file consists of lines, up to its first NUL:
+events, and before them a line that says whose they are. Once everything is acknowledged, which is
+most of the time, the first file is reused from its start; so more than a page is rarely used.
 """
 
 import contextlib
@@ -22,35 +22,35 @@ from koco.events.model import Status
 
 log = logging.getLogger(__name__)
 
-#: The size of a file (bytes); an event that is larger gets one of its own.
+#: The size of a file (bytes); a larger event gets its own file.
 SEGMENT_BYTES = 512 * 1024
-#: Files that are kept for later use.
+#: How many files are kept for later use.
 _SPARE = 2
-#: Pause before another try where no file could be made, as on a full disk (seconds).
+#: Pause before the next try if no file could be made, for example on a full disk (seconds).
 _AGAIN_S = 10.0
-#: What the names of the files begin with.
+#: The files' names begin with this.
 _PREFIX = "backlog."
-#: The first byte of lines that are no events, which begin with a quote.
-_WHOSE = b"\x01"
+#: The first byte of lines that are not events. (Events begin with a quote.)
+_OWNER = b"\x01"
 _ENDS = b"\x02"
 
 
 class Writer(Protocol):
-    """Whose lines they are: an outbox of the spool."""
+    """The owner of lines: an outbox of the spool."""
 
     fid: str
     attempt: int
     producer: str
-    #: What is not sent yet.
+    #: The lines that are not sent yet.
     lines: list[bytes]
-    #: The number of the first of them.
+    #: The number of the first unsent line.
     next: int
-    #: The number of the last line that is acknowledged.
+    #: The number of the last acknowledged line.
     acked: int
 
 
-class _Whose(msgspec.Struct, frozen=True, array_like=True):
-    """Before lines: what a batch says of them."""
+class _Owner(msgspec.Struct, frozen=True, array_like=True):
+    """A line that says whose lines follow it, with the fields that a batch has."""
 
     fid: str
     attempt: int
@@ -62,11 +62,11 @@ class _Whose(msgspec.Struct, frozen=True, array_like=True):
 class _Segment:
     path: Path
     map: mmap.mmap
-    #: The last number that each writer has in it.
+    #: The number of each writer's last line in this file.
     last: dict[Writer, int] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Have nothing in it."""
+        """Empty the file."""
         used = self.map.tell()
         self.map.seek(0)
         self.map.write(bytes(used))
@@ -79,47 +79,47 @@ class _Segment:
 
 
 class Backlog:
-    """The files of one spool, which calls it with its lock held."""
+    """The files of one spool. The spool calls this class only while it holds its lock."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._made = 0
-        #: In use; the last one is written.
+        #: The files in use; the last one is being written.
         self._segments: list[_Segment] = []
         self._spare: list[_Segment] = []
         self._retry_at = 0.0
-        #: Writes into the newest file; raises `ValueError` where that is full, or not there.
-        self._write: Callable[[bytes], object] = _nowhere
-        #: Whose lines the file has last, if what comes next from there needs no head.
+        #: Writes into the newest file; raises `ValueError` if that is full or does not exist.
+        self._write: Callable[[bytes], object] = _fail_to_write
+        #: The owner of the file's last lines, if its next line can follow without a head.
         self._writer: Writer | None = None
-        #: Who has written since the last head.
-        self._named: Writer | None = None
+        #: The writer that the last head names.
+        self._last_owner: Writer | None = None
 
     def add(self, writer: Writer, event: bytes) -> None:
-        """Take a writer's next event: into its lines, and into the file."""
+        """Add a writer's next event to its lines and to the file."""
         if writer is not self._writer:
             self._put(_head(writer), writer)
-        # A cancelled thread may raise anywhere: then it is said once more whose lines follow.
+        # A cancelled thread may raise anywhere. If it does, the next line gets a new head.
         self._writer = None
         writer.lines.append(event)
         try:
             self._write(event + b"\n")
-        except ValueError:  # it is full, or there is none
+        except ValueError:  # the file is full, or there is none
             self._put(_head(writer, but=1) + event + b"\n", writer, anew=True)
         self._writer = writer
 
     def mark(self, writer: Writer, status: Status) -> None:
-        """Keep the status with which the execution ends."""
+        """Write the status with which the execution ends."""
         self._writer = None
         self._put(_head(writer) + _ENDS + status.encode() + b"\n", writer)
         if self._segments:
-            # One more than its lines: the status has to be acknowledged as well.
+            # One more than its lines, because the status has to be acknowledged as well.
             self._segments[-1].last[writer] = writer.next + len(writer.lines)
-            self._named = None
+            self._last_owner = None
 
     def clear(self) -> None:
-        """Begin again: everything is acknowledged."""
-        self._writer = self._named = None
+        """Empty the files, because everything is acknowledged."""
+        self._writer = self._last_owner = None
         for segment in self._segments[:-1]:
             self._retire(segment)
         del self._segments[:-1]
@@ -127,7 +127,7 @@ class Backlog:
             self._segments[-1].begin()
 
     def release(self) -> None:
-        """Let go of files in which everything is acknowledged, but for the newest."""
+        """Let go of the files in which everything is acknowledged, except the newest."""
         while len(self._segments) > 1:
             last = self._segments[0].last
             if any(writer.acked < number for writer, number in last.items()):
@@ -135,16 +135,16 @@ class Backlog:
             self._retire(self._segments.pop(0))
 
     def _put(self, data: bytes, writer: Writer, *, anew: bool = False) -> None:
-        """Write what begins with a head, into another file if this one is full."""
-        if self._named is not None and self._segments:
-            named = self._named
+        """Write data that begins with a head, into another file if this one is full."""
+        if self._last_owner is not None and self._segments:
+            named = self._last_owner
             self._segments[-1].last[named] = named.next + len(named.lines) - 1
-        self._named = writer
+        self._last_owner = writer
         if not anew:
             with contextlib.suppress(ValueError):
                 self._write(data)
                 return
-        # One byte more: a NUL is the end.
+        # One byte more, because a NUL marks the end.
         needed = len(data) + 1
         segment = self._spare.pop() if self._spare and needed <= SEGMENT_BYTES else None
         segment = segment or self._new(max(SEGMENT_BYTES, needed))
@@ -160,7 +160,7 @@ class Backlog:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                # Room that is not there when it is written to would end the process (SIGBUS).
+                # Writing to a page that the disk has no room for would kill the process (SIGBUS).
                 os.posix_fallocate(fd, 0, size)
                 mapped = mmap.mmap(fd, size)
             finally:
@@ -169,7 +169,7 @@ class Backlog:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             if not self._retry_at:
-                log.warning("what is not delivered yet is not kept in a file: %s", exc)
+                log.warning("undelivered events are not backed up in a file: %s", exc)
             self._retry_at = now + _AGAIN_S
             return None
         self._made += 1
@@ -183,20 +183,20 @@ class Backlog:
             segment.close()
 
 
-def _nowhere(_: bytes) -> None:
+def _fail_to_write(_: bytes) -> None:
     raise ValueError("there is no file yet")
 
 
 def _head(writer: Writer, *, but: int = 0) -> bytes:
-    """Return what says whose lines follow: all of its lines are there, but for the last ones."""
+    """Return the head of the lines that follow: its last `but` lines come after the head."""
     first = writer.next + len(writer.lines) - but
-    whose = _Whose(writer.fid, writer.attempt, writer.producer, first)
-    return _WHOSE + msgspec.json.encode(whose) + b"\n"
+    owner = _Owner(writer.fid, writer.attempt, writer.producer, first)
+    return _OWNER + msgspec.json.encode(owner) + b"\n"
 
 
 @dataclass(slots=True)
-class Left:
-    """What one attempt of an execution has left: lines by their numbers, and how it ended."""
+class Leftover:
+    """The leftovers of one attempt of an execution: lines by number, and how the attempt ended."""
 
     fid: str
     attempt: int
@@ -205,26 +205,26 @@ class Left:
     status: Status | None = None
 
 
-def read(directory: Path) -> list[Left]:
-    """Return what the backlog of a dead process holds."""
-    found: dict[str, Left] = {}
+def read(directory: Path) -> list[Leftover]:
+    """Read the backlog of a dead process."""
+    found: dict[str, Leftover] = {}
     for path in directory.glob(f"{_PREFIX}*"):
         _read_lines(path.read_bytes().partition(b"\0")[0], found)
     return list(found.values())
 
 
-def _read_lines(data: bytes, found: dict[str, Left]) -> None:
-    left, number = None, 0
-    # The last one has its newline, or was being written when the process ended.
+def _read_lines(data: bytes, found: dict[str, Leftover]) -> None:
+    leftover, number = None, 0
+    # If the last line has no newline, the process ended while it was being written.
     for line in data.split(b"\n")[:-1]:
-        if line.startswith(_WHOSE):
-            whose = msgspec.json.decode(line[1:], type=_Whose)
-            fresh = Left(whose.fid, whose.attempt, whose.producer)
-            left, number = found.setdefault(whose.producer, fresh), whose.first
-        elif left is None:
-            raise ValueError("there is no word of whose it is")
+        if line.startswith(_OWNER):
+            owner = msgspec.json.decode(line[1:], type=_Owner)
+            fresh = Leftover(owner.fid, owner.attempt, owner.producer)
+            leftover, number = found.setdefault(owner.producer, fresh), owner.first
+        elif leftover is None:
+            raise ValueError("the backlog does not say whose its first lines are")
         elif line.startswith(_ENDS):
-            left.status = Status(line[1:].decode())
+            leftover.status = Status(line[1:].decode())
         else:
-            left.lines[number] = line
+            leftover.lines[number] = line
             number += 1

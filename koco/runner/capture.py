@@ -1,10 +1,9 @@
-"""What flows print, as events of the execution that printed it.
+"""Turn the output of flows into events of the execution that printed it.
 
-`sys.stdout` and `sys.stderr` become streams that ask a context variable whose
-output this is (see `output`). In a process that runs one execution at a time, a
-thread without that context counts as its own, and during an execution the file
-descriptors 1 and 2 lead into pipes, so that subprocesses and C code are captured
-as well (see `pipes`).
+`sys.stdout` and `sys.stderr` are replaced by streams that look up the current execution in a
+context variable (see `output`). In a process that runs one execution at a time, threads without
+that context count as the execution's own. There, file descriptors 1 and 2 lead into pipes during
+an execution, so the output of subprocesses and C code is captured as well (see `pipes`).
 """
 
 import ctypes
@@ -17,40 +16,40 @@ from koco.events.model import Kind
 from koco.runner import fence
 from koco.runner import output as outputs
 from koco.runner.children import children
-from koco.runner.output import Output, carry, current
+from koco.runner.output import Output, current, patch_threads
 from koco.runner.pipes import FDS, Pipes, write_all
-from koco.runner.shelter import shelter
-from koco.runner.taken import Taken
+from koco.runner.shelter import protect_shared_locks
+from koco.runner.taken import PipeFile
 
 _LINE_BUFFERED = 1  # C's _IOLBF
 
 
 class Capture:
-    """This process's capture; `sole` is the only execution where there can be but one."""
+    """This process's capture. `sole` is the running execution if there can only be one."""
 
     def __init__(
         self,
         *,
         dedicated: bool,
         on_pipes: Callable[[list[int]], None] | None = None,
-        taken: Mapping[Kind, Taken] | None = None,
+        files: Mapping[Kind, PipeFile] | None = None,
     ) -> None:
         self.dedicated = dedicated
         self.sole: Output | None = None
         self._on_pipes = on_pipes
-        self._taken = taken
+        self._files = files
         self._pipes: Pipes | None = None
         self._streams: tuple[_Stream, _Stream] | None = None
         self._flush_c: Callable[[], None] = lambda: None
-        #: What subprocesses write, where the descriptors are nobody's own.
+        #: Captures subprocesses if several executions share the descriptors.
         self._children = None if dedicated else children()
 
     def install(self) -> None:
-        """Take over `sys.stdout` and `sys.stderr`, and the descriptors where that is right."""
-        carry()
-        shelter()
+        """Take over `sys.stdout` and `sys.stderr`, and the descriptors if `dedicated`."""
+        patch_threads()
+        protect_shared_locks()
         if self.dedicated:
-            self._pipes = Pipes(self._on_pipes, taken=self._taken)
+            self._pipes = Pipes(self._on_pipes, files=self._files)
         elif self._on_pipes is not None:
             self._on_pipes([])
         if self._pipes is not None:
@@ -62,17 +61,17 @@ class Capture:
         sys.stdout, sys.stderr = self._streams
 
     def begin(self, output: Output) -> None:
-        """Take what this process writes as an execution's, where it has it to itself."""
+        """Capture all of this process's output for an execution, if `dedicated`."""
         if self._pipes is None:
             return
         assert self._streams is not None
-        # The execution before may have put something else in their place.
+        # The previous execution may have replaced them.
         sys.stdout, sys.stderr = self._streams
         self.sole = output
         self._pipes.enter(output)
 
     def end(self, output: Output) -> None:
-        """Read what is there, and take no more of it."""
+        """Read the remaining output of an execution and stop capturing for it."""
         if self._pipes is not None:
             for stream in self._streams or ():
                 stream.flush()
@@ -85,11 +84,11 @@ class Capture:
         output.finish()
 
     def output(self) -> Output | None:
-        """Return whose output is being written."""
+        """Return the execution whose code is writing."""
         return current.get() or self.sole
 
     def log(self, kind: Kind) -> int | None:
-        """Return the descriptor of this process's own output, where flows' goes elsewhere."""
+        """Return the descriptor of the process's own log, if descriptors 1 and 2 are captured."""
         return self._pipes.logs[kind] if self._pipes is not None else None
 
     def drain(self, *kinds: Kind) -> None:
@@ -127,14 +126,14 @@ class _Stream(io.TextIOBase):
         return len(text)
 
     def _write(self, text: str) -> None:
-        # What a subprocess wrote before comes before, as in a terminal.
+        # Emit earlier output of subprocesses first, as in a terminal.
         self._capture.drain(self._kind)
         output = self._capture.output()
         if output is None or not output.write(self._kind, text):
             self._log(text)
 
     def write_bytes(self, data: bytes) -> None:
-        """Take bytes: text in UTF-8, perhaps a part of it."""
+        """Write bytes: UTF-8 text, possibly only part of it."""
         if outputs.pid != self._pid:
             self._write_as_copy(data)
             return
@@ -148,7 +147,7 @@ class _Stream(io.TextIOBase):
             self._log(data.decode("utf-8", self.errors))
 
     def flush(self) -> None:
-        """Flush the log; what flows write are events as soon as their line ends."""
+        """Flush the log. A flow's output needs no flush: a line is an event as soon as it ends."""
         if outputs.pid != self._pid:
             write_all(self.fileno(), self._held)
             self._held = b""
@@ -157,22 +156,22 @@ class _Stream(io.TextIOBase):
 
     def _log(self, text: str) -> None:
         if (log := self._capture.log(self._kind)) is not None:
-            # Not by way of the former stream: that may keep it until the next execution.
+            # Not through the former stream, which may buffer it until the next execution.
             write_all(log, text.encode("utf-8", self.errors))
         else:
             self._former.write(text)
 
     def _write_as_copy(self, data: bytes) -> None:
-        """Write whole lines, in a forked process: its descriptors lead to where they are read."""
+        """Write whole lines in a forked process, whose descriptors lead into the pipes."""
         self._held += data
         if b"\n" in data:
             self.flush()
 
     def close(self) -> None:
-        """Stay open: the next execution prints as well."""
+        """Stay open, because the next execution prints as well."""
 
     def reconfigure(self, **_: Any) -> None:
-        """Change nothing: lines are events, whatever the encoding is to be."""
+        """Ignore this: lines become events in UTF-8, whatever encoding is asked for."""
 
     def writable(self) -> bool:
         return True
@@ -185,7 +184,7 @@ class _Stream(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        """Bytes written here take the way of the text: decoded as UTF-8."""
+        """Return a stream for bytes, which are decoded as UTF-8 and written like text."""
         return _Bytes(self)
 
 
@@ -200,17 +199,17 @@ class _Bytes(io.RawIOBase):
         return self._stream.fileno()
 
     def write(self, data: Any) -> int:
-        taken = bytes(data)
-        self._stream.write_bytes(taken)
-        return len(taken)
+        piece = bytes(data)
+        self._stream.write_bytes(piece)
+        return len(piece)
 
 
 def _line_buffer_c() -> Callable[[], None]:
-    """Have C's `printf` give each line away as it ends; return what flushes the rest."""
+    """Make C's `printf` flush each line as it ends; return a function that flushes the rest."""
     c = ctypes.CDLL(None)
     try:
         stdout = ctypes.c_void_p.in_dll(c, "stdout")
     except ValueError:
-        return lambda: None  # a C library that calls it otherwise
+        return lambda: None  # this C library has another name for it
     c.setvbuf(stdout, None, _LINE_BUFFERED, 0)
     return lambda: c.fflush(stdout)

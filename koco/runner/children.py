@@ -1,9 +1,9 @@
-"""What the subprocesses of executions that share a process print.
+"""Capture the output of subprocesses if several executions share a process.
 
-They inherit descriptors that all executions share. So here they are started with pipes of the
-execution that starts them, in place of descriptors 1 and 2: by `subprocess` (and `os.popen`,
-`asyncio.create_subprocess_exec`, which use it), `os.system`, and `os.fork` (and what forks by
-it, such as `multiprocessing`). The pipes are made when the first one is started.
+Subprocesses inherit descriptors that all executions share. So they are started with pipes of
+their execution in place of descriptors 1 and 2. This covers `subprocess` (and its users
+`os.popen` and `asyncio.create_subprocess_exec`), `os.system`, and `os.fork` (and its users, for
+example `multiprocessing`). The pipes are made when the first subprocess starts.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from koco.runner import output as outputs
 from koco.runner.output import Output, current
 from koco.runner.pipes import FDS
 
-#: What is read at once (bytes).
+#: How much is read at once (bytes).
 _READ_BYTES = 1024 * 1024
 
 _pid = os.getpid()
@@ -32,16 +32,16 @@ _KINDS = {fd: kind for kind, fd in FDS.items()}
 
 @functools.cache
 def children() -> "Children":
-    """Have subprocesses write to the execution that starts them, from now on."""
+    """Make subprocesses write to the execution that starts them, from now on."""
     made = Children()
-    subprocess.Popen.__init__ = _redirecting(made, subprocess.Popen.__init__)  # type: ignore[method-assign]
-    os.system = _own_system(os.system)  # type: ignore[assignment]
+    subprocess.Popen.__init__ = _redirect_popen(made, subprocess.Popen.__init__)  # type: ignore[method-assign]
+    os.system = _redirect_system(os.system)  # type: ignore[assignment]
     os.register_at_fork(before=made.before_fork, after_in_child=made.after_fork)
     return made
 
 
 class Children:
-    """The pipes of the executions of this process, and the thread that reads them."""
+    """The pipes of this process's executions, and the thread that reads them."""
 
     def __init__(self) -> None:
         self._pipes: dict[Output, dict[Kind, _Pipe]] = {}
@@ -50,7 +50,7 @@ class Children:
 
     def writer(self, output: Output, kind: Kind) -> int:
         """Return the descriptor to which subprocesses of an execution write."""
-        # In this order: what is interrupted must not leave half a pipe.
+        # Inside the fence: an interruption must not leave half a pipe.
         with fence.inside(), self._lock:
             pipes = self._pipes.setdefault(output, {})
             if kind not in pipes:
@@ -59,12 +59,12 @@ class Children:
             return pipes[kind].writer
 
     def drain(self, output: Output, kind: Kind) -> None:
-        """Read what an execution's subprocesses have written so far."""
+        """Read the output that an execution's subprocesses have written so far."""
         if (pipes := self._pipes.get(output)) and (pipe := pipes.get(kind)):
             pipe.read()
 
     def end(self, output: Output) -> None:
-        """Read what is there; a subprocess that goes on writes to the process's own output."""
+        """Read the remaining output. Surviving subprocesses then write to the process's own log."""
         with self._lock:
             pipes = self._pipes.pop(output, {})
         for pipe in pipes.values():
@@ -75,7 +75,7 @@ class Children:
         if self._selector is None:
             self._selector = selectors.DefaultSelector()
             thread = threading.Thread(target=self._pump, name="koco-children", daemon=True)
-            # Not as part of the execution whose subprocess is the first.
+            # The thread must not belong to the execution whose subprocess is the first.
             token = current.set(None)
             thread.start()
             current.reset(token)
@@ -88,20 +88,20 @@ class Children:
                 key.data.read()
 
     def before_fork(self) -> None:
-        """Make the pipes that the copy of this process is to write to."""
-        if (output := _whose()) is not None:
+        """Make the pipes that the forked copy of this process will write to."""
+        if (output := _starting_execution()) is not None:
             for kind in FDS:
                 self.writer(output, kind)
 
     def after_fork(self) -> None:
-        """Lead the copy's descriptors into them."""
+        """Lead the copy's descriptors into the pipes."""
         if (output := current.get()) is not None:
             for kind, pipe in self._pipes.get(output, {}).items():
                 os.dup2(pipe.writer, FDS[kind])
 
 
 class _Pipe:
-    """Where an execution's subprocesses write one kind of output, read without waiting."""
+    """A pipe for one kind of output of an execution's subprocesses. Reading never blocks."""
 
     def __init__(self, kind: Kind, output: Output) -> None:
         self._kind = kind
@@ -112,12 +112,12 @@ class _Pipe:
         os.set_blocking(self._reader, False)
 
     def register(self, selector: selectors.BaseSelector) -> None:
-        """Have it read whenever something is there."""
+        """Have the pipe read whenever it has data."""
         selector.register(self._reader, selectors.EVENT_READ, self)
         self._selector = selector
 
     def read(self) -> None:
-        """Read what is there: no more than so much, for a subprocess may write for ever."""
+        """Read the pipe, up to a limit, because a subprocess may write for ever."""
         with self._lock:
             room = _READ_BYTES
             while room > 0 and self._reader >= 0:
@@ -139,47 +139,47 @@ class _Pipe:
         self._reader = -1
 
 
-def _whose() -> Output | None:
-    """Return the execution that starts a subprocess; None in a forked copy, which writes to it."""
+def _starting_execution() -> Output | None:
+    """Return the execution that starts a subprocess; None in a fork, which has pipes already."""
     return current.get() if outputs.pid == _pid else None
 
 
-def _redirecting(children: Children, init: Callable[..., None]) -> Callable[..., None]:
+def _redirect_popen(children: Children, init: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(init)
 
     @functools.wraps(init)
     def redirecting(self: Any, *args: Any, **kwargs: Any) -> None:
-        if (output := _whose()) is None:
+        if (output := _starting_execution()) is None:
             return init(self, *args, **kwargs)
         try:
             bound = signature.bind(self, *args, **kwargs)
         except TypeError:
-            return init(self, *args, **kwargs)  # which says what is wrong
+            return init(self, *args, **kwargs)  # raises the proper error
         for name, kind in (("stdout", Kind.STDOUT), ("stderr", Kind.STDERR)):
-            if (own := _inherited(bound.arguments, name, kind)) is not None:
+            if (own := _inherited_kind(bound.arguments, name, kind)) is not None:
                 bound.arguments[name] = children.writer(output, own)
         return init(*bound.args, **bound.kwargs)
 
     return redirecting
 
 
-def _inherited(arguments: Mapping[str, Any], name: str, kind: Kind) -> Kind | None:
-    """Return as which kind a subprocess would write to this process's own output."""
+def _inherited_kind(arguments: Mapping[str, Any], name: str, kind: Kind) -> Kind | None:
+    """Return the kind of output if the subprocess would inherit this process's own stream."""
     given = arguments.get(name)
     if given is None:
         return kind
-    with contextlib.suppress(Exception):  # what is no file is for `Popen` to refuse
+    with contextlib.suppress(Exception):  # `Popen` itself refuses anything that is not a file
         return _KINDS.get(given if isinstance(given, int) else given.fileno())
     return None
 
 
-def _own_system(system: Callable[[Any], int]) -> Callable[[Any], int]:
+def _redirect_system(system: Callable[[Any], int]) -> Callable[[Any], int]:
     @functools.wraps(system)
     def own(command: Any) -> int:
-        if _whose() is None:
+        if _starting_execution() is None:
             return system(command)
         code = subprocess.Popen(command, shell=True).wait()
-        # As `os.system` has it: the signal in the lower byte, or the code in the one above.
+        # Like `os.system`: the signal is in the lower byte, the exit code in the one above.
         return -code if code < 0 else code << 8
 
     return own

@@ -1,4 +1,4 @@
-"""What a flow returned, as an event, without holding up the runner: its values are user code."""
+"""Encode a flow's result as an event without holding up the runner: its values are user code."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ from koco.events.model import Kind
 PATIENCE_S = 30.0
 
 
-async def encoded(kind: Kind, payload: Any, *, patience_s: float = PATIENCE_S) -> bytes:
-    """Return an event's line; what takes longer than `patience_s` is told by its type alone."""
+async def encode_event(kind: Kind, payload: Any, *, patience_s: float = PATIENCE_S) -> bytes:
+    """Return an event's line. If that takes longer than `patience_s`, only its type is recorded."""
     if line.quick(payload) is not None:
         return line.encode(kind, payload)
     loop = asyncio.get_running_loop()
@@ -21,10 +21,10 @@ async def encoded(kind: Kind, payload: Any, *, patience_s: float = PATIENCE_S) -
 
     def encode() -> None:
         text = line.encode(kind, payload)
-        with contextlib.suppress(RuntimeError):  # too late: the loop has ended
+        with contextlib.suppress(RuntimeError):  # too late, the loop has ended
             loop.call_soon_threadsafe(lambda: None if done.done() else done.set_result(text))
 
-    # A thread of its own: a pool's would be missing for ever where a `__repr__` never returns.
+    # Its own thread: if a `__repr__` never returns, a pool would lose a thread for ever.
     threading.Thread(target=encode, name="koco-encoding", daemon=True).start()
     try:
         return await asyncio.wait_for(done, patience_s)

@@ -1,4 +1,4 @@
-"""What an execution has started in Ray is ended with it, beside the next one."""
+"""End the Ray tasks and actors of an execution, while the next execution may already run."""
 
 import contextlib
 import threading
@@ -9,20 +9,20 @@ from koco.events import wire
 from koco.sdk.control import Control
 from koco.sdk.started import Started
 
-#: How long Ray takes to tell what its workers do (`task_events_report_interval_ms`; seconds).
+#: How long Ray takes to report the state of tasks (`task_events_report_interval_ms`; seconds).
 _TOLD_S = 1.5
 
 
 def interrupt(started: Started | None) -> None:
-    """Cancel what an execution has started, as it is to end itself; return at once."""
+    """Cancel an execution's Ray tasks, because it is asked to end itself; return at once."""
     if started is not None and not started.is_empty:
         threading.Thread(target=started.interrupt, name="koco-ending", daemon=True).start()
 
 
 def end(started: Started, fid: str, control: Control, *, keep: bool) -> None:
-    """End what an execution that is over has started; return at once. See `Started.end`."""
+    """End an execution's remaining Ray tasks and actors; return at once. See `Started.end`."""
     if started.close():
-        # A thread of its own, not one of the event loop's few: it waits for seconds.
+        # Its own thread, because it waits for seconds and the event loop's pool is small.
         given = started, fid, control, keep
         threading.Thread(target=_end, args=given, name="koco-ending", daemon=True).start()
 
@@ -31,7 +31,7 @@ def _end(started: Started, fid: str, control: Control, keep: bool) -> None:
     began = time.monotonic()
     started.end(keep=keep)
     time.sleep(max(0.0, began + _TOLD_S - time.monotonic()))
-    blob = wire.encode_question(fid, "work.ended", started.told(keep=keep))
-    # Where nobody can look for the rest now, `koco status` does when it is asked.
+    blob = wire.encode_question(fid, "work.ended", started.ids_by_kind(keep=keep))
+    # If the control plane cannot look for leftovers now, `koco status` does so when it is called.
     with contextlib.suppress(KocoError):
         wire.decode_answer(control.call_sync("ask", blob))

@@ -1,4 +1,4 @@
-"""What a runner does: imports the entrypoints of its release, and runs executions of them."""
+"""The work of a runner: import the entrypoints of its release, and run executions of them."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from koco.events import line
 from koco.events.model import Kind, Status
 from koco.runner import encoding, endings, looking, process, task_crash, watch
 from koco.runner.capture import Capture
-from koco.runner.flow import Flow, Orders, Outcome, Run, loaded
+from koco.runner.flow import Flow, Orders, Outcome, Run, load_flow
 from koco.runner.home import Home
 from koco.runner.loop import FlowLoop
 from koco.runner.output import Output
@@ -32,7 +32,7 @@ from koco.sdk.started import Started
 from koco.sdk.tracer import Tracer
 from koco.wording import counted
 
-#: How long a runner that uses too much memory may take over telling so (seconds).
+#: How long a runner that uses too much memory may take to report it (seconds).
 _FAREWELL_S = 1.0
 
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Executor:
-    """Runs executions of one release; its actor (`koco.runner.actor`) hands on what it is asked."""
+    """Runs executions of one release. Its actor (`koco.runner.actor`) forwards all calls to it."""
 
     def __init__(self, spec: bytes, control: Any) -> None:
         self._spec = msgspec.json.decode(spec, type=RunnerSpec)
@@ -48,32 +48,32 @@ class Executor:
         self._flows: dict[str, Flow] = {}
         self._orders = Orders()
         self._launching: set[str] = set()
-        #: Of these, those that are to end again: their module is being imported.
-        self._recalled: set[str] = set()
+        #: Launching executions (their module is being imported) that were cancelled meanwhile.
+        self._cancelled_early: set[str] = set()
         self._is_ready = False
         self._shared: Shared | None = None
         self._runs: dict[str, Run] = {}
         self._started: dict[str, Started] = {}
         self._served = 0
         self._held = asyncio.Event()
-        #: Why this process has to end although it works, once it has to.
+        #: Why this process must end although it works; empty if it need not.
         self._exceeded = ""
-        #: Whether it takes nothing new: an execution has left too much in its memory, or changed
-        #: what cannot be put back.
+        #: Whether this process takes no new execution, because one has left too much in its
+        #: memory or has changed something that cannot be restored.
         self._is_spent = False
-        process.die_of_sigterm()
+        process.restore_sigterm()
         self._directory = Home(self._spec.id)
         dedicated = self._spec.concurrency == 1
         self._capture = Capture(
             dedicated=dedicated,
             on_pipes=self._directory.hand_over,
-            taken=self._directory.taken() if dedicated else None,
+            files=self._directory.open_pipe_files() if dedicated else None,
         )
         self._capture.install()
-        started.install(self._whose)
-        tasks.here = self._tracer
-        # Flows run in threads of their own, where waiting for Ray blocks nobody: without
-        # this, Ray warns into the first flow's stderr that it does.
+        started.install(self._current_started)
+        tasks.current_tracer = self._current_tracer
+        # Flows run in their own threads, so waiting for Ray blocks nothing else. Ray would
+        # still warn, into the first flow's stderr.
         ray._private.worker.blocking_get_inside_async_warned = True
         self._spool = Spool(
             self._spec.id,
@@ -81,17 +81,17 @@ class Executor:
             question=self._ask,
             control=self._control,
             backlog=self._directory.backlog,
-            on_closed=self._abandon,
+            on_closed=self._stop_execution,
         )
         self._loop = FlowLoop()
         self._loop.start()
         self._pulse = Pulse()
-        process.lead_offspring(self._spec.id)
+        process.lead_process_group(self._spec.id)
         self._home = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._keep(self._spool.run())
+        self._spawn(self._spool.run())
         limit = memory.current()
-        self._watch = Watch(limit, self._give_up) if limit else None
+        self._watch = Watch(limit, self._end_out_of_memory) if limit else None
 
     async def describe(self) -> bytes:
         """Import every entrypoint; return a `Description`."""
@@ -100,8 +100,8 @@ class Executor:
         for flow in self._spec.flows:
             try:
                 # In a thread: a slow import must not keep the runner from answering.
-                self._flows[flow.name] = await asyncio.to_thread(_imported, flow)
-            except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
+                self._flows[flow.name] = await asyncio.to_thread(_load, flow)
+            except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
                 description.problems.append(
                     {"flow": flow.name, "entrypoint": flow.entrypoint, **_problem(exc)}
                 )
@@ -111,14 +111,14 @@ class Executor:
         if self._spec.app is not None:
             description = await self._describe_app(self._spec.app, description)
         self._is_ready = not description.problems
-        self._shared = Shared()  # as the author's modules have left it
+        self._shared = Shared()  # the state after the author's modules were imported
         took_s = time.monotonic() - began
-        # As JSON, which has numbers of any size.
+        # JSON, because its numbers can have any size.
         return msgspec.json.encode(msgspec.structs.replace(description, took_s=took_s))
 
     async def _describe_app(self, path: str, description: Description) -> Description:
         try:
-            app = await asyncio.to_thread(_described, path, self._spec)
+            app = await asyncio.to_thread(_describe_endpoint, path, self._spec)
         except BaseException as exc:  # noqa: BLE001 - as above
             description.problems.append({"flow": None, "entrypoint": path, **_problem(exc)})
             return description
@@ -141,17 +141,17 @@ class Executor:
         )
 
     async def hold(self) -> None:
-        """Stay pending until this runner is told to `end`.
+        """Stay pending until `end` is called.
 
         Raises:
-            memory.MemoryExceeded: it uses more memory than it may, and ends now.
+            memory.MemoryExceeded: this runner uses more memory than its limit, and ends now.
         """
         await self._held.wait()
         if self._exceeded:
             raise memory.MemoryExceeded(self._exceeded)
 
     async def end(self) -> None:
-        """Let `hold` return, then leave with exit handlers run; asked when nothing runs here."""
+        """Let `hold` return, run exit handlers and leave. Called when nothing runs here."""
         self._directory.leave()
         self._held.set()
         await asyncio.sleep(0)
@@ -163,14 +163,14 @@ class Executor:
         if launch.fid in self._runs or launch.fid in self._launching:
             return
         if self._is_spent:
-            await asyncio.Future()  # it never began: with this process's end it is queued again
-        self._pulse.run(True)
+            await asyncio.Future()  # it never began, so it is queued again when this process ends
+        self._pulse.set_active(True)
         sink = self._spool.open(launch.fid, launch.attempt)
         self._launching.add(launch.fid)
         flow = await self._flow_of(launch)
         output = Output(
-            lambda kind, text: sink.put(launch.fid, line.encode(kind, text), output.then),
-            lines=self._directory.lines(launch.fid, launch.attempt),
+            lambda kind, text: sink.put(launch.fid, line.encode(kind, text), output.on_kept),
+            lines=self._directory.lines_of(launch.fid, launch.attempt),
         )
         output.started = self._started[launch.fid] = Started()
         output.tracer = Tracer(launch.fid, sink)
@@ -185,28 +185,28 @@ class Executor:
         if self._watch:
             self._watch.begin()
         self._launching.discard(launch.fid)
-        if launch.fid in self._recalled:
-            self._recalled.discard(launch.fid)
+        if launch.fid in self._cancelled_early:
+            self._cancelled_early.discard(launch.fid)
             run.cancel()
-        self._keep(self._run(launch.fid, run, output, attempt=launch.attempt))
+        self._spawn(self._run(launch.fid, run, output, attempt=launch.attempt))
 
     async def _flow_of(self, launch: Launch) -> Flow:
         if not launch.entrypoint:
             return self._flows[launch.flow]
-        # In a thread: its module may be one that nothing here has imported so far.
+        # In a thread: its module may not have been imported here yet.
         return await asyncio.to_thread(self._orders.flow, launch.flow, launch.entrypoint)
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution to end."""
         if fid in self._runs:
-            self._abandon(fid)
+            self._stop_execution(fid)
         elif fid in self._launching:
-            self._recalled.add(fid)
+            self._cancelled_early.add(fid)
 
     async def stack(self, fid: str, *, everything: bool) -> bytes:
-        """Return what an execution is in the middle of; see `koco.runner.stacks`."""
+        """Return the current stacks of an execution; see `koco.sdk.stacks`."""
         run = self._runs.get(fid)
-        found = looking.of(
+        found = looking.stacks_of(
             run,
             self._loop,
             self._loop.thread,
@@ -214,19 +214,19 @@ class Executor:
             has_returned=fid not in self._launching,
         )
         if not everything and len(self._runs) == 1:
-            found += looking.beside(run, self._loop.thread)
+            found += looking.stacks_of_other_threads(run, self._loop.thread)
         return msgspec.msgpack.encode(found)
 
-    def _keep(self, work: Any) -> None:
+    def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._kept)
+        task.add_done_callback(self._on_task_done)
 
-    def _kept(self, task: "asyncio.Task[Any]") -> None:
-        """End this process if a task of koco's own did not end by itself.
+    def _on_task_done(self, task: "asyncio.Task[Any]") -> None:
+        """End this process if one of koco's own tasks ended unexpectedly.
 
-        An author's code can reach it, such as by `gc.get_objects()`. Then nobody would settle what
-        runs here, while the runner still answers.
+        An author's code can reach such a task, for example through `gc.get_objects()`. Without it
+        the runner would still answer, but its executions would never be settled.
         """
         self._tasks.discard(task)
         is_leaving = self._held.is_set()
@@ -238,69 +238,69 @@ class Executor:
     async def _run(self, fid: str, run: Run, output: Output, *, attempt: int) -> None:
         since = time.time()
         try:
-            # Once this is committed, the execution is this runner's and nobody
-            # else's; until then nothing of the user's has run.
+            # Once this is committed, the execution belongs to this runner alone.
+            # Until then no user code has run.
             if not await self._spool.mark(fid, Status.RUNNING):
                 return
             if self._capture.dedicated:
-                self._directory.own_pipes(fid, attempt)
+                self._directory.set_pipe_owner(fid, attempt)
             self._capture.begin(output)
             outcome = await run.outcome()
             if self._shared is not None and not self._shared.restore(is_alone=len(self._runs) == 1):
                 self._is_spent = True
-            # What is left may have to wait for room in the spool, which this loop makes.
+            # The remaining output may have to wait for room in the spool, which this loop makes.
             await asyncio.to_thread(self._capture.end, output)
-        except Exception as exc:  # noqa: BLE001 - a fault of koco's must not leave it running for ever
+        except Exception as exc:  # noqa: BLE001 - after a bug in koco it must not stay "running"
             outcome = Outcome(Status.ERROR, Kind.ERROR, describe(exc))
         finally:
             self._served += 1
             del self._runs[fid]
-            self._pulse.run(bool(self._runs or self._launching))
+            self._pulse.set_active(bool(self._runs or self._launching))
             if self._watch and not self._runs:
                 self._watch.pause()
             begun = self._started.pop(fid)
         try:
             await self._conclude(fid, outcome, begun, since)
-        except Exception as exc:  # a fault of koco's, as above
-            log.exception("the outcome of an execution could not be told")
+        except Exception as exc:  # a bug in koco, as above
+            log.exception("could not send the outcome of an execution")
             try:
-                await self._tell(fid, Outcome(Status.ERROR, Kind.ERROR, describe(exc)))
+                await self._send_outcome(fid, Outcome(Status.ERROR, Kind.ERROR, describe(exc)))
             except Exception:
-                log.exception("nor could that")
-                os._exit(process.FAILED)  # whoever settles what died here settles it
+                log.exception("could not send the error either")
+                os._exit(process.FAILED)  # the control plane settles executions of dead runners
 
     async def _conclude(self, fid: str, outcome: Outcome, begun: Started, since: float) -> None:
-        """Tell how an execution ended, and leave if nothing else may run here."""
+        """Send the outcome of an execution, and leave if no other may run here."""
         endings.end(begun, fid, self._control, keep=outcome.status is Status.FINISHED)
         is_error = outcome.kind is Kind.ERROR
         if is_error and task_crash.is_crash(outcome.payload):
-            outcome = await self._explained(fid, outcome, since)
-        ran_out = is_error and memory.is_told(outcome.payload)
+            outcome = await self._add_crash_cause(fid, outcome, since)
+        ran_out = is_error and memory.is_out_of_memory(outcome.payload)
         if ran_out and not self._runs:
             gc.collect()
-            # Before it is told: from then on this runner may be given another one.
+            # Before the outcome is sent: after that, this runner may get another execution.
             self._is_spent = self._is_spent or memory.is_crowded()
-        await self._tell(fid, outcome)
+        await self._send_outcome(fid, outcome)
         if self._capture.dedicated and not self._runs:
-            self._directory.own_pipes("", 0)
+            self._directory.set_pipe_owner("", 0)
         if ran_out and self._is_spent:
-            await asyncio.to_thread(self._give_up, outcome.payload["message"])
+            await asyncio.to_thread(self._end_out_of_memory, outcome.payload["message"])
         elif ran_out:
             memory.restore()
         elif self._is_spent and not self._runs:
-            os._exit(0)  # what comes next gets a process that is as it should be
+            os._exit(0)  # the next execution gets a fresh process
 
-    def _whose(self) -> Started | None:
-        """Return what the execution whose code runs here has started so far."""
+    def _current_started(self) -> Started | None:
+        """Return the record of Ray tasks and actors of the execution whose code runs here."""
         output = self._capture.output()
         return output.started if output else None
 
-    def _tracer(self) -> Tracer | None:
+    def _current_tracer(self) -> Tracer | None:
         output = self._capture.output()
         return output.tracer if output else None
 
-    async def _explained(self, fid: str, outcome: Outcome, since: float) -> Outcome:
-        payload = await task_crash.explained(
+    async def _add_crash_cause(self, fid: str, outcome: Outcome, since: float) -> Outcome:
+        payload = await task_crash.add_cause(
             outcome.payload,
             release=f"{self._spec.service}/{self._spec.release}",
             since=since,
@@ -308,54 +308,54 @@ class Executor:
         )
         return Outcome(outcome.status, outcome.kind, payload)
 
-    async def _tell(self, fid: str, outcome: Outcome) -> None:
+    async def _send_outcome(self, fid: str, outcome: Outcome) -> None:
         if outcome.kind is not None:
-            event = await encoding.encoded(outcome.kind, outcome.payload)
+            event = await encoding.encode_event(outcome.kind, outcome.payload)
             self._spool.put_last(fid, event)
         await self._spool.mark(fid, outcome.status)
 
-    def _give_up(self, message: str) -> None:
-        """End this process, as it uses too much memory. Called from another thread."""
-        watch.end_children(os.getpid())  # theirs may be what is missing
-        self._home.call_soon_threadsafe(self._leave_at_once, message)
+    def _end_out_of_memory(self, message: str) -> None:
+        """End this process because it uses too much memory. Called from another thread."""
+        watch.kill_descendants(os.getpid())  # they may use the memory that is missing
+        self._home.call_soon_threadsafe(self._fail_hold, message)
         time.sleep(_FAREWELL_S)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def _leave_at_once(self, message: str) -> None:
+    def _fail_hold(self, message: str) -> None:
         others = len(self._runs) - 1
         if others > 0:
             message += f", in a process with {counted(others, 'other execution')}"
         self._exceeded = memory.CAUSE + message
         self._held.set()
 
-    def _abandon(self, fid: str) -> None:
-        """Stop an execution: it is to be cancelled, or was ended or given to another runner."""
+    def _stop_execution(self, fid: str) -> None:
+        """Stop an execution that was cancelled, ended or given to another runner."""
         if run := self._runs.get(fid):
             run.cancel()
             self._spool.forget_questions(fid)
             endings.interrupt(self._started.get(fid))
 
     async def _deliver(self, blob: bytes) -> bytes:
-        return await self._reach("append", blob)
+        return await self._call_control("append", blob)
 
     async def _ask(self, blob: bytes) -> bytes:
-        return await self._reach("ask", blob)
+        return await self._call_control("ask", blob)
 
-    async def _reach(self, method: str, blob: bytes) -> bytes:
+    async def _call_control(self, method: str, blob: bytes) -> bytes:
         try:
             return await self._control.call(method, blob)
         except UnreachableError:
-            # The control plane was taken down for good: nobody wants the rest.
+            # The control plane was shut down for good, so there is nowhere to send the rest.
             self._directory.leave()
             os._exit(0)
 
 
-def _imported(spec: FlowSpec) -> Flow:
-    return loaded(spec.name, spec.entrypoint, spec.inputs)
+def _load(spec: FlowSpec) -> Flow:
+    return load_flow(spec.name, spec.entrypoint, spec.inputs)
 
 
-def _described(path: str, spec: RunnerSpec) -> dict[str, Any]:
-    # Imports the author's module, and with it FastAPI: only for a service that has an endpoint.
+def _describe_endpoint(path: str, spec: RunnerSpec) -> dict[str, Any]:
+    # Imports the author's module, and FastAPI with it: only if the service has an endpoint.
     from koco.sdk import serving
 
     app = serving.describe(path, spec.service, public=spec.public)

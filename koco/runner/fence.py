@@ -1,9 +1,9 @@
-"""Where a flow's thread may be interrupted, and where the interruption has to wait.
+"""Decide when a flow's thread may be interrupted, and when the interruption has to wait.
 
-Python can raise an exception in another thread, between any two of its instructions. In
-koco's own code that would be harmful: in the middle of a change to the event buffer that all
-executions of the process share, say. So each thread of a flow has a fence: code of the user's
-runs outside of it, and koco's inside, where the exception waits until the thread leaves.
+Python can raise an exception in another thread, between any two of its instructions. That would
+be harmful in koco's own code: for example in the middle of a change to the event buffer that all
+executions of the process share. So each thread of a flow has a fence. The user's code runs
+outside of it. Koco's code runs inside, where an interruption waits until the thread leaves.
 """
 
 import asyncio
@@ -16,57 +16,57 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-#: The fences of threads of flows, by the thread's number.
+#: The fences of flows' threads, by thread number.
 _fences: "dict[int, Fence]" = {}
-#: Those of loops' threads: the one of the execution that takes a step there just now.
+#: For threads of event loops: the fence of the execution that takes a step there just now.
 _steps: "dict[int, Fence]" = {}
-#: For a thread that has none.
+#: Used for a thread without a fence.
 _OPEN = contextlib.nullcontext()
 
 
 class CancelledError(asyncio.CancelledError):
-    """What is raised in a thread from outside; making one says that it has arrived."""
+    """Raised in a thread from outside. Creating an instance records that it has arrived."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
         thread = get_ident()
         if (fence := _fences.get(thread) or _steps.get(thread)) is not None:
-            fence.arrived()
+            fence.mark_arrived()
 
 
 def here() -> "Fence | None":
-    """Return the fence of the thread that asks, where that is a flow's."""
+    """Return the calling thread's fence, or None if it is not a flow's thread."""
     return _fences.get(get_ident())
 
 
 def inside() -> AbstractContextManager[None]:
-    """Return what keeps the thread that asks inside its fence; nothing does where it has none."""
+    """Return a context that keeps the calling thread inside its fence, if it has one."""
     return _fences.get(get_ident()) or _OPEN
 
 
 class Fence:
-    """One thread's. `interrupt` may be called from any thread, the rest belongs to its own."""
+    """One thread's fence. Only `interrupt` may be called from other threads."""
 
     __slots__ = ("_depth", "_is_due", "_is_sent", "_lock", "_thread")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: How many times koco's code has been entered; a flow's code runs at 0.
+        #: How deeply nested in koco's code the thread is; a flow's code runs at 0.
         self._depth = 1
         self._thread = 0
-        #: An interruption that waits until the thread leaves the fence.
+        #: Whether an interruption waits until the thread leaves the fence.
         self._is_due = False
-        #: One that Python was told to raise, and that has not arrived.
+        #: Whether Python was asked to raise one that has not arrived yet.
         self._is_sent = False
 
     @property
     def is_due(self) -> bool:
-        """Whether the thread is interrupted when it leaves the fence."""
+        """Whether the thread will be interrupted when it leaves the fence."""
         return self._is_due
 
     @property
     def thread(self) -> int:
-        """The thread's number, 0 before it has begun."""
+        """The thread's number; 0 before it has begun."""
         return self._thread
 
     def interrupt(self) -> None:
@@ -79,36 +79,36 @@ class Fence:
                 _raise_in(self._thread, CancelledError)
 
     def interrupt_now(self) -> bool:
-        """Do so only where code of the flow's runs just now; say whether it does."""
+        """Interrupt the thread only if the flow's code runs just now; return whether it does."""
         with self._lock:
             if self._depth:
                 return False
-        # If it ends in between, the interruption is due at its next step.
+        # If the step ends in between, the interruption is due at the next step.
         self.interrupt()
         return True
 
     def step(self, function: Callable[[], Any]) -> Any:
-        """Call a part of a coroutine, in a thread that it shares with others; see `call`."""
+        """Call a part of a coroutine, in a thread that others share; see `call`."""
         self._thread = thread = get_ident()
         _steps[thread] = self
         return self.call(function)
 
     def run(self, function: Callable[[], None]) -> None:
-        """Call koco's function, which the thread is for, inside the fence."""
+        """Run koco's function, which is the thread's whole work, inside the fence."""
         self._thread = get_ident()
         _fences[self._thread] = self
         try:
             function()
         finally:
-            # Inside to the end and ever after: another thread may get the same number.
+            # Still inside: another thread may later get the same number.
             del _fences[self._thread]
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function of the user's, from inside the fence, where it may be interrupted.
+        """Call a user's function from inside the fence. The function may be interrupted.
 
         Raises:
-            CancelledError: it was, or was to be before it began.
-            BaseException: whatever else the function raises.
+            CancelledError: it was interrupted, or should have been before it began.
+            BaseException: anything that the function raises.
         """
         try:
             try:
@@ -118,19 +118,19 @@ class Fence:
                 self._shut()
         except asyncio.CancelledError:
             while not self._depth:
-                # It came between the function's end and the fence.
+                # The interruption came after the function ended and before the fence closed.
                 self._shut()
             raise
 
     def check(self) -> None:
-        """Raise `CancelledError` where one is due: for what waits inside the fence."""
+        """Raise `CancelledError` if one is due. For code that waits inside the fence."""
         with self._lock:
             is_due, self._is_due = self._is_due, False
         if is_due:
             raise asyncio.CancelledError
 
-    def arrived(self) -> None:
-        """Note that what was sent has arrived. Without the lock: its owner may be this thread."""
+    def mark_arrived(self) -> None:
+        """Record that the interruption has arrived. Takes no lock: this thread may hold it."""
         self._is_sent = False
 
     def __enter__(self) -> None:
@@ -167,13 +167,13 @@ class Fence:
             self._depth = 1
 
     def _retract(self) -> None:
-        """Take back what was sent and has not arrived; nothing is sent while the lock is held."""
+        """Withdraw an interruption that has not arrived. None is sent while the lock is held."""
         _raise_in(self._thread, None)
         self._is_due, self._is_sent = True, False
 
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    """Have a thread raise an exception at its next step; None takes back what it is to raise."""
+    """Make a thread raise an exception at its next instruction; None withdraws it."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), ctypes.py_object(kind) if kind else None
     )

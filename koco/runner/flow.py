@@ -1,4 +1,4 @@
-"""Running one entrypoint: in its loop or a thread, cancellable, with its outcome told."""
+"""Run one entrypoint, on the loop or in a thread: cancel it, and report its outcome."""
 
 import asyncio
 import concurrent.futures
@@ -20,25 +20,25 @@ from koco.sdk import crew, entrypoint
 from koco.sdk.failures import describe
 from koco.sdk.tracer import Tracer
 
-#: How a part of it ended: what it raised, or what it returned and what is left to do with that.
+#: How a part of a run ended: the exception, or the result and what is left to do with it.
 _Ended = tuple[BaseException | None, Any, Rest]
-_Tell = Callable[[_Ended], None]
+_Report = Callable[[_Ended], None]
 
-#: How long a loop may take to hear of a cancellation before its flow is interrupted (seconds).
+#: How long a loop may take to process a cancellation before its flow is interrupted (seconds).
 _BLOCKED_S = 1.0
 
-#: How long tasks that a flow leaves behind may take over ending (seconds).
+#: How long tasks that a flow leaves behind may take to end (seconds).
 _OTHERS_S = 1.0
 
-_NOT_ASKED_FOR = (
-    "it was cancelled, but nobody has asked koco for that: its own code, or another flow's in "
+_NOT_BY_KOCO = (
+    "it was cancelled, but not through koco: its own code, or another flow's in "
     "the same process, has cancelled its task or one that it awaited"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """An imported entrypoint, and the form that its inputs have passed."""
+    """An imported entrypoint, and the form that checks its inputs."""
 
     name: str
     entrypoint: Callable[..., Any]
@@ -48,49 +48,51 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an execution ended: its status, and the event that says with what."""
+    """How an execution ended: its status, and its last event."""
 
     status: Status
     kind: Kind | None = None
     payload: Any = None
 
 
-def loaded(name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any]] | None) -> Flow:
-    """Import a flow's entrypoint; its form is the given one, or made from its signature.
+def load_flow(
+    name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any]] | None
+) -> Flow:
+    """Import a flow's entrypoint. Its form is the given one, or is made from its signature.
 
     Raises:
-        DeployError: the path names nothing callable.
-        Exception: whatever importing the user's module raises.
+        DeployError: the path does not name a callable.
+        Exception: anything that importing the user's module raises.
     """
     if isinstance(path, str):
         function = entrypoint.load(path)
     else:
         entrypoint.refuse_endpoint(path, name)
-        function = crew.adapted(path)
+        function = crew.adapt(path)
     form = Model.from_list(inputs) if inputs is not None else entrypoint.form_of(function)
     return Flow(name, function, form, entrypoint.is_async(function))
 
 
 class Orders:
-    """The flows that an endpoint of the service's own has had run so far, by name and path.
+    """The flows that the service's own endpoint has launched so far, by name and path.
 
-    It has checked the inputs. May be asked from several threads.
+    The endpoint has already checked their inputs. May be used from several threads.
     """
 
     def __init__(self) -> None:
         self._flows: dict[tuple[str, str], Flow] = {}
 
     def flow(self, name: str, path: str) -> Flow:
-        """Return a flow, imported once.
+        """Return a flow, which is imported only once.
 
-        Whatever importing it raises, it raises when it is called, for it is an execution by
-        then; the next one tries again.
+        If the import raises, the returned flow raises that when it is called, because the
+        execution exists by then. The next call tries the import again.
         """
         if known := self._flows.get((name, path)):
             return known
         try:
             function = entrypoint.load(path)
-        except BaseException as exc:  # noqa: BLE001 - whatever a user's module raises
+        except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
             return Flow(name, functools.partial(_fail, exc), None, is_async=False)
         flow = Flow(name, function, None, entrypoint.is_async(function))
         return self._flows.setdefault((name, path), flow)
@@ -101,10 +103,10 @@ def _fail(exc: BaseException, **_: Any) -> None:
 
 
 class Run:
-    """One call of an entrypoint. `outcome` is awaited, `cancel` may be called from any thread.
+    """One call of an entrypoint. `outcome` is awaited; any thread may call `cancel`.
 
-    A coroutine or an async generator runs on `loop`, all else in a thread of its own. What an
-    entrypoint returns may belong to the other one: a `def` may return a coroutine.
+    A coroutine or an async generator runs on `loop`, anything else in its own thread. The
+    result of one may have to run in the other: for example if a `def` returns a coroutine.
     """
 
     def __init__(
@@ -128,97 +130,99 @@ class Run:
         self._cancelled = False
 
     async def outcome(self) -> Outcome:
-        """Call the entrypoint and say how it ended."""
+        """Call the entrypoint and return how it ended."""
         if self._cancelled:
-            return Outcome(Status.CANCELLED)  # asked to end before it began
+            return Outcome(Status.CANCELLED)  # cancelled before it began
         context = contextvars.copy_context()
         context.run(current.set, self._output)
         rest = Rest.LOOP if self._flow.is_async else Rest.THREAD
-        exc, result, rest = await self._leg(rest, self._enter, context)
+        exc, result, rest = await self._run_part(rest, self._call_entrypoint, context)
         while rest is not Rest.NOTHING:
-            start = functools.partial(_same, result)
-            exc, result, rest = await self._leg(rest, start, context)
+            start = functools.partial(_identity, result)
+            exc, result, rest = await self._run_part(rest, start, context)
         if exc is None:
             return Outcome(Status.FINISHED, Kind.FINAL, result)
-        return self._failed(exc)
+        return self._outcome_of_error(exc)
 
     @property
     def thread(self) -> int | None:
-        """The number of the thread that it runs in, where it has one of its own."""
+        """The number of its own thread; None if it has none."""
         return self._fence.thread if self._fence is not None else None
 
     @property
     def task(self) -> "asyncio.Task[None] | None":
-        """The task that it runs as, on the flows' loop."""
+        """Its task on the flows' loop; None if it has none."""
         return self._task
 
     def cancel(self) -> None:
-        """Ask it to end: cancel its task, or raise `CancelledError` in its thread."""
+        """Ask the run to end: cancel its task, or raise `CancelledError` in its thread."""
         self._cancelled = True
         if (task := self._task) is not None:
-            asked = _Request(task, self._steps)
-            self._loop.call_soon_threadsafe(asked.make)
+            request = _CancelRequest(task, self._steps)
+            self._loop.call_soon_threadsafe(request.make)
             if self._home is not None:
-                self._home.call_soon_threadsafe(self._home.call_later, _BLOCKED_S, asked.insist)
+                self._home.call_soon_threadsafe(
+                    self._home.call_later, _BLOCKED_S, request.interrupt_if_blocked
+                )
         if (fence := self._fence) is not None:
             fence.interrupt()
 
-    def _failed(self, exc: BaseException) -> Outcome:
-        # Only a request makes it a cancellation: a flow may raise it for reasons of its own.
+    def _outcome_of_error(self, exc: BaseException) -> Outcome:
+        # It is a cancellation only if one was requested: a flow may raise this error itself.
         status = Status.CANCELLED if self._cancelled else Status.ERROR
         is_cancelled = isinstance(exc, asyncio.CancelledError)
         if self._cancelled and is_cancelled:
             return Outcome(status)
         error = describe(exc)
         if is_cancelled and not error["message"]:
-            error["message"] = _NOT_ASKED_FOR
+            error["message"] = _NOT_BY_KOCO
         return Outcome(status, Kind.ERROR, error)
 
-    def _enter(self) -> Any:
+    def _call_entrypoint(self) -> Any:
         inputs = self._flow.form.validate(self._inputs) if self._flow.form else self._inputs
         arguments = entrypoint.bind(self._flow.entrypoint, inputs, self._tracer)
         return self._flow.entrypoint(**arguments)
 
-    async def _leg(
+    async def _run_part(
         self, where: Rest, start: Callable[[], Any], context: contextvars.Context
     ) -> _Ended:
-        """Run a part of it on the loop or in a thread."""
+        """Run a part of it, on the loop or in a thread."""
         self._home = home = asyncio.get_running_loop()
         done: asyncio.Future[_Ended] = home.create_future()
 
-        def tell(ended: _Ended) -> None:
-            home.call_soon_threadsafe(_settle, done, ended)
+        def report(ended: _Ended) -> None:
+            home.call_soon_threadsafe(_set_result, done, ended)
 
         if where is Rest.LOOP:
-            self._loop.call_soon_threadsafe(self._start_task, start, tell, context=context)
+            self._loop.call_soon_threadsafe(self._start_task, start, report, context=context)
         else:
-            self._start_thread(start, tell, context)
+            self._start_thread(start, report, context)
         return await done
 
-    def _start_task(self, start: Callable[[], Any], tell: _Tell) -> None:
+    def _start_task(self, start: Callable[[], Any], report: _Report) -> None:
         # A task inherits the context of the callback that makes it.
-        self._task = task = self._loop.create_task(self._await(start, tell))
-        # Whoever cancels it before it begins leaves nobody to tell of that.
+        self._task = task = self._loop.create_task(self._run_on_loop(start, report))
+        # If the task is cancelled before it begins, its own code cannot report that.
         task.add_done_callback(
-            lambda task: tell(_raised(asyncio.CancelledError())) if task.cancelled() else None
+            lambda task: report(_ended_by(asyncio.CancelledError())) if task.cancelled() else None
         )
         if self._cancelled:
             self._loop.call_soon(task.cancel)
 
-    async def _await(self, start: Callable[[], Any], tell: _Tell) -> None:
-        # Nothing may leave a task: SystemExit would end the loop, and every flow on it.
+    async def _run_on_loop(self, start: Callable[[], Any], report: _Report) -> None:
+        # Catch everything: SystemExit would end the loop, and every flow on it.
         try:
             result = start()
             while (rest := rest_of(result)) is Rest.LOOP:
-                result = await self._awaited(result)
+                result = await self._await_value(result)
             ended: _Ended = None, result, rest
-        except BaseException as exc:  # noqa: BLE001 - told to `outcome`
-            ended = _raised(exc)
+        except BaseException as exc:  # noqa: BLE001 - returned to `outcome`
+            ended = _ended_by(exc)
         if ended[2] is Rest.NOTHING:
-            await _end_others()
-        tell(ended)
+            await _cancel_leftover_tasks()
+        report(ended)
 
-    async def _awaited(self, value: Any) -> Any:
+    async def _await_value(self, value: Any) -> Any:
         if isinstance(value, AsyncGenerator):
             value = drive_async(value, self._tracer.result)
         if isinstance(value, concurrent.futures.Future):
@@ -226,31 +230,31 @@ class Run:
         return await (Stepped(self._steps, value) if inspect.iscoroutine(value) else value)
 
     def _start_thread(
-        self, start: Callable[[], Any], tell: _Tell, context: contextvars.Context
+        self, start: Callable[[], Any], report: _Report, context: contextvars.Context
     ) -> None:
         self._fence = fence = Fence()
         if self._cancelled:
             fence.interrupt()
 
         def run() -> None:
-            # Told when the context is left: what it returned may have to enter it elsewhere.
-            tell(context.run(self._call, fence, start))
+            # Report after leaving the context, which the result may have to enter elsewhere.
+            report(context.run(self._run_in_thread, fence, start))
 
         name = f"flow-{self._flow.name}"
         threading.Thread(target=fence.run, args=(run,), name=name, daemon=True).start()
 
-    def _call(self, fence: Fence, start: Callable[[], Any]) -> _Ended:
+    def _run_in_thread(self, fence: Fence, start: Callable[[], Any]) -> _Ended:
         try:
             result = fence.call(start)
             while (rest := rest_of(result)) is Rest.THREAD:
                 result = drive(fence, result, self._tracer.result_sync)
-        except BaseException as exc:  # noqa: BLE001 - told to `outcome`
-            return _raised(exc)
+        except BaseException as exc:  # noqa: BLE001 - returned to `outcome`
+            return _ended_by(exc)
         return None, result, rest
 
 
-class _Request:
-    """A request to cancel a task, which its loop hears once it gets to it."""
+class _CancelRequest:
+    """A request to cancel a task, which the task's loop may take a while to process."""
 
     def __init__(self, task: asyncio.Task[None], steps: Fence) -> None:
         self._task = task
@@ -263,19 +267,19 @@ class _Request:
             self._is_made = True
             self._task.cancel()
 
-    def insist(self) -> None:
-        """Interrupt the task where it has kept its loop from hearing."""
+    def interrupt_if_blocked(self) -> None:
+        """Interrupt the task if it keeps its loop too busy to process the request."""
         if not self._is_made and self._steps.interrupt_now():
             self._is_made = True
 
 
-async def _end_others() -> None:
+async def _cancel_leftover_tasks() -> None:
     """Cancel the tasks that an execution leaves behind on its loop, as `asyncio.run` does.
 
-    What resists for longer than `_OTHERS_S` goes on until its process ends.
+    A task that resists for longer than `_OTHERS_S` goes on until its process ends.
     """
     mine = current.get()
-    # By owner, not by `asyncio.all_tasks()` alone: in a test it tells of others' as well.
+    # Select by owner: in a test, `asyncio.all_tasks()` also returns tasks of others.
     others = {
         task
         for task in asyncio.all_tasks() - {asyncio.current_task()}
@@ -284,18 +288,18 @@ async def _end_others() -> None:
     for task in others:
         task.cancel()
     if others:
-        with contextlib.suppress(asyncio.CancelledError):  # asked to end meanwhile: it does
+        with contextlib.suppress(asyncio.CancelledError):  # cancelled meanwhile: it is ending
             await asyncio.wait(others, timeout=_OTHERS_S)
 
 
-def _same(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 
-def _raised(exc: BaseException) -> _Ended:
+def _ended_by(exc: BaseException) -> _Ended:
     return exc, None, Rest.NOTHING
 
 
-def _settle(done: asyncio.Future[_Ended], ended: _Ended) -> None:
+def _set_result(done: asyncio.Future[_Ended], ended: _Ended) -> None:
     if not done.done():
         done.set_result(ended)

@@ -1,7 +1,7 @@
-"""Generators as entrypoints: what they yield is written, what they return is the result.
+"""Run generators as entrypoints: each yielded value is written, the returned one is the result.
 
-An exception that comes while a value is written is raised at its `yield`, so that a generator
-is interrupted where it stands, and tidies up as any function does.
+If writing a value raises, the exception is raised at the generator's `yield`. So a generator is
+interrupted at the point it has reached, and can clean up like any function.
 """
 
 import collections.abc
@@ -16,12 +16,12 @@ from koco.runner.fence import Fence
 
 
 class Rest(enum.Enum):
-    """What is left to do with what an entrypoint has returned, and where."""
+    """What is left to do with an entrypoint's return value, and in which kind of thread."""
 
     NOTHING = "nothing"
-    #: To be awaited, or run as an async generator: on a loop.
+    #: Await it, or run it as an async generator: on a loop.
     LOOP = "loop"
-    #: To be run as a generator: in a thread.
+    #: Run it as a generator: in a thread.
     THREAD = "thread"
 
 
@@ -29,7 +29,7 @@ _LAZY = (collections.abc.AsyncGenerator, concurrent.futures.Future)
 
 
 def rest_of(value: Any) -> Rest:
-    """Say what is left to do with a value that was returned."""
+    """Return what is left to do with a return value."""
     if inspect.isawaitable(value) or isinstance(value, _LAZY):
         return Rest.LOOP
     if isinstance(value, collections.abc.Generator):
@@ -38,7 +38,7 @@ def rest_of(value: Any) -> Rest:
 
 
 def drive(fence: Fence, generator: Generator[Any, Any, Any], write: Callable[[Any], None]) -> Any:
-    """Run a generator in its thread, inside whose fence this is called; return its result."""
+    """Run a generator in its thread, called inside the thread's fence; return its result."""
     step: Callable[[], Any] = functools.partial(next, generator)
     while True:
         try:
@@ -48,21 +48,22 @@ def drive(fence: Fence, generator: Generator[Any, Any, Any], write: Callable[[An
         except BaseException as exc:
             if getattr(generator, "gi_frame", None) is None:
                 raise
-            # It was interrupted beside the generator, which waits at its `yield`.
+            # The interruption hit outside the generator, which waits at its `yield`.
             step = functools.partial(generator.throw, exc)
             continue
         try:
             write(value)
-        except BaseException as exc:  # noqa: BLE001 - it is the generator's to bear
+        except BaseException as exc:  # noqa: BLE001 - passed on to the generator
             step = functools.partial(generator.throw, exc)
         else:
             step = functools.partial(next, generator)
 
 
 class Stepped:
-    """An awaitable that awaits a coroutine, each step of which may be interrupted by its fence.
+    """An awaitable that awaits a coroutine, each step of which its fence may interrupt.
 
-    A coroutine that computes for long blocks its loop, where no cancellation reaches it.
+    Without it, a coroutine that computes for long would block its loop, and no cancellation
+    could reach it.
     """
 
     def __init__(self, fence: Fence, coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -70,7 +71,7 @@ class Stepped:
         self._coroutine = coroutine
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        """Take one step after the other."""
+        """Take the coroutine's steps one after the other."""
         step: Callable[[], Any] = functools.partial(self._coroutine.send, None)
         while True:
             try:
@@ -84,7 +85,7 @@ class Stepped:
                 continue
             try:
                 sent = yield awaited
-            except BaseException as exc:  # noqa: BLE001 - it is the coroutine's to bear
+            except BaseException as exc:  # noqa: BLE001 - passed on to the coroutine
                 step = functools.partial(self._coroutine.throw, exc)
             else:
                 step = functools.partial(self._coroutine.send, sent)

@@ -1,11 +1,12 @@
-"""Holds what runners have in pipes: one process for all runners of a node, started by the first.
+"""The keeper: one process per node that keeps the contents of runners' pipes.
 
-What a subprocess or C code writes stands in a pipe until a thread of the runner reads it, and is
-gone with the runner's process: the kernel keeps a pipe only while somebody has it open. So the
-keeper has it open as well, and reads nothing while the runner lives. Once it has ended, the keeper
-writes what was left, and how it ended if the kernel tells, into the runner's directory.
+A node's first runner starts it. Output of a subprocess or of C code stays in a pipe until a thread
+of the runner reads it. The kernel frees a pipe once no process has it open, so the output would be
+lost with the runner's process. So the keeper has the pipes open as well, and reads nothing while
+the runner lives. Once the runner has ended, the keeper writes the rest of the pipes into the
+runner's directory, and also how the process ended, if the kernel reports it.
 
-This file is that process's program, too: it imports nothing of koco's, and little else.
+This file is also the program of that process, so it imports nothing of koco and little else.
 """
 
 import array
@@ -17,61 +18,63 @@ import socket
 import struct
 import sys
 
-#: How long it stays without a runner (seconds).
+#: How long the keeper stays if it has no runner (seconds).
 _IDLE_S = 10.0
-#: The most that is told at once (bytes): a path.
-_WORD = 4096
+#: The largest message (bytes): a path.
+_MESSAGE_BYTES = 4096
 _READ = 1024 * 1024
 #: pidfd_open(2)'s ioctl since Linux 6.15 (include/uapi/linux/pidfd.h).
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 1 << 3
-#: How long the parent of a dead process may take to collect it: only then the kernel tells (ms).
+#: How long a dead process's parent may take to reap it; the kernel reports nothing before (ms).
 _REAPED_MS = 500
 
-#: What it leaves in a directory: what was in the pipes, the wait status, and that this is all.
+#: Files that it writes: the rest of each pipe, the wait status, and a mark that this is all.
 PIPE, STATUS, DONE = "pipe.", "status", "done"
 
 
-class _Kept:
-    """One runner."""
+class _Client:
+    """One runner that is connected to the keeper."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         pid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        #: None where it had ended before this process came to hear of it.
+        #: None if the runner had already ended when the keeper accepted its connection.
         self.process: int | None = None
         with contextlib.suppress(ProcessLookupError):
             self.process = os.pidfd_open(pid[0])
         self.path = ""
         self.pipes: list[int] = []
 
-    def hear(self) -> bool:
-        """Take what it says: its directory, and the pipes that it has from now on."""
+    def receive(self) -> bool:
+        """Receive a message: the runner's directory, and its current pipes. False at the end."""
         fds = array.array("i")
-        word, extra, _, _ = self.connection.recvmsg(_WORD, socket.CMSG_SPACE(8 * fds.itemsize))
+        message, extra, _, _ = self.connection.recvmsg(
+            _MESSAGE_BYTES, socket.CMSG_SPACE(8 * fds.itemsize)
+        )
         for _, _, data in extra:
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-        if not word:
+        if not message:
             return False
-        self.path = word.decode()
-        self._let_go()
+        self.path = message.decode()
+        self._close_pipes()
         self.pipes = list(fds)
         return True
 
     def end(self) -> None:
-        """Write down what it has left: its process has ended."""
+        """Write down what is left of the runner, because its process has ended."""
         self.connection.setblocking(False)
         with contextlib.suppress(OSError):
-            while self.hear():  # what it said last
+            while self.receive():  # its last messages
                 pass
-        # One that has left in order has removed it.
-        if os.path.isdir(self.path):  # noqa: PTH112 - pathlib takes memory
+        # A runner that ended normally has removed its directory.
+        if os.path.isdir(self.path):  # noqa: PTH112 - pathlib would take memory
             for number, pipe in enumerate(self.pipes, 1):
-                self._save(f"{PIPE}{number}", _left_in(pipe))
-            status = None if self.process is None else _status(self.process)
+                self._save(f"{PIPE}{number}", _read_rest(pipe))
+            status = None if self.process is None else _wait_status(self.process)
             self._save(STATUS, b"" if status is None else str(status).encode())
             self._save(DONE, b"")
-        self._let_go()
+        self._close_pipes()
         if self.process is not None:
             os.close(self.process)
         self.connection.close()
@@ -83,26 +86,26 @@ class _Kept:
                 data = data[os.write(fd, data) :]
             os.close(fd)
 
-    def _let_go(self) -> None:
+    def _close_pipes(self) -> None:
         for pipe in self.pipes:
             os.close(pipe)
         self.pipes = []
 
 
-def _left_in(pipe: int) -> bytes:
+def _read_rest(pipe: int) -> bytes:
     os.set_blocking(pipe, False)
     data = b""
     with contextlib.suppress(BlockingIOError):
-        # What is in it now: somebody else may write there for ever.
+        # Only what is in it now, because another process may write to it for ever.
         while len(data) < _READ and (piece := os.read(pipe, _READ)):
             data += piece
     return data
 
 
-def _status(process: int) -> int | None:
-    """Return the wait status of a process that has ended, as far as the kernel tells."""
+def _wait_status(process: int) -> int | None:
+    """Return the wait status of a process that has ended, if the kernel reports it."""
     poll = select.poll()
-    poll.register(process, 0)  # only that it is collected: POLLHUP
+    poll.register(process, 0)  # waits until it is reaped: POLLHUP
     poll.poll(_REAPED_MS)
     info = bytearray(struct.pack("QQ", _PIDFD_INFO_EXIT, 0) + bytes(48))
     try:
@@ -114,35 +117,35 @@ def _status(process: int) -> int | None:
 
 
 def main(listener: socket.socket) -> None:
-    """Keep what runners hand over, until there have been none for a while."""
+    """Keep the pipes that runners hand over; return once there have been no runners for a while."""
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    #: By the descriptors of connection and process.
-    kept: dict[int, _Kept] = {}
-    while (ready := poll.poll(None if kept else _IDLE_S * 1000)) or kept:
+    #: By the file descriptor of the connection, and by that of the process.
+    clients: dict[int, _Client] = {}
+    while (ready := poll.poll(None if clients else _IDLE_S * 1000)) or clients:
         for fd, _ in ready:
             if fd == listener.fileno():
-                each = _Kept(listener.accept()[0])
-                if each.process is None:
-                    each.end()
+                client = _Client(listener.accept()[0])
+                if client.process is None:
+                    client.end()
                     continue
-                for its in (each.connection.fileno(), each.process):
-                    kept[its] = each
-                    poll.register(its, select.POLLIN)
-            elif fd not in kept:
-                continue  # it has ended in this very round
-            elif fd == kept[fd].process:
-                each = kept.pop(fd)
+                for fd_of_client in (client.connection.fileno(), client.process):
+                    clients[fd_of_client] = client
+                    poll.register(fd_of_client, select.POLLIN)
+            elif fd not in clients:
+                continue  # its runner has ended in this same round
+            elif fd == clients[fd].process:
+                client = clients.pop(fd)
                 poll.unregister(fd)
-                if kept.pop(each.connection.fileno(), None):
-                    poll.unregister(each.connection)
-                each.end()
-            elif not kept[fd].hear():
-                poll.unregister(fd)  # its process tells when it ends
-                del kept[fd]
+                if clients.pop(client.connection.fileno(), None):
+                    poll.unregister(client.connection)
+                client.end()
+            elif not clients[fd].receive():
+                poll.unregister(fd)  # its process's descriptor reports the end
+                del clients[fd]
 
 
 if __name__ == "__main__":
     if os.fork():
-        os._exit(0)  # Ray ends the children of a worker with it, and what it leaves is here
+        os._exit(0)  # Ray ends a worker's children with it, so the keeper must be no child
     main(socket.socket(fileno=int(sys.argv[1])))

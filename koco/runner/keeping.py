@@ -1,4 +1,4 @@
-"""This runner's way to its node's keeper (see `keeper`), which is started where there is none."""
+"""Connect a runner to its node's keeper (see `keeper`), and start the keeper if there is none."""
 
 import contextlib
 import fcntl
@@ -14,16 +14,16 @@ from koco.runner import keeper
 
 log = logging.getLogger(__name__)
 
-#: In a runner's directory once the keeper knows of it: it will say what was left.
-KEPT = "kept"
+#: This file is in a runner's directory once the keeper knows the runner, and will report on it.
+HANDED_OVER = "kept"
 _SOCKET = "keeper.sock"
 _LOCK = "keeper.lock"
-#: What `koco up` and `koco down` tell the processes of a cluster by.
+#: Environment variables by which `koco up` and `koco down` recognise a cluster's processes.
 _KNOWN_BY = ("KOCO_CLUSTER",)
 
 
 class Keeping:
-    """The connection of one runner, whose directory it is. `hand_over` may be called anew."""
+    """One runner's connection; `directory` is the runner's. `hand_over` may be called again."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -32,13 +32,13 @@ class Keeping:
 
     @property
     def is_new(self) -> bool:
-        """Whether there has been no keeper so far."""
+        """Whether this runner has had no keeper so far."""
         return self._connection is None
 
     def hand_over(self, pipes: list[int]) -> None:
-        """Have the keeper hold the reading ends of these pipes, in place of any before.
+        """Let the keeper hold the reading ends of these pipes, in place of earlier ones.
 
-        Without a keeper, as on a system that has no pidfds, nothing is held.
+        Does nothing without a keeper, for example on a system without pidfds.
         """
         with self._lock:
             self._hand_over(pipes)
@@ -47,19 +47,19 @@ class Keeping:
         for _ in range(2):
             try:
                 if self._connection is None:
-                    self._connection = _connected(self._directory.parent)
+                    self._connection = _connect_or_start(self._directory.parent)
                 socket.send_fds(self._connection, [os.fsencode(self._directory)], pipes)
-                (self._directory / KEPT).touch()
+                (self._directory / HANDED_OVER).touch()
                 return
             except (OSError, subprocess.SubprocessError) as exc:
-                # It may have been about to leave, as nobody needed it: then another one comes.
-                log.info("the keeper of pipes is not there: %s", exc)
+                # It may have been about to leave because it had no runner: then start another.
+                log.info("the keeper of pipes cannot be reached: %s", exc)
                 if self._connection is not None:
                     self._connection.close()
                     self._connection = None
 
 
-def _connected(folder: Path) -> socket.socket:
+def _connect_or_start(folder: Path) -> socket.socket:
     if not hasattr(os, "pidfd_open"):
         raise OSError("this system has no pidfds")
     with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def _connected(folder: Path) -> socket.socket:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
             return _connect(folder)
-        _start(folder)
+        _start_keeper(folder)
         return _connect(folder)
 
 
@@ -82,17 +82,17 @@ def _connect(folder: Path) -> socket.socket:
     return connection
 
 
-def _start(folder: Path) -> None:
+def _start_keeper(folder: Path) -> None:
     path = folder / _SOCKET
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(path))
         listener.listen(128)
         subprocess.run(
-            # Neither what the service ships nor what its environment says is in its way.
+            # Isolated: neither the service's files nor its environment affect the keeper.
             [sys.executable, "-I", "-S", keeper.__file__, str(listener.fileno())],
             pass_fds=[listener.fileno()],
-            # Nor are this runner's secrets in its environment, for it outlives the runner.
+            # Without the runner's secrets, because the keeper outlives the runner.
             env={name: os.environ[name] for name in _KNOWN_BY if name in os.environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -1,12 +1,12 @@
-"""What a process of Ray's on this node wrote, outside of executions: in Ray's logs."""
+"""The output of Ray's processes on this node outside of executions: it is in Ray's logs."""
 
 import re
 from pathlib import Path
 
-#: So many lines are told, of so much of the end of each log (bytes).
+#: How many lines are shown, from how much of the end of each log (bytes).
 _LINES = 20
 _TAIL_BYTES = 64 * 1024
-#: Lines that Ray writes: marks for itself, and the frames of its own C++ when a process crashes.
+#: Lines that Ray writes: its own markers, and the C++ frames of a crashed process.
 _RAYS = re.compile(
     r":(job_id|actor_name|task_name):|\[[^]]*\] logging\.cc:|\*\*\* SIG"
     r"|\s*(PC: )?@ +(0x|\.\.\. and)"
@@ -14,13 +14,13 @@ _RAYS = re.compile(
 
 
 def last_lines(pid: int) -> str:
-    """Return the last lines that a worker of this node wrote to its output; empty without any."""
+    """Return the last lines of output of a worker on this node; empty if there are none."""
     where = folder()
     return "" if where is None else last_lines_in(where, pid)
 
 
 def folder() -> Path | None:
-    """Return the folder of this node's logs of Ray."""
+    """Return the folder of Ray's logs on this node."""
     from ray._private import worker
 
     node = worker._global_node
@@ -28,21 +28,21 @@ def folder() -> Path | None:
 
 
 def last_lines_in(where: Path, pid: int) -> str:
-    """Return them from the folder of the logs."""
+    """Return the last lines of a worker's output, from the folder of the logs."""
     said: list[str] = []
     for ext in ("out", "err"):
         files = list(where.glob(f"worker-*-{pid}.{ext}"))
-        if files:  # of several the newest is meant: the others' pid has been used again
+        if files:  # use the newest: the others are of earlier processes with the same pid
             newest = max(files, key=lambda file: file.stat().st_mtime)
             said += [line for line in tail(newest, _TAIL_BYTES) if not _RAYS.match(line)][-_LINES:]
     return "\n".join(said).strip()
 
 
 def tail(file: Path, size_bytes: int) -> list[str]:
-    """Return the lines in the end of a file.
+    """Return the lines at the end of a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with file.open("rb") as opened:
         opened.seek(max(0, file.stat().st_size - size_bytes))

@@ -1,7 +1,7 @@
-"""The event loop on which the async flows of a process run, side by side.
+"""The event loop that all async flows of a process share.
 
-What is a loop's end to a program of its own (`loop.stop()`, `asyncio.all_tasks()` that are all
-cancelled, a task that raises `SystemExit`) must not be the end of the neighbours.
+In a program with its own loop, some calls end that loop: `loop.stop()`, cancelling all of
+`asyncio.all_tasks()`, a task that raises `SystemExit`. Here they must not affect other flows.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ from koco.runner.output import current
 
 log = logging.getLogger(__name__)
 
-#: So many ends of the loop in so short a time (seconds) are none that it recovers from.
+#: If the loop ends this often within this time (seconds), it cannot recover.
 _ENDS, _ENDS_S = 100, 1.0
 
 
 class FlowLoop(asyncio.SelectorEventLoop):
-    """A loop that no flow can end. It knows whose each of its tasks is."""
+    """A loop that no flow can end, and that knows the execution of each of its tasks."""
 
     def start(self) -> None:
-        """Run in a thread of its own, as long as the process."""
+        """Run in its own thread for the life of the process."""
         _confine_all_tasks()
         if sys.version_info < (3, 14):
-            # A loop of asyncio's own asks the policy for what waits for subprocesses, and that of
-            # uvloop, which Ray has set for its loop, has nothing of the kind.
+            # A loop of asyncio's asks the policy for its child watcher (subprocesses). Ray sets
+            # uvloop's policy for its own loop, and that has no such watcher.
             asyncio.set_event_loop_policy(None)
         thread = threading.Thread(target=self._run, name="koco-flows", daemon=True)
         thread.start()
@@ -44,16 +44,16 @@ class FlowLoop(asyncio.SelectorEventLoop):
         while True:
             try:
                 self.run_forever()
-            except BaseException:  # noqa: BLE001 - SystemExit of a task, which has it as its outcome
-                log.warning("a task of a flow has stopped the event loop; it goes on")
+            except BaseException:  # noqa: BLE001 - a task's SystemExit, also its outcome
+                log.warning("a task of a flow has stopped the event loop; restarting the loop")
             ended.append(time.monotonic())
             if len(ended) == _ENDS and ended[-1] - ended[0] < _ENDS_S:
-                # Its selector is closed, say: nothing that runs on it would ever go on.
-                log.error("the event loop of the flows does not run any more")
+                # For example because its selector is closed: nothing on it would ever go on.
+                log.error("the event loop of the flows no longer runs")
                 os._exit(process.FAILED)
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        """Make a task; it is of the execution in whose context it runs."""
+        """Create a task that belongs to the execution in whose context it runs."""
         task: asyncio.Task[Any] = super().create_task(coro, **options)
         context = options.get("context")
         owner = context.get(current) if context is not None else current.get()
@@ -61,22 +61,22 @@ class FlowLoop(asyncio.SelectorEventLoop):
         return task
 
     def stop(self) -> None:
-        """Go on: it is not one flow's to stop."""
+        """Ignore this: a single flow must not stop the shared loop."""
 
     def close(self) -> None:
-        """Raise `RuntimeError`, as any loop does that runs."""
+        """Raise `RuntimeError`, as any running loop does."""
         raise RuntimeError("a flow cannot close the event loop that it shares with others")
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Keep the executor: others use it."""
+        """Keep the executor, because other flows use it."""
 
     async def shutdown_asyncgens(self) -> None:
-        """Keep others' generators."""
+        """Keep the generators, because other flows may use them."""
 
 
 @functools.cache
 def _confine_all_tasks() -> None:
-    """Have `asyncio.all_tasks` tell a flow of its own tasks: most ask in order to cancel them."""
+    """Make `asyncio.all_tasks` return only a flow's own tasks: most callers cancel them all."""
     every: Callable[[Any], set[asyncio.Task[Any]]] = asyncio.all_tasks
 
     @functools.wraps(asyncio.all_tasks)

@@ -1,7 +1,7 @@
-"""One execution's stdout and stderr, as lines, and whose output a thread writes.
+"""Cut one execution's stdout and stderr into lines, and track which execution a thread writes for.
 
-A context variable says whose: coroutines and `asyncio.to_thread` hand it on by
-themselves. Threads and executors do not, so `carry` makes them.
+A context variable holds the execution. Coroutines and `asyncio.to_thread` inherit it without
+help. Threads and executors do not, so `patch_threads` makes them.
 """
 
 import codecs
@@ -19,16 +19,16 @@ from koco.sdk import secrets
 from koco.sdk.started import Started
 from koco.sdk.tracer import Tracer
 
-#: How much of a line without an end is kept in a file (characters).
+#: An unfinished line is kept in a file up to this length (characters).
 _KEPT_CHARS = 4096
-#: The longest line that stays whole (characters); a longer one comes in pieces of this size.
+#: The longest line that stays whole (characters); a longer one is cut into pieces of this size.
 LINE_CHARS = 1024 * 1024
 
 Emit = Callable[[Kind, str], None]
 
 _decoder = codecs.getincrementaldecoder("utf-8")
 
-#: This process's id, which a copy of a runner made by `fork` has another of.
+#: This process's id. It differs in a copy of a runner made by `fork`.
 pid = os.getpid()
 
 
@@ -40,19 +40,19 @@ def _note_fork() -> None:
 os.register_at_fork(after_in_child=_note_fork)
 
 
-class _Rest:
-    """What has no newline so far, of one kind, from one thread."""
+class _Partial:
+    """The beginning of a line that has no newline yet: of one kind, from one thread."""
 
     __slots__ = ("is_kept", "parts", "pieces", "returned", "size")
 
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.size = 0
-        #: How many pieces of this line have been emitted.
+        #: How many pieces of this line were emitted.
         self.pieces = 0
-        #: Whether a carriage return came last, which may be half of a line's end.
+        #: Whether the last character was a carriage return, perhaps half of a line's end.
         self.returned = False
-        #: Whether a file has some of it.
+        #: Whether part of the line is in a file.
         self.is_kept = False
 
     def take(self) -> str:
@@ -64,29 +64,29 @@ class _Rest:
 class Output:
     """One execution's stdout and stderr, cut into lines.
 
-    A line ends with a newline, or with a carriage return as progress bars have it.
-    Threads that write at once have a line each; subprocesses share that of the
-    thread that wrote first, so that half a line of either is followed by the rest.
+    A line ends with a newline, or with a carriage return (as progress bars use it). Threads that
+    write at the same time each have their own line. Subprocesses share a line with the thread
+    that wrote first, so that half a line of either is followed by its other half.
     """
 
     def __init__(self, emit: Emit, *, lines: Lines | None = None) -> None:
-        #: The execution's tracer, and what it has started in Ray, where that is recorded.
+        #: The execution's tracer, and its record of Ray tasks and actors, if there is one.
         self.tracer: Tracer | None = None
         self.started: Started | None = None
         self._emit = emit
         self._unfinished = lines
         self._lock = threading.Lock()
         self._is_open = True
-        #: What whoever takes a line is to call as soon as that is kept, and nothing before.
-        self.then: Callable[[], None] | None = None
+        #: The receiver of a line calls this as soon as the line is kept, before anything else.
+        self.on_kept: Callable[[], None] | None = None
         self._home: int | None = None
-        self._rests: dict[tuple[Kind, int | None], _Rest] = {}
+        self._partials: dict[tuple[Kind, int | None], _Partial] = {}
         self._decoders = {kind: _decoder("backslashreplace") for kind in (Kind.STDOUT, Kind.STDERR)}
 
     def write(self, kind: Kind, text: str) -> bool:
-        """Emit each line that `text` completes, keep the rest; False once the execution is over."""
+        """Emit each line that `text` completes, keep the rest; return False after the end."""
         thread: int | None = threading.get_ident()
-        # A full spool makes `emit` wait: holding the lock keeps the lines in order.
+        # If the spool is full, `emit` waits: holding the lock keeps the lines in order.
         with self._lock:
             if self._home is None:
                 self._home = thread
@@ -97,9 +97,9 @@ class Output:
     def write_bytes(
         self, kind: Kind, data: bytes, done: Callable[[int], None] | None = None
     ) -> bool:
-        """Do the same with bytes, a character's last ones of which may come later.
+        """Write bytes in the same way. The last bytes of a character may follow later.
 
-        `done` hears how many of them are kept elsewhere.
+        `done` is called with the number of bytes that are kept elsewhere.
         """
         with self._lock:
             if not self._is_open:
@@ -108,19 +108,19 @@ class Output:
             for piece in [data] if done is None else data.splitlines(keepends=True):
                 size += len(piece)
                 if done is not None:
-                    self.then = functools.partial(done, size)
+                    self.on_kept = functools.partial(done, size)
                 self._add(kind, None, self._decoders[kind].decode(piece))
-                if self.then is not None:
-                    self.then()
-            self.then = None
+                if self.on_kept is not None:
+                    self.on_kept()
+            self.on_kept = None
             return True
 
     def finish(self) -> None:
-        """Emit what never saw its newline; take nothing more."""
+        """Emit lines that never got a newline, and take nothing more."""
         with self._lock:
             for kind, decoder in self._decoders.items():
                 self._add(kind, None, decoder.decode(b"", final=True))
-            for (kind, _), rest in self._rests.items():
+            for (kind, _), rest in self._partials.items():
                 if rest.size or rest.pieces:
                     self._end(kind, rest)
             if self._unfinished is not None:
@@ -128,9 +128,9 @@ class Output:
             self._is_open = False
 
     def _add(self, kind: Kind, key: int | None, text: str) -> None:
-        rest = self._rests.get((kind, key))
+        rest = self._partials.get((kind, key))
         if rest is None:
-            rest = self._rests[kind, key] = _Rest()
+            rest = self._partials[kind, key] = _Partial()
         if rest.returned or "\r" in text:
             self._add_returning(kind, rest, text)
         else:
@@ -142,27 +142,27 @@ class Output:
         if self._unfinished is not None and (rest.size or rest.is_kept):
             self._keep(self._unfinished, kind, key, rest)
         if key is not None and not (rest.size or rest.returned):
-            del self._rests[kind, key]  # threads come and go
+            del self._partials[kind, key]  # else it would grow, because threads come and go
 
     @staticmethod
-    def _keep(lines: Lines, kind: Kind, key: int | None, rest: _Rest) -> None:
-        """Have what is there of a line in a file, lest it be lost with this process."""
+    def _keep(lines: Lines, kind: Kind, key: int | None, rest: _Partial) -> None:
+        """Keep an unfinished line in a file, so that it survives this process."""
         rest.is_kept = bool(rest.size)
         if rest.size <= _KEPT_CHARS:
             lines.keep(kind, key, "".join(rest.parts))
 
-    def _add_returning(self, kind: Kind, rest: _Rest, text: str) -> None:
-        """Add text that has carriage returns: each ends a line, but no empty one."""
+    def _add_returning(self, kind: Kind, rest: _Partial, text: str) -> None:
+        """Add text with carriage returns: each ends a line, but never an empty one."""
         text = "\r" * rest.returned + text
         rest.returned = text.endswith("\r")
         *lines, tail = text.removesuffix("\r").replace("\r\n", "\n").split("\n")
         for line in lines:
-            self._hold(kind, rest, self._overwritten(kind, rest, line))
+            self._hold(kind, rest, self._emit_overwritten(kind, rest, line))
             self._end(kind, rest)
-        self._hold(kind, rest, self._overwritten(kind, rest, tail))
+        self._hold(kind, rest, self._emit_overwritten(kind, rest, tail))
 
-    def _overwritten(self, kind: Kind, rest: _Rest, line: str) -> str:
-        """Emit each state of a line but its last, which is returned."""
+    def _emit_overwritten(self, kind: Kind, rest: _Partial, line: str) -> str:
+        """Emit each overwritten state of a line; return the last one."""
         *states, last = line.split("\r")
         for state in states:
             self._hold(kind, rest, state)
@@ -170,12 +170,12 @@ class Output:
                 self._end(kind, rest)
         return last
 
-    def _hold(self, kind: Kind, rest: _Rest, text: str) -> None:
+    def _hold(self, kind: Kind, rest: _Partial, text: str) -> None:
         if not text:
             return
         rest.parts.append(text)
         rest.size += len(text)
-        # What a secret takes stays back: it must not stand where a line is cut.
+        # Hold back enough for a secret's value: a cut must not run through one.
         kept = secrets.masks.longest
         if rest.size > LINE_CHARS + kept:
             whole = secrets.mask(rest.take())
@@ -185,7 +185,7 @@ class Output:
                 whole = whole[LINE_CHARS:]
             rest.parts, rest.size = [whole], len(whole)
 
-    def _end(self, kind: Kind, rest: _Rest) -> None:
+    def _end(self, kind: Kind, rest: _Partial) -> None:
         size = rest.size
         self._emit(kind, rest.take())
         if rest.pieces:
@@ -199,24 +199,24 @@ current: ContextVar[Output | None] = ContextVar("koco_output", default=None)
 
 
 @functools.cache
-def carry() -> None:
-    """Have threads, and what executors are given, write to their starter's output."""
+def patch_threads() -> None:
+    """Make threads and executors' jobs write to the execution that started them."""
     start, submit = threading.Thread.start, ThreadPoolExecutor.submit
 
-    def carrying_start(thread: threading.Thread) -> None:
+    def start_with_output(thread: threading.Thread) -> None:
         if (output := current.get()) is not None:
-            thread.run = _carried(thread.run, output)  # type: ignore[method-assign]
+            thread.run = _with_output(thread.run, output)  # type: ignore[method-assign]
         start(thread)
 
-    def carrying_submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        # Also where there is none: the worker's thread may be another execution's.
-        return submit(self, _carried(fn, current.get()), *args, **kwargs)
+    def submit_with_output(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        # Even without an execution: the worker's thread may belong to another one.
+        return submit(self, _with_output(fn, current.get()), *args, **kwargs)
 
-    threading.Thread.start = carrying_start  # type: ignore[assignment, method-assign]
-    ThreadPoolExecutor.submit = carrying_submit  # type: ignore[method-assign]
+    threading.Thread.start = start_with_output  # type: ignore[assignment, method-assign]
+    ThreadPoolExecutor.submit = submit_with_output  # type: ignore[method-assign]
 
 
-def _carried(function: Callable[..., Any], output: Output | None) -> Callable[..., Any]:
+def _with_output(function: Callable[..., Any], output: Output | None) -> Callable[..., Any]:
     def carried(*args: Any, **kwargs: Any) -> Any:
         token = current.set(output)
         try:

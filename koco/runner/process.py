@@ -1,4 +1,4 @@
-"""Which operating system's process something is: its number alone may be given out again."""
+"""Identify processes of the operating system: a pid alone may be reused."""
 
 import contextlib
 import ctypes
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-#: The environment variable that names the runner in each process that was started from it.
+#: The environment variable that names the runner in each process started from it.
 MARK = "KOCO_RUNNER"
 
-#: The exit code of a runner that fails by itself (`EX_SOFTWARE` of sysexits.h).
+#: The exit code of a runner that fails because of a bug (`EX_SOFTWARE` of sysexits.h).
 FAILED = 70
 
-#: Where `starttime` stands in /proc/PID/stat behind the name (proc_pid_stat(5), field 22).
+#: The position of `starttime` in /proc/PID/stat after the name (proc_pid_stat(5), field 22).
 _STARTED = 19
 
 
@@ -26,20 +26,20 @@ class Process(msgspec.Struct, frozen=True):
 
 
 def fields(pid: int) -> list[str]:
-    """Return what /proc/PID/stat says behind the process's name: state, parent, …
+    """Return the fields of /proc/PID/stat after the process's name: state, parent, …
 
     Raises:
         OSError: there is no such process, or no /proc.
     """
     text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    return text.rpartition(")")[2].split()  # the name may have spaces and brackets of its own
+    return text.rpartition(")")[2].split()  # the name itself may have spaces and brackets
 
 
 def environment(pid: int) -> dict[str, str]:
     """Return the environment with which a process was started.
 
     Raises:
-        OSError: there is no such process, or it is somebody else's.
+        OSError: there is no such process, or it belongs to another user.
     """
     found: dict[str, str] = {}
     for entry in Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0"):
@@ -49,7 +49,7 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def identify(pid: int | None = None) -> Process:
-    """Return what identifies a process that runs here, this one by default."""
+    """Return the identity of a process on this node, by default of this one."""
     pid = pid or os.getpid()
     try:
         return Process(pid, int(fields(pid)[_STARTED]))
@@ -58,26 +58,25 @@ def identify(pid: int | None = None) -> Process:
 
 
 def is_same(process: Process) -> bool:
-    """Say whether a process is still there, as a zombie at least."""
+    """Return whether a process still exists, at least as a zombie."""
     try:
         return not process.started or int(fields(process.pid)[_STARTED]) == process.started
     except (OSError, IndexError):
         return False
 
 
-def lead_offspring(runner: str) -> None:
-    """Make what this process starts known as its own, so that it can be ended with it."""
+def lead_process_group(runner: str) -> None:
+    """Mark the processes that this one starts, so that they can be ended with it."""
     os.environ[MARK] = runner  # for those that leave the group
     if os.getpgrp() != os.getpid():
-        with contextlib.suppress(OSError):  # it leads a session: then it leads a group, too
+        with contextlib.suppress(OSError):  # it leads a session, and so a group, already
             os.setpgid(0, 0)
 
 
-def die_of_sigterm() -> None:
-    """Have SIGTERM end this process, as it ends any.
+def restore_sigterm() -> None:
+    """Let SIGTERM end this process, as it ends any other.
 
-    Ray's handler waits for the calls that are under way, and `hold` is under way for ever: the
-    process would take nothing new and never end. By C, as Python sets handlers in the main thread
-    only.
+    Ray's handler waits for pending calls, and `hold` is pending for ever: the process would take
+    no work and never end. Through C, because Python can set handlers only in the main thread.
     """
     ctypes.CDLL(None).signal(signal.SIGTERM, ctypes.c_void_p(0))

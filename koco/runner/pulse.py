@@ -1,9 +1,9 @@
 """A thread whose sleep shows, from outside the process, whether Python code can run in it.
 
-It wakes twice a second while there is work. Who looks at the process (`koco.cluster.processes`)
-sees how often this thread went to sleep: twice a second where the interpreter is free, about two
-hundred times where other code keeps the interpreter's lock, since CPython then waits in steps of
-5 ms, and never where the process is stopped.
+It wakes twice a second while there is work. `koco.cluster.processes` counts how often the thread
+goes to sleep: twice a second if the interpreter is free. If other code holds the interpreter's
+lock, it is about two hundred times, because CPython then waits in steps of 5 ms. If the process
+is stopped, the thread never sleeps again.
 """
 
 import threading
@@ -14,7 +14,7 @@ _SLEEP_S = 0.5
 
 
 class Pulse:
-    """The thread; `id` is the kernel's number of it. Rests at no cost without work."""
+    """The thread; `id` is the kernel's number for it. It costs nothing without work."""
 
     def __init__(self) -> None:
         self._has_work = threading.Event()
@@ -22,7 +22,7 @@ class Pulse:
         thread.start()
         self.id = thread.native_id or 0
 
-    def run(self, has_work: bool) -> None:
+    def set_active(self, has_work: bool) -> None:
         """Beat while there is work."""
         if has_work != self._has_work.is_set():
             (self._has_work.set if has_work else self._has_work.clear)()

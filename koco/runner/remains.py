@@ -1,6 +1,6 @@
-"""What a runner that has died left on its node: events that nobody has, and why it ended.
+"""Collect the remains of a dead runner on its node: events that were not sent, and why it ended.
 
-Called on that node, from outside the runner's process, once that has ended.
+Called on that node, from another process, once the runner's process has ended.
 """
 
 import dataclasses
@@ -15,31 +15,31 @@ import msgspec
 from koco.events import wire
 from koco.events.model import Batch, Kind
 from koco.runner import backlog, keeper, logs, taken, unfinished
-from koco.runner.keeping import KEPT
+from koco.runner.keeping import HANDED_OVER
 from koco.runner.output import Output
 from koco.runner.pipes import FDS
 from koco.sdk import crash
 
 log = logging.getLogger(__name__)
 
-#: How long the node's keeper may take to write down what was in the pipes (seconds).
+#: How long the node's keeper may take to save the rest of the pipes (seconds).
 _KEEPER_S = 4.0
 _LOOK_S = 0.005
-#: About how much is committed at once (bytes).
+#: About how much goes into one batch (bytes).
 _BATCH_BYTES = 1024 * 1024
 
 
 class Tail(msgspec.Struct, frozen=True):
-    """What an attempt of an execution had printed that is no event yet; secrets are in it."""
+    """Output of an attempt that has not become events yet. It still contains secrets."""
 
     fid: str
     attempt: int
-    #: Each `(kind, line)`.
+    #: Pairs `(kind, line)`.
     lines: list[tuple[Kind, str]]
 
 
 class Remains(msgspec.Struct, frozen=True):
-    """What was found: encoded batches (see `koco.events.wire`), what comes after, and why."""
+    """The findings: encoded batches (see `koco.events.wire`), output after them, and the cause."""
 
     batches: list[bytes] = []
     tails: list[Tail] = []
@@ -47,7 +47,7 @@ class Remains(msgspec.Struct, frozen=True):
 
 
 def collect(runner_id: str) -> bytes | None:
-    """Return the encoded `Remains` of a runner of this node; None if there is nothing of it."""
+    """Return the encoded `Remains` of a runner of this node; None if it has left nothing."""
     path = crash.directory(runner_id)
     if not path.exists():
         return None
@@ -59,14 +59,14 @@ def collect(runner_id: str) -> bytes | None:
 
 
 def discard(runner_id: str) -> None:
-    """Remove what a runner of this node left, and what others did long ago."""
+    """Remove the remains of a runner of this node, and old remains of others."""
     path = crash.directory(runner_id)
     crash.remove(path)
     crash.sweep(path.parent)
 
 
 def collect_from(path: Path) -> Remains:
-    """Return what is in a dead runner's directory, which has the runner's id for its name."""
+    """Read the remains in a dead runner's directory, which is named after the runner's id."""
     _await_keeper(path)
     batches: list[Batch] = []
     tails: list[Tail] = []
@@ -74,47 +74,47 @@ def collect_from(path: Path) -> Remains:
         left = backlog.read(path)
         for each in left:
             batches += _batches(each, path.name)
-        # Of one that has ended nothing is left; or that would be behind its last event.
+        # An attempt with a status has ended, so output after its last event is not wanted.
         ended = {each.fid for each in left if each.status is not None}
         tails = [tail for tail in _tails(path) if tail.fid not in ended]
     except (OSError, ValueError) as exc:
-        log.warning("what runner %s left cannot be read whole: %s", path.name, exc)
+        log.warning("the remains of runner %s cannot be read completely: %s", path.name, exc)
     encoded = [wire.encode_batches([batch]) for batch in batches]
-    return Remains(encoded, tails, _told_by_kernel(path) or crash.concluded(path))
+    return Remains(encoded, tails, _end_from_wait_status(path) or crash.conclude(path))
 
 
 def _await_keeper(path: Path) -> None:
     until = time.monotonic() + _KEEPER_S
-    while (path / KEPT).exists() and not (path / keeper.DONE).exists():
+    while (path / HANDED_OVER).exists() and not (path / keeper.DONE).exists():
         if time.monotonic() > until:
-            log.warning("nobody says what was in the pipes of runner %s", path.name)
+            log.warning("the keeper has not saved the pipes of runner %s", path.name)
             return
         time.sleep(_LOOK_S)
 
 
-def _batches(left: backlog.Left, runner_id: str) -> Iterator[Batch]:
-    """Yield what one attempt wrote, as the spool would send it; the status goes with the last."""
+def _batches(left: backlog.Leftover, runner_id: str) -> Iterator[Batch]:
+    """Yield an attempt's lines as the spool would send them; the last batch has the status."""
 
     def batch(producer: str, first: int, lines: list[bytes], *, is_last: bool) -> Batch:
         status = left.status if is_last else None
         body = b"\n".join(lines)
         return Batch(left.fid, producer, first, len(lines), body, runner_id, status, left.attempt)
 
-    runs = list(_runs(left.lines))
+    runs = list(_consecutive_runs(left.lines))
     if not runs and left.status is not None:
         yield batch(left.producer, 1, [], is_last=True)
     producer, missing, expected = left.producer, 0, runs[0][0] if runs else 0
     for at, (first, lines) in enumerate(runs):
         if first != expected:
-            # A full disk took none for a while. What comes after a gap would be refused; so it
-            # is another producer's, which has the same name each time that this is looked at.
+            # A full disk took no lines for a while. The store refuses lines after a gap, so they
+            # get another producer, whose name is the same each time these remains are read.
             producer, missing = f"{left.producer}+{first}", first - 1
         expected = first + len(lines)
         yield batch(producer, first - missing, lines, is_last=at == len(runs) - 1)
 
 
-def _runs(lines: dict[int, bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield lines whose numbers follow each other, each time with the first one's number."""
+def _consecutive_runs(lines: dict[int, bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield runs of consecutively numbered lines, each with the number of its first line."""
     run: list[bytes] = []
     first = size = 0
     for number, text in sorted(lines.items()):
@@ -130,7 +130,7 @@ def _runs(lines: dict[int, bytes]) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _tails(path: Path) -> list[Tail]:
-    """Return lines that had no end, and what nobody had read from the pipes."""
+    """Return unfinished lines, and what was still in the pipes."""
     owner, lines = unfinished.read(path)
     found: dict[tuple[str, int], _Unread] = {}
     for line, text in lines:
@@ -138,14 +138,14 @@ def _tails(path: Path) -> list[Tail]:
     if owner is not None:
         unread = found.setdefault((owner.fid, owner.attempt), _Unread())
         for number, (kind, fd) in enumerate(FDS.items(), 1):
-            in_pipe = _bytes(path / f"{keeper.PIPE}{number}")
+            in_pipe = _read_bytes(path / f"{keeper.PIPE}{number}")
             unread.add_bytes(kind, taken.read(path, fd) + in_pipe)
     tails = [Tail(fid, attempt, each.lines()) for (fid, attempt), each in found.items()]
     return [tail for tail in tails if tail.lines]
 
 
 class _Unread:
-    """One attempt's output, cut into lines as the runner would have."""
+    """One attempt's unsent output, cut into lines as the runner would have done."""
 
     def __init__(self) -> None:
         self._lines: list[tuple[Kind, str]] = []
@@ -166,22 +166,22 @@ class _Unread:
         return self._others + self._lines
 
 
-def _told_by_kernel(path: Path) -> crash.End | None:
-    """Return how a process ended by the status that its parent got of it, if that is known."""
-    if not (text := _bytes(path / keeper.STATUS)):
+def _end_from_wait_status(path: Path) -> crash.End | None:
+    """Return how a process ended according to the wait status, if the keeper has saved that."""
+    if not (text := _read_bytes(path / keeper.STATUS)):
         return None
     code = os.waitstatus_to_exitcode(int(text))
     if code >= 0:
         return crash.End(code=code)
-    said = crash.read(path)
-    if said is not None and {said.signal, -code} <= crash.CRASHES:
-        # Python looks at the other threads while they run, and may crash at that: by SIGSEGV,
+    recorded = crash.read(path)
+    if recorded is not None and {recorded.signal, -code} <= crash.CRASHES:
+        # While Python writes the stacks of running threads it may crash again, with SIGSEGV,
         # whatever the first crash was.
-        return said
+        return recorded
     return crash.End(signal=-code)
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:

@@ -1,9 +1,9 @@
-"""What all executions of a process share, put back after each one as it was before the first.
+"""Restore after each execution everything that a process's executions share.
 
 An author's code may change anything in the interpreter: replace `builtins.open`, stop the clocks
-as in a test, lower the recursion limit. In a warm process that would reach the next execution
-and koco's own code. Not everything can be put back: without privileges a hard limit that was
-lowered stays so. Then the process must not be used again.
+as in a test, lower the recursion limit. In a warm process that would affect the next execution
+and koco's own code. Some changes cannot be undone: for example, without privileges a hard limit
+cannot be raised again. Then the process must not be reused.
 """
 
 import builtins
@@ -17,19 +17,19 @@ import threading
 import time
 import warnings
 
-#: Modules in which every name goes back to what it was.
+#: Modules in which every name is restored.
 _WHOLE = (builtins, time)
-#: Modules in which libraries put wrappers of their own: only what cannot be called any more, and
-#: could be before, goes back.
+#: Modules that libraries wrap functions of: a name is restored only if it could be called before
+#: and cannot be called any more.
 _WRAPPED = (json, threading)
-#: Beside the standard library's, the modules that must stay the ones that koco was made with.
+#: Besides the standard library's, these packages' modules must stay the ones koco was loaded with.
 _OURS = frozenset({"koco", "msgspec", "ray"})
 
 
 class Shared:
-    """What this process is like now, to be restored later.
+    """The state of this process now, to be restored later.
 
-    What `restore` needs it has looked up here: an author may have replaced it since.
+    Everything that `restore` needs is looked up here, because an author may replace it.
     """
 
     def __init__(self) -> None:
@@ -51,11 +51,11 @@ class Shared:
         self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     def restore(self, *, is_alone: bool) -> bool:
-        """Put back what has changed; return False if this process cannot be as it was.
+        """Restore what has changed; return False if that is not completely possible.
 
-        Limits that a neighbour may rely on are put back only if nothing else runs here.
+        Limits that a neighbour may rely on are restored only if nothing else runs here.
         """
-        # By hand, not with `all` or `sorted`: builtins are what may be missing.
+        # No `all` or `sorted` here: builtins may be the ones that are missing.
         for now, before in self._whole:
             for name, value in before.items():
                 if now.get(name, before) is not value:
@@ -90,6 +90,6 @@ class Shared:
 
 def _folder() -> str | None:
     try:
-        return os.getcwd()  # noqa: PTH109 - it may be gone, and no path object is wanted
+        return os.getcwd()  # noqa: PTH109 - it may not exist any more
     except OSError:
         return None

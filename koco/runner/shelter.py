@@ -1,8 +1,8 @@
-"""Locks of the standard library that all executions of a process share.
+"""Protect locks of the standard library that all executions of a process share.
 
-`logging` and the import system take theirs and enter `try` a moment later. A thread that is
-interrupted in that moment keeps the lock, and whoever logs or imports next waits for ever. And
-a module whose import is cut off is missing for the neighbours that waited for it.
+`logging` and the import system acquire their locks and enter `try` a moment later. If a thread is
+interrupted in that moment, it keeps the lock, and the next thread that logs or imports waits for
+ever. Also, if an import is interrupted, the neighbours that waited for the module do not get it.
 """
 
 import functools
@@ -13,25 +13,25 @@ from typing import Any
 
 from koco.runner.fence import here
 
-#: A function and the one that undoes it.
+#: Functions and the ones that undo them.
 _PAIRS = ((logging.Handler, "acquire", "release"), (logging, "_acquireLock", "_releaseLock"))
 _LOADING = ("_find_and_load", "_lock_unlock_module")
 
 
 @functools.cache
-def shelter() -> None:
-    """Have threads of flows be interrupted after they logged or imported, not meanwhile."""
+def protect_shared_locks() -> None:
+    """Make interruptions of flows' threads wait while they log or import."""
     for owner, acquire, release in _PAIRS:
-        if hasattr(owner, acquire):  # newer Pythons take some of these locks by `with`
-            setattr(owner, acquire, _entering(getattr(owner, acquire)))
-            setattr(owner, release, _leaving(getattr(owner, release)))
+        if hasattr(owner, acquire):  # newer Pythons use `with` for some of these locks
+            setattr(owner, acquire, _enter_before(getattr(owner, acquire)))
+            setattr(owner, release, _leave_after(getattr(owner, release)))
     bootstrap: Any = importlib._bootstrap
     for name in _LOADING:
         if hasattr(bootstrap, name):
-            setattr(bootstrap, name, _inside(getattr(bootstrap, name)))
+            setattr(bootstrap, name, _run_inside(getattr(bootstrap, name)))
 
 
-def _entering(acquire: Callable[..., None]) -> Callable[..., None]:
+def _enter_before(acquire: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(acquire)
     def entering(*args: Any) -> None:
         if (mine := here()) is not None:
@@ -41,7 +41,7 @@ def _entering(acquire: Callable[..., None]) -> Callable[..., None]:
     return entering
 
 
-def _leaving(release: Callable[..., None]) -> Callable[..., None]:
+def _leave_after(release: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(release)
     def leaving(*args: Any) -> None:
         release(*args)
@@ -51,13 +51,13 @@ def _leaving(release: Callable[..., None]) -> Callable[..., None]:
     return leaving
 
 
-def _inside(function: Callable[..., Any]) -> Callable[..., Any]:
+def _run_inside(function: Callable[..., Any]) -> Callable[..., Any]:
     def inside(*args: Any) -> Any:
         if (mine := here()) is None:
             return function(*args)
         with mine:
             return function(*args)
 
-    # Under this name Python leaves it out of the tracebacks of failed imports.
+    # With this file name, Python leaves the frame out of tracebacks of failed imports.
     inside.__code__ = inside.__code__.replace(co_filename=function.__code__.co_filename)
     return inside

@@ -1,18 +1,18 @@
-"""What a runner is told: which release it is of, and what to run."""
+"""The messages between the control plane and a runner: its release, and what it should run."""
 
 from typing import Any
 
 import msgspec
 
-#: What runner and control plane say to each other. A change that fields with defaults cannot
-#: carry gets the next number: then an upgraded control plane lets the runners that are there
-#: finish what they run, and gives them nothing more. What they send to that end (`append`, `ask`,
-#: `koco.events.wire`) is understood for ever.
+#: The version of the messages between runner and control plane. Raise it for a change that new
+#: fields with defaults cannot express. Then an upgraded control plane lets existing runners finish
+#: their executions, and gives them no new ones. The messages that they send to finish (`append`,
+#: `ask`, `koco.events.wire`) must be understood for ever.
 PROTOCOL = 1
 
 
 class FlowSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A flow of the release: `inputs` are form elements, or None to ask the signature."""
+    """A flow of the release. `inputs` are form elements; None means: use the signature."""
 
     name: str
     entrypoint: str
@@ -29,41 +29,41 @@ class RunnerSpec(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     #: `module:object` of the service's own endpoint.
     app: str | None = None
-    #: The names of its secrets, which runners of an older koco ask for.
+    #: The names of its secrets. Only runners of an older koco use them.
     secrets: tuple[str, ...] = ()
-    #: The paths of `app` that are to be public.
+    #: The public paths of `app`.
     public: tuple[str, ...] = ()
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution that a runner shall run."""
+    """An order to run one execution."""
 
     fid: str
     flow: str
     inputs: dict[str, Any]
-    #: What the service's own endpoint chose to run; empty for the flow's own.
+    #: The entrypoint that the service's own endpoint chose; empty for the flow's own.
     entrypoint: str = ""
-    #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
+    #: Which strings among the inputs are dates and times: see `koco.sdk.moments`.
     moments: list[Any] = []
-    #: Which attempt it is, from 1; all that it writes and asks says so.
+    #: The attempt, from 1. The runner repeats it in everything that it writes and asks.
     attempt: int = 0
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What importing the entrypoints gave: each flow's form by name, or what went wrong."""
+    """The result of importing the entrypoints: each flow's form by name, or the problems."""
 
     forms: dict[str, list[dict[str, Any]] | None] = {}
-    #: `{flow, entrypoint, type, message, traceback}` of each that failed; the flow of
-    #: an endpoint of the service's own is None.
+    #: `{flow, entrypoint, type, message, traceback}` of each failure. The flow is None if it
+    #: is about the service's own endpoint.
     problems: list[dict[str, Any]] = []
-    #: What the service's own endpoint says of itself: `{flows, locks, leases}`.
+    #: The description of the service's own endpoint: `{flows, locks, leases}`.
     app: dict[str, Any] | None = None
     #: How long that took (seconds).
     took_s: float = 0.0
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a runner says of itself to a control plane that has just (re)started."""
+    """A runner's report about itself to a control plane that has just (re)started."""
 
     pid: int
     node: str
@@ -71,9 +71,9 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     served: int
     #: Whether it has imported its entrypoints and may be given executions.
     is_ready: bool
-    #: What it understands: see `PROTOCOL`.
+    #: The version of the messages that it understands: see `PROTOCOL`.
     protocol: int = 1
     #: When its process began (`koco.runner.process.Process.started`).
     started: int = 0
-    #: The kernel's number of the thread that `koco.runner.pulse` has.
+    #: The kernel's number of `koco.runner.pulse`'s thread.
     pulse: int = 0

@@ -1,10 +1,10 @@
-"""From the flows' threads to the control plane: gather, send, keep until acknowledged.
+"""Send events from the flows' threads to the control plane; keep them until acknowledged.
 
-One call is under way at a time. What is written meanwhile gathers and goes with
-the next: no timer, so an idle spool sends at once and a busy one sends full
-calls. What the control plane refuses, as its disk is full, say, goes again when
-there is nothing else. Memory is bounded: while the spool is full, writers wait. What it holds
-stands in a file as well (`koco.runner.backlog`), for whoever finds its process dead.
+Only one call is pending at a time. Events that are written meanwhile go with the next call: there
+is no timer, so an idle spool sends at once and a busy one sends full calls. Batches that the
+control plane refuses (for example because its disk is full) are sent again when there is nothing
+else to send. Memory is bounded: while the spool is full, writers wait. Its contents are in a file
+as well (`koco.runner.backlog`), so that they survive this process.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ from koco.runner import output as outputs
 from koco.runner.backlog import Backlog
 from koco.sdk.control import Control
 
-#: Bytes in one call. Ray passes arguments of up to 100 KiB along with the call;
+#: How much goes into one call (bytes). Ray passes arguments of up to 100 KiB along with the call;
 #: larger ones take a detour through shared memory.
 CALL_BYTES = 88 * 1024
-#: About how much goes of what was refused, until it is taken again (bytes).
+#: About how much of refused lines is sent as a probe, until it is accepted again (bytes).
 _PROBE_BYTES = 4 * 1024
-#: Bytes that may wait in the spool before writers have to.
+#: How much may wait in the spool before writers have to wait (bytes).
 ROOM_BYTES = 4 * 1024 * 1024
 
 
-#: No event takes less: its time and its kind stand in it (see `koco.events.line`).
+#: The size of the smallest event: it has a time and a kind (see `koco.events.line`).
 _LEAST_BYTES = 50
 
 
 class Closed(Protocol):
-    """What to do when the control plane wants no more of an execution."""
+    """Called when the control plane wants no more events of an execution."""
 
     def __call__(self, fid: str) -> None:
         """Called on the spool's loop."""
@@ -57,18 +57,18 @@ class _Outbox:
         self.lines: list[bytes] = []
         #: The number of the first unsent line.
         self.next = 1
-        #: The status to be reached once all lines are sent.
+        #: The status to set once all lines are sent.
         self.status: Status | None = None
         self.done: asyncio.Future[bool] | None = None
-        #: The number of the last line that is acknowledged.
+        #: The number of the last acknowledged line.
         self.acked = 0
-        #: Who waits until that is so many.
+        #: Futures to resolve once `acked` reaches their number.
         self.flushes: list[tuple[int, asyncio.Future[None]]] = []
-        #: Questions whose answer is awaited.
+        #: Questions that wait for an answer.
         self.asked: set[concurrent.futures.Future[Any]] = set()
 
-    def flushed(self) -> None:
-        """Wake who waited for what is acknowledged now."""
+    def wake_waiters(self) -> None:
+        """Wake those whose lines are acknowledged now."""
         due = [future for number, future in self.flushes if number <= self.acked]
         self.flushes = [pair for pair in self.flushes if pair[0] > self.acked]
         for future in due:
@@ -78,7 +78,7 @@ class _Outbox:
 class Attempt:
     """A sink (see `koco.sdk.tracer.Sink`) for one attempt of an execution.
 
-    What it leaves behind, threads and Ray tasks, has no part in the next attempt.
+    Threads and Ray tasks that this attempt leaves behind cannot write into the next attempt.
     """
 
     def __init__(self, spool: "Spool", number: int) -> None:
@@ -86,7 +86,7 @@ class Attempt:
         self._number = number
 
     def put(self, fid: str, event: bytes, then: Callable[[], None] | None = None) -> None:
-        """Take an event; block while there is no room. `then` is called once it is kept."""
+        """Take an event; block while the spool is full. `then` is called once it is kept."""
         if (mine := fence.here()) is None:
             self._spool.put(fid, event, self._number, then)
         else:
@@ -94,7 +94,7 @@ class Attempt:
                 self._spool.put(fid, event, self._number, then)
 
     async def put_async(self, fid: str, event: bytes) -> None:
-        """Take an event; wait while there is no room."""
+        """Take an event; wait while the spool is full."""
         await self._spool.put_async(fid, event, self._number)
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
@@ -107,16 +107,16 @@ class Attempt:
         return await self._spool.ask_async(fid, question, arguments, self._number)
 
     def travel(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Return what makes a sink in another process."""
+        """Return a function and its arguments that make a sink in another process."""
         return task.sink, (self._spool.control, self._number)
 
 
 class Spool:
     """Takes the events and questions of one runner's executions.
 
-    `deliver` takes encoded batches and returns encoded acknowledgements; it
-    tries until it has them, and so does `question` with answers. `mark` and `run`
-    belong to the spool's loop, `put` and `ask` may be called from any thread.
+    `deliver` takes encoded batches and returns encoded acknowledgements; it retries until it has
+    them. `question` does the same with questions and answers. `mark` and `run` belong to the
+    spool's loop; `put` and `ask` may be called from any thread.
     """
 
     def __init__(
@@ -141,10 +141,10 @@ class Spool:
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._outboxes: dict[str, _Outbox] = {}
         self._backlog = backlog
-        #: Those whose final status is not acknowledged yet.
+        #: Executions whose final status is not acknowledged yet.
         self._ending: set[_Outbox] = set()
         self._ready: dict[str, _Outbox] = {}
-        #: Those whose lines were refused: they let the others go first.
+        #: Executions whose lines were refused: others go first.
         self._refused: dict[str, _Outbox] = {}
         self._bytes = 0
         self._asleep = True
@@ -155,9 +155,9 @@ class Spool:
     def put(
         self, fid: str, event: bytes, attempt: int = 0, then: Callable[[], None] | None = None
     ) -> None:
-        """Take an event; block while there is no room. `then` is called once it is kept."""
+        """Take an event; block while the spool is full. `then` is called once it is kept."""
         if outputs.pid != self._pid:
-            raise _forked()
+            raise _forked_error()
         with self._lock:
             while self._bytes > ROOM_BYTES:
                 if mine := fence.here():
@@ -166,17 +166,17 @@ class Spool:
             self._take(fid, event, attempt, then)
 
     def put_last(self, fid: str, event: bytes) -> None:
-        """Take an execution's result, or its error: for that there is always room.
+        """Take an execution's result or error, even if the spool is full.
 
-        Its flow has returned, and must not be told as lost with this process.
+        Its flow has returned. If its event had to wait, it could be lost with this process.
         """
         with self._lock:
             self._take(fid, event, 0)
 
     async def put_async(self, fid: str, event: bytes, attempt: int = 0) -> None:
-        """Take an event; wait while there is no room."""
+        """Take an event; wait while the spool is full."""
         if outputs.pid != self._pid:
-            raise _forked()
+            raise _forked_error()
         while True:
             with self._lock:
                 if self._bytes <= ROOM_BYTES:
@@ -189,9 +189,9 @@ class Spool:
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any], attempt: int = 0) -> Any:
         """Ask the control plane; see `Sink.ask`."""
-        future = self._asking(fid, question, arguments, attempt)
+        future = self._send_question(fid, question, arguments, attempt)
         if (mine := fence.here()) and mine.is_due:
-            future.cancel()  # `forget_questions` may have come before it was asked
+            future.cancel()  # `forget_questions` may have been called before this question
         try:
             return future.result()
         except concurrent.futures.CancelledError:
@@ -201,12 +201,12 @@ class Spool:
         self, fid: str, question: str, arguments: dict[str, Any], attempt: int = 0
     ) -> Any:
         """Ask the control plane; see `Sink.ask`."""
-        return await asyncio.wrap_future(self._asking(fid, question, arguments, attempt))
+        return await asyncio.wrap_future(self._send_question(fid, question, arguments, attempt))
 
     def forget_questions(self, fid: str) -> None:
-        """Cancel what an execution awaits: its threads wait where no exception reaches them.
+        """Cancel an execution's questions, because no exception reaches the waiting threads.
 
-        Those that wait for room look whether they were cancelled.
+        Threads that wait for room check for themselves whether they were cancelled.
         """
         with self._lock:
             self._room.notify_all()
@@ -215,13 +215,13 @@ class Spool:
         for future in asked:
             future.cancel()
 
-    def _asking(
+    def _send_question(
         self, fid: str, question: str, arguments: dict[str, Any], attempt: int
     ) -> concurrent.futures.Future[Any]:
         if outputs.pid != self._pid:
-            raise _forked()
+            raise _forked_error()
         blob = wire.encode_question(fid, question, arguments, attempt=attempt)
-        future = asyncio.run_coroutine_threadsafe(self._answer(fid, blob), self._loop)
+        future = asyncio.run_coroutine_threadsafe(self._ask_after_flush(fid, blob), self._loop)
         with self._lock:
             if outbox := self._outbox(fid, attempt):
                 outbox.asked.add(future)
@@ -237,7 +237,7 @@ class Spool:
     ) -> None:
         outbox = self._outbox(fid, attempt)
         if outbox is None:
-            return  # its attempt is over: a thread it left behind still writes
+            return  # its attempt is over, but a thread that it left behind still writes
         if self._backlog is None:
             outbox.lines.append(event)
         else:
@@ -248,39 +248,39 @@ class Spool:
         if fid not in self._refused:
             self._ready[fid] = outbox
         if self._asleep:
-            # In this order: a cancelled thread may raise anywhere, and must not leave a spool
-            # that nobody wakes.
+            # In this order, because a cancelled thread may raise anywhere: the spool must not
+            # stay asleep.
             self._loop.call_soon_threadsafe(self._wake.set)
             self._asleep = False
 
     # the spool's loop
 
     def open(self, fid: str, attempt: int = 0) -> Attempt:
-        """Begin to take an execution's events; return where its attempt puts them."""
+        """Begin to take an execution's events; return the sink of its attempt."""
         sink = Attempt(self, attempt)
         with self._lock:
             former = self._outboxes.get(fid)
             self._outboxes[fid] = _Outbox(fid, attempt)
             if former is None:
                 return sink
-            # The next attempt came before the answer to what ended the one before it.
+            # The next attempt started before the final status of the previous one was answered.
             self._ready.pop(fid, None)
             self._refused.pop(fid, None)
             self._ending.discard(former)
             self._bytes -= sum(map(len, former.lines))
         former.acked = former.next + len(former.lines)
-        former.flushed()
+        former.wake_waiters()
         if former.done and not former.done.done():
             former.done.set_result(False)
         return sink
 
-    async def _answer(self, fid: str, blob: bytes) -> Any:
+    async def _ask_after_flush(self, fid: str, blob: bytes) -> Any:
         assert self._question is not None
         await self._flush(fid)
         return wire.decode_answer(await self._question(blob))
 
     async def _flush(self, fid: str) -> None:
-        """Return once all that an execution has written so far is committed."""
+        """Return once everything that an execution has written so far is committed."""
         with self._lock:
             outbox = self._outboxes.get(fid)
             if outbox is None:
@@ -293,10 +293,10 @@ class Spool:
         await future
 
     async def mark(self, fid: str, status: Status) -> bool:
-        """Send a status after all that was written; return once it is committed.
+        """Send a status after all events so far; return once it is committed.
 
-        False means that the control plane wants no more of this execution: it
-        has ended it, or given it to another runner.
+        False means that the control plane wants no more of this execution: it has ended the
+        execution, or has given it to another runner.
         """
         with self._lock:
             outbox = self._outboxes.get(fid)
@@ -304,7 +304,7 @@ class Spool:
                 return False
             outbox.status = status
             outbox.done = done = self._loop.create_future()
-            # Also where its lines were refused: there may be room for the last ones.
+            # Even if its lines were refused: there may be room for the last ones.
             self._refused.pop(fid, None)
             self._ready[fid] = outbox
             if status.is_final and self._backlog is not None:
@@ -316,12 +316,12 @@ class Spool:
 
     @property
     def held(self) -> list[str]:
-        """The executions whose events this spool still takes or holds."""
+        """The executions whose events this spool still takes or has not sent."""
         with self._lock:
             return list(self._outboxes)
 
     async def run(self) -> None:
-        """Send what gathers, for ever."""
+        """Send everything that is written, for ever."""
         while True:
             with self._lock:
                 batches = self._gather()
@@ -341,11 +341,11 @@ class Spool:
         while waiting and room > 0:
             fid = next(iter(waiting))
             outbox = waiting.pop(fid)
-            count, size = _fit(outbox.lines, room)
+            count, size = _count_fitting(outbox.lines, room)
             taken = outbox.lines[:count]
             del outbox.lines[:count]
             if outbox.lines:
-                waiting[fid] = outbox  # at the end: a noisy one waits for the others
+                waiting[fid] = outbox  # at the end, so that others come before its next lines
             room -= size
             status = None if outbox.lines else outbox.status
             is_last = outbox.status is not None and outbox.status.is_final
@@ -367,7 +367,7 @@ class Spool:
 
     async def _send(self, batches: list[Batch]) -> None:
         acks = wire.decode_acks(await self._deliver(wire.encode_batches(batches)))
-        # The last ones first: of an execution's two batches, the second is behind a gap.
+        # The last ones first: if an execution has two batches, the second follows a gap.
         for batch, ack in reversed(list(zip(batches, acks, strict=True))):
             if not batch.is_held(ack):
                 self._take_back(batch)
@@ -376,7 +376,7 @@ class Spool:
                 self._acknowledge(batch, closed=ack.closed)
 
     def _take_back(self, batch: Batch) -> None:
-        """Keep what was refused, before what was written meanwhile."""
+        """Put a refused batch back, before lines that were written meanwhile."""
         with self._lock:
             outbox = self._outboxes.get(batch.fid)
             if outbox is None or outbox.producer != batch.producer:
@@ -388,10 +388,10 @@ class Spool:
             if batch.is_last == is_last:
                 self._ready.pop(batch.fid, None)
                 self._refused[batch.fid] = outbox
-            # Else its end was marked meanwhile, and there may be room for what is last.
+            # Otherwise its final status was set meanwhile, and last lines may be accepted.
 
     def _forget(self, batch: Batch) -> None:
-        # A separator was added for each line but one: count what `_take` counted.
+        # A separator was added between lines: subtract only what `_take` has counted.
         self._bytes -= len(batch.body) - max(0, batch.count - 1)
 
     def _acknowledge(self, batch: Batch, *, closed: bool) -> None:
@@ -400,13 +400,13 @@ class Spool:
             self._forget(batch)
             outbox = self._outboxes.get(fid)
             if outbox is None or outbox.producer != batch.producer:
-                # A call may hold two batches of one execution: the first told that it is closed.
-                # Or it is of an attempt before the one that runs here now.
+                # A call may have two batches of one execution, and the first closed it. Or the
+                # batch is of an earlier attempt.
                 self._make_room()
                 return
             outbox.acked = batch.first + batch.count - 1
             if self._refused and batch.count and not batch.is_last:
-                # There is room: they need not let others go first any more.
+                # There is room again, so they need not let others go first any more.
                 self._ready.update(self._refused)
                 self._refused.clear()
             if closed or (batch.status is not None and batch.status.is_final):
@@ -415,11 +415,11 @@ class Spool:
                 self._refused.pop(fid, None)
                 self._ending.discard(outbox)
                 self._bytes -= sum(map(len, outbox.lines))
-                # Whoever still asks is told by the control plane that it is over. One more than
-                # its lines: the status in the backlog counts as well.
+                # Later questions are answered by the control plane: the execution is over. One
+                # more than its lines, because the status in the backlog counts as well.
                 outbox.acked = outbox.next + len(outbox.lines)
             self._make_room()
-        outbox.flushed()
+        outbox.wake_waiters()
         if batch.status is not None and batch.status is outbox.status:
             outbox.status = None
             if outbox.done and not outbox.done.done():
@@ -443,12 +443,12 @@ class Spool:
             try:
                 loop.call_soon_threadsafe(_wake_up, future)
             except RuntimeError:
-                continue  # that loop is closed, and its writer gone with it
+                continue  # that loop is closed, so its writer is gone
 
 
-def _forked() -> Exception:
+def _forked_error() -> Exception:
     return RuntimeError(
-        "the tracer cannot be used in a forked process, which has no way to the event stream: "
+        "the tracer cannot be used in a forked process, which cannot reach the event stream: "
         "use threads or Ray tasks, or print"
     )
 
@@ -458,9 +458,9 @@ def _wake_up(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _fit(lines: list[bytes], room: int) -> tuple[int, int]:
-    """Return how many lines fit into `room` bytes (one does in any case), and their size."""
-    # No more than that are looked at, of what may be very many.
+def _count_fitting(lines: list[bytes], room: int) -> tuple[int, int]:
+    """Return how many lines fit into `room` bytes (at least one), and their size."""
+    # There may be very many lines: look only at as many as could fit.
     ends = list(accumulate(map(len, lines[: room // _LEAST_BYTES + 1])))
     if not ends:
         return 0, 0

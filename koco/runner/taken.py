@@ -1,27 +1,28 @@
-"""What was taken out of a pipe and is no event yet: in a file, without a moment in between.
+"""Keep data from a pipe in a file until it has become events.
 
-A process may be killed after it has read from a pipe and before it has done anything with that.
-So the kernel moves it into a file (splice), and it is read from there.
+A process may be killed after it has read from a pipe and before it has used the data. So the
+kernel moves the data into a file (splice), and the process reads it from there: at every moment
+the data is in one of the two.
 """
 
 import mmap
 import os
 from pathlib import Path
 
-#: What the names of the files begin with; the number of the descriptor follows.
+#: The files' names begin with this; the number of the descriptor follows.
 PREFIX = "taken."
-#: Before the content: up to where that has become events (an offset in the file).
+#: The size of the head, which says up to which offset the file has become events (bytes).
 _HEAD = 4096
 
 
-class Taken:
-    """The file of one descriptor, which one pipe at a time is moved into."""
+class PipeFile:
+    """The file for one descriptor. One pipe at a time is moved into it."""
 
     def __init__(self, directory: Path, fd: int) -> None:
         """Make the file.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the file cannot be made.
         """
         if not hasattr(os, "splice"):
             raise OSError("this system cannot move what is in a pipe")
@@ -32,10 +33,10 @@ class Taken:
         self._begin = self._at = self._done[0] = _HEAD
 
     def read(self, pipe: int, size: int) -> bytes:
-        """Return what is in a pipe, without waiting; nothing at its end.
+        """Return the data in a pipe without waiting; empty at its end.
 
         Raises:
-            BlockingIOError: there is nothing yet.
+            BlockingIOError: there is no data yet.
             OSError: the disk is full.
         """
         moved = os.splice(pipe, self._file, size, offset_dst=self._at, flags=os.SPLICE_F_NONBLOCK)
@@ -44,20 +45,20 @@ class Taken:
         self._at += moved
         return data
 
-    def done(self, size: int) -> None:
-        """Hear that so much of what was read last (bytes) is somewhere else."""
+    def mark_done(self, size: int) -> None:
+        """Record that this many bytes of the last read are kept elsewhere."""
         self._done[0] = self._begin + size
 
-    def finish(self) -> None:
-        """Hear that all of it is: nothing stays here, for there are secrets in it."""
-        # In this order: a place behind the end means that nothing is left.
+    def clear(self) -> None:
+        """Empty the file, because all of its data is kept elsewhere. It may contain secrets."""
+        # In this order: a position at the end means that nothing is left.
         self._done[0] = self._at
         os.ftruncate(self._file, _HEAD)
         self._at = self._done[0] = _HEAD
 
 
 def read(directory: Path, fd: int) -> bytes:
-    """Return what a dead process had taken and done nothing with."""
+    """Return the data that a dead process had moved out of the pipe and not used."""
     try:
         data = (directory / f"{PREFIX}{fd}").read_bytes()
     except OSError:

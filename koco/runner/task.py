@@ -1,8 +1,9 @@
-"""A Ray task or actor that works for an execution, from inside its process.
+"""Let a Ray task or actor work for an execution; this is the part inside its process.
 
-A tracer that arrives there says for which. From then on what the process prints is the
-execution's: until the task ends or, if an actor's constructor was handed it, while the actor
-lives. Lines are gathered and not committed one by one; a task's are before it returns.
+A tracer that arrives there names the execution. From then on the process's output belongs to the
+execution: until the task ends or, if an actor's constructor got the tracer, for the actor's whole
+life. Printed lines are gathered and not committed one by one; a task's are committed before it
+returns.
 """
 
 import functools
@@ -21,18 +22,18 @@ from koco.sdk.control import Control
 from koco.sdk.remote import RemoteSink, remote_sink
 from koco.sdk.tracer import Tracer, sink_of
 
-#: How long printed lines wait for more of them (seconds).
+#: How long printed lines wait for more lines (seconds).
 _GATHER_S = 0.02
 
 
 def sink(control: Control, attempt: int = 0) -> RemoteSink:
-    """Return what a tracer writes to in this process; have arriving tracers begin work here."""
-    tracer.on_arrival, calls.on_tracer = calls.attend, _begin
+    """Return the sink of this process's tracers; let arriving tracers begin work here."""
+    tracer.on_arrival, calls.on_tracer = calls.assign_call, _begin_work
     return remote_sink(control, attempt, make=sink)
 
 
 class Work:
-    """What this process does for an execution: its output goes there, while that goes on."""
+    """This process's work for an execution: while it goes on, output goes to the execution."""
 
     def __init__(self, tracer: Tracer, name: str) -> None:
         self._name = name
@@ -48,10 +49,10 @@ class Work:
         try:
             _flusher().wake(self)
         except RuntimeError:
-            self.flush()  # no memory for its thread, which must not hide what the task raised
+            self.flush()  # no memory for a thread: that must not hide the task's own error
 
     def flush(self) -> None:
-        """Commit what was printed; from the execution's end on, print to Ray's log again."""
+        """Commit printed lines. Once the execution is over, print to Ray's log again."""
         try:
             self._producer.flush()
         except UnreachableError:
@@ -60,14 +61,14 @@ class Work:
             self.output.finish()
 
 
-def _begin(arriving: Tracer, call: Call) -> None:
+def _begin_work(arriving: Tracer, call: Call) -> None:
     capture = _capture()
     mine = capture.output()
     if current.get() is not None or (mine and mine.tracer and mine.tracer.fid == arriving.fid):
         return
     work = Work(arriving, _name(call))
     if call.is_constructor:
-        _keep(work, call, capture)
+        _keep_for_actor(work, call, capture)
         return
     is_sole = capture.dedicated and capture.sole is None
     if is_sole:
@@ -85,8 +86,8 @@ def _begin(arriving: Tracer, call: Call) -> None:
     call.endings.append(end)
 
 
-def _keep(work: Work, call: Call, capture: Capture) -> None:
-    """Have an actor work for an execution as long as it lives."""
+def _keep_for_actor(work: Work, call: Call, capture: Capture) -> None:
+    """Let an actor work for an execution as long as the actor lives."""
     capture.begin(work.output)
     capture.sole = work.output
 
@@ -95,12 +96,12 @@ def _keep(work: Work, call: Call, capture: Capture) -> None:
         work.flush()
 
     call.endings.append(flush)
-    # What a method prints is committed before it returns.
+    # A method's output is committed before the method returns.
     calls.on_begin.append(lambda each: each.endings.append(flush))
 
 
 def _name(call: Call) -> str:
-    """Return what a reader knows a task by: the name of its function, or of its actor's class."""
+    """Return a task's name for readers: of its function, or of the actor's class."""
     import ray
 
     name = str(ray.get_runtime_context().get_task_name() or "task").rpartition("<locals>.")[2]
@@ -109,7 +110,7 @@ def _name(call: Call) -> str:
 
 @functools.cache
 def _capture() -> Capture:
-    """Return this process's capture, installed the first time."""
+    """Return this process's capture; install it on the first call."""
     import ray
 
     worker = ray._private.worker.global_worker
@@ -120,16 +121,16 @@ def _capture() -> Capture:
     capture = Capture(dedicated=is_sole)
     capture.install()
 
-    def tracer_here() -> Tracer | None:
+    def current_tracer() -> Tracer | None:
         output = capture.output()
         return output.tracer if output else None
 
-    tasks.here = tracer_here
+    tasks.current_tracer = current_tracer
     return capture
 
 
 class _Flusher:
-    """Commits what was printed a moment ago, in a thread that sleeps while nothing is."""
+    """Commits recently printed lines, in a thread that sleeps while there are none."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -137,7 +138,7 @@ class _Flusher:
         threading.Thread(target=self._run, name="koco-flusher", daemon=True).start()
 
     def wake(self, work: Work) -> None:
-        """Commit what a work has printed soon."""
+        """Commit the output of a work soon."""
         with self._changed:
             if not self._works:
                 self._changed.notify()

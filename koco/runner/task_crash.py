@@ -1,4 +1,4 @@
-"""Why a Ray task or actor of a flow died: Ray says only that it did, its process has said more."""
+"""Find out why a Ray task or actor of a flow died: its process has recorded more than Ray says."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ from typing import Any
 from koco.errors import KocoError
 from koco.sdk import crash
 
-#: What Ray raises where such a process died. Out of memory is told by an error of its own.
+#: Errors that Ray raises if such a process died. Out of memory has its own error.
 _ERRORS = ("WorkerCrashedError", "ActorDiedError")
-#: How long is looked for what the process has left, as Ray may tell sooner than the kernel, and
-#: how long other nodes may take (seconds).
+#: How long to look for the process's record, because Ray may report the death before the kernel
+#: does; and how long other nodes may take to answer (seconds).
 _LOOK_S = 1.0
 _ASK_S = 5.0
 _PAUSE_S = 0.05
@@ -23,20 +23,20 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 
 def is_crash(payload: Any) -> bool:
-    """Say whether an `error` payload tells of the death of such a process."""
+    """Return whether an `error` payload is about the death of such a process."""
     return isinstance(payload, dict) and any(name in str(payload.get("type")) for name in _ERRORS)
 
 
-async def explained(
+async def add_cause(
     payload: dict[str, Any], *, release: str, since: float, ask: Ask
 ) -> dict[str, Any]:
-    """Return an `error` payload with how the process ended, where that can be found.
+    """Return an `error` payload with how the process ended, if that can be found.
 
-    `release` is `service/number`; the process has ended after `since` (seconds since 1970).
+    `release` is `service/number`. The process ended after `since` (seconds since 1970).
     """
-    told = re.search(r"^\s*pid: (\d+)", payload["message"], re.MULTILINE)
-    pid = int(told[1]) if told else 0
-    found = await _found_here(release, since, pid)
+    match = re.search(r"^\s*pid: (\d+)", payload["message"], re.MULTILINE)
+    pid = int(match[1]) if match else 0
+    found = await _find_on_this_node(release, since, pid)
     if found is None:
         with contextlib.suppress(KocoError, TimeoutError):
             question = {"release": release, "since": since, "pid": pid}
@@ -48,7 +48,7 @@ async def explained(
     return {**payload, "message": f"{said}\n\n{payload['message']}", "traceback": traceback}
 
 
-async def _found_here(release: str, since: float, pid: int) -> dict[str, Any] | None:
+async def _find_on_this_node(release: str, since: float, pid: int) -> dict[str, Any] | None:
     until = time.monotonic() + _LOOK_S
     while (found := await asyncio.to_thread(look, release, since, pid)) is None:
         if time.monotonic() > until:
@@ -58,7 +58,7 @@ async def _found_here(release: str, since: float, pid: int) -> dict[str, Any] | 
 
 
 def look(release: str, since: float, pid: int) -> dict[str, Any] | None:
-    """Return `{pid, how, traceback}` of a worker of this node that has died, if there is one."""
+    """Return `{pid, how, traceback}` of a dead worker of this node, or None."""
     if (found := crash.find(release, since=since, pid=pid)) is None:
         return None
     number, end = found

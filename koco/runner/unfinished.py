@@ -1,7 +1,8 @@
-"""Lines that have no end yet, where they survive their process: `print("50 %", end="")`.
+"""Keep unfinished lines in a file, so that they survive the process: `print("50 %", end="")`.
 
-Like the backlog a file that is mapped into memory, of slots. A slot has one thread's line of one
-kind, which is overwritten as it grows. The first one says whose pipes the runner has at 1 and 2.
+Like the backlog, this is a file that is mapped into memory. It consists of slots. A slot holds
+one thread's line of one kind and is overwritten as the line grows. The first slot instead names
+the execution that has the runner's pipes at 1 and 2.
 """
 
 import logging
@@ -19,14 +20,14 @@ log = logging.getLogger(__name__)
 
 _NAME = "unfinished"
 _SLOTS = 64
-#: How much of a line is kept (bytes, with what says whose it is).
+#: How much of a line is kept (bytes, including the head that says whose it is).
 _SLOT_BYTES = 4096
-#: At the beginning of a slot: how much is in it.
+#: The number at the beginning of a slot: how much of it is used (bytes).
 _SIZE = struct.Struct("I")
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True):
-    """Whose line it is. `is_first` is that of the thread that wrote first, and of subprocesses."""
+    """The owner of a line. `is_first`: of the thread that wrote first, or of a subprocess."""
 
     fid: str
     attempt: int
@@ -35,7 +36,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Unfinished:
-    """The file of one runner. Each slot is written by who holds the lock of its line."""
+    """The file of one runner. Each slot is written only under the lock of its line."""
 
     def __init__(self, directory: Path) -> None:
         self._map: mmap.mmap | None = None
@@ -49,36 +50,36 @@ class Unfinished:
             finally:
                 os.close(fd)
         except OSError as exc:
-            log.warning("lines without an end are not kept in a file: %s", exc)
+            log.warning("unfinished lines are not kept in a file: %s", exc)
 
-    def of(self, fid: str, attempt: int) -> "Lines":
-        """Return what keeps the lines of an attempt of an execution."""
+    def lines_of(self, fid: str, attempt: int) -> "Lines":
+        """Return the keeper of the unfinished lines of one attempt."""
         return Lines(self, fid, attempt)
 
-    def own_pipes(self, fid: str, attempt: int) -> None:
-        """Say whose output the pipes take; nobody's without a fid."""
-        whose = msgspec.json.encode(Line(fid, attempt, Kind.STDOUT, is_first=True))
-        self.set(0, whose + b"\n" if fid else b"")
+    def set_pipe_owner(self, fid: str, attempt: int) -> None:
+        """Record whose output the pipes carry; an empty fid means nobody's."""
+        owner_head = msgspec.json.encode(Line(fid, attempt, Kind.STDOUT, is_first=True))
+        self.write_slot(0, owner_head + b"\n" if fid else b"")
 
-    def take(self) -> int | None:
-        """Return a slot that nobody has."""
+    def acquire_slot(self) -> int | None:
+        """Return a free slot; None if all are used."""
         try:
             return self._free.pop()
         except IndexError:
             return None
 
-    def give(self, slot: int) -> None:
-        """Give a slot back, emptied."""
-        self.set(slot, b"")
+    def release_slot(self, slot: int) -> None:
+        """Empty a slot and free it."""
+        self.write_slot(slot, b"")
         self._free.append(slot)
 
-    def set(self, slot: int, data: bytes) -> None:
-        """Have this in a slot; of what is too long the beginning."""
+    def write_slot(self, slot: int, data: bytes) -> None:
+        """Write data into a slot, cut to the slot's size."""
         if self._map is None:
             return
         at = slot * _SLOT_BYTES
         data = data[: _SLOT_BYTES - _SIZE.size]
-        # A process may be killed in between: then it has nothing, rather than half of it.
+        # If the process is killed in between, the slot is empty rather than half written.
         _SIZE.pack_into(self._map, at, 0)
         self._map[at + _SIZE.size : at + _SIZE.size + len(data)] = data
         _SIZE.pack_into(self._map, at, len(data))
@@ -94,30 +95,30 @@ class Lines:
         self._slots: dict[tuple[Kind, int | None], tuple[int, bytes]] = {}
 
     def keep(self, kind: Kind, thread: int | None, text: str) -> None:
-        """Keep what a thread has written of a line; an empty text ends it."""
+        """Keep the part of a line that a thread has written; an empty text ends the line."""
         found = self._slots.get((kind, thread))
         if not text:
             if found is not None and thread is None:
-                self._file.set(found[0], b"")
-            elif found is not None:  # threads come and go
-                self._file.give(self._slots.pop((kind, thread))[0])
+                self._file.write_slot(found[0], b"")
+            elif found is not None:  # else slots would run out, because threads come and go
+                self._file.release_slot(self._slots.pop((kind, thread))[0])
             return
         if found is None:
-            if (slot := self._file.take()) is None:
+            if (slot := self._file.acquire_slot()) is None:
                 return
-            whose = Line(self._fid, self._attempt, kind, thread is None)
-            found = self._slots[kind, thread] = slot, msgspec.json.encode(whose) + b"\n"
+            owner_head = Line(self._fid, self._attempt, kind, thread is None)
+            found = self._slots[kind, thread] = slot, msgspec.json.encode(owner_head) + b"\n"
         masked = secrets.mask(text).encode("utf-8", "backslashreplace")
-        self._file.set(found[0], found[1] + masked)
+        self._file.write_slot(found[0], found[1] + masked)
 
     def close(self) -> None:
-        """Keep nothing any more."""
+        """Free all slots."""
         while self._slots:
-            self._file.give(self._slots.popitem()[1][0])
+            self._file.release_slot(self._slots.popitem()[1][0])
 
 
 def read(directory: Path) -> tuple[Line | None, list[tuple[Line, str]]]:
-    """Return whose the pipes of a dead process were, and the lines that it has not ended."""
+    """Return the owner of a dead process's pipes, and its unfinished lines."""
     try:
         data = (directory / _NAME).read_bytes()
     except OSError:

@@ -1,10 +1,10 @@
-"""What a flow imports, and how koco calls what a flow wrote.
+"""The names that a flow imports, and the code that calls a flow.
 
-A flow's author meets this package through `koco` itself: the tracer, and later
-an endpoint of one's own. `entrypoint` and `signature` are the other side of that
-meeting: they find the callable, tell which inputs it takes, and hand them over.
+A flow's author sees this package through `koco` itself: the tracer, launches, endpoints.
+`entrypoint` and `signature` are the other side: they find the callable, read which inputs it
+takes, and call it.
 
-Runs in the runner's process, in Ray tasks of the flow's own and in tests without
-Ray: whatever needs Ray imports it inside functions. Knows nothing of the control
-plane but the messages it sends there.
+This package runs in runners, in a flow's Ray tasks, and in tests without Ray. So code that needs
+Ray imports it inside functions. It knows nothing of the control plane except the messages that it
+sends there.
 """

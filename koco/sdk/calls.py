@@ -1,8 +1,8 @@
-"""The calls that Ray makes in a worker: of a flow's Ray tasks, and of its actors' methods.
+"""Follow the calls that Ray makes in a worker: of a flow's Ray tasks, and of its actors' methods.
 
-Who works for an execution is known once a tracer arrives, with the arguments or later; until
-when, only Ray knows. So what Ray loads to call is wrapped, in each process of a release.
-Functions of Ray's and koco's own are left alone, runners and replicas with them.
+Which execution a call works for is known once a tracer arrives, with the arguments or later; how
+long the call lasts, only Ray knows. So every function that Ray loads is wrapped, in each process
+of a release. Functions of Ray and koco are left alone, and with them runners and replicas.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from koco.sdk.tracer import Tracer
 
-#: How many tasks' arguments may be known before their calls begin; the oldest is forgotten.
+#: For how many tasks tracers may arrive before their calls begin; beyond it, the oldest is dropped.
 _ARRIVED = 1000
 
-#: Whose code is not called for a flow.
-_OTHERS = ("ray.", "koco.")
+#: Modules whose code is not an author's.
+_FRAMEWORKS = ("ray.", "koco.")
 
 
 class Call:
@@ -29,13 +29,13 @@ class Call:
     __slots__ = ("endings", "is_constructor")
 
     def __init__(self, *, is_constructor: bool) -> None:
-        #: Whether it makes the actor of this process.
+        #: Whether it creates the actor of this process.
         self.is_constructor = is_constructor
-        #: What is done at its end; it may block.
+        #: Functions to run at its end; they may block.
         self.endings: list[Callable[[], None]] = []
 
     def end(self) -> None:
-        """Do what is to be done at its end."""
+        """Run the functions that wait for its end."""
         while self.endings:
             self.endings.pop()()
 
@@ -43,31 +43,31 @@ class Call:
 _current: ContextVar[Call | None] = ContextVar("koco_call", default=None)
 #: The tracers among the arguments of calls that are about to begin, by the task's id.
 _arrived: "dict[Any, Tracer]" = {}
-#: Has a call work for a tracer's execution; set before the first one arrives.
+#: Makes a call work for a tracer's execution; set before the first tracer arrives.
 on_tracer: "Callable[[Tracer, Call], None] | None" = None
-#: What is told of each call as it begins, once this process's actor works for an execution.
+#: Called with each call that begins, once this process's actor works for an execution.
 on_begin: list[Callable[[Call], None]] = []
 
 
-def attend(tracer: "Tracer") -> None:
-    """Have the call work for a tracer that has come with it: it runs here, or is about to."""
+def assign_call(tracer: "Tracer") -> None:
+    """Make the call that a tracer came with work for the tracer's execution."""
     import ray
 
     if on_tracer is None or not is_installed():
         return
     worker = ray._private.worker.global_worker
     actor = worker.actors.get(worker.actor_id)
-    if actor is not None and _is_other(type(actor)):
+    if actor is not None and _is_framework_code(type(actor)):
         return
     if (call := _current.get()) is not None:
         on_tracer(tracer, call)
     elif actor is None or not worker.core_worker.current_actor_is_asyncio():
-        _arrived.setdefault(worker.current_task_id, tracer)  # of two the first counts
+        _arrived.setdefault(worker.current_task_id, tracer)  # the first of several counts
         if len(_arrived) > _ARRIVED:
             del _arrived[next(iter(_arrived))]
 
 
-def _begun(args: tuple[Any, ...], more: dict[str, Any], *, is_constructor: bool) -> Call:
+def _begin_call(args: tuple[Any, ...], more: dict[str, Any], *, is_constructor: bool) -> Call:
     import ray
 
     call = Call(is_constructor=is_constructor)
@@ -78,8 +78,8 @@ def _begun(args: tuple[Any, ...], more: dict[str, Any], *, is_constructor: bool)
     if tracer is None and on_tracer is not None:
         from koco.sdk.tracer import Tracer  # it is there by now; each worker's start is not for it
 
-        # Where one loop reads the arguments of all calls, nothing else says whose a tracer is.
-        # By its type: what only pretends to have a class may run code to say which.
+        # If one loop reads the arguments of all calls, only the arguments show which tracer is
+        # whose. Compare types: `isinstance` may run code of an object with a fake `__class__`.
         tracer = next((each for each in chain(args, more.values()) if type(each) is Tracer), None)
     if tracer is not None and on_tracer is not None:
         on_tracer(tracer, call)
@@ -88,9 +88,11 @@ def _begun(args: tuple[Any, ...], more: dict[str, Any], *, is_constructor: bool)
     return call
 
 
-def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> Callable[..., Any]:
-    """Return a function that does the same as a `Call`."""
-    begin = functools.partial(_begun, is_constructor=is_constructor)
+def follow_calls(
+    function: Callable[..., Any], *, is_constructor: bool = False
+) -> Callable[..., Any]:
+    """Return a function that does the same, and whose calls are each followed as a `Call`."""
+    begin = functools.partial(_begin_call, is_constructor=is_constructor)
 
     def ended(call: Call) -> None:
         _current.set(None)
@@ -104,7 +106,7 @@ def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> C
             try:
                 return await function(*args, **more)
             finally:
-                await _ended_async(call)
+                await _end_async(call)
 
         return follow_coroutine
     if inspect.isasyncgenfunction(function):
@@ -116,7 +118,7 @@ def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> C
                 async for each in function(*args, **more):
                     yield each
             finally:
-                await _ended_async(call)
+                await _end_async(call)
 
         return follow_stream
     if inspect.isgeneratorfunction(function):
@@ -142,21 +144,21 @@ def followed(function: Callable[..., Any], *, is_constructor: bool = False) -> C
     return follow
 
 
-async def _ended_async(call: Call) -> None:
+async def _end_async(call: Call) -> None:
     _current.set(None)
     if call.endings:
-        # In a thread: others' calls go on in this loop.
+        # In a thread, because other calls run on this loop.
         await asyncio.to_thread(call.end)
 
 
 def is_installed() -> bool:
-    """Say whether calls are followed in this process."""
+    """Return whether calls are followed in this process."""
     return bool(install.cache_info().currsize)
 
 
 @functools.cache
 def install() -> None:
-    """Follow the calls that Ray makes in this process from now on."""
+    """Follow all calls that Ray makes in this process from now on."""
     from ray._private.function_manager import FunctionActorManager
 
     find, make = (
@@ -169,25 +171,25 @@ def install() -> None:
     def found(self: Any, job_id: Any, descriptor: Any) -> Any:
         info = find(self, job_id, descriptor)
         if descriptor.is_actor_method():
-            return info  # made by `made`
+            return info  # made by `made`, below
         if id(info) not in known:
-            # With the one it is made of, whose number is given to no other then.
-            known[id(info)] = info, info._replace(function=_followed(info.function))
+            # Keep the original as well: its id must not be reused.
+            known[id(info)] = info, info._replace(function=_follow_author_code(info.function))
         return known[id(info)][1]
 
     @functools.wraps(make)
     def made(self: Any, name: str, method: Any) -> Any:
-        return make(self, name, _followed(method, is_constructor=name == "__init__"))
+        return make(self, name, _follow_author_code(method, is_constructor=name == "__init__"))
 
     FunctionActorManager.get_execution_info = found
     FunctionActorManager._make_actor_method_executor = made
 
 
-def _followed(function: Any, *, is_constructor: bool = False) -> Any:
-    if not inspect.isfunction(function) or _is_other(function):
+def _follow_author_code(function: Any, *, is_constructor: bool = False) -> Any:
+    if not inspect.isfunction(function) or _is_framework_code(function):
         return function
-    return followed(function, is_constructor=is_constructor)
+    return follow_calls(function, is_constructor=is_constructor)
 
 
-def _is_other(function: Any) -> bool:
-    return str(function.__module__).startswith(_OTHERS)
+def _is_framework_code(function: Any) -> bool:
+    return str(function.__module__).startswith(_FRAMEWORKS)

@@ -1,8 +1,8 @@
-"""The control plane's actor: found by name from anywhere in the cluster, again when it is replaced.
+"""Find the control plane's actor by name from anywhere in the cluster, and again after an upgrade.
 
-An upgrade puts a new actor beside the old one, under the next name, and ends the
-old one once the new one has taken over. So whoever is told that the actor has
-died looks for another before it gives up.
+An upgrade starts a new actor beside the old one, under the next name, and ends the old one once the
+new one has taken over. So when a caller learns that the actor has died, it looks for another one
+before it gives up.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from koco.sdk.references import let_go
 
 #: The namespace of all of koco's actors.
 NAMESPACE = "koco"
-#: The control plane's actor; those that replaced it have a number behind it.
+#: The first control plane's actor; its successors' names end with a number.
 CONTROL = "control"
 
-#: How long a control plane may be gone before those who need it give up (seconds).
+#: How long the control plane may be gone before callers give up (seconds).
 GONE_S = 60.0
 
 #: Pauses between two tries while the control plane restarts (seconds); the last one stays.
@@ -25,22 +25,22 @@ _PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 def name(generation: int) -> str:
-    """Return the name of the actor that replaced so many before it, less one."""
+    """Return the actor name of a control plane by its generation, from 1."""
     return CONTROL if generation == 1 else f"{CONTROL}:{generation}"
 
 
 def generation(actor: str) -> int | None:
-    """Return which one a control plane's actor is by its name, None for any other actor."""
+    """Return a control plane's generation by its actor's name; None for any other actor."""
     if actor == CONTROL:
         return 1
     stem, _, number = actor.partition(":")
     return int(number) if stem == CONTROL and number.isdecimal() else None
 
 
-def present() -> dict[int, Any]:
-    """Return the control planes that there are, by generation, oldest first; blocks.
+def find_planes() -> dict[int, Any]:
+    """Return the existing control planes by generation, oldest first; blocks.
 
-    Two while one takes over: the older one has the say until it is ended.
+    There are two during an upgrade: the older one is in charge until it is ended.
     """
     import ray
 
@@ -51,14 +51,14 @@ def present() -> dict[int, Any]:
         try:
             found[number] = ray.get_actor(name(number), namespace=NAMESPACE)
         except ValueError:
-            continue  # it ended between the two questions
+            continue  # it ended between the two calls
     return found
 
 
 class Control:
-    """The control plane, called until it answers: while it restarts, and while it is replaced.
+    """The control plane. Calls are repeated until it answers, even if it restarts or is replaced.
 
-    It may be pickled: in another process it is the same control plane.
+    It can be pickled, and calls the same control plane from another process.
     """
 
     def __init__(self, handle: Any = None, *, gone_s: float = GONE_S) -> None:
@@ -69,7 +69,7 @@ class Control:
         return Control, (self._handle,)
 
     async def call(self, method: str, blob: bytes) -> bytes:
-        """Call a method of the actor that bears repetition; return its answer.
+        """Call an idempotent method of the actor; return its answer.
 
         Raises:
             UnreachableError: there has been no control plane for too long.
@@ -78,48 +78,48 @@ class Control:
         while True:
             try:
                 if self._handle is None:
-                    # In a thread: looking an actor up blocks while Ray's own head is away.
-                    self._handle = await asyncio.to_thread(_leading)
+                    # In a thread: looking up an actor blocks while Ray's head is down.
+                    self._handle = await asyncio.to_thread(_find_leader)
                 return bytes(await getattr(self._handle, method).remote(blob))
-            except Exception as exc:  # noqa: BLE001 - `_pause_s` raises what it does not know
+            except Exception as exc:  # noqa: BLE001 - `_pause_s` raises unknown errors again
                 pause_s = self._pause_s(exc, tries)
             await asyncio.sleep(pause_s)
 
     def call_sync(self, method: str, blob: bytes) -> bytes:
-        """Do the same, blocking."""
+        """Do the same as `call`, blocking."""
         import ray
 
         tries = _Tries(self._gone_s)
         while True:
             try:
-                # Of its own: another thread may let go of the one that they share.
+                # A local name, because another thread may reset the shared one.
                 handle = self._handle
                 if handle is None:
-                    handle = self._handle = _leading()
-                return bytes(_waited(getattr(handle, method).remote(blob)))
+                    handle = self._handle = _find_leader()
+                return bytes(_get_quietly(getattr(handle, method).remote(blob)))
             except ray.exceptions.TaskCancelledError:
-                raise  # it is the caller that was cancelled
+                raise  # the caller itself was cancelled
             except Exception as exc:  # noqa: BLE001 - as above
                 pause_s = self._pause_s(exc, tries)
             time.sleep(pause_s)
 
     def _pause_s(self, exc: Exception, tries: "_Tries") -> float:
-        """Return how long to wait before the next try, or raise where there is none."""
+        """Return the pause before the next try; raise the exception if there is none."""
         from ray.exceptions import ActorDiedError, RayError
 
-        if not isinstance(exc, RayError | _NoneError):
+        if not isinstance(exc, RayError | _NoPlaneError):
             raise exc
         let_go(exc)
-        if isinstance(exc, ActorDiedError | _NoneError):
+        if isinstance(exc, ActorDiedError | _NoPlaneError):
             self._handle = None
             return tries.gone(exc)
-        return tries.away()  # it restarts, or its store could not write
+        return tries.away()  # it is restarting, or its store could not write
 
 
-def _waited(ref: Any) -> Any:
-    """Return what a call does, without Ray's warning that waiting blocks an actor's event loop.
+def _get_quietly(ref: Any) -> Any:
+    """Return the result of a call, without Ray's warning that waiting blocks an actor's loop.
 
-    What waits here is a thread, and the warning would be a line of the flow's.
+    A thread waits here, and the warning would become a line of the flow's output.
     """
     import ray
 
@@ -131,12 +131,12 @@ def _waited(ref: Any) -> Any:
         worker.blocking_get_inside_async_warned = former
 
 
-class _NoneError(Exception):
-    """There is no control plane just now."""
+class _NoPlaneError(Exception):
+    """There is no control plane at the moment."""
 
 
 class _Tries:
-    """When to try again."""
+    """Decides when to try again."""
 
     def __init__(self, gone_s: float) -> None:
         self._gone_s = gone_s
@@ -144,12 +144,12 @@ class _Tries:
         self._count = 0
 
     def away(self) -> float:
-        """Return the pause before another try at what is there."""
+        """Return the pause before the next call to an actor that exists."""
         self._gone_since = None
         return self._next_s()
 
     def gone(self, exc: Exception) -> float:
-        """Return the pause before another look for what is gone; raise where it stays so."""
+        """Return the pause before the next search for a missing actor; raise after too long."""
         now = time.monotonic()
         self._gone_since = self._gone_since or now
         if now - self._gone_since > self._gone_s:
@@ -161,24 +161,24 @@ class _Tries:
         return _PAUSES_S[min(self._count, len(_PAUSES_S)) - 1]
 
 
-def _leading() -> Any:
+def _find_leader() -> Any:
     try:
-        found = present()
-    except Exception as exc:  # Ray's own head is away: as good as no answer
-        raise _NoneError(f"Ray does not say which actors there are: {exc}") from exc
+        found = find_planes()
+    except Exception as exc:  # Ray's head is down: the same as no answer
+        raise _NoPlaneError(f"Ray's head does not list the actors: {exc}") from exc
     if not found:
-        raise _NoneError("there is no control plane")
+        raise _NoPlaneError("there is no control plane")
     return found[min(found)]
 
 
 async def ask(question: str, arguments: dict[str, Any], *, gone_s: float = 10.0) -> Any:
-    """Ask the control plane something that is about no execution; return its answer.
+    """Ask the control plane a question that is not about an execution; return its answer.
 
     Raises:
         UnreachableError: there is no control plane.
-        KocoError: what it answers with.
+        KocoError: the control plane answers with it.
     """
-    # Here, not above: `koco down` looks actors up by this module where msgspec may be missing.
+    # Imported here: `koco down` uses this module to find actors, perhaps without msgspec.
     from koco.events import wire
 
     blob = wire.encode_question("", question, arguments)

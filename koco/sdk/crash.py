@@ -1,9 +1,9 @@
-"""Why a process ended, in its own words: written into files on its node as it ends.
+"""Record why a process ended, in files on its node that the process itself writes as it ends.
 
-Ray tells of most ends only that a connection was lost. So a process of a release has a
-directory of its own in Ray's session, and says there: the code it passes to `os._exit`, the
-signal that ends it, and, where that is one of a crash, the Python stack. What nothing can
-catch leaves no word: SIGKILL, and C's `_exit`.
+In most cases Ray only says that a connection was lost. So each process of a release has its own
+directory in Ray's session. There it records the code that it passes to `os._exit`, the signal that
+ends it and, if the signal means a crash, the Python stack. Nothing can record SIGKILL or C's
+`_exit`.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-#: Below Ray's session directory: one directory for each process.
+#: The name below Ray's session directory; in it, each process has one directory.
 FOLDER = "koco"
-#: How old what a dead process has left must be before others remove it (seconds).
+#: A dead process's directory must be this old before other processes remove it (seconds).
 STALE_S = 600.0
 
 _DUMP = "crash"
@@ -30,10 +30,10 @@ _SIGNAL = "signal."
 _PROCESS = "process"
 
 #: Signals that end a process unless it has a handler. Ray's own handler of SIGTERM waits for
-#: what runs, and in an actor that can be for ever.
+#: running calls, and in an actor these may run for ever.
 _ENDING = ("HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "VTALRM", "PROF", "XCPU", "SYS")
 
-#: What `faulthandler` calls the signals of a crash.
+#: The names that `faulthandler` has for the signals of a crash.
 _NAMES = {
     "Segmentation fault": signal.SIGSEGV,
     "Aborted": signal.SIGABRT,
@@ -42,12 +42,12 @@ _NAMES = {
     "Floating point exception": signal.SIGFPE,
     "Floating-point exception": signal.SIGFPE,
 }
-#: The signals of a crash: Python writes its stack when one comes.
+#: The signals of a crash: if one comes, Python writes its stacks.
 CRASHES: frozenset[int | None] = frozenset(_NAMES.values())
 
 _FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 
-#: Open for as long as the process lives.
+#: Kept open as long as the process lives.
 _files: list[IO[bytes]] = []
 _directory: Path | None = None
 _pid = 0
@@ -55,13 +55,13 @@ _pid = 0
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a process ended: with an exit code, or by a signal."""
+    """How a process ended: with an exit code, or through a signal."""
 
     code: int | None = None
     signal: int | None = None
-    #: The Python frames of the thread that crashed, as a traceback has them.
+    #: The Python frames of the thread that crashed, in the form of a traceback.
     traceback: str = ""
-    #: Whether it is concluded from there being no word of it.
+    #: Whether this is only concluded because the process has recorded nothing.
     is_guessed: bool = False
     #: The last lines of its log.
     wrote: str = ""
@@ -70,12 +70,12 @@ class End:
         if self.signal is None:
             return f"ended with exit code {self.code}"
         if self.is_guessed:
-            return f"was ended by {name_of(self.signal)}, as it left no word of its own"
-        return f"was ended by {name_of(self.signal)}"
+            return f"was ended by {signal_name(self.signal)}, because it left no record of its own"
+        return f"was ended by {signal_name(self.signal)}"
 
 
-def name_of(number: int) -> str:
-    """Return a signal by name, with what it means: `SIGSEGV (segmentation fault)`."""
+def signal_name(number: int) -> str:
+    """Return a signal's name and meaning: `SIGSEGV (segmentation fault)`."""
     try:
         name = signal.Signals(number).name
     except ValueError:
@@ -85,9 +85,9 @@ def name_of(number: int) -> str:
 
 
 def directory(name: str) -> Path:
-    """Return where the process of this node with that name, a runner's or worker's id, leaves it.
+    """Return the directory of a process on this node; its name is a runner's or worker's id.
 
-    Works in Ray's processes.
+    Works only in Ray's processes.
     """
     import ray
 
@@ -95,7 +95,7 @@ def directory(name: str) -> Path:
     return Path(node.get_session_dir_path()) / FOLDER / name
 
 
-def _make(path: Path, release: str) -> None:
+def _make_directory(path: Path, release: str) -> None:
     """Make a directory that only this user can read."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
@@ -103,28 +103,28 @@ def _make(path: Path, release: str) -> None:
 
 
 def install_in_worker(release: str) -> None:
-    """Have this process, a Ray worker of a release (`service/number`), say why it ends.
+    """Make this process, a Ray worker of a release (`service/number`), record why it ends.
 
-    Its directory is removed by others (see `sweep`): Ray ends most workers without a word.
+    Other processes remove its directory (see `sweep`), because Ray ends most workers abruptly.
     """
     import ray
 
     path = directory(ray.get_runtime_context().get_worker_id())
-    with contextlib.suppress(OSError):  # as on a full disk: then nobody will know
+    with contextlib.suppress(OSError):  # on a full disk, for example: then there is no record
         install(path, release=release)
         sweep(path.parent)
 
 
 def install(path: Path, *, release: str = "", signals: bool = False) -> None:
-    """Have this process say there why it ends, and nowhere else any more.
+    """Make this process record in a directory why it ends, instead of in an earlier one.
 
-    `signals` are those that end it: they then do so at once, whatever Ray has made of them.
+    With `signals`, signals also end this process at once, even if Ray has set handlers for them.
 
     Raises:
-        OSError: its files cannot be made.
+        OSError: the files cannot be made.
     """
     global _directory, _pid
-    _make(path, release)
+    _make_directory(path, release)
     former, _directory, _pid = _directory, path, os.getpid()
     faulthandler.enable(_open(path / _DUMP), all_threads=True)
     if former is None:
@@ -135,7 +135,7 @@ def install(path: Path, *, release: str = "", signals: bool = False) -> None:
         c = ctypes.CDLL(None)
         for name in _ENDING:
             number = getattr(signal, f"SIG{name}")
-            # Not by Python's `signal`, which only the main thread may call.
+            # Not with Python's `signal`, which only the main thread may call.
             c.signal(number, 0)
             faulthandler.register(number, _open(path / f"{_SIGNAL}{name}"), chain=True)
         os.register_at_fork(after_in_child=_forget_signals)
@@ -148,7 +148,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _forget_signals() -> None:
-    # A copy made by `fork` says nothing here: its end is not this process's.
+    # A copy made by `fork` records nothing here, because its end is not this process's.
     for name in _ENDING:
         faulthandler.unregister(getattr(signal, f"SIG{name}"))
     if sys.__stderr__ is not None:
@@ -172,10 +172,10 @@ def _wrap_exit() -> None:
 
 
 def read(path: Path) -> End | None:
-    """Return how the process of a directory ended, where it has left a word."""
+    """Return how the process of a directory ended; None if it has recorded nothing."""
     if (dump := _text(path / _DUMP)).startswith("Fatal Python error: "):
-        said = dump.partition(": ")[2].partition("\n")[0]
-        return End(signal=_NAMES.get(said, signal.SIGABRT), traceback=_traceback(dump))
+        recorded = dump.partition(": ")[2].partition("\n")[0]
+        return End(signal=_NAMES.get(recorded, signal.SIGABRT), traceback=_traceback(dump))
     if (code := _text(path / _EXIT)).strip():
         return End(code=int(code))
     for name in _ENDING:
@@ -184,8 +184,8 @@ def read(path: Path) -> End | None:
     return None
 
 
-def concluded(path: Path) -> End | None:
-    """Return the same; nothing else than SIGKILL is left where there is no word."""
+def conclude(path: Path) -> End | None:
+    """Return the same, but conclude SIGKILL if the process has recorded nothing."""
     if not (path / _DUMP).exists():
         return None
     return read(path) or End(signal=signal.SIGKILL, is_guessed=True)
@@ -199,19 +199,21 @@ def _text(path: Path) -> str:
 
 
 def _traceback(dump: str) -> str:
-    """Return the frames of the thread that crashed, most recent last, without ours."""
-    # Here, not above: a process that does not crash needs none of it.
-    from koco.sdk.failures import shown
+    """Return the frames of the thread that crashed, most recent last, without koco's own."""
+    # Imported here: a process that does not crash needs none of it.
+    from koco.sdk.failures import format_frames
 
     current = dump.partition("\nCurrent thread ")[2].partition("\n\n")[0]
-    return shown([(file, int(line), name) for file, line, name in _FRAME.findall(current)][::-1])
+    return format_frames(
+        [(file, int(line), name) for file, line, name in _FRAME.findall(current)][::-1]
+    )
 
 
 def find(release: str, *, since: float, pid: int = 0) -> tuple[int, End] | None:
-    """Return the Ray worker of this node that ended last, of a release: its pid, and how.
+    """Return the pid and end of the release's Ray worker that ended last on this node.
 
-    It has left a word at `since` (seconds since 1970) or later. One that left none is returned
-    if its `pid` is known: it was killed.
+    It must have recorded its end at `since` (seconds since 1970) or later. A worker without a
+    record is returned only if its `pid` is given: then it was killed.
     """
     import ray
 
@@ -221,7 +223,7 @@ def find(release: str, *, since: float, pid: int = 0) -> tuple[int, End] | None:
         number, _, of = _text(entry / _PROCESS).partition(" ")
         if of != release or (pid and number != str(pid)) or Path(f"/proc/{number}").exists():
             continue
-        if (end := concluded(entry) if pid else read(entry)) is None:
+        if (end := conclude(entry) if pid else read(entry)) is None:
             continue
         said_s = max(file.stat().st_mtime for file in entry.iterdir())
         if pid or said_s >= since:
@@ -230,13 +232,13 @@ def find(release: str, *, since: float, pid: int = 0) -> tuple[int, End] | None:
 
 
 def pid_of(path: Path) -> int | None:
-    """Return the pid of the process whose directory this is, None if it does not say."""
+    """Return the pid of a directory's process; None if it is not recorded."""
     pid = _text(path / _PROCESS).partition(" ")[0]
     return int(pid) if pid else None
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes have left that ended long ago."""
+    """Remove the directories of processes that ended long ago."""
     now = time.time()
     for entry in folder.glob("*/"):
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
-"""Crews: objects with `kickoff`, as CrewAI has them, run as entrypoints.
+"""Run crews as entrypoints: objects with `kickoff`, as CrewAI has them.
 
-CrewAI is not needed, and never imported: a crew is known by what it has. What its
-step callback is told becomes `action` events, its tasks' outputs `result` events,
-the crew itself an `agent` event.
+CrewAI is never imported and need not be installed: a crew is recognised by its attributes. Calls of
+its step callback become `action` events, outputs of its tasks `result` events, and the crew
+itself an `agent` event.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from typing import Any
 from koco.events.model import Kind
 from koco.sdk.tracer import Tracer
 
-#: What an `agent` event says of each agent and each task.
+#: The attributes of each agent and task that an `agent` event contains.
 _ABOUT_AGENT = ("role", "goal", "backstory")
 _ABOUT_TASK = ("name", "description", "expected_output")
 
 
-def adapted(found: Any) -> Any:
-    """Return an entrypoint that runs a crew, where that is what was found; else what was found.
+def adapt(found: Any) -> Any:
+    """Return an entrypoint that runs a crew, if the object is a crew; otherwise the object itself.
 
-    A crew is an object with `kickoff` or `kickoff_async`; or a class of such; or a
-    class, or an object that cannot be called, whose method `crew` returns one.
-    Such a method is called here once, to see which of the two its crew has.
+    A crew is an object with `kickoff` or `kickoff_async`, or a class of such objects. A class, or
+    an object that cannot be called, also counts if its method `crew` returns a crew. Such a method
+    is called here once, to see which of the two its crew has.
     """
     if inspect.isroutine(found):
         return found
     if _is_crew(found):
-        make = found if inspect.isclass(found) else lambda: _copied(found)
+        make = found if inspect.isclass(found) else lambda: _copy(found)
         return _entrypoint(make, has_async=hasattr(found, "kickoff_async"))
     makes_crew = callable(getattr(found, "crew", None))
     if not makes_crew or (callable(found) and not inspect.isclass(found)):
@@ -52,34 +52,34 @@ def _is_crew(found: Any) -> bool:
 
 def _entrypoint(make: Callable[[], Any], *, has_async: bool) -> Callable[..., Any]:
     def run(inputs: dict[str, Any], tracer: Tracer) -> Any:
-        crew = _traced(make(), tracer)
-        return _outcome(crew.kickoff(inputs=_plain(inputs)))
+        crew = _trace(make(), tracer)
+        return _result_of(crew.kickoff(inputs=_to_plain(inputs)))
 
     async def run_async(inputs: dict[str, Any], tracer: Tracer) -> Any:
-        # Making one may read files, or import what is heavy.
-        crew = await asyncio.to_thread(lambda: _traced(make(), tracer))
-        return _outcome(await crew.kickoff_async(inputs=_plain(inputs)))
+        # In a thread: making a crew may read files or import heavy modules.
+        crew = await asyncio.to_thread(lambda: _trace(make(), tracer))
+        return _result_of(await crew.kickoff_async(inputs=_to_plain(inputs)))
 
     return run_async if has_async else run
 
 
-def _copied(crew: Any) -> Any:
-    """Return a crew of an execution's own: several at once must not share callbacks."""
+def _copy(crew: Any) -> Any:
+    """Return a copy of a crew for one execution: concurrent ones must not share callbacks."""
     if callable(own := getattr(crew, "copy", None)):
         return own()
     try:
         return copy.deepcopy(crew)
-    except Exception:  # noqa: BLE001 - it holds a lock, say
-        return _copied_by_hand(crew)
+    except Exception:  # noqa: BLE001 - for example because it holds a lock
+        return _copy_by_hand(crew)
 
 
-def _copied_by_hand(crew: Any) -> Any:
-    """Copy a crew, its agents and its tasks: crews hand their callbacks on to these."""
+def _copy_by_hand(crew: Any) -> Any:
+    """Copy a crew, its agents and its tasks, because crews pass their callbacks on to these."""
     mine = copy.copy(crew)
-    twins = {id(agent): copy.copy(agent) for agent in _listed(crew, "agents")}
+    twins = {id(agent): copy.copy(agent) for agent in _list_of(crew, "agents")}
     if twins:
         mine.agents = list(twins.values())
-    if tasks := [copy.copy(task) for task in _listed(crew, "tasks")]:
+    if tasks := [copy.copy(task) for task in _list_of(crew, "tasks")]:
         mine.tasks = tasks
     for task in tasks:
         if twin := twins.get(id(getattr(task, "agent", None))):
@@ -87,37 +87,37 @@ def _copied_by_hand(crew: Any) -> Any:
     return mine
 
 
-def _traced(crew: Any, tracer: Tracer) -> Any:
-    """Have a crew's callbacks write events; those that it has are called as well."""
-    if about := _about(crew):
+def _trace(crew: Any, tracer: Tracer) -> Any:
+    """Make a crew's callbacks write events; its own callbacks are still called."""
+    if about := _describe_crew(crew):
         tracer.emit_sync(Kind.AGENT, about)
-    for name, tell in (
+    for name, emit in (
         ("step_callback", tracer.action_sync),
         ("task_callback", tracer.result_sync),
     ):
         if hasattr(crew, name):
-            setattr(crew, name, _both(tell, getattr(crew, name)))
+            setattr(crew, name, _call_both(emit, getattr(crew, name)))
     return crew
 
 
-def _both(tell: Callable[..., None], former: Callable[..., Any] | None) -> Callable[..., Any]:
+def _call_both(emit: Callable[..., None], former: Callable[..., Any] | None) -> Callable[..., Any]:
     def called(*values: Any) -> Any:
-        tell(*values)
-        # It may be a coroutine's: whoever calls back awaits it.
+        emit(*values)
+        # The result may be a coroutine, which the caller awaits.
         return former(*values) if former is not None else None
 
     return called
 
 
-def _about(crew: Any) -> dict[str, Any]:
-    """Return who takes part, and what is to be done; empty where the crew does not say."""
-    agents = [_described(each, _ABOUT_AGENT) for each in _listed(crew, "agents")]
+def _describe_crew(crew: Any) -> dict[str, Any]:
+    """Describe the agents and tasks of a crew; empty if it has neither."""
+    agents = [_pick(each, _ABOUT_AGENT) for each in _list_of(crew, "agents")]
     tasks = [
         {
-            **_described(each, _ABOUT_TASK),
+            **_pick(each, _ABOUT_TASK),
             "agent": getattr(getattr(each, "agent", None), "role", None),
         }
-        for each in _listed(crew, "tasks")
+        for each in _list_of(crew, "tasks")
     ]
     if not (agents or tasks):
         return {}
@@ -125,24 +125,24 @@ def _about(crew: Any) -> dict[str, Any]:
     return {"name": name, "agents": agents, "tasks": tasks}
 
 
-def _listed(crew: Any, name: str) -> list[Any]:
+def _list_of(crew: Any, name: str) -> list[Any]:
     found = getattr(crew, name, None)
     return list(found) if isinstance(found, list | tuple) else []
 
 
-def _described(thing: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def _pick(thing: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(thing, name) for name in names if getattr(thing, name, None) is not None}
 
 
-def _plain(inputs: Mapping[str, Any]) -> Any:
-    """Return inputs as JSON has them: a crew puts them into its prompts, and takes no dates."""
+def _to_plain(inputs: Mapping[str, Any]) -> Any:
+    """Return inputs as plain JSON data: a crew puts them into prompts and cannot handle dates."""
     import msgspec
 
     return msgspec.to_builtins(inputs)
 
 
-def _outcome(output: Any) -> Any:
-    """Return what a crew gave: all of it where it can be shown, else its text."""
+def _result_of(output: Any) -> Any:
+    """Return a crew's output: the whole object if it can be shown, otherwise its text."""
     if callable(getattr(output, "model_dump", None)):
         return output
     return getattr(output, "raw", output)

@@ -1,4 +1,4 @@
-"""What a user's code raised, as its author wants to see it: without the frames of ours."""
+"""Describe exceptions of a user's code as the author wants to see them: without koco's frames."""
 
 import asyncio
 import concurrent.futures
@@ -14,7 +14,7 @@ import koco
 from koco.errors import InputsError
 from koco.sdk import memory, secrets
 
-#: Where the frames before the user's are: ours, and of the machinery that we call it through.
+#: Directories of the frames before the user's: koco's, and those of the machinery in between.
 _MACHINERY = (
     *(str(Path(koco.__file__).parent / package) for package in ("runner", "sdk")),
     str(Path(asyncio.__file__).parent),
@@ -24,7 +24,7 @@ _MACHINERY = (
 )
 
 
-#: The same in a process whose koco may be elsewhere.
+#: The same, for a process whose koco may be installed elsewhere.
 _OURS = re.compile(
     r"/koco/(runner|sdk)/|/ray/_private/|/(asyncio|concurrent/futures)/|/threading\.py$"
 )
@@ -32,28 +32,28 @@ _OURS = re.compile(
 #: How much of a message or a traceback is kept (characters).
 _TEXT_CHARS = 64 * 1024
 
-#: What colours text in a terminal: Ray has it in what it says of a task's exception.
+#: Terminal colours: Ray uses them in messages about a task's exception.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def describe(exc: BaseException) -> dict[str, Any]:
     """Return an exception as an `error` payload: its type, message and the user's frames."""
     if isinstance(exc, InputsError):
-        return {"type": "InputsError", "message": _bounded(exc.message), "traceback": ""}
+        return {"type": "InputsError", "message": _clean(exc.message), "traceback": ""}
     if isinstance(exc, MemoryError):
-        memory.spare()  # to tell of it takes some, too
+        memory.allow_spare()  # describing it takes memory, too
     _forget_own_frames(exc, _machinery())
     text = "".join(traceback.format_exception(exc))
     named = memory.describe(exc) or {"type": type(exc).__name__, "message": _message(exc)}
     return {
         "type": named["type"],
-        "message": _bounded(named["message"]),
-        "traceback": _bounded(_without_roots(text).rstrip()),
+        "message": _clean(named["message"]),
+        "traceback": _clean(_strip_bundle_folders(text).rstrip()),
     }
 
 
-def _without_roots(text: str) -> str:
-    """Return a traceback with the files of bundles by their names in there."""
+def _strip_bundle_folders(text: str) -> str:
+    """Return a traceback in which files of bundles have their names inside the bundle."""
     for root in sys.path:
         if root and (Path(root) / ".koco-bundle.json").exists():
             text = text.replace(f"{root}/", "")
@@ -67,8 +67,8 @@ def _message(exc: BaseException) -> str:
         return f"<its str raised {type(failure).__name__}>"
 
 
-def _bounded(text: str) -> str:
-    """Return a text as JSON can have it, without secrets; one that is too long in part."""
+def _clean(text: str) -> str:
+    """Return a text that JSON can hold: without secrets, and shortened if it is too long."""
     text = secrets.mask(_COLOURS.sub("", text))
     if (cut := len(text) - _TEXT_CHARS) > 0:
         half = _TEXT_CHARS // 2
@@ -77,7 +77,7 @@ def _bounded(text: str) -> str:
 
 
 def _machinery() -> tuple[str, ...]:
-    # A handler of an endpoint of one's own is called through these, where they are there.
+    # Handlers of a service's own endpoint are called through these, if they are installed.
     also = [sys.modules[name].__file__ for name in ("starlette", "anyio") if name in sys.modules]
     return (*_MACHINERY, *(str(Path(file).parent) for file in also if file))
 
@@ -85,7 +85,7 @@ def _machinery() -> tuple[str, ...]:
 def _forget_own_frames(
     exc: BaseException, machinery: tuple[str, ...], seen: frozenset[int] = frozenset()
 ) -> None:
-    """Drop the frames before the user's: koco's own, and the import machinery's."""
+    """Drop the frames before the user's: koco's own and the import machinery's."""
     if id(exc) in seen:
         return
     frame = exc.__traceback__
@@ -97,10 +97,10 @@ def _forget_own_frames(
             _forget_own_frames(other, machinery, seen | {id(exc)})
 
 
-def shown(frames: list[tuple[str, int, str]]) -> str:
-    """Return another process's frames, `(file, line, function)`, as a traceback: the user's.
+def format_frames(frames: list[tuple[str, int, str]]) -> str:
+    """Format the user's frames of another process, `(file, line, function)`, as a traceback.
 
-    The newest is last. Files of bundles have the names that they have there.
+    The newest frame is last. Files of bundles have their names inside the bundle.
     """
     roots = [_bundle_of(file) for file, _, _ in frames]
     first = next((at for at, root in enumerate(roots) if root), 0)
@@ -112,10 +112,10 @@ def shown(frames: list[tuple[str, int, str]]) -> str:
             lines.append(text.replace(f"{root}/", "") if root else text)
     if not lines:
         return ""
-    return _bounded("Traceback (most recent call last):\n" + "".join(lines).rstrip())
+    return _clean("Traceback (most recent call last):\n" + "".join(lines).rstrip())
 
 
 @functools.cache
 def _bundle_of(file: str) -> str:
-    """Return the directory of the bundle that a file is from, empty if it is from none."""
+    """Return the directory of the bundle that contains a file; empty if there is none."""
     return next((str(p) for p in Path(file).parents if (p / ".koco-bundle.json").exists()), "")

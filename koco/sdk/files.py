@@ -1,7 +1,7 @@
-"""A flow's files: what its user brought (`in/`) and what it makes (`out/`), from any node.
+"""An execution's files: those that its user uploaded (`in/`) and those that it makes (`out/`).
 
-`Files` does the work, over HTTP, in pieces; `AsyncFiles` has it done in threads. So
-there is one way in which files travel, and an event loop never waits for one.
+They can be used on any node. `Files` does the work, over HTTP, in pieces; `AsyncFiles` runs it
+in threads. So there is only one implementation, and an event loop never blocks on a file.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from koco.sdk.places import Place
 
 T = TypeVar("T")
 
-#: Where the coroutines' files are read and written: not in the loop's own threads, which
-#: are few and a flow's.
+#: Runs the work of `AsyncFiles`. Not the loop's own threads, which are few and are meant for the
+#: flow's own work.
 _threads = ThreadPoolExecutor(16, thread_name_prefix="koco-files")
 
 _END: Any = object()
 
-#: Where downloads are, of those files that nobody has closed yet.
+#: Download folders of all `Files` that are not closed yet.
 _folders: set[Path] = set()
 
 
@@ -42,8 +42,8 @@ def _remove_folders() -> None:
 class Files:
     """An execution's files, for plain functions and threads. A context manager.
 
-    Paths begin with `in/` or `out/`. Any other is a `ValueError`; what is not there
-    is a `FileNotFoundError`.
+    Paths begin with `in/` or `out/`; any other raises `ValueError`. A missing file or folder
+    raises `FileNotFoundError`.
     """
 
     def __init__(self, place: Place) -> None:
@@ -58,26 +58,26 @@ class Files:
         self.close()
 
     def ls(self, path: str = "in") -> list[dict[str, Any]]:
-        """Return the files below a folder, at any depth, or one file.
+        """List the files below a folder, at any depth, or a single file.
 
         Each is a dict: `path size_bytes sha256 created by`.
 
         Raises:
             FileNotFoundError: there is neither a folder nor a file of that name.
-            ValueError: it is neither in `in/` nor in `out/`.
+            ValueError: the path is neither in `in/` nor in `out/`.
         """
         self._check()
         with _Missing(path):
             return self._place.ls(paths.place(path))
 
     def open(self, path: str) -> "Stream":
-        """Return a file to be read; it is looked for when it is read."""
+        """Return a file for reading. Whether it exists is checked when it is read."""
         return Stream(self, paths.path(path))
 
     def download(self, path: str = "in") -> Iterator[str]:
-        """Yield the local path of a file, or of each in a folder, once it is there.
+        """Download a file, or each file in a folder; yield each local path once it is complete.
 
-        They are in a temporary folder, under the same names, until `close`.
+        The files are in a temporary folder, under the same names, until `close`.
         """
         for file in self.ls(path):
             self._check()
@@ -88,14 +88,14 @@ class Files:
             yield str(dest)
 
     def upload(self, path: str | Path) -> list[str]:
-        """Put a local file, or a folder with all below it, into `out/`; return the paths.
+        """Copy a local file, or a folder with everything below it, to `out/`; return the paths.
 
         A folder keeps its name: `upload("charts")` makes `out/charts/…`.
 
         Raises:
-            FileNotFoundError: nothing is there.
-            KocoError: a link leads out of the folder; it is more than the service's limits allow.
-            UsageError: a name has the value of a secret in it, and would be shown to everybody.
+            FileNotFoundError: the local path does not exist.
+            KocoError: a link leads out of the folder, or the service's limits are exceeded.
+            UsageError: a name contains the value of a secret, which everybody would see.
         """
         self._check()
         with _Missing(str(path)):
@@ -104,25 +104,25 @@ class Files:
         for name in names:
             if (shown := secrets.mask(name)) != name:
                 raise UsageError(
-                    f"the name of the file {shown} has the value of a secret in it",
-                    hint="names are shown to whoever sees the execution: give it another one",
+                    f"the name of the file {shown} contains the value of a secret",
+                    hint="everybody who can see the execution sees its file names: rename the file",
                 )
         for name, file in zip(names, found, strict=True):
             self._place.put(name, file.path, self._check)
         return names
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with all below it.
+        """Remove a file, or a folder with everything below it.
 
         Raises:
-            FileNotFoundError: nothing is there.
+            FileNotFoundError: there is no such file or folder.
         """
         self._check()
         with _Missing(path):
             self._place.remove(paths.place(path))
 
     def close(self) -> None:
-        """Close the connections and remove what was downloaded."""
+        """Close the connections and remove the downloads."""
         self._is_closed = True
         self._place.close()
         if self._folder is not None:
@@ -145,13 +145,13 @@ class Files:
         return self._folder
 
     def _check(self, _: int = 0) -> None:
-        # Also between pieces: a cancelled coroutine's thread ends with its next one.
+        # Also called between pieces: after a cancellation the thread ends with its next piece.
         if self._is_closed:
             raise ValueError("these files are closed")
 
 
 class Stream:
-    """One file, to be read. A context manager."""
+    """One file, for reading. A context manager."""
 
     def __init__(self, files: Files, path: str) -> None:
         self.path = path
@@ -165,7 +165,7 @@ class Stream:
         self.close()
 
     def read(self) -> Iterator[bytes]:
-        """Yield the content in pieces, from the beginning; each of a size as it comes.
+        """Yield the content in pieces of any size, from the beginning.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -186,13 +186,13 @@ class Stream:
         """Stop reading."""
         pieces, self._pieces = self._pieces, None
         if pieces is not None:
-            # A cancelled coroutine's thread may be in it still: it ends with its next piece.
+            # After a cancellation its thread may still be reading: it ends with its next piece.
             with contextlib.suppress(ValueError):
                 pieces.close()
 
 
 class AsyncFiles:
-    """The same for coroutines: what takes time is awaited, what yields is `async for`."""
+    """The same for coroutines: methods are awaited, and iterators are for `async for`."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -208,12 +208,12 @@ class AsyncFiles:
         return await _in_thread(self._files.ls, path)
 
     def open(self, path: str) -> "AsyncStream":
-        """Return a file to be read; it is looked for when it is read."""
+        """Return a file for reading. Whether it exists is checked when it is read."""
         return AsyncStream(self._files.open(path))
 
     async def download(self, path: str = "in") -> AsyncIterator[str]:
         """Yield local paths; see `Files.download`."""
-        async for each in _each(self._files.download(path)):
+        async for each in _iterate_in_thread(self._files.download(path)):
             yield each
 
     async def upload(self, path: str | Path) -> list[str]:
@@ -225,12 +225,12 @@ class AsyncFiles:
         await _in_thread(self._files.remove, path)
 
     async def close(self) -> None:
-        """Close the connections and remove what was downloaded."""
+        """Close the connections and remove the downloads."""
         await _in_thread(self._files.close)
 
 
 class AsyncStream:
-    """One file, to be read by a coroutine. An asynchronous context manager."""
+    """One file, for reading in a coroutine. An asynchronous context manager."""
 
     def __init__(self, stream: Stream) -> None:
         self.path = stream.path
@@ -244,7 +244,7 @@ class AsyncStream:
 
     async def read(self) -> AsyncIterator[bytes]:
         """Yield the content in pieces; see `Stream.read`."""
-        async for piece in _each(self._stream.read()):
+        async for piece in _iterate_in_thread(self._stream.read()):
             yield piece
 
     async def read_all(self) -> bytes:
@@ -261,7 +261,7 @@ class AsyncStream:
 
 
 class _Missing:
-    """Turns koco's word for what is not there into Python's."""
+    """Turns koco's `NotFoundError` into Python's `FileNotFoundError`."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -278,6 +278,6 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(_threads, function, *arguments)
 
 
-async def _each(items: Iterator[T]) -> AsyncIterator[T]:
+async def _iterate_in_thread(items: Iterator[T]) -> AsyncIterator[T]:
     while (item := await _in_thread(next, items, _END)) is not _END:
         yield item

@@ -1,6 +1,6 @@
-"""The gate of an endpoint of one's own: what its control plane has signed passes, and the public.
+"""The gate of a service's own endpoint: admits requests that its control plane has signed.
 
-The public passes where the manifest names the path, and is nobody there.
+Unsigned requests pass only to paths that the manifest makes public, and then without a user.
 """
 
 import json
@@ -21,51 +21,51 @@ from koco.sdk.signing import (
     refuse_unsigned,
 )
 
-#: The largest body that is taken (bytes); the control plane forwards no larger one.
+#: The largest accepted body (bytes); the control plane does not forward larger ones.
 BODY_BYTES = 16 * 1024 * 1024
-#: How long a key is taken for the right one before a wrong signature has it asked for anew (s).
+#: A wrong signature makes the gate fetch the key again, but not more often than this (seconds).
 _FETCH_S = 5.0
 
 
 def path_of(scope: Any) -> str:
-    """Return the path that the application's routes see."""
+    """Return the path as the application's routes see it."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     return path[len(root) :] if root and f"{path}/".startswith(f"{root}/") else path
 
 
 class Gate:
-    """Lets signed requests pass. The key comes with the first one, from the control plane."""
+    """Admits signed requests. It fetches the key from the control plane at the first request."""
 
     def __init__(self, flows: Collection[str]) -> None:
-        """`flows` are the paths where something is launched, which are nobody's."""
+        """`flows` are the paths that launch something; they are never public."""
         self._flows = flows
         self._verifier: Verifier | None = None
         self._fetched = 0.0
-        #: Where the key comes from; None asks the control plane through Ray.
+        #: Fetches the key; None asks the control plane through Ray.
         self.key: Callable[[], Awaitable[bytes]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Serve pickles an application; the numbers that were seen are this process's.
+        # Serve pickles an application; the nonces seen so far belong to this process.
         return {"_flows": self._flows, "_verifier": None, "_fetched": 0.0, "key": self.key}
 
     async def admit(self, scope: Any, receive: Any) -> Any:
-        """Return where a request's body comes from; say in its state who asks.
+        """Return a new source of the request's body; record the caller in the request's state.
 
-        What else says who asks is taken out of its headers.
+        Other claims about the caller are removed from the request's headers.
 
         Raises:
-            UnauthorizedError: it is not signed by the control plane, and its path not public.
+            UnauthorizedError: the control plane has not signed it, and its path is not public.
         """
-        # Of several of one name the first counts, as everywhere in Starlette.
+        # If a header occurs several times the first counts, as everywhere in Starlette.
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in reversed(scope["headers"])
         }
         claim = None
         if SIGNATURE in headers or not self._is_public(path_of(scope)):
-            claim = await self._verified(scope["method"], _target(scope), headers)
-        receive = await _whole(receive, claim)
-        scope["headers"] = passing.harmless(scope["headers"])
+            claim = await self._verify(scope["method"], _target(scope), headers)
+        receive = await _read_body(receive, claim)
+        scope["headers"] = passing.without_claims(scope["headers"])
         user, fid = (claim.user, claim.fid) if claim else ("", "")
         scope.setdefault("state", {}).update(user=user, fid=fid)
         return receive
@@ -74,21 +74,21 @@ class Gate:
         named = json.loads(os.environ.get(public.VARIABLE) or "[]")
         return path not in self._flows and public.is_public(path, named)
 
-    async def _verified(self, method: str, target: str, headers: dict[str, str]) -> Claim:
-        refuse_unsigned(headers)  # asking for the key costs a call
+    async def _verify(self, method: str, target: str, headers: dict[str, str]) -> Claim:
+        refuse_unsigned(headers)  # first, because fetching the key costs a call
         if self._verifier is None:
             await self._fetch()
         assert self._verifier is not None
         try:
             return self._verifier.verify(method, target, headers)
         except WrongSignature:
-            # Another store has other keys; whoever only guesses does not make us ask each time.
+            # Another store has other keys. Limit the rate, because anybody may send signatures.
             if time.monotonic() - self._fetched < _FETCH_S or not await self._fetch():
                 raise
             return self._verifier.verify(method, target, headers)
 
     async def _fetch(self) -> bool:
-        """Ask for the key; say whether it is another than before."""
+        """Fetch the key; return whether it has changed."""
         self._fetched = time.monotonic()
         key = await (self.key or _ask_for_key)()
         if self._verifier is not None and self._verifier.key == key:
@@ -102,14 +102,14 @@ def _target(scope: Any) -> str:
     return f"{path_of(scope)}?{query}" if query else path_of(scope)
 
 
-async def _whole(receive: Any, claim: Claim | None) -> Any:
-    """Read a body and hold it against what was signed; return what gives it once more."""
+async def _read_body(receive: Any, claim: Claim | None) -> Any:
+    """Read a body and compare it with its signed digest; return a source that repeats it."""
     parts: list[bytes] = []
     size, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise UsageError("the request ended before its body did")
+            raise UsageError("the request ended before its body was complete")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         more = message.get("more_body", False)
@@ -120,14 +120,14 @@ async def _whole(receive: Any, claim: Claim | None) -> Any:
         raise UnauthorizedError("the request's body is not the one that was signed")
     given = False
 
-    async def again() -> Any:
+    async def repeat() -> Any:
         nonlocal given
         if given:
             return await receive()
         given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
+    return repeat
 
 
 async def _ask_for_key() -> bytes:

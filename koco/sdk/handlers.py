@@ -1,7 +1,7 @@
-"""What an author's handlers take and return, told to the control plane as JSON.
+"""Call an author's handlers, and turn their results into answers to the control plane, as JSON.
 
-Each answer of koco's own carries a header that says what it is: the control plane
-must tell an order to launch from whatever an author's other routes return.
+Each of koco's own answers carries a header that says what it is, because an author's other routes
+may return anything: the control plane must be able to tell an order to launch from that.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from koco.sdk.launch import Launch
 ANSWER = "x-koco-answer"
 LAUNCH, FORM, VALUE, ERRORS, FAILURE = "launch", "form", "value", "errors", "failure"
 
-#: Where the control plane asks about locks: no author's route, and no caller's request.
+#: The path for questions about locks: neither an author's route nor for other callers.
 INTERNAL = "/_koco"
 
-#: What a handler may ask for, by the name of a parameter.
+#: The parameters that each kind of handler may have.
 _OFFERS: dict[str, tuple[str, ...]] = {
     "enter": ("request", "inputs"),
     "lock": ("request", "data"),
@@ -37,7 +37,7 @@ _OFFERS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the control plane is told."""
+    """An answer to the control plane."""
 
     kind: str
     body: Any
@@ -48,7 +48,7 @@ class Answer:
 class Handler:
     """An author's function, `def` or `async def`, for an `enter` route, a lock or a lease."""
 
-    what: str
+    role: str
     name: str
     function: Callable[..., Any]
 
@@ -56,23 +56,23 @@ class Handler:
         for parameter in inspect.signature(self.function).parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
-            is_offered = parameter.name in _OFFERS[self.what]
+            is_offered = parameter.name in _OFFERS[self.role]
             if parameter.kind is parameter.POSITIONAL_ONLY or not (
                 is_offered or parameter.default is not parameter.empty
             ):
                 raise DeployError(
-                    f"{self.what} {self.name!r}: {self.called} asks for "
-                    f"{parameter.name!r}, which it does not get",
-                    hint=f"its handler may name: {', '.join(_OFFERS[self.what])}",
+                    f"{self.role} {self.name!r}: {self.function_name} asks for "
+                    f"{parameter.name!r}, which koco does not pass",
+                    hint=f"its handler may name: {', '.join(_OFFERS[self.role])}",
                 )
 
     @property
-    def called(self) -> str:
-        """What the function is called in its module, as far as it has a name."""
+    def function_name(self) -> str:
+        """The function's name in its module, or else its type's name."""
         return str(getattr(self.function, "__qualname__", type(self.function).__name__))
 
     async def call(self, **offers: Any) -> Any:
-        """Call it with whichever of the offers it names; a `def` in a thread."""
+        """Call the function with the offers that it has parameters for; a `def` in a thread."""
         from starlette.concurrency import run_in_threadpool
 
         parameters = inspect.signature(self.function).parameters
@@ -86,68 +86,69 @@ class Handler:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An `enter` route: a flow of its own."""
+    """An `enter` route; each is a flow."""
 
     path: str
     handler: Handler
     form: Model | None
-    #: What is said of the flow: summary, description, tags, version, author, organization, …
+    #: The flow's metadata: summary, description, tags, version, author, organization, …
     about: dict[str, Any] = field(default_factory=dict)
 
     def describe(self, service: str) -> dict[str, Any]:
-        """Return the flow that this route is."""
+        """Describe the flow of this route."""
         return {
-            **self.about,  # first: `name`, say, is a word of FastAPI's as well
+            **self.about,  # first, because FastAPI has options such as `name`, too
             "name": flow_name(self.path, service),
             "path": self.path,
-            "entrypoint": f"{self.handler.function.__module__}:{self.handler.called}",
+            "entrypoint": f"{self.handler.function.__module__}:{self.handler.function_name}",
             "form": None if self.form is None else self.form.to_list(),
         }
 
     async def launch(self, request: Any, inputs: Any) -> Launch:
-        """Validate inputs, call the handler, and return what it decided.
+        """Validate inputs, call the handler, and return its launch.
 
         Raises:
-            InputsError: the form or the handler refuses them.
-            UsageError: the handler returned something else.
-            DeployError: what it wants to run is not there.
+            InputsError: the form or the handler refuses the inputs.
+            UsageError: the handler returned something other than a `Launch`.
+            DeployError: the entrypoint of the launch does not exist.
         """
         if self.form is not None:
             inputs = await self.form.validate_async(inputs)
         launch = await self.handler.call(request=request, inputs=inputs)
         if not isinstance(launch, Launch):
             raise UsageError(
-                f"the handler {self.handler.called} returned {_shown(launch)}, not a Launch",
+                f"the handler {self.handler.function_name} returned {_describe_value(launch)}, "
+                "not a Launch",
                 hint="return Launch(request, 'module:object', inputs=inputs), or raise InputsError",
             )
-        # In a thread: its module may be one that nothing here has imported so far.
-        await asyncio.to_thread(_require, launch.entrypoint)
+        # In a thread: its module may not have been imported here yet.
+        await asyncio.to_thread(_check_entrypoint, launch.entrypoint)
         return launch
 
     async def answer(self, request: Any, inputs: Any, service: str) -> Answer:
-        """Return the order to launch, or why there is none."""
+        """Return the order to launch, or the reason why there is none."""
         try:
-            return Answer(LAUNCH, _order(await self.launch(request, inputs), service))
+            return Answer(LAUNCH, _launch_order(await self.launch(request, inputs), service))
         except InputsError as exc:
-            return refused(exc)
-        except Exception as exc:  # noqa: BLE001 - whatever a user's handler raises
-            return failed(exc)
+            return refusal(exc)
+        except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything
+            return failure(exc)
 
 
 @functools.cache
-def _require(path: str) -> None:
-    """Load an entrypoint, once: to see what a crew's class makes, one is made."""
+def _check_entrypoint(path: str) -> None:
+    """Load an entrypoint, only once: loading a crew's class creates a crew."""
     entrypoint.load(path)
 
 
 def about_flow(path: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return what is told of a flow: what JSON has of it, without what is None.
+    """Return a flow's metadata: the given options that JSON can hold, without None.
 
-    The rest is FastAPI's (`response_model=Answer`, say), and is about an answer that
-    koco gives itself.
+    Other options are for FastAPI (`response_model=Answer`, for example). They are about the
+    route's answer, which koco itself gives.
 
     Raises:
-        DeployError: it asks for dependencies, which nobody would call.
+        DeployError: there are dependencies, which koco would not call.
     """
     if given.pop("dependencies", None):
         raise DeployError(
@@ -165,7 +166,7 @@ def _is_plain(value: Any) -> bool:
         return False
 
 
-def _order(launch: Launch, service: str) -> dict[str, Any]:
+def _launch_order(launch: Launch, service: str) -> dict[str, Any]:
     about = {key: getattr(launch, key) for key in ("summary", "description")}
     order: dict[str, Any] = {
         "entrypoint": launch.entrypoint,
@@ -179,7 +180,7 @@ def _order(launch: Launch, service: str) -> dict[str, Any]:
         referred = getattr(launch.reference, "_koco_paths", None)
         if not referred:
             raise UsageError(
-                f"Launch's reference is {_shown(launch.reference)}",
+                f"Launch's reference is {_describe_value(launch.reference)}",
                 hint="name a handler that `enter` decorates, or give a text",
             )
         order["flow"] = flow_name(referred[0], service)
@@ -193,41 +194,41 @@ async def answer_lock(handler: Handler | None, name: str, *, request: Any, data:
             return Answer(FORM, {"form": None})
         model = await handler.call(request=request, data=data)
         return Answer(FORM, {"form": model_of(model, f"lock {name!r}").to_list()})
-    except Exception as exc:  # noqa: BLE001 - whatever a user's handler raises
-        return failed(exc)
+    except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything
+        return failure(exc)
 
 
 async def answer_lease(
     lock: Handler | None, lease: Handler | None, name: str, *, request: Any, inputs: Any, data: Any
 ) -> Answer:
-    """Validate an answer by the lock's form, and return what the lease makes of it."""
+    """Validate an answer with the lock's form, and return the result of the lease."""
     hidden: tuple[str, ...] = ()
     try:
         if lock is not None:
             model = model_of(await lock.call(request=request, data=data), f"lock {name!r}")
             inputs, hidden = await model.validate_async(inputs), model.hidden
         if lease is not None:
-            # What it gives is its own: it has no fields that a form says to hide.
+            # The result is the lease's own, so the form's hidden fields do not apply to it.
             inputs, hidden = await lease.call(request=request, inputs=inputs, data=data), ()
         return Answer(VALUE, {"value": inputs, "moments": moments.find(inputs), "hidden": hidden})
     except InputsError as exc:
-        return refused(exc)
+        return refusal(exc)
     except Exception as exc:  # noqa: BLE001 - as above
-        return failed(exc)
+        return failure(exc)
 
 
-def refused(exc: InputsError) -> Answer:
-    """Return the answer that inputs are refused."""
+def refusal(exc: InputsError) -> Answer:
+    """Return the answer for refused inputs."""
     return Answer(ERRORS, exc.to_wire(), exc.http_status)
 
 
-def failed(exc: Exception) -> Answer:
-    """Return the answer that a handler failed; the traceback is for the service's owner."""
+def failure(exc: Exception) -> Answer:
+    """Return the answer for a failed handler; its traceback is for the service's owner."""
     from starlette.exceptions import HTTPException
 
     from koco.sdk.failures import describe
 
-    if isinstance(exc, HTTPException):  # its author's own words, and no accident
+    if isinstance(exc, HTTPException):  # intended by the author, so no traceback
         said = f"answered {exc.status_code}: {exc.detail}"
         return Answer(FAILURE, {"type": "", "message": said, "traceback": ""}, 500)
     body = {**describe(exc), "hint": getattr(exc, "hint", None)}
@@ -237,7 +238,7 @@ def failed(exc: Exception) -> Answer:
 
 
 def model_of(given: Any, where: str) -> Model:
-    """Return a form from a `Model`, or from a list of elements, as objects or as data."""
+    """Return a form from a `Model`, or from a list of elements (objects or dicts)."""
     from koco.forms import Element
 
     if isinstance(given, Model):
@@ -248,12 +249,13 @@ def model_of(given: Any, where: str) -> Model:
         data = [each.to_dict() if isinstance(each, Element) else each for each in given]
         return Model.from_list(data)
     raise UsageError(
-        f"{where} has {_shown(given)} for a form", hint="give a forms.Model or a list of elements"
+        f"{where} has {_describe_value(given)} for a form",
+        hint="give a forms.Model or a list of elements",
     )
 
 
 def flow_name(path: str, service: str) -> str:
-    """Return the name of the flow at a path: `/` is the service's own, `/a/b` is `a-b`."""
+    """Return the name of a path's flow: `/` has the service's name, `/a/b` is `a-b`."""
     slug = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
     if not slug:
         return service
@@ -262,7 +264,7 @@ def flow_name(path: str, service: str) -> str:
     return slug[:63].rstrip("-")
 
 
-def _shown(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, str | int | float | bool | dt.date):
@@ -271,7 +273,7 @@ def _shown(value: Any) -> str:
 
 
 def encode(answer: Answer) -> bytes:
-    """Return an answer's body; what JSON does not have is kept as its `repr`."""
+    """Return an answer's body. Values that are not JSON are kept as their `repr`."""
     from koco.events.line import encode_payload
 
     return encode_payload(answer.body)
@@ -281,11 +283,11 @@ def decode(body: bytes) -> Any:
     """Return the JSON in a request's body.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the body is not JSON.
     """
     try:
         return msgspec.json.decode(body) if body else {}
     except (msgspec.DecodeError, RecursionError) as exc:
         raise UsageError(
-            f"the body is no JSON: {exc}", hint="send the inputs as an object"
+            f"the body is not valid JSON: {exc}", hint="send the inputs as an object"
         ) from exc

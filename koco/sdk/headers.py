@@ -1,12 +1,12 @@
-"""Which headers reach a service: none that says who asks, and nothing that a caller shows koco.
+"""Select the headers that reach a service: no claims about the caller, and no credentials.
 
-Who asks is what koco says: `request.state.user`.
+The caller's identity comes from koco only: `request.state.user`.
 """
 
 import re
 from collections.abc import Iterable
 
-#: Between two neighbours (RFC 9110, 7.6.1), or written anew for the next one.
+#: Valid only between two neighbours (RFC 9110, 7.6.1), or written anew for the next one.
 HOP = frozenset(
     {
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization"),
@@ -15,10 +15,10 @@ HOP = frozenset(
     }
 )
 
-#: What a caller shows koco.
+#: Credentials and keys that a caller sends to koco.
 _SHOWN = frozenset({"authorization", "cookie", "cookie2", "idempotency-key"})
 
-#: By which proxies and gateways tell the application behind them who asks, and from where.
+#: Headers by which proxies and gateways tell an application who calls, and from where.
 _IDENTITY = frozenset(
     {
         *("forwarded", "via", "from", "remote-user", "remote-addr", "remote-host"),
@@ -34,24 +34,24 @@ _IDENTITY_PREFIXES = (
     *("cf-connecting-", "x-ssl-", "ssl-client-", "x-tls-", "remote-user", "tailscale-user-"),
 )
 
-#: How koco's own keys, sessions and tokens begin, wherever somebody puts one by mistake.
+#: The beginning of koco's own keys, sessions and tokens, which a caller may send by mistake.
 _OURS = re.compile(r"koco[a-z]?_[A-Za-z0-9_-]{16}")
 
 
-def passes(name: str, value: str = "") -> bool:
-    """Say whether a caller's header may reach a service."""
-    # Servers that make variables of headers read `X_Koco_User` as `X-Koco-User`.
+def may_pass(name: str, value: str = "") -> bool:
+    """Return whether a caller's header may reach a service."""
+    # Servers that turn headers into variables read `X_Koco_User` as `X-Koco-User`.
     name = name.lower().replace("_", "-").strip()
     if name in HOP or name in _SHOWN or name in _IDENTITY:
         return False
     return not name.startswith(_IDENTITY_PREFIXES) and _OURS.search(value) is None
 
 
-def harmless(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return those of a request that say nothing of who asks; what its body is remains."""
+def without_claims(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return a request's headers without claims about the caller; the body's length stays."""
     return [
         (name, value)
         for name, value in headers
         if name.lower() in (b"host", b"content-length")
-        or passes(name.decode("latin-1"), value.decode("latin-1"))
+        or may_pass(name.decode("latin-1"), value.decode("latin-1"))
     ]

@@ -1,7 +1,7 @@
-"""Type hints as far as forms need them: resolved, unwrapped, with what they state.
+"""Read type hints as far as forms need them: resolved and unwrapped, with their constraints.
 
-Hints are the user's code. One that cannot be resolved (it is imported for type
-checkers only, say) is left out, and the others still count.
+Hints are the user's code. If one cannot be resolved (for example because it is imported for type
+checkers only), it is left out, and the others still count.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import Any
 
 _FACETS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "multiple_of")
 _SAYINGS = ("title", "description")
-#: By name: newer ones come from `typing_extensions` on older Pythons.
+#: By name, because on older Pythons the newer ones come from `typing_extensions`.
 _WRAPPERS = ("Required", "NotRequired", "ReadOnly", "Final")
 
 
@@ -25,7 +25,7 @@ def underlying(entrypoint: Any) -> Any:
 
 
 def layers(entrypoint: Any) -> Iterator[Any]:
-    """Yield a callable and what it wraps, from the outside in."""
+    """Yield a callable and the callables that it wraps, from the outside in."""
     seen: set[int] = set()
     while entrypoint is not None and id(entrypoint) not in seen:
         seen.add(id(entrypoint))
@@ -42,11 +42,11 @@ def _inner(entrypoint: Any) -> Any:
         return entrypoint.__wrapped__
     if inspect.isroutine(entrypoint) or inspect.isclass(entrypoint):
         return None
-    return getattr(type(entrypoint), "__call__", None)  # noqa: B004 - the method itself is wanted
+    return getattr(type(entrypoint), "__call__", None)  # noqa: B004 - needs the method itself
 
 
 def hints_of(obj: Any) -> dict[str, Any]:
-    """Return the type hints of a function or class; those that cannot be resolved are left out."""
+    """Return the type hints of a function or class, except those that cannot be resolved."""
     try:
         return typing.get_type_hints(obj, include_extras=True)
     except Exception:  # noqa: BLE001 - hints are the user's code: evaluating them may raise anything
@@ -67,9 +67,9 @@ def _hints_one_by_one(obj: Any) -> Iterator[tuple[str, Any]]:
 
 
 def core_of(hint: Any) -> tuple[Any, bool, dict[str, Any]]:
-    """Return a hint without its wrappings, whether it admits None, and the facts it states.
+    """Return a hint without its wrappers, whether it allows None, and its facts.
 
-    Facts are `title`, `description` and the constraints that notes in `Annotated` have.
+    Facts are `title`, `description`, and the constraints in `Annotated`.
     """
     is_optional = hint is type(None)
     facts: dict[str, Any] = {}
@@ -77,7 +77,7 @@ def core_of(hint: Any) -> tuple[Any, bool, dict[str, Any]]:
         origin = typing.get_origin(hint)
         if origin is typing.Annotated:
             hint, *notes = typing.get_args(hint)
-            # The outer annotation has the last word.
+            # The outer annotation takes precedence.
             facts = {**dict(facts_of(notes)), **facts}
         elif getattr(origin, "_name", None) in _WRAPPERS:
             (hint,) = typing.get_args(hint)
@@ -99,11 +99,11 @@ def _allows_none(hint: Any) -> bool:
 
 
 def facts_of(notes: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what notes state: constraints, a title, a description."""
+    """Yield the facts in notes: constraints, a title, a description."""
     for note in notes:
         yield from facts_of(getattr(note, "metadata", None) or ())
         for key in (*_FACETS, *_SAYINGS):
             fact = getattr(note, key, None)
-            # Text, say, is a note with a method `title`.
+            # A plain string, for example, is a note with a method `title`.
             if fact is not None and not callable(fact):
                 yield key, fact

@@ -1,7 +1,7 @@
-"""What an `enter` handler returns when it wants an execution: nothing but an order.
+"""The result of an `enter` handler that wants an execution.
 
-The control plane, which asked the handler, carries it out: nothing is launched by
-making one, and nobody is called.
+A `Launch` is only an order: creating one launches nothing and calls nothing. The control plane,
+which called the handler, carries it out.
 """
 
 import inspect
@@ -16,17 +16,17 @@ class Launch:
     """An order to run an entrypoint with inputs.
 
     Args:
-        request: the request that the handler was given.
-        entrypoint: `module:object`, or the callable itself, which must be one that a
-            module has by its name.
-        inputs: a JSON object; dates and times may be among its values.
-        reference: another `enter` handler, whose flow is to be run, or a text that
-            is kept with the execution.
-        summary: what the execution is about, in place of the flow's own summary.
-        description: the same at length.
+        request: the request that the handler received.
+        entrypoint: `module:object`, or the callable itself if it can be found under its name in
+            a module.
+        inputs: a JSON object; values may also be dates and times.
+        reference: another `enter` handler, whose flow to run, or a text to keep with the
+            execution.
+        summary: a summary of this execution, in place of the flow's own.
+        description: a longer description, in place of the flow's own.
 
     Raises:
-        UsageError: it cannot be carried out.
+        UsageError: the order cannot be carried out.
     """
 
     __slots__ = ("description", "entrypoint", "inputs", "reference", "request", "summary")
@@ -42,7 +42,7 @@ class Launch:
     ) -> None:
         self.request = request
         self.entrypoint = entrypoint if isinstance(entrypoint, str) else path_of(entrypoint)
-        self.inputs = _plain(inputs)
+        self.inputs = _to_plain(inputs)
         self.reference = reference
         self.summary = summary
         self.description = description
@@ -52,17 +52,17 @@ class Launch:
 
 
 def path_of(entrypoint: Any) -> str:
-    """Return a callable as `module:qualname`, by which a runner finds it again.
+    """Return a callable as `module:qualname`, by which a runner can find it.
 
     Raises:
-        UsageError: no module has it by its name.
+        UsageError: it cannot be found under its name in a module.
     """
     module = getattr(entrypoint, "__module__", None)
     name = getattr(entrypoint, "__qualname__", None)
     if not callable(entrypoint) or not module or not name or "<" in name:
-        what = name or type(entrypoint).__name__
+        shown = name or type(entrypoint).__name__
         raise UsageError(
-            f"Launch cannot run {what}: a runner finds only what a module has by its name",
+            f"Launch cannot run {shown}: a runner finds only functions that a module has by name",
             hint="define the function in a module, or name it as module:object",
         )
     if inspect.ismethod(entrypoint):
@@ -73,8 +73,8 @@ def path_of(entrypoint: Any) -> str:
     return f"{module}:{name}"
 
 
-def _plain(inputs: dict[str, Any] | None) -> dict[str, Any]:
-    """Return inputs as JSON has them, but for dates and times, which are told beside it."""
+def _to_plain(inputs: dict[str, Any] | None) -> dict[str, Any]:
+    """Return inputs as JSON data, in which only dates and times keep their type."""
     import msgspec
 
     if inputs is None:
@@ -89,7 +89,7 @@ def _plain(inputs: dict[str, Any] | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in inputs.items():
         try:
-            plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dumped))
+            plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dump_model))
             found[str(name)] = moments.restore(plain, moments.find(value))
         except (TypeError, ValueError, RecursionError, KocoError) as exc:
             raise UsageError(
@@ -99,7 +99,7 @@ def _plain(inputs: dict[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-def _dumped(value: Any) -> Any:
+def _dump_model(value: Any) -> Any:
     if callable(dump := getattr(value, "model_dump", None)):
         return dump(mode="json")
-    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
+    raise TypeError(f"{type(value).__name__} cannot be represented in JSON")

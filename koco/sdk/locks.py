@@ -1,4 +1,4 @@
-"""What a flow asks a person: the question as it travels, and what its end means."""
+"""The lock that a flow opens to ask a person: its question, and the meaning of its end."""
 
 import asyncio
 import logging
@@ -16,36 +16,36 @@ from koco.sdk import moments
 
 log = logging.getLogger(__name__)
 
-#: What is told at this moment: a loop holds its tasks weakly.
-_telling: set[asyncio.Task[Any]] = set()
-#: How long a lock waits for its answer where the flow says nothing (seconds).
+#: Questions in progress, kept here because a loop holds its tasks only weakly.
+_pending: set[asyncio.Task[Any]] = set()
+#: How long a lock waits for its answer if the flow sets no timeout (seconds).
 TIMEOUT_S = 3 * 3600.0
 #: How long a lock may wait for its answer at most (seconds): a year.
 LONGEST_S = 366 * 86_400.0
 
 
 def question(name: str, data: Any, timeout: float | None) -> dict[str, Any]:
-    """Return what the control plane is asked; its `lid` makes the question safe to repeat.
+    """Return the question for the control plane; its `lid` makes it safe to repeat.
 
     Raises:
-        UsageError: the name or the timeout makes no sense.
+        UsageError: the name or the timeout is invalid.
     """
     timeout_s = TIMEOUT_S if timeout is None else timeout
     check(name, timeout_s)
     return {
         "lid": secrets.token_hex(8),
         "name": name,
-        # Alone: what cannot be encoded becomes its `repr`, and nothing else with it.
+        # Encoded separately: if it cannot be encoded, only this becomes its `repr`.
         "data": msgspec.json.decode(line.encode_payload(data)),
         "timeout_s": float(timeout_s),
     }
 
 
 def check(name: Any, timeout_s: Any) -> None:
-    """Refuse a name or a timeout that makes no sense.
+    """Check a lock's name and timeout.
 
     Raises:
-        UsageError: it says what would.
+        UsageError: one of them is invalid; the message says what is valid.
     """
     if not isinstance(name, str) or not re.fullmatch(LOCK_NAME[1:-1], name):
         raise UsageError(
@@ -59,25 +59,25 @@ def check(name: Any, timeout_s: Any) -> None:
         )
 
 
-def tell(asking: Coroutine[Any, Any, Any]) -> None:
+def ask_in_background(asking: Coroutine[Any, Any, Any]) -> None:
     """Ask something without waiting for the answer."""
     task = asyncio.get_running_loop().create_task(asking)
-    _telling.add(task)
-    task.add_done_callback(_told)
+    _pending.add(task)
+    task.add_done_callback(_on_done)
 
 
-def _told(task: asyncio.Task[Any]) -> None:
-    _telling.discard(task)
+def _on_done(task: asyncio.Task[Any]) -> None:
+    _pending.discard(task)
     if not task.cancelled() and (exc := task.exception()) is not None:
-        # Its execution has ended, most likely, and has withdrawn the lock itself.
+        # Most likely its execution has ended, which withdraws the lock anyway.
         log.debug("a lock could not be withdrawn: %s", exc)
 
 
 def answer(asked: dict[str, Any], outcome: dict[str, Any]) -> Any:
-    """Return the answer that a lock got.
+    """Return the answer to a lock.
 
     Raises:
-        TimeoutError: it expired.
+        TimeoutError: the lock expired.
     """
     if outcome["status"] == "expired":
         waited = f"{asked['timeout_s']:g} s"

@@ -1,10 +1,10 @@
-"""How much memory this process may use, and what is told of it when it wants more.
+"""Limit this process's memory, and describe what happened if it wants more.
 
-The limit is the kernel's own (`RLIMIT_DATA`): whatever allocates beyond it is refused at once,
-which in Python is a `MemoryError` at the line that asked. It counts what is private to one
-process; `koco.runner.watch` looks after subprocesses and shared memory.
+The limit is the kernel's own (`RLIMIT_DATA`): an allocation beyond it fails at once, which in
+Python raises a `MemoryError` at the responsible line. The kernel counts the private memory of one
+process; `koco.runner.watch` covers subprocesses and shared memory.
 
-Only the standard library: this is imported by every process of a release.
+Standard library only: every process of a release imports this module.
 """
 
 import contextlib
@@ -17,23 +17,23 @@ from typing import Any
 
 MB = 1024 * 1024
 
-#: The environment variable with the limit of a release's processes (MB); none for the default.
+#: The environment variable with the limit of a release's processes (MB); empty for the default.
 VARIABLE = "KOCO_MEMORY_MB"
-#: What a process may use of its node's memory where the manifest does not say.
+#: The share of its node's memory that a process may use if the manifest sets no limit.
 SHARE = 0.8
-#: What a thread reserves (bytes).
+#: The size that a thread reserves (bytes).
 _STACK = 8 * MB
-#: What is added to the limit while koco tells that it was reached (bytes).
+#: Added to the limit while koco reports that it was reached (bytes).
 _SPARE = 64 * MB
 
-#: The environment variables of Ray's monitor: how often it looks (ms), and when it acts.
+#: The environment variables of Ray's memory monitor: its interval (ms), and its threshold.
 _MONITOR, _THRESHOLD = "RAY_memory_monitor_refresh_ms", "RAY_memory_usage_threshold"
-#: From which part of a node's memory on Ray's monitor ends processes, by default.
+#: Ray's monitor ends processes from this share of a node's memory on, by default.
 _RAY_ENDS_AT = 0.95
-#: How far ahead of that koco acts, and what a process has to use to be ended (parts of the node).
+#: How far below that koco acts, and the least use that makes ending a process worthwhile (shares).
 _AHEAD, _WORTH = 0.05, 0.05
 
-#: Where a container's limit is: in the second version of cgroups, and in the first.
+#: The files with a container's limit: in the second version of cgroups, and in the first.
 _CGROUP_MAX = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _CGROUP_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 _CGROUP_STAT = ("/sys/fs/cgroup/memory.stat", "/sys/fs/cgroup/memory/memory.stat")
@@ -41,47 +41,47 @@ _CGROUP_STAT = ("/sys/fs/cgroup/memory.stat", "/sys/fs/cgroup/memory/memory.stat
 
 #: The type of the `error` event of an execution that ran out of memory.
 TYPE = "OutOfMemory"
-#: How the cause begins with which a process ended that used too much.
+#: The beginning of the cause if a process used too much and was ended.
 CAUSE = "out of memory: it "
 
 
-class MemoryExceeded(Exception):  # noqa: N818 - a fact, not a mistake of anybody's
-    """A runner uses more memory than it may, and ends; the message is the cause."""
+class MemoryExceeded(Exception):  # noqa: N818 - a fact, not an error in the code
+    """A runner uses more memory than its limit, and ends. The message is the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a process may use (bytes)."""
+    """A process's limit (bytes)."""
 
     size: int
-    #: Whether the manifest says so, and not koco's default.
+    #: Whether the manifest sets it; otherwise it is koco's default.
     is_asked: bool
 
-    def exceeded(self, used: int, *, more: str = "") -> str:
-        """Say that it was not enough, after so many bytes."""
+    def exceeded_message(self, used: int, *, more: str = "") -> str:
+        """Return a message that the limit was exceeded by a process that used `used` bytes."""
         allows = "`runner.memory_mb`" if self.is_asked else f"{SHARE:.0%} of its node's memory"
         return f"used {mb(used)} of the {mb(self.size)} that {allows} allows{more}"
 
 
 #: The limit of this process, once it is set.
 _limit: Limit | None = None
-#: `RLIMIT_DATA` as it belongs to it (bytes).
+#: The value of `RLIMIT_DATA` for that limit (bytes).
 _soft = 0
 
 
 def mb(size: float) -> str:
-    """Return a size in bytes as people read it."""
+    """Return a size in bytes in a form for people."""
     return f"{size / MB:,.0f} MB"
 
 
-def asked() -> Limit | None:
-    """Return the limit of the release that this process is of (`VARIABLE`)."""
+def limit_from_environment() -> Limit | None:
+    """Return the limit from this process's environment (`VARIABLE`)."""
     text = os.environ.get(VARIABLE, "")
     return limit_of(int(text) if text.isdecimal() else None)
 
 
 def limit_of(asked_mb: float | None) -> Limit | None:
-    """Return the limit for a process of this node; None where nothing tells its memory."""
+    """Return the limit for a process of this node; None if the node's memory is unknown."""
     if asked_mb:
         return Limit(int(asked_mb * MB), is_asked=True)
     total = node_total()
@@ -89,11 +89,11 @@ def limit_of(asked_mb: float | None) -> Limit | None:
 
 
 def restrict(limit: Limit | None) -> None:
-    """Have the kernel refuse this process, and what it starts, more than a limit."""
+    """Make the kernel limit the memory of this process and of those that it starts."""
     global _limit
     _limit = limit
     if limit is None or "VmData" not in status_of(os.getpid()):
-        return  # no Linux: nothing here can be limited that way
+        return  # not Linux: memory cannot be limited like this
     adjust()
     start = threading._start_new_thread  # type: ignore[attr-defined]
 
@@ -106,68 +106,68 @@ def restrict(limit: Limit | None) -> None:
 
 
 def adjust() -> None:
-    """Allow this process what it has reserved by now beyond its limit: the stacks of threads.
+    """Raise the kernel's limit by what this process has only reserved, such as threads' stacks.
 
-    The kernel counts what is reserved, used or not.
+    The kernel counts reserved memory, used or not.
     """
     global _soft
     if _limit is not None:
         status = status_of(os.getpid())
-        reserved = max(status.get("VmData", 0) - own(status), 0)
+        reserved = max(status.get("VmData", 0) - private_size(status), 0)
         _soft = reserved + _limit.size + slack()
         _set(_soft)
 
 
 def slack() -> int:
-    """Return how much a process may reserve at once (bytes): libraries start threads by the CPU."""
+    """Return how much a process may reserve at once (bytes): libraries start a thread per CPU."""
     return _SPARE + (os.cpu_count() or 1) * _STACK
 
 
 def current() -> Limit | None:
-    """Return the limit that this process has."""
+    """Return this process's limit."""
     return _limit
 
 
 def describe(exc: BaseException) -> dict[str, Any] | None:
-    """Return type and message of an error where it says that memory was refused; else None."""
+    """Return the type and message of an error that means refused memory; None for others."""
     name = type(exc).__name__
     if not isinstance(exc, MemoryError) and name != "OutOfMemoryError":
         return None
-    if type(exc).__module__.startswith("ray.") or was_told(exc):
-        said = _short(exc).removeprefix("MemoryError: ")
+    if type(exc).__module__.startswith("ray.") or has_message(exc):
+        said = _last_line(exc).removeprefix("MemoryError: ")
         return {"type": TYPE, "message": f"a Ray task or actor of it {said}"}
     limit = _limit
     if limit is None:
-        return {"type": TYPE, "message": f"there was no more memory: {_short(exc)}"}
-    spare()
+        return {"type": TYPE, "message": f"there was no more memory: {_last_line(exc)}"}
+    allow_spare()
     asked = f", and asked for more{_detail(exc)}"
-    used = min(own(status_of(os.getpid())), limit.size)
-    return {"type": TYPE, "message": limit.exceeded(used, more=asked)}
+    used = min(private_size(status_of(os.getpid())), limit.size)
+    return {"type": TYPE, "message": limit.exceeded_message(used, more=asked)}
 
 
-def was_told(exc: BaseException) -> bool:
-    """Say whether an error comes from another process, which has said what it used."""
+def has_message(exc: BaseException) -> bool:
+    """Return whether an error comes from another process, and already has koco's message."""
     return " allows, and asked for more" in str(exc)
 
 
-def is_told(payload: Any) -> bool:
-    """Say whether an `error` payload is of `describe` about this process."""
+def is_out_of_memory(payload: Any) -> bool:
+    """Return whether an `error` payload is about memory (see `describe`)."""
     return isinstance(payload, dict) and payload.get("type") == TYPE
 
 
 def is_crowded() -> bool:
-    """Say whether this process still holds most of what it may use."""
-    return _limit is not None and own(status_of(os.getpid())) > _limit.size / 2
+    """Return whether this process still uses most of its limit."""
+    return _limit is not None and private_size(status_of(os.getpid())) > _limit.size / 2
 
 
-def spare() -> None:
-    """Allow a little more, so that koco can tell what has happened; `restore` takes it back."""
+def allow_spare() -> None:
+    """Raise the limit a little, so that koco can report what happened; `restore` undoes it."""
     if _soft:
         _set(_soft + _SPARE)
 
 
 def restore() -> None:
-    """Take back what `spare` has allowed."""
+    """Undo `allow_spare`."""
     if _soft:
         _set(_soft)
 
@@ -181,7 +181,7 @@ def _set(soft: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _short(exc: BaseException) -> str:
+def _last_line(exc: BaseException) -> str:
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     return lines[-1] if lines else type(exc).__name__
 
@@ -191,11 +191,11 @@ def _detail(exc: BaseException) -> str:
     return f": {said.splitlines()[0]}" if said else ""
 
 
-# what the kernel tells
+# facts from the kernel
 
 
 def status_of(pid: int) -> dict[str, int]:
-    """Return the sizes in /proc/PID/status (bytes, by name); nothing where it is gone."""
+    """Return the sizes in /proc/PID/status (bytes, by name); empty if the process is gone."""
     found: dict[str, int] = {}
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
@@ -208,20 +208,20 @@ def status_of(pid: int) -> dict[str, int]:
     return found
 
 
-def own(status: dict[str, int]) -> int:
-    """Return what of a process's memory is its own, and no file's (bytes)."""
+def private_size(status: dict[str, int]) -> int:
+    """Return the memory of a process that is private and not backed by a file (bytes)."""
     return status.get("RssAnon", 0) + status.get("VmSwap", 0)
 
 
 def node_total() -> int:
-    """Return this node's memory, or its container's limit where that is less; 0 if unknown."""
+    """Return this node's memory, or its container's limit if that is less; 0 if unknown."""
     total = _meminfo().get("MemTotal", 0)
     limit = _first_number(_CGROUP_MAX)
     return min(total, limit) if limit else total
 
 
 def node_free() -> int:
-    """Return what this node can still give (bytes), caches that it can drop included."""
+    """Return how much memory this node has left (bytes), including caches that it can drop."""
     free = _meminfo().get("MemAvailable", 0)
     limit, used = _first_number(_CGROUP_MAX), _first_number(_CGROUP_USED)
     if limit and used and limit < node_total() + 1:
@@ -229,33 +229,33 @@ def node_free() -> int:
     return max(free, 0)
 
 
-def in_files() -> int:
-    """Return how much of this node's memory is in files and in what processes share (bytes)."""
+def shared_size() -> int:
+    """Return how much of this node's memory is shared, or in files in memory (bytes)."""
     return _meminfo().get("Shmem", 0)
 
 
 def is_short() -> bool:
-    """Say whether this node has so little memory left that somebody has to give some back."""
+    """Return whether this node has so little memory left that a process has to end."""
     return node_free() < _reserve(node_total())
 
 
-def is_worth(used: int) -> bool:
-    """Say whether ending a process that uses so much helps a node that is short of memory."""
+def is_worth_ending(used: int) -> bool:
+    """Return whether ending a process that uses this much would help a node short of memory."""
     return used > _WORTH * node_total()
 
 
-def shortage(used: int) -> str:
-    """Say of a process that uses so much that its node has little left."""
+def shortage_message(used: int) -> str:
+    """Return a message about a process that uses this much on a node with little left."""
     left, total = mb(node_free()), mb(node_total())
     return f"used {mb(used)}, more than any other, when its node had {left} left of {total}"
 
 
 @functools.cache
 def _reserve(total: int) -> float:
-    """Return what is to stay free (bytes).
+    """Return how much must stay free (bytes).
 
-    Where Ray's monitor looks as well, it must not come to act: it ends what can be started again
-    first, the control plane among it, whoever uses the memory.
+    If Ray's monitor is active, koco must act before it does. Ray's monitor first ends processes
+    that can be restarted, the control plane among them, no matter which process uses the memory.
     """
     try:
         part = 1 - float(os.environ.get(_THRESHOLD, _RAY_ENDS_AT))
@@ -267,7 +267,7 @@ def _reserve(total: int) -> float:
 
 
 def _droppable() -> int:
-    """Return what of the container's use are files that need not be in memory (bytes)."""
+    """Return how much of the container's use is files that the kernel could drop (bytes)."""
     for path in _CGROUP_STAT:
         with contextlib.suppress(OSError, ValueError):
             rows = (line.split() for line in Path(path).read_text().splitlines())

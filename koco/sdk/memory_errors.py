@@ -1,7 +1,7 @@
-"""Ray tasks and actors that are refused memory: they say so, and their process lives to tell.
+"""Let Ray tasks and actors survive a refused allocation, so that they can report it.
 
-At its limit a process has nothing left for Ray to report an error with, and would die of that
-with no word of memory. So a call that ends with a `MemoryError` is given some more to tell it.
+A process at its limit has no memory left in which Ray could report an error. It would die without
+any mention of memory. So a call that ends with a `MemoryError` gets some more to report it.
 """
 
 import functools
@@ -12,7 +12,7 @@ from koco.sdk import memory
 
 @functools.cache
 def install() -> None:
-    """Have calls that Ray makes in this process tell that they were refused memory."""
+    """Make all calls by Ray in this process report refused memory."""
     from ray._private.function_manager import FunctionActorManager
 
     find = FunctionActorManager.get_execution_info
@@ -22,22 +22,22 @@ def install() -> None:
     def found(self: Any, job_id: Any, descriptor: Any) -> Any:
         info = find(self, job_id, descriptor)
         if id(info) not in known:
-            # With the one it is made of, whose number is given to no other then.
-            known[id(info)] = info, info._replace(function=_telling(info.function))
+            # Keep the original as well: its id must not be reused.
+            known[id(info)] = info, info._replace(function=_report_memory_error(info.function))
         return known[id(info)][1]
 
     FunctionActorManager.get_execution_info = found
 
 
-def _telling(function: Any) -> Any:
+def _report_memory_error(function: Any) -> Any:
     @functools.wraps(function)
     def call(*args: Any, **more: Any) -> Any:
         try:
             return function(*args, **more)
         except MemoryError as exc:
-            memory.spare()
-            if not memory.was_told(exc) and (told := memory.describe(exc)):
-                exc.args = (told["message"],)
+            memory.allow_spare()
+            if not memory.has_message(exc) and (described := memory.describe(exc)):
+                exc.args = (described["message"],)
             raise
 
     return call

@@ -1,22 +1,22 @@
-"""Dates and times among values that travel as JSON: which of its texts they were.
+"""Mark dates and times among values that travel as JSON.
 
-JSON has no word for them. So who sends a value says beside it where they stand, and
-who gets it makes them again: a flow sees the `date` that its form promises.
+JSON has no type for them. So the sender records where they are, beside the value, and the
+receiver restores them: a flow gets the `date` that its form promises.
 """
 
 import contextlib
 import datetime as dt
 from typing import Any
 
-#: Where each stands (keys and indices, from the root), and which of `KINDS` it is.
+#: The path of each (keys and indices from the root), and its key in `KINDS`.
 Moments = list[tuple[list[str | int], str]]
 
-#: A datetime is a date as well, and so comes first.
+#: `datetime` comes first, because a datetime is a date as well.
 KINDS: dict[str, Any] = {"datetime": dt.datetime, "date": dt.date, "time": dt.time}
 
 
 def find(value: Any) -> Moments:
-    """Return the dates and times in a value; none where it is nested too deep for JSON."""
+    """Return the dates and times in a value; none if it is nested too deeply for JSON."""
     try:
         return _find(value)
     except RecursionError:
@@ -24,11 +24,11 @@ def find(value: Any) -> Moments:
 
 
 def restore(value: Any, moments: Moments) -> Any:
-    """Return a value that was JSON with its dates and times made again."""
+    """Return a decoded JSON value with its dates and times restored."""
     for path, kind in moments:
-        # What is no such text after all stays as it is.
+        # A text that cannot be parsed stays as it is.
         with contextlib.suppress(LookupError, TypeError, ValueError):
-            value = _restored(value, path, KINDS[kind])
+            value = _restore_at(value, path, KINDS[kind])
     return value
 
 
@@ -43,9 +43,9 @@ def _find(value: Any) -> Moments:
     return [([key, *path], kind) for key, each in inner for path, kind in _find(each)]
 
 
-def _restored(value: Any, path: list[str | int], cls: Any) -> Any:
+def _restore_at(value: Any, path: list[str | int], cls: Any) -> Any:
     if not path:
         return cls.fromisoformat(value)
     copy = value.copy()
-    copy[path[0]] = _restored(value[path[0]], path[1:], cls)
+    copy[path[0]] = _restore_at(value[path[0]], path[1:], cls)
     return copy

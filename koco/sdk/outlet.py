@@ -1,11 +1,11 @@
-"""What a process with secrets writes to its log, without them: a filter behind descriptors 1 and 2.
+"""Remove secrets from a process's log: a filter behind file descriptors 1 and 2.
 
-The filter is a process of its own, so that nothing is lost when the other one crashes: its last
-words are in the pipe. And whatever writes there goes through it, which no other place can
-promise: C code, subprocesses, Ray, the interpreter itself.
+The filter is a separate process, so that nothing is lost if the other one crashes: its last output
+is in the pipe. It sees all output to the descriptors, which nothing inside the process could
+promise: that of C code, subprocesses, Ray and the interpreter itself.
 
-It is told the values as it starts, on its stdin. This file is that process's program, too, so it
-imports nothing of koco's, and little else.
+It reads the secrets' values from its stdin when it starts. This file is also the program of that
+process, so it imports nothing of koco and little else.
 """
 
 import os
@@ -17,24 +17,26 @@ MASK = b"********"
 
 #: How much is read at once (bytes).
 _PIECE = 64 * 1024
-#: How long a beginning is that is looked for, not counted down to (bytes).
+#: How many bytes of a value are searched for first, before counting down (bytes).
 _HEAD = 8
 
 
 class Sieve:
-    """Takes values out of a stream of bytes, also those that come in pieces."""
+    """Removes values from a stream of bytes, even if a value arrives in pieces."""
 
     def __init__(self, forms: Iterable[bytes]) -> None:
-        #: The longest first: one may be a part of another.
+        #: The longest first, because one may contain another.
         self._forms = sorted(set(forms), key=len, reverse=True)
         self._held = b""
 
     def pass_on(self, data: bytes, *, is_last: bool = False) -> bytes:
-        """Return what can be told; what may be the beginning of a value is kept back."""
+        """Return the data that can be passed on; hold back what may be the start of a value."""
         data = self._held + data
         passed: list[bytes] = []
         at = 0
-        end = len(data) if is_last else min((_begun(data, f) for f in self._forms), default=0)
+        end = (
+            len(data) if is_last else min((_find_partial(data, f) for f in self._forms), default=0)
+        )
         end = end if self._forms else len(data)
         while found := self._first(data, at, end):
             start, form = found
@@ -45,7 +47,7 @@ class Sieve:
         return b"".join(passed)
 
     def _first(self, data: bytes, at: int, end: int) -> tuple[int, bytes] | None:
-        """Return the first value that begins before `end`, the longest that begins there."""
+        """Return the first value that begins before `end`; of several, the longest."""
         found: tuple[int, bytes] | None = None
         for form in self._forms:
             start = data.find(form, at, None if found is None else found[0] + len(form) - 1)
@@ -54,8 +56,8 @@ class Sieve:
         return found
 
 
-def _begun(data: bytes, form: bytes) -> int:
-    """Return where data ends with a beginning of a value, which more may complete."""
+def _find_partial(data: bytes, form: bytes) -> int:
+    """Return where a value begins at the end of the data that later data may complete."""
     head = form[:_HEAD]
     at = data.find(head, max(0, len(data) - len(form) + 1))
     while at >= 0:
@@ -69,20 +71,20 @@ def _begun(data: bytes, form: bytes) -> int:
 
 
 def install(forms: Iterable[bytes]) -> None:
-    """Lead this process's descriptors 1 and 2 through a filter, which takes some texts out.
+    """Lead this process's descriptors 1 and 2 through a filter that removes some texts.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: the filter cannot be started.
     """
     import subprocess
 
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    ways = [os.pipe(), os.pipe()]
-    readers = [reader for reader, _ in ways]
+    pipes = [os.pipe(), os.pipe()]
+    readers = [reader for reader, _ in pipes]
     try:
         subprocess.run(
-            # Neither what the service ships nor what its environment says is in its way.
+            # Isolated: neither the service's files nor its environment affect the filter.
             [sys.executable, "-I", "-S", __file__, *map(str, readers)],
             pass_fds=readers,
             input=b"\n".join(form.hex().encode() for form in forms),
@@ -91,7 +93,7 @@ def install(forms: Iterable[bytes]) -> None:
         )
     except subprocess.CalledProcessError as exc:
         raise OSError(f"the filter of the log ended with {exc.returncode}") from exc
-    for fd, (_, writer) in enumerate(ways, 1):
+    for fd, (_, writer) in enumerate(pipes, 1):
         os.dup2(writer, fd)
         os.close(writer)
     for reader in readers:
@@ -99,27 +101,27 @@ def install(forms: Iterable[bytes]) -> None:
 
 
 def main(readers: list[int]) -> None:
-    """Filter what comes from two descriptors to 1 and 2, until both have ended."""
+    """Filter two descriptors to 1 and 2, until both have ended."""
     values = b""
     while piece := os.read(0, _PIECE):
         values += piece
-    # A child of its own: Ray ends a worker's children with it, and the last words are here.
+    # Detach: Ray ends a worker's children with it, but the last output is still in the pipe.
     if os.fork():
         os._exit(0)
     os.close(0)
     forms = [bytes.fromhex(each.decode()) for each in values.split()]
-    ways = {reader: (out, Sieve(forms)) for out, reader in enumerate(readers, 1)}
+    pipes = {reader: (out, Sieve(forms)) for out, reader in enumerate(readers, 1)}
     poll = select.poll()
     for reader in readers:
         poll.register(reader, select.POLLIN)
-    while ways:
+    while pipes:
         for reader, _ in poll.poll():
-            out, sieve = ways[reader]
+            out, sieve = pipes[reader]
             data = os.read(reader, _PIECE)
             _write_all(out, sieve.pass_on(data, is_last=not data))
             if not data:
                 poll.unregister(reader)
-                del ways[reader]
+                del pipes[reader]
 
 
 def _write_all(fd: int, data: bytes) -> None:

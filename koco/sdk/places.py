@@ -1,4 +1,4 @@
-"""Where an execution's files are: at a control plane, or in a test's memory."""
+"""The places of an execution's files: a control plane, or a test's memory."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ AWAY_S = 60.0
 
 
 class Place(Protocol):
-    """Where an execution's files are; raises `NotFoundError` for what is not there."""
+    """Stores an execution's files; raises `NotFoundError` for missing ones."""
 
     def ls(self, path: str) -> list[dict[str, Any]]:
         """Return the files at or below a path."""
@@ -22,24 +22,24 @@ class Place(Protocol):
         ...
 
     def fetch(self, file: dict[str, Any], dest: Path) -> None:
-        """Bring a file here."""
+        """Copy a file to a local path."""
         ...
 
     def put(self, path: str, source: Path, check: Callable[[int], object]) -> None:
-        """Make a file of a local one; `check` is called for each piece, and may raise."""
+        """Store a local file. `check` is called for each piece, and may raise."""
         ...
 
     def remove(self, path: str) -> None:
-        """Remove a file or all of a folder."""
+        """Remove a file, or a folder with everything in it."""
         ...
 
     def close(self) -> None:
-        """Let go."""
+        """Close the connections."""
         ...
 
 
 class Plane:
-    """The files of one execution at a control plane, reached by its token."""
+    """One execution's files at a control plane, accessed with the execution's token."""
 
     def __init__(self, fid: str, *, url: str, token: str) -> None:
         from koco.client import Client
@@ -54,22 +54,22 @@ class Plane:
         return self._client.files.ls(self._fid, path)
 
     def read(self, file: dict[str, Any]) -> Iterator[bytes]:
-        """Yield a file's content; resumed where a connection breaks, its hash checked."""
+        """Yield a file's content. A broken connection is resumed, and the hash is checked."""
         return self._client.files.read(self._fid, file)
 
     def fetch(self, file: dict[str, Any], dest: Path) -> None:
-        """Bring a file here; resumed and checked likewise."""
+        """Copy a file to a local path; resumed and checked like `read`."""
         self._client.files.fetch(self._fid, file, dest)
 
     def put(self, path: str, source: Path, check: Callable[[int], object]) -> None:
-        """Upload a file, unless its content is there already, and name it."""
+        """Upload a file unless the control plane already has its content, and name it."""
         size_bytes, sha256 = source.stat().st_size, local.digest(source, check)
         files = self._client.files
         files.upload(source, sha256, size_bytes=size_bytes, advance=check)
         files.attach(self._fid, path, sha256=sha256, size_bytes=size_bytes)
 
     def remove(self, path: str) -> None:
-        """Remove a file or all of a folder."""
+        """Remove a file, or a folder with everything in it."""
         self._client.files.remove(self._fid, path)
 
     def close(self) -> None:

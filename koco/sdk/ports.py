@@ -1,4 +1,4 @@
-"""Ports that Ray opens in a release's processes: at the node's address, not at every one."""
+"""Make Ray's ports in a release's processes listen on the node's address, not on every address."""
 
 import functools
 from typing import Any
@@ -7,11 +7,11 @@ _EVERYWHERE = ("[::]", "0.0.0.0")
 
 
 def install() -> None:
-    """Have replicas listen for calls between deployments where their node is reached.
+    """Make replicas listen for calls between deployments only on their node's address.
 
     Ray 2.60 opens that port on all interfaces, even in a cluster that is on loopback only, and
-    has no option for it (`ray/serve/_private/replica.py`, `_on_initialized`). Who calls it is told
-    the node's address, so nobody misses the others.
+    has no option for it (`ray/serve/_private/replica.py`, `_on_initialized`). Callers get the
+    node's address, so they do not need the other interfaces.
     """
     from ray._common import tls_utils
 

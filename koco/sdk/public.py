@@ -1,6 +1,7 @@
-"""What of a service's own endpoint is the public's: what a manifest's `endpoint.public` names.
+"""The public paths of a service's own endpoint, as the manifest's `endpoint.public` lists them.
 
-Whoever asks there is nobody: no signature at Serve's port, and no key at the control plane's.
+Callers of these paths have no user: they need no signature at Serve's port, and no key at the
+control plane.
 """
 
 from collections.abc import Iterable
@@ -10,14 +11,15 @@ from koco.errors import DeployError
 from koco.manifest.problems import nearest
 from koco.sdk.handlers import INTERNAL
 
-#: The variable that tells a replica what is public, as JSON.
+#: The environment variable that lists a replica's public paths, as JSON.
 VARIABLE = "KOCO_PUBLIC"
 
 
 def is_public(path: str, named: Iterable[str]) -> bool:
-    """Say whether a path, decoded and as the application sees it, is one that is named.
+    """Return whether a path (decoded, as the application sees it) is one of the listed ones.
 
-    `/a` names itself, `/a/*` what is below it. What could be read as another path is none.
+    `/a` stands for itself, and `/a/*` for every path below it. A path that could be read as
+    another one is never public.
     """
     segments = path.split("/")[1:]
     if segments[:1] == [INTERNAL.strip("/")] or {"", ".", ".."} & set(segments[:-1]):
@@ -30,20 +32,20 @@ def is_public(path: str, named: Iterable[str]) -> bool:
 
 
 def check(app: Any, named: Iterable[str]) -> None:
-    """Hold what is to be public against the routes of an application.
+    """Check the public paths against the routes of an application.
 
     Raises:
-        DeployError: it is no route, or a flow's.
+        DeployError: a path is not a route, or belongs to a flow.
     """
     for each in named:
         for path, route in app.enters.items():
             if is_public(path, [each]):
-                name = route.handler.called
+                name = route.handler.function_name
                 raise DeployError(
                     f"endpoint.public: {each!r} opens the flow at {path!r} ({name}) to the public",
-                    hint="a launch needs somebody: let callers have a key with the scope `launch`",
+                    hint="a launch needs a user: let callers have a key with the scope `launch`",
                 )
-        if not _is_there(app, each):
+        if not _has_route(app, each):
             paths = sorted({str(path) for one in app.routes if (path := _path(one))})
             known = [path for path in paths if path not in app.enters]
             near = nearest(each, known)
@@ -57,7 +59,7 @@ def _path(route: Any) -> str:
     return str(getattr(route, "path", ""))
 
 
-def _is_there(app: Any, named: str) -> bool:
+def _has_route(app: Any, named: str) -> bool:
     from starlette.routing import Match
 
     below = named[:-1] if named.endswith("/*") else None

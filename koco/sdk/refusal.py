@@ -1,11 +1,11 @@
-"""What a worker that could not be prepared does with the work that Ray gives it: it refuses.
+"""Refuse all work in a worker that could not be prepared.
 
-If the setup function raised, Ray would end the process, and whoever waits for a task would be told
-of a crash without any cause. So the process stays for its first task: that raises what has gone
-wrong, and nothing of the author's is imported or run. Then the process ends. An actor ends at once,
-and Ray tells why in the error of its calls.
+If the setup function raised, Ray would end the process, and callers would see a crash without a
+cause. So the process stays for its first task. The task raises the original error, and nothing of
+the author's is imported or run. Then the process ends. An actor ends at once, and Ray reports the
+reason in the error of its calls.
 
-This replaces three functions of Ray's own, at the places where Ray 2.60 looks them up.
+This replaces three functions of Ray, at the places where Ray 2.60 looks them up.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 
 def refuse(failure: Exception) -> None:
-    """Have this process do nothing but raise a failure; its log says so at once."""
+    """Make this process only raise the failure from now on, and log it at once."""
     import ray
     from ray._private.function_manager import FunctionExecutionInfo
 
@@ -21,7 +21,7 @@ def refuse(failure: Exception) -> None:
         raise failure
 
     def denied(_: Any, descriptor: Any) -> FunctionExecutionInfo:
-        # Counted as Ray counts calls of its functions, and the first one is the last.
+        # Set the counter as Ray does for its functions: the process ends after this call.
         manager._num_task_executions[descriptor.function_id] = 0
         return FunctionExecutionInfo(
             function=deny, function_name=descriptor.function_name, max_calls=1
@@ -31,5 +31,5 @@ def refuse(failure: Exception) -> None:
     manager = worker.function_actor_manager
     manager.load_actor_class = deny
     manager.get_execution_info = denied
-    worker.deserialize_objects = deny  # arguments may be objects of the service's modules
+    worker.deserialize_objects = deny  # arguments may need the service's modules
     sys.stderr.write(f"koco: this process could not be prepared, and runs nothing: {failure}\n")

@@ -1,11 +1,11 @@
-"""Where the processes of a release get the values of its secrets.
+"""Fetch the values of a release's secrets into its processes.
 
-The control plane leaves an `Access` in the key-value store of Ray's head: where to ask, and the
-release's own token. A process reads it there and asks over HTTP. Both work before the process
-can call an actor. The token stands in no environment, argument or log: the key-value store is not
-shown on Ray's dashboard.
+The control plane stores an `Access` in the key-value store of Ray's head: the URL to ask, and the
+release's own token. A process reads it there and asks over HTTP. Both work before the process can
+call an actor. The token is in no environment, argument or log, and Ray's dashboard does not show
+the key-value store.
 
-Standard library and msgspec only: this is imported at the start of every process with secrets.
+Standard library and msgspec only, because every process with secrets imports this as it starts.
 """
 
 import http.client
@@ -17,7 +17,7 @@ import msgspec
 
 from koco.errors import KocoError, UnreachableError
 
-#: Where the values are, below the URL of an `Access`.
+#: The path of the values, below the URL of an `Access`.
 PATH = "/v1/values"
 
 _NAMESPACE = b"koco"
@@ -26,25 +26,25 @@ _STORE_S = 5.0
 #: How long the control plane may take for one answer (seconds).
 _ANSWER_S = 10.0
 #: How long the control plane may be away before a process gives up (seconds): as long as
-#: `koco.sdk.control.GONE_S`, which is not imported here because it costs asyncio.
+#: `koco.sdk.control.GONE_S`, which is not imported because that would also import asyncio.
 GONE_S = 60.0
 #: Pauses between two tries (seconds); the last one stays.
 _PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Access(msgspec.Struct, frozen=True):
-    """Where a release's processes ask for its secrets, and what they show there."""
+    """The URL at which a release's processes ask for its secrets, and the token that they send."""
 
     url: str
     token: str
 
 
 class _AwayError(Exception):
-    """It cannot be asked just now."""
+    """The key-value store or the control plane cannot be reached just now."""
 
 
 def publish(service: str, release: int, access: Access) -> None:
-    """Leave an access for a release's processes; blocks."""
+    """Store the access of a release's processes; blocks."""
     _store().internal_kv_put(
         _key(service, release), msgspec.json.encode(access), True, _NAMESPACE, timeout=_STORE_S
     )
@@ -55,19 +55,19 @@ def forget(service: str, release: int) -> None:
     _store().internal_kv_del(_key(service, release), False, _NAMESPACE, timeout=_STORE_S)
 
 
-def published() -> list[tuple[str, int]]:
-    """Return the releases that have an access; blocks."""
+def list_published() -> list[tuple[str, int]]:
+    """Return the releases that have a stored access; blocks."""
     keys = _store().internal_kv_keys(_key("", None), _NAMESPACE, timeout=_STORE_S)
     found = (key.decode().split("/")[1:] for key in keys)
     return [(service, int(release)) for service, release in found]
 
 
 def fetch(service: str, release: int, *, gone_s: float = GONE_S) -> dict[str, str]:
-    """Return the values of a release's secrets by name; try again while nobody answers.
+    """Return the values of a release's secrets by name; retry while the control plane is away.
 
     Raises:
-        KocoError: the control plane refuses, with its own words.
-        UnreachableError: nobody has answered for too long.
+        KocoError: the control plane refuses; the message is its own.
+        UnreachableError: there has been no answer for too long.
     """
     deadline = time.monotonic() + gone_s
     tries = 0
@@ -111,26 +111,26 @@ def _ask(access: Access) -> dict[str, str]:
     finally:
         connection.close()
     try:
-        told = msgspec.json.decode(body, type=dict[str, Any])
+        answered = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError:
-        told = {}  # of something between here and there
-    if answer.status == http.client.OK and "values" in told:
-        values: dict[str, str] = told["values"]
+        answered = {}  # from a proxy on the way, for example
+    if answer.status == http.client.OK and "values" in answered:
+        values: dict[str, str] = answered["values"]
         return values
-    return _refused(answer.status, told)
+    return _raise_refusal(answer.status, answered)
 
 
-def _refused(status: int, told: dict[str, Any]) -> dict[str, str]:
-    message = told.get("detail") or f"the control plane answers with {status}"
+def _raise_refusal(status: int, answered: dict[str, Any]) -> dict[str, str]:
+    message = answered.get("detail") or f"the control plane answers with {status}"
     if status >= http.client.INTERNAL_SERVER_ERROR or status == http.client.TOO_MANY_REQUESTS:
         raise _AwayError(message)
-    raise KocoError(message, hint=told.get("hint"))
+    raise KocoError(message, hint=answered.get("hint"))
 
 
 def _store() -> Any:
     import ray
 
-    # Its own client: the one of `ray.experimental` imports Ray's client for other clusters.
+    # Ray's internal client: importing `ray.experimental` would import Ray Client as well.
     return ray._private.worker.global_worker.gcs_client
 
 

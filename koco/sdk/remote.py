@@ -1,9 +1,9 @@
-"""Events from a process that is no runner: a Ray task or actor that was handed a tracer.
+"""Send events from a process that is not a runner: a Ray task or actor that got a tracer.
 
-Such a process may end as soon as its function returns, and nothing tells us
-before. So an event counts as written when it is committed: `put` returns then.
-What several threads write meanwhile goes in one call. What is printed is gathered, and goes
-with the next event, after a moment, or at the end of its task.
+Such a process may end as soon as its function returns, without notice. So an event counts as
+written only once it is committed, and `put` returns then. Events that several threads write
+meanwhile go in one call. Printed lines are gathered: they are sent with the next event, after a
+moment, or at the end of their task.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from koco.events.model import Batch
 from koco.sdk.control import Control
 from koco.sdk.tracer import Sink
 
-#: Pause before what the store could not take goes once more (seconds).
+#: Pause before events that the store could not take are sent again (seconds).
 _AGAIN_S = 0.1
 
-#: How much of what is printed may wait (bytes): Ray passes up to 100 KiB along with a call.
+#: How much printed output may wait (bytes): Ray passes up to 100 KiB along with a call.
 _GATHERED_BYTES = 64 * 1024
 
-#: Executions whose producer is kept for their next event: an actor may be handed the tracers
-#: of a million, and is told of none that it has ended.
+#: How many executions' producers are kept for further events. An actor may get the tracers of a
+#: million executions, and never learns that one has ended.
 _REMEMBERED = 256
 
 _sinks: "dict[int, RemoteSink]" = {}
@@ -35,9 +35,9 @@ _sinks_lock = threading.Lock()
 def remote_sink(
     control: Control, attempt: int = 0, make: Callable[..., Sink] | None = None
 ) -> "RemoteSink":
-    """Return this process's sink for such attempts: a cluster has one control plane.
+    """Return this process's sink for an attempt. It is shared, as there is one control plane.
 
-    `make` is what makes one in another process; this function does, if it is left out.
+    `make` creates a sink in another process; by default it is this function.
     """
     with _sinks_lock:
         if attempt not in _sinks:
@@ -46,7 +46,7 @@ def remote_sink(
 
 
 class RemoteSink:
-    """A sink that waits for each event's commit."""
+    """A sink that waits until each event is committed."""
 
     def __init__(
         self, control: Control, attempt: int = 0, make: Callable[..., Sink] = remote_sink
@@ -54,48 +54,48 @@ class RemoteSink:
         self._control = control
         self._attempt = attempt
         self._make = make
-        #: By fid; who wrote last is at the end.
+        #: By fid; the most recently used is last.
         self._producers: dict[str, Producer] = {}
         self._lock = threading.Lock()
 
     def put(self, fid: str, event: bytes) -> None:
-        """Commit an event; block until it is."""
+        """Commit an event; block until it is committed."""
         self.producer(fid).put(event)
 
     def producer(self, fid: str) -> "Producer":
-        """Return what numbers an execution's events in this process."""
+        """Return the producer that numbers an execution's events in this process."""
         with self._lock:
             producer = self._producers.pop(fid, None)
             if producer is None:
                 producer = Producer(fid, self._control, self._attempt)
             self._producers[fid] = producer
             if len(self._producers) > _REMEMBERED:
-                # What it has taken is committed, or is being sent by whoever wrote it.
+                # Its events are committed, or their writer is sending them right now.
                 del self._producers[next(iter(self._producers))]
         return producer
 
     async def put_async(self, fid: str, event: bytes) -> None:
-        """Commit an event; wait until it is."""
+        """Commit an event; wait until it is committed."""
         await asyncio.to_thread(self.put, fid, event)
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
-        """Ask the control plane; see `Sink.ask`. What was written before is committed already."""
+        """Ask the control plane; see `Sink.ask`. Earlier events are committed already."""
         blob = wire.encode_question(fid, question, arguments, attempt=self._attempt)
         return wire.decode_answer(self._control.call_sync("ask", blob))
 
     async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
-        """Do the same, waiting."""
+        """Do the same, without blocking."""
         blob = wire.encode_question(fid, question, arguments, attempt=self._attempt)
-        # No thread for it: an answer may take hours.
+        # Without a thread, because an answer may take hours.
         return wire.decode_answer(await self._control.call("ask", blob))
 
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
-        """Return what makes a sink in another process."""
+        """Return a function and its arguments that make a sink in another process."""
         return self._make, (self._control, self._attempt)
 
 
 class Producer:
-    """Numbers one execution's events in this process and sends what has gathered."""
+    """Numbers one execution's events in this process, and sends the gathered ones."""
 
     def __init__(self, fid: str, control: Control, attempt: int = 0) -> None:
         self._fid = fid
@@ -104,9 +104,9 @@ class Producer:
         self._name = secrets.token_hex(6)
         self._gathered: list[bytes] = []
         self._bytes = 0
-        #: Whether the execution takes no events any more.
+        #: Whether the execution no longer takes events.
         self.is_closed = False
-        #: What is under way: it ends with the event of the number `_taken`.
+        #: The batch that is being sent; its last event has the number `_taken`.
         self._sending: bytes | None = None
         self._taken = 0
         self._acked = 0
@@ -114,17 +114,17 @@ class Producer:
         self._send = threading.Lock()
 
     def put(self, event: bytes) -> None:
-        """Commit an event; block until it is."""
+        """Commit an event; block until it is committed."""
         with self._gather:
             self._gathered.append(event)
             mine = self._taken + len(self._gathered)
         with self._send:
-            # Whoever had the lock before may have sent this one along.
+            # The previous holder of the lock may have sent this event as well.
             while self._acked < mine:
                 self._flush()
 
     def gather(self, event: bytes) -> None:
-        """Take an event that goes with the next one, or with `flush`; block if many wait."""
+        """Keep an event for the next `put` or `flush`; block if too many are waiting."""
         with self._gather:
             if self.is_closed:
                 return
@@ -135,7 +135,7 @@ class Producer:
             self.flush()
 
     def flush(self) -> None:
-        """Commit what has gathered; block until it is."""
+        """Commit all gathered events; block until they are committed."""
         with self._gather:
             mine = self._taken + len(self._gathered)
         with self._send:
@@ -143,8 +143,8 @@ class Producer:
                 self._flush()
 
     def _flush(self) -> None:
-        # Sent until it is acknowledged, by the next writer where this one is cancelled meanwhile:
-        # behind a gap nothing would be taken any more. The store drops what it has seen.
+        # Sent until it is acknowledged; if this writer is cancelled, the next one goes on. The
+        # store accepts nothing after a gap, and drops what it has seen before.
         if self._sending is None:
             self._sending = self._batch()
         while not self._deliver(self._sending):

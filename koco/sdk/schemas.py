@@ -1,8 +1,8 @@
-"""What a type hint demands of what is nested in a value, as a JSON Schema.
+"""Express in a JSON Schema what a type hint requires of values nested in an input.
 
-So that the control plane, which has none of the author's code, refuses at the launch what the
-runner would refuse when it is too late. Where the author's own code has a say before the type
-(validators that run first, aliases by either name), the schema says nothing.
+With it, the control plane can refuse inputs at launch that the runner would only refuse later: it
+does not have the author's code. If the author's code runs before type checks (validators in mode
+"before", aliases of either name), the schema allows anything.
 """
 
 import collections.abc
@@ -15,24 +15,24 @@ from typing import Any
 
 from koco.sdk.hints import core_of, facts_of, hints_of
 
-#: What may stand for a list, and for an object.
+#: The types that become a JSON array, and those that become an object.
 _LISTS = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Set)
 _OBJECTS = (dict, collections.abc.Mapping)
-#: Validators that see a value before its type does: they may take anything.
+#: Validators that see a value before its type is checked, so they may take anything.
 _FIRST = frozenset({"BeforeValidator", "WrapValidator", "PlainValidator"})
-#: What facts are called in a schema, by the type that they are about.
+#: The schema's names of facts, by the kind of type.
 _NUMBER = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _NUMBER |= {"multiple_of": "multipleOf"}
 _TEXT = {"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"}
 _LIST = {"min_length": "minItems", "max_length": "maxItems"}
 _OBJECT = {"min_length": "minProperties", "max_length": "maxProperties"}
 
-#: How deep hints are followed.
+#: How deep nested hints are followed.
 _DEEPEST = 50
 
 
 def schema_of(hint: Any, stated: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """Return the JSON Schema of a hint, None where it demands nothing that could be said."""
+    """Return the JSON Schema of a hint; None if it requires nothing that a schema can express."""
     walk = _Walk()
     found = walk.of(hint, stated or {}, 0)
     if not found or not _says_anything(found):
@@ -50,7 +50,7 @@ class _Walk:
         self._names: dict[Any, str] = {}
 
     def of(self, hint: Any, stated: dict[str, Any], depth: int) -> dict[str, Any]:
-        """Return a hint's schema; `{}` takes anything."""
+        """Return a hint's schema; `{}` allows anything."""
         if depth > _DEEPEST or _is_read_first(hint):
             return {}
         core, is_optional, facts = core_of(hint)
@@ -74,9 +74,9 @@ class _Walk:
         if kind in _OBJECTS:
             inner = self.of(args[1], {}, depth + 1) if len(args) == 2 else {}
             found = {"additionalProperties": inner} if inner else {}
-            return {"type": "object", **found, **_said(facts, _OBJECT)}
+            return {"type": "object", **found, **_pick_facts(facts, _OBJECT)}
         if args:
-            return {}  # a generic class of the author's
+            return {}  # a generic class of the author
         if issubclass(kind, enum.Enum):
             is_plain = not issubclass(kind, enum.Flag) and "_missing_" not in vars(kind)
             return _enum([each.value for each in kind]) if is_plain else {}
@@ -85,7 +85,7 @@ class _Walk:
     def _list(
         self, kind: type, args: tuple[Any, ...], facts: dict[str, Any], depth: int
     ) -> dict[str, Any]:
-        sized = _said(facts, _LIST)
+        sized = _pick_facts(facts, _LIST)
         if kind is tuple and args and args[-1] is not Ellipsis:
             first = [self.of(each, {}, depth + 1) for each in args]
             return {
@@ -95,7 +95,7 @@ class _Walk:
                 "maxItems": len(args),
             }
         if kind in (set, frozenset, collections.abc.Set):
-            sized.pop("minItems", None)  # of elements that are the same, one counts
+            sized.pop("minItems", None)  # a set counts equal elements once
             sized.pop("maxItems", None)
         inner = self.of(args[0], {}, depth + 1) if args else {}
         return {"type": "array", **({"items": inner} if inner else {}), **sized}
@@ -131,7 +131,7 @@ class _Field:
 
 
 def _fields_of(kind: Any) -> list[_Field] | None:
-    """Return the fields of a class that is made of them, None where its own code decides."""
+    """Return a class's fields; None if its own code decides what it takes."""
     if typing.is_typeddict(kind):
         needed = kind.__required_keys__
         return [_Field(name, hint, name in needed, {}) for name, hint in hints_of(kind).items()]
@@ -155,7 +155,7 @@ def _has_no_default(field: "dataclasses.Field[Any]") -> bool:
 def _of_pydantic(kind: Any) -> list[_Field] | None:
     decorators = getattr(kind, "__pydantic_decorators__", None)
     config = getattr(kind, "model_config", {})
-    if any("__get_pydantic_core_schema__" in vars(each) for each in _own(kind)):
+    if any("__get_pydantic_core_schema__" in vars(each) for each in _author_classes(kind)):
         return None
     if decorators is None or getattr(kind, "__pydantic_root_model__", False):
         return None
@@ -183,8 +183,8 @@ def _of_pydantic(kind: Any) -> list[_Field] | None:
     return found
 
 
-def _own(kind: type) -> list[type]:
-    """Return a model's classes as far as they are the author's."""
+def _author_classes(kind: type) -> list[type]:
+    """Return the author's classes among a model's bases."""
     return [each for each in kind.__mro__ if each.__module__.partition(".")[0] != "pydantic"][:-1]
 
 
@@ -208,21 +208,21 @@ def _enum(values: list[Any]) -> dict[str, Any]:
 
 
 def _scalar(kind: type, facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a type that is one value; others than these have their own readers."""
+    """Return the schema of a simple type; empty for types that are parsed in their own way."""
     if kind is type(None):
         return {"type": "null"}
     if kind is bool:
         return {"type": "boolean"}
     if kind is int:
-        return {"type": "integer", **_said(facts, _NUMBER)}
+        return {"type": "integer", **_pick_facts(facts, _NUMBER)}
     if kind in (float, decimal.Decimal):
-        # NaN and the infinities have names.
-        said = _said(facts, _NUMBER)
+        # NaN and infinities travel as strings.
+        said = _pick_facts(facts, _NUMBER)
         return {"type": "number", **said} if kind is float and said else {}
-    return {"type": "string", **_said(facts, _TEXT)} if kind is str else {}
+    return {"type": "string", **_pick_facts(facts, _TEXT)} if kind is str else {}
 
 
-def _said(facts: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def _pick_facts(facts: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     found = {}
     for key, name in names.items():
         value = getattr(facts.get(key), "pattern", facts.get(key))

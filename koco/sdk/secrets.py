@@ -1,10 +1,9 @@
-"""Secrets in a process: in its environment, and out of everything that it tells.
+"""Put a release's secrets into the process's environment, and keep them out of all its output.
 
-They are fetched before any code of the service's runs (`koco.sdk.worker_setup`). Values go into
-`os.environ` and into nothing else. What leaves as an event, an error or a question is looked
-through for them (`koco.events.line.mask`), and so is what goes into logs: by descriptors 1 and 2
-(`koco.sdk.outlet`), by `logging`, in tracebacks. A value that is printed comes out as `********`,
-in whichever way it was quoted or encoded.
+The values are fetched before any of the service's code runs (`koco.sdk.worker_setup`), and go
+into `os.environ` only. They are masked in events, errors and questions (`koco.events.line.mask`),
+and in logs: at descriptors 1 and 2 (`koco.sdk.outlet`), in `logging`, and in tracebacks. A printed
+value becomes `********`, however it was quoted or encoded.
 """
 
 import base64
@@ -22,34 +21,33 @@ from urllib.parse import quote, quote_plus
 import msgspec
 
 from koco.events import line
-from koco.sdk import worker_setup
 
 MASK = "********"
-#: Shorter values are not looked for: half of all texts would have them (characters).
+#: Shorter values are not masked, because ordinary texts would contain them (characters).
 SHORTEST = 6
-#: Lines of a value of several lines that are looked for by themselves (characters).
+#: Lines of a multi-line value are also masked singly, from this length on (characters).
 _SHORTEST_LINE = 8
 
-#: Up to here one pattern of all forms is faster than looking for each (bytes).
+#: Below this size, one pattern for all values is faster than searching for each (bytes).
 _SMALL_BYTES = 512
 
 
 class Masks:
-    """Takes values out of texts."""
+    """Removes values from texts."""
 
     def __init__(self, values: Iterable[str]) -> None:
         forms = {form for value in values for form in _forms(value)}
-        #: The longest first: one may be a part of another.
+        #: The longest first, because one may contain another.
         self._forms = sorted(forms, key=len, reverse=True)
-        #: The same as they stand in JSON, where looking for them costs least.
-        self._encoded = [msgspec.json.encode(form)[1:-1] for form in self._forms]
-        self._any = re.compile(b"|".join(map(re.escape, self._encoded))) if forms else None
-        #: How many characters a value takes at most.
+        #: The same as JSON encodes them, because searching encoded data costs least.
+        self._encoded_forms = [msgspec.json.encode(form)[1:-1] for form in self._forms]
+        self._any = re.compile(b"|".join(map(re.escape, self._encoded_forms))) if forms else None
+        #: The length of the longest value (characters).
         self.longest = max(map(len, self._forms), default=0)
 
     @property
     def forms(self) -> list[bytes]:
-        """What is looked for in bytes."""
+        """The values to search for in bytes."""
         return [form.encode("utf-8", "surrogateescape") for form in self._forms]
 
     def text(self, text: str) -> str:
@@ -64,15 +62,15 @@ class Masks:
         if len(encoded) < _SMALL_BYTES:
             found = self._any is not None and self._any.search(encoded) is not None
         else:
-            found = any(form in encoded for form in self._encoded)
+            found = any(form in encoded for form in self._encoded_forms)
         return self._masked(encoded) if found else encoded
 
     def _masked(self, encoded: bytes) -> bytes:
-        # On what it says, not on its bytes: a value may look like a part of JSON's syntax.
+        # Decode first: in raw JSON, a value may look like a part of the syntax.
         try:
             return msgspec.json.encode(self._value(msgspec.json.decode(encoded)))
         except (RecursionError, msgspec.DecodeError):
-            return json.dumps(MASK).encode()  # too deep to look at: nothing of it leaves
+            return json.dumps(MASK).encode()  # too deep to search, so mask everything
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -88,7 +86,7 @@ class Masks:
 
 
 def _forms(value: str) -> set[str]:
-    """Return a value as it may stand in a text: plain, quoted or encoded, by its lines."""
+    """Return the forms of a value in a text: plain, quoted or encoded, and its single lines."""
     if len(value) < SHORTEST:
         return set()
     lines = [each.strip() for each in value.splitlines()] if "\n" in value else []
@@ -105,17 +103,17 @@ def _forms(value: str) -> set[str]:
             html.escape(each),
         )
     }
-    # Once more: JSON is often a text in other JSON.
+    # Escaped once more, because JSON is often a string in other JSON.
     again = {json.dumps(form)[1:-1] for form in quoted}
-    return plain | quoted | again | set(_encoded(value))
+    return plain | quoted | again | set(_encoded_forms(value))
 
 
-def _encoded(value: str) -> Iterator[str]:
-    """Yield a value in hexadecimal and in base 64, by itself or in the middle of something."""
+def _encoded_forms(value: str) -> Iterator[str]:
+    """Yield a value in hexadecimal and in base 64, also from the middle of longer data."""
     data = value.encode("utf-8", "surrogateescape")
     yield from (data.hex(), data.hex().upper())
     for before in range(3):
-        # What depends on the bytes around it is left out: a whole group of three has no part in it.
+        # Leave out the characters that also depend on neighbouring bytes.
         whole = base64.b64encode(bytes(before) + data).decode()
         skipped, bits = (0, 2, 3)[before], (before + len(data)) * 8
         inner = whole[skipped : bits // 6]
@@ -123,34 +121,33 @@ def _encoded(value: str) -> Iterator[str]:
             yield from (inner, inner.replace("+", "-").replace("/", "_"))
 
 
-#: What this process tells nobody.
+#: Masks this process's secrets.
 masks = Masks(())
 
 
-def equip() -> None:
-    """Fetch the secrets of this process's release, and keep them out of all that it tells.
+def load(service: str, release: int) -> None:
+    """Fetch the secrets of a release into this process, and keep them out of all its output.
 
     Raises:
-        KocoError: they are not to be had.
+        KocoError: the secrets cannot be fetched.
         OSError: the filter of the log cannot be started.
     """
     from koco.sdk import outlet, release_secrets
 
-    service, release = os.environ[worker_setup.SERVICE], int(os.environ[worker_setup.RELEASE])
     values = release_secrets.fetch(service, release)
     found = Masks(values.values())
     outlet.install(found.forms)
     _mask_texts()
-    learn(values, found)
+    set_values(values, found)
 
 
 def prepare() -> None:
-    """Do so: what environments that an older control plane has made have Ray call."""
-    equip()
+    """Load this release's secrets. Environments of an older control plane have Ray call this."""
+    load(os.environ["KOCO_SERVICE"], int(os.environ["KOCO_RELEASE"]))
 
 
-def learn(values: dict[str, str], found: Masks) -> None:
-    """Set secrets in this process's environment; `found` keeps them out of events and errors."""
+def set_values(values: dict[str, str], found: Masks) -> None:
+    """Set secrets in this process's environment; `found` masks them in events and errors."""
     global masks
     masks = found
     line.mask = masks.payload
@@ -158,16 +155,16 @@ def learn(values: dict[str, str], found: Masks) -> None:
 
 
 def mask(text: str) -> str:
-    """Return a text without the values of this process's secrets."""
+    """Return a text with the values of this process's secrets masked."""
     return masks.text(text)
 
 
 @functools.cache
 def _mask_texts() -> None:
-    """Have whatever `logging` and `traceback` make texts of lose values.
+    """Mask the texts that `logging` and `traceback` produce.
 
-    Ray Serve writes its logs into files of its own, and what a constructor raises is a text
-    in its controller, and on its dashboard.
+    Ray Serve writes its logs into files of its own, and a constructor's error appears as text in
+    Serve's controller and on Ray's dashboard.
     """
     format_record = logging.Handler.format
     format_exception = traceback.TracebackException.format
@@ -176,7 +173,7 @@ def _mask_texts() -> None:
         return mask(format_record(handler, record))
 
     def masked_exception(exception: Any, **options: Any) -> Iterator[str]:
-        # In one piece: a value may have several lines.
+        # In one piece, because a value may have several lines.
         yield mask("".join(format_exception(exception, **options)))
 
     logging.Handler.format = masked_record  # type: ignore[method-assign, assignment]

@@ -1,8 +1,8 @@
-"""An endpoint of one's own: a FastAPI application whose `enter` routes are flows.
+"""A service's own endpoint: a FastAPI application whose `enter` routes are flows.
 
-It answers its control plane and nobody else: every request must be signed
-(`koco.sdk.signing`), those to an author's other routes, too; but for the paths that the
-manifest opens to the public (`koco.sdk.public`).
+It answers only its control plane: every request must be signed (`koco.sdk.signing`), including
+those to an author's other routes. The exceptions are paths that the manifest makes public
+(`koco.sdk.public`).
 """
 
 import os
@@ -24,13 +24,13 @@ from koco.sdk.handlers import ANSWER, INTERNAL, Answer, Handler, Route
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-#: Every application that a module has made, in order: what is bound for Serve does not
-#: say which of them it was made from.
+#: All applications so far, in order. An object that is bound for Serve does not show which of
+#: them it was made from.
 _instances: list["ServeAPI"] = []
 
 
 class ServeAPI(FastAPI):
-    """A FastAPI application with `enter` routes, each a flow, and with locks and leases."""
+    """A FastAPI application with `enter` routes (each is a flow), locks and leases."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,14 +58,13 @@ class ServeAPI(FastAPI):
 
         Args:
             path: the route, such as `/` or `/reports`.
-            model: the form, as a `Model`, as a list of elements, or None where any
-                JSON object will do.
-            summary: what the flow does, in one line; and so on for the others.
-            more: whatever else is to be told of the flow; what only FastAPI knows what to
-                do with, such as `response_model`, means nothing here.
+            model: the form, as a `Model` or a list of elements; None takes any JSON object.
+            summary: a one-line summary of the flow; the following ones are metadata as well.
+            more: further metadata of the flow. Options that only FastAPI understands, such as
+                `response_model`, have no effect.
 
         Raises:
-            DeployError: the path or what the handler asks for makes no sense.
+            DeployError: the path or a parameter of the handler is invalid.
         """
         form = None if model is None else handlers.model_of(model, f"enter {path!r}")
         given = {
@@ -79,7 +78,7 @@ class ServeAPI(FastAPI):
             raise DeployError(f"enter {path!r} is there twice", hint="each needs its own path")
         if not path.startswith("/") or "{" in path or path.startswith(INTERNAL):
             raise DeployError(
-                f"enter {path!r} is no path of a flow",
+                f"enter {path!r} is not a valid path for a flow",
                 hint="begin it with '/', without parameters, and not with '/_koco'",
             )
 
@@ -96,11 +95,11 @@ class ServeAPI(FastAPI):
         return decorate
 
     def lock(self, name: str) -> Callable[[F], F]:
-        """Say what a person sees at a lock: the handler returns its form."""
+        """Define the form that a person sees at a lock: the handler returns it."""
         return self._named("lock", name, self.locks)
 
     def lease(self, name: str) -> Callable[[F], F]:
-        """Say what becomes of a person's answer: the handler returns what the flow gets."""
+        """Process a person's answer: the flow gets the handler's result."""
         return self._named("lease", name, self.leases)
 
     def _named(self, what: str, name: str, known: dict[str, Handler]) -> Callable[[F], F]:
@@ -114,7 +113,7 @@ class ServeAPI(FastAPI):
         return decorate
 
     def describe(self, service: str) -> dict[str, Any]:
-        """Return `{flows, locks, leases}`: what the control plane must know of it."""
+        """Return `{flows, locks, leases}`, which the control plane needs to know."""
         return {
             "flows": [route.describe(service) for route in self.enters.values()],
             "locks": sorted(self.locks),
@@ -122,7 +121,7 @@ class ServeAPI(FastAPI):
         }
 
     async def submit(self, path: str, inputs: Any, *, user: str = "") -> Any:
-        """Return what the handler at a path would launch; for tests, which sign nothing."""
+        """Return the launch of the handler at a path. For tests, which sign nothing."""
         body = handlers.encode(Answer("", inputs))
         scope = {
             **{"type": "http", "method": "POST", "path": path, "root_path": "", "app": self},
@@ -136,12 +135,12 @@ class ServeAPI(FastAPI):
         return await self.enters[path].launch(Request(scope, receive), inputs)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request that is signed by the control plane, or to a public path."""
+        """Answer a request that the control plane has signed, or that is to a public path."""
         if scope["type"] == "lifespan":
             await super().__call__(scope, receive, send)
             return
         if scope["type"] != "http":
-            # A websocket: the control plane forwards none, so it is somebody else's.
+            # A websocket: the control plane never forwards one, so this is another caller.
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -158,7 +157,7 @@ class ServeAPI(FastAPI):
         await super().__call__(scope, receive, send)
 
     async def _internal(self, request: Request) -> Answer:
-        """Answer what only the control plane asks: a lock's form, a lease."""
+        """Answer the control plane's own questions: for a lock's form, and for a lease."""
         _, _, kind, name = (*path_of(request.scope).split("/", 3), "", "")[:4]
         asked = handlers.decode(await request.body())
         lock, lease = self.locks.get(name), self.leases.get(name)
@@ -174,7 +173,7 @@ class ServeAPI(FastAPI):
 
 
 class _Endpoint:
-    """An `enter` route's place among the application's routes."""
+    """The ASGI application of an `enter` route."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
@@ -194,7 +193,7 @@ class _Endpoint:
 
 
 def response(answer: Answer) -> Response:
-    """Return an answer as the control plane reads it."""
+    """Return an answer in the form that the control plane reads."""
     return Response(
         handlers.encode(answer),
         status_code=answer.status,
@@ -204,6 +203,6 @@ def response(answer: Answer) -> Response:
 
 
 def instances_of(module: str) -> list[ServeAPI]:
-    """Return the applications with `enter` routes that a module made, or else all there are."""
+    """Return a module's applications with `enter` routes; if it has none, those of all modules."""
     those = [each for each in _instances if each.enters]
     return [each for each in those if each._module == module] or those

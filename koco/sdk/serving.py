@@ -1,7 +1,7 @@
-"""A service's own endpoint, found in its module and bound for Ray Serve.
+"""Find a service's own endpoint in its module, and bind it for Ray Serve.
 
-`build` is what Serve imports, in a process of its own; `describe` is what a runner
-asks, which describes the endpoint before Serve hears of it.
+Serve imports `build`, in a separate process. A runner calls `describe` to describe the endpoint
+before it is given to Serve.
 """
 
 import copy
@@ -15,11 +15,11 @@ from koco.errors import DeployError
 from koco.sdk import entrypoint
 from koco.sdk import public as opened
 
-#: Requests that one replica takes at once. Handlers mostly wait; Serve's default is 5.
+#: How many requests a replica handles at once. Handlers mostly wait; Serve's default is 5.
 _ONGOING = 100
-#: How often Serve looks whether a replica lives (seconds); its default is 10.
+#: How often Serve checks a replica's health (seconds); its default is 10.
 _CHECK_S = 2.0
-#: How long a replica without requests goes on after it was told to leave (seconds).
+#: How long a replica without requests continues once it is told to stop (seconds).
 _FAREWELL_S = 1.0
 
 
@@ -27,9 +27,9 @@ def describe(path: str, service: str, *, public: Iterable[str] = ()) -> dict[str
     """Import an endpoint and return `{flows, locks, leases}`.
 
     Raises:
-        DeployError: it is none, its flows cannot be told apart, or what is to be public is no
-            route of it, or a flow's.
-        Exception: whatever importing the user's module raises.
+        DeployError: it is not an endpoint, two flows have the same name, or a public path is not
+            a route or belongs to a flow.
+        Exception: anything that importing the user's module raises.
     """
     app = serve_api_of(entrypoint.find(path), path)
     about: dict[str, Any] = app.describe(service)
@@ -80,16 +80,16 @@ def serve_api_of(found: Any, path: str) -> Any:
 
 
 def is_bound(found: Any) -> bool:
-    """Say whether an object is something that Serve can run: an application or a deployment."""
+    """Return whether an object is something that Serve can run: an application or a deployment."""
     if "ray.serve" not in sys.modules:
-        return False  # whoever has bound one has imported it
+        return False  # binding one imports it
     from ray.serve import Application, Deployment
 
     return isinstance(found, Application | Deployment)
 
 
 def build(args: dict[str, Any]) -> Any:
-    """Return the application that Serve runs (its application builder)."""
+    """Return the application that Serve runs. (Serve calls this as its application builder.)"""
     from ray.serve import Application, Deployment
 
     path = args["app"]
@@ -98,21 +98,21 @@ def build(args: dict[str, Any]) -> Any:
         if isinstance(found, Deployment):
             found = found.bind()
     if not isinstance(found, Application):
-        found = _bound(path, timeout_s=args["timeout_s"])
+        found = _bind(path, timeout_s=args["timeout_s"])
     if not (options := args.get("serve")):
         return found
-    # The deployment at its entry; those that it was bound with stay as they are.
+    # Only the deployment at its entry; those that it was bound with stay unchanged.
     made = copy.copy(found)
-    made._bound_deployment = overlaid(found._bound_deployment, options)
+    made._bound_deployment = apply_options(found._bound_deployment, options)
     return made
 
 
 @contextmanager
 def _no_cpu_unless_named() -> Iterator[None]:
-    """Have deployments that are made meanwhile ask for no CPU where their author named none.
+    """Make deployments that are created meanwhile ask for no CPU, unless their author sets one.
 
-    An endpoint validates and orders: it mostly waits. Serve would ask for one CPU each, and once
-    a deployment is made, that is not told from an author's own `num_cpus=1`.
+    An endpoint mostly waits. Serve would ask for one CPU for each replica; once a deployment
+    exists, that default cannot be distinguished from an author's own `num_cpus=1`.
     """
     from ray.serve._private.config import ReplicaConfig
 
@@ -131,24 +131,24 @@ def _no_cpu_unless_named() -> Iterator[None]:
         setattr(ReplicaConfig, "create", kept)  # noqa: B010
 
 
-def overlaid(deployment: Any, options: dict[str, Any]) -> Any:
-    """Return a deployment with a manifest's `serve` over what its code says.
+def apply_options(deployment: Any, options: dict[str, Any]) -> Any:
+    """Return a deployment with the manifest's `serve` options over those in its code.
 
     Raises:
-        Exception: whatever Serve raises for options that it refuses.
+        Exception: anything that Serve raises for options that it refuses.
     """
     wanted = dict(options)
     if "ray_actor_options" in wanted:
         actor = wanted["ray_actor_options"] or {}
         wanted["ray_actor_options"] = {**(deployment.ray_actor_options or {}), **actor}
     if isinstance(wanted.get("num_replicas"), int):
-        # A number is no limit of the autoscaling that the code may ask for: it is in its place.
+        # A number replaces autoscaling that the code may ask for; it is not a limit of it.
         wanted.setdefault("autoscaling_config", None)
     return deployment.options(**wanted)
 
 
-def _bound(path: str, *, timeout_s: float) -> Any:
-    """Bind a bare `ServeAPI`; it is made in the replica, by importing its module."""
+def _bind(path: str, *, timeout_s: float) -> Any:
+    """Bind a bare `ServeAPI`. The replica creates it, by importing its module."""
     from ray import serve
 
     def make() -> Any:
@@ -160,9 +160,9 @@ def _bound(path: str, *, timeout_s: float) -> Any:
         max_ongoing_requests=_ONGOING,
         health_check_period_s=_CHECK_S,
         graceful_shutdown_wait_loop_s=_FAREWELL_S,
-        # What is under way when the next release has taken over is finished.
+        # Requests that are pending when the next release takes over are finished.
         graceful_shutdown_timeout_s=timeout_s + _FAREWELL_S,
-        # Handlers wait more than they compute; what a replica may use, Ray does not count.
+        # Handlers wait more than they compute, and Ray does not limit a replica's use anyway.
         ray_actor_options={"num_cpus": 0},
     )
     return deployment(serve.ingress(make)()).bind()

@@ -13,12 +13,12 @@ from typing import Any
 from koco import forms as F  # noqa: N812 - as flows import it
 from koco.sdk.schemas import schema_of
 
-#: Written as text and read back from it: no JSON number is meant.
+#: Types that are written as text in JSON and parsed from it.
 _TEXTUAL = (uuid.UUID, decimal.Decimal, pathlib.PurePath)
 
 
 def choices_of(core: Any, *, or_bool: bool) -> dict[str, Any]:
-    """Return the names of a `Select` and what each stands for; nothing if it is no choice."""
+    """Return a `Select`'s names and the values they stand for; empty if it is not a choice."""
     values: list[Any] = []
     if typing.get_origin(core) is typing.Literal:
         values = [each for each in typing.get_args(core) if each is not None]
@@ -32,7 +32,7 @@ def choices_of(core: Any, *, or_bool: bool) -> dict[str, Any]:
 
 
 def _text_of(value: Any) -> str | None:
-    """Return the name that a choice goes by, or None where it has none in a form."""
+    """Return the name of a choice in a form; None if it cannot have one."""
     value = value.value if isinstance(value, enum.Enum) else value
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -43,7 +43,7 @@ def _text_of(value: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a field is made of: its name, what is said of it, its type and its limits."""
+    """The parts of a field: its name, description, type and limits."""
 
     name: str
     label: str
@@ -53,17 +53,17 @@ class Shape:
     choices: dict[str, Any]
 
     def field(self, *, required: bool, default: Any) -> F.Field:
-        """Return the field; a default that the form cannot hold is left to the callable."""
+        """Return the field. A default that the form cannot hold is left to the callable."""
         value = self._value(default)
         for facts, shown in ((self.facts, value), (self.facts, None), ({}, value), ({}, None)):
             try:
-                found = self._made(facts, required=required, value=shown)
+                found = self._make_field(facts, required=required, value=shown)
             except F.FormError:
                 continue
-            # JSON in text would be decoded, and so not be the default any more.
+            # JSON in text would be decoded, and then no longer equal the default.
             if shown is None or found.default == shown:
                 return found
-        return self._made({}, required=required, value=None)
+        return self._make_field({}, required=required, value=None)
 
     def _value(self, default: Any) -> Any:
         if self.choices:
@@ -84,7 +84,7 @@ class Shape:
     def _is_simple(self) -> bool:
         return self.core in (str, bool, int, float, dt.date, dt.time, dt.datetime)
 
-    def _made(self, facts: dict[str, Any], *, required: bool, value: Any) -> F.Field:
+    def _make_field(self, facts: dict[str, Any], *, required: bool, value: Any) -> F.Field:
         base: dict[str, Any] = {"name": self.name, "label": self.label}
         if self.core is bool and not self.choices:
             return F.Checkbox(**base, option=self.about, value=bool(value))
@@ -93,7 +93,7 @@ class Shape:
             return F.Select(**base, option=[self._option(*each) for each in self.choices.items()])
         base["placeholder"] = self.about
         if self.core is str or _is_textual(self.core):
-            said = facts if self.core is str else _looks(self.core)
+            said = facts if self.core is str else _text_facts_of_type(self.core)
             return F.InputText(**base, **_text_facts(said))
         if self.core in (int, float):
             step = 1 if self.core is int else "any"
@@ -105,7 +105,7 @@ class Shape:
             return element(**base, **limits)
         if getattr(self.core, "__name__", "") == "SecretStr":
             return F.InputPassword(**base, **_text_facts(facts))
-        # Not where a default that is refused by it is to be shown all the same.
+        # Without a schema if it would refuse the default, which must still be shown.
         schema = schema_of(self.core, facts) if facts is self.facts else None
         return F.InputJSON(**base, json_schema=schema)
 
@@ -126,11 +126,11 @@ def _is_textual(core: Any) -> bool:
     return isinstance(core, type) and issubclass(core, _TEXTUAL)
 
 
-def _looks(core: type) -> dict[str, Any]:
+def _text_facts_of_type(core: type) -> dict[str, Any]:
     return {"pattern": _UUID} if issubclass(core, uuid.UUID) else {}
 
 
-#: How a UUID may be written.
+#: The ways to write a UUID.
 _UUID = r"^(urn:uuid:)?\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?$"
 
 
@@ -145,14 +145,14 @@ def _text_facts(facts: dict[str, Any]) -> dict[str, Any]:
     if pattern is not None:
         text = getattr(pattern, "pattern", pattern)
         whole = text.startswith("^") and text.endswith("$")
-        # Constraints search, a form matches the whole.
+        # A constraint searches, but a form's pattern must match the whole text.
         found["pattern"] = text if whole else f".*(?:{text}).*"
     return found
 
 
 def _number_facts(facts: dict[str, Any], kind: type) -> dict[str, Any]:
-    """Return the limits; an exclusive one becomes the next number that is allowed."""
-    # No limit at all to a form, which has no infinity.
+    """Return the limits; an exclusive one becomes the next allowed number."""
+    # A form has no infinity: there it is simply no limit.
     facts = {key: each for key, each in facts.items() if each not in (math.inf, -math.inf)}
     found = {"min_value": facts.get("ge"), "max_value": facts.get("le")}
     for key, name, side in (("gt", "min_value", 1), ("lt", "max_value", -1)):

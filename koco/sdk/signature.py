@@ -1,8 +1,8 @@
-"""What a callable takes, told from its signature: one form field for each input.
+"""Read a callable's signature: one form field for each input.
 
-Hints, defaults, constraints in `Annotated` and the fields of a dataclass, a
-`TypedDict` or a pydantic model count. Pydantic is never imported: its models
-and constraints are known by what they have, as are msgspec's and others'.
+Type hints, defaults, constraints in `Annotated`, and the fields of a dataclass, a `TypedDict` or a
+pydantic model count. Pydantic is never imported: its models and constraints are recognised by
+their attributes, as are those of msgspec and others.
 """
 
 import dataclasses
@@ -23,12 +23,11 @@ NOTHING = inspect.Parameter.empty
 
 
 @dataclass(frozen=True)
-class Taken:
-    """One input that a callable takes.
+class Input:
+    """One input of a callable.
 
-    `field` is its place in the form, under which its value comes; `target` the
-    keyword it is handed over as. `choices` has the values that a `Select`'s
-    names stand for.
+    `field` is its form field, under whose name its value comes. `target` is the keyword with
+    which it is passed. `choices` maps a `Select`'s names to their values.
     """
 
     field: F.Field
@@ -41,35 +40,35 @@ class Taken:
 
 @dataclass(frozen=True)
 class Gathered:
-    """How the parameter `inputs` takes them all: as `cls`, which is `dict` for as they are.
+    """How the parameter `inputs` takes all inputs at once: as `cls`, or unchanged as `dict`.
 
-    `style` is `dict`, `dataclass`, `typeddict`, `pydantic` or, for any class
-    that only a conversion can tell about, `other`.
+    `style` is `dict`, `dataclass`, `typeddict` or `pydantic`; `other` is any class that only a
+    conversion can judge.
     """
 
     style: str
     cls: Any
-    taken: tuple[Taken, ...] = ()
+    inputs: tuple[Input, ...] = ()
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a callable takes: inputs one by one, or gathered, the tracer, and anything else."""
+    """A callable's inputs: single ones, gathered ones, the tracer, and whether it takes others."""
 
-    direct: tuple[Taken, ...]
+    direct: tuple[Input, ...]
     gathered: Gathered | None
     wants_tracer: bool
     is_open: bool
 
     @property
-    def taken(self) -> tuple[Taken, ...]:
-        """Every input that has a name, in the order of the form."""
-        return (*(self.gathered.taken if self.gathered else ()), *self.direct)
+    def inputs(self) -> tuple[Input, ...]:
+        """All named inputs, in the order of the form."""
+        return (*(self.gathered.inputs if self.gathered else ()), *self.direct)
 
 
 def signature_of(entrypoint: Callable[..., Any]) -> Signature:
-    """Return what a callable takes; raise `DeployError` where it cannot be called by name."""
-    return _known(entrypoint) if isinstance(entrypoint, Hashable) else _read(entrypoint)
+    """Return a callable's signature; raise `DeployError` if it cannot be called by name."""
+    return _read_cached(entrypoint) if isinstance(entrypoint, Hashable) else _read(entrypoint)
 
 
 def _read(entrypoint: Callable[..., Any]) -> Signature:
@@ -77,9 +76,9 @@ def _read(entrypoint: Callable[..., Any]) -> Signature:
     try:
         parameters = inspect.signature(entrypoint).parameters
     except (TypeError, ValueError) as exc:
-        raise DeployError(f"{name} has no signature that could be read: {exc}") from exc
+        raise DeployError(f"{name} has no readable signature: {exc}") from exc
     hints = hints_of(underlying(entrypoint))
-    direct: list[Taken] = []
+    direct: list[Input] = []
     for parameter in parameters.values():
         _refuse_unnameable(name, parameter)
         if parameter.name not in ("inputs", "tracer") and parameter.kind not in _VARIADIC:
@@ -87,14 +86,14 @@ def _read(entrypoint: Callable[..., Any]) -> Signature:
             direct.append(input_of(parameter.name, hint, default=parameter.default))
     return Signature(
         direct=tuple(direct),
-        gathered=_gathered(hints.get("inputs", dict)) if "inputs" in parameters else None,
+        gathered=_gathered_by(hints.get("inputs", dict)) if "inputs" in parameters else None,
         wants_tracer="tracer" in parameters,
         is_open=any(each.kind is each.VAR_KEYWORD for each in parameters.values()),
     )
 
 
-#: A callable's signature is read once, not at each execution.
-_known = functools.lru_cache(maxsize=64)(_read)
+#: Caches signatures, so that an execution need not read its flow's again.
+_read_cached = functools.lru_cache(maxsize=64)(_read)
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -108,7 +107,7 @@ def _refuse_unnameable(name: str, parameter: inspect.Parameter) -> None:
         raise DeployError(message, hint="name a function, or an object made from the class")
 
 
-def _gathered(hint: Any) -> Gathered:
+def _gathered_by(hint: Any) -> Gathered:
     cls, _, _ = core_of(hint)
     if dataclasses.is_dataclass(cls) and isinstance(cls, type):
         return Gathered("dataclass", cls, tuple(_of_dataclass(cls)))
@@ -123,12 +122,12 @@ def _gathered(hint: Any) -> Gathered:
 
 
 def is_pydantic(cls: Any) -> bool:
-    """Tell whether a class is a pydantic model, by what it has."""
+    """Return whether a class is a pydantic model, by its attributes."""
     fields = getattr(cls, "model_fields", None)
     return isinstance(cls, type) and isinstance(fields, Mapping) and hasattr(cls, "model_validate")
 
 
-def _of_dataclass(cls: Any) -> Iterator[Taken]:
+def _of_dataclass(cls: Any) -> Iterator[Input]:
     hints = hints_of(cls)
     for each in dataclasses.fields(cls):
         if each.init:
@@ -138,14 +137,14 @@ def _of_dataclass(cls: Any) -> Iterator[Taken]:
             yield input_of(each.name, hint, default=default, is_made=made)
 
 
-def _of_typeddict(cls: Any) -> Iterator[Taken]:
+def _of_typeddict(cls: Any) -> Iterator[Input]:
     for name, hint in hints_of(cls).items():
         # Python 3.11 counts a `NotRequired` in a string as required.
         needed = name in cls.__required_keys__ and typing.get_origin(hint) is not typing.NotRequired
         yield input_of(name, hint, is_made=not needed)
 
 
-def _of_pydantic(cls: Any) -> Iterator[Taken]:
+def _of_pydantic(cls: Any) -> Iterator[Input]:
     for name, info in cls.model_fields.items():
         alias = info.validation_alias if isinstance(info.validation_alias, str) else info.alias
         made = info.default_factory is not None
@@ -162,11 +161,10 @@ def input_of(
     default: Any = NOTHING,
     is_made: bool = False,
     stated: Iterable[tuple[str, Any]] = (),
-) -> Taken:
+) -> Input:
     """Return an input with its field.
 
-    `is_made` says that a default is made at each call; `stated` has facts beside
-    those that the hint itself states.
+    `is_made` means that each call makes a new default. `stated` adds facts to those in the hint.
     """
     if hint is NOTHING and isinstance(default, str | bool):
         hint = type(default)
@@ -184,4 +182,4 @@ def input_of(
     )
     required = not (has_default or is_optional)
     field = shape.field(required=required, default=None if default is NOTHING else default)
-    return Taken(field, name, hint, has_default, is_optional, choices)
+    return Input(field, name, hint, has_default, is_optional, choices)

@@ -1,11 +1,11 @@
-"""Signed requests: how a service's own endpoint knows that its control plane asks.
+"""Sign requests, so that a service's own endpoint can verify that its control plane sent them.
 
-Serve's port has no access control, so whoever reaches it could ask in anybody's
-name. The control plane signs what it forwards; the key is made of a secret in
-its store, one for each release, and given to replicas through Ray alone.
+Serve's port has no access control, so any process that reaches it could claim to be any user. The
+control plane signs the requests that it forwards. The key is derived from a secret in its store,
+is different for each release, and reaches replicas only through Ray.
 
 The signature covers method, path, query, user, fid, the body's SHA-256, the time
-and a number that is used once. Standard library only.
+and a nonce. Standard library only.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from koco.errors import UnauthorizedError
 
-#: How far the two clocks may be apart, the way of the request included (seconds).
+#: How far the two clocks may be apart, including the request's travel time (seconds).
 SKEW_S = 60.0
 
 USER = "x-koco-user"
@@ -27,19 +27,19 @@ NONCE = "x-koco-nonce"
 DIGEST = "x-koco-digest"
 SIGNATURE = "x-koco-signature"
 
-#: Every header of a signed request: no caller's own may pass for one.
+#: All headers of a signed request. A caller's own must never pass for one of them.
 HEADERS = frozenset({USER, FID, TIME, NONCE, DIGEST, SIGNATURE})
 
 _HINT = "ask through the control plane: `koco run`, or its API"
 
 
 class WrongSignature(UnauthorizedError):  # noqa: N818 - a fact about a request
-    """The request was signed with another key, or changed on its way."""
+    """The request was signed with another key, or was changed on its way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a signed request says of itself: on whose behalf, about which execution."""
+    """The claims of a signed request: its user, its execution, and the digest of its body."""
 
     user: str = ""
     fid: str = ""
@@ -47,25 +47,25 @@ class Claim:
 
 
 def key_for(secret: bytes, service: str, release: int) -> bytes:
-    """Return the key of one release, made of the store's secret."""
+    """Derive a release's key from the store's secret."""
     return hmac.new(secret, f"{service}/{release}".encode(), hashlib.sha256).digest()
 
 
 def digest_of(body: bytes) -> str:
-    """Return a body's digest, as the header has it."""
+    """Return a body's digest in the form of the header."""
     return hashlib.sha256(body).hexdigest()
 
 
 def sign(
     key: bytes, method: str, target: str, *, body: bytes, user: str = "", fid: str = ""
 ) -> dict[str, str]:
-    """Return the headers that make a request a signed one.
+    """Return the headers of a signed request.
 
-    `target` is the path that the application sees, decoded, without what Serve
-    strips; with `?` and the query as it is sent where there is one.
+    `target` is the path that the application sees, decoded, without the prefix that Serve strips.
+    If there is a query, `?` and the query as it is sent follow.
     """
     headers = {
-        # Headers are ASCII; a user may be called otherwise.
+        # Headers are ASCII, but a user's name need not be.
         USER: user.encode().hex(),
         FID: fid,
         TIME: f"{time.time():.3f}",
@@ -82,18 +82,18 @@ def refuse_unsigned(headers: Mapping[str, str]) -> None:
 
 
 class Verifier:
-    """Checks requests with one key; remembers their numbers while their time is right."""
+    """Verifies requests with one key, and remembers their nonces until their time has passed."""
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self._seen: dict[str, float] = {}
 
     def verify(self, method: str, target: str, headers: Mapping[str, str]) -> Claim:
-        """Return what a request claims; the body is still to be held against `digest`.
+        """Return the claims of a request. The caller must still compare its body with `digest`.
 
         Raises:
-            UnauthorizedError: it is unsigned, or not signed with this key, too old or
-                from a clock that is too far ahead, or was there before.
+            UnauthorizedError: it is unsigned, signed with another key, too old, from a clock that
+                is too far ahead, or was sent before.
         """
         refuse_unsigned(headers)
         given = {name: headers.get(name, "") for name in HEADERS}
@@ -112,13 +112,13 @@ class Verifier:
                 f"the request's signature is {abs(off_s):.0f} s "
                 f"{'old' if off_s > 0 else 'ahead of this clock'}",
                 hint="do the clocks of the nodes agree? They may differ by "
-                f"{SKEW_S:g} s, the way of a request included",
+                f"{SKEW_S:g} s, including a request's travel time",
             )
-        # Kept as long as the time stamp would still be taken, whichever clock is ahead.
+        # Kept as long as the time stamp would be accepted, whichever clock is ahead.
         while self._seen and next(iter(self._seen.values())) < now:
             del self._seen[next(iter(self._seen))]
         if nonce in self._seen:
-            raise UnauthorizedError("the request was there before", hint=_HINT)
+            raise UnauthorizedError("the request was already sent before", hint=_HINT)
         self._seen[nonce] = now + 2 * SKEW_S
 
 

@@ -1,10 +1,10 @@
-"""The Python stacks of a process of a release, for whoever looks at it from outside.
+"""Read the Python stacks of a release's process from outside of it.
 
-`install` has the process write its stacks into a file in memory when a signal comes, which works
-while C code keeps the interpreter to itself; `dump` sends that signal, from any process of the
-same user on the node, and reads the file. No file is left behind anywhere.
+`install` makes the process write its stacks into a file in memory when it gets a signal. This works
+even while C code holds the interpreter's lock. `dump` sends that signal, from any process of the
+same user on the node, and reads the file. No file is left behind.
 
-Only the standard library: this is imported by every process of a release.
+Standard library and msgspec only: every process of a release imports this module.
 """
 
 import asyncio
@@ -27,31 +27,31 @@ import msgspec
 
 import koco
 
-#: What asks for the stacks. Nothing else uses it: C libraries take the first ones.
+#: The signal that asks for the stacks. C libraries use the first real-time signals.
 SIGNAL = signal.SIGRTMAX - 5 if hasattr(signal, "SIGRTMAX") else 0
-#: The name of the file in memory, and how the kernel calls it.
+#: The name of the file in memory, and the kernel's name for it.
 _NAME = "koco-stacks"
 _LINK = f"/memfd:{_NAME} (deleted)"
-#: How long the process may take to write, and how long nothing more comes when it has (seconds).
+#: How long the process may take to write, and how long a pause means that it is done (seconds).
 _WRITE_S, _QUIET_S = 2.0, 0.1
 
 _THREAD = re.compile(r"^(?:Current thread|Thread) 0x([0-9a-f]+) ", re.MULTILINE)
 _FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 
-#: Where code is that calls an author's, and where everything is that is no author's.
+#: Directories of code that calls an author's code.
 _CALLERS = (
     *(str(Path(koco.__file__).parent / package) for package in ("runner", "sdk")),
     *(str(Path(each.__file__ or "").parent) for each in (asyncio, importlib, concurrent.futures)),
     str(Path(threading.__file__)),
     "<frozen importlib",
 )
-#: What stands between an execution's task and its coroutine: see `koco.runner.generators`.
+#: The frame between an execution's task and its coroutine: see `koco.runner.generators`.
 _STEPPED = "Stepped.__await__"
 _BUNDLE = ".koco-bundle.json"
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A place in a function that was called."""
+    """A place in a called function."""
 
     file: str
     line: int
@@ -59,21 +59,21 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Stack(msgspec.Struct, frozen=True):
-    """What a thread or a task is in the middle of, the newest call last."""
+    """The current calls of a thread or a task, the newest last."""
 
     name: str
     frames: list[Frame]
-    #: What it waits for, beyond its newest frame.
+    #: The object that it waits for, if its newest frame does not show that.
     waits: str = ""
 
 
 def install() -> None:
-    """Have this process write its stacks where asked by `SIGNAL`; nothing where it cannot."""
+    """Make this process write its stacks when it gets `SIGNAL`, if the system supports that."""
     if not SIGNAL or not hasattr(os, "memfd_create"):
         return
     with contextlib.suppress(OSError):
         descriptor = os.memfd_create(_NAME, os.MFD_CLOEXEC)
-        # Whoever reads empties it first: what is written must then begin at its start.
+        # Readers truncate the file first, so writing must start at its new end.
         import fcntl
 
         fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
@@ -81,9 +81,9 @@ def install() -> None:
 
 
 def dump(pid: int) -> list[Stack] | None:
-    """Return the stacks of a process of this node; None where it does not tell them.
+    """Return the stacks of a process of this node; None if it does not write them.
 
-    It does not stop for that. Its threads have numbers for names.
+    The process is not stopped for it. Its threads are named by number.
     """
     path = _file_of(pid)
     if path is None:
@@ -91,10 +91,10 @@ def dump(pid: int) -> list[Stack] | None:
     try:
         os.truncate(path, 0)
         os.kill(pid, SIGNAL)
-        text = _written(path)
+        text = _read_when_written(path)
     except OSError:
-        return None  # it has ended
-    return parsed(text) if text else None
+        return None  # the process has ended
+    return parse(text) if text else None
 
 
 def _file_of(pid: int) -> str | None:
@@ -106,8 +106,8 @@ def _file_of(pid: int) -> str | None:
     return None
 
 
-def _written(path: str) -> str:
-    """Wait until something was written and nothing more comes; return it."""
+def _read_when_written(path: str) -> str:
+    """Wait until the process has written and stopped writing; return the text."""
     deadline, changed, size = time.monotonic() + _WRITE_S, time.monotonic(), 0
     while time.monotonic() < deadline:
         now = Path(path).stat().st_size
@@ -119,8 +119,8 @@ def _written(path: str) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
-def parsed(text: str) -> list[Stack]:
-    """Return the stacks in what `faulthandler` has written."""
+def parse(text: str) -> list[Stack]:
+    """Parse the output of `faulthandler` into stacks."""
     parts = _THREAD.split(text)[1:]
     return [
         Stack(
@@ -155,28 +155,28 @@ def _frame(frame: FrameType) -> Frame:
 def of_task(task: "asyncio.Task[Any]", name: str, running: list[Frame] | None) -> list[Stack]:
     """Return the stacks of a task and of the tasks that it waits for.
 
-    `running` are the frames of the loop's thread, where the task runs at this moment.
+    `running` is the stack of the loop's thread, if the task is the one that runs just now.
     """
     if running is not None:
         return [Stack(name, running)]
-    frames, inner = _awaited(task.get_coro())
+    frames, inner = _frames_of_awaitable(task.get_coro())
     waiting = getattr(task, "_fut_waiter", None)
     below = [each for each in _tasks_in(waiting) if not each.done()]
     what = waiting if waiting is not None else inner
-    found = [Stack(name, frames, waits="" if below else _said(what))]
+    found = [Stack(name, frames, waits="" if below else _type_name(what))]
     for each in below[:100]:
         found += of_task(each, f"{each.get_name()}, which it waits for", None)
     return found
 
 
-def _awaited(awaitable: Any) -> tuple[list[Frame], Any]:
-    """Return the frames of a coroutine and of what it awaits, and what stands at the end."""
+def _frames_of_awaitable(awaitable: Any) -> tuple[list[Frame], Any]:
+    """Return the frames of a coroutine and of its awaitables, and the object at the end."""
     found: list[Frame] = []
     while awaitable is not None:
         for prefix in ("cr", "ag", "gi"):
             frame = getattr(awaitable, f"{prefix}_frame", None)
             if frame is not None and frame.f_code.co_qualname == _STEPPED:
-                awaitable = frame.f_locals["self"]._coroutine  # which it takes step by step
+                awaitable = frame.f_locals["self"]._coroutine  # the wrapped coroutine
                 break
             if frame is not None:
                 found.append(_frame(frame))
@@ -195,15 +195,15 @@ def _tasks_in(waiting: Any) -> list["asyncio.Task[Any]"]:
     return [each for each in children or () if isinstance(each, asyncio.Task)]
 
 
-def _said(what: Any) -> str:
+def _type_name(what: Any) -> str:
     return "" if what is None else type(what).__name__.lstrip("_")
 
 
-# for people
+# for display
 
 
-def shown(stack: Stack) -> Stack:
-    """Return a stack without what called the author's code, its files as the bundle has them."""
+def for_display(stack: Stack) -> Stack:
+    """Return a stack without the callers of the author's code, with file names as in the bundle."""
     frames = stack.frames
     while frames and frames[0].file.startswith(_CALLERS):
         frames = frames[1:]
@@ -212,7 +212,7 @@ def shown(stack: Stack) -> Stack:
 
 
 def is_of_an_author(stack: Stack) -> bool:
-    """Say whether a stack has code that is neither koco's nor Python's, nor Ray's."""
+    """Return whether a stack has code that is not koco's, Python's or Ray's."""
     return any(not _is_foreign(each.file) for each in stack.frames)
 
 
@@ -236,8 +236,8 @@ def _short(frame: Frame, roots: Iterable[str]) -> Frame:
     return msgspec.structs.replace(frame, file=file)
 
 
-def others(skip: Callable[[int], bool]) -> list[Stack]:
-    """Return the stacks of this process's threads, but for those to skip."""
+def stacks_of_threads(skip: Callable[[int], bool]) -> list[Stack]:
+    """Return the stacks of this process's threads, except those for which `skip` is true."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return [
         Stack(f"thread {names.get(ident, ident)}", _frames(frame))

@@ -1,9 +1,9 @@
-"""What an execution has started in Ray: recorded as it starts, ended when the execution ends.
+"""Track what an execution starts in Ray, and end it when the execution ends.
 
-A runner stays after an execution, and Ray ends tasks and actors with the process that owns them,
-not with the code that started them. So Ray's own calls are wrapped in a runner's process: what
-an execution starts is its own. What its tasks start in turn is theirs: Ray cancels that along with
-them, or ends it with their process.
+A runner outlives an execution, and Ray ends tasks and actors only with the process that owns them.
+So Ray's own calls are wrapped in a runner's process, and record each task and actor for the
+execution that starts it. Tasks that those start in turn are not recorded: Ray cancels them along
+with their parents, or ends them with their process.
 """
 
 import contextlib
@@ -15,38 +15,38 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-#: How long what was cancelled may take to tidy up before its process is ended (seconds).
+#: How long cancelled tasks may take to clean up before their processes are ended (seconds).
 GRACE_S = 3.0
-#: How long what was ended by force may take until it counts as left behind (seconds).
+#: How long tasks that were ended by force may take before they count as left behind (seconds).
 _FORCE_S = 1.0
-#: How long the frames of a function that has returned may live on (seconds).
+#: How long the frames of a returned function may still exist (seconds).
 _FRAMES_S = 0.1
 
-#: How many of an execution's tasks are remembered once they have ended: by their ids, what they
-#: have started themselves is found.
+#: How many of an execution's tasks are remembered after their end: their ids lead to the tasks
+#: that they have started themselves.
 _REMEMBERED = 10_000
 
 
 class Started:
-    """The Ray tasks, actors and placement groups of one execution. Any thread may add to it."""
+    """One execution's Ray tasks, actors and placement groups. Any thread may add to them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        #: What runs or waits, as Ray's references: calls of actors' methods as well.
+        #: Running or waiting tasks, and calls of actors' methods, as Ray's references.
         self._refs: dict[Any, bool] = {}
-        #: Actors by id, each with its handle as long as somebody has that.
+        #: Actors by id, each with its handle as long as that is in use.
         self._actors: dict[Any, weakref.ref[Any]] = {}
         self._detached: set[Any] = set()
         self._groups: dict[Any, weakref.ref[Any]] = {}
-        #: The ids of all tasks so far, the last of them at least.
+        #: The ids of all tasks so far, or at least of the latest ones.
         self._ids: dict[str, None] = {}
         self._is_over = False
 
-    # what happens in the execution
+    # while the execution runs
 
     def add_task(self, ref: Any, *, is_call: bool = False) -> None:
-        """Record a task by the reference to what it returns, or a call of an actor's method."""
+        """Record a task, or a call of an actor's method, by the reference to its result."""
         with self._lock:
             is_over = self._is_over
             self._refs[ref] = is_call
@@ -58,7 +58,7 @@ class Started:
             _cancel(ref, force=not is_call)
 
     def add_actor(self, handle: Any, *, is_detached: bool) -> None:
-        """Record an actor; a detached one outlives its execution, as its author asked for."""
+        """Record an actor. A detached one outlives its execution, because its author wants that."""
         actor_id = handle._ray_actor_id
         with self._lock:
             if is_detached:
@@ -70,23 +70,23 @@ class Started:
             _kill(actor_id)
 
     def add_group(self, group: Any) -> None:
-        """Record a placement group, which holds CPUs whether something runs in it or not."""
+        """Record a placement group, which holds CPUs even if nothing runs in it."""
         with self._lock:
             self._groups[group.id] = weakref.ref(group)
             is_over = self._is_over
         if is_over:
             _remove(group.id)
 
-    def done(self, ref: Any) -> None:
-        """Forget a task that has ended: a reference would keep alive what it returned."""
+    def remove_task(self, ref: Any) -> None:
+        """Forget a task that has ended: its reference would keep its result alive."""
         with self._lock:
             self._refs.pop(ref, None)
             self._changed.notify_all()
 
-    # its end
+    # when the execution ends
 
     def close(self) -> bool:
-        """End at once whatever is started from now on; return whether anything has been so far."""
+        """End anything that is started from now on; return whether there was anything before."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
@@ -94,11 +94,11 @@ class Started:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has never started anything."""
+        """Whether the execution has never started anything."""
         return not (self._refs or self._ids or self._actors or self._detached or self._groups)
 
-    def told(self, *, keep: bool) -> dict[str, list[str]]:
-        """Return the ids of what it has started, in hexadecimal digits: tasks, actors and calls.
+    def ids_by_kind(self, *, keep: bool) -> dict[str, list[str]]:
+        """Return the ids, in hexadecimal, of the tasks, actors and calls that were started.
 
         `kept` are the actors that stay for the next execution.
         """
@@ -108,17 +108,17 @@ class Started:
             return {"tasks": list(self._ids), "actors": actors, "kept": kept}
 
     def end(self, *, keep: bool) -> None:
-        """End what still runs: ask tasks to, then end their processes; actors at once. It blocks.
+        """End the rest: cancel tasks, then end their processes; kill actors at once. Blocks.
 
-        With `keep` an actor or placement group stays if somebody still has its handle: a module
-        may keep it for the next execution. May be called twice, by a cancellation and by the end.
+        With `keep`, an actor or placement group stays if its handle is still in use: a module may
+        keep it for the next execution. May be called twice: on cancellation, and at the end.
         """
         self.close()
         if not (self._refs or self._actors or self._groups):
             return
         self._cancel(force=False)
         if keep:
-            # A handle in the frames of the function that has just returned goes with them.
+            # A handle in the frames of a function that has just returned disappears with them.
             time.sleep(_FRAMES_S)
         self._discard(keep=keep)
         if not self._is_idle(GRACE_S):
@@ -126,9 +126,9 @@ class Started:
             self._is_idle(_FORCE_S)
 
     def interrupt(self) -> None:
-        """Cancel its tasks, as the execution is to end; end the rest if it does not in time.
+        """Cancel the tasks of an execution that is asked to end; end everything if that fails.
 
-        A function that waits in `ray.get` hears nothing else. It blocks.
+        A function that waits in `ray.get` notices nothing else. Blocks.
         """
         self._cancel(force=False)
         with self._changed:
@@ -147,7 +147,7 @@ class Started:
             _cancel(ref, force=force and not is_call)
 
     def _discard(self, *, keep: bool) -> None:
-        """End actors and remove placement groups, all or those that nobody has any more."""
+        """End actors and remove placement groups: with `keep` only those without a handle."""
         with self._lock:
             actors = [key for key, held in self._actors.items() if not (keep and held())]
             groups = [key for key, held in self._groups.items() if not (keep and held())]
@@ -181,7 +181,7 @@ class _Watch:
                 while not self._refs:
                     self._changed.wait()
                 refs = list(self._refs)
-            # Not without limit: what starts meanwhile may end first.
+            # With a timeout, because a task that starts meanwhile may end first.
             ready, _ = ray.wait(refs, num_returns=1, timeout=1.0, fetch_local=False)
             if ready:
                 time.sleep(0.02)  # tasks end in groups
@@ -192,7 +192,7 @@ class _Watch:
         with self._changed:
             found = [(ref, self._refs.pop(ref)) for ref in ready]
         for ref, started in found:
-            started.done(ref)
+            started.remove_task(ref)
 
 
 _watch = functools.cache(_Watch)
@@ -201,7 +201,7 @@ _watch = functools.cache(_Watch)
 def _cancel(ref: Any, *, force: bool) -> None:
     import ray
 
-    # It may have ended in this moment, and be nobody's any more.
+    # It may have ended just now, so that its reference is not valid any more.
     with contextlib.suppress(ValueError, TypeError, ray.exceptions.RayError):
         ray.cancel(ref, force=force, recursive=True)
 
@@ -209,7 +209,7 @@ def _cancel(ref: Any, *, force: bool) -> None:
 def _kill(actor_id: Any) -> None:
     import ray
 
-    # By id: a handle that we kept would keep alive an actor that nobody wants.
+    # By id: a handle kept here would keep alive an actor that is not used any more.
     worker = ray._private.worker.global_worker
     with contextlib.suppress(ValueError, ray.exceptions.RayError):
         worker.core_worker.kill_actor(actor_id, True)
@@ -225,7 +225,7 @@ def _remove(group_id: Any) -> None:
 
 @functools.cache
 def install(whose: Callable[[], Started | None]) -> None:
-    """Have Ray's calls in this process add what they start to the execution that `whose` names."""
+    """Make Ray's calls in this process record what they start with the execution from `whose`."""
     from ray.actor import ActorClass, ActorHandle
     from ray.remote_function import RemoteFunction
 
@@ -243,7 +243,7 @@ def install(whose: Callable[[], Started | None]) -> None:
     def starting_actor(self: Any, *args: Any, **options: Any) -> Any:
         handle = start_actor(self, *args, **options)
         started = whose()
-        # With `get_if_exists` it may be somebody else's.
+        # With `get_if_exists` the actor may be another execution's.
         if started is not None and getattr(handle, "_ray_original_handle", False):
             lifetime = options.get("lifetime") or self._default_options.get("lifetime")
             started.add_actor(handle, is_detached=lifetime == "detached")
@@ -253,7 +253,7 @@ def install(whose: Callable[[], Started | None]) -> None:
     def calling(self: Any, *args: Any, **options: Any) -> Any:
         made = call(self, *args, **options)
         started = whose()
-        if started is None or _is_ours(self):
+        if started is None or _is_control_plane(self):
             return made
         if (ref := _reference(made)) is not None:
             started.add_task(ref, is_call=True)
@@ -266,7 +266,7 @@ def install(whose: Callable[[], Started | None]) -> None:
 
 
 def _install_groups(whose: Callable[[], Started | None]) -> None:
-    # The module: in `ray.util` that name is the function's.
+    # Through `sys.modules`: in `ray.util`, the module's name is the function.
     place = sys.modules["ray.util.placement_group"].placement_group
 
     @functools.wraps(place)
@@ -281,14 +281,14 @@ def _install_groups(whose: Callable[[], Started | None]) -> None:
 
 
 def _holders(place: Any) -> Iterator[Any]:
-    """Yield the modules of Ray's that have taken the name for themselves."""
+    """Yield Ray's modules that have imported the function under its name."""
     for name, module in list(sys.modules.items()):
         if name.startswith("ray.") and getattr(module, "placement_group", None) is place:
             yield module
 
 
 def _reference(made: Any) -> Any:
-    """Return the reference by which what a call has started is cancelled, if it has one."""
+    """Return the reference by which a started call can be cancelled, if it has one."""
     import ray
 
     if isinstance(made, list):
@@ -298,7 +298,7 @@ def _reference(made: Any) -> Any:
     return made if isinstance(made, ray.ObjectRef) else None
 
 
-def _is_ours(handle: Any) -> bool:
-    """Say whether an actor is the control plane: what it is asked is no work of the flow's."""
+def _is_control_plane(handle: Any) -> bool:
+    """Return whether an actor is the control plane, whose calls are not the flow's work."""
     descriptor = handle._ray_actor_creation_function_descriptor
     return str(getattr(descriptor, "module_name", "")).startswith("koco.")

@@ -10,23 +10,23 @@ from koco.errors import UsageError
 from koco.sdk.tracer import Tracer
 
 
-def _nobodys() -> Tracer | None:
+def _no_tracer() -> Tracer | None:
     return None
 
 
-#: Returns the tracer of the execution whose code runs here; each process that has one sets it.
-here: Callable[[], Tracer | None] = _nobodys
+#: Returns the tracer of the execution whose code is running; set by processes that run one.
+current_tracer: Callable[[], Tracer | None] = _no_tracer
 
-#: The parameter that is given the tracer.
+#: The parameter that receives the tracer.
 _TRACER = "tracer"
 
 
 def remote(target: Any) -> Any:
     """Return a Ray remote function or actor class whose tasks work for this execution.
 
-    What they print is part of its event stream, and a parameter called `tracer` is given the
-    execution's tracer where the call leaves it out. `.options(…)` and `.remote(…)` are Ray's.
-    A plain function or class is made remote with Ray's defaults. Outside of an execution it
+    Its output belongs to the execution's event stream. If it has a parameter `tracer` and the call
+    leaves it out, it receives the execution's tracer. `.options(…)` and `.remote(…)` are Ray's. A
+    plain function or class is made remote with Ray's defaults. Outside of an execution the result
     does the same as the target.
 
     Example: await koco.remote(count).remote(path)
@@ -48,12 +48,12 @@ def remote(target: Any) -> Any:
         return remote(ray.remote(target))
     raise UsageError(
         f"koco.remote takes a Ray remote function or actor class, not {type(target).__name__}",
-        hint="an actor's methods are called as ever: `koco.remote(Counter).remote()` makes it",
+        hint="call an actor's methods as usual: `koco.remote(Counter).remote()` creates it",
     )
 
 
 class Remote:
-    """A Ray remote function or actor class that takes the execution along."""
+    """A Ray remote function or actor class that passes the execution on."""
 
     def __init__(
         self,
@@ -74,17 +74,17 @@ class Remote:
         return f"koco.remote({self._original.__name__})"
 
     def options(self, **options: Any) -> "Remote":
-        """Return the same with other options of Ray's."""
+        """Return the same with other Ray options."""
         merged = {**self._options, **options}
         return Remote(self._target, self._original, self._carrying, merged)
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
-        """Start a task, or make an actor; return what Ray returns for it."""
-        tracer = here()
+        """Start a task or create an actor; return Ray's result."""
+        tracer = current_tracer()
         if tracer is None:
             return self._with_options(self._target).remote(*args, **kwargs)
-        args, kwargs = given(self._original, tracer, args, kwargs)
-        made = self._with_options(_made(self._carrying, self._target, self._original))
+        args, kwargs = add_tracer(self._original, tracer, args, kwargs)
+        made = self._with_options(_carrying_target(self._carrying, self._target, self._original))
         return made.remote(tracer, *args, **kwargs)
 
     def _with_options(self, target: Any) -> Any:
@@ -96,10 +96,10 @@ def _again(target: Any, options: dict[str, Any]) -> Remote:
     return made.options(**options) if options else made
 
 
-def given(
+def add_tracer(
     function: Any, tracer: Tracer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a call with the tracer where its parameter was left out."""
+    """Return the arguments of a call, with the tracer added if its parameter was left out."""
     parameters = list(inspect.signature(function).parameters.values())
     names = [each.name for each in parameters]
     if _TRACER not in names or _TRACER in kwargs:
@@ -115,8 +115,8 @@ def given(
 _carrying: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 
 
-def _made(make: Callable[[Any, Any], Any], target: Any, original: Any) -> Any:
-    """Return what takes a tracer first, and does then what the target does; made once."""
+def _carrying_target(make: Callable[[Any, Any], Any], target: Any, original: Any) -> Any:
+    """Return a target that takes a tracer first and otherwise does the same; made only once."""
     if target not in _carrying:
         _carrying[target] = make(target, original)
     return _carrying[target]
@@ -125,7 +125,7 @@ def _made(make: Callable[[Any, Any], Any], target: Any, original: Any) -> Any:
 def _carrying_function(target: Any, function: Any) -> Any:
     from ray.remote_function import RemoteFunction
 
-    # Reading its arguments is what makes the process work for the execution.
+    # Unpickling its tracer is what makes the process work for the execution.
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
@@ -138,13 +138,13 @@ def _carrying_function(target: Any, function: Any) -> Any:
         def carrying(_: Tracer, *args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs)
 
-    # Its own signature, where `wraps` leaves that of the function.
+    # Ray needs its own signature, but `wraps` makes it show the function's.
     del carrying.__wrapped__
     return RemoteFunction(target._language, carrying, None, dict(target._default_options))
 
 
 def _class_of(target: Any) -> Any:
-    # What Ray has made of a class is a subclass of it.
+    # Ray makes a subclass of a class.
     return target.__ray_metadata__.modified_class.__ray_actor_class__
 
 
@@ -154,7 +154,7 @@ def _carrying_class(target: Any, original: Any) -> Any:
     def __init__(self: Any, _: Tracer, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         original.__init__(self, *args, **kwargs)
 
-    # The author's, not koco's own: see `koco.sdk.calls`.
+    # The author's module, because `koco.sdk.calls` ignores koco's own functions.
     __init__.__module__ = original.__module__
     names = ("__module__", "__qualname__", "__doc__")
     own = {"__init__": __init__, **{name: getattr(original, name) for name in names}}

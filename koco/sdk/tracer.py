@@ -1,4 +1,4 @@
-"""The tracer: how a flow tells what it does, from wherever its code runs."""
+"""The tracer: a flow reports with it what it does, from any place where its code runs."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Takes an execution's encoded events, in order; never drops one."""
+    """Takes an execution's encoded events, in order, and never drops one."""
 
     def put(self, fid: str, event: bytes) -> None:
         """Take an event; block while there is no room."""
@@ -27,23 +27,23 @@ class Sink(Protocol):
         """Take an event; wait while there is no room."""
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
-        """Ask the control plane, once all that was written is committed; block for the answer.
+        """Ask the control plane once all earlier events are committed; block for the answer.
 
         An answer may take hours. Raises the `KocoError` that the control plane answers
-        with, and `asyncio.CancelledError` where the execution is cancelled meanwhile.
+        with, and `asyncio.CancelledError` if the execution is cancelled meanwhile.
         """
         ...
 
     async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
-        """Do the same, waiting."""
+        """Do the same, without blocking."""
         ...
 
     def travel(self) -> tuple[Callable[..., "Sink"], tuple[Any, ...]]:
-        """Return what makes a sink for the same place in another process."""
+        """Return a function and its arguments that make an equivalent sink in another process."""
         ...
 
 
-#: What a flow may say. The other kinds tell what happened to it, and are koco's to write.
+#: The kinds that a flow may write. The others report what happened to it; koco writes them.
 _ALLOWED = frozenset({Kind.AGENT, Kind.DEBUG, Kind.STDOUT, Kind.STDERR, Kind.ACTION, Kind.RESULT})
 
 
@@ -57,7 +57,7 @@ def _allowed(kind: Kind) -> Kind:
 
 
 def _payload(values: tuple[Any, ...]) -> Any:
-    """Return one value as it is, several as a list."""
+    """Return a single value unchanged, several as a list."""
     return values[0] if len(values) == 1 else list(values)
 
 
@@ -72,9 +72,9 @@ def _tail() -> str:
 class Tracer:
     """Writes events to one execution's stream.
 
-    Each method comes in two forms: awaitable for `async def`, and `…_sync` for
-    plain functions and threads. A tracer may be passed to Ray tasks and actors,
-    on any node. Values may be anything: what is no JSON is kept as its `repr`.
+    Each method has two forms: an awaitable one for `async def`, and `…_sync` for plain functions
+    and threads. A tracer may be passed to Ray tasks and actors on any node. Values may be of any
+    type: those that are not JSON are kept as their `repr`.
     """
 
     __slots__ = ("_sink", "fid")
@@ -92,11 +92,11 @@ class Tracer:
         return f"Tracer({self.fid!r})"
 
     def emit_sync(self, kind: Kind, payload: Any) -> None:
-        """Write an event of a kind that flows may write; blocks while the buffer is full."""
+        """Write an event of a kind that flows may write; block while the buffer is full."""
         self._sink.put(self.fid, line.encode(_allowed(kind), payload))
 
     async def emit(self, kind: Kind, payload: Any) -> None:
-        """Write an event of a kind that flows may write; waits while the buffer is full."""
+        """Write an event of a kind that flows may write; wait while the buffer is full."""
         await self._sink.put_async(self.fid, line.encode(_allowed(kind), payload))
 
     async def debug(self, *text: Any) -> None:
@@ -116,19 +116,19 @@ class Tracer:
         self.emit_sync(Kind.STDERR, _text(text) + (_tail() if exc_info else ""))
 
     async def result(self, *values: Any) -> None:
-        """Write a `result` event: one value as it is, several as a list."""
+        """Write a `result` event: a single value unchanged, several as a list."""
         await self.emit(Kind.RESULT, _payload(values))
 
     def result_sync(self, *values: Any) -> None:
-        """Write a `result` event: one value as it is, several as a list."""
+        """Write a `result` event: a single value unchanged, several as a list."""
         self.emit_sync(Kind.RESULT, _payload(values))
 
     async def action(self, *values: Any) -> None:
-        """Write an `action` event: one value as it is, several as a list."""
+        """Write an `action` event: a single value unchanged, several as a list."""
         await self.emit(Kind.ACTION, _payload(values))
 
     def action_sync(self, *values: Any) -> None:
-        """Write an `action` event: one value as it is, several as a list."""
+        """Write an `action` event: a single value unchanged, several as a list."""
         self.emit_sync(Kind.ACTION, _payload(values))
 
     async def markdown(self, *text: Any) -> None:
@@ -159,13 +159,13 @@ class Tracer:
         """Ask a person, and wait for the answer, which may be any JSON value.
 
         Args:
-            name: what the lock is called; the service's form of that name is shown.
-            data: what the person should see, any JSON value.
-            timeout: seconds to wait at most; three hours where it is left out.
+            name: the lock's name; the person sees the service's form of that name.
+            data: any JSON value, to be shown to the person.
+            timeout: how long to wait at most (seconds); three hours by default.
 
         Raises:
-            TimeoutError: nobody answered in time.
-            UsageError: the name or the timeout makes no sense.
+            TimeoutError: there was no answer in time.
+            UsageError: the name or the timeout is invalid.
         """
         asked = locks.question(name, data, timeout)
         mine = {"lid": asked["lid"]}
@@ -173,8 +173,8 @@ class Tracer:
             await self._sink.ask_async(self.fid, "lock.open", asked)
             outcome = await self._sink.ask_async(self.fid, "lock.wait", mine)
         except asyncio.CancelledError:
-            # Given up (`asyncio.wait_for`, say): nobody shall answer what nobody waits for.
-            locks.tell(self._sink.ask_async(self.fid, "lock.withdraw", mine))
+            # The flow gave up (with `asyncio.wait_for`, for example), so it needs no answer.
+            locks.ask_in_background(self._sink.ask_async(self.fid, "lock.withdraw", mine))
             raise
         return locks.answer(asked, outcome)
 
@@ -204,7 +204,7 @@ class Tracer:
         return Plane(self.fid, url=access["url"], token=access["token"])
 
 
-#: What hears of each tracer that comes from another process.
+#: Called with each tracer that arrives from another process.
 on_arrival: Callable[[Tracer], None] | None = None
 
 

@@ -1,29 +1,29 @@
-"""What Ray calls first in each process that it starts for a release.
+"""Prepare each process that Ray starts for a release; Ray calls this first.
 
-Runners, Ray tasks and actors of flows, and replicas of endpoints are all Ray workers in the
-release's environment, so this one function prepares all of them, before any code of the
-author's. It runs before the worker has work of its own: it must not call an actor, start a task
-or fetch an object, and where there is nothing to do it must cost next to nothing.
+Runners, a flow's Ray tasks and actors, and replicas of endpoints are all Ray workers in the
+release's environment. So this one function prepares all of them, before any of the author's code
+runs. It runs before the worker has work of its own: it must not call an actor, start a task or
+fetch an object. If there is nothing to do, it must cost next to nothing.
 """
 
 import os
 
 from koco.sdk import calls, crash, memory, memory_errors, ports, stacks
 
-#: The function below as Ray's environment variable names it.
+#: The name of the function below, for Ray's environment variable.
 HOOK = "koco.sdk.worker_setup.prepare"
 
-#: Environment variables: which release a process is of, and the names of its secrets.
+#: Environment variables: the release of a process, and the names of its secrets.
 SERVICE = "KOCO_SERVICE"
 RELEASE = "KOCO_RELEASE"
 SECRETS = "KOCO_SECRETS"
 
 
 def prepare() -> None:
-    """Prepare this process. If that fails, it runs nothing: its first task raises the failure."""
+    """Prepare this process. If that fails, the process runs nothing: its first task raises."""
     try:
         _prepare()
-    except Exception as exc:  # noqa: BLE001 - raised again where the process is given work
+    except Exception as exc:  # noqa: BLE001 - raised again by the process's first task
         from koco.sdk import refusal
 
         refusal.refuse(exc)
@@ -31,13 +31,13 @@ def prepare() -> None:
 
 def _prepare() -> None:
     crash.install_in_worker(f"{os.environ.get(SERVICE)}/{os.environ.get(RELEASE)}")
-    memory.restrict(memory.asked())
+    memory.restrict(memory.limit_from_environment())
     memory_errors.install()
     stacks.install()
     calls.install()
     ports.install()
     if os.environ.get(SECRETS):
-        # Here, not above: most releases have none.
+        # Imported here, because most releases have no secrets.
         from koco.sdk import secrets
 
-        secrets.equip()
+        secrets.load(os.environ[SERVICE], int(os.environ[RELEASE]))

@@ -467,7 +467,7 @@ def climb(digest):
 
     from koco.sdk import control
 
-    actor = next(iter(control.present().values()))
+    actor = next(iter(control.find_planes().values()))
     asked = {
         "admit": actor.admit.remote(bytes.fromhex(digest), recover=False),
         "recover": actor.admit.remote(bytes.fromhex(digest), recover=True),

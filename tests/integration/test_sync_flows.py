@@ -285,7 +285,7 @@ def test_no_flow_ends_the_loop_of_others(app: Koco) -> None:
     for how in ("stop", "exit", "executor"):
         assert app.execute("hostile", how=how).status == "finished"
     ended = app.execute("hostile", how="cancel")
-    assert "nobody has asked koco" in ended.error["message"]
+    assert "but not through koco" in ended.error["message"]
     assert app.events(near)[-1]["payload"] == {"status": "finished"}
 
 

@@ -1,4 +1,4 @@
-"""What the actors of one koco owe those of another: see `Upgrades` in docs/architecture.md."""
+"""The methods that actors of one koco must keep for other versions: see docs/architecture.md."""
 
 import inspect
 
@@ -7,7 +7,7 @@ import pytest
 from koco.control.actor import ControlPlane
 from koco.runner.actor import Runner
 
-#: What has shipped. A name may be added; one that is here never goes, nor does its class.
+#: Released methods. New names may be added; released ones, and their class, must stay.
 SHIPPED = {
     ControlPlane: {
         *("__init__", "admit", "append", "ask", "close", "configure", "hand_over", "identity"),
@@ -18,8 +18,8 @@ SHIPPED = {
 
 
 @pytest.mark.parametrize("actor", SHIPPED, ids=lambda actor: actor.__name__)
-def test_an_actor_has_the_methods_that_shipped_and_no_private_ones(actor: type) -> None:
-    """Another koco, which looks up each of them by name, could not call it otherwise."""
+def test_an_actor_keeps_its_released_methods_and_has_no_private_ones(actor: type) -> None:
+    """Another koco looks up each of them by name, and could not call the actor otherwise."""
     methods = {name for name, _ in inspect.getmembers(actor, inspect.isfunction)}
     assert methods >= SHIPPED[actor]
     assert {name for name in methods if name.startswith("_")} == {"__init__"}

@@ -1,4 +1,4 @@
-"""What a spool holds survives its process: every event that was taken, and the outcome."""
+"""A spool's backlog survives its process: every event that was taken, and the outcome."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def event(payload: object) -> bytes:
     return line.encode(Kind.RESULT, payload)
 
 
-def payloads(left: module.Left) -> list[object]:
+def payloads(left: module.Leftover) -> list[object]:
     return [line.decode(n, text)["payload"] for n, text in sorted(left.lines.items())]
 
 
@@ -30,7 +30,7 @@ def names(directory: Path) -> set[str]:
 
 
 class Deaf:
-    """A control plane that acknowledges as many events as it is told to."""
+    """A control plane that acknowledges only a given number of events."""
 
     def __init__(self, hears: int = 0) -> None:
         self.hears = hears
@@ -45,8 +45,8 @@ class Deaf:
         return wire.encode_acks(acks)
 
 
-def test_what_is_not_acknowledged_is_found(tmp_path: Path) -> None:
-    """Events of several executions, larger than a file as well, and an outcome."""
+def test_unacknowledged_events_are_found(tmp_path: Path) -> None:
+    """Events of several executions, one larger than a file, and an outcome."""
 
     async def main() -> None:
         spool = Spool("r1", Deaf(), backlog=Backlog(tmp_path))
@@ -72,8 +72,8 @@ def test_what_is_not_acknowledged_is_found(tmp_path: Path) -> None:
     assert found["b"].status is Status.FINISHED
 
 
-def test_what_is_acknowledged_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are used again, and those that are left have what is missing, under its number."""
+def test_acknowledged_events_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are reused, and the remaining ones have the missing events under their numbers."""
     monkeypatch.setattr(module, "SEGMENT_BYTES", 4096)
 
     async def main() -> None:
@@ -101,7 +101,7 @@ def test_what_is_acknowledged_is_let_go(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_full_disk_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a place for files events are taken and sent all the same; it is said once."""
+    """If no file can be made, events are still taken and sent; one warning is logged."""
 
     async def main() -> None:
         deaf = Deaf(hears=100)
@@ -118,8 +118,8 @@ def test_a_full_disk_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize("at", range(3))
-def test_an_interrupted_writer_leaves_the_numbers_right(tmp_path: Path, at: int) -> None:
-    """An exception that is raised in a thread while it writes costs that event at most."""
+def test_an_interrupted_writer_keeps_the_numbering_intact(tmp_path: Path, at: int) -> None:
+    """An exception raised in a thread while it writes costs at most that event."""
 
     class Interrupted(list[bytes]):
         def append(self, event: bytes) -> None:
@@ -143,8 +143,8 @@ def test_an_interrupted_writer_leaves_the_numbers_right(tmp_path: Path, at: int)
     assert all(line.decode(n, text)["payload"] == n for n, text in left.lines.items())
 
 
-def test_a_killed_process_leaves_all_that_it_wrote(tmp_path: Path) -> None:
-    """Killed at any moment: whole lines, and as many as it says to have written."""
+def test_a_killed_process_leaves_everything_it_wrote(tmp_path: Path) -> None:
+    """Killed at any moment, it leaves whole lines, and as many as it has reported."""
     code = """
         import asyncio, os, sys
         from pathlib import Path

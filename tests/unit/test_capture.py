@@ -1,4 +1,4 @@
-"""Output becomes events of the execution that wrote it, in a process of its own (descriptors!)."""
+"""Output becomes events of its execution. Each test has its own process, because of descriptors."""
 
 import subprocess
 import sys
@@ -15,8 +15,8 @@ report = os.fdopen(os.dup(2), "w")
 """
 
 
-def said(code: str) -> list[tuple[str, str, str]]:
-    """Run code after HEADER in a new process; return what it left in `said`."""
+def events_from(code: str) -> list[tuple[str, str, str]]:
+    """Run code after HEADER in a new process; return the list `said` that it leaves."""
     script = HEADER + textwrap.dedent(code) + "\nprint(repr(said), file=report, flush=True)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
@@ -27,8 +27,8 @@ def said(code: str) -> list[tuple[str, str, str]]:
 
 
 def test_a_dedicated_process_captures_everything() -> None:
-    """print, stderr, logging, subprocesses, os.write and threads are the sole execution's."""
-    lines = said("""
+    """print, stderr, logging, subprocesses, os.write and threads belong to the execution."""
+    lines = events_from("""
         capture = Capture(dedicated=True); capture.install()
         capture.begin(out := output("a"))
         print("printed"); print("err", file=sys.stderr)
@@ -49,9 +49,9 @@ def test_a_dedicated_process_captures_everything() -> None:
     )
 
 
-def test_output_of_subprocesses_stays_in_its_place() -> None:
-    """A line that a subprocess wrote before a `print` comes before it, every time."""
-    lines = said("""
+def test_output_of_subprocesses_keeps_its_order() -> None:
+    """A line that a subprocess wrote before a `print` always comes before it."""
+    lines = events_from("""
         capture = Capture(dedicated=True); capture.install()
         capture.begin(out := output("a"))
         for number in range(200):
@@ -65,9 +65,9 @@ def test_output_of_subprocesses_stays_in_its_place() -> None:
     assert [text for _, _, text in lines] == [*expected, "half and half"]
 
 
-def test_executions_that_share_a_process_are_told_apart() -> None:
+def test_executions_that_share_a_process_have_separate_output() -> None:
     """Coroutines and `to_thread` on one loop each write to their own execution."""
-    lines = said("""
+    lines = events_from("""
         Capture(dedicated=False).install()
         async def flow(name):
             current.set(output(name))
@@ -82,8 +82,8 @@ def test_executions_that_share_a_process_are_told_apart() -> None:
 
 
 def test_subprocesses_write_to_the_execution_that_starts_them() -> None:
-    """Also where others share the process: by `subprocess`, `asyncio`, `os.system`, `os.fork`."""
-    lines = said("""
+    """Even in a shared process: through `subprocess`, `asyncio`, `os.system`, `os.fork`."""
+    lines = events_from("""
         capture = Capture(dedicated=False); capture.install()
         def flow(name):
             current.set(out := output(name))
@@ -113,9 +113,9 @@ def test_subprocesses_write_to_the_execution_that_starts_them() -> None:
     assert sorted(lines) == sorted(expected)
 
 
-def test_bytes_that_are_no_text_are_shown_escaped() -> None:
-    """Invalid UTF-8 arrives escaped; a character that comes in two parts arrives whole."""
-    lines = said("""
+def test_invalid_utf8_is_escaped() -> None:
+    """A character that arrives in two parts is decoded as one."""
+    lines = events_from("""
         capture = Capture(dedicated=True); capture.install()
         capture.begin(out := output("a"))
         os.write(1, b"\\xff\\n")
@@ -128,9 +128,9 @@ def test_bytes_that_are_no_text_are_shown_escaped() -> None:
     assert [text for _, _, text in lines] == ["\\xff", "ä", "€", "cut nul \0", "\\xe2\\x82"]
 
 
-def test_an_endless_line_comes_in_pieces_and_is_said_to() -> None:
-    """The pieces are the whole line; a line on stderr says that there are pieces."""
-    lines = said("""
+def test_a_very_long_line_comes_in_pieces() -> None:
+    """The pieces make up the whole line; a line on stderr says that there are pieces."""
+    lines = events_from("""
         capture = Capture(dedicated=True); capture.install()
         capture.begin(out := output("a"))
         print("x" * LINE_CHARS)
@@ -147,8 +147,8 @@ def test_an_endless_line_comes_in_pieces_and_is_said_to() -> None:
 
 
 def test_progress_bars_are_lines() -> None:
-    """A carriage return ends a line; a line's end in two characters, or two writes, is one."""
-    lines = said("""
+    """A carriage return ends a line; CR LF, even in two writes, ends only one."""
+    lines = events_from("""
         capture = Capture(dedicated=True); capture.install()
         capture.begin(out := output("a"))
         for step in range(3): print(f"\\r{step * 50} %", end="")
@@ -161,9 +161,9 @@ def test_progress_bars_are_lines() -> None:
     assert [text for _, _, text in lines] == [*states, "dos", "in two", "", "end"]
 
 
-def test_threads_and_executors_write_to_the_output_of_their_starter() -> None:
-    """Also where executions share a process and an executor; lines of threads are never mixed."""
-    lines = said("""
+def test_threads_and_executors_write_to_their_starters_output() -> None:
+    """Even if executions share a process and an executor; lines of threads are never mixed."""
+    lines = events_from("""
         from concurrent.futures import ThreadPoolExecutor
         Capture(dedicated=False).install()
         pool = ThreadPoolExecutor(4)
@@ -183,9 +183,9 @@ def test_threads_and_executors_write_to_the_output_of_their_starter() -> None:
     assert sorted(lines) == [(name, "stdout", f"{name}!") for name in "abc" for _ in range(250)]
 
 
-def test_nothing_of_an_execution_that_is_over_reaches_the_next() -> None:
-    """Not what its threads, its tasks or its subprocesses write later: that goes to the log."""
-    lines = said("""
+def test_late_output_never_reaches_the_next_execution() -> None:
+    """Later output of its threads, tasks and subprocesses goes to the log."""
+    lines = events_from("""
         import ctypes, time
         capture = Capture(dedicated=True); capture.install()
         capture.begin(first := output("first"))
@@ -212,9 +212,9 @@ def test_nothing_of_an_execution_that_is_over_reaches_the_next() -> None:
     ]
 
 
-def test_a_forked_process_is_captured_and_takes_nothing_away() -> None:
-    """Children of `multiprocessing` print into the pipe, as other subprocesses do."""
-    lines = said("""
+def test_a_forked_process_is_captured() -> None:
+    """Children of `multiprocessing` print into the pipe like other subprocesses."""
+    lines = events_from("""
         import multiprocessing
         capture = Capture(dedicated=True); capture.install()
         capture.begin(out := output("a"))
@@ -230,9 +230,9 @@ def test_a_forked_process_is_captured_and_takes_nothing_away() -> None:
     assert sorted(lines) == [("a", "stdout", "bytes")] * 3 + children
 
 
-def test_a_subprocess_that_writes_for_ever_holds_nothing_up() -> None:
-    """The end of an execution takes what is there, and does not wait for more."""
-    lines = said("""
+def test_a_subprocess_that_writes_for_ever_does_not_block_the_end() -> None:
+    """At the end of an execution its pending output is read, without waiting for more."""
+    lines = events_from("""
         capture = Capture(dedicated=True); capture.install()
         capture.begin(out := output("a"))
         child = subprocess.Popen(["yes"])
@@ -246,9 +246,9 @@ def test_a_subprocess_that_writes_for_ever_holds_nothing_up() -> None:
     assert ("a", "stdout", "y") in lines
 
 
-def test_streams_bear_what_libraries_do_to_them() -> None:
-    """Encodings, names, closing and faults: all as with the streams that Python makes."""
-    lines = said("""
+def test_streams_behave_like_pythons_own() -> None:
+    """Encodings, names, closing and errors are the same as with streams that Python makes."""
+    lines = events_from("""
         import faulthandler, warnings
         capture = Capture(dedicated=True); capture.install()
         capture.begin(out := output("a"))
@@ -266,7 +266,7 @@ def test_streams_bear_what_libraries_do_to_them() -> None:
     assert any("most recent call first" in text for text in err)
 
 
-def test_between_executions_output_goes_where_it_went() -> None:
+def test_output_between_executions_goes_to_the_process() -> None:
     """Without an execution, output is the process's own."""
     done = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""Why a runner's process ended, in a sentence made of Ray's words."""
+"""Why a runner's process ended, as a sentence made from Ray's message."""
 
 import pytest
 
@@ -37,5 +37,5 @@ The actor never ran - it was cancelled before it started running.
     ],
 )
 def test_a_cause_is_a_sentence(text: str, cause: str) -> None:
-    """Of what an error of the setup hook says, the cause is kept and Ray's frames are dropped."""
+    """An error of the setup hook keeps its cause and loses Ray's frames."""
     assert _cause(text) == cause

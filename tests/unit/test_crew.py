@@ -1,4 +1,4 @@
-"""Crews as entrypoints: stand-ins that have what CrewAI's have, and no CrewAI."""
+"""Crews as entrypoints: stand-ins with the attributes of CrewAI's, without CrewAI."""
 
 import asyncio
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from koco import testing
-from koco.sdk.crew import adapted
+from koco.sdk.crew import adapt
 from koco.sdk.entrypoint import form_of, is_async, load
 
 
@@ -31,7 +31,7 @@ class Task:
 
 
 class Output:
-    """As CrewAI's: a text, and all there is by `model_dump`."""
+    """Like CrewAI's: a text, and everything through `model_dump`."""
 
     def __init__(self, raw: str) -> None:
         self.raw = raw
@@ -42,7 +42,7 @@ class Output:
 
 @dataclasses.dataclass
 class Crew:
-    """Hands its step callback to its agents as it starts, as CrewAI's does."""
+    """Passes its step callback to its agents as it starts, as CrewAI's does."""
 
     agents: list[Agent]
     tasks: list[Task]
@@ -82,7 +82,7 @@ class Ready(Crew):
 
 
 class Decorated:
-    """A class whose instances make a crew, as CrewAI's `@CrewBase` has them."""
+    """A class whose instances make a crew, like those with CrewAI's `@CrewBase`."""
 
     def crew(self) -> Crew:
         return made(AsyncCrew)
@@ -115,7 +115,7 @@ def test_a_crew_is_an_entrypoint(name: str, awaited: bool) -> None:
     assert outcome.of_kind("stdout") == ["kicked off {'topic': 'sea'}"]
 
 
-def test_who_takes_part_is_told_first() -> None:
+def test_the_first_event_describes_the_crew() -> None:
     """One `agent` event: the crew, its agents and its tasks."""
     outcome = testing.run(sync_crew, {})
     assert outcome.events[0].kind == "agent"
@@ -126,8 +126,8 @@ def test_who_takes_part_is_told_first() -> None:
     }
 
 
-def test_callbacks_that_the_crew_has_are_called_as_well() -> None:
-    """Ours beside theirs, with what theirs return; the crew keeps its own."""
+def test_the_crews_own_callbacks_are_still_called() -> None:
+    """Besides koco's, and their results are returned; the crew keeps its own."""
     steps: list[Any] = []
     tasks: list[Any] = []
     crew = made(step_callback=steps.append, task_callback=tasks.append)
@@ -138,9 +138,9 @@ def test_callbacks_that_the_crew_has_are_called_as_well() -> None:
 
 
 @pytest.mark.parametrize("crew", [async_crew, made(AsyncCrew, step_callback=lambda step: None)])
-def test_a_crew_that_runs_several_times_at_once_mixes_nothing(crew: Crew) -> None:
-    """Each execution has a copy: its events are its own."""
-    entrypoint = adapted(crew)
+def test_concurrent_runs_of_a_crew_are_separate(crew: Crew) -> None:
+    """Each execution has a copy of the crew, and its events are its own."""
+    entrypoint = adapt(crew)
     tracers = [testing.Tracer() for _ in range(20)]
 
     async def all_at_once() -> None:
@@ -154,8 +154,8 @@ def test_a_crew_that_runs_several_times_at_once_mixes_nothing(crew: Crew) -> Non
         assert steps == [{"step": step, "me": me} for step in (0, 1, 0, 1)]
 
 
-def test_a_crew_copies_itself_where_it_can() -> None:
-    """Its own `copy` knows best; where a deep one fails, crew, agents and tasks are copied."""
+def test_a_crew_is_copied_by_its_own_method_if_it_has_one() -> None:
+    """If a deep copy fails, the crew, its agents and its tasks are copied."""
 
     class Copying(Crew):
         copies = 0
@@ -175,8 +175,8 @@ def test_a_crew_copies_itself_where_it_can() -> None:
     assert locked.step_callback is None
 
 
-def test_inputs_are_plain_and_an_output_without_a_dump_is_its_text() -> None:
-    """A crew puts inputs into prompts: dates come as text. `.raw` is shown where that is all."""
+def test_inputs_are_plain_and_output_may_be_text() -> None:
+    """A crew puts inputs into prompts, so dates become text. `.raw` is shown if it is all."""
 
     class Bare:
         def kickoff(self, inputs: dict[str, Any]) -> Any:
@@ -189,7 +189,7 @@ def test_inputs_are_plain_and_an_output_without_a_dump_is_its_text() -> None:
     assert outcome.of_kind("agent") == []
 
 
-def test_an_exception_of_a_crew_is_the_flows() -> None:
+def test_a_crews_exception_is_the_flows() -> None:
     """With the crew's frames."""
 
     class Failing:
@@ -211,13 +211,13 @@ class Called:
         return "called"
 
 
-def test_what_only_looks_like_a_crew_is_none() -> None:
+def test_objects_that_only_look_like_a_crew_are_not_one() -> None:
     """A callable object with a `crew`, a class whose `crew` is something else, a function."""
     assert testing.run(Called(), {}).result == "called"
-    assert adapted(Called) is Called
-    assert adapted(made) is made
+    assert adapt(Called) is Called
+    assert adapt(made) is made
     partial = functools.partial(made, Crew)
-    assert adapted(partial) is partial
+    assert adapt(partial) is partial
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Entrypoints: found by name, asked what they take, and called with that."""
+"""Entrypoints: find them by name, read their inputs, and call them."""
 
 import dataclasses
 import datetime as dt
@@ -77,7 +77,7 @@ class Topic(pydantic.BaseModel):
 
 
 def fields(entrypoint: Callable[..., Any]) -> dict[str, dict[str, Any]]:
-    """Return the form's elements by name, without name and label."""
+    """Return the form's elements by name, without their name and label."""
     form = form_of(entrypoint)
     assert form is not None
     found = {each.pop("name"): each for each in form.to_list()}
@@ -87,7 +87,7 @@ def fields(entrypoint: Callable[..., Any]) -> dict[str, dict[str, Any]]:
 
 
 def called(entrypoint: Callable[..., Any], raw: dict[str, Any], tracer: Any = None) -> Any:
-    """Return what the callable returns for inputs that went through its form."""
+    """Return the callable's result for inputs that went through its form."""
     form = form_of(entrypoint)
     inputs = raw if form is None else form.validate(raw)
     return entrypoint(**bind(entrypoint, inputs, tracer))
@@ -102,7 +102,7 @@ def refused(entrypoint: Callable[..., Any], raw: dict[str, Any]) -> dict[str, li
 
 @pytest.fixture
 def project(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that writes modules which can be imported during the test."""
+    """Return a function that writes modules, which the test can then import."""
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
 
@@ -118,8 +118,8 @@ def project(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 
 
 class TestLoad:
-    def test_objects_are_found_by_either_spelling(self, project: Callable[..., None]) -> None:
-        """With a colon or a dot, nested attributes too."""
+    def test_finds_objects_by_colon_or_dot(self, project: Callable[..., None]) -> None:
+        """Nested attributes too."""
         project(
             shop__app="""
             class Desk:
@@ -133,8 +133,8 @@ class TestLoad:
         for path in ("shop.app:Desk.run", "shop.app.Desk.run"):
             assert load(path)() == "ran"
 
-    def test_a_missing_attribute_names_the_nearest(self, project: Callable[..., None]) -> None:
-        """The error says module, attribute and what may have been meant."""
+    def test_a_missing_attribute_has_a_suggestion(self, project: Callable[..., None]) -> None:
+        """The error names the module, the attribute and the nearest existing one."""
         project(shop="def greet(): ...")
         with pytest.raises(DeployError) as caught:
             load("shop:gret")
@@ -144,10 +144,10 @@ class TestLoad:
             load("shop.greet.x")
 
     @pytest.mark.parametrize("path", ["shap.app:run", "shap.app.run"])
-    def test_a_missing_module_names_the_nearest(
+    def test_a_missing_module_has_a_suggestion(
         self, project: Callable[..., None], path: str
     ) -> None:
-        """It is told from a module that the user's module lacks."""
+        """It is distinguished from a module that the user's module fails to import."""
         project(shop__app="def run(): ...")
         with pytest.raises(DeployError) as caught:
             load(path)
@@ -155,12 +155,12 @@ class TestLoad:
         assert caught.value.hint == "did you mean 'shop'?"
 
     def test_the_standard_library_is_not_suggested(self) -> None:
-        """Nobody's flow is in it."""
+        """No flow is in it."""
         with pytest.raises(DeployError) as caught:
             load("jsn:run")
         assert caught.value.hint == "is it among the files that are shipped?"
 
-    def test_a_file_is_no_module(self) -> None:
+    def test_a_file_name_is_not_a_module(self) -> None:
         """The hint has the spelling that works."""
         with pytest.raises(DeployError) as caught:
             load("shop.py:run")
@@ -168,10 +168,10 @@ class TestLoad:
 
     @pytest.mark.parametrize("text", ["import not_there_at_all", "1 / 0", "def run(:"])
     @pytest.mark.parametrize("path", ["shop.app:run", "shop.app.run"])
-    def test_what_an_import_raises_is_the_users(
+    def test_lets_errors_of_the_users_module_through(
         self, project: Callable[..., None], path: str, text: str
     ) -> None:
-        """Missing imports, exceptions and syntax errors go on untouched."""
+        """Missing imports, exceptions and syntax errors are raised unchanged."""
         project(shop__app=text)
         with pytest.raises((ModuleNotFoundError, ZeroDivisionError, SyntaxError)) as caught:
             load(path)
@@ -179,26 +179,26 @@ class TestLoad:
         if isinstance(caught.value, ModuleNotFoundError):
             assert caught.value.name == "not_there_at_all"
 
-    def test_what_cannot_be_called_is_refused(self, project: Callable[..., None]) -> None:
-        """A module or a number is no entrypoint."""
+    def test_rejects_objects_that_are_not_callable(self, project: Callable[..., None]) -> None:
+        """A module or a number is not an entrypoint."""
         project(shop="number = 3", store__app="")
-        with pytest.raises(DeployError, match="no callable but an int"):
+        with pytest.raises(DeployError, match="is not callable, but an int"):
             load("shop:number")
         import store.app  # type: ignore[import-not-found]  # noqa: F401
 
-        with pytest.raises(DeployError, match="no callable but a module"):
+        with pytest.raises(DeployError, match="is not callable, but a module"):
             load("store.app")
 
     @pytest.mark.parametrize("path", ["run", "", "a/b:run", "a:", ":run", "a:b:c", "a..b", "a-b:c"])
-    def test_what_is_no_path_is_refused(self, path: str) -> None:
-        """With the form that is wanted."""
-        with pytest.raises(DeployError, match="no module:object") as caught:
+    def test_rejects_invalid_paths(self, path: str) -> None:
+        """The message shows the right form."""
+        with pytest.raises(DeployError, match="is not in the form module:object") as caught:
             load(path)
         assert "module:object" in str(caught.value.hint)
 
 
 class TestForm:
-    def test_each_type_has_its_element(self) -> None:
+    def test_each_type_has_its_form_element(self) -> None:
         """Without a default they are required."""
 
         def flow(
@@ -230,7 +230,7 @@ class TestForm:
         ]
         assert found["d"]["option"] == [{"name": "true"}, {"name": "false"}]
 
-    def test_a_default_choice_is_told_from_its_equals(self) -> None:
+    def test_a_default_choice_must_have_the_same_type(self) -> None:
         """True is not 1, though Python says they are equal."""
 
         def flow(a: Literal[1, True] = True) -> Any:
@@ -240,14 +240,14 @@ class TestForm:
         assert called(flow, {}) is True
 
     def test_everything_else_is_json(self) -> None:
-        """Lists, dicts, Any, unions, dataclasses, and what has no hint."""
+        """Lists, dicts, Any, unions, dataclasses, and parameters without a hint."""
 
         def flow(a: list[int], b: dict[str, Any], c: Any, d: int | str, e: Order, f, g: Access): ...  # type: ignore[no-untyped-def]
 
         assert {each["type"] for each in fields(flow).values()} == {"json"}
 
-    def test_types_that_are_written_as_text_are_text(self) -> None:
-        """No JSON number is made of a decimal or a path."""
+    def test_decimals_paths_and_uuids_are_text(self) -> None:
+        """A decimal is not turned into a JSON number."""
 
         def flow(a: pathlib.Path, b: uuid.UUID, c: decimal.Decimal) -> None: ...
 
@@ -256,8 +256,8 @@ class TestForm:
         kwargs = bind(flow, {"a": "/1", "b": str(number), "c": "3.10"}, None)
         assert kwargs == {"a": pathlib.Path("/1"), "b": number, "c": decimal.Decimal("3.10")}
 
-    def test_defaults_are_values_and_make_optional(self) -> None:
-        """As JSON has them; those that JSON cannot hold stay with the function."""
+    def test_defaults_become_values_and_make_inputs_optional(self) -> None:
+        """In their JSON form; those that JSON cannot hold are left to the function."""
 
         def flow(
             a: str = "World",
@@ -289,11 +289,11 @@ class TestForm:
             "k": "7",
         }
         assert not any(each.get("required") for each in found.values())
-        # The function's own defaults, to the letter.
+        # Exactly the function's own defaults.
         assert called(flow, {}) == flow()
 
-    def test_optional_is_not_required(self) -> None:
-        """With `| None` and no default, nothing means None."""
+    def test_optional_inputs_are_not_required(self) -> None:
+        """With `| None` and no default, a missing value means None."""
 
         def flow(a: str | None, b: int | None, c: list[int] | None) -> tuple[Any, ...]:
             return a, b, c
@@ -302,7 +302,7 @@ class TestForm:
         assert called(flow, {}) == (None, None, None)
 
     def test_labels_come_from_names(self) -> None:
-        """Readable, and a title has the last word."""
+        """In a readable form; a title takes precedence."""
 
         def flow(max_size: int, b: Annotated[int, pydantic.Field(title="The B")]) -> None: ...
 
@@ -311,7 +311,7 @@ class TestForm:
         assert [each.label for each in form.fields] == ["Max size", "The B"]
 
     def test_constraints_become_properties(self) -> None:
-        """Of `Annotated`, from whichever library; exclusive limits are moved."""
+        """Those in `Annotated`, from any library; exclusive limits become the next number."""
 
         def flow(
             a: Annotated[int, pydantic.Field(gt=2, lt=7)],
@@ -351,20 +351,20 @@ class TestForm:
             ({"ge": 1.0}, 0.5, "must be at least 1.0, got 0.5"),
         ],
     )
-    def test_an_exclusive_limit_is_told_as_it_was_written(
+    def test_an_exclusive_limit_is_shown_as_written(
         self, limits: dict[str, Any], value: float, told: str
     ) -> None:
-        """And not as the float next to it, which is what the form has."""
+        """And not as the float next to it, which the form uses."""
 
         def flow(share: float) -> None: ...
 
         flow.__annotations__["share"] = Annotated[float, pydantic.Field(**limits)]
         assert refused(flow, {"share": value}) == {"share": [told]}
 
-    def test_hints_that_cannot_be_resolved_leave_the_others(
+    def test_an_unresolvable_hint_does_not_affect_others(
         self, project: Callable[..., None]
     ) -> None:
-        """An import for type checkers only costs its own parameter its type, no more."""
+        """With an import for type checkers only, just that parameter loses its type."""
         project(
             lazy="""
             from __future__ import annotations
@@ -378,16 +378,16 @@ class TestForm:
         assert [each["type"] for each in fields(flow).values()] == ["number", "json", "text"]
         assert called(flow, {"a": "1", "b": [2]}) == (1, [2], "x")
 
-    def test_aliases_and_new_types_are_seen_through(self) -> None:
-        """They are what they stand for."""
+    def test_resolves_aliases_and_new_types(self) -> None:
+        """They mean their underlying types."""
         name = NewType("name", str)
 
         def flow(a: name) -> None: ...  # type: ignore[valid-type]
 
         assert fields(flow)["a"]["type"] == "text"
 
-    def test_no_form_where_any_object_will_do(self) -> None:
-        """Plain inputs, or keywords without a name."""
+    def test_there_is_no_form_if_any_object_is_accepted(self) -> None:
+        """Plain inputs, or `**kwargs`."""
 
         def plain(inputs: dict[str, Any], tracer: Any) -> None: ...
         def bare(inputs, tracer): ...  # type: ignore[no-untyped-def]
@@ -399,16 +399,16 @@ class TestForm:
         for flow in (plain, bare, mapping, anything, optional, spread):
             assert form_of(flow) is None, flow
 
-    def test_no_inputs_is_an_empty_form(self) -> None:
-        """Which refuses inputs rather than dropping them."""
+    def test_a_flow_without_inputs_has_an_empty_form(self) -> None:
+        """It refuses inputs rather than dropping them."""
 
         def flow(tracer: Any) -> None: ...
 
         assert form_of(flow) == F.Model()
         assert refused(flow, {"a": 1}) == {"a": ["is no field of this form; there are none"]}
 
-    def test_what_cannot_be_called_by_name_is_refused(self) -> None:
-        """Before it is deployed, not when it is run."""
+    def test_rejects_callables_that_cannot_be_called_by_name(self) -> None:
+        """Before the deploy, and not only when it runs."""
 
         def by_position(a: int, /) -> None: ...
 
@@ -419,8 +419,8 @@ class TestForm:
 
 
 class TestModels:
-    def test_a_dataclass_has_its_fields_as_the_form(self) -> None:
-        """And the function gets one."""
+    def test_a_dataclasss_fields_become_the_form(self) -> None:
+        """And the function gets an instance."""
 
         def flow(inputs: Order, tracer: Any) -> Order:
             return inputs
@@ -438,8 +438,8 @@ class TestModels:
         assert called(flow, full).color is Color.DARK_BLUE
         assert called(flow, full).tags == ["a"]
 
-    def test_a_dataclass_may_refuse(self) -> None:
-        """Wrong elements by field, its own checks as an error of no field."""
+    def test_a_dataclass_may_reject_inputs(self) -> None:
+        """Wrong elements by field; errors of its own checks have no field."""
 
         def flow(inputs: Order) -> None: ...
 
@@ -450,8 +450,8 @@ class TestModels:
             GLOBAL_FIELD: ["there is nothing to order"]
         }
 
-    def test_a_typed_dict_has_its_keys_as_the_form(self) -> None:
-        """Those that are not given and not required stay away."""
+    def test_a_typed_dicts_keys_become_the_form(self) -> None:
+        """Keys that are neither given nor required stay absent."""
 
         def flow(inputs: Query) -> Query:
             return inputs
@@ -461,7 +461,7 @@ class TestModels:
         assert called(flow, {"text": "x"}) == {"text": "x"}
         assert called(flow, {"text": "x", "limit": "3"}) == {"text": "x", "limit": 3}
 
-    def test_a_typed_dict_may_have_its_hints_as_text(self, project: Callable[..., None]) -> None:
+    def test_a_typed_dicts_hints_may_be_strings(self, project: Callable[..., None]) -> None:
         """As with `from __future__ import annotations`."""
         project(
             typed="""
@@ -477,7 +477,7 @@ class TestModels:
         assert "required" not in fields(flow)["limit"]
         assert called(flow, {"text": "x"}) == {"text": "x"}
 
-    def test_a_pydantic_model_has_its_fields_as_the_form(self) -> None:
+    def test_a_pydantic_models_fields_become_the_form(self) -> None:
         """With titles, descriptions, constraints, defaults and aliases."""
 
         def flow(inputs: Topic) -> Topic:
@@ -506,8 +506,8 @@ class TestModels:
         assert "oddOne" in found
         assert found["key"]["type"] == "password"
 
-    def test_a_pydantic_model_is_what_the_function_gets(self) -> None:
-        """Made by its own rules, nested values too."""
+    def test_the_function_gets_a_pydantic_model(self) -> None:
+        """Made by the model's own rules, nested values too."""
 
         def flow(inputs: Topic) -> Topic:
             return inputs
@@ -522,19 +522,19 @@ class TestModels:
         )
         assert made.made == "made at the call"
 
-    def test_a_pydantic_model_may_refuse(self) -> None:
-        """Its messages stand with their fields, with the place inside."""
+    def test_a_pydantic_model_may_reject_inputs(self) -> None:
+        """Its messages are with their fields, and name the place inside."""
 
         def flow(inputs: Topic) -> None: ...
 
         found = refused(flow, {"topic": "night", "oddOne": 2})
         assert found == {"oddOne": ["must be odd"]}
-        # What needs none of its code is the form's to refuse.
+        # The form itself refuses what needs none of the model's code.
         found = refused(flow, {"topic": "night", "oddOne": 2, "orders": [{"item": "a"}]})
         assert found == {"orders": ["[0].day: is required"]}
 
-    def test_a_model_may_stand_beside_fields(self) -> None:
-        """The form has both; each gets its own."""
+    def test_a_model_can_be_combined_with_other_parameters(self) -> None:
+        """The form has the fields of both; each gets its own."""
 
         def flow(inputs: Query, times: int) -> tuple[Query, int]:
             return inputs, times
@@ -542,8 +542,8 @@ class TestModels:
         assert list(fields(flow)) == ["text", "limit", "times"]
         assert called(flow, {"text": "a", "times": 2}) == ({"text": "a"}, 2)
 
-    def test_another_class_is_converted_to(self) -> None:
-        """Such as a struct: there is no form, but the type is kept."""
+    def test_converts_to_other_classes(self) -> None:
+        """For example to a struct: there is no form, but the type is kept."""
 
         class Pair(msgspec.Struct):
             a: int
@@ -557,8 +557,8 @@ class TestModels:
 
 
 class TestBind:
-    def test_inputs_and_tracer_are_passed_where_they_are_named(self) -> None:
-        """And nowhere else."""
+    def test_passes_inputs_and_tracer_only_if_the_signature_names_them(self) -> None:
+        """Nothing else is passed."""
 
         def both(inputs: dict[str, Any], tracer: Any) -> None: ...
         def tracer_only(tracer: Any) -> None: ...
@@ -572,7 +572,7 @@ class TestBind:
         assert bind(neither, {}, "T") == {}
         assert bind(mixed, given, "T") == {"inputs": given, "who": "x", "tracer": "T"}
 
-    def test_values_become_what_the_hints_ask_for(self) -> None:
+    def test_converts_values_to_their_hints(self) -> None:
         """Enums, literals, dates inside lists, dataclasses, models, paths."""
 
         def flow(
@@ -615,8 +615,8 @@ class TestBind:
             "j": False,
         }
 
-    def test_failures_are_told_by_field_all_at_once(self) -> None:
-        """In the form's words, before any of the flow's code is asked."""
+    def test_reports_all_errors_at_once_by_field(self) -> None:
+        """In the form's words, before any of the flow's code runs."""
 
         def flow(a: list[int], b: Order, c: Topic) -> None: ...
 
@@ -624,8 +624,8 @@ class TestBind:
         assert set(found) == {"a", "b", "c"}
         assert found["b"] == ["day: is required"]
 
-    def test_nothing_leaves_the_default_to_the_function(self) -> None:
-        """A blank number is no None for a function that wants an int."""
+    def test_a_missing_value_means_the_functions_default(self) -> None:
+        """A blank number is not passed as None to a function that wants an int."""
 
         def flow(a: int = 3, b: int | None = 4) -> tuple[Any, ...]:
             return a, b
@@ -634,7 +634,7 @@ class TestBind:
         assert called(flow, {}) == (3, 4)
 
     def test_a_manifests_form_may_differ_from_the_signature(self) -> None:
-        """What is lacking or not taken is told, never dropped."""
+        """Missing and unknown inputs are reported, never dropped."""
 
         def flow(who: str, times: int = 2) -> tuple[Any, ...]:
             return who, times
@@ -643,11 +643,11 @@ class TestBind:
         for inputs in ({"who": None}, {"times": 1}):
             with pytest.raises(InputsError, match="who: is required"):
                 bind(flow, inputs, None)
-        with pytest.raises(InputsError, match="other: is no input that the entrypoint takes"):
+        with pytest.raises(InputsError, match="other: is not an input of the entrypoint"):
             bind(flow, {"who": "x", "other": 1}, None)
 
-    def test_keywords_without_a_name_get_the_inputs_spread(self) -> None:
-        """But none may take the tracer's place."""
+    def test_kwargs_receive_the_remaining_inputs(self) -> None:
+        """But no input may take the tracer's place."""
 
         def flow(tracer: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
             return tracer, kwargs
@@ -656,7 +656,7 @@ class TestBind:
         assert "tracer" in refused(flow, {"tracer": 1})
 
     def test_partials_methods_objects_and_decorators_work(self) -> None:
-        """Whatever can be called has the signature that it shows."""
+        """Any callable has the signature that it shows."""
 
         def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(function)
@@ -681,7 +681,7 @@ class TestBind:
         assert fields(bound)["b"]["value"] == "bound"
         assert called(bound, {"a": "1"}) == (1, "bound")
 
-    def test_what_nobody_can_convert_is_passed_as_it_is(self) -> None:
+    def test_passes_values_unchanged_if_no_conversion_is_known(self) -> None:
         """A hint that no library knows does not stop the flow."""
 
         def flow(a: dt.date | dt.datetime, b: "Callable[[], int] | None" = None) -> tuple[Any, ...]:
@@ -691,7 +691,7 @@ class TestBind:
 
 
 class TestIsAsync:
-    def test_coroutine_functions_are_seen_through_all_wrappings(self) -> None:
+    def test_recognises_coroutine_functions_in_any_wrapper(self) -> None:
         """Partials, decorators, methods and objects."""
 
         async def flow() -> None: ...
@@ -709,7 +709,7 @@ class TestIsAsync:
             assert is_async(each), each
         assert is_async(functools.partial(functools.partial(Desk())))
 
-    def test_others_are_not(self) -> None:
+    def test_other_callables_are_not_async(self) -> None:
         """Plain functions, objects and classes, whatever their methods are."""
 
         class Desk:
@@ -724,7 +724,7 @@ class TestIsAsync:
 
 
 def test_neither_ray_nor_pydantic_is_imported() -> None:
-    """What the runner, tests and the CLI load stays small."""
+    """The runner, tests and the CLI load little."""
     code = textwrap.dedent(
         """
         import sys
@@ -740,8 +740,8 @@ def test_neither_ray_nor_pydantic_is_imported() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_forms_need_the_standard_library_only() -> None:
-    """A form costs nobody an import of msgspec."""
+def test_forms_need_only_the_standard_library() -> None:
+    """A form does not import msgspec."""
     code = "import sys, koco.forms; assert not {'msgspec', 'pydantic', 'yaml'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

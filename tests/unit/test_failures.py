@@ -1,4 +1,4 @@
-"""What a user's code raised, as an `error` payload that anything can carry."""
+"""Exceptions of a user's code, as an `error` payload that can always be encoded."""
 
 import json
 
@@ -10,7 +10,7 @@ class MuteError(Exception):
         raise RuntimeError("no str")
 
 
-def test_a_message_without_end_is_cut_in_its_middle() -> None:
+def test_a_very_long_message_is_cut_in_the_middle() -> None:
     """Message and traceback keep their beginning and end, and say how much is missing."""
     found = describe(ValueError("a" * 10_000_000 + "z"))
     assert len(json.dumps(found)) < 200_000
@@ -19,7 +19,7 @@ def test_a_message_without_end_is_cut_in_its_middle() -> None:
     assert "9,934,465 characters cut" in found["message"]
 
 
-def test_a_message_may_be_no_unicode_or_raise() -> None:
-    """Surrogates are escaped, and a `__str__` that fails is told."""
+def test_invalid_messages_are_handled() -> None:
+    """Surrogates are escaped, and a failing `__str__` is reported."""
     assert describe(ValueError("\ud800"))["message"] == "\\ud800"
     assert describe(MuteError())["message"] == "<its str raised RuntimeError>"

@@ -1,4 +1,4 @@
-"""Where the thread of a flow may be interrupted, and where that waits."""
+"""When the thread of a flow may be interrupted, and when the interruption waits."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ import pytest
 
 from koco.runner import fence
 from koco.runner.fence import Fence
-from koco.runner.shelter import shelter
+from koco.runner.shelter import protect_shared_locks
 
 
 class Threaded:
-    """A function that runs in a thread with a fence; it ended with `raised`, if anything."""
+    """Runs a function in a thread with a fence; `raised` is the exception that ended it, if any."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.fence = Fence()
@@ -37,8 +37,8 @@ class Threaded:
         self.thread.start()
 
 
-def test_what_is_interrupted_before_it_begins_never_begins() -> None:
-    """Koco's own code comes first, in which nothing is raised."""
+def test_an_early_interruption_prevents_the_start() -> None:
+    """Koco's own code comes first, and is not interrupted."""
     waits = Fence()
     waits.interrupt()
     called: list[int] = []
@@ -53,8 +53,8 @@ def test_what_is_interrupted_before_it_begins_never_begins() -> None:
     assert called == []
 
 
-def test_inside_the_fence_nothing_is_raised() -> None:
-    """However often it is asked for: once, and when it leaves."""
+def test_an_interruption_waits_inside_the_fence() -> None:
+    """However often it is requested, it is raised once, when the thread leaves the fence."""
     entered, told = threading.Event(), threading.Event()
     seen: list[str] = []
 
@@ -81,8 +81,8 @@ def test_inside_the_fence_nothing_is_raised() -> None:
     assert ran.raised is None
 
 
-def test_an_interruption_at_any_time_leaves_no_half_change() -> None:
-    """Hundreds of them, of a thread that goes in and out all the time, and at its end."""
+def test_interruptions_never_leave_half_a_change() -> None:
+    """Hundreds of interruptions of a thread that enters and leaves all the time, and at its end."""
     for _ in range(30):
         begun, done = [0], [0]
 
@@ -112,8 +112,8 @@ def test_an_interruption_at_any_time_leaves_no_half_change() -> None:
         assert isinstance(ran.raised, asyncio.CancelledError)
 
 
-def test_a_thread_that_has_ended_is_left_alone() -> None:
-    """Another one may have got its number."""
+def test_an_ended_thread_is_not_interrupted() -> None:
+    """Another thread may have got its number."""
     ended = Threaded(lambda: None)
     ended.thread.join()
     for _ in range(20):
@@ -134,9 +134,9 @@ def _import() -> None:
 
 
 @pytest.mark.parametrize("work", [_log, _import])
-def test_no_lock_that_all_share_is_left_behind(work: Callable[[], None]) -> None:
-    """After hundreds of interruptions of what logs and imports, others log and import."""
-    shelter()
+def test_interruptions_never_leave_a_shared_lock_held(work: Callable[[], None]) -> None:
+    """After hundreds of interruptions of logging and imports, others can log and import."""
+    protect_shared_locks()
     logger = logging.getLogger("koco.tests.fence")
     handler = logging.StreamHandler(io.StringIO())
     logger.addHandler(handler)
@@ -166,9 +166,9 @@ def test_no_lock_that_all_share_is_left_behind(work: Callable[[], None]) -> None
         logger.removeHandler(handler)
 
 
-def test_a_failed_import_has_no_frame_of_koco(tmp_path: Path, monkeypatch: Any) -> None:
-    """Its author sees the own lines only."""
-    shelter()
+def test_a_failed_imports_traceback_has_no_frame_of_koco(tmp_path: Path, monkeypatch: Any) -> None:
+    """Its author sees only the flow's own lines."""
+    protect_shared_locks()
     (tmp_path / "broken_by_fence.py").write_text("import nowhere_to_be_found")
     monkeypatch.syspath_prepend(str(tmp_path))
     ran = Threaded(lambda: importlib.import_module("broken_by_fence"))

@@ -1,4 +1,4 @@
-"""What is left to do with what an entrypoint returns: awaited, or run as a generator."""
+"""Handling an entrypoint's return value: it is awaited, or run as a generator."""
 
 import asyncio
 import concurrent.futures
@@ -13,7 +13,7 @@ import pytest
 
 from koco import response, testing
 from koco.events.model import Status
-from koco.runner.flow import Outcome, Run, loaded
+from koco.runner.flow import Outcome, Run, load_flow
 from koco.runner.generators import Rest, rest_of
 from koco.runner.loop import FlowLoop
 from koco.runner.output import Output
@@ -59,7 +59,7 @@ def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def returning(make: Callable[[], Any]) -> Callable[..., Any]:
-    """Return a `def` that returns what the other one makes."""
+    """Return a `def` that returns the result of `make`."""
 
     def flow() -> Any:
         return make()
@@ -92,15 +92,15 @@ async def returns_generator() -> Iterator[int]:
         (lambda: "text", [], "text"),
     ],
 )
-def test_it_runs_to_its_end(entrypoint: Any, results: list[Any], result: Any) -> None:
-    """Generators, coroutines and futures, however they come; lists and texts are values."""
+def test_lazy_results_run_to_their_end(entrypoint: Any, results: list[Any], result: Any) -> None:
+    """Generators, coroutines and futures in any combination; lists and texts are plain values."""
     outcome = testing.run(entrypoint)
     assert (outcome.status, outcome.error) == ("finished", None)
     assert (outcome.of_kind("result"), outcome.result) == (results, result)
 
 
-def test_what_only_pretends_is_a_value() -> None:
-    """A mock answers to every name, and is no generator."""
+def test_a_mock_is_a_plain_value() -> None:
+    """A mock has every attribute, but it is not a generator."""
     assert rest_of(MagicMock()) is Rest.NOTHING
 
 
@@ -114,7 +114,7 @@ def test_yielded_markdown_is_shown_as_such() -> None:
     assert written == testing.run(lambda: response.Markdown("# Hi")).result
 
 
-def test_an_error_comes_after_what_was_yielded() -> None:
+def test_an_error_comes_after_the_yielded_values() -> None:
     """Its traceback begins in the generator."""
 
     def flow() -> Iterator[int]:
@@ -133,7 +133,7 @@ async def cancelled(
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Outcome:
     run = Run(
-        loaded("test", entrypoint, None),
+        load_flow("test", entrypoint, None),
         {},
         tracer=tracer,
         output=Output(lambda kind, text: None),
@@ -146,8 +146,8 @@ async def cancelled(
     return await asyncio.wait_for(ending, 10)
 
 
-def test_a_cancelled_generator_tidies_up_where_it_stands() -> None:
-    """At its `yield` or between two of them, every time; nothing of koco's is interrupted."""
+def test_a_cancelled_generator_cleans_up_at_its_position() -> None:
+    """At its `yield` or between two of them, every time; koco's own code is not interrupted."""
     tidied: list[str] = []
 
     def flow() -> Iterator[int]:
@@ -171,8 +171,8 @@ def test_a_cancelled_generator_tidies_up_where_it_stands() -> None:
     assert tidied == ["sync", "async"] * 20
 
 
-def test_a_coroutine_that_a_def_returned_can_be_cancelled() -> None:
-    """It is on the loop by then, and its thread is gone."""
+def test_a_coroutine_returned_by_a_def_can_be_cancelled() -> None:
+    """It runs on the loop by then, and its thread is gone."""
 
     async def wait(tracer: Any) -> None:
         await tracer.result("began")
@@ -184,8 +184,8 @@ def test_a_coroutine_that_a_def_returned_can_be_cancelled() -> None:
     assert asyncio.run(cancelled(flow, testing.Tracer())) == Outcome(Status.CANCELLED)
 
 
-def test_a_loop_that_flows_share_goes_on() -> None:
-    """Whatever a task does to it; of others' tasks it is told nothing."""
+def test_a_shared_loop_survives_its_flows() -> None:
+    """Nothing that a task does ends it, and the task sees no other execution's tasks."""
     loop = FlowLoop()
     loop.start()
 
@@ -211,7 +211,7 @@ def _exit() -> None:
 
 
 def test_a_coroutine_that_computes_for_ever_can_be_cancelled() -> None:
-    """It is interrupted where it blocks the loop, and its neighbour there goes on."""
+    """It is interrupted while it blocks the loop, and its neighbour there goes on."""
     loop = FlowLoop()
     loop.start()
     seen: list[str] = []

@@ -1,4 +1,4 @@
-"""What a process tells loses the values of its secrets, however they are quoted or cut."""
+"""A process's output never contains the values of its secrets, however they are quoted or cut."""
 
 import json
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ def learnt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(line, "mask", None)
     monkeypatch.setattr(secrets, "masks", Masks(()))
     monkeypatch.delenv("TOKEN", raising=False)
-    monkeypatch.setenv("TOKEN", "")  # so that it is put back
-    secrets.learn({"TOKEN": VALUE}, Masks([VALUE]))
+    monkeypatch.setenv("TOKEN", "")  # so that it is restored
+    secrets.set_values({"TOKEN": VALUE}, Masks([VALUE]))
     yield
 
 
@@ -47,8 +47,8 @@ def test_a_value_is_masked_in_each_form(learnt: None, said: str) -> None:
     assert MASK in event["payload"]
 
 
-def test_keys_numbers_and_what_is_deep_are_masked(learnt: None) -> None:
-    """The rest stays what it was."""
+def test_masks_keys_numbers_and_nested_values(learnt: None) -> None:
+    """The rest stays unchanged."""
     payload = {"list": [{VALUE: 1, "n": 1.5, "t": True, "none": None}], "text": f"a{VALUE}b"}
     assert line.decode(1, line.encode(Kind.FINAL, payload))["payload"] == {
         "list": [{MASK: 1, "n": 1.5, "t": True, "none": None}],
@@ -59,10 +59,8 @@ def test_keys_numbers_and_what_is_deep_are_masked(learnt: None) -> None:
 
 
 @given(st.text(min_size=6), st.text(), st.text())
-def test_whatever_the_value_the_json_stays_json_without_it(
-    value: str, before: str, after: str
-) -> None:
-    """Also where a value looks like a part of JSON's own syntax."""
+def test_masked_json_stays_json(value: str, before: str, after: str) -> None:
+    """Even if a value looks like a part of JSON's own syntax."""
     payload = {"k": before + value + after, "n": [1, "n"], "nabcdef": "\nabcdef"}
     try:
         encoded = msgspec.json.encode(payload)
@@ -72,8 +70,8 @@ def test_whatever_the_value_the_json_stays_json_without_it(
     assert value not in decoded["k"].replace(MASK, "\x00")
 
 
-def test_a_value_that_is_cut_apart_is_still_masked(learnt: None) -> None:
-    """A line of more than a megabyte comes in pieces, and no piece has half of it."""
+def test_masks_a_value_across_pieces(learnt: None) -> None:
+    """A line of more than a megabyte comes in pieces, and no piece has half of the value."""
     for at in (LINE_CHARS - 20, LINE_CHARS - 3, LINE_CHARS, 2 * LINE_CHARS - 3):
         told: list[str] = []
         output = Output(lambda kind, text, told=told: told.append(text))  # type: ignore[misc]
@@ -86,30 +84,30 @@ def test_a_value_that_is_cut_apart_is_still_masked(learnt: None) -> None:
         assert "sam" not in whole
 
 
-def test_a_payload_that_is_too_large_is_masked_before_it_is_cut(
+def test_a_large_payload_is_masked_before_it_is_cut(
     learnt: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is kept of it ends in no half of a value."""
+    """The kept part never ends with half of a value."""
     monkeypatch.setattr(line, "PAYLOAD_BYTES", 100)
     monkeypatch.setattr(line, "_START_BYTES", 20)
     event = line.encode(Kind.FINAL, "0123456789" + VALUE + "x" * 200)
     assert b"sam" not in event
 
 
-def test_lines_of_a_value_are_masked_by_themselves() -> None:
-    """A key in PEM is printed line by line."""
+def test_masks_single_lines_of_a_value() -> None:
+    """A key in PEM may be printed line by line."""
     masks = Masks(["-----BEGIN KEY-----\nMIIEvQIBADANBg\nshort\n"])
     assert masks.text("MIIEvQIBADANBg") == MASK
     assert masks.text("short") == "short"
 
 
-def test_short_values_are_let_be() -> None:
-    """`1234` stands in everything."""
+def test_short_values_are_not_masked() -> None:
+    """`1234` is in many texts."""
     assert Masks(["12345"]).text("12345") == "12345"
     assert Masks([]).payload(b'"x"') == b'"x"'
 
 
-def test_an_errors_message_and_traceback_are_masked(learnt: None) -> None:
+def test_masks_an_errors_message_and_traceback(learnt: None) -> None:
     """A deploy's error is one of these, too."""
     try:
         raise ValueError(VALUE)

@@ -1,4 +1,4 @@
-"""The limit on a process's memory: what is refused, and what is told of it."""
+"""The limit on a process's memory: refused allocations, and their messages."""
 
 import mmap
 import os
@@ -24,8 +24,8 @@ def in_a_process(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_what_is_beyond_the_limit_is_refused() -> None:
-    """The error has the figures and what was asked for; what fits is given."""
+def test_refuses_allocations_beyond_the_limit() -> None:
+    """The error has the figures and the size asked for; smaller allocations succeed."""
     said = in_a_process("""
         from koco.sdk import memory
         from koco.sdk.failures import describe
@@ -43,17 +43,17 @@ def test_what_is_beyond_the_limit_is_refused() -> None:
     )
 
 
-def test_the_default_is_a_part_of_the_node() -> None:
-    """It is said to be, and is less than there is."""
+def test_the_default_limit_is_a_share_of_the_node() -> None:
+    """The message says so, and the limit is less than the node's memory."""
     limit = memory.limit_of(None)
     assert limit is not None
     assert 0 < limit.size < memory.node_total()
     assert memory.node_free() <= memory.node_total()
-    assert "80% of its node's memory" in limit.exceeded(5 * MB)
+    assert "80% of its node's memory" in limit.exceeded_message(5 * MB)
 
 
-def test_without_a_limit_it_is_said_that_there_was_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `MemoryError` is out of memory wherever it comes from; other errors are not."""
+def test_without_a_limit_the_message_has_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any `MemoryError` counts as out of memory, wherever it comes from; other errors do not."""
     monkeypatch.setattr(memory, "_limit", None)
     assert describe(MemoryError("so much"))["type"] == "OutOfMemory"
     assert describe(MemoryError("so much"))["message"] == "there was no more memory: so much"
@@ -61,7 +61,7 @@ def test_without_a_limit_it_is_said_that_there_was_no_more(monkeypatch: pytest.M
 
 
 def test_subprocesses_and_shared_memory_count() -> None:
-    """What children and shared mappings take is the parent's."""
+    """The use of children and of shared mappings counts for the parent."""
     code = (
         "import mmap; m = mmap.mmap(-1, 30_000_000); m.write(b'a' * 30_000_000); print(); input()"
     )
@@ -70,28 +70,28 @@ def test_subprocesses_and_shared_memory_count() -> None:
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        assert child.pid in watch.tree(os.getpid())
-        assert watch.exactly(child.pid) > 30_000_000
-        assert watch.roughly(child.pid) >= 30_000_000
+        assert child.pid in watch.process_tree(os.getpid())
+        assert watch.measure(child.pid) > 30_000_000
+        assert watch.estimate(child.pid) >= 30_000_000
         child.communicate(b"\n")
 
 
 def test_files_in_memory_count_once_mapped_or_not() -> None:
-    """What is written to `/dev/shm` takes as much memory as anything else."""
-    before = watch.exactly(os.getpid())
+    """Files in `/dev/shm` use as much memory as anything else."""
+    before = watch.measure(os.getpid())
     size = 64_000_000
     with tempfile.TemporaryFile(dir="/dev/shm") as file:
         file.write(b"a" * size)
         file.flush()
         for _ in range(2):
-            assert size * 0.9 < watch.exactly(os.getpid()) - before < size * 1.5
-            assert watch.roughly(os.getpid()) >= size
+            assert size * 0.9 < watch.measure(os.getpid()) - before < size * 1.5
+            assert watch.estimate(os.getpid()) >= size
             mapped = mmap.mmap(file.fileno(), size)
             assert mapped.read().count(b"a") == size
 
 
-def test_a_watch_looks_only_while_there_is_work() -> None:
-    """It tells once, with the figures."""
+def test_a_watch_measures_only_while_there_is_work() -> None:
+    """It reports once, with the figures."""
     heard: list[str] = []
     looking = watch.Watch(Limit(MB, is_asked=True), heard.append)
     assert heard == []

@@ -1,4 +1,4 @@
-"""What a signature demands of nested values is refused at the launch, and nothing else is."""
+"""A launch is refused if nested values break the signature's rules, and only then."""
 
 import dataclasses
 import enum
@@ -63,7 +63,7 @@ class Named(TypedDict):
 
 
 class Free(pydantic.BaseModel):
-    """Its own code sees the values before their types do."""
+    """Its own code sees the values before their types are checked."""
 
     words: Annotated[list[str], pydantic.BeforeValidator(lambda text: text.split(","))]
     n: int
@@ -100,7 +100,7 @@ def refused(flow: Callable[..., Any], **inputs: Any) -> dict[str, list[str]]:
     assert form is not None
     jsonschema.Draft202012Validator.check_schema(form.json_schema())
     with pytest.raises(InputsError) as caught:
-        # As the control plane has it: read from what the runner described.
+        # As in the control plane: read from the runner's description.
         F.Model.from_list(json.loads(json.dumps(form.to_list()))).validate(inputs)
     return caught.value.errors
 
@@ -148,15 +148,15 @@ GOOD = {"name": "ab", "n": 3}
 def test_nested_constraints_refuse_a_launch(
     flow: Callable[..., Any], inputs: dict[str, Any], errors: dict[str, list[str]]
 ) -> None:
-    """By field, with the path in it; without the author's code."""
+    """By field, with the path inside it; without the author's code."""
     found = refused(flow, **inputs)
     assert found.keys() == errors.keys()
     for name, starts in errors.items():
         assert all(one.startswith(start) for one, start in zip(found[name], starts, strict=True))
 
 
-def test_an_element_is_told_with_its_list() -> None:
-    """One path, as people write it; a message of another kind stands after its field."""
+def test_an_elements_message_has_its_full_path() -> None:
+    """One path, as people write it; a message of another kind comes after its field."""
     error = InputsError(items=["[0].n: must be at most 10", "must have at most 2 elements"])
     error.add(free="[ is no JSON")
     assert str(error).splitlines() == [
@@ -166,8 +166,8 @@ def test_an_element_is_told_with_its_list() -> None:
     ]
 
 
-def test_what_the_code_takes_is_not_refused() -> None:
-    """Numbers as text, either side of a union, nothing; and all that its own code reads first."""
+def test_accepts_everything_that_the_code_accepts() -> None:
+    """Numbers as text, either side of a union, null; and values that its own code reads first."""
     found = called(order, item=GOOD | {"n": "3"}, either="5", by={"k": GOOD})
     assert (found.item.n, found.either, found.by["k"].name) == (3, 5, "ab")
     found = called(
@@ -182,8 +182,8 @@ def test_what_the_code_takes_is_not_refused() -> None:
     assert (found["free"].words, found["free"].n, found["aliased"].some) == (["a", "b"], 2, 1)
 
 
-def test_what_only_the_authors_code_can_refuse_ends_with_messages() -> None:
-    """By field, with the path, as at a launch."""
+def test_errors_of_the_authors_code_are_reported_by_field() -> None:
+    """With the path, as at a launch."""
     with pytest.raises(InputsError) as caught:
         called(direct, item=GOOD | {"name": "bad"}, points=[{"x": 7}])
     assert caught.value.errors["item"] == ["name: is bad"]
@@ -198,13 +198,13 @@ def test_what_only_the_authors_code_can_refuse_ends_with_messages() -> None:
         *({"type": "string", "pattern": each} for each in ("(?=a)b", r"(a)\1b", "[b-z]*(?>b)")),
     ],
 )
-def test_an_odd_schema_refuses_nothing(schema: dict[str, Any]) -> None:
-    """What it says that makes no sense is not enforced, and takes no time."""
+def test_an_invalid_schema_refuses_nothing(schema: dict[str, Any]) -> None:
+    """Invalid parts are not enforced, and take no time."""
     assert nested.faults("a" * 50, schema) == []
 
 
-def test_huge_and_infinite_numbers_are_no_fault_of_a_signature() -> None:
-    """A form has them as far as it can; the callable has the rest."""
+def test_a_signature_may_have_huge_and_infinite_numbers() -> None:
+    """The form keeps those that it can; the callable gets the rest."""
     inf = float("inf")
 
     def flow(
@@ -220,8 +220,8 @@ def test_huge_and_infinite_numbers_are_no_fault_of_a_signature() -> None:
     assert refused(flow, y=6, m=10**31).keys() == {"y", "m"}
 
 
-def test_one_name_in_two_spellings_is_one_field() -> None:
-    """As identifiers are to Python: a keyboard may send `ö` as one character, or as two."""
+def test_unicode_spellings_of_a_name_are_one_field() -> None:
+    """As in Python: a keyboard may send `ö` as one character, or as two."""
     names = {}
     exec("def flow(größe: str): return größe", names)
     flow = names["flow"]
@@ -237,7 +237,7 @@ def test_one_name_in_two_spellings_is_one_field() -> None:
         F.Model(F.InputText(name=spelt), F.InputText(name="größe"))
 
 
-def test_a_pattern_that_explodes_elsewhere_is_enforced() -> None:
+def test_an_expensive_pattern_is_enforced_in_linear_time() -> None:
     """Its time grows with the text, whatever it repeats."""
     schema = {"type": "array", "items": {"type": "string", "pattern": "(a+)+b"}}
     began = time.thread_time()
@@ -245,8 +245,8 @@ def test_a_pattern_that_explodes_elsewhere_is_enforced() -> None:
     assert time.thread_time() - began < 1
 
 
-def test_nobody_waits_for_what_is_matched_in_long_lists() -> None:
-    """What would take long is left to the flow, which has its own process: no fault is told."""
+def test_long_lists_are_left_to_the_flow() -> None:
+    """A slow check is left to the flow, which has its own process: no error is reported."""
     schema = {"type": "array", "items": {"type": "string", "pattern": "^[ab]*a[ab]{300}c$"}}
     began = time.thread_time()
     assert nested.faults(["ab" * 10_000] * 1000, schema) == []

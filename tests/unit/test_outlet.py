@@ -1,4 +1,4 @@
-"""The log of a process with secrets: filtered by a process of its own, whatever writes there."""
+"""The log of a process with secrets: a separate process filters all of it."""
 
 import base64
 import os
@@ -27,7 +27,7 @@ def sifted(forms: list[bytes], *pieces: bytes) -> bytes:
 
 @given(st.data())
 def test_a_value_in_pieces_never_passes(data: st.DataObject) -> None:
-    """Wherever it is cut, and whatever stands around it; the rest passes as it was."""
+    """Wherever it is cut, and whatever surrounds it; the rest passes unchanged."""
     letters = st.binary(max_size=9).map(lambda each: bytes(b"ab"[byte % 2] for byte in each))
     forms = data.draw(st.lists(letters.filter(lambda each: len(each) > 2), min_size=1, max_size=3))
     pieces = data.draw(st.lists(st.one_of(letters, st.sampled_from(forms)), max_size=8))
@@ -37,8 +37,8 @@ def test_a_value_in_pieces_never_passes(data: st.DataObject) -> None:
         assert passed == b"".join(pieces)
 
 
-def test_the_longest_value_counts_and_nothing_is_kept_back_without_need() -> None:
-    """One may begin as another does; what cannot become a value is passed on at once."""
+def test_prefers_the_longest_value_and_holds_back_no_more_than_needed() -> None:
+    """A value may be the start of another; data that cannot become one is passed on at once."""
     forms = [b"sesame", b"sesame-open"]
     assert sifted(forms, b"x sesame", b"-open y") == b"x ******** y"
     assert sifted(forms, b"x sesame", b"-closed") == b"x ********-closed"
@@ -48,7 +48,7 @@ def test_the_longest_value_counts_and_nothing_is_kept_back_without_need() -> Non
 
 
 def test_values_are_found_in_base_64_and_hexadecimal() -> None:
-    """Also in the middle of what was encoded, such as a password after a user's name."""
+    """Even in the middle of encoded data, for example a password after a user's name."""
     value = "correct-horse-battery"
     masks = Masks([value])
     for around in ("{}", "u{}", "us{}", "user:{}", "{}x", "user:{}!"):
@@ -85,7 +85,7 @@ def run(then: str, tmp_path: Path) -> tuple[int, str, str]:
     with out.open("wb") as stdout, err.open("wb") as stderr:
         command = [sys.executable, "-c", PROGRAM.format(then=then)]
         done = subprocess.run(command, stdout=stdout, stderr=stderr, check=False, timeout=20)
-    # The filter outlives it for a moment.
+    # The filter outlives the process for a moment.
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         told = out.read_text() + err.read_text()
@@ -95,8 +95,8 @@ def run(then: str, tmp_path: Path) -> tuple[int, str, str]:
     return done.returncode, out.read_text(), err.read_text()
 
 
-def test_the_last_words_of_a_crash_are_there_and_masked(tmp_path: Path) -> None:
-    """What was written first, in two pieces, by others; all of it."""
+def test_the_last_output_before_a_crash_is_kept_and_masked(tmp_path: Path) -> None:
+    """All of it, even if other processes wrote it, in two pieces."""
     code, out, err = run(CRASH, tmp_path)
     assert code < 0
     assert out.splitlines() == ["early ********", "in two ********", "sub ********"]
@@ -104,8 +104,8 @@ def test_the_last_words_of_a_crash_are_there_and_masked(tmp_path: Path) -> None:
     assert err.endswith("x last words ********")
 
 
-def test_nothing_is_left_behind(tmp_path: Path) -> None:
-    """The filter ends with the last that can write to it."""
+def test_no_process_is_left_behind(tmp_path: Path) -> None:
+    """The filter ends with the last process that can write to it."""
     run("print('last')", tmp_path)
     time.sleep(0.1)
     ours = str(tmp_path / "out")
@@ -113,19 +113,19 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     assert mine == []
 
 
-# keys of koco's own
+# koco's own keys
 
 
-def test_keys_are_in_no_event() -> None:
-    """Wherever in the payload, of keys and of sessions."""
+def test_events_never_contain_keys() -> None:
+    """Anywhere in the payload, for keys and for sessions."""
     for key in (tokens.new(), tokens.new().replace("koco_", "kocos_")):
         event = line.encode(Kind.RESULT, {"k": [f"Bearer {key}"], key: 1, "koco": "stays"})
         assert key[10:20].encode() not in event
         assert line.decode(1, event)["payload"]["koco"] == "stays"
 
 
-def test_keys_are_no_inputs() -> None:
-    """They would be kept, and shown to whoever sees the execution."""
+def test_refuses_keys_as_inputs() -> None:
+    """They would be stored, and shown to everybody who sees the execution."""
     for value in ({"a": [{"b": tokens.new()}]}, {tokens.new(): 1}, tokens.new()):
         with pytest.raises(UsageError, match="a key of koco's") as caught:
             credentials.refuse(value, "the inputs")

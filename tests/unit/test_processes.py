@@ -133,8 +133,8 @@ def test_a_number_that_was_given_out_again_is_not_hit() -> None:
 
 FAMILY = """
 import os, subprocess, sys, time
-from koco.runner.process import lead_offspring
-lead_offspring("r1")
+from koco.runner.process import lead_process_group
+lead_process_group("r1")
 forked = os.fork()
 if not forked:
     time.sleep(60)

@@ -1,4 +1,4 @@
-"""What a manifest opens to the public: which paths those are, and what reaches the app."""
+"""Paths that a manifest makes public: which ones those are, and what reaches the app."""
 
 import asyncio
 import json
@@ -80,8 +80,8 @@ def send(method: str, target: str, *, root: str = "", **more: Any) -> httpx.Resp
 
 
 @pytest.mark.parametrize("path", ["/webhook", "/static/a", "/static/a/b.css", "/static/"])
-def test_a_path_that_is_named_is_public(path: str) -> None:
-    """By itself, or as one below a path that ends with `/*`."""
+def test_a_listed_path_is_public(path: str) -> None:
+    """Either itself, or below a path that ends with `/*`."""
     assert public.is_public(path, NAMED)
 
 
@@ -94,8 +94,8 @@ def test_a_path_that_is_named_is_public(path: str) -> None:
         *("/_koco/locks/a", "/static/..\\private", "webhook", "/private"),
     ],
 )
-def test_whatever_could_be_read_otherwise_is_not_public(path: str) -> None:
-    """Other spellings, what leads out of a folder, slashes too many, and koco's own questions."""
+def test_an_ambiguous_path_is_not_public(path: str) -> None:
+    """Other spellings, paths that leave a folder, extra slashes, and koco's own questions."""
     assert not public.is_public(path, NAMED)
     assert not public.is_public(path, [])
 
@@ -104,7 +104,7 @@ def test_whatever_could_be_read_otherwise_is_not_public(path: str) -> None:
 
 
 @pytest.mark.parametrize("root", ["", "/koco/svc/1"])
-def test_a_public_route_answers_unsigned_as_nobody(root: str) -> None:
+def test_a_public_route_answers_unsigned_requests_without_a_user(root: str) -> None:
     """Wherever the application is mounted; routes of sub-applications and files as well."""
     answer = send("POST", "/webhook", root=root, content=b"x" * 1000)
     assert (answer.status_code, answer.json()["size"]) == (200, 1000)
@@ -114,22 +114,22 @@ def test_a_public_route_answers_unsigned_as_nobody(root: str) -> None:
 
 
 def test_everything_else_still_needs_a_signature() -> None:
-    """Flows before all, whatever is named; documentation and what does not exist as well."""
+    """Flows above all, whatever is listed; documentation and missing routes as well."""
     for path in ("/", "/private", "/docs", "/openapi.json", "/no", "/static", "/_koco/locks/x"):
         for method in ("GET", "POST", "OPTIONS", "HEAD"):
             assert send(method, path).status_code == 401, path
     assert send("GET", "/items/%2e%2e/private").status_code == 401
 
 
-def test_a_flow_is_nobodys_even_if_somebody_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate knows the flows, and does not depend on what was checked at the deploy."""
+def test_a_flow_is_never_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate knows the flows, and does not rely on the check at the deploy."""
     monkeypatch.setenv(public.VARIABLE, '["/api-launch", "/"]')
     assert send("POST", "/api-launch", json={}).status_code == 401
     assert send("POST", "/", json={}).status_code == 401
 
 
-def test_without_public_paths_nothing_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As ever."""
+def test_without_public_paths_everything_needs_a_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before there were public paths."""
     for value in ("", "[]"):
         monkeypatch.setenv(public.VARIABLE, value)
         assert send("POST", "/webhook").status_code == 401
@@ -157,8 +157,8 @@ SAYING_WHO = {
 }
 
 
-def test_who_asks_is_not_for_the_public_to_say() -> None:
-    """No header that says so reaches the application, in any spelling; the rest does."""
+def test_headers_about_the_caller_are_removed_from_public_requests() -> None:
+    """In any spelling; other headers reach the application."""
     given = [*SAYING_WHO.items(), ("X-Koco-User", "twice"), ("X-Hub-Signature", "sha1=1")]
     answer = send("POST", "/webhook", headers=given, content=b"{}").json()
     assert set(answer["headers"]) == {
@@ -168,8 +168,8 @@ def test_who_asks_is_not_for_the_public_to_say() -> None:
     assert answer["user"] == ""
 
 
-def test_what_comes_with_a_signed_request_unsigned_is_not_believed_either() -> None:
-    """Who is on the way to Serve's port cannot add a name; the signed one counts."""
+def test_unsigned_headers_of_a_signed_request_are_removed() -> None:
+    """A process on the way to Serve's port cannot add a user; the signed one counts."""
     signed = signing.sign(KEY, "GET", "/private", body=b"", user="ada")
     others = {name: value for name, value in SAYING_WHO.items() if "oco-" not in name}
     answer = send("GET", "/private", headers={**others, **signed}).json()
@@ -177,15 +177,15 @@ def test_what_comes_with_a_signed_request_unsigned_is_not_believed_either() -> N
     assert set(answer["headers"]) == {"host", "accept", "accept-encoding", "user-agent"}
 
 
-def test_a_false_signature_is_refused_on_a_public_path_too() -> None:
-    """It claims to be somebody."""
+def test_a_wrong_signature_is_refused_even_on_a_public_path() -> None:
+    """It claims to have a user."""
     signed = signing.sign(b"x" * 32, "POST", "/webhook", body=b"", user="ada")
     assert send("POST", "/webhook", headers=signed).status_code == 401
     assert send("POST", "/webhook", headers={"x-koco-signature": ""}).status_code == 401
 
 
-def test_the_application_can_be_sent_to_a_replica() -> None:
-    """Serve pickles it, its gate included."""
+def test_the_application_can_be_pickled() -> None:
+    """Serve sends it to replicas, including its gate."""
     gate = pickle.loads(pickle.dumps(app._gate))
     assert set(gate._flows) == {"/", "/api-launch"}
 
@@ -199,10 +199,10 @@ def test_the_application_can_be_sent_to_a_replica() -> None:
         ("x-token", "the koco_ prefix", True),
     ],
 )
-def test_headers_that_pass(name: str, value: str, passes: bool) -> None:
-    """By name in any spelling; and none that holds a key of koco's."""
+def test_which_headers_pass(name: str, value: str, passes: bool) -> None:
+    """By name in any spelling; and no header with one of koco's keys."""
     for spelt in (name, name.upper(), name.lower(), name.replace("-", "_")):
-        assert headers.passes(spelt, value) is passes
+        assert headers.may_pass(spelt, value) is passes
 
 
 # at the deploy
@@ -213,19 +213,19 @@ def test_headers_that_pass(name: str, value: str, passes: bool) -> None:
     [
         ("/webhok", "no route at '/webhok'", "did you mean '/webhook'?"),
         ("/zzz/*", "no route at '/zzz/*'", "routes: "),
-        ("/api-launch", "opens the flow at '/api-launch' (enter)", "needs somebody"),
+        ("/api-launch", "opens the flow at '/api-launch' (enter)", "needs a user"),
     ],
 )
-def test_what_cannot_be_public_fails_the_deploy(named: str, said: str, hint: str) -> None:
-    """A path without a route, with the nearest that there is; a flow's."""
+def test_an_invalid_public_path_fails_the_deploy(named: str, said: str, hint: str) -> None:
+    """A path without a route, with the nearest existing one; or a flow's path."""
     with pytest.raises(DeployError) as caught:
         serving.describe(f"{__name__}:app", "svc", public=["/webhook", named])
     assert said in caught.value.message
     assert hint in str(caught.value.hint)
 
 
-def test_a_folder_that_has_a_flow_cannot_be_public() -> None:
-    """Not even where it has other routes, too."""
+def test_a_folder_with_a_flow_cannot_be_public() -> None:
+    """Not even if it has other routes, too."""
     shaded = ServeAPI()
     shaded.enter("/a/b/c")(enter)
     shaded.get("/a/d")(item)
@@ -234,6 +234,6 @@ def test_a_folder_that_has_a_flow_cannot_be_public() -> None:
     public.check(shaded, ["/a/d"])
 
 
-def test_routes_are_found_with_parameters_mounts_and_folders() -> None:
-    """A path that a route with parameters takes is one; so is what is mounted."""
+def test_finds_routes_with_parameters_mounts_and_folders() -> None:
+    """A path that a route with parameters matches counts, and so does a mounted one."""
     serving.describe(f"{__name__}:app", "svc", public=[*NAMED, "/items/7", "/static/x", "/docs"])

@@ -1,4 +1,4 @@
-"""What a caught exception keeps alive is let go, without the garbage collector."""
+"""Objects that a caught exception keeps alive are released without the garbage collector."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from koco.sdk.references import let_go
 
 
 class Ref:
-    """A reference such as Ray counts: gone means that its object may be freed."""
+    """A reference as Ray counts them: if it is gone, its object may be freed."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +40,8 @@ def failing(alive: list[Any], cause: bool = False) -> None:
 
 
 @pytest.mark.parametrize("cause", [False, True])
-def test_what_the_frames_hold_is_free_at_once(cause: bool) -> None:
-    """Seen to stay without it; of causes as well, and the message stays."""
+def test_objects_in_frames_are_free_at_once(cause: bool) -> None:
+    """Without `let_go` they stay. Causes are covered as well, and the message stays."""
     alive: list[Any] = []
     with contextlib.suppress(ValueError, KeyError):
         failing(alive, cause)
@@ -56,8 +56,8 @@ def test_what_the_frames_hold_is_free_at_once(cause: bool) -> None:
     assert "of " in str(kept)
 
 
-def test_the_callers_own_exception_is_left_alone() -> None:
-    """What is called while another exception is handled has that one as its context."""
+def test_the_callers_own_exception_is_not_changed() -> None:
+    """A function called while another exception is handled has that one as its context."""
     try:
         raise RuntimeError("the caller's")
     except RuntimeError as own:
@@ -70,7 +70,7 @@ def test_the_callers_own_exception_is_left_alone() -> None:
 
 
 class _Actor:
-    """Fails twice as Ray does where an actor restarts, then answers; `alive` are its calls."""
+    """Fails twice, as Ray does while an actor restarts, then answers; `alive` are its calls."""
 
     def __init__(self) -> None:
         self.alive: list[Any] = []
@@ -90,8 +90,8 @@ class _Actor:
         return blob
 
 
-def test_a_call_that_is_repeated_keeps_no_former_one() -> None:
-    """What the failed calls held is free when the answer comes."""
+def test_a_repeated_call_does_not_keep_earlier_ones() -> None:
+    """Objects of the failed calls are free when the answer comes."""
     actor = _Actor()
     assert asyncio.run(Control(actor).call("append", b"x")) == b"x"
     assert [ref() for ref in actor.alive] == [None] * 3

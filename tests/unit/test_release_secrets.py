@@ -1,4 +1,4 @@
-"""A release's token: what it opens, for how long, and how a process asks by it."""
+"""A release's token: what it gives access to, for how long, and how a process uses it."""
 
 import threading
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ def made(secret: bytes = b"s" * 32) -> ReleaseTokens:
     return ReleaseTokens(secret=secret, url="http://127.0.0.1:1")
 
 
-def test_a_token_is_of_one_release_and_of_one_control_plane() -> None:
-    """Any character that is changed makes it none, and it looks like what is masked everywhere."""
+def test_a_token_is_for_one_release_and_one_control_plane() -> None:
+    """Changing any character makes it invalid, and it has the form that is masked everywhere."""
     token = made().token("svc-a", 12)
     assert made().release(token) == ("svc-a", 12)
     assert tokens.are_in(f"with {token} in it")
@@ -50,7 +50,7 @@ def test_a_token_is_of_one_release_and_of_one_control_plane() -> None:
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
-    """Two releases, each with a secret of its own, and one that is set and named by neither."""
+    """Two releases, each with its own secret, and one secret that neither of them names."""
     with serving(tmp_path) as api:
 
         async def prepare() -> None:
@@ -71,8 +71,8 @@ def ask(api: Api, token: str) -> tuple[int, Any]:
     return answer.status_code, answer.json()
 
 
-def test_a_release_has_its_own_secrets_and_no_others(api: Api) -> None:
-    """By its token alone: no key opens them, not even an admin's."""
+def test_a_release_gets_only_its_own_secrets(api: Api) -> None:
+    """By its token alone: no key gives access, not even an admin's."""
     token = api.parts.release_tokens.token
     assert ask(api, token("one", 1)) == (200, {"values": {"A": f"{VALUE}-A"}})
     assert ask(api, token("two", 1)) == (200, {"values": {"B": f"{VALUE}-B"}})
@@ -81,12 +81,12 @@ def test_a_release_has_its_own_secrets_and_no_others(api: Api) -> None:
         status, told = ask(api, other)
         assert (status, told["code"]) == (401, "unauthorized")
         assert VALUE not in str(told)
-    # Right for a release that does not exist: it tells nothing either.
+    # A valid token for a release that does not exist gets the same answer.
     assert ask(api, token("one", 2))[0] == 404
 
 
-def test_a_token_is_good_as_long_as_its_release_has_processes(api: Api) -> None:
-    """What runs on after another release has taken over may start tasks; then it is over."""
+def test_a_token_is_valid_while_its_release_has_processes(api: Api) -> None:
+    """Processes that outlive a switch of releases may still start tasks; then it expires."""
     store, token = api.parts.store, api.parts.release_tokens.token("one", 1)
     error = {"message": "", "detail": None, "hint": None}
     api.call(store.fail_release("one", 1, error))
@@ -98,15 +98,15 @@ def test_a_token_is_good_as_long_as_its_release_has_processes(api: Api) -> None:
     del api.parts.supervisor.pools["one", 1]
 
 
-def test_a_secret_that_is_not_set_is_named(api: Api) -> None:
-    """All or nothing: no process begins with some of them."""
+def test_a_missing_secret_is_named(api: Api) -> None:
+    """All or nothing: no process starts with only some of them."""
     status, told = ask(api, api.parts.release_tokens.token("needy", 1))
     assert (status, told["detail"]) == (404, "there is no secret 'GONE'")
     assert told["hint"] == "`koco secret set GONE`"
 
 
-def test_refusals_are_audited_and_held_up(api: Api) -> None:
-    """As wrong keys are."""
+def test_refusals_are_audited_and_delayed(api: Api) -> None:
+    """Like wrong keys."""
     for _ in range(120):
         status, _ = ask(api, "kocor_one_1_" + "0" * 64)
     assert status == 429
@@ -132,7 +132,7 @@ class _Store:
 
 @pytest.fixture
 def plane(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, Any]]]:
-    """A control plane that gives these answers; the last one for ever."""
+    """A control plane that gives these answers; it repeats the last one."""
     answers: list[tuple[int, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -157,22 +157,22 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, Any]]]:
         server.shutdown()
 
 
-def test_what_is_away_is_asked_again(plane: list[tuple[int, Any]]) -> None:
-    """While it starts, and where it is asked too often."""
+def test_retries_while_the_control_plane_is_away(plane: list[tuple[int, Any]]) -> None:
+    """While it starts, and if it gets too many requests."""
     plane += [(503, {}), (429, {"detail": "slow down"}), (500, "x"), (200, {"values": {"A": "b"}})]
     assert release_secrets.fetch("svc", 3) == {"A": "b"}
 
 
-def test_what_is_refused_is_not_asked_again(plane: list[tuple[int, Any]]) -> None:
-    """Its words and its hint are passed on."""
+def test_does_not_retry_after_a_refusal(plane: list[tuple[int, Any]]) -> None:
+    """Its message and hint are passed on."""
     plane.append((403, {"detail": "it has ended", "hint": "deploy it"}))
     with pytest.raises(KocoError, match="it has ended") as caught:
         release_secrets.fetch("svc", 3)
     assert caught.value.hint == "deploy it"
 
 
-def test_there_is_an_end_to_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says whom it could not reach, and never the token."""
+def test_gives_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says which URL could not be reached, and never shows the token."""
     access = Access("http://127.0.0.1:1", "kocor_x")
     monkeypatch.setattr(release_secrets, "_store", lambda: _Store(access))
     with pytest.raises(UnreachableError, match=r"not answer at http://127\.0\.0\.1:1") as caught:
@@ -180,8 +180,8 @@ def test_there_is_an_end_to_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "kocor_x" not in str(caught.value)
 
 
-def test_a_release_without_access_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once: waiting would not help."""
+def test_a_release_without_access_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting would not help."""
     monkeypatch.setattr(release_secrets, "_store", lambda: _Store(None))
     with pytest.raises(KocoError, match="release 3 of 'svc' has no access to secrets"):
         release_secrets.fetch("svc", 3)

@@ -1,4 +1,4 @@
-"""What a dead process leaves in its directory, and what is made of it; without Ray."""
+"""The remains in a dead process's directory, and how they are used; without Ray."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from koco.runner.remains import Remains, collect_from
 from koco.sdk import crash
 from tests.driver import eventually
 
-#: A runner's process, but for Ray: it has one execution, and what follows is its flow.
+#: A runner's process without Ray: it has one execution, and the following is its flow.
 RUNNER = """
     import asyncio, ctypes, os, signal, subprocess, sys, threading, time
     from pathlib import Path
@@ -32,7 +32,7 @@ RUNNER = """
 
     crash.directory = lambda name: Path(sys.argv[1]) / name
     home = home.Home("r1")
-    capture = Capture(dedicated=True, on_pipes=home.hand_over, taken=home.taken())
+    capture = Capture(dedicated=True, on_pipes=home.hand_over, files=home.open_pipe_files())
     capture.install()
     while not (crash.directory("r1") / "kept").exists():
         time.sleep(0.001)
@@ -43,9 +43,9 @@ RUNNER = """
     async def main():
         spool = Spool("r1", never, backlog=home.backlog)
         sink = spool.open("f", 1)
-        output = Output(lambda kind, text: sink.put("f", line.encode(kind, text), output.then),
-                        lines=home.lines("f", 1))
-        home.own_pipes("f", 1)
+        output = Output(lambda kind, text: sink.put("f", line.encode(kind, text), output.on_kept),
+                        lines=home.lines_of("f", 1))
+        home.set_pipe_owner("f", 1)
         capture.begin(output)
         await asyncio.to_thread(flow, output)
 
@@ -55,7 +55,7 @@ RUNNER = """
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for the directories of processes; the keeper that serves it goes by itself."""
+    """A folder for the directories of processes; the keeper that serves it ends without help."""
     folder = tmp_path / "koco"
     yield folder
 
@@ -75,7 +75,7 @@ def left_by(folder: Path, flow: str) -> Remains:
 
 
 def texts(remains: Remains) -> list[str]:
-    """What was printed, in its order: events, then what was none yet."""
+    """The printed texts in order: events first, then output that was not an event yet."""
     import json
 
     batches = [batch for blob in remains.batches for batch in wire.decode_batches(blob)]
@@ -98,20 +98,18 @@ def texts(remains: Remains) -> list[str]:
         ("print('x'); ctypes.string_at(0)", ["x"], "SIGSEGV"),
     ],
 )
-def test_what_was_written_and_how_it_ended(
-    folder: Path, flow: str, printed: list[str], end: str
-) -> None:
-    """Whichever way it was written, and whatever ended the process."""
+def test_collects_output_and_end(folder: Path, flow: str, printed: list[str], end: str) -> None:
+    """However it was written, and whatever ended the process."""
     remains = left_by(folder, flow)
     assert texts(remains) == printed
     assert end in str(remains.end)
-    # So also where the kernel does not tell.
+    # So this also holds if the kernel does not report the end.
     (folder / "r1" / keeper.STATUS).unlink()
-    assert end in str(crash.concluded(folder / "r1"))
+    assert end in str(crash.conclude(folder / "r1"))
 
 
 def test_the_first_crash_counts(tmp_path: Path) -> None:
-    """Python that writes the stacks of running threads may crash at that, by another signal."""
+    """While Python writes the stacks of running threads it may crash again, by another signal."""
     word = "Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n"
     (tmp_path / "crash").write_text(f"{word}Fatal Python error: Segmentation fault\n\n")
     (tmp_path / keeper.STATUS).write_text(str(int(signal.SIGSEGV)))
@@ -120,8 +118,8 @@ def test_the_first_crash_counts(tmp_path: Path) -> None:
     assert collect_from(tmp_path).end == crash.End(signal=signal.SIGKILL)
 
 
-def test_a_child_does_not_speak_for_its_parent(folder: Path) -> None:
-    """Copies made by `fork` end by signals and `os._exit` of their own."""
+def test_a_forks_end_is_not_its_parents(folder: Path) -> None:
+    """Copies made by `fork` end with their own signals and `os._exit`."""
     flow = """
         if not os.fork(): os._exit(5)
         if not (child := os.fork()): time.sleep(60)
@@ -133,8 +131,8 @@ def test_a_child_does_not_speak_for_its_parent(folder: Path) -> None:
     assert crash.read(folder / "r1") is None
 
 
-def test_a_crash_tells_the_frames_of_its_thread(folder: Path) -> None:
-    """The newest is last, as a traceback has them, and koco's own are not shown."""
+def test_a_crash_has_the_frames_of_its_thread(folder: Path) -> None:
+    """The newest is last, as in a traceback, and koco's own are not shown."""
     flow = """
         def inner():
             ctypes.string_at(0)
@@ -152,8 +150,8 @@ def test_a_crash_tells_the_frames_of_its_thread(folder: Path) -> None:
     assert "koco/runner" not in end.traceback
 
 
-def test_pipes_are_used_again_unless_somebody_has_them(folder: Path) -> None:
-    """A child that an execution leaves behind writes to no other one's output."""
+def test_pipes_are_reused_unless_a_child_has_them(folder: Path) -> None:
+    """A child that an execution leaves behind never writes to another execution's output."""
     flow = """
         capture.end(output)
         pipes = dict(capture._pipes._pipes)
@@ -174,15 +172,15 @@ def test_pipes_are_used_again_unless_somebody_has_them(folder: Path) -> None:
     assert left_by(folder, flow).end == crash.End(code=9)
 
 
-def test_files_are_their_owners_and_go(folder: Path) -> None:
-    """Nobody else may read what a flow printed; one that leaves in order leaves nothing."""
+def test_files_are_private_and_removed_on_a_normal_end(folder: Path) -> None:
+    """No other user may read a flow's output; a runner that ends normally leaves nothing."""
     left_by(folder, "assert os.stat(crash.directory('r1')).st_mode & 0o777 == 0o700; home.leave()")
     assert not (folder / "r1").exists()
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_keeper_goes_when_nobody_needs_it(folder: Path, tmp_path: Path) -> None:
-    """It serves all of a node's runners, and ends some seconds after the last one."""
+def test_the_keeper_ends_after_the_last_runner(folder: Path, tmp_path: Path) -> None:
+    """It serves all runners of a node, and ends some seconds after the last one."""
     left_by(folder, "os._exit(0)")
     sock = str(folder / "keeper.sock")
 
@@ -193,8 +191,8 @@ def test_the_keeper_goes_when_nobody_needs_it(folder: Path, tmp_path: Path) -> N
     eventually(lambda: not listening(), within_s=20)
 
 
-def test_what_follows_a_gap_is_not_lost(tmp_path: Path) -> None:
-    """A full disk took some events for a while, which died in memory: the others arrive."""
+def test_events_after_a_gap_are_not_lost(tmp_path: Path) -> None:
+    """A full disk took no events for a while, so those were lost with memory: the others arrive."""
     path = tmp_path / "r1"
     path.mkdir()
     whose = b'\x01["f",1,"p",%d]\n'
@@ -209,8 +207,8 @@ def test_what_follows_a_gap_is_not_lost(tmp_path: Path) -> None:
     ]
 
 
-def test_what_cannot_be_read_does_not_hide_the_cause(tmp_path: Path) -> None:
-    """A damaged file costs what is in it, and nothing else."""
+def test_an_unreadable_file_does_not_hide_the_cause(tmp_path: Path) -> None:
+    """A damaged file costs only its own contents."""
     path = tmp_path / "r1"
     path.mkdir()
     (path / "backlog.0").write_bytes(b"damaged\n")
@@ -220,7 +218,7 @@ def test_what_cannot_be_read_does_not_hide_the_cause(tmp_path: Path) -> None:
 
 
 def test_old_directories_of_dead_processes_are_swept(tmp_path: Path) -> None:
-    """Those of living ones stay, and what somebody may yet collect."""
+    """Those of living processes stay, and so do recent ones, which may still be collected."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     for name, pid in (("dead", process.pid), ("alive", os.getpid()), ("late", process.pid)):
@@ -232,8 +230,8 @@ def test_old_directories_of_dead_processes_are_swept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alive", "late"]
 
 
-def test_what_a_process_wrote_is_told_without_what_ray_adds(tmp_path: Path) -> None:
-    """The last lines of both streams; of logs of the same pid the newest counts."""
+def test_last_lines_leave_out_rays_own(tmp_path: Path) -> None:
+    """The last lines of both streams; of several logs of the same pid the newest counts."""
     (tmp_path / "worker-a-01-7.out").write_text("of another process\n")
     os.utime(tmp_path / "worker-a-01-7.out", (1, 1))
     printed = [f"line {number}" for number in range(30)]

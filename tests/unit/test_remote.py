@@ -1,4 +1,4 @@
-"""Events from a Ray task's process: numbered without a gap, whatever interrupts a call."""
+"""Events from a Ray task's process are numbered without gaps, even if a call is interrupted."""
 
 import pytest
 
@@ -9,11 +9,11 @@ from koco.sdk.remote import Producer, RemoteSink, remote_sink
 
 
 class Cancelled(BaseException):
-    """What reaches a writer in the midst of a call, as `ray.cancel` does."""
+    """Interrupts a writer in the middle of a call, as `ray.cancel` does."""
 
 
 class Interrupted(Producer):
-    """A producer whose calls are interrupted as `faults` say: before the commit, or after it."""
+    """A producer whose calls are interrupted according to `faults`: before or after the commit."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("fid", None)
@@ -33,8 +33,8 @@ class Interrupted(Producer):
 
 
 @pytest.mark.parametrize("fault", ["before", "after"])
-def test_what_a_cancelled_writer_left_goes_with_the_next(fault: str) -> None:
-    """Each event is there once, in order, and nobody waits for ever."""
+def test_the_next_writer_sends_a_cancelled_writers_events(fault: str) -> None:
+    """Each event arrives once, in order, and no writer waits for ever."""
     producer = Interrupted("", fault, "", "", fault)
     for number in range(4):
         try:
@@ -46,7 +46,7 @@ def test_what_a_cancelled_writer_left_goes_with_the_next(fault: str) -> None:
 
 
 class Plane:
-    """Takes all events, and remembers what it was sent."""
+    """Takes all events, and remembers them."""
 
     def __init__(self) -> None:
         self.batches: list[wire.Batch] = []
@@ -57,8 +57,8 @@ class Plane:
         return wire.encode_acks([Ack(each.first + each.count - 1) for each in batches])
 
 
-def test_a_process_forgets_executions_that_it_hears_no_more_of() -> None:
-    """An actor may be handed the tracers of a million; none is told to it to have ended."""
+def test_a_process_forgets_idle_executions() -> None:
+    """An actor may get the tracers of a million executions, and never learns that one has ended."""
     plane = Plane()
     sink = RemoteSink(plane)  # type: ignore[arg-type]
     for number in range(3 * remote._REMEMBERED):
@@ -70,8 +70,8 @@ def test_a_process_forgets_executions_that_it_hears_no_more_of() -> None:
     assert [each.first for each in of_often] == list(range(1, 3 * remote._REMEMBERED + 1))
 
 
-def test_a_task_says_of_which_attempt_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sink that has travelled is of the attempt that it was made for, and the same there."""
+def test_a_task_names_its_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unpickled sink belongs to its attempt, and there is one for each attempt."""
     monkeypatch.setattr(remote, "_sinks", {})
     plane = Plane()
     first = remote_sink(plane, 1)  # type: ignore[arg-type]
@@ -81,8 +81,8 @@ def test_a_task_says_of_which_attempt_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     assert [each.attempt for each in plane.batches] == [1, 2]
 
 
-def test_what_is_printed_goes_with_the_next_event() -> None:
-    """In order, in one call; by itself where it is flushed, or has become much."""
+def test_printed_lines_go_with_the_next_event() -> None:
+    """In order, in one call; without an event if they are flushed or have become many."""
     plane = Plane()
     producer = Producer("fid", plane)  # type: ignore[arg-type]
     for number in range(3):

@@ -9,7 +9,7 @@ import pytest
 
 from koco import testing
 from koco.events.model import Status
-from koco.runner.flow import Orders, Outcome, Run, loaded
+from koco.runner.flow import Orders, Outcome, Run, load_flow
 from koco.runner.loop import FlowLoop
 from koco.runner.output import Output
 
@@ -26,7 +26,7 @@ async def awaited() -> None:
 
 async def ended(entrypoint: Callable[..., Any], *, cancelled: bool) -> Outcome:
     run = Run(
-        loaded("test", entrypoint, None),
+        load_flow("test", entrypoint, None),
         {},
         tracer=testing.Tracer(),
         output=Output(lambda kind, text: None),
@@ -38,8 +38,8 @@ async def ended(entrypoint: Callable[..., Any], *, cancelled: bool) -> Outcome:
 
 
 @pytest.mark.parametrize("entrypoint", [plain, awaited])
-def test_what_is_cancelled_before_it_begins_never_begins(entrypoint: Callable[..., Any]) -> None:
-    """A request that comes while `running` is being committed is heard, by `def` flows as well."""
+def test_a_run_cancelled_early_never_begins(entrypoint: Callable[..., Any]) -> None:
+    """A cancellation counts while `running` is being committed, for `def` flows as well."""
     called.clear()
     assert asyncio.run(ended(entrypoint, cancelled=True)) == Outcome(Status.CANCELLED)
     assert called == []
@@ -68,8 +68,8 @@ async def waits_beside() -> str:
     return "went on"
 
 
-def test_tasks_end_with_the_execution_that_made_them() -> None:
-    """They are cancelled when the flow has returned; those of its neighbours go on."""
+def test_leftover_tasks_end_with_their_execution() -> None:
+    """They are cancelled once the flow has returned; those of its neighbours go on."""
     left.clear()
     loop = FlowLoop()
     loop.start()
@@ -77,7 +77,9 @@ def test_tasks_end_with_the_execution_that_made_them() -> None:
     async def both() -> list[Outcome]:
         outputs = [Output(lambda kind, text: None) for _ in range(2)]
         runs = [
-            Run(loaded("test", each, None), {}, tracer=testing.Tracer(), output=output, loop=loop)
+            Run(
+                load_flow("test", each, None), {}, tracer=testing.Tracer(), output=output, loop=loop
+            )
             for each, output in zip((waits_beside, leaves_tasks), outputs, strict=True)
         ]
         return await asyncio.gather(*(run.outcome() for run in runs))
@@ -87,10 +89,8 @@ def test_tasks_end_with_the_execution_that_made_them() -> None:
     assert sorted(left) == ["one", "two"]
 
 
-def test_a_module_that_cannot_be_imported_now_may_be_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its execution fails with what importing raised; a warm runner does not keep that."""
+def test_a_failed_import_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its execution fails with the import's error, which a warm runner does not keep."""
     monkeypatch.syspath_prepend(str(tmp_path))
     there = tmp_path / "there"
     code = f"import pathlib; pathlib.Path({str(there)!r}).read_text()\ndef run(): return 1\n"

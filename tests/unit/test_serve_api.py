@@ -1,4 +1,4 @@
-"""An endpoint of one's own, asked in this process: forms, orders, refusals, signatures."""
+"""A service's own endpoint, called in this process: forms, orders, refusals, signatures."""
 
 import asyncio
 import datetime as dt
@@ -20,7 +20,7 @@ from koco.sdk.handlers import ANSWER
 from koco.testing import Outcome
 
 KEY = b"k" * 32
-#: A module's object that is no function of it.
+#: An object of a module that is not a function of its own.
 thing = object()
 
 
@@ -98,7 +98,7 @@ def app() -> ServeAPI:
 def send(
     app: Any, method: str, target: str, *, body: bytes = b"", root: str = "", **more: Any
 ) -> httpx.Response:
-    """Ask as the control plane does: signed, unless `headers` says otherwise."""
+    """Send a request as the control plane does: signed, unless `headers` says otherwise."""
     headers = more.pop("headers", None)
     if headers is None:
         headers = signing.sign(KEY, method, target, body=body, user="ada", fid="f1")
@@ -119,7 +119,7 @@ def post(app: Any, path: str, value: Any) -> httpx.Response:
 
 
 def test_get_describes_the_form(app: ServeAPI) -> None:
-    """The flow with its facts and its form, and nothing is called."""
+    """The flow with its metadata and form; no handler is called."""
     flow = send(app, "GET", "/").json()
     assert flow["summary"] == "First"
     assert [each["name"] for each in flow["form"]] == ["topic", "day"]
@@ -128,8 +128,8 @@ def test_get_describes_the_form(app: ServeAPI) -> None:
     assert (flow["version"], flow["mood"]) == ("2", "good")
 
 
-def test_what_fastapi_takes_of_a_route_does_no_harm() -> None:
-    """What JSON has is told of the flow, the rest left out; none of it renames the flow."""
+def test_fastapis_route_options_do_no_harm() -> None:
+    """JSON values become metadata of the flow, others are left out; none of them renames it."""
     app = ServeAPI()
 
     @app.enter("/a", name="Mine", deprecated=True, response_model=Outcome)
@@ -152,7 +152,7 @@ class Small:
 
 
 class Costly:
-    """A class that makes one, and counts how often."""
+    """A class that makes a crew, and counts how often."""
 
     made = 0
 
@@ -161,8 +161,8 @@ class Costly:
         return Small()
 
 
-def test_a_crew_is_made_once_to_see_that_it_is_one() -> None:
-    """Launches after the first find its entrypoint checked."""
+def test_a_crew_is_made_only_once_for_the_check() -> None:
+    """Later launches find that its entrypoint was already checked."""
     app = ServeAPI()
     app.enter("/")(lambda: Launch(None, f"{__name__}:Costly"))
     for _ in range(3):
@@ -171,7 +171,7 @@ def test_a_crew_is_made_once_to_see_that_it_is_one() -> None:
 
 
 @pytest.mark.parametrize("root", ["", "/koco/mine/1"])
-def test_post_gives_an_order(app: ServeAPI, root: str) -> None:
+def test_post_returns_an_order(app: ServeAPI, root: str) -> None:
     """Typed inputs reach the handler; the order has them as JSON, wherever the app is mounted."""
     body = b'{"topic": "sea", "day": "2026-02-03"}'
     answer = send(app, "POST", "/", body=body, root=root)
@@ -185,15 +185,15 @@ def test_post_gives_an_order(app: ServeAPI, root: str) -> None:
 
 
 def test_several_routes_may_have_one_handler(app: ServeAPI) -> None:
-    """Each with its own form; a reference names a handler's route."""
+    """Each has its own form; a reference names a handler's route."""
     order = post(app, "/plain", {"anything": 1}).json()
     assert order["inputs"] == {"anything": 1}
     assert "flow" in order
     assert post(app, "/again", {"ok": "on"}).json()["inputs"] == {"ok": True}
 
 
-def test_refused_inputs_have_their_fields(app: ServeAPI) -> None:
-    """From the form, in one pass, and from the handler."""
+def test_refused_inputs_are_reported_by_field(app: ServeAPI) -> None:
+    """All from the form at once, and from the handler."""
     answer = post(app, "/", {"day": "soon", "tpoic": 1})
     assert (answer.status_code, answer.headers[ANSWER]) == (422, "errors")
     assert set(answer.json()["errors"]) == {"day", "tpoic"}
@@ -204,7 +204,7 @@ def test_refused_inputs_have_their_fields(app: ServeAPI) -> None:
     }
 
 
-def test_a_handlers_failure_has_its_traceback_from_its_first_frame(app: ServeAPI) -> None:
+def test_a_handlers_traceback_begins_with_its_first_frame(app: ServeAPI) -> None:
     """No frame of koco's or the web framework's comes before the author's."""
     answer = post(app, "/", {"topic": "raise"})
     assert (answer.status_code, answer.headers[ANSWER]) == (500, "failure")
@@ -217,11 +217,11 @@ def test_a_handlers_failure_has_its_traceback_from_its_first_frame(app: ServeAPI
     assert closed["traceback"] == ""
 
 
-# what Launch takes
+# Launch's arguments
 
 
-def test_a_launch_names_what_runs() -> None:
-    """Text, a function or a class's static function; inputs as JSON has them."""
+def test_a_launch_names_its_entrypoint() -> None:
+    """Text, a function or a class's static method; inputs are plain JSON."""
     assert Launch(None, "a.b:c").entrypoint == "a.b:c"
     assert Launch(None, run).entrypoint == f"{__name__}:run"
     assert Launch(None, Flow.run).entrypoint == f"{__name__}:Flow.run"
@@ -243,15 +243,15 @@ def test_a_launch_names_what_runs() -> None:
         (lambda: Launch(None, run, inputs={"x": {"y": {1: thing}}}), "cannot send the input 'x'"),
     ],
 )
-def test_what_cannot_be_launched_is_said_at_once(make: Callable[[], Any], said: str) -> None:
-    """By the line that makes the Launch, with a hint."""
+def test_an_impossible_launch_is_refused_at_once(make: Callable[[], Any], said: str) -> None:
+    """At the line that makes the Launch, with a hint."""
     with pytest.raises(UsageError, match=said) as caught:
         make()
     assert caught.value.hint
 
 
-def test_dates_become_dates_again() -> None:
-    """Wherever they stand in what JSON carries; text that only looks like one stays text."""
+def test_dates_are_restored() -> None:
+    """Anywhere in JSON; text that only looks like a date stays text."""
     sent: dict[str, Any] = {
         "a": dt.date(2026, 2, 3),
         "b": [dt.time(10, 30), "10:30", {"c": dt.datetime(2026, 2, 3, 10, 30, tzinfo=dt.UTC)}],
@@ -271,8 +271,8 @@ def test_dates_become_dates_again() -> None:
 # locks and leases
 
 
-def test_a_lock_shows_the_form_that_its_handler_makes(app: ServeAPI) -> None:
-    """From the flow's data; as elements or as data; none where the app has no such lock."""
+def test_a_lock_shows_its_handlers_form(app: ServeAPI) -> None:
+    """From the flow's data; as elements or as dicts; no form if the app has no such lock."""
     answer = post(app, "/_koco/locks/approval", {"data": {"most": 3}})
     assert answer.headers[ANSWER] == "form"
     assert answer.json()["form"] == [
@@ -283,8 +283,8 @@ def test_a_lock_shows_the_form_that_its_handler_makes(app: ServeAPI) -> None:
     assert post(app, "/_koco/locks/other", {}).json()["form"] is None
 
 
-def test_a_lease_gets_what_the_form_has_passed(app: ServeAPI) -> None:
-    """Validated by the lock's form; the handler's value is the answer; refusals have fields."""
+def test_a_lease_gets_validated_values(app: ServeAPI) -> None:
+    """The lock's form validates them; the handler's result is the answer; refusals have fields."""
     asked = {"inputs": {"n": "2"}, "data": {"most": 3}}
     answer = post(app, "/_koco/leases/approval", asked)
     assert answer.headers[ANSWER] == "value"
@@ -296,7 +296,7 @@ def test_a_lease_gets_what_the_form_has_passed(app: ServeAPI) -> None:
 
 
 def test_a_lock_without_a_lease_passes_the_values_on(app: ServeAPI) -> None:
-    """And a lease without a lock gets whatever was answered."""
+    """And a lease without a lock gets the answer unchanged."""
     assert post(app, "/_koco/leases/seen", {"inputs": {"ok": "on"}}).json() == {
         "value": {"ok": True},
         "moments": [],
@@ -322,16 +322,16 @@ def test_other_routes_are_untouched(app: ServeAPI) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/hello/x", "/docs", "/openapi.json", "/_koco/locks/x", "/no"]
 )
-def test_unsigned_requests_get_nothing(app: ServeAPI, path: str) -> None:
-    """401 in koco's form for every route there is, and for those that are not."""
+def test_unsigned_requests_are_refused(app: ServeAPI, path: str) -> None:
+    """401 in koco's form, for existing routes and for missing ones."""
     for method in ("GET", "POST", "OPTIONS"):
         answer = send(app, method, path, headers={})
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "unauthorized"
 
 
-def test_a_signature_is_for_its_body(app: ServeAPI) -> None:
-    """Another body, with everything else as it was signed, is refused."""
+def test_a_signature_covers_the_body(app: ServeAPI) -> None:
+    """Another body, with the same signed headers, is refused."""
     headers = signing.sign(KEY, "POST", "/size", body=b"one")
     assert send(app, "POST", "/size", body=b"two", headers=headers).status_code == 401
     headers = signing.sign(b"x" * 32, "POST", "/size", body=b"one")
@@ -342,7 +342,7 @@ def test_a_signature_is_for_its_body(app: ServeAPI) -> None:
 
 
 def test_websockets_are_closed(app: ServeAPI) -> None:
-    """The control plane forwards none, so whoever opens one is somebody else."""
+    """The control plane never forwards one, so it must be from another caller."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -356,8 +356,8 @@ def test_websockets_are_closed(app: ServeAPI) -> None:
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
-def test_outside_koco_it_says_so() -> None:
-    """Run by hand, there is no control plane to ask for the key."""
+def test_outside_koco_the_error_says_so() -> None:
+    """If it is run by hand, there is no control plane to ask for the key."""
     app = build()
     app._gate.key = None
     answer = send(app, "GET", "/hello/x")
@@ -365,11 +365,11 @@ def test_outside_koco_it_says_so() -> None:
     assert "koco deploy" in answer.json()["error"]["hint"]
 
 
-# what the deployer is told
+# the description for the deployer
 
 
 def test_names_of_flows_come_from_paths() -> None:
-    """`/` is the service's; the rest become names that manifests could have."""
+    """`/` has the service's name; other paths become names that manifests allow."""
     app = ServeAPI()
     for path in ("/", "/a/b", "/Über Uns/", "/2nd", "/x.y_z"):
 
@@ -380,7 +380,7 @@ def test_names_of_flows_come_from_paths() -> None:
     assert names == ["hymn", "a-b", "ber-uns", "flow-2nd", "x-y-z"]
 
 
-def test_what_makes_no_sense_is_refused_where_it_is_written() -> None:
+def test_invalid_routes_are_refused_where_they_are_written() -> None:
     """Paths, names and parameters, each with a hint."""
     app = ServeAPI()
     app.enter("/twice")(run)
@@ -419,18 +419,18 @@ clashing.enter("/a/b")(run)
         ("missing", "has no 'missing'"),
     ],
 )
-def test_an_app_that_is_none_is_told_to_its_author(name: str, said: str) -> None:
-    """What the manifest's `app` names must be a ServeAPI with flows that can be told apart."""
+def test_an_invalid_app_is_reported_to_its_author(name: str, said: str) -> None:
+    """The manifest's `app` must be a ServeAPI whose flows have different names."""
     with pytest.raises(DeployError, match=said) as caught:
         serving.describe(f"{__name__}:{name}", "mine")
     assert caught.value.hint
 
 
-# tests of one's own
+# an author's own tests
 
 
-def test_submit_asks_without_launching(app: ServeAPI) -> None:
-    """The Launch that a handler decides on, or its refusal; no signature, no Ray."""
+def test_submit_does_not_launch(app: ServeAPI) -> None:
+    """It returns the handler's Launch, or raises its refusal; no signature, no Ray."""
     launch = testing.submit(app, {"topic": "sea", "day": "2026-02-03"}, user="bob")
     assert launch.entrypoint == f"{__name__}:run"
     assert launch.inputs == {"topic": "sea", "day": dt.date(2026, 2, 3)}
@@ -443,15 +443,15 @@ def test_submit_asks_without_launching(app: ServeAPI) -> None:
         testing.submit(app, {"topic": "raise"})
 
 
-def test_the_facade_has_both_names() -> None:
+def test_both_names_can_be_imported_from_koco() -> None:
     """As services written for the model import them."""
     assert koco.ServeAPI is ServeAPI
     assert koco.Launch is Launch
 
 
-def test_an_endpoint_is_no_entrypoint(app: ServeAPI) -> None:
-    """Said by its name, where its own signature would be a riddle."""
-    with pytest.raises(DeployError, match="is an endpoint, a ServeAPI, and no flow") as caught:
+def test_an_endpoint_is_not_an_entrypoint(app: ServeAPI) -> None:
+    """The message says so, instead of complaining about its signature."""
+    with pytest.raises(DeployError, match=r"is an endpoint \(a ServeAPI\), not a flow") as caught:
         testing.run(app, {})
     assert caught.value.hint is not None
     assert "testing.submit" in caught.value.hint

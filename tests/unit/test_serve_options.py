@@ -7,8 +7,8 @@ import pytest
 from ray import serve
 
 from koco.cluster.options import problems_of
-from koco.sdk import secrets, serving
-from koco.sdk.serving import overlaid
+from koco.sdk import serving
+from koco.sdk.serving import apply_options
 
 RIGHT: dict[str, Any] = {
     "num_replicas": 2,
@@ -100,12 +100,14 @@ MINE: Any = Mine
 
 def test_a_manifests_options_go_over_the_codes() -> None:
     """Key by key, those of `ray_actor_options` as well; a number ends the autoscaling."""
-    made = overlaid(MINE, {"num_replicas": 3, "ray_actor_options": {"num_gpus": 1}})
+    made = apply_options(MINE, {"num_replicas": 3, "ray_actor_options": {"num_gpus": 1}})
     assert made.num_replicas == 3
     assert made._deployment_config.autoscaling_config is None
     assert made.ray_actor_options == {"num_cpus": 0, "num_gpus": 1, "resources": {"x": 1}}
     assert made.max_ongoing_requests == 100
-    scaled = overlaid(MINE, {"num_replicas": "auto", "autoscaling_config": {"max_replicas": 4}})
+    scaled = apply_options(
+        MINE, {"num_replicas": "auto", "autoscaling_config": {"max_replicas": 4}}
+    )
     assert scaled._deployment_config.autoscaling_config.max_replicas == 4
     assert MINE._deployment_config.autoscaling_config.max_replicas == 9
 
@@ -144,7 +146,6 @@ def test_deployments_ask_for_no_cpu_where_their_author_named_none(
 
     (tmp_path / "bound_apps.py").write_text(BOUND)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(secrets, "equip", lambda: None)
     built = serving.build({"app": "bound_apps:app", "timeout_s": 5})
     asked = {
         each.name: each.ray_actor_options["num_cpus"]

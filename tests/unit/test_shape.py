@@ -1,4 +1,4 @@
-"""What answers are held against: the shapes that the client counts on, and those of the API."""
+"""Checks of the API's answers: the shapes that the client relies on, and those of the API."""
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args, is_typeddict
 
@@ -45,18 +45,18 @@ GOOD: dict[str, Any] = {"items": [{"at": 1}], "kind": "a", "tally": {"x": 1}}
         ({"tally": {"x": float("inf")}}, "tally.x"),
     ],
 )
-def test_the_part_that_is_wrong_is_named(change: dict[str, Any], part: str | None) -> None:
-    """What a type does not name is let be."""
+def test_names_the_wrong_part(change: dict[str, Any], part: str | None) -> None:
+    """Keys that a type does not name are ignored."""
     assert shape.misfit(GOOD | change, Outer) == part
 
 
 @pytest.mark.parametrize("value", [None, 1, "x", [], True])
-def test_something_else_altogether_has_no_part(value: Any) -> None:
-    """There is nothing to name."""
+def test_an_entirely_different_value_has_no_part(value: Any) -> None:
+    """There is no part to name."""
     assert shape.misfit(value, Outer) == ""
 
 
-#: What the client calls otherwise than the API does.
+#: Names that differ between the client and the API.
 NAMES = {
     **{"Doctor": "Findings", "Found": "Finding", "Failure": "Failure", "Named": "Execution"},
     **{"Progress": "Execution", "Service": "DeployedService", "Services": "Page"},
@@ -70,10 +70,10 @@ NAMES = {
         "ListedRelease": "Release",
     },
 }
-#: What is no answer of the API's own, or is a page of what is named.
+#: Answers that are not the API's own, or that are pages of a named type.
 OTHERS = {"Error", "Uploading", "Page", "Counts", "Element", "Files", "Flows", "Keys", "Locks"}
 OTHERS |= {"Releases", "Secrets", "Users", "Audit", "Services", "Removed", "ReleaseFailure"}
-#: A token comes in a cookie where a browser asks; entries of the audit log are told in its route.
+#: A browser gets its token in a cookie; the route describes entries of the audit log.
 OTHERS |= {"Session", "Entry"}
 
 
@@ -83,8 +83,8 @@ def kinds() -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", [each for each in kinds() if each.__name__ not in OTHERS])
-def test_the_api_promises_what_the_client_counts_on(kind: Any) -> None:
-    """Each key, and those that are always there."""
+def test_the_api_documents_the_keys_that_the_client_needs(kind: Any) -> None:
+    """Each key, and those that are always present."""
     name = NAMES.get(kind.__name__, kind.__name__)
     theirs = getattr(shapes, name, None) or getattr(deployed, name)
     assert set(kind.__annotations__) <= set(theirs.__annotations__) | {"traceback"}
@@ -92,7 +92,7 @@ def test_the_api_promises_what_the_client_counts_on(kind: Any) -> None:
 
 
 def test_every_type_that_is_used_can_be_checked() -> None:
-    """A kind of type that `shape` does not know would be found by whoever is answered first."""
+    """Otherwise the first user to get such an answer would find the gap."""
     for kind in kinds():
         shape.misfit({}, kind)
     assert get_args(answers.Time)

@@ -1,4 +1,4 @@
-"""What a flow changes in the interpreter is put back before the next one runs."""
+"""A flow's changes to the interpreter are undone before the next flow runs."""
 
 import builtins
 import json
@@ -16,7 +16,7 @@ from koco.runner.shared import Shared
 
 
 def test_restores_builtins_and_clocks() -> None:
-    """A replaced builtin, a stopped clock and a deleted one are there again."""
+    """A replaced builtin, a stopped clock and a deleted one are restored."""
     shared, real, clock = Shared(), builtins.open, time.time
     builtins.open = None  # type: ignore[assignment]
     time.time = lambda: 0.0
@@ -27,7 +27,7 @@ def test_restores_builtins_and_clocks() -> None:
 
 
 def test_keeps_wrappers_of_libraries() -> None:
-    """Instrumentation that wraps a function stays; what cannot be called goes back."""
+    """Instrumentation that wraps a function stays; a name that cannot be called is restored."""
     shared, dumps, loads = Shared(), json.dumps, json.loads
 
     def wrapped(*args: object, **more: object) -> str:
@@ -42,8 +42,8 @@ def test_keeps_wrappers_of_libraries() -> None:
         json.dumps = dumps
 
 
-def test_restores_modules_that_were_forgotten() -> None:
-    """A module of the standard library is the one that koco has, not a second copy of it."""
+def test_restores_removed_modules() -> None:
+    """A module of the standard library is the same that koco has, not a second copy of it."""
     shared, module = Shared(), sys.modules["threading"]
     del sys.modules["threading"]
     assert shared.restore(is_alone=True)
@@ -71,8 +71,8 @@ def test_restores_limits_if_nothing_else_runs(tmp_path: Path) -> None:
             sys.setrecursionlimit(depth)
 
 
-def test_tells_what_cannot_be_restored() -> None:
-    """Without privileges a hard limit stays low: the process is not to be used again."""
+def test_reports_changes_that_cannot_be_undone() -> None:
+    """Without privileges a hard limit stays low: the process must not be reused."""
     code = """
         import os, resource
         from koco.runner.shared import Shared

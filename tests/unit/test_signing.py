@@ -1,4 +1,4 @@
-"""Signed requests: what passes, and what a forger or a replayer is told."""
+"""Signed requests: which pass, and the errors for forged or replayed ones."""
 
 import time
 from unittest.mock import patch
@@ -20,8 +20,8 @@ def signed(**more: str) -> dict[str, str]:
     return sign(KEY, "POST", "/a?b=1", body=b"{}", **more)
 
 
-def test_a_signed_request_tells_who_asks() -> None:
-    """User and execution come from the signature, whatever the user is called."""
+def test_a_signed_request_names_its_user() -> None:
+    """User and execution come from the signature, whatever the user's name is."""
     claim = check(signed(user="Ädä\nx-koco-fid: other", fid="0123"))
     assert claim.user == "Ädä\nx-koco-fid: other"
     assert claim.fid == "0123"
@@ -29,7 +29,7 @@ def test_a_signed_request_tells_who_asks() -> None:
 
 
 def test_each_release_has_its_own_key() -> None:
-    """What one service, or one release, was asked does not pass at another."""
+    """A request for one service or release is refused by another."""
     keys = {
         key_for(secret, service, release)
         for secret in (b"s" * 32, b"t" * 32)
@@ -40,8 +40,8 @@ def test_each_release_has_its_own_key() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(signing.HEADERS - {signing.SIGNATURE}))
-def test_a_changed_header_does_not_pass(name: str) -> None:
-    """Each header is covered by the signature; one that is missing as well."""
+def test_refuses_a_changed_header(name: str) -> None:
+    """Each header is covered by the signature; a missing one as well."""
     headers = signed(user="ada", fid="0123")
     with pytest.raises(WrongSignature):
         check({**headers, name: headers[name] + "0"})
@@ -53,14 +53,14 @@ def test_a_changed_header_does_not_pass(name: str) -> None:
 @pytest.mark.parametrize(
     ("method", "target"), [("GET", "/a?b=1"), ("POST", "/a?b=2"), ("POST", "/a"), ("POST", "/")]
 )
-def test_a_signature_is_good_for_one_request(method: str, target: str) -> None:
+def test_a_signature_covers_method_and_target(method: str, target: str) -> None:
     """Another method, path or query is another request."""
     with pytest.raises(WrongSignature):
         check(signed(), method, target)
 
 
-def test_without_a_signature_nothing_passes() -> None:
-    """Neither nothing at all, nor an empty or a foreign one; the hint says what to do."""
+def test_refuses_requests_without_a_signature() -> None:
+    """Neither none at all, nor an empty or a foreign one; the hint says what to do."""
     for headers in ({}, {signing.USER: "ada"}, {**signed(), signing.SIGNATURE: ""}):
         with pytest.raises(UnauthorizedError, match="not signed") as caught:
             check(headers)
@@ -70,8 +70,8 @@ def test_without_a_signature_nothing_passes() -> None:
 
 
 @pytest.mark.parametrize(("off_s", "word"), [(61, "old"), (-61, "ahead")])
-def test_old_and_premature_requests_do_not_pass(off_s: float, word: str) -> None:
-    """A minute either way is allowed for clocks that differ, and no more."""
+def test_refuses_old_and_premature_requests(off_s: float, word: str) -> None:
+    """Clocks may differ by a minute either way, and no more."""
     headers = signed()
     with patch("time.time", return_value=time.time() + off_s):
         with pytest.raises(UnauthorizedError, match=word):
@@ -80,14 +80,14 @@ def test_old_and_premature_requests_do_not_pass(off_s: float, word: str) -> None
         check(headers)
 
 
-def test_a_repeated_request_does_not_pass() -> None:
-    """As long as its time is right, its number is remembered; then it is forgotten."""
+def test_refuses_a_repeated_request() -> None:
+    """Its nonce is remembered as long as its time is valid, and then forgotten."""
     verifier = Verifier(KEY)
     headers = signed()
     verifier.verify("POST", "/a?b=1", headers)
     for off_s in (0, 59):
         with patch("time.time", return_value=time.time() + off_s):
-            with pytest.raises(UnauthorizedError, match="was there before"):
+            with pytest.raises(UnauthorizedError, match="was already sent before"):
                 verifier.verify("POST", "/a?b=1", headers)
     for _ in range(100):
         verifier.verify("POST", "/a?b=1", signed())

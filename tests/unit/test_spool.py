@@ -1,4 +1,4 @@
-"""From a runner's threads to the store: nothing lost, nothing twice, in order, bounded."""
+"""From a runner's threads to the store: nothing lost, nothing doubled, in order, bounded."""
 
 import asyncio
 import multiprocessing
@@ -21,7 +21,7 @@ from koco.runner.spool import Spool
 
 
 class Shelf:
-    """Takes batches as a store does; may refuse, forget to answer, or be slow."""
+    """Takes batches as a store does; may refuse them, forget to answer, or be slow."""
 
     def __init__(self) -> None:
         self.lines: dict[str, list[bytes]] = {}
@@ -75,7 +75,7 @@ def event(payload: object) -> bytes:
 
 
 def test_events_arrive_in_order_before_the_status() -> None:
-    """What was written before `mark` is committed when it returns, the status with the last."""
+    """When `mark` returns, all earlier events are committed; the status goes with the last."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         spool.open("a")
@@ -91,7 +91,7 @@ def test_events_arrive_in_order_before_the_status() -> None:
 
 
 def test_busy_spools_send_full_calls() -> None:
-    """While a call is under way the next ones gather: calls are few, and within the size."""
+    """While a call is pending, the next events gather: calls are few, and within the limit."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         spool.open("a")
@@ -108,7 +108,7 @@ def test_busy_spools_send_full_calls() -> None:
 
 
 def test_refused_batches_are_sent_again() -> None:
-    """Whatever is not acknowledged is sent again, and arrives once."""
+    """A batch that is not acknowledged is sent again, and arrives once."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         rng = random.Random(7)
@@ -126,10 +126,10 @@ def test_refused_batches_are_sent_again() -> None:
     spooled(body)
 
 
-def test_what_is_refused_lets_others_end_and_says_when_it_is_the_last(
+def test_refused_lines_let_others_end_and_arrive_once_there_is_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A full disk refuses its lines: a neighbour ends meanwhile, and it does once it returns."""
+    """A full disk refuses an execution's lines: another ends meanwhile, and the first later."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         seen: list[Batch] = []
@@ -157,8 +157,8 @@ def test_what_is_refused_lets_others_end_and_says_when_it_is_the_last(
     spooled(body)
 
 
-def test_what_was_refused_has_its_turn_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where others never stop writing."""
+def test_refused_lines_get_their_turn_once_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This holds even if others never stop writing."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         is_full = True
@@ -181,8 +181,8 @@ def test_what_was_refused_has_its_turn_when_there_is_room(monkeypatch: pytest.Mo
     spooled(body)
 
 
-def test_what_is_refused_stays_in_the_files(tmp_path: Path) -> None:
-    """Whoever finds the process dead finds each line once, in order."""
+def test_refused_lines_stay_in_the_backlog(tmp_path: Path) -> None:
+    """If the process dies, its backlog has each line once, in order."""
 
     async def main() -> None:
         shelf = Shelf()
@@ -211,7 +211,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_full_spool_makes_writers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread blocks, a coroutine waits, and both go on when there is room; nothing is dropped."""
+    """A thread blocks, a coroutine waits, both go on once there is room; nothing is dropped."""
     monkeypatch.setattr(module, "ROOM_BYTES", 2_000)
 
     async def body(spool: Spool, shelf: Shelf) -> None:
@@ -242,8 +242,8 @@ def test_a_full_spool_makes_writers_wait(monkeypatch: pytest.MonkeyPatch) -> Non
     spooled(body)
 
 
-def test_a_closed_execution_is_given_up() -> None:
-    """When the store wants no more, the owner is told and later events go nowhere."""
+def test_a_closed_execution_takes_no_more_events() -> None:
+    """If the store closes it, its owner is notified and later events are dropped."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         told: list[str] = []
@@ -260,8 +260,8 @@ def test_a_closed_execution_is_given_up() -> None:
     spooled(body)
 
 
-def test_questions_come_after_what_was_written_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer is given once all earlier events are committed; errors are raised here."""
+def test_questions_wait_until_earlier_events_are_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer comes after that; an error is raised in the caller."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         seen: list[int] = []
@@ -292,8 +292,8 @@ def test_questions_come_after_what_was_written_before(monkeypatch: pytest.Monkey
     spooled(body)
 
 
-def test_what_a_former_attempt_has_left_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What its threads write is not in the next one's stream; what they ask says whose it is."""
+def test_leftovers_of_an_earlier_attempt_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their events are not in the next attempt's stream; their questions name their own attempt."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         async def question(blob: bytes) -> bytes:
@@ -313,8 +313,8 @@ def test_what_a_former_attempt_has_left_is_not_heard(monkeypatch: pytest.MonkeyP
     spooled(body)
 
 
-def test_questions_of_a_cancelled_execution_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in a thread that waits where no exception reaches it."""
+def test_questions_of_a_cancelled_execution_are_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even in a thread that no exception can reach while it waits."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         async def question(blob: bytes) -> bytes:
@@ -333,7 +333,7 @@ def test_questions_of_a_cancelled_execution_are_given_up(monkeypatch: pytest.Mon
 
 
 def test_an_idle_spool_sends_at_once() -> None:
-    """A lone event needs no timer: it is on its way in the same turn of the loop."""
+    """A lone event does not wait for a timer: it is sent in the same turn of the loop."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         spool.open("a")
@@ -348,8 +348,8 @@ def test_an_idle_spool_sends_at_once() -> None:
     spooled(body)
 
 
-def test_a_forked_process_is_refused() -> None:
-    """A fork has a copy of the spool that nobody sends: writing there says so."""
+def test_a_forked_process_cannot_write() -> None:
+    """A fork's copy of the spool is never sent, so writing to it raises an error."""
 
     def child(spool: Spool) -> None:
         try:
@@ -368,8 +368,8 @@ def test_a_forked_process_is_refused() -> None:
     spooled(body)
 
 
-def test_an_execution_that_is_closed_amid_large_events_leaves_the_others_alone() -> None:
-    """Two batches of one execution in one call, both refused for good, do not stop the spool."""
+def test_closing_an_execution_amid_large_events_does_not_stop_the_spool() -> None:
+    """One call has two batches of one execution, and both are refused for ever."""
 
     async def body(spool: Spool, shelf: Shelf) -> None:
         for fid in "ab":
@@ -377,7 +377,7 @@ def test_an_execution_that_is_closed_amid_large_events_leaves_the_others_alone()
         shelf.closed.add("a")
         shelf.gate.clear()
         spool.put("b", event(0))
-        await asyncio.sleep(0.01)  # that call is under way: what follows gathers into one
+        await asyncio.sleep(0.01)  # that call is pending: the following events gather into one
         for _ in range(2):
             spool.put("a", event("x" * (module.CALL_BYTES * 2 // 3)))
         shelf.gate.set()

@@ -1,4 +1,4 @@
-"""Stacks: as a process tells them of itself, and as they are got from outside."""
+"""Stacks, as a process reports them itself and as they are read from outside."""
 
 import asyncio
 import subprocess
@@ -23,13 +23,13 @@ keeps()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
-def test_a_process_that_keeps_its_interpreter_is_seen_from_outside() -> None:
-    """Twice, and each time as it is; one that has no such file tells nothing."""
+def test_reads_stacks_of_a_process_that_holds_the_interpreters_lock() -> None:
+    """Twice, each time the current ones; a process without the file returns none."""
     with subprocess.Popen([sys.executable, "-c", KEEPS], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(0.3)  # it is in there by then
+            time.sleep(0.3)  # the thread is inside by then
             for _ in range(2):
                 found = stacks.dump(process.pid)
                 assert found is not None
@@ -42,20 +42,20 @@ def test_a_process_that_keeps_its_interpreter_is_seen_from_outside() -> None:
         process.kill()
 
 
-def test_what_faulthandler_writes_is_read() -> None:
+def test_parses_the_output_of_faulthandler() -> None:
     """The newest call comes last; every thread has a stack."""
     text = (
         "Thread 0x0a (most recent call first):\n"
         '  File "/a/b.py", line 2 in inner\n  File "/a/b.py", line 7 in outer\n\n'
         'Current thread 0x0b (most recent call first):\n  File "/c.py", line 1 in <module>\n'
     )
-    assert stacks.parsed(text) == [
+    assert stacks.parse(text) == [
         Stack("thread 10", [Frame("/a/b.py", 7, "outer"), Frame("/a/b.py", 2, "inner")]),
         Stack("thread 11", [Frame("/c.py", 1, "<module>")]),
     ]
 
 
-def test_a_task_is_shown_with_what_it_waits_for() -> None:
+def test_a_task_is_shown_with_its_awaitables() -> None:
     """Through coroutines, and through `gather` to other tasks."""
     asyncio.run(_look_at_a_task())
 
@@ -77,8 +77,8 @@ async def _look_at_a_task() -> None:
     task.cancel()
 
 
-def test_threads_are_told_by_name() -> None:
-    """Those that wait in a lock as well."""
+def test_threads_have_names() -> None:
+    """Threads that wait for a lock as well."""
     lock, began = threading.Lock(), threading.Event()
     lock.acquire()
 
@@ -89,14 +89,14 @@ def test_threads_are_told_by_name() -> None:
     thread = threading.Thread(target=waits, name="stuck", daemon=True)
     thread.start()
     began.wait()
-    found = stacks.others(lambda ident: ident != thread.ident)
+    found = stacks.stacks_of_threads(lambda ident: ident != thread.ident)
     lock.release()
     assert [each.name for each in found] == ["thread stuck"]
     assert found[0].frames[-1].function.endswith("waits")
 
 
 def test_only_the_authors_frames_are_shown() -> None:
-    """What has called them is dropped, and the bundle's files are named as in the bundle."""
+    """Its callers' frames are dropped, and files are named as in the bundle."""
     root = "/tmp/ray/session_1/runtime_resources/py_modules_files/abc"
     stack = Stack(
         "x",
@@ -107,6 +107,6 @@ def test_only_the_authors_frames_are_shown() -> None:
         ],
     )
     assert stacks.is_of_an_author(stack)
-    shown = stacks.shown(stack).frames
+    shown = stacks.for_display(stack).frames
     assert [each.file for each in shown] == ["hello/app.py", threading.__file__]
     assert not stacks.is_of_an_author(Stack("x", stack.frames[:1]))

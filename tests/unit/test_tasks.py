@@ -1,4 +1,4 @@
-"""`koco.remote` without Ray: which arguments a call gets, and when a process works for whom."""
+"""`koco.remote` without Ray: the arguments of a call, and when a process works for an execution."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from koco.sdk.tracer import Tracer
 
 
 class Sink:
-    """Takes nothing."""
+    """Ignores everything."""
 
 
 TRACER = Tracer("fid", Sink())  # type: ignore[arg-type]
@@ -41,20 +41,20 @@ class Counter:
         (Counter, (), {"start": 1}, ((TRACER,), {"start": 1})),
     ],
 )
-def test_a_parameter_called_tracer_is_given_it(
+def test_passes_the_tracer_to_its_parameter(
     function: Any, args: Any, kwargs: Any, expected: Any
 ) -> None:
-    """Where it stands, unless the call gives one."""
-    assert tasks.given(function, TRACER, args, kwargs) == expected
+    """At the parameter's position, unless the call already passes one."""
+    assert tasks.add_tracer(function, TRACER, args, kwargs) == expected
 
 
-def test_what_is_no_function_or_class_is_refused() -> None:
+def test_refuses_anything_but_functions_and_classes() -> None:
     with pytest.raises(UsageError, match="not int"):
         tasks.remote(1)
 
 
-def test_a_call_ends_with_what_it_was_to_do_in_the_end() -> None:
-    """Functions, coroutines and both kinds of generators, also where they raise."""
+def test_a_calls_endings_run_when_it_ends() -> None:
+    """For functions, coroutines and both kinds of generators, even if they raise."""
     ended: list[str] = []
 
     def note(what: str) -> None:
@@ -78,10 +78,10 @@ def test_a_call_ends_with_what_it_was_to_do_in_the_end() -> None:
 
     async def both() -> None:
         with pytest.raises(ValueError, match="on purpose"):
-            await calls.followed(coroutine)()
-        assert [each async for each in calls.followed(stream)()] == [3]
+            await calls.follow_calls(coroutine)()
+        assert [each async for each in calls.follow_calls(stream)()] == [3]
 
-    assert calls.followed(plain)() == 1
-    assert list(calls.followed(generator)()) == [2]
+    assert calls.follow_calls(plain)() == 1
+    assert list(calls.follow_calls(generator)()) == [2]
     asyncio.run(both())
     assert ended == ["plain", "generator", "coroutine", "stream"]

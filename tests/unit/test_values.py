@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from koco.events import line, values
 from koco.events.model import Kind
-from koco.runner.encoding import encoded
+from koco.runner.encoding import encode_event
 
 
 class Str(str):
@@ -352,7 +352,7 @@ def test_a_repr_that_hangs_is_left_behind() -> None:
 
     async def main() -> bytes:
         ticks = asyncio.create_task(asyncio.sleep(0.05))
-        text = await encoded(Kind.FINAL, [Hangs()], patience_s=0.2)
+        text = await encode_event(Kind.FINAL, [Hangs()], patience_s=0.2)
         assert ticks.done()
         return text
 
