@@ -1,5 +1,6 @@
 """What is wrong with a command line, and what may have been meant."""
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
 
 #: Commands whose users may leave out the `-i` of an input.
 _TAKE_INPUTS = ("koco run", "koco answer")
+
+#: What typer calls a value that an option cannot have, and what we call it.
+_KINDS = {"int": "a whole number", "integer": "a whole number", "float": "a number"}
+_OF_ANOTHER_KIND = re.compile(rf"a valid ({'|'.join(_KINDS)})(?: range)?\b")
+_TOO_LOW = re.compile(r"is not in the range x>=(-?\d+(?:\.\d+)?)")
 
 
 def error(exc: "typer.TyperException", args: list[str]) -> UsageError:
@@ -26,6 +32,8 @@ def error(exc: "typer.TyperException", args: list[str]) -> UsageError:
     elif "unexpected extra argument" in message and path in _TAKE_INPUTS:
         hint = _about_pair(args)
     hint = hint or f"`{path} --help` shows how it is used"
+    message = _OF_ANOTHER_KIND.sub(lambda found: _KINDS[found[1]], message)
+    message = _TOO_LOW.sub(r"is not \1 or more", message)
     return UsageError(message[:1].lower() + message[1:], hint=hint)
 
 
@@ -35,10 +43,10 @@ def _about_option(option: str, path: str, known: list[str], args: list[str]) -> 
         return f"it goes before the command: `koco {option} … {path.removeprefix('koco ')}`"
     takes_inputs = path in _TAKE_INPUTS
     names = [name for name in known if name.startswith("--")]
+    if told := words.about_option(option, names):
+        return told
     if near := words.nearest(option, names, is_sure=takes_inputs):
         return f"did you mean {near}?"
-    if told := words.about_option(option):
-        return told
     return _about_input(option, args) if takes_inputs and option.startswith("--") else None
 
 

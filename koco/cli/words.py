@@ -12,7 +12,7 @@ DESTROYING = frozenset(
     {
         *("down", "undeploy", "cancel", "delete"),
         *("files rm", "secret unset", "key revoke", "key rotate", "user remove", "context remove"),
-        *("--prune", "--force", "--yes", "--cancel", "--no-rollback-on-failure", "--recover"),
+        *("--prune", "--force", "--yes", "--cancel", "--no-rollback-on-failure", "--recover-admin"),
     }
 )
 
@@ -109,11 +109,19 @@ _OF_GROUPS = {
 _OPTIONS = {
     _PLAN: "--dry-run --dryrun --diff --what-if --noop",
     "`koco --context NAME COMMAND` talks to another control plane": "--profile --env --url --host",
-    "is it -f, or --follow?": "--watch --tail --stream --attach",
+    _FOLLOW: "--watch --stream --attach",
     "`--json` prints JSON": "--output -o --format",
     "KOCO_DEBUG=1 shows where an error comes from": "--debug -v",
     "NO_COLOR=1 takes the colours away": "--no-color --no-colour --color",
     "leave it out: only `--yes` goes on without asking": "--no-confirm --auto-approve",
+}
+
+#: Options as others call them, told where a command has them.
+_SAME_OPTIONS = {
+    "--follow": "--watch --stream --attach --tail",
+    "--tail": "--lines --last",
+    "--limit": "--lines --last --max --count --tail",
+    "--to": "--output -o --out --dest",
 }
 
 #: Statuses of executions as others call them.
@@ -136,8 +144,14 @@ def about_command(name: str, group: str = "") -> str | None:
     return _known(name, _OF_GROUPS.get(group, {}) if group else _COMMANDS)
 
 
-def about_option(name: str) -> str | None:
-    """Return what to do for whom gives an option that a command does not have, if it is known."""
+def about_option(name: str, names: Iterable[str] = ()) -> str | None:
+    """Return what to do for whom gives an option that a command does not have, if it is known.
+
+    `names` are those of the options that it has.
+    """
+    same = (ours for ours, theirs in _SAME_OPTIONS.items() if name in theirs.split())
+    if ours := next((each for each in same if each in names), None):
+        return f"did you mean {ours}?"
     return _known(name, _OPTIONS)
 
 
@@ -155,13 +169,14 @@ def hints() -> list[str]:
 def nearest(
     name: str, names: Iterable[str], *, prefix: str = "", is_sure: bool = False
 ) -> str | None:
-    """Return the name that is most like one, and destroys nothing; None where none is like it.
+    """Return the name that is most like one; None where none is, or where that destroys something.
 
-    `prefix` is what comes before each of them in `DESTROYING`.
+    The second best is no answer then: of `undeplo` it would be `deploy`. `prefix` is what comes
+    before each of them in `DESTROYING`.
     """
-    harmless = [each for each in names if prefix + each not in DESTROYING]
     cutoff = _SAME if is_sure else _ALIKE
-    return next(iter(difflib.get_close_matches(name, harmless, n=1, cutoff=cutoff)), None)
+    near = next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)), None)
+    return None if near is None or prefix + near in DESTROYING else near
 
 
 def _known(name: str, meanings: dict[str, str]) -> str | None:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from koco import __version__, skew
 from koco.client import answered, answers, shape
 from koco.client.room import Room, TooLargeError, decoded
-from koco.config import Context
+from koco.config import Context, key_of_environment
 from koco.errors import (
     AnswerError,
     KocoError,
@@ -345,8 +345,11 @@ class Transport:
         if any(shape.misfit(body, kind) is None for kind in (answers.Error, answers.Problem)):
             self.has_answered = True
             error = from_wire(body)
-            if error.message == f"there is nothing at {path}" and self._is_older():
-                error.hint = f"koco {self._version} runs there: `koco up` upgrades it"
+            if error.message == f"there is nothing at {path}":
+                if below := urlsplit(self.url).path.rstrip("/"):
+                    return self._too_long(below)
+                if self._is_older():
+                    error.hint = f"koco {self._version} runs there: `koco up` upgrades it"
             if code == UnauthorizedError.http_status and not path.endswith(_LOGIN):
                 error.hint = self._way_in or error.hint
             return error
@@ -354,16 +357,23 @@ class Transport:
         bare: dict[int, KocoError] = {
             401: UnauthorizedError(f"the key is not known at {self.url}"),
             403: NotAllowedError(f"{self.url} does not allow that"),
-            404: NotFoundError(f"there is nothing at {self.url}{path}"),
         }
         if code in bare:
             return bare[code]
+        if code == NotFoundError.http_status and skew.HEADER in answer.headers:
+            return NotFoundError(f"there is nothing at {self.url}{path}")
         if code >= 500:
             return UnreachableError(f"{self.url} answers {code}: it is not ready", hint=_HINT)
         return self._not_koco(code)
 
     def _is_older(self) -> bool:
         return bool(self._version) and skew.is_newer(__version__, self._version)
+
+    def _too_long(self, below: str) -> KocoError:
+        """Return the error for a URL that has a path: no proxy takes that away."""
+        whole = self.url.rstrip("/").removesuffix(below)
+        what = f"a control plane answers at {whole}, and has nothing at {below}"
+        return AnswerError(what, hint=f"is its URL {whole}?")
 
     def _not_koco(self, code: int) -> KocoError:
         what = f"{self.url} answers {code}, and not as a control plane does"
@@ -529,8 +539,10 @@ def _way_in(context: Context) -> str:
 def _headers(context: Context) -> dict[str, str]:
     if not all("!" <= character <= "~" for character in context.key):
         # Said here: httpx's own error would show the key.
+        is_ours = key_of_environment() == context.key
+        whose = "KOCO_KEY" if is_ours else f"the key of the context {context.name!r}"
         raise UsageError(
-            f"the key of the context {context.name!r} has characters that no key has",
+            f"{whose} has characters that no key has",
             hint="white space, or more than the key, was copied with it",
         )
     # Compressed, a kilobyte may be a gigabyte; and events would wait until a block is full.

@@ -361,6 +361,51 @@ def test_a_plane_that_does_not_answer_is_not_saved(cli: Cli) -> None:
     assert config.current() == Context("127.0.0.1", address, KEY)
 
 
+@pytest.mark.parametrize("key", ["ké", "a\nb"])
+def test_a_key_that_is_none_is_told_where_it_stands(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Nobody has made a context that is called KOCO_URL."""
+    monkeypatch.setenv("KOCO_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("KOCO_KEY", key)
+    ran = cli("ps")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: KOCO_KEY has characters that no key has\n")
+
+
+@pytest.mark.parametrize("command", ["ps", "logs", "show fid", "status", "flows", "wait fid"])
+def test_the_404_of_another_server_is_no_missing_execution(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Exit code 4 would say that a control plane has looked."""
+    with answering(404, b"<html>No</html>") as address:
+        monkeypatch.setenv("KOCO_URL", address)
+        monkeypatch.setenv("KOCO_KEY", KEY)
+        ran = cli(*command.split())
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err == (
+        f"error: {address} answers 404, and not as a control plane does\n"
+        "hint: does that URL belong to something else?\n"
+    )
+
+
+@pytest.mark.parametrize("path", ["/v1", "/docs/"])
+def test_a_url_with_more_than_the_control_planes_is_told(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """As copied from an example of the API, or from a browser."""
+    path = path.rstrip("/")
+    told = errors.NotFoundError(f"there is nothing at {path}/v1/executions").to_wire()
+    with answering(404, json.dumps(told).encode()) as address:
+        monkeypatch.setenv("KOCO_URL", f"{address}{path}/")
+        ran = cli("ps")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err == (
+        f"error: a control plane answers at {address}, and has nothing at {path}\n"
+        f"hint: is its URL {address}?\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("code", "body"),
     [

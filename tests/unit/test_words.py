@@ -66,8 +66,37 @@ def test_what_destroys_is_there_and_marked() -> None:
     """A name in the list that no command has would guard nothing."""
     names = {name for name in words.DESTROYING if not name.startswith("-")}
     assert names <= set(COMMANDS)
+    assert words.DESTROYING - names <= {name for command in COMMANDS for name in _options(command)}
     ends = ("delete", "remove", "rm", "revoke", "unset", "undeploy", "down", "cancel")
     assert {name for name in COMMANDS if name.split()[-1] in ends} <= names
+
+
+def _options(name: str) -> list[str]:
+    command = main.build()
+    for each in name.split():
+        command = command.get_command(None, each)
+    return [option for param in command.params for option in (*param.opts, *param.secondary_opts)]
+
+
+@pytest.mark.parametrize("name", ["undeplo", "undeploi", "context remov", "secret unse", "delte"])
+def test_what_is_near_a_command_that_destroys_leads_nowhere_else(
+    plane: Plane, cli: Cli, name: str
+) -> None:
+    """The next best guess would be its opposite: `undeplo` led to `koco deploy`."""
+    ran = cli(*name.split())
+    assert ran.code == 2
+    assert "did you mean" not in ran.err and "--help` lists the commands" in ran.err
+
+
+@pytest.mark.parametrize("args", ["up --recover", "up --recover-admi", "deploy --prun"])
+def test_what_is_near_an_option_that_destroys_leads_nowhere_else(
+    plane: Plane, cli: Cli, args: str
+) -> None:
+    """An admin key is not replaced by a guess, either."""
+    assert (
+        f"hint: `koco {args.partition(' ')[0]} --help` shows how it is used"
+        in cli(*args.split()).err
+    )
 
 
 @pytest.mark.parametrize("name", sorted(words.DESTROYING))
@@ -92,6 +121,14 @@ def test_no_guess_destroys(plane: Plane, cli: Cli, name: str) -> None:
         ("answer fid approval ok=yes", "an input is given so: `-i ok=yes`"),
         ("answer fid ok=yes", "a value is given so: `-i ok=yes`"),
         ("ps --output json", "`--json` prints JSON"),
+        ("logs --lines 5", "did you mean --tail?"),
+        ("logs --last 5", "did you mean --tail?"),
+        ("logs --watch", "did you mean --follow?"),
+        ("ps --lines 5", "did you mean --limit?"),
+        ("ps --watch", "`koco logs FID -f` follows an execution's events"),
+        ("audit --tail 5", "did you mean --limit?"),
+        ("files get latest out --output x", "did you mean --to?"),
+        ("files get latest out --dest x", "did you mean --to?"),
     ],
 )
 def test_options_of_the_field_are_known(plane: Plane, cli: Cli, args: str, hint: str) -> None:
@@ -99,6 +136,22 @@ def test_options_of_the_field_are_known(plane: Plane, cli: Cli, args: str, hint:
     ran = cli(*args.split())
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.endswith(f"hint: {hint}\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ("ps --limit x", "'x' is not a whole number"),
+        ("ps --limit 0", "0 is not 1 or more"),
+        ("logs --tail -3", "-3 is not 0 or more"),
+        ("wait fid --timeout soon", "'soon' is not a number"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_in_english(
+    plane: Plane, cli: Cli, args: str, told: str
+) -> None:
+    """The library's names of types, such as "a valid int range", say nothing."""
+    assert told in cli(*args.split()).err.partition("\n")[0]
 
 
 def test_an_input_is_quoted_for_the_shell(plane: Plane, cli: Cli) -> None:
