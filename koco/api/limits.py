@@ -7,9 +7,10 @@ from typing import Any
 
 import litestar
 
-from koco.control import turns, value_count
+from koco.control import turns
 from koco.control.caller import Caller
 from koco.errors import LimitError, TimedOutError
+from koco.forms import value_count
 from koco.store.model import MB
 
 #: How long a body that is read whole may take to arrive (seconds), beside a second for each of

@@ -32,6 +32,48 @@ class Upload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
+class Brought:
+    """The files that a launch brings, by the paths that they get."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, NewFile] = {}
+        #: The folders that these are in.
+        self._folders: set[str] = set()
+        #: What each content has got where it wanted a path, and the last number given for that.
+        self._given: dict[tuple[str, str], str] = {}
+        self._numbers: dict[str, int] = {}
+
+    def free(self, wanted: str, sha256: str) -> str:
+        """Return a path for a file: another one than those of other content.
+
+        Raises:
+            ConflictError: there is a folder of that name, or a file where its folder would be.
+        """
+        path = self._given.get((wanted, sha256), wanted)
+        while path in self.files and self.files[path].sha256 != sha256:
+            number = self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
+            folder, slash, name = wanted.rpartition("/")
+            stem, dot, suffix = name.rpartition(".")
+            stem, suffix = (stem, f"{dot}{suffix}") if stem else (name, "")
+            path = f"{folder}{slash}{stem}-{number}{suffix}"
+        in_the_way = next((each for each in _folders(path) if each in self.files), None)
+        if path in self._folders or in_the_way:
+            other = in_the_way or f"{path}/…"
+            raise ConflictError(f"{path!r} and {other!r}: one is a file, the other a folder")
+        self._given[wanted, sha256] = path
+        return path
+
+    def take(self, path: str, sha256: str, size_bytes: int) -> None:
+        """Note a file."""
+        self.files[path] = NewFile(path=path, sha256=sha256, size_bytes=size_bytes)
+        self._folders.update(_folders(path))
+
+
+def _folders(path: str) -> list[str]:
+    """Return the folders that a path is in."""
+    return [path[:at] for at, character in enumerate(path) if character == "/"]
+
+
 class Files:
     """The files of all executions."""
 
@@ -54,9 +96,9 @@ class Files:
         """
         if not await beside(lambda: _has_uploads(inputs), is_quick=is_small(inputs)):
             return inputs, ()
-        found: dict[str, NewFile] = {}
-        values = {key: await self._named(key, inputs[key], user, found) for key in inputs}
-        files = tuple(found.values())
+        brought = Brought()
+        values = {key: await self._named(key, inputs[key], user, brought) for key in inputs}
+        files = tuple(brought.files.values())
         if service:
             await self.check(files, service=service, release=release)
         return values, files
@@ -91,21 +133,21 @@ class Files:
         if errors:
             raise InputsError(**errors)
 
-    async def _named(self, key: str, value: Any, user: str, found: dict[str, NewFile]) -> Any:
+    async def _named(self, key: str, value: Any, user: str, brought: Brought) -> Any:
         if isinstance(value, list):
-            return [await self._named(key, each, user, found) for each in value]
+            return [await self._named(key, each, user, brought) for each in value]
         if not isinstance(value, dict) or set(value) != {MARK}:
             return value
         try:
             upload = msgspec.convert(value[MARK], Upload)
-            path = _free(paths.path(f"in/{upload.name}"), upload.sha256, found)
+            path = brought.free(paths.path(f"in/{upload.name}"), upload.sha256)
         except (msgspec.ValidationError, PathError, ConflictError) as exc:
             raise InputsError(**{key: str(exc)}) from exc
         size = await self._store.uploaded(user, upload.sha256)
         if size is None:
             message = f"{upload.name} has not been uploaded: you have no blob {upload.sha256[:64]}"
             raise InputsError(**{key: message})
-        found[path] = NewFile(path=path, sha256=upload.sha256, size_bytes=size)
+        brought.take(path, upload.sha256, size)
         return path
 
     # what is done to an execution's files
@@ -187,18 +229,3 @@ def _has_uploads(inputs: dict[str, Any]) -> bool:
             return True
         level = [child for each in level if isinstance(each, list) for child in each]
     return False
-
-
-def _free(path: str, sha256: str, found: dict[str, NewFile]) -> str:
-    """Return a path for a file of a launch: another one than those of other content."""
-    wanted, number = path, 2
-    while path in found and found[path].sha256 != sha256:
-        folder, slash, name = wanted.rpartition("/")
-        stem, dot, suffix = name.rpartition(".")
-        stem, suffix = (stem, f"{dot}{suffix}") if stem else (name, "")
-        path = f"{folder}{slash}{stem}-{number}{suffix}"
-        number += 1
-    for other in found:
-        if path != other and (paths.is_within(path, other) or paths.is_within(other, path)):
-            raise ConflictError(f"{path!r} and {other!r}: one is a file, the other a folder")
-    return path

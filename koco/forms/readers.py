@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from koco.errors import GLOBAL_FIELD
-from koco.forms import patterns
+from koco.forms import patterns, value_count
 
 Reader = Callable[[object], Any]
 T = TypeVar("T")
@@ -30,6 +30,10 @@ _TIME = re.compile(CLOCK)
 _DATETIME = re.compile(rf"{DAY}[T ]{CLOCK}")
 #: More digits than the largest float has: refused before `int` sees them.
 _MAX_DIGITS = 400
+#: The longest text that is a number: what is longer is not looked at.
+_MAX_NUMBER = 1_000
+#: How many values JSON may have that comes as a text: there nobody has counted them yet.
+_MAX_VALUES = 50_000
 #: How much of a refused value a message shows.
 _SHOWN = 40
 
@@ -127,6 +131,8 @@ def number(raw: object) -> int | float:
 
 
 def _digits(typed: str) -> int | float | None:
+    if len(typed) > _MAX_NUMBER:
+        return None
     if _INTEGER.fullmatch(typed) and len(typed) <= _MAX_DIGITS:
         return int(typed)
     return float(typed) if _DECIMAL.fullmatch(typed) else None
@@ -204,10 +210,16 @@ def jsonable(raw: object) -> Any:
     """
     value = raw
     while isinstance(value, str):
+        has_values = value.lstrip()[:1] in ("[", "{")
+        if has_values and value_count.has_more(value.encode(errors="replace"), _MAX_VALUES):
+            raise ValueError(
+                f"must be JSON of at most {_MAX_VALUES} values where it is a text;"
+                " send what has more as JSON, without quotes around it"
+            )
         try:
             value = _decode(value)
         except ValueError as exc:
-            if value.lstrip()[:1] in ("[", "{"):
+            if has_values:
                 raise ValueError(f"must be JSON: {exc}") from None
             return value
     return _copied(value) if value is raw else value
@@ -234,9 +246,12 @@ def _decode(typed: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shown(twice)} is given twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                break
+            seen.add(name)
+        raise ValueError(f"the key {shown(name)} is given twice")
     return found
 
 

@@ -18,8 +18,9 @@ import pytest
 from koco.client import Client
 from koco.config import Context
 from koco.control import part, questions
+from koco.control.files import Brought
 from koco.control.part import PIECE_BYTES
-from koco.errors import ConflictError, KocoError, LimitError, NotFoundError
+from koco.errors import ConflictError, InputsError, KocoError, LimitError, NotFoundError
 from koco.events import wire
 from koco.events.model import Status
 from koco.store.model import NewExecution, Policy
@@ -385,6 +386,28 @@ def test_two_files_of_a_launch_with_one_name_both_arrive(api: Api) -> None:
     values, files = api.call(api.parts.files.resolve(inputs, user="ada"))
     assert values == {"a": "in/r.pdf", "b": "in/r-2.pdf", "c": "in/r.pdf"}
     assert {file.path: file.sha256 for file in files} == {"in/r.pdf": one, "in/r-2.pdf": two}
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b/c", "a/b"), ("a/b", "c", "a/b/d/e")])
+def test_a_file_of_a_launch_is_no_folder_of_another(api: Api, names: tuple[str, ...]) -> None:
+    """Whichever comes first."""
+    sha256 = api.upload(b"x")
+    marks = [{"$file": {"name": name, "sha256": sha256}} for name in names]
+    with pytest.raises(InputsError, match="one is a file, the other a folder"):
+        api.call(api.parts.files.resolve({"docs": marks}, user="ada"))
+
+
+@pytest.mark.parametrize(
+    "wanted", [[f"in/d{n}/x" for n in range(12_000)], ["in/r.pdf"] * 12_000], ids=["other", "same"]
+)
+def test_many_files_of_a_launch_get_their_paths_in_no_time(wanted: list[str]) -> None:
+    """Not in the square of it: others wait meanwhile."""
+    brought, began = Brought(), time.thread_time()
+    for number, path in enumerate(wanted):
+        brought.take(brought.free(path, str(number)), str(number), 1)
+    assert time.thread_time() - began < 4
+    assert len(brought.files) == len(wanted)
+    assert brought.free(wanted[7], "7") == [*brought.files][7]
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a\x00", ""])

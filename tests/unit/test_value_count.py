@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koco.control.value_count import has_more
+from koco.forms.value_count import has_more
 
 TEXTS = st.text('a,[]{}:"\\\n\u2028', max_size=8)
 VALUES = st.recursive(
