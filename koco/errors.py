@@ -1,42 +1,44 @@
 """Every error that koco raises on purpose, with its exit code and HTTP status.
 
-    KocoError
-    ├── UsageError          2   400   a command or request that makes no sense
-    │   ├── InputsError     2   422   inputs that the flow's form refuses
-    │   ├── ManifestError   2   422   a manifest or koco.toml with problems
-    │   ├── ConflictError   2   409   the thing's present state forbids it
-    │   ├── LimitError      2   413   more than a setting allows
-    │   ├── MethodError     2   405   no such method at that path
-    │   ├── AcceptError     2   406   not in a media type that was asked for
-    │   ├── MediaTypeError  2   415   a body of another kind than is taken
-    │   └── PathError       2   400   no path of an execution's files; a ValueError, too
-    ├── UnreachableError    3   503   no control plane answers
-    ├── AnswerError         3   502   what answers says what no control plane does
-    ├── NotFoundError       4   404
-    ├── DeployError         5   422   a release did not become ready
-    ├── EndpointError       1   502   a service's own endpoint failed at a request
-    ├── NotAllowedError     6   403   no key, a wrong key, or not enough scope
-    ├── CancelledError      7   409   the execution was cancelled
-    ├── AwaitingError       8   409   an execution awaits a person, and none is asked here
-    ├── TooManyError        9   429   a limit on what runs or waits at once is reached
-    ├── NoRoomError         1   507   the control plane's disk has no room for it
-    ├── OutputError        74   500   what a command has to say cannot be written
-    ├── TimedOutError     124   504
-    └── InterruptedError_ 130   499   Ctrl-C
+    KocoError                  1   500   any other failure
+    ├── UsageError             2   400   the command or request is invalid
+    │   ├── InputsError        2   422   the flow's form refuses the inputs
+    │   ├── ManifestError      2   422   a manifest or koco.toml has problems
+    │   ├── ConflictError      2   409   the resource's state does not allow it
+    │   ├── LimitError         2   413   more than a setting allows
+    │   ├── MethodError        2   405   the path does not have this method
+    │   ├── AcceptError        2   406   the accepted media types do not include any of ours
+    │   ├── MediaTypeError     2   415   the body's media type is not supported
+    │   └── PathError          2   400   not a path of an execution's files; a ValueError, too
+    ├── UnreachableError       3   503   no control plane answers
+    ├── AnswerError            3   502   the answer is not one of a control plane
+    ├── NotFoundError          4   404   the named thing does not exist
+    ├── DeployError            5   422   a release did not become ready
+    ├── EndpointError          1   502   a service's own endpoint failed
+    ├── NotAllowedError        6   403   the key's scope is not enough
+    │   └── UnauthorizedError  6   401   no key, or an unknown one
+    ├── CancelledError         7   409   the execution was cancelled
+    ├── AwaitingError          8   409   the execution waits for a person's answer
+    ├── TooManyError           9   429   a limit on running or waiting executions is reached
+    ├── NoRoomError            1   507   the control plane's disk is full
+    ├── OutputError           74   500   a command cannot write its output
+    ├── TimedOutError        124   504   it did not happen in time
+    └── Interrupted          130   499   Ctrl-C
 
-An error says what happened and where; its hint says how to mend it. Only
-`koco.cli.main` prints one and exits, and only one API handler turns one into a
-response; `from_wire` turns that response back into the error.
+A test compares this tree with the classes below. A message says what went wrong
+and where; the hint says how to fix it. Only `koco.cli.main` prints an error and
+exits, and only one API handler turns one into a response. `from_wire` turns that
+response back into the error.
 """
 
 from typing import Any
 
-#: The field name under which messages stand that belong to no field.
+#: The field name for messages that are not about one field.
 GLOBAL_FIELD = "_global_"
 
 
 class KocoError(Exception):
-    """The root: `message` says what and where, `hint` how to mend it."""
+    """The root. `message` says what is wrong and where, `hint` how to fix it."""
 
     exit_code = 1
     http_status = 500
@@ -49,36 +51,36 @@ class KocoError(Exception):
         #: The id of the request that a control plane refused with this error.
         self.request_id: str | None = None
         if hint is not None:
-            self.add_note(f"hint: {hint}")  # where Python itself shows it, in a test say
+            self.add_note(f"hint: {hint}")  # shown in Python's own tracebacks, in tests for example
 
     def __str__(self) -> str:
         return self.message
 
     def to_wire(self) -> dict[str, Any]:
-        """Return `{"error": {code, message, hint}}`, the form that scripts rely on."""
-        told = {"code": self.code, "message": self.message, "hint": self.hint}
-        return {"error": told | ({"request_id": self.request_id} if self.request_id else {})}
+        """Return `{"error": {code, message, hint}}`. Scripts rely on this form."""
+        error = {"code": self.code, "message": self.message, "hint": self.hint}
+        return {"error": error | ({"request_id": self.request_id} if self.request_id else {})}
 
 
 class UsageError(KocoError):
-    """The command, the request or a file given to it makes no sense."""
+    """The command, the request or a file given to it is invalid."""
 
     exit_code = 2
     http_status = 400
     code = "usage"
 
 
-def _placed(name: str, text: str) -> str:
-    """Return a field's message with its name; one on an element begins with its index."""
+def _prefix_field(name: str, text: str) -> str:
+    """Put a field's name before its message. `[2]: …`, about an element, becomes `name[2]: …`."""
     index = text.partition("]")[0]
     return f"{name}{text}" if index[:1] == "[" and index[1:].isdigit() else f"{name}: {text}"
 
 
 class InputsError(UsageError):
-    """Inputs that a form refuses: messages per field.
+    """A form refuses the inputs. Holds the messages of each field.
 
-    Positional messages belong to no field; keyword arguments name one:
-    `InputsError("Closed today.", topic="Please give me a topic.")`. Or one by one:
+    Keyword arguments name a field, positional messages are about all inputs:
+    `InputsError("Closed today.", topic="Please give me a topic.")`. Or add them one by one:
 
         error = InputsError()
         error.add(topic="Please give me a topic.")
@@ -98,11 +100,11 @@ class InputsError(UsageError):
             self.add(**{GLOBAL_FIELD: list(messages)})
 
     def add(self, /, **fields: str | list[str]) -> None:
-        """Add messages to fields; the field `_global_` stands for none."""
+        """Add messages to fields. Messages of `_global_` are not about one field."""
         for name, value in fields.items():
             self.errors.setdefault(name, []).extend([value] if isinstance(value, str) else value)
         lines = [
-            text if name == GLOBAL_FIELD else _placed(name, text)
+            text if name == GLOBAL_FIELD else _prefix_field(name, text)
             for name, texts in self.errors.items()
             for text in texts
         ]
@@ -110,20 +112,20 @@ class InputsError(UsageError):
         self.args = (self.message,)
 
     def has_errors(self) -> bool:
-        """Say whether there is a message."""
+        """Return whether there is a message."""
         return any(self.errors.values())
 
     def __bool__(self) -> bool:
-        """Say the same, so that `if error: raise error` does."""
+        """Return the same, so that `if error: raise error` works."""
         return self.has_errors()
 
     def to_wire(self) -> dict[str, Any]:
-        """Add `errors`, the messages by field, as an endpoint's answer has them."""
+        """Add `errors`, the messages by field, as in an endpoint's answer."""
         return {**super().to_wire(), "errors": self.errors}
 
 
 class ManifestError(UsageError):
-    """A manifest or `koco.toml` with problems; `problems` are `file:line:column: text`."""
+    """A manifest or `koco.toml` has problems; `problems` are `file:line:column: text`."""
 
     http_status = 422
     code = "invalid_manifest"
@@ -134,21 +136,21 @@ class ManifestError(UsageError):
 
 
 class ConflictError(UsageError):
-    """The present state of the thing forbids what was asked."""
+    """The resource's state does not allow the operation."""
 
     http_status = 409
     code = "conflict"
 
 
 class LimitError(UsageError):
-    """More than a setting allows; the message names the setting and its value."""
+    """The request exceeds a setting. The message names the setting and its value."""
 
     http_status = 413
     code = "limit"
 
 
 class MethodError(UsageError):
-    """A request with a method that its path does not have; `headers` name those it has."""
+    """The path does not have this method; `headers` list its methods."""
 
     http_status = 405
     code = "method"
@@ -159,21 +161,21 @@ class MethodError(UsageError):
 
 
 class AcceptError(UsageError):
-    """What was asked for exists in no media type that the request accepts."""
+    """The request accepts only media types that this path does not offer."""
 
     http_status = 406
     code = "accept"
 
 
 class MediaTypeError(UsageError):
-    """The request's body is of another media type than is taken here."""
+    """The request's body has a media type that this path does not take."""
 
     http_status = 415
     code = "media_type"
 
 
 class PathError(UsageError, ValueError):
-    """A text that is no path of an execution's files: those stand in `in/` and `out/`."""
+    """The text is not a path of an execution's files. They are in `in/` and `out/`."""
 
     code = "path"
 
@@ -187,7 +189,7 @@ class UnreachableError(KocoError):
 
 
 class AnswerError(KocoError):
-    """Something else than a control plane answers, or one that says what it never should."""
+    """Something answers that is not a control plane, or its answer cannot be understood."""
 
     exit_code = 3
     http_status = 502
@@ -195,7 +197,7 @@ class AnswerError(KocoError):
 
 
 class NotFoundError(KocoError):
-    """What was named does not exist."""
+    """The named thing does not exist."""
 
     exit_code = 4
     http_status = 404
@@ -203,7 +205,7 @@ class NotFoundError(KocoError):
 
 
 class _DetailedError(KocoError):
-    """An error whose `detail` is the user's: a traceback, or pip's lines."""
+    """An error with a `detail` from the user's side: a traceback, or pip's output."""
 
     def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -217,7 +219,7 @@ class _DetailedError(KocoError):
 
 
 class DeployError(_DetailedError):
-    """A release did not become ready; `detail` is the user's traceback or pip's lines."""
+    """A release did not become ready; `detail` is the user's traceback or pip's output."""
 
     exit_code = 5
     http_status = 422
@@ -225,14 +227,14 @@ class DeployError(_DetailedError):
 
 
 class EndpointError(_DetailedError):
-    """A service's own endpoint failed; `detail` is its traceback, for those who may see it."""
+    """A service's own endpoint failed; `detail` is its traceback, if the caller may see it."""
 
     http_status = 502
     code = "endpoint_failed"
 
 
 class NotAllowedError(KocoError):
-    """Something that the caller's key or session does not allow; Ray's token, too."""
+    """The caller's key, session or Ray token does not allow the operation."""
 
     exit_code = 6
     http_status = 403
@@ -240,14 +242,14 @@ class NotAllowedError(KocoError):
 
 
 class UnauthorizedError(NotAllowedError):
-    """No key was sent, or none that is known: 401, where a known key gets 403."""
+    """The caller sent no key, or an unknown one. A known key without the scope gets 403."""
 
     http_status = 401
     code = "unauthorized"
 
 
 class CancelledError(KocoError):
-    """The execution that was waited for was cancelled."""
+    """The execution that the caller waits for was cancelled."""
 
     exit_code = 7
     http_status = 409
@@ -255,7 +257,7 @@ class CancelledError(KocoError):
 
 
 class AwaitingError(KocoError):
-    """An execution awaits a person's answer, and whoever waits for it must not ask one."""
+    """The execution waits for a person's answer, and the caller must not ask for one."""
 
     exit_code = 8
     http_status = 409
@@ -263,7 +265,7 @@ class AwaitingError(KocoError):
 
 
 class TooManyError(KocoError):
-    """As much runs or waits as a limit allows; the message names it. Later it may be less."""
+    """A limit on running or waiting executions is reached. The message names the limit."""
 
     exit_code = 9
     http_status = 429
@@ -277,21 +279,21 @@ class TooManyError(KocoError):
 
 
 class NoRoomError(KocoError):
-    """The control plane's disk has no room for it, and nothing of it was kept."""
+    """The control plane's disk is full. Nothing of the request was stored."""
 
     http_status = 507
     code = "no_room"
 
 
 class OutputError(KocoError):
-    """What a command has to say cannot be written: the disk is full, say."""
+    """A command cannot write its output, because the disk is full for example."""
 
     exit_code = 74
     code = "output"
 
 
 class TimedOutError(KocoError):
-    """What was waited for did not happen in time; it may still."""
+    """It did not happen in time. It may still happen."""
 
     exit_code = 124
     http_status = 504
@@ -307,37 +309,37 @@ class Interrupted(KocoError):  # noqa: N818 - the builtin InterruptedError means
 
 
 def unexpected(exc: Exception) -> KocoError:
-    """Return what to tell a user of an error that nobody expected."""
+    """Return the error that tells the user of a bug in koco."""
     return KocoError(
         f"unexpected {type(exc).__name__}: {exc}; this is a bug",
         hint="KOCO_DEBUG=1 shows where; please report it with that",
     )
 
 
-def _leaves(cls: type[KocoError]) -> list[type[KocoError]]:
-    return [cls, *(leaf for sub in cls.__subclasses__() for leaf in _leaves(sub))]
+def _with_subclasses(cls: type[KocoError]) -> list[type[KocoError]]:
+    return [cls, *(each for sub in cls.__subclasses__() for each in _with_subclasses(sub))]
 
 
 def from_wire(body: dict[str, Any]) -> KocoError:
-    """Return the error that an answer stands for: problem details, or `KocoError.to_wire`'s."""
-    if isinstance(told := body.get("error"), dict):
-        message, detail = told.get("message"), told.get("detail")
+    """Return the error in an answer's body: problem details, or the form of `KocoError.to_wire`."""
+    if isinstance(data := body.get("error"), dict):
+        message, detail = data.get("message"), data.get("detail")
     else:
-        # Problem details (RFC 9457), as an API answers; `detail` is what we call the message.
-        told, message, detail = body, body.get("detail"), body.get("traceback")
-    error = _named(
-        str(told.get("code")),
+        # Problem details (RFC 9457), from the API; their `detail` is our message.
+        data, message, detail = body, body.get("detail"), body.get("traceback")
+    error = _build_error(
+        str(data.get("code")),
         str(message or ""),
-        hint=told.get("hint"),
+        hint=data.get("hint"),
         detail=detail,
         fields=dict(body.get("errors") or {}),
         status=body.get("status"),
     )
-    error.request_id = told.get("request_id")
+    error.request_id = data.get("request_id")
     return error
 
 
-def _named(
+def _build_error(
     code: str, message: str, *, hint: Any, detail: Any, fields: dict[str, Any], status: Any
 ) -> KocoError:
     if code == InputsError.code:
@@ -347,9 +349,10 @@ def _named(
     for cls in (DeployError, EndpointError):
         if code == cls.code:
             return cls(message, detail=detail, hint=hint)
-    # The nearest to the root of those that share a code: what inherits one is its maker's own.
-    ours = [cls for cls in _leaves(KocoError) if cls.__module__ == __name__]
+    # If several classes share a code, take the one nearest to the root: a class that inherits
+    # its code is only for internal use.
+    ours = [cls for cls in _with_subclasses(KocoError) if cls.__module__ == __name__]
     kinds = {cls.code: cls for cls in reversed(ours)}
-    # One that only the control plane knows is at least somebody's fault.
-    is_asker = isinstance(status, int) and 400 <= status < 500
-    return kinds.get(code, UsageError if is_asker else KocoError)(message, hint=hint)
+    # A newer control plane may send an unknown code. The status says at least whose fault it is.
+    is_callers_fault = isinstance(status, int) and 400 <= status < 500
+    return kinds.get(code, UsageError if is_callers_fault else KocoError)(message, hint=hint)

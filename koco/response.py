@@ -1,10 +1,10 @@
-"""How a body is to be shown: what a flow may return, or pass to `tracer.result`.
+"""Bodies of Markdown, HTML or plain text, for a flow to return or to pass to `tracer.result`.
 
     return response.Markdown("# Hymn", "to the night")
 
 The parts of the text are joined by a space, as `print` does. Each class is data
-with `type` and `body`, so that it is the payload it stands for wherever it is
-turned to JSON, in a list of results too.
+with `type` and `body`, so its JSON is the payload of the event, also if it is
+an element of a list.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ class _Body:
         object.__setattr__(self, "body", " ".join(str(part) for part in text))
 
     def to_payload(self) -> dict[str, str]:
-        """Return `{"type": …, "body": …}`, as the event stream carries it."""
+        """Return `{"type": …, "body": …}`, the payload of the event."""
         return asdict(self)
 
 

@@ -10,7 +10,7 @@ from koco.errors import KocoError, UsageError
 MEDIA_TYPE = "application/problem+json"
 
 #: The titles of errors, which are the same for each error of a code.
-_TITLES = {"error": "The control plane failed", "usage": "The request makes no sense"}
+_TITLES = {"error": "The control plane failed", "usage": "The request is invalid"}
 
 #: Where in the body the mistake is, as msgspec says it: `Expected `int` - at `$.a[0]``.
 _PLACE = re.compile(r"(?: - at `(?:key in )?\$(?P<path>[^`]*)`)")
@@ -40,9 +40,9 @@ def problem(error: KocoError, *, request: str) -> dict[str, Any]:
 
 
 def title(kind: type[KocoError]) -> str:
-    """Return what all errors of a kind are called: the first sentence about it."""
+    """Return the title of a kind of error: its docstring up to the first full stop, `:` or `;`."""
     known = _TITLES.get(kind.code)
-    return known or re.split("[:;]", (kind.__doc__ or kind.code).splitlines()[0])[0].rstrip(".")
+    return known or re.split(r"[:;]|\.(?:\s|$)", kind.__doc__ or kind.code)[0]
 
 
 def pointer(path: str) -> str:

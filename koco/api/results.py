@@ -68,7 +68,7 @@ async def outcome(parts: Parts, execution: Execution) -> dict[str, Any]:
     told: dict[str, Any] = {"fid": execution.fid, "status": execution.status}
     if (seq := execution.outcome_seq) is not None:
         chunks = await parts.store.chunks(execution.id, after=seq - 1, budget_bytes=1)
-        lines = dict(line.numbered(chunks[0].first, chunks[0].body))
+        lines = dict(line.number_lines(chunks[0].first, chunks[0].body))
         payload = line.decode(seq, lines[seq]).get("payload")
         told["result" if execution.status is Status.FINISHED else "error"] = payload
     return told

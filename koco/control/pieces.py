@@ -146,7 +146,7 @@ def _whole(chunks: list[Chunk], place: Place, wanted: Wanted) -> Piece:
         return Piece(b"", Place(chunks[-1].last))  # a row with fewer events than it says
     last, ends = lines[-1], is_end(lines[-1][1])
     if wanted.kinds:
-        lines = list(line.only(wanted.kinds, lines))
+        lines = list(line.filter_kinds(wanted.kinds, lines))
         if ends and wanted.tells_end and (not lines or lines[-1] != last):
             lines.append(last)
     return Piece(wanted.form.render(lines), Place(chunks[-1].last), ends)

@@ -13,5 +13,5 @@ def fitting(batch: Batch, settings: Settings) -> Batch:
     most_bytes = int(settings.max_event_kb * KB)
     if len(batch.body) <= most_bytes:
         return batch
-    lines = [line.fitting(text, most_bytes) for text in batch.body.split(b"\n")]
+    lines = [line.limit_payload(text, most_bytes) for text in batch.body.split(b"\n")]
     return msgspec.structs.replace(batch, body=b"\n".join(lines))

@@ -210,9 +210,9 @@ class Spooler:
             execution.id, before=before, budget_bytes=READ_BYTES
         ):
             lines = chain.from_iterable(
-                line.numbered(chunk.first, chunk.body) for chunk in reversed(chunks)
+                line.number_lines(chunk.first, chunk.body) for chunk in reversed(chunks)
             )
-            found = [seq for seq, _ in line.only(kinds, lines)]
+            found = [seq for seq, _ in line.filter_kinds(kinds, lines)]
             if len(found) >= count:
                 return found[-count] - 1
             count -= len(found)

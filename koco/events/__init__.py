@@ -1,6 +1,6 @@
-"""What an execution did, in order: kinds, statuses, and the lines they travel as.
+"""The events of an execution: kinds, statuses, batches, and their encoding as lines.
 
-Pure: no I/O, no clock but the one that stamps an event. `model` has the words,
-`line` the encoding that a producer makes once and that nothing on the way to a
-reader parses again.
+Pure: no I/O, and no clock except for an event's time stamp. `model` defines the
+kinds and statuses. `line` encodes an event once, in its producer; nothing between
+the producer and a reader parses it again.
 """

@@ -1,21 +1,22 @@
-"""What values of well-known libraries become, without importing one: each is known by its type.
+"""Conversion of values of well-known libraries. Types are found by name, so none is imported.
 
-numpy, pandas, polars, pyarrow, torch, tensorflow, jax, cupy. Tables become lists of objects, what
-is missing in one null; arrays become lists.
+numpy, pandas, polars, pyarrow, torch, tensorflow, jax, cupy. A table becomes a list of objects,
+with null for each missing value. An array becomes a list.
 """
 
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-#: The largest array or table that is converted (elements); of a larger one, the beginning is kept.
+#: The largest array or table that is converted (elements). Only the beginning of a larger one is
+#: kept.
 MOST = 4_000_000
-#: How much of a larger one is kept (elements).
+#: How much of a larger array or table is kept (elements).
 _START = 4096
 
 
 class Labelled(NamedTuple):
-    """Values by labels, of which two may be the same."""
+    """Values with labels. Two labels may be the same."""
 
     pairs: list[tuple[Any, Any]]
 
@@ -25,7 +26,7 @@ Read = Callable[[Any], Any]
 
 @functools.lru_cache(maxsize=512)
 def reader(kind: type) -> Read | None:
-    """Return what reads values of a type, if it is a library's or derived from one of it."""
+    """Return the reader of a library's type or of a subclass, or None for other types."""
     for each in kind.__mro__:
         root = str(getattr(each, "__module__", "")).partition(".")[0]
         if (found := _READERS.get((root, each.__name__))) is not None:
@@ -34,26 +35,27 @@ def reader(kind: type) -> Read | None:
 
 
 def _array(array: Any) -> Any:
-    """Read an array of numpy's or one like it; a list in it for each further dimension."""
+    """Read a numpy array into a list, with a nested list for each further dimension."""
     if array.size > MOST:
         start = _array(array.reshape(-1)[:_START])
-        return _cut(array, int(array.nbytes), start)
+        return _truncate(array, int(array.nbytes), start)
     kind = array.dtype.kind
     if kind in "Mm":
-        return _nothing_for(array.astype(str).tolist(), "NaT")
+        return _replace_missing(array.astype(str).tolist(), "NaT")
     if array.dtype.names:
         return _records(array.tolist(), array.dtype.names, array.ndim)
     return array.tolist()
 
 
-def _cut(value: Any, size_bytes: int, start: Any) -> dict[str, Any]:
+def _truncate(value: Any, size_bytes: int, start: Any) -> dict[str, Any]:
+    """Return the object for a value that is too large: its size, and its beginning."""
     kind = type(value)
     return {"$cut": size_bytes, "$type": f"{kind.__module__}.{kind.__qualname__}", "$start": start}
 
 
-def _nothing_for(values: Any, missing: str) -> Any:
+def _replace_missing(values: Any, missing: str) -> Any:
     if isinstance(values, list):
-        return [_nothing_for(each, missing) for each in values]
+        return [_replace_missing(each, missing) for each in values]
     return None if values == missing else values
 
 
@@ -64,26 +66,26 @@ def _records(values: Any, names: tuple[str, ...], dimensions: int) -> Any:
 
 
 def _scalar(value: Any) -> Any:
-    """Read a single value of numpy's."""
+    """Read a single numpy value."""
     kind = value.dtype.kind
     if kind in "Mm":
-        return _nothing_for(str(value), "NaT")
+        return _replace_missing(str(value), "NaT")
     if value.dtype.names:
         return dict(zip(value.dtype.names, value.item(), strict=True))
     found = value.item()
-    # A longdouble has no other type to be.
+    # A longdouble's `item` returns a longdouble.
     return float(found) if type(found) is type(value) else found
 
 
 def _column(series: Any) -> list[Any]:
-    """Read a column, or an index, of pandas': null for what is missing."""
+    """Read a pandas column or index, with null for each missing value."""
     missing = series.isna().tolist()
     values = series.tolist()
-    return [None if gone else each for each, gone in zip(values, missing, strict=True)]
+    return [None if is_gap else each for each, is_gap in zip(values, missing, strict=True)]
 
 
-def _is_counting(index: Any) -> bool:
-    """Tell whether an index only numbers the rows, and so says nothing."""
+def _is_row_number(index: Any) -> bool:
+    """Return whether an index only numbers the rows. It carries no information if so."""
     return (
         index.nlevels == 1 and index.name is None and str(index.dtype).startswith(("int", "uint"))
     )
@@ -92,10 +94,10 @@ def _is_counting(index: Any) -> bool:
 def _frame(frame: Any) -> Any:
     if frame.size > MOST:
         start = _frame(frame.head(max(1, _START // max(1, frame.shape[1]))))
-        return _cut(frame, int(frame.memory_usage().sum()), start)
+        return _truncate(frame, int(frame.memory_usage().sum()), start)
     names = frame.columns.tolist()
     columns = [_column(frame.iloc[:, at]) for at in range(len(names))]
-    if not _is_counting(frame.index):
+    if not _is_row_number(frame.index):
         labels = frame.index
         levels = [labels.get_level_values(at) for at in range(labels.nlevels)]
         given = [each if each is not None else "index" for each in labels.names]
@@ -110,9 +112,9 @@ def _frame(frame: Any) -> Any:
 
 def _series(series: Any) -> Any:
     if series.size > MOST:
-        return _cut(series, int(series.memory_usage()), _series(series.head(_START)))
+        return _truncate(series, int(series.memory_usage()), _series(series.head(_START)))
     values = _column(series)
-    if _is_counting(series.index):
+    if _is_row_number(series.index):
         return values
     return Labelled([*zip(series.index.tolist(), values, strict=True)])
 
@@ -125,23 +127,23 @@ def _tensor(tensor: Any) -> Any:
     tensor = tensor.detach().cpu()
     if tensor.numel() > MOST:
         size_bytes = tensor.numel() * tensor.element_size()
-        return _cut(tensor, size_bytes, tensor.reshape(-1)[:_START].tolist())
+        return _truncate(tensor, size_bytes, tensor.reshape(-1)[:_START].tolist())
     return tensor.tolist()
 
 
 def _like_array(array: Any) -> Any:
-    """Read what has an array's `size` and `tolist`."""
+    """Read an object with the `size` and `tolist` of an array."""
     if array.size > MOST:
-        return _cut(array, int(array.nbytes), array.reshape(-1)[:_START].tolist())
+        return _truncate(array, int(array.nbytes), array.reshape(-1)[:_START].tolist())
     return array.tolist()
 
 
-def _sized(method: str) -> Read:
-    """Return what reads a table or column by a method of its own, if it is not too large."""
+def _read_by(method: str) -> Read:
+    """Return a reader that calls a method of the table or column, if it is not too large."""
 
     def read(value: Any) -> Any:
         if len(value) > MOST:
-            return _cut(value, -1, getattr(value[:_START], method)())
+            return _truncate(value, -1, getattr(value[:_START], method)())
         return getattr(value, method)()
 
     return read
@@ -151,7 +153,7 @@ def _isoformat(value: Any) -> Any:
     return value.isoformat()
 
 
-def _missing(value: Any) -> None:
+def _null(value: Any) -> None:
     return None
 
 
@@ -162,18 +164,18 @@ _READERS: dict[tuple[str, str], Read] = {
     ("pandas", "Series"): _series,
     ("pandas", "Index"): _index,
     ("pandas", "ExtensionArray"): _column,
-    ("pandas", "NaTType"): _missing,
-    ("pandas", "NAType"): _missing,
+    ("pandas", "NaTType"): _null,
+    ("pandas", "NAType"): _null,
     ("pandas", "Timestamp"): _isoformat,
     ("pandas", "Timedelta"): _isoformat,
     ("pandas", "Period"): str,
     ("pandas", "Interval"): str,
-    ("polars", "DataFrame"): _sized("to_dicts"),
-    ("polars", "Series"): _sized("to_list"),
-    ("pyarrow", "Table"): _sized("to_pylist"),
-    ("pyarrow", "RecordBatch"): _sized("to_pylist"),
-    ("pyarrow", "Array"): _sized("to_pylist"),
-    ("pyarrow", "ChunkedArray"): _sized("to_pylist"),
+    ("polars", "DataFrame"): _read_by("to_dicts"),
+    ("polars", "Series"): _read_by("to_list"),
+    ("pyarrow", "Table"): _read_by("to_pylist"),
+    ("pyarrow", "RecordBatch"): _read_by("to_pylist"),
+    ("pyarrow", "Array"): _read_by("to_pylist"),
+    ("pyarrow", "ChunkedArray"): _read_by("to_pylist"),
     ("pyarrow", "Scalar"): lambda value: value.as_py(),
     ("torch", "Tensor"): _tensor,
     ("tensorflow", "EagerTensor"): lambda value: value.numpy(),

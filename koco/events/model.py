@@ -1,4 +1,4 @@
-"""The words of the event stream: kinds, statuses, and the batch a producer sends."""
+"""The event stream's data: kinds, statuses, and the batches that a producer sends."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Kind(StrEnum):
-    """What an event is about. Payloads are JSON; docs/events.md shows each."""
+    """The kind of an event. Payloads are JSON; docs/events.md shows the payload of each kind."""
 
     META = "meta"
     INPUTS = "inputs"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """Where an execution stands: queued → starting → running → one of the last three."""
+    """The status of an execution: queued → starting → running → one of the last three."""
 
     QUEUED = "queued"
     STARTING = "starting"
@@ -37,22 +37,22 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing comes after it."""
+        """Whether the execution has ended: no other status follows."""
         return self in FINAL
 
 
-#: One of these ends every stream, once.
+#: Every stream ends with exactly one of these.
 FINAL = frozenset({Status.FINISHED, Status.ERROR, Status.CANCELLED})
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
     """Events of one execution from one producer, numbered by it from `first`.
 
-    `body` holds `count` lines (see `line.encode`) joined by newlines. `status` is
-    the status that the execution reaches with the last of them, where it reaches
-    one; `runner` names the runner that says so, and is empty for other producers.
-    `attempt` says which attempt of the execution they are of, 0 where that is not known.
-    `is_last` says that the execution has returned: what its runner holds follows, and no more.
+    `body` holds `count` lines (see `line.encode`) joined by newlines. `status` is set
+    if the last line changes the execution's status. `runner` names the runner that
+    sends the batch and is empty for other producers. `attempt` is the number of the
+    execution's attempt, 0 if unknown. `is_last` means that the execution has returned:
+    the runner sends the events that it still holds, and produces no further ones.
     """
 
     fid: str
@@ -66,16 +66,17 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     is_last: bool = False
 
     def is_held(self, ack: "Ack") -> bool:
-        """Say whether an answer to this batch lets its producer forget it."""
+        """Return whether the producer may forget this batch, given the answer to it."""
         return ack.closed or ack.last >= self.first + self.count - 1
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True):
-    """What the store holds of a batch's producer once its batch is committed.
+    """The answer to a batch: which of its producer's events the store has committed.
 
-    `last` is the highest number held without a gap: everything above it must be
-    sent again. `closed` says that no event of this producer is wanted any more:
-    the execution has its final status, does not exist, or has another runner.
+    `last` is the highest number up to which the store holds every event. The producer
+    must send everything above it again. `closed` means that the store takes no more
+    events from this producer, because the execution has its final status, does not
+    exist, or has another runner.
     """
 
     last: int

@@ -1,7 +1,7 @@
-"""The JSON Schema of streams: events of executions, and what commands tell of themselves.
+"""The JSON Schema of streams: the events of executions, and the steps that commands report.
 
-docs/stream.md says the same to people. Kinds and keys are added compatibly: a
-reader passes over what it does not know, as the schema does.
+docs/stream.md describes the same for people. New kinds and keys do not break a
+reader: it ignores those that it does not know, as the schema does.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from koco.events.model import Kind, Status
 #: The schema's dialect.
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-#: What names the contract; the number rises when a reader that was right becomes wrong.
+#: The contract's name. The number rises when a change breaks correct readers.
 ID = "urn:koco:schema:stream:1"
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -31,10 +31,10 @@ def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) ->
 
 _ERROR = _object({"code": _TEXT, "message": _TEXT, "hint": _OPTIONAL}, {"detail": _OPTIONAL})
 
-#: What stands for a payload that is too large (see `koco.events.line`).
+#: The object that replaces a payload that is too large (see `koco.events.line`).
 _CUT = _object({"$cut": _COUNT, "$type": _TEXT, "$start": _TEXT})
 
-#: What an execution's events hold, by kind; `True` is any JSON.
+#: The payloads of an execution's events, by kind; `True` is any JSON.
 EVENTS: dict[str, Any] = {
     Kind.META: _object(
         {"fid": _TEXT, "flow": _TEXT, "service": _TEXT, "release": _COUNT, "user": _TEXT},
@@ -74,7 +74,7 @@ EVENTS: dict[str, Any] = {
 _OF_SERVICE = {"service": _TEXT}
 _OF_RELEASE = {**_OF_SERVICE, "release": _COUNT}
 
-#: What commands tell of themselves, by kind.
+#: The payloads of the steps that commands report, by kind.
 STEPS: dict[str, Any] = {
     "bundled": _object({**_OF_SERVICE, "bundle": _SHA256, "files": _COUNT, "size_bytes": _COUNT}),
     "uploaded": _object({**_OF_SERVICE, "bundle": _SHA256, "skipped": {"type": "boolean"}}),
@@ -135,17 +135,17 @@ def json_schema() -> dict[str, Any]:
         },
         "required": ["ts", "kind", "payload"],
         "if": {"required": ["seq"]},
-        "then": {"allOf": [_when("event", kind) for kind in EVENTS]},
-        "else": {"allOf": [_when("step", kind) for kind in STEPS]},
+        "then": {"allOf": [_payload_rule("event", kind) for kind in EVENTS]},
+        "else": {"allOf": [_payload_rule("step", kind) for kind in STEPS]},
         "$defs": {
-            **{f"event_{kind}": {"anyOf": [of, _CUT]} for kind, of in EVENTS.items()},
+            **{f"event_{kind}": {"anyOf": [payload, _CUT]} for kind, payload in EVENTS.items()},
             **{f"step_{kind}": payload for kind, payload in STEPS.items()},
         },
     }
 
 
-def _when(what: str, kind: str) -> dict[str, Any]:
+def _payload_rule(prefix: str, kind: str) -> dict[str, Any]:
     return {
         "if": {"properties": {"kind": {"const": str(kind)}}},
-        "then": {"properties": {"payload": {"$ref": f"#/$defs/{what}_{kind}"}}},
+        "then": {"properties": {"payload": {"$ref": f"#/$defs/{prefix}_{kind}"}}},
     }

@@ -1,4 +1,4 @@
-"""Values that become one text or number in JSON, and the text that is left of those that do not."""
+"""Values that become one text or number in JSON, and the `repr` of other values."""
 
 import array
 import collections
@@ -17,13 +17,13 @@ import zoneinfo
 from collections.abc import Iterable
 from typing import Any
 
-#: What `msgspec` writes as a text, beside dates and times.
+#: Types that `msgspec` writes as a text, in addition to dates and times.
 LEAVES = (uuid.UUID, decimal.Decimal)
 
 _IP = ("Address", "Network", "Interface")
-_ADDRESSES = tuple(getattr(ipaddress, f"IPv{n}{what}") for n in (4, 6) for what in _IP)
+_ADDRESSES = tuple(getattr(ipaddress, f"IPv{n}{suffix}") for n in (4, 6) for suffix in _IP)
 
-#: Types whose values become a text; subclasses count.
+#: Types whose values become a text, with their subclasses.
 TEXTUAL = (
     str,
     collections.UserString,
@@ -41,14 +41,15 @@ TEXTUAL = (
     *_ADDRESSES,
 )
 
-#: Types of values in order that are no `Sequence` to Python.
+#: Ordered types that are not a `Sequence` to Python.
 SEQUENCES = (collections.deque, array.array)
 
 #: The longest `repr` that is kept (characters).
 REPR_CHARS = 64 * 1024
 #: The largest int that is a number in JSON (bits, of 4,299 digits): Python reads no larger one.
 NUMBER_BITS = 14_280
-#: The largest int that is written in decimal digits (bits); turning more takes ever longer.
+#: The largest int that is written in decimal digits (bits), because the time grows faster than the
+#: number of digits.
 _DECIMAL_BITS = 1_000_000
 
 _short = reprlib.Repr()
@@ -60,16 +61,16 @@ _short.maxstring = _short.maxlong = _short.maxother = REPR_CHARS
 
 def name_of(kind: type) -> str:
     """Return a type's full name."""
-    return sound(f"{kind.__module__}.{kind.__qualname__}")
+    return escape_surrogates(f"{kind.__module__}.{kind.__qualname__}")
 
 
-def sound(text: str) -> str:
-    """Return a text without halves of surrogate pairs, which are no UTF-8 and so no JSON."""
+def escape_surrogates(text: str) -> str:
+    """Escape halves of surrogate pairs, because they cannot be encoded as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def finite(value: float) -> float | str:
-    """Return a float; JSON has no NaN and no infinity, so these become their names."""
+def float_or_name(value: float) -> float | str:
+    """Return the float, or the name of NaN or an infinity, which JSON does not have."""
     if value - value == 0:
         return value
     if value != value:
@@ -77,28 +78,28 @@ def finite(value: float) -> float | str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def integer(value: int) -> int | str:
-    """Return an int; one of more digits than readers take becomes text."""
+def int_or_text(value: int) -> int | str:
+    """Return the int, or text if it has more digits than readers take."""
     bits = value.bit_length()
     # The flow may have lowered the limit.
     if bits <= min(NUMBER_BITS, 3 * sys.get_int_max_str_digits() or NUMBER_BITS):
         return value
     if bits > _DECIMAL_BITS:
         return hex(value)
-    # Not `str`, which has a limit that belongs to the whole process.
+    # Not `str`: its limit is a setting of the whole process.
     with decimal.localcontext(decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX)):
         return format(decimal.Decimal(value), "f")
 
 
 def number_of(value: Any) -> Any:
-    """Return the number (or span of time) that a subclass of one is."""
+    """Return a value of a subclass of int, float or timedelta as that base type."""
     if isinstance(value, dt.timedelta):
         return dt.timedelta(value.days, value.seconds, value.microseconds)
     return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
 def text_of(value: Any) -> str:
-    """Return what a value of one of the `TEXTUAL` types is as text."""
+    """Return the text of a value of one of the `TEXTUAL` types."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, dt.date | dt.time):
@@ -124,7 +125,7 @@ def _error(error: BaseException) -> str:
 
 
 def fields_of(kind: type) -> list[str] | None:
-    """Return the fields of a dataclass or an attrs class, as `msgspec` has them; None else."""
+    """Return the fields of a dataclass or attrs class as `msgspec` sees them, or None."""
     known = next(
         (
             vars(each)[mark]
@@ -141,20 +142,20 @@ def fields_of(kind: type) -> list[str] | None:
     return [each.name for each in real if not each.name.startswith("_")]
 
 
-#: What tells a field of a dataclass from a class variable.
+#: The mark that distinguishes a dataclass field from a class variable.
 _FIELD = dataclasses.fields(dataclasses.make_dataclass("_Probe", ["x"]))[0]._field_type  # type: ignore[attr-defined]
 
 
 def repr_of(value: Any) -> str:
-    """Return a value's `repr`, shortened; whatever that does, it does not fail the flow."""
+    """Return a value's `repr`, shortened. Does not raise, even if the `repr` does."""
     try:
         text = _short.repr(value) if type(value) in _SHORTENED else repr(value)
-    except (Exception, SystemExit) as exc:  # noqa: BLE001 - as said
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a user's `repr` must not fail the flow
         return f"<{name_of(type(value))}: its repr raised {type(exc).__name__}>"
     if len(text) > REPR_CHARS:
         text = f"{text[:REPR_CHARS]}… ({len(text):,} characters)"
-    return sound(text)
+    return escape_surrogates(text)
 
 
-#: Containers of which only the beginning is shown; they may be of any size.
+#: Containers of any size, of which only the beginning is shown.
 _SHORTENED = frozenset({list, tuple, dict, set, frozenset, collections.deque, array.array})

@@ -1,8 +1,8 @@
-"""What any Python value becomes as JSON: plain data for what `msgspec` cannot encode by itself.
+"""Conversion of any Python value to plain data that `msgspec` can encode.
 
-Values are the user's: their methods may raise, lie, or go on for ever. So a value is known by
-its type alone, never by what an instance answers, and the work for one payload has a limit.
-The table in docs/events.md says what becomes of what.
+Values are the user's: their methods may raise, lie, or never return. So the conversion looks at
+a value's type and never at an instance's attributes to recognise it, and the work for one payload
+has a limit. The table in docs/events.md lists the conversions.
 """
 
 import datetime as dt
@@ -20,14 +20,14 @@ import msgspec
 
 from koco.events import libraries, texts
 
-#: Lists and objects within each other. Beyond, readers' own limits begin: jq's is 256.
+#: The deepest nesting of lists and objects. Readers have limits, too: jq's is 256.
 DEEPEST = 200
-#: How many values of one payload are looked at one by one, and for how long (seconds).
+#: How many values of one payload are converted one by one, and for how long (seconds).
 MOST, PATIENCE_S = 1_000_000, 5.0
 
-#: What is JSON as it stands; text and large numbers still may not be.
+#: Types that JSON has. Some texts and large numbers still need a conversion.
 _SCALARS = frozenset({str, int, bool, type(None)})
-#: What `msgspec` writes as one text or number.
+#: Types that `msgspec` writes as one text or number.
 _LEAVES = frozenset({dt.datetime, dt.date, dt.time, dt.timedelta, *texts.LEAVES})
 _ATOMS = _SCALARS | _LEAVES | {float}
 _LISTS = frozenset({list, tuple})
@@ -38,19 +38,18 @@ _encoder = msgspec.json.Encoder()
 
 
 class TooMuchError(Exception):
-    """A value has more parts than can be looked at."""
+    """A value has too many parts, or takes too long to convert."""
 
 
 def is_faithful(value: Any, *, has_null: bool) -> bool:
-    """Tell whether `msgspec`'s JSON of a value has all that is in it, in a depth readers take.
+    """Return whether `msgspec`'s JSON of a value loses nothing and is not nested too deep.
 
-    It makes null of NaN (so `has_null` says whether to look), one key of `1` and `"1"`, and a
-    list of a set in whatever order.
+    `msgspec` turns NaN into null (pass in `has_null` whether the JSON contains one), merges the
+    keys `1` and `"1"`, and writes a set in arbitrary order.
     """
     children: list[Any] = [value]
     try:
-        # Level by level, and each at once: a loop over each of a thousand rows takes ten times
-        # as long.
+        # Check each level as a whole: a loop over each of a thousand rows takes ten times as long.
         for _ in range(DEEPEST + 1):
             kinds = set(map(type, children))
             if has_null and float in kinds and not all(map(_is_finite, children)):
@@ -61,11 +60,11 @@ def is_faithful(value: Any, *, has_null: bool) -> bool:
                 return False
             objects = [one for one in children if type(one) is dict] if dict in kinds else []
             lists = [one for one in children if type(one) in _LISTS] if kinds & _LISTS else []
-            "".join(chain.from_iterable(objects))  # the fastest way to learn that keys are text
+            "".join(chain.from_iterable(objects))  # the fastest check that all keys are text
             children = [*chain.from_iterable(map(dict.values, objects))]
             children += chain.from_iterable(lists)
     except TypeError:
-        pass  # a key that is no text
+        pass  # a key is not text
     return False
 
 
@@ -73,8 +72,8 @@ def _is_finite(value: Any) -> bool:
     return type(value) is not float or value - value == 0
 
 
-def has_names(value: dict[Any, Any]) -> bool:
-    """Tell whether all keys are text, in the fastest way there is."""
+def has_text_keys(value: dict[Any, Any]) -> bool:
+    """Return whether all keys are text, in the fastest way."""
     try:
         "".join(value)
     except TypeError:
@@ -82,86 +81,86 @@ def has_names(value: dict[Any, Any]) -> bool:
     return True
 
 
-def _is_plain_moment(value: Any) -> bool:
-    """Tell whether a time's zone is no code of the user's, which may raise."""
+def _has_known_zone(value: Any) -> bool:
+    """Return whether a time's zone is of a standard class. A user's class may raise."""
     zone = getattr(value, "tzinfo", None)
     return zone is None or type(zone) in (dt.timezone, zoneinfo.ZoneInfo)
 
 
-def plain(value: Any) -> Any:
-    """Return what stands for a value in JSON: `msgspec` encodes it as it is.
+def to_plain(value: Any) -> Any:
+    """Convert a value to plain data that `msgspec` encodes.
 
-    Raises nothing of its own: what cannot be converted is kept as its `repr`.
+    A part that cannot be converted becomes its `repr`, instead of an error.
     """
     try:
-        return _Walk().of(value)
+        return _Converter().convert(value)
     except TooMuchError:
-        return as_repr(value)
+        return to_repr(value)
 
 
-def as_repr(value: Any) -> dict[str, str]:
-    """Return what stands for a value that has no JSON: `{"$repr": …, "$type": …}`."""
+def to_repr(value: Any) -> dict[str, str]:
+    """Return the object for a value that has no JSON: `{"$repr": …, "$type": …}`."""
     return {"$repr": texts.repr_of(value), "$type": texts.name_of(type(value))}
 
 
-class _Walk:
-    """Converts one payload; what its parts take counts together."""
+class _Converter:
+    """Converts one payload. The limits on size and time apply to all its parts together."""
 
     def __init__(self) -> None:
         self._left = MOST
         self._end = time.monotonic() + PATIENCE_S
-        #: What is being converted: met once more, it contains itself.
-        self._within: set[int] = set()
-        #: Whether bytes that are UTF-8 are text, as in pydantic's JSON.
+        #: The ids of the values being converted. A value that is met again contains itself.
+        self._ancestors: set[int] = set()
+        #: Whether UTF-8 bytes become text, as in pydantic's JSON.
         self._bytes_are_text = False
 
-    def of(self, value: Any, depth: int = 0) -> Any:
-        """Return the plain form of a value."""
+    def convert(self, value: Any, depth: int = 0) -> Any:
+        """Return a value as plain data."""
         kind = type(value)
         if kind is str:
-            return texts.sound(value)
-        if kind is bool or value is None or (kind in _LEAVES and _is_plain_moment(value)):
+            return texts.escape_surrogates(value)
+        if kind is bool or value is None or (kind in _LEAVES and _has_known_zone(value)):
             return value
         if kind is int:
-            return texts.integer(value)
+            return texts.int_or_text(value)
         if kind is float:
-            return texts.finite(value)
-        self._count()
-        if depth >= DEEPEST or id(value) in self._within:
-            return as_repr(value)
-        self._within.add(id(value))
+            return texts.float_or_name(value)
+        self._count_value()
+        if depth >= DEEPEST or id(value) in self._ancestors:
+            return to_repr(value)
+        self._ancestors.add(id(value))
         try:
-            return self._converted(value, kind, depth)
+            return self._convert_by_type(value, kind, depth)
         except TooMuchError:
             raise
         except (Exception, SystemExit):  # noqa: BLE001 - the user's code may raise anything
-            return as_repr(value)
+            return to_repr(value)
         finally:
-            self._within.discard(id(value))
+            self._ancestors.discard(id(value))
 
-    def _count(self) -> None:
+    def _count_value(self) -> None:
         self._left -= 1
         if self._left < 0:
             raise TooMuchError
         if not self._left & 255:
-            self._hurry()
+            self._check_deadline()
 
-    def _hurry(self) -> None:
+    def _check_deadline(self) -> None:
         if time.monotonic() > self._end:
             raise TooMuchError
 
-    def _converted(self, value: Any, kind: type, depth: int) -> Any:
+    def _convert_by_type(self, value: Any, kind: type, depth: int) -> Any:
         if issubclass(kind, dict):
             return self._object(dict.items(value), kind, depth)
         if issubclass(kind, list | tuple):
             return self._list(value, depth)
-        how: _Convert | None = _converter(kind)  # type: ignore[arg-type]  # types are hashable
-        return as_repr(value) if how is None else how(self, value, depth)
+        convert: _Convert | None = _find_conversion(kind)  # type: ignore[arg-type]  # types are hashable
+        return to_repr(value) if convert is None else convert(self, value, depth)
 
     def _list(self, values: Iterable[Any], depth: int) -> Any:
-        """Return a list; one of mere scalars is encoded at once, as that is a hundred times faster.
+        """Return a list. If it only has scalars, encode it at once: that is 100 times faster.
 
-        Not by the methods of a subclass, which may go on for ever.
+        Reads it with the built-in iterators, because a subclass's own may never end.
         """
         if isinstance(values, list):
             values = list.__iter__(values)
@@ -171,53 +170,55 @@ class _Walk:
         kinds = set(map(type, found))
         if kinds <= _SCALARS | {float}:
             if float in kinds:
-                found = [texts.finite(each) if type(each) is float else each for each in found]
+                found = [
+                    texts.float_or_name(each) if type(each) is float else each for each in found
+                ]
             try:
                 return msgspec.Raw(_encoder.encode(found))
             except (UnicodeEncodeError, ValueError):
-                pass  # half a surrogate pair, or a number of too many digits
-        return [self.of(each, depth + 1) for each in found]
+                pass  # half a surrogate pair, or a number with too many digits
+        return [self.convert(each, depth + 1) for each in found]
 
     def _bounded(self, values: Iterable[Any]) -> Iterator[Any]:
         if isinstance(values, _BUILT_IN_ITERATORS):
             yield from values
             return
         for each in values:
-            self._count()
+            self._count_value()
             yield each
 
     def _object(self, items: Iterable[tuple[Any, Any]], kind: type, depth: int) -> Any:
-        """Return an object; where two keys would have one name, the pairs."""
+        """Return an object, or a list of pairs if two keys have the same name as JSON."""
         pairs = list(self._bounded(items))
-        found = {self._key(key, depth): self.of(value, depth + 1) for key, value in pairs}
+        found = {self._key(key, depth): self.convert(value, depth + 1) for key, value in pairs}
         if len(found) == len(pairs):
             return found
-        listed = [[self.of(part, depth + 2) for part in pair] for pair in pairs]
+        listed = [[self.convert(part, depth + 2) for part in pair] for pair in pairs]
         return {"$pairs": listed, "$type": texts.name_of(kind)}
 
     def _key(self, key: Any, depth: int) -> str:
-        """Return the name that a key goes by: its text, or its JSON where it has none."""
+        """Return a key's name: its text, or its JSON if it is not text."""
         if type(key) is str:
-            return texts.sound(key)
-        found = self.of(key, depth + 1)
+            return texts.escape_surrogates(key)
+        found = self.convert(key, depth + 1)
         if isinstance(found, dict) and "$repr" in found:
             return str(found["$repr"])
         written = _encoder.encode(found)
         name = msgspec.json.decode(written) if written[:1] == b'"' else written.decode()
         return str(name)
 
-    # what the types below are converted by
+    # Conversions by type: see `_find_conversion`.
 
     def _model(self, value: Any, depth: int) -> Any:
-        """Convert a model of pydantic's: by its own rules, and by ours only what they fail on."""
-        self._hurry()
+        """Convert a pydantic model by its own rules, and by ours only if those fail."""
+        self._check_deadline()
         try:
             dumped = value.model_dump(mode="json")
         except TooMuchError:
             raise
         except (Exception, SystemExit):  # noqa: BLE001 - the user's serializers, or bytes
             return self._model_by_field(value, depth)
-        return as_repr(value) if dumped is value else self.of(dumped, depth + 1)
+        return to_repr(value) if dumped is value else self.convert(dumped, depth + 1)
 
     def _model_by_field(self, value: Any, depth: int) -> Any:
         kind = type(value)
@@ -225,23 +226,23 @@ class _Walk:
         before, self._bytes_are_text = self._bytes_are_text, True
         try:
             if getattr(kind, "__pydantic_root_model__", False):
-                return self.of(value.root, depth + 1)
+                return self.convert(value.root, depth + 1)
             return {name: self._field(value, name, depth) for name in names}
         finally:
             self._bytes_are_text = before
 
     def _field(self, model: Any, name: str, depth: int) -> Any:
         try:
-            return self.of(model.model_dump(mode="json", include={name})[name], depth + 1)
+            return self.convert(model.model_dump(mode="json", include={name})[name], depth + 1)
         except TooMuchError:
             raise
         except (Exception, SystemExit):  # noqa: BLE001 - as above
-            return self.of(getattr(model, name), depth + 1)
+            return self.convert(getattr(model, name), depth + 1)
 
     def _payload(self, value: Any, depth: int) -> Any:
-        self._hurry()
-        shown = value.to_payload()
-        return as_repr(value) if shown is value else self.of(shown, depth + 1)
+        self._check_deadline()
+        payload = value.to_payload()
+        return to_repr(value) if payload is value else self.convert(payload, depth + 1)
 
     def _fields(self, value: Any, depth: int) -> Any:
         names = texts.fields_of(type(value)) or ()
@@ -262,7 +263,7 @@ class _Walk:
         return self._object(((key, value[key]) for key in value), type(value), depth)
 
     def _set(self, value: Any, depth: int) -> Any:
-        """Convert a set, in order where its parts have one: the same set is the same JSON."""
+        """Convert a set to a sorted list, so that equal sets have the same JSON."""
         found = [*value] if type(value) in _SETS else [*self._bounded(value)]
         try:
             found.sort()
@@ -277,7 +278,7 @@ class _Walk:
         return self._list(iter(value), depth)
 
     def _range(self, value: range, depth: int) -> Any:
-        return as_repr(value) if len(value) > MOST else self._list([*value], depth)
+        return to_repr(value) if len(value) > MOST else self._list([*value], depth)
 
     def _bytes(self, value: Any, depth: int) -> Any:
         data = bytes(value)
@@ -289,49 +290,49 @@ class _Walk:
         return data
 
     def _enum(self, value: enum.Enum, depth: int) -> Any:
-        return self.of(value._value_, depth + 1)
+        return self.convert(value._value_, depth + 1)
 
     def _text(self, value: Any, depth: int) -> Any:
-        return texts.sound(texts.text_of(value))
+        return texts.escape_surrogates(texts.text_of(value))
 
     def _number(self, value: Any, depth: int) -> Any:
-        return self.of(texts.number_of(value), depth)
+        return self.convert(texts.number_of(value), depth)
 
     def _library(self, read: Callable[[Any], Any], value: Any, depth: int) -> Any:
-        shown = read(value)
-        if isinstance(shown, libraries.Labelled):
-            return self._object(shown.pairs, type(value), depth)
-        return as_repr(value) if shown is value else self.of(shown, depth)
+        data = read(value)
+        if isinstance(data, libraries.Labelled):
+            return self._object(data.pairs, type(value), depth)
+        return to_repr(value) if data is value else self.convert(data, depth)
 
 
 _BUILT_IN_ITERATORS = tuple(type(iter(each)) for each in ([0], (0,), {0: 0}.items()))
 
-_Convert = Callable[[_Walk, Any, int], Any]
+_Convert = Callable[[_Converter, Any, int], Any]
 
 
 @functools.lru_cache(maxsize=512)
-def _converter(kind: type) -> _Convert | None:
-    """Return what converts values of a type, or None where only their `repr` is left."""
+def _find_conversion(kind: type) -> _Convert | None:
+    """Return the conversion of a type, or None if its values become their `repr`."""
     if (read := libraries.reader(kind)) is not None:
-        return lambda walk, value, depth: walk._library(read, value, depth)
-    for name, convert in (("to_payload", _Walk._payload), ("model_dump", _Walk._model)):
-        # What a metaclass or `__getattr__` would answer does not count.
+        return lambda converter, value, depth: converter._library(read, value, depth)
+    for name, convert in (("to_payload", _Converter._payload), ("model_dump", _Converter._model)):
+        # Look at the classes' own attributes: a metaclass or `__getattr__` may answer anything.
         if any(callable(vars(each).get(name)) for each in kind.__mro__):
             return convert
     if issubclass(kind, msgspec.Struct):
-        return _Walk._struct
+        return _Converter._struct
     if texts.fields_of(kind) is not None:
-        return _Walk._fields
+        return _Converter._fields
     table: list[tuple[Any, _Convert]] = [
-        (enum.Enum, _Walk._enum),
-        (bytes | bytearray | memoryview, _Walk._bytes),
-        (int | float | dt.timedelta, _Walk._number),
-        (texts.TEXTUAL, _Walk._text),
-        (range, _Walk._range),
-        (_SETS, _Walk._set),
-        (types.SimpleNamespace, _Walk._names),
-        (Mapping, _Walk._mapping),
-        ((MappingView, Sequence, *texts.SEQUENCES), _Walk._iterated),
-        (AbstractSet, _Walk._set),
+        (enum.Enum, _Converter._enum),
+        (bytes | bytearray | memoryview, _Converter._bytes),
+        (int | float | dt.timedelta, _Converter._number),
+        (texts.TEXTUAL, _Converter._text),
+        (range, _Converter._range),
+        (_SETS, _Converter._set),
+        (types.SimpleNamespace, _Converter._names),
+        (Mapping, _Converter._mapping),
+        ((MappingView, Sequence, *texts.SEQUENCES), _Converter._iterated),
+        (AbstractSet, _Converter._set),
     ]
     return next((convert for known, convert in table if issubclass(kind, known)), None)

@@ -1,7 +1,7 @@
-"""What producers and the control plane say to each other, as bytes, across versions.
+"""The messages between producers and the control plane, as bytes, across versions.
 
-Structs travel as arrays: a field may be added at the end, and none removed.
-Questions and their answers travel as JSON: their values are a flow's own.
+Structs are encoded as arrays: add fields only at the end, and remove none.
+Questions and answers are encoded as JSON, because they hold a flow's values.
 """
 
 from typing import Any
@@ -38,9 +38,9 @@ def decode_acks(blob: bytes) -> list[Ack]:
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True):
-    """What the control plane is asked, by its name, about an execution.
+    """A question to the control plane about an execution, with its name and arguments.
 
-    `attempt` says which attempt of it asks, 0 where that makes no difference or is not known.
+    `attempt` is the number of the attempt that asks, 0 if it is unknown or irrelevant.
     """
 
     fid: str
@@ -62,14 +62,14 @@ def decode_question(blob: bytes) -> Question:
 
 
 def encode_answer(value: Any) -> bytes:
-    """Return an answer as bytes; a `KocoError` is one, too."""
+    """Return an answer as bytes. A `KocoError` can be an answer, too."""
     if isinstance(value, KocoError):
         return line.encode_payload(value.to_wire())
     return line.encode_payload({"answer": value})
 
 
 def decode_answer(blob: bytes) -> Any:
-    """Return what was answered, or raise the `KocoError` that was."""
+    """Return the answer's value, or raise it if it is a `KocoError`."""
     answer = msgspec.json.decode(blob)
     if "answer" not in answer:
         raise from_wire(answer)

@@ -14,7 +14,7 @@ PATIENCE_S = 30.0
 
 async def encode_event(kind: Kind, payload: Any, *, patience_s: float = PATIENCE_S) -> bytes:
     """Return an event's line. If that takes longer than `patience_s`, only its type is recorded."""
-    if line.quick(payload) is not None:
+    if line.encode_simple(payload) is not None:
         return line.encode(kind, payload)
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bytes] = loop.create_future()

@@ -100,7 +100,7 @@ def test_whatever_is_taken_can_be_read(pieces: list[bytes], data: st.DataObject)
     count = body.count(b"\n") + 1
     if batches.fault_of(batch(body=body, count=count)) is not None:
         return
-    for seq, text in line.numbered(1, body):
+    for seq, text in line.number_lines(1, body):
         event = line.decode(seq, text)
         assert event["kind"].encode() == line.kind_of(text)
         assert event["seq"] == seq or b'"seq"' in text

@@ -79,7 +79,7 @@ class Parts:
 
     async def lines(self, of: Execution) -> list[tuple[str, object]]:
         chunks = await self.store.chunks(of.id, after=0, budget_bytes=10**9)
-        found = [pair for each in chunks for pair in line.numbered(each.first, each.body)]
+        found = [pair for each in chunks for pair in line.number_lines(each.first, each.body)]
         assert [seq for seq, _ in found] == list(range(1, len(found) + 1))
         events = [line.decode(seq, text) for seq, text in found]
         return [(each["kind"], each["payload"]) for each in events]

@@ -27,7 +27,7 @@ async def begun(w: World, flow: str = "flow") -> Execution:
 
 async def stream(w: World, execution: Execution) -> list[dict[str, Any]]:
     chunks = await w.store.chunks(execution.id, after=0, budget_bytes=1 << 20)
-    pairs = [pair for each in chunks for pair in line.numbered(each.first, each.body)]
+    pairs = [pair for each in chunks for pair in line.number_lines(each.first, each.body)]
     events = [line.decode(seq, text) for seq, text in pairs]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     return events

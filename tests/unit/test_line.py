@@ -1,4 +1,4 @@
-"""An event's line: valid whatever the payload, numbered and filtered by place."""
+"""An event's line: valid for any payload, numbered and filtered by position."""
 
 import dataclasses
 import datetime
@@ -49,18 +49,18 @@ LOOP.append(LOOP)
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_payload_is_shown_as_well_as_json_can(value: Any, shown: Any) -> None:
-    """What has a JSON form takes it; anything else is its repr, and says so."""
+def test_encodes_any_value_as_json(value: Any, shown: Any) -> None:
+    """A value without a JSON form becomes an object with its repr and type."""
     assert json.loads(line.encode_payload(value)) == shown
 
 
-def test_a_repr_that_raises_is_told() -> None:
-    """Even that does not fail the flow."""
+def test_reports_a_repr_that_raises() -> None:
+    """A failing `__repr__` does not fail the flow."""
     assert "RuntimeError" in json.loads(line.encode_payload(Worse()))["$repr"]
 
 
-def test_a_payload_that_is_too_large_says_what_was_cut() -> None:
-    """Its size, its type and its beginning stand for it; the largest that fits stays whole."""
+def test_truncates_a_payload_that_is_too_large() -> None:
+    """Its size, type and beginning are kept. A payload just below the limit stays whole."""
     fits = "ä" * (line.PAYLOAD_BYTES // 2 - 1)
     assert len(line.encode(Kind.RESULT, fits)) > line.PAYLOAD_BYTES
     shown = line.decode(1, line.encode(Kind.RESULT, [fits]))["payload"]
@@ -82,7 +82,7 @@ anything = st.recursive(
 
 @given(st.sampled_from(Kind), anything, st.integers(1, 10**12))
 def test_a_line_is_one_valid_event(kind: Kind, payload: Any, seq: int) -> None:
-    """Any payload gives one line; number and kind are read back from it."""
+    """Any payload gives one line, from which number and kind can be read."""
     text = line.encode(kind, payload)
     assert b"\n" not in text
     assert line.kind_of(text) == kind.encode()
@@ -92,8 +92,8 @@ def test_a_line_is_one_valid_event(kind: Kind, payload: Any, seq: int) -> None:
 
 
 @given(st.floats(0, 4_000_000_000))
-def test_time_stamps_have_one_width(now: float) -> None:
-    """27 characters, RFC 3339: filtering by kind relies on it."""
+def test_time_stamps_have_a_fixed_width(now: float) -> None:
+    """27 characters of RFC 3339. Filtering by kind relies on it."""
     stamp = line.timestamp(now)
     assert len(stamp) == 27
     parsed = datetime.datetime.fromisoformat(stamp)

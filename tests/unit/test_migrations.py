@@ -102,7 +102,7 @@ def test_everything_is_kept(old: Path) -> None:
             keyed = await store.keyed("admin", "key4")
             assert keyed is not None and keyed.fid == "fid4"
             [chunk] = await store.chunks(2, after=0, budget_bytes=1000)
-            payloads = [line.decode(*pair)["payload"] for pair in line.numbered(1, chunk.body)]
+            payloads = [line.decode(*pair)["payload"] for pair in line.number_lines(1, chunk.body)]
             assert payloads == [2, 2]
             assert (await store.lock("lid")).status == "open"
             assert [each.path for each in await store.files(4)] == ["out/a"]

@@ -57,7 +57,7 @@ def test_events_that_are_larger_than_a_piece_come_in_parts(tmp_path: Path, form:
 
     async def body(store: SqliteStore, spooler: Spooler, execution: Execution) -> None:
         chunks = await store.chunks(execution.id, after=0, budget_bytes=1 << 30)
-        numbered = [pair for each in chunks for pair in line.numbered(each.first, each.body)]
+        numbered = [pair for each in chunks for pair in line.number_lines(each.first, each.body)]
         decoded = [line.decode(*pair) for pair in numbered]
         whole = [(each["seq"], each["kind"], len(str(each["payload"]))) for each in decoded]
         for kinds in (frozenset[str](), frozenset({"stderr"}), frozenset({"result", "stdout"})):

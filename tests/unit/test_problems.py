@@ -35,7 +35,7 @@ def every_error() -> list[type[KocoError]]:
     for module in pkgutil.walk_packages(koco.__path__, "koco."):
         if not module.name.endswith(("__main__", "boot", "job")):
             importlib.import_module(module.name)
-    return errors._leaves(KocoError)
+    return errors._with_subclasses(KocoError)
 
 
 def test_the_docs_know_every_error_and_no_other() -> None:
@@ -78,10 +78,11 @@ def check(answer: Any, status: int, code: str) -> dict[str, Any]:
     return problem
 
 
-def test_titles_are_of_what_went_wrong_and_nothing_of_the_code() -> None:
-    """What follows a colon or a semicolon in a docstring is for who reads the code."""
+def test_a_title_is_the_first_sentence_of_the_docstring() -> None:
+    """Text after a full stop, colon or semicolon is for readers of the code."""
     titles = {kind.code: problem_details.title(kind) for kind in every_error()}
-    assert titles["method"] == "A request with a method that its path does not have"
+    assert titles["method"] == "The path does not have this method"
+    assert titles["limit"] == "The request exceeds a setting"
     assert not [each for each in titles.values() if set(each) & set(":;") or not each]
 
 

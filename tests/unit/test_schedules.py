@@ -106,7 +106,7 @@ def test_what_is_due_is_launched_once(tmp_path: Path) -> None:
         [made] = await c.made()
         assert (made.user, made.inputs, made.release) == ("schedule", {"who": "Ada"}, 1)
         [chunk] = await c.w.store.chunks(made.id, after=0, budget_bytes=1)
-        meta = line.decode(1, next(line.numbered(1, chunk.body))[1])["payload"]
+        meta = line.decode(1, next(line.number_lines(1, chunk.body))[1])["payload"]
         due = line.timestamp(SEVEN)
         assert meta["schedule"] == {"cron": "0 * * * *", "timezone": "UTC", "due": due}
         assert (c.told["last"], c.told["fid"], c.told["missed"]) == (due, made.fid, 0)

@@ -11,7 +11,7 @@ from koco.events.model import Batch, Kind
 
 
 def payloads(batch: Batch) -> list[Any]:
-    return [line.decode(seq, text)["payload"] for seq, text in line.numbered(1, batch.body)]
+    return [line.decode(seq, text)["payload"] for seq, text in line.number_lines(1, batch.body)]
 
 
 def batch(*lines: bytes) -> Batch:

@@ -106,7 +106,7 @@ async def events(store: Store, execution: Execution, after: int = 0) -> list[dic
     return [
         line.decode(seq, text)
         for chunk in chunks
-        for seq, text in line.numbered(chunk.first, chunk.body)
+        for seq, text in line.number_lines(chunk.first, chunk.body)
         if seq > after
     ]
 

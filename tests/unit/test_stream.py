@@ -1,4 +1,4 @@
-"""The contract of streams: the schema, its page, and what the commands write."""
+"""The contract of streams: the schema, its documentation, and the output of commands."""
 
 import json
 import os
@@ -34,22 +34,22 @@ def checked(out: str) -> list[dict[str, Any]]:
     return lines
 
 
-def test_the_schema_is_one_and_has_its_version() -> None:
-    """Draft 2020-12; the contract's version is in its identity."""
+def test_the_schema_is_valid_and_versioned() -> None:
+    """Draft 2020-12. The contract's version is in its `$id`."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$id"] == "urn:koco:schema:stream:1"
     assert f"`{SCHEMA['$id']}`" in PAGE
 
 
-def test_koco_schema_prints_it(cli: Cli) -> None:
-    """And that of manifests where nothing is said."""
+def test_koco_schema_prints_the_schema(cli: Cli) -> None:
+    """Prints the manifest's schema if no name is given."""
     assert json.loads(cli("schema", "stream").out) == SCHEMA
     assert json.loads(cli("schema").out)["$id"] == "urn:koco:schema:manifest:1"
     assert cli("schema", "nonsense").code == 2
 
 
-def test_every_kind_has_its_schema_and_its_row() -> None:
-    """Events' rows are in events.md, which its own test holds complete."""
+def test_every_kind_is_documented() -> None:
+    """Another test checks the rows of events in events.md."""
     assert set(schema.EVENTS) == set(Kind)
     rows = re.findall(r"^\| `([a-z]+)` \|", PAGE, re.M)
     assert sorted(set(rows) & set(schema.STEPS)) == sorted(schema.STEPS)
@@ -66,21 +66,21 @@ def test_every_kind_has_its_schema_and_its_row() -> None:
     ],
     ids=["no-ts", "short-ts", "no-release", "no-text", "no-status"],
 )
-def test_what_is_no_line_is_refused(wrong: dict[str, Any]) -> None:
-    """The schema says something."""
+def test_refuses_invalid_lines(wrong: dict[str, Any]) -> None:
+    """The schema is not empty."""
     assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(wrong)
 
 
-def test_a_kind_to_come_and_a_key_more_are_let_pass() -> None:
-    """Adding is compatible."""
+def test_accepts_unknown_kinds_and_keys() -> None:
+    """Additions are compatible."""
     ts = "2026-01-31T12:00:00.000000Z"
     more = {"ts": ts, "kind": "status", "payload": {"status": "finished", "more": 1}, "also": 2}
     for each in (more, {"ts": ts, "kind": "new", "payload": None}):
         jsonschema.validate(each, SCHEMA)
 
 
-def test_a_payload_that_was_cut_is_a_line_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever its kind promises."""
+def test_accepts_truncated_payloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every kind."""
     monkeypatch.setattr(line, "PAYLOAD_BYTES", 10)
     checked(line.with_seq(1, line.encode(Kind.DEBUG, "x" * 20)).decode() + "\n")
 
@@ -95,7 +95,7 @@ def test_a_deploy_writes_lines_and_ends_with_its_status(
     cli: Cli,
     how: str,
 ) -> None:
-    """Whatever becomes of it."""
+    """If it succeeds and if it fails."""
     plane.unchanged = how == "unchanged"
     if how == "failed":
         plane.releases = [BROKEN]
@@ -108,10 +108,10 @@ def test_a_deploy_writes_lines_and_ends_with_its_status(
     assert status["payload"].get("exit_code", 0) == ran.code
 
 
-def test_a_deploy_that_does_not_begin_has_its_status(
+def test_a_deploy_that_cannot_start_writes_its_status(
     plane: Plane, tmp_path: Path, cli: Cli
 ) -> None:
-    """No project, a broken manifest: one line, and the error on stderr."""
+    """No project, or a broken manifest: one line, and the error on stderr."""
     ran = cli("deploy", "--json")
     [status] = checked(ran.out)
     assert (status["payload"]["exit_code"], status["payload"]["error"]["code"]) == (4, "not_found")
@@ -122,13 +122,13 @@ def test_a_deploy_that_does_not_begin_has_its_status(
     assert json.loads(ran.err)["error"]["code"] == "invalid_manifest"
 
 
-def test_a_bug_is_an_end_too(
+def test_a_bug_ends_the_stream_with_a_status(
     plane: Plane,
     project: Path,  # noqa: F811
     cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever reads the stream is told that it was not cut off."""
+    """So a reader can tell it from a stream that was cut off."""
     monkeypatch.setattr("koco.cli.planning.make", lambda *_, **__: 1 / 0)
     ran = cli("deploy", "--json")
     [status] = checked(ran.out)
@@ -142,7 +142,7 @@ def test_warnings_of_a_deploy_are_on_stderr(
     cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Stdout stays pure."""
+    """Stdout has only the stream."""
     monkeypatch.setattr("koco.cli.planning._LARGE_BYTES", 1)
     ran = cli("deploy", "--json")
     checked(ran.out)
@@ -171,7 +171,7 @@ def test_ctrl_c_leaves_stdout_pure(
     project: Path,  # noqa: F811
     interrupted: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """A deploy says how it ended; an execution goes on, so its stream has no end."""
+    """A deploy writes its status. An execution continues, so its stream has no end."""
     plane.releases = [{"status": "starting"}]
     code, out, err = interrupted("/releases/3", "deploy", "--json")
     assert (code, checked(out)[-1]["payload"]["exit_code"]) == (130, 130)
@@ -181,8 +181,8 @@ def test_ctrl_c_leaves_stdout_pure(
     assert (code, [each["kind"] for each in checked(out)]) == (130, ["status", "stdout"])
 
 
-def test_events_are_lines_too(plane: Plane, cli: Cli) -> None:
-    """Of `run -f` and of `logs`, byte for byte as the API sends them."""
+def test_event_streams_match_the_api(plane: Plane, cli: Cli) -> None:
+    """`run -f` and `logs` write the lines byte for byte as the API sends them."""
     plane.script = [("stdout", "hi"), ("final", {"any": 1}), ("status", {"status": "finished"})]
     ran = cli("run", "greet", "-f", "--json", "-i", "who=Ada")
     assert [each["kind"] for each in checked(ran.out)] == ["stdout", "final", "status"]
@@ -191,8 +191,8 @@ def test_events_are_lines_too(plane: Plane, cli: Cli) -> None:
     assert cli("logs", "-", "--json").out == ran.out
 
 
-def test_the_doctors_findings_are_lines_too(plane: Plane, cli: Cli) -> None:
-    """Whether something failed or not."""
+def test_doctor_writes_lines(plane: Plane, cli: Cli) -> None:
+    """If a check fails and if none does."""
     finding = {"name": "disk", "status": "failed", "message": "full", "hint": None}
     for plane.findings in ([], [finding]):
         ran = cli("doctor", "--json")

@@ -1,4 +1,4 @@
-"""How many values JSON has, told before it is decoded."""
+"""Counting the values of JSON before it is decoded."""
 
 import json
 import time
@@ -25,8 +25,8 @@ def count(value: Any) -> int:
 
 
 @given(VALUES, st.integers(1, 60))
-def test_values_are_counted_and_not_what_is_in_texts(value: Any, most: int) -> None:
-    """Commas, brackets and quotes within texts and names make no values."""
+def test_counts_values_and_ignores_texts(value: Any, most: int) -> None:
+    """Commas, brackets and quotes within texts and names do not count."""
     text = json.dumps(value, ensure_ascii=False).encode()
     # An empty list or object counts for one more.
     empty = sum(1 for each in _all(value) if each in ([], {}))
@@ -52,7 +52,7 @@ def _all(value: Any) -> list[Any]:
     ],
 )
 def test_counting_is_quick(text: bytes, more: bool) -> None:
-    """Eight megabytes of anything take a fraction of what decoding them would."""
+    """Eight megabytes of any text take a fraction of the time of decoding them."""
     began = time.thread_time()
     assert has_more(text, 200_000) is more
     assert time.thread_time() - began < 1

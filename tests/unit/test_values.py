@@ -1,4 +1,4 @@
-"""What any value becomes: the JSON that a reader expects, and never a lost event."""
+"""Conversion of values to JSON: the result that a reader expects, and no lost event."""
 
 import array
 import asyncio
@@ -76,11 +76,11 @@ class Model(pydantic.BaseModel):
 Pair = collections.namedtuple("Pair", "x y")
 
 
-def shown(value: Any) -> Any:
-    """Return what every reader of JSON takes a value for."""
+def encode(value: Any) -> Any:
+    """Return a value's JSON, decoded. Fails if two decoders disagree or it is not strict JSON."""
 
     def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not JSON")
 
     text = line.encode_payload(value)
     assert msgspec.json.decode(text) == json.loads(text)
@@ -129,16 +129,16 @@ def shown(value: Any) -> Any:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_value_becomes_the_json_that_a_reader_expects(value: Any, expected: Any) -> None:
-    """Subclasses, containers and single values of the standard library, wherever they stand."""
-    assert shown(value) == expected
-    assert shown({"in": [value]}) == {"in": [expected]}
+def test_converts_types_of_the_standard_library(value: Any, expected: Any) -> None:
+    """Subclasses, containers and scalars, at the top and nested."""
+    assert encode(value) == expected
+    assert encode({"in": [value]}) == {"in": [expected]}
 
 
 @pytest.mark.parametrize("where", [lambda one: one, lambda one: [one, None], Point])
-def test_no_number_becomes_null_without_a_word(where: Any) -> None:
-    """NaN and the infinities have names."""
-    names = [json.dumps(shown(where(float(name)))) for name in ("nan", "inf", "-inf")]
+def test_nan_and_infinities_keep_their_names(where: Any) -> None:
+    """They become text, not null."""
+    names = [json.dumps(encode(where(float(name)))) for name in ("nan", "inf", "-inf")]
     assert ['"NaN"' in names[0], '"Infinity"' in names[1], '"-Infinity"' in names[2]] == [True] * 3
 
 
@@ -152,31 +152,31 @@ def test_no_number_becomes_null_without_a_word(where: Any) -> None:
         ({dt.date(2026, 1, 1): 1, "2026-01-01": 2}, [["2026-01-01", 1], ["2026-01-01", 2]]),
     ],
 )
-def test_keys_of_one_name_lose_no_entry(value: Any, pairs: Any) -> None:
-    """Where an object cannot have both, the pairs stand for it, at any depth."""
+def test_keys_with_the_same_name_become_pairs(value: Any, pairs: Any) -> None:
+    """If two keys have the same JSON name, the object becomes a list of pairs, at any depth."""
     expected = {"$pairs": pairs, "$type": "builtins.dict"}
-    assert shown(value) == expected
-    assert shown([{"deep": value, "n": 1}]) == [{"deep": expected, "n": 1}]
+    assert encode(value) == expected
+    assert encode([{"deep": value, "n": 1}]) == [{"deep": expected, "n": 1}]
 
 
-def test_keys_that_are_no_text_have_names() -> None:
-    """Each its JSON, or what is text of it."""
+def test_other_keys_become_text() -> None:
+    """A key that is not text is named by its JSON."""
     keys = {1: 0, 1.5: 0, None: 0, (1, "a"): 0, b"x": 0, Colour.RED: 0, dt.date(2026, 1, 1): 0}
     names = ["1", "1.5", "null", '[1,"a"]', "eA==", "red", "2026-01-01"]
-    assert list(shown(keys)) == names
+    assert list(encode(keys)) == names
 
 
 @pytest.mark.parametrize("digits", [20, 400, 4000, 5000, 20_000])
 def test_a_large_int_keeps_its_digits(digits: int) -> None:
-    """As a number as long as readers take it for one, then as text."""
-    found = shown([10**digits, -(10**digits)])
+    """It is a number as long as readers take it as one, then text."""
+    found = encode([10**digits, -(10**digits)])
     assert [str(each).lstrip("-") for each in found] == ["1" + "0" * digits] * 2
-    assert isinstance(shown(10**digits), int if digits <= 4000 else str)
+    assert isinstance(encode(10**digits), int if digits <= 4000 else str)
 
 
-def test_an_int_beyond_measure_is_hexadecimal() -> None:
-    """Decimal digits of it would take ever longer."""
-    assert int(shown(1 << 2_000_000), 16) == 1 << 2_000_000
+def test_a_huge_int_becomes_hexadecimal() -> None:
+    """Converting it to decimal digits would take too long."""
+    assert int(encode(1 << 2_000_000), 16) == 1 << 2_000_000
 
 
 class Pretender:
@@ -216,17 +216,17 @@ class NoRepr:
     "value",
     [MagicMock(), Mock(), MagicMock(spec=dict), Pretender(), Itself(), Recursive(), Exits()],
 )
-def test_what_only_pretends_to_be_a_model_costs_nothing(value: Any) -> None:
-    """It is known by its type, and kept as its repr."""
+def test_mocks_and_proxies_become_their_repr(value: Any) -> None:
+    """Objects are recognised by type, so an object that answers to every name costs no time."""
     began = time.thread_time()
-    assert set(shown([value])[0]) == {"$repr", "$type"}
-    assert shown({"a": value})["a"]["$type"].endswith(type(value).__qualname__)
+    assert set(encode([value])[0]) == {"$repr", "$type"}
+    assert encode({"a": value})["a"]["$type"].endswith(type(value).__qualname__)
     assert time.thread_time() - began < 1
 
 
-def test_a_repr_that_is_no_text_is_told() -> None:
-    """Its type is known all the same."""
-    assert shown([NoRepr()])[0]["$repr"].endswith("its repr raised TypeError>")
+def test_reports_a_repr_that_is_not_text() -> None:
+    """The value's type is kept."""
+    assert encode([NoRepr()])[0]["$repr"].endswith("its repr raised TypeError>")
 
 
 class Doubles:
@@ -245,59 +245,59 @@ class Numbers(collections.UserDict[int, int]):
 
 
 @pytest.mark.parametrize("value", [Doubles(), Numbers()])
-def test_what_goes_on_for_ever_is_given_up(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_values_become_their_repr(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The work for one payload has a limit."""
     monkeypatch.setattr(values, "MOST", 10_000)
     monkeypatch.setattr(values, "PATIENCE_S", 0.5)
-    assert "$repr" in shown(value)
+    assert "$repr" in encode(value)
 
 
-def test_bytes_in_a_model_cost_the_rest_of_it_nothing() -> None:
-    """Only those that are no UTF-8 become base64."""
+def test_bytes_in_a_model_are_text_if_utf8() -> None:
+    """Bytes that are not UTF-8 become base64, and the other fields keep their form."""
     model = Model(raw=b"ok", inner=Model(raw=b"\xff\xfe", more=b"\xff"))  # type: ignore[call-arg]
     inner = {"raw": "//4=", "inner": None, "more": "/w=="}
-    assert shown(model) == {"raw": "ok", "inner": inner}
-    assert shown([{"a": model}]) == [{"a": {"raw": "ok", "inner": inner}}]
+    assert encode(model) == {"raw": "ok", "inner": inner}
+    assert encode([{"a": model}]) == [{"a": {"raw": "ok", "inner": inner}}]
 
 
-def test_depth_ends_where_readers_do() -> None:
-    """Deeper, the repr stands for what is left; what contains itself ends there too."""
+def test_limits_the_depth() -> None:
+    """Parts that are nested too deep, or contain themselves, become their repr."""
     value: Any = 1
     for _ in range(100_000):
         value = [value]
-    found, depth = shown(value), 0
+    found, depth = encode(value), 0
     while isinstance(found, list):
         found, depth = found[0], depth + 1
     assert 100 < depth <= values.DEEPEST and found["$type"] == "builtins.list"
     loop: dict[str, Any] = {"n": 1}
     loop["self"] = [loop]
-    assert shown(loop)["n"] == 1 and shown(loop)["self"][0]["$type"] == "builtins.dict"
+    assert encode(loop)["n"] == 1 and encode(loop)["self"][0]["$type"] == "builtins.dict"
 
 
-def test_millions_of_elements_take_seconds() -> None:
-    """Also where one of them needs a closer look."""
+def test_large_lists_are_fast() -> None:
+    """Also if one of the elements needs a conversion."""
     began = time.thread_time()
-    found = shown([float("nan"), *([1.5] * 1_000_000)])
+    found = encode([float("nan"), *([1.5] * 1_000_000)])
     assert (found[0], len(found)) == ("NaN", 1_000_001)
     assert time.thread_time() - began < 10
 
 
-def test_numpy_is_read_without_being_imported() -> None:
-    """Scalars are numbers, arrays lists, records objects; dates text, and none of them null."""
+def test_converts_numpy_values() -> None:
+    """Scalars become numbers, arrays lists, records objects, dates text. None becomes null."""
     np = pytest.importorskip("numpy")
-    assert shown([np.int64(3), np.float32(1.5), np.bool_(True), np.str_("a")]) == [
+    assert encode([np.int64(3), np.float32(1.5), np.bool_(True), np.str_("a")]) == [
         3,
         1.5,
         True,
         "a",
     ]
-    assert shown(np.arange(4).reshape(2, 2)) == [[0, 1], [2, 3]]
-    assert shown(np.array(5)) == 5
-    assert shown({"a": np.array([1.0, np.nan])}) == {"a": [1.0, "NaN"]}
-    assert shown(np.array([(1, "a")], dtype=[("x", int), ("y", "U1")])) == [{"x": 1, "y": "a"}]
-    assert shown(np.array(["2026-01-01", "NaT"], dtype="datetime64[D]")) == ["2026-01-01", None]
-    assert shown(np.array([1, "a", pathlib.PurePosixPath("/x")], dtype=object)) == [1, "a", "/x"]
-    large = shown(np.zeros(5_000_000, dtype="i1"))
+    assert encode(np.arange(4).reshape(2, 2)) == [[0, 1], [2, 3]]
+    assert encode(np.array(5)) == 5
+    assert encode({"a": np.array([1.0, np.nan])}) == {"a": [1.0, "NaN"]}
+    assert encode(np.array([(1, "a")], dtype=[("x", int), ("y", "U1")])) == [{"x": 1, "y": "a"}]
+    assert encode(np.array(["2026-01-01", "NaT"], dtype="datetime64[D]")) == ["2026-01-01", None]
+    assert encode(np.array([1, "a", pathlib.PurePosixPath("/x")], dtype=object)) == [1, "a", "/x"]
+    large = encode(np.zeros(5_000_000, dtype="i1"))
     assert (large["$cut"], large["$type"], len(large["$start"])) == (
         5_000_000,
         "numpy.ndarray",
@@ -305,24 +305,24 @@ def test_numpy_is_read_without_being_imported() -> None:
     )
 
 
-def test_pandas_is_read_without_being_imported() -> None:
-    """A table is a list of rows, what is missing null; an index that says something counts."""
+def test_converts_pandas_values() -> None:
+    """A table becomes a list of rows. Missing values become null, a real index a column."""
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": [1.5, float("nan")]})
     rows = [{"a": 1, "b": "x", "c": 1.5}, {"a": 2, "b": None, "c": None}]
-    assert shown(frame) == rows
-    assert [list(row) for row in shown(frame.set_index("b"))] == [["b", "a", "c"]] * 2
-    assert shown(pd.DataFrame([[1, 2]], columns=["a", "a"])) == {
+    assert encode(frame) == rows
+    assert [list(row) for row in encode(frame.set_index("b"))] == [["b", "a", "c"]] * 2
+    assert encode(pd.DataFrame([[1, 2]], columns=["a", "a"])) == {
         "columns": ["a", "a"],
         "rows": [[1, 2]],
     }
-    assert shown([frame["c"], frame.columns, pd.NaT]) == [[1.5, None], ["a", "b", "c"], None]
-    assert shown(pd.Series([1, 2], index=["x", "y"])) == {"x": 1, "y": 2}
-    assert shown(pd.Timestamp("2026-01-01", tz="UTC")) == "2026-01-01T00:00:00+00:00"
+    assert encode([frame["c"], frame.columns, pd.NaT]) == [[1.5, None], ["a", "b", "c"], None]
+    assert encode(pd.Series([1, 2], index=["x", "y"])) == {"x": 1, "y": 2}
+    assert encode(pd.Timestamp("2026-01-01", tz="UTC")) == "2026-01-01T00:00:00+00:00"
 
 
-def test_a_tensor_is_known_by_its_module() -> None:
-    """`tolist` counts where the type is a library's that is known, and nowhere else."""
+def test_recognises_a_tensor_by_its_module() -> None:
+    """Calls `tolist` only on types of known libraries."""
 
     class Tensor:
         def detach(self) -> Any:
@@ -336,13 +336,13 @@ def test_a_tensor_is_known_by_its_module() -> None:
         def tolist(self) -> list[float]:
             return [1.0, float("nan")]
 
-    assert "$repr" in shown(Tensor())
+    assert "$repr" in encode(Tensor())
     real = type("Tensor", (Tensor,), {"__module__": "torch"})
-    assert shown([real()]) == [[1.0, "NaN"]]
+    assert encode([real()]) == [[1.0, "NaN"]]
 
 
-def test_a_repr_that_hangs_is_left_behind() -> None:
-    """What a flow returned is told by its type then, and nothing else has to wait."""
+def test_gives_up_on_a_repr_that_hangs() -> None:
+    """The event then names only the type, and the event loop is not blocked."""
     release = threading.Event()
 
     class Hangs:
@@ -371,15 +371,15 @@ trees = st.recursive(
 
 
 @given(trees.filter(lambda tree: "inf" not in repr(tree)))
-def test_json_stays_as_it_is(value: Any) -> None:
-    """Plain data is written as it stands, on both ways through."""
-    assert shown(value) == value
-    assert msgspec.json.decode(msgspec.json.encode(values.plain(value))) == value
+def test_plain_data_is_unchanged(value: Any) -> None:
+    """By both encoders."""
+    assert encode(value) == value
+    assert msgspec.json.decode(msgspec.json.encode(values.to_plain(value))) == value
 
 
 @given(st.dictionaries(keys, st.integers(), max_size=8))
-def test_no_entry_is_ever_lost(value: dict[Any, int]) -> None:
-    """As many come out as went in, whatever the keys are."""
-    found = shown([value])[0]
+def test_loses_no_entry(value: dict[Any, int]) -> None:
+    """The result has as many entries as the dict, for any keys."""
+    found = encode([value])[0]
     pairs = found.get("$pairs") if set(found) == {"$pairs", "$type"} else list(found.items())
     assert [number for _, number in pairs] == list(value.values())

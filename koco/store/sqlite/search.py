@@ -202,7 +202,7 @@ def _text(
     parts = [words(shown)]
     if status == Status.FINISHED and outcome_seq is not None:
         for chunk in events.after(db, number, outcome_seq - 1, 1):
-            text = dict(line.numbered(chunk.first, chunk.body))[outcome_seq]
+            text = dict(line.number_lines(chunk.first, chunk.body))[outcome_seq]
             parts.append(words(line.decode(outcome_seq, text).get("payload")))
     elif error:
         parts.append(words(msgspec.json.decode(error)))
