@@ -22,7 +22,7 @@ from koco.control.caller import Caller
 from koco.control.deployer import READY_S
 from koco.control.parts import Parts
 from koco.errors import ConflictError, ManifestError, NotFoundError, UsageError
-from koco.forms.beside import beside, is_small
+from koco.forms.beside import is_small, run_check
 from koco.manifest import keys, load
 from koco.store.model import LAST, Release
 
@@ -85,7 +85,7 @@ async def create_release(
     parts: Parts = request.app.state.parts
     require_service(request.auth, service)
     given = data.manifest
-    manifest = await beside(lambda: load.to_data(load.check(given)), is_quick=is_small(given))
+    manifest = await run_check(lambda: load.to_data(load.check(given)), is_quick=is_small(given))
     if manifest["service"] != service:
         raise UsageError(f"the manifest is of service {manifest['service']!r}, not {service!r}")
     await _refuse_more_secrets(request, manifest)

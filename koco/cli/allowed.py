@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from koco.forms import Checkbox, Field, InputFiles, InputJSON, InputNumber, InputPassword, Select
-from koco.forms.elements import plain
-from koco.forms.fields import beyond
+from koco.forms.elements import to_json
+from koco.forms.fields import exclusive_limit
 
 #: How dates and times are written, by the element's type.
 _FORMATS = {"date": "YYYY-MM-DD", "time": "HH:MM", "datetime-local": "YYYY-MM-DDTHH:MM"}
@@ -64,7 +64,7 @@ def shown(field: Field, value: Any) -> str:
         return "…"
     if isinstance(field, Checkbox):
         return {True: "y", False: "n"}.get(value, str(value))
-    value = plain(value)
+    value = to_json(value)
     if isinstance(field, InputFiles):
         value = ", ".join(value) if isinstance(value, list) else value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -75,17 +75,17 @@ def shown(field: Field, value: Any) -> str:
 def _between(field: Field, low: str, high: str) -> str:
     least, most = (getattr(field, name, None) for name in (low, high))
     if least is not None and most is not None:
-        if (outer := beyond(most, 1)) is not None and beyond(least, -1) is None:
-            return f"at least {plain(least)}, less than {outer}"
-        return f"{plain(least)} to {plain(most)}"
+        if (outer := exclusive_limit(most, 1)) is not None and exclusive_limit(least, -1) is None:
+            return f"at least {to_json(least)}, less than {outer}"
+        return f"{to_json(least)} to {to_json(most)}"
     if least is not None:
-        if (outer := beyond(least, -1)) is not None:
+        if (outer := exclusive_limit(least, -1)) is not None:
             return f"greater than {outer}"
         words = "at least" if isinstance(least, int | float) else "from"
-        return f"{words} {plain(least)}"
+        return f"{words} {to_json(least)}"
     if most is not None:
-        if (outer := beyond(most, 1)) is not None:
+        if (outer := exclusive_limit(most, 1)) is not None:
             return f"less than {outer}"
         words = "at most" if isinstance(most, int | float) else "until"
-        return f"{words} {plain(most)}"
+        return f"{words} {to_json(most)}"
     return ""

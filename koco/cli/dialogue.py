@@ -25,7 +25,7 @@ from koco.forms import (
     Select,
     Submit,
 )
-from koco.forms.elements import plain
+from koco.forms.elements import to_json
 
 #: How many choices are listed; those beyond are chosen by name.
 _LISTED = 50
@@ -77,7 +77,7 @@ class Dialogue:
                 return {}
             value, messages = _checked(field, raw)
             if not messages:
-                return {field.name: plain(value)}
+                return {field.name: to_json(value)}
             self._refuse(messages)
 
     def _introduce(self, field: Field, offered: Any) -> None:
@@ -180,7 +180,7 @@ def _flat(text: str) -> str:
 def _offered(field: Field, typed: dict[str, Any]) -> Any:
     """Return what Enter stands for, as JSON; None for nothing."""
     before = None if isinstance(field, InputPassword) else typed.get(field.name)
-    return plain(field.default) if before is None else before
+    return to_json(field.default) if before is None else before
 
 
 def _are_numbered(pairs: Sequence[tuple[str, str]]) -> bool:

@@ -17,7 +17,7 @@ from koco.control.caller import Caller
 from koco.control.spooler import Spooler
 from koco.errors import ConflictError, InputsError, NotAllowedError, PathError
 from koco.forms import InputFiles, Model
-from koco.forms.beside import beside, is_small
+from koco.forms.beside import is_small, run_check
 from koco.store.model import Execution, File, FileLimits, NewFile
 from koco.store.protocol import Store
 
@@ -94,7 +94,7 @@ class Files:
             InputsError: a name is no path, or a blob was not uploaded by this user.
             LimitError: the release allows no so many or so large files.
         """
-        if not await beside(lambda: _has_uploads(inputs), is_quick=is_small(inputs)):
+        if not await run_check(lambda: _has_uploads(inputs), is_quick=is_small(inputs)):
             return inputs, ()
         brought = Brought()
         values = {key: await self._named(key, inputs[key], user, brought) for key in inputs}

@@ -16,7 +16,7 @@ from koco.control.supervisor import Supervisor
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, InputsError, UsageError
 from koco.events.line import encode_payload
-from koco.forms.beside import beside, is_small
+from koco.forms.beside import is_small, run_check
 from koco.store.model import AuditEntry, Execution, NewExecution, NewFile
 from koco.store.protocol import Store
 
@@ -70,7 +70,7 @@ class Launches:
             TooManyError: it would have to wait, and as many do as may.
         """
         credentials.refuse(key or "", "what says which launch it is")
-        digest = await beside(lambda: _checked(entry, inputs), is_quick=is_small(inputs))
+        digest = await run_check(lambda: _checked(entry, inputs), is_quick=is_small(inputs))
 
         async def decide() -> NewExecution:
             new = await self._decide(entry, inputs, user)
@@ -199,7 +199,7 @@ class Launches:
         ordered = Entry(entry.service, entry.release, flow, entry.form)
         what = f"the inputs that the endpoint of {entry.service} orders"
         quick = is_small(order.inputs)
-        await beside(lambda: nesting.check(order.inputs, what), is_quick=quick)
+        await run_check(lambda: nesting.check(order.inputs, what), is_quick=quick)
         return msgspec.structs.replace(
             await _made(ordered, order.inputs, user, files),
             entrypoint=order.entrypoint,
@@ -211,7 +211,7 @@ class Launches:
 async def _made(
     entry: Entry, inputs: dict[str, Any], user: str, files: tuple[NewFile, ...]
 ) -> NewExecution:
-    return await beside(lambda: _new(entry, inputs, user, files), is_quick=is_small(inputs))
+    return await run_check(lambda: _new(entry, inputs, user, files), is_quick=is_small(inputs))
 
 
 def _new(

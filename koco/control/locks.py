@@ -22,7 +22,7 @@ from koco.control.tasks import RETRY_S, Tasks
 from koco.errors import ConflictError, KocoError, NoRoomError, NotFoundError
 from koco.events.line import encode_payload
 from koco.forms import Model
-from koco.forms.beside import beside, is_small
+from koco.forms.beside import is_small, run_check
 from koco.sdk import locks, moments
 from koco.store.model import Answer, Execution, Lock, Release
 from koco.store.protocol import Store
@@ -81,7 +81,7 @@ class Locks:
         """
         locks.check(name, timeout_s)
         what = f"the data of the lock {name!r}"
-        await beside(lambda: nesting.check(data, what), is_quick=is_small(data))
+        await run_check(lambda: nesting.check(data, what), is_quick=is_small(data))
         expires = time.time() + timeout_s
         while True:
             try:
@@ -213,7 +213,7 @@ class Locks:
             UsageError: it is nested too deeply.
             ConflictError: it is open no more; the message says who answered and when.
         """
-        await beside(lambda: _check(given), is_quick=is_small(given))
+        await run_check(lambda: _check(given), is_quick=is_small(given))
         # To its end, whatever becomes of the request: a lease that has run must count.
         return await self._tasks.finish(self._answer(lid, given, by))
 
@@ -239,7 +239,7 @@ class Locks:
             return Answer(value=given)
         form = Model.from_list(declared)
         values = await form.validate_async(given)
-        return await beside(lambda: _answer(form, values), is_quick=is_small(given))
+        return await run_check(lambda: _answer(form, values), is_quick=is_small(given))
 
     # expiry
 

@@ -10,7 +10,7 @@ from koco.control.bundles import Bundles
 from koco.control.checks import Finding
 from koco.control.deployer import Deployer
 from koco.errors import NotFoundError, UsageError
-from koco.forms.beside import beside, is_small
+from koco.forms.beside import is_small, run_check
 from koco.manifest import keys, load, plan
 from koco.manifest.checks import find_problems
 from koco.manifest.problems import dotted
@@ -106,12 +106,12 @@ class Planner:
     async def step(self, data: dict[str, Any], files: list[plan.File]) -> Step:
         """Return what deploying a manifest with these files would do."""
         quick = is_small(data)
-        if problems := await beside(lambda: find_problems(data), is_quick=quick):
+        if problems := await run_check(lambda: find_problems(data), is_quick=quick):
             found = [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in problems]
             step = self._begun(str(data.get("service", "")))
             step.problems = found
             return step
-        manifest = await beside(lambda: load.to_data(load.check(data)), is_quick=quick)
+        manifest = await run_check(lambda: load.to_data(load.check(data)), is_quick=quick)
         step = self._begun(manifest["service"])
         step.public = manifest["endpoint"]["public"]
         step.problems = await checks.find(self._parts, manifest, checks.CHECKS)

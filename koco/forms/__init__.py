@@ -1,13 +1,13 @@
-"""Forms: what a flow asks for, and the check of what it was given.
+"""Forms: the inputs that a flow asks for, and their validation.
 
-Used as `from koco import forms as F`. A `Model` is a form; its elements are data
-(`to_list`, `from_list`), so a manifest can hold them and any client draw them.
-Every property that constrains a value is enforced by `Model.validate`, on the
-server, and never left to whoever draws the form. Standard library only.
+Used as `from koco import forms as F`. A `Model` is a form. Its elements are data
+(`to_list`, `from_list`), so a manifest can hold them and any client can draw them.
+`Model.validate` enforces every property that constrains a value, on the server;
+no client has to. Standard library only.
 
-`readers` turns text and JSON into typed values, `elements` has what shows or
-sends, `fields`, `moments` and `choices` what carries a value, `model` the form,
-`problems` its faults.
+`readers` turns text and JSON into typed values. `elements` defines content and
+buttons; `fields`, `moments` and `choices` define the elements that carry a value.
+`model` is the form, `problems` are the errors in its definition.
 """
 
 from koco.forms.choices import Checkbox, InputFiles, InputJSON, InputOption, Select
@@ -23,7 +23,7 @@ from koco.forms.elements import (
     Submit,
 )
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
-from koco.forms.model import TYPES, Model, named
+from koco.forms.model import TYPES, Model, match_names
 from koco.forms.moments import InputDate, InputDateTime, InputTime
 from koco.forms.problems import FormError, Problem, nearest
 
@@ -54,6 +54,6 @@ __all__ = [
     "Problem",
     "Select",
     "Submit",
-    "named",
+    "match_names",
     "nearest",
 ]

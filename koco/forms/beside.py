@@ -1,4 +1,4 @@
-"""Checks whose time grows with what somebody sends, beside the event loop."""
+"""Checks whose time grows with the size of a request, run in a thread if they take long."""
 
 import functools
 from collections.abc import Callable
@@ -9,38 +9,38 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What is looked at in no time: values within each other, and characters of texts.
-_FEW, _SHORT = 1_000, 100_000
+#: The limits of a small value: the values within it, and the characters of its texts.
+_FEW_VALUES, _FEW_CHARACTERS = 1_000, 100_000
 
 
-async def beside(check: Callable[[], T], *, is_quick: bool) -> T:
-    """Return what a check returns, which is made in a thread if it takes long.
+async def run_check(check: Callable[[], T], *, is_quick: bool) -> T:
+    """Run a check and return its result: right away if it is quick, else in a thread.
 
-    There is one thread: whoever sends what is large waits for others who do, and nobody else. It
-    takes turns with the event loop, so a check must not call what keeps Python's lock for long.
+    There is only one thread, so large requests wait for each other and small ones do not wait. The
+    thread takes turns with the event loop, so a check must not hold the GIL for long.
     """
     if is_quick:
         return check()
-    import asyncio  # here: the command line checks forms as well, and need not pay for it
+    import asyncio  # here, because the command line checks forms too and does not need asyncio
 
     return await asyncio.get_running_loop().run_in_executor(_thread(), check)
 
 
 def is_small(value: object) -> bool:
-    """Say whether a JSON value has few values and little text in it, without looking at more."""
+    """Return whether a JSON value has few values and little text. Stops at the limits."""
     values, characters = [value], 0
     for each in values:
         if isinstance(each, str):
             characters += len(each)
         elif isinstance(each, list | dict):
-            if len(values) + len(each) > _FEW:
+            if len(values) + len(each) > _FEW_VALUES:
                 return False
             if isinstance(each, dict):
                 characters += sum(len(key) for key in each if isinstance(key, str))
                 values.extend(each.values())
             else:
                 values.extend(each)
-    return characters <= _SHORT
+    return characters <= _FEW_CHARACTERS
 
 
 @functools.cache

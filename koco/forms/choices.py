@@ -1,4 +1,4 @@
-"""What is chosen rather than typed, and values that no other element can hold."""
+"""Elements whose value is chosen instead of typed, and the one that holds any JSON."""
 
 import copy
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from koco.forms import nested, readers
-from koco.forms.elements import Part, by
+from koco.forms.elements import Part, read_with
 from koco.forms.fields import Field
 from koco.forms.problems import FormError, Problem, nearest
 
@@ -17,43 +17,43 @@ _LISTED = 20
 
 @dataclass(frozen=True)
 class Checkbox(Field):
-    """Yes or no; `option` is the text beside the box. Absent or blank is no."""
+    """Yes or no. `option` is the text next to the box. A missing or blank value means no."""
 
     type: ClassVar[str] = "boolean"
-    option: str | None = field(default=None, metadata=by(readers.text))
-    value: bool = field(default=False, metadata=by(readers.checked))
+    option: str | None = field(default=None, metadata=read_with(readers.text))
+    value: bool = field(default=False, metadata=read_with(readers.checkbox))
 
     def read(self, raw: object) -> bool:
-        """Return whether it is checked."""
-        return readers.checked(raw)
+        """Return whether the box is checked."""
+        return readers.checkbox(raw)
 
-    def _typed(self, raw: object) -> bool:
-        return bool(super()._typed(raw))
+    def _read_optional(self, raw: object) -> bool:
+        return bool(super()._read_optional(raw))
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the value, which is never null."""
-        about = {"description": self.option} if self.option else {}
-        return super().schema() | {"type": "boolean"} | about
+        description = {"description": self.option} if self.option else {}
+        return super().schema() | {"type": "boolean"} | description
 
 
 @dataclass(frozen=True)
 class InputOption(Part):
-    """One of a `Select`'s choices: `name` is its value; `value` says that it is preselected."""
+    """One of a `Select`'s choices: `name` is its value, `value` whether it is preselected."""
 
-    name: str = field(metadata=by(readers.text))
-    label: str | None = field(default=None, metadata=by(readers.text))
-    value: bool = field(default=False, metadata=by(readers.boolean))
+    name: str = field(metadata=read_with(readers.text))
+    label: str | None = field(default=None, metadata=read_with(readers.text))
+    value: bool = field(default=False, metadata=read_with(readers.boolean))
 
 
-def _options(raw: object) -> tuple[InputOption, ...]:
-    """Read the options: `InputOption`s, their properties, or mere names."""
+def _read_options(raw: object) -> tuple[InputOption, ...]:
+    """Read the options: `InputOption`s, dicts of their properties, or just names."""
     if not isinstance(raw, list | tuple) or not raw:
         raise ValueError(f"must be a list of options, got {readers.kind(raw) if raw else 'none'}")
     found: list[InputOption] = []
     faults: list[str] = []
     for number, each in enumerate(raw, 1):
         try:
-            found.append(_option(each))
+            found.append(_read_option(each))
         except FormError as exc:
             faults += [f"option {number}, {problem}" for problem in exc.problems]
     counts = Counter(option.name for option in found)
@@ -64,16 +64,16 @@ def _options(raw: object) -> tuple[InputOption, ...]:
     return tuple(found)
 
 
-def _option(raw: object) -> InputOption:
+def _read_option(raw: object) -> InputOption:
     if isinstance(raw, InputOption):
         return raw
     if not isinstance(raw, dict):
-        return InputOption(raw)  # type: ignore[arg-type]  # its reader refuses what is no text
-    return InputOption.from_dict({key: raw[key] for key in raw if (key, raw[key]) != _TYPED})
+        return InputOption(raw)  # type: ignore[arg-type]  # its reader refuses other types
+    return InputOption.from_dict({key: raw[key] for key in raw if (key, raw[key]) != _OLD_TYPE})
 
 
-#: Option data of older forms says its type; it can say nothing else.
-_TYPED = ("type", "option")
+#: Options of older forms have this key. It has only one value.
+_OLD_TYPE = ("type", "option")
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class Select(Field):
     """One of several options."""
 
     type: ClassVar[str] = "select"
-    value: str | None = field(default=None, metadata=by(readers.anything))
-    required: bool = field(default=False, metadata=by(readers.boolean))
-    option: Sequence[InputOption | str] = field(kw_only=True, metadata=by(_options))
+    value: str | None = field(default=None, metadata=read_with(readers.anything))
+    required: bool = field(default=False, metadata=read_with(readers.boolean))
+    option: Sequence[InputOption | str] = field(kw_only=True, metadata=read_with(_read_options))
 
     @property
     def names(self) -> list[str]:
@@ -91,26 +91,26 @@ class Select(Field):
         return [each.name if isinstance(each, InputOption) else each for each in self.option or ()]
 
     def read(self, raw: object) -> str:
-        """Return the name of the chosen option; a number or boolean is chosen by its JSON."""
+        """Return the name of the chosen option. A number or boolean counts as its JSON text."""
         if isinstance(raw, bool):
             return readers.kind(raw)
         return str(raw) if isinstance(raw, int | float) else readers.text(raw)
 
     def check(self, value: str) -> Iterator[str]:
-        """Yield where no option has the name."""
+        """Yield a message if no option has the name."""
         names = self.names
         if value in names:
             return
         listed = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
         near = nearest(value, names)
-        meant = f"; did you mean {near!r}?" if near else ""
-        yield f"must be one of {listed}, got {readers.shown(value)}{meant}"
+        question = f"; did you mean {near!r}?" if near else ""
+        yield f"must be one of {listed}, got {readers.show(value)}{question}"
 
-    def _typed(self, raw: object) -> Any:
+    def _read_optional(self, raw: object) -> Any:
         # An option may have an empty name.
-        return raw if raw == "" and "" in self.names else super()._typed(raw)
+        return raw if raw == "" and "" in self.names else super()._read_optional(raw)
 
-    def _faults(self) -> Iterator[Problem]:
+    def _find_problems(self) -> Iterator[Problem]:
         chosen = [
             each.name for each in self.option or () if isinstance(each, InputOption) and each.value
         ]
@@ -118,11 +118,11 @@ class Select(Field):
             yield Problem(None, "option", f"only one can be preselected, not {', '.join(chosen)}")
         elif chosen and self.value is None:
             self._set("value", chosen[0])
-        # With faulty options, what is wrong with the default is not known.
+        # The default can only be checked against valid options.
         if self.option:
-            yield from super()._faults()
+            yield from super()._find_problems()
 
-    def _shape(self) -> dict[str, Any]:
+    def _value_schema(self) -> dict[str, Any]:
         none: list[Any] = [] if self.is_required else [None]
         labels = [getattr(each, "label", None) for each in self.option]
         if not any(labels):
@@ -134,12 +134,12 @@ class Select(Field):
 
 @dataclass(frozen=True)
 class InputFiles(Field):
-    """Paths of files; a list of them with `multiple` or `directory`, else one."""
+    """A path of a file, or a list of paths with `multiple` or `directory`."""
 
     type: ClassVar[str] = "file"
-    required: bool = field(default=False, metadata=by(readers.boolean))
-    multiple: bool = field(default=False, metadata=by(readers.boolean))
-    directory: bool = field(default=False, metadata=by(readers.boolean))
+    required: bool = field(default=False, metadata=read_with(readers.boolean))
+    multiple: bool = field(default=False, metadata=read_with(readers.boolean))
+    directory: bool = field(default=False, metadata=read_with(readers.boolean))
 
     @property
     def is_list(self) -> bool:
@@ -158,43 +158,45 @@ class InputFiles(Field):
             raise ValueError(f"must be one file, got {len(found)}")
         return found[0] if found else ""
 
-    def _typed(self, raw: object) -> Any:
-        value = super()._typed(raw)
-        # No file at all is nothing, in whichever way it is said.
+    def _read_optional(self, raw: object) -> Any:
+        value = super()._read_optional(raw)
+        # An empty list and an empty path both mean no file.
         return value or None
 
-    def _shape(self) -> dict[str, Any]:
+    def _value_schema(self) -> dict[str, Any]:
         path = {"type": "string"}
         return {"type": "array", "items": path} if self.is_list else path
 
 
 @dataclass(frozen=True)
 class InputJSON(Field):
-    """Any JSON value: lists, objects, and what no other element can hold."""
+    """Any JSON value: a list, an object, or another value that no other element can hold."""
 
     type: ClassVar[str] = "json"
-    value: Any = field(default=None, metadata=by(readers.anything))
-    required: bool = field(default=False, metadata=by(readers.boolean))
-    placeholder: str | None = field(default=None, metadata=by(readers.text))
-    json_schema: dict[str, Any] | None = field(default=None, metadata=by(readers.json_schema))
+    value: Any = field(default=None, metadata=read_with(readers.anything))
+    required: bool = field(default=False, metadata=read_with(readers.boolean))
+    placeholder: str | None = field(default=None, metadata=read_with(readers.text))
+    json_schema: dict[str, Any] | None = field(
+        default=None, metadata=read_with(readers.json_schema)
+    )
 
     def read(self, raw: object) -> Any:
-        """Return the value, decoded where it is JSON in text."""
-        return readers.jsonable(raw)
+        """Return the value, decoded if it is JSON as text."""
+        return readers.json_value(raw)
 
     def check(self, value: Any) -> Iterator[str]:
-        """Yield where what is nested in it is outside what `json_schema` says."""
+        """Yield the problems of a value that does not match `json_schema`."""
         if self.json_schema is not None:
-            yield from nested.faults(value, self.json_schema)
+            yield from nested.find_problems(value, self.json_schema)
 
-    def _shape(self) -> dict[str, Any]:
+    def _value_schema(self) -> dict[str, Any]:
         schema = copy.deepcopy(self.json_schema or {})
         if not schema or self.is_required:
             return schema
         defs = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
         return {"anyOf": [schema, {"type": "null"}], **defs}
 
-    def _typed(self, raw: object) -> Any:
-        value = super()._typed(raw)
-        # Text may have held nothing but quotes.
-        return super()._typed(value) if isinstance(value, str) else value
+    def _read_optional(self, raw: object) -> Any:
+        value = super()._read_optional(raw)
+        # Decoding may return blank text.
+        return super()._read_optional(value) if isinstance(value, str) else value

@@ -1,7 +1,7 @@
-"""Elements as data, and those that carry no value: content and buttons.
+"""Elements as data, and the elements without a value: content and buttons.
 
-Each property has a reader (see `readers`), kept in its dataclass field: an
-element made in Python and one read from a manifest go through the same checks.
+Each property has a reader (see `readers`) in its dataclass field. So an element
+made in Python and one from a manifest go through the same checks.
 """
 
 import copy
@@ -16,13 +16,13 @@ from koco.forms import readers
 from koco.forms.problems import FormError, Problem, suggestion
 
 
-def by(read: readers.Reader) -> dict[str, readers.Reader]:
-    """Return the metadata that makes `read` a property's reader."""
+def read_with(read: readers.Reader) -> dict[str, readers.Reader]:
+    """Return the field metadata that makes `read` a property's reader."""
     return {"read": read}
 
 
-def plain(value: Any) -> Any:
-    """Return a property's value as JSON has it; times without the seconds that are 0."""
+def to_json(value: Any) -> Any:
+    """Return a property's value as JSON. Times lose their seconds if those are 0."""
     if isinstance(value, dt.datetime | dt.time):
         text = value.isoformat()
         return text[:-3] if text.endswith(":00") and text.count(":") == 2 else text
@@ -30,20 +30,20 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Part):
         return value.to_dict()
-    # A copy: whoever changes what they were given must not change the element.
-    return [plain(each) for each in value] if isinstance(value, tuple) else copy.deepcopy(value)
+    # A copy, so that a caller who changes the result does not change the element.
+    return [to_json(each) for each in value] if isinstance(value, tuple) else copy.deepcopy(value)
 
 
 @dataclass(frozen=True)
 class Part:
     """Data with checked properties: an element, or an option of a `Select`."""
 
-    #: What `type` says of it; empty for what is no element.
+    #: The value of `type` in the data; empty for parts that are not elements.
     type: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        """Read every property; raise `FormError` with all that is wrong."""
-        problems = [*self._read_properties(), *self._faults()]
+        """Read every property; raise `FormError` with all problems."""
+        problems = [*self._read_properties(), *self._find_problems()]
         if problems:
             raise FormError(problems)
 
@@ -55,32 +55,36 @@ class Part:
             try:
                 self._set(prop.name, prop.metadata["read"](raw))
             except ValueError as exc:
-                # Unset, so that the checks across properties see sound values only.
+                # Reset it, so that checks of several properties only see valid values.
                 self._set(prop.name, None if prop.default is MISSING else prop.default)
                 yield Problem(None, prop.name, str(exc))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def _faults(self) -> Iterator[Problem]:
-        """Yield what is wrong across properties."""
+    def _find_problems(self) -> Iterator[Problem]:
+        """Yield the problems of several properties together."""
         yield from ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return `type` and the properties that are set, as JSON has them."""
+        """Return `type` and the properties that are set, as JSON."""
         found = {"type": self.type} if self.type else {}
         for prop in dataclasses.fields(self):
             value = getattr(self, prop.name)
             if prop.default is MISSING or value != prop.default:
-                found[prop.name] = plain(value)
+                found[prop.name] = to_json(value)
         return found
 
     @classmethod
     def from_dict(cls, data: Mapping[Any, Any]) -> Self:
-        """Return the part that `data` (without `type`) describes; `FormError` has all faults."""
+        """Return the part that `data` (without `type`) describes.
+
+        Raises:
+            FormError: with all problems.
+        """
         known = {prop.name: prop for prop in dataclasses.fields(cls)}
         problems = [
-            Problem(None, str(key), f"is no property here; {_known_for(str(key), known)}")
+            Problem(None, str(key), f"is not a property of it; {_suggest(str(key), known)}")
             for key in data
             if key not in known
         ]
@@ -88,7 +92,7 @@ class Part:
         for name, prop in known.items():
             if prop.default is MISSING and found.get(name) is None:
                 problems.append(Problem(None, name, "is missing"))
-                # A stand-in lets the other properties be checked in this pass too.
+                # Fill in a placeholder, so that this pass checks the other properties, too.
                 found[name] = [{"name": "-"}] if name == "option" else "-"
         try:
             part = cls(**found)
@@ -99,24 +103,24 @@ class Part:
         return part
 
 
-def _known_for(key: str, known: Mapping[str, Any]) -> str:
+def _suggest(key: str, known: Mapping[str, Any]) -> str:
     return suggestion(key, known, otherwise="the properties are")
 
 
 @dataclass(frozen=True)
 class Element(Part):
-    """A part of a form that stands by itself."""
+    """A part of a form."""
 
 
 @dataclass(frozen=True)
 class Markdown(Element):
-    """Text in Markdown, shown as it would be; indentation that all lines share is left out."""
+    """Text in Markdown. Indentation that all lines share is removed."""
 
     type: ClassVar[str] = "markdown"
-    text: str = field(metadata=by(readers.text))
+    text: str = field(metadata=read_with(readers.text))
 
     def __post_init__(self) -> None:
-        """Leave out the indentation that a literal in code has."""
+        """Remove the indentation that a literal in code has."""
         super().__post_init__()
         self._set("text", textwrap.dedent(self.text))
 
@@ -126,7 +130,7 @@ class HTML(Element):
     """A piece of HTML."""
 
     type: ClassVar[str] = "html"
-    text: str = field(metadata=by(readers.text))
+    text: str = field(metadata=read_with(readers.text))
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class HR(Element):
 
 @dataclass(frozen=True)
 class Errors(Element):
-    """Where messages are shown that belong to no field."""
+    """The place for messages that are not about one field."""
 
     type: ClassVar[str] = "errors"
 
@@ -155,7 +159,7 @@ class Submit(Element):
     """The button that sends the form."""
 
     type: ClassVar[str] = "submit"
-    text: str = field(default="Submit", metadata=by(readers.text))
+    text: str = field(default="Submit", metadata=read_with(readers.text))
 
 
 @dataclass(frozen=True)
@@ -163,14 +167,14 @@ class Cancel(Element):
     """The button that leaves the form."""
 
     type: ClassVar[str] = "cancel"
-    text: str = field(default="Cancel", metadata=by(readers.text))
+    text: str = field(default="Cancel", metadata=read_with(readers.text))
 
 
 @dataclass(frozen=True)
 class Action(Element):
-    """A button that sends the form with `value` under `name`; several may share a name."""
+    """A button that sends the form with `value` under `name`. Several may share a name."""
 
     type: ClassVar[str] = "action"
-    name: str = field(metadata=by(readers.name))
-    value: str = field(metadata=by(readers.text))
-    text: str | None = field(default=None, metadata=by(readers.text))
+    name: str = field(metadata=read_with(readers.name))
+    value: str = field(metadata=read_with(readers.text))
+    text: str | None = field(default=None, metadata=read_with(readers.text))

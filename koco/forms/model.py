@@ -1,4 +1,4 @@
-"""The form: elements in order, as data and as a check of inputs."""
+"""The form: its elements in order, as data, and the validation of inputs."""
 
 import json
 import unicodedata
@@ -8,7 +8,7 @@ from typing import Any
 
 from koco.errors import GLOBAL_FIELD, InputsError
 from koco.forms import patterns, readers
-from koco.forms.beside import beside, is_small
+from koco.forms.beside import is_small, run_check
 from koco.forms.choices import Checkbox, InputFiles, InputJSON, Select
 from koco.forms.elements import HR, HTML, Action, Break, Cancel, Element, Errors, Markdown, Submit
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
@@ -23,10 +23,10 @@ _CLASSES: tuple[type[Element], ...] = (
     *(Markdown, HTML, Break, HR, Errors),
 )
 
-#: Every element by the `type` its data has.
+#: Every element class by its `type`.
 TYPES: dict[str, type[Element]] = {cls.type: cls for cls in _CLASSES}
 
-#: How many unknown fields are told of, and how much of a name is (characters).
+#: How many unknown fields an error names, and how much of each name (characters).
 _LISTED, _LISTED_LENGTH = 20, 100
 
 
@@ -34,7 +34,7 @@ _LISTED, _LISTED_LENGTH = 20, 100
 class Model:
     """A form: `Model(InputText(name="topic"), Submit("Go"))`.
 
-    Raises `FormError` where two elements want the same name.
+    Raises `FormError` if two elements have the same name.
     """
 
     elements: tuple[Element, ...]
@@ -42,18 +42,18 @@ class Model:
     def __init__(self, *elements: Element) -> None:
         object.__setattr__(self, "elements", elements)
         problems = [
-            Problem(index, None, f"is no form element but {readers.kind(each)}")
+            Problem(index, None, f"must be a form element, got {readers.kind(each)}")
             for index, each in enumerate(elements)
             if not isinstance(each, Element)
         ]
         named = ((at, _name(each), isinstance(each, Action)) for at, each in enumerate(elements))
         matched = ((getattr(each, "pattern", None), None) for each in elements)
-        if problems := [*problems, *_duplicates(named), *_heavy(matched)]:
+        if problems := [*problems, *_find_duplicates(named), *_find_costly(matched)]:
             raise FormError(problems)
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The elements that carry a value; a button that was pressed is not among them."""
+        """The elements that carry a value, without the `Action` buttons."""
         return tuple(each for each in self.elements if isinstance(each, Field))
 
     @property
@@ -63,7 +63,7 @@ class Model:
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """The names of the fields whose values nobody is shown: passwords."""
+        """The names of the fields whose values are never shown: passwords."""
         return tuple(field.name for field in self.fields if isinstance(field, InputPassword))
 
     @property
@@ -76,26 +76,26 @@ class Model:
         return found
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Return the elements as JSON: each its `type` and the properties that are set."""
+        """Return the elements as JSON: the `type` and the properties that are set."""
         return [element.to_dict() for element in self.elements]
 
     @classmethod
     def from_list(cls, data: object) -> "Model":
         """Return the form that `to_list` or a manifest describes.
 
-        Raises `FormError` (a `ValueError`) whose `problems` are all there are.
+        Raises `FormError` (a `ValueError`) with all problems.
         """
         if not isinstance(data, list | tuple):
             message = f"a form must be a list of elements, got {readers.kind(data)}"
             raise FormError([Problem(None, None, message)])
-        # First: each element matches its default with its pattern.
+        # Check the cost first, because building an element matches its default with its pattern.
         maps = (each if isinstance(each, Mapping) else {} for each in data)
-        if problems := [*_heavy((each.get("pattern"), each.get("value")) for each in maps)]:
+        if problems := [*_find_costly((each.get("pattern"), each.get("value")) for each in maps)]:
             raise FormError(problems)
         elements: list[Element] = []
         for index, each in enumerate(data):
             try:
-                elements.append(_element(each))
+                elements.append(_read_element(each))
             except FormError as exc:
                 problems += [problem._replace(index=index) for problem in exc.problems]
         named = (
@@ -103,20 +103,21 @@ class Model:
             for at, each in enumerate(data)
             if isinstance(each, Mapping)
         )
-        if problems := sorted([*problems, *_duplicates(named)], key=lambda one: one.index or 0):
+        problems = sorted([*problems, *_find_duplicates(named)], key=lambda one: one.index or 0)
+        if problems:
             raise FormError(problems)
         return cls(*elements)
 
     def validate(self, raw: object) -> dict[str, Any]:
-        """Return the inputs as typed values, defaults where they are absent.
+        """Return the inputs as typed values, with the defaults of missing ones.
 
-        Every field of the form is in the result, `None` where it has no value;
-        the name of an `Action` is there only when its button was pressed.
+        The result has every field of the form, with `None` if it has no value.
+        It has the name of an `Action` only if its button was pressed.
         Raises `InputsError` with all messages of all fields.
         """
         if not isinstance(raw, Mapping):
             raise InputsError(f"the inputs must be an object, got {readers.kind(raw)}")
-        raw = self._named(raw)
+        raw = self._match_names(raw)
         steps = self._steps(raw)
         if sum(steps.values()) > patterns.MOST_STEPS:
             longest = max(steps, key=lambda name: steps[name])
@@ -132,61 +133,61 @@ class Model:
             if name in raw and raw[name] in allowed:
                 values[name] = raw[name]
             elif raw.get(name) is not None:
-                got = readers.shown(raw[name])
+                got = readers.show(raw[name])
                 errors[name] = [f"must be one of {', '.join(allowed)}, got {got}"]
-        errors |= self._unknown(raw)
+        errors |= self._find_unknown(raw)
         if errors:
             raise InputsError(**errors)
         return values
 
     async def validate_async(self, raw: object) -> dict[str, Any]:
-        """Do the same; what takes long is done beside the loop, which goes on meanwhile."""
-        return await beside(lambda: self.validate(raw), is_quick=self._is_quick(raw))
+        """Do the same, in a thread if it takes long, so that the event loop is not blocked."""
+        return await run_check(lambda: self.validate(raw), is_quick=self._is_quick(raw))
 
     def _is_quick(self, raw: object) -> bool:
         if not isinstance(raw, Mapping):
             return True
-        named = self._named(raw) if is_small(raw) else None
+        named = self._match_names(raw) if is_small(raw) else None
         return named is not None and sum(self._steps(named).values()) <= patterns.QUICK_STEPS
 
     def _steps(self, raw: Mapping[Any, Any]) -> dict[str, int]:
-        """Return how many steps matching takes at the worst, by the fields that have patterns."""
+        """Return the most steps that matching takes, for each field with a pattern."""
         found = {}
         for field in self.fields:
             given = raw.get(field.name, field.default)
-            # A number is short, and the rest is refused before it is matched.
+            # Numbers are short, and other types are refused before the match.
             if (pattern := getattr(field, "pattern", None)) and isinstance(given, str):
                 found[field.name] = patterns.steps(pattern, given)
         return found
 
-    def _named(self, raw: Mapping[Any, Any]) -> Mapping[Any, Any]:
-        """Return the inputs by this form's names: what looks the same is the same name."""
-        return named(raw, [*self.field_names, *self.actions])
+    def _match_names(self, raw: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        return match_names(raw, [*self.field_names, *self.actions])
 
-    def _unknown(self, raw: Mapping[Any, Any]) -> dict[str, list[str]]:
+    def _find_unknown(self, raw: Mapping[Any, Any]) -> dict[str, list[str]]:
         known = dict.fromkeys([*self.field_names, *self.actions])
         names = [str(name) for name in raw if name not in known]
         errors = {
             name[:_LISTED_LENGTH]: [
-                f"is no field of this form; {suggestion(name, known, otherwise='it has')}"
+                "is not a field of this form; "
+                + suggestion(name, known, otherwise="the fields are")
             ]
             for name in names[:_LISTED]
         }
         if (more := len(names) - _LISTED) > 0:
             errors.setdefault(GLOBAL_FIELD, []).append(
-                f"{more} more {verbal(more, 'is')} no {plural(more, 'field')} of this form"
+                f"{more} more {plural(more, 'name')} {verbal(more, 'is')} not in this form"
             )
         return errors
 
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema (draft 2020-12) of the inputs, for agents and other clients.
 
-        It describes proper JSON values; `validate` also takes how terminals and
-        browsers spell them.
+        It describes proper JSON values. `validate` also takes the spellings of terminals
+        and browsers.
         """
         defs: dict[str, Any] = {}
         properties = {
-            field.name: _hoisted(field.schema(), f"{number}.", defs)
+            field.name: _hoist_definitions(field.schema(), f"{number}.", defs)
             for number, field in enumerate(self.fields, 1)
         }
         properties |= {name: {"enum": values} for name, values in self.actions.items()}
@@ -202,8 +203,8 @@ class Model:
         }
 
 
-def _hoisted(schema: dict[str, Any], prefix: str, defs: dict[str, Any]) -> dict[str, Any]:
-    """Return a field's schema with its definitions moved to `defs`, where references lead."""
+def _hoist_definitions(schema: dict[str, Any], prefix: str, defs: dict[str, Any]) -> dict[str, Any]:
+    """Move the definitions of a field's schema to `defs`, and adapt its references."""
     own = schema.pop("$defs", None)
     if not own:
         return schema
@@ -213,8 +214,11 @@ def _hoisted(schema: dict[str, Any], prefix: str, defs: dict[str, Any]) -> dict[
     return schema
 
 
-def _heavy(elements: Iterable[tuple[object, object]]) -> Iterator[Problem]:
-    """Yield a problem at the element whose pattern, or default beside it, is one too many."""
+def _find_costly(elements: Iterable[tuple[object, object]]) -> Iterator[Problem]:
+    """Yield a problem at the first element whose pattern or default exceeds the form's limits.
+
+    `elements` are the pattern and the default of each.
+    """
     known: set[str] = set()
     cost = steps = 0
     for index, (pattern, value) in enumerate(elements):
@@ -235,44 +239,47 @@ def _name(element: object) -> str | None:
     return getattr(element, "name", None)
 
 
-def _duplicates(named: Iterable[tuple[int, object, bool]]) -> Iterator[Problem]:
-    """Yield a problem for each name that stands twice; only buttons may share one."""
+def _find_duplicates(named: Iterable[tuple[int, object, bool]]) -> Iterator[Problem]:
+    """Yield a problem for each name that occurs twice. Only buttons may share a name.
+
+    `named` are the index and name of each element, and whether it is an `Action`.
+    """
     seen: dict[str, tuple[int, bool]] = {}
     for index, name, is_action in named:
         if not isinstance(name, str):
             continue
-        first, shares = seen.setdefault(same(name), (index, is_action))
+        first, shares = seen.setdefault(normalize_name(name), (index, is_action))
         if first != index and not (shares and is_action):
             yield Problem(index, "name", f"{name!r} is taken by element {first + 1}")
 
 
-def same(name: str) -> str:
-    """Return what two names have in common if they are the same to Python: as identifiers are.
+def normalize_name(name: str) -> str:
+    """Return a name in the form in which Python compares identifiers: NFKC.
 
-    A keyboard may write `é` as one character or as two; both look alike.
+    A keyboard may write `é` as one character or as two, and both look alike.
     """
     return name if name.isascii() else unicodedata.normalize("NFKC", name)
 
 
-def named(raw: Mapping[Any, Any], names: Iterable[str]) -> Mapping[Any, Any]:
-    """Return inputs by those of the names that are the same as theirs; others stay.
+def match_names(raw: Mapping[Any, Any], names: Iterable[str]) -> Mapping[Any, Any]:
+    """Return inputs with the form's spelling of each name. Unknown names stay as they are.
 
     Raises:
-        InputsError: two inputs have names that are the same.
+        InputsError: two inputs have names that look the same.
     """
-    known = {same(name): name for name in names}
+    known = {normalize_name(name): name for name in names}
     if all(known.get(name) == name for name in raw):
         return raw
     found: dict[Any, Any] = {}
     for given, value in raw.items():
-        name = known.get(same(given), given) if isinstance(given, str) else given
+        name = known.get(normalize_name(given), given) if isinstance(given, str) else given
         if name in found:
             raise InputsError(**{name: ["is given twice, in two spellings that look the same"]})
         found[name] = value
     return found
 
 
-def _element(data: object) -> Element:
+def _read_element(data: object) -> Element:
     if not isinstance(data, Mapping):
         message = f"must be an object with a type, got {readers.kind(data)}"
         raise FormError([Problem(None, None, message)])

@@ -1,4 +1,4 @@
-"""Dates and times, local and without zones, as HTML has them."""
+"""Dates and times, local and without zones, as in HTML."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -6,61 +6,61 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from koco.forms import readers
-from koco.forms.elements import by, plain
-from koco.forms.fields import Field, crossed, limits
+from koco.forms.elements import read_with, to_json
+from koco.forms.fields import Field, check_limits, check_order
 from koco.forms.problems import Problem
 
 
 @dataclass(frozen=True)
 class _Moment(Field):
-    """What `InputDate`, `InputTime` and `InputDateTime` share."""
+    """The base of `InputDate`, `InputTime` and `InputDateTime`."""
 
-    #: Declared here for its place among the arguments; each has its own type.
-    value: Any = field(default=None, metadata=by(readers.anything))
-    required: bool = field(default=False, metadata=by(readers.boolean))
-    placeholder: str | None = field(default=None, metadata=by(readers.text))
+    #: Declared here because of its position among the arguments. Each subclass narrows the type.
+    value: Any = field(default=None, metadata=read_with(readers.anything))
+    required: bool = field(default=False, metadata=read_with(readers.boolean))
+    placeholder: str | None = field(default=None, metadata=read_with(readers.text))
 
     #: The names of the two properties that limit the value.
     _range: ClassVar[tuple[str, str]] = ("", "")
     _format: ClassVar[dict[str, str]] = {}
     #: Whether a lower limit above the upper one means a range across midnight.
-    _may_cross: ClassVar[bool] = False
+    _can_cross_midnight: ClassVar[bool] = False
 
     @property
     def _low_high(self) -> tuple[Any, Any]:
         return getattr(self, self._range[0]), getattr(self, self._range[1])
 
     def check(self, value: Any) -> Iterator[str]:
-        """Yield where range or step are not met."""
-        yield from self._out_of_range(value)
+        """Yield messages about range and step."""
+        yield from self._check_range(value)
         step = getattr(self, "step", None)
         base = self._low_high[0] or self.default
-        if step is not None and _micros(value, base) % round(step * 1_000_000):
-            start = f" from {plain(base)}" if base else ""
-            yield f"must be in steps of {step} seconds{start}, got {plain(value)}"
+        if step is not None and _microseconds_between(value, base) % round(step * 1_000_000):
+            start = f" from {to_json(base)}" if base else ""
+            yield f"must be in steps of {step} seconds{start}, got {to_json(value)}"
 
-    def _out_of_range(self, value: Any) -> Iterator[str]:
+    def _check_range(self, value: Any) -> Iterator[str]:
         low, high = self._low_high
-        if not (self._may_cross and low and high and low > high):
-            yield from limits(value, low, high, ("be {} or later", "be {} or earlier"))
+        if not (self._can_cross_midnight and low and high and low > high):
+            yield from check_limits(value, low, high, ("be {} or later", "be {} or earlier"))
         elif high < value < low:
-            yield f"must be from {plain(low)} to {plain(high)}, got {plain(value)}"
+            yield f"must be from {to_json(low)} to {to_json(high)}, got {to_json(value)}"
 
-    def _faults(self) -> Iterator[Problem]:
-        if not self._may_cross:
-            yield from crossed(*self._low_high, self._range)
-        yield from super()._faults()
+    def _find_problems(self) -> Iterator[Problem]:
+        if not self._can_cross_midnight:
+            yield from check_order(*self._low_high, self._range)
+        yield from super()._find_problems()
 
-    def _shape(self) -> dict[str, Any]:
+    def _value_schema(self) -> dict[str, Any]:
         low, high = self._low_high
-        said = [f"from {plain(low)}"] if low else []
-        said += [f"to {plain(high)}"] if high else []
-        about = {"description": " ".join(said)} if said else {}
-        return {"type": "string", **self._format, **about}
+        limits = [f"from {to_json(low)}"] if low else []
+        limits += [f"to {to_json(high)}"] if high else []
+        description = {"description": " ".join(limits)} if limits else {}
+        return {"type": "string", **self._format, **description}
 
 
-def _micros(value: dt.time | dt.datetime, base: dt.time | dt.datetime | None) -> int:
-    """Return how many microseconds lie between the two; the base is midnight or 1970."""
+def _microseconds_between(value: dt.time | dt.datetime, base: dt.time | dt.datetime | None) -> int:
+    """Return the microseconds from the base to the value. The default base is midnight or 1970."""
     start = dt.datetime(1970, 1, 1)
     ends = [
         dt.datetime.combine(start, each) if isinstance(each, dt.time) else each
@@ -74,9 +74,9 @@ class InputDate(_Moment):
     """A day."""
 
     type: ClassVar[str] = "date"
-    value: dt.date | str | None = field(default=None, metadata=by(readers.anything))
-    min_date: dt.date | str | None = field(default=None, metadata=by(readers.date))
-    max_date: dt.date | str | None = field(default=None, metadata=by(readers.date))
+    value: dt.date | str | None = field(default=None, metadata=read_with(readers.anything))
+    min_date: dt.date | str | None = field(default=None, metadata=read_with(readers.date))
+    max_date: dt.date | str | None = field(default=None, metadata=read_with(readers.date))
 
     _range: ClassVar[tuple[str, str]] = ("min_date", "max_date")
     _format: ClassVar[dict[str, str]] = {"format": "date"}
@@ -88,18 +88,18 @@ class InputDate(_Moment):
 
 @dataclass(frozen=True)
 class InputTime(_Moment):
-    """A time of day; where `min_time` is after `max_time`, the range crosses midnight."""
+    """A time of day. If `min_time` is after `max_time`, the range crosses midnight."""
 
     type: ClassVar[str] = "time"
-    value: dt.time | str | None = field(default=None, metadata=by(readers.anything))
-    min_time: dt.time | str | None = field(default=None, metadata=by(readers.time))
-    max_time: dt.time | str | None = field(default=None, metadata=by(readers.time))
-    step: int | float | None = field(default=None, metadata=by(readers.seconds))
+    value: dt.time | str | None = field(default=None, metadata=read_with(readers.anything))
+    min_time: dt.time | str | None = field(default=None, metadata=read_with(readers.time))
+    max_time: dt.time | str | None = field(default=None, metadata=read_with(readers.time))
+    step: int | float | None = field(default=None, metadata=read_with(readers.seconds))
 
     _range: ClassVar[tuple[str, str]] = ("min_time", "max_time")
-    #: JSON Schema's own `time` asks for a zone, which this has not.
+    #: Not JSON Schema's own `time`, because that needs a zone.
     _format: ClassVar[dict[str, str]] = {"pattern": f"^{readers.CLOCK}$"}
-    _may_cross: ClassVar[bool] = True
+    _can_cross_midnight: ClassVar[bool] = True
 
     def read(self, raw: object) -> dt.time:
         """Return the time."""
@@ -111,10 +111,14 @@ class InputDateTime(_Moment):
     """A day and time, local: without a zone."""
 
     type: ClassVar[str] = "datetime-local"
-    value: dt.datetime | str | None = field(default=None, metadata=by(readers.anything))
-    min_datetime: dt.datetime | str | None = field(default=None, metadata=by(readers.datetime))
-    max_datetime: dt.datetime | str | None = field(default=None, metadata=by(readers.datetime))
-    step: int | float | None = field(default=None, metadata=by(readers.seconds))
+    value: dt.datetime | str | None = field(default=None, metadata=read_with(readers.anything))
+    min_datetime: dt.datetime | str | None = field(
+        default=None, metadata=read_with(readers.datetime)
+    )
+    max_datetime: dt.datetime | str | None = field(
+        default=None, metadata=read_with(readers.datetime)
+    )
+    step: int | float | None = field(default=None, metadata=read_with(readers.seconds))
 
     _range: ClassVar[tuple[str, str]] = ("min_datetime", "max_datetime")
     _format: ClassVar[dict[str, str]] = {"pattern": f"^{readers.DAY}[T ]{readers.CLOCK}$"}

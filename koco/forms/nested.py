@@ -1,8 +1,8 @@
-"""Limits of what is nested in a JSON value, as far as a JSON Schema says them.
+"""Checks of values nested in JSON against a JSON Schema.
 
-Only what no reading of the value could pass is refused: text that is a number is held against
-a number's limits, and what the schema does not say is the flow's own to check. Nobody waits for
-it: a pattern that might take long is left to the flow, too.
+A value is only refused if no reading of it could match. For example, text that is a number is
+checked against a number's limits. The flow checks everything that the schema does not express,
+and the patterns that could take long to match, because other requests would have to wait.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,21 +10,22 @@ from typing import Any
 
 from koco.forms import patterns, readers
 
-#: How deep schemas and values are followed.
+#: How deep schemas and values are checked.
 _DEEPEST = 100
-#: What compiling the patterns of one schema may cost (as `patterns.cost` says).
+#: The most that compiling the patterns of one schema may cost (see `patterns.cost`).
 _COST = 30_000
-#: How many faults are told.
+#: How many problems are reported.
 _MOST = 20
 
-_Fault = tuple[str, str]
+#: The path of a nested value, and a message about it.
+_Problem = tuple[str, str]
 
 
-def faults(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a value: `where: what`, at most twenty."""
+def find_problems(value: Any, schema: Mapping[str, Any]) -> list[str]:
+    """Return up to 20 problems of a value, as `path: message`."""
     found = []
-    for where, what in _Check(schema.get("$defs") or {}).of(value, schema, "", 0):
-        found.append(f"{where}: {what}" if where else what)
+    for path, message in _Check(schema.get("$defs") or {}).check(value, schema, "", 0):
+        found.append(f"{path}: {message}" if path else message)
         if len(found) == _MOST:
             break
     return found
@@ -33,84 +34,84 @@ def faults(value: Any, schema: Mapping[str, Any]) -> list[str]:
 class _Check:
     def __init__(self, defs: Any) -> None:
         self._defs = defs if isinstance(defs, Mapping) else {}
-        # What patterns may still take: others wait meanwhile.
+        # The steps and the cost that are left for patterns: other requests wait meanwhile.
         self._steps, self._cost = patterns.QUICK_STEPS, _COST
         self._known: set[str] = set()
 
-    def of(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Fault]:
-        """Yield what is wrong, each with its path."""
+    def check(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Problem]:
+        """Yield each problem with its path."""
         if not isinstance(schema, Mapping) or depth > _DEEPEST:
             return
         if isinstance(name := schema.get("$ref"), str):
-            yield from self.of(value, self._defs.get(name.rpartition("/")[2]), where, depth + 1)
+            yield from self.check(value, self._defs.get(name.rpartition("/")[2]), where, depth + 1)
             return
         if isinstance(options := schema.get("anyOf"), list):
-            yield from self._any(value, options, where, depth)
+            yield from self._any_of(value, options, where, depth)
             return
         if isinstance(known := schema.get("enum"), list):
-            if str(_bare(value)) not in {str(_bare(each)) for each in known}:
-                shown = ", ".join(str(_bare(each)) for each in known[:_MOST])
-                yield where, f"must be one of {shown}, got {readers.shown(value)}"
+            if str(_enum_text(value)) not in {str(_enum_text(each)) for each in known}:
+                listed = ", ".join(str(_enum_text(each)) for each in known[:_MOST])
+                yield where, f"must be one of {listed}, got {readers.show(value)}"
             return
-        look = _LOOKS.get(str(schema.get("type")))
-        if look is not None:
-            yield from look(self, value, schema, where, depth)
+        check_type = _CHECKS.get(str(schema.get("type")))
+        if check_type is not None:
+            yield from check_type(self, value, schema, where, depth)
 
-    def _any(self, value: Any, options: list[Any], where: str, depth: int) -> Iterator[_Fault]:
-        found: list[list[_Fault]] = []
+    def _any_of(self, value: Any, options: list[Any], where: str, depth: int) -> Iterator[_Problem]:
+        found: list[list[_Problem]] = []
         for option in options:
-            wrong = list(self.of(value, option, where, depth + 1))
-            if not wrong:
+            problems = list(self.check(value, option, where, depth + 1))
+            if not problems:
                 return
-            found.append(wrong)
-        # The option that comes nearest has most to say: the one that goes deepest.
+            found.append(problems)
+        # Report the option that matches best: the one whose problems are deepest.
         if found:
-            yield from max(found, key=lambda wrong: max(len(at) for at, _ in wrong))
+            yield from max(found, key=lambda problems: max(len(path) for path, _ in problems))
 
-    def _null(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Fault]:
+    def _null(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Problem]:
         if value is not None:
             yield where, f"must be nothing, got {readers.kind(value)}"
 
-    def _object(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Fault]:
+    def _object(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Problem]:
         if not isinstance(value, dict):
             yield where, f"must be an object, got {readers.kind(value)}"
             return
         inner = schema.get("properties") or {}
         for name in schema.get("required") or ():
             if name not in value:
-                yield _at(where, name), "is required"
-        yield from _size(value, schema, where, ("minProperties", "maxProperties"), "entries")
+                yield _join_path(where, name), "is required"
+        yield from _check_size(value, schema, where, ("minProperties", "maxProperties"), "entries")
         others = schema.get("additionalProperties")
         for name, each in value.items():
             if name in inner:
-                yield from self.of(each, inner[name], _at(where, name), depth + 1)
+                yield from self.check(each, inner[name], _join_path(where, name), depth + 1)
             elif others is False:
-                yield _at(where, name), "is no field here"
+                yield _join_path(where, name), "is not a field here"
             else:
-                yield from self.of(each, others, _at(where, name), depth + 1)
+                yield from self.check(each, others, _join_path(where, name), depth + 1)
 
-    def _array(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Fault]:
+    def _array(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Problem]:
         if not isinstance(value, list):
             yield where, f"must be a list, got {readers.kind(value)}"
             return
-        yield from _size(value, schema, where, ("minItems", "maxItems"), "elements")
+        yield from _check_size(value, schema, where, ("minItems", "maxItems"), "elements")
         first = schema.get("prefixItems") or []
         for index, each in enumerate(value):
             inner = first[index] if index < len(first) else schema.get("items")
-            yield from self.of(each, inner, _at(where, index), depth + 1)
+            yield from self.check(each, inner, _join_path(where, index), depth + 1)
 
-    def _string(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Fault]:
+    def _string(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Problem]:
         if value is None or isinstance(value, dict | list):
             yield where, f"must be text, got {readers.kind(value)}"
         if not isinstance(value, str):
-            return  # a number may be taken for its text
-        yield from _size(value, schema, where, ("minLength", "maxLength"), "characters")
+            return  # the flow may read a number as its text
+        yield from _check_size(value, schema, where, ("minLength", "maxLength"), "characters")
         pattern = schema.get("pattern")
         if isinstance(pattern, str) and not self._may_match(pattern, value):
             yield where, f"must match the pattern {pattern}"
 
     def _may_match(self, pattern: str, text: str) -> bool:
-        # Constraints search, `patterns` matches the whole.
+        # JSON Schema searches in the text, `patterns` matches the whole.
         whole = f"(?s:.*)(?:{pattern})(?s:.*)"
         if whole not in self._known and self._cost > 0:
             self._known.add(whole)
@@ -121,9 +122,9 @@ class _Check:
         try:
             return self._steps < 0 or patterns.matches(whole, text)
         except ValueError:
-            return True  # of another engine, which the flow has
+            return True  # in the syntax of another engine: the flow checks it
 
-    def _number(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Fault]:
+    def _number(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Problem]:
         if isinstance(value, bool):
             return
         try:
@@ -132,18 +133,18 @@ class _Check:
             yield where, str(exc)
             return
         if schema.get("type") == "integer" and number != int(number):
-            yield where, f"must be a whole number, got {readers.shown(value)}"
+            yield where, f"must be a whole number, got {readers.show(value)}"
         for key, words, is_met in _BOUNDS:
             bound = schema.get(key)
             if isinstance(bound, int | float) and not is_met(number, bound):
-                yield where, f"must be {words} {bound}, got {readers.shown(value)}"
+                yield where, f"must be {words} {bound}, got {readers.show(value)}"
 
-    def _boolean(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Fault]:
+    def _boolean(self, value: Any, schema: Any, where: str, depth: int) -> Iterator[_Problem]:
         if value is None or isinstance(value, dict | list):
             yield where, f"must be true or false, got {readers.kind(value)}"
 
 
-_LOOKS: dict[str, Callable[[_Check, Any, Any, str, int], Iterator[_Fault]]] = {
+_CHECKS: dict[str, Callable[[_Check, Any, Any, str, int], Iterator[_Problem]]] = {
     "null": _Check._null,
     "object": _Check._object,
     "array": _Check._array,
@@ -167,21 +168,21 @@ def _is_multiple(number: Any, bound: Any) -> bool:
     return bool(abs(parts - round(parts)) < 1e-9)
 
 
-def _size(
-    value: Any, schema: Any, where: str, keys: tuple[str, str], what: str
-) -> Iterator[_Fault]:
+def _check_size(
+    value: Any, schema: Any, where: str, keys: tuple[str, str], parts: str
+) -> Iterator[_Problem]:
     low, high = (schema.get(key) for key in keys)
     if isinstance(low, int) and len(value) < low:
-        yield where, f"must have at least {low} {what}, got {len(value)}"
+        yield where, f"must have at least {low} {parts}, got {len(value)}"
     if isinstance(high, int) and len(value) > high:
-        yield where, f"must have at most {high} {what}, got {len(value)}"
+        yield where, f"must have at most {high} {parts}, got {len(value)}"
 
 
-def _bare(value: Any) -> Any:
+def _enum_text(value: Any) -> Any:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
 
 
-def _at(where: str, part: str | int) -> str:
+def _join_path(where: str, part: str | int) -> str:
     if isinstance(part, int):
         return f"{where}[{part}]"
     return f"{where}.{part[:100]}" if where else part[:100]

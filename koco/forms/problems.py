@@ -1,21 +1,21 @@
-"""What is wrong with a form, and how that is said."""
+"""The problems of a form's definition, and suggestions for misspelt words."""
 
 import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-#: No word that was misspelt is longer (characters); comparing ever longer ones takes ever longer.
+#: The longest word to look for a similar one (characters), because comparing long words is slow.
 _LONGEST = 100
 
 
 class Problem(NamedTuple):
-    """One fault: in which element of the list, in which of its properties, and what.
+    """A problem of an element in a form: the element's index, the property and a message.
 
-    `index` is None where the element stands alone, `property` where the fault
-    is the element's as a whole.
+    `index` is None if the element is not in a list, `property` if the problem is
+    about the element as a whole.
     """
 
-    index: int | None  # type: ignore[assignment]  # the word hides a method nobody needs
+    index: int | None  # type: ignore[assignment]  # hides the tuple's method, which nothing uses
     property: str | None
     message: str
 
@@ -27,7 +27,7 @@ class Problem(NamedTuple):
 
 
 class FormError(ValueError):
-    """A form, or an element of one, that makes no sense; `problems` has all that is wrong."""
+    """A form or an element is invalid. `problems` lists everything that is wrong."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -35,7 +35,7 @@ class FormError(ValueError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` was probably meant to be, if there is one."""
+    """Return the known word that is similar to a misspelt one, if there is one."""
     if len(word) > _LONGEST:
         return None
     by_lower = {name.lower(): name for name in known}
@@ -44,7 +44,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(word: str, known: Iterable[str], *, otherwise: str) -> str:
-    """Return the end of a message that refuses `word`: the nearest known one, or all."""
+    """Return the end of a message about an unknown word: the nearest known one, or all of them."""
     names = list(known)
     near = nearest(word, names)
     if near is not None:

@@ -277,5 +277,5 @@ def _form(inputs: list[Any], path: KeyPath) -> list[Problem]:
 def _placed(path: KeyPath, key: str | None, message: str, element: dict[str, Any]) -> Problem:
     is_there = key is not None and key in element
     named = message if key is None or is_there else f"{key} {message}"
-    is_unknown = is_there and message.startswith("is no property")
+    is_unknown = is_there and message.startswith("is not a property")
     return Problem((*path, key) if key and is_there else path, named, on_key=is_unknown)

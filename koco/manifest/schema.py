@@ -18,7 +18,7 @@ _READERS: dict[str, dict[str, Any]] = {
     "name": {"type": "string", "minLength": 1},
     "pattern": {"type": "string", "format": "regex"},
     "boolean": {"type": "boolean"},
-    "checked": {"type": "boolean"},
+    "checkbox": {"type": "boolean"},
     "number": {"type": "number"},
     "count": {"type": "integer", "minimum": 0},
     "step": {"type": "number", "exclusiveMinimum": 0},

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from koco.errors import GLOBAL_FIELD, DeployError, InputsError
-from koco.forms import Model, named, nearest
+from koco.forms import Model, match_names, nearest
 from koco.sdk.crew import adapt
 from koco.sdk.hints import layers
 from koco.sdk.signature import NOTHING, Gathered, Input, is_pydantic, signature_of
@@ -166,7 +166,7 @@ def bind(entrypoint: Callable[..., Any], inputs: Mapping[str, Any], tracer: Any)
     field if that fails, and for inputs that the callable does not take.
     """
     signature = signature_of(entrypoint)
-    inputs = named(inputs, [each.field.name for each in signature.inputs])
+    inputs = match_names(inputs, [each.field.name for each in signature.inputs])
     errors: dict[str, list[str]] = {}
     found = _collect_values(signature.direct, inputs, errors, convert=_convert)
     gathered = signature.gathered

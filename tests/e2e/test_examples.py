@@ -93,7 +93,7 @@ def test_form_refuses_all_that_is_wrong_at_once(examples: Koco) -> None:
         "topic: must match the pattern [^<>]+",
         "code: must have at least 8 characters, got 5",
         "day: must be 2027-06-03 or earlier, got 2027-07-01",
-        "seets: is no field of this form; did you mean 'seats'?",
+        "seets: is not a field of this form; did you mean 'seats'?",
     ):
         assert f"error: {said}\n" in done.err
 

@@ -405,7 +405,7 @@ class TestForm:
         def flow(tracer: Any) -> None: ...
 
         assert form_of(flow) == F.Model()
-        assert refused(flow, {"a": 1}) == {"a": ["is no field of this form; there are none"]}
+        assert refused(flow, {"a": 1}) == {"a": ["is not a field of this form; there are none"]}
 
     def test_rejects_callables_that_cannot_be_called_by_name(self) -> None:
         """Before the deploy, and not only when it runs."""

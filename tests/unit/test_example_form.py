@@ -1,4 +1,4 @@
-"""The example `form`: its manifest has all that a form can have."""
+"""The example `form`: its manifest has every property of forms."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from koco.manifest.load import load
 MANIFEST = Path(__file__).parents[2] / "examples" / "form" / "koco.yaml"
 
 
-def test_it_has_every_element() -> None:
-    """Whoever looks for one finds it there."""
+def test_the_example_has_every_element() -> None:
+    """So it documents all of them."""
     inputs = load(MANIFEST).flows[0].inputs or ()
     assert {each["type"] for each in inputs} == set(F.TYPES)
 
 
-def test_what_arrives_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table that it returns has the type of each, and nothing of the secret."""
+def test_the_flow_gets_typed_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The returned table names the type of each value and omits the secret."""
     monkeypatch.syspath_prepend(MANIFEST.parent)
     form = list(load(MANIFEST).flows[0].inputs or ())
     inputs = {"topic": "Rivers", "code": "a-secret-code", "hour": "09:15", "seats": "1"}

@@ -1,4 +1,4 @@
-"""Forms: data and back, every constraint enforced, typed values, words that help."""
+"""Forms: conversion to data and back, validation, typed values, and messages."""
 
 import dataclasses
 import datetime as dt
@@ -53,18 +53,18 @@ def refused(form: F.Model, raw: object) -> dict[str, list[str]]:
 
 
 def message(element: F.Field, raw: object) -> str:
-    """Return the only message about one field's value."""
+    """Return the only message about one field's read."""
     (only,) = refused(F.Model(element), {element.name: raw})[element.name]
     return only
 
 
-def value(element: F.Field, raw: object) -> object:
-    """Return one field's typed value."""
+def read(element: F.Field, raw: object) -> object:
+    """Return one field's typed read."""
     return F.Model(element).validate({element.name: raw})[element.name]
 
 
-def problems(data: object) -> list[F.Problem]:
-    """Return what is wrong with a form's data."""
+def find_problems(data: object) -> list[F.Problem]:
+    """Return the find_problems of a form's data."""
     with pytest.raises(ValueError) as caught:
         F.Model.from_list(data)
     assert isinstance(caught.value, F.FormError)
@@ -72,14 +72,14 @@ def problems(data: object) -> list[F.Problem]:
 
 
 class TestAsData:
-    def test_every_element_survives_the_way_through_json(self) -> None:
-        """A form is the same after to_list, JSON and from_list."""
+    def test_json_round_trip_keeps_every_element(self) -> None:
+        """A form is the same after `to_list`, JSON and `from_list`."""
         data = json.loads(json.dumps(EVERY.to_list()))
         assert F.Model.from_list(data) == EVERY
         assert {each["type"] for each in data} == set(F.TYPES)
 
-    def test_only_what_is_set_is_in_the_data(self) -> None:
-        """Properties with their default are left out."""
+    def test_data_omits_defaults(self) -> None:
+        """Properties with their default value are left out."""
         form = F.Model(F.InputText(name="topic"), F.Submit("Go"), F.Break())
         assert form.to_list() == [
             {"type": "text", "name": "topic"},
@@ -87,8 +87,8 @@ class TestAsData:
             {"type": "break"},
         ]
 
-    def test_types_are_those_of_the_programming_model(self) -> None:
-        """Clients know the elements by these words."""
+    def test_types_match_the_programming_model(self) -> None:
+        """Clients know the elements by these names."""
         words = (
             "text password number textarea date time datetime-local boolean select file json "
             "submit cancel action markdown html break hr errors"
@@ -96,7 +96,7 @@ class TestAsData:
         assert " ".join(F.TYPES) == words
 
     def test_elements_cannot_be_changed(self) -> None:
-        """An element is frozen, and what it gives away is a copy."""
+        """An element is frozen, and returns only copies of its values."""
         element = F.InputJSON(name="x", value=["a"])
         with pytest.raises(dataclasses.FrozenInstanceError):
             element.name = "y"  # type: ignore[misc]
@@ -105,7 +105,7 @@ class TestAsData:
         assert element.value == ["a"]
 
     def test_yaml_dates_and_preselected_options_become_typed_defaults(self) -> None:
-        """What YAML makes of an unquoted date is a default like its text."""
+        """A date of YAML is the same default as its text."""
         date, select = F.Model.from_list(
             [
                 {"type": "date", "name": "day", "value": dt.date(2026, 1, 31)},
@@ -119,9 +119,9 @@ class TestAsData:
         assert date == F.InputDate(name="day", value="2026-01-31")
         assert select.default == "b"
 
-    def test_all_problems_come_at_once_with_index_and_property(self) -> None:
-        """Each fault is told by element and property, near words are named."""
-        found = problems(
+    def test_reports_all_problems_with_index_and_property(self) -> None:
+        """Each problem names element and property, and suggests similar names."""
+        found = find_problems(
             [
                 {"type": "txt", "name": "a"},
                 {"type": "number", "nam": "n", "min_value": "low", "max_value": 3},
@@ -173,31 +173,31 @@ class TestAsData:
             ({"type": "boolean", "value": "maybe"}, "value", "true or false"),
         ],
     )
-    def test_a_property_that_makes_no_sense_is_a_problem(
+    def test_refuses_invalid_properties(
         self, data: dict[str, object], prop: str, words: str
     ) -> None:
-        """Limits that cross, a step of 0, a default that its own field refuses."""
-        (only,) = problems([{"name": "x", **data}])
+        """For example crossed limits, a step of 0, or a default that its own field refuses."""
+        (only,) = find_problems([{"name": "x", **data}])
         assert (only.index, only.property) == (0, prop)
         assert words in only.message
 
     @pytest.mark.parametrize("name", ["", " a", "_global_"])
-    def test_a_name_must_be_one(self, name: str) -> None:
-        """Names that are empty, padded, or kept for errors of no field are refused."""
-        assert problems([{"type": "text", "name": name}])[0].property == "name"
+    def test_refuses_invalid_names(self, name: str) -> None:
+        """Empty names, names with blanks around them, and `_global_`."""
+        assert find_problems([{"type": "text", "name": name}])[0].property == "name"
 
-    def test_python_gets_the_same_checks(self) -> None:
-        """An element made in Python raises what its data would."""
+    def test_elements_made_in_python_are_checked(self) -> None:
+        """They raise the same errors as elements read from data."""
         with pytest.raises(F.FormError, match="max_value: must be a number"):
             F.InputNumber(name="n", max_value="x")  # type: ignore[arg-type]
         with pytest.raises(F.FormError, match="taken by element 1"):
             F.Model(F.InputText(name="a"), F.Checkbox(name="a"))
-        with pytest.raises(F.FormError, match="no form element"):
+        with pytest.raises(F.FormError, match="must be a form element, got text"):
             F.Model("text")  # type: ignore[arg-type]
 
-    def test_a_form_is_a_list(self) -> None:
-        """Anything else is refused in words."""
-        assert problems({"type": "text"})[0].message == (
+    def test_refuses_data_that_is_not_a_list(self) -> None:
+        """The message names the type."""
+        assert find_problems({"type": "text"})[0].message == (
             "a form must be a list of elements, got an object"
         )
 
@@ -220,30 +220,30 @@ class TestRequired:
         ],
         ids=lambda element: element.type,
     )
-    def test_it_must_have_a_value(self, element: F.Field) -> None:
-        """Absent, null and empty are no values."""
+    def test_refuses_missing_values(self, element: F.Field) -> None:
+        """Absent, null and empty values do not count."""
         for raw in ({}, {"x": None}, {"x": ""}):
             assert refused(F.Model(element), raw) == {"x": ["is required"]}
         if isinstance(element, F.InputFiles):
             assert message(element, []) == "is required"
         if isinstance(element, F.InputJSON):
             assert message(element, "null") == "is required"
-            assert value(element, []) == []
+            assert read(element, []) == []
 
-    def test_a_default_is_a_value(self) -> None:
-        """Only an explicit nothing is refused where there is a default."""
+    def test_a_default_counts_as_a_value(self) -> None:
+        """If there is a default, only an explicit null is refused."""
         element = F.InputText(name="x", required=True, value="a")
         assert F.Model(element).validate({}) == {"x": "a"}
         assert message(element, "") == "is required"
 
-    def test_an_empty_default_is_none_where_one_is_required(self) -> None:
-        """The data and the schema do not offer what the check would refuse."""
+    def test_an_empty_default_of_a_required_field_is_dropped(self) -> None:
+        """Data and schema must not offer a value that the check refuses."""
         element = F.InputText(name="x", required=True, value="")
         assert "value" not in element.to_dict()
         assert F.Model(element).json_schema()["required"] == ["x"]
 
-    def test_what_is_optional_and_empty_is_none(self) -> None:
-        """Every field is in the result; only text keeps its emptiness."""
+    def test_empty_optional_fields_are_none(self) -> None:
+        """Every field is in the result. Only text stays empty text."""
         names = {each.name for each in EVERY.fields}
         found = EVERY.validate(dict.fromkeys(names, ""))
         assert set(found) == names
@@ -256,41 +256,41 @@ class TestRequired:
 
 
 class TestText:
-    def test_the_pattern_must_match_the_whole(self) -> None:
-        """A match of a part is none."""
+    def test_the_pattern_must_match_the_whole_text(self) -> None:
+        """A partial match is not enough."""
         element = F.InputText(name="x", pattern="[a-z]+")
-        assert value(element, "abc") == "abc"
+        assert read(element, "abc") == "abc"
         assert message(element, "abc1") == "must match the pattern [a-z]+"
         assert message(element, "abc\n") == "must match the pattern [a-z]+"
 
     @pytest.mark.parametrize("cls", [F.InputText, F.InputPassword, F.InputArea])
-    def test_lengths_are_enforced(self, cls: type[F.InputText]) -> None:
-        """Both ends, with the length that was got."""
+    def test_enforces_lengths(self, cls: type[F.InputText]) -> None:
+        """Minimum and maximum; the message has the given length."""
         element = cls(name="x", min_length=2, max_length=4)
-        assert value(element, "ab") == "ab"
-        assert value(element, "abcd") == "abcd"
+        assert read(element, "ab") == "ab"
+        assert read(element, "abcd") == "abcd"
         assert message(element, "a") == "must have at least 2 characters, got 1"
         assert message(element, "abcde") == "must have at most 4 characters, got 5"
 
-    def test_all_messages_of_a_field_come_at_once(self) -> None:
-        """Too short and of the wrong form are two messages."""
+    def test_reports_all_messages_of_a_field(self) -> None:
+        """A text that is too short and does not match gives two messages."""
         element = F.InputText(name="x", min_length=3, pattern="[a-z]*")
         assert len(refused(F.Model(element), {"x": "1"})["x"]) == 2
 
-    def test_a_secret_is_not_repeated(self) -> None:
-        """No message about a password holds it."""
+    def test_messages_omit_passwords(self) -> None:
+        """No message about a password contains it."""
         element = F.InputPassword(name="x", min_length=30, pattern="[a-z]+")
         for each in refused(F.Model(element), {"x": "hunter2"})["x"]:
             assert "hunter2" not in each
 
-    def test_only_text_is_text(self) -> None:
-        """A number is none: 007 and 7 would be the same."""
+    def test_refuses_numbers_as_text(self) -> None:
+        """Because 007 and 7 would be the same."""
         assert message(F.InputText(name="x"), 7) == "must be text, got a number"
         assert message(F.InputArea(name="x"), ["a"]) == "must be text, got a list"
 
-    def test_size_is_only_how_wide_it_is_drawn(self) -> None:
-        """A longer text is fine."""
-        assert value(F.InputText(name="x", size=2), "abcdef") == "abcdef"
+    def test_size_does_not_limit_the_text(self) -> None:
+        """It is only the width of the input."""
+        assert read(F.InputText(name="x", size=2), "abcdef") == "abcdef"
 
 
 class TestNumber:
@@ -312,32 +312,32 @@ class TestNumber:
     def test_numbers_arrive_as_numbers(
         self, step: float | str | None, raw: object, wanted: float
     ) -> None:
-        """An int where it is written as one and the step allows, else a float."""
-        found = value(F.InputNumber(name="x", step=step), raw)
+        """As an int if it is written as one and the step allows it, else as a float."""
+        found = read(F.InputNumber(name="x", step=step), raw)
         assert (found, type(found)) == (wanted, type(wanted))
 
     @pytest.mark.parametrize("raw", [True, "x", "1_000", "٣", "0x10", [], {}, "1,5", "--1", "1e"])
-    def test_what_is_no_number_is_refused(self, raw: object) -> None:
-        """A boolean is none, nor is what only Python reads as one."""
+    def test_refuses_other_types_as_numbers(self, raw: object) -> None:
+        """Booleans, and spellings that only Python reads as numbers."""
         assert message(F.InputNumber(name="x"), raw).startswith("must be a number, got ")
 
     @pytest.mark.parametrize("typed", ["9" * 4_000_000, "9" * 4_000_000 + "x"])
-    def test_a_text_that_is_too_long_for_a_number_is_not_looked_at(self, typed: str) -> None:
-        """A regular expression keeps everybody waiting while it goes through it."""
+    def test_refuses_long_text_as_a_number_quickly(self, typed: str) -> None:
+        """Without a regular expression, because that would block other requests."""
         element, began = F.InputNumber(name="x"), time.thread_time()
         assert message(element, typed).startswith("must be a number, got ")
         assert time.thread_time() - began < 0.2
 
     @pytest.mark.parametrize("raw", ["1e999", float("nan"), float("inf"), 10**400, "9" * 399])
-    def test_numbers_are_finite(self, raw: object) -> None:
-        """What JSON or a float cannot hold is refused."""
+    def test_refuses_infinite_numbers(self, raw: object) -> None:
+        """And numbers that a float cannot hold."""
         assert message(F.InputNumber(name="x"), raw) == "must be a finite number"
 
-    def test_the_range_is_enforced(self) -> None:
-        """Its ends belong to it."""
+    def test_enforces_the_range(self) -> None:
+        """Both limits are inclusive."""
         element = F.InputNumber(name="x", min_value=3, max_value=5.5)
-        assert value(element, 3) == 3
-        assert value(element, "5.5") == 5.5
+        assert read(element, 3) == 3
+        assert read(element, "5.5") == 5.5
         assert message(element, 1) == "must be at least 3, got 1"
         assert message(element, 6) == "must be at most 5.5, got 6"
 
@@ -364,26 +364,26 @@ class TestNumber:
     def test_steps_count_from_minimum_default_or_zero(
         self, element: F.InputNumber, good: float, bad: float, words: str
     ) -> None:
-        """As in HTML, and decimal: three tenths are three steps of a tenth."""
-        assert value(element, good) == good
+        """As in HTML, and decimal: 0.3 is three steps of 0.1."""
+        assert read(element, good) == good
         assert message(element, bad) == words
 
     def test_a_pattern_is_matched_against_the_number(self) -> None:
-        """It may ask for a number of digits."""
+        """So a form can ask for a certain number of digits."""
         element = F.InputNumber(name="x", pattern="[0-9]{4}")
-        assert value(element, "1234") == 1234
+        assert read(element, "1234") == 1234
         assert "must match the pattern" in message(element, 123)
 
 
 class TestMoments:
-    def test_they_arrive_typed(self) -> None:
-        """Text becomes date, time and datetime."""
-        assert value(F.InputDate(name="x"), "2026-01-31") == dt.date(2026, 1, 31)
-        assert value(F.InputTime(name="x"), "09:30") == dt.time(9, 30)
-        assert value(F.InputTime(name="x"), "09:30:15.5") == dt.time(9, 30, 15, 500000)
+    def test_returns_typed_dates_and_times(self) -> None:
+        """Text becomes a date, time or datetime."""
+        assert read(F.InputDate(name="x"), "2026-01-31") == dt.date(2026, 1, 31)
+        assert read(F.InputTime(name="x"), "09:30") == dt.time(9, 30)
+        assert read(F.InputTime(name="x"), "09:30:15.5") == dt.time(9, 30, 15, 500000)
         moment = dt.datetime(2026, 1, 31, 9, 30)
-        assert value(F.InputDateTime(name="x"), "2026-01-31T09:30") == moment
-        assert value(F.InputDateTime(name="x"), "2026-01-31 09:30:00") == moment
+        assert read(F.InputDateTime(name="x"), "2026-01-31T09:30") == moment
+        assert read(F.InputDateTime(name="x"), "2026-01-31 09:30:00") == moment
 
     @pytest.mark.parametrize(
         ("element", "raw"),
@@ -404,7 +404,7 @@ class TestMoments:
     def test_other_spellings_are_refused_with_an_example(
         self, element: F.Field, raw: object
     ) -> None:
-        """The message shows how it is written."""
+        """The message shows the right spelling."""
         assert re.match(r"must be a (date|time|date and time) like [0-9]", message(element, raw))
 
     @pytest.mark.parametrize(
@@ -433,82 +433,82 @@ class TestMoments:
         ],
         ids=["date", "time", "datetime"],
     )
-    def test_ranges_are_enforced(self, element: F.Field, good: str, low: str, high: str) -> None:
-        """Their ends belong to them."""
-        assert value(element, good) is not None
+    def test_enforces_ranges(self, element: F.Field, good: str, low: str, high: str) -> None:
+        """Both limits are inclusive."""
+        assert read(element, good) is not None
         assert re.fullmatch(rf"must be .* or later, got {low}", message(element, low))
         assert re.fullmatch(rf"must be .* or earlier, got {high}", message(element, high))
 
-    def test_a_range_of_times_may_cross_midnight(self) -> None:
-        """A minimum after the maximum means a night."""
+    def test_a_range_of_times_can_cross_midnight(self) -> None:
+        """If the minimum is after the maximum."""
         element = F.InputTime(name="x", min_time="22:00", max_time="06:00")
-        assert value(element, "23:00") == dt.time(23)
-        assert value(element, "05:00") == dt.time(5)
+        assert read(element, "23:00") == dt.time(23)
+        assert read(element, "05:00") == dt.time(5)
         assert message(element, "12:00") == "must be from 22:00 to 06:00, got 12:00"
 
     def test_steps_are_seconds_from_the_minimum(self) -> None:
-        """Or from midnight where there is none."""
+        """Or from midnight if there is no minimum."""
         quarter = F.InputTime(name="x", step=900)
-        assert value(quarter, "09:15") == dt.time(9, 15)
+        assert read(quarter, "09:15") == dt.time(9, 15)
         assert message(quarter, "09:20") == "must be in steps of 900 seconds, got 09:20"
         hourly = F.InputDateTime(name="x", step=3600, min_datetime="2026-01-01T00:30")
-        assert value(hourly, "2026-01-01T05:30") is not None
+        assert read(hourly, "2026-01-01T05:30") is not None
         assert "from 2026-01-01T00:30" in message(hourly, "2026-01-01T05:00")
 
 
 class TestChoices:
     @pytest.mark.parametrize("raw", [True, "true", "on", "1", "True", "yes", 1])
     def test_a_checked_box_is_true(self, raw: object) -> None:
-        """However browsers, terminals and JSON spell it."""
-        assert value(F.Checkbox(name="x"), raw) is True
+        """In the spellings of browsers, terminals and JSON."""
+        assert read(F.Checkbox(name="x"), raw) is True
 
     @pytest.mark.parametrize("raw", [False, "false", "off", "", "0", "no", None, 0])
     def test_an_unchecked_box_is_false(self, raw: object) -> None:
-        """Also where it is checked by default."""
-        assert value(F.Checkbox(name="x", value=True), raw) is False
+        """Also if it is checked by default."""
+        assert read(F.Checkbox(name="x", value=True), raw) is False
 
     def test_an_absent_box_has_its_default(self) -> None:
-        """Which is false unless the form says otherwise."""
+        """The default is false unless the form sets it."""
         form = F.Model(F.Checkbox(name="a"), F.Checkbox(name="b", value=True))
         assert form.validate({}) == {"a": False, "b": True}
 
     @pytest.mark.parametrize("raw", ["maybe", 2, 1.0, [], {}])
-    def test_what_is_neither_is_refused(self, raw: object) -> None:
-        """Nothing is taken for false."""
+    def test_refuses_other_values_of_a_checkbox(self, raw: object) -> None:
+        """They do not count as false."""
         assert message(F.Checkbox(name="x"), raw).startswith("must be true or false, got ")
 
-    def test_an_option_must_be_one_of_the_form(self) -> None:
-        """The message lists them and names the nearest."""
+    def test_refuses_unknown_options(self) -> None:
+        """The message lists the options and suggests the nearest."""
         element = F.Select(name="x", option=["small", "large"])
-        assert value(element, "large") == "large"
+        assert read(element, "large") == "large"
         assert message(element, "smal") == (
             "must be one of small, large, got 'smal'; did you mean 'small'?"
         )
 
-    def test_an_option_may_have_an_empty_name(self) -> None:
-        """It is chosen by the empty text, which is otherwise no value."""
-        assert value(F.Select(name="x", option=["", "a"]), "") == ""
-        assert value(F.Select(name="x", option=["a"]), "") is None
+    def test_an_option_can_have_an_empty_name(self) -> None:
+        """Empty text then chooses it."""
+        assert read(F.Select(name="x", option=["", "a"]), "") == ""
+        assert read(F.Select(name="x", option=["a"]), "") is None
 
-    def test_an_option_may_be_chosen_by_its_json(self) -> None:
-        """A number's text is its option's name."""
+    def test_a_number_can_choose_an_option(self) -> None:
+        """By its JSON text."""
         element = F.Select(name="x", option=["1", "true"])
-        assert value(element, 1) == "1"
-        assert value(element, True) == "true"
+        assert read(element, 1) == "1"
+        assert read(element, True) == "true"
 
     def test_only_one_option_can_be_preselected(self) -> None:
-        """Two are a problem of the form."""
+        """Two preselected options are a problem of the form."""
         both = [F.InputOption("a", value=True), F.InputOption("b", value=True)]
         with pytest.raises(F.FormError, match="only one can be preselected"):
             F.Select(name="x", option=both)
 
-    def test_files_are_paths_one_or_a_list(self) -> None:
+    def test_files_are_one_path_or_a_list(self) -> None:
         """`multiple` and `directory` make it a list."""
         one, many = F.InputFiles(name="x"), F.InputFiles(name="x", multiple=True)
-        assert value(one, "a.txt") == "a.txt"
-        assert value(one, ["a.txt"]) == "a.txt"
-        assert value(many, "a.txt") == ["a.txt"]
-        assert value(F.InputFiles(name="x", directory=True), ["a", "b"]) == ["a", "b"]
+        assert read(one, "a.txt") == "a.txt"
+        assert read(one, ["a.txt"]) == "a.txt"
+        assert read(many, "a.txt") == ["a.txt"]
+        assert read(F.InputFiles(name="x", directory=True), ["a", "b"]) == ["a", "b"]
         assert message(one, ["a", "b"]) == "must be one file, got 2"
         assert message(many, [1]) == "must be text, got a number"
         assert message(many, 1) == "must be a path, got a number"
@@ -535,15 +535,15 @@ class TestJSON:
     )
     def test_text_that_is_json_is_decoded(self, raw: object, wanted: object) -> None:
         """Other text and values stay as they are."""
-        assert value(F.InputJSON(name="x"), raw) == wanted
+        assert read(F.InputJSON(name="x"), raw) == wanted
 
     @pytest.mark.parametrize("raw", ['["a"', "{a: 1}", "[NaN]", "[1e999]", "[" * 10_000])
-    def test_broken_lists_and_objects_are_refused(self, raw: str) -> None:
-        """They are never taken for text."""
+    def test_refuses_broken_lists_and_objects(self, raw: str) -> None:
+        """They do not count as text."""
         assert message(F.InputJSON(name="x"), raw).startswith("must be JSON: ")
 
-    def test_only_json_values_are_taken(self) -> None:
-        """What JSON cannot hold is refused, not repr'd."""
+    def test_refuses_values_that_json_cannot_hold(self) -> None:
+        """They do not become their repr."""
         assert message(F.InputJSON(name="x"), {"a": dt.date(2026, 1, 1)}).startswith(
             "must be a JSON"
         )
@@ -551,22 +551,24 @@ class TestJSON:
 
 
 class TestValidate:
-    def test_unknown_fields_are_refused_by_name(self) -> None:
-        """The nearest known one is named, or all of them."""
+    def test_refuses_unknown_fields_by_name(self) -> None:
+        """The message suggests the nearest field, or lists all."""
         form = F.Model(F.InputText(name="topic"), F.Submit("Go"))
         assert refused(form, {"topik": "x", "zzz": 1}) == {
-            "topik": ["is no field of this form; did you mean 'topic'?"],
-            "zzz": ["is no field of this form; it has: topic"],
+            "topik": ["is not a field of this form; did you mean 'topic'?"],
+            "zzz": ["is not a field of this form; the fields are: topic"],
         }
-        assert refused(F.Model(), {"a": 1}) == {"a": ["is no field of this form; there are none"]}
+        assert refused(F.Model(), {"a": 1}) == {
+            "a": ["is not a field of this form; there are none"]
+        }
 
-    def test_all_fields_are_told_in_one_pass(self) -> None:
-        """Nobody mends one mistake to meet the next."""
+    def test_reports_all_fields_at_once(self) -> None:
+        """So users can fix all mistakes in one go."""
         raw = {"number": "x", "date": "x", "select": "z", "chek": 1, "action": "maybe"}
         assert set(refused(EVERY, raw)) == set(raw)
 
-    def test_the_errors_survive_the_wire(self) -> None:
-        """A client gets the same messages by field."""
+    def test_errors_reach_a_client(self) -> None:
+        """With the same messages by field."""
         with pytest.raises(InputsError) as caught:
             EVERY.validate({"number": 3, "date": 1})
         again = from_wire(json.loads(json.dumps(caught.value.to_wire())))
@@ -574,37 +576,37 @@ class TestValidate:
         assert again.errors == caught.value.errors
 
     @pytest.mark.parametrize("raw", [None, [], "x", 3])
-    def test_inputs_are_an_object(self, raw: object) -> None:
-        """Anything else is refused, as an error of no field."""
+    def test_refuses_inputs_that_are_not_an_object(self, raw: object) -> None:
+        """The error is not about one field."""
         (only,) = refused(EVERY, raw)[GLOBAL_FIELD]
         assert only.startswith("the inputs must be an object, got ")
 
-    def test_a_field_named_self_is_refused_like_any(self) -> None:
-        """A name that Python keeps for itself breaks nothing."""
-        assert refused(F.Model(), {"self": 1})["self"][0].startswith("is no field")
+    def test_refuses_an_unknown_field_named_self(self) -> None:
+        """The name does not collide with Python's `self`."""
+        assert refused(F.Model(), {"self": 1})["self"][0].startswith("is not a field")
 
-    def test_a_pressed_button_is_among_the_inputs(self) -> None:
-        """Only if it was pressed, and only with a value that a button has."""
+    def test_inputs_have_the_pressed_button(self) -> None:
+        """Only if it was pressed, and only with a value of one of the buttons."""
         form = F.Model(F.Action(name="do", value="yes"), F.Action(name="do", value="no"))
         assert form.validate({}) == {}
         assert form.validate({"do": "no"}) == {"do": "no"}
         assert refused(form, {"do": "x"}) == {"do": ["must be one of yes, no, got 'x'"]}
         assert form.field_names == ()
 
-    def test_defaults_stand_for_absent_fields(self) -> None:
-        """Typed as any value is; an explicit nothing is kept."""
+    def test_defaults_fill_in_absent_fields(self) -> None:
+        """They are typed. An explicit null stays null."""
         found = EVERY.validate({"number": None})
         assert found["date"] == dt.date(2026, 5, 5)
         assert (found["text"], found["select"], found["check"]) == ("abc", "b", True)
         assert found["number"] is None
 
-    def test_a_long_value_is_shortened_in_a_message(self) -> None:
-        """A message stays a line."""
+    def test_messages_shorten_long_values(self) -> None:
+        """A message stays one line."""
         assert len(message(F.InputNumber(name="x"), "z" * 10_000)) < 100
 
 
 def as_json(found: dict[str, object]) -> dict[str, object]:
-    """Return inputs as the store and the wire have them."""
+    """Return inputs after a round trip through JSON, as in the store and on the wire."""
     return json.loads(msgspec.json.encode(found))  # type: ignore[no-any-return]
 
 
@@ -645,7 +647,7 @@ _NAMES = [*_LOOSE.field_names, "act"]
 @settings(max_examples=400, deadline=None)
 @given(st.dictionaries(st.sampled_from(_NAMES), _JSON | _SPELT))
 def test_validating_twice_changes_nothing(raw: dict[str, object]) -> None:
-    """What passed passes again and stays what it is, as values and by way of JSON."""
+    """Valid inputs stay valid and unchanged, directly and through JSON."""
     accepted = {name: each for name, each in raw.items() if _passes(name, each)}
     once = _LOOSE.validate(accepted)
     assert repr(_LOOSE.validate(once)) == repr(once)
@@ -662,8 +664,8 @@ def _passes(name: str, raw: object) -> bool:
 
 
 class TestSchema:
-    def test_it_is_a_draft_2020_12_schema_that_good_inputs_meet(self) -> None:
-        """What validate returns, as JSON, meets the schema."""
+    def test_valid_inputs_match_the_schema(self) -> None:
+        """The JSON of validated inputs matches a schema of draft 2020-12."""
         schema = EVERY.json_schema()
         jsonschema.Draft202012Validator.check_schema(schema)
         good = EVERY.validate({"time": "09:30", "moment": "2026-02-02T10:00", "action": "yes"})
@@ -684,13 +686,13 @@ class TestSchema:
         ],
         ids=str,
     )
-    def test_bad_inputs_do_not_meet_it(self, bad: dict[str, object]) -> None:
-        """Ranges, patterns, options, types and names are in it."""
+    def test_invalid_inputs_do_not_match_the_schema(self, bad: dict[str, object]) -> None:
+        """It has ranges, patterns, options, types and names."""
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, EVERY.json_schema(), jsonschema.Draft202012Validator)
 
-    def test_only_what_is_required_and_has_no_default_must_be_there(self) -> None:
-        """Optional fields admit null."""
+    def test_the_schema_requires_fields_without_a_default(self) -> None:
+        """Optional fields allow null."""
         schema = F.Model(
             F.InputText(name="a", required=True, label="The A"),
             F.InputText(name="b", required=True, value="x"),
@@ -704,15 +706,15 @@ class TestSchema:
 
 class TestResponse:
     @pytest.mark.parametrize("name", ["Markdown", "HTML", "Text"])
-    def test_a_body_says_how_it_is_shown(self, name: str) -> None:
-        """As a payload and inside any other value that becomes JSON."""
+    def test_a_body_has_its_type(self, name: str) -> None:
+        """As a payload, and within any other value that becomes JSON."""
         body = getattr(response, name)("a", 1)
         payload = {"type": name.lower(), "body": "a 1"}
         assert body.body == "a 1"
         assert body.to_payload() == payload
         assert json.loads(msgspec.json.encode([body])) == [payload]
 
-    def test_it_cannot_be_changed(self) -> None:
-        """A result is what it was when it was sent."""
+    def test_a_body_cannot_be_changed(self) -> None:
+        """A result stays the same after it was sent."""
         with pytest.raises(dataclasses.FrozenInstanceError):
             response.Text("a").body = "b"  # type: ignore[misc]

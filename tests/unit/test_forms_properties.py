@@ -1,4 +1,4 @@
-"""Forms whatever they hold: one form in Python, YAML, JSON and a signature; hostile inputs."""
+"""Properties of all forms: the same in Python, YAML, JSON and a signature; hostile inputs."""
 
 import datetime as dt
 import enum
@@ -29,7 +29,7 @@ def _maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.none() | values
 
 
-def _made(cls: type[F.Element], **properties: st.SearchStrategy[Any]) -> Any:
+def _elements(cls: type[F.Element], **properties: st.SearchStrategy[Any]) -> Any:
     """Return a strategy of elements, with any of the properties set or not."""
 
     def make(set_: dict[str, Any]) -> F.Element | None:
@@ -115,7 +115,7 @@ ELEMENTS: dict[type[F.Element], dict[str, st.SearchStrategy[Any]]] = {
 def manifest_form(form: F.Model) -> F.Model:
     """Return a form that has been through a manifest's YAML."""
     flow = {"name": "f", "entrypoint": "m:f", "inputs": form.to_list()}
-    # JSON is YAML; PyYAML's own writer leaves unquoted what YAML 1.2 takes for numbers.
+    # JSON is YAML, and PyYAML's writer does not quote all texts that are numbers in YAML 1.2.
     text = json.dumps({"service": "s", "flows": [flow]}, ensure_ascii=False)
     inputs = parse(text).flows[0].inputs
     assert inputs is not None
@@ -123,7 +123,7 @@ def manifest_form(form: F.Model) -> F.Model:
 
 
 def outcome(form: F.Model, raw: object) -> Any:
-    """Return what a form makes of inputs: typed values, or the messages."""
+    """Return the result of a form's validation: typed values, or the messages."""
     try:
         return repr(form.validate(raw))
     except InputsError as exc:
@@ -131,7 +131,7 @@ def outcome(form: F.Model, raw: object) -> Any:
 
 
 def test_every_element_and_property_is_covered_here() -> None:
-    """The strategies know what the elements know."""
+    """The strategies have the elements' properties."""
     assert set(ELEMENTS) == set(F.TYPES.values())
     for cls, properties in ELEMENTS.items():
         known = set(inspect.signature(cls).parameters) - ({"value"} if cls is F.Select else set())
@@ -139,11 +139,11 @@ def test_every_element_and_property_is_covered_here() -> None:
 
 
 @pytest.mark.parametrize("cls", list(ELEMENTS), ids=lambda cls: cls.__name__)
-def test_an_element_survives_yaml_and_json(cls: type[F.Element]) -> None:
-    """Python, its data, a manifest's text, the manifest and back: the same element."""
+def test_yaml_and_json_keep_an_element(cls: type[F.Element]) -> None:
+    """Python, data, YAML, manifest and back: the same element."""
 
     @settings(max_examples=20, deadline=None, database=None)
-    @given(_made(cls, **ELEMENTS[cls]))
+    @given(_elements(cls, **ELEMENTS[cls]))
     def check(element: F.Element) -> None:
         form = F.Model(element)
         assert F.Model.from_list(json.loads(json.dumps(form.to_list()))) == form
@@ -188,10 +188,10 @@ _RAW = st.sampled_from(
     st.lists(st.tuples(st.sampled_from(HINTS), st.booleans()), min_size=1, max_size=6),
     st.dictionaries(st.sampled_from(["p0", "p1", "p2", "p3", "p9"]), _RAW),
 )
-def test_a_signature_and_its_manifest_check_alike(
+def test_a_signature_and_its_manifest_validate_alike(
     chosen: list[tuple[tuple[Any, Any], bool]], raw: dict[str, Any]
 ) -> None:
-    """A form made from a signature, written into a manifest, accepts and refuses the same."""
+    """A form made from a signature and its copy in a manifest accept and refuse the same."""
     form = form_of(_function(chosen))
     assert form is not None
     declared = manifest_form(form)
@@ -220,7 +220,7 @@ def _function(chosen: list[tuple[tuple[Any, Any], bool]]) -> Any:
 
 
 class TestPositional:
-    """As services of the field write them: in the order of the table."""
+    """Positional arguments, in the order of the table in the programming model."""
 
     @pytest.mark.parametrize(
         ("short", "long"),
@@ -242,29 +242,29 @@ class TestPositional:
         ],
     )
     def test_name_and_label_need_no_keyword(self, short: F.Element, long: F.Element) -> None:
-        """The first properties of the table, in its order."""
+        """They are the first properties of the table."""
         assert short == long
 
 
-def test_markdown_may_be_indented_as_code_is() -> None:
-    """What all lines share is no part of the text: it would be a block of code."""
+def test_markdown_drops_shared_indentation() -> None:
+    """Otherwise it would be a block of code."""
     assert F.Markdown("\n    # A\n      b\n").text == "\n# A\n  b\n"
 
 
 class TestHostile:
-    """The check runs in the control plane: no input may hold it up."""
+    """The validation runs in the control plane: no input may block it."""
 
-    def test_a_hundred_thousand_unknown_fields_are_refused_soon(self) -> None:
-        """The first are named, the others counted."""
+    def test_refuses_100_000_unknown_fields_quickly(self) -> None:
+        """The message names the first ones and counts the others."""
         form = F.Model(*(F.InputText(name=f"field_{number}") for number in range(20)))
         began = time.thread_time()
         errors = outcome(form, {f"feild_{number}": "" for number in range(100_000)})
         assert time.thread_time() - began < 1
         assert len(errors) == 21
-        assert errors[GLOBAL_FIELD] == ["99980 more are no fields of this form"]
+        assert errors[GLOBAL_FIELD] == ["99980 more names are not in this form"]
 
-    def test_a_megabyte_is_text_like_any(self) -> None:
-        """Taken where nothing limits it; refused with a short message where something does."""
+    def test_accepts_a_megabyte_of_text(self) -> None:
+        """If nothing limits it. Otherwise the message is short."""
         long = "x" * 1_000_000
         form = F.Model(
             F.InputText(name="text", pattern="x*"),
@@ -285,7 +285,7 @@ class TestHostile:
         ("typed", "words"),
         [
             ("[" * 10_000, "nested too deep"),
-            ('{"a": NaN}', "NaN is no JSON"),
+            ('{"a": NaN}', "NaN is not JSON"),
             ('{"a": 1e999}', "finite"),
             ('{"a": 1, "a": 2}', "the key 'a' is given twice"),
             ("[" + "9" * 5000 + "]", "must be JSON"),
@@ -295,8 +295,8 @@ class TestHostile:
         ],
         ids=["deep", "nan", "infinite", "twice", "digits", "values", "quoted", "keys"],
     )
-    def test_json_that_is_none_is_refused(self, typed: str, words: str) -> None:
-        """In words, not by an exception from within; and in no time, for others wait."""
+    def test_refuses_broken_json(self, typed: str, words: str) -> None:
+        """Quickly, and with a message instead of an internal exception."""
         began = time.thread_time()
         (only,) = outcome(F.Model(F.InputJSON(name="x")), {"x": typed})["x"]
         assert words in only

@@ -103,7 +103,7 @@ runner: {min: 20, max: 3, executions: 0}
         "koco.yaml:3:10: version: expected text, got the number 1.1 (hint: put it in quotes)",
         "koco.yaml:6:17: flows[0].entrypoint: 'hello/app.py:greet' is a file's path, "
         "no module:object (hint: did you mean hello.app:greet?)",
-        "koco.yaml:8:33: flows[0].inputs[0].labl: is no property here; did you mean 'label'?",
+        "koco.yaml:8:33: flows[0].inputs[0].labl: is not a property of it; did you mean 'label'?",
         "koco.yaml:11:20: flows[0].inputs[1].min_value: must be a number, got 'old'",
         "koco.yaml:12:5: flows[1]: key 'entrypoint' is missing "
         "(hint: The Python callable that does the work: `module:object`)",

@@ -113,7 +113,7 @@ def test_editors_know_every_element_and_property(kind: str) -> None:
     fields = dataclasses.fields(TYPES[kind])
     assert list(described["properties"]) == ["type", *(field.name for field in fields)]
     readers = {field.metadata["read"].__name__ for field in fields}
-    assert readers - {"_options"} <= set(schema._READERS)
+    assert readers - {"_read_options"} <= set(schema._READERS)
 
 
 FLOW = {"name": "a", "entrypoint": "a:b"}

@@ -1,4 +1,4 @@
-"""A launch is refused if nested values break the signature's rules, and only then."""
+"""The constraints of nested values in a signature, checked at the launch."""
 
 import dataclasses
 import enum
@@ -63,7 +63,7 @@ class Named(TypedDict):
 
 
 class Free(pydantic.BaseModel):
-    """Its own code sees the values before their types are checked."""
+    """Its validator sees the values before their types do."""
 
     words: Annotated[list[str], pydantic.BeforeValidator(lambda text: text.split(","))]
     n: int
@@ -100,7 +100,7 @@ def refused(flow: Callable[..., Any], **inputs: Any) -> dict[str, list[str]]:
     assert form is not None
     jsonschema.Draft202012Validator.check_schema(form.json_schema())
     with pytest.raises(InputsError) as caught:
-        # As in the control plane: read from the runner's description.
+        # Like the control plane, which reads the form from the runner's description.
         F.Model.from_list(json.loads(json.dumps(form.to_list()))).validate(inputs)
     return caught.value.errors
 
@@ -119,7 +119,7 @@ GOOD = {"name": "ab", "n": 3}
     [
         (order, {"item": GOOD | {"n": 30}}, {"item": ["n: must be at most 10, got 30"]}),
         (order, {"item": {"name": "Ab"}}, {"item": ["n: is required", "name: must match"]}),
-        (order, {"item": GOOD | {"x": 1}}, {"item": ["x: is no field here"]}),
+        (order, {"item": GOOD | {"x": 1}}, {"item": ["x: is not a field here"]}),
         (order, {"item": GOOD | {"tags": ["abcd"]}}, {"item": ["tags[0]: must have at most 3"]}),
         (order, {"item": GOOD | {"kids": [{"n": 1}]}}, {"item": ["kids[0].name: is required"]}),
         (
@@ -148,15 +148,15 @@ GOOD = {"name": "ab", "n": 3}
 def test_nested_constraints_refuse_a_launch(
     flow: Callable[..., Any], inputs: dict[str, Any], errors: dict[str, list[str]]
 ) -> None:
-    """By field, with the path inside it; without the author's code."""
+    """The message has field and path. The author's code does not run."""
     found = refused(flow, **inputs)
     assert found.keys() == errors.keys()
     for name, starts in errors.items():
         assert all(one.startswith(start) for one, start in zip(found[name], starts, strict=True))
 
 
-def test_an_elements_message_has_its_full_path() -> None:
-    """One path, as people write it; a message of another kind comes after its field."""
+def test_names_an_element_with_its_list() -> None:
+    """As one path. Other messages come after their field."""
     error = InputsError(items=["[0].n: must be at most 10", "must have at most 2 elements"])
     error.add(free="[ is no JSON")
     assert str(error).splitlines() == [
@@ -166,8 +166,8 @@ def test_an_elements_message_has_its_full_path() -> None:
     ]
 
 
-def test_accepts_everything_that_the_code_accepts() -> None:
-    """Numbers as text, either side of a union, null; and values that its own code reads first."""
+def test_accepts_every_value_that_the_code_takes() -> None:
+    """Numbers as text, both sides of a union, null, and values that the author's code converts."""
     found = called(order, item=GOOD | {"n": "3"}, either="5", by={"k": GOOD})
     assert (found.item.n, found.either, found.by["k"].name) == (3, 5, "ab")
     found = called(
@@ -182,8 +182,8 @@ def test_accepts_everything_that_the_code_accepts() -> None:
     assert (found["free"].words, found["free"].n, found["aliased"].some) == (["a", "b"], 2, 1)
 
 
-def test_errors_of_the_authors_code_are_reported_by_field() -> None:
-    """With the path, as at a launch."""
+def test_refusals_by_the_authors_code_have_messages() -> None:
+    """By field, with the path, as at a launch."""
     with pytest.raises(InputsError) as caught:
         called(direct, item=GOOD | {"name": "bad"}, points=[{"x": 7}])
     assert caught.value.errors["item"] == ["name: is bad"]
@@ -198,13 +198,13 @@ def test_errors_of_the_authors_code_are_reported_by_field() -> None:
         *({"type": "string", "pattern": each} for each in ("(?=a)b", r"(a)\1b", "[b-z]*(?>b)")),
     ],
 )
-def test_an_invalid_schema_refuses_nothing(schema: dict[str, Any]) -> None:
-    """Invalid parts are not enforced, and take no time."""
-    assert nested.faults("a" * 50, schema) == []
+def test_an_odd_schema_refuses_nothing(schema: dict[str, Any]) -> None:
+    """Invalid parts of a schema are not enforced, and cost no time."""
+    assert nested.find_problems("a" * 50, schema) == []
 
 
-def test_a_signature_may_have_huge_and_infinite_numbers() -> None:
-    """The form keeps those that it can; the callable gets the rest."""
+def test_accepts_huge_and_infinite_limits() -> None:
+    """The form enforces them as far as it can, the callable does the rest."""
     inf = float("inf")
 
     def flow(
@@ -220,8 +220,8 @@ def test_a_signature_may_have_huge_and_infinite_numbers() -> None:
     assert refused(flow, y=6, m=10**31).keys() == {"y", "m"}
 
 
-def test_unicode_spellings_of_a_name_are_one_field() -> None:
-    """As in Python: a keyboard may send `ö` as one character, or as two."""
+def test_two_spellings_of_a_name_are_one_field() -> None:
+    """As for identifiers in Python: a keyboard may send `ö` as one character or as two."""
     names = {}
     exec("def flow(größe: str): return größe", names)
     flow = names["flow"]
@@ -237,21 +237,21 @@ def test_unicode_spellings_of_a_name_are_one_field() -> None:
         F.Model(F.InputText(name=spelt), F.InputText(name="größe"))
 
 
-def test_an_expensive_pattern_is_enforced_in_linear_time() -> None:
-    """Its time grows with the text, whatever it repeats."""
+def test_enforces_patterns_that_other_engines_cannot() -> None:
+    """The time only grows with the text."""
     schema = {"type": "array", "items": {"type": "string", "pattern": "(a+)+b"}}
     began = time.thread_time()
-    assert nested.faults(["a" * 50, "ab"], schema) == ["[0]: must match the pattern (a+)+b"]
+    assert nested.find_problems(["a" * 50, "ab"], schema) == ["[0]: must match the pattern (a+)+b"]
     assert time.thread_time() - began < 1
 
 
-def test_long_lists_are_left_to_the_flow() -> None:
-    """A slow check is left to the flow, which has its own process: no error is reported."""
+def test_skips_patterns_on_long_lists() -> None:
+    """The flow checks them in its own process, so the launch is accepted."""
     schema = {"type": "array", "items": {"type": "string", "pattern": "^[ab]*a[ab]{300}c$"}}
     began = time.thread_time()
-    assert nested.faults(["ab" * 10_000] * 1000, schema) == []
+    assert nested.find_problems(["ab" * 10_000] * 1000, schema) == []
     assert time.thread_time() - began < 1
     many = {f"p{n}": {"type": "string", "pattern": rf"^\w{{1,20}}{n}$"} for n in range(1000)}
     began = time.thread_time()
-    nested.faults(dict.fromkeys(many, "x"), {"type": "object", "properties": many})
+    nested.find_problems(dict.fromkeys(many, "x"), {"type": "object", "properties": many})
     assert time.thread_time() - began < 1

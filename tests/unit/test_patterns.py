@@ -1,4 +1,4 @@
-"""Patterns of forms: Python's meaning, in a time that has a limit."""
+"""Patterns of forms: the same meaning as in Python, in limited time."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from koco.forms import FormError, patterns
 
 
 def optional(number: int) -> str:
-    """Return the issue's pattern, written out: Python's engine tries two to the `number` ways."""
+    """Return the pattern of the issue, for which Python's engine tries 2 ** `number` ways."""
     return "a?" * number + "a" * number
 
 
@@ -30,8 +30,8 @@ def optional(number: int) -> str:
         ("(?:(?:(?:a*)*)*)*b", "a" * 5000, False),
     ],
 )
-def test_a_match_takes_its_time_by_the_length_only(pattern: str, text: str, *, fits: bool) -> None:
-    """Those that explode in other engines are matched at once, with the right answer."""
+def test_matching_time_depends_only_on_length(pattern: str, text: str, *, fits: bool) -> None:
+    """Patterns that explode in other engines match at once, with the right result."""
     form = F.Model(F.InputText(name="x", pattern=pattern))
     began = time.thread_time()
     assert _fits(form, text) is fits
@@ -70,8 +70,8 @@ def _fits(form: F.Model, text: str) -> bool:
         ("(" * 2000 + ")" * 2000, "not nested too deep"),
     ],
 )
-def test_what_has_no_limit_is_refused_where_it_is_written(pattern: str, said: str) -> None:
-    """With what it is that cannot be matched, and soon."""
+def test_refuses_patterns_without_a_time_limit(pattern: str, said: str) -> None:
+    """At the definition, quickly, and with the reason."""
     began = time.thread_time()
     with pytest.raises(FormError, match=re.escape(said)):
         F.InputText(name="x", pattern=pattern)
@@ -129,8 +129,8 @@ TEXTS = st.text("aAbBfé\u00e8ßxX_-.1٣ \n\t\u2028{},]^<•", max_size=6)
 
 @given(PATTERNS, st.lists(TEXTS, min_size=1, max_size=5))
 @settings(max_examples=400, deadline=None)
-def test_a_pattern_means_what_it_means_in_python(pattern: str, texts: list[str]) -> None:
-    """Letters, digits and blanks of all languages, flags, sets, escapes and ends are the same."""
+def test_a_pattern_means_the_same_as_in_python(pattern: str, texts: list[str]) -> None:
+    """For letters, digits and blanks of all languages, flags, sets, escapes and ends."""
     try:
         compiled = re.compile(pattern)
     except re.error:
@@ -139,23 +139,23 @@ def test_a_pattern_means_what_it_means_in_python(pattern: str, texts: list[str])
         return
     patterns.check(pattern)
     for text in texts:
-        # One `$` before a last line's end is no end to us: a form matches the whole text.
+        # Python's `$` also matches before a final newline. A form matches the whole text.
         if text.endswith("\n") and "$" in pattern:
             continue
         fits = compiled.fullmatch(text) is not None
         assert patterns.matches(pattern, text) is fits, (pattern, text)
 
 
-def test_half_a_surrogate_pair_is_a_character_like_any() -> None:
-    """JSON may hold one; it must not fail the check."""
+def test_half_a_surrogate_pair_is_a_character() -> None:
+    """JSON may contain one, and it must not break the check."""
     form = F.Model(F.InputText(name="x", pattern="a.b"))
     assert form.validate({"x": "a\ud800b"}) == {"x": "a\ud800b"}
     with pytest.raises(InputsError):
         form.validate({"x": "\ud800"})
 
 
-def test_a_form_is_small_enough_to_be_read_at_once() -> None:
-    """However many patterns, and however long the defaults beside them."""
+def test_limits_the_cost_of_a_form() -> None:
+    """For any number of patterns, and for any length of defaults."""
     wide = [
         {"type": "text", "name": f"n{n}", "pattern": rf"\w{{1,30}}[{chr(97 + n)}]"}
         for n in range(20)
@@ -174,8 +174,8 @@ def test_a_form_is_small_enough_to_be_read_at_once() -> None:
     assert time.thread_time() - began < 1
 
 
-def test_texts_that_would_take_more_than_a_second_are_refused() -> None:
-    """By the field that takes most, before anything is matched."""
+def test_refuses_texts_that_take_more_than_a_second() -> None:
+    """At the field that takes longest, before any match."""
     form = F.Model(
         F.InputText(name="short", pattern=r"\w{1,30}"),
         F.InputText(name="long", pattern=r"\w{1,40}"),
@@ -187,8 +187,8 @@ def test_texts_that_would_take_more_than_a_second_are_refused() -> None:
     assert time.thread_time() - began < 1
 
 
-def test_the_loop_goes_on_while_a_long_text_is_matched() -> None:
-    """In a thread, and without Python's lock."""
+def test_a_long_match_does_not_block_the_loop() -> None:
+    """It runs in a thread and does not hold the GIL."""
     pattern = "[ab]*a[ab]{300}c"
     text = "ab" * 20_000
     form = F.Model(F.InputText(name="x", pattern=pattern))
@@ -207,15 +207,15 @@ def test_the_loop_goes_on_while_a_long_text_is_matched() -> None:
 
 
 def test_without_the_engine_python_matches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At a terminal where `koco[ray]` is not installed; what is refused is the same."""
+    """In commands, if `koco[ray]` is not installed. It refuses the same patterns."""
     import sys
 
     monkeypatch.setitem(sys.modules, "re2", None)
-    patterns._compiled.cache_clear()
+    patterns._compile.cache_clear()
     try:
         assert patterns.matches("[a-z]+é", "abcé")
         assert not patterns.matches("[a-z]+", "ABC")
         with pytest.raises(ValueError, match="look ahead"):
             patterns.check("(?=a)a")
     finally:
-        patterns._compiled.cache_clear()
+        patterns._compile.cache_clear()
