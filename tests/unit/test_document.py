@@ -68,7 +68,7 @@ def test_examples_are_what_their_schemas_allow() -> None:
 
 def test_errors_are_problems_with_known_codes() -> None:
     """Every answer of an error is a problem; its codes are those of koco's errors."""
-    known = {kind.code for kind in errors._leaves(errors.KocoError)}
+    known = {kind.code for kind in errors._with_subclasses(errors.KocoError)}
     for name, answer in DOCUMENT["components"]["responses"].items():
         [(kind, media)] = answer["content"].items()
         assert kind == problem_details.MEDIA_TYPE
