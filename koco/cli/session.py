@@ -1,10 +1,15 @@
 """The control plane that this command line talks to."""
 
 import contextlib
+import functools
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from koco.cli.contexts import LOCAL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from koco.client import Client
     from koco.config import Choice, Context
 
@@ -39,7 +44,25 @@ def connect() -> "Client":
 
     wait_s = config.restart_wait_s()
     wait_s = AWAY_S if wait_s is None else wait_s
-    return Client(context(), away_s=wait_s, remembers=True, on_skew=_warn, on_wait=_tell_of_waiting)
+    chosen = context()
+    return Client(
+        chosen,
+        away_s=wait_s,
+        remembers=True,
+        on_skew=_warn,
+        on_wait=_tell_of_waiting,
+        is_gone=functools.partial(_is_gone, chosen.cluster) if chosen.name == LOCAL else None,
+    )
+
+
+def _is_gone(cluster: "Mapping[str, Any]") -> bool:
+    """Say whether nothing is left here of the cluster that `koco up` started, or joined."""
+    from koco import config
+    from koco.cluster import heads, local
+
+    # Both: a Ray that was joined has no mark, and one that is just being started no GCS yet.
+    address = str(cluster.get("address", ""))
+    return not heads.listens(address) and not local.marked(local.mark_of(config.home()))
 
 
 def _warn(message: str, hint: str) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from koco.client import answers
 from koco.client.room import PAYLOAD_BYTES, Room
 from koco.client.stream import Stream
-from koco.client.transport import AWAY_S, OnSkew, OnWait, Transport
+from koco.client.transport import AWAY_S, IsGone, OnSkew, OnWait, Transport
 from koco.config import Context
 from koco.errors import NotFoundError, UsageError
 
@@ -53,6 +53,7 @@ class Client:
         remembers: bool = False,
         on_skew: OnSkew | None = None,
         on_wait: OnWait | None = None,
+        is_gone: IsGone | None = None,
     ) -> None:
         self._transport = Transport(
             context,
@@ -61,6 +62,7 @@ class Client:
             remembers=remembers,
             on_skew=on_skew,
             on_wait=on_wait,
+            is_gone=is_gone,
         )
 
     def __enter__(self) -> "Client":

@@ -57,6 +57,7 @@ _BACKOFF_S = (0.1, 0.8)
 _CONNECT_S = 5.0
 
 _HINT = "is it running? `koco up` starts a local one, `--context` chooses another"
+_HINT_GONE = "`koco up` starts both again, with all that was there before"
 _HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust, or SSL_CERT_FILE"
 #: Where passwords are shown instead of keys.
 _LOGIN = "/v1/session"
@@ -75,12 +76,16 @@ OnSkew = Callable[[str, str], object]
 #: it is waited for.
 OnWait = Callable[[str, float], object]
 
+#: Says whether all that could bring a control plane back by itself is gone, as after a reboot.
+IsGone = Callable[[], bool]
+
 
 class Transport:
     """The way to a control plane, as its context describes it.
 
     One that has answered, here or, where the transport `remembers` that, to an earlier process,
-    may be away for `away_s`; so may one that `is_known` to be there.
+    may be away for `away_s`; so may one that `is_known` to be there. One that `is_gone` is not
+    waited for at first contact.
     """
 
     def __init__(
@@ -92,8 +97,10 @@ class Transport:
         remembers: bool = False,
         on_skew: OnSkew | None = None,
         on_wait: OnWait | None = None,
+        is_gone: IsGone | None = None,
     ) -> None:
         self.url = context.url
+        self._is_gone = is_gone
         self._way_in = _way_in(context)
         self._on_skew = on_skew
         self._on_wait = on_wait
@@ -267,6 +274,9 @@ class Transport:
         """Return how long to try again after an error; None for as long as whoever asks likes.
 
         `of_silence_s` is that where an answer was waited for already.
+
+        Raises:
+            UnreachableError: nothing can come back by itself.
         """
         if not self._is_absent(exc):
             is_silence = isinstance(exc.__cause__, self._httpx.TimeoutException)
@@ -274,6 +284,9 @@ class Transport:
         if self.has_answered:
             return None
         if not _is_hopeless(exc) and self._remembers and answered.before(self.url):
+            if self._is_gone is not None and self._is_gone():
+                what = f"the control plane at {self.url} does not run any more, nor does its Ray"
+                raise UnreachableError(what, hint=_HINT_GONE) from exc
             return self._away_s
         return min(_FIRST_CONTACT_S, self._away_s)
 

@@ -1,6 +1,7 @@
 """Commands that begin while the control plane restarts: they wait where one has answered before."""
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from koco import __version__, config, errors, skew
 from koco.client import Client, answered
+from koco.cluster import local
 from koco.config import Context
 from tests.unit.conftest import Cli
 from tests.unit.test_client import (
@@ -104,6 +106,46 @@ def test_one_that_has_answered_another_process_is_waited_for(serve: Any) -> None
     [(url, left_s)] = told
     assert url == f"http://127.0.0.1:{port}"
     assert 13 < left_s < 15
+
+
+def test_one_whose_ray_is_gone_is_not_waited_for() -> None:
+    """As after a reboot: nothing brings it back but `koco up`."""
+    with (
+        lasting(0.0, 5),
+        pytest.raises(errors.UnreachableError, match="nor does its Ray") as caught,
+    ):
+        known(free_port(), is_gone=lambda: True).flows()
+    assert "koco up" in (caught.value.hint or "")
+
+
+def test_one_whose_ray_runs_is_waited_for(serve: Any) -> None:
+    """Its control plane is started again by it."""
+    port = free_port()
+    with back_soon(serve, port, fine):
+        assert known(port, is_gone=lambda: False).flows() == []
+
+
+def test_what_is_left_of_the_local_cluster_decides(home: Path, cli: Cli) -> None:
+    """A process with its mark, or a Ray that listens; other contexts' are not looked at here."""
+    [url, other] = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    gone = f"127.0.0.1:{free_port()}"
+    config.save_context(Context("local", url, "k", cluster={"address": gone}))
+    config.save_context(Context("other", other, "k", cluster={"address": gone}))
+    for each in (url, other):
+        answered.remember(each)
+    with lasting(0.0, 8):
+        ran = cli("--context", "local", "ps")
+    assert (ran.code, "nor does its Ray" in ran.err) == (3, True)
+    environ = {**os.environ, local.MARK: local.mark_of(home), "KOCO_RESTART_WAIT": "1"}
+    rest = subprocess.Popen(["sleep", "60"], env=environ)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KOCO_RESTART_WAIT", "1")
+            for name in ("local", "other"):
+                assert "nor does its Ray" not in cli("--context", name, "ps").err
+    finally:
+        rest.kill()
+        rest.wait()
 
 
 def test_a_launch_that_reached_nobody_is_waited_with(serve: Any) -> None:
