@@ -75,9 +75,26 @@ class Choice:
 
 
 def home() -> Path:
-    """Return koco's directory: `KOCO_HOME`, or `~/.koco`."""
-    given = _trimmed(os.environ.get("KOCO_HOME"))
-    return Path(given).expanduser().absolute() if given else Path.home() / ".koco"
+    """Return koco's directory: `KOCO_HOME`, or `~/.koco`.
+
+    Raises:
+        UsageError: this user has no home directory.
+    """
+    return expanded(_trimmed(os.environ.get("KOCO_HOME")) or "~/.koco").absolute()
+
+
+def expanded(path: str) -> Path:
+    """Return a path, with the home directory that `~` stands for in its place.
+
+    Raises:
+        UsageError: there is none: in a container HOME may be unset, and the user without a name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        what = f"there is no home directory for {path}: HOME is not set"
+        hint = "set HOME, or KOCO_HOME to koco's own directory; KOCO_URL and KOCO_KEY need neither"
+        raise UsageError(what, hint=hint) from None
 
 
 def contexts_path() -> Path:
@@ -269,7 +286,10 @@ def restart_wait_s() -> float | None:
 
 
 def _project_file() -> Path | None:
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was removed: nothing is there, or above it
+        return None
     return next((p for d in (here, *here.parents) if (p := d / "koco.toml").is_file()), None)
 
 

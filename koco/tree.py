@@ -99,14 +99,22 @@ def _spec(patterns: tuple[str, ...]) -> "GitIgnoreSpec":
     return GitIgnoreSpec.from_lines(patterns, backend="simple")
 
 
+def _home_below(root: Path) -> Path | None:
+    """Return koco's own directory where it is in a folder."""
+    try:
+        home = config.home().resolve()
+    except UsageError:  # there is none
+        return None
+    return home if root in home.parents else None
+
+
 class _Walk:
     """Walks a folder as git does: what is in an ignored folder is never looked at."""
 
     def __init__(self, root: Path, include: "GitIgnoreSpec", outputs: Collection[Identity]) -> None:
         self._root = root
         self._never = _spec(NEVER)
-        home = config.home().resolve()
-        self._home = home if root in home.parents else None
+        self._home = _home_below(root)
         self._include = include
         self._outputs = outputs
         self._above = ignore.rules_above(root)

@@ -9,7 +9,7 @@ from typing import Any
 
 from koco import config
 from koco.cluster import local as cluster
-from koco.errors import KocoError, from_wire
+from koco.errors import KocoError, UsageError, from_wire
 
 #: In the home directory: the store, and what is written on the way.
 _FOLDER = "local"
@@ -27,11 +27,19 @@ def order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str
 
 
 def data_dir() -> Path:
-    """Return the folder for what belongs to this machine's cluster, made where it is missing."""
+    """Return the folder for what belongs to this machine's cluster, made where it is missing.
+
+    Raises:
+        UsageError: it cannot be.
+    """
     directory = config.home() / _FOLDER
     # One by one: `mode` does not reach the parents that mkdir makes.
-    for path in (config.home(), directory):
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        for path in (config.home(), directory):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        what = f"cannot make {directory}: {exc.strerror}"
+        raise UsageError(what, hint="KOCO_HOME names another place") from exc
     return directory
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from koco import config
 from koco.cli import allowed, keyboard, markup, output, uploads
 from koco.forms import (
     HR,
@@ -205,7 +206,7 @@ def _checked(field: Field, raw: Any) -> tuple[Any, list[str]]:
         return field.clean(raw)
     typed = raw if isinstance(raw, list) else [raw]
     # `-i` writes them with an @; here it is optional.
-    paths = [Path(str(each).strip().removeprefix("@")).expanduser() for each in typed if each]
+    paths = [config.expanded(str(each).strip().removeprefix("@")) for each in typed if each]
     if not paths:
         return None, ["is required"]
     found = [uploads.Local(f"@{path}") for path in paths]

@@ -11,6 +11,7 @@ from koco.cli import booting, output
 from koco.cluster import heads
 from koco.cluster import local as cluster
 from koco.errors import NotAllowedError, UnreachableError, UsageError
+from koco.url import shown
 
 
 def joinable(here: Mapping[str, Any], *, free: bool) -> str:
@@ -35,6 +36,11 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
                 what, hint="`koco up --ray URL` takes its dashboard's URL instead"
             )
         return asked
+    if (name := heads.named()) not in ("", "auto", "local"):
+        output.note(
+            f"note: RAY_ADDRESS is {shown(name)}, which names no Ray to join here: it is left alone"
+            " (`koco up --ray URL` takes a dashboard's URL, and RAY_ADDRESS a head's host:port)"
+        )
     for address in dict.fromkeys((str(here.get("address", "")), heads.current())):
         if not heads.listens(address):
             continue

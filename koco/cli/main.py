@@ -249,6 +249,10 @@ def _failed(exc: Exception, args: list[str]) -> int:
         exc = usage.error(exc, args)
     elif isinstance(exc, OSError) and (unwritten := output.unwritten(exc)):
         exc = unwritten
+    elif isinstance(exc, FileNotFoundError) and exc.filename is None and _is_nowhere():
+        # Whatever asks where it is raises that, in any command.
+        what = "the current folder is not there any more"
+        exc = UsageError(what, hint="`cd` to one that is there; `cd .` if it was made again")
     elif not isinstance(exc, KocoError):
         if os.environ.get("KOCO_DEBUG"):
             import traceback
@@ -272,6 +276,15 @@ def _failed(exc: Exception, args: list[str]) -> int:
     except BrokenPipeError:
         return pipe_closed()
     return exc.exit_code
+
+
+def _is_nowhere() -> bool:
+    """Say whether the current folder was removed."""
+    try:
+        os.getcwd()  # noqa: PTH109 - no path object is wanted
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def pipe_closed() -> int:

@@ -3,10 +3,9 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from koco import url
+from koco import config, url
 from koco.errors import UsageError
 
 #: Under which name the context remembers what; the port has always been called `api` there.
@@ -55,7 +54,7 @@ def checked(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
         asked.setdefault("tls_key", "")  # the two come and go together
     for name in ("data_dir", "tls_cert", "tls_key"):
         if is_here and asked.get(name):
-            asked[name] = str(Path(asked[name]).expanduser().absolute())
+            asked[name] = str(config.expanded(asked[name]).absolute())
     return asked
 
 
@@ -69,7 +68,7 @@ def checked_ca(path: str | None) -> str | None:
 
     if not path:
         return path
-    whole = str(Path(path).expanduser().absolute())
+    whole = str(config.expanded(path).absolute())
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(whole)
     except (ssl.SSLError, OSError) as exc:

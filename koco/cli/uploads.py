@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from koco import config
 from koco.cli import output
 from koco.errors import ConflictError, NotFoundError, UsageError
 
@@ -25,7 +26,7 @@ class Local(str):
     @property
     def path(self) -> Path:
         """Where the file is."""
-        return Path(self[1:]).expanduser()
+        return config.expanded(self[1:])
 
 
 def typed(text: str) -> str:

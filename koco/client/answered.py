@@ -10,13 +10,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from koco import config
+from koco.errors import UsageError
 
 
 def remember(url: str) -> None:
     """Note that a control plane has answered at a URL."""
-    path = _path(url)
-    # Its name may be too long, or a part of its path may be something else.
-    with contextlib.suppress(OSError):
+    # Its name may be too long, a part of its path something else, or there is no home.
+    with contextlib.suppress(OSError, UsageError):
+        path = _path(url)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
@@ -26,13 +27,13 @@ def before(url: str) -> bool:
     """Say whether a control plane has answered at a URL before."""
     try:
         return _path(url).exists()
-    except OSError:
+    except (OSError, UsageError):
         return False
 
 
 def forget(url: str) -> None:
     """Note that nothing is to answer there any more, as it was stopped."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UsageError):
         _path(url).unlink(missing_ok=True)
 
 

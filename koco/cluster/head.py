@@ -20,7 +20,7 @@ def folder(named: str | None) -> str:
     Raises:
         UsageError: it cannot be written to.
     """
-    path = Path(named).expanduser() if named else config.home() / "cluster"
+    path = config.expanded(named) if named else config.home() / "cluster"
     hint = "`--data-dir` names another"
     if not path.is_absolute():
         raise UsageError(f"the data directory {str(path)!r} is no absolute path", hint=hint)
@@ -47,7 +47,7 @@ def tls(cert: str | None, key: str | None) -> tuple[str, str] | tuple[None, None
     if not cert or not key:
         missing = "--tls-key" if cert else "--tls-cert"
         raise UsageError(f"TLS needs a certificate and its key: {missing} is missing")
-    paths = [str(Path(path).expanduser()) for path in (cert, key)]
+    paths = [str(config.expanded(path)) for path in (cert, key)]
     for path in paths:
         try:
             Path(path).read_bytes()

@@ -82,9 +82,14 @@ class Remains:
 
 def asked() -> str:
     """Return the address that RAY_ADDRESS names; nothing where that is no head's."""
-    named = os.environ.get("RAY_ADDRESS", "").strip()
+    name = named()
     # Ray's tools take `auto` and a dashboard's URL from there, too.
-    return "" if "://" in named or ":" not in named else named
+    return "" if "://" in name or ":" not in name else name
+
+
+def named() -> str:
+    """Return what RAY_ADDRESS says; nothing where it is not set, or blank."""
+    return os.environ.get("RAY_ADDRESS", "").strip()
 
 
 def current() -> str:

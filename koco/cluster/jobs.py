@@ -9,10 +9,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from koco import __version__
+from koco import __version__, config
 from koco.cluster import interpreter
 from koco.errors import KocoError, NotAllowedError, UnauthorizedError, UnreachableError, UsageError
 
@@ -42,7 +41,12 @@ def find_token() -> str:
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return token
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+    try:
+        path = config.expanded(named or "~/.ray/auth_token")
+    except UsageError:
+        if not named:
+            return ""  # no home directory, and so no token in it
+        raise
     try:
         return path.read_text().strip()
     except (OSError, UnicodeDecodeError) as exc:

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from koco import config
+
 if TYPE_CHECKING:
     import psutil
 
@@ -88,12 +90,15 @@ def turn() -> Iterator[int]:
 
 def joining_environment(address: str) -> dict[str, str]:
     """Return the environment in which a running Ray is joined."""
+    env = dict(os.environ)
+    if "RAY_ADDRESS" in env:  # Ray takes white space around it for a part of it
+        env["RAY_ADDRESS"] = env["RAY_ADDRESS"].strip()
     if not address.startswith("127."):
-        return dict(os.environ)
+        return env
     # Ray replaces 127.0.0.1 by the machine's address (`resolve_ip_for_localhost`), and
     # then waits for a node there in vain, unless told that this is a cluster of one
     # machine, as on Windows and macOS.
-    return {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    return {**env, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 def starting_environment(mark: str) -> dict[str, str]:
@@ -142,7 +147,7 @@ def ensure_token() -> None:
     if os.environ.get("RAY_AUTH_MODE", "token") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
         return
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    path = Path(named) if named else config.expanded("~/.ray/auth_token")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -128,6 +129,51 @@ def test_what_nobody_expected_is_called_a_bug(
     assert "Traceback" not in ran.err
     monkeypatch.setenv("KOCO_DEBUG", "1")
     assert "Traceback" in cli("ps").err
+
+
+def test_a_folder_that_is_gone_is_no_bug(plane: Plane, cli: Cli, tmp_path: Path) -> None:
+    """What needs no folder works there, and the rest says what is wrong."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    os.chdir(folder)
+    folder.rmdir()
+    assert cli("ps").code == 0
+    for command in ("validate", "plan", "deploy", "init"):
+        ran = cli(command)
+        assert (ran.code, ran.err.splitlines()[0]) == (
+            2,
+            "error: the current folder is not there any more",
+        )
+
+
+def test_without_a_home_the_environment_is_enough(
+    plane: Plane, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's user may have no name, and HOME may be unset."""
+    (tmp_path / "koco.yaml").write_text(
+        "service: hello\nflows: [{name: greet, entrypoint: 'app:greet'}]\n"
+    )
+    (tmp_path / "app.py").write_text("def greet(): ...\n")
+    plane.releases = [{"status": "live"}]
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("KOCO_HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert [cli(*args).code for args in (["ps"], ["plan"], ["deploy"])] == [0, 0, 0]
+    monkeypatch.delenv("KOCO_URL")
+    for command in ("ps", "up"):
+        ran = cli(command)
+        assert (ran.code, "HOME is not set" in ran.err) == (2, True)
+
+
+def test_up_says_where_it_cannot_write(
+    plane: Plane, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a read-only disk, say: koco's directory can be elsewhere."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KOCO_HOME", str(tmp_path / "file" / "home"))
+    ran = cli("up")
+    assert ran.code == 2
+    assert ran.err.endswith("hint: KOCO_HOME names another place\n")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

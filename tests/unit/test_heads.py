@@ -143,6 +143,31 @@ def test_other_values_of_ray_address_name_no_head(
     assert heads.asked() == ""
 
 
+@pytest.mark.parametrize("named", ["http://127.0.0.1:8265", "ray://a:10001", "head"])
+def test_a_ray_address_that_is_not_joined_is_told(
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Or a Ray here would be taken for the one that it names."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    joining.joinable({}, free=True)
+    assert "RAY_ADDRESS" not in capsys.readouterr().err
+    monkeypatch.setenv("RAY_ADDRESS", f" {named} ")
+    assert joining.joinable({}, free=True) == ""
+    assert f"RAY_ADDRESS is {named}, which names no Ray" in capsys.readouterr().err
+
+
+def test_white_space_around_ray_address_is_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, and for Ray itself in the process that joins."""
+    monkeypatch.setenv("RAY_ADDRESS", " 127.0.0.1:1\n")
+    assert heads.asked() == "127.0.0.1:1"
+    for address in ("127.0.0.1:1", "192.0.2.1:1"):
+        assert local.joining_environment(address)["RAY_ADDRESS"] == "127.0.0.1:1"
+
+
 def test_a_failed_up_here_leaves_contexts_alone(
     cli: Cli, gcs: Gcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
