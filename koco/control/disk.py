@@ -74,12 +74,13 @@ class Disk:
     def room(self, size_bytes: int) -> Room:
         """Return which events there is room for, where so much is to be added (bytes)."""
         size_bytes *= _TWICE
-        if self._left() - size_bytes < self.reserve_bytes and self._written:
+        left, reserve = self._left() - size_bytes, self.reserve_bytes
+        if left < reserve and self._written:
             self._seen_at = -math.inf  # what was written took less than it was counted for
-        left = self._left() - size_bytes
-        if left >= self.reserve_bytes:
+            left = self._left() - size_bytes
+        if left >= reserve:
             return Room.AMPLE
-        return Room.LOW if left >= self.reserve_bytes / 2 else Room.NONE
+        return Room.LOW if left >= reserve / 2 else Room.NONE
 
     def require_room(self) -> None:
         """Refuse what is new and no event: a launch, a release, a file's name.

@@ -5,9 +5,8 @@ event that is larger than a piece is read from the store, and sent, in parts.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import NamedTuple
 
 from koco.events import line
@@ -27,28 +26,35 @@ _ENDS = tuple(
 )
 _STATUS = Kind.STATUS.encode()
 
-Lines = list[tuple[int, bytes]]
-
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How events are written: all of some lines at once, or what stands around a long one."""
+    """How events are written: all of some lines at once, or what stands around a long one.
 
-    render: Callable[[Lines], bytes]
+    `render` is given the lines' numbers, and the lines.
+    """
+
+    render: Callable[[Sequence[int], list[bytes]], bytes]
     begin: Callable[[int, bytes], bytes]
     end: bytes
     heartbeat: bytes
 
 
-def _sse(lines: Lines) -> bytes:
+def _sse(numbers: Sequence[int], lines: list[bytes]) -> bytes:
     return b"".join(
         b"id: %d\nevent: %b\ndata: %b\n\n" % (seq, line.kind_of(text), line.with_seq(seq, text))
-        for seq, text in lines
+        for seq, text in zip(numbers, lines, strict=True)
     )
 
 
+def _ndjson(numbers: Sequence[int], lines: list[bytes]) -> bytes:
+    # One call for all lines takes half as long as one call for each.
+    form = '{"seq":%d,%%b\n' * len(lines) % tuple(numbers)
+    return form.encode() % tuple(lines)
+
+
 NDJSON = Form(
-    render=lambda lines: b"".join([b'{"seq":%d,%b\n' % pair for pair in lines]),
+    render=_ndjson,
     begin=lambda seq, _: b'{"seq":%d,' % seq,
     end=b"\n",
     heartbeat=b"\n",
@@ -140,24 +146,31 @@ def is_end(event: bytes) -> bool:
 
 
 def _whole(chunks: list[Chunk], place: Place, wanted: Wanted) -> Piece:
-    numbered = chain.from_iterable(map(_numbered, chunks))
-    lines = [pair for pair in numbered if pair[0] > place.since]
+    numbers: list[int] = []
+    lines: list[bytes] = []
+    for chunk in chunks:
+        own = _lines(chunk)
+        seen = max(0, place.since + 1 - chunk.first)
+        lines += own[seen:]
+        numbers += range(chunk.first + seen, chunk.first + len(own))
     if not lines:
         return Piece(b"", Place(chunks[-1].last))  # a row with fewer events than it says
-    last, ends = lines[-1], is_end(lines[-1][1])
+    ends = is_end(lines[-1])
     if wanted.kinds:
-        lines = list(line.filter_kinds(wanted.kinds, lines))
-        if ends and wanted.tells_end and (not lines or lines[-1] != last):
-            lines.append(last)
-    return Piece(wanted.form.render(lines), Place(chunks[-1].last), ends)
+        last = numbers[-1]
+        found = list(line.filter_kinds(wanted.kinds, zip(numbers, lines, strict=True)))
+        if ends and wanted.tells_end and (not found or found[-1][0] != last):
+            found.append((last, lines[-1]))
+        numbers, lines = [seq for seq, _ in found], [text for _, text in found]
+    return Piece(wanted.form.render(numbers, lines), Place(chunks[-1].last), ends)
 
 
-def _numbered(chunk: Chunk) -> Iterator[tuple[int, bytes]]:
-    """Yield a chunk's lines with their numbers, which are its own, however many lines it has."""
+def _lines(chunk: Chunk) -> list[bytes]:
+    """Return a chunk's lines, but no more than the chunk has numbers for."""
     lines, most = chunk.body.split(b"\n"), chunk.last - chunk.first + 1
     if len(lines) > most:
         lines[most - 1 :] = lines[-1:]  # the last one may be the final status
-    return enumerate(lines, chunk.first)
+    return lines
 
 
 def _part(chunk: Chunk, place: Place, wanted: Wanted) -> Piece:

@@ -12,7 +12,7 @@ import concurrent.futures
 import secrets
 import threading
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -93,9 +93,9 @@ class Attempt:
             with mine:
                 self._spool.put(fid, event, self._number, then)
 
-    async def put_async(self, fid: str, event: bytes) -> None:
+    def put_async(self, fid: str, event: bytes) -> Coroutine[Any, Any, None]:
         """Take an event; wait while the spool is full."""
-        await self._spool.put_async(fid, event, self._number)
+        return self._spool.put_async(fid, event, self._number)
 
     def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
         """Ask the control plane; see `Sink.ask`."""
@@ -235,8 +235,9 @@ class Spool:
     def _take(
         self, fid: str, event: bytes, attempt: int, then: Callable[[], None] | None = None
     ) -> None:
-        outbox = self._outbox(fid, attempt)
-        if outbox is None:
+        # This runs once for each event, so it has few steps.
+        outbox = self._outboxes.get(fid)
+        if outbox is None or (attempt and attempt != outbox.attempt):
             return  # its attempt is over, but a thread that it left behind still writes
         if self._backlog is None:
             outbox.lines.append(event)

@@ -10,6 +10,7 @@ Standard library only: every process of a release imports this module.
 import contextlib
 import functools
 import os
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ _CGROUP_MAX = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_
 _CGROUP_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 _CGROUP_STAT = ("/sys/fs/cgroup/memory.stat", "/sys/fs/cgroup/memory/memory.stat")
 
+
+#: The lines that are read from a process's status, and a size that all of it fits into (bytes).
+_SIZE = re.compile(rb"^(VmData|VmSwap|RssAnon|RssShmem):\s*(\d+) kB$", re.MULTILINE)
+_STATUS_BYTES = 64 * 1024
 
 #: The type of the `error` event of an execution that ran out of memory.
 TYPE = "OutOfMemory"
@@ -118,6 +123,7 @@ def adjust() -> None:
         _set(_soft)
 
 
+@functools.cache
 def slack() -> int:
     """Return how much a process may reserve at once (bytes): libraries start a thread per CPU."""
     return _SPARE + (os.cpu_count() or 1) * _STACK
@@ -195,17 +201,21 @@ def _detail(exc: BaseException) -> str:
 
 
 def status_of(pid: int) -> dict[str, int]:
-    """Return the sizes in /proc/PID/status (bytes, by name); empty if the process is gone."""
-    found: dict[str, int] = {}
+    """Return sizes in /proc/PID/status (bytes, by name); empty if the process is gone.
+
+    Each launch calls this, and so does each new thread, so it has to be fast.
+    """
     try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return found
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if value.endswith(" kB"):
-            found[name] = int(value[:-3]) * 1024
-    return found
+        return {}
+    try:
+        text = os.read(fd, _STATUS_BYTES)
+    except OSError:
+        return {}
+    finally:
+        os.close(fd)
+    return {name.decode(): int(size) * 1024 for name, size in _SIZE.findall(text)}
 
 
 def private_size(status: dict[str, int]) -> int:

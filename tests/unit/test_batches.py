@@ -34,6 +34,7 @@ def batch(*lines: bytes, **more: Any) -> Batch:
         batch(GOOD),
         batch(GOOD, GOOD, first=7),
         batch(line.encode(Kind.RESULT, {"a": ["b\n", None]}, task='a "task"\n')),
+        batch(line.encode(Kind.RESULT, 1, task='\\"' * 500_000), GOOD),
         batch(line.encode(Kind.FINAL, "\u2028"), runner="r", status=Status.FINISHED),
         batch(runner="r", status=Status.RUNNING),
         batch(line.encode(Kind.DEBUG, "x" * 1_000_000)),

@@ -113,3 +113,16 @@ def test_the_last_events_of_a_kind_are_found(tmp_path: Path) -> None:
         assert await spooler.tail(execution, 9, kinds=frozenset({"stderr"})) == 0
 
     spooled(tmp_path, body)
+
+
+@pytest.mark.parametrize("form", [NDJSON, SSE], ids=["ndjson", "sse"])
+def test_what_looks_like_a_form_is_text(form: Form) -> None:
+    """Lines are written by forms of Python's, which have no say in what a flow writes."""
+    texts = ["100 %", "%d %b %(seq)s %%", "{} {0}"]
+    sent = form.render(range(7, 10), [line.encode(Kind.STDOUT, text) for text in texts])
+    events = [
+        json.loads(text.removeprefix(b"data: ")) for text in sent.splitlines() if b"payload" in text
+    ]
+    assert [(each["seq"], each["payload"]) for each in events] == [
+        *zip((7, 8, 9), texts, strict=True)
+    ]

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import operator
 import os
 import resource
 import subprocess
@@ -11,6 +12,8 @@ import threading
 import time
 import warnings
 from pathlib import Path
+
+import pytest
 
 from koco.runner.shared import Shared
 
@@ -24,6 +27,29 @@ def test_restores_builtins_and_clocks() -> None:
     assert shared.restore(is_alone=True)
     assert (builtins.open, time.time) == (real, clock)
     assert time.monotonic() > 0
+
+
+def test_restores_what_it_works_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where what says that two things are the same is gone, or says so of all."""
+    shared, names = Shared(), ("all", "map", "len")
+    kept = {name: vars(builtins)[name] for name in names}
+    with monkeypatch.context() as changed:
+        changed.setattr(operator, "is_", lambda one, other: True)
+        changed.setattr(builtins, "len", _Equal())
+        changed.delattr(builtins, "map")
+        changed.setattr(builtins, "all", lambda values: True)
+        assert shared.restore(is_alone=True)
+        found = {name: vars(builtins).get(name) for name in names}
+    assert [name for name in names if found[name] is not kept[name]] == []
+
+
+class _Equal:
+    """What says that it equals everything."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return True
 
 
 def test_keeps_wrappers_of_libraries() -> None:
