@@ -29,8 +29,6 @@ def is_excluded(path: Path, rules: list[Rules], *, is_folder: bool) -> bool | No
 
 def rules_of(folder: Path) -> list[Rule]:
     """Return the rules that stand in a folder."""
-    from pathspec import GitIgnoreSpec
-
     lines: list[str] = []
     for name in IGNORE_FILES:
         path = folder / name
@@ -39,6 +37,10 @@ def rules_of(folder: Path) -> list[Rule]:
                 lines += path.read_text("utf-8-sig", "surrogateescape").splitlines()
         except OSError as exc:
             raise UsageError(f"{path} cannot be read: {exc.strerror}") from exc
+    if not lines:
+        return []
+    from pathspec import GitIgnoreSpec
+
     try:
         found = GitIgnoreSpec.from_lines(lines, backend="simple").patterns
     except ValueError as exc:

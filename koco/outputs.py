@@ -46,11 +46,11 @@ def _others() -> Iterator[tuple[set[Identity], set[Identity], set[Identity]]]:
     Not those that this one was started by: a program that reads what it has started prints is
     none that only passes it on, and may be writing anything.
     """
-    ancestors = {*_ancestors()}
+    ancestors, session = {*_ancestors()}, os.getsid(0)
     for name in _listed("/proc"):
         pid = int(name) if name.isdecimal() else 0
         with contextlib.suppress(OSError):  # it has ended, or is somebody else's
-            if pid and pid not in ancestors and os.getsid(pid) == os.getsid(0):
+            if pid and pid not in ancestors and os.getsid(pid) == session:
                 yield _descriptors(f"/proc/{pid}/fd")
 
 

@@ -3,14 +3,14 @@
 The same folder gives the same files from wherever it is looked at.
 """
 
+import fnmatch
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from koco import config, ignore, saving, sensitive
 from koco.errors import NotFoundError, UsageError
@@ -18,14 +18,13 @@ from koco.ignore import Rules
 from koco.outputs import Identity
 from koco.sensitive import LeftOut
 
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
-
 #: Never shipped, whatever is asked for: made by tools, and nothing a flow needs.
 NEVER = (
     *(".git", "__pycache__", "*.pyc", ".venv", "venv", "node_modules", ".DS_Store", "*.egg-info"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".koco-bundle.json"),
 )
+
+_NEVER = re.compile("|".join(map(fnmatch.translate, NEVER)))
 
 #: Files that an editor keeps for a while beside those that it edits: Vim, Emacs, JetBrains, Kate,
 #: LibreOffice, GNOME, macOS and those that save by renaming. Ignored where no rule says otherwise.
@@ -35,6 +34,9 @@ _TEMPORARY = re.compile(
     r"|.*\.tmp(\.[0-9.]+)?",
     re.DOTALL,
 )
+
+#: A pattern that takes files of a name out again, in whichever folder.
+_PLAIN_NAME = re.compile(r"![\w.-]+")
 
 #: After how long (seconds) a folder that does not come to rest is taken as it is.
 _WALKS_S = 1.0
@@ -82,9 +84,9 @@ def read(
     """
     if not root.is_dir():
         raise NotFoundError(f"{root}: there is no such folder")
-    wanted = _spec(tuple(patterns))
-    walk = _Walk(root.resolve(), _spec(tuple(include)), outputs)
-    found = [each for each in walk.settled() if wanted.match_file(each.name)]
+    is_wanted, include = _matcher(tuple(patterns)), tuple(include)
+    walk = _Walk(root.resolve(), include, outputs)
+    found = [each for each in walk.settled() if is_wanted(each.name)]
     files = [each for each in found if isinstance(each, SourceFile)]
     kept = tuple(sorted((f for f in files if f.path not in without), key=lambda file: file.name))
     left_out = tuple(sorted(each for each in found if isinstance(each, LeftOut)))
@@ -92,11 +94,17 @@ def read(
 
 
 @cache
-def _spec(patterns: tuple[str, ...]) -> "GitIgnoreSpec":
+def _matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
+    """Return what tells whether patterns match a file's name."""
+    first, *others = patterns or ("",)
+    if first in ("", "**") and all(map(_PLAIN_NAME.fullmatch, others)):
+        # What most manifests say. Of names alone, `pathspec` need not be imported.
+        names = {text[1:] for text in others}
+        return lambda name: bool(first) and name.rpartition("/")[2] not in names
     from pathspec import GitIgnoreSpec
 
     # Not RE2, where that is installed: its patterns take no name that is not UTF-8.
-    return GitIgnoreSpec.from_lines(patterns, backend="simple")
+    return GitIgnoreSpec.from_lines(patterns, backend="simple").match_file
 
 
 def _home_below(root: Path) -> Path | None:
@@ -111,11 +119,11 @@ def _home_below(root: Path) -> Path | None:
 class _Walk:
     """Walks a folder as git does: what is in an ignored folder is never looked at."""
 
-    def __init__(self, root: Path, include: "GitIgnoreSpec", outputs: Collection[Identity]) -> None:
+    def __init__(self, root: Path, include: tuple[str, ...], outputs: Collection[Identity]) -> None:
         self._root = root
-        self._never = _spec(NEVER)
         self._home = _home_below(root)
-        self._include = include
+        self._includes_some = bool(include)
+        self._is_included = _matcher(include)
         self._outputs = outputs
         self._above = ignore.rules_above(root)
         self._is_fresh = False
@@ -168,7 +176,7 @@ class _Walk:
     def _is_never(self, name: str, path: Path) -> bool:
         # With koco's own folder, keys would be shipped, and what changes while it deploys.
         is_homes = self._home is not None and path.is_relative_to(self._home)
-        return is_homes or self._never.match_file(name)
+        return is_homes or any(map(_NEVER.match, name.split("/")))
 
     def _entry(
         self,
@@ -199,7 +207,7 @@ class _Walk:
             yield from self._folder(path, f"{name}/", rules, (*trail, path))
         elif path.is_file() and (status.st_dev, status.st_ino) not in self._outputs:
             # And no socket or pipe. It may yet begin as a secret does.
-            is_included = is_included or self._include.match_file(name)
+            is_included = is_included or self._is_included(name)
             yield SourceFile(_utf8(name), status.st_size, path, is_included)
 
     def _sensitive(
@@ -214,10 +222,10 @@ class _Walk:
         """Yield an entry that looks like a secret: shipped if it is included, or else left out."""
         if entry.is_dir(follow_symlinks=False):
             inside: list[SourceFile | LeftOut] = []
-            if self._include.patterns:
+            if self._includes_some:
                 inside += self._folder(folder / entry.name, f"{name}/", rules, trail, looks)
             yield from inside if any(map(_is_file, inside)) else [LeftOut(f"{name}/", looks)]
-        elif self._include.match_file(name):
+        elif self._is_included(name):
             yield from self._entry(entry, name, folder, rules, trail, is_included=True)
         else:
             yield LeftOut(name, looks)

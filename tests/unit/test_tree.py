@@ -1,5 +1,6 @@
 """Which files of a folder are shipped: by rules, by patterns, by what they look like."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pathspec import GitIgnoreSpec
 
 from koco import tree
 from koco.errors import NotFoundError, UsageError
@@ -45,6 +47,21 @@ def test_what_is_never_shipped_cannot_be_asked_for(tmp_path: Path) -> None:
     write(tmp_path, ".git/config", "app.py")
     ignore(tmp_path, "!.git", name=".kocoignore")
     assert ".git/config" not in names(tmp_path, "**", ".git")
+
+
+def test_what_is_never_shipped_is_in_no_folder_either(tmp_path: Path) -> None:
+    """Whatever that is called."""
+    write(tmp_path, "app.py", "a/.git/config", "a\nb/.git/config", "a\nb/x.pyc", "a\nb/x.py")
+    assert names(tmp_path) == ["a\nb/x.py", "app.py"]
+
+
+@pytest.mark.parametrize("patterns", [("**", "!koco.toml"), ("**",), (), ("**", "!a", "!b.c")])
+def test_usual_patterns_mean_what_they_mean_to_git(patterns: tuple[str, ...]) -> None:
+    """These are matched without `pathspec`, which most deploys need not import."""
+    spec = GitIgnoreSpec.from_lines(patterns)
+    parts = ("koco.toml", "koco.tomlx", "a", "b.c", "d e")
+    for name in ("/".join(some) for n in (1, 2, 3) for some in itertools.product(parts, repeat=n)):
+        assert tree._matcher(patterns)(name) is bool(spec.match_file(name)), name
 
 
 def test_kocos_own_folder_is_never_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
