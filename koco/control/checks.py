@@ -14,7 +14,9 @@ from koco.cluster import options, placement
 from koco.control.settings import Settings
 from koco.control.vault import Vault
 from koco.errors import ManifestError
-from koco.manifest import keys, load, modules, problems
+from koco.forms.beside import is_small, run_check
+from koco.manifest import keys, modules, problems
+from koco.manifest.model import Manifest
 from koco.store.model import KB
 
 
@@ -134,14 +136,14 @@ WARNINGS: list[Check] = [warn_of_placement, warn_of_keys]
 
 def of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
     """Return what is wrong with the files of a bundle: no entrypoint could be imported."""
-    checked = load.check(manifest)
+    checked = Manifest.model_validate(manifest)
     found = [*modules.find_missing(checked, names), *modules.find_shadows(names)]
     return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
 
 
 def notes_of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
     """Return what a bundle lacks, and a dependency may bring."""
-    found = modules.find_foreign(load.check(manifest), names)
+    found = modules.find_foreign(Manifest.model_validate(manifest), names)
     return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
 
 
@@ -161,7 +163,8 @@ async def refuse(
     And with its bundle, if `names` has the files in it.
     """
     found = await find(context, manifest)
-    found += of_files(manifest, names) if names is not None else []
+    if names is not None:
+        found += await run_check(lambda: of_files(manifest, names), is_quick=is_small(manifest))
     if found:
         raise ManifestError([sentence(each) for each in found])
 

@@ -117,8 +117,10 @@ class Planner:
         step.problems = await checks.find(self._parts, manifest, checks.CHECKS)
         step.warnings = await checks.find(self._parts, manifest, checks.WARNINGS)
         names = [file.path for file in files]
-        step.problems += checks.of_files(manifest, names)
-        step.warnings += checks.notes_of_files(manifest, names)
+        step.problems += await run_check(lambda: checks.of_files(manifest, names), is_quick=quick)
+        step.warnings += await run_check(
+            lambda: checks.notes_of_files(manifest, names), is_quick=quick
+        )
         await self._compare(step, manifest, files)
         return step
 

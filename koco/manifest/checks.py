@@ -1,5 +1,6 @@
 """Everything that is wrong with a manifest's data, in the words of its author."""
 
+import json
 from typing import Any
 
 from koco.manifest.model import (
@@ -224,6 +225,7 @@ def _schedule(data: dict[str, Any]) -> list[Problem]:
     entries = list(given) if isinstance(given, list | tuple) else []
     names = [str(flow.get("name")) for _, flow in _flows(data)]
     problems = []
+    seen: dict[str, int] = {}
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
             continue
@@ -233,10 +235,18 @@ def _schedule(data: dict[str, Any]) -> list[Problem]:
             hint = f"did you mean {near!r}?" if near else f"flows: {', '.join(names)}"
             message = f"there is no flow {flow!r}"
             problems.append(Problem(("schedule", index, "flow"), message, hint))
-        if entry in entries[:index]:
-            first = entries.index(entry)
+        first = seen.setdefault(_canonical(entry), index)
+        if first != index:
             problems.append(Problem(("schedule", index), f"is the same as schedule[{first}]"))
     return problems
+
+
+def _canonical(entry: dict[str, Any]) -> str:
+    """Return the same text for equal entries. Comparing each with each takes seconds for many."""
+    try:
+        return json.dumps(entry, sort_keys=True, default=repr)
+    except (TypeError, ValueError, RecursionError):  # keys of several types, for example
+        return repr(entry)
 
 
 def _forms(data: dict[str, Any]) -> list[Problem]:

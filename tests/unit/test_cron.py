@@ -8,6 +8,7 @@ import pytest
 
 from koco.errors import ManifestError
 from koco.manifest import cron, load
+from koco.manifest.checks import find_problems
 
 FLOW = {"name": "greet", "entrypoint": "hello.app:greet"}
 
@@ -52,6 +53,35 @@ def test_one_that_is_there_twice_is_told() -> None:
     entry = {"flow": "greet", "cron": "* * * * *"}
     with pytest.raises(ManifestError, match=r"schedule\[1\]: is the same as schedule\[0\]"):
         load.check(manifest(entry, entry))
+
+
+def test_the_same_entry_may_be_written_in_another_order() -> None:
+    """Its keys' order makes no difference, nor do keys that are no text."""
+    inputs = {"b": 1, "a": [2]}
+    entry = {"flow": "greet", "cron": "* * * * *", "inputs": inputs}
+    other = {"inputs": dict(reversed(inputs.items())), "cron": "* * * * *", "flow": "greet"}
+    with pytest.raises(ManifestError, match=r"schedule\[1\]: is the same as schedule\[0\]"):
+        load.check(manifest(entry, other))
+    odd = {**entry, "inputs": {1: 1, "a": 2}}
+    assert "same" not in str(find_problems(manifest(entry, odd)))
+
+
+def test_many_schedules_are_not_compared_with_each_other() -> None:
+    """A thousand would be compared half a million times, on the control plane's event loop."""
+    compared = 0
+
+    class Entry(dict[str, Any]):
+        __hash__ = None
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return super().__eq__(other)
+
+    common = {"flow": "greet", "cron": "* * * * *"}
+    entries = [Entry(common, inputs={"number": number}) for number in range(100)]
+    load.check(manifest(*entries))
+    assert compared <= len(entries)
 
 
 def test_flows_of_an_app_are_known_later() -> None:
