@@ -18,6 +18,7 @@ from koco.control import turns
 from koco.control.orders import Failure, Form, Order, Refusal, read_as
 from koco.errors import EndpointError, InputsError, NotFoundError, TimedOutError
 from koco.events.line import encode_payload
+from koco.forms import value_count
 from koco.sdk import signing
 from koco.sdk.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
 from koco.sdk.headers import HOP, may_pass
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: The largest answer of an endpoint's that is read whole (bytes).
 _ANSWER_BYTES = 16 * 1024 * 1024
+#: How many values may be in it: whatever looks at each of them keeps others waiting. Inputs of as
+#: many as a body may have by default fit, with what says which of them are dates.
+_ANSWER_VALUES = 200_000
 _JSON = {"content-type": "application/json"}
 #: What of an answer a caller is not shown, for it is about the whole of our origin, and not about
 #: one service's part of it: cookies, logins, certificates, who else may read it; or it is ours.
@@ -133,7 +137,10 @@ class Endpoints:
         async with _limit(release, request.path):
             answer = await self._send(release, request, user=user, fid="")
         base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
-        return Passed(answer.status_code, _back(answer.headers, base, release), _Body(answer))
+        headers = _back(answer.headers, base, release)
+        if answer.status_code == 204:  # what a reader takes it at its word for never comes
+            headers.pop("content-length", None)
+        return Passed(answer.status_code, headers, _Body(answer))
 
     async def _answer(
         self, release: Release, request: Request, wanted: str, *, user: str, fid: str = ""
@@ -147,6 +154,11 @@ class Endpoints:
             raise EndpointError(
                 f"{where} answered {status}: {said}",
                 hint=f"`koco status` shows whether {release.service} is up",
+            )
+        if value_count.has_more(blob, _ANSWER_VALUES):
+            raise EndpointError(
+                f"{where} answers with more than {_ANSWER_VALUES} values",
+                hint="large inputs belong into files",
             )
         if kind == ERRORS:
             raise InputsError(**read_as(Refusal, blob, where=where).errors)

@@ -8,6 +8,7 @@ It proves the user of the operating system, and no more: services' code that run
 runs as the same user, and may read the file as well. docs/security.md says what follows.
 """
 
+import itertools
 import os
 import secrets
 from pathlib import Path
@@ -67,7 +68,7 @@ class HeadKey:
             if claim.digest != signing.digest_of(asked.arguments):
                 raise UnauthorizedError("the arguments are not those that were signed")
             return asked.action, msgspec.msgpack.decode(asked.arguments)
-        except (UnauthorizedError, msgspec.DecodeError, ValueError) as exc:
+        except (UnauthorizedError, msgspec.DecodeError, TypeError, ValueError) as exc:
             raise refusal() from exc
 
 
@@ -80,6 +81,13 @@ def signed(data_dir: str, action: str, **arguments: Any) -> bytes:
     body = msgspec.msgpack.encode(arguments)
     key = _read(Path(data_dir) / FILE)
     return msgspec.msgpack.encode(Asked(action, body, signing.sign(key, "POST", action, body=body)))
+
+
+def named(values: Any) -> str:
+    """Return what is asked to be set, as the audit log names it: whoever asks may send anything."""
+    names = itertools.islice(values, 20) if isinstance(values, dict) else ()
+    shown = " ".join(str(name)[:200] for name in names)[:200]
+    return shown.encode(errors="backslashreplace").decode()
 
 
 def refusal() -> NotAllowedError:

@@ -1,12 +1,16 @@
 """What services' own endpoints say. A service is a stranger: it may say anything."""
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from koco.errors import EndpointError
 
 T = TypeVar("T")
+
+#: How many fields an endpoint may refuse at once, with as many messages each: a person reads them.
+_MOST = 1_000
+_Messages = Annotated[list[str], msgspec.Meta(max_length=_MOST)]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,7 +39,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """What an endpoint says of inputs that it refuses: messages by field."""
 
-    errors: dict[str, list[str]]
+    errors: Annotated[dict[str, _Messages], msgspec.Meta(max_length=_MOST)]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

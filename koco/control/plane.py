@@ -19,7 +19,7 @@ import ray
 from koco import __version__, code
 from koco.cluster import names, runners
 from koco.control import assembly, journal, questions, succession
-from koco.control.head_key import HEAD, SOMEBODY, HeadKey, refusal
+from koco.control.head_key import HEAD, SOMEBODY, HeadKey, named, refusal
 from koco.control.listening import Listening
 from koco.control.parts import Parts
 from koco.control.start import Start
@@ -105,7 +105,7 @@ class Plane:
 
     async def configure(self, values: dict[str, Any]) -> None:
         """Refuse to set anything for who brings no proof: see `operate`."""
-        raise await self._refused(await self._parts(), "set", *values)
+        raise await self._refused(await self._parts(), "set", named(values))
 
     async def operate(self, blob: bytes) -> bool:
         """Do what the head's user asks for, by what `head_key.signed` makes.
@@ -131,11 +131,10 @@ class Plane:
         await parts.audit.note(entry)
         return True
 
-    async def _refused(self, parts: Parts, action: str, *target: str) -> NotAllowedError:
+    async def _refused(self, parts: Parts, action: str, target: str = "") -> NotAllowedError:
         """Note what was asked for without proof; return the error that says so."""
-        target_name = " ".join(target)[:200]
         error = refusal()
-        entry = AuditEntry(action=action, who=SOMEBODY, target=target_name, outcome=error.code)
+        entry = AuditEntry(action=action, who=SOMEBODY, target=target, outcome=error.code)
         await parts.audit.note(entry)
         return error
 

@@ -307,6 +307,8 @@ def _ambiguity(names: list[bytes], version: str) -> str:
     hosts = names.count(b"host")
     if hosts > 1 or (hosts == 0 and version != "1.0"):  # RFC 9112, 3.2
         return f"a request has one header Host, and this one has {hosts or 'none'}"
+    if version == "1.0" and b"transfer-encoding" in names:  # RFC 9112, 6.1
+        return "a request of HTTP/1.0 has no Transfer-Encoding"
     if names.count(b"authorization") > 1:
         return "a request has one header Authorization, and this one has several"
     return ""

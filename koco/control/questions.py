@@ -9,6 +9,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from koco.control import crashes
 from koco.control.parts import Parts
 from koco.errors import ConflictError, KocoError, UsageError
@@ -71,7 +73,11 @@ HANDLERS: dict[str, Handler] = {
 
 async def answer(parts: Parts, blob: bytes) -> bytes:
     """Return the answer to an encoded question; an error is an answer, too."""
-    asked = wire.decode_question(blob)
+    try:
+        asked = wire.decode_question(blob)
+    except (msgspec.DecodeError, TypeError, RecursionError) as exc:
+        # Any code in the cluster may ask: it says nothing about us, and is not in our log.
+        return wire.encode_answer(UsageError(f"that is no question: {exc}"))
     handler = HANDLERS.get(asked.name)
     try:
         if handler is None:

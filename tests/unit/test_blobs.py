@@ -20,7 +20,7 @@ from koco.config import Context
 from koco.control import part, questions
 from koco.control.files import Brought
 from koco.control.part import PIECE_BYTES
-from koco.errors import ConflictError, InputsError, KocoError, LimitError, NotFoundError
+from koco.errors import ConflictError, InputsError, KocoError, LimitError, NotFoundError, UsageError
 from koco.events import wire
 from koco.events.model import Status
 from koco.store.model import NewExecution, Policy
@@ -448,6 +448,16 @@ def test_a_flows_token_opens_the_files_of_its_execution_only(api: Api) -> None:
     api.call(api.parts.store.settle(fid, Status.CANCELLED))
     with api.http(token) as http:
         assert http.get(f"/v1/executions/{fid}/files").status_code == 401
+
+
+@pytest.mark.parametrize("blob", [b"", b"junk", b"{}", b"[" * 200_000, b"\xff", None, 5])
+def test_what_is_no_question_is_answered_and_not_logged(
+    api: Api, blob: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Any code in the cluster may send it, as often as it likes."""
+    with pytest.raises(UsageError, match="no question"):
+        wire.decode_answer(api.call(questions.answer(api.parts, blob)))
+    assert caplog.text == ""
 
 
 def test_what_an_attempt_has_left_behind_has_no_part_in_the_next(api: Api) -> None:

@@ -37,6 +37,7 @@ class Stranger:
         #: How many bytes it announces that do not come.
         self.missing = 0
         self.headers: dict[str, str] = {}
+        self.status = 200
         #: What it says beside that.
         self.answered: dict[str, str] = {}
 
@@ -69,7 +70,7 @@ def ask(stranger: Stranger) -> Iterator[Ask]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             stranger.headers = dict(self.headers)
-            self.send_response(200)
+            self.send_response(stranger.status)
             if stranger.kind is not None:
                 self.send_header("X-Koco-Answer", stranger.kind)
             self.send_header("Vary", "Accept")
@@ -124,6 +125,9 @@ ERRORS = (b"5", b"null", b"[]", b'"x"', b'{"topic": "No."}', b'{"topic": [5]}', 
         *[("errors", b'{"error": {}, "errors": %b}' % body) for body in ERRORS],
         *[("failure", body) for body in (b"nope", b"[]", b"{}", b'{"message": 1}')],
         *[("value", b"{}"), ("strange", b"{}")],
+        ("launch", b'{"entrypoint": "m:f", "inputs": {"a": [%b1]}}' % (b"1," * 300_000)),
+        ("errors", b'{"errors": {%b"a": ["m"]}}' % b"".join(b'"%d": [],' % n for n in range(2000))),
+        ("errors", b'{"errors": {"a": [%b"m"]}}' % (b'"m",' * 2000)),
     ],
 )
 def test_an_answer_that_makes_no_sense_is_the_endpoints_fault(
@@ -208,6 +212,21 @@ def test_a_head_request_passes_without_a_body(ask: Ask, stranger: Stranger) -> N
     headers, parts = ask(passing)
     assert (headers["content-length"], headers["vary"]) == ("5", "Accept, Origin")
     assert b"".join(parts) == b""
+
+
+def test_an_answer_without_a_body_announces_none(ask: Ask, stranger: Stranger) -> None:
+    """A reader that believes it takes the next answer's head for a body."""
+    stranger.status, stranger.body = 204, b""
+    stranger.answered = {"X-Kept": "yes"}
+
+    async def passing(endpoints: Endpoints) -> Any:
+        passed = await endpoints.pass_through(RELEASE, Request("GET", "/x"), user="a")
+        assert [part async for part in passed.body] in ([], [b""])
+        return passed.headers
+
+    headers = ask(passing)
+    assert headers["x-kept"] == "yes"
+    assert "content-length" not in headers
 
 
 def passed(ask: Ask, headers: dict[str, str]) -> dict[str, str]:

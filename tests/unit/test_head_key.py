@@ -2,12 +2,13 @@
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from koco.control import head_key
-from koco.control.head_key import Asked, HeadKey, signed
+from koco.control.head_key import Asked, HeadKey, named, signed
 from koco.errors import KocoError, NotAllowedError
 
 
@@ -44,10 +45,25 @@ def test_nothing_else_is(mine: HeadKey, tmp_path: Path) -> None:
         ),
         b"",
         b"\xff" * 10,
+        *(None, 5, {"a": 1}, "text"),
     ):
         with pytest.raises(NotAllowedError):
-            mine.opened(wrong)
+            mine.opened(wrong)  # type: ignore[arg-type]
     assert mine.opened(signed(str(tmp_path), "admit"))[0] == "admit"
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"max_running": 1, "max_queue": 2}, "max_running max_queue"),
+        ({5: 1, None: 2, "\ud800": 3}, "5 None \\ud800"),
+        ({"k" * 10**6: 1, **dict.fromkeys(range(10**5))}, "k" * 200),
+        *[(values, "") for values in (None, 5, [1], "max_running", {})],
+    ],
+)
+def test_whatever_is_asked_to_be_set_has_a_name_for_the_log(values: Any, name: str) -> None:
+    """Also where it makes no sense: an attempt that is refused is an entry all the same."""
+    assert named(values) == name
 
 
 def test_the_file_is_its_owners_alone_and_stays(mine: HeadKey, tmp_path: Path) -> None:
