@@ -1,6 +1,8 @@
 """One real cluster for all tests that need one; it starts when the first of them does."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,12 @@ from tests.driver import Koco, koco_of_its_own
 # A shell that runs tests in the background has them ignore Ctrl-C, and every process that they
 # start; some of them are there to be interrupted.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Each worker, and each of hundreds of processes that tests start, would compile everything anew
+# where nothing compiled is kept.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 #: The one of `koco`, once it runs.

@@ -10,9 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from koco.cli import main
 from tests.unit.plane import GREET, KEY, Plane, serving
+
+
+def examples(many: int) -> int:
+    """Return how many examples Hypothesis tries: a quarter of many, all with KOCO_EXAMPLES."""
+    return many if os.environ.get("KOCO_EXAMPLES") else max(many // 4, 10)
+
+
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "koco",
+    settings(),
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("koco")
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,6 @@ def terminal() -> Cli:
             pass
         os.close(ours)
         text = b"".join(pieces).decode().replace("\r\n", "\n")
-        return Ran(process.wait(20), text, "")
+        return Ran(process.wait(100), text, "")
 
     return run

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from koco import forms as F  # noqa: N812
 from koco import response
 from koco.errors import GLOBAL_FIELD, InputsError, from_wire
+from tests.unit.conftest import examples
 
 EVERY = F.Model(
     F.Markdown("# Title"),
@@ -644,7 +645,7 @@ _LOOSE = F.Model(
 _NAMES = [*_LOOSE.field_names, "act"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(st.dictionaries(st.sampled_from(_NAMES), _JSON | _SPELT))
 def test_validating_twice_changes_nothing(raw: dict[str, object]) -> None:
     """Valid inputs stay valid and unchanged, directly and through JSON."""
@@ -669,7 +670,7 @@ class TestSchema:
         schema = EVERY.json_schema()
         jsonschema.Draft202012Validator.check_schema(schema)
         good = EVERY.validate({"time": "09:30", "moment": "2026-02-02T10:00", "action": "yes"})
-        jsonschema.validate(as_json(good), schema, jsonschema.Draft202012Validator)
+        jsonschema.Draft202012Validator(schema).validate(as_json(good))
 
     @pytest.mark.parametrize(
         "bad",
@@ -689,7 +690,7 @@ class TestSchema:
     def test_invalid_inputs_do_not_match_the_schema(self, bad: dict[str, object]) -> None:
         """It has ranges, patterns, options, types and names."""
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(bad, EVERY.json_schema(), jsonschema.Draft202012Validator)
+            jsonschema.Draft202012Validator(EVERY.json_schema()).validate(bad)
 
     def test_the_schema_requires_fields_without_a_default(self) -> None:
         """Optional fields allow null."""

@@ -17,6 +17,7 @@ from koco import forms as F  # noqa: N812
 from koco.errors import GLOBAL_FIELD, InputsError
 from koco.manifest.load import parse
 from koco.sdk.entrypoint import form_of
+from tests.unit.conftest import examples
 
 # text that YAML can hold: what it cannot, no manifest has
 _WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12)
@@ -142,7 +143,7 @@ def test_every_element_and_property_is_covered_here() -> None:
 def test_yaml_and_json_keep_an_element(cls: type[F.Element]) -> None:
     """Python, data, YAML, manifest and back: the same element."""
 
-    @settings(max_examples=20, deadline=None, database=None)
+    @settings(max_examples=examples(20), database=None)
     @given(_elements(cls, **ELEMENTS[cls]))
     def check(element: F.Element) -> None:
         form = F.Model(element)
@@ -183,7 +184,7 @@ _RAW = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None, database=None)
+@settings(max_examples=examples(40), database=None)
 @given(
     st.lists(st.tuples(st.sampled_from(HINTS), st.booleans()), min_size=1, max_size=6),
     st.dictionaries(st.sampled_from(["p0", "p1", "p2", "p3", "p9"]), _RAW),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from koco import forms as F  # noqa: N812 - as flows import it
 from koco.errors import InputsError
 from koco.forms import FormError, patterns
+from tests.unit.conftest import examples
 
 
 def optional(number: int) -> str:
@@ -128,7 +129,7 @@ TEXTS = st.text("aAbBfé\u00e8ßxX_-.1٣ \n\t\u2028{},]^<•", max_size=6)
 
 
 @given(PATTERNS, st.lists(TEXTS, min_size=1, max_size=5))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 def test_a_pattern_means_the_same_as_in_python(pattern: str, texts: list[str]) -> None:
     """For letters, digits and blanks of all languages, flags, sets, escapes and ends."""
     try:

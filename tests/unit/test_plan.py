@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from koco.manifest import load, plan
 from koco.manifest.plan import ABSENT, File
+from tests.unit.conftest import examples
 
 MANIFEST: dict[str, Any] = {
     "service": "hello",
@@ -95,7 +96,7 @@ def test_what_is_equal_has_no_changes(data: dict[str, Any]) -> None:
     assert plan.fingerprint(data, "b") == plan.fingerprint(twin, "b")
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(_datas, _datas)
 def test_changes_made_to_the_old_give_the_new(old: dict[str, Any], new: dict[str, Any]) -> None:
     """So none is left out; and there is one exactly where the fingerprints differ."""

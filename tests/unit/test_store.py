@@ -44,6 +44,7 @@ from koco.store.model import (
 from koco.store.protocol import Store
 from koco.store.sqlite import SqliteStore, listing, pages, readers, search
 from koco.store.sqlite.writer import StoreError
+from tests.unit.conftest import examples
 
 Check = Callable[[Store], Awaitable[None]]
 KINDS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda path: SqliteStore(path / "store.db")}
@@ -596,7 +597,7 @@ producers = st.lists(st.integers(1, 12), min_size=1, max_size=3)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(counts=producers, seed=st.integers(0, 2**32))
 def test_any_interleaving_leaves_each_event_once_in_order(
     kind: str, counts: list[int], seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -1256,7 +1257,7 @@ def test_what_nobody_is_shown_is_not_found(check: Callable[[Check], None]) -> No
 
 
 @given(text=st.text(max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_no_search_is_an_error_of_the_index(text: str) -> None:
     """Whatever is typed: it is a search, or refused as one that looks for nothing."""
     db = sqlite3.connect(":memory:")

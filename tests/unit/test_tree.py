@@ -14,6 +14,7 @@ from pathspec import GitIgnoreSpec
 
 from koco import tree
 from koco.errors import NotFoundError, UsageError
+from tests.unit.conftest import examples
 
 
 def write(root: Path, *names: str, **contents: str) -> Path:
@@ -132,9 +133,7 @@ RULES = [
 ]
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sets(st.lists(st.sampled_from(PARTS), min_size=1, max_size=3).map("/".join), min_size=2),
     st.lists(st.sampled_from(RULES), max_size=5),

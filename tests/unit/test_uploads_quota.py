@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests import small_disk
+from tests.driver import calm_s
 from tests.small_disk import MB
 from tests.unit.serving import Api, serving
 
@@ -108,7 +109,7 @@ def test_what_others_take_meanwhile_stops_an_upload_in_time(api: Api) -> None:
     assert patch(api, other(0), b"x", size, offset=arrived).status_code == 204
 
 
-def test_1500_parts_of_one_key_are_refused_and_nobody_else_notices(own: Api) -> None:
+def test_500_parts_of_one_key_are_refused_and_nobody_else_notices(own: Api) -> None:
     """A quota says how many it may leave unfinished; others upload, and are answered at once."""
     waits: list[float] = []
     is_over = threading.Event()
@@ -116,9 +117,9 @@ def test_1500_parts_of_one_key_are_refused_and_nobody_else_notices(own: Api) -> 
     def ask() -> None:
         with own.http("bob") as bob:
             while not is_over.is_set():
-                began = time.monotonic()
+                began = calm_s()
                 assert bob.get("/v1/executions").status_code == 200
-                waits.append(time.monotonic() - began)
+                waits.append(calm_s() - began)
                 time.sleep(0.005)
 
     asking = threading.Thread(target=ask)
@@ -126,12 +127,12 @@ def test_1500_parts_of_one_key_are_refused_and_nobody_else_notices(own: Api) -> 
     codes: list[int] = []
     with own.http("ada") as ada:
         headers = {"Upload-Offset": "0", "Upload-Length": "2"}
-        for number in range(1500):
+        for number in range(500):
             answer = ada.patch(f"/v1/blobs/{other(number)}", content=b"x", headers=headers)
             codes.append(answer.status_code)
     is_over.set()
     asking.join()
-    assert codes == [204] * 100 + [429] * 1400
+    assert codes == [204] * 100 + [429] * 400
     assert answer.json()["code"] == "too_many"
     assert "max_unfinished_uploads is 100" in answer.json()["detail"]
     assert answer.headers["Retry-After"] == "60"
