@@ -24,7 +24,7 @@ import pytest
 
 from koco.cluster.local import mark_of, marked
 from koco.sdk import signing
-from tests.driver import Koco, eventually, zipped
+from tests.driver import Koco, calm_s, eventually, zipped
 from tests.integration.test_endpoints import serve_details
 
 CODE = """
@@ -320,7 +320,7 @@ def test_ten_thousand_wrong_keys_cost_little_and_keep_nobody_out(target: Koco) -
         connection.close()
         return found
 
-    began = time.monotonic()
+    began = calm_s()
     with ThreadPoolExecutor(4) as pool:
         guessing = [pool.submit(guess, 2500 * number) for number in range(4)]
         slowest = 0.0
@@ -330,7 +330,7 @@ def test_ten_thousand_wrong_keys_cost_little_and_keep_nobody_out(target: Koco) -
                 assert client.get("/v1/executions?limit=1").status_code == 200
                 slowest = max(slowest, time.monotonic() - asked)
         assert set.union(*(each.result() for each in guessing)) <= {401, 429}
-    assert time.monotonic() - began < 60
+    assert calm_s() - began < 60
     assert slowest < 2
     assert _rss(target)[0] - before_kb < 20_000
     # The first of a minute, and its sums: of those told 401, and of those told 429. Where that

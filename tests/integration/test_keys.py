@@ -1,11 +1,10 @@
 """Keys on a real cluster: what is revoked ends, others find nothing, lost ones come back."""
 
-import time
 from typing import Any
 
 import pytest
 
-from tests.driver import Koco
+from tests.driver import Koco, calm_s
 
 APP = """
     import time
@@ -35,9 +34,9 @@ def test_what_a_revoked_key_follows_ends_at_once(app: Koco) -> None:
     assert following.stdout is not None
     assert "waits" in "".join(following.stdout.readline() for _ in range(1))
     app.run("key", "revoke", "eve").ok()
-    began = time.monotonic()
+    began = calm_s()
     assert following.wait(10) == 6
-    assert time.monotonic() - began < 3  # a second; the machine may be busy
+    assert calm_s() - began < 3  # a second; the machine may be busy
     assert app.run("ps", env=eve).code == 6
     assert app.get(f"/v1/executions/{fid}")["status"] == "running"
     app.run("cancel", fid, "--grace", "0").ok()

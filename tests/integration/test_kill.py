@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from koco.cluster.local import mark_of
-from tests.driver import Koco, eventually, kill9
+from tests.driver import Koco, calm_s, eventually, kill9
 
 CODE = """
     import asyncio, os, time
@@ -42,10 +42,10 @@ def test_a_follower_gets_all_events_while_the_control_plane_is_killed(app: Koco)
     for _ in range(2):
         time.sleep(0.8)
         pid = app.control_pid()
-        began = time.monotonic()
+        began = calm_s()
         kill9(pid)
         eventually(lambda old=pid: app.control_pid() != old, within_s=5)
-        assert time.monotonic() - began < 5
+        assert calm_s() - began < 5
     out, err = follower.communicate(timeout=60)
     assert follower.returncode == 0, err
     import json

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.driver import Koco, eventually
+from tests.driver import Koco, calm_s, eventually
 
 CODE = '''
     import asyncio, os, re, threading, time
@@ -117,9 +117,9 @@ def test_a_stopped_process_is_said_to_be_stopped(app: Koco) -> None:
     [pid] = eventually(lambda: [e["payload"] for e in app.get_events(fid) if e["kind"] == "result"])
     os.kill(pid, signal.SIGSTOP)
     try:
-        began = time.monotonic()
+        began = calm_s()
         [process] = stack(app, fid)["processes"]
-        assert time.monotonic() - began < 10
+        assert calm_s() - began < 10
         assert process["state"] == "stopped"
         assert "kill -CONT" in process["note"]
     finally:

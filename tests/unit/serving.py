@@ -51,7 +51,7 @@ class Api:
     data_dir: Path
 
     def call(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(100)
 
     def http(self, key: str = "ada") -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"}
@@ -60,7 +60,7 @@ class Api:
             base_url=self.url,
             headers=headers,
             trust_env=False,
-            timeout=20,
+            timeout=100,
             verify=False,
             event_hooks={"response": [_judged]},
         )
@@ -171,9 +171,18 @@ async def _stop(api: Api, running: Any) -> None:
     server, task = running
     server.should_exit = server.force_exit = True
     await task
-    # What would run for ever ends with its loop: other tests look at all tasks that there are.
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for each in others:
-        each.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    await end_others()
     await api.parts.store.close()
+
+
+async def end_others() -> None:
+    """End what runs beside this task, and what that starts as it ends.
+
+    What is left when a loop is closed is told of during some later test, and fails it.
+    """
+    for _ in range(10):
+        if not (others := asyncio.all_tasks() - {asyncio.current_task()}):
+            return
+        for each in others:
+            each.cancel()
+        await asyncio.wait(others, timeout=10)

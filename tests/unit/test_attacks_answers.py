@@ -29,6 +29,7 @@ from koco.client.transport import Transport
 from koco.config import Context
 from koco.errors import AnswerError, KocoError, UnreachableError
 from tests.certificates import make_certificate
+from tests.driver import calm_s
 from tests.unit.plane import TS
 
 #: What a command takes that does nothing, and what a hostile answer may cost besides (MB).
@@ -78,6 +79,9 @@ def serve() -> Iterator[Callable[..., str]]:
 
     yield start
     for listener in listeners:
+        # A thread that waits in `accept` would go on there by number once a signal has interrupted
+        # it, perhaps on the next test's listener.
+        listener.shutdown(socket.SHUT_RDWR)
         listener.close()
 
 
@@ -107,7 +111,7 @@ def answer(value: Any, *headers: str, status: int = 200) -> bytes:
 
 
 def run(url: str, *args: str, home: Path) -> Ran:
-    """Run a command against a server; it has a minute."""
+    """Run a command against a server; it has two minutes and a half."""
     env = {**os.environ, "KOCO_URL": url, "KOCO_KEY": "k", "KOCO_HOME": str(home)}
     began = time.monotonic()
     with (home / "out").open("w+b") as out, (home / "err").open("w+b") as err:
@@ -119,7 +123,7 @@ def run(url: str, *args: str, home: Path) -> Ran:
             env=env,
             cwd=home,
         )
-        stop = threading.Timer(60, process.kill)
+        stop = threading.Timer(150, process.kill)
         stop.start()
         process.wait()
         stop.cancel()
@@ -304,10 +308,10 @@ def slowly(text: bytes, *, at_once: int = 0) -> Says:
 def test_a_byte_at_a_time_is_not_waited_for(serve: Any, text: bytes) -> None:
     """The whole answer has its time, not each byte of it."""
     transport = Transport(Context("x", serve(slowly(text)), "k"))
-    began = time.monotonic()
+    began = calm_s()
     with pytest.raises(UnreachableError, match="does not answer in time"):
         transport.call("GET", "/v1/x", timeout_s=0.4)
-    assert time.monotonic() - began < 5
+    assert calm_s() - began < 5
 
 
 @pytest.mark.parametrize("text", SLOW.values(), ids=SLOW)

@@ -25,6 +25,7 @@ from koco.events import wire
 from koco.events.model import Status
 from koco.store.model import NewExecution, Policy
 from tests import small_disk
+from tests.driver import calm_s
 from tests.unit.serving import Api, serving
 
 MB = 1024 * 1024
@@ -500,9 +501,9 @@ def test_the_client_uploads_what_is_not_there_and_fetches_it_again(
     files, fid, seen = client(own).files, own.execution(), list[int]()
     files.upload(source, sha256, size_bytes=size, advance=seen.append)
     assert sum(seen) == size
-    started = time.monotonic()
-    files.upload(source, sha256, size_bytes=size)
-    assert time.monotonic() - started < 1
+    seen.clear()
+    files.upload(source, sha256, size_bytes=size, advance=seen.append)
+    assert seen == [size], "it was asked for, and that is all"
     file = {"path": "in/x", "size_bytes": size, "sha256": sha256}
     with pytest.raises(LimitError):
         files.attach(fid, "in/x", sha256=sha256, size_bytes=size)
@@ -574,11 +575,11 @@ def test_events_do_not_wait_for_a_large_upload(api: Api) -> None:
 
     async def watch() -> None:
         for _ in range(100):
-            began = time.monotonic()
+            began = calm_s()
             await asyncio.sleep(0.002)
-            late.append(time.monotonic() - began)
+            late.append(calm_s() - began)
 
     watching = asyncio.run_coroutine_threadsafe(watch(), api.loop)
     api.upload(os.urandom(16 * MB))
-    watching.result(10)
+    watching.result(100)
     assert sorted(late)[-10] < 0.05

@@ -19,7 +19,7 @@ def events_from(code: str) -> list[tuple[str, str, str]]:
     """Run code after HEADER in a new process; return the list `said` that it leaves."""
     script = HEADER + textwrap.dedent(code) + "\nprint(repr(said), file=report, flush=True)"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr
     result: list[tuple[str, str, str]] = eval(done.stderr.splitlines()[-1])

@@ -202,7 +202,7 @@ class Script:
         self.fid = list(plane.executions)[-1]
         self.lids.append(plane.lock(self.fid, "first", {"page": 1}, form=FORM))
         self.lids.append(plane.lock(self.fid, "second"))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while plane.executions[self.fid]["status"] == "awaiting" and time.monotonic() < deadline:
             time.sleep(0.01)
         plane.emit(self.fid, "final", "done")

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.driver import calm_s
 from tests.unit.conftest import Cli
 from tests.unit.plane import TS, Plane
 
@@ -177,16 +178,16 @@ def test_wait_waits(plane: Plane, three: list[str]) -> None:
         time.sleep(0.2)
         assert process.poll() is None
         plane.end("aaaa", "finished")
-        out, _ = process.communicate(timeout=10)
+        out, _ = process.communicate(timeout=100)
     assert json.loads(out)["status"] == "finished"
     assert process.returncode == 0
 
 
 def test_wait_looks_all_up_before_it_waits(three: list[str], cli: Cli) -> None:
     """A mistyped fid is told of now, not after the others have ended."""
-    began = time.monotonic()
+    began = calm_s()
     assert cli("wait", "aaaa", "zzzz").code == 4
-    assert time.monotonic() - began < 5
+    assert calm_s() - began < 5
 
 
 def test_wait_gives_up_in_time(three: list[str], cli: Cli) -> None:
@@ -208,7 +209,7 @@ def test_ctrl_c_on_wait(plane: Plane, three: list[str]) -> None:
         plane.wait_for("/aaaa/events")
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=100)
     assert process.returncode == 130
     assert "aaaa goes on" in err
     assert "Traceback" not in err

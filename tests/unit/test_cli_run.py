@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.driver import calm_s
 from tests.unit.conftest import Cli
 from tests.unit.plane import Plane
 from tests.unit.typist import Typist
@@ -104,9 +105,9 @@ def test_waiting_with_json_prints_fid_and_outcome(plane: Plane, cli: Cli) -> Non
 @pytest.mark.parametrize("how", ["--wait", "-f"])
 def test_a_limit_ends_the_waiting_not_the_execution(plane: Plane, cli: Cli, how: str) -> None:
     """Exit code 124, in time, though the stream is silent."""
-    began = time.monotonic()
+    began = calm_s()
     ran = cli("run", "greet", how, "--timeout", "0.3")
-    assert time.monotonic() - began < 5
+    assert calm_s() - began < 5
     assert ran.code == 124
     assert "fid0000000000000 has not ended within 0.3 s; it goes on" in ran.err
     assert "koco logs -f fid0000000000000" in ran.err
@@ -147,7 +148,7 @@ def test_ctrl_c_leaves_it_running_and_says_how_to_come_back(
         plane.wait_for("/events")
         time.sleep(0.2)  # its answer has begun
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=100)
     assert process.returncode == 130
     assert "fid0000000000000 goes on; `koco logs -f fid0000000000000`" in err
     assert "Traceback" not in out + err

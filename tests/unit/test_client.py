@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -134,22 +135,37 @@ def test_a_key_is_sent_as_a_bearer_token(serve: Any) -> None:
     assert server.requests[0][2]["Authorization"] == "Bearer koco_secret"
 
 
+@contextmanager
+def waiting(least_s: float, most_s: float) -> Iterator[None]:
+    """Expect that so much time goes by, and that no more of it is chosen to be waited."""
+    began, mine, sleep = time.monotonic(), threading.get_ident(), time.sleep
+    slept: list[float] = []
+
+    def counted(seconds: float) -> None:
+        if threading.get_ident() == mine:
+            slept.append(seconds)
+        sleep(seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "sleep", counted)
+        yield
+    assert time.monotonic() - began >= least_s
+    assert sum(slept) < most_s
+
+
 def test_nothing_there_is_told_of_within_two_seconds() -> None:
     """A refused connection at first contact is unreachable (exit 3), soon, naming the URL."""
     port = free_port()
-    began = time.monotonic()
-    with pytest.raises(errors.UnreachableError, match=f"127.0.0.1:{port}") as caught:
+    refused = pytest.raises(errors.UnreachableError, match=f"127.0.0.1:{port}")
+    with waiting(0.5, 1.5), refused as caught:
         client_of(port).status()
-    assert 0.5 < time.monotonic() - began < 2
     assert "koco up" in (caught.value.hint or "")
 
 
 def test_nothing_there_ends_a_follower_soon() -> None:
     """`koco logs -f` with nothing up is no minute of silence."""
-    began = time.monotonic()
-    with pytest.raises(errors.UnreachableError):
+    with waiting(0.0, 1.5), pytest.raises(errors.UnreachableError):
         seqs(client_of(free_port()), follow=True)
-    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -506,10 +522,8 @@ def test_a_follower_gives_up_after_its_patience(serve: Any) -> None:
     iterator = iter(stream)
     assert len(next(iterator)) == 1
     server.close()
-    began = time.monotonic()
-    with pytest.raises(errors.UnreachableError):
+    with waiting(0.0, 2.0), pytest.raises(errors.UnreachableError):
         list(iterator)
-    assert time.monotonic() - began < 4
 
 
 def test_a_server_error_is_no_end_for_a_follower(serve: Any) -> None:
@@ -553,7 +567,7 @@ def test_a_consumer_that_stops_closes_the_connection(serve: Any) -> None:
     events = client_of(serve(endless).port).events(FID, follow=True)
     next(events)
     events.close()
-    assert gone.wait(5)
+    assert gone.wait(60)
 
 
 def test_loopback_is_never_asked_for_through_a_proxy(serve: Any, monkeypatch: Any) -> None:
@@ -618,9 +632,9 @@ def test_a_long_event_costs_no_more_than_its_size(serve: Any) -> None:
         request.piece(end(2))
         request.finish_pieces()
 
-    began = time.monotonic()
+    began = time.process_time()
     assert seqs(client_of(serve(send).port), follow=True) == [1, 2]
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_messages_are_gathered_one_by_one() -> None:

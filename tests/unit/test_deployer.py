@@ -790,9 +790,9 @@ def test_a_newer_deploy_supersedes_one_that_is_starting(tmp_path: Path) -> None:
         w.importing.clear()
         await w.deploy("two")
         await eventually(lambda: len(w.runners) == 2)
-        waiting = asyncio.create_task(w.deployer.wait("svc", 2, seconds=10))
+        waiting = asyncio.create_task(w.deployer.wait("svc", 2, seconds=60))
         newer, _ = await w.deploy("three")
-        old = await asyncio.wait_for(waiting, 1)
+        old = await asyncio.wait_for(waiting, 20)
         assert old.status == "failed"
         assert "ada deployed release 3" in str(old.error)
         assert ("svc", 2) not in w.supervisor.pools
@@ -814,7 +814,7 @@ def test_who_deploys_again_is_told_what_became_of_the_first(tmp_path: Path) -> N
         seen = await w.deployer.replaced("svc")
         w.problem = PROBLEM
         w.importing.set()
-        failed = await w.deployer.wait("svc", 2, seconds=10)
+        failed = await w.deployer.wait("svc", 2, seconds=60)
         again, unchanged = await w.deploy("two", expect=seen)
         assert (seen, again.number, again.error, unchanged) == (2, 2, failed.error, False)
         w.problem = None
@@ -849,7 +849,7 @@ def test_a_release_that_failed_meanwhile_is_no_reason_against_another(tmp_path: 
         await w.deploy("two")
         w.problem = PROBLEM
         w.importing.set()
-        await w.deployer.wait("svc", 2, seconds=10)
+        await w.deployer.wait("svc", 2, seconds=60)
         w.problem = None
         release, _ = await w.deploy("three", expect=2)
         assert (release.number, release.status) == (3, "starting")
@@ -888,7 +888,7 @@ def test_who_deploys_again_is_told_that_the_first_is_broken(tmp_path: Path) -> N
         w.importing.clear()
         await w.deploy("two")
         w.importing.set()
-        await w.deployer.wait("svc", 2, seconds=10)
+        await w.deployer.wait("svc", 2, seconds=60)
         await killed(w, 2)
         await eventually(lambda: w.catalog.release("svc").number == 3)
         again, unchanged = await w.deploy("two", expect=2)

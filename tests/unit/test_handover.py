@@ -57,7 +57,7 @@ def test_what_never_ends_begins_again_where_it_fails(monkeypatch: pytest.MonkeyP
             await asyncio.sleep(60)
 
         task = Tasks("test").keep(look)
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), 60)
         Tasks.stop()
         await asyncio.wait({task})
         assert task.cancelled()
@@ -83,7 +83,7 @@ def test_followers_are_let_go(tmp_path: Path) -> None:
         await asyncio.sleep(0.05)
         assert not follower.done()
         spooler.dismiss()
-        assert await asyncio.wait_for(follower, 1) == execution.last_seq
+        assert await asyncio.wait_for(follower, 30) == execution.last_seq
         await store.close()
 
     asyncio.run(main())

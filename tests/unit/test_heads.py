@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ from koco import config
 from koco.cli import joining
 from koco.cluster import heads, local
 from koco.errors import NotAllowedError, UnreachableError, UsageError
+from tests.driver import calm_s
 from tests.unit.conftest import Cli
 
 #: Listens on the port in its last argument, as a GCS does, and says so.
@@ -86,9 +86,9 @@ def test_one_that_does_not_answer_is_not_waited_for(
 ) -> None:
     """It listens, as a GCS that is stopped does: Ray itself would try for 40 s."""
     address = gcs()
-    began = time.monotonic()
+    began = calm_s()
     assert joining.joinable({}, free=False) == ""
-    assert time.monotonic() - began < 30
+    assert calm_s() - began < 30
     assert f"a Ray runs at {address}, and it does not answer" in capsys.readouterr().err
 
 
@@ -230,6 +230,6 @@ def test_a_control_plane_whose_ray_is_gone_lets_go_of_its_store(tmp_path: Path) 
             plane.stdout.readline()
             planes.append(plane)
         assert heads.end_control_plane(tmp_path / "mine")
-        planes[0].wait(5)
+        planes[0].wait(60)
         assert planes[1].poll() is None
         assert not heads.end_control_plane(tmp_path / "mine")

@@ -17,6 +17,7 @@ from koco.control.launches import Launches
 from koco.control.settings import Settings
 from koco.store.model import Reply
 from koco.store.sqlite.replies import KEPT_S
+from tests.driver import calm_s
 from tests.unit.serving import Api, serving
 from tests.unit.test_results import ended
 
@@ -155,7 +156,7 @@ def launch(client: Any, prefer: str = "", **headers: str) -> Any:
 
 
 def eventually(check: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -179,10 +180,10 @@ def test_a_launch_waits_for_its_end(api: Api) -> None:
         waiting = pool.submit(launch, client, "wait=20", **{"Idempotency-Key": "w1"})
         eventually(lambda: api.call(api.parts.store.tallies()).get("queued", 0) > before)
         fid = client.get("/v1/executions/latest").json()["fid"]
-        began = time.monotonic()
+        began = calm_s()
         ended(api, "done", fid)
         answer = waiting.result()
-        assert time.monotonic() - began < 5
+        assert calm_s() - began < 5
         assert (answer.status_code, answer.json()["result"]) == (201, fid)
         assert answer.headers["Preference-Applied"] == "wait=20"
         outcome = {"fid": fid, "status": "finished", "result": "done"}

@@ -98,7 +98,7 @@ def check(tmp_path: Path) -> Callable[[Body], None]:
     def run(body: Body) -> None:
         async def main() -> None:
             async with planes(tmp_path) as start:
-                await asyncio.wait_for(body(await start()), 5)
+                await asyncio.wait_for(body(await start()), 60)
 
         asyncio.run(main())
 
@@ -219,7 +219,7 @@ def test_locks_expire_by_themselves(check: Callable[[Body], None]) -> None:
         async def wait(lid: str) -> None:
             lock = await plane.locks.wait(execution.fid, lid)
             assert lock.status == "expired"
-            assert lock.expires <= time.time() < lock.expires + 2
+            assert lock.expires <= time.time() < lock.expires + 20
             order.append(lid)
 
         await asyncio.gather(*(wait(lid) for lid in ("l2", "l3", "l4")))
@@ -248,7 +248,7 @@ def test_a_restart_finds_what_was_open(tmp_path: Path) -> None:
             await plane.locks.answer("later", "here", by="ada")
             assert (await plane.locks.wait(execution.fid, "later")).answer == "here"
 
-    asyncio.run(asyncio.wait_for(main(), 10))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_who_waits_is_told_that_the_execution_has_ended(check: Callable[[Body], None]) -> None:

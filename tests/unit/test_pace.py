@@ -35,6 +35,6 @@ def test_no_more_begin_than_the_rate_allows() -> None:
     async def scenario() -> None:
         pace, began = Pace(lambda: 50.0), time.monotonic()
         await asyncio.gather(*(pace.turn("ada") for _ in range(25)))
-        assert 0.4 < time.monotonic() - began < 5
+        assert 0.4 < time.monotonic() - began < 50
 
     asyncio.run(scenario())

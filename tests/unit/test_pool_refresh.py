@@ -10,7 +10,7 @@ from tests.unit.test_pool import FakeRunner, World, world
 
 
 async def _until(claim: object) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not claim():  # type: ignore[operator]
             await asyncio.sleep(0.002)
 

@@ -234,7 +234,7 @@ def test_what_is_there_already_is_left_alone(board: Dashboard) -> None:
         await serve_of(board).bring_up(application())
         await serve_of(board).bring_up(application())
         board.applications["koco-hymn-1"]["status"] = "DEPLOY_FAILED"
-        await asyncio.wait_for(_tried(board), 5)
+        await asyncio.wait_for(_tried(board), 60)
 
     asyncio.run(story())
     assert len(board.puts) == 2

@@ -384,7 +384,7 @@ def test_closing_an_execution_amid_large_events_does_not_stop_the_spool() -> Non
         assert await spool.mark("b", Status.FINISHED)
         assert shelf.payloads("b") == [0]
         spool.open("c")
-        assert await asyncio.wait_for(spool.mark("c", Status.FINISHED), 5)
+        assert await asyncio.wait_for(spool.mark("c", Status.FINISHED), 60)
         assert spool.held == []
         assert spool._bytes == 0
 

@@ -29,7 +29,7 @@ async def begun(work: Awaitable[None]) -> "asyncio.Task[None]":
 
 
 async def outcome(task: "asyncio.Task[None]") -> BaseException | None:
-    await asyncio.wait({task}, timeout=5)
+    await asyncio.wait({task}, timeout=60)
     return task.exception()
 
 

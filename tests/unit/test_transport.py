@@ -23,6 +23,7 @@ from koco.errors import TooManyError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
 from koco.store.model import AuditQuery
+from tests.driver import calm_s
 from tests.unit.serving import Api, serving
 from tests.unit.test_endpoints import RELEASE, ServeOfOnes
 
@@ -170,7 +171,7 @@ def test_a_reader_that_stops_costs_little_and_is_dropped(api: Api) -> None:
     with connected(api) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         client.sendall(request)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not len(api.parts.streams):
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -269,9 +270,9 @@ def test_what_a_service_tells_a_revoked_key_ends(api: Api) -> None:
                 pieces = answer.iter_lines()
                 assert next(pieces) == "more"
                 api.loop.call_soon_threadsafe(api.parts.streams.end, "key:ada")
-                began = time.monotonic()
+                began = calm_s()
                 for _ in pieces:
-                    assert time.monotonic() - began < 5
+                    assert calm_s() - began < 5
     finally:
         api.call(api.parts.endpoints._client().aclose())
         server.shutdown()

@@ -66,7 +66,7 @@ def seen(
     return Sighting(state=state, switches=switches, **at, **more)
 
 
-def kept(look: Callable[[int], Any], *, within_s: float = 2.0) -> str | None:
+def kept(look: Callable[[int], Any], *, within_s: float = 60.0) -> str | None:
     async def body() -> str | None:
         actor = Actor(seen=look)
         return await asyncio.wait_for(Vigil(actor).keep(lambda: True), within_s)
@@ -127,7 +127,7 @@ def test_looks_may_take_long() -> None:
     async def body() -> str | None:
         actor = Actor(seen=lambda n: seen(n, state="T"))
         actor.look_s = 0.1
-        return await asyncio.wait_for(Vigil(actor).keep(lambda: True), 2)
+        return await asyncio.wait_for(Vigil(actor).keep(lambda: True), 60)
 
     assert "a signal had stopped" in (asyncio.run(body()) or "")
 

@@ -69,7 +69,7 @@ class Typist:
             self.process.wait()
         os.close(self._ours)
 
-    def sees(self, text: str, *, within_s: float = 10) -> str:
+    def sees(self, text: str, *, within_s: float = 60) -> str:
         """Wait until the terminal shows a text after the last one seen; return what came."""
         deadline = time.monotonic() + within_s
         while (at := self.seen.find(text, self._at)) < 0:
@@ -87,7 +87,7 @@ class Typist:
             time.sleep(0.1)
         os.write(self._ours, text.encode("utf-8", "surrogateescape"))
 
-    def leaves(self, *, within_s: float = 10) -> int:
+    def leaves(self, *, within_s: float = 60) -> int:
         """Wait until the program ends; return its exit code."""
         deadline = time.monotonic() + within_s
         while self._read(deadline):
