@@ -30,6 +30,7 @@ from koco.config import Context
 from koco.errors import AnswerError, KocoError, UnreachableError
 from tests.certificates import make_certificate
 from tests.driver import calm_s
+from tests.unit import conftest
 from tests.unit.plane import TS
 
 #: What a command takes that does nothing, and what a hostile answer may cost besides (MB).
@@ -134,6 +135,25 @@ def run(url: str, *args: str, home: Path) -> Ran:
         return Ran(process.returncode, out.read(1 << 20), err.read().decode(), took_s, most_mb)
 
 
+Asks = Callable[..., conftest.Ran]
+
+
+@pytest.fixture
+def asks(cli: conftest.Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asks:
+    """Return a function that runs a command against a server in this process.
+
+    It takes a tenth of the time, if memory is not measured.
+    """
+
+    def ran(url: str, *args: str) -> conftest.Ran:
+        for name, value in (("URL", url), ("KEY", "k"), ("HOME", str(tmp_path))):
+            monkeypatch.setenv(f"KOCO_{name}", value)
+        monkeypatch.chdir(tmp_path)
+        return cli(*args)
+
+    return ran
+
+
 def again(piece: bytes, head: bytes = ENDLESS) -> Says:
     """Return what says a piece again and again, with no end."""
     return lambda _: itertools.chain([head], itertools.repeat(piece))
@@ -230,10 +250,12 @@ def with_file(content: Iterable[bytes], **facts: Any) -> Says:
 
 
 @pytest.mark.parametrize("to", ["got", "-"])
-def test_a_file_is_no_longer_than_it_was_said_to_be(serve: Any, tmp_path: Path, to: str) -> None:
+def test_a_file_is_no_longer_than_it_was_said_to_be(
+    serve: Any, asks: Asks, tmp_path: Path, to: str
+) -> None:
     """What comes beyond that is neither written nor waited for."""
     url = serve(with_file(itertools.repeat(b"x" * 65536)))
-    ran = run(url, "files", "get", FID, "out/a", "--to", to, home=tmp_path)
+    ran = asks(url, "files", "get", FID, "out/a", "--to", to)
     assert ran.code == 3
     assert f"{url} sends more than it says: out/a has 3 bytes" in ran.err
     assert len(ran.out) <= 3
@@ -242,11 +264,11 @@ def test_a_file_is_no_longer_than_it_was_said_to_be(serve: Any, tmp_path: Path, 
 
 @pytest.mark.parametrize("told", [{"sha256": "../../../x"}, {"size_bytes": -1}, {"path": 3}])
 def test_a_file_is_named_by_its_hash_and_by_nothing_else(
-    serve: Any, tmp_path: Path, told: dict[str, Any]
+    serve: Any, asks: Asks, told: dict[str, Any]
 ) -> None:
     """The name of what is left of a download is made of what the server says."""
     url = serve(with_file([b"abc"], **told))
-    ran = run(url, "files", "get", FID, "out/a", "--to", "got", home=tmp_path)
+    ran = asks(url, "files", "get", FID, "out/a", "--to", "got")
     assert ran.code == 3 and f"`items[0].{next(iter(told))}` is missing or wrong" in ran.err
 
 
@@ -267,11 +289,11 @@ def test_a_download_that_finds_no_room_is_told_as_such(serve: Any, tmp_path: Pat
     assert re.match(r"error: cannot write \S*a: File too large\nhint: ", done.stderr), done
 
 
-def test_a_list_has_an_end(serve: Any, tmp_path: Path) -> None:
+def test_a_list_has_an_end(serve: Any, asks: Asks) -> None:
     """A cursor that leads nowhere is not followed for ever."""
     url = serve(lambda _: [answer({"items": [], "next": "x"})])
     for args in (["flows"], ["ps", "--limit", "3"]):
-        ran = run(url, *args, home=tmp_path)
+        ran = asks(url, *args)
         assert ran.code == 3 and f"{url} gives a list that has no end" in ran.err
 
 
@@ -444,9 +466,9 @@ LINES = {
 
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
-def test_an_event_may_be_odd(serve: Any, tmp_path: Path, line: bytes) -> None:
+def test_an_event_may_be_odd(serve: Any, asks: Asks, line: bytes) -> None:
     """That is not the end of an execution, and the exit code is not an outcome."""
     url = serve(lambda _: [ENDLESS, line, b"\n"])
-    ran = run(url, "logs", "fid", home=tmp_path)
+    ran = asks(url, "logs", "fid")
     assert ran.code == 3, ran
     assert url in ran.err and "bug" not in ran.err
