@@ -106,7 +106,7 @@ def test_one_that_has_answered_another_process_is_waited_for(serve: Any) -> None
 def test_one_whose_ray_is_gone_is_not_waited_for() -> None:
     """As after a reboot: nothing brings it back but `koco up`."""
     with (
-        lasting(0.0, 5),
+        waiting(0.0, 5),
         pytest.raises(errors.UnreachableError, match="nor does its Ray") as caught,
     ):
         known(free_port(), is_gone=lambda: True).flows()
@@ -128,7 +128,7 @@ def test_what_is_left_of_the_local_cluster_decides(home: Path, cli: Cli) -> None
     config.save_context(Context("other", other, "k", cluster={"address": gone}))
     for each in (url, other):
         answered.remember(each)
-    with lasting(0.0, 8):
+    with waiting(0.0, 8):
         ran = cli("--context", "local", "ps")
     assert (ran.code, "nor does its Ray" in ran.err) == (3, True)
     environ = {**os.environ, local.MARK: local.mark_of(home), "KOCO_RESTART_WAIT": "1"}
