@@ -16,13 +16,14 @@ setup:  ## Make .venv with koco and its tools.
 demo: setup  ## A local cluster, a flow scaffolded, deployed, run and followed; then all of it down.
 	@sh examples/demo.sh
 
-# Unit tests wait for terminals and timers half of the time: four at a time suit two cores.
+# Unit tests wait for terminals and timers half of the time: four at a time suit two cores. Each
+# worker takes whole files from a neighbour, so few set-ups of a file are repeated.
 check: setup  ## Lint, format, types, layers, unit tests: under a minute.
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PYTEST) -n 4 tests/unit
+	$(PYTEST) -n 4 --dist worksteal tests/unit
 
 # Two files at a time: each has a Ray of its own, and waits for processes most of the time.
 test: check  ## Everything: the checks, then tests on a real Ray, then the command line itself.

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import hashlib
 import io
 import itertools
@@ -11,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -53,6 +55,12 @@ APP = """
     def hi():
         return "hi"
 """
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Return the certificates to trust. To read them for each client takes most of its time."""
+    return ssl.create_default_context()
 
 
 @dataclass(frozen=True)
@@ -191,6 +199,7 @@ class Koco:
                 "headers": headers,
                 "timeout": PATIENCE_S,
                 "trust_env": False,
+                "verify": _certificates(),
                 **more,
             }
         )
