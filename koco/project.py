@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koco.errors import ManifestError, NotFoundError
-from koco.manifest.problems import KeyPath, Problem, Wrong
+from koco.manifest.problems import InvalidValueError, KeyPath, Problem
 from koco.projectfile import FILE, MANIFEST, read
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ class Target:
     @cached_property
     def manifest(self) -> "Manifest":
         """The manifest; raises `ManifestError` with all its problems."""
-        from koco.manifest.load import manifest_of
+        from koco.manifest.load import from_document
 
-        manifest = manifest_of(self._document)
+        manifest = from_document(self._document)
         env = self._filled(manifest.runtime.env)
         runtime = manifest.runtime.model_copy(update={"env": env})
         return manifest.model_copy(update={"runtime": runtime})
@@ -53,7 +53,7 @@ class Target:
         for name, value in env.items():
             try:
                 filled[name] = variables.expand(value, environ)
-            except Wrong as exc:
+            except InvalidValueError as exc:
                 problems.append(Problem(("runtime", "env", name), str(exc), exc.hint))
         if problems:
             raise self._document.error(problems)
@@ -132,7 +132,7 @@ class Target:
                 return f"{name} is here, but ignore rules or runtime.files leave it out"
             if name is not None:
                 way = os.path.relpath(folder, self.manifest_path.parent)
-                return f"{folder / name} is: `root: {way}` ships that folder"
+                return f"there is {folder / name}; `root: {way}` ships that folder"
         return None
 
     def _near(self) -> Iterator[Path]:
@@ -161,10 +161,10 @@ class Target:
 
     def _beside(self, fault: str) -> str:
         """Return a fault with its file as a path that its user can open from here."""
-        from koco.manifest.load import shown
+        from koco.manifest.load import display_path
 
         name, colon, rest = fault.partition(":")
-        return shown(self.root / name) + colon + rest
+        return display_path(self.root / name) + colon + rest
 
     def problem(self, path: KeyPath, message: str, hint: str | None = None) -> list[str]:
         """Return the lines of a problem with the manifest that only its user can see."""

@@ -13,7 +13,14 @@ from typing import Any
 
 from koco import saving
 from koco.errors import ManifestError, NotFoundError
-from koco.manifest.problems import KeyPath, Place, Problem, Wrong, expected, unknown_key
+from koco.manifest.problems import (
+    InvalidValueError,
+    KeyPath,
+    Place,
+    Problem,
+    unknown_key,
+    wrong_type,
+)
 
 #: The file that makes a folder a project.
 FILE = "koco.toml"
@@ -24,27 +31,27 @@ MANIFEST = "koco.yaml"
 
 def _text(value: object) -> None:
     if not isinstance(value, str):
-        raise expected("text", value)
+        raise wrong_type("text", value)
     if not value.strip():
-        raise Wrong("must not be empty")
+        raise InvalidValueError("must not be empty")
 
 
 def _patterns(value: object) -> None:
     if not isinstance(value, list):
-        raise expected("a list of paths", value)
+        raise wrong_type("a list of paths", value)
     if not value:
-        raise Wrong("must have at least one element", f'for example ["{MANIFEST}"]')
+        raise InvalidValueError("must have at least one element", f'for example ["{MANIFEST}"]')
     for each in value:
         _text(each)
         if Path(each).is_absolute():
-            raise Wrong(f"{each!r} must be relative to {FILE}")
+            raise InvalidValueError(f"{each!r} must be relative to {FILE}")
 
 
 def _seconds(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise expected("a number of seconds", value)
+        raise wrong_type("a number of seconds", value)
     if not 0 < value < math.inf:
-        raise Wrong(f"must be above 0, got {value}")
+        raise InvalidValueError(f"must be above 0, got {value}")
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,7 @@ def _problems(data: dict[str, Any]) -> Iterable[Problem]:
         if table not in KEYS:
             yield unknown_key((table,), KEYS)
         elif not isinstance(content, dict):
-            wrong = expected(f"a table [{table}]", content)
+            wrong = wrong_type(f"a table [{table}]", content)
             yield Problem((table,), str(wrong), wrong.hint)
         else:
             yield from _table(table, content)
@@ -158,7 +165,7 @@ def _table(table: str, content: dict[str, Any]) -> Iterable[Problem]:
             continue
         try:
             keys[name].check(value)
-        except Wrong as exc:
+        except InvalidValueError as exc:
             yield Problem((table, name), str(exc), exc.hint)
     for name, key in keys.items():
         if key.required and name not in content:

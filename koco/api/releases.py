@@ -231,7 +231,7 @@ def _shown(request: Request[Any, Caller, State], release: Release) -> dict[str, 
     told = _told(request.app.state.parts, release)
     if is_owner(request):
         return told
-    told["manifest"] = keys.masked((), told["manifest"])
+    told["manifest"] = keys.mask((), told["manifest"])
     if (error := told["error"]) and error.get("detail"):
         told["error"] = {**error, "detail": None, "hint": error["hint"] or ABOUT_TRACEBACKS}
     return told

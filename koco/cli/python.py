@@ -31,7 +31,7 @@ def _wanted(target: "Target") -> str | None:
 
     path = target.root / (target.manifest.runtime.pyproject or "pyproject.toml")
     try:
-        return packages.python_wanted(path.read_text("utf-8"))
+        return packages.required_python(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
 

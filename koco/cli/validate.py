@@ -48,12 +48,12 @@ def _note(target: "Target") -> None:
     from koco.manifest import keys, load, variables
 
     for name, value in target.manifest.runtime.env.items():
-        for unset in (each for each in variables.names(value) if each not in os.environ):
+        for unset in (each for each in variables.required_names(value) if each not in os.environ):
             told = target.problem(("runtime", "env", name), f"${{{unset}}} is not set here")
             output.note(f"note: {told[0]}")
     for line in target.notes():
         output.note(f"note: {line}")
-    for each in keys.find(load.to_data(target.manifest)):
+    for each in keys.find_problems(load.to_data(target.manifest)):
         [line] = target.problem(each.path, each.message, each.hint)
         output.note(f"warning: {line}")
 
@@ -69,10 +69,10 @@ def _item(target: "Target") -> dict[str, Any]:
 
 
 def _columns(target: "Target") -> tuple[str, str, str]:
-    from koco.manifest.load import shown
+    from koco.manifest.load import display_path
 
     manifest = target.manifest
     flows = [flow.name for flow in manifest.flows]
     # Its flows are known once it is imported.
     app = [f"the flows of {manifest.app}"] if manifest.app else []
-    return shown(target.manifest_path), manifest.service, ", ".join([*flows, *app])
+    return display_path(target.manifest_path), manifest.service, ", ".join([*flows, *app])

@@ -123,7 +123,7 @@ async def warn_of_keys(_: Context, manifest: dict[str, Any]) -> list[Finding]:
     """Return a finding for each value in a manifest that should be a secret."""
     return [
         {"message": each.message, "hint": each.hint, "path": list(each.path)}
-        for each in keys.find(manifest)
+        for each in keys.find_problems(manifest)
     ]
 
 

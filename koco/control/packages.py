@@ -17,7 +17,7 @@ from typing import Any
 
 from koco.cluster.runners import EnvironmentFailed
 from koco.manifest import requirements
-from koco.manifest.packages import TextOf, lock_of
+from koco.manifest.packages import TextOf, lock_path
 
 #: How long uv may take to turn a lock into requirements (seconds): milliseconds, without a network.
 _EXPORT_S = 60.0
@@ -59,17 +59,17 @@ def _required(bundle: Path, name: str) -> tuple[str, ...]:
 def _locked(bundle: Path, pyproject: str) -> tuple[str, ...]:
     with zipfile.ZipFile(bundle) as archive, tempfile.TemporaryDirectory() as folder:
         text_of = _texts(archive)
-        lock = text_of(lock_of(pyproject))
+        lock = text_of(lock_path(pyproject))
         if lock is None:
             raise EnvironmentFailed(
-                f"there is no {lock_of(pyproject)} in the bundle",
+                f"there is no {lock_path(pyproject)} in the bundle",
                 detail="",
                 hint=f"`uv lock` makes it beside {pyproject}",
             )
         inside = [name for name in archive.namelist() if Path(name).name == "pyproject.toml"]
         # Those of a workspace's members, too.
-        _require_small(archive, [*inside, lock_of(pyproject)])
-        archive.extractall(folder, [*inside, lock_of(pyproject)])
+        _require_small(archive, [*inside, lock_path(pyproject)])
+        archive.extractall(folder, [*inside, lock_path(pyproject)])
         exported = _export(Path(folder, pyproject).parent, _registries(lock))
     found = requirements.read(pyproject, lambda _: exported)
     if found.problems:

@@ -13,7 +13,7 @@ from koco.errors import NotFoundError, UsageError
 from koco.forms.beside import is_small, run_check
 from koco.manifest import keys, load, plan
 from koco.manifest.checks import find_problems
-from koco.manifest.problems import dotted
+from koco.manifest.problems import format_path
 from koco.store.model import Release
 from koco.store.protocol import Store
 from koco.wording import counted
@@ -154,16 +154,16 @@ class Planner:
         live, starting = self._live.get(step.service), self._starting.get(step.service)
         if live is not None:
             before = await self._files(step, live)
-            step.changes = plan.changes(live.manifest, manifest)
-            step.files = plan.file_changes(before or (), files)
+            step.changes = plan.compare_manifests(live.manifest, manifest)
+            step.files = plan.compare_files(before or (), files)
             step.bundle = live.bundle if before is not None and not step.files else None
-            step.parts = plan.parts(manifest, step.changes, step.files)
+            step.parts = plan.changed_parts(manifest, step.changes, step.files)
             self._look_around(step, live)
             if not step.parts and step.starting is None:
                 step.action = "unchanged"
         if step.bundle is None and starting is not None:
             coming = await self._files(step, starting)
-            if coming is not None and not plan.file_changes(coming, files):
+            if coming is not None and not plan.compare_files(coming, files):
                 step.bundle = starting.bundle
 
     def _look_around(self, step: Step, live: Release) -> None:
@@ -200,6 +200,6 @@ def _project_of(release: Release) -> str | None:
 
 
 def _change_to_wire(change: plan.Change) -> dict[str, Any]:
-    sides = {side: keys.masked(change.path, getattr(change, side)) for side in ("old", "new")}
+    sides = {side: keys.mask(change.path, getattr(change, side)) for side in ("old", "new")}
     there = {name: value for name, value in sides.items() if value is not plan.ABSENT}
-    return {"path": dotted(change.path), "part": change.part, **there}
+    return {"path": format_path(change.path), "part": change.part, **there}

@@ -208,7 +208,7 @@ def _since(release: Release, now_s: float) -> float:
 
 def _missed(entry: Entry, after_s: float, due: float) -> list[float]:
     """Return the times between two, none of which was launched; the last one is the latest."""
-    times = cron.times(entry.cron, entry.timezone, after_s, until_s=due - 1, most=cron.MOST)
+    times = cron.due_times(entry.cron, entry.timezone, after_s, until_s=due - 1, most=cron.MOST)
     if len(times) == cron.MOST:  # more than are counted
         times[-1] = cron.latest_until(entry.cron, entry.timezone, due - 1) or times[-1]
     return times

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from koco.errors import KocoError, NotAllowedError, NotFoundError, UsageError
 from koco.events import line
 from koco.manifest import rules
-from koco.manifest.problems import Wrong
+from koco.manifest.problems import InvalidValueError
 from koco.store.model import Release, Sealed
 from koco.store.protocol import Store
 
@@ -195,8 +195,8 @@ def users_of(name: str, releases: list[Release]) -> list[Release]:
 
 def _check(name: str, value: str) -> None:
     try:
-        rules.secret_name(name)
-    except Wrong as exc:
+        rules.check_secret_name(name)
+    except InvalidValueError as exc:
         raise UsageError(str(exc), hint=exc.hint) from exc
     size = len(value.encode("utf-8", "surrogatepass"))
     if not value:

@@ -1,8 +1,8 @@
-"""What a service's author declares, checked before anything is sent anywhere.
+"""Manifests: a service's declaration by its author, checked before anything is sent.
 
-A manifest (YAML) goes in, a frozen `model.Manifest` comes out, or one
-`ManifestError` with every problem, each where it stands. `document` reads YAML
-and remembers places, `model` has the keys, `rules` what pydantic cannot say of
-them, `load` puts these together, `modules` looks for the entrypoints' files and
-`schema` describes it all to editors. Only `load.load` touches a file.
+A manifest (YAML) becomes a frozen `model.Manifest`, or one `ManifestError` with
+the place of every problem. `document` reads YAML and records places. `model`
+defines the keys, `rules` the checks that pydantic cannot express. `load` combines
+these. `modules` looks for the entrypoints' files, and `schema` describes manifests
+to editors. Only `load` reads files.
 """

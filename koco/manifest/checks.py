@@ -1,4 +1,4 @@
-"""Everything that is wrong with a manifest's data, in the words of its author."""
+"""All problems of a manifest's data, in terms of the manifest."""
 
 import json
 from typing import Any
@@ -13,46 +13,53 @@ from koco.manifest.model import (
     Runtime,
     Schedule,
 )
-from koco.manifest.problems import KeyPath, Problem, Wrong, expected, nearest, unknown_key
+from koco.manifest.problems import (
+    InvalidValueError,
+    KeyPath,
+    Problem,
+    nearest,
+    unknown_key,
+    wrong_type,
+)
 
 
 def find_problems(data: Any) -> list[Problem]:
-    """Return everything that is wrong with a manifest's data."""
+    """Return all problems of a manifest's data."""
     from pydantic import ValidationError
 
     if not isinstance(data, dict):
-        return [_problem((), expected("a mapping of keys such as `service`", data))]
+        return [_problem((), wrong_type("a mapping of keys such as `service`", data))]
     problems = []
     try:
         Manifest.model_validate(data)
     except ValidationError as exc:
-        # A list of which all elements are wrong is too short as well, says pydantic.
+        # If all elements of a list are wrong, pydantic also reports that it is too short.
         problems = [
-            _worded(dict(error))
+            _translate(dict(error))
             for error in exc.errors(include_url=False)
             if not (error["type"] == "too_short" and error["input"])
         ]
-    # On the data, not on the model: there is none while a single value is wrong.
-    found = [
-        _nothing,
-        _twice,
-        _limits,
-        _placement,
-        _unserved,
-        _public,
-        _forms,
-        _installed,
-        _variables,
-        _schedule,
+    # These check the data, because there is no model while a single value is wrong.
+    checks = [
+        _check_flows_or_app,
+        _check_flow_names,
+        _check_pool_size,
+        _check_gpus,
+        _check_serve,
+        _check_public_paths,
+        _check_forms,
+        _check_dependencies,
+        _check_secrets,
+        _check_schedules,
     ]
-    return [*problems, *(problem for look in found for problem in look(data))]
+    return [*problems, *(problem for check in checks for problem in check(data))]
 
 
-def _problem(path: KeyPath, wrong: Wrong, *, on_key: bool = False) -> Problem:
+def _problem(path: KeyPath, wrong: InvalidValueError, *, on_key: bool = False) -> Problem:
     return Problem(path, str(wrong), wrong.hint, on_key)
 
 
-#: What pydantic's types are called in a manifest.
+#: The names of pydantic's types in messages about a manifest.
 _TYPES = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -64,23 +71,23 @@ _TYPES = {
 }
 
 
-def _worded(error: dict[str, Any]) -> Problem:
-    """Return one of pydantic's errors as a problem in the words of a manifest."""
+def _translate(error: dict[str, Any]) -> Problem:
+    """Return one of pydantic's errors as a problem of the manifest."""
     kind, path, context = error["type"], tuple(error["loc"]), error.get("ctx", {})
     on_key = path[-1:] == ("[key]",)
     path = path[:-1] if on_key else path
     if kind == "extra_forbidden":
         return unknown_key(path, _model_at(path[:-1]).model_fields)
     if kind == "missing":
-        return Problem(path[:-1], f"key {path[-1]!r} is missing", _meaning(path))
-    if kind == "value_error" and isinstance(context.get("error"), Wrong):
+        return Problem(path[:-1], f"key {path[-1]!r} is missing", _describe_key(path))
+    if kind == "value_error" and isinstance(context.get("error"), InvalidValueError):
         return _problem(path, context["error"], on_key=on_key)
     if kind in _TYPES:
-        return _problem(path, expected(_TYPES[kind], error["input"]))
-    return Problem(path, _bound(kind, context, error))
+        return _problem(path, wrong_type(_TYPES[kind], error["input"]))
+    return Problem(path, _constraint(kind, context, error))
 
 
-def _bound(kind: str, context: dict[str, Any], error: dict[str, Any]) -> str:
+def _constraint(kind: str, context: dict[str, Any], error: dict[str, Any]) -> str:
     if kind == "greater_than_equal":
         return f"must be at least {context['ge']}, got {error['input']}"
     if kind == "greater_than":
@@ -95,7 +102,7 @@ def _bound(kind: str, context: dict[str, Any], error: dict[str, Any]) -> str:
 
 
 def _model_at(path: KeyPath) -> Any:
-    """Return the model whose keys stand at a path."""
+    """Return the model of the mapping at a path."""
     models = {
         "flows": Flow,
         "runtime": Runtime,
@@ -110,22 +117,22 @@ def _model_at(path: KeyPath) -> Any:
     return models[str(path[0])] if path else Manifest
 
 
-def _meaning(path: KeyPath) -> str | None:
+def _describe_key(path: KeyPath) -> str | None:
     field = _model_at(path[:-1]).model_fields.get(str(path[-1]))
     return field.description.rstrip(".") if field and field.description else None
 
 
-def _nothing(data: dict[str, Any]) -> list[Problem]:
-    """Return the problem of a service that has neither flows nor an endpoint of its own."""
+def _check_flows_or_app(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem if the service has neither flows nor an endpoint of its own."""
     if data.get("app") or data.get("flows"):
         return []
     message = "key 'flows' is missing" if "flows" not in data else "must have at least one element"
     path: KeyPath = ("flows",) if "flows" in data else ()
-    return [Problem(path, message, "what users can launch; or name an `app`")]
+    return [Problem(path, message, "add a flow that users can launch, or set `app`")]
 
 
-def _twice(data: dict[str, Any]) -> list[Problem]:
-    """Return the problems of flows that have the same name."""
+def _check_flow_names(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem for each flow whose name an earlier flow has."""
     first: dict[str, int] = {}
     problems = []
     for index, flow in _flows(data):
@@ -139,8 +146,8 @@ def _twice(data: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-def _limits(data: dict[str, Any]) -> list[Problem]:
-    """Return the problem of a `max` below `min`."""
+def _check_pool_size(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem if `max` is below `min`."""
 
     runner = data.get("runner")
     if not isinstance(runner, dict):
@@ -153,8 +160,8 @@ def _limits(data: dict[str, Any]) -> list[Problem]:
     return [Problem(("runner", key), f"max ({high}) must be at least min ({low})")]
 
 
-def _placement(data: dict[str, Any]) -> list[Problem]:
-    """Return the problem of GPUs that nobody can have: a whole number, or a part of one."""
+def _check_gpus(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem if `GPU` is neither a whole number nor a fraction below 1."""
     runner = data.get("runner")
     resources = runner.get("resources") if isinstance(runner, dict) else None
     gpus = resources.get("GPU") if isinstance(resources, dict) else None
@@ -164,21 +171,21 @@ def _placement(data: dict[str, Any]) -> list[Problem]:
     return [Problem(("runner", "resources", "GPU"), message, "a part of one GPU, or whole ones")]
 
 
-def _installed(data: dict[str, Any]) -> list[Problem]:
-    """Return the problem of two ways to say what is installed."""
+def _check_dependencies(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem for each key that excludes `pyproject`."""
     runtime = data.get("runtime")
     if not isinstance(runtime, dict) or not runtime.get("pyproject"):
         return []
-    hint = "the lock beside the pyproject.toml says all: `uv add` enters a package there"
+    hint = "uv.lock lists all packages: add one with `uv add`"
     return [
-        Problem(("runtime", key), "cannot be together with `pyproject`", hint, on_key=True)
+        Problem(("runtime", key), "cannot be combined with `pyproject`", hint, on_key=True)
         for key in ("dependencies", "requirements")
         if runtime.get(key)
     ]
 
 
-def _variables(data: dict[str, Any]) -> list[Problem]:
-    """Return the problems of secrets that are named twice, or that `runtime.env` sets as well."""
+def _check_secrets(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem for each secret that is listed twice, or that `runtime.env` also sets."""
     runtime, secrets = data.get("runtime"), data.get("secrets")
     env = runtime.get("env") if isinstance(runtime, dict) else None
     names = list(secrets) if isinstance(secrets, list | tuple) else []
@@ -187,39 +194,39 @@ def _variables(data: dict[str, Any]) -> list[Problem]:
         if not isinstance(name, str):
             continue
         if name in names[:index]:
-            problems.append(Problem(("secrets", index), f"{name!r} is named twice"))
+            problems.append(Problem(("secrets", index), f"{name!r} is listed twice"))
         elif isinstance(env, dict) and name in env:
-            message = f"{name!r} is a variable of `runtime.env`, too"
-            problems.append(Problem(("secrets", index), message, "keep one of the two"))
+            message = f"{name!r} is also in `runtime.env`"
+            problems.append(Problem(("secrets", index), message, "remove one of the two"))
     return problems
 
 
-def _unserved(data: dict[str, Any]) -> list[Problem]:
-    """Return the problem of Serve's options without anything that it serves."""
+def _check_serve(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem if there are options for Serve but no `app` that it serves."""
     if not isinstance(data.get("serve"), dict) or not data["serve"] or data.get("app"):
         return []
-    hint = "flows without an app run in runners: `runner` is about those"
+    hint = "flows without an app run in runners: configure those with `runner`"
     return [Problem(("serve",), "is for a service's own endpoint: there is no `app`", hint, True)]
 
 
-def _public(data: dict[str, Any]) -> list[Problem]:
-    """Return the problems of public paths without an endpoint that has them, or named twice."""
+def _check_public_paths(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem if there are public paths but no `app`, and for each duplicate."""
     endpoint = data.get("endpoint")
     given = endpoint.get("public") if isinstance(endpoint, dict) else None
     if not isinstance(given, list | tuple) or not given:
         return []
     path: KeyPath = ("endpoint", "public")
     if not data.get("app"):
-        hint = "flows without an app are launched with a key"
+        hint = "flows without an app always need a key"
         return [Problem(path, "is for a service's own endpoint: there is no `app`", hint, True)]
     twice = [index for index, each in enumerate(given) if each in given[:index]]
-    return [Problem((*path, index), f"{given[index]!r} is named twice") for index in twice]
+    return [Problem((*path, index), f"{given[index]!r} is listed twice") for index in twice]
 
 
-def _schedule(data: dict[str, Any]) -> list[Problem]:
-    """Return the problems of schedules for flows that do not exist, or that are there twice.
+def _check_schedules(data: dict[str, Any]) -> list[Problem]:
+    """Return a problem for each schedule of an unknown flow, and for each duplicate.
 
-    Which flows an `app` has is known once it is imported.
+    The flows of an `app` are only known once it is imported.
     """
     given = data.get("schedule")
     entries = list(given) if isinstance(given, list | tuple) else []
@@ -249,17 +256,17 @@ def _canonical(entry: dict[str, Any]) -> str:
         return repr(entry)
 
 
-def _forms(data: dict[str, Any]) -> list[Problem]:
-    """Return the problems of the flows' forms, each at its element's property."""
+def _check_forms(data: dict[str, Any]) -> list[Problem]:
+    """Return the problems of the forms of flows and locks, each at its element's property."""
     problems = []
     for index, flow in _flows(data):
         inputs = flow.get("inputs")
         if isinstance(inputs, list | tuple):
-            problems += _form(list(inputs), ("flows", index, "inputs"))
+            problems += _check_form(list(inputs), ("flows", index, "inputs"))
     locks = data.get("locks")
     for name, inputs in locks.items() if isinstance(locks, dict) else ():
         if isinstance(inputs, list | tuple):
-            problems += _form(list(inputs), ("locks", name))
+            problems += _check_form(list(inputs), ("locks", name))
     return problems
 
 
@@ -269,22 +276,22 @@ def _flows(data: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
     return [(index, flow) for index, flow in enumerate(listed) if isinstance(flow, dict)]
 
 
-def _form(inputs: list[Any], path: KeyPath) -> list[Problem]:
-    """Return a form's problems; what is no element at all has been found before."""
+def _check_form(inputs: list[Any], path: KeyPath) -> list[Problem]:
+    """Return a form's problems, except for elements that are not mappings: pydantic finds those."""
     from koco.forms import FormError, Model
 
     try:
         Model.from_list(inputs)
     except FormError as exc:
         return [
-            _placed((*path, index), fault.property, fault.message, inputs[index])
+            _form_problem((*path, index), fault.property, fault.message, inputs[index])
             for fault in exc.problems
             if (index := fault.index or 0) < len(inputs) and isinstance(inputs[index], dict)
         ]
     return []
 
 
-def _placed(path: KeyPath, key: str | None, message: str, element: dict[str, Any]) -> Problem:
+def _form_problem(path: KeyPath, key: str | None, message: str, element: dict[str, Any]) -> Problem:
     is_there = key is not None and key in element
     named = message if key is None or is_there else f"{key} {message}"
     is_unknown = is_there and message.startswith("is not a property")

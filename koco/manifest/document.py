@@ -1,9 +1,9 @@
 """YAML as plain data, with the place of every key and value.
 
-The YAML 1.2 core schema, as editors read it: `yes` and `2026-01-31` are text
-and `12:30` is no number, where PyYAML's 1.1 makes them true, a date and 750.
-Only plain values: no tags, no keys but text, none of them twice, and aliases
-only as far as they stay small (a few lines can otherwise expand to gigabytes).
+Reads the YAML 1.2 core schema, like editors: `yes`, `2026-01-31` and `12:30` are
+text. PyYAML itself reads YAML 1.1, which makes them true, a date and 750.
+Only plain values: no tags, only text as keys, and no key twice. The size after
+expanding aliases is limited, because a few lines can expand to gigabytes.
 """
 
 import re
@@ -15,13 +15,13 @@ import yaml
 from koco.errors import ManifestError
 from koco.manifest.problems import KeyPath, Place, Problem
 
-#: Characters in a file; more is no manifest.
+#: The longest file (characters).
 MAX_CHARS = 1_000_000
 
-#: Values in a document, those that aliases repeat included.
+#: The most values in a document, including those that aliases repeat.
 MAX_NODES = 20_000
 
-#: Levels in a document: far more than a manifest has, far fewer than Python can go down.
+#: The most levels in a document: more than a manifest has, and fewer than Python's recursion limit.
 MAX_DEPTH = 100
 
 _TAG = "tag:yaml.org,2002:"
@@ -37,20 +37,21 @@ class Loader(yaml.SafeLoader):
         self._nodes = self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node, unless it is one too many, or too deep: each takes its time."""
+        """Compose a node; raise an error if there are too many, or if it is nested too deeply."""
         self._nodes += 1
         self._depth += 1
         if self._nodes > MAX_NODES:
-            raise _refused(self, f"more than {MAX_NODES} values")
+            raise _error_at_mark(self, f"more than {MAX_NODES} values")
         if self._depth > MAX_DEPTH:
-            raise _refused(self, "nested too deeply")
+            raise _error_at_mark(self, "nested too deeply")
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
 
-def _refused(loader: Loader, what: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=what, problem_mark=loader.peek_event().start_mark)  # type: ignore[no-untyped-call]
+def _error_at_mark(loader: Loader, problem: str) -> yaml.MarkedYAMLError:
+    mark = loader.peek_event().start_mark  # type: ignore[no-untyped-call]
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 def _int(text: str) -> int:
@@ -70,7 +71,7 @@ _SCALARS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     ),
 }
 
-# The order counts: an int is a float too.
+# The order matters, because an int also matches the pattern of a float.
 for _name, (_regex, _first, _) in _SCALARS.items():
     Loader.add_implicit_resolver(
         _TAG + _name, re.compile(f"^(?:{_regex})$"), [c if c != "\0" else "" for c in _first]
@@ -78,27 +79,28 @@ for _name, (_regex, _first, _) in _SCALARS.items():
 
 
 class Document:
-    """A parsed file: its `data`, where each part of it stands, and its `problems`.
+    """A parsed file: its `data`, the place of each part, and its `problems`.
 
-    Where a problem is, `data` has None; `error` keeps quiet about what follows from that.
+    `data` has None in place of a faulty value, and `error` omits problems that follow from it.
     """
 
     def __init__(self, text: str, source: str) -> None:
-        """Parse `text`; raise `ManifestError` if it is no YAML. `source` names the file."""
+        """Parse `text`; raise `ManifestError` if it is not YAML. `source` names the file."""
         self.source = source
         self.problems: list[Problem] = []
-        self._spoilt: set[KeyPath] = set()
+        self._faulty: set[KeyPath] = set()
         self._keys: dict[KeyPath, Place] = {}
         self._values: dict[KeyPath, Place] = {}
-        self._open: list[int] = []
+        #: The ids of the nodes being built. A node that is met again contains itself.
+        self._ancestors: list[int] = []
         self._nodes = 0
         self.data = self._build(_compose(text, source), ())
         if self._nodes > MAX_NODES:
             raise self.error([])
 
     def error(self, problems: list[Problem]) -> ManifestError:
-        """Return the document's problems and these as an error, in the order of the file."""
-        ordered = [*self.problems, *(one for one in problems if one.path not in self._spoilt)]
+        """Return an error with the document's problems and these, in the order of the file."""
+        ordered = [*self.problems, *(one for one in problems if one.path not in self._faulty)]
         ordered.sort(key=self._place)
         lines = [
             f"{self.source}:{line}:{column}: {problem}"
@@ -112,7 +114,7 @@ class Document:
             return problem.place
         first, second = (self._keys, self._values) if problem.on_key else (self._values, self._keys)
         path = problem.path
-        # A key that is missing has no place: its mapping's will do.
+        # A missing key has no place, so use that of its mapping.
         while path and path not in first and path not in second:
             path = path[:-1]
         return first.get(path) or second.get(path) or (1, 1)
@@ -120,18 +122,18 @@ class Document:
     def _build(self, node: yaml.Node, path: KeyPath) -> Any:
         self._values.setdefault(path, _place(node))
         self._nodes += 1
-        if id(node) in self._open or self._nodes > MAX_NODES:
+        if id(node) in self._ancestors or self._nodes > MAX_NODES:
             self._refuse_size(path)
             return None
-        self._open.append(id(node))
+        self._ancestors.append(id(node))
         try:
             return self._build_kind(node, path)
         finally:
-            self._open.pop()
+            self._ancestors.pop()
 
     def _refuse_size(self, path: KeyPath) -> None:
-        self._spoilt.add(path)
-        # Told once: with a bomb, every further value would say so again.
+        self._faulty.add(path)
+        # Report it once: an alias bomb would repeat it for every further value.
         if self._nodes <= MAX_NODES:
             self.problems.append(Problem(path, "an alias that contains itself"))
         elif self._nodes == MAX_NODES + 1:
@@ -167,8 +169,10 @@ class Document:
             here = (*path, key)
             if key in built:
                 line = self._keys[here][0]
-                # Its own place, not that of the first.
-                self._at(key_node, path, f"key {key!r} is given twice", f"first on line {line}")
+                # The place of the second key. Its path has the place of the first.
+                self._add_problem(
+                    key_node, path, f"key {key!r} is given twice", f"first on line {line}"
+                )
                 continue
             self._keys[here] = _place(key_node)
             built[key] = self._build(value_node, here)
@@ -182,26 +186,28 @@ class Document:
             return self._refuse_tag(node, path)
         regex, _, make = _SCALARS[name]
         try:
-            # An explicit tag (`!!int x`) has not been matched yet.
+            # With an explicit tag (`!!int x`), the text may not match.
             if re.fullmatch(regex, node.value):
                 return make(node.value)
         except ValueError:  # more digits than Python converts
             pass
-        self._spoilt.add(path)
-        self._at(node, path, f"{node.value[:40]!r} is no {name}")
+        self._faulty.add(path)
+        self._add_problem(node, path, f"{node.value[:40]!r} is not a valid {name}")
         return None
 
     def _refuse_tag(self, node: yaml.Node, path: KeyPath) -> None:
-        self._spoilt.add(path)
+        self._faulty.add(path)
         tag = node.tag.replace(_TAG, "!!")
-        self._at(node, path, f"tag {tag} is not supported", "plain values only")
+        self._add_problem(node, path, f"tag {tag} is not supported", "plain values only")
 
     def _refuse_key(self, node: yaml.Node, path: KeyPath) -> None:
         got = f"{node.value!r}" if isinstance(node, yaml.ScalarNode) else "a list or mapping"
         hint = f'put it in quotes: "{node.value}"' if isinstance(node, yaml.ScalarNode) else None
-        self._at(node, path, f"a key must be text, got {got}", hint)
+        self._add_problem(node, path, f"a key must be text, got {got}", hint)
 
-    def _at(self, node: yaml.Node, path: KeyPath, message: str, hint: str | None = None) -> None:
+    def _add_problem(
+        self, node: yaml.Node, path: KeyPath, message: str, hint: str | None = None
+    ) -> None:
         self.problems.append(Problem(path, message, hint, place=_place(node)))
 
 
@@ -214,10 +220,10 @@ def _compose(text: str, source: str) -> yaml.Node:
     if len(text) > MAX_CHARS:
         raise ManifestError([f"{source}:1:1: longer than {MAX_CHARS} characters"])
     try:
-        # Safe: composing makes nodes, no objects, and `Loader` is a SafeLoader besides.
+        # Safe, because composing only makes nodes, and `Loader` is a SafeLoader.
         node = yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as exc:
-        raise ManifestError([_syntax(exc, text, source)]) from exc
+        raise ManifestError([_syntax_problem(exc, text, source)]) from exc
     except RecursionError:
         raise ManifestError([f"{source}:1:1: nested too deeply"]) from None
     if node is None:
@@ -225,14 +231,14 @@ def _compose(text: str, source: str) -> yaml.Node:
     return node
 
 
-def _syntax(exc: yaml.YAMLError, text: str, source: str) -> str:
+def _syntax_problem(exc: yaml.YAMLError, text: str, source: str) -> str:
     if isinstance(exc, yaml.MarkedYAMLError):
         mark = exc.problem_mark or exc.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        what = ", ".join(part for part in (exc.context, exc.problem) if part)
-        hint = " (hint: indent with spaces, not tabs)" if "'\\t'" in what else ""
-        return f"{source}:{line}:{column}: {what}{hint}"
-    # A reader's error: a character that YAML does not allow.
+        message = ", ".join(part for part in (exc.context, exc.problem) if part)
+        hint = " (hint: indent with spaces, not tabs)" if "'\\t'" in message else ""
+        return f"{source}:{line}:{column}: {message}{hint}"
+    # A ReaderError: YAML does not allow the character.
     at = getattr(exc, "position", 0)
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     code = getattr(exc, "character", 0)

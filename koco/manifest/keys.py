@@ -1,4 +1,4 @@
-"""Literals in a manifest that look like keys: Ray's dashboard and the store would show them."""
+"""Detection of literal keys in a manifest, because Ray's dashboard and the store show them."""
 
 import math
 import re
@@ -8,8 +8,8 @@ from typing import Any
 
 from koco.manifest.problems import KeyPath, Problem
 
-#: What keys begin with, by whose they are. What is repeated begins where such a run does: if it
-#: was looked for within one, too, a long text would take the square of its length.
+#: The patterns of well-known keys. Each repetition is anchored at the start of its run of
+#: characters, because otherwise the time would grow with the square of a text's length.
 _KINDS = {
     "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     "an Anthropic key": r"\bsk-ant-[\w-]{20,}",
@@ -25,78 +25,77 @@ _KINDS = {
     "a JSON web token": r"(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+",
     "a password in a URL": r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@",
 }
-_KNOWN = {what: re.compile(pattern) for what, pattern in _KINDS.items()}
+_KNOWN = {kind: re.compile(pattern) for kind, pattern in _KINDS.items()}
 
-#: What a variable is called whose value is to be kept.
-_NAMED = re.compile(
+#: The names of variables that usually hold a secret.
+_SECRET_NAME = re.compile(
     r"(?:^|_)(?:API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|SECRET(?:_?KEY)?|TOKEN|PASSWORD|PASSWD|PWD"
     r"|CREDENTIALS?)$",
     re.IGNORECASE,
 )
-#: Values that a variable of such a name may have without being one: paths, URLs, sizes, and
-#: what is filled in later.
+#: Values of these variables that are not secrets: paths, URLs, numbers, and `${NAME}`.
 _HARMLESS = re.compile(
     r"[./~].*|\$\{.*|[a-z]+://[^@]*|\d{1,6}|true|false|none|null|", re.IGNORECASE
 )
 
-#: Text without a space that is as long, and as varied (bits for each character), is random.
+#: Text of this form, with at least this entropy (bits for each character), counts as random.
 _RANDOM = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
 _RANDOM_BITS = 4.2
 
 
-def kind(name: str, value: str) -> str | None:
-    """Return what kind of key a variable's value looks like, or None."""
-    if found := _known(value):
+def classify(name: str, value: str) -> str | None:
+    """Return the kind of key that a variable's value looks like, or None."""
+    if found := _classify_known(value):
         return found
-    if _NAMED.search(name) and len(value) >= 8 and not _HARMLESS.fullmatch(value):
+    if _SECRET_NAME.search(name) and len(value) >= 8 and not _HARMLESS.fullmatch(value):
         return "a password or key"
     return "a random key" if _is_random(value) else None
 
 
-def find(manifest: dict[str, Any]) -> list[Problem]:
+def find_problems(manifest: dict[str, Any]) -> list[Problem]:
     """Return a problem for each literal in a manifest's data that looks like a key."""
     return [
-        Problem(path, f"this looks like {what}, which Ray's dashboard shows", hint)
-        for path, what, hint in _found(manifest)
+        Problem(path, f"this looks like {kind}, which Ray's dashboard shows", hint)
+        for path, kind, hint in _find_keys(manifest)
     ]
 
 
-def masked(path: KeyPath, value: Any) -> Any:
-    """Return a value of a manifest as a plan shows it: what looks like a key is not shown."""
+def mask(path: KeyPath, value: Any) -> Any:
+    """Return a value of a manifest for a plan, with everything masked that looks like a key."""
     name = str(path[-1]) if path[:2] == ("runtime", "env") else ""
     if isinstance(value, str):
-        return "********" if (kind(name, value) if name else _known(value)) else value
+        return "********" if (classify(name, value) if name else _classify_known(value)) else value
     if isinstance(value, dict):
-        return {key: masked((*path, key), each) for key, each in value.items()}
+        return {key: mask((*path, key), each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [masked((*path, at), each) for at, each in enumerate(value)]
+        return [mask((*path, at), each) for at, each in enumerate(value)]
     return value
 
 
-def _found(manifest: dict[str, Any]) -> Iterator[tuple[KeyPath, str, str]]:
+def _find_keys(manifest: dict[str, Any]) -> Iterator[tuple[KeyPath, str, str]]:
     for name, value in (manifest.get("runtime") or {}).get("env", {}).items():
-        if what := kind(name, value):
+        if kind := classify(name, value):
             hint = f"`koco secret set {name}`, and `secrets: [{name}]` in place of this"
-            yield ("runtime", "env", name), what, hint
+            yield ("runtime", "env", name), kind, hint
     for index, flow in enumerate(manifest.get("flows") or ()):
         for at, element in enumerate(flow.get("inputs") or ()):
             value = element.get("value")
-            if isinstance(value, str) and (what := _known(value)):
-                hint = "everybody who may launch the flow sees it; make it a secret"
-                yield ("flows", index, "inputs", at, "value"), what, hint
+            if isinstance(value, str) and (kind := _classify_known(value)):
+                hint = "everyone who can launch the flow sees it; make it a secret"
+                yield ("flows", index, "inputs", at, "value"), kind, hint
 
 
-def _known(value: str) -> str | None:
-    return next((what for what, pattern in _KNOWN.items() if pattern.search(value)), None)
+def _classify_known(value: str) -> str | None:
+    return next((kind for kind, pattern in _KNOWN.items() if pattern.search(value)), None)
 
 
 def _is_random(value: str) -> bool:
-    """Say whether a value is random text: of both cases and digits, none of them often."""
+    """Return whether a value looks random: both cases and digits, and no frequent character."""
     if not _RANDOM.fullmatch(value) or value.count("/") > 2:
         return False
     cases = (str.isupper, str.islower, str.isdigit)
     if not all(any(case(each) for each in value) for case in cases):
-        return False  # a hash, an identifier, words: no secret by themselves
+        return False  # a hash, an identifier or words
     counts = Counter(value).values()
     bits = -sum(count / len(value) * math.log2(count / len(value)) for count in counts)
     return bits >= _RANDOM_BITS

@@ -1,8 +1,8 @@
 """A manifest's keys: their types, defaults and meaning.
 
-Types are strict: `"3"` is no number, `true` neither, `1.0` no text. What joins
-several keys (`runner.max` ≥ `runner.min`, unique names) is checked by `load`,
-which reports it along with everything else.
+Types are strict: `"3"` and `true` are not numbers, and `1.0` is not text. `checks`
+covers the rules for several keys together (`runner.max` ≥ `runner.min`, unique
+names).
 """
 
 from typing import Annotated, Any
@@ -19,30 +19,38 @@ from pydantic import (
 
 from koco.manifest import cron, rules
 
-# Data comes from YAML and JSON, which know lists only; nothing but the outer type is lenient.
+# Data from YAML and JSON has lists in place of tuples. Only the outer type is lenient.
 _Lenient = Strict(False)
 
-_Name = Annotated[str, AfterValidator(rules.name), Field(json_schema_extra={"pattern": rules.NAME})]
+_Name = Annotated[
+    str, AfterValidator(rules.check_name), Field(json_schema_extra={"pattern": rules.NAME})
+]
 _Entrypoint = Annotated[
-    str, AfterValidator(rules.entrypoint), Field(json_schema_extra={"pattern": rules.ENTRYPOINT})
+    str,
+    AfterValidator(rules.check_entrypoint),
+    Field(json_schema_extra={"pattern": rules.ENTRYPOINT}),
 ]
-_EnvName = Annotated[str, AfterValidator(rules.env_name)]
-_EnvValue = Annotated[str, AfterValidator(rules.env_value)]
+_EnvName = Annotated[str, AfterValidator(rules.check_env_name)]
+_EnvValue = Annotated[str, AfterValidator(rules.check_env_value)]
 _Secret = Annotated[
-    str, AfterValidator(rules.secret_name), Field(json_schema_extra={"pattern": rules.ENV_NAME})
+    str,
+    AfterValidator(rules.check_secret_name),
+    Field(json_schema_extra={"pattern": rules.ENV_NAME}),
 ]
-_Path = Annotated[str, AfterValidator(rules.inner_path)]
-_Root = Annotated[str, AfterValidator(rules.root)]
+_Path = Annotated[str, AfterValidator(rules.check_inner_path)]
+_Root = Annotated[str, AfterValidator(rules.check_root)]
 _Public = Annotated[
-    str, AfterValidator(rules.public_path), Field(json_schema_extra={"pattern": rules.PUBLIC_PATH})
+    str,
+    AfterValidator(rules.check_public_path),
+    Field(json_schema_extra={"pattern": rules.PUBLIC_PATH}),
 ]
-_Amount = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(rules.amount)]
-_Label = Annotated[str, AfterValidator(rules.label)]
-_LabelWanted = Annotated[str, AfterValidator(rules.label_wanted)]
-_LockName = Annotated[str, AfterValidator(rules.lock_name)]
-_Cron = Annotated[str, AfterValidator(cron.expression)]
-_Zone = Annotated[str, AfterValidator(cron.timezone)]
-_Plain = Annotated[dict[str, Any], AfterValidator(rules.plain)]
+_Amount = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(rules.check_amount)]
+_Label = Annotated[str, AfterValidator(rules.check_label)]
+_LabelWanted = Annotated[str, AfterValidator(rules.check_label_selector)]
+_LockName = Annotated[str, AfterValidator(rules.check_lock_name)]
+_Cron = Annotated[str, AfterValidator(cron.check_expression)]
+_Zone = Annotated[str, AfterValidator(cron.check_timezone)]
+_Plain = Annotated[dict[str, Any], AfterValidator(rules.check_free_values)]
 _Tag = Annotated[str, Field(min_length=1)]
 _Tags = Annotated[tuple[_Tag, ...], _Lenient]
 
@@ -52,23 +60,23 @@ class _Part(BaseModel):
 
 
 class Limits(_Part):
-    """How much of a flow runs and waits at once, how long, and how often it is tried."""
+    """How many executions of a flow run and wait at once, how long, and how often they retry."""
 
     running: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Executions at once, of all the service's releases; null for no limit."
+        None, description="Executions at once, in all the service's releases; null for no limit."
     )
     queue: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="Executions that wait until others have ended; what would wait beyond that "
-        "is refused. Null for no limit.",
+        description="Executions that wait until others have ended. Further launches are refused. "
+        "Null for no limit.",
     )
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="Seconds that one attempt may run; while it awaits a person they do not "
-        "pass. Null for no limit.",
+        description="Seconds that one attempt may run, without the time in which it awaits a "
+        "person. Null for no limit.",
     )
     retries: int = Field(
-        0, ge=0, le=100, description="Attempts that may follow the first, where its runner dies."
+        0, ge=0, le=100, description="Attempts that may follow the first if its runner dies."
     )
     retry_errors: bool = Field(
         False, description="Whether an attempt that ends with an error is followed by another."
@@ -83,10 +91,10 @@ class Limits(_Part):
 
 
 class FlowLimits(Limits):
-    """The keys of a service's limits that are others for one flow."""
+    """The limits of one flow that differ from the service's."""
 
     def __eq__(self, other: object) -> bool:
-        """Say whether the same is given: `queue: null` takes a limit away, nothing leaves it."""
+        """Return whether the same keys are given, because `queue: null` differs from no key."""
         if not isinstance(other, FlowLimits) or self.model_fields_set != other.model_fields_set:
             return False
         return super().__eq__(other)
@@ -95,15 +103,15 @@ class FlowLimits(Limits):
 
     @model_serializer(mode="wrap")
     def _given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A default stands for nothing here: what is not given is the service's. One that is given
-        # stands, though, also where whoever asks wants no defaults.
+        # Only the given keys, because the service's limits apply to all others. A given key stays
+        # even if it has the default value and the caller excludes defaults.
         shown = serialize(self)
         given = [key for key in type(self).model_fields if key in self.model_fields_set]
         return {key: shown.get(key, getattr(self, key)) for key in given}
 
 
 class Schedule(_Part):
-    """A flow that is launched at certain times."""
+    """The times at which koco launches a flow."""
 
     flow: _Name = Field(description="The name of the flow, of this service.")
     cron: _Cron = Field(
@@ -114,14 +122,14 @@ class Schedule(_Part):
     timezone: _Zone = Field(
         "UTC", description="The time zone of these, by its IANA name.", examples=["Europe/Berlin"]
     )
-    inputs: _Plain = Field({}, description="What it is launched with.")
+    inputs: _Plain = Field({}, description="The inputs of these launches.")
     overlap: bool = Field(
-        False, description="Whether it is launched although the former one has not ended."
+        False, description="Whether to launch the flow if its previous execution has not ended."
     )
     catch_up: bool = Field(
         False,
-        description="Whether the latest time that was missed, as the control plane was down, "
-        "is made up for.",
+        description="Whether to launch the flow later if the control plane was down at the latest "
+        "time.",
     )
 
 
@@ -137,34 +145,36 @@ class Flow(_Part):
     description: str = Field("", description="What the flow does, at length, in Markdown.")
     inputs: Annotated[tuple[dict[str, Any], ...], _Lenient] | None = Field(
         None,
-        description="The elements of the form that launches the flow. "
-        "Left out, the form is made from the entrypoint's signature.",
+        description="The elements of the form that launches the flow. Without them, koco makes "
+        "the form from the entrypoint's signature.",
     )
     limits: FlowLimits = Field(
-        FlowLimits(), description="What is other for this flow than the service's `limits`."
+        FlowLimits(), description="Limits of this flow that differ from the service's `limits`."
     )
 
 
 class Runtime(_Part):
-    """What the code needs around it."""
+    """The files, packages and environment variables that the code needs."""
 
     files: Annotated[
-        tuple[Annotated[str, AfterValidator(rules.pattern)], ...], _Lenient, Field(min_length=1)
+        tuple[Annotated[str, AfterValidator(rules.check_pattern)], ...],
+        _Lenient,
+        Field(min_length=1),
     ] = Field(
         ("**",),
         description="Patterns, as in .gitignore, of the files to ship, relative to `root`. "
-        "What .gitignore and .kocoignore exclude is not shipped.",
+        "Files that .gitignore or .kocoignore exclude are not shipped.",
     )
-    include: Annotated[tuple[Annotated[str, AfterValidator(rules.included)], ...], _Lenient] = (
-        Field(
-            (),
-            description="Patterns of files to ship although they look like secrets, such as `.env` "
-            "and `*.pem`, which are left out otherwise; also where .gitignore excludes them.",
-            examples=[["certs/ca.pem"]],
-        )
+    include: Annotated[
+        tuple[Annotated[str, AfterValidator(rules.check_include_pattern)], ...], _Lenient
+    ] = Field(
+        (),
+        description="Patterns of files to ship although they look like secrets, for example "
+        "`.env` and `*.pem`, and although .gitignore excludes them.",
+        examples=[["certs/ca.pem"]],
     )
     dependencies: Annotated[
-        tuple[Annotated[str, AfterValidator(rules.requirement)], ...], _Lenient
+        tuple[Annotated[str, AfterValidator(rules.check_requirement)], ...], _Lenient
     ] = Field(
         (),
         description="PyPI requirements (PEP 508) that the nodes install.",
@@ -172,21 +182,21 @@ class Runtime(_Part):
     )
     requirements: _Path | None = Field(
         None,
-        description="A requirements file among those that are shipped, relative to "
-        "`root`. The nodes install what it names, and `dependencies` with it.",
+        description="A requirements file among the shipped files, relative to `root`. The nodes "
+        "install its packages, together with `dependencies`.",
         examples=["requirements.txt"],
     )
     pyproject: _Path | None = Field(
         None,
-        description="A pyproject.toml among the files that are shipped, with its uv.lock beside "
-        "it: the nodes install what is locked. Excludes `dependencies` and `requirements`.",
+        description="A pyproject.toml among the shipped files, with a uv.lock in the same folder. "
+        "The nodes install the locked packages. Excludes `dependencies` and `requirements`.",
         examples=["pyproject.toml"],
     )
     env: dict[_EnvName, _EnvValue] = Field(
         {},
-        description="Environment variables of the runner; `${NAME}` and `${NAME:-default}` take "
-        "the deployer's own, `$${` is a literal one. No secrets: Ray's dashboard shows them.",
-        # Pydantic itself says nothing of a mapping's keys.
+        description="Environment variables of the runner. `${NAME}` and `${NAME:-default}` insert "
+        "the deployer's variable, `$${` is a literal `${`. No secrets: Ray's dashboard shows them.",
+        # Pydantic's schema omits the rules for a mapping's keys.
         json_schema_extra={"propertyNames": {"pattern": rules.ENV_NAME}},
     )
 
@@ -205,22 +215,22 @@ class Runner(_Part):
     concurrency: int = Field(
         1,
         ge=1,
-        description="Executions at once in one process. More than 1 suits flows that wait, "
-        "`async def` or `def`.",
+        description="Executions at once in one process. More than 1 suits flows that mostly wait, "
+        "both `async def` and `def`.",
     )
     executions: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Executions in one process's life; null for no limit."
     )
     memory_mb: Annotated[int, Field(ge=128)] | None = Field(
         None,
-        description="Memory that a runner may use, with the subprocesses that it starts; each Ray "
-        "task and actor of an execution may use as much. What wants more ends as out of memory. "
-        "Null for 80 % of its node's. It sets nothing aside: that is `resources`.",
+        description="Memory that a runner may use, including its subprocesses. Each Ray task and "
+        "actor of an execution may use as much. A process that uses more ends as out of memory. "
+        "Null for 80 % of its node's. To reserve memory, use `resources`.",
     )
-    resources: dict[Annotated[str, AfterValidator(rules.resource)], _Amount] = Field(
+    resources: dict[Annotated[str, AfterValidator(rules.check_resource)], _Amount] = Field(
         {},
-        description="What Ray sets aside for each runner on its node: `CPU`, `GPU`, `memory_mb`, "
-        "or what the cluster's nodes call their own. Left out, nothing is.",
+        description="Resources that Ray reserves on a node for each runner: `CPU`, `GPU`, "
+        "`memory_mb`, or custom resources of the cluster's nodes. None by default.",
         examples=[{"CPU": 1, "GPU": 0.5, "memory_mb": 512}],
     )
     labels: dict[_Label, _LabelWanted] = Field(
@@ -232,7 +242,7 @@ class Runner(_Part):
 
 
 class Endpoint(_Part):
-    """How an endpoint of the service's own (`app`) is asked."""
+    """How requests to the service's own endpoint (`app`) are handled."""
 
     timeout: float = Field(
         30,
@@ -242,14 +252,14 @@ class Endpoint(_Part):
     )
     public: Annotated[tuple[_Public, ...], _Lenient] = Field(
         (),
-        description="Paths of `app` that anybody may ask, without a key: a path, or with `/*` at "
-        "its end all that is below it. Routes of flows cannot be among them.",
+        description="Paths of `app` that need no key. With `/*` at the end, a path includes "
+        "everything below it. Routes of flows cannot be public.",
         examples=[["/webhook", "/static/*"]],
     )
 
 
 class Files(_Part):
-    """How much an execution may hold in its files."""
+    """The limits on the files of an execution."""
 
     max_count: int = Field(10_000, ge=1, description="Files of one execution at most.")
     max_size_mb: float = Field(
@@ -261,13 +271,13 @@ class Files(_Part):
 
 
 class Manifest(_Part):
-    """A service: what is deployed, as its author declares it."""
+    """A service, as its author declares it."""
 
     service: _Name = Field(description="The service's name, unique on its control plane.")
-    description: str = Field("", description="What the service is for, in Markdown.")
-    author: str = Field("", description="Who answers for it, for example an e-mail address.")
-    organization: str = Field("", description="The organization behind it.")
-    version: str = Field("", description="The author's own version of it; koco counts releases.")
+    description: str = Field("", description="The purpose of the service, in Markdown.")
+    author: str = Field("", description="The person in charge, for example an e-mail address.")
+    organization: str = Field("", description="The organization in charge.")
+    version: str = Field("", description="The author's version of it; koco also counts releases.")
     tags: _Tags = Field((), description="Words to find it by.")
     app: _Entrypoint | None = Field(
         None,
@@ -276,38 +286,42 @@ class Manifest(_Part):
         examples=["hymn.app:app"],
     )
     flows: Annotated[tuple[Flow, ...], _Lenient] = Field(
-        (), description="What users can launch through an endpoint that koco makes."
+        (), description="The flows that users can launch through an endpoint that koco makes."
     )
     locks: dict[_LockName, Annotated[tuple[dict[str, Any], ...], _Lenient]] = Field(
         {},
-        description="By the name of a lock: the elements of the form that a person answers it "
-        "with. A lock that `app` describes is described there.",
+        description="The elements of each lock's form, by the lock's name. A person answers the "
+        "lock with this form. The locks of `app` are defined in its code.",
     )
     root: _Root = Field(
         ".",
-        description="The folder to ship, relative to the manifest's own. Modules are imported "
+        description="The folder to ship, relative to the manifest's folder. Modules are imported "
         "from it.",
         examples=["..", "src"],
     )
-    runtime: Runtime = Field(Runtime(), description="What the code needs around it.")
+    runtime: Runtime = Field(
+        Runtime(), description="The files, packages and environment variables that the code needs."
+    )
     secrets: Annotated[tuple[_Secret, ...], _Lenient] = Field(
         (),
-        description="The names of secrets, kept by the control plane, that the service's "
-        "processes have as environment variables.",
+        description="The names of secrets in the control plane. The service's processes get them "
+        "as environment variables.",
         examples=[["OPENAI_API_KEY"]],
     )
     runner: Runner = Field(Runner(), description="How its processes are pooled.")
-    endpoint: Endpoint = Field(Endpoint(), description="How `app` is asked.")
+    endpoint: Endpoint = Field(Endpoint(), description="How requests to `app` are handled.")
     serve: _Plain = Field(
         {},
-        description="Options of Ray Serve for the deployment that answers for `app`, such as "
+        description="Options of Ray Serve for the deployment of `app`, for example "
         "`num_replicas`, `autoscaling_config` and `ray_actor_options`.",
         examples=[{"num_replicas": 2, "ray_actor_options": {"num_cpus": 0.5}}],
     )
-    files: Files = Field(Files(), description="How much an execution may hold in its files.")
+    files: Files = Field(Files(), description="The limits on the files of an execution.")
     limits: Limits = Field(
-        Limits(), description="How much of each flow runs and waits, how long, how often tried."
+        Limits(),
+        description="How many executions of each flow run and wait, how long, and how often they "
+        "retry.",
     )
     schedule: Annotated[tuple[Schedule, ...], _Lenient] = Field(
-        (), description="When flows are launched by themselves."
+        (), description="The times at which koco launches flows."
     )

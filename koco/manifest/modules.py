@@ -1,7 +1,8 @@
-"""Whether the modules of a manifest's entrypoints are among the files that are shipped.
+"""Checks that the shipped files include the modules of a manifest's entrypoints.
 
-By their names only: nothing is imported, for what they import may be installed
-on the cluster alone. And whether a file takes the name of a module that Ray needs.
+They only compare names and import nothing, because the modules' own imports may
+only be installed on the cluster. Another check finds files that hide a module that
+Ray needs.
 """
 
 import re
@@ -12,17 +13,17 @@ from pathlib import PurePosixPath
 from koco.manifest.model import Manifest
 from koco.manifest.problems import KeyPath, Problem
 
-#: What a module's file may end in.
+#: The endings of a module's file.
 _ENDINGS = (".py", ".so", ".pyd")
 
-#: Importable on every node, whatever a service brings.
-_THERE = frozenset({"koco", "ray", "fastapi", "starlette", "pydantic"})
+#: Packages that are installed on every node.
+_INSTALLED = frozenset({"koco", "ray", "fastapi", "starlette", "pydantic"})
 
-#: Python runs these at its start if they are there.
+#: Python imports these at its start if they exist.
 _AT_START = frozenset({"sitecustomize", "usercustomize"})
 
-#: Modules of the standard library that neither Ray nor koco imports, nor what they import: toys,
-#: and what Python 3.13 has no more. A file of the same name hurts nobody.
+#: Modules of the standard library that neither Ray, koco nor their dependencies import: toys, and
+#: modules that Python 3.13 has removed. A file with such a name does no harm.
 HARMLESS = frozenset(
     {
         *("aifc", "antigravity", "audioop", "cgi", "chunk", "crypt", "idlelib", "imghdr"),
@@ -31,43 +32,46 @@ HARMLESS = frozenset(
     }
 )
 
-#: Says where a module is that is not shipped, by its path without an ending; None is nowhere.
-Elsewhere = Callable[[str], str | None]
+#: Returns a hint about a module outside the shipped files, by its path without an ending, or None.
+Locate = Callable[[str], str | None]
 
 
 def find_missing(
-    manifest: Manifest, names: Collection[str], elsewhere: Elsewhere = lambda path: None
+    manifest: Manifest, names: Collection[str], locate: Locate = lambda path: None
 ) -> list[Problem]:
-    """Return a problem for each entrypoint whose module is not in `names`, the files shipped.
+    """Return a problem for each entrypoint whose module is not in `names`, the shipped files.
 
-    With dependencies, a module of which nothing is shipped may come from one of them.
+    If the manifest has dependencies, a module may come from one of them, unless a part of its
+    package is shipped.
     """
     return [
-        _problem(where, module, names, elsewhere)
-        for where, module in _unshipped(manifest, names)
+        _problem(where, module, names, locate)
+        for where, module in _find_unshipped(manifest, names)
         if not _may_be_installed(manifest, module, names)
     ]
 
 
 def find_foreign(manifest: Manifest, names: Collection[str]) -> list[Problem]:
-    """Return a note on each entrypoint whose module can only come from a dependency."""
+    """Return a note for each entrypoint whose module can only come from a dependency."""
     return [
         Problem(
             where,
             f"module {module!r} is not among the files to ship; a dependency must bring it",
-            "if it is yours, `root` says in which folder it is",
+            "if it is yours, set `root` to its folder",
         )
-        for where, module in _unshipped(manifest, names)
-        if _may_be_installed(manifest, module, names) and not _is_there(module)
+        for where, module in _find_unshipped(manifest, names)
+        if _may_be_installed(manifest, module, names) and not _is_preinstalled(module)
     ]
 
 
 def find_shadows(names: Collection[str]) -> list[Problem]:
-    """Return a problem for each file in `names` that hides a module which Ray or koco imports.
+    """Return a problem for each file in `names` that hides a module that Ray or koco imports.
 
-    The bundle comes first in `sys.path`. A folder without an `__init__.py` hides nothing.
+    A file hides a module because the bundle comes first in `sys.path`. A folder without an
+    `__init__.py` hides nothing.
     """
-    return [_shadow(name, module) for name, module in sorted(_tops(names)) if _is_needed(module)]
+    tops = sorted(_top_level_modules(names))
+    return [_shadow(name, module) for name, module in tops if _is_needed(module)]
 
 
 def _is_needed(module: str) -> bool:
@@ -75,8 +79,8 @@ def _is_needed(module: str) -> bool:
     return is_library or module in _AT_START or module in ("ray", "koco")
 
 
-def _tops(names: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield each file that makes a module or package at the top, with its name."""
+def _top_level_modules(names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield each file of a top-level module or package, with the module's name."""
     for name in names:
         path = PurePosixPath(name)
         if path.suffix not in _ENDINGS:
@@ -101,8 +105,8 @@ def _shadow(name: str, module: str) -> Problem:
     return Problem((), message, hint)
 
 
-def _unshipped(manifest: Manifest, names: Collection[str]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield each entrypoint whose module is not shipped: where it stands, and the module."""
+def _find_unshipped(manifest: Manifest, names: Collection[str]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the path and module of each entrypoint whose module is not shipped."""
     named: list[tuple[KeyPath, str]] = [
         (("flows", index, "entrypoint"), flow.entrypoint)
         for index, flow in enumerate(manifest.flows)
@@ -122,11 +126,11 @@ def _may_be_installed(manifest: Manifest, module: str, names: Collection[str]) -
     installs = runtime.dependencies or runtime.requirements or runtime.pyproject
     if _top(module) in {_top(name) for name in _modules(names)}:
         return False  # its package is the service's own
-    return _is_there(module) or bool(installs)
+    return _is_preinstalled(module) or bool(installs)
 
 
-def _is_there(module: str) -> bool:
-    return _top(module) in sys.stdlib_module_names or _top(module) in _THERE
+def _is_preinstalled(module: str) -> bool:
+    return _top(module) in sys.stdlib_module_names or _top(module) in _INSTALLED
 
 
 def _top(module: str) -> str:
@@ -134,7 +138,7 @@ def _top(module: str) -> str:
 
 
 def _modules(names: Collection[str]) -> set[str]:
-    """Return the modules and packages that the files make; folders are namespace packages."""
+    """Return the modules and packages of these files. Folders count as namespace packages."""
     found = set()
     for name in names:
         path = PurePosixPath(name)
@@ -148,29 +152,30 @@ def _modules(names: Collection[str]) -> set[str]:
 
 
 def _prefixes(dotted: str) -> list[str]:
-    """Return what could be the module of `module.object`, shortest first."""
+    """Return the possible modules of `module.object`, shortest first."""
     parts = dotted.split(".")
     return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
-def _problem(where: KeyPath, module: str, names: Collection[str], elsewhere: Elsewhere) -> Problem:
+def _problem(where: KeyPath, module: str, names: Collection[str], locate: Locate) -> Problem:
     path = module.replace(".", "/")
     message = f"there is no {path}.py among the files to ship"
     if not names:
-        message = f"no file is shipped, and so no {path}.py"
-    near = _inner(f"{path}.py", names) or _inner(f"{path}/__init__.py", names)
-    near = near or elsewhere(path) or _nearest(f"{path}.py", names)
-    return Problem(where, message, near or "if it is in another folder, `root` names that")
+        message = f"no file is shipped, so there is no {path}.py"
+    near = _find_in_subfolder(f"{path}.py", names)
+    near = near or _find_in_subfolder(f"{path}/__init__.py", names)
+    near = near or locate(path) or _nearest(f"{path}.py", names)
+    return Problem(where, message, near or "if it is in another folder, set `root` to that")
 
 
-def _inner(path: str, names: Collection[str]) -> str | None:
+def _find_in_subfolder(path: str, names: Collection[str]) -> str | None:
     inner = next((name for name in sorted(names) if name.endswith(f"/{path}")), None)
     if inner is None:
         return None
     folder = inner.removesuffix(f"/{path}")
     return (
-        f"{inner} is: modules are imported from the folder that is shipped, not from {folder}/;"
-        f" `root: {folder}` ships that"
+        f"there is {inner}, but modules are imported from the shipped folder itself;"
+        f" `root: {folder}` ships that folder"
     )
 
 

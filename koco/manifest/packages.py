@@ -1,4 +1,4 @@
-"""Whether what a manifest has nodes install is among the files that are shipped, and readable."""
+"""Checks that the files with a service's dependencies are shipped and valid."""
 
 import posixpath
 import tomllib
@@ -8,14 +8,14 @@ from koco.manifest import requirements
 from koco.manifest.model import Manifest
 from koco.manifest.problems import KeyPath, Problem
 
-#: Gives a shipped file's text by its name; None is no such file.
+#: Returns a shipped file's text by its name, or None if it is not shipped.
 TextOf = Callable[[str], str | None]
 
 
 def find_missing(manifest: Manifest, text_of: TextOf) -> list[Problem]:
-    """Return the problems of files that are named and not shipped."""
+    """Return a problem for each file that the manifest names and that is not shipped."""
     runtime, problems = manifest.runtime, []
-    hint = "ignore rules and runtime.files decide which those are"
+    hint = "check the ignore rules and runtime.files"
     for key in ("requirements", "pyproject"):
         name = getattr(runtime, key)
         if name is not None and text_of(name) is None:
@@ -24,16 +24,16 @@ def find_missing(manifest: Manifest, text_of: TextOf) -> list[Problem]:
     if (
         runtime.pyproject is not None
         and not problems
-        and text_of(lock_of(runtime.pyproject)) is None
+        and text_of(lock_path(runtime.pyproject)) is None
     ):
-        message = f"there is no {lock_of(runtime.pyproject)} among the files to ship"
-        hint = f"`uv lock` makes it beside {runtime.pyproject}; is it ignored?"
+        message = f"there is no {lock_path(runtime.pyproject)} among the files to ship"
+        hint = f"`uv lock` makes it next to {runtime.pyproject}; is it ignored?"
         problems.append(Problem(("runtime", "pyproject"), message, hint))
     return problems
 
 
 def find_faults(manifest: Manifest, text_of: TextOf) -> list[str]:
-    """Return what is wrong within those files, as `file:line:column: what`."""
+    """Return the problems within those files, as `file:line:column: message`."""
     runtime = manifest.runtime
     if runtime.requirements is not None and text_of(runtime.requirements) is not None:
         return requirements.read(runtime.requirements, text_of).problems
@@ -41,20 +41,20 @@ def find_faults(manifest: Manifest, text_of: TextOf) -> list[str]:
         try:
             if "project" not in tomllib.loads(text):
                 return [f"{runtime.pyproject}:1:1: table [project] is missing"]
-        except (ValueError, RecursionError) as exc:  # also what nests or counts without end
-            return [f"{runtime.pyproject}:1:1: is no TOML: {exc}"]
+        except (ValueError, RecursionError) as exc:  # also deep nesting and huge numbers
+            return [f"{runtime.pyproject}:1:1: is not TOML: {exc}"]
     return []
 
 
-def lock_of(pyproject: str) -> str:
-    """Return where a pyproject.toml's lock stands."""
+def lock_path(pyproject: str) -> str:
+    """Return the path of a pyproject.toml's lock."""
     return posixpath.join(posixpath.dirname(pyproject), "uv.lock")
 
 
-def python_wanted(text: str) -> str | None:
-    """Return what a pyproject.toml says of Python's version, if it says anything."""
+def required_python(text: str) -> str | None:
+    """Return the Python versions that a pyproject.toml requires, or None."""
     try:
         wanted = tomllib.loads(text).get("project", {}).get("requires-python")
     except (ValueError, AttributeError, RecursionError):
-        return None  # no manifest names it, so its faults are no concern of a deploy
+        return None  # no manifest names this file, so its errors do not matter to a deploy
     return wanted if isinstance(wanted, str) else None

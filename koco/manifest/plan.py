@@ -1,4 +1,4 @@
-"""What differs between what is live and what is to be: pure comparisons, no I/O."""
+"""Comparison of manifests and bundles: the changes of a deploy. Pure, no I/O."""
 
 import hashlib
 import json
@@ -13,19 +13,19 @@ from koco.manifest.problems import KeyPath
 
 
 class Absent(Enum):
-    """What stands for a value where there is none; null is one."""
+    """The mark of a missing value, which differs from null."""
 
     ABSENT = "absent"
 
 
 ABSENT = Absent.ABSENT
 
-#: What a change is about, in the order in which it is told.
+#: The parts of a service that can change, in the order in which a plan lists them.
 PARTS = ("code", "environment", "replicas", "settings")
 
-#: Keys of a manifest that are not just settings.
+#: The part of each key. Keys that are not here are settings.
 _PARTS: dict[KeyPath, str] = {
-    ("runtime", "files"): "settings",  # which files those are is told by the files
+    ("runtime", "files"): "settings",  # the plan lists the changed files themselves
     ("runtime", "include"): "settings",
     ("runtime",): "environment",
     ("secrets",): "environment",
@@ -36,9 +36,9 @@ _PARTS: dict[KeyPath, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A value of a manifest that differs; each of the two may be `ABSENT`.
+    """A value of a manifest that differs. `old` or `new` may be `ABSENT`.
 
-    In the path, an element of a list stands by its `name`, if all of them have one.
+    The path has the names of a list's elements if all have one, else their indices.
     """
 
     path: KeyPath
@@ -47,7 +47,7 @@ class Change:
 
     @property
     def part(self) -> str:
-        """What the change is about: one of `PARTS`."""
+        """The part of the service that changes: one of `PARTS`."""
         return _PARTS.get(self.path[:2]) or _PARTS.get(self.path[:1], "settings")
 
 
@@ -63,7 +63,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """A file that differs; `mode` where it is only whether it can be executed."""
+    """A file that differs. The change is `mode` if only the executable bit differs."""
 
     path: str
     change: Literal["added", "changed", "mode", "removed"]
@@ -71,34 +71,34 @@ class FileChange:
     new_bytes: int | None
 
 
-def normal(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest's data as it says the same whichever koco wrote it.
+def normalize(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest's data in a form that does not depend on koco's version.
 
-    Defaults are left out: a key that a newer koco has changes nothing by being there. Of what
-    this koco does not understand, everything counts.
+    Defaults are left out, so a key that only a newer koco has is not a change. If this koco does
+    not understand the manifest, it is returned as it is.
     """
-    return _dumped(manifest, exclude_defaults=True)
+    return _dump(manifest, exclude_defaults=True)
 
 
 def fingerprint(manifest: dict[str, Any], bundle: str) -> str:
-    """Return what two releases have in common if, and only if, they say the same."""
-    text = json.dumps([normal(manifest), bundle], sort_keys=True, ensure_ascii=False)
+    """Return a hash that is equal for two releases if, and only if, their contents are equal."""
+    text = json.dumps([normalize(manifest), bundle], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """Return every value in which two manifests differ, defaults filled in.
+def compare_manifests(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    """Return every value in which two manifests differ, with defaults filled in.
 
-    There is none if, and only if, their `normal` forms are equal.
+    The result is empty if, and only if, their normalized forms are equal.
     """
-    if _same(normal(old), normal(new)):
+    if _is_same(normalize(old), normalize(new)):
         return []
-    # As people read it: `10 → 20`, though the 10 was never written down.
-    return list(_differences((), _dumped(old), _dumped(new)))
+    # With defaults, because people expect `10 → 20` even if no manifest ever had the 10.
+    return list(_differences((), _dump(old), _dump(new)))
 
 
-def file_changes(old: Iterable[File], new: Iterable[File]) -> list[FileChange]:
-    """Return the files in which two bundles differ, by path."""
+def compare_files(old: Iterable[File], new: Iterable[File]) -> list[FileChange]:
+    """Return the files in which two bundles differ, sorted by path."""
     before = {file.path: file for file in old}
     after = {file.path: file for file in new}
     paths = sorted(before.keys() | after.keys())
@@ -109,12 +109,12 @@ def file_changes(old: Iterable[File], new: Iterable[File]) -> list[FileChange]:
     ]
 
 
-def parts(
+def changed_parts(
     manifest: dict[str, Any], changed: Iterable[Change], files: Iterable[FileChange]
 ) -> list[str]:
-    """Return what the changes that lead to a manifest are about: some of `PARTS`, in their order.
+    """Return the parts that these changes to a new manifest concern, in the order of `PARTS`.
 
-    A file of which the environment is made is no code.
+    A file that defines the environment does not count as code.
     """
     runtime = manifest.get("runtime") or {}
     made_of = {runtime.get("requirements"), runtime.get("pyproject")}
@@ -125,7 +125,7 @@ def parts(
     return [part for part in PARTS if part in found]
 
 
-def _dumped(manifest: dict[str, Any], **options: bool) -> dict[str, Any]:
+def _dump(manifest: dict[str, Any], **options: bool) -> dict[str, Any]:
     from pydantic import ValidationError
 
     try:
@@ -138,20 +138,21 @@ def _dumped(manifest: dict[str, Any], **options: bool) -> dict[str, Any]:
 def _differences(path: KeyPath, old: Any, new: Any) -> Iterator[Change]:
     pair = _by_key(old, new)
     if pair is None:
-        if not _same(old, new):
+        if not _is_same(old, new):
             yield Change(path, old, new)
         return
     before, after = pair
     for key in dict.fromkeys([*before, *after]):
         yield from _differences((*path, key), before.get(key, ABSENT), after.get(key, ABSENT))
-    # Keys keep their order, and those that are new come last: otherwise the order has changed.
+    # If only additions and removals changed the list, the old keys keep their order and new ones
+    # come last. Any other order is a change.
     expected = [key for key in {**before, **after} if key in after]
     if isinstance(old, list) and expected != list(after):
         yield Change(path, list(before), list(after))
 
 
 def _by_key(old: Any, new: Any) -> tuple[dict[Any, Any], dict[Any, Any]] | None:
-    """Return two values as mappings that can be compared key by key, or None."""
+    """Return two values as mappings to compare key by key, or None if they are not comparable."""
     if isinstance(old, dict) and isinstance(new, dict):
         return old, new
     if isinstance(old, list) and isinstance(new, list):
@@ -164,7 +165,7 @@ def _by_key(old: Any, new: Any) -> tuple[dict[Any, Any], dict[Any, Any]] | None:
 
 
 def _by_name(listed: list[Any]) -> dict[str, Any] | None:
-    """Return the elements of a list by their `name`, if each has one of its own."""
+    """Return the elements of a list by their `name`, or None if names are missing or repeated."""
     if not listed or not all(isinstance(each, dict) for each in listed):
         return None
     names = [each.get("name") for each in listed]
@@ -173,8 +174,8 @@ def _by_name(listed: list[Any]) -> dict[str, Any] | None:
     return dict(zip(names, listed, strict=True))
 
 
-def _same(old: Any, new: Any) -> bool:
-    # Not `==`: to Python, 1 is True.
+def _is_same(old: Any, new: Any) -> bool:
+    # Not `==`, because 1 == True in Python.
     return old is new or (
         old is not ABSENT
         and new is not ABSENT

@@ -1,20 +1,20 @@
-"""A problem in a file that somebody wrote: where, what, and how to mend it.
+"""Problems in a user's file: the place, the message and a hint.
 
-Stdlib only: `koco.project` uses it in commands that must start fast.
+Standard library only, because `koco.project` uses it in commands that must start fast.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: Where in the data something stands: keys and list indices from the root.
+#: A path in the data: keys and list indices from the root.
 KeyPath = tuple[str | int, ...]
 
 #: A line and a column of a file, both from 1.
 Place = tuple[int, int]
 
 
-class Wrong(ValueError):  # noqa: N818 - it says what is wrong with one value, and is always caught
-    """What is wrong with one value, and how to mend it."""
+class InvalidValueError(ValueError):
+    """A value of a file is wrong. The message says why, the hint how to fix it."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -23,9 +23,9 @@ class Wrong(ValueError):  # noqa: N818 - it says what is wrong with one value, a
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong at a place of the data; `on_key` if with the key, not its value.
+    """A problem at a path of the data. `on_key` means that the key is wrong, not its value.
 
-    `place` is the line and column, where the path does not say enough.
+    `place` is the line and column, if the path is not precise enough.
     """
 
     path: KeyPath
@@ -35,12 +35,12 @@ class Problem:
     place: Place | None = None
 
     def __str__(self) -> str:
-        where = f"{dotted(self.path)}: " if self.path else ""
+        where = f"{format_path(self.path)}: " if self.path else ""
         return where + self.message + (f" (hint: {self.hint})" if self.hint else "")
 
 
-def dotted(path: KeyPath) -> str:
-    """Return a key path as people write it: `flows[0].name`."""
+def format_path(path: KeyPath) -> str:
+    """Return a key path as text: `flows[0].name`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -48,7 +48,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that `word` was probably meant to be."""
+    """Return the known word that is similar to a misspelt one, if there is one."""
     import difflib
 
     choices = {name.casefold(): name for name in known}
@@ -57,7 +57,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:
-    """Return the problem of a key that does not exist, naming the nearest that does."""
+    """Return the problem of an unknown key, with the nearest known key or all of them."""
     names = list(known)
     near = nearest(str(path[-1]), names)
     hint = f"did you mean {near!r}?" if near else f"known keys: {', '.join(names)}"
@@ -66,8 +66,8 @@ def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:
     return Problem(path, "unknown key", hint, on_key=True)
 
 
-def kind_of(value: object) -> str:
-    """Return what a value is, in the words of YAML and TOML rather than Python's."""
+def describe(value: object) -> str:
+    """Return a value's kind for a message, in the words of YAML and TOML."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -81,16 +81,17 @@ def kind_of(value: object) -> str:
     return "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
 
 
-def expected(wanted: str, value: object) -> Wrong:
-    """Return what is wrong with a value of another type than the wanted."""
-    return Wrong(f"expected {wanted}, got {kind_of(value)}", _retype_hint(wanted, value))
+def wrong_type(wanted: str, value: object) -> InvalidValueError:
+    """Return the error about a value that does not have the wanted type."""
+    message = f"expected {wanted}, got {describe(value)}"
+    return InvalidValueError(message, _retype_hint(wanted, value))
 
 
 def _retype_hint(wanted: str, value: object) -> str | None:
     if value is None:
         return "give it a value or leave the key out"
     if wanted == "text" and isinstance(value, bool | int | float):
-        return "put it in quotes"  # as it was written: 1.10 is the number 1.1 by now
+        return "put it in quotes"  # without the text, because 1.10 has become the number 1.1
     if wanted.startswith("a list") and isinstance(value, str):
         return f"write it as [{value}]" if "\n" not in value and len(value) < 40 else None
     if not isinstance(value, str):

@@ -1,4 +1,7 @@
-"""What a value must be beyond its type. Each rule returns the value or raises `Wrong`."""
+"""The rules for a manifest's values, in addition to their types.
+
+Each rule returns the value or raises `InvalidValueError`.
+"""
 
 import keyword
 import math
@@ -6,218 +9,235 @@ import re
 import unicodedata
 from typing import Any
 
-from koco.manifest.problems import Wrong
+from koco.manifest.problems import InvalidValueError
 
-#: What services and flows may be called: part of URLs, host names and file names.
+#: The names of services and flows, which are part of URLs, host names and file names.
 NAME = r"^[a-z][a-z0-9-]{0,62}$"
 
-#: What an environment variable may be called (POSIX.1-2017, 8.1, and lower case).
+#: The names of environment variables (POSIX.1-2017, 8.1, and lower case).
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
-#: What locks may be called.
+#: The names of locks.
 LOCK_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
 
-#: A label's name or value, as Kubernetes and Ray have them.
+#: A label's name or value, in the syntax of Kubernetes and Ray.
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 _LABEL_PREFIX = rf"(?:{_LABEL})(?:\.(?:{_LABEL}))*"
 _LABEL_WANTED = rf"!?(?:{_LABEL}|in\({_LABEL}(?:, ?{_LABEL})*\))"
 
-#: What else names a resource, and what it is called here.
+#: Other names of resources, and the manifest's name of each.
 _RESOURCES = {
     **{"num_cpus": "CPU", "cpu": "CPU", "cpus": "CPU", "num_gpus": "GPU", "gpu": "GPU"},
     **{"gpus": "GPU", "memory": "memory_mb"},
 }
 
-#: A path of an endpoint that may be public, for editors; `public_path` says more.
+#: The shape of a public path of an endpoint, for editors. `check_public_path` checks more.
 PUBLIC_PATH = r"^/[^*?#%{}\\\s]+(/\*)?$"
 
-#: How deep values may be nested that no key of a manifest describes.
+#: The deepest nesting of free values, such as a schedule's inputs.
 _DEEPEST = 50
 
-#: An entrypoint's shape, for editors; `entrypoint` says more.
+#: The shape of an entrypoint, for editors. `check_entrypoint` checks more.
 ENTRYPOINT = r"^[^\W\d]\w*(\.[^\W\d]\w*)*([.:][^\W\d]\w*)(\.[^\W\d]\w*)*$"
 
 
 def slug(text: str) -> str:
-    """Return a text as a service's name: kebab-case ASCII; empty if nothing is left of it."""
+    """Return a text as a service's name: kebab-case ASCII, empty if no character is left."""
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     kebab = re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")
     return re.sub(r"^[0-9-]+", "", kebab)[:63].rstrip("-")
 
 
-def name(text: str) -> str:
+def check_name(text: str) -> str:
     """Check a service's or a flow's name."""
     if re.fullmatch(NAME[1:-1], text):
         return text
     near = slug(text)
-    raise Wrong(
-        f"{text!r} is no name: lower-case letters, digits and '-', beginning with a letter, "
-        "at most 63",
+    raise InvalidValueError(
+        f"{text!r} is not a valid name: lower-case letters, digits and '-', beginning with a "
+        "letter, at most 63",
         f"for example {near!r}" if near else None,
     )
 
 
-def entrypoint(text: str) -> str:
+def check_entrypoint(text: str) -> str:
     """Check an entrypoint: `module:object` or `module.object`, dotted identifiers."""
     module, colon, obj = text.partition(":")
     if "/" in text or "\\" in text or module.endswith(".py") or module.startswith("."):
-        raise Wrong(f"{text!r} is a file's path, no module:object", _as_module(module, obj))
+        raise InvalidValueError(
+            f"{text!r} is a file path, not module:object", _suggest_module(module, obj)
+        )
     parts = [*module.split("."), *(obj.split(".") if colon else ())]
     if bad := next((part for part in parts if not _is_identifier(part)), None):
-        raise Wrong(f"{text!r} is no module:object: {bad!r} is no Python name")
+        raise InvalidValueError(f"{text!r} is not module:object: {bad!r} is not a Python name")
     if "" in parts or len(parts) < 2:
-        raise Wrong(f"{text!r} is no module:object", f"for example {(module or 'app')}:run")
+        raise InvalidValueError(
+            f"{text!r} is not module:object", f"for example {(module or 'app')}:run"
+        )
     return text
 
 
 def _is_identifier(part: str) -> bool:
-    # An empty part is reported otherwise: there is nothing to quote.
+    # An empty part has its own message, because there is nothing to quote.
     return part == "" or (part.isidentifier() and not keyword.iskeyword(part))
 
 
-def _as_module(path: str, obj: str) -> str:
+def _suggest_module(path: str, obj: str) -> str:
     module = re.sub(r"\.py$", "", path.replace("\\", "/"))
     module = re.sub(r"[/.]+", ".", module).strip(".")
     return f"did you mean {module}:{obj or 'function'}?"
 
 
-def lock_name(text: str) -> str:
-    """Check a lock's name: part of URLs, and what a flow calls it."""
+def check_lock_name(text: str) -> str:
+    """Check a lock's name, which is part of URLs."""
     if re.fullmatch(LOCK_NAME[1:-1], text):
         return text
-    raise Wrong(f"{text!r} cannot name a lock: letters, digits, '_', '.' and '-', at most 63")
+    raise InvalidValueError(
+        f"{text!r} cannot name a lock: letters, digits, '_', '.' and '-', at most 63"
+    )
 
 
-def requirement(text: str) -> str:
+def check_requirement(text: str) -> str:
     """Check a dependency: a PEP 508 requirement."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     if text.startswith("-"):
-        raise Wrong(f"{text!r} is an option of pip, no requirement", "list each package by name")
+        raise InvalidValueError(
+            f"{text!r} is an option of pip, not a package", "list each package by name"
+        )
     try:
         Requirement(text)
     except InvalidRequirement as exc:
         reason = str(exc).splitlines()[0]
-        raise Wrong(f"{text!r} is no requirement: {reason}", 'for example "six>=1.16"') from exc
+        message = f"{text!r} is not a requirement: {reason}"
+        raise InvalidValueError(message, 'for example "six>=1.16"') from exc
     return text
 
 
-def env_name(text: str) -> str:
+def check_env_name(text: str) -> str:
     """Check an environment variable's name."""
     if re.fullmatch(ENV_NAME[1:-1], text):
         return text
-    raise Wrong(
-        f"{text!r} cannot be an environment variable: letters, digits and '_' only, "
+    raise InvalidValueError(
+        f"{text!r} cannot be an environment variable: only letters, digits and '_', "
         "and no digit first"
     )
 
 
-def env_value(text: str) -> str:
+def check_env_value(text: str) -> str:
     """Check an environment variable's value."""
     if "\0" in text:
-        raise Wrong("an environment variable cannot hold a NUL character")
+        raise InvalidValueError("an environment variable cannot hold a NUL character")
     return text
 
 
-def secret_name(text: str) -> str:
-    """Check a secret's name: it becomes an environment variable that koco and Ray do not use."""
+def check_secret_name(text: str) -> str:
+    """Check a secret's name. It becomes an environment variable, but not one of koco's or Ray's."""
     if text.upper().startswith(("KOCO_", "RAY_")):
-        raise Wrong(f"{text!r} cannot name a secret: such variables are koco's and Ray's own")
+        raise InvalidValueError(
+            f"{text!r} cannot name a secret: koco and Ray use variables with this prefix"
+        )
     if re.fullmatch(ENV_NAME[1:-1], text) and len(text) <= 255:
         return text
-    raise Wrong(
-        f"{text!r} cannot name a secret: letters, digits and '_' only, no digit first, at most 255"
+    raise InvalidValueError(
+        f"{text!r} cannot name a secret: only letters, digits and '_', no digit first, at most 255"
     )
 
 
-def inner_path(text: str) -> str:
+def check_inner_path(text: str) -> str:
     """Check the path of a file that is shipped, relative to the manifest's folder."""
     parts = text.split("/")
     if "\\" in text or "\0" in text or ".." in parts or text.startswith("/") or not parts[-1]:
-        raise Wrong(
-            f"{text!r} is no file of the service's folder",
+        raise InvalidValueError(
+            f"{text!r} is not a file of the service's folder",
             "relative to the manifest, with '/', and without '..'",
         )
     return text.removeprefix("./")
 
 
-def root(text: str) -> str:
-    """Check the path of the folder that is shipped, relative to the manifest's own."""
+def check_root(text: str) -> str:
+    """Check the path of the shipped folder, relative to the manifest's folder."""
     if "\\" in text or "\0" in text or text.startswith("/") or not text.strip():
-        raise Wrong(
-            f"{text!r} is no folder relative to the manifest",
-            "such as `src`, or `..` for the folder that the manifest's own is in",
+        raise InvalidValueError(
+            f"{text!r} is not a folder relative to the manifest",
+            "for example `src`, or `..` for the parent of the manifest's folder",
         )
     return text
 
 
-def public_path(text: str) -> str:
-    """Check a path of an endpoint that is to be public: as it is asked for, or all below it."""
+def check_public_path(text: str) -> str:
+    """Check a public path of an endpoint: one path, or with `/*` everything below it."""
     whole = text.removesuffix("/*")
     if not whole.strip("/") and text.startswith("/"):
-        raise Wrong(
-            f"{text!r} would open the flows of `app` to the public, which need somebody",
-            "name the routes that anybody may ask",
+        raise InvalidValueError(
+            f"{text!r} would make the flows of `app` public, but launching a flow needs a key",
+            "list the routes that need no key",
         )
     segments = whole.split("/")
     is_odd = {"", ".", ".."} & set(segments[1:-1]) or segments[-1] in (".", "..")
     if is_odd or not re.fullmatch(PUBLIC_PATH[1:-1], text) or segments[1] == "_koco":
         near = "/" + re.sub(r"[*?#%{}].*", "", text).strip("/ ")
-        raise Wrong(
-            f"{text!r} cannot be public: a path as it is asked for, or one with '/*' at its end",
+        raise InvalidValueError(
+            f"{text!r} cannot be public: use the path of a request, or one with '/*' at its end",
             f"for example {near!r}" if near != text and near.strip("/") else None,
         )
     return text
 
 
-def resource(text: str) -> str:
-    """Check a resource's name: one of Ray's, or one that nodes were started with."""
+def check_resource(text: str) -> str:
+    """Check a resource's name: one of Ray's, or a custom one of the nodes."""
     if known := _RESOURCES.get(text.casefold() if text != "memory_mb" else ""):
         if text != known:
-            raise Wrong(f"a runner cannot ask for {text!r}", f"did you mean {known!r}?")
+            raise InvalidValueError(f"a runner cannot ask for {text!r}", f"did you mean {known!r}?")
         return text
     if text == "object_store_memory" or not text.strip():
-        raise Wrong(f"a runner cannot ask for {text!r}", "CPU, GPU, memory_mb, or a custom one")
+        raise InvalidValueError(
+            f"a runner cannot ask for {text!r}", "CPU, GPU, memory_mb, or a custom one"
+        )
     return text
 
 
-def amount(number: float) -> float:
-    """Check how much of a resource is asked for: Ray counts ten-thousandths."""
+def check_amount(number: float) -> float:
+    """Check the amount of a resource. Ray counts in ten-thousandths."""
     if number < 0.0001:
-        raise Wrong(f"must be at least 0.0001, got {number:g}")
+        raise InvalidValueError(f"must be at least 0.0001, got {number:g}")
     return number
 
 
-def label(text: str) -> str:
-    """Check a label's name: Kubernetes' syntax, which Ray has as well."""
+def check_label(text: str) -> str:
+    """Check a label's name: the syntax of Kubernetes and Ray."""
     prefix, slash, name = text.rpartition("/")
     is_prefix = not slash or (len(prefix) <= 253 and re.fullmatch(_LABEL_PREFIX, prefix))
     if is_prefix and re.fullmatch(_LABEL, name):
         return text
-    raise Wrong(
+    raise InvalidValueError(
         f"{text!r} cannot name a label: letters, digits, '-', '_' and '.', at most 63, "
         "beginning and ending with a letter or digit",
         'a prefix may stand before it, as in "ray.io/accelerator-type"',
     )
 
 
-def label_wanted(text: str) -> str:
-    """Check what a label must be: Ray's label selectors."""
+def check_label_selector(text: str) -> str:
+    """Check a label's selector in Ray's syntax."""
     if re.fullmatch(_LABEL_WANTED, text):
         return text
-    raise Wrong(f"{text!r} selects no label's value", '"a", "!a", "in(a, b)" or "!in(a, b)"')
+    raise InvalidValueError(
+        f"{text!r} is not a label selector", '"a", "!a", "in(a, b)" or "!in(a, b)"'
+    )
 
 
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Check values that no key describes: JSON has to hold them, unchanged."""
+def check_free_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Check free values: JSON must be able to hold them unchanged."""
     level: list[Any] = [values]
     for _ in range(_DEEPEST):
         for each in level:
             if isinstance(each, float) and not math.isfinite(each):
-                raise Wrong(f"must hold finite numbers, got {each}", "JSON has no other ones")
+                raise InvalidValueError(
+                    f"must hold finite numbers, got {each}", "JSON has no others"
+                )
         level = [below for each in level for below in _below(each)]
     if level:
-        raise Wrong(f"is nested more than {_DEEPEST} deep")
+        raise InvalidValueError(f"is nested more than {_DEEPEST} deep")
     return values
 
 
@@ -227,29 +247,31 @@ def _below(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
-#: More is no path with stars in it, and takes long to compile (characters).
+#: The longest pattern of files (characters), because long patterns take long to compile.
 _LONGEST_PATTERN = 1000
 
 
-def pattern(text: str) -> str:
+def check_pattern(text: str) -> str:
     """Check a pattern of files to ship: `.gitignore`'s syntax, inside the project."""
     from pathspec import GitIgnoreSpec
 
     if len(text) > _LONGEST_PATTERN:
-        raise Wrong(f"it has {len(text)} characters; a pattern has {_LONGEST_PATTERN} at most")
+        raise InvalidValueError(
+            f"a pattern has at most {_LONGEST_PATTERN} characters, got {len(text)}"
+        )
     if ".." in text.lstrip("!").split("/"):
-        raise Wrong(f"{text!r} leaves the project: only its own files can be shipped")
+        raise InvalidValueError(f"{text!r} leaves the project: only its own files can be shipped")
     try:
         spec = GitIgnoreSpec.from_lines([text])
     except ValueError as exc:
-        raise Wrong(f"{text!r} is no pattern: {str(exc).splitlines()[0]}") from exc
+        raise InvalidValueError(f"{text!r} is not a pattern: {str(exc).splitlines()[0]}") from exc
     if not any(rule.include is not None for rule in spec.patterns):
-        raise Wrong(f"{text!r} matches nothing", 'for example "**" or "data/*.csv"')
+        raise InvalidValueError(f"{text!r} matches nothing", 'for example "**" or "data/*.csv"')
     return text
 
 
-def included(text: str) -> str:
-    """Check a pattern of files to ship although they look like secrets: it has to name some."""
-    if not re.search(r"\w", pattern(text)):
-        raise Wrong(f"{text!r} names no file", 'for example ".env" or "certs/*.pem"')
+def check_include_pattern(text: str) -> str:
+    """Check a pattern of secret-looking files to ship. It must name files, not everything."""
+    if not re.search(r"\w", check_pattern(text)):
+        raise InvalidValueError(f"{text!r} names no file", 'for example ".env" or "certs/*.pem"')
     return text

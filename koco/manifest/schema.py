@@ -1,4 +1,4 @@
-"""The JSON Schema of manifests, for editors: what completes and explains keys."""
+"""The JSON Schema of manifests. With it, editors complete and explain keys."""
 
 import dataclasses
 import inspect
@@ -7,7 +7,7 @@ from typing import Any
 #: The schema's dialect.
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-#: What names the schema; the number rises when a manifest that was right becomes wrong.
+#: The schema's name. The number rises when a change makes valid manifests invalid.
 ID = "urn:koco:schema:manifest:1"
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -44,8 +44,8 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "required": ["type"],
         "properties": {"type": {"enum": list(TYPES)}},
-        # Chosen by its type, so that an editor speaks of that element only.
-        "allOf": [_when(name) for name in TYPES],
+        # Selected by the type, so that an editor only mentions that element.
+        "allOf": [_element_rule(name) for name in TYPES],
     }
     definitions["Flow"]["properties"]["inputs"]["anyOf"][0]["items"] = element
     schema["properties"]["locks"]["additionalProperties"]["items"] = element
@@ -60,7 +60,7 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _when(name: str) -> dict[str, Any]:
+def _element_rule(name: str) -> dict[str, Any]:
     return {
         "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
         "then": {"$ref": f"#/$defs/Input_{name}"},
@@ -88,7 +88,7 @@ def _property(field: "dataclasses.Field[Any]") -> dict[str, Any]:
     if field.name == "option" and field.default is dataclasses.MISSING:
         choice = {"anyOf": [_TEXT, {"$ref": "#/$defs/Option"}]}
         return {"type": "array", "minItems": 1, "items": choice}
-    # A reader that is not known here says nothing rather than something wrong.
+    # A property with an unknown reader gets an empty schema, which accepts everything.
     return dict(_READERS.get(field.metadata["read"].__name__, {}))
 
 

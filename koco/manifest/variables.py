@@ -1,17 +1,17 @@
-"""`${NAME}` in the values of `runtime.env`: from the environment of whoever deploys."""
+"""Expansion of `${NAME}` in the values of `runtime.env`, from the deployer's environment."""
 
 import re
 from collections.abc import Mapping
 
-from koco.manifest.problems import Wrong
+from koco.manifest.problems import InvalidValueError
 
 _VARIABLE = re.compile(
     r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|\$\{"
 )
 
 
-def names(value: str) -> list[str]:
-    """Return the variables that a value needs: those without a default."""
+def required_names(value: str) -> list[str]:
+    """Return the names of the variables in a value that have no default."""
     found = _VARIABLE.finditer(value)
     return [each["name"] for each in found if each["name"] and each["default"] is None]
 
@@ -20,7 +20,7 @@ def expand(value: str, environ: Mapping[str, str]) -> str:
     """Return a value with its variables filled in.
 
     Raises:
-        Wrong: one is not set and has no default, or `${` begins none.
+        InvalidValueError: a variable is not set and has no default, or `${` does not begin one.
     """
 
     def fill(found: "re.Match[str]") -> str:
@@ -28,13 +28,15 @@ def expand(value: str, environ: Mapping[str, str]) -> str:
         if name is None:
             if found[0] == "$${":
                 return "${"
-            raise Wrong("'${' begins no variable here", "'${NAME}', or '$${' for the text itself")
-        # As a shell has it: with a default, an empty one counts as none.
-        given = _text(name, environ.get(name))
+            raise InvalidValueError(
+                "'${' does not begin a variable here", "'${NAME}', or '$${' for a literal '${'"
+            )
+        # As in a shell: an empty variable gets the default, if there is one.
+        given = _require_utf8(name, environ.get(name))
         if default is not None:
             return given or default
         if given is None:
-            raise Wrong(
+            raise InvalidValueError(
                 f"${{{name}}} is not set in this environment",
                 f"export {name}, or write ${{{name}:-default}}",
             )
@@ -43,9 +45,11 @@ def expand(value: str, environ: Mapping[str, str]) -> str:
     return _VARIABLE.sub(fill, value)
 
 
-def _text(name: str, given: str | None) -> str | None:
+def _require_utf8(name: str, given: str | None) -> str | None:
     try:
         (given or "").encode()
     except UnicodeEncodeError:
-        raise Wrong(f"${{{name}}} is no UTF-8 in this environment", "set it to text") from None
+        raise InvalidValueError(
+            f"${{{name}}} is not UTF-8 in this environment", "set it to text"
+        ) from None
     return given

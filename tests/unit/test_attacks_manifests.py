@@ -1,4 +1,4 @@
-"""Attacks by manifests and `koco.toml`: nothing of them is run, and none of them takes for ever."""
+"""Attacks by manifests and `koco.toml`: none of them runs code, and none takes long."""
 
 import contextlib
 import time
@@ -43,8 +43,8 @@ LAUGHS = "a0: &a0 [lol]\n" + "".join(
     ],
     ids=lambda text: text[:20],
 )
-def test_a_manifest_that_unfolds_without_end_is_refused_soon(text: str) -> None:
-    """Whatever it is made of: anchors, levels, digits."""
+def test_refuses_manifests_that_expand_endlessly(text: str) -> None:
+    """Anchors, levels and digits."""
     began = time.thread_time()
     with pytest.raises(ManifestError):
         load.parse(text)
@@ -52,8 +52,8 @@ def test_a_manifest_that_unfolds_without_end_is_refused_soon(text: str) -> None:
 
 
 @pytest.mark.parametrize("depth", [50, 100, 200, 300, 330, 400, 500, 700])
-def test_no_depth_is_more_than_a_refusal(depth: int) -> None:
-    """Also just where one reader's patience ends and the next one's does not."""
+def test_refuses_any_depth(depth: int) -> None:
+    """Also at the exact limits of the readers."""
     for text in (f"runtime: {'[' * depth}{']' * depth}", f"env: {'{a: ' * depth}1{'}' * depth}"):
         with pytest.raises(ManifestError):
             load.parse(HEAD + text)
@@ -68,8 +68,8 @@ def test_no_depth_is_more_than_a_refusal(depth: int) -> None:
         "!<tag:yaml.org,2002:python/object/apply:os.system> ['touch pwned']",
     ],
 )
-def test_tags_make_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str) -> None:
-    """Wherever they stand, keys included."""
+def test_tags_create_no_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str) -> None:
+    """In any position, keys included."""
     monkeypatch.chdir(tmp_path)
     for text in (f"{HEAD}summary: {tag}\n", f"{HEAD}? {tag}\n: x\n", f"--- {tag}\n"):
         with pytest.raises(ManifestError):
@@ -78,7 +78,7 @@ def test_tags_make_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag:
 
 
 def test_a_manifest_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
-    """Nor one that has no end at all."""
+    """Nor is an endless file."""
     large = tmp_path / "koco.yaml"
     with large.open("wb") as file:
         file.truncate(100 * MB)
@@ -90,10 +90,10 @@ def test_a_manifest_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "deploy"])
-def test_commands_refuse_them_in_words(
+def test_commands_refuse_them_with_a_message(
     plane: Plane, cli: Cli, tmp_path: Path, command: str
 ) -> None:
-    """As they refuse a typo; nothing is sent."""
+    """As for a typo. Nothing is sent."""
     (tmp_path / "app.py").write_text("def f(): ...\n")
     (tmp_path / "koco.toml").write_text('[project]\nname = "p"\n')
     (tmp_path / "koco.yaml").write_text(HEAD + LAUGHS)
@@ -108,10 +108,10 @@ def test_commands_refuse_them_in_words(
     [f"x = {'[' * 5000}{']' * 5000}", f"x = {'{a=' * 5000}1{'}' * 5000}", "x = " + "9" * 100_000],
     ids=["lists", "tables", "digits"],
 )
-def test_a_project_file_that_is_too_deep_is_refused_in_words(
+def test_refuses_a_project_file_that_is_nested_too_deep(
     plane: Plane, cli: Cli, tmp_path: Path, text: str
 ) -> None:
-    """Python's reader gives up with an error of its own."""
+    """Python's reader raises an error of its own."""
     (tmp_path / "koco.toml").write_text(text)
     ran = cli("validate")
     assert ran.code == 2, ran.err
@@ -144,8 +144,8 @@ def flow(*elements: dict[str, Any]) -> dict[str, Any]:
         {"flows": [FLOW], "schedule": [{"flow": "f", "cron": f"{'*/1,' * 5000}1 * * * *"}]},
     ],
 )
-def test_a_manifest_sent_as_json_is_checked_soon(data: dict[str, Any]) -> None:
-    """The control plane checks it as well: no part of it may take more than its length says."""
+def test_checks_manifests_sent_as_json_quickly(data: dict[str, Any]) -> None:
+    """In the control plane, the time must only grow with the length."""
     began = time.thread_time()
     with contextlib.suppress(ManifestError):
         load.check({"service": "svc", **data})
@@ -153,8 +153,8 @@ def test_a_manifest_sent_as_json_is_checked_soon(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("line", [f"a{' ' * 200_000}b", " " * 200_000 + "#", f"{' #' * 100_000}"])
-def test_a_line_of_requirements_is_read_soon(line: str) -> None:
-    """However much of it is blank."""
+def test_reads_lines_of_requirements_quickly(line: str) -> None:
+    """However many blanks it has."""
     began = time.thread_time()
     requirements.read("requirements.txt", lambda _: line)
     assert time.thread_time() - began < 1

@@ -1,4 +1,4 @@
-"""Schedules: what a manifest may say, and when they are due."""
+"""Schedules: their keys in a manifest, and their times."""
 
 import zoneinfo
 from datetime import UTC, datetime
@@ -22,17 +22,17 @@ def at(text: str) -> float:
 
 
 def due(expression: str, zone: str, after: str, count: int) -> list[str]:
-    found = cron.times(expression, zone, at(after), most=count)
+    found = cron.due_times(expression, zone, at(after), most=count)
     return [datetime.fromtimestamp(each, UTC).strftime("%m-%d %H:%M") for each in found]
 
 
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        ({"cron": "0 6 * *"}, "schedule[0].cron: '0 6 * *' is no cron expression: wrong number"),
-        ({"cron": "0 25 * * *"}, "is no cron expression: bad hour (hint: five fields"),
-        ({"cron": "@daily"}, "'@daily' is no cron expression (hint: five fields"),
-        ({"cron": "0 6 31 2 *"}, "is no cron expression: bad day-of-month"),
+        ({"cron": "0 6 * *"}, "schedule[0].cron: '0 6 * *' is not a cron expression: wrong number"),
+        ({"cron": "0 25 * * *"}, "is not a cron expression: bad hour (hint: five fields"),
+        ({"cron": "@daily"}, "'@daily' is not a cron expression (hint: five fields"),
+        ({"cron": "0 6 31 2 *"}, "is not a cron expression: bad day-of-month"),
         ({"cron": "* * * * *", "timezone": "berlin"}, "(hint: did you mean 'Europe/Berlin'?)"),
         ({"cron": "* * * * *", "timezone": "Moon/Base"}, "there is no time zone 'Moon/Base'"),
         ({"cron": "* * * * *", "timezone": "../etc/passwd"}, "there is no time zone"),
@@ -41,22 +41,22 @@ def due(expression: str, zone: str, after: str, count: int) -> list[str]:
         ({}, "schedule[0]: key 'cron' is missing (hint: When: minute, hour"),
     ],
 )
-def test_what_is_no_schedule_is_told_at_its_place(entry: dict[str, Any], problem: str) -> None:
-    """With what is wrong, and how to mend it."""
+def test_reports_invalid_schedules_at_their_place(entry: dict[str, Any], problem: str) -> None:
+    """With the reason and a hint."""
     with pytest.raises(ManifestError) as caught:
         load.check(manifest({"flow": "greet", **entry}))
     assert problem in caught.value.message
 
 
-def test_one_that_is_there_twice_is_told() -> None:
-    """It would launch the flow twice."""
+def test_reports_duplicate_schedules() -> None:
+    """They would launch the flow twice."""
     entry = {"flow": "greet", "cron": "* * * * *"}
     with pytest.raises(ManifestError, match=r"schedule\[1\]: is the same as schedule\[0\]"):
         load.check(manifest(entry, entry))
 
 
-def test_the_same_entry_may_be_written_in_another_order() -> None:
-    """Its keys' order makes no difference, nor do keys that are no text."""
+def test_finds_duplicates_with_keys_in_another_order() -> None:
+    """Also works if a key is not text."""
     inputs = {"b": 1, "a": [2]}
     entry = {"flow": "greet", "cron": "* * * * *", "inputs": inputs}
     other = {"inputs": dict(reversed(inputs.items())), "cron": "* * * * *", "flow": "greet"}
@@ -66,8 +66,8 @@ def test_the_same_entry_may_be_written_in_another_order() -> None:
     assert "same" not in str(find_problems(manifest(entry, odd)))
 
 
-def test_many_schedules_are_not_compared_with_each_other() -> None:
-    """A thousand would be compared half a million times, on the control plane's event loop."""
+def test_compares_schedules_in_linear_time() -> None:
+    """Comparing each with each would block the control plane's event loop."""
     compared = 0
 
     class Entry(dict[str, Any]):
@@ -84,14 +84,14 @@ def test_many_schedules_are_not_compared_with_each_other() -> None:
     assert compared <= len(entries)
 
 
-def test_flows_of_an_app_are_known_later() -> None:
-    """When it is imported: here any name will do."""
+def test_accepts_any_flow_of_an_app() -> None:
+    """Its flows are only known once it is imported."""
     entry = {"flow": "hymn", "cron": "* * * * *"}
     assert load.check(manifest(entry, app="hymn.app:app")).schedule[0].flow == "hymn"
 
 
-def test_limits_of_a_flow_are_those_that_it_has() -> None:
-    """What is not written there is the service's, also through the API and back."""
+def test_limits_of_a_flow_omit_defaults() -> None:
+    """The service's limits apply to missing keys, also after a round trip through the API."""
     data = {
         "service": "hello",
         "flows": [{**FLOW, "limits": {"running": None, "retries": 2}}],
@@ -114,16 +114,16 @@ def test_limits_of_a_flow_are_those_that_it_has() -> None:
         ({"backoff": float("inf")}, "limits.backoff: must be a finite number"),
     ],
 )
-def test_limits_that_make_no_sense_are_refused(limits: dict[str, Any], problem: str) -> None:
-    """The service's and a flow's alike."""
+def test_refuses_invalid_limits(limits: dict[str, Any], problem: str) -> None:
+    """Of the service and of a flow."""
     for data in ({"limits": limits}, {"flows": [{**FLOW, "limits": limits}]}):
         with pytest.raises(ManifestError) as caught:
             load.check({"service": "hello", "flows": [FLOW], **data})
         assert problem in caught.value.message
 
 
-def test_times_mind_daylight_saving() -> None:
-    """What would be in the hour that is skipped runs after it; what comes twice runs once."""
+def test_times_follow_daylight_saving_time() -> None:
+    """A time in the skipped hour runs after it. A time in the repeated hour runs once."""
     assert due("30 2 * * *", "Europe/Berlin", "2026-03-27T22:00Z", 3) == [
         *("03-28 01:30", "03-29 01:00", "03-30 00:30")
     ]
@@ -135,18 +135,18 @@ def test_times_mind_daylight_saving() -> None:
     ]
 
 
-def test_the_latest_time_may_be_now() -> None:
-    """To the second, whatever fraction of one has passed."""
+def test_the_latest_time_can_be_now() -> None:
+    """To the second, ignoring fractions."""
     now = at("2026-10-24T22:05Z")
     assert cron.latest_until("*/5 * * * *", "UTC", now) == now
     assert cron.latest_until("*/5 * * * *", "UTC", now + 0.5) == now
     assert cron.latest_until("*/5 * * * *", "UTC", now - 0.5) == now - 300
     assert cron.next_after("*/5 * * * *", "UTC", now) == now + 300
-    assert cron.times("*/5 * * * *", "UTC", now - 600, until_s=now, most=9) == [now - 300, now]
+    assert cron.due_times("*/5 * * * *", "UTC", now - 600, until_s=now, most=9) == [now - 300, now]
 
 
 def test_time_zones_are_read_from_the_disk_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand schedules that name one are checked at once, not for twenty seconds."""
+    """So checking a thousand schedules is fast, instead of taking twenty seconds."""
     count = 0
 
     def available() -> set[str]:
@@ -158,7 +158,7 @@ def test_time_zones_are_read_from_the_disk_once(monkeypatch: pytest.MonkeyPatch)
     cron._timezones.cache_clear()
     try:
         for _ in range(10):
-            assert cron.timezone("Europe/Berlin") == "Europe/Berlin"
+            assert cron.check_timezone("Europe/Berlin") == "Europe/Berlin"
         assert count == 1
     finally:
         cron._timezones.cache_clear()

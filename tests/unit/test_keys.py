@@ -1,11 +1,11 @@
-"""Literals in manifests that look like keys, and `${NAME}` from the deployer's environment."""
+"""Detection of literal keys in manifests, and `${NAME}` from the deployer's environment."""
 
 import os
 
 import pytest
 
 from koco.manifest import keys, variables
-from koco.manifest.problems import Wrong
+from koco.manifest.problems import InvalidValueError
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ from koco.manifest.problems import Wrong
         ("X", "q7Rz1LmV0bXw9Tn4Ks8Yd2Hc6Jf3Gp5A", "a random key"),
     ],
 )
-def test_what_looks_like_a_key_is_known(name: str, value: str, kind: str) -> None:
-    """By how it begins, by the variable's name, or by how random it is."""
-    assert keys.kind(name, value) == kind
+def test_recognises_keys(name: str, value: str, kind: str) -> None:
+    """By their beginning, by the variable's name, or by their randomness."""
+    assert keys.classify(name, value) == kind
 
 
 @pytest.mark.parametrize(
@@ -44,41 +44,41 @@ def test_what_looks_like_a_key_is_known(name: str, value: str, kind: str) -> Non
         ("PATHS", "/usr/local/bin:/usr/bin:/opt/Tools2/bin"),
     ],
 )
-def test_what_is_none_is_let_be(name: str, value: str) -> None:
-    """A warning that is wrong is one that nobody reads."""
-    assert keys.kind(name, value) is None
+def test_ignores_other_values(name: str, value: str) -> None:
+    """False warnings would make users ignore all of them."""
+    assert keys.classify(name, value) is None
 
 
-def test_a_manifests_literals_are_found_and_masked_where_they_stand() -> None:
+def test_finds_and_masks_literal_keys() -> None:
     """In `runtime.env` and in the values of inputs."""
     key = "sk-" + "abcdefghij" * 3
     manifest = {
         "runtime": {"env": {"A": key, "B": "b"}},
         "flows": [{"inputs": [{"type": "text", "name": "x", "value": key}]}],
     }
-    found = keys.find(manifest)
+    found = keys.find_problems(manifest)
     assert [each.path for each in found] == [
         ("runtime", "env", "A"),
         ("flows", 0, "inputs", 0, "value"),
     ]
     assert "secrets: [A]" in str(found[0])
     assert key not in str(found)
-    assert keys.masked(("runtime", "env", "A"), key) == "********"
-    assert keys.masked(("runtime", "env"), {"A": key, "B": "b"}) == {"A": "********", "B": "b"}
-    assert keys.masked(("tags",), ["a", 1]) == ["a", 1]
+    assert keys.mask(("runtime", "env", "A"), key) == "********"
+    assert keys.mask(("runtime", "env"), {"A": key, "B": "b"}) == {"A": "********", "B": "b"}
+    assert keys.mask(("tags",), ["a", 1]) == ["a", 1]
 
 
-def test_variables_are_filled_in() -> None:
-    """With defaults, and with a way to write the text itself."""
+def test_expands_variables() -> None:
+    """With defaults, and with an escape for literal text."""
     environ = {"A": "1", "EMPTY": ""}
     filled = variables.expand("${A}-${A:-x}-${B:-two}-${EMPTY:-x}-${EMPTY}-$${A}-$A-$", environ)
     assert filled == "1-1-two-x--${A}-$A-$"
-    assert variables.names("${A}${B:-two}$${C}") == ["A"]
+    assert variables.required_names("${A}${B:-two}$${C}") == ["A"]
 
 
 @pytest.mark.parametrize("value", ["${NOT_SET}", "${", "${1}", "${A B}", "x${}", "${BYTES}"])
-def test_what_cannot_be_filled_in_is_wrong(value: str) -> None:
-    """And says how it is written; bytes that are no text cannot be sent."""
-    with pytest.raises(Wrong) as caught:
+def test_refuses_variables_that_cannot_be_expanded(value: str) -> None:
+    """The message shows the syntax. Bytes that are not text cannot be sent."""
+    with pytest.raises(InvalidValueError) as caught:
         variables.expand(value, {"A": "1", "BYTES": os.fsdecode(b"\xff")})
     assert caught.value.hint

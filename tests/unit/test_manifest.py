@@ -1,4 +1,4 @@
-"""Manifests: every problem at once, each at its place, in words that help."""
+"""Manifests: all problems at once, with their places and clear messages."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def flow(**changes: Any) -> dict[str, Any]:
     return manifest(flows=[FLOW | changes])
 
 
-def problems(data: Any) -> list[str]:
+def find_problems(data: Any) -> list[str]:
     with pytest.raises(ManifestError) as caught:
         load.check(data)
     return caught.value.problems
@@ -40,7 +40,7 @@ def parse_problems(text: str) -> list[str]:
 
 
 def test_the_smallest_manifest_has_the_documented_defaults() -> None:
-    """A service with one flow says everything else by default."""
+    """A service with one flow gets the defaults for everything else."""
     found = load.check(manifest())
     assert load.to_data(found) == {
         "service": "hello",
@@ -70,16 +70,16 @@ def test_the_smallest_manifest_has_the_documented_defaults() -> None:
     }
 
 
-def test_data_makes_the_same_manifest_again() -> None:
-    """What the API sends is what the server reads; an empty form is not a missing one."""
+def test_data_round_trip_keeps_the_manifest() -> None:
+    """The server reads the manifest that the API sends. An empty form differs from none."""
     first = load.check(flow(inputs=[]) | {"runner": {"min": 0, "executions": 5}})
     again = load.check(load.to_data(first))
     assert again == first
     assert again.flows[0].inputs == ()
 
 
-def test_every_problem_is_told_at_its_place() -> None:
-    """One pass over a bad file finds all, in the file's order, with line and column."""
+def test_reports_every_problem_with_its_place() -> None:
+    """One pass finds all problems, in the file's order, with line and column."""
     text = """\
 service: Hello World
 servce: x
@@ -97,12 +97,12 @@ flows:
 runner: {min: 20, max: 3, executions: 0}
 """
     assert parse_problems(text) == [
-        "koco.yaml:1:10: service: 'Hello World' is no name: lower-case letters, digits and '-', "
-        "beginning with a letter, at most 63 (hint: for example 'hello-world')",
+        "koco.yaml:1:10: service: 'Hello World' is not a valid name: lower-case letters, digits "
+        "and '-', beginning with a letter, at most 63 (hint: for example 'hello-world')",
         "koco.yaml:2:1: servce: unknown key (hint: did you mean 'service'?)",
         "koco.yaml:3:10: version: expected text, got the number 1.1 (hint: put it in quotes)",
-        "koco.yaml:6:17: flows[0].entrypoint: 'hello/app.py:greet' is a file's path, "
-        "no module:object (hint: did you mean hello.app:greet?)",
+        "koco.yaml:6:17: flows[0].entrypoint: 'hello/app.py:greet' is a file path, "
+        "not module:object (hint: did you mean hello.app:greet?)",
         "koco.yaml:8:33: flows[0].inputs[0].labl: is not a property of it; did you mean 'label'?",
         "koco.yaml:11:20: flows[0].inputs[1].min_value: must be a number, got 'old'",
         "koco.yaml:12:5: flows[1]: key 'entrypoint' is missing "
@@ -116,11 +116,11 @@ runner: {min: 20, max: 3, executions: 0}
     ]
 
 
-def test_data_has_key_paths_for_places() -> None:
-    """What has no lines, as in the API, is told by its keys."""
-    assert problems(flow(name="Greet")) == [
-        "flows[0].name: 'Greet' is no name: lower-case letters, digits and '-', beginning with a "
-        "letter, at most 63 (hint: for example 'greet')"
+def test_problems_of_data_have_key_paths() -> None:
+    """Data from the API has no lines."""
+    assert find_problems(flow(name="Greet")) == [
+        "flows[0].name: 'Greet' is not a valid name: lower-case letters, digits and '-', "
+        "beginning with a letter, at most 63 (hint: for example 'greet')"
     ]
 
 
@@ -137,8 +137,8 @@ def test_data_has_key_paths_for_places() -> None:
         (manifest(tags=[""]), "tags[0]: must not be empty"),
         (manifest(author=None), "author: expected text, got nothing"),
         (manifest(runner=None), "runner: expected a mapping, got nothing"),
-        (manifest(service="a" * 64), "is no name"),
-        (manifest(service="hello\n"), "is no name"),
+        (manifest(service="a" * 64), "is not a valid name"),
+        (manifest(service="hello\n"), "is not a valid name"),
         (manifest(runner={"min": True}), "runner.min: expected a whole number, got true"),
         (manifest(runner={"min": "3"}), "got the text '3' (hint: without quotes: 3)"),
         (manifest(runner={"min": 1.0}), "runner.min: expected a whole number, got the number 1.0"),
@@ -157,7 +157,7 @@ def test_data_has_key_paths_for_places() -> None:
         (manifest(runner={"resources": {"x": "1"}}), "expected a number, got the text '1'"),
         (manifest(runner={"resources": {"GPU": 1.5}}), "must be a whole number above 1, got 1.5"),
         (manifest(runner={"labels": {"-a": "b"}}), "'-a' cannot name a label"),
-        (manifest(runner={"labels": {"a": "in()"}}), "'in()' selects no label's value"),
+        (manifest(runner={"labels": {"a": "in()"}}), "'in()' is not a label selector"),
         (manifest(runner={"labels": {"a": True}}), "runner.labels.a: expected text, got true"),
         (manifest(serve={"num_replicas": 2}), "serve: is for a service's own endpoint: there is"),
         (manifest(serve={"x": [float("nan")]}, app="a:b"), "serve: must hold finite numbers, got"),
@@ -167,7 +167,7 @@ def test_data_has_key_paths_for_places() -> None:
         *[
             (manifest(app="a:b", endpoint={"public": [path]}), f"endpoint.public[0]: {said}")
             for path, said in [
-                *[(each, f"{each!r} would open the flows") for each in ("/", "/*", "//")],
+                *[(each, f"{each!r} would make the flows") for each in ("/", "/*", "//")],
                 *[
                     (each, f"{each!r} cannot be public")
                     for each in (
@@ -179,14 +179,14 @@ def test_data_has_key_paths_for_places() -> None:
         ],
         (
             manifest(app="a:b", endpoint={"public": ["/x", "/x"]}),
-            "endpoint.public[1]: '/x' is named twice",
+            "endpoint.public[1]: '/x' is listed twice",
         ),
         (
             manifest(app="a:b", endpoint={"public": ["/items/{item}"]}),
-            "endpoint.public[0]: '/items/{item}' cannot be public: a path as it is asked for, or "
+            "endpoint.public[0]: '/items/{item}' cannot be public: use the path of a request, or "
             "one with '/*' at its end (hint: for example '/items')",
         ),
-        (manifest(runtime={"dependencies": ["six=="]}), "'six==' is no requirement"),
+        (manifest(runtime={"dependencies": ["six=="]}), "'six==' is not a requirement"),
         (manifest(runtime={"dependencies": ["-r x.txt"]}), "is an option of pip"),
         (manifest(runtime={"env": {"1A": "x"}}), "runtime.env.1A: '1A' cannot be an environment"),
         (manifest(runtime={"env": {"A": 1}}), "runtime.env.A: expected text, got the number 1"),
@@ -200,15 +200,15 @@ def test_data_has_key_paths_for_places() -> None:
         (flow(inputs=[{"name": "x"}]), "inputs[0]: type is missing"),
     ],
 )
-def test_what_is_wrong_with_a_value_is_said(data: Any, said: str) -> None:
-    """One problem, and only one, for one mistake."""
-    assert len(found := problems(data)) == 1
+def test_reports_invalid_values(data: Any, said: str) -> None:
+    """Exactly one problem for each mistake."""
+    assert len(found := find_problems(data)) == 1
     assert said in found[0]
 
 
 @pytest.mark.parametrize("entrypoint", ["a:b", "a.b", "a.b:c.d", "a.b.c", "_a:_b", "größe.app:run"])
-def test_entrypoints_are_dotted_names(entrypoint: str) -> None:
-    """With or without the colon, nested or not."""
+def test_accepts_dotted_entrypoints(entrypoint: str) -> None:
+    """With or without a colon, nested or not."""
     assert load.check(flow(entrypoint=entrypoint)).flows[0].entrypoint == entrypoint
 
 
@@ -216,30 +216,30 @@ def test_entrypoints_are_dotted_names(entrypoint: str) -> None:
     ("entrypoint", "said"),
     [
         ("app", "for example app:run"),
-        ("", "is no module:object"),
+        ("", "is not module:object"),
         ("app:", "for example app:run"),
         (":run", "for example app:run"),
-        ("a..b:c", "is no module:object"),
-        ("a:b:c", "'b:c' is no Python name"),
+        ("a..b:c", "is not module:object"),
+        ("a:b:c", "'b:c' is not a Python name"),
         ("app.py:run", "did you mean app:run?"),
         ("app.py", "did you mean app:function?"),
         ("path/app", "did you mean path.app:function?"),
         ("./pkg/app.py:run", "did you mean pkg.app:run?"),
         (r"pkg\app.py:run", "did you mean pkg.app:run?"),
-        ("class.app:run", "'class' is no Python name"),
-        ("a b:run", "'a b' is no Python name"),
-        ("my-app:run", "'my-app' is no Python name"),
+        ("class.app:run", "'class' is not a Python name"),
+        ("a b:run", "'a b' is not a Python name"),
+        ("my-app:run", "'my-app' is not a Python name"),
     ],
 )
-def test_what_is_no_entrypoint_is_refused(entrypoint: str, said: str) -> None:
-    """Files' paths above all, with the module that they probably mean."""
-    (problem,) = problems(flow(entrypoint=entrypoint))
+def test_refuses_invalid_entrypoints(entrypoint: str, said: str) -> None:
+    """For a file path, the hint suggests the module."""
+    (problem,) = find_problems(flow(entrypoint=entrypoint))
     assert said in problem
 
 
-def test_two_elements_of_one_name_and_a_bad_one_are_all_told() -> None:
-    """What is no element at all is told once, and hides nothing."""
-    found = problems(
+def test_reports_duplicate_names_and_invalid_elements() -> None:
+    """An element that is not a mapping gives one problem, and hides no other."""
+    found = find_problems(
         flow(inputs=[{"type": "text", "name": "a"}, 3, {"type": "date", "name": "a", "x": 1}])
     )
     assert [problem.partition(": ")[0] for problem in found] == [
@@ -248,13 +248,15 @@ def test_two_elements_of_one_name_and_a_bad_one_are_all_told() -> None:
 
 
 def test_a_manifest_cannot_be_changed() -> None:
-    """It is what was checked."""
+    """So it stays valid."""
     with pytest.raises(ValueError, match="frozen"):
         load.check(manifest()).service = "x"  # type: ignore[misc]
 
 
-def test_a_file_is_named_as_its_user_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative to the current folder where it is below it."""
+def test_names_files_relative_to_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If they are below it."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/koco.yaml").write_text("service: 3")
     monkeypatch.chdir(tmp_path)
@@ -265,18 +267,18 @@ def test_a_file_is_named_as_its_user_would(tmp_path: Path, monkeypatch: pytest.M
         load.load(tmp_path / "sub/koco.yaml")
 
 
-def test_files_that_cannot_be_read_are_errors_of_ours(tmp_path: Path) -> None:
-    """Not there, a folder, or no text."""
+def test_reports_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """A missing file, a folder, and a file that is not text."""
     with pytest.raises(NotFoundError, match="no such file"):
         load.load(tmp_path / "none.yaml")
     with pytest.raises(ManifestError, match="cannot be read"):
         load.load(tmp_path)
     (tmp_path / "x.yaml").write_bytes(b"service: a\nauthor: \xff\n")
-    with pytest.raises(ManifestError, match=r"x\.yaml:2:9: this is no UTF-8"):
+    with pytest.raises(ManifestError, match=r"x\.yaml:2:9: this is not UTF-8"):
         load.load(tmp_path / "x.yaml")
 
 
-def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
+def test_accepts_a_byte_order_mark(tmp_path: Path) -> None:
     """Some editors write one."""
     text = "service: hello\nflows: [{name: a, entrypoint: 'a:b'}]\n"
     (tmp_path / "x.yaml").write_bytes(b"\xef\xbb\xbf" + text.encode())
@@ -296,40 +298,42 @@ def missing(entrypoint: str, *names: str, dependencies: tuple[str, ...] = ()) ->
         *(("fast:f", "fast.cpython-311-x86_64-linux-gnu.so"), ("json:dumps", "app.py")),
     ],
 )
-def test_modules_that_are_shipped_are_found(entrypoint: str, name: str) -> None:
-    """Modules, packages, namespaces and extensions; the standard library is there anyway."""
+def test_finds_shipped_modules(entrypoint: str, name: str) -> None:
+    """Modules, packages, namespaces and extensions. The standard library is always available."""
     assert missing(entrypoint, name) == []
 
 
-def test_modules_that_are_not_shipped_are_problems() -> None:
-    """With the nearest file, or where it is instead."""
+def test_reports_modules_that_are_not_shipped() -> None:
+    """With the nearest file, or the folder that contains the module."""
     (near,) = missing("hello.ap:greet", "hello/app.py", "x.py")
     assert near == (
         "flows[0].entrypoint: there is no hello/ap.py among the files to ship "
         "(hint: nearest is hello/app.py)"
     )
     (inner,) = missing("hello.app:greet", "src/hello/app.py")
-    assert "src/hello/app.py is: modules are" in inner and "`root: src` ships that" in inner
+    assert (
+        "there is src/hello/app.py, but modules are" in inner and "`root: src` ships that" in inner
+    )
     (none,) = missing("hello.app.greet", "data.csv")
     assert "there is no hello/app.py" in none
 
 
-def test_a_module_may_come_from_a_dependency() -> None:
-    """Unless its package is the project's own."""
+def test_a_module_can_come_from_a_dependency() -> None:
+    """Unless its package belongs to the project."""
     assert missing("other.flows:run", "app.py", dependencies=("other",)) == []
     assert len(missing("pkg.flows:run", "pkg/app.py", dependencies=("other",))) == 1
 
 
 def test_an_app_must_be_shipped_too() -> None:
-    """It is imported as flows are."""
+    """It is imported like flows."""
     manifest = load.check({"service": "hello", "app": "web:app"})
     (problem,) = find_missing(manifest, [])
-    assert str(problem).startswith("app: no file is shipped, and so no web.py")
+    assert str(problem).startswith("app: no file is shipped, so there is no web.py")
     assert find_missing(manifest, ["web.py"]) == []
 
 
-def test_what_only_a_dependency_can_bring_is_noted() -> None:
-    """It is no mistake, and may be one."""
+def test_notes_modules_that_only_a_dependency_can_bring() -> None:
+    """This may be a mistake, but need not be."""
     data = flow(entrypoint="other.flows:run") | {"runtime": {"dependencies": ["other"]}}
     (note,) = modules.find_foreign(load.check(data), [])
     assert "'other.flows' is not among the files to ship" in note.message
@@ -346,21 +350,21 @@ def test_what_only_a_dependency_can_bring_is_noted() -> None:
         *(("types.py", "'types'"), ("select.cpython-311-x86_64-linux-gnu.so", "'select'")),
     ],
 )
-def test_files_that_hide_what_ray_needs_are_problems(name: str, word: str) -> None:
-    """Each by its name, with what to do."""
+def test_reports_files_that_hide_modules_of_ray(name: str, word: str) -> None:
+    """With the file's name and a hint."""
     (problem,) = modules.find_shadows(["app.py", name])
     assert word in problem.message
     assert problem.hint is not None and problem.hint.startswith("rename")
 
 
-def test_files_that_hide_nothing_are_none() -> None:
-    """In packages, in folders that are none, in other files, and with names nobody needs."""
+def test_accepts_files_that_hide_nothing() -> None:
+    """Files in packages and plain folders, with other endings, or with harmless names."""
     names = ["pkg/queue.py", "email/text.py", "types/a.py", "tests/__init__.py", "test/__init__.py"]
     assert modules.find_shadows([*names, "queue.txt", "json/data.json", "turtle.py"]) == []
 
 
-def test_what_ray_and_koco_import_is_never_harmless() -> None:
-    """A process that imports what runners do has none of the modules that may be hidden."""
+def test_harmless_modules_are_never_imported() -> None:
+    """A process that imports a runner's modules loads none of them."""
     code = "import sys, ray, ray.serve, koco.runner.actor, koco.control.plane, koco.api.app\n"
     code += "print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

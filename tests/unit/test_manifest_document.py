@@ -1,4 +1,4 @@
-"""YAML as it is read: places, plain values, and what is refused."""
+"""Reading of YAML: places, plain values, and refusals."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def data(text: str) -> Any:
     return document.data
 
 
-def problems(text: str, *more: Problem) -> list[str]:
+def find_problems(text: str, *more: Problem) -> list[str]:
     try:
         document = Document(text, "x.yaml")
     except ManifestError as exc:
@@ -35,8 +35,8 @@ def problems(text: str, *more: Problem) -> list[str]:
         *(("|\n  a\n  b\n", "a\nb\n"), ('"\\u00e9"', "é")),
     ],
 )
-def test_values_are_those_of_yaml_1_2(text: str, value: Any) -> None:
-    """As editors take them; in 1.1 `no` is false, 12:30 is 750 and a date no text."""
+def test_reads_values_as_in_yaml_1_2(text: str, value: Any) -> None:
+    """Like editors. In YAML 1.1, `no` is false, 12:30 is 750 and a date is not text."""
     found = data(f"key: {text}")["key"]
     assert found == value
     assert type(found) is type(value)
@@ -58,9 +58,9 @@ def test_values_are_those_of_yaml_1_2(text: str, value: Any) -> None:
         ("a" * (MAX_CHARS + 1), "x.yaml:1:1: longer than"),
     ],
 )
-def test_what_is_no_yaml_is_refused_at_its_place(text: str, said: str) -> None:
-    """With line and column, and never by a foreign exception."""
-    (problem,) = problems(text)
+def test_refuses_invalid_yaml_at_its_place(text: str, said: str) -> None:
+    """With line and column, and always as a `ManifestError`."""
+    (problem,) = find_problems(text)
     assert problem.startswith(said)
 
 
@@ -76,29 +76,29 @@ def test_what_is_no_yaml_is_refused_at_its_place(text: str, said: str) -> None:
         ("a: !mine {b: 1}", "x.yaml:1:4: a: tag !mine is not supported"),
         ("a: !!set {b}", "x.yaml:1:4: a: tag !!set is not supported"),
         ("a: !!binary aGk=", "tag !!binary is not supported"),
-        ("a: !!int x", "x.yaml:1:4: a: 'x' is no int"),
-        ("a: " + "9" * 5000, "is no int"),
+        ("a: !!int x", "x.yaml:1:4: a: 'x' is not a valid int"),
+        ("a: " + "9" * 5000, "is not a valid int"),
         ("a: &a [*a]", "x.yaml:1:4: a[0]: an alias that contains itself"),
     ],
 )
-def test_what_is_not_plain_is_refused_at_its_place(text: str, said: str) -> None:
-    """Keys twice, tags, and structures that contain themselves."""
-    (problem,) = problems(text)
+def test_refuses_values_that_are_not_plain(text: str, said: str) -> None:
+    """Duplicate keys, tags, and structures that contain themselves."""
+    (problem,) = find_problems(text)
     assert said in problem
 
 
-def test_aliases_repeat_small_things_only() -> None:
-    """A few lines must not become gigabytes; ordinary reuse is fine."""
+def test_limits_the_size_of_aliases() -> None:
+    """A few lines must not expand to gigabytes. Ordinary reuse is fine."""
     assert data("a: &a [1, 2]\nb: *a") == {"a": [1, 2], "b": [1, 2]}
     levels = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]\n" for i in range(1, 12))
-    (problem,) = problems("l0: &l0 [x, x]\n" + levels)
+    (problem,) = find_problems("l0: &l0 [x, x]\n" + levels)
     assert "more than 20000 values, counting those that aliases repeat" in problem
 
 
-def test_problems_stand_at_the_value_or_the_key() -> None:
-    """And at the nearest mapping around what is not there; in the file's order."""
+def test_places_are_those_of_the_value_or_the_key() -> None:
+    """A missing key has the place of the mapping around it. Problems are in the file's order."""
     text = "a:\n  - name: x\n    b: 1\nlast: 2\n"
-    assert problems(
+    assert find_problems(
         text,
         Problem(("last",), "value"),
         Problem(("a", 0, "b"), "key", on_key=True),
@@ -112,7 +112,7 @@ def test_problems_stand_at_the_value_or_the_key() -> None:
     ]
 
 
-def test_what_follows_from_a_problem_is_not_told() -> None:
-    """A refused tag leaves no value, which is no second mistake."""
-    found = problems("a: !mine x", Problem(("a",), "expected text, got nothing"))
+def test_omits_problems_that_follow_from_others() -> None:
+    """A refused tag leaves no value, which is not a second mistake."""
+    found = find_problems("a: !mine x", Problem(("a",), "expected text, got nothing"))
     assert found == ["x.yaml:1:4: a: tag !mine is not supported (hint: plain values only)"]

@@ -1,4 +1,4 @@
-"""The JSON Schema, and the page that says the same to people."""
+"""The JSON Schema of manifests, and its documentation."""
 
 import dataclasses
 import re
@@ -43,8 +43,8 @@ def accepts(data: Any) -> bool:
     return jsonschema.Draft202012Validator(SCHEMA).is_valid(data)
 
 
-def test_the_schemas_are_schemas() -> None:
-    """Of the draft that they name, with an identity and a title."""
+def test_the_schemas_are_valid() -> None:
+    """They match the draft that they name, and have an id and a title."""
     for each in (SCHEMA, projectfile.json_schema()):
         jsonschema.Draft202012Validator.check_schema(each)
         assert each["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -54,14 +54,14 @@ def test_the_schemas_are_schemas() -> None:
 
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_every_yaml_block_of_the_page_is_a_manifest(text: str) -> None:
-    """To koco and to editors alike."""
+    """For koco and for editors."""
     assert isinstance(load.parse(text), Manifest)
     assert accepts(Document(text, "docs").data)
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_every_toml_block_of_the_page_is_a_koco_toml(text: str, tmp_path: Path) -> None:
-    """To koco and to editors alike."""
+    """For koco and for editors."""
     (tmp_path / "koco.toml").write_text(text)
     assert project.load(tmp_path / "koco.toml").name == "demo"
     jsonschema.validate(tomllib.loads(text), projectfile.json_schema())
@@ -75,13 +75,13 @@ def test_every_toml_block_of_the_page_is_a_koco_toml(text: str, tmp_path: Path) 
     ],
 )
 def test_every_key_of_a_manifest_is_documented(title: str, model: Any) -> None:
-    """In the table of its section, and nothing else is."""
+    """The table of its section has no other keys."""
     documented = re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE)
     assert documented == list(model.model_fields)
 
 
 def test_every_key_of_koco_toml_is_documented() -> None:
-    """In its table, and nothing else is."""
+    """Its table has no other keys."""
     documented = re.findall(r"^\| `([\w.]+)` \|", section("koco.toml"), re.MULTILINE)
     assert documented == [
         f"{table}.{key}" for table, keys in projectfile.KEYS.items() for key in keys
@@ -89,7 +89,7 @@ def test_every_key_of_koco_toml_is_documented() -> None:
 
 
 def test_everything_that_is_never_shipped_is_documented() -> None:
-    """But koco's own marker."""
+    """Except for koco's own marker."""
     from koco.bundle import MARKER
     from koco.tree import NEVER
 
@@ -97,7 +97,7 @@ def test_everything_that_is_never_shipped_is_documented() -> None:
 
 
 def test_every_name_that_looks_like_a_secret_is_documented() -> None:
-    """Files, folders and endings, so that nobody has to wonder where one has gone."""
+    """Files, folders and endings, so that users can find out why a file is missing."""
     from koco import sensitive
 
     names = [*sensitive._NAMES, *(f"*{ending}" for ending in sensitive._ENDINGS)]
@@ -108,7 +108,7 @@ def test_every_name_that_looks_like_a_secret_is_documented() -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_editors_know_every_element_and_property(kind: str) -> None:
-    """And no reader of a property is missing from the table of its schema."""
+    """Every reader of a property is in the table of schemas."""
     described = SCHEMA["$defs"][f"Input_{kind}"]
     fields = dataclasses.fields(TYPES[kind])
     assert list(described["properties"]) == ["type", *(field.name for field in fields)]
@@ -130,8 +130,8 @@ FLOW = {"name": "a", "entrypoint": "a:b"}
         {"flows": [FLOW | {"inputs": [{"type": "select", "name": "x", "option": []}]}]},
     ],
 )
-def test_editors_refuse_what_koco_refuses(change: dict[str, Any]) -> None:
-    """The schema is no looser where a schema can say it."""
+def test_the_schema_refuses_invalid_manifests(change: dict[str, Any]) -> None:
+    """It is as strict as koco in everything that a schema can express."""
     data = {"service": "a", "flows": [FLOW]}
     assert accepts(data)
     with pytest.raises(ManifestError):

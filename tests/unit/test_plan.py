@@ -1,4 +1,4 @@
-"""Plans as pure comparisons: equal says nothing, and whatever differs is named."""
+"""Comparison of manifests: equal ones have no changes, and every difference is named."""
 
 import copy
 import json
@@ -18,7 +18,7 @@ MANIFEST: dict[str, Any] = {
 
 
 def _named(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
-    """Return lists of mappings that have names of their own."""
+    """Return lists of mappings that have unique names."""
     element = st.fixed_dictionaries({"name": st.sampled_from("abcd"), "x": inner})
     return st.lists(element, max_size=4, unique_by=lambda each: each["name"])
 
@@ -45,11 +45,11 @@ def full(**more: Any) -> dict[str, Any]:
 
 
 def told(old: dict[str, Any], new: dict[str, Any]) -> dict[tuple[str | int, ...], Any]:
-    return {each.path: (each.old, each.new) for each in plan.changes(old, new)}
+    return {each.path: (each.old, each.new) for each in plan.compare_manifests(old, new)}
 
 
 def applied(value: Any, changes: list[plan.Change]) -> Any:
-    """Return a value with changes made to it, which say all that there is to know."""
+    """Return a value with changes applied. The changes have all the information for this."""
     for change in changes:
         value = _applied(value, change.path, change.new)
     return value
@@ -64,7 +64,7 @@ def _applied(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 
 def _are_names(names: Any, value: Any) -> bool:
-    """Say whether a value is a list of what has these names: then it is their order."""
+    """Return whether a value is a list of elements with these names, which then give its order."""
     lists = isinstance(names, list) and isinstance(value, list) and len(value) > 0
     if not lists or not all(isinstance(each, dict) and "name" in each for each in value):
         return False
@@ -89,33 +89,33 @@ def _with(value: Any, key: Any, new: Any) -> Any:
 
 
 @given(_datas)
-def test_what_is_equal_has_no_changes(data: dict[str, Any]) -> None:
-    """And one fingerprint."""
+def test_equal_manifests_have_no_changes(data: dict[str, Any]) -> None:
+    """And the same fingerprint."""
     twin = json.loads(json.dumps(data))
-    assert plan.changes(data, twin) == []
+    assert plan.compare_manifests(data, twin) == []
     assert plan.fingerprint(data, "b") == plan.fingerprint(twin, "b")
 
 
 @settings(max_examples=examples(150))
 @given(_datas, _datas)
-def test_changes_made_to_the_old_give_the_new(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """So none is left out; and there is one exactly where the fingerprints differ."""
-    changes = plan.changes(old, new)
+def test_changes_lead_from_old_to_new(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """So none is missing. There are changes exactly if the fingerprints differ."""
+    changes = plan.compare_manifests(old, new)
     assert json.dumps(applied(old, changes), sort_keys=True) == json.dumps(new, sort_keys=True)
     assert bool(changes) == (plan.fingerprint(old, "b") != plan.fingerprint(new, "b"))
 
 
 @given(_named(st.integers(0, 1)), _named(st.integers(0, 1)))
-def test_so_do_those_of_lists_whose_elements_have_names(old: list[Any], new: list[Any]) -> None:
-    """Elements that are added, removed, changed and moved, all at once."""
-    changes = plan.changes({"a": old}, {"a": new})
+def test_changes_of_named_elements_lead_from_old_to_new(old: list[Any], new: list[Any]) -> None:
+    """Elements are added, removed, changed and moved at once."""
+    changes = plan.compare_manifests({"a": old}, {"a": new})
     assert applied({"a": old}, changes) == {"a": new}
 
 
 @given(_files, _files)
-def test_files_that_change_are_named_once(old: list[File], new: list[File]) -> None:
-    """Taking away and adding what is named leads from one listing to the other."""
-    changes = plan.file_changes(old, new)
+def test_names_each_changed_file_once(old: list[File], new: list[File]) -> None:
+    """Removing and adding the named files leads from one listing to the other."""
+    changes = plan.compare_files(old, new)
     paths = [each.path for each in changes]
     assert paths == sorted(set(paths))
     before, after = ({file.path: file for file in files} for files in (old, new))
@@ -127,20 +127,20 @@ def test_files_that_change_are_named_once(old: list[File], new: list[File]) -> N
         assert (each.old_bytes, each.new_bytes) == tuple(file and file.size_bytes for file in sizes)
 
 
-def test_a_file_may_change_in_its_mode_only() -> None:
+def test_a_change_of_mode_differs_from_one_of_content() -> None:
     """That is told apart from its content."""
-    [change] = plan.file_changes([File("a", 1, "x")], [File("a", 1, "x", executable=True)])
+    [change] = plan.compare_files([File("a", 1, "x")], [File("a", 1, "x", executable=True)])
     assert change.change == "mode"
 
 
-def test_defaults_say_nothing() -> None:
-    """Written down or not, known to the koco that stored the manifest or not."""
+def test_defaults_are_not_changes() -> None:
+    """Whether written down or not, and known to the koco that stored the manifest or not."""
     bare, written = full(), full(runner={"max": 10}, runtime={"env": {}})
     assert plan.fingerprint(MANIFEST, "b") == plan.fingerprint(bare, "b")
     assert plan.fingerprint(bare, "b") == plan.fingerprint(written, "b")
-    assert plan.normal(written) == MANIFEST
+    assert plan.normalize(written) == MANIFEST
     older = {key: bare[key] for key in ("service", "flows")}
-    assert plan.changes(older, bare) == []
+    assert plan.compare_manifests(older, bare) == []
     assert plan.fingerprint(bare, "b") != plan.fingerprint(bare, "c")
 
 
@@ -151,19 +151,19 @@ def test_a_flow_may_take_a_limit_of_its_service_away() -> None:
         {**MANIFEST, "flows": [each]} for each in (greet, greet | {"limits": {"queue": None}})
     )
     assert plan.fingerprint(whole, "b") != plan.fingerprint(freed, "b")
-    assert plan.normal(freed) == freed
-    assert [change.path for change in plan.changes(whole, freed)] == [
+    assert plan.normalize(freed) == freed
+    assert [change.path for change in plan.compare_manifests(whole, freed)] == [
         ("flows", "greet", "limits", "queue")
     ]
 
 
-def test_a_default_that_is_left_is_shown() -> None:
-    """As people know it, though it was never written down."""
+def test_a_change_from_a_default_shows_the_default() -> None:
+    """Even if no manifest ever had it."""
     assert told(full(), full(runner={"max": 20})) == {("runner", "max"): (10, 20)}
 
 
-def test_a_mapping_is_compared_key_by_key() -> None:
-    """What is added has no old value, and null is one."""
+def test_compares_mappings_by_key() -> None:
+    """An added key has no old value. Null is a value."""
     old = full(runtime={"env": {"A": "1", "B": "1"}})
     new = full(runtime={"env": {"B": "2", "C": "1"}})
     assert told(old, new) == {
@@ -173,8 +173,8 @@ def test_a_mapping_is_compared_key_by_key() -> None:
     }
 
 
-def test_flows_are_compared_by_name() -> None:
-    """One that is added in front changes no other; order is a change of its own."""
+def test_compares_flows_by_name() -> None:
+    """A new flow at the front changes no other one. A new order is a change, too."""
     first, second = MANIFEST["flows"]
     new = full(flows=[{"name": "new", "entrypoint": "a:new"}, first, {**second, "summary": "Bye"}])
     changes = told(full(), new)
@@ -184,13 +184,13 @@ def test_flows_are_compared_by_name() -> None:
     }
 
 
-def test_parts_say_what_an_update_is_about() -> None:
-    """In a fixed order; a file of which the environment is made is no code."""
+def test_changed_parts_are_in_a_fixed_order() -> None:
+    """A file that defines the environment does not count as code."""
 
     def parts(*files: str, **more: Any) -> list[str]:
         new = full(**more)
-        changed = plan.file_changes([], [File(path, 1, "x") for path in files])
-        return plan.parts(new, plan.changes(full(), new), changed)
+        changed = plan.compare_files([], [File(path, 1, "x") for path in files])
+        return plan.changed_parts(new, plan.compare_manifests(full(), new), changed)
 
     assert parts("app.py", runner={"max": 20}) == ["code", "replicas"]
     assert parts(runtime={"env": {"A": "1"}}) == ["environment"]

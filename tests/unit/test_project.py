@@ -183,8 +183,8 @@ def test_a_manifest_in_a_folder_of_its_own_names_the_root(
     monkeypatch.chdir(tmp_path)
     valid, told = project.check(project.targets([] if toml else [str(manifest)]))
     assert not valid
-    assert "no file is shipped, and so no app.py" in told[0]
-    assert f"(hint: {tmp_path}/app.py is: `root: ..` ships that folder)" in told[0]
+    assert "no file is shipped, so there is no app.py" in told[0]
+    assert f"(hint: there is {tmp_path}/app.py; `root: ..` ships that folder)" in told[0]
     manifest.write_text(MANIFEST.format(name="one") + "root: ..\n")
     ([target], told) = project.check(project.targets([] if toml else [str(manifest)]))
     assert not told
@@ -236,7 +236,7 @@ def test_a_module_that_is_nowhere_near_is_told_without_a_guess(tmp_path: Path) -
     manifest = tmp_path / "deploy/koco.yaml"
     manifest.write_text(MANIFEST.format(name="one"))
     _, [told] = project.check(project.targets([str(manifest)]))
-    assert told.endswith("(hint: if it is in another folder, `root` names that)")
+    assert told.endswith("(hint: if it is in another folder, set `root` to that)")
 
 
 def test_a_module_that_hides_pythons_own_is_refused(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_files_that_say_what_to_install_are_read(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").unlink()
     assert installing(tmp_path, "pyproject: pyproject.toml", pyproject_toml=text) == []
     [broken] = installing(tmp_path, "pyproject: pyproject.toml", pyproject_toml="x")
-    assert "pyproject.toml:1:1: is no TOML" in broken
+    assert "pyproject.toml:1:1: is not TOML" in broken
 
 
 @pytest.mark.parametrize("name", ["koco.yaml", "koco.toml", "requirements.txt"])

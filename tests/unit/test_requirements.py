@@ -1,4 +1,4 @@
-"""Requirements files as pip reads them, and locks as uv does."""
+"""Requirements files, read like pip does, and locks, read like uv does."""
 
 import zipfile
 from pathlib import Path
@@ -27,8 +27,8 @@ git+https://example.com/repo.git@v1
 }
 
 
-def test_a_file_and_what_it_includes_are_one_list() -> None:
-    """Lines that go on, comments, hashes, options and URLs are pip's."""
+def test_merges_included_files() -> None:
+    """Continued lines, comments, hashes, options and URLs work as in pip."""
     found = requirements.read("reqs/main.txt", FILES.get)
     assert found.problems == []
     assert found.lines == [
@@ -41,13 +41,13 @@ def test_a_file_and_what_it_includes_are_one_list() -> None:
     ]
 
 
-def test_a_file_that_is_included_often_is_read_once() -> None:
-    """Else forty small files would make a billion lines; in a long chain the place is told."""
+def test_reads_a_file_once() -> None:
+    """Otherwise forty small files would give a billion lines. A long chain is a problem."""
     files = {f"{n}.txt": f"-r {n + 1}.txt\n" * 2 for n in range(40)} | {"40.txt": "six\n"}
     assert requirements.read("0.txt", files.get) == requirements.Requirements(["six"])
     chain = {f"{n}.txt": f"-r {n + 1}.txt\n" for n in range(2000)}
     [problem] = requirements.read("0.txt", chain.get).problems
-    assert problem == "50.txt:1:1: 51.txt is included by files that are included, 50 times over"
+    assert problem == "50.txt:1:1: 51.txt is included through more than 50 files"
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ def test_a_file_that_is_included_often_is_read_once() -> None:
     [
         ("-r missing.txt", "missing.txt is not among the files to ship"),
         ("-r ../outside.txt", "is not among the files to ship"),
-        ("-r https://example.com/r.txt", "is no file of the bundle"),
+        ("-r https://example.com/r.txt", "is not a file of the bundle"),
         ("-r main.txt", "includes itself"),
         ("-c constraints.txt", "no constraints file"),
         ("-e .", "editable"),
         ("./wheels/six-1.16.0-py2.py3-none-any.whl", "is a path"),
         ("six-1.16.0.tar.gz", "is a path"),
-        ("not a requirement", "is no requirement"),
+        ("not a requirement", "is not a requirement"),
     ],
 )
-def test_what_nodes_can_do_nothing_with_is_told_where_it_stands(line: str, said: str) -> None:
-    """With the file and the line."""
+def test_refuses_lines_that_nodes_cannot_use(line: str, said: str) -> None:
+    """With file and line."""
     found = requirements.read("main.txt", {"main.txt": f"six\n\n{line}\n"}.get)
     [problem] = found.problems
     assert problem.startswith("main.txt:3:1: ")
@@ -112,10 +112,8 @@ def bundled(tmp_path: Path, files: dict[str, str]) -> Path:
     return path
 
 
-def test_a_lock_becomes_lines_with_hashes_without_a_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever registry it was made from, and whichever this node is set up with."""
+def test_exports_a_lock_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For any registry in the lock, and any settings of this node."""
     (tmp_path / "uv").mkdir()
     settings = '[[index]]\nurl = "http://127.0.0.1:9/simple"\ndefault = true\n'
     (tmp_path / "uv/uv.toml").write_text(settings)
@@ -142,17 +140,17 @@ def test_a_lock_becomes_lines_with_hashes_without_a_network(
     ],
     ids=["none", "stale", "broken"],
 )
-def test_a_lock_that_cannot_be_used_says_what_makes_one(
+def test_refuses_an_unusable_lock_with_a_hint(
     tmp_path: Path, files: dict[str, str], said: str, hint: str
 ) -> None:
-    """With uv's own words."""
+    """With uv's own message."""
     with pytest.raises(EnvironmentFailed, match=said) as caught:
         packages.to_install(bundled(tmp_path, files), {"pyproject": "pyproject.toml"})
     assert hint in str(caught.value.hint)
 
 
-def test_requirements_and_dependencies_go_together(tmp_path: Path) -> None:
-    """The manifest's own come first."""
+def test_merges_requirements_and_dependencies(tmp_path: Path) -> None:
+    """The manifest's `dependencies` come first."""
     bundle = bundled(tmp_path, {"requirements.txt": "six\n"})
     runtime: dict[str, Any] = {"dependencies": ["iniconfig"], "requirements": "requirements.txt"}
     assert packages.to_install(bundle, runtime) == ("pip", ["iniconfig", "six"])
@@ -179,6 +177,6 @@ def test_requirements_and_dependencies_go_together(tmp_path: Path) -> None:
     ],
     ids=["pip", "uv", "an older uv", "neither"],
 )
-def test_an_installers_own_words_are_what_is_told(text: str, said: str) -> None:
-    """Not Ray's around them."""
+def test_reports_the_installers_own_message(text: str, said: str) -> None:
+    """Without Ray's text around it."""
     assert _environment_failed(text).message == f"the environment could not be built: {said}"
