@@ -37,7 +37,7 @@ async def show_status(request: Request[Any, Caller, State]) -> dict[str, Any]:
     closed = [release for release in present if release.has_closed]
     shown = {release.service for release in (*live, *closed)}
     draining = _seen(request.auth, await _draining(parts, shown=shown))
-    endpoints, drift = await _endpoints(parts, live)
+    endpoints, drift, unseen = await _endpoints(parts, live)
     unplaced = await troubles.of_runners(parts, live)
     return {
         "control_plane": {
@@ -51,7 +51,8 @@ async def show_status(request: Request[Any, Caller, State]) -> dict[str, Any]:
         "ray": ray,
         "store": {"path": parts.store_path, "size_bytes": await parts.store.size_bytes()},
         "services": [
-            _service(parts, release, endpoints, unplaced) | {"drift": drift.get(release.service)}
+            _service(parts, release, endpoints, unplaced, unseen=unseen)
+            | {"drift": drift.get(release.service)}
             for release in (*live, *closed, *draining)
         ],
         "settings": msgspec.to_builtins(parts.settings),
@@ -96,28 +97,36 @@ async def _draining(parts: Parts, *, shown: set[str]) -> list[Release]:
     return [release for release in found if release.ready and release.retired]
 
 
-async def _endpoints(parts: Parts, live: list[Release]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what Serve says of services' own endpoints, and what others made of them.
+async def _endpoints(
+    parts: Parts, live: list[Release]
+) -> tuple[dict[str, str], dict[str, str], str | None]:
+    """Return what Serve says of services' own endpoints, what others made of them, and why not.
 
-    The one by application, the other by service. Nothing is asked where there are none.
+    The first by application, the second by service; the third is None where Serve has answered.
+    Nothing is asked where there are none.
     """
-    served = [release.service for release in live if release.app is not None]
-    if not served:
-        return {}, {}
+    if all(release.app is None for release in live):
+        return {}, {}, None
     try:
         async with asyncio.timeout(_SERVE_S):
             statuses = await parts.endpoints.serve.statuses()
-            return statuses, await parts.deployer.drift.look()
+            return statuses, await parts.deployer.drift.look(), None
     except TimeoutError:
         said = f"Ray's dashboard did not answer within {_SERVE_S:g} s"
     except KocoError as exc:
         said = exc.message
-    # Shown as unknown: a status must not fail with what it is to tell of.
-    return {}, dict.fromkeys(served, f"could not look: {said}")
+    # Shown as unknown: a status must not fail with what it is to tell of. And it is no drift,
+    # which a deploy puts back.
+    return {}, {}, f"its endpoint could not be looked at: {said}"
 
 
 def _service(
-    parts: Parts, release: Release, endpoints: dict[str, str], unplaced: dict[str, str]
+    parts: Parts,
+    release: Release,
+    endpoints: dict[str, str],
+    unplaced: dict[str, str],
+    *,
+    unseen: str | None,
 ) -> dict[str, Any]:
     pool = parts.supervisor.pools.get((release.service, release.number))
     trouble = (
@@ -131,7 +140,7 @@ def _service(
         "name": release.service,
         "release": release.number,
         "status": "failed" if release.has_closed else status,
-        "trouble": trouble,
+        "trouble": trouble or (unseen if release.app is not None else None),
         "flows": [flow["name"] for flow in release.flows or release.manifest["flows"]],
         "load": _load(parts, release),
         "schedule": _schedule(parts, release),

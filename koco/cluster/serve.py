@@ -128,6 +128,20 @@ class Serve:
         if coming := self._coming.get(name_of(service, release)):
             await coming.wait()
 
+    def is_coming(self, service: str, release: int) -> bool:
+        """Whether a release's application is on its way."""
+        return name_of(service, release) in self._coming
+
+    async def is_routed(self, service: str, release: int, *, proxy: "httpx.AsyncClient") -> bool:
+        """Return whether Serve's proxy knows a release's application.
+
+        A proxy that has just started does not, though the application runs: it answers 404 itself.
+
+        Raises:
+            ServeError: Serve cannot be asked.
+        """
+        return await _is_routed(proxy, await self.base(), prefix_of(service, release))
+
     async def _ensure(self, name: str, wanted: dict[str, Any]) -> None:
         details = await self._details()
         there = details["applications"].get(name) or {}

@@ -35,6 +35,8 @@ _ANSWER_BYTES = 16 * 1024 * 1024
 #: many as a body may have by default fit, with what says which of them are dates.
 _ANSWER_VALUES = 200_000
 _JSON = {"content-type": "application/json"}
+#: How long Serve's proxy may take to hear of an application that runs, and between two looks (s).
+_ROUTE_S, _LOOK_S = 10.0, 0.2
 #: What of an answer a caller is not shown, for it is about the whole of our origin, and not about
 #: one service's part of it: cookies, logins, certificates, who else may read it; or it is ours.
 _DROPPED = (HOP - {"content-length"}) | {
@@ -134,7 +136,7 @@ class Endpoints:
         segments = request.path.split("/")
         if ".." in segments or "." in segments or segments[1:2] == [INTERNAL.strip("/")]:
             raise NotFoundError(f"there is nothing at {request.path} of {release.service}")
-        async with _limit(release, request.path):
+        async with self._limit(release, request.path):
             answer = await self._send(release, request, user=user, fid="")
         base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
         headers = _back(answer.headers, base, release)
@@ -146,7 +148,7 @@ class Endpoints:
         self, release: Release, request: Request, wanted: str, *, user: str, fid: str = ""
     ) -> bytes:
         """Return an answer of the kind that is wanted, or raise what it says."""
-        async with _limit(release, request.path):
+        async with self._limit(release, request.path):
             status, kind, blob = await self._read(release, request, user=user, fid=fid)
         where = _at(release, request.path)
         if not kind:
@@ -200,11 +202,48 @@ class Endpoints:
     async def _send(
         self, release: Release, request: Request, *, user: str, fid: str
     ) -> "httpx.Response":
-        """Send a signed request; return its answer, of which only the head has been read."""
-        import httpx
+        """Send a signed request; return its answer, of which only the head has been read.
 
+        While Serve's proxy does not know the application, it answers in its place, and nothing has
+        reached it: that is waited out.
+        """
         turns.waits()
         await self.serve.arrived(release.service, release.number)
+        loop = asyncio.get_running_loop()
+        deadline, was_routed = loop.time() + _ROUTE_S, not _may_be_repeated(request)
+        while True:
+            answer = await self._sent(release, request, user=user, fid=fid)
+            if not _may_be_the_proxys(answer):
+                return answer
+            try:
+                is_routed = await self._is_routed(release)
+            except BaseException:
+                await answer.aclose()
+                raise
+            if is_routed and was_routed:
+                return answer
+            await answer.aclose()
+            if is_routed:  # since it has answered, perhaps: once more
+                was_routed = True
+                continue
+            if loop.time() > deadline:
+                raise EndpointError(
+                    f"the endpoint of {release.service} is not up: Serve does not know it yet",
+                    hint="nothing was launched; `koco status` shows whether it is up",
+                )
+            await asyncio.sleep(_LOOK_S)
+
+    async def _is_routed(self, release: Release) -> bool:
+        try:
+            return await self.serve.is_routed(release.service, release.number, proxy=self._client())
+        except ServeError as exc:
+            raise _unreachable(release, exc) from exc
+
+    async def _sent(
+        self, release: Release, request: Request, *, user: str, fid: str
+    ) -> "httpx.Response":
+        import httpx
+
         target = f"{request.path}?{request.query}" if request.query else request.path
         headers = {
             # Compressed only for a caller who asks for it: we pass on what comes.
@@ -239,6 +278,24 @@ class Endpoints:
                 raise _unreachable(release, exc) from exc
         raise AssertionError
 
+    @asynccontextmanager
+    async def _limit(self, release: Release, path: str) -> AsyncIterator[None]:
+        """End what takes longer than the manifest allows."""
+        timeout_s = release.manifest["endpoint"]["timeout"]
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield
+        except TimeoutError as exc:
+            if self.serve.is_coming(release.service, release.number):
+                raise TimedOutError(
+                    f"the endpoint of {release.service} is still coming up after {timeout_s:g} s",
+                    hint="nothing was launched; `koco status` shows when it is up",
+                ) from exc
+            raise TimedOutError(
+                f"{_at(release, path)} did not answer within {timeout_s:g} s",
+                hint="nothing was launched; the manifest's `endpoint.timeout` allows more time",
+            ) from exc
+
     def _client(self) -> "httpx.AsyncClient":
         import httpx
 
@@ -252,18 +309,15 @@ class Endpoints:
         return self._connections
 
 
-@asynccontextmanager
-async def _limit(release: Release, path: str) -> AsyncIterator[None]:
-    """End what takes longer than the manifest allows."""
-    timeout_s = release.manifest["endpoint"]["timeout"]
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except TimeoutError as exc:
-        raise TimedOutError(
-            f"{_at(release, path)} did not answer within {timeout_s:g} s",
-            hint="nothing was launched; the manifest's `endpoint.timeout` allows more time",
-        ) from exc
+def _may_be_the_proxys(answer: "httpx.Response") -> bool:
+    """Whether an answer looks like that of Serve's proxy to a path that it does not know."""
+    kind = answer.headers.get("content-type", "")
+    return answer.status_code == 404 and kind.startswith("text/plain")
+
+
+def _may_be_repeated(request: Request) -> bool:
+    """Whether a request can be sent again after a 404: answers to our own questions are marked."""
+    return request.headers is None or request.method in ("GET", "HEAD")
 
 
 def _unreachable(release: Release, exc: Exception) -> EndpointError:

@@ -60,3 +60,12 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_curl_that_sends_json_says_so(page: Path) -> None:
+    """`curl -d` alone sends a form, which the API refuses with 415."""
+    text = page.read_text().replace("\\\n", " ")
+    for line in re.findall(r"^.*\bcurl .*$", text, re.M):
+        is_json = re.search(r"(-d|--data)\s+'?\{", line)
+        assert not is_json or "application/json" in line, line

@@ -3,14 +3,17 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 
+from koco.control import endpoints as forwarding
 from koco.control.endpoints import Endpoints, Request
-from koco.errors import EndpointError, InputsError
+from koco.errors import EndpointError, InputsError, TimedOutError
 from koco.sdk import signing
 from koco.store.model import Release
 
@@ -37,18 +40,28 @@ class Stranger:
         #: How many bytes it announces that do not come.
         self.missing = 0
         self.headers: dict[str, str] = {}
-        self.status = 200
         #: What it says beside that.
         self.answered: dict[str, str] = {}
+        self.status = 200
+        #: How many requests Serve's proxy answers in its place.
+        self.unknown = 0
+        self.wait_s = 0.0
 
 
 class ServeOfOnes:
     """Where Serve is."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, stranger: Stranger) -> None:
         self.url = url
+        self.stranger = stranger
 
     async def arrived(self, service: str, release: int) -> None: ...
+
+    def is_coming(self, service: str, release: int) -> bool:
+        return self.stranger.wait_s > 0
+
+    async def is_routed(self, service: str, release: int, *, proxy: Any) -> bool:
+        return self.stranger.unknown == 0
 
     async def base(self, *, anew: bool = False) -> str:
         return self.url
@@ -70,6 +83,16 @@ def ask(stranger: Stranger) -> Iterator[Ask]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             stranger.headers = dict(self.headers)
+            time.sleep(stranger.wait_s)
+            if stranger.unknown:
+                stranger.unknown -= 1
+                told = f"Path '{self.path}' not found. Ping http://.../-/routes".encode()
+                self.send_response(404)
+                self.send_header("Content-Type", "text/plain; charset=utf-8")
+                self.send_header("Content-Length", str(len(told)))
+                self.end_headers()
+                self.wfile.write(told)
+                return
             self.send_response(stranger.status)
             if stranger.kind is not None:
                 self.send_header("X-Koco-Answer", stranger.kind)
@@ -93,7 +116,7 @@ def ask(stranger: Stranger) -> Iterator[Ask]:
 
     def run(asking: Callable[[Endpoints], Any]) -> Any:
         async def main() -> Any:
-            serve: Any = ServeOfOnes(f"http://127.0.0.1:{server.server_port}")
+            serve: Any = ServeOfOnes(f"http://127.0.0.1:{server.server_port}", stranger)
             endpoints = Endpoints(serve, secret=b"s" * 32)
             try:
                 return await asking(endpoints)
@@ -301,3 +324,45 @@ def test_headers_pass_byte_for_byte(ask: Ask, stranger: Stranger, value: str) ->
     ask(passing)
     # As `http.server` reads them: in Latin-1, so that each byte is a character.
     assert {name.lower(): text for name, text in stranger.headers.items()}["x-name"] == value
+
+
+# While Serve comes back: its proxy answers for an application that it does not know yet
+
+
+def test_a_proxy_that_does_not_know_the_application_yet_is_waited_for(
+    ask: Ask, stranger: Stranger
+) -> None:
+    """It answers 404 itself: nothing has reached the service, which has that path."""
+    stranger.kind, stranger.unknown = "launch", 3
+    stranger.body = b'{"entrypoint": "m:f", "inputs": {}}'
+    assert ask(enter).entrypoint == "m:f"
+    stranger.kind, stranger.unknown = None, 2
+    route = Request("GET", "/rates", headers={})
+    assert ask(lambda each: each.pass_through(RELEASE, route, user="ada")).status == 200
+
+
+def test_a_proxy_that_never_knows_it_is_told_as_such(
+    ask: Ask, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No 404: what was asked for may well be there."""
+    monkeypatch.setattr(forwarding, "_ROUTE_S", 0.0)
+    stranger.unknown = 1000
+    with pytest.raises(EndpointError, match="svc is not up: Serve does not know it yet"):
+        ask(enter)
+
+
+def test_a_services_own_404_is_passed_on(ask: Ask, stranger: Stranger) -> None:
+    """Also one of plain text, as the proxy's is."""
+    stranger.status, stranger.body = 404, b"no such rate"
+    stranger.answered = {"Content-Type": "text/plain"}
+    route = Request("GET", "/rates/x", headers={})
+    assert ask(lambda each: each.pass_through(RELEASE, route, user="ada")).status == 404
+
+
+def test_an_endpoint_that_is_coming_up_is_told_as_such(ask: Ask, stranger: Stranger) -> None:
+    """More time for its handlers would change nothing."""
+    stranger.wait_s = 1
+    release = msgspec.structs.replace(RELEASE, manifest={"endpoint": {"timeout": 0.2}})
+    with pytest.raises(TimedOutError, match="svc is still coming up after") as caught:
+        ask(lambda each: each.enter(release, "/", inputs={}, user="ada"))
+    assert "endpoint.timeout" not in str(caught.value.hint)

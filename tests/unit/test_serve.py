@@ -321,11 +321,13 @@ def test_a_status_says_that_it_could_not_look() -> None:
     serve = Serve(dashboard=lambda: "http://127.0.0.1:9")
     parts: Any = SimpleNamespace(endpoints=SimpleNamespace(serve=serve))
     served: Any = SimpleNamespace(service="hymn", app={"flows": []})
-    found, drift = asyncio.run(status._endpoints(parts, [served]))
-    assert found == {}
-    assert drift["hymn"].startswith("could not look: Ray's dashboard does not answer")
+    found, drift, unseen = asyncio.run(status._endpoints(parts, [served]))
+    assert (found, drift) == ({}, {}), "drift is what a deploy puts back"
+    assert str(unseen).startswith(
+        "its endpoint could not be looked at: Ray's dashboard does not answer"
+    )
     plain: Any = SimpleNamespace(service="hello", app=None)
-    assert asyncio.run(status._endpoints(parts, [plain])) == ({}, {})
+    assert asyncio.run(status._endpoints(parts, [plain])) == ({}, {}, None)
 
 
 FAILED = """The deployment failed to start 3 times in a row. Error:
