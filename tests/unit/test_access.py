@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from koco.api.app import create_app
+from koco.api.app import _routed, create_app
 from koco.cluster.serve import Serve
 from koco.control.applications import Applications
 from koco.control.attempts import Attempts
@@ -388,8 +388,12 @@ def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) 
     """Default deny: it must say which scope it takes, or stand among those that take no key."""
     monkeypatch.setattr("koco.api.access.PUBLIC", frozenset({"options_handler"}))
     parts: Any = SimpleNamespace(settings=Settings())
-    with pytest.raises(RuntimeError, match="has no guard"):
-        create_app(parts)
+    _routed.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="has no guard"):
+            create_app(parts)
+    finally:
+        _routed.cache_clear()
 
 
 def test_the_doctor_names_no_services_to_who_is_limited(tmp_path: Path) -> None:

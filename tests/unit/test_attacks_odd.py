@@ -174,4 +174,4 @@ def test_no_odd_answer_is_called_a_bug(
                 assert "bug" not in found.err, (number, path, odd, found)
                 assert found.code in (0, 1, 2, 3, 4, 5), (number, path, odd, found)
                 tried += 1
-    assert tried >= 4
+    assert tried >= 2

@@ -25,7 +25,7 @@ from koco.events.model import Batch, Kind, Status
 from koco.store.model import AuditQuery
 from tests.driver import calm_s
 from tests.unit.serving import Api, serving
-from tests.unit.test_endpoints import RELEASE, ServeOfOnes
+from tests.unit.test_endpoints import RELEASE, ServeOfOnes, Stranger
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +256,7 @@ def test_what_a_service_tells_a_revoked_key_ends(api: Api) -> None:
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     api.parts.catalog = Catalog()
     api.parts.catalog.put(RELEASE)
-    serve: Any = ServeOfOnes(f"http://127.0.0.1:{server.server_port}")
+    serve: Any = ServeOfOnes(f"http://127.0.0.1:{server.server_port}", Stranger())
     api.parts.endpoints = Endpoints(serve, secret=b"s" * 32)
     try:
         with api.http() as client, api.http() as second:
