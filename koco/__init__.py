@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     import koco.testing as testing
     from koco import forms, response
     from koco.errors import InputsError
-    from koco.sdk.launch import Launch
-    from koco.sdk.serve_api import ServeAPI
-    from koco.sdk.tasks import remote
+    from koco.sdk.endpoint.launch import Launch
+    from koco.sdk.endpoint.serve_api import ServeAPI
+    from koco.sdk.ray_work.tasks import remote
     from koco.sdk.tracer import Tracer
 
 _HOMES = {
     "InputsError": "koco.errors",
-    "Launch": "koco.sdk.launch",
-    "ServeAPI": "koco.sdk.serve_api",
+    "Launch": "koco.sdk.endpoint.launch",
+    "ServeAPI": "koco.sdk.endpoint.serve_api",
     "Tracer": "koco.sdk.tracer",
-    "remote": "koco.sdk.tasks",
+    "remote": "koco.sdk.ray_work.tasks",
 }
 
 

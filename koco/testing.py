@@ -20,15 +20,15 @@ from typing import Any
 
 import msgspec
 
-from koco import paths
+from koco import file_paths
 from koco.errors import NotFoundError
-from koco.events import line
+from koco.events import datetimes, line
 from koco.events.model import Kind, Status
-from koco.runner.capture import Capture
 from koco.runner.flow import Flow, Run, load_flow
-from koco.runner.output import Output
-from koco.sdk import entrypoint, moments
-from koco.sdk.launch import Launch
+from koco.runner.output.capture import Capture
+from koco.runner.output.lines import Output
+from koco.sdk.endpoint.launch import Launch
+from koco.sdk.entrypoints import loader
 from koco.sdk.tracer import Tracer as _Tracer
 
 __all__ = ["Event", "Outcome", "Tracer", "run", "submit"]
@@ -92,7 +92,7 @@ class _Memory:
             self.put(fid, line.encode(Kind.LEASE, {**told, "outcome": "expired"}))
             raise answer
         # Converted to JSON and back, except dates: a flow gets the answer in that form.
-        dates = moments.find(answer)
+        dates = datetimes.find(answer)
         answer = msgspec.json.decode(line.encode_payload(answer))
         lease = {**told, "outcome": "answered", "answer": answer, "by": "test"}
         self.put(fid, line.encode(Kind.LEASE, lease))
@@ -117,15 +117,15 @@ class _Memory:
 
 
 class _Place:
-    """An execution's files in memory (see `koco.sdk.places`)."""
+    """An execution's files in memory (see `koco.sdk.file_backend`)."""
 
     def __init__(self, content: dict[str, bytes], note_event: Callable[[Kind, Any], None]) -> None:
         self._content = content
         self._note = note_event
 
     def ls(self, path: str) -> list[dict[str, Any]]:
-        found = [name for name in sorted(self._content) if paths.is_within(name, path)]
-        if not found and path not in paths.ROOTS:
+        found = [name for name in sorted(self._content) if file_paths.is_within(name, path)]
+        if not found and path not in file_paths.ROOTS:
             raise NotFoundError(f"there is no file {path!r}")
         return [{**self._about(name), "created": line.timestamp()} for name in found]
 
@@ -167,7 +167,7 @@ class Tracer(_Tracer):
         self, files: dict[str, bytes] | None = None, *, answers: Mapping[str, Any] | None = None
     ) -> None:
         self._memory = _Memory(answers or {})
-        self.files = {paths.path(name): bytes(data) for name, data in (files or {}).items()}
+        self.files = {file_paths.path(name): bytes(data) for name, data in (files or {}).items()}
         super().__init__(_FID, self._memory)
 
     def _place(self, access: dict[str, Any]) -> _Place:
@@ -283,10 +283,10 @@ def submit(
         DeployError: there is no such app, or the entrypoint of the launch does not exist.
         Exception: anything else that the handler raises.
     """
-    from koco.sdk.serving import serve_api_of
+    from koco.sdk.endpoint.serving import serve_api_of
 
     path_of_app = app if isinstance(app, str) else "test:app"
-    found = serve_api_of(entrypoint.find(app) if isinstance(app, str) else app, path_of_app)
+    found = serve_api_of(loader.find(app) if isinstance(app, str) else app, path_of_app)
     if path not in found.enters:
         known = ", ".join(found.enters) or "none"
         raise NotFoundError(f"the app has no enter route {path!r}", hint=f"it has: {known}")

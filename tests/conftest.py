@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.driver import Koco, koco_of_its_own
+from tests.support.driver import Koco, koco_of_its_own
 
 # A shell that runs tests in the background has them ignore Ctrl-C, and every process that they
 # start; some of them are there to be interrupted.

@@ -1,5 +1,5 @@
-"""The headless HTTP API: litestar routes that check, call and render, nothing more.
+"""The HTTP API: litestar routes that check, call one operation and render its result.
 
-One file of routes per resource. `app` puts them together; `auth` says who may
-call what; errors become responses in `app` only.
+It may import `control` and everything below it; nothing but `bootstrap` imports it. Begin with
+`app`, which lists all routes and what stands around them; `node_app` is the listener for nodes.
 """

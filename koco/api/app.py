@@ -6,41 +6,36 @@ import functools
 from litestar import Litestar
 from litestar.datastructures import State
 
-from koco.api import (
-    access,
+from koco.api import node_app
+from koco.api.http import audit, auth, errors, proxy, request_id
+from koco.api.middleware import body_limit, etag, metrics, validation
+from koco.api.middleware.idempotency import Replies
+from koco.api.openapi import routes
+from koco.api.routes import (
     apps,
-    audit,
-    audit_log,
     bundles,
     changes,
-    conditional,
     doctor,
-    envelope,
     executions,
     files,
     flows,
     keys,
-    limits,
     locks,
-    metrics,
-    nodes,
     plan,
-    problems,
-    reference,
     releases,
-    requests,
     results,
     secrets,
     services,
     session,
     stacks,
     status,
-    transport,
     users,
 )
-from koco.api.idempotency import Replies
-from koco.control.doctor import Doctor
-from koco.control.parts import Parts
+from koco.api.routes import (
+    audit as audit_log,
+)
+from koco.control.container import Parts
+from koco.control.health.doctor import Doctor
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -56,8 +51,8 @@ def create_app(parts: Parts) -> Litestar:
         }
     )
     # Around all of it: litestar's own middleware never sees what no route was found for.
-    enveloped = envelope.enveloped(conditional.conditional(app.asgi_handler), measured.observe)
-    app.asgi_handler = transport.transported(enveloped, parts.settings)
+    enveloped = request_id.enveloped(etag.conditional(app.asgi_handler), measured.observe)
+    app.asgi_handler = proxy.transported(enveloped, parts.settings)
     return app
 
 
@@ -80,9 +75,9 @@ def _routed() -> Litestar:
             *keys.ROUTES,
             *locks.ROUTES,
             *metrics.ROUTES,
-            *nodes.ROUTES,
+            *node_app.ROUTES,
             *plan.ROUTES,
-            *reference.ROUTES,
+            *routes.ROUTES,
             *secrets.ROUTES,
             *releases.ROUTES,
             *results.ROUTES,
@@ -92,14 +87,14 @@ def _routed() -> Litestar:
             *status.ROUTES,
             *users.ROUTES,
         ],
-        exception_handlers=problems.HANDLERS,
-        before_request=requests.check,
+        exception_handlers=errors.HANDLERS,
+        before_request=validation.check,
         before_send=[audit.record],
         openapi_config=None,
         logging_config=None,
-        request_class=limits.Request,
+        request_class=body_limit.Request,
         # It counts for itself, by a setting that may change.
         request_max_body_size=None,
     )
-    access.check_guards(app)
+    auth.check_guards(app)
     return app

@@ -1,7 +1,8 @@
-"""The command line: parse, call one operation, render. One file per command.
+"""The command line. A command parses, calls one operation and renders.
 
-`main` holds the registry of commands, turns every error into a message and an
-exit code, and is alone in doing so. `output` is alone in drawing, `stream` in
-drawing event streams. Nothing imports this package, and a command's module
-imports nothing at its top that `koco --help` does not need: start-up is a bar.
+It may import everything, and nothing imports it. Begin with `main`, which has the table of
+commands; `commands/key/create.py` is `koco key create`.
+
+Only `main` turns errors into messages and exit codes, and only `terminal` draws. `koco --help`
+must start fast, so a command's module imports nothing heavy at its top.
 """

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from koco.client import Client
+    from koco.client.client import Client
 
 #: Which execution is looked at; `-` stands for the latest.
 Fid = Annotated[

@@ -3,9 +3,11 @@
 import sys
 from typing import Any
 
-from koco import config, tokens, url
-from koco.cli import output, prompt
-from koco.config import Choice, Context
+from koco import tokens
+from koco.cli.inputs import prompt
+from koco.cli.terminal import output
+from koco.client import context_file, url
+from koco.client.context_file import Choice, Context
 from koco.errors import AnswerError, ConflictError, NotFoundError, UsageError
 
 #: The context that `koco up` writes, with what it needs to know again of its cluster.
@@ -27,7 +29,7 @@ def checked_name(name: str) -> str:
     if not name or not fits or len(name) > _NAME_LENGTH:
         what = f"{url.shown(name)!r} is no name of a context"
         raise UsageError(what, hint="such as staging; the name goes before the URL")
-    if name in (LOCAL, config.FROM_ENVIRONMENT):
+    if name in (LOCAL, context_file.FROM_ENVIRONMENT):
         whose = "`koco up`" if name == LOCAL else "the environment"
         raise UsageError(f"the name {name!r} belongs to {whose}", hint="choose another")
     return name
@@ -78,9 +80,9 @@ def wire(context: Context, choice: Choice) -> dict[str, Any]:
 
 def announce(name: str) -> Choice:
     """Say so where commands do not talk to this context from now on; return who decides."""
-    choice = config.chosen()
+    choice = context_file.chosen()
     if choice.name == name:
-        if config.key_of_environment():
+        if context_file.key_of_environment():
             output.note("note: KOCO_KEY is set, and goes over the context's key")
     elif choice.by == "KOCO_URL":
         output.note("note: KOCO_URL is set, and goes over contexts: `unset KOCO_URL`")
@@ -99,7 +101,7 @@ def version(context: Context) -> str:
         NotAllowedError: it does not know the key, or does not let it read.
         AnswerError: it is no control plane.
     """
-    from koco.client import Client
+    from koco.client.client import Client
 
     with Client(context, remembers=True) as client:
         try:
@@ -117,7 +119,7 @@ def refuse_any(old: Context) -> None:
 
 
 def _typed(about: str) -> str:
-    from koco.cli import keyboard
+    from koco.cli.terminal import keyboard
 
     try:
         return keyboard.asked_secret(f"Key ({about})", left="no key was given; nothing was saved")

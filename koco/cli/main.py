@@ -14,60 +14,61 @@ import typer
 from typer.core import TyperGroup
 
 from koco import __version__
-from koco.cli import output, session
+from koco.cli import connection
+from koco.cli.terminal import output
 from koco.errors import Interrupted, KocoError, UsageError, unexpected
 
 #: Command -> module, in the order of `koco --help`: as a new user meets them. A name of
 #: two words is a command of a group.
 COMMANDS = {
-    "init": "koco.cli.init",
-    "validate": "koco.cli.validate",
-    "schema": "koco.cli.schema",
-    "up": "koco.cli.up",
-    "down": "koco.cli.down",
-    "status": "koco.cli.status",
-    "doctor": "koco.cli.doctor",
-    "plan": "koco.cli.plan",
-    "deploy": "koco.cli.deploy",
-    "releases": "koco.cli.releases",
-    "rollback": "koco.cli.rollback",
-    "undeploy": "koco.cli.undeploy",
-    "flows": "koco.cli.flows",
-    "run": "koco.cli.run",
-    "logs": "koco.cli.logs",
-    "ps": "koco.cli.ps",
-    "show": "koco.cli.show",
-    "stack": "koco.cli.stack",
-    "result": "koco.cli.result",
-    "wait": "koco.cli.wait",
-    "cancel": "koco.cli.cancel",
-    "retry": "koco.cli.retry",
-    "delete": "koco.cli.delete",
-    "inbox": "koco.cli.inbox",
-    "answer": "koco.cli.answer",
-    "files ls": "koco.cli.files.ls",
-    "files put": "koco.cli.files.put",
-    "files get": "koco.cli.files.get",
-    "files rm": "koco.cli.files.rm",
-    "secret set": "koco.cli.secret.set",
-    "secret list": "koco.cli.secret.list",
-    "secret unset": "koco.cli.secret.unset",
-    "audit": "koco.cli.audit",
-    "key create": "koco.cli.key.create",
-    "key list": "koco.cli.key.list",
-    "key rotate": "koco.cli.key.rotate",
-    "key revoke": "koco.cli.key.revoke",
-    "user create": "koco.cli.user.create",
-    "user list": "koco.cli.user.list",
-    "user remove": "koco.cli.user.remove",
-    "user password": "koco.cli.user.password",
-    "login": "koco.cli.login",
-    "logout": "koco.cli.logout",
-    "context list": "koco.cli.context.list",
-    "context show": "koco.cli.context.show",
-    "context use": "koco.cli.context.use",
-    "context add": "koco.cli.context.add",
-    "context remove": "koco.cli.context.remove",
+    "init": "koco.cli.commands.init",
+    "validate": "koco.cli.commands.validate",
+    "schema": "koco.cli.commands.schema",
+    "up": "koco.cli.commands.up",
+    "down": "koco.cli.commands.down",
+    "status": "koco.cli.commands.status",
+    "doctor": "koco.cli.commands.doctor",
+    "plan": "koco.cli.commands.plan",
+    "deploy": "koco.cli.commands.deploy",
+    "releases": "koco.cli.commands.releases",
+    "rollback": "koco.cli.commands.rollback",
+    "undeploy": "koco.cli.commands.undeploy",
+    "flows": "koco.cli.commands.flows",
+    "run": "koco.cli.commands.run",
+    "logs": "koco.cli.commands.logs",
+    "ps": "koco.cli.commands.ps",
+    "show": "koco.cli.commands.show",
+    "stack": "koco.cli.commands.stack",
+    "result": "koco.cli.commands.result",
+    "wait": "koco.cli.commands.wait",
+    "cancel": "koco.cli.commands.cancel",
+    "retry": "koco.cli.commands.retry",
+    "delete": "koco.cli.commands.delete",
+    "inbox": "koco.cli.commands.inbox",
+    "answer": "koco.cli.commands.answer",
+    "files ls": "koco.cli.commands.files.ls",
+    "files put": "koco.cli.commands.files.put",
+    "files get": "koco.cli.commands.files.get",
+    "files rm": "koco.cli.commands.files.rm",
+    "secret set": "koco.cli.commands.secret.set",
+    "secret list": "koco.cli.commands.secret.list",
+    "secret unset": "koco.cli.commands.secret.unset",
+    "audit": "koco.cli.commands.audit",
+    "key create": "koco.cli.commands.key.create",
+    "key list": "koco.cli.commands.key.list",
+    "key rotate": "koco.cli.commands.key.rotate",
+    "key revoke": "koco.cli.commands.key.revoke",
+    "user create": "koco.cli.commands.user.create",
+    "user list": "koco.cli.commands.user.list",
+    "user remove": "koco.cli.commands.user.remove",
+    "user password": "koco.cli.commands.user.password",
+    "login": "koco.cli.commands.login",
+    "logout": "koco.cli.commands.logout",
+    "context list": "koco.cli.commands.context.list",
+    "context show": "koco.cli.commands.context.show",
+    "context use": "koco.cli.commands.context.use",
+    "context add": "koco.cli.commands.context.add",
+    "context remove": "koco.cli.commands.context.remove",
 }
 
 #: Group -> its help, which `koco GROUP --help` shows above the list of its commands.
@@ -228,7 +229,7 @@ def _globals(
 
     Example: koco init hello && cd hello && koco up && koco deploy && koco run greet -f
     """
-    session.choose(context)
+    connection.choose(context)
 
 
 def _load(name: str) -> Any:

@@ -20,8 +20,8 @@ def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict
     Raises:
         AnswerError: the pages have no end.
     """
-    from koco.cli import session
-    from koco.client.room import Room
+    from koco.cli import connection
+    from koco.client.memory_budget import Room
 
     items: list[dict[str, Any]] = []
     cursor: str | None = None
@@ -34,12 +34,12 @@ def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict
             return {**page, "items": items, "next": cursor}
         if cursor == former:
             break
-    raise AnswerError(f"{session.context().url} gives a list that has no end")
+    raise AnswerError(f"{connection.context().url} gives a list that has no end")
 
 
 def tell_more(page: dict[str, Any], limit: int) -> None:
     """Say so where a page of so many items is not all."""
-    from koco.cli import output
+    from koco.cli.terminal import output
 
     if page["next"]:
         output.note(f"there are more; `--limit` above {limit} shows them")

@@ -1,8 +1,8 @@
 """What the client counts on in the answers to what it asks: `shape` holds them against this.
 
-A part of what `koco.api.shapes` promises, which a test sees to: keys that nobody here looks at are
-not named, so that older and newer control planes may differ in them. Where an older one leaves a
-key out, or an answer does, it is `NotRequired`.
+A part of what `koco.api.openapi.schemas` promises, which a test sees to: keys that nobody here
+looks at are not named, so that older and newer control planes may differ in them. Where an older
+one leaves a key out, or an answer does, it is `NotRequired`.
 """
 
 import re

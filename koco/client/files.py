@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from koco import paths
-from koco.client import answers, local
-from koco.client.local import Advance
+from koco import file_paths
+from koco.client import answers, local_files
+from koco.client.local_files import Advance
 from koco.client.transport import Answer, Attempts, Incoming, Transport
 from koco.errors import AnswerError, ConflictError, KocoError, UnreachableError
-from koco.wording import counted
+from koco.plurals import counted
 
 #: What one request uploads at most (bytes): so much is sent in vain where it is refused.
 _SLICE_BYTES = 32 * 1024 * 1024
@@ -50,17 +50,19 @@ class Files:
         Raises:
             NotFoundError: there is neither such a file nor such a folder.
         """
-        query = {"path": paths.place(path) if path else None}
+        query = {"path": file_paths.place(path) if path else None}
         return self._transport.items(f"/v1/executions/{quote(fid)}/files", answers.Files, query)
 
     def attach(self, fid: str, path: str, *, sha256: str, size_bytes: int) -> File:
         """Give an execution a file whose content has been uploaded."""
         body = {"sha256": sha256, "size_bytes": size_bytes}
-        return self._transport.json("PUT", _url(fid, paths.path(path)), answers.File, body=body)
+        return self._transport.json(
+            "PUT", _url(fid, file_paths.path(path)), answers.File, body=body
+        )
 
     def remove(self, fid: str, path: str) -> list[File]:
         """Remove a file or all of a folder; return what was removed."""
-        url = _url(fid, paths.place(path))
+        url = _url(fid, file_paths.place(path))
         items: list[File] = self._transport.json("DELETE", url, answers.Removed)["items"]
         return items
 
@@ -111,7 +113,7 @@ class Files:
             "PATCH",
             url,
             headers={**headers, "Content-Length": str(count)},
-            content=lambda: local.pieces(path, at, count),
+            content=lambda: local_files.pieces(path, at, count),
             timeout_s=_ANSWER_S,
             repeatable=False,
             accept=(409, 423, 504),
@@ -155,13 +157,13 @@ class Files:
                     silence_s=_SILENCE_S,
                 ) as incoming:
                     _require_same(incoming, file)
-                    for chunk in incoming.pieces(local.CHUNK_BYTES):
+                    for chunk in incoming.pieces(local_files.CHUNK_BYTES):
                         at += len(chunk)
                         if at > file["size_bytes"]:
                             raise self._too_long(file)
                         digest.update(chunk)
                         yield chunk
-                        if len(chunk) == local.CHUNK_BYTES:
+                        if len(chunk) == local_files.CHUNK_BYTES:
                             attempts.reset()  # less would let a server go on byte by byte
                 if at < file["size_bytes"]:
                     raise UnreachableError(f"{self._transport.url} ends {file['path']} too early")
@@ -190,7 +192,7 @@ class Files:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(part, flags, 0o666), "r+b") as out:
             digest, start = hashlib.sha256(), 0
-            while chunk := out.read(local.CHUNK_BYTES):
+            while chunk := out.read(local_files.CHUNK_BYTES):
                 digest.update(chunk)
                 start += len(chunk)
             advance(start)

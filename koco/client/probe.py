@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from koco.client import answers
+from koco.client.context_file import Context
 from koco.client.transport import Transport, trusting
-from koco.config import Context
+from koco.client.url import is_clear, is_loopback, shown
 from koco.errors import AnswerError, KocoError, TimedOutError, UsageError
-from koco.url import is_clear, is_loopback, shown
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from koco.client import answers
-from koco.client.room import PAYLOAD_BYTES, Room, TooLargeError, decoded
+from koco.client.memory_budget import PAYLOAD_BYTES, Room, TooLargeError, decoded
 from koco.client.transport import Query, Transport
 from koco.errors import AnswerError, KocoError, UnreachableError
 

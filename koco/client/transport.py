@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from koco import __version__, skew
-from koco.client import answered, answers, shape
-from koco.client.room import Room, TooLargeError, decoded
-from koco.config import Context, key_of_environment
+from koco import __version__, versions
+from koco.client import answers, known_servers, shape_check
+from koco.client.context_file import Context, key_of_environment
+from koco.client.memory_budget import Room, TooLargeError, decoded
+from koco.client.url import is_loopback
 from koco.errors import (
     AnswerError,
     KocoError,
@@ -31,14 +32,13 @@ from koco.errors import (
     UsageError,
     from_wire,
 )
-from koco.url import is_loopback
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
 
-    from koco.client.arrival import Pace
+    from koco.client.bounded_body import Pace
 
 #: How long a control plane that has answered before may be away, for a request that
 #: can be repeated (seconds). A restart takes two, and more on a machine that is busy.
@@ -162,7 +162,7 @@ class Transport:
         Raises:
             AnswerError: it is not; the message names the server, and the part that is wrong.
         """
-        if (part := shape.misfit(value, kind)) is None:
+        if (part := shape_check.misfit(value, kind)) is None:
             return value
         what = f"{self.url} does not answer as a control plane does"
         told = f": `{part[:200]}` is missing or wrong" if part else ""
@@ -231,9 +231,9 @@ class Transport:
                 attempts.pause(exc, patience_s=self.patience_s(exc, of_silence_s=0.0))
 
     def _answer(self, request: "httpx.Request", timeout_s: float, room: Room) -> "Answer":
-        from koco.client import arrival
+        from koco.client import bounded_body
 
-        with arrival.answering(self._http, request, arrival.Pace(timeout_s)) as response:
+        with bounded_body.answering(self._http, request, bounded_body.Pace(timeout_s)) as response:
             self._hear(response)
             return Answer.of(response, room)
 
@@ -248,16 +248,16 @@ class Transport:
             AnswerError: a line has no end.
             KocoError: it refused.
         """
-        from koco.client import arrival
+        from koco.client import bounded_body
 
         headers = {"Accept": "application/x-ndjson", **(headers or {})}
         request = self._request("GET", path, query=query, headers=headers, timeout_s=silence_s)
-        pace = arrival.Pace(silence_s)
-        with self._translated(), arrival.answering(self._http, request, pace) as response:
+        pace = bounded_body.Pace(silence_s)
+        with self._translated(), bounded_body.answering(self._http, request, pace) as response:
             self._hear(response)
             if not response.is_success:
                 raise self._refused(Answer.of(response, Room()))
-            arrival.require_plain(response)
+            bounded_body.require_plain(response)
             self.has_answered = True
             yield Incoming(response, pace)
 
@@ -283,7 +283,7 @@ class Transport:
             return of_silence_s if is_silence else None
         if self.has_answered:
             return None
-        if not _is_hopeless(exc) and self._remembers and answered.before(self.url):
+        if not _is_hopeless(exc) and self._remembers and known_servers.before(self.url):
             if self._is_gone is not None and self._is_gone():
                 what = f"the control plane at {self.url} does not run any more, nor does its Ray"
                 raise UnreachableError(what, hint=_HINT_GONE) from exc
@@ -338,13 +338,13 @@ class Transport:
         """Hear which koco answers; tell of it once, where that matters."""
         if self._version:
             return
-        self._version = str(response.headers.get(skew.HEADER, ""))
+        self._version = str(response.headers.get(versions.HEADER, ""))
         if not self._version:
             return  # it is something else that answers, for now
         self.has_answered = True
         if self._remembers:
-            answered.remember(self.url)
-        told = skew.warning(__version__, self._version, url=self.url)
+            known_servers.remember(self.url)
+        told = versions.warning(__version__, self._version, url=self.url)
         if told and self._on_skew:
             self._on_skew(*told)
 
@@ -355,7 +355,7 @@ class Transport:
             body = self.decoded(answer)
         except AnswerError:
             body = None
-        if any(shape.misfit(body, kind) is None for kind in (answers.Error, answers.Problem)):
+        if any(shape_check.misfit(body, kind) is None for kind in (answers.Error, answers.Problem)):
             self.has_answered = True
             error = from_wire(body)
             if error.message == f"there is nothing at {path}":
@@ -373,14 +373,14 @@ class Transport:
         }
         if code in bare:
             return bare[code]
-        if code == NotFoundError.http_status and skew.HEADER in answer.headers:
+        if code == NotFoundError.http_status and versions.HEADER in answer.headers:
             return NotFoundError(f"there is nothing at {self.url}{path}")
         if code >= 500:
             return UnreachableError(f"{self.url} answers {code}: it is not ready", hint=_HINT)
         return self._not_koco(code)
 
     def _is_older(self) -> bool:
-        return bool(self._version) and skew.is_newer(__version__, self._version)
+        return bool(self._version) and versions.is_newer(__version__, self._version)
 
     def _too_long(self, below: str) -> KocoError:
         """Return the error for a URL that has a path: no proxy takes that away."""
@@ -405,9 +405,9 @@ class Answer:
     @classmethod
     def of(cls, response: "httpx.Response", room: Room) -> "Answer":
         """Read one."""
-        from koco.client import arrival
+        from koco.client import bounded_body
 
-        body = arrival.whole(response, room)
+        body = bounded_body.whole(response, room)
         return cls(response.status_code, response.url.path, response.headers, body)
 
     @property
@@ -430,9 +430,9 @@ class Incoming:
 
     def lines(self) -> Iterator[list[bytes]]:
         """Yield the whole lines of what has come, as it comes; a heartbeat is an empty list."""
-        from koco.client import arrival
+        from koco.client import bounded_body
 
-        return arrival.lines(self.response.iter_raw(), self.pace)
+        return bounded_body.lines(self.response.iter_raw(), self.pace)
 
     def pieces(self, size_bytes: int) -> Iterator[bytes]:
         """Yield the body in pieces of a size; the last one may be shorter."""
@@ -494,7 +494,7 @@ def library() -> Any:
 
 
 def _open(made_by: Any, context: Context) -> "httpx.Client":
-    from koco.client import arrival
+    from koco.client import bounded_body
 
     url = urlsplit(context.url)
     # A proxy that the environment names cannot reach this machine's loopback.
@@ -512,7 +512,7 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
             trust_env=trust_env,
             follow_redirects=False,
         )
-        arrival.guard(client)
+        bounded_body.guard(client)
     except (ImportError, OSError, ValueError) as exc:
         # No SOCKS here, an unknown scheme of a proxy, no file of certificates.
         raise UsageError(
@@ -559,7 +559,7 @@ def _headers(context: Context) -> dict[str, str]:
             hint="white space, or more than the key, was copied with it",
         )
     # Compressed, a kilobyte may be a gigabyte; and events would wait until a block is full.
-    headers = {skew.HEADER: __version__, "Accept-Encoding": "identity"}
+    headers = {versions.HEADER: __version__, "Accept-Encoding": "identity"}
     return {**headers, "Authorization": f"Bearer {context.key}"} if context.key else headers
 
 

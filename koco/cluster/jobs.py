@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from koco import __version__, config
-from koco.cluster import interpreter
+from koco import __version__
+from koco.client import context_file
+from koco.cluster import job_python
 from koco.errors import KocoError, NotAllowedError, UnauthorizedError, UnreachableError, UsageError
 
 #: Between two looks at a job (seconds).
@@ -42,7 +43,7 @@ def find_token() -> str:
         return token
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     try:
-        path = config.expanded(named or "~/.ray/auth_token")
+        path = context_file.expanded(named or "~/.ray/auth_token")
     except UsageError:
         if not named:
             return ""  # no home directory, and so no token in it
@@ -123,7 +124,7 @@ class Dashboard:
                     # Else Python looks for modules in Ray's own working directory first.
                     "PYTHONSAFEPATH": "1",
                     # Runs in the process that will run the entrypoint.
-                    _SETUP_HOOK: interpreter.HOOK,
+                    _SETUP_HOOK: job_python.HOOK,
                 },
             },
         }

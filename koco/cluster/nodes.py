@@ -13,7 +13,7 @@ from typing import Any
 import ray
 
 from koco.cluster.placement import Node
-from koco.runner import logs
+from koco.runner.process import ray_logs
 
 #: Ray's words for a node that went as it should: it was told to, or drained (3 and 4).
 _EXPECTED = (1, 3, 4)
@@ -33,7 +33,7 @@ def can_grow() -> bool:
     where there is none of it, something else may.
     """
     found = [_words(file) for file in Path("/proc").glob("[0-9]*/cmdline")]
-    mine = f"--logs-dir={logs.folder()}"
+    mine = f"--logs-dir={ray_logs.folder()}"
     monitors = [words for words in found if _is_monitor(words) and mine in words]
     configured = [word for words in monitors for word in words if word.startswith(_CONFIGURED)]
     return not monitors or bool(configured)

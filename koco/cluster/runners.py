@@ -21,13 +21,13 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
-from koco.cluster import guard, names, nodes, processes
+from koco.cluster import actor_names, memory_guard, node_processes, nodes
 from koco.errors import KocoError
 from koco.runner.actor import Runner
-from koco.runner.process import Process
+from koco.runner.process.identity import Process
 from koco.runner.spec import Description, Launch, Presence, RunnerSpec
-from koco.sdk.memory import CAUSE, MemoryExceeded
-from koco.sdk.stacks import Stack
+from koco.sdk.process.memory import CAUSE, MemoryExceeded
+from koco.sdk.process.stacks import Stack
 
 T = TypeVar("T")
 
@@ -47,7 +47,8 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _RAY_KILLS_S = 2.0
 _KILL_S = 20.0
 
-#: Why a runner died: with its node, or nobody but itself can say (see `koco.control.last_words`).
+#: Why a runner died: with its node, or nobody but itself can say (see
+#: `koco.control.runners.last_words`).
 NODE_LOST = "its node was lost, and with it what it had written last"
 ENDED = "was killed, crashed or exited"
 
@@ -151,7 +152,7 @@ class RunnerActor:
         except (RunnerDied, ActorUnavailableError):
             return  # leaving is what was asked
 
-    async def look(self) -> processes.Sighting | None:
+    async def look(self) -> node_processes.Sighting | None:
         """Look at its process from outside; None where it is gone.
 
         Raises:
@@ -159,9 +160,9 @@ class RunnerActor:
         """
         place = await self._placed()
         if place is None:
-            raise processes.NodeSilent("Ray does not say where a runner is")
+            raise node_processes.NodeSilent("Ray does not say where a runner is")
         node, process = place
-        return await processes.on_node(node, processes.look, process)
+        return await node_processes.on_node(node, node_processes.look, process)
 
     async def kill(self, *, after_s: float = 0.0) -> bool:
         """End its process for certain, after so many seconds; return whether it is seen to be gone.
@@ -179,15 +180,15 @@ class RunnerActor:
                 return True  # it has none yet, and will have none
             node, process = place
             limit_s = after_s + _KILL_S
-            is_gone = await processes.on_node(
+            is_gone = await node_processes.on_node(
                 node,
-                processes.end_family,
+                node_processes.end_family,
                 process,
                 self._id,
                 after_s=after_s,
                 timeout_s=limit_s,
             )
-        except processes.NodeSilent as exc:
+        except node_processes.NodeSilent as exc:
             log.warning("a runner's process may still be there: %s", exc.message)
             is_gone = False
         if after_s:
@@ -234,8 +235,8 @@ async def start(
         return (
             ray.remote(Runner)
             .options(
-                name=names.runner(spec.service, spec.release, spec.id),
-                namespace=names.NAMESPACE,
+                name=actor_names.runner(spec.service, spec.release, spec.id),
+                namespace=actor_names.NAMESPACE,
                 lifetime="detached",
                 max_restarts=0,
                 max_concurrency=_CALLS,
@@ -264,15 +265,15 @@ async def kill_leftovers() -> int:
     known = {node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]}
     dead: dict[str, dict[str, tuple[int, float]]] = {}
     for actor in told.values():
-        key = names.parse_runner(actor["Name"])
+        key = actor_names.parse_runner(actor["Name"])
         if key and actor["State"] == "DEAD" and actor["Pid"]:
             of_node = dead.setdefault(actor["Address"]["NodeID"], {})
             of_node[key[2]] = actor["Pid"], actor["StartTime"] / 1000
     found = 0
     for node in known & dead.keys():
         try:
-            found += await processes.on_node(node, processes.kill_leftovers, dead[node])
-        except processes.NodeSilent as exc:
+            found += await node_processes.on_node(node, node_processes.kill_leftovers, dead[node])
+        except node_processes.NodeSilent as exc:
             log.warning("processes of former runners may still be there: %s", exc.message)
     return found
 
@@ -282,7 +283,7 @@ async def _place_of(actor: dict[str, Any] | None) -> tuple[str, Process] | None:
     if not actor or not actor["Pid"]:
         return None
     node, began_s = actor["Address"]["NodeID"], actor["StartTime"] / 1000
-    process = await processes.on_node(node, processes.find_worker, actor["Pid"], began_s)
+    process = await node_processes.on_node(node, node_processes.find_worker, actor["Pid"], began_s)
     return None if process is None else (node, process)
 
 
@@ -298,11 +299,11 @@ async def present() -> dict[str, RunnerActor]:
         found: dict[str, RunnerActor] = {}
         for entry in ray.util.list_named_actors(all_namespaces=True):
             name = entry["name"]
-            key = names.parse_runner(name)
-            if entry["namespace"] != names.NAMESPACE or key is None:
+            key = actor_names.parse_runner(name)
+            if entry["namespace"] != actor_names.NAMESPACE or key is None:
                 continue
             try:
-                handle = ray.get_actor(name, namespace=names.NAMESPACE)
+                handle = ray.get_actor(name, namespace=actor_names.NAMESPACE)
                 found[name] = RunnerActor(handle, key[2])
             except ValueError:
                 continue  # it ended between the two questions
@@ -367,7 +368,7 @@ def _cause(text: str) -> str:
     if "node has died" in text.lower() or "node died" in text.lower():
         return NODE_LOST
     pid = re.search(r"^\s*pid: (\d+)", text, re.MULTILINE)
-    if pid and (said := guard.cause(int(pid[1]))):
+    if pid and (said := memory_guard.cause(int(pid[1]))):
         return CAUSE + said
     process = f"its process (pid {pid[1]})" if pid else "its process"
     if "worker_setup" in text and (raised := _RAISED.findall(text)):

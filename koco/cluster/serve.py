@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from koco.cluster import drift
+from koco.cluster import serve_drift
 from koco.cluster.dashboard import Dashboard, ServeError
-from koco.cluster.reasons import ApplicationFailed, Asked, asked, reason, waiting
+from koco.cluster.serve_failures import ApplicationFailed, Asked, asked, reason, waiting
 
 if TYPE_CHECKING:
     import httpx
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: What makes an application one of ours, whatever others call theirs.
-BUILDER = "koco.sdk.serving:build"
+BUILDER = "koco.sdk.endpoint.serving:build"
 
 _PATH = "/api/serve/applications/"
 #: What the dashboard puts in place of values for browsers; written back it would be the value.
@@ -203,7 +203,7 @@ class Serve:
         coming = {*self._coming}
         found = (await self._details())["applications"]
         coming |= {*self._coming}
-        said = {name: drift.drift(found.get(name), config) for name, config in wanted.items()}
+        said = {name: serve_drift.drift(found.get(name), config) for name, config in wanted.items()}
         return {name: what for name, what in said.items() if what and name not in coming}
 
     async def _built(self, name: str) -> None:
@@ -227,7 +227,7 @@ class Serve:
             details = await self._details()
             found = details["applications"].get(name)
             if found is None:
-                raise ApplicationFailed(drift.REMOVED)
+                raise ApplicationFailed(serve_drift.REMOVED)
             if found["status"] == "RUNNING":
                 self._url = _url_of(details)
                 # Serve's proxy hears of an application a moment after it runs.

@@ -1,12 +1,9 @@
-"""The control plane: one actor's process, with the store, the API and their movers.
+"""The control plane: one actor's process with the store, the API and the parts that act.
 
-    plane        the actor: starts the parts, restarts with its process
-    spooler      events: into the store, out to those who follow
-    supervisor   executions: which pool runs them, what became of them after a restart
-    pool         the runners of one release
-    deployer     releases: from starting to live or failed
-    tasks        what runs beside all that
+It may import `cluster`, `runner`, `sdk`, `project` and what is below them; not `api`, which is
+passed in. `actor` is the Ray actor, `process` its life, `assembly` makes the parts, and
+`container` names them. Parts get what they need passed in and never import the container.
 
-Everything runs on the actor's one event loop; state needs no locks, and every
-decision that must survive is in the store before it is acted on.
+Everything runs on the actor's one event loop, so state needs no locks. A decision that must survive
+the process is in the store before it is acted on.
 """

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from koco.control.parts import Parts
-from koco.control.plane import Plane
+from koco.control.container import Parts
+from koco.control.process import Plane
 
 
 class ControlPlane:
@@ -29,7 +29,7 @@ class ControlPlane:
         return await self._plane.append(blob)
 
     async def ask(self, blob: bytes) -> bytes:
-        """Answer a flow's question; see `koco.control.questions`."""
+        """Answer a flow's question; see `koco.control.rpc`."""
         return await self._plane.ask(blob)
 
     async def ready(self) -> dict[str, Any]:

@@ -4,43 +4,43 @@ import asyncio
 import logging
 from typing import Any
 
-from koco.cluster import guard, placement, runners
+from koco.cluster import memory_guard, placement, runners
 from koco.cluster.nodes import can_grow
 from koco.cluster.serve import Application, Serve
-from koco.control.applications import Applications
-from koco.control.attempts import Attempts
-from koco.control.audit import Audit
-from koco.control.blobs import Blobs
-from koco.control.bundles import Bundles
-from koco.control.catalog import Catalog
-from koco.control.deployer import Deployer
-from koco.control.disk import Disk
-from koco.control.endpoints import Endpoints
-from koco.control.environments import Environments
-from koco.control.files import Files
-from koco.control.keys import Keys
-from koco.control.last_words import LastWords
-from koco.control.launches import Launches
-from koco.control.leftovers import Leftovers
-from koco.control.locks import Locks
-from koco.control.overview import Overview
-from koco.control.parts import Parts
-from koco.control.passwords import Passwords
-from koco.control.rates import Rates
-from koco.control.release_tokens import ReleaseTokens
-from koco.control.room import Room
-from koco.control.schedules import Schedules
-from koco.control.sessions import Sessions
+from koco.control.access.audit import Audit
+from koco.control.access.keys import Keys
+from koco.control.access.login_throttle import Attempts
+from koco.control.access.open_streams import Streams
+from koco.control.access.passwords import Passwords
+from koco.control.access.rate_limit import Rates
+from koco.control.access.sessions import Sessions
+from koco.control.access.users import Users
+from koco.control.cluster_overview import Overview
+from koco.control.container import Parts
+from koco.control.deploy.cluster_room import Room
+from koco.control.deploy.deployer import Deployer
+from koco.control.deploy.environment import Environments
+from koco.control.deploy.serve_apps import Applications
+from koco.control.deploy.start_watch import Watch
+from koco.control.events.spooler import Spooler
+from koco.control.executions.files import Files
+from koco.control.executions.launcher import Launches
+from koco.control.executions.locks import Locks
+from koco.control.executions.ray_cleanup import Leftovers
+from koco.control.executions.schedules import Schedules
+from koco.control.executions.supervisor import Supervisor
+from koco.control.runners.last_words import LastWords
+from koco.control.runners.worker import Actor
+from koco.control.services.bundles import Bundles
+from koco.control.services.catalog import Catalog
+from koco.control.services.endpoint_client import Endpoints
+from koco.control.services.release_tokens import ReleaseTokens
+from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
-from koco.control.spooler import Spooler
 from koco.control.start import Start
-from koco.control.streams import Streams
-from koco.control.supervisor import Supervisor
+from koco.control.storage.blobs import Blobs
+from koco.control.storage.disk import Disk
 from koco.control.tasks import Tasks
-from koco.control.users import Users
-from koco.control.vault import Vault
-from koco.control.watch import Watch
-from koco.control.worker import Actor
 from koco.errors import KocoError
 from koco.events import line
 from koco.runner.spec import RunnerSpec
@@ -81,7 +81,7 @@ async def assemble(
     vault = Vault(store, data_dir)
     audit = Audit(store)
     tasks.keep(audit.keep)
-    tasks.keep(guard.keep)
+    tasks.keep(memory_guard.keep)
     release_tokens = ReleaseTokens(
         secret=await store.secret("releases"), url=start.node_url or start.url
     )

@@ -15,12 +15,12 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     #: Where the cluster's nodes reach what is theirs of it, in clear.
     node_url: str = ""
-    #: Whether that is another listener than the API's: see `koco.api.nodes`.
+    #: Whether that is another listener than the API's: see `koco.api.node_app`.
     nodes_apart: bool = False
     #: PEM files on the head; without them the API speaks plain HTTP.
     tls_cert: str | None = None
     tls_key: str | None = None
     #: What processes of koco's need where the cluster lacks it: `{py_modules, pip}`.
     environment: dict[str, Any] = {}
-    #: The digest of koco's code that is meant (`koco.code`): other code does not take over.
+    #: The digest of koco's code that is meant (`koco.code_digest`): other code does not take over.
     code: str = ""

@@ -1,6 +1,6 @@
-"""The events of an execution: kinds, statuses, batches, and their encoding as lines.
+"""Events: kinds, statuses, and the lines of JSON that they travel as.
 
-Pure: no I/O, and no clock except for an event's time stamp. `model` defines the
-kinds and statuses. `line` encodes an event once, in its producer; nothing between
-the producer and a reader parses it again.
+Pure models: it imports `errors` and `tokens` only. Begin with `model`, then `line`.
+
+`line` encodes an event once, at its producer; nothing on the way to a reader parses it again.
 """

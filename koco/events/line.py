@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from koco import tokens
-from koco.events import texts, values
+from koco.events import text_values, values
 from koco.events.model import Kind
 
 #: The offset of the kind: after `"ts":"`, 27 characters of time, and `","kind":"`.
@@ -29,7 +29,7 @@ _START_BYTES = 64 * 1024
 #: How koco's own keys and tokens begin. No event shows them; `koco.tokens` knows their full form.
 _KEYS = b"koco"
 
-#: Masks this process's secrets in a payload's JSON. Set by `koco.sdk.secrets`.
+#: Masks this process's secrets in a payload's JSON. Set by `koco.sdk.process.secrets`.
 mask: Callable[[bytes], bytes] | None = None
 
 #: The bytes between an event's time and its payload or task, by kind.
@@ -76,7 +76,7 @@ def encode_simple(payload: Any) -> bytes | None:
         encoded = _encode_json(payload)
         kind = type(payload)
         if kind in _SCALARS:
-            fits = kind is not int or payload.bit_length() <= texts.NUMBER_BITS
+            fits = kind is not int or payload.bit_length() <= text_values.NUMBER_BITS
             return encoded if fits else None
         return encoded if _is_faithful(payload, encoded) else None
     except Exception:  # noqa: BLE001 - another type, half a surrogate pair, a cyclic value, …

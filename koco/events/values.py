@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from koco.events import libraries, texts
+from koco.events import libraries, text_values
 
 #: The deepest nesting of lists and objects. Readers have limits, too: jq's is 256.
 DEEPEST = 200
@@ -28,7 +28,7 @@ MOST, PATIENCE_S = 1_000_000, 5.0
 #: Types that JSON has. Some texts and large numbers still need a conversion.
 _SCALARS = frozenset({str, int, bool, type(None)})
 #: Types that `msgspec` writes as one text or number.
-_LEAVES = frozenset({dt.datetime, dt.date, dt.time, dt.timedelta, *texts.LEAVES})
+_LEAVES = frozenset({dt.datetime, dt.date, dt.time, dt.timedelta, *text_values.LEAVES})
 _ATOMS = _SCALARS | _LEAVES | {float}
 _LISTS = frozenset({list, tuple})
 _CONTAINERS = _LISTS | {dict}
@@ -100,7 +100,7 @@ def to_plain(value: Any) -> Any:
 
 def to_repr(value: Any) -> dict[str, str]:
     """Return the object for a value that has no JSON: `{"$repr": …, "$type": …}`."""
-    return {"$repr": texts.repr_of(value), "$type": texts.name_of(type(value))}
+    return {"$repr": text_values.repr_of(value), "$type": text_values.name_of(type(value))}
 
 
 class _Converter:
@@ -118,13 +118,13 @@ class _Converter:
         """Return a value as plain data."""
         kind = type(value)
         if kind is str:
-            return texts.escape_surrogates(value)
+            return text_values.escape_surrogates(value)
         if kind is bool or value is None or (kind in _LEAVES and _has_known_zone(value)):
             return value
         if kind is int:
-            return texts.int_or_text(value)
+            return text_values.int_or_text(value)
         if kind is float:
-            return texts.float_or_name(value)
+            return text_values.float_or_name(value)
         self._count_value()
         if depth >= DEEPEST or id(value) in self._ancestors:
             return to_repr(value)
@@ -171,7 +171,8 @@ class _Converter:
         if kinds <= _SCALARS | {float}:
             if float in kinds:
                 found = [
-                    texts.float_or_name(each) if type(each) is float else each for each in found
+                    text_values.float_or_name(each) if type(each) is float else each
+                    for each in found
                 ]
             try:
                 return msgspec.Raw(_encoder.encode(found))
@@ -194,12 +195,12 @@ class _Converter:
         if len(found) == len(pairs):
             return found
         listed = [[self.convert(part, depth + 2) for part in pair] for pair in pairs]
-        return {"$pairs": listed, "$type": texts.name_of(kind)}
+        return {"$pairs": listed, "$type": text_values.name_of(kind)}
 
     def _key(self, key: Any, depth: int) -> str:
         """Return a key's name: its text, or its JSON if it is not text."""
         if type(key) is str:
-            return texts.escape_surrogates(key)
+            return text_values.escape_surrogates(key)
         found = self.convert(key, depth + 1)
         if isinstance(found, dict) and "$repr" in found:
             return str(found["$repr"])
@@ -245,7 +246,7 @@ class _Converter:
         return to_repr(value) if payload is value else self.convert(payload, depth + 1)
 
     def _fields(self, value: Any, depth: int) -> Any:
-        names = texts.fields_of(type(value)) or ()
+        names = text_values.fields_of(type(value)) or ()
         pairs = [(name, getattr(value, name)) for name in names]
         return self._object(pairs, type(value), depth)
 
@@ -268,7 +269,7 @@ class _Converter:
         try:
             found.sort()
         except Exception:  # noqa: BLE001 - the user's comparison may raise anything
-            found.sort(key=texts.repr_of)
+            found.sort(key=text_values.repr_of)
         return self._list(found, depth)
 
     def _names(self, value: types.SimpleNamespace, depth: int) -> Any:
@@ -293,10 +294,10 @@ class _Converter:
         return self.convert(value._value_, depth + 1)
 
     def _text(self, value: Any, depth: int) -> Any:
-        return texts.escape_surrogates(texts.text_of(value))
+        return text_values.escape_surrogates(text_values.text_of(value))
 
     def _number(self, value: Any, depth: int) -> Any:
-        return self.convert(texts.number_of(value), depth)
+        return self.convert(text_values.number_of(value), depth)
 
     def _library(self, read: Callable[[Any], Any], value: Any, depth: int) -> Any:
         data = read(value)
@@ -321,18 +322,18 @@ def _find_conversion(kind: type) -> _Convert | None:
             return convert
     if issubclass(kind, msgspec.Struct):
         return _Converter._struct
-    if texts.fields_of(kind) is not None:
+    if text_values.fields_of(kind) is not None:
         return _Converter._fields
     table: list[tuple[Any, _Convert]] = [
         (enum.Enum, _Converter._enum),
         (bytes | bytearray | memoryview, _Converter._bytes),
         (int | float | dt.timedelta, _Converter._number),
-        (texts.TEXTUAL, _Converter._text),
+        (text_values.TEXTUAL, _Converter._text),
         (range, _Converter._range),
         (_SETS, _Converter._set),
         (types.SimpleNamespace, _Converter._names),
         (Mapping, _Converter._mapping),
-        ((MappingView, Sequence, *texts.SEQUENCES), _Converter._iterated),
+        ((MappingView, Sequence, *text_values.SEQUENCES), _Converter._iterated),
         (AbstractSet, _Converter._set),
     ]
     return next((convert for known, convert in table if issubclass(kind, known)), None)

@@ -11,6 +11,7 @@ buttons; `fields`, `moments` and `choices` define the elements that carry a valu
 """
 
 from koco.forms.choices import Checkbox, InputFiles, InputJSON, InputOption, Select
+from koco.forms.date_fields import InputDate, InputDateTime, InputTime
 from koco.forms.elements import (
     HR,
     HTML,
@@ -24,7 +25,6 @@ from koco.forms.elements import (
 )
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
 from koco.forms.model import TYPES, Model, match_names
-from koco.forms.moments import InputDate, InputDateTime, InputTime
 from koco.forms.problems import FormError, Problem, nearest
 
 __all__ = [

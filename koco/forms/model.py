@@ -8,13 +8,13 @@ from typing import Any
 
 from koco.errors import GLOBAL_FIELD, InputsError
 from koco.forms import patterns, readers
-from koco.forms.beside import is_small, run_check
 from koco.forms.choices import Checkbox, InputFiles, InputJSON, Select
+from koco.forms.date_fields import InputDate, InputDateTime, InputTime
 from koco.forms.elements import HR, HTML, Action, Break, Cancel, Element, Errors, Markdown, Submit
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
-from koco.forms.moments import InputDate, InputDateTime, InputTime
+from koco.forms.off_loop import is_small, run_check
 from koco.forms.problems import FormError, Problem, suggestion
-from koco.wording import plural, verbal
+from koco.plurals import plural, verbal
 
 _CLASSES: tuple[type[Element], ...] = (
     *(InputText, InputPassword, InputNumber, InputArea, InputDate, InputTime, InputDateTime),

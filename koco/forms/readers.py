@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from koco.errors import GLOBAL_FIELD
-from koco.forms import patterns, value_count
+from koco.forms import json_value_count, patterns
 
 Reader = Callable[[object], Any]
 T = TypeVar("T")
@@ -211,7 +211,7 @@ def json_value(raw: object) -> Any:
     value = raw
     while isinstance(value, str):
         has_values = value.lstrip()[:1] in ("[", "{")
-        if has_values and value_count.has_more(value.encode(errors="replace"), _MAX_VALUES):
+        if has_values and json_value_count.has_more(value.encode(errors="replace"), _MAX_VALUES):
             raise ValueError(
                 f"must be JSON of at most {_MAX_VALUES} values if it is sent as text;"
                 " send more values as JSON, without quotes around it"

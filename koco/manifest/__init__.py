@@ -1,8 +1,8 @@
-"""Manifests: a service's declaration by its author, checked before anything is sent.
+"""Manifests: what a service's author declares, checked before anything is sent anywhere.
 
-A manifest (YAML) becomes a frozen `model.Manifest`, or one `ManifestError` with
-the place of every problem. `document` reads YAML and records places. `model`
-defines the keys, `rules` the checks that pydantic cannot express. `load` combines
-these. `modules` looks for the entrypoints' files, and `schema` describes manifests
-to editors. Only `load` reads files.
+Pure models: it imports `forms`, `errors` and `file_reading`. Begin with `model`.
+
+`yaml_document` reads YAML and remembers places, `model` has the keys, `rules` the checks that
+pydantic cannot express, and `load` returns a frozen `Manifest` or raises one `ManifestError` with
+every problem. Only `load.load` reads a file.
 """

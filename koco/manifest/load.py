@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from koco import saving
+from koco import file_reading
 from koco.errors import ManifestError, NotFoundError
 from koco.manifest.checks import find_problems
-from koco.manifest.document import MAX_CHARS, Document
 from koco.manifest.model import Manifest
+from koco.manifest.yaml_document import MAX_CHARS, Document
 
 #: The most bytes that a manifest of `MAX_CHARS` can have.
 _MOST_BYTES = 4 * MAX_CHARS
@@ -52,7 +52,7 @@ def read(path: Path) -> Document:
     """Return a file's data and places. Raises the same as `load`, but only checks the YAML."""
     source = display_path(path)
     try:
-        with saving.opened(path) as file:
+        with file_reading.opened(path) as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:  # or endless, like /dev/zero
             raise ManifestError([f"{source}:1:1: longer than {MAX_CHARS} characters"])

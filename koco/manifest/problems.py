@@ -1,6 +1,6 @@
 """Problems in a user's file: the place, the message and a hint.
 
-Standard library only, because `koco.project` uses it in commands that must start fast.
+Standard library only, because `koco.project.project` uses it in commands that must start fast.
 """
 
 from collections.abc import Iterable

@@ -12,25 +12,27 @@ import msgspec
 import ray
 
 from koco.errors import DeployError, KocoError, UnreachableError
-from koco.events import line
+from koco.events import datetimes, line
 from koco.events.model import Kind, Status
-from koco.runner import encoding, endings, looking, process, task_crash, watch
-from koco.runner.capture import Capture
+from koco.plurals import counted
+from koco.runner import ray_cleanup, result_encoding, stack_report, task_crash
+from koco.runner.event_loop import FlowLoop
 from koco.runner.flow import Flow, Orders, Outcome, Run, load_flow
 from koco.runner.home import Home
-from koco.runner.loop import FlowLoop
-from koco.runner.output import Output
-from koco.runner.pulse import Pulse
-from koco.runner.shared import Shared
+from koco.runner.output.capture import Capture
+from koco.runner.output.lines import Output
+from koco.runner.output.spool import Spool
+from koco.runner.process import identity, memory_watch
+from koco.runner.process.memory_watch import Watch
+from koco.runner.process.pulse import Pulse
+from koco.runner.process.shared_state import Shared
 from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
-from koco.runner.spool import Spool
-from koco.runner.watch import Watch
-from koco.sdk import memory, moments, started, tasks
-from koco.sdk.control import Control
-from koco.sdk.failures import describe
-from koco.sdk.started import Started
+from koco.sdk.process import memory
+from koco.sdk.process.control_client import Control
+from koco.sdk.process.tracebacks import describe
+from koco.sdk.ray_work import registry, tasks
+from koco.sdk.ray_work.registry import Started
 from koco.sdk.tracer import Tracer
-from koco.wording import counted
 
 #: How long a runner that uses too much memory may take to report it (seconds).
 _FAREWELL_S = 1.0
@@ -61,7 +63,7 @@ class Executor:
         #: Whether this process takes no new execution, because one has left too much in its
         #: memory or has changed something that cannot be restored.
         self._is_spent = False
-        process.restore_sigterm()
+        identity.restore_sigterm()
         self._directory = Home(self._spec.id)
         dedicated = self._spec.concurrency == 1
         self._capture = Capture(
@@ -70,7 +72,7 @@ class Executor:
             files=self._directory.open_pipe_files() if dedicated else None,
         )
         self._capture.install()
-        started.install(self._current_started)
+        registry.install(self._current_started)
         tasks.current_tracer = self._current_tracer
         # Flows run in their own threads, so waiting for Ray blocks nothing else. Ray would
         # still warn, into the first flow's stderr.
@@ -86,7 +88,7 @@ class Executor:
         self._loop = FlowLoop()
         self._loop.start()
         self._pulse = Pulse()
-        process.lead_process_group(self._spec.id)
+        identity.lead_process_group(self._spec.id)
         self._home = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._spawn(self._spool.run())
@@ -135,7 +137,7 @@ class Executor:
                 served=self._served,
                 is_ready=self._is_ready,
                 protocol=PROTOCOL,
-                started=process.identify().started,
+                started=identity.identify().started,
                 pulse=self._pulse.id,
             )
         )
@@ -176,7 +178,7 @@ class Executor:
         output.tracer = Tracer(launch.fid, sink)
         run = Run(
             flow,
-            moments.restore(launch.inputs, launch.moments),
+            datetimes.restore(launch.inputs, launch.moments),
             tracer=output.tracer,
             output=output,
             loop=self._loop,
@@ -204,9 +206,9 @@ class Executor:
             self._cancelled_early.add(fid)
 
     async def stack(self, fid: str, *, everything: bool) -> bytes:
-        """Return the current stacks of an execution; see `koco.sdk.stacks`."""
+        """Return the current stacks of an execution; see `koco.sdk.process.stacks`."""
         run = self._runs.get(fid)
-        found = looking.stacks_of(
+        found = stack_report.stacks_of(
             run,
             self._loop,
             self._loop.thread,
@@ -214,7 +216,7 @@ class Executor:
             has_returned=fid not in self._launching,
         )
         if not everything and len(self._runs) == 1:
-            found += looking.stacks_of_other_threads(run, self._loop.thread)
+            found += stack_report.stacks_of_other_threads(run, self._loop.thread)
         return msgspec.msgpack.encode(found)
 
     def _spawn(self, work: Any) -> None:
@@ -233,7 +235,7 @@ class Executor:
         if not is_leaving and (task.cancelled() or task.exception() is not None):
             exc = None if task.cancelled() else task.exception()
             log.error("a task of koco's in this process was ended", exc_info=exc)
-            os._exit(process.FAILED)
+            os._exit(identity.FAILED)
 
     async def _run(self, fid: str, run: Run, output: Output, *, attempt: int) -> None:
         since = time.time()
@@ -267,11 +269,11 @@ class Executor:
                 await self._send_outcome(fid, Outcome(Status.ERROR, Kind.ERROR, describe(exc)))
             except Exception:
                 log.exception("could not send the error either")
-                os._exit(process.FAILED)  # the control plane settles executions of dead runners
+                os._exit(identity.FAILED)  # the control plane settles executions of dead runners
 
     async def _conclude(self, fid: str, outcome: Outcome, begun: Started, since: float) -> None:
         """Send the outcome of an execution, and leave if no other may run here."""
-        endings.end(begun, fid, self._control, keep=outcome.status is Status.FINISHED)
+        ray_cleanup.end(begun, fid, self._control, keep=outcome.status is Status.FINISHED)
         is_error = outcome.kind is Kind.ERROR
         if is_error and task_crash.is_crash(outcome.payload):
             outcome = await self._add_crash_cause(fid, outcome, since)
@@ -310,13 +312,13 @@ class Executor:
 
     async def _send_outcome(self, fid: str, outcome: Outcome) -> None:
         if outcome.kind is not None:
-            event = await encoding.encode_event(outcome.kind, outcome.payload)
+            event = await result_encoding.encode_event(outcome.kind, outcome.payload)
             self._spool.put_last(fid, event)
         await self._spool.mark(fid, outcome.status)
 
     def _end_out_of_memory(self, message: str) -> None:
         """End this process because it uses too much memory. Called from another thread."""
-        watch.kill_descendants(os.getpid())  # they may use the memory that is missing
+        memory_watch.kill_descendants(os.getpid())  # they may use the memory that is missing
         self._home.call_soon_threadsafe(self._fail_hold, message)
         time.sleep(_FAREWELL_S)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -333,7 +335,7 @@ class Executor:
         if run := self._runs.get(fid):
             run.cancel()
             self._spool.forget_questions(fid)
-            endings.interrupt(self._started.get(fid))
+            ray_cleanup.interrupt(self._started.get(fid))
 
     async def _deliver(self, blob: bytes) -> bytes:
         return await self._call_control("append", blob)
@@ -356,7 +358,7 @@ def _load(spec: FlowSpec) -> Flow:
 
 def _describe_endpoint(path: str, spec: RunnerSpec) -> dict[str, Any]:
     # Imports the author's module, and FastAPI with it: only if the service has an endpoint.
-    from koco.sdk import serving
+    from koco.sdk.endpoint import serving
 
     app = serving.describe(path, spec.service, public=spec.public)
     named = {flow.name for flow in spec.flows}

@@ -13,11 +13,11 @@ from typing import Any
 
 from koco.events.model import Kind, Status
 from koco.forms import Model
-from koco.runner.fence import Fence
 from koco.runner.generators import Rest, Stepped, drive, drive_async, rest_of
-from koco.runner.output import Output, current
-from koco.sdk import crew, entrypoint
-from koco.sdk.failures import describe
+from koco.runner.output.lines import Output, current
+from koco.runner.process.fence import Fence
+from koco.sdk.entrypoints import crew, loader
+from koco.sdk.process.tracebacks import describe
 from koco.sdk.tracer import Tracer
 
 #: How a part of a run ended: the exception, or the result and what is left to do with it.
@@ -65,12 +65,12 @@ def load_flow(
         Exception: anything that importing the user's module raises.
     """
     if isinstance(path, str):
-        function = entrypoint.load(path)
+        function = loader.load(path)
     else:
-        entrypoint.refuse_endpoint(path, name)
+        loader.refuse_endpoint(path, name)
         function = crew.adapt(path)
-    form = Model.from_list(inputs) if inputs is not None else entrypoint.form_of(function)
-    return Flow(name, function, form, entrypoint.is_async(function))
+    form = Model.from_list(inputs) if inputs is not None else loader.form_of(function)
+    return Flow(name, function, form, loader.is_async(function))
 
 
 class Orders:
@@ -91,10 +91,10 @@ class Orders:
         if known := self._flows.get((name, path)):
             return known
         try:
-            function = entrypoint.load(path)
+            function = loader.load(path)
         except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
             return Flow(name, functools.partial(_fail, exc), None, is_async=False)
-        flow = Flow(name, function, None, entrypoint.is_async(function))
+        flow = Flow(name, function, None, loader.is_async(function))
         return self._flows.setdefault((name, path), flow)
 
 
@@ -180,7 +180,7 @@ class Run:
 
     def _call_entrypoint(self) -> Any:
         inputs = self._flow.form.validate(self._inputs) if self._flow.form else self._inputs
-        arguments = entrypoint.bind(self._flow.entrypoint, inputs, self._tracer)
+        arguments = loader.bind(self._flow.entrypoint, inputs, self._tracer)
         return self._flow.entrypoint(**arguments)
 
     async def _run_part(

@@ -4,12 +4,12 @@ import logging
 import threading
 
 from koco.events.model import Kind
-from koco.runner.backlog import Backlog
-from koco.runner.keeping import Keeping
-from koco.runner.pipes import FDS
-from koco.runner.taken import PipeFile
-from koco.runner.unfinished import Lines, Unfinished
-from koco.sdk import crash
+from koco.runner.output.backlog import Backlog
+from koco.runner.output.keeper_client import Keeping
+from koco.runner.output.partial_lines import Lines, Unfinished
+from koco.runner.output.pipe_buffer import PipeFile
+from koco.runner.output.pipes import FDS
+from koco.sdk.process import crash
 
 log = logging.getLogger(__name__)
 

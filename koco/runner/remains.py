@@ -14,11 +14,12 @@ import msgspec
 
 from koco.events import wire
 from koco.events.model import Batch, Kind
-from koco.runner import backlog, keeper, logs, taken, unfinished
-from koco.runner.keeping import HANDED_OVER
-from koco.runner.output import Output
-from koco.runner.pipes import FDS
-from koco.sdk import crash
+from koco.runner.output import backlog, partial_lines, pipe_buffer, pipe_keeper
+from koco.runner.output.keeper_client import HANDED_OVER
+from koco.runner.output.lines import Output
+from koco.runner.output.pipes import FDS
+from koco.runner.process import ray_logs
+from koco.sdk.process import crash
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def collect(runner_id: str) -> bytes | None:
         return None
     left = collect_from(path)
     if left.end is not None and (pid := crash.pid_of(path)) is not None:
-        end = dataclasses.replace(left.end, wrote=logs.last_lines(pid))
+        end = dataclasses.replace(left.end, wrote=ray_logs.last_lines(pid))
         left = msgspec.structs.replace(left, end=end)
     return msgspec.msgpack.encode(left)
 
@@ -85,7 +86,7 @@ def collect_from(path: Path) -> Remains:
 
 def _await_keeper(path: Path) -> None:
     until = time.monotonic() + _KEEPER_S
-    while (path / HANDED_OVER).exists() and not (path / keeper.DONE).exists():
+    while (path / HANDED_OVER).exists() and not (path / pipe_keeper.DONE).exists():
         if time.monotonic() > until:
             log.warning("the keeper has not saved the pipes of runner %s", path.name)
             return
@@ -131,15 +132,15 @@ def _consecutive_runs(lines: dict[int, bytes]) -> Iterator[tuple[int, list[bytes
 
 def _tails(path: Path) -> list[Tail]:
     """Return unfinished lines, and what was still in the pipes."""
-    owner, lines = unfinished.read(path)
+    owner, lines = partial_lines.read(path)
     found: dict[tuple[str, int], _Unread] = {}
     for line, text in lines:
         found.setdefault((line.fid, line.attempt), _Unread()).add(line, text)
     if owner is not None:
         unread = found.setdefault((owner.fid, owner.attempt), _Unread())
         for number, (kind, fd) in enumerate(FDS.items(), 1):
-            in_pipe = _read_bytes(path / f"{keeper.PIPE}{number}")
-            unread.add_bytes(kind, taken.read(path, fd) + in_pipe)
+            in_pipe = _read_bytes(path / f"{pipe_keeper.PIPE}{number}")
+            unread.add_bytes(kind, pipe_buffer.read(path, fd) + in_pipe)
     tails = [Tail(fid, attempt, each.lines()) for (fid, attempt), each in found.items()]
     return [tail for tail in tails if tail.lines]
 
@@ -152,7 +153,7 @@ class _Unread:
         self._output = Output(lambda kind, text: self._lines.append((kind, text)))
         self._others: list[tuple[Kind, str]] = []
 
-    def add(self, line: unfinished.Line, text: str) -> None:
+    def add(self, line: partial_lines.Line, text: str) -> None:
         if line.is_first:
             self._output.write_bytes(line.kind, text.encode())
         else:
@@ -168,7 +169,7 @@ class _Unread:
 
 def _end_from_wait_status(path: Path) -> crash.End | None:
     """Return how a process ended according to the wait status, if the keeper has saved that."""
-    if not (text := _read_bytes(path / keeper.STATUS)):
+    if not (text := _read_bytes(path / pipe_keeper.STATUS)):
         return None
     code = os.waitstatus_to_exitcode(int(text))
     if code >= 0:

@@ -43,7 +43,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     #: The entrypoint that the service's own endpoint chose; empty for the flow's own.
     entrypoint: str = ""
-    #: Which strings among the inputs are dates and times: see `koco.sdk.moments`.
+    #: Which strings among the inputs are dates and times: see `koco.events.datetimes`.
     moments: list[Any] = []
     #: The attempt, from 1. The runner repeats it in everything that it writes and asks.
     attempt: int = 0
@@ -73,7 +73,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     is_ready: bool
     #: The version of the messages that it understands: see `PROTOCOL`.
     protocol: int = 1
-    #: When its process began (`koco.runner.process.Process.started`).
+    #: When its process began (`koco.runner.process.identity.Process.started`).
     started: int = 0
-    #: The kernel's number of `koco.runner.pulse`'s thread.
+    #: The kernel's number of `koco.runner.process.pulse`'s thread.
     pulse: int = 0

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from koco.errors import KocoError
-from koco.sdk import crash
+from koco.sdk.process import crash
 
 #: Errors that Ray raises if such a process died. Out of memory has its own error.
 _ERRORS = ("WorkerCrashedError", "ActorDiedError")

@@ -1,10 +1,9 @@
-"""The names that a flow imports, and the code that calls a flow.
+"""What a flow imports, and how koco calls what a flow wrote.
 
-A flow's author sees this package through `koco` itself: the tracer, launches, endpoints.
-`entrypoint` and `signature` are the other side: they find the callable, read which inputs it
-takes, and call it.
+It may import `client`, `forms`, `events` and `manifest`; never Ray at import time. Begin with
+`tracer`.
 
-This package runs in runners, in a flow's Ray tasks, and in tests without Ray. So code that needs
-Ray imports it inside functions. It knows nothing of the control plane except the messages that it
+Authors reach it through `koco` itself: `koco.Tracer`, `koco.ServeAPI`. It runs in runners, in Ray
+tasks of a flow, and in tests without Ray. Of the control plane it knows only the messages that it
 sends there.
 """

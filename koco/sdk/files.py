@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from koco import paths
-from koco.client import local
+from koco import file_paths
+from koco.client import local_files
 from koco.errors import NotFoundError, UsageError
-from koco.sdk import secrets
-from koco.sdk.places import Place
+from koco.sdk.file_backend import Place
+from koco.sdk.process import secrets
 
 T = TypeVar("T")
 
@@ -68,11 +68,11 @@ class Files:
         """
         self._check()
         with _Missing(path):
-            return self._place.ls(paths.place(path))
+            return self._place.ls(file_paths.place(path))
 
     def open(self, path: str) -> "Stream":
         """Return a file for reading. Whether it exists is checked when it is read."""
-        return Stream(self, paths.path(path))
+        return Stream(self, file_paths.path(path))
 
     def download(self, path: str = "in") -> Iterator[str]:
         """Download a file, or each file in a folder; yield each local path once it is complete.
@@ -99,8 +99,8 @@ class Files:
         """
         self._check()
         with _Missing(str(path)):
-            found = local.found(Path(path))
-        names = [paths.path(f"out/{file.name}") for file in found]
+            found = local_files.found(Path(path))
+        names = [file_paths.path(f"out/{file.name}") for file in found]
         for name in names:
             if (shown := secrets.mask(name)) != name:
                 raise UsageError(
@@ -119,7 +119,7 @@ class Files:
         """
         self._check()
         with _Missing(path):
-            self._place.remove(paths.place(path))
+            self._place.remove(file_paths.place(path))
 
     def close(self) -> None:
         """Close the connections and remove the downloads."""

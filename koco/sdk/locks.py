@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from koco.errors import UsageError
-from koco.events import line
+from koco.events import datetimes, line
 from koco.manifest.rules import LOCK_NAME
-from koco.sdk import moments
 
 log = logging.getLogger(__name__)
 
@@ -82,4 +81,4 @@ def answer(asked: dict[str, Any], outcome: dict[str, Any]) -> Any:
     if outcome["status"] == "expired":
         waited = f"{asked['timeout_s']:g} s"
         raise TimeoutError(f"nobody answered the lock {asked['name']!r} within {waited}")
-    return moments.restore(outcome["answer"], outcome["moments"])
+    return datetimes.restore(outcome["answer"], outcome["moments"])

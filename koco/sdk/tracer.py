@@ -13,8 +13,8 @@ from koco.response import HTML, Markdown, Text
 from koco.sdk import locks
 
 if TYPE_CHECKING:
+    from koco.sdk.file_backend import Place
     from koco.sdk.files import AsyncFiles, Files
-    from koco.sdk.places import Place
 
 
 class Sink(Protocol):
@@ -199,7 +199,7 @@ class Tracer:
         return Files(self._place(self._sink.ask(self.fid, "files.access", {})))
 
     def _place(self, access: dict[str, Any]) -> "Place":
-        from koco.sdk.places import Plane
+        from koco.sdk.file_backend import Plane
 
         return Plane(self.fid, url=access["url"], token=access["token"])
 

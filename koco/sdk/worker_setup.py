@@ -8,7 +8,8 @@ fetch an object. If there is nothing to do, it must cost next to nothing.
 
 import os
 
-from koco.sdk import calls, crash, memory, memory_errors, ports, stacks
+from koco.sdk.process import crash, memory, memory_errors, ports, stacks
+from koco.sdk.ray_work import calls
 
 #: The name of the function below, for Ray's environment variable.
 HOOK = "koco.sdk.worker_setup.prepare"
@@ -24,7 +25,7 @@ def prepare() -> None:
     try:
         _prepare()
     except Exception as exc:  # noqa: BLE001 - raised again by the process's first task
-        from koco.sdk import refusal
+        from koco.sdk.process import refusal
 
         refusal.refuse(exc)
 
@@ -38,6 +39,6 @@ def _prepare() -> None:
     ports.install()
     if os.environ.get(SECRETS):
         # Imported here, because most releases have no secrets.
-        from koco.sdk import secrets
+        from koco.sdk.process import secrets
 
         secrets.load(os.environ[SERVICE], int(os.environ[RELEASE]))

@@ -1,6 +1,7 @@
-"""The truth: services, releases, bundles, executions, events and keys, on disk.
+"""The truth: services, releases, executions, events, files and keys, on disk.
 
-Everything else (actors, environments, connections) can be rebuilt from here.
-`protocol` says what a store must do; `sqlite` does it. All methods are
-coroutines called from one event loop; what a method reports as done is on disk.
+It imports `events` and `errors`. Begin with `model`, then `protocol`.
+
+Everything else (actors, environments, connections) can be rebuilt from it. All methods are
+coroutines called from one event loop; when one returns, its change is on disk.
 """

@@ -15,8 +15,8 @@ from koco.events.model import Status
 MASK = "********"
 
 
-#: The flow of executions that stand for a proof (`koco.control.proof`). They are of no
-#: service, in no list, and gone a moment later.
+#: The flow of executions that stand for a proof (`koco.control.health.event_canary`). They are of
+#: no service, in no list, and gone a moment later.
 PROOF = "/"
 
 
@@ -119,7 +119,7 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     #: Where the service's own endpoint chose one: `module:object`.
     entrypoint: str = ""
-    #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
+    #: Which texts of the inputs are dates and times: see `koco.events.datetimes`.
     moments: list[Any] = []
     #: The names of inputs that nobody is shown: passwords.
     hidden: tuple[str, ...] = ()
@@ -167,7 +167,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     #: The caller's idempotency key, and the digest of what was asked under it.
     key: str | None = None
     key_digest: str | None = None
-    #: Which texts of the inputs are dates and times: see `koco.sdk.moments`.
+    #: Which texts of the inputs are dates and times: see `koco.events.datetimes`.
     moments: list[Any] = []
     #: The names of inputs that nobody is shown: passwords.
     hidden: tuple[str, ...] = ()
@@ -294,7 +294,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """An execution's pause for a person. `status` is open, answered, expired or withdrawn.
 
     `expires` is in seconds since the epoch; `answer` is what the flow gets, `moments`
-    which of its texts are dates and times (`koco.sdk.moments`), `hidden` which of its
+    which of its texts are dates and times (`koco.events.datetimes`), `hidden` which of its
     fields nobody is shown, `by` and `settled` (RFC 3339) say who gave it and when.
     """
 

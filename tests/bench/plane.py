@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from koco.cluster.local import MARK, mark_of
+from koco.bootstrap.local_head import MARK, mark_of
 from tests.bench.wire import Wire
 
 FLOWS = Path(__file__).parent / "flows" / "bench_flows.py"
@@ -92,7 +92,7 @@ class Plane:
 
     def up(self) -> None:
         """Start both; this process's environment is theirs until `down`."""
-        from koco.cli import local
+        from koco.cli.cluster import local
 
         self._former = dict(os.environ)
         own = isolated(self.root)
@@ -103,16 +103,16 @@ class Plane:
         self._read_context()
 
     def _read_context(self) -> None:
-        from koco import config
+        from koco.client import context_file
 
-        context = config.load_contexts()["local"]
+        context = context_file.load_contexts()["local"]
         self.url, self.key = context.url, context.key
-        self.mark = mark_of(config.home())
+        self.mark = mark_of(context_file.home())
         self.address = str(context.cluster["address"])
 
     def down(self) -> None:
         """End what `up` started; the store stays."""
-        from koco.cli import local
+        from koco.cli.cluster import local
 
         local.down()
         os.environ.clear()

@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from tests.driver import Done, Koco
+from tests.support.checkout import ROOT
+from tests.support.driver import Done, Koco
 
-PAGE = (Path(__file__).parents[2] / "docs/ci.md").read_text()
+PAGE = (ROOT / "docs/ci.md").read_text()
 GITHUB, GITLAB = (
     yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)^```", PAGE, re.M | re.S)
 )

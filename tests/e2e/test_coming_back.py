@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from koco.cluster import heads, local
-from tests.driver import Koco, calm_s, eventually
+from koco.bootstrap import local_head, running_heads
+from tests.support.driver import Koco, calm_s, eventually
 
 #: What `koco up` is promised to take (seconds), or on a machine that is busy as much more as the
 #: first one has taken.
@@ -61,7 +61,7 @@ def koco() -> Iterator[Killed]:
 
 def processes(koco: Koco) -> list[psutil.Process]:
     """Return all processes of a home's cluster."""
-    return [process for process, _ in local.marked(local.mark_of(koco.home))]
+    return [process for process, _ in local_head.marked(local_head.mark_of(koco.home))]
 
 
 def part(koco: Koco, name: str) -> psutil.Process:
@@ -118,9 +118,9 @@ def test_one_up_brings_everything_back(koco: Killed, dead: tuple[str, ...]) -> N
     assert bool(told["ended"]) == is_anew
     # Ray starts a control plane anew by itself, perhaps before `koco up` looks.
     for name in {*dead} - {"control plane"}:
-        assert (heads.AGENTS if "agent" in name else name) in told["gone"], told
+        assert (running_heads.AGENTS if "agent" in name else name) in told["gone"], told
     assert koco.context == context, "the same key at the same places"
-    remains = heads.remains(local.mark_of(koco.home))
+    remains = running_heads.remains(local_head.mark_of(koco.home))
     assert remains.gone == []
     if is_anew:
         assert eventually(lambda: all(map(is_gone, before)), within_s=5), "nothing old is left"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import Done, Koco
+from tests.support.driver import Done, Koco
 
 #: A flow that tells which files it was shipped with.
 CODE = """

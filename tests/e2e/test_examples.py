@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.completions import KEY, endpoint
-from tests.driver import Done, Koco, eventually, koco_of_its_own
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.checkout import ROOT
+from tests.support.completions import KEY, endpoint
+from tests.support.driver import Done, Koco, eventually, koco_of_its_own
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.driver import Koco, calm_s, eventually
+from tests.support.driver import Koco, calm_s, eventually
 
 CODE = """
     import time

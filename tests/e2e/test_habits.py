@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import Done, Koco
+from tests.support.driver import Done, Koco
 
 CODE = """
     def ok(tracer):

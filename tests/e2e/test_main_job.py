@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import Koco
+from tests.support.driver import Koco
 
 
 @pytest.fixture(scope="module")

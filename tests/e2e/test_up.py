@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.driver import APP, Koco, eventually, kill9, koco_of_its_own
+from tests.support.driver import APP, Koco, eventually, kill9, koco_of_its_own
 
 
 def marked(koco: Koco) -> list[psutil.Process]:
@@ -102,9 +102,9 @@ def test_up_twice_at_once_down_and_up_again(fresh: Koco) -> None:
 @contextlib.contextmanager
 def ray_by_hand(koco: Koco, **env: str) -> Iterator[dict[str, int]]:
     """A head that `ray start` has started in a home's environment; gives its ports."""
-    from koco.cluster import local
+    from koco.bootstrap import local_head
 
-    ports = local.choose_ports({}, free=True)
+    ports = local_head.choose_ports({}, free=True)
     head = subprocess.run(
         [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.driver import Koco
+from tests.support.driver import Koco
 
 CODE = """
     async def lines(tracer, count: int = 10):

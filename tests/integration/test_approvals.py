@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.driver import Koco, calm_s, eventually, kill9
-from tests.unit.typist import Typist
+from tests.support.driver import Koco, calm_s, eventually, kill9
+from tests.support.typist import Typist
 
 CODE = """
     import asyncio, os, threading

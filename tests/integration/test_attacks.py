@@ -1,8 +1,8 @@
 """Attacks on a whole koco: as nobody, with keys that may less, and by what they bring.
 
 Each asks what the attacker gets, and whether the control plane is well afterwards.
-`tests/unit/test_access.py` has every route with every scope, `tests/unit/test_attacks_*.py`
-what needs no cluster.
+`tests/unit/api/http/test_auth.py` has every route with every scope; the unit tests named
+`test_hostile_*` and `test_odd_*` need no cluster.
 """
 
 import contextlib
@@ -22,10 +22,10 @@ import httpx
 import psutil
 import pytest
 
-from koco.cluster.local import mark_of, marked
-from koco.sdk import signing
-from tests.driver import Koco, calm_s, eventually, zipped
+from koco.bootstrap.local_head import mark_of, marked
+from koco.sdk.endpoint import signing
 from tests.integration.test_endpoints import serve_details
+from tests.support.driver import Koco, calm_s, eventually, zipped
 
 CODE = """
 import fastapi
@@ -465,9 +465,9 @@ CLIMBER = """
 def climb(digest):
     import ray
 
-    from koco.sdk import control
+    from koco.sdk.process import control_client
 
-    actor = next(iter(control.find_planes().values()))
+    actor = next(iter(control_client.find_planes().values()))
     asked = {
         "admit": actor.admit.remote(bytes.fromhex(digest), recover=False),
         "recover": actor.admit.remote(bytes.fromhex(digest), recover=True),

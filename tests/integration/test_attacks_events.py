@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.driver import Koco, others
+from tests.support.driver import Koco, others
 
 CODE = '''
 import ray
 
 from koco.events import line, wire
 from koco.events.model import Batch, Kind, Status
-from koco.sdk import control
+from koco.sdk.process import control_client
 
 GOOD = line.encode(Kind.STDOUT, "needle")
 STATUS = line.encode(Kind.STATUS, {"status": "finished"})
@@ -17,7 +17,7 @@ STATUS = line.encode(Kind.STATUS, {"status": "finished"})
 
 def attack(inputs):
     """Send what is no batch for somebody else's execution, as what ends it."""
-    handle = ray.get_actor(control.name(1), namespace=control.NAMESPACE)
+    handle = ray.get_actor(control_client.name(1), namespace=control_client.NAMESPACE)
     fid, said = inputs["fid"], []
     for number, (count, body) in enumerate(
         [(3, GOOD), (1, b"no json"), (2, GOOD), (1, GOOD[:-1]), (1, STATUS), (0, b""), (0, GOOD)]

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.driver import Koco, others
+from tests.support.driver import Koco, others
 
 CODE = """
 def take(inputs):

@@ -20,9 +20,9 @@ from typing import Any
 import httpx
 import pytest
 
-from koco.cluster import local
-from tests.certificates import make_certificate
-from tests.driver import APP, Koco, eventually, kill9
+from koco.bootstrap import local_head
+from tests.support.certificates import make_certificate
+from tests.support.driver import APP, Koco, eventually, kill9
 
 #: An environment is made, and another for koco: half a minute each on a machine that is busy.
 pytestmark = pytest.mark.timeout(400)
@@ -92,7 +92,7 @@ def ray_alone(root: Path, ports: dict[str, int]) -> Iterator[None]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_RUNTIME_ENV_TEMPORARY_REFERENCE_EXPIRATION_S": str(_FORGOTTEN_S),
-        local.MARK: mark,
+        local_head.MARK: mark,
     }
     options = {
         "--node-ip-address": "127.0.0.1",
@@ -115,7 +115,7 @@ def ray_alone(root: Path, ports: dict[str, int]) -> Iterator[None]:
         assert done.returncode == 0, done.stdout + done.stderr
         yield
     finally:
-        local.stop(mark)
+        local_head.stop(mark)
 
 
 def _another_python(root: Path) -> Path:
@@ -131,7 +131,7 @@ def _another_python(root: Path) -> Path:
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Elsewhere]:
     """A cluster without a control plane, and a home that has its token and no Ray."""
-    ports = local.choose_ports({}, free=True)
+    ports = local_head.choose_ports({}, free=True)
     koco = Koco()
     hidden = koco.root / "hidden"
     (hidden / "ray").mkdir(parents=True)

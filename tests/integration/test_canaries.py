@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.driver import Koco, eventually
+from tests.support.driver import Koco, eventually
 
 #: A service whose flows and endpoint tell its secret in each way that they can think of.
 CHATTY = """

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.driver import Koco, calm_s, eventually
+from tests.support.driver import Koco, calm_s, eventually
 
 CODE = """
     import asyncio, os, time

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.driver import Ended, Koco, eventually, kill9
+from tests.support.driver import Ended, Koco, eventually, kill9
 
 OWN = """
     import asyncio, ctypes, faulthandler, logging, multiprocessing, os, subprocess, sys

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.driver import Ended, Koco
+from tests.support.driver import Ended, Koco
 
 CODE = """
     import asyncio, threading

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import sqlite3
 
-from tests.driver import Koco
+from tests.support.driver import Koco
 
 
 def test_a_damaged_store_is_told_as_that_and_a_backup_helps(fresh: Koco) -> None:

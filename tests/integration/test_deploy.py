@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.driver import Done, Koco, calm_s, eventually, zipped
+from tests.support.driver import Done, Koco, calm_s, eventually, zipped
 
 GOOD = "def answer():\n    return {value}\n"
 
@@ -98,7 +98,7 @@ def test_a_deploy_that_takes_too_long_exits_124(koco: Koco) -> None:
 
 def test_a_release_under_way_survives_the_control_plane(koco: Koco) -> None:
     """Killed in the middle of a deploy, the control plane takes it up again; the CLI waits on."""
-    from tests.driver import kill9
+    from tests.support.driver import kill9
 
     code = "import time\ntime.sleep(3)\ndef answer():\n    return 5\n"
     process = koco.popen("deploy", cwd=koco.project("midway", code))

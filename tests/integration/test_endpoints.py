@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.driver import Koco, calm_s, eventually, kill9
+from tests.support.driver import Koco, calm_s, eventually, kill9
 
 #: A service as PROGRAMMING_MODEL.md has it, bound by its author.
 HYMN = """

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.driver import Koco
+from tests.support.driver import Koco
 
 #: What is installed is seen where it is imported.
 USER = """

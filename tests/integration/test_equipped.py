@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import Ended, Koco, eventually, kill9
+from tests.support.driver import Ended, Koco, eventually, kill9
 
 #: Nothing else has this in it.
 VALUE = "canary-9c41-equipped"

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.driver import Koco, calm_s, eventually
 from tests.integration.test_attacks import caller
+from tests.support.driver import Koco, calm_s, eventually
 
 #: What others may be delayed by (seconds): twice the bar, for another cluster uses the same cores.
 LATE_S = 0.5
@@ -148,7 +148,7 @@ def burst(koco: Koco, key: str, path: str, content: str, count: int) -> "subproc
     """Send so many requests at once; return the process that does, once it has begun."""
     url = koco.context["url"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.burst", url, key, path, content, str(count)],
+        [sys.executable, "-m", "tests.support.burst", url, key, path, content, str(count)],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.driver import Koco, eventually, kill9
-from tests.unit.test_paths import REFUSED, is_place, raw, spelt
+from tests.support.driver import Koco, eventually, kill9
+from tests.unit.test_file_paths import REFUSED, is_place, raw, spelt
 
 MB = 1024 * 1024
 

@@ -18,9 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from koco.cluster.local import mark_of
-from tests.driver import Koco, eventually, koco_of_its_own
+from koco.bootstrap.local_head import mark_of
 from tests.integration import hostile
+from tests.support.driver import Koco, eventually, koco_of_its_own
 
 SOURCE = Path(hostile.__file__)
 
@@ -250,7 +250,7 @@ def _left(app: Koco) -> list[str]:
 
 def _is_ours(title: str) -> bool:
     """Tell whether it is a worker that Ray keeps, or the node's keeper of what runners write."""
-    return title == "ray::IDLE" or "koco/runner/keeper.py" in title
+    return title == "ray::IDLE" or "koco/runner/output/pipe_keeper.py" in title
 
 
 _OPEN = ("queued", "starting", "running", "awaiting")

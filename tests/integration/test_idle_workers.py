@@ -5,8 +5,8 @@ import os
 import psutil
 import pytest
 
-from koco.cluster.local import mark_of
-from tests.driver import Koco, eventually, kill9
+from koco.bootstrap.local_head import mark_of
+from tests.support.driver import Koco, eventually, kill9
 
 #: How often it is killed; 50 shows what goes wrong rarely.
 KILLS = int(os.environ.get("KOCO_TEST_KILLS", "4"))

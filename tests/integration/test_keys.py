@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.driver import Koco, calm_s
+from tests.support.driver import Koco, calm_s
 
 APP = """
     import time

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from koco.cluster.local import mark_of
-from tests.driver import Koco, calm_s, eventually, kill9
+from koco.bootstrap.local_head import mark_of
+from tests.support.driver import Koco, calm_s, eventually, kill9
 
 CODE = """
     import asyncio, os, time

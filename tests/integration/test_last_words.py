@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import Koco, eventually, kill9
+from tests.support.driver import Koco, eventually, kill9
 
 CODE = r"""
     import ctypes, faulthandler, os, signal, subprocess, sys, time

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.driver import Koco, eventually
 from tests.integration.test_approvals import answer, locks
+from tests.support.driver import Koco, eventually
 
 CODE = """
 import asyncio

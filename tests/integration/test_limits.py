@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.driver import Koco, eventually, kill9
+from tests.support.driver import Koco, eventually, kill9
 
 CODE = """
     import asyncio, os, time

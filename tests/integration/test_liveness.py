@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.driver import Ended, Koco, calm_s, eventually, kill9
+from tests.support.driver import Ended, Koco, calm_s, eventually, kill9
 
 CODE = """
     import asyncio, ctypes, os, signal, subprocess, sys, threading, time

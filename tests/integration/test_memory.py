@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.driver import Ended, Koco, eventually
+from tests.support.driver import Ended, Koco, eventually
 
 CODE = '''
     import mmap, os, subprocess, sys, tempfile, time

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.driver import Ended, Koco, eventually, koco_of_its_own
+from tests.support.driver import Ended, Koco, eventually, koco_of_its_own
 
 CODE = """
     import asyncio, threading

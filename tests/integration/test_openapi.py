@@ -13,12 +13,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.driver import APP, Koco, eventually, koco_of_its_own
+from tests.support.checkout import ROOT
+from tests.support.driver import APP, Koco, eventually, koco_of_its_own
 
 #: Examples of each operation: few, and the same each time, for CI; many for a long look.
 EXAMPLES = int(os.environ.get("KOCO_EXAMPLES", "3"))
@@ -130,7 +130,7 @@ def _run(
             **plane.env,
             "KOCO_SEEDS": json.dumps(seeds),
             "SCHEMATHESIS_HOOKS": "tests.integration.openapi_hooks",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": str(ROOT),
         },
         capture_output=True,
         text=True,
@@ -141,7 +141,7 @@ def _run(
 
 def test_the_examples_on_the_page_work(plane: Koco, seeds: dict[str, Any]) -> None:
     """Those of docs/api.md, one after the other, in a shell that stops at what fails."""
-    page = (Path(__file__).parents[2] / "docs/api.md").read_text()
+    page = (ROOT / "docs/api.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 4
     env = {**plane.env, "KOCO_URL": plane.context["url"], "KOCO_KEY": plane.context["key"]}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.driver import Koco
+from tests.support.driver import Koco
 
 CODE = "def answer():\n    return 1\n"
 

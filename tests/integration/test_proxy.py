@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.certificates import make_certificate
-from tests.driver import Koco, eventually
+from tests.support.certificates import make_certificate
+from tests.support.checkout import ROOT
+from tests.support.driver import Koco, eventually
 
-PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
+PAGE = ROOT / "docs" / "clusters.md"
 
 CODE = """
     import pathlib, time

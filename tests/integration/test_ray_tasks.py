@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import Ended, Koco, calm_s, eventually
+from tests.support.driver import Ended, Koco, calm_s, eventually
 
 CODE = '''
     import asyncio, logging, os, signal, subprocess, sys, threading, time

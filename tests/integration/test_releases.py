@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.driver import Done, Koco, eventually, kill9
+from tests.support.driver import Done, Koco, eventually, kill9
 
 GOOD = "def answer():\n    return {value}\n"
 BAD = "raise RuntimeError('at import')\ndef answer():\n    pass\n"

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.driver import APP, Koco, calm_s, eventually, kill9
 from tests.integration.test_endpoints import serve_details
+from tests.support.driver import APP, Koco, calm_s, eventually, kill9
 
 #: As an app comes that was written for Ray Serve: Serve itself would ask for one CPU.
 PORTED = (

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.driver import Koco, calm_s, eventually, kill9
+from tests.support.driver import Koco, calm_s, eventually, kill9
 
 CODE = """
     import asyncio, dataclasses, datetime, enum, logging, os, subprocess, sys, threading, time

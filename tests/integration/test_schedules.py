@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from tests.driver import Koco, eventually, kill9
+from tests.support.driver import Koco, eventually, kill9
 
 CODE = """
     import asyncio, os

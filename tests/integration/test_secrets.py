@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import Koco, eventually
+from tests.support.driver import Koco, eventually
 
 #: Nothing else has this in it; with what JSON and shells quote.
 CANARY = 'canary-7d1f"4e\\yellow'

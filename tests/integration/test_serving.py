@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.driver import Done, Koco, eventually
 from tests.integration.test_endpoints import ask, dashboard, serve_details
+from tests.support.driver import Done, Koco, eventually
 
 #: Two deployments that the author bound, the one at the entry first.
 DUO = """

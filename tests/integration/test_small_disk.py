@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import small_disk
-from tests.driver import Koco, calm_s, eventually, koco_of_its_own
-from tests.small_disk import MB
+from tests.support import small_disk
+from tests.support.driver import Koco, calm_s, eventually, koco_of_its_own
+from tests.support.small_disk import MB
 
 CODE = """
     import asyncio, os, time

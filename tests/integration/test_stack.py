@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.driver import Koco, calm_s, eventually
+from tests.support.driver import Koco, calm_s, eventually
 
 CODE = '''
     import asyncio, os, re, threading, time

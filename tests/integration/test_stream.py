@@ -7,7 +7,7 @@ import jsonschema
 import psutil
 
 from koco.events import schema
-from tests.driver import Done, Koco
+from tests.support.driver import Done, Koco
 
 CODE = """
     def work(tracer, fail: bool = False):

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 import koco as package
-from koco.cluster.local import mark_of
-from tests.driver import Done, Koco, eventually, kill9, koco_of_its_own
+from koco.bootstrap.local_head import mark_of
+from tests.support.driver import Done, Koco, eventually, kill9, koco_of_its_own
 
 MANY = """
     import asyncio, os
@@ -78,12 +78,12 @@ ONE = """
 
 #: What a module ends with in a koco that does not start, and what is told of it.
 BROKEN = {
-    "control/launches.py": (
+    "control/executions/launcher.py": (
         "\nimport sys\nif sys.argv[0].endswith('default_worker.py'):\n"
         "    raise RuntimeError('broken at import')\n",
         "the upgrade failed, koco 0.2.0 goes on: RuntimeError: broken at import",
     ),
-    "control/supervisor.py": (
+    "control/executions/supervisor.py": (
         "\nasync def _broken(*_):\n    raise RuntimeError('broken at start')\n"
         "Supervisor.recover = _broken\n",
         "the upgrade failed, koco 0.2.0 goes on: RuntimeError: broken at start",
@@ -92,7 +92,7 @@ BROKEN = {
 
 
 #: What another version has under other names: nobody's business but its own.
-RENAMED = (("control/plane.py", "_places"), ("runner/executor.py", "_abandon"))
+RENAMED = (("control/process.py", "_places"), ("runner/executor.py", "_conclude"))
 
 
 @dataclass

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.driver import Koco
+from tests.support.driver import Koco
 
 CODE = """
     import pathlib, time

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from koco.cli import main
-from tests.unit.plane import GREET, KEY, Plane, serving
+from tests.support.memory_plane import GREET, KEY, Plane, serving
 
 
 def examples(many: int) -> int:

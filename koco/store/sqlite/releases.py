@@ -7,9 +7,9 @@ import msgspec
 
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
+from koco.plurals import counted
 from koco.store.model import LAST, Release, ReleasePage
 from koco.store.sqlite import events, pages
-from koco.wording import counted
 
 _COLUMNS = ", ".join(Release.__struct_fields__)
 _JSON_COLUMNS = ("manifest", "flows", "error", "app", "origin", "timings")

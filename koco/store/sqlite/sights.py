@@ -15,7 +15,7 @@ def wheres(sight: Sight, *, of: str = "") -> tuple[list[str], list[Any]]:
         conditions.append(f"{of}user = ?")
         values.append(sight.user)
     if sight.flows:
-        # As `koco.control.caller` has it: of what GLOB knows, a key's flows have `*` only.
+        # As `koco.control.access.caller` has it: of what GLOB knows, a key's flows have `*` only.
         conditions.append(f"({' OR '.join([f'{of}flow GLOB ?'] * len(sight.flows))})")
         values += sight.flows
     return conditions, values

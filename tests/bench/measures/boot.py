@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from koco.cluster import local
+from koco.bootstrap import local_head
 from tests.bench.measures import Bench
 from tests.bench.plane import FLOWS, isolated, manifest, temporary
 from tests.bench.report import Row
@@ -41,8 +41,8 @@ def _ray_s() -> float:
     """Return how long Ray's own command takes for a head on free ports."""
     with temporary() as root:
         mark = secrets.token_hex(8)
-        ports = local.choose_ports({}, free=True)
-        env = {**isolated(root), local.MARK: mark, "RAY_AUTH_MODE": "token"}
+        ports = local_head.choose_ports({}, free=True)
+        env = {**isolated(root), local_head.MARK: mark, "RAY_AUTH_MODE": "token"}
         Path(env["RAY_AUTH_TOKEN_PATH"]).write_text(secrets.token_hex(32))
         command = [
             *(str(_BIN / "ray"), "start", "--head", "--disable-usage-stats"),
@@ -54,7 +54,7 @@ def _ray_s() -> float:
         try:
             return _run_s(command, env, root)
         finally:
-            local.stop(mark)
+            local_head.stop(mark)
 
 
 def _koco_s() -> tuple[float, float]:

@@ -1,0 +1,229 @@
+"""Who is calling, and may they? Default deny: a route without a guard serves nobody.
+
+A guard leaves the `Caller` in the request's `auth`; what a route finds, it finds by
+that caller's sight.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.handlers.base import BaseRouteHandler
+
+from koco import tokens
+from koco.api.http import cookies, proxy
+from koco.api.http.request_id import request_id
+from koco.control.access import login_throttle
+from koco.control.access.caller import NOBODY, Caller
+from koco.control.container import Parts
+from koco.control.services.catalog import Entry
+from koco.errors import NotAllowedError, UnauthorizedError
+from koco.store.model import Execution, Release
+
+#: What to tell who is not shown one.
+ABOUT_TRACEBACKS = "keys with the scope `deploy` are shown the traceback"
+
+#: The routes that take no key, by name; `options_handler` is litestar's own.
+PUBLIC = frozenset(
+    {
+        *("create_session", "describe", "fetch_bundle", "health", "options_handler"),
+        *("show_reader", "show_values"),
+    }
+)
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+Guard = Callable[[Connection, BaseRouteHandler], Any]
+
+
+def requires(scope: str) -> Guard:
+    """Return a guard that lets callers with a scope through, and tells the route who it is."""
+
+    async def guard(connection: Connection, _: BaseRouteHandler) -> None:
+        caller = await _known(connection)
+        # Also where it may not: the audit log tells who was refused.
+        connection.scope["auth"] = caller
+        if not caller.may(scope):
+            raise NotAllowedError(
+                f"{caller.name!r} has no scope {scope!r}",
+                hint=f"it has: {', '.join(sorted(caller.scopes)) or 'none'}",
+            )
+
+    return _named(guard, scope)
+
+
+def requires_files(scope: str) -> Guard:
+    """Return a guard for routes of files: keys with a scope, and flows for their own execution."""
+    by_key = requires(scope)
+
+    async def guard(connection: Connection, route: BaseRouteHandler) -> None:
+        token = shown(connection)
+        if not token.startswith(tokens.FLOW):
+            await by_key(connection, route)
+            return
+        parts: Parts = connection.app.state.parts
+        caller = await parts.files.caller(token)
+        if caller is None:
+            raise UnauthorizedError("that token is of no execution that runs here")
+        connection.scope["auth"] = _placed(caller, connection)
+        # By the whole fid only: `latest` and prefixes may mean another one.
+        if connection.path_params.get("fid", caller.fid) != caller.fid:
+            raise NotAllowedError(f"the token is good for the files of {caller.fid} only")
+
+    return _named(guard, scope)
+
+
+def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
+    """Return a guard that lets everybody through where it is open, as nobody, whatever they show.
+
+    Elsewhere it lets keys with a scope through.
+    """
+    by_key = requires(scope)
+
+    async def guard(connection: Connection, route: BaseRouteHandler) -> None:
+        if is_open(connection):
+            # Each address is limited as a key is, and each network that somebody has at home.
+            credential = f"address:{login_throttle.network(proxy.address(connection.scope))}"
+            nobody = msgspec.structs.replace(NOBODY, credential=credential)
+            connection.scope["auth"] = _placed(nobody, connection)
+        else:
+            await by_key(connection, route)
+
+    guard.__dict__["is_open"] = True
+    return _named(guard, scope)
+
+
+def release(connection: Connection) -> tuple[Caller, str, int]:
+    """Return who asks by a release's token, and the release: its service and number.
+
+    Raises:
+        UnauthorizedError: it shows no such token.
+        TooManyError: it asks too often, or has shown too many wrong ones.
+    """
+    parts: Parts = connection.app.state.parts
+    try:
+        service, number = parts.release_tokens.release(shown(connection))
+    except UnauthorizedError:
+        parts.attempts.check(address=proxy.address(connection.scope))
+        raise
+    name = f"{service}/{number}"
+    return _placed(Caller(name=name, credential=f"release:{name}"), connection), service, number
+
+
+def check_guards(app: Litestar) -> None:
+    """Refuse to serve an application with a route that says nothing of who may call it."""
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            is_guarded = any(hasattr(guard, "scope") for guard in handler.resolve_guards())
+            if not (is_guarded or handler.fn.__name__ in PUBLIC):
+                what = f"{route.path}: the route {handler.fn.__name__} has no guard of `access`"
+                raise RuntimeError(f"{what}, and is none of `access.PUBLIC`")
+
+
+def is_owner(connection: Connection) -> bool:
+    """Say whether a caller may deploy, and so is told what services' authors are."""
+    caller = connection.scope.get("auth")
+    return isinstance(caller, Caller) and caller.may("deploy")
+
+
+async def execution(request: Request[Any, Caller, State], fid: str) -> Execution:
+    """Return an execution that the caller may see, by fid, unique prefix or `latest`.
+
+    `latest` is the caller's own last one, also of those who see others': what somebody else
+    launches meanwhile is never what is cancelled, or answered, by it.
+
+    Raises as `Store.execution` does; what the caller may not see does not exist.
+    """
+    sight = request.auth.sight
+    if fid == "latest":
+        sight = msgspec.structs.replace(sight, user=request.auth.name)
+    found: Execution = await request.app.state.parts.store.execution(fid, sight)
+    # For the audit log: `latest` is another one tomorrow. A new dict, as litestar keeps its own.
+    request.scope["path_params"] = {**request.path_params, "fid": found.fid}
+    return found
+
+
+def flow(request: Request[Any, Caller, State], name: str) -> Entry:
+    """Return a flow that the caller may see, by full name, or by a short one that is unique.
+
+    Raises as `Catalog.find` does; others' flows, that are named in full, are refused.
+    """
+    caller = request.auth
+    if "/" in name:
+        require_flow(caller, name)
+    parts: Parts = request.app.state.parts
+    return parts.catalog.find(name, sees=caller.reaches)
+
+
+def sees(caller: Caller, release: Release) -> bool:
+    """Say whether a service has, by one of its releases, a flow that is the caller's."""
+    flows = release.flows or release.manifest["flows"]
+    names = (f"{release.service}/{each['name']}" for each in flows)
+    return caller.reaches_all_of(release.service) or any(map(caller.reaches, names))
+
+
+def require_flow(caller: Caller, flow: str) -> None:
+    """Refuse a flow that is none of the caller's."""
+    if not caller.reaches(flow):
+        raise _refusal(caller, f"may not use the flow {flow!r}")
+
+
+def require_unlimited(caller: Caller, what: str) -> None:
+    """Refuse what concerns all services to whoever is limited to some flows."""
+    if caller.flows:
+        raise _refusal(caller, f"is limited to flows, and {what}")
+
+
+def require_service(caller: Caller, service: str) -> None:
+    """Refuse a service that has, or may have, flows that are none of the caller's."""
+    if not caller.reaches_all_of(service):
+        raise _refusal(caller, f"may not use all of the service {service!r}")
+
+
+def _refusal(caller: Caller, what: str) -> NotAllowedError:
+    """Return what to tell a caller who asks for more than their flows."""
+    hint = f"it is for: {', '.join(caller.flows)}"
+    return NotAllowedError(f"{caller.name!r} {what}", hint=hint)
+
+
+def _named(guard: Guard, scope: str) -> Guard:
+    """Have a guard tell its scope, for `koco.api.openapi.generator`."""
+    guard.__dict__["scope"] = scope
+    return guard
+
+
+async def _known(connection: Connection) -> Caller:
+    """Return who a connection's key or session is of."""
+    secret = shown(connection)
+    if not secret:
+        raise UnauthorizedError(
+            "no key was sent", hint="send `Authorization: Bearer koco_…`, as the CLI's context does"
+        )
+    parts: Parts = connection.app.state.parts
+    try:
+        if secret.startswith(tokens.SESSION):
+            return _placed(await parts.sessions.caller(secret), connection)
+        caller = _placed(await parts.keys.caller(secret), connection)
+    except UnauthorizedError:
+        # Not before: whoever has a good one is held up by nobody at the same address.
+        parts.attempts.check(address=proxy.address(connection.scope))
+        raise
+    parts.keys.used(caller)
+    return caller
+
+
+def shown(connection: Connection) -> str:
+    """Return the secret that a connection shows; nothing where it shows none."""
+    if token := cookies.token(connection):
+        return token
+    scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def _placed(caller: Caller, connection: Connection) -> Caller:
+    """Return a caller with where it asks from; count that it asks."""
+    connection.app.state.parts.rates.take(caller)
+    address = proxy.address(connection.scope)
+    return msgspec.structs.replace(caller, address=address, request=request_id(connection.scope))

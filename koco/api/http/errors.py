@@ -1,0 +1,123 @@
+"""Errors as answers: problem details for HTTP APIs (RFC 9457), made here and nowhere else."""
+
+import logging
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from koco.api.http import audit, auth, problem_details, request_id
+from koco.errors import (
+    EndpointError,
+    KocoError,
+    LimitError,
+    MediaTypeError,
+    MethodError,
+    NotFoundError,
+    UsageError,
+)
+
+log = logging.getLogger(__name__)
+
+#: When to ask again where an error does not say (seconds).
+_RETRY_S = 1
+
+#: What litestar calls the body as a whole: its handler's parameter.
+_WHOLE = "data"
+
+#: What litestar says where a client hangs up in the middle of a body: a failure of its own.
+_GONE = "client disconnected prematurely"
+
+
+def answer(
+    request: Request[Any, Any, Any], error: KocoError, *, pointer: str | None = None
+) -> Response[dict[str, Any]]:
+    """Return the answer that an error is; `pointer` says which value of the body it is about."""
+    if isinstance(error, EndpointError) and not auth.is_owner(request):
+        hint = auth.ABOUT_TRACEBACKS if error.detail else None
+        error = EndpointError(error.message, hint=error.hint or hint)
+    audit.because(request, error.code)
+    # Some say more than a body can: where an upload goes on.
+    headers = dict(getattr(error, "headers", None) or {})
+    if error.http_status in (429, 503):
+        headers.setdefault("Retry-After", str(_RETRY_S))
+    if error.http_status == 401:
+        headers.setdefault("WWW-Authenticate", "Bearer")
+    told = problem_details.problem(error, request=request_id.request_id(request.scope))
+    return Response(
+        told | ({"pointer": pointer} if pointer else {}),
+        status_code=error.http_status,
+        headers=headers,
+        media_type=problem_details.MEDIA_TYPE,
+    )
+
+
+def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
+    """Put litestar's own refusals (no such route, wrong method, bad body) in our form."""
+    error: KocoError
+    if exc.status_code == 404:
+        error = NotFoundError(f"there is nothing at {request.url.path}")
+    elif exc.status_code == 405:
+        allow = request_id.allowed((exc.headers or {}).get("allow", ""))
+        what = f"there is no {request.method} at {request.url.path}"
+        error = MethodError(what, hint=f"there is: {allow}", allow=allow)
+    elif exc.status_code == 413:
+        error = LimitError("the body is larger than may be sent here")
+    elif exc.status_code == 415:
+        error = MediaTypeError(exc.detail)
+    elif exc.detail == _GONE:
+        error = UsageError("the client has gone before the end of the body")
+    elif exc.status_code < 500:
+        extra = exc.extra if isinstance(exc.extra, list) else []
+        items = [item for item in extra if isinstance(item, dict)]
+        error = UsageError("; ".join(map(_detail, items)) or exc.detail)
+        keys = [item["key"] for item in items if item.get("source") == "body"]
+        pointer = problem_details.pointer(f".{keys[0]}") if keys and keys[0] != _WHOLE else None
+        return answer(request, error, pointer=pointer)
+    else:
+        return unexpected(request, exc)
+    return answer(request, error)
+
+
+def too_deep(request: Request[Any, Any, Any], _: RecursionError) -> Response[dict[str, Any]]:
+    """Refuse a body of more levels than a reader of JSON takes."""
+    log.warning("%s %s is nested too deeply", request.method, request.url.path)
+    error = UsageError("the body is nested too deeply", hint="send what is deep as a text")
+    return answer(request, error)
+
+
+def no_text(request: Request[Any, Any, Any], exc: UnicodeDecodeError) -> Response[dict[str, Any]]:
+    """Refuse a body that is no text."""
+    log.warning("%s %s is no UTF-8", request.method, request.url.path)
+    error = UsageError(f"the body is no UTF-8: {exc}", hint="JSON is sent as UTF-8")
+    return answer(request, error)
+
+
+def unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, Any]]:
+    """Tell of an error that nobody expected, and nothing about its cause."""
+    # The traceback is for whoever runs the control plane, never for a caller.
+    found = request_id.request_id(request.scope)
+    log.error("%s %s failed (request %s)", request.method, request.url.path, found, exc_info=exc)
+    error = KocoError(
+        "the control plane failed at this", hint="its log (`koco status` says where) has the cause"
+    )
+    return answer(request, error)
+
+
+#: Which errors become answers, and how.
+HANDLERS: dict[Any, Any] = {
+    KocoError: answer,
+    HTTPException: refused,
+    RecursionError: too_deep,
+    UnicodeDecodeError: no_text,
+    Exception: unexpected,
+}
+
+
+def _detail(item: dict[str, Any]) -> str:
+    """Return one of the things that litestar found wrong, with its place."""
+    text = str(item.get("message", item))
+    key = item.get("key")
+    if key == _WHOLE:
+        return "the body is missing" if text == f"'{_WHOLE}'" else f"the body: {text}"
+    return f"{key}: {text}" if key and item.get("source") else text

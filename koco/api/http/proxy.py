@@ -1,0 +1,69 @@
+"""What lies between a client and the API: proxies, and what browsers are told of all answers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from koco.api.http import cors
+from koco.control.settings import Settings
+
+#: What every answer says, unless it says something else itself: it is no page, and shows none.
+_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def address(scope: Mapping[str, Any]) -> str:
+    """Return the client's address; where a trusted proxy has sent the request, what that says."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def is_secure(scope: Mapping[str, Any]) -> bool:
+    """Say whether the client speaks TLS, with this server or with a trusted proxy."""
+    return bool(scope.get("scheme") == "https")
+
+
+def transported(app: Any, settings: Settings) -> Any:
+    """Return an ASGI application that stands before another; settings count while it runs."""
+    return _Proxied(cors.shared(_told(app, settings), settings), settings)
+
+
+class _Proxied:
+    """Takes the client's address and scheme from what trusted proxies say, and from nobody else."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._trusted: tuple[str, ...] = ()
+        self._believing = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._settings.trusted_proxies != self._trusted:
+            self._trust(self._settings.trusted_proxies)
+        await self._believing(scope, receive, send)
+
+    def _trust(self, proxies: tuple[str, ...]) -> None:
+        from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+        self._trusted = proxies
+        self._believing = ProxyHeadersMiddleware(self._app, list(proxies)) if proxies else self._app
+
+
+def _told(app: Any, settings: Settings) -> Any:
+    """Return an application whose answers say how a browser is to treat them."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        async def tell(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = message["headers"] = list(message["headers"])
+                said = {name.lower() for name, _ in headers}
+                headers += [pair for pair in _HEADERS.items() if pair[0] not in said]
+                if is_secure(scope) and (seconds := settings.hsts_s):
+                    headers.append((b"strict-transport-security", b"max-age=%d" % seconds))
+            await send(message)
+
+        await app(scope, receive, tell)
+
+    return serve

@@ -1,0 +1,89 @@
+"""What every answer says beside its body, whatever it is an answer to: the request's id."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from litestar.exceptions import MethodNotAllowedException
+
+from koco import __version__, versions
+
+#: Called when an answer begins, with the request's scope, the status and the time of its start.
+Observe = Callable[[Any, int, float], None]
+
+#: The header in which requests bring their id, and answers tell it.
+REQUEST_ID = "X-Request-ID"
+
+#: What is for its asker only, whatever it is, and so for no cache.
+_PRIVATE = "/v1"
+_NO_STORE = (b"cache-control", b"no-store")
+
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_ID_HEADER = REQUEST_ID.lower().encode()
+_SCOPE_KEY = "koco.request"
+_VERSION = (versions.HEADER.lower().encode(), __version__.encode())
+
+
+def request_id(scope: Any) -> str:
+    """Return the id of the request that a connection is of."""
+    return str(scope.get(_SCOPE_KEY, ""))
+
+
+def allowed(methods: str) -> str:
+    """Return what `Allow` says: where there is GET, there is HEAD."""
+    found = {name.strip() for name in methods.split(",") if name.strip()}
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
+
+
+def enveloped(app: Any, observe: Observe) -> Any:
+    """Return an ASGI application whose answers all tell the request's id and koco's version."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        found = _told(scope) or secrets.token_hex(8).encode()
+        scope[_SCOPE_KEY] = found.decode()
+
+        async def tell(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                # Whatever the answer is, an error before any route was found as well.
+                told = (*message["headers"], _VERSION, (_ID_HEADER, found))
+                message["headers"] = _completed(scope, told)
+                observe(scope, message["status"], began)
+            await send(message)
+
+        await app(scope, receive, tell)
+
+    return serve
+
+
+def _completed(scope: Any, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers with what follows from the request."""
+    told = list(headers)
+    if scope["method"] == "OPTIONS":
+        # litestar's own is of the first route that it has met at this path.
+        told = [(n, _methods(scope).encode() if n == b"allow" else value) for n, value in told]
+    if scope["path"].startswith(_PRIVATE) and all(name != b"cache-control" for name, _ in told):
+        told.append(_NO_STORE)
+    return told
+
+
+def _methods(scope: Any) -> str:
+    """Return what `Allow` says of a path that there is."""
+    try:
+        scope["litestar_app"].asgi_router.handle_routing(path=scope["path"], method="none")
+    except MethodNotAllowedException as exc:
+        return allowed((exc.headers or {}).get("allow", ""))
+    return "OPTIONS"
+
+
+def _told(scope: Any) -> bytes | None:
+    """Return the id that the client gave the request, if it is one."""
+    for name, value in scope["headers"]:
+        if name == _ID_HEADER:
+            return bytes(value) if _ID.fullmatch(value) else None
+    return None

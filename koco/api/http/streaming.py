@@ -1,0 +1,106 @@
+"""Answers that go on: counted, ended from outside, and sent in slices to readers that may stop."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Any
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.response import Stream
+from litestar.response.streaming import ASGIStreamingResponse
+
+from koco.control.access.caller import Caller
+from koco.control.access.open_streams import Stream as OpenStream
+from koco.control.access.open_streams import Streams
+from koco.errors import KocoError, UnreachableError
+
+log = logging.getLogger(__name__)
+
+#: What is handed to a connection at once (bytes): it keeps what its client does not take.
+_SLICE_BYTES = 64 * 1024
+
+
+class Ending(Stream):
+    """An answer that ends when what its caller has shown is good no more.
+
+    It is refused where the caller has too many open.
+    """
+
+    def __init__(
+        self, request: Request[Any, Caller, State], pieces: AsyncIterator[bytes], **told: Any
+    ) -> None:
+        super().__init__(pieces, **told)
+        self._streams: Streams = request.app.state.parts.streams
+        self._caller = request.auth
+
+    def to_asgi_response(self, app: Any, request: Any, **more: Any) -> Any:
+        """Return what sends it."""
+        sent = super().to_asgi_response(app, request, **more)
+        assert isinstance(sent, ASGIStreamingResponse)
+        return _Sent(sent, self._streams, self._caller)
+
+
+class Following(Ending):
+    """An answer of pieces that come as they will, to the caller of a request."""
+
+    def __init__(
+        self,
+        request: Request[Any, Caller, State],
+        pieces: AsyncGenerator[bytes, None],
+        *,
+        media_type: str,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})}
+        super().__init__(request, pieces, media_type=media_type, headers=headers)
+
+
+class _Sent:
+    """An ASGI application that sends a stream's head and its pieces."""
+
+    def __init__(self, head: ASGIStreamingResponse, streams: Streams, caller: Caller) -> None:
+        self._head = head
+        self._streams = streams
+        self._caller = caller
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        pieces: Any = self._head.iterator
+        has_begun = False
+        try:
+            with self._streams.open(self._caller) as stream:
+                await self._head.start_response(send)
+                has_begun = True
+                if not self._head.is_head_response:
+                    await _send(pieces, send, until=_gone(receive, stream))
+        except KocoError as exc:
+            if not has_begun:
+                raise
+            # Whoever reads it asks again for what comes next, and is told the same.
+            log.info("a stream of %r ends: %s", self._caller.name, exc)
+            if "content-length" in self._head.headers:
+                return  # the server cuts the connection: it is not all that was promised
+        finally:
+            await pieces.aclose()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _send(pieces: Any, send: Any, *, until: Coroutine[Any, Any, None]) -> None:
+    watching = asyncio.create_task(until)
+    try:
+        async for piece in pieces:
+            for at in range(0, len(piece), _SLICE_BYTES):
+                body = piece[at : at + _SLICE_BYTES]
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            if len(piece) > _SLICE_BYTES:
+                await asyncio.sleep(0)  # there may be more for long, and others wait for the loop
+            piece = b""  # noqa: PLW2901 - it is not kept while the next one is waited for
+    finally:
+        watching.cancel()
+
+
+async def _gone(receive: Any, stream: OpenStream) -> None:
+    """End a stream when its client hangs up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.end(UnreachableError("the client has hung up"))

@@ -1,0 +1,48 @@
+"""What uploads say in headers, of blobs and of bundles alike."""
+
+from typing import Any
+
+from litestar import Request, Response
+from litestar.datastructures import State
+
+from koco.api.openapi.annotations import Answer, Body
+from koco.control.storage.blobs import BusyError, OffsetError
+from koco.errors import NoRoomError, TimedOutError, TooManyError, UsageError
+
+_HEADERS = ["Upload-Offset", "Upload-Complete"]
+#: What tells of uploads: how much is here, and whether that is all.
+SHOWN = {200: Answer(headers=_HEADERS)}
+#: What takes a piece of one.
+TAKEN: dict[str, Any] = {
+    "body": Body(media={"application/octet-stream": bytes}),
+    "headers": ["Upload-Offset", "Upload-Length"],
+    "answers": {204: Answer(headers=_HEADERS)},
+    "errors": [OffsetError, BusyError, TooManyError, NoRoomError, TimedOutError],
+}
+
+
+def answer(offset: int, *, is_complete: bool, status_code: int) -> Response[None]:
+    """Return an answer that says how much is here, and whether that is all."""
+    headers = {
+        "Upload-Offset": str(offset),
+        # A boolean of HTTP's structured fields, as in the IETF's draft on resumable uploads.
+        "Upload-Complete": "?1" if is_complete else "?0",
+        "Cache-Control": "no-store",
+    }
+    return Response(None, status_code=status_code, headers=headers)
+
+
+def place(request: Request[str, Any, State]) -> tuple[int, int]:
+    """Return where a request goes on, and how long all of it is (bytes).
+
+    Raises:
+        UsageError: a header is missing, or is no number.
+    """
+    return _number(request, "Upload-Offset"), _number(request, "Upload-Length")
+
+
+def _number(request: Request[str, Any, State], name: str) -> int:
+    text = request.headers.get(name, "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise UsageError(f"{name} must be a number of bytes, got {text[:40]!r}")
+    return int(text)

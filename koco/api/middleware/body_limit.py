@@ -1,0 +1,91 @@
+"""How much a request may bring."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import litestar
+
+from koco.control import fair_turns
+from koco.control.access.caller import Caller
+from koco.errors import LimitError, TimedOutError
+from koco.forms import json_value_count
+from koco.store.model import MB
+
+#: How long a body that is read whole may take to arrive (seconds), beside a second for each of
+#: so many bytes: whoever sends one byte a minute would have a connection and a task for ever.
+_BODY_S = 30.0
+_BYTES_S = 16 * 1024
+
+
+class Request(litestar.Request[Any, Any, Any]):
+    """A request whose body is read whole only where the setting `max_body_mb` allows its size.
+
+    What a route takes by `stream` it counts itself: see `koco.control.storage.blobs`.
+    """
+
+    _is_whole = False
+    _patience: asyncio.Timeout | None = None
+
+    async def body(self) -> bytes:
+        """Return the body, which is JSON.
+
+        Raises:
+            LimitError: it has more values than the setting `max_body_values` allows; or as
+                `octets` raises it.
+            TimedOutError: it comes too slowly.
+        """
+        found = await self.octets()
+        most = self.app.state.parts.settings.max_body_values
+        if json_value_count.has_more(found, most):
+            raise LimitError(
+                f"the body has more values than this control plane's max_body_values, {most}",
+                hint="upload what is large as a file; an admin sets another limit:"
+                " `koco up --set max_body_values=N`",
+            )
+        return found
+
+    async def octets(self) -> bytes:
+        """Return the body, whatever it is.
+
+        Raises:
+            LimitError: it is larger than the setting allows, however it is sent.
+            TimedOutError: it comes too slowly.
+        """
+        self._is_whole = True
+        try:
+            async with asyncio.timeout(_BODY_S) as self._patience:
+                return await super().body()
+        except TimeoutError:
+            raise TimedOutError("the body came too slowly", hint="send it in one go") from None
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives."""
+        if not self._is_whole:
+            fair_turns.waits()  # for the client, as long as what it sends takes
+        most_mb = self.app.state.parts.settings.max_body_mb if self._is_whole else math.inf
+        _refuse_more(self.content_length or 0, most_mb)
+        arrived = 0
+        async for piece in super().stream():
+            self._require_known()
+            arrived += len(piece)
+            _refuse_more(arrived, most_mb)
+            if self._patience and (until := self._patience.when()):
+                self._patience.reschedule(until + len(piece) / _BYTES_S)
+            yield piece
+        self._require_known()
+
+    def _require_known(self) -> None:
+        """Refuse who is known no more: a body takes its time, and a key may be revoked in it."""
+        if isinstance(caller := self.scope.get("auth"), Caller):
+            self.app.state.parts.streams.require(caller)
+
+
+def _refuse_more(size_bytes: int, most_mb: float) -> None:
+    if size_bytes > most_mb * MB:
+        raise LimitError(
+            f"the body is larger than this control plane's max_body_mb, {most_mb:g}",
+            hint="upload what is large as a file; an admin sets another limit:"
+            " `koco up --set max_body_mb=N`",
+        )

@@ -1,0 +1,135 @@
+"""Metrics for Prometheus: what the control plane does, and how long answering takes."""
+
+import asyncio
+import platform
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import prometheus_client as prometheus
+from litestar import Request, Response, get
+from litestar.datastructures import State
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from koco import __version__
+from koco.api.http.auth import require_unlimited, requires
+from koco.api.openapi.annotations import Answer
+from koco.control.access.caller import Caller
+from koco.control.container import Parts
+from koco.control.tasks import Tasks
+
+#: Upper bounds of what is counted together (seconds): launches take a few milliseconds, what
+#: waits, up to a minute.
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+#: How often it is looked how late the event loop is (seconds).
+_LOOK_S = 1.0
+
+
+class Metrics:
+    """What is counted of requests, and what is read of a control plane when it is asked."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._registry = prometheus.CollectorRegistry(auto_describe=False)
+        self._requests = prometheus.Histogram(
+            "koco_http_request_duration_seconds",
+            "Until an answer began, by route and status.",
+            ("method", "route", "status"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        #: Looking a child up in the histogram itself takes as long as all the rest.
+        self._known: dict[tuple[str, str, int], Any] = {}
+        self._executions: dict[str, int] = {}
+        self._size_bytes = 0
+        self._lag_s = 0.0
+        self._tasks: Tasks | None = None
+        self._registry.register(self)
+        prometheus.ProcessCollector(registry=self._registry)
+
+    def observe(self, scope: Any, status: int, began: float) -> None:
+        """Count an answer. Of what no route is for, neither path nor method is told apart."""
+        route = scope.get("path_template")
+        key = (scope["method"], route, status) if route else ("", "", status)
+        if (child := self._known.get(key)) is None:
+            child = self._known[key] = self._requests.labels(*map(str, key))
+        child.observe(time.perf_counter() - began)
+
+    async def render(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics as text, and its media type."""
+        if self._tasks is None:
+            self._tasks = Tasks("the metrics")
+            self._tasks.keep(self._watch)
+        self._executions = await self._parts.store.tallies()
+        self._size_bytes = await self._parts.store.size_bytes()
+        encode, media = choose_encoder(accept)
+        return encode(self._registry), media
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what is read now, for the registry."""
+        parts = self._parts
+        yield _gauge(
+            "koco_build_info",
+            "Which koco this is.",
+            {(__version__, platform.python_version()): 1},
+            labels=("version", "python"),
+        )
+        text = "Executions in the store, by status."
+        yield _gauge("koco_executions", text, _labelled(self._executions), labels=("status",))
+        launched, appended = parts.supervisor.launched, parts.spooler.appended
+        text = "Executions launched since the control plane started."
+        yield CounterMetricFamily("koco_launches", text, launched)
+        text = "Events taken from runners since the control plane started."
+        yield CounterMetricFamily("koco_events_appended", text, appended)
+        load = parts.supervisor.load
+        text = "Executions of a flow that wait for their turn."
+        yield _gauge("koco_flow_queued", text, _labelled(load.waiting), labels=("flow",))
+        text = "Executions of a flow that are under way."
+        yield _gauge("koco_flow_running", text, _labelled(load.running), labels=("flow",))
+        yield GaugeMetricFamily("koco_streams_open", "Open streams.", len(parts.streams))
+        yield GaugeMetricFamily("koco_store_bytes", "The store's size on disk.", self._size_bytes)
+        text = "The latest that the event loop was, since the last time this was read."
+        yield GaugeMetricFamily("koco_event_loop_lag_seconds", text, self._lag_s)
+        self._lag_s = 0.0
+
+    async def _watch(self) -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(_LOOK_S)
+            self._lag_s = max(self._lag_s, time.perf_counter() - began - _LOOK_S)
+
+
+@get(
+    "/v1/metrics",
+    guards=[requires("read")],
+    answers={
+        200: Answer(
+            media={"text/plain": str, "application/openmetrics-text": str}, headers=["ETag"]
+        )
+    },
+    headers=["If-None-Match"],
+)
+async def show_metrics(request: Request[Any, Caller, State]) -> Response[bytes]:
+    """Show metrics in Prometheus' text format, or in OpenMetrics where `Accept` asks for it."""
+    require_unlimited(request.auth, "metrics are of all flows")
+    metrics: Metrics = request.app.state.metrics
+    text, media = await metrics.render(request.headers.get("accept", ""))
+    # As a header: litestar adds a charset to a media type of text, though there be one.
+    return Response(text, headers={"Content-Type": media})
+
+
+def _gauge(
+    name: str, text: str, values: dict[tuple[str, ...], float], *, labels: tuple[str, ...]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label, value in values.items():
+        family.add_metric(label, value)
+    return family
+
+
+def _labelled(counted: dict[str, int]) -> dict[tuple[str, ...], float]:
+    return {(name,): count for name, count in counted.items() if count}
+
+
+ROUTES = (show_metrics,)

@@ -1,0 +1,45 @@
+"""`fields=a,b`: of a list's items, or of what is shown, these members only."""
+
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from koco.api.openapi import annotations
+from koco.errors import UsageError
+
+_Object = dict[str, msgspec.Raw]
+
+
+def selected(scope: Any, body: bytes) -> bytes:
+    """Return an answer's JSON with no more than the members that the query asks for.
+
+    Raises:
+        UsageError: there is no member of that name.
+    """
+    query = scope["query_string"]
+    if b"fields=" not in query:
+        return body
+    asked = parse_qs(query.decode("latin-1")).get("fields", [])
+    names = [name for each in asked for name in each.split(",") if name]
+    known, is_list = _members(scope["route_handler"])
+    if not names or not known:
+        return body
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(
+            f"there is no field {unknown[0][:80]!r}", hint=f"the fields are: {', '.join(known)}"
+        )
+    told = msgspec.json.decode(body, type=_Object)
+    if not is_list:
+        return msgspec.json.encode(_some(told, names))
+    items = msgspec.json.decode(told["items"], type=list[_Object])
+    some = msgspec.json.encode([_some(item, names) for item in items])
+    return msgspec.json.encode({**told, "items": msgspec.Raw(some)})
+
+
+def _some(item: _Object, names: list[str]) -> _Object:
+    return {name: item[name] for name in names if name in item}
+
+
+_members = lru_cache(maxsize=256)(annotations.members)

@@ -1,0 +1,46 @@
+"""Requests that no route would understand as they are meant: refused before one is called."""
+
+from typing import Any
+
+from litestar import Request
+
+from koco.api.openapi import annotations
+from koco.errors import MediaTypeError, UsageError
+from koco.manifest.problems import nearest
+
+
+async def check(request: Request[Any, Any, Any]) -> None:
+    """Refuse a parameter that nobody knows, and a body of another type; `before_request`."""
+    _check_query(request)
+    _check_type(request)
+
+
+def _check_query(request: Request[Any, Any, Any]) -> None:
+    """Refuse what a route would leave out of account: `?sttus=error` would list everything."""
+    if not request.scope["query_string"]:
+        return
+    known = annotations.query(request.route_handler)
+    unknown = [] if known is None else [name for name in request.query_params if name not in known]
+    if known is not None and unknown:
+        near = nearest(unknown[0], known)
+        takes = f"it takes: {', '.join(sorted(known)) or 'none'}"
+        raise UsageError(
+            f"there is no parameter {unknown[0][:80]!r} here",
+            hint=f"did you mean {near!r}?" if near else takes,
+        )
+
+
+def _check_type(request: Request[Any, Any, Any]) -> None:
+    """Refuse a body of another media type than JSON where a route takes that.
+
+    A form of some other site's page is one of those: a browser sends no JSON for it unasked.
+    """
+    given = request.headers.get("content-type")
+    if given is None or not annotations.takes_json(request.route_handler):
+        return
+    kind = given.partition(";")[0].strip().lower()
+    if kind != annotations.JSON and not kind.endswith("+json"):
+        raise MediaTypeError(
+            f"the body is {given[:80]!r}, and JSON is taken here",
+            hint="send `Content-Type: application/json`, as `curl --json` does",
+        )

@@ -1,0 +1,62 @@
+"""What nodes and flows fetch, on a listener of its own: bundles by signature, files and
+secrets by token.
+
+Where the API is encrypted, or on this machine only, the cluster's nodes reach it
+at the head's address, in clear as all that Ray itself sends. No key is taken there.
+"""
+
+from typing import Any
+
+from litestar import Request, get
+from litestar.datastructures import State
+
+from koco import tokens
+from koco.api.http import auth
+from koco.api.openapi.schemas import deployed
+from koco.control.container import Parts
+from koco.control.services import secrets
+from koco.errors import NotAllowedError, NotFoundError, TooManyError, UnauthorizedError
+from koco.sdk.process import release_secrets
+
+
+@get(
+    release_secrets.PATH,
+    answers={200: deployed.Values},
+    errors=[UnauthorizedError, NotAllowedError, NotFoundError, TooManyError, secrets.SecretError],
+)
+async def show_values(request: Request[Any, Any, State]) -> dict[str, dict[str, str]]:
+    """Give a process of a release the values of its secrets, by the release's own token.
+
+    No key is taken here, and no other release's secrets are told.
+    """
+    parts: Parts = request.app.state.parts
+    caller, service, number = auth.release(request)
+    request.scope["auth"] = caller
+    return {"values": await parts.vault.values_of(service, number, parts.supervisor.pools)}
+
+
+ROUTES = (show_values,)
+
+
+def only_for_nodes(app: Any) -> Any:
+    """Return an ASGI application that lets through what nodes may ask of another."""
+
+    async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and _may(scope):
+            await app(scope, receive, send)
+        elif scope["type"] == "http":
+            # Without a word of what there would be: who should see it asks the API.
+            headers = [(b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 404, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+
+    return serve
+
+
+def _may(scope: dict[str, Any]) -> bool:
+    path = scope["path"]
+    # The token is the route's to check, as the signature is: here it only has to look like one.
+    if scope["method"] == "GET" and (path.startswith("/bundles/") or path == release_secrets.PATH):
+        return True
+    shown = dict(scope["headers"]).get(b"authorization", b"")
+    return bool(shown.partition(b" ")[2].strip().startswith(tokens.FLOW.encode()))

@@ -1,0 +1,114 @@
+"""The driver of the job that `koco up --ray` and `koco down --ray` submit.
+
+`python -m koco.bootstrap.job ORDER` runs on the head, by whatever Python the cluster has,
+with koco's own code beside it and maybe nothing of what koco needs: so it looks
+first, with the standard library and what Ray brings, and has what is missing
+installed. The order, a `koco.bootstrap.driver.Order` as JSON, has no secret in it. What the
+command line reads of this job's log are lines with a mark before their JSON.
+"""
+
+import importlib.metadata
+import json
+import os
+import re
+import sys
+from typing import Any
+
+from koco.bootstrap import driver
+from koco.errors import KocoError
+
+#: What stands before the answer, and before what is to be told meanwhile.
+ANSWER, NOTE = "koco-answer: ", "koco-note: "
+
+
+def main() -> None:
+    """Carry out the order in the argument."""
+    try:
+        answer = _carried_out(json.loads(sys.argv[1]))
+    except Exception as exc:  # noqa: BLE001 - the command line turns it into its own error
+        answer = driver.told(exc)
+    # Ray's own lines go to the same log, from other threads: a line is one write.
+    os.write(1, f"\n{ANSWER}{json.dumps(answer)}\n".encode())
+    os._exit(0)  # as koco.bootstrap.driver does
+
+
+def _carried_out(order: dict[str, Any]) -> dict[str, Any]:
+    requirements = importlib.metadata.requires("koco") or []
+    _check_python()
+    packages = missing(requirements)
+    environment = dict(order.get("environment", {}))
+    if packages and order["action"] == "up":
+        environment["pip"] = packages
+        names = [re.split("[<>=!~]", package)[0] for package in packages]
+        os.write(1, f"\n{NOTE}{json.dumps({'lacking': names})}\n".encode())
+    import ray
+    from ray.exceptions import RuntimeEnvSetupError
+
+    ray.init(namespace="koco", log_to_driver=False, configure_logging=False)
+    # A process of its own, in the environment that the control plane will have: the job's own
+    # may lack what that needs.
+    task = ray.remote(_on_head).options(
+        num_cpus=0,
+        max_retries=0,
+        enable_task_events=False,
+        # Where the control plane will run; jobs may be driven from elsewhere.
+        resources={"node:__internal_head__": 0.001},
+        runtime_env=environment,
+    )
+    try:
+        answer: dict[str, Any] = ray.get(task.remote({**order, "environment": environment}))
+    except RuntimeEnvSetupError as exc:
+        raise _failed(packages, str(exc)) from exc
+    return answer
+
+
+def _on_head(order: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return driver.carry_out(driver.Order(**order))
+    except Exception as exc:  # noqa: BLE001 - as above
+        return driver.told(exc)
+
+
+def missing(requirements: list[str]) -> list[str]:
+    """Return those of koco's requirements that this Python does not meet; Ray's own is not one."""
+    from packaging.requirements import Requirement
+
+    found: list[str] = []
+    for text in requirements:
+        requirement = Requirement(text)
+        marker = requirement.marker
+        if requirement.name == "ray" or (marker and not marker.evaluate({"extra": "ray"})):
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            version = None
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            found.append(f"{requirement.name}{requirement.specifier}")
+    return found
+
+
+def _check_python() -> None:
+    from packaging.specifiers import SpecifierSet
+
+    wanted = importlib.metadata.metadata("koco")["Requires-Python"]
+    version = ".".join(map(str, sys.version_info[:3]))
+    if not SpecifierSet(wanted).contains(version):
+        raise KocoError(
+            f"the cluster's Python is {version}, koco needs {wanted}",
+            hint="start Ray there with a newer Python",
+        )
+
+
+def _failed(packages: list[str], text: str) -> KocoError:
+    """Keep what the installer said."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if line.lower().startswith("error:")]
+    return KocoError(
+        f"the cluster could not install {', '.join(packages)}: {(said or lines or ['?'])[-1]}",
+        hint="do its nodes reach a package index? `pip install 'koco[ray]'` on each does without",
+    )
+
+
+if __name__ == "__main__":
+    main()

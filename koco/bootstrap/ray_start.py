@@ -1,0 +1,109 @@
+"""Ray's own means of starting a head on this machine, of mending it, and of looking at one."""
+
+import json
+import platform
+import socket
+import threading
+import time
+from typing import Any
+
+from koco.bootstrap import local_head
+from koco.errors import KocoError
+
+#: How long a Ray that is looked at may take to answer (seconds).
+_LOOK_S = 5.0
+#: How long a dashboard may take to listen (seconds).
+_DASHBOARD_S = 30.0
+_AGAIN_S = 0.05
+
+
+def start(ports: dict[str, int]) -> str:
+    """Start a head on this machine alone; return its address."""
+    from ray.scripts.scripts import cli
+
+    cli.main(
+        [
+            *("start", "--head", "--disable-usage-stats", "--log-style", "record"),
+            *("--node-ip-address", "127.0.0.1", "--port", str(ports["gcs"])),
+            *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(ports["dashboard"])),
+            *("--ray-client-server-port", str(ports["client"])),
+            *("--dashboard-agent-listen-port", str(ports["agent"])),
+            # Flows' output goes to the event stream; nobody reads Ray's copies of it.
+            *("--include-log-monitor", "false"),
+        ],
+        standalone_mode=False,
+    )
+    return f"127.0.0.1:{ports['gcs']}"
+
+
+def start_dashboard(port: int) -> int:
+    """Start the dashboard of the head that this process has joined; return its port.
+
+    Ray starts it with the head and never again. What runs in the cluster needs no restart for it.
+
+    Raises:
+        KocoError: it does not listen.
+    """
+    import ray
+    from ray._private.ray_constants import DASHBOARD_ADDRESS, KV_NAMESPACE_DASHBOARD
+    from ray.experimental.internal_kv import _internal_kv_del
+
+    node: Any = ray._private.worker.global_worker.node
+    # The dead one's place is written there still, and would be taken for the new one's.
+    _internal_kv_del(DASHBOARD_ADDRESS, namespace=KV_NAMESPACE_DASHBOARD)
+    port = local_head.choose_ports({"dashboard": port})["dashboard"]
+    node._ray_params.dashboard_host, node._ray_params.dashboard_port = "127.0.0.1", port
+    node.start_api_server(include_dashboard=True, raise_on_failure=True)
+    deadline = time.monotonic() + _DASHBOARD_S
+    while time.monotonic() < deadline:
+        if _listens("127.0.0.1", port):
+            return port
+        time.sleep(_AGAIN_S)
+    raise KocoError(f"Ray's dashboard does not listen on port {port} after {_DASHBOARD_S:g} s")
+
+
+def why_not(address: str) -> str:
+    """Return why the Ray at an address cannot be joined; nothing where it can.
+
+    Its GCS says so at once, where `ray.init` tries for a long time and then guesses.
+    """
+    import ray  # noqa: F401 - it takes a second, which is not the cluster's
+
+    said: list[str] = []
+    # In a thread: for what does not answer at all Ray waits much longer, whatever it is told.
+    asking = threading.Thread(target=lambda: said.append(_why_not(address)), daemon=True)
+    asking.start()
+    asking.join(_LOOK_S)
+    return said[0] if said else "it does not answer"
+
+
+def _why_not(address: str) -> str:
+    import ray
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # in C
+    from ray.exceptions import AuthenticationError, RayError
+
+    try:
+        client = GcsClient(address=address)
+        about = client.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=_LOOK_S)
+        nodes = client.get_all_node_info(timeout=_LOOK_S).values()
+    except AuthenticationError:
+        return "it does not know your token"
+    except (RayError, RuntimeError, TimeoutError):
+        return "it does not answer"
+    cluster = json.loads(about or b"{}")
+    theirs = f"Ray {cluster.get('ray_version')}, Python {cluster.get('python_version')}"
+    ours = f"Ray {ray.__version__}, Python {platform.python_version()}"
+    if theirs != ours:
+        return f"it is {theirs}, not {ours}"
+    heads = [each for each in nodes if each.is_head_node and not each.death_info.reason]
+    if not any(_listens(each.node_manager_address, each.node_manager_port) for each in heads):
+        return "its raylet is gone"
+    return ""
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,153 @@
+"""Upgrades in place, as `koco up` sees them: what runs, whether it is as asked, its replacement.
+
+How a control plane takes over from another is `koco.control.handover`'s.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import ray
+
+from koco import __version__, code_digest, versions
+from koco.control.start import Start
+from koco.errors import ConflictError, KocoError, UnreachableError
+from koco.sdk.process import control_client
+from koco.store.sqlite import schema
+
+#: How long a control plane may take to say what it is (seconds): its process may restart.
+_IDENTITY_S = 30.0
+#: Pause before it is asked again (seconds).
+_AGAIN_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The control plane that there is."""
+
+    generation: int
+    handle: Any
+    version: str
+    code: str
+    start: Start
+    #: The version of its store's file.
+    store: int
+
+
+def running(*, ready_s: float) -> Running | None:
+    """Return the control plane that has the say, once no other is about to take over.
+
+    Raises:
+        UnreachableError: it does not say what it is.
+    """
+    while found := control_client.find_planes():
+        newest = max(found)
+        if len(found) > 1:
+            _settle(found[newest], ready_s)
+        elif (said := _identity(found[newest])) is not None:
+            return Running(
+                generation=newest,
+                handle=found[newest],
+                version=said["version"],
+                code=said["code"],
+                start=msgspec.convert(said["start"], Start),
+                store=said["store"],
+            )
+    return None
+
+
+def is_asked(there: Running, start: Start) -> bool:
+    """Say whether what runs is this koco, and started so."""
+    same = msgspec.structs.replace(there.start, code=start.code) == start
+    return same and there.version == __version__ and there.code == code_digest.digest()
+
+
+def replace(there: Running, make: Callable[[int], Any], *, ready_s: float) -> Any:
+    """Have a new control plane take over, made by `make` for its generation; return its actor.
+
+    Raises:
+        ConflictError: it must not be replaced by this koco; it was not touched.
+        KocoError: the new one did not come up; the old one goes on.
+    """
+    if versions.is_newer(there.version, __version__):
+        raise ConflictError(
+            f"the control plane is koco {there.version}, newer than this one, {__version__}",
+            hint="`pip install -U koco` here; an older koco takes no newer one's place",
+        )
+    schema.require_known(there.store)
+    new = make(there.generation + 1)
+    try:
+        ray.get(new.ready.remote(), timeout=ready_s)
+    except Exception as exc:
+        ray.kill(new, no_restart=True)
+        # It may have died, or hang, with no word to the old one.
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(there.handle.resume.remote(), timeout=_IDENTITY_S)
+        raise _failed(exc, there) from exc
+    return new
+
+
+def refuse_elsewhere(there: Running, start: Start) -> None:
+    """Refuse to move the store: what runs would be cut off from it."""
+    if start.data_dir != there.start.data_dir:
+        raise ConflictError(
+            f"the control plane keeps its data in {there.start.data_dir}",
+            hint=f"`koco down`, move that to {start.data_dir}, then `koco up` with `--data-dir`",
+        )
+
+
+def _settle(newest: Any, ready_s: float) -> None:
+    """Wait for an upgrade that is under way; remove what is left of one that failed."""
+    try:
+        said = _identity(newest)
+        if said is None:
+            return
+        if said["state"] == "starting":
+            ray.get(newest.ready.remote(), timeout=ready_s)
+        if said["state"] != "failed":
+            time.sleep(_AGAIN_S)  # it is about to end the old one
+            return
+    except Exception:  # noqa: BLE001, S110 - whatever it fails at: its own `koco up` tells
+        pass
+    ray.kill(newest, no_restart=True)
+
+
+def _identity(handle: Any) -> dict[str, Any] | None:
+    """Return what a control plane says it is; None where it is gone."""
+    if not hasattr(handle, "identity"):
+        raise ConflictError(
+            "the control plane is of a koco that cannot be upgraded in place",
+            hint="`koco down`, then `koco up` again; the store stays",
+        )
+    deadline = time.monotonic() + _IDENTITY_S
+    while True:
+        try:
+            said: dict[str, Any] = ray.get(handle.identity.remote(), timeout=_IDENTITY_S)
+            return said
+        except ray.exceptions.ActorDiedError:
+            return None
+        except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError) as exc:
+            if time.monotonic() > deadline:
+                raise UnreachableError(f"the control plane does not answer: {exc}") from exc
+            time.sleep(_AGAIN_S)
+
+
+def _failed(exc: Exception, there: Running) -> KocoError:
+    cause = getattr(exc, "cause", None) or exc
+    goes_on = f"koco {there.version} goes on"
+    if isinstance(cause, KocoError):
+        text, hint = cause.message, cause.hint
+        kind = type(cause) if isinstance(cause, ConflictError) else KocoError
+        return kind(f"the upgrade failed, {goes_on}: {text}", hint=hint)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
+    said = f"{type(cause).__name__}: {lines[0]}"
+    if isinstance(cause, ray.exceptions.RayError):
+        # Its process ended over it: what it said last of an error is why.
+        said = next((line for line in reversed(lines) if "Error: " in line), said)
+    return KocoError(
+        f"the upgrade failed, {goes_on}: {said}",
+        hint=f"{there.start.data_dir}/control.log has the whole story",
+    )

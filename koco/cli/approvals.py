@@ -1,0 +1,187 @@
+"""Answering locks: on demand, and on the spot while an execution is followed."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from koco.cli.inputs import prompt
+
+if TYPE_CHECKING:
+    from koco.client.client import Client
+
+#: Called while an execution is followed, whenever it may have begun to await a person.
+OnLock = Callable[[], None]
+
+
+def open_locks(client: "Client", fid: str) -> list[dict[str, Any]]:
+    """Return an execution's open locks, oldest first."""
+    return [lock for lock in client.locks_of(fid) if lock["status"] == "open"]
+
+
+def refusing(client: "Client", fid: str) -> OnLock:
+    """Return what gives up waiting once a person is awaited, whom nobody here may ask."""
+    from koco.errors import AwaitingError
+
+    def look() -> None:
+        if locks := open_locks(client, fid):
+            names = ", ".join(lock["name"] for lock in locks)
+            raise AwaitingError(f"{fid} awaits an answer: {names}", hint=f"`{command(locks)}`")
+
+    return look
+
+
+def noting(client: "Client", fid: str) -> OnLock:
+    """Return what tells, once for each lock, that a person is awaited."""
+    from koco.cli.terminal import output
+
+    told: set[str] = set()
+
+    def look() -> None:
+        for lock in open_locks(client, fid):
+            if lock["lid"] not in told:
+                told.add(lock["lid"])
+                output.note(f"{fid} awaits an answer: `{command([lock])}`")
+
+    return look
+
+
+def offering(client: "Client", fid: str) -> OnLock:
+    """Return what offers to answer on the spot; what is declined is not offered again."""
+    offered: set[str] = set()
+
+    def look() -> None:
+        # Looked for anew each time: another one may have opened while somebody typed.
+        while locks := [each for each in open_locks(client, fid) if each["lid"] not in offered]:
+            offered.add(locks[0]["lid"])
+            _offer(client, locks[0])
+
+    return look
+
+
+def _offer(client: "Client", lock: dict[str, Any]) -> None:
+    from koco.cli.terminal import output, times
+    from koco.errors import ConflictError, Interrupted, KocoError, TimedOutError
+
+    later = f"not answered; `{command([lock])}` does it later"
+    try:
+        if not _agrees(lock["name"]):
+            output.note(later)
+            return
+        lock = client.lock(lock["fid"], lock["lid"])
+        if lock["status"] != "open":
+            settled = times.at(lock["settled"] or "", sys.stderr)
+            who = f" by {lock['by']} at {settled}" if lock["by"] else ""
+            output.note(f"{lock['name']} was {lock['status']}{who}; it goes on")
+            return
+        if not output.is_terminal():
+            show(lock)  # what the stream shows goes elsewhere
+        answer(client, lock, ask(lock), asks=True)
+    except ConflictError as exc:
+        # Somebody else was faster, or its time was over: the stream says how it goes on.
+        output.note(f"{exc.message}; it goes on")
+    except Interrupted:
+        output.note(later)
+    except TimedOutError:
+        raise  # that of `--timeout`
+    except KocoError as exc:
+        # A lease that fails, or a key that may not answer, is not the execution's end.
+        output.print_error(exc)
+        output.note(later)
+
+
+def _agrees(name: str) -> bool:
+    from koco.cli.terminal import keyboard
+    from koco.errors import Interrupted
+
+    while True:
+        sys.stderr.write(f"Answer {name} now? (yes or no) [yes]\n")
+        try:
+            typed = keyboard.line(sys.stderr).strip().lower()
+        except EOFError:
+            sys.stderr.write("\n")
+            raise Interrupted("left") from None
+        except UnicodeError:
+            continue
+        if typed in ("", "y", "yes", "n", "no"):
+            return typed in ("", "y", "yes")
+
+
+def show(lock: dict[str, Any]) -> None:
+    """Say on stderr what a lock asks."""
+    from koco.cli.terminal import event_view, output, times
+
+    time_s = -times.seconds(lock["expires"])
+    output.note(f"{lock['name']} of {lock['flow']} waits for an answer, {times.short(time_s)} more")
+    if lock["data"] is None:
+        return
+    text = event_view.text_of(lock["data"], indent=2)
+    for type_, body in event_view.bodies_of(lock["data"]) or [("text", text)]:
+        if type_ == "markdown":
+            output.print_markdown(body, sys.stderr)
+        else:
+            output.note(body)
+
+
+def ask(lock: dict[str, Any]) -> Any:
+    """Return what a person answers to a lock, by its form or as any JSON value.
+
+    Raises:
+        Interrupted: Ctrl-D.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    if lock["form"] is not None:
+        return prompt.ask(lock["form"], {})
+    return _any_json()
+
+
+def _any_json() -> Any:
+    from koco.cli.terminal import keyboard
+    from koco.errors import Interrupted
+
+    sys.stderr.write('Answer (JSON, such as true or {"ok": true}; anything else is text)\n')
+    while True:
+        try:
+            typed = keyboard.line(sys.stderr).strip()
+        except EOFError:
+            sys.stderr.write("\n")
+            raise Interrupted("the answer was left; nothing was sent") from None
+        except UnicodeError:
+            continue
+        if not typed:
+            continue  # an Enter too many is no answer; `null` is one
+        try:
+            return json.loads(typed)
+        except ValueError:
+            return typed
+
+
+def answer(client: "Client", lock: dict[str, Any], given: Any, *, asks: bool) -> dict[str, Any]:
+    """Send an answer; at a terminal, ask again for what is refused. Return the settled lock.
+
+    Raises:
+        InputsError: the lock's form or its lease refuses it; the lock is open as before.
+        ConflictError: somebody was faster, or its time is over.
+    """
+    from koco.cli.inputs import file_inputs
+    from koco.errors import InputsError
+
+    while True:
+        is_object = isinstance(given, dict)
+        sent = file_inputs.resolve(client, given, fid=lock["fid"]) if is_object else given
+        try:
+            return client.answer(lock["fid"], lock["lid"], sent)
+        except InputsError as exc:
+            exc.hint = exc.hint or "the lock stays open"
+            if not asks or not is_object:
+                raise
+            form = lock.get("form") or client.lock(lock["fid"], lock["lid"])["form"]
+            if form is None:
+                raise
+            given = prompt.ask_again(form, given, exc)
+
+
+def command(locks: list[dict[str, Any]]) -> str:
+    """Return the command that answers a lock, by its name: another may be open, or open yet."""
+    name = locks[0]["name"] if len(locks) == 1 else "LOCK"
+    return f"koco answer {locks[0]['fid']} {name}"

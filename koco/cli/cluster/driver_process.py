@@ -1,0 +1,101 @@
+"""Orders to `koco.bootstrap.driver`, the process that touches Ray on this machine."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from koco.bootstrap import local_head as cluster
+from koco.client import context_file
+from koco.errors import KocoError, UsageError, from_wire
+
+#: In the home directory: the store, and what is written on the way.
+_FOLDER = "local"
+#: How long starting Ray and the control plane may take (seconds).
+_BOOT_S = 180
+
+
+def order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str, Any]:
+    """Return an order's beginning; `here` has the ports, `address` is a running Ray's."""
+    return {
+        "action": action,
+        "address": address,
+        "ports": {name: int(here.get(name, 0)) for name in cluster.PORTS},
+    }
+
+
+def data_dir() -> Path:
+    """Return the folder for what belongs to this machine's cluster, made where it is missing.
+
+    Raises:
+        UsageError: it cannot be.
+    """
+    directory = context_file.home() / _FOLDER
+    # One by one: `mode` does not reach the parents that mkdir makes.
+    try:
+        for path in (context_file.home(), directory):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        what = f"cannot make {directory}: {exc.strerror}"
+        raise UsageError(what, hint="KOCO_HOME names another place") from exc
+    return directory
+
+
+def carry_out(
+    order: dict[str, Any], *, mark: str | None = None, pass_fds: Sequence[int] = ()
+) -> dict[str, Any]:
+    """Run `koco.bootstrap.driver` with an order; return its answer. `mark` marks a Ray of ours.
+
+    Raises:
+        KocoError: it could not carry it out; its log says more.
+    """
+    log, work = data_dir() / "boot.log", data_dir() / "work"
+    work.mkdir(exist_ok=True, mode=0o700)
+    if mark:
+        env = cluster.starting_environment(mark)
+    else:
+        env = cluster.joining_environment(str(order["address"]))
+    with log.open("ab") as stderr:
+        try:
+            done = subprocess.run(
+                # From a folder of its own, and with `-P`: Ray hands this process's import
+                # path on to every runner, which must find the bundle's modules, not yours;
+                # and the folder, where a flow's `open("store.db", "w")` must harm nothing.
+                [sys.executable, "-P", "-m", "koco.bootstrap.driver"],
+                input=json.dumps(order).encode(),
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=work,
+                env=env,
+                timeout=_BOOT_S,
+                start_new_session=True,
+                pass_fds=pass_fds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise KocoError(f"Ray did not start within {_BOOT_S} s", hint=f"see {log}") from exc
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise _failed(f"starting ended with exit code {done.returncode}", log) from None
+    if "error" in answer:
+        error = from_wire(answer)
+        raise error if error.hint else _failed(error.message, log)
+    return answer
+
+
+def _failed(message: str, log: Path) -> KocoError:
+    if "No module named 'ray'" in message or "No module named 'ray'" in _tail(log):
+        return KocoError(
+            "Ray is not installed here",
+            hint="`pip install 'koco[ray]'` brings what a cluster of one's own needs",
+        )
+    return KocoError(message, hint=f"{log} has the whole story")
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 2000))
+        return file.read().decode(errors="replace")

@@ -1,0 +1,78 @@
+"""Whether `koco up` joins a Ray that runs on this machine, or starts one apart from it.
+
+It joins one that RAY_ADDRESS names, or that its user has started by hand and that answers. Any
+other is somebody else's, or is another koco home's, and is left alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from koco.bootstrap import local_head as cluster
+from koco.bootstrap import running_heads
+from koco.cli.cluster import driver_process
+from koco.cli.terminal import output
+from koco.client.url import shown
+from koco.errors import NotAllowedError, UnreachableError, UsageError
+
+
+def joinable(here: Mapping[str, Any], *, free: bool) -> str:
+    """Return the address of a Ray to join, started by somebody else; nothing where one is started.
+
+    Raises:
+        UnreachableError: RAY_ADDRESS names one that does not answer.
+        NotAllowedError: it names another user's.
+        UsageError: it names one, and free ports are asked for.
+    """
+    if asked := running_heads.asked():
+        if free:
+            what = f"RAY_ADDRESS names a Ray to join, {asked}, and --free-ports is for one's own"
+            raise UsageError(what, hint="leave out --free-ports, or unset RAY_ADDRESS")
+        if not running_heads.listens(asked):
+            what = f"no Ray answers at {asked}, which RAY_ADDRESS names"
+            raise UnreachableError(what, hint="without RAY_ADDRESS `koco up` starts one here")
+        head = running_heads.at(asked)
+        if head and not head.lets_in:
+            what = f"the Ray at {asked} is another user's: its sockets are closed to you"
+            raise NotAllowedError(
+                what, hint="`koco up --ray URL` takes its dashboard's URL instead"
+            )
+        return asked
+    if (name := running_heads.named()) not in ("", "auto", "local"):
+        output.note(
+            f"note: RAY_ADDRESS is {shown(name)}, which names no Ray to join here: it is left alone"
+            " (`koco up --ray URL` takes a dashboard's URL, and RAY_ADDRESS a head's host:port)"
+        )
+    for address in dict.fromkeys((str(here.get("address", "")), running_heads.current())):
+        if not running_heads.listens(address):
+            continue
+        head = running_heads.at(address)
+        if free:
+            why = "--free-ports asks for another"
+        elif address == here.get("asked"):
+            return address
+        elif head is None or not head.is_own:
+            why = f"it is {head.whose}" if head else "it is not this machine's"
+        elif not (why := _why_not(address)):
+            return address
+        _tell(address, why)
+        return ""
+    # Ray's own file names one only where they share RAY_TMPDIR: so this one is not to be joined.
+    usual = f"127.0.0.1:{cluster.PORTS['gcs']}"
+    if (head := running_heads.at(usual)) and not head.is_own:
+        _tell(usual, f"it is {head.whose}")
+    return ""
+
+
+def _tell(address: str, why: str) -> None:
+    output.note(f"a Ray runs at {address}, and {why}: starting one apart from it")
+
+
+def _why_not(address: str) -> str:
+    """Return why a Ray of this user's cannot be joined; nothing where it can."""
+    return str(driver_process.carry_out(driver_process.order("look", {}, address))["why"])
+
+
+def is_another(address: str, here: Mapping[str, Any]) -> bool:
+    """Say whether another Ray listens by now where this context had one."""
+    head = running_heads.at(address)
+    return head is not None and not head.is_own and address != here.get("asked")

@@ -1,0 +1,326 @@
+"""`koco up` and `koco down` on this machine; only `koco.bootstrap.driver` joins Ray."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from koco import __version__, code_digest, tokens
+from koco.bootstrap import local_head as cluster
+from koco.bootstrap import running_heads
+from koco.cli.cluster import driver_process, join, options
+from koco.cli.terminal import output
+from koco.client import context_file
+from koco.client.context_file import Context
+from koco.errors import KocoError, NotAllowedError, UnreachableError
+
+NAME = "local"
+
+#: How long what is left of a head that has died may take to end by itself (seconds).
+_REMAINS_S = 1.0
+
+
+def up(
+    asked: Mapping[str, Any],
+    *,
+    ca: str | None = None,
+    free_ports: bool = False,
+    recover_admin: bool = False,
+    settings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Bring up what is missing; return `{url, address, ray, version, contexts, started, …}`.
+
+    `asked` is what was asked of the control plane: see `options.checked`. `gone` names what had
+    died of a cluster that `koco up` started, and `ended` counts the processes that were left of it.
+    """
+    from koco.control.settings import parsed
+
+    values = parsed(settings)
+    with alone():
+        known = _known()
+        remains = running_heads.remains(cluster.mark_of(context_file.home()))
+        is_asked_anew = (
+            values or recover_admin or options.differs(asked, known.cluster if known else {})
+        )
+        is_same = known and ca in (None, known.ca) and not is_asked_anew
+        if known and is_same and (found := _answering(known, remains)):
+            _finish(known)
+            return found
+        wanted = {"ca": ca, "free": free_ports, "recover": recover_admin, "settings": values}
+        return _bring_up(known, remains, asked, **wanted)
+
+
+def down() -> dict[str, Any]:
+    """Stop what `up` started; return `{what, ended, executions}`, the latter open ones by status.
+
+    `executions` is None where the control plane did not say.
+    """
+    with alone():
+        known = _known()
+        here = dict(known.cluster) if known else {}
+        mark = cluster.mark_of(context_file.home())
+        executions = open_executions(known) if known and cluster.is_running(mark) else None
+        if ended := cluster.stop(mark):
+            _forget(known)
+            return {
+                "what": "Ray and the control plane",
+                "ended": ended,
+                "executions": executions,
+            }
+        address = str(here.get("address", ""))
+        if not known or not running_heads.listens(address) or join.is_another(address, here):
+            return {"what": "", "ended": 0, "executions": None}
+        executions = open_executions(known)
+        answer = driver_process.carry_out(driver_process.order("down", here, address))
+        _forget(known)
+        return {
+            "what": "the control plane and its runners",
+            "ended": answer["ended"],
+            "executions": executions,
+        }
+
+
+def _forget(known: Context | None) -> None:
+    """Have no command wait for the return of a control plane that was stopped."""
+    from koco.client import known_servers
+
+    if known:
+        known_servers.forget(known.url)
+
+
+def open_executions(known: Context) -> dict[str, int] | None:
+    """Return how many executions have not ended, by status; None where nobody says."""
+    from koco.cli.terminal.event_view import OUTCOMES
+    from koco.client.client import Client
+
+    try:
+        tallies = Client(known).status()["executions"]
+    except KocoError:
+        return None  # what cannot be asked can be stopped all the same
+    return {status: count for status, count in tallies.items() if status not in OUTCOMES}
+
+
+def _known() -> Context | None:
+    """Return this machine's context: as it was begun, where that did not come to an end."""
+    return context_file.load_begun().get(NAME) or context_file.load_contexts().get(NAME)
+
+
+def _finish(context: Context) -> None:
+    """Write the context of a control plane that answers, as the current one."""
+    from koco.client import known_servers
+
+    context_file.save_context(context)
+    context_file.forget_begun(NAME)
+    known_servers.remember(context.url)
+
+
+def _answering(known: Context, remains: running_heads.Remains) -> dict[str, Any] | None:
+    """Return what `up` returns if this context's control plane runs, as this version, already."""
+    from koco.client.client import Client
+
+    if remains.gone or not running_heads.listens(str(known.cluster.get("address", ""))):
+        return None
+    try:
+        status = Client(known).status()
+    except (UnreachableError, NotAllowedError):
+        return None
+    plane = status["control_plane"]
+    if (plane["version"], plane.get("code")) != (__version__, code_digest.digest()):
+        return None  # to be upgraded
+    more = {"version": plane["version"], "replaced": None, "gone": [], "ended": 0}
+    return _result(known, ray=status["ray"]["version"], started=False, **more)
+
+
+def _bring_up(
+    known: Context | None, remains: running_heads.Remains, asked: Mapping[str, Any], **how: Any
+) -> dict[str, Any]:
+    """Bring up what is missing, from what is there; a head that dies meanwhile is started anew."""
+    _check(asked, known)  # before anything is ended
+    if not remains.is_alive:
+        return _brought_up(known, remains, asked, ended=_end(remains), **how)
+    if remains.gone:
+        output.note(f"{_told(remains.gone)}: bringing back what is missing…")
+    try:
+        return _brought_up(known, remains, asked, ended=0, **how)
+    except KocoError:
+        remains = running_heads.remains(cluster.mark_of(context_file.home()))
+        if remains.is_alive:
+            raise
+        return _brought_up(known, remains, asked, ended=_end(remains), **how)
+
+
+def _check(asked: Mapping[str, Any], known: Context | None) -> None:
+    """Look at what is asked of this machine, as whoever starts there does once more.
+
+    Raises:
+        UsageError: it is not to be had.
+    """
+    from koco.bootstrap import machine_check
+
+    remembered = known.cluster if known else {}
+    wanted = options.wanted(asked, remembered, {"port": 0}, reached_at="127.0.0.1").all
+    machine_check.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
+    machine_check.folder(wanted.get("data_dir") or str(driver_process.data_dir()))
+
+
+def _end(remains: running_heads.Remains) -> int:
+    """End what is left of a head that cannot go on; return how many processes that were."""
+    if not remains.count:
+        return 0
+    # The control plane among them may serve still: it has the store, which the next one needs.
+    ended = cluster.stop(cluster.mark_of(context_file.home()), term_s=_REMAINS_S)
+    left = "1 process that was" if ended == 1 else f"{ended} processes that were"
+    output.note(f"{_told(remains.gone)}: ended {left} left of it")
+    return ended
+
+
+def _end_orphan(here: Mapping[str, Any]) -> None:
+    """End a control plane that serves still though the Ray that it had joined is gone.
+
+    It would do so for a minute, and has the store.
+    """
+    if running_heads.listens(str(here.get("address", ""))):
+        return
+    data_dir = Path(here.get("data_dir") or driver_process.data_dir())
+    if running_heads.end_control_plane(data_dir.resolve()):
+        output.note("the Ray of this control plane is gone: ended its process, too")
+
+
+def _told(gone: Sequence[str]) -> str:
+    listed = " and ".join(filter(None, (", ".join(gone[:-1]), gone[-1])))
+    is_one = len(gone) == 1 and listed != running_heads.AGENTS
+    return f"the {listed} of this cluster {'is' if is_one else 'are'} gone"
+
+
+def _brought_up(
+    known: Context | None,
+    remains: running_heads.Remains,
+    asked: Mapping[str, Any],
+    *,
+    ended: int,
+    ca: str | None,
+    free: bool,
+    recover: bool,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    here = dict(known.cluster) if known else {}
+    is_ours = remains.is_alive
+    # What ran here comes back; where nothing did, another Ray may do.
+    if is_ours:
+        address = remains.address
+    else:
+        # What serves already goes on where it is, whatever Ray's ports are.
+        is_free = free and not (known and _serves(known))
+        address = "" if remains.present else join.joinable(here, free=is_free)
+    starts_ray = not address
+    if known and starts_ray:
+        _end_orphan(here)
+    with contextlib.ExitStack() as turn:
+        lock = turn.enter_context(cluster.turn()) if starts_ray else None
+        ports = _ports(here, remains, free=free, starts_ray=starts_ray)
+        usual = int(here.get("api") or cluster.PORTS["api"])
+        if starts_ray and not free and "port" not in asked and ports["api"] != usual:
+            output.note(f"port {usual} is taken: the API is at port {ports['api']} from now on")
+        wanted = options.wanted(
+            asked,
+            here,
+            {"host": "127.0.0.1", "port": ports["api"], "data_dir": str(driver_process.data_dir())},
+            reached_at="127.0.0.1",
+        )
+        if starts_ray:
+            cluster.ensure_token()
+        key = known.key if known and known.key and not recover else tokens.new()
+        was_asked = address and address in (running_heads.asked(), here.get("asked"))
+        asked_for = {"asked": address} if was_asked else {}
+        address = address or f"127.0.0.1:{ports['gcs']}"
+        kept = {**ports, **wanted.kept, "address": address, **asked_for}
+        context = Context(NAME, wanted.all["url"], key, kept, ca=_trusted(ca, known))
+        output.note(
+            "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
+        )
+        # Kept before anything starts: a key that is interrupted on its way is not lost. Contexts
+        # stay as they are until this one answers; what is asked counts from then on, too.
+        if starts_ray or not known or known.key != key:
+            begun = {**here, **ports, "address": address, **asked_for}
+            context_file.save_begun(replace(context, cluster=begun))
+        order = {
+            **driver_process.order("up", kept, None if starts_ray else address),
+            "asked": wanted.asked,
+            "defaults": wanted.defaults,
+            "digest": options.digest(key),
+            "recover": recover,
+            "settings": settings,
+            "needs_dashboard": is_ours and running_heads.DASHBOARD in remains.gone,
+            "turn": lock,
+        }
+        mark = cluster.mark_of(context_file.home()) if is_ours or starts_ray else None
+        answer = driver_process.carry_out(
+            order, mark=mark, pass_fds=() if lock is None else (lock,)
+        )
+    if not answer["admitted"]:
+        context_file.forget_begun(NAME)
+        raise NotAllowedError(
+            "the store has an admin key that the context 'local' does not hold",
+            hint="`koco up --recover-admin` replaces it by a new one",
+        )
+    # It may have run already, under an address that this context had lost.
+    kept |= {"api": answer["start"]["port"], "dashboard": answer["dashboard"] or kept["dashboard"]}
+    context = replace(context, url=answer["url"], cluster=kept)
+    _finish(context)
+    more = {name: answer[name] for name in ("ray", "version", "replaced")}
+    return _result(context, started=starts_ray, gone=remains.gone, ended=ended, **more)
+
+
+def _ports(
+    here: Mapping[str, Any], remains: running_heads.Remains, *, free: bool, starts_ray: bool
+) -> dict[str, int]:
+    ports = cluster.choose_ports(dict(here), free=free)
+    if starts_ray:
+        return ports
+    # What runs keeps its ports: they are taken by itself.
+    ports |= {name: int(here[name]) for name in cluster.PORTS if here.get(name)}
+    if remains.address:
+        ports["gcs"] = int(remains.address.rpartition(":")[2])
+    return {**ports, "dashboard": remains.dashboard or ports["dashboard"]}
+
+
+def _serves(known: Context) -> bool:
+    from koco.client.client import Client
+
+    try:
+        Client(known).status()
+    except KocoError:
+        return False
+    return True
+
+
+def _trusted(ca: str | None, known: Context | None) -> str:
+    return ca if ca is not None else known.ca if known else ""
+
+
+def _result(context: Context, **more: Any) -> dict[str, Any]:
+    return {
+        "url": context.url,
+        "context": context.name,
+        "address": context.cluster["address"],
+        "dashboard": f"http://127.0.0.1:{context.cluster['dashboard']}",
+        "contexts": str(context_file.contexts_path()),
+        **more,
+    }
+
+
+@contextmanager
+def alone(lock: str = "up.lock") -> Iterator[None]:
+    """Wait until no other `koco up` or `koco down` of this user is under way."""
+    path = driver_process.data_dir() / lock
+    file: TextIO
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            output.note("another `koco up` or `koco down` is under way: waiting for it…")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

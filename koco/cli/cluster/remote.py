@@ -1,0 +1,336 @@
+"""What `koco up --ray` and `koco down --ray` do on a Ray cluster: by its dashboard alone."""
+
+import json
+import secrets
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from koco import __version__, tokens
+from koco.cli import contexts
+from koco.cli.cluster import options
+from koco.cli.terminal import output
+from koco.client import context_file, url
+from koco.client.context_file import Context
+from koco.errors import (
+    ConflictError,
+    KocoError,
+    NotAllowedError,
+    UnreachableError,
+    UsageError,
+    from_wire,
+)
+
+#: How long the job may take (seconds): a cluster may have to install what koco needs.
+_JOB_S = 600.0
+#: The API's port, unless another is asked.
+_PORT = 8400
+
+
+def up(
+    ray: str,
+    asked: Mapping[str, Any],
+    *,
+    token: str | None,
+    name: str | None,
+    ca: str | None,
+    recover_admin: bool,
+    settings: Sequence[str],
+) -> dict[str, Any]:
+    """Bring up what is missing; return `{url, context, dashboard, ray, version, started, …}`."""
+    from koco.control.settings import parsed
+
+    values = parsed(settings)
+    if name is not None:
+        contexts.checked_name(name)
+    with _alone(), _dashboard(ray, token, ca=ca) as dashboard:
+        version = _checked_version(dashboard)
+        known = _known(dashboard.url, name)
+        here = dict(known.cluster) if known else {}
+        is_asked_anew = values or recover_admin or options.differs(asked, here)
+        if known and ca in (None, known.ca) and not is_asked_anew and _answers(known):
+            _finish(known)
+            more = {"version": __version__, "started": False, "replaced": None}
+            return _result(known, ray=version, **more)
+        return _bring_up(
+            dashboard, known, here, asked, name=name, ca=ca, recover=recover_admin, settings=values
+        )
+
+
+def down(ray: str, *, token: str | None) -> dict[str, Any]:
+    """Take the control plane and its runners away; return `{what, ended, executions}`."""
+    from koco.cli.cluster.local import open_executions
+    from koco.client import known_servers
+
+    with _alone(), _dashboard(ray, token) as dashboard:
+        _checked_version(dashboard)
+        known = _known(dashboard.url, None)
+        executions = open_executions(known) if known else None
+        answer = _ordered(dashboard, {"action": "down"})
+    if known:
+        known_servers.forget(known.url)
+    ended = answer["ended"]
+    what = "the control plane and its runners" if ended else ""
+    return {"what": what, "ended": ended, "executions": executions if ended else None}
+
+
+def _bring_up(
+    dashboard: Any,
+    known: Context | None,
+    here: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    *,
+    name: str | None,
+    ca: str | None,
+    recover: bool,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    host = url.host(dashboard.url)
+    # By a tunnel the head's own loopback is reached, and nobody else gets to it.
+    defaults = {"host": "127.0.0.1"} if url.is_loopback(host) else {}
+    port = here.get("api", _PORT)
+    wanted = options.wanted(asked, here, {**defaults, "port": port}, reached_at=host)
+    name = name or (known.name if known else contexts.checked_name(url.host(wanted.all["url"])))
+    contexts.warn_of_clear(wanted.all["url"])
+    key = known.key if known and known.key and not recover else tokens.new()
+    trusted = ca if ca is not None else known.ca if known else ""
+    place = {"ray": dashboard.url}
+    context = Context(name, wanted.all["url"], key, {**wanted.kept, **place}, trusted)
+    _refuse_other(context)
+    if not known or known.key != key:
+        # Written before anything starts: a key that is interrupted on its way is not lost.
+        # How it is to be called and reached counts once it is.
+        begun = replace(known or context, name=name, key=key)
+        context_file.save_begun(begun if known else replace(begun, cluster=place))
+    order = {
+        "action": "up",
+        "asked": wanted.asked,
+        "defaults": wanted.defaults,
+        "digest": options.digest(key),
+        "recover": recover,
+        "settings": settings,
+    }
+    answer = _ordered(dashboard, order)
+    if not answer["admitted"]:
+        _forget_begun(dashboard.url)
+        what = f"the store there has an admin key that no context here holds for {dashboard.url}"
+        hint = "`koco login` takes a key that you were given, `--recover-admin` makes a new one"
+        raise NotAllowedError(what, hint=hint)
+    kept = {**wanted.kept, **options.remembered(answer["start"]), **place}
+    # It may have run already, under an address that no context here had.
+    context = replace(context, url=answer["url"], cluster=kept)
+    context_file.save_begun(context)
+    _require_reachable(context, answer["start"])
+    _finish(context)
+    more = {name: answer[name] for name in ("ray", "version", "started", "replaced")}
+    return _result(context, **more)
+
+
+def _result(context: Context, **more: Any) -> dict[str, Any]:
+    return {
+        "url": context.url,
+        "context": context.name,
+        "dashboard": context.cluster["ray"],
+        "contexts": str(context_file.contexts_path()),
+        **more,
+    }
+
+
+def _known(ray: str, name: str | None) -> Context | None:
+    """Return the context of a cluster, or that of this name if it is one of this cluster.
+
+    One that was begun and does not answer yet goes first: it has what was asked last.
+    """
+    begun = _of(ray, context_file.load_begun())
+    saved = _of(ray, context_file.load_contexts())
+    named = [each for each in (*begun, *saved) if name in (None, each.name)]
+    # The key of an attempt counts whatever that was called: the store may have it by now.
+    return next(iter(named or begun), None)
+
+
+def _of(ray: str, contexts: Mapping[str, Context]) -> list[Context]:
+    return [each for each in contexts.values() if each.cluster.get("ray") == ray]
+
+
+def _forget_begun(ray: str) -> None:
+    for each in _of(ray, context_file.load_begun()):
+        context_file.forget_begun(each.name)
+
+
+def _finish(context: Context) -> None:
+    """Write the context of a control plane that answers, as the current one."""
+    ray = str(context.cluster["ray"])
+    context_file.save_context(context, guard=_refuse_unless(ray))
+    _forget_begun(ray)
+
+
+def _refuse_other(context: Context) -> None:
+    """Refuse the name of a context that is another control plane's."""
+    if old := context_file.load_contexts().get(context.name):
+        _refuse_unless(str(context.cluster["ray"]))(old)
+
+
+def _refuse_unless(ray: str) -> Callable[[Context], None]:
+    def refuse(old: Context) -> None:
+        if old.cluster.get("ray") != ray:
+            what = f"there is a context {old.name!r} already, for {old.url}"
+            raise ConflictError(what, hint="`--name` gives this one another name")
+
+    return refuse
+
+
+def _answers(known: Context) -> bool:
+    """Say whether a context's control plane answers, as this very koco."""
+    from koco import code_digest
+    from koco.client.client import Client
+
+    try:
+        plane = Client(known).status()["control_plane"]
+    except KocoError:
+        return False  # whatever it is, the job will tell
+    return (plane["version"], plane.get("code")) == (__version__, code_digest.digest())
+
+
+def _require_reachable(context: Context, start: Mapping[str, Any]) -> None:
+    """Check that users here get to what runs there.
+
+    Raises:
+        UnreachableError: they do not; it says what can be done.
+    """
+    try:
+        contexts.version(context)
+    except NotAllowedError:
+        raise
+    except KocoError as exc:
+        what = f"the control plane runs on the head, and is not reached from here: {exc.message}"
+        if "CERTIFICATE_VERIFY_FAILED" in what:
+            hint = "`koco up --ray … --ca FILE` names the certificates to trust"
+        else:
+            port, place = start["port"], f"{start['host']}:{start['port']}"
+            hint = (
+                f"it listens on {place} there: `--host` and `--port` change that, `--public-url` "
+                f"tells another way to it, such as an SSH tunnel (`ssh -L {port}:{place} HEAD`)"
+            )
+        raise UnreachableError(what, hint=hint) from exc
+
+
+@contextmanager
+def _dashboard(ray: str, token: str | None, *, ca: str | None = None) -> Iterator[Any]:
+    from koco.cluster import jobs
+
+    address = _address(ray)
+    if ca is None:
+        known = _known(address, None)
+        ca = known.ca if known else ""
+
+    def find() -> str:
+        if url.is_clear(address):
+            output.note(f"warning: {address} is not encrypted: Ray's token travels in clear")
+        return _typed(token) if token is not None else jobs.find_token()
+
+    dashboard = jobs.Dashboard(address, find, ca=ca)
+    try:
+        yield dashboard
+    finally:
+        dashboard.close()
+
+
+def _address(ray: str) -> str:
+    try:
+        return url.checked(ray, "--ray")
+    except UsageError:
+        what = f"--ray is no URL of a Ray dashboard: {url.shown(ray)!r}"
+        raise UsageError(what, hint="such as http://head:8265, as `ray start` tells it") from None
+
+
+def _typed(token: str) -> str:
+    """Return the token, from stdin where it is `-`."""
+    if token != "-":
+        output.note("note: others can see what is in a command line; `--ray-token -` reads stdin")
+        return token.strip()
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("--ray-token -: there is nothing on stdin", hint="pipe the token in")
+    return sys.stdin.read(4096).strip()
+
+
+def _checked_version(dashboard: Any) -> str:
+    from packaging.specifiers import SpecifierSet
+
+    from koco.bootstrap import package
+
+    version: str = dashboard.version()
+    bounds = package.ray_bounds()
+    if not SpecifierSet(bounds).contains(version, prereleases=True):
+        raise KocoError(
+            f"the cluster runs Ray {version}, koco {__version__} needs {bounds}",
+            hint="update Ray there, or use a koco of its time",
+        )
+    return version
+
+
+def _ordered(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
+    """Have a job on the cluster carry out an order; return its answer."""
+    from koco.bootstrap import job, package
+    from koco.cluster import job_python
+
+    file, data = package.of_koco()
+    modules = [f"gcs://{file}"]
+    dashboard.require_package(file, data)
+    order = {**order, "environment": {"py_modules": modules}}
+    name = f"koco-{order['action']}-{secrets.token_hex(4)}"
+    entrypoint = f'"${job_python.PYTHON}" -m koco.bootstrap.job {shlex.quote(json.dumps(order))}'
+    dashboard.submit(name, entrypoint, modules=modules)
+    try:
+        output.note(f"job {name} is under way on {dashboard.url}…")
+        log = dashboard.wait(name, timeout_s=_JOB_S, on_log=_Notes())
+    except KeyboardInterrupt:
+        output.note(f"\nthe job {name} goes on; the same command again says what became of it")
+        raise
+    answer = _line(log, job.ANSWER)
+    if answer is None:
+        raise KocoError(
+            f"the job {name} ended without an answer",
+            hint=f"`ray job logs {name} --address {dashboard.url}` has the whole story",
+        )
+    if "error" in answer:
+        raise from_wire(answer)
+    return answer
+
+
+class _Notes:
+    """Tells what the job tells of itself, once."""
+
+    def __init__(self) -> None:
+        self._has_told = False
+
+    def __call__(self, log: str) -> None:
+        from koco.bootstrap import job
+
+        if not self._has_told and (note := _line(log, job.NOTE)):
+            self._has_told = True
+            listed = ", ".join(note["lacking"])
+            output.note(f"the cluster lacks {listed}: koco has them installed apart, for itself…")
+
+
+def _line(log: str, mark: str) -> dict[str, Any] | None:
+    """Return what a marked line of the job's log says."""
+    for line in reversed(log.splitlines()):
+        if line.startswith(mark):
+            try:
+                found: dict[str, Any] = json.loads(line.removeprefix(mark))
+            except ValueError:
+                return None  # not whole yet
+            return found
+    return None
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other `koco up --ray` or `koco down --ray` of this user is under way."""
+    from koco.cli.cluster.local import alone
+
+    with alone("remote.lock"):
+        yield

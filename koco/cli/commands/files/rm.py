@@ -1,0 +1,31 @@
+"""`koco files rm`: remove an execution's files."""
+
+from typing import Annotated
+
+import typer
+
+
+def command(
+    fid: Annotated[str, typer.Argument(metavar="FID", help="The execution.")],
+    given: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files, or folders with all in them.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
+) -> None:
+    """Remove files of an execution, and print what was removed.
+
+    Example: koco files rm 5wzk in/report.pdf
+    """
+    from koco import file_paths
+    from koco.cli import connection
+    from koco.cli.terminal import output
+
+    places = [file_paths.place(each) for each in given]
+    client = connection.connect()
+    whole = client.execution(fid)["fid"]
+    items = [item for place in places for item in client.files.remove(whole, place)]
+    if as_json:
+        output.print_items(items)
+        return
+    for item in items:
+        output.print_line(item["path"])

@@ -1,0 +1,184 @@
+"""`koco init`: a project that deploys as it is, made from a template.
+
+A template is a folder: `template.toml` describes it, all else is copied, with
+`__name__` (the service's name) and `__package__` replaced in contents and paths.
+"""
+
+import keyword
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from koco.errors import ConflictError, NotFoundError, UsageError
+from koco.plurals import counted
+
+#: Describes a template, and is not copied.
+_ABOUT = "template.toml"
+
+#: Names that a package of the user's must not hide or be hidden by.
+_TAKEN = frozenset({*sys.stdlib_module_names, "koco", "ray", "tests"})
+
+
+def command(
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where to; made if it is not there.")
+    ] = Path(),
+    template: Annotated[
+        str, typer.Option("--template", "-t", metavar="NAME", help="What to begin with.")
+    ] = "hello",
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="The service's name [default: DIR's]."),
+    ] = None,
+    as_list: Annotated[bool, typer.Option("--list", help="List the templates.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make a project: manifest, code, a test that runs without Ray, and a README.
+
+    Nothing is overwritten: where a file is in the way, it is named, and nothing is
+    written at all.
+
+    Example: koco init hello --template hello
+    """
+    if as_list:
+        _list(as_json=as_json)
+        return
+    chosen = _template(template)
+    names = Names.of(name or directory.resolve().name)
+    files = _render(chosen.folder, names)
+    _refuse_overwrite(directory, files)
+    _write(directory, files)
+    _tell(directory, chosen, names, sorted(map(str, files)), as_json=as_json)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template, what it shows, and the flow that it has."""
+
+    name: str
+    description: str
+    flow: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a new service and its package are called."""
+
+    service: str
+    package: str
+
+    @classmethod
+    def of(cls, text: str) -> "Names":
+        """Return the names made of a folder's name, or of what the user asked for."""
+        from koco.manifest.rules import slug
+
+        service = slug(text)
+        if not service:
+            raise UsageError(
+                f"no service can be named after {text!r}", hint="--name gives it another name"
+            )
+        package = service.replace("-", "_")
+        is_free = package not in _TAKEN and not keyword.iskeyword(package)
+        return cls(service, package if is_free else f"{package}_flows")
+
+    def fill(self, text: str) -> str:
+        """Return a text with its placeholders replaced."""
+        return text.replace("__name__", self.service).replace("__package__", self.package)
+
+
+def _templates() -> list[Template]:
+    import tomllib
+
+    # In the wheel they are in the package, in the source tree beside it.
+    package = Path(__file__).parents[2]
+    places = (package / "_templates", package.parent / "templates")
+    root = next((place for place in places if place.is_dir()), places[0])
+    found = []
+    for about in sorted(root.glob(f"*/{_ABOUT}")):
+        facts = tomllib.loads(about.read_text("utf-8"))
+        found.append(Template(about.parent.name, facts["description"], facts["flow"], about.parent))
+    return found
+
+
+def _template(name: str) -> Template:
+    from koco.manifest.problems import nearest
+
+    known = {template.name: template for template in _templates()}
+    if name in known:
+        return known[name]
+    near = nearest(name, known)
+    raise NotFoundError(
+        f"there is no template {name!r}",
+        hint=f"did you mean {near!r}?" if near else "`koco init --list` lists them",
+    )
+
+
+def _list(*, as_json: bool) -> None:
+    from koco.cli.terminal import output
+
+    known = [(template.name, template.description) for template in _templates()]
+    if as_json:
+        items = [{"name": name, "description": about} for name, about in known]
+        output.print_items(items)
+    else:
+        output.print_table(("TEMPLATE", "DESCRIPTION"), known, widest="DESCRIPTION")
+
+
+def _render(folder: Path, names: Names) -> dict[Path, str]:
+    """Return a template's files, by their path in the project."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder)
+        if path.is_file() and inner.name != _ABOUT and "__pycache__" not in inner.parts:
+            files[Path(names.fill(inner.as_posix()))] = names.fill(path.read_text("utf-8"))
+    return files
+
+
+def _refuse_overwrite(directory: Path, files: dict[Path, str]) -> None:
+    """Raise `ConflictError` with what stands where a file or one of its folders is to be."""
+    hint = "choose another folder, or move these away"
+    above = (directory, *directory.absolute().parents)
+    if any(os.path.lexists(path) and not path.is_dir() for path in above):
+        raise ConflictError(f"{directory} is no folder", hint=hint)
+    folders = {directory / parent for path in files for parent in path.parents} - {directory}
+    ways = [path for path in folders if os.path.lexists(path) and not path.is_dir()]
+    # Also a link that leads nowhere: writing would make what it leads to.
+    ways += [directory / path for path in files if os.path.lexists(directory / path)]
+    if ways:
+        listed = ", ".join(sorted(path.relative_to(directory).as_posix() for path in ways))
+        raise ConflictError(f"in the way in {directory}: {listed}", hint=hint)
+
+
+def _write(directory: Path, files: dict[Path, str]) -> None:
+    try:
+        for path, text in files.items():
+            target = directory / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Not even a file that has come in between is overwritten.
+            with target.open("x", encoding="utf-8", newline="\n") as out:
+                out.write(text)
+    except OSError as exc:
+        raise UsageError(f"{exc.filename} cannot be written: {exc.strerror}") from exc
+
+
+def _tell(
+    directory: Path, chosen: Template, names: Names, files: list[str], *, as_json: bool
+) -> None:
+    from koco.cli.terminal import output
+
+    if as_json:
+        facts: dict[str, Any] = {"path": str(directory.resolve()), "template": chosen.name}
+        output.print_json({**facts, "service": names.service, "files": files})
+        return
+    output.print_line(str(directory))
+    output.note(f"made {counted(len(files), 'file')} from the template {chosen.name!r}; next:")
+    steps = ["koco up", "koco deploy", f"koco run {chosen.flow} -f"]
+    if directory.resolve() != Path.cwd():
+        steps.insert(0, f"cd {directory}")
+    for step in steps:
+        output.note(f"  {step}")

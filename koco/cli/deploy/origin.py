@@ -1,0 +1,42 @@
+"""Where what is deployed comes from: the project, and the git commit where there is one."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from koco.project.project import Target
+
+#: How long git may take (seconds): a deploy does not wait longer to know where it comes from.
+_GIT_S = 5.0
+
+
+def origin(target: "Target") -> dict[str, Any]:
+    """Return `{project, commit, dirty}`, each where it is known.
+
+    It is `dirty` where files in the service's folder differ from the commit, or are not in it.
+    """
+    project = {"project": target.project.name} if target.project else {}
+    return project | _commit(target.root)
+
+
+def _commit(folder: Path) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--", "."],
+            # Without this, looking would take a lock that a commit at the same time needs.
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_GIT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}  # no git, no repository, or one that is not to be looked into
+    lines = done.stdout.decode(errors="replace").splitlines()
+    heads = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
+    if not heads or heads[0] == "(initial)":
+        return {}
+    dirty = any(not line.startswith("#") for line in lines)
+    return {"commit": heads[0], "dirty": dirty}

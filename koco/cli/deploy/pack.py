@@ -1,0 +1,75 @@
+"""The bundles that a plan needs, made before anybody sees the plan.
+
+Files may change at any time: an editor saves, a log grows. So what was packed counts, and not
+what was read for the plan: where the two differ, the plan is made again, of what was packed. What
+is shown, confirmed and deployed is the same then, whatever happens to the files meanwhile.
+"""
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from koco.cli.deploy import plan as planning
+from koco.cli.terminal import output
+
+if TYPE_CHECKING:
+    from koco.cli.deploy.plan import Plan, Planned
+    from koco.client.client import Client
+    from koco.project.bundle import Bundle
+
+#: How long files are packed again that have changed while they were (seconds).
+_PATIENCE_S = 1.0
+
+#: From here on, packing takes long enough to be told of (bytes).
+_LONG_BYTES = 50_000_000
+
+
+def pack(client: "Client", plan: "Plan", stack: ExitStack) -> "tuple[Plan, dict[str, Bundle]]":
+    """Make the bundles that a plan needs; return the plan of what is in them, and them by service.
+
+    They are removed with `stack`. A plan with problems needs none.
+    """
+    bundles: dict[str, Bundle] = {}
+    while needed := [] if plan.problems else _needed(plan, bundles):
+        made = {each.service: stack.enter_context(_steady(each)) for each in needed}
+        bundles |= made
+        if all(made[each.service].files == each.files for each in needed):
+            break
+        found = [
+            each.holding(bundles[each.service].contents) if each.service in bundles else each
+            for each in plan.services
+        ]
+        plan = planning.ask(client, found, prune=plan.prune)
+    return plan, bundles
+
+
+def _needed(plan: "Plan", bundles: "dict[str, Bundle]") -> "list[Planned]":
+    """Return the services whose bundles neither the control plane has nor we."""
+    return [
+        each for each in plan.changed if each.step["bundle"] is None and each.service not in bundles
+    ]
+
+
+def _steady(planned: "Planned") -> "Bundle":
+    """Pack a service's files until they are the same twice, or for as long as patience lasts.
+
+    So what belongs together is deployed together: a branch that is checked out meanwhile, say.
+    """
+    before, deadline = planned.files, time.monotonic() + _PATIENCE_S
+    while True:
+        bundle = _packed(planned)
+        if bundle.files == before or time.monotonic() > deadline:
+            return bundle
+        before = bundle.files
+        bundle.remove()
+
+
+def _packed(planned: "Planned") -> "Bundle":
+    from koco.project import bundle
+
+    tree = planned.target.look()
+    size_bytes = sum(file.size_bytes for file in tree.files)
+    if size_bytes < _LONG_BYTES:
+        return bundle.pack(tree)
+    with output.progress(f"{planned.service}: packing", size_bytes) as advance:
+        return bundle.pack(tree, advance=advance)

@@ -1,0 +1,202 @@
+"""A plan as people read it: a line for each service, and below it what changes."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from koco.cli.terminal import output
+from koco.plurals import counted
+
+if TYPE_CHECKING:
+    from koco.cli.deploy.plan import Plan, Planned
+
+#: Files of one service that are named, of a new one the largest; `--verbose` names all.
+_FILES, _LARGEST = 20, 10
+
+_SIGNS = {"create": "+", "added": "+", "removed": "-", "remove": "-"}
+_COLOURS = {"+": output.GREEN, "-": output.RED, "~": output.YELLOW, "!": output.YELLOW}
+_ACTIONS = {"create": "+", "update": "~", "remove": "-", "unchanged": ""}
+_ABSENT = object()
+
+#: What to do about files that are left out.
+_INCLUDE = "runtime.include in the manifest ships what is left out"
+
+#: A line of a plan: its sign, what it is about, and the rest.
+_Row = tuple[str, str, str]
+
+
+def size(size_bytes: int) -> str:
+    """Return a size as people read it."""
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    return f"{size_bytes / 1e3:.1f} kB" if size_bytes < 1e6 else f"{size_bytes / 1e6:.1f} MB"
+
+
+def summary(plan: "Plan") -> str:
+    """Return how many services get what: `1 to create, 2 to update, 4 unchanged`."""
+    counts = plan.answer["counts"]
+    told = [f"{counts[key]} to {key}" for key in ("create", "update", "remove") if counts[key]]
+    if counts["unchanged"]:
+        told.append(f"{counts['unchanged']} unchanged")
+    return ", ".join(told)
+
+
+def show(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool = False) -> None:
+    """Write a plan to a stream; of what stays as it is, there is but the number.
+
+    What is new and what is left out is named in any case. `details` names what changes as well,
+    and `verbose` every file of a long list.
+    """
+    for line in (*_lines(plan, stream, details=details, verbose=verbose), summary(plan)):
+        stream.write(f"{line}\n")
+    stream.flush()
+
+
+def _lines(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool) -> Iterator[str]:
+    names = {step["service"]: output.inline(step["service"]) for step in plan.answer["items"]}
+    wide = max(map(len, names.values()), default=0)
+    ours = {each.service: each for each in plan.services}
+    for step in plan.answer["items"]:
+        if step["action"] == "unchanged":
+            continue
+        action = output.paint(f"{step['action']:<6}", _COLOURS[_ACTIONS[step["action"]]], stream)
+        about = _about(step, details=details)
+        name = f"{names[step['service']]:<{wide}}"
+        yield f"{name}  {action}  {output.inline(about)}".rstrip()
+        yield from _openings(step, stream)
+        blocks = [
+            _Block(
+                _files(step, ours.get(step["service"]), details=details),
+                "more file",
+                _LARGEST if step["action"] == "create" else _FILES,
+            ),
+            _Block(_settings(step) if details else []),
+            _Block(_left_out(step), "more left-out file", hint=_INCLUDE),
+        ]
+        yield from _details(blocks, stream, verbose=verbose)
+
+
+def _about(step: dict[str, Any], *, details: bool) -> str:
+    """Return what a service's line says after the action."""
+    told = [f"release {step['release']}"] if step["release"] is not None else []
+    if step["starting"] is not None:
+        told.append(f"(release {step['starting']} is on its way)")
+    if step["action"] == "create":
+        ships = step["ships"]
+        told.append(f"{counted(ships['files'], 'file')}, {size(ships['size_bytes'])}")
+    files = "" if details else f" ({counted(len(step['files']), 'file')})"
+    parts = [part + files if part == "code" else part for part in step["parts"]]
+    return "  ".join([*told, ", ".join(parts)]).rstrip()
+
+
+def _openings(step: dict[str, Any], stream: TextIO) -> Iterator[str]:
+    """Yield a line for each path that is public, or is so no more: those are always told."""
+    now = step.get("public", [])
+    changes = {change["path"]: change for change in step["changes"]}
+    kept = now if step["action"] == "update" else []
+    former = changes.get("endpoint.public", {}).get("old", kept)
+    for path in [*now, *(each for each in former if each not in now)]:
+        shown = output.inline(path)
+        if path not in now:
+            yield f"    closes {shown} to the public"
+        elif path in former:
+            yield f"    keeps {shown} open to the public"
+        else:
+            yield f"    {output.paint(f'opens {shown} to the public', output.YELLOW, stream)}"
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Rows of one kind; of more than `most`, it says how many there are of what. Then a hint."""
+
+    rows: list[_Row]
+    more: str = ""
+    most: int = _FILES
+    hint: str = ""
+
+
+def _details(blocks: list[_Block], stream: TextIO, *, verbose: bool) -> Iterator[str]:
+    """Yield the lines below a service's, aligned over all blocks."""
+    shown = [
+        [
+            (sign, output.inline(name), output.inline(text))
+            for sign, name, text in block.rows[: None if verbose or not block.more else block.most]
+        ]
+        for block in blocks
+    ]
+    names = [name for rows in shown for _, name, _ in rows]
+    wide = max((len(name) for name in names if len(name) <= 40), default=0)
+    for block, rows in zip(blocks, shown, strict=True):
+        for sign, name, text in rows:
+            line = _cut(f"{sign} {name:<{wide}}  {text}".rstrip(), stream)
+            yield f"    {output.paint(line[:1], _COLOURS[sign], stream)}{line[1:]}"
+        if len(rows) < len(block.rows):
+            more = counted(len(block.rows) - len(rows), block.more)
+            yield f"    … and {more}; --verbose names all"
+        if rows and block.hint:
+            yield f"      {block.hint}"
+
+
+def _files(step: dict[str, Any], ours: "Planned | None", *, details: bool) -> list[_Row]:
+    """Return the rows of files: all of a new service, the largest first, or what changes."""
+    if step["action"] == "create" and ours is not None:
+        largest = sorted(ours.files, key=lambda file: (-file.size_bytes, file.path))
+        return [("+", file.path, size(file.size_bytes)) for file in largest]
+    return [_file(each) for each in step["files"]] if details else []
+
+
+def _settings(step: dict[str, Any]) -> list[_Row]:
+    paths = {change["path"] for change in step["changes"]}
+    return [each for change in step["changes"] for each in _setting(change, paths)]
+
+
+def _left_out(step: dict[str, Any]) -> list[_Row]:
+    return [
+        ("!", each["path"], f"left out: looks like {each['looks_like']}")
+        for each in step.get("left_out", ())
+    ]
+
+
+def _file(change: dict[str, Any]) -> _Row:
+    old, new = change["old_bytes"], change["new_bytes"]
+    if change["change"] == "mode":
+        return "~", change["path"], "whether it can be executed"
+    if old is None or new is None:
+        return _SIGNS.get(change["change"], "~"), change["path"], size(old if new is None else new)
+    before, after = size(old), size(new)
+    if before == after and old != new:
+        before, after = f"{old:,} B", f"{new:,} B"
+    return "~", change["path"], before if old == new else f"{before} → {after}"
+
+
+def _setting(change: dict[str, Any], paths: set[str]) -> Iterable[_Row]:
+    """Return the rows of a value that differs; `paths` are those of all that do."""
+    path, old, new = change["path"], change.get("old", _ABSENT), change.get("new", _ABSENT)
+    if isinstance(old, list) and isinstance(new, list):
+        gone = [("-", path, each) for each in old if each not in new]
+        come = [("+", path, each) for each in new if each not in old]
+        if gone or come:
+            # What has a row of its own is not told twice.
+            rows = [row for row in (*gone, *come) if f"{path}.{row[2]}" not in paths]
+            return [(sign, path, _value(each)) for sign, path, each in rows]
+        return [("~", path, f"{_value(old)} → {_value(new)}")]
+    if old is _ABSENT:
+        return [("+", path, _value(new))]
+    if new is _ABSENT:
+        return [("-", path, _value(old))]
+    return [("~", path, f"{_value(old)} → {_value(new)}")]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):  # without its defaults, most of which are nothing
+        value = {key: each for key, each in value.items() if each not in (None, "", [], {})}
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _cut(line: str, stream: TextIO) -> str:
+    """Return a line that fits a terminal, behind the four columns that it is indented by."""
+    if not output.is_terminal(stream):
+        return line  # whole, for a log that is searched
+    width = output.room(stream, indent=4)
+    return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -1,0 +1,52 @@
+"""Whether the cluster's Python is one that a service is made for: told before anything is sent."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from koco.errors import ManifestError
+
+if TYPE_CHECKING:
+    from koco.client.client import Client
+    from koco.project.project import Target
+
+
+def check(client: "Client", targets: Sequence["Target"]) -> None:
+    """Raise `ManifestError` where a pyproject.toml asks for another Python than the cluster's.
+
+    That is the one which the manifest names, or else the one in its folder.
+    """
+    wanted = [(target, said) for target in targets if (said := _wanted(target))]
+    if not wanted:
+        return
+    python = client.status()["ray"].get("python")
+    if not python:
+        return  # an older control plane does not say
+    problems = [line for target, said in wanted for line in _problem(target, said, python)]
+    if problems:
+        raise ManifestError(problems)
+
+
+def _wanted(target: "Target") -> str | None:
+    from koco.manifest import package_check
+
+    path = target.root / (target.manifest.runtime.pyproject or "pyproject.toml")
+    try:
+        return package_check.required_python(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _problem(target: "Target", wanted: str, python: str) -> list[str]:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    named = target.manifest.runtime.pyproject
+    try:
+        if SpecifierSet(wanted).contains(python, prereleases=True):
+            return []
+    except InvalidSpecifier as exc:
+        message, hint = f"requires-python: {exc}", None
+    else:
+        message = f"requires-python is {wanted!r}, and the cluster has Python {python}"
+        hint = "run the cluster's Ray with such a Python, or loosen requires-python"
+    path = ("runtime", "pyproject") if named else ("service",)
+    return target.problem(path, f"{named or 'pyproject.toml'}: {message}", hint)

@@ -1,0 +1,216 @@
+"""What `koco deploy` does with a plan and its bundles: upload, release, wait, remove.
+
+Nothing is sent before every bundle is made: a mistake in one service must not
+leave another half deployed. And nothing is sent for what the plan leaves as it is.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from koco.cli.deploy import plan_view
+from koco.cli.terminal import ndjson, output
+from koco.errors import ConflictError
+from koco.plurals import counted
+
+if TYPE_CHECKING:
+    from koco.cli.deploy.plan import Plan, Planned
+    from koco.client.client import Client
+    from koco.project.bundle import Bundle
+
+#: How long a control plane tries when it is not told (seconds), and how much longer
+#: than this command it goes on: it must not give up first.
+_READY_S, _LONGER_S = 600.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tells how a deploy goes: NDJSON on stdout, or results there and progress on stderr."""
+
+    as_json: bool
+    began: float = field(default_factory=time.monotonic)
+
+    def step(self, kind: str, service: str, text: str, **facts: Any) -> None:
+        """Tell of something on the way."""
+        if self.as_json:
+            ndjson.emit(kind, {"service": service, **facts})
+        else:
+            output.note(f"{service}: {text}")
+
+    def result(self, kind: str, service: str, text: str, **facts: Any) -> None:
+        """Tell what became of a service."""
+        if self.as_json:
+            took_s = round(time.monotonic() - self.began, 3)
+            ndjson.emit(kind, {"service": service, **facts, "took_s": took_s})
+        else:
+            output.print_line(f"{service}  {text}")
+            output.flush()
+
+    def took(self) -> str:
+        """Return how long it has taken so far, as text."""
+        return f"({time.monotonic() - self.began:.1f} s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """The releases that were begun, and why others were not: somebody has deployed meanwhile."""
+
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[ConflictError] = field(default_factory=list)
+
+
+def tell(plan: "Plan", report: Report, *, verbose: bool = False) -> None:
+    """Tell what will be done, before any of it is."""
+    if report.as_json:
+        ndjson.emit("plan", plan.answer)
+    elif not plan.is_empty:
+        plan_view.show(plan, sys.stderr, details=False, verbose=verbose)
+
+
+def ship(
+    client: "Client",
+    plan: "Plan",
+    bundles: "Mapping[str, Bundle]",
+    report: Report,
+    *,
+    timeout_s: float | None,
+    fallback: bool = True,
+) -> Shipped:
+    """Upload the bundles of what the plan changes, then begin its releases."""
+    for each in plan.services:
+        number = each.step["release"]
+        if each.step["action"] == "unchanged":
+            text = f"unchanged (release {number})"
+            report.result("unchanged", each.service, text, release=number)
+    ours = {
+        each.service: bundles[each.service] for each in plan.changed if each.step["bundle"] is None
+    }
+    for service, bundle in ours.items():
+        _bundled(service, bundle, report)
+    for service, bundle in ours.items():
+        _upload(client, service, bundle, report)
+    shipped = Shipped()
+    for each in plan.changed:
+        sha256 = ours[each.service].sha256 if each.service in ours else each.step["bundle"]
+        try:
+            release = _begin(client, each, sha256, timeout_s=timeout_s, fallback=fallback)
+        except ConflictError as exc:
+            # Somebody else's deploy of one service is no reason against the others.
+            shipped.refused.append(exc)
+            if len(plan.changed) > 1:
+                output.note(exc.message)
+            continue
+        if each.step.get("drift") and release["unchanged"]:
+            output.note(f"{each.service}: its Serve application is put back")
+        begun(release, report, ", ".join(_about(each.manifest)))
+        shipped.releases.append(release)
+    return shipped
+
+
+def _about(manifest: dict[str, Any]) -> list[str]:
+    runtime = manifest.get("runtime", {})
+    about = ["with an endpoint of its own"] if manifest.get("app") else []
+    if any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject")):
+        about.append("its packages are installed first where no node has them")
+    return about
+
+
+def allowed(timeout_s: float | None) -> float | None:
+    """Return how long the control plane is to try where this command waits for so long."""
+    return None if timeout_s is None else max(_READY_S, timeout_s + _LONGER_S)
+
+
+def begun(release: dict[str, Any], report: Report, about: str) -> None:
+    """Tell that a release is starting, and something about it; or that nothing has changed.
+
+    One that has failed by now was on its way when the plan was made: whoever waits tells of that.
+    """
+    service, number = release["service"], release["number"]
+    if release["unchanged"]:
+        report.result("unchanged", service, f"unchanged (release {number})", release=number)
+        return
+    if release["status"] != "starting":
+        return
+    text = f"release {number} is starting"
+    report.step("release", service, f"{text}, {about}" if about else text, release=number)
+
+
+def leave(releases: Iterable[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+    """Tell which releases go on without being waited for; return the others."""
+    others = []
+    for release in releases:
+        if release["status"] != "starting":
+            others.append(release)
+        elif not report.as_json:
+            service, number = release["service"], release["number"]
+            report.result("release", service, f"release {number}  starting")
+    return others
+
+
+def check(shipped: Shipped) -> None:
+    """Raise `ConflictError` where services were left alone, as somebody has deployed them."""
+    if shipped.refused:
+        raise _refused(shipped.refused, hint=shipped.refused[0].hint)
+
+
+def remove(client: "Client", plan: "Plan", report: Report) -> None:
+    """Remove the services that the plan removes, once all else is done.
+
+    Raises:
+        ConflictError: some were not, as executions run or somebody has deployed them.
+    """
+    refused: list[ConflictError] = []
+    for step in plan.removals:
+        try:
+            client.undeploy(step["service"], expect=step["expect"])
+        except ConflictError as exc:
+            refused.append(exc)
+            continue
+        report.result("removed", step["service"], "removed", release=step["release"])
+    if refused:
+        hint = "all else is done; `koco undeploy SERVICE --drain` waits for what runs"
+        raise _refused(refused, hint=hint)
+
+
+def _refused(errors: list[ConflictError], *, hint: str | None) -> ConflictError:
+    return ConflictError("\n".join(each.message for each in errors), hint=hint)
+
+
+def _bundled(service: str, bundle: "Bundle", report: Report) -> None:
+    """Tell of a bundle that was made."""
+    files, size = len(bundle.files), bundle.size_bytes
+    report.step(
+        "bundled",
+        service,
+        f"bundled {counted(files, 'file')}, {plan_view.size(size)}",
+        bundle=bundle.sha256,
+        files=files,
+        size_bytes=size,
+    )
+
+
+def _upload(client: "Client", service: str, bundle: "Bundle", report: Report) -> None:
+    is_there = client.has_bundle(bundle.sha256)
+    if not is_there:
+        with output.progress(f"{service}: uploading", bundle.size_bytes) as advance:
+            client.put_bundle(bundle.sha256, bundle.path, advance=advance)
+    text = "the control plane has that bundle already" if is_there else "uploaded"
+    report.step("uploaded", service, text, bundle=bundle.sha256, skipped=is_there)
+
+
+def _begin(
+    client: "Client", planned: "Planned", bundle: str, *, timeout_s: float | None, fallback: bool
+) -> dict[str, Any]:
+    from koco.cli.deploy.origin import origin
+
+    return client.create_release(
+        planned.service,
+        manifest=planned.manifest,
+        bundle=bundle,
+        timeout_s=allowed(timeout_s),
+        origin=origin(planned.target),
+        fallback=fallback,
+        expect=planned.step["expect"],
+    )

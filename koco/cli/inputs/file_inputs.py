@@ -1,0 +1,138 @@
+"""Files among a command line's inputs: `-i report=@path` uploads that file, or folder.
+
+Only what stands on the command line, or is typed into a form, is read: text from a
+file of inputs is left alone, for it may come from somebody else.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from koco.cli.terminal import output
+from koco.client import context_file
+from koco.errors import ConflictError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from koco.client.client import Client
+    from koco.client.local_files import LocalFile
+
+
+class Local(str):
+    """`@path`: text that means a file here, wherever such text goes."""
+
+    __slots__ = ()
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return context_file.expanded(self[1:])
+
+
+def typed(text: str) -> str:
+    """Return what a value on the command line means: `@path` a file, `@@x` the text `@x`."""
+    if text.startswith("@@"):
+        return text[1:]
+    return Local(text) if text.startswith("@") else text
+
+
+def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None) -> dict[str, Any]:
+    """Upload the files among inputs; return the inputs with what names them in their place.
+
+    For a launch that is `{"$file": {name, sha256}}`. With `fid`, the files are put into
+    that execution's `in/`, and their paths stand in the inputs. A folder makes a list.
+
+    Raises:
+        NotFoundError: there is no such file or folder.
+        KocoError: see `Client.files`.
+    """
+    chosen = {each: _found(each) for each in _locals(values.values())}
+    if not chosen:
+        return values
+    hashes = send(client, [file for files in chosen.values() for file in files])
+    if fid is not None:
+        attach(client, fid, hashes)
+
+    def mark(file: "LocalFile") -> Any:
+        name = file.name
+        return f"in/{name}" if fid else {"$file": {"name": name, "sha256": hashes[file]}}
+
+    def named(value: Any) -> Any:
+        if isinstance(value, list):
+            return [mark for each in value for mark in _as_list(named(each))]
+        if not isinstance(value, Local):
+            return value
+        marks = [mark(file) for file in chosen[value]]
+        return marks if value.path.is_dir() else marks[0]
+
+    return {key: named(value) for key, value in values.items()}
+
+
+def find(given: str | Path) -> list["LocalFile"]:
+    """Return a file here, or every file below a folder; see `koco.client.local_files.found`."""
+    from koco.client import local_files
+
+    with _readable():
+        return local_files.found(Path(given))
+
+
+def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", str]:
+    """Upload what is not there yet, with a bar at a terminal; return each file's SHA-256."""
+    from koco.client import local_files
+
+    unique = list(dict.fromkeys(files))
+    total = sum(file.size_bytes for file in unique)
+    label = unique[0].name if len(unique) == 1 else f"{len(unique)} files"
+    with _readable(), output.progress(f"reading {label}", total) as advance:
+        hashes = {file: local_files.digest(file.path, advance) for file in unique}
+    with _readable(), output.progress(f"uploading {label}", total) as advance:
+        for file, sha256 in hashes.items():
+            client.files.upload(file.path, sha256, size_bytes=file.size_bytes, advance=advance)
+    return hashes
+
+
+def attach(
+    client: "Client", fid: str, hashes: dict["LocalFile", str], *, to: str = "in"
+) -> list[dict[str, Any]]:
+    """Put uploaded files into a folder of an execution; return them.
+
+    Raises:
+        ConflictError: two have one name.
+    """
+    names = [file.name for file in hashes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConflictError(
+            f"two files would be called {to}/{twice[0]}", hint="put them into different folders"
+        )
+    return [
+        client.files.attach(fid, f"{to}/{file.name}", sha256=sha256, size_bytes=file.size_bytes)
+        for file, sha256 in hashes.items()
+    ]
+
+
+def _locals(values: Iterable[Any]) -> Iterator[Local]:
+    for value in values:
+        if isinstance(value, Local):
+            yield value
+        elif isinstance(value, list):
+            yield from _locals(value)
+
+
+def _found(given: Local) -> list["LocalFile"]:
+    try:
+        return find(given.path)
+    except NotFoundError as exc:
+        exc.hint = exc.hint or f"for the text {str(given)!r} write {f'@{given}'!r}"
+        raise
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise UsageError(f"cannot read {exc.filename}: {exc.strerror}") from exc
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

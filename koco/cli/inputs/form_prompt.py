@@ -1,0 +1,225 @@
+"""The conversation about one form: a question for each field, until the answer will do.
+
+What a field's own check refuses is told and asked again, so that most of what the
+server would refuse is never sent; the server checks it all the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from koco.cli.inputs import field_limits, file_inputs
+from koco.cli.terminal import html_text, keyboard, output
+from koco.client import context_file
+from koco.forms import (
+    HR,
+    HTML,
+    Action,
+    Break,
+    Checkbox,
+    Element,
+    Field,
+    InputArea,
+    InputFiles,
+    InputPassword,
+    Markdown,
+    Model,
+    Select,
+    Submit,
+)
+from koco.forms.elements import to_json
+
+#: How many choices are listed; those beyond are chosen by name.
+_LISTED = 50
+
+
+class Dialogue:
+    """Asks at a terminal, `out`, and reads what is typed; raises what `keyboard.line` does."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def fill(
+        self, model: Model, given: dict[str, Any], typed: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Return the answers to what is not given; see `prompt.ask`."""
+        answers: dict[str, Any] = {}
+        for element in model.elements:
+            if isinstance(element, Field):
+                if element.name not in given and (typed is None or element.name in typed):
+                    answers |= self._answer(element, _offered(element, typed or {}))
+            elif typed is None:
+                self._show(element)
+        buttons = model.actions if typed is None else model.actions.keys() & typed.keys()
+        if buttons and not given.keys() & model.actions:
+            answers |= self._press(model.elements)
+        return answers
+
+    def _show(self, element: Element) -> None:
+        if isinstance(element, Markdown):
+            output.print_markdown(element.text, self._out)
+        elif isinstance(element, HTML):
+            self._say(html_text.text_of(element.text))
+        elif isinstance(element, Break):
+            self._say("")
+        elif isinstance(element, HR):
+            self._say("─" * 40, output.DIM)
+
+    def _answer(self, field: Field, offered: Any) -> dict[str, Any]:
+        """Return the answer to a field under its name, or nothing; ask until it will do."""
+        self._introduce(field, offered)
+        while True:
+            try:
+                raw = self._read(field)
+            except UnicodeError:
+                self._refuse(["is no UTF-8: is the terminal's locale right?"])
+                continue
+            raw = offered if raw is None else raw
+            if raw is None and not field.is_required:
+                return {}
+            value, messages = _checked(field, raw)
+            if not messages:
+                return {field.name: to_json(value)}
+            self._refuse(messages)
+
+    def _introduce(self, field: Field, offered: Any) -> None:
+        about = field_limits.words(field)
+        if isinstance(field, InputArea):
+            about.append("an empty line or Ctrl-D ends it")
+        elif isinstance(field, InputFiles) and field.is_list:
+            about.append("one on each line, an empty line ends them")
+        said = [f"({', '.join(about)})"] if about else []
+        if offered is not None and not isinstance(field, Select):
+            said.append(f"[{field_limits.shown(field, offered)}]")
+        beside = "option" if isinstance(field, Checkbox) else "placeholder"
+        said.append(getattr(field, beside, None) or "")
+        self._title(field.label or field.name, " ".join(said))
+        if isinstance(field, Select):
+            pairs = field_limits.choices(field)
+            self._list(pairs, field.names.index(offered) if offered in field.names else None)
+
+    def _read(self, field: Field) -> Any:
+        """Return what is typed for a field; None for nothing."""
+        if isinstance(field, InputPassword):
+            return keyboard.secret(self._out) or None
+        if isinstance(field, InputArea):
+            return "\n".join(keyboard.lines(self._out)) or None
+        if isinstance(field, InputFiles) and field.is_list:
+            return keyboard.lines(self._out) or None
+        typed = keyboard.line(self._out)
+        if field.type == "text":
+            return typed or None
+        if not typed.strip():
+            return None
+        if isinstance(field, Select):
+            return _chosen(field_limits.choices(field), typed)
+        if isinstance(field, Checkbox):
+            return {"y": "yes", "n": "no"}.get(typed.strip().lower(), typed)
+        return typed.strip()
+
+    def _press(self, elements: Sequence[Element]) -> dict[str, str]:
+        """Return what the button sends that a person chooses; a lone one is pressed for them."""
+        actions = [each for each in elements if isinstance(each, Action)]
+        submits = [each.text for each in elements if isinstance(each, Submit)][:1]
+        if not actions:
+            return {}
+        pairs = [(each.value, each.text or "") for each in actions]
+        at = 0
+        if len(actions) + len(submits) > 1:
+            pairs += [(text, "") for text in submits]
+            at = self._choose("Button", pairs, default=len(actions) if submits else None)
+        return {actions[at].name: actions[at].value} if at < len(actions) else {}
+
+    def _choose(self, title: str, pairs: Sequence[tuple[str, str]], *, default: int | None) -> int:
+        """Return the index of the pair that a person chooses."""
+        names = [name for name, _ in pairs]
+        self._title(title, "" if default is not None else "(required)")
+        self._list(pairs, default)
+        while True:
+            try:
+                typed = keyboard.line(self._out)
+            except UnicodeError:
+                typed = "?"
+            if not typed.strip() and default is not None:
+                return default
+            chosen = _chosen(pairs, typed)
+            if chosen in names:
+                return names.index(chosen)
+            self._refuse([f"must be one of {', '.join(names)}"])
+
+    def _list(self, pairs: Sequence[tuple[str, str]], default: int | None) -> None:
+        shown = pairs[:_LISTED]
+        width = max(len(name) for name, _ in shown)
+        for at, (name, label) in enumerate(shown):
+            number = f"{at + 1:>4}  " if _are_numbered(pairs) else "    "
+            mark = "  [default]" if at == default else ""
+            self._say(f"{number}{_flat(f'{name:<{width}}  {label}')}{mark}")
+        if len(pairs) > _LISTED:
+            self._say(f"    and {len(pairs) - _LISTED} more, by name", output.DIM)
+
+    def _refuse(self, messages: Sequence[str]) -> None:
+        for message in messages:
+            self._say(f"  {message}", output.RED)
+
+    def _title(self, name: str, about: str) -> None:
+        lead = output.harmless(" ".join(name.split()))
+        first, *more = output.wrapped(f"{lead} {output.harmless(about)}", self._out)
+        end = len(lead) if first.startswith(lead) else len(first)
+        styled = output.paint(first[:end], output.BOLD, self._out)
+        for line in (styled + output.paint(first[end:], output.DIM, self._out), *more):
+            self._out.write(line + "\n")
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._out.write(output.paint(output.harmless(text), style, self._out) + "\n")
+        self._out.flush()
+
+
+def _flat(text: str) -> str:
+    """Return text without line breaks, which could feign another question."""
+    return text.replace("\n", " ").replace("\t", " ").rstrip()
+
+
+def _offered(field: Field, typed: dict[str, Any]) -> Any:
+    """Return what Enter stands for, as JSON; None for nothing."""
+    before = None if isinstance(field, InputPassword) else typed.get(field.name)
+    return to_json(field.default) if before is None else before
+
+
+def _are_numbered(pairs: Sequence[tuple[str, str]]) -> bool:
+    """Say whether choices can be chosen by number: not where a name is one."""
+    return not any(name.strip().isdecimal() for name, _ in pairs)
+
+
+def _chosen(pairs: Sequence[tuple[str, str]], typed: str) -> str:
+    """Return the name that was typed, or whose number or label was; else what was typed."""
+    word = typed.strip()
+    names = [name for name, _ in pairs]
+    if word in names:
+        return word
+    if word.isdecimal() and _are_numbered(pairs) and 1 <= int(word) <= len(pairs):
+        return names[int(word) - 1]
+    labelled = [name for name, label in pairs if label and label.lower() == word.lower()]
+    return labelled[0] if len(labelled) == 1 else typed
+
+
+def _checked(field: Field, raw: Any) -> tuple[Any, list[str]]:
+    if not isinstance(field, InputFiles):
+        return field.clean(raw)
+    typed = raw if isinstance(raw, list) else [raw]
+    # `-i` writes them with an @; here it is optional.
+    paths = [context_file.expanded(str(each).strip().removeprefix("@")) for each in typed if each]
+    if not paths:
+        return None, ["is required"]
+    found = [file_inputs.Local(f"@{path}") for path in paths]
+    return found if field.is_list else found[0], [
+        message for path in paths for message in _faults(field, path)
+    ]
+
+
+def _faults(field: InputFiles, path: Path) -> Iterator[str]:
+    if field.directory and not path.is_dir():
+        yield f"there is no folder {path}"
+    elif not path.exists():
+        yield f"there is no file {path}"
+    elif not field.is_list and not path.is_file():
+        yield f"{path} is no file"

@@ -1,0 +1,164 @@
+"""A flow's inputs from a command line: a file's object, and `key=value` over it.
+
+Values from the command line stay text: the flow's form types them, on the
+server, where its rules are. `@path` is a file (see `uploads`), and several make a list.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, time
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from koco.cli.inputs import file_inputs
+from koco.errors import UsageError
+
+#: The file name that stands for standard input.
+STDIN = "-"
+
+
+def gather(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
+    """Return the inputs that `-i` and `--inputs` give.
+
+    Raises:
+        UsageError: a pair without `=`, a key twice, a file that holds no object.
+    """
+    inputs = {**(read(file) if file is not None else {}), **_parsed(pairs)}
+    _require_json(inputs)
+    return inputs
+
+
+def anything(pairs: Sequence[str], file: str | None) -> Any:
+    """Return what they give where it may be any JSON value; with pairs it is an object.
+
+    Raises:
+        UsageError: as `gather` does.
+    """
+    if pairs or file is None:
+        return gather(pairs, file)
+    value = load(file)
+    _require_json(value)
+    return value
+
+
+def _require_json(inputs: Any) -> None:
+    try:
+        # What is no JSON would fail on its way, where no one could say why.
+        json.dumps(inputs, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            "the inputs are no UTF-8", hint="is the terminal's locale right?"
+        ) from None
+    except RecursionError:
+        raise UsageError("the inputs are nested too deep") from None
+    except ValueError:
+        raise UsageError(
+            "the inputs hold a number that JSON does not have (nan or infinity)"
+        ) from None
+
+
+def read(file: str) -> dict[str, Any]:
+    """Return the object in a file of JSON or YAML; `-` is standard input."""
+    value = load(file)
+    if not isinstance(value, dict):
+        what = "nothing" if value is None else f"a {type(value).__name__}"
+        raise UsageError(
+            f"{_source(file)} holds {what}, not an object", hint='such as {"name": "value"}'
+        )
+    return value
+
+
+def load(file: str) -> Any:
+    """Return the value in a file of JSON or YAML; `-` is standard input."""
+    source = _source(file)
+    try:
+        raw = _stdin() if file == STDIN else Path(file).read_bytes()
+        text = raw.decode("utf-8-sig")
+    except OSError as exc:
+        raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{source} is no UTF-8 text") from exc
+    if not text.strip():
+        # To YAML it is null, which an answer may be: not one that nobody gave.
+        raise UsageError(f"{source} holds nothing", hint='such as {"name": "value"}')
+    try:
+        return json.loads(text, object_pairs_hook=partial(_unique, source))
+    except RecursionError:
+        raise UsageError(f"{source} is nested too deep") from None
+    except ValueError:
+        return _yaml(text, source)
+
+
+def _stdin() -> bytes:
+    return b"" if sys.stdin is None else sys.stdin.buffer.read()  # None where it was closed
+
+
+def _source(file: str) -> str:
+    return "standard input" if file == STDIN else file
+
+
+def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{pair!r} is no key=value", hint="such as: -i who=World")
+        meant = file_inputs.typed(value)
+        if key not in found:
+            found[key] = meant
+        elif isinstance(meant, file_inputs.Local) and not isinstance(found[key], str):
+            found[key].append(meant)
+        elif isinstance(meant, file_inputs.Local) and isinstance(found[key], file_inputs.Local):
+            found[key] = [found[key], meant]
+        else:
+            raise UsageError(f"the input {key!r} is given twice")
+    return found
+
+
+def _unique(source: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise UsageError(f"{source}: the key {twice!r} is given twice")
+    return found
+
+
+def _yaml(text: str, source: str) -> Any:
+    import yaml
+
+    from koco.manifest.yaml_document import Loader
+
+    try:
+        # As manifests are read: `no` and `10:30` are text. It is a SafeLoader.
+        return _as_json(yaml.load(text, Loader=Loader), source)
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark
+        where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
+        raise UsageError(f"{where}: neither JSON nor YAML: {exc.problem}") from exc
+    except RecursionError:
+        raise UsageError(f"{source} is nested too deep") from None
+    except yaml.YAMLError as exc:
+        raise UsageError(f"{source}: neither JSON nor YAML: {exc}") from exc
+
+
+def _as_json(value: Any, source: str) -> Any:
+    """Return what YAML gave as JSON has it: dates as text, keys that are text."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                _refuse(f"the key {key!r}", source)
+        return {key: _as_json(each, source) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_json(each, source) for each in value]
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, bytes | set):
+        _refuse(f"a value of type {type(value).__name__}", source)
+    return value
+
+
+def _refuse(what: str, source: str) -> NoReturn:
+    raise UsageError(f"{source}: {what} cannot be JSON", hint="put it in quotes")

@@ -1,0 +1,67 @@
+"""Passwords: typed and not shown, or from stdin; in no command line, which others can see."""
+
+import sys
+
+from koco.cli.inputs import prompt
+from koco.cli.terminal import keyboard
+from koco.errors import UsageError
+
+#: As the control plane has it: told before a password is typed twice in vain (characters).
+_SHORTEST = 12
+#: Bytes of a password at most: a whole file that was piped in by mistake is none.
+_BYTES = 4096
+
+
+def known(source: str | None, about: str, *, usage: str) -> str:
+    """Return a password that somebody has: typed once or, with `-`, from stdin.
+
+    `about` is what is asked; `usage` is told where there is nobody to ask.
+
+    Raises:
+        UsageError: there is none, or it stands in the command line.
+        KeyboardInterrupt: Ctrl-C.
+        Interrupted: Ctrl-D.
+    """
+    if source not in (None, "-"):
+        raise UsageError("a password in a command line can be seen by others", hint=usage)
+    if source is None and prompt.can_ask(no_input=False):
+        return _typed(about)
+    if source is None or sys.stdin is None:
+        raise UsageError("there is nobody to ask for the password", hint=usage)
+    if sys.stdin.isatty():
+        return _typed(about)
+    data = sys.stdin.buffer.read(_BYTES + 1)
+    try:
+        found = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UsageError("the password is no UTF-8") from None
+    if len(data) > _BYTES or "\n" in found:
+        raise UsageError("stdin has more than one line: that is no password")
+    return _given(found)
+
+
+def new(source: str | None, about: str, *, usage: str) -> str:
+    """Return a password that somebody is to have: typed twice; otherwise as `known`."""
+    first = known(source, about, usage=usage)
+    if len(first) < _SHORTEST:
+        raise UsageError(
+            f"a password has at least {_SHORTEST} characters",
+            hint="four or five words that have nothing to do with one another are a good one",
+        )
+    if prompt.can_ask(no_input=False) and _typed("Once more") != first:
+        raise UsageError("those were two passwords; nothing was set")
+    return first
+
+
+def _typed(about: str) -> str:
+    try:
+        left = "no password was given; nothing was done"
+        return _given(keyboard.asked_secret(f"{about} (not shown)", left=left))
+    except UnicodeError:
+        raise UsageError("the password is no UTF-8") from None
+
+
+def _given(found: str) -> str:
+    if not found:
+        raise UsageError("no password was given; nothing was done")
+    return found

@@ -1,0 +1,92 @@
+"""Whether a person can be asked, and asking them for a form's values, on stderr.
+
+Forms and what draws them are imported when somebody is asked, and never for a script.
+"""
+
+import sys
+from typing import Any, TextIO
+
+from koco.cli.terminal import output
+from koco.errors import GLOBAL_FIELD, InputsError, Interrupted, KocoError, UsageError
+
+#: The help of `--no-input`, wherever it is an option.
+NO_INPUT = "Ask nothing, not even at a terminal."
+
+
+def can_ask(no_input: bool) -> bool:
+    """Say whether a person is there, at stdin and stderr, and may be asked."""
+    streams = (sys.stdin, sys.stderr)
+    return not no_input and all(each is not None and each.isatty() for each in streams)
+
+
+def ask(
+    form: list[dict[str, Any]],
+    given: dict[str, Any],
+    *,
+    out: TextIO | None = None,
+    typed: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return `given`, and what a person answers to the fields that are not in it.
+
+    Answers are JSON values; those to file fields are `uploads.Local`. What is left
+    blank and has no default is left out. `typed` has what was refused, by field: that
+    alone is asked for, with what was typed before offered again.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+        Interrupted: Ctrl-D, or the terminal has gone.
+        UsageError: the form has elements that this koco does not know.
+    """
+    from koco.cli.inputs.form_prompt import Dialogue
+    from koco.forms import FormError, Model
+
+    out = out or sys.stderr
+    try:
+        model = Model.from_list(form)
+    except FormError as exc:
+        hint = "is the control plane newer than this koco? -i and --inputs do without the form"
+        raise UsageError(f"cannot show this form: {exc}", hint=hint) from exc
+    try:
+        return given | Dialogue(out).fill(model, given, typed)
+    except KeyboardInterrupt:
+        out.write("\n")  # after the `^C` that a terminal shows
+        raise
+    except EOFError:
+        out.write("\n")
+        raise Interrupted("the form was left; nothing was sent") from None
+
+
+def ask_again(
+    form: list[dict[str, Any]],
+    values: dict[str, Any],
+    refused: InputsError,
+    *,
+    out: TextIO | None = None,
+) -> dict[str, Any]:
+    """Tell what was refused, ask for that anew, and return all values; raises what `ask` does.
+
+    Raises `refused` itself where no field of the form would mend it.
+    """
+    fields = {each["name"] for each in form if "name" in each}
+    wrong = refused.errors.keys() - {GLOBAL_FIELD}
+    if not wrong or not wrong <= fields:
+        raise refused
+    output.print_error(KocoError(refused.message))  # without its hint, which is for later
+    kept = {name: value for name, value in values.items() if name not in wrong}
+    typed = {name: values.get(name) for name in wrong}
+    return ask(form, kept, out=out, typed=typed)
+
+
+def agrees(question: str) -> bool:
+    """Ask a person a question; anything but a yes is a no."""
+    from koco.cli.terminal import keyboard
+
+    sys.stderr.write(f"{output.harmless(question)} [y/N]\n")
+    try:
+        typed = keyboard.line(sys.stderr)
+    except EOFError:
+        sys.stderr.write("\n")
+        return False
+    except UnicodeError:
+        return False
+    return typed.strip().lower() in ("y", "yes")

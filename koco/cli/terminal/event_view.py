@@ -1,0 +1,308 @@
+"""An event stream, drawn for a terminal, as plain text for a pipe, or as NDJSON."""
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import typer
+
+from koco.cli.terminal import output, times
+from koco.client.client import Stream
+from koco.errors import CancelledError, Interrupted, KocoError, TimedOutError
+from koco.plurals import counted
+
+#: What an execution's end means as an exit code.
+OUTCOMES = {
+    "finished": 0,
+    "error": KocoError.exit_code,
+    "cancelled": CancelledError.exit_code,
+}
+
+#: Kinds that tell of the execution, not of its work: shown when asked for by name.
+#: Of these a terminal shows status changes, too, quietly.
+_QUIET = frozenset({"meta", "inputs", "status"})
+
+#: How a terminal tells the kinds apart.
+_STYLES = {
+    "stderr": output.YELLOW,
+    "error": output.RED,
+    "debug": output.DIM,
+    "action": output.CYAN,
+    "lock": output.CYAN,
+    "lease": output.CYAN,
+}
+_STATUS_STYLES = {"error": output.RED, "cancelled": output.YELLOW}
+
+#: Kinds whose text needs no introduction; others are led by their name.
+_SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"})
+
+#: How much of an error's message is looked for in its traceback (characters).
+_KNOWN_BY = 200
+
+_BODIES = ("markdown", "html", "text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How to show a stream. `kinds` are those that were asked for by name, `fid` is whose it is."""
+
+    as_json: bool = False
+    timestamps: bool = False
+    kinds: tuple[str, ...] = ()
+    fid: str = ""
+
+
+def follow(
+    stream: Stream,
+    view: View | None,
+    *,
+    timeout_s: float | None = None,
+    on_lock: Callable[[], None] | None = None,
+) -> str:
+    """Show a stream (not, without a view) to its end; return the final status.
+
+    `on_lock` is called once what asks for a person has been shown; others go on meanwhile.
+
+    Raises:
+        TimedOutError: it has not ended in time; it goes on.
+        typer.Exit: the user pressed Ctrl-C; it goes on, and they were told how to come back.
+    """
+    stream.on_beat = _Beats(stream).tell
+    try:
+        with times.limit(timeout_s, lambda: _too_slow(stream, timeout_s)):
+            show(stream, view, on_lock=on_lock)
+    except KeyboardInterrupt:
+        if output.is_terminal(sys.stderr):
+            output.note("")  # after the `^C` that a terminal shows
+        output.note(f"{stream.fid} goes on; `koco logs -f {stream.fid}` comes back to it")
+        raise typer.Exit(Interrupted.exit_code) from None
+    assert stream.status is not None
+    return stream.status
+
+
+class _Beats:
+    """Says on stderr, once each, why nothing comes from a stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._told: str | None = None
+
+    def tell(self) -> None:
+        with contextlib.suppress(KocoError):  # the stream itself tells what is wrong
+            waits = self._stream.waits()
+            if waits and _without_figures(waits) != self._told:
+                output.note(f"{self._stream.fid}: {waits}")
+            self._told = _without_figures(waits or "")
+
+
+def _without_figures(text: str) -> str:
+    return re.sub(r"[0-9]+", "", text)
+
+
+def show(stream: Stream, view: View | None, *, on_lock: Callable[[], None] | None = None) -> None:
+    """Write what comes from a stream to stdout, each list of lines at once."""
+    for lines in stream:
+        if view is not None:
+            _show(stream, lines, replace(view, fid=stream.fid))
+        if on_lock is not None and any(_asks(stream, line) for line in lines):
+            on_lock()
+    # A terminal has drawn it, and NDJSON has it.
+    tells = view is not None and not view.as_json and not output.is_terminal()
+    if tells and stream.status in _STATUS_STYLES:
+        output.note(f"{stream.fid} has ended: {stream.status}")
+
+
+def _show(stream: Stream, lines: list[bytes], view: View) -> None:
+    if view.as_json:
+        _write_json(stream, lines, view)
+    elif output.is_terminal():
+        _draw(map(stream.decoded, lines), view)
+    else:
+        sys.stdout.write("".join(_plain(map(stream.decoded, lines), view)))
+    sys.stdout.flush()
+
+
+def _asks(stream: Stream, line: bytes) -> bool:
+    """Say whether an event may mean that a person is awaited now."""
+    kind = stream.kind_of(line)
+    return kind == "lock" or (kind == "status" and b'"awaiting"' in line)
+
+
+def text_of(payload: Any, *, indent: int | None = None) -> str:
+    """Return a payload as text: strings and bodies as they are, the rest as JSON."""
+    if isinstance(payload, str):
+        return payload.removesuffix("\n")
+    if bodies := bodies_of(payload):
+        return "\n".join(body for _, body in bodies)
+    return json.dumps(payload, indent=indent, ensure_ascii=False)
+
+
+def bodies_of(payload: Any) -> list[tuple[str, str]]:
+    """Return the bodies that a payload consists of, each with its type; or nothing."""
+    values = payload if isinstance(payload, list) else [payload]
+    found = [body for value in values if (body := _body(value))]
+    return found if len(found) == len(values) else []
+
+
+def print_value(payload: Any) -> None:
+    """Write what an execution returned to stdout: Markdown drawn, text as it is, or JSON."""
+    for type_, body in bodies_of(payload) or [("text", text_of(payload, indent=2))]:
+        if type_ == "markdown":
+            output.print_markdown(body)
+        else:
+            output.print_line(body)
+
+
+def error_text(payload: Any) -> str:
+    """Return an `error` event's traceback, and its type and message if that does not say them."""
+    if not isinstance(payload, dict):
+        return text_of(payload)
+    message = str(payload.get("message") or "")
+    said = f"{payload.get('type') or 'Error'}: {message}"
+    trace = str(payload.get("traceback") or "").rstrip("\n")
+    if not trace:
+        return said
+    # A process that crashed has a stack without a last word, and koco's own errors another one.
+    return trace if message[:_KNOWN_BY] in trace else f"{trace}\n{said}"
+
+
+def _body(value: Any) -> tuple[str, str] | None:
+    if not isinstance(value, dict) or len(value) != 2:
+        return None
+    if isinstance(text := value.get("$repr"), str) and "$type" in value:
+        return "text", text  # what could not be made JSON
+    type_, body = value.get("type"), value.get("body")
+    return (type_, body) if type_ in _BODIES and isinstance(body, str) else None
+
+
+def _write_json(stream: Stream, lines: list[bytes], view: View) -> None:
+    # As they came: encoding them anew would cost a core what the wire gives for nothing.
+    if view.kinds and "status" not in view.kinds and stream.kind_of(lines[-1]) == "status":
+        lines = lines[:-1]  # it was sent to tell of the end, and not asked for
+    if not lines:
+        return
+    raw = b"\n".join(lines) + b"\n"
+    sys.stdout.flush()
+    if output.is_terminal():
+        sys.stdout.write(output.harmless_json(raw.decode(errors="backslashreplace")))
+    else:
+        sys.stdout.buffer.write(raw)
+
+
+def _plain(events: Iterable[dict[str, Any]], view: View) -> Iterator[str]:
+    for event in events:
+        kind, payload = event["kind"], event["payload"]
+        if _is_shown(kind, payload, view):
+            text = _led(_text(kind, payload, view.fid), event)
+            yield _stamped(text, event["ts"], view) + "\n"
+
+
+def _draw(events: Iterable[dict[str, Any]], view: View) -> None:
+    for event in events:
+        kind, payload, ts = event["kind"], event["payload"], event["ts"]
+        if kind == "status" and not view.kinds:
+            status = str(payload["status"])
+            _put(
+                f"· {_text(kind, payload, view.fid)}",
+                ts,
+                view,
+                _STATUS_STYLES.get(status, output.DIM),
+            )
+        elif _is_shown(kind, payload, view):
+            for type_, body in _parts(kind, payload, view.fid):
+                if type_ != "markdown":
+                    _put(_led(body, event), ts, view, _STYLES.get(kind, ""))
+                    continue
+                if view.timestamps:
+                    _put("", ts, view, "")
+                output.print_markdown(body)
+
+
+def _parts(kind: str, payload: Any, fid: str) -> list[tuple[str, str]]:
+    """Return what a terminal shows of an event: bodies, each with its type."""
+    if kind == "lock" and isinstance(payload, dict) and (found := bodies_of(payload.get("data"))):
+        return [("text", _asked(payload, fid)), *found]
+    return bodies_of(payload) or [("text", _text(kind, payload, fid, indent=2))]
+
+
+def _put(text: str, ts: str, view: View, style: str) -> None:
+    shown = output.paint(output.harmless(text), style)
+    if view.timestamps:
+        ts = output.paint(output.inline(times.at(ts, is_exact=True)), output.DIM)
+    sys.stdout.write(_stamped(shown, ts, view) + "\n")
+
+
+def _is_shown(kind: str, payload: Any, view: View) -> bool:
+    if view.kinds:
+        return kind in view.kinds
+    # A flow that returns nothing has nothing to show for it.
+    return kind not in _QUIET and not (kind == "final" and payload is None)
+
+
+def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> str:
+    if kind == "lock" and isinstance(payload, dict):
+        data = payload.get("data")
+        return _asked(payload, fid) + ("" if data is None else f"\n{text_of(data, indent=indent)}")
+    if kind == "lease" and isinstance(payload, dict):
+        return _settled(payload)
+    if kind == "upload" and isinstance(payload, dict):
+        return _moved(payload)
+    if kind == "error":
+        return error_text(payload)
+    if kind == "status" and isinstance(payload, dict):
+        attempt = payload.get("attempt")
+        again = f": attempt {attempt} begins at {_at(payload.get('not_before'))}" if attempt else ""
+        moved = f": moved to release {payload['release']}" if payload.get("release") else ""
+        return f"{payload.get('status')}{again}{moved}"
+    text = text_of(payload, indent=indent)
+    return text if kind in _SELF_EVIDENT else f"{kind}: {text}"
+
+
+def _asked(lock: dict[str, Any], fid: str) -> str:
+    # The command on a line of its own: a narrow terminal must not break what is to be copied.
+    return (
+        f"lock: {lock.get('name')} waits for an answer until {_at(lock.get('expires'))}\n"
+        f"koco answer {fid} {lock.get('name')}"
+    )
+
+
+def _at(time: Any) -> str:
+    return times.at(time) if isinstance(time, str) else str(time)
+
+
+def _moved(file: dict[str, Any]) -> str:
+    size = file.get("size_bytes")
+    came = counted(size, "byte") if isinstance(size, int) else f"{size} bytes"
+    did = "removed" if file.get("removed") else came
+    return output.inline(f"upload: {file.get('path')} {did} by {file.get('by')}")
+
+
+def _settled(lease: dict[str, Any]) -> str:
+    outcome = f"lease: {lease.get('name')} {lease.get('outcome')}"
+    if lease.get("outcome") != "answered":
+        return outcome
+    return f"{outcome} by {lease.get('by')}: {text_of(lease.get('answer'))}"
+
+
+def _led(text: str, event: dict[str, Any]) -> str:
+    """Return what a Ray task has printed, each line behind the task's name."""
+    if not (task := event.get("task")):
+        return text
+    return "\n".join(f"[{output.inline(task)}] {line}" for line in text.split("\n"))
+
+
+def _stamped(text: str, ts: str, view: View) -> str:
+    if not view.timestamps:
+        return text
+    return "\n".join(f"{ts} {line}" for line in text.split("\n"))
+
+
+def _too_slow(stream: Stream, timeout_s: float | None) -> TimedOutError:
+    return TimedOutError(
+        f"{stream.fid} has not ended within {timeout_s:g} s; it goes on",
+        hint=f"`koco logs -f {stream.fid}` comes back to it",
+    )

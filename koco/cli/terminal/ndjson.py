@@ -1,0 +1,50 @@
+"""The lines in which a command tells of what it does: NDJSON of the shape that events have.
+
+The contract is in docs/stream.md, and `koco schema stream` prints it. Events of
+executions are not made here: they pass through as the API sends them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from koco.cli.terminal import output
+from koco.errors import Interrupted, KocoError, unexpected
+
+
+def emit(kind: str, payload: dict[str, Any]) -> None:
+    """Write a line to stdout, at once."""
+    ts = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    output.print_ndjson({"ts": ts, "kind": kind, "payload": payload})
+
+
+@contextmanager
+def ending(as_json: bool) -> Iterator[None]:
+    """End a command's lines with how it went, as an execution's end with its final status."""
+    if not as_json:
+        yield
+        return
+    try:
+        yield
+    except KocoError as exc:
+        emit("status", failed(exc))
+        raise
+    except KeyboardInterrupt:
+        emit("status", failed(Interrupted("interrupted")))
+        raise
+    except BrokenPipeError:
+        raise  # nobody reads any more
+    except Exception as exc:
+        emit("status", failed(unexpected(exc)))
+        raise
+    emit("status", {"status": "finished"})
+
+
+def failed(error: KocoError) -> dict[str, Any]:
+    """Return what the last line says of an error; its details are on stderr."""
+    from koco.tokens import mask_all
+
+    hint = mask_all(error.hint) if error.hint else None
+    told = {"code": error.code, "message": mask_all(error.message), "hint": hint}
+    return {"status": "error", "exit_code": error.exit_code, "error": told}

@@ -1,0 +1,131 @@
+"""Time for people: how long ago, how long it took, and how long a command may take."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TextIO
+
+from koco.cli.terminal import output
+from koco.errors import UsageError
+
+#: A year: longer ones are mistakes, and timers have their limits (seconds).
+_LONGEST_S = 366 * 86_400
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def seconds(start: str, end: str | None = None) -> float:
+    """Return how long it is from one RFC 3339 time to another, or to now."""
+    until = datetime.fromisoformat(end) if end else datetime.now(UTC)
+    return (until - datetime.fromisoformat(start)).total_seconds()
+
+
+def short(duration_s: float) -> str:
+    """Return a duration in its largest unit: `0.3s`, `12s`, `5m`, `3h`, `2d`."""
+    if duration_s < 10:
+        return f"{max(duration_s, 0):.1f}s"
+    unit, size = next((unit, size) for unit, size in _UNITS if duration_s >= size)
+    return f"{int(duration_s // size)}{unit}"
+
+
+def ago(time: str) -> str:
+    """Return how long ago a time was: `12s ago`."""
+    passed_s = seconds(time)
+    return "now" if passed_s < 1 else f"{short(passed_s)} ago"
+
+
+def ahead(time: str) -> str:
+    """Return how far ahead a time is: `in 12s`."""
+    left_s = -seconds(time)
+    return "now" if left_s < 1 else f"in {short(left_s)}"
+
+
+def at(time: str, stream: TextIO | None = None, *, is_exact: bool = False) -> str:
+    """Return a time as it is shown on a stream (stdout): at a terminal local and short.
+
+    Today's is `14:03:05`, this year's `31 Jan 14:03`, any other `2025-01-31 14:03`; with
+    `is_exact` each has seconds and milliseconds. Elsewhere it stays as it came, in UTC.
+    """
+    if not output.is_terminal(stream):
+        return time
+    try:
+        then = datetime.fromisoformat(time).astimezone()
+    except (ValueError, OverflowError):
+        return time
+    now = datetime.now(UTC).astimezone()
+    is_today, is_this_year = then.date() == now.date(), then.year == now.year
+    day = "" if is_today else f"{then.day} {then:%b} " if is_this_year else f"{then:%Y-%m-%d} "
+    exact = f":{then:%S}.{then.microsecond // 1000:03}" if is_exact else ""
+    return f"{day}{then:%H:%M}{exact or (f':{then:%S}' if is_today else '')}"
+
+
+def moment(text: str | None, option: str) -> str | None:
+    """Return a time as RFC 3339 in UTC: one that is given as such, or so long ago (`24h`).
+
+    A time without a zone is this machine's; no time stays none.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        if (span_s := _span(text)) is not None:
+            at = datetime.now(UTC) - timedelta(seconds=span_s)
+        else:
+            at = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        hint = "so long ago, as 30m, 24h or 7d; or a time of RFC 3339"
+        raise UsageError(f"{option} cannot be {text!r}", hint=hint) from exc
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def duration(text: str, option: str) -> float:
+    """Return a duration, such as `30d`, `12h`, `90m` or `45s`, in seconds.
+
+    Raises:
+        UsageError: it is none.
+    """
+    span_s = _span(text)
+    if span_s is None:
+        raise UsageError(f"{option} must be a time such as 30d, 12h or 90m, got {text!r}")
+    return span_s
+
+
+def _span(text: str) -> float | None:
+    """Return a number with a unit in seconds; None for what is none."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in dict(_UNITS) or not (number.isascii() and number.isdecimal()):
+        return None
+    return float(number) * dict(_UNITS)[unit]
+
+
+def check(timeout_s: float | None) -> None:
+    """Raise `UsageError` for a limit that makes no sense."""
+    if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
+        raise UsageError(f"--timeout must be a number of seconds above 0, got {timeout_s:g}")
+
+
+@contextmanager
+def limit(timeout_s: float | None, late: Callable[[], Exception]) -> Iterator[None]:
+    """Raise `late()` from within the body where it takes longer; None is no limit.
+
+    By a signal, and so in the main thread only: a read that waits for the network
+    would else return when the next heartbeat comes, up to ten seconds late.
+    """
+    if timeout_s is None:
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise late()
+
+    former = signal.signal(signal.SIGALRM, ring)
+    # Zero would mean never.
+    signal.setitimer(signal.ITIMER_REAL, max(timeout_s, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)

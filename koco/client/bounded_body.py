@@ -1,0 +1,193 @@
+"""What arrives from a server, bounded as it does: so many bytes, and not too slowly.
+
+Every byte of an answer passes a `_Stream`, its head and its chunks' sizes as well. So nothing
+that a server does costs more memory or time than the limits here, whatever is asked of it.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpcore
+
+from koco.client.memory_budget import Room, TooLargeError
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+#: Bytes a second that an answer must have on average, once its grace is over.
+SLOWEST = 1024
+
+#: The largest line of a stream (bytes): an event of 64 MiB and what stands around it.
+LINE_BYTES = 66 << 20
+
+_STRANGE = "does that URL belong to something else?"
+_PLAIN = "is something before it that compresses answers? Let it pass `identity` on"
+
+
+class Pace:
+    """How long what comes may take: `grace_s`, and more with every byte of it.
+
+    The time begins with the first read: until then the request is on its way.
+    """
+
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._ends: float | None = None
+
+    def restart(self) -> None:
+        """Begin anew: all of something has come."""
+        self._ends = time.monotonic() + self._grace_s
+
+    def left_s(self) -> float:
+        """Return how long the next byte may take; 0 or less where time is up."""
+        if self._ends is None:
+            self.restart()
+        assert self._ends is not None
+        return self._ends - time.monotonic()
+
+    def arrived(self, count: int) -> None:
+        """Take note of bytes."""
+        if self._ends is not None:
+            self._ends += count / SLOWEST
+
+
+class _Heads(threading.local):
+    """The pace of the answer whose head this thread waits for."""
+
+    pace: Pace | None = None
+
+
+_heads = _Heads()
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose reads keep to a pace: its body's, or that of the head that is awaited.
+
+    A head buys no time with its bytes: nobody needs one that is long.
+    """
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+        self.pace: Pace | None = None
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        pace = self.pace or _heads.pace
+        if pace is None:
+            return self._stream.read(max_bytes, timeout)
+        left_s = pace.left_s()
+        if left_s <= 0:
+            raise httpcore.ReadTimeout("it comes too slowly")
+        data = self._stream.read(max_bytes, left_s if timeout is None else min(timeout, left_s))
+        if self.pace is not None:
+            pace.arrived(len(data))
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: "ssl.SSLContext",
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """What makes connections, so that each is a `_Stream`."""
+
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        self._backend = backend
+
+    def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        return _Stream(self._backend.connect_tcp(*args, **options))
+
+    def connect_unix_socket(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        return _Stream(self._backend.connect_unix_socket(*args, **options))
+
+    def sleep(self, seconds: float) -> None:
+        self._backend.sleep(seconds)
+
+
+def guard(client: "httpx.Client") -> None:
+    """Have a new client's connections keep to the pace of what is asked through them."""
+    # httpx's timeouts begin anew with each byte, and it has no public place for a backend.
+    for transport in (client._transport, *client._mounts.values()):
+        if pool := getattr(transport, "_pool", None):
+            pool._network_backend = _Backend(pool._network_backend)
+
+
+@contextmanager
+def answering(
+    client: "httpx.Client", request: "httpx.Request", pace: Pace
+) -> Iterator["httpx.Response"]:
+    """Send a request; give its answer, whose body is still to come, at that pace."""
+    former, _heads.pace = _heads.pace, pace
+    try:
+        response = client.send(request, stream=True)
+    finally:
+        _heads.pace = former
+    connection: Any = response.extensions["network_stream"]
+    connection.pace = pace
+    pace.restart()
+    try:
+        yield response
+    finally:
+        response.close()
+        connection.pace = None  # the connection may be used again
+
+
+def whole(response: "httpx.Response", room: Room) -> bytearray:
+    """Return an answer's body.
+
+    Raises:
+        TooLargeError: there is no room for it, or it is compressed, which nobody asked for.
+    """
+    require_plain(response)
+    held = bytearray()
+    for piece in response.iter_raw():
+        held += piece
+        room.take_text(len(piece))
+    return held
+
+
+def require_plain(response: "httpx.Response") -> None:
+    """Raise `TooLargeError` for a compressed answer: a kilobyte of it may be a gigabyte."""
+    coding = response.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise TooLargeError(f"{coding[:40]!r}, which was not asked for", _PLAIN)
+
+
+def lines(pieces: Iterable[bytes], pace: Pace) -> Iterator[list[bytes]]:
+    """Yield the lines that are whole, and not blank; what is left at the end is not one.
+
+    A pace begins anew with each piece that ends a line.
+
+    Raises:
+        TooLargeError: a line has no end.
+    """
+    begun = bytearray()
+    for piece in pieces:
+        end = piece.rfind(b"\n")
+        if len(begun) + (end if end >= 0 else len(piece)) > LINE_BYTES:
+            raise TooLargeError(f"a line of more than {LINE_BYTES >> 20} MiB", _STRANGE)
+        if end < 0:
+            begun += piece
+            continue
+        # Joined once per line end, so that a line of many megabytes costs no more than it must.
+        begun += piece[:end]
+        text, begun = bytes(begun), bytearray(piece[end + 1 :])
+        pace.restart()
+        yield [line for line in text.split(b"\n") if line]

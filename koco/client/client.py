@@ -1,0 +1,570 @@
+"""The control plane's API, as methods: plain dicts out, of the shapes in `answers`.
+
+`transport` makes the requests and is the only user of httpx; `stream` follows an
+execution's events. A control plane that restarts is waited for where that is safe.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from koco.client import answers
+from koco.client.context_file import Context
+from koco.client.memory_budget import PAYLOAD_BYTES, Room
+from koco.client.stream import Stream
+from koco.client.transport import AWAY_S, IsGone, OnSkew, OnWait, Transport
+from koco.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from koco.client.files import Files
+    from koco.manifest.differences import File
+
+__all__ = ["Client", "Stream"]
+
+#: How long a service's own endpoint may take (seconds): its manifest may give it an hour.
+_ENDPOINT_S = 3660.0
+
+#: How long a plan may take (seconds): it may read every bundle that is live.
+_PLAN_S = 120.0
+
+#: Pages that are looked through for one execution: a server could go on for ever.
+_PAGES = 1000
+
+#: Characters of an idempotency key at most.
+_KEY_LENGTH = 255
+
+
+class Client:
+    """A control plane, as its context describes it. A short process need not close it.
+
+    Options are those of `koco.client.transport.Transport`.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        away_s: float = AWAY_S,
+        is_known: bool = False,
+        remembers: bool = False,
+        on_skew: OnSkew | None = None,
+        on_wait: OnWait | None = None,
+        is_gone: IsGone | None = None,
+    ) -> None:
+        self._transport = Transport(
+            context,
+            away_s=away_s,
+            is_known=is_known,
+            remembers=remembers,
+            on_skew=on_skew,
+            on_wait=on_wait,
+            is_gone=is_gone,
+        )
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    @property
+    def url(self) -> str:
+        """Where the control plane answers."""
+        return self._transport.url
+
+    @cached_property
+    def files(self) -> "Files":
+        """The files of executions, and uploads."""
+        from koco.client.files import Files  # most commands have no use for hashes
+
+        return Files(self._transport)
+
+    def health(self) -> dict[str, Any]:
+        """Return what `/health` says; `{"status": "degraded"}` is an answer, too."""
+        return self._transport.json("GET", "/health", answers.Health, accept=(503,))
+
+    def doctor(self, *, timeout_s: float = 20.0) -> dict[str, Any]:
+        """Return `{items, next, version}`: what the control plane's doctor finds, and its koco."""
+        return self._transport.json("POST", "/v1/doctor", answers.Doctor, timeout_s=timeout_s)
+
+    def status(self) -> dict[str, Any]:
+        """Return what runs: control plane, Ray, store, services, executions by status."""
+        return self._transport.json("GET", "/v1/status", answers.Overview)
+
+    def flows(self) -> list[dict[str, Any]]:
+        """Return the flows that can be launched."""
+        return self._transport.items("/v1/flows", answers.Flows)
+
+    def flow(self, name: str) -> dict[str, Any]:
+        """Return a flow, by short or full name, with its form."""
+        path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
+        return self._transport.json("GET", path, answers.Flow)
+
+    def launch(self, name: str, inputs: dict[str, Any], *, key: str | None = None) -> str:
+        """Launch a flow; return the fid.
+
+        With an idempotency key it is made again where the connection breaks: the same key
+        gives the same fid. Without one never, as it might launch twice.
+        """
+        path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
+        headers = None if key is None else {"Idempotency-Key": _key(key)}
+        fid: str = self._transport.json(
+            "POST",
+            path,
+            answers.Launched,
+            body=inputs,
+            headers=headers,
+            repeatable=key is not None,
+            timeout_s=_ENDPOINT_S,
+        )["result"]
+        return fid
+
+    def executions(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        flow: str | None = None,
+        service: str | None = None,
+        user: str | None = None,
+        tags: Sequence[str] = (),
+        since: str | None = None,
+        until: str | None = None,
+        search: str | None = None,
+        active: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        room: Room | None = None,
+    ) -> dict[str, Any]:
+        """Return a page of executions that fit all of it, newest first: `{items, next}`.
+
+        It may have few or none, and a `next` all the same. Of a search, `complete` says
+        whether all have been looked into. Pages that are gathered share a `room`.
+        """
+        query = {
+            "status": ",".join(statuses),
+            "flow": flow,
+            "service": service,
+            "user": user,
+            "tag": list(tags),
+            "since": since,
+            "until": until,
+            "search": search,
+            "active": "true" if active else None,
+            "limit": str(limit),
+            "cursor": cursor,
+        }
+        return self._transport.json(
+            "GET", "/v1/executions", answers.Executions, query=query, room=room
+        )
+
+    def execution(self, fid: str) -> dict[str, Any]:
+        """Return an execution, by fid, unique prefix or `latest`."""
+        return self._transport.json(
+            "GET", _execution(fid), answers.Execution, room=Room(PAYLOAD_BYTES)
+        )
+
+    def latest(self, flow: str) -> str:
+        """Return the fid of a flow's latest execution, by the flow's full name.
+
+        Raises:
+            NotFoundError: it has none that may be seen.
+        """
+        cursor: str | None = None
+        for _ in range(_PAGES):
+            page = self.executions(flow=flow, limit=1, cursor=cursor)
+            for execution in page["items"]:
+                return str(execution["fid"])
+            if not (cursor := page["next"]):
+                break
+        hint = "`koco flows` lists flows, `koco run` launches one"
+        raise NotFoundError(f"{flow} has no execution", hint=hint)
+
+    def stack(self, fid: str, *, threads: bool = False) -> dict[str, Any]:
+        """Return what an execution is in the middle of: `{fid, status, note, processes}`.
+
+        Raises:
+            ConflictError: it has ended.
+        """
+        query = {"threads": "true"} if threads else {}
+        return self._transport.json("GET", f"{_execution(fid)}/stack", answers.Stacks, query=query)
+
+    def result(self, fid: str) -> dict[str, Any]:
+        """Return `{fid, status, result | error}`; ConflictError where it has not ended."""
+        path = f"{_execution(fid)}/result"
+        return self._transport.json("GET", path, answers.Result, room=Room(PAYLOAD_BYTES))
+
+    def locks(
+        self,
+        *,
+        flow: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        room: Room | None = None,
+    ) -> dict[str, Any]:
+        """Return a page of the locks that are open, oldest first: `{items, next}`."""
+        query = {"flow": flow, "limit": str(limit), "cursor": cursor}
+        return self._transport.json("GET", "/v1/locks", answers.Locks, query=query, room=room)
+
+    def locks_of(self, fid: str) -> list[dict[str, Any]]:
+        """Return an execution's locks, whatever became of them, oldest first."""
+        return self._transport.items(f"{_execution(fid)}/locks", answers.Locks, {"limit": "1000"})
+
+    def lock(self, fid: str, name: str) -> dict[str, Any]:
+        """Return a lock, by id, unique prefix or name, with its form (None: any JSON value)."""
+        path = f"{_execution(fid)}/locks/{_part(name, 'lock')}"
+        return self._transport.json("GET", path, answers.LockWithForm, room=Room(PAYLOAD_BYTES))
+
+    def answer(self, fid: str, name: str, value: Any) -> dict[str, Any]:
+        """Answer a lock with any JSON value; return it, settled.
+
+        Raises:
+            InputsError: its form or its lease refuses the value; it is open as before.
+            ConflictError: it is open no more; the message says who answered, and when.
+        """
+        body = json.dumps(value).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        return self._transport.json(
+            "POST",
+            f"{_execution(fid)}/locks/{_part(name, 'lock')}",
+            answers.Lock,
+            headers=headers,
+            content=lambda: iter([body]),
+            timeout_s=_ENDPOINT_S,
+            # A second one would be told that somebody was faster.
+            repeatable=False,
+        )
+
+    def cancel(self, fid: str, *, grace_s: float) -> dict[str, Any]:
+        """Ask an execution to end, to be killed after `grace_s`; return it."""
+        path = f"{_execution(fid)}/cancel"
+        return self._transport.json("POST", path, answers.Execution, body={"grace_s": grace_s})
+
+    def retry(self, fid: str, *, key: str | None = None) -> dict[str, Any]:
+        """Launch again what an execution that has ended was; return the new one.
+
+        An idempotency key is as with `launch`.
+        """
+        headers = None if key is None else {"Idempotency-Key": _key(key)}
+        return self._transport.json(
+            "POST",
+            f"{_execution(fid)}/retry",
+            answers.Named,
+            headers=headers,
+            repeatable=key is not None,
+        )
+
+    def delete(self, fid: str) -> None:
+        """Remove an execution that has ended; ConflictError where it has not."""
+        # Not again where the connection breaks: the second would be told that it is not there.
+        self._transport.call("DELETE", _execution(fid), repeatable=False)
+
+    def has_bundle(self, sha256: str) -> bool:
+        """Say whether a bundle is there already, all of it."""
+        answer = self._transport.call("HEAD", f"/v1/bundles/{sha256}")
+        return answer.headers.get("Upload-Complete") == "?1"
+
+    def put_bundle(
+        self, sha256: str, path: Path, *, advance: Callable[[int], object] | None = None
+    ) -> None:
+        """Upload a bundle from its file, or what is missing of it; see `Files.upload`."""
+        self.files.upload(
+            path,
+            sha256,
+            size_bytes=path.stat().st_size,
+            advance=advance or (lambda _: None),
+            among="bundles",
+        )
+
+    def plan(
+        self,
+        services: "Sequence[tuple[dict[str, Any], Sequence[File]]]",
+        *,
+        project: str | None,
+        prune: bool,
+    ) -> dict[str, Any]:
+        """Return what deploying manifests with their files would do: `{items, next, counts}`."""
+        asked = [
+            {"manifest": manifest, "files": [asdict(file) for file in files]}
+            for manifest, files in services
+        ]
+        body = {"project": project, "prune": prune, "services": asked}
+        return self._transport.json("POST", "/v1/plan", answers.Plan, body=body, timeout_s=_PLAN_S)
+
+    def create_release(
+        self,
+        service: str,
+        *,
+        manifest: dict[str, Any],
+        bundle: str,
+        timeout_s: float | None,
+        origin: dict[str, Any] | None = None,
+        fallback: bool = True,
+        expect: int | None = None,
+    ) -> dict[str, Any]:
+        """Begin a release, or return the one that is under way or unchanged.
+
+        With `expect`, ConflictError where it would replace another release than that one.
+        """
+        body: dict[str, Any] = {"manifest": manifest, "bundle": bundle, "origin": origin or {}}
+        body["fallback"] = fallback
+        if expect is not None:
+            body["expect"] = expect
+        if timeout_s is not None:
+            body["timeout_s"] = timeout_s
+        # Safe to repeat: the same manifest and bundle give the same release.
+        path = f"{_service(service)}/releases"
+        return self._transport.json("POST", path, answers.BegunRelease, body=body)
+
+    def release(self, service: str, number: int, *, wait_s: float = 0) -> dict[str, Any]:
+        """Return a release, after it left `starting` or `wait_s` seconds."""
+        path = f"{_service(service)}/releases/{number}"
+        return self._transport.json(
+            "GET", path, answers.Release, query={"wait": f"{wait_s:g}"}, timeout_s=wait_s + 30
+        )
+
+    def releases(
+        self,
+        service: str,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        room: Room | None = None,
+    ) -> dict[str, Any]:
+        """Return a page of a service's releases, newest first: `{items, next}`."""
+        query = {"limit": str(limit), "cursor": cursor}
+        path = f"{_service(service)}/releases"
+        return self._transport.json("GET", path, answers.Releases, query=query, room=room)
+
+    def roll_back(
+        self,
+        service: str,
+        number: int | None,
+        *,
+        timeout_s: float | None,
+        fallback: bool = True,
+    ) -> dict[str, Any]:
+        """Begin a release that is as a former one was; answered as `create_release` is."""
+        body: dict[str, Any] = {"number": number, "fallback": fallback}
+        if timeout_s is not None:
+            body["timeout_s"] = timeout_s
+        # Safe to repeat where it names a number: then the second finds nothing to change.
+        return self._transport.json(
+            "POST",
+            f"{_service(service)}/rollback",
+            answers.RolledBack,
+            body=body,
+            repeatable=number is not None,
+        )
+
+    def services(self) -> list[dict[str, Any]]:
+        """Return what is deployed."""
+        return self._transport.items("/v1/services", answers.Services)
+
+    def service(self, service: str) -> dict[str, Any]:
+        """Return a service, deployed or not any more, and what of it has not ended."""
+        return self._transport.json("GET", _service(service), answers.ServiceInFull)
+
+    def undeploy(
+        self,
+        service: str,
+        *,
+        running: str = "refuse",
+        grace_s: float = 5.0,
+        expect: int | None = None,
+    ) -> dict[str, Any]:
+        """Take a service away; return it, and in `ended` the releases that were there.
+
+        `running` says what becomes of executions that have not ended: `refuse`, `drain`, `cancel`.
+        """
+        query = {"running": running, "grace_s": f"{grace_s:g}"}
+        if expect is not None:
+            query["expect"] = str(expect)
+        return self._transport.json("DELETE", _service(service), answers.Undeployed, query=query)
+
+    def secrets(self) -> list[dict[str, Any]]:
+        """Return services' secrets, without their values."""
+        return self._transport.items("/v1/secrets", answers.Secrets)
+
+    def set_secret(self, name: str, value: str) -> dict[str, Any]:
+        """Set a secret; return `{name, new, services}`, those that have it."""
+        path = f"/v1/secrets/{_part(name, 'secret')}"
+        return self._transport.json("PUT", path, answers.SecretSet, body={"value": value})
+
+    def unset_secret(self, name: str, *, force: bool = False) -> dict[str, Any]:
+        """Forget a secret; ConflictError while live services have it, unless forced."""
+        path = f"/v1/secrets/{_part(name, 'secret')}"
+        query = {"force": "true" if force else None}
+        return self._transport.json("DELETE", path, answers.SecretUnset, query=query)
+
+    def audit(
+        self,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        room: Room | None = None,
+        **wanted: str | None,
+    ) -> dict[str, Any]:
+        """Return a page of the audit log, newest first: `{items, next}`.
+
+        `wanted` is `who`, `action`, `target`, `outcome`, and `since` and `until` in RFC 3339.
+        """
+        query = {**wanted, "limit": str(limit), "cursor": cursor}
+        return self._transport.json("GET", "/v1/audit", answers.Audit, query=query, room=room)
+
+    def me(self) -> dict[str, Any]:
+        """Return who the context's key or session is of, and what that may do."""
+        return self._transport.json("GET", "/v1/me", answers.Me)
+
+    def log_in(self, user: str, password: str) -> dict[str, Any]:
+        """Begin a session; return its `token`, and when it `expires`."""
+        body = {"name": user, "password": password}
+        return self._transport.json(
+            "POST", "/v1/session", answers.Session, body=body, repeatable=False
+        )
+
+    def log_out(self) -> None:
+        """End the session whose token is the context's key."""
+        self._transport.call("DELETE", "/v1/session")
+
+    def keys(self) -> list[dict[str, Any]]:
+        """Return keys, by name; without their secrets."""
+        return self._transport.items("/v1/keys", answers.Keys)
+
+    def create_key(
+        self,
+        name: str,
+        *,
+        scopes: list[str],
+        flows: list[str],
+        all_executions: bool,
+        expires_s: float | None,
+    ) -> dict[str, Any]:
+        """Make a key; return it with its `secret`, which is told this once."""
+        body: dict[str, Any] = {"name": name, "scopes": scopes, "flows": flows}
+        body["all_executions"] = all_executions
+        if expires_s is not None:
+            body["expires_s"] = expires_s
+        return self._transport.json(
+            "POST", "/v1/keys", answers.KeyWithSecret, body=body, headers=_once()
+        )
+
+    def rotate_key(
+        self, name: str, *, grace_s: float, expires_s: float | None = None
+    ) -> dict[str, Any]:
+        """Give a key a new `secret`; the old one is good for `grace_s` more."""
+        body = {"grace_s": grace_s} | ({} if expires_s is None else {"expires_s": expires_s})
+        path = f"/v1/keys/{_part(name, 'key')}/rotate"
+        # Once: another secret would take the place of one that got lost on its way here.
+        return self._transport.json("POST", path, answers.KeyWithSecret, body=body, headers=_once())
+
+    def revoke_key(self, name: str) -> dict[str, Any]:
+        """Take a key away; return what it was."""
+        path = f"/v1/keys/{_part(name, 'key')}"
+        return self._transport.json("DELETE", path, dict[str, Any], repeatable=False)
+
+    def users(self) -> list[dict[str, Any]]:
+        """Return users, by name."""
+        return self._transport.items("/v1/users", answers.Users)
+
+    def create_user(
+        self,
+        name: str,
+        password: str,
+        *,
+        scopes: list[str],
+        flows: list[str],
+        all_executions: bool,
+    ) -> dict[str, Any]:
+        """Make a user; ConflictError where a user or a key has that name."""
+        body = {
+            "name": name,
+            "password": password,
+            "scopes": scopes,
+            "flows": flows,
+            "all_executions": all_executions,
+        }
+        return self._transport.json(
+            "POST", "/v1/users", answers.Holder, body=body, repeatable=False
+        )
+
+    def remove_user(self, name: str) -> dict[str, Any]:
+        """Remove a user; their sessions end."""
+        return self._transport.json("DELETE", f"/v1/users/{_part(name, 'user')}", dict[str, Any])
+
+    def set_password(self, name: str, password: str, *, old: str | None = None) -> dict[str, Any]:
+        """Give a user another password; whoever is no admin needs the old one."""
+        path = f"/v1/users/{_part(name, 'user')}/password"
+        body = {"password": password, "old": old}
+        # Not twice: after the first, neither the session nor the old password is good.
+        return self._transport.json("PUT", path, dict[str, Any], body=body, repeatable=False)
+
+    def stream(
+        self,
+        fid: str,
+        *,
+        since: int = 0,
+        kinds: Sequence[str] = (),
+        tail: int | None = None,
+        follow: bool = False,
+        patience_s: float = 60.0,
+    ) -> Stream:
+        """Return an execution's events with a seq above `since`, as lines; see `Stream`."""
+        query = {"kind": ",".join(kinds), "follow": "true" if follow else None}
+        return Stream(
+            self._transport,
+            _execution(fid),
+            query=query,
+            since=since,
+            tail=tail,
+            patience_s=patience_s,
+        )
+
+    def events(self, fid: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """Yield the same events as dicts: `{seq, ts, kind, payload}`."""
+        stream = self.stream(fid, **options)
+        for lines in stream:
+            yield from map(stream.decoded, lines)
+
+
+def _execution(fid: str) -> str:
+    if "/" in fid:
+        hint = f"`koco ps -a --flow {fid}` lists its executions"
+        raise UsageError(f"{fid!r} names a flow, and one execution is meant here", hint=hint)
+    return f"/v1/executions/{_part('latest' if fid == '-' else fid, 'fid')}"
+
+
+def _service(name: str) -> str:
+    return f"/v1/services/{_part(name, 'service')}"
+
+
+def _part(name: str, what: str, *, safe: str = "") -> str:
+    """Return a name as a part of a path; an empty one, or one with dots, would be another path."""
+    if not name.strip("/") or any(part in ("", ".", "..") for part in name.split("/")):
+        raise UsageError(f"{name!r} is no {what}")
+    return quote(name, safe=safe)
+
+
+def _once() -> dict[str, str]:
+    """Return the header by which a request that is made again is carried out once."""
+    import secrets
+
+    return {"Idempotency-Key": secrets.token_urlsafe(16)}
+
+
+def _key(key: str) -> str:
+    """Return an idempotency key; one that a header cannot hold is refused."""
+    fits = 0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()
+    if not fits or key != key.strip():
+        raise UsageError(
+            f"{key[:40]!r} is no idempotency key",
+            hint=f"1 to {_KEY_LENGTH} letters, digits and signs of ASCII",
+        )
+    return key

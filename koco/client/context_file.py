@@ -1,0 +1,427 @@
+"""Contexts: the control planes that a user can talk to, and which of them is meant.
+
+They stand in `<home>/contexts.toml`, which holds keys and so belongs to its user
+alone. It is written as a whole, under a lock: two writers lose nothing of one
+another's, and a reader sees the old file or the new one.
+
+`<home>/begun.toml` is written alike. It has what `koco up` has begun and not finished.
+"""
+
+import os
+import shlex
+import tomllib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from koco import tokens
+from koco.client.url import checked, host
+from koco.errors import NotFoundError, UnreachableError, UsageError
+
+#: The name of the context that KOCO_URL makes.
+FROM_ENVIRONMENT = "KOCO_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A named control plane. `cluster` is what `koco up` remembers of what it brought up.
+
+    `ca` is the path of a PEM file with the certificates that are trusted to be it, where
+    those that this machine trusts are not enough. `user` is who has logged in for `key`,
+    which is a session's token then.
+    """
+
+    name: str
+    url: str
+    key: str = field(repr=False)
+    cluster: dict[str, Any] = field(default_factory=dict)
+    ca: str = ""
+    user: str = ""
+
+    @property
+    def is_session(self) -> bool:
+        """Whether its key is a session's token, which is over one day."""
+        return self.key.startswith(tokens.SESSION)
+
+    @property
+    def login(self) -> str:
+        """The command that begins another session there."""
+        words = ["koco", "login", self.url, "--user", self.user or "NAME"]
+        if self.name not in (FROM_ENVIRONMENT, host(self.url)):
+            words += ["--name", self.name]
+        return shlex.join([*words, *(["--ca", self.ca] if self.ca else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The name of the context that is meant, and what says so.
+
+    `by` is one of --context, KOCO_URL, KOCO_CONTEXT, koco.toml, contexts.toml; `name`
+    is None where nothing names one.
+    """
+
+    name: str | None
+    by: str
+    path: Path | None = None
+
+    @property
+    def said_by(self) -> str:
+        """What names it, for messages."""
+        if self.path is None:
+            return self.by
+        return f"`current` in {self.path}" if self.by == "contexts.toml" else str(self.path)
+
+
+def home() -> Path:
+    """Return koco's directory: `KOCO_HOME`, or `~/.koco`.
+
+    Raises:
+        UsageError: this user has no home directory.
+    """
+    return expanded(_trimmed(os.environ.get("KOCO_HOME")) or "~/.koco").absolute()
+
+
+def expanded(path: str) -> Path:
+    """Return a path, with the home directory that `~` stands for in its place.
+
+    Raises:
+        UsageError: there is none: in a container HOME may be unset, and the user without a name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        what = f"there is no home directory for {path}: HOME is not set"
+        hint = "set HOME, or KOCO_HOME to koco's own directory; KOCO_URL and KOCO_KEY need neither"
+        raise UsageError(what, hint=hint) from None
+
+
+def contexts_path() -> Path:
+    """Return where contexts are kept."""
+    return home() / "contexts.toml"
+
+
+def begun_path() -> Path:
+    """Return where contexts are kept whose control plane has not answered yet."""
+    return home() / "begun.toml"
+
+
+def load_contexts() -> dict[str, Context]:
+    """Return all contexts by name.
+
+    Raises:
+        UsageError: the file is broken, or others can read it.
+    """
+    path = contexts_path()
+    return _contexts(_read(path), path)
+
+
+def load_begun() -> dict[str, Context]:
+    """Return the contexts that `koco up` will write when their control plane answers, by name.
+
+    Raises:
+        UsageError: the file is broken, or others can read it.
+    """
+    path = begun_path()
+    return _contexts(_read(path), path)
+
+
+def save_begun(context: Context) -> None:
+    """Keep a context until its control plane answers: its key may be an admin key already."""
+    with _changing(begun_path()) as document:
+        document.setdefault("contexts", {})[context.name] = _entry(context)
+
+
+def forget_begun(name: str) -> None:
+    """Forget a context whose control plane has not answered; one that is not there is no error."""
+    if name in load_begun():
+        with _changing(begun_path()) as document:
+            document["contexts"].pop(name, None)
+
+
+def chosen(flag: str | None = None) -> Choice:
+    """Return which context is meant, whether it is there or not.
+
+    The first of these that is there decides: `flag` (a name), KOCO_URL with
+    KOCO_KEY, KOCO_CONTEXT, `[deploy] context` of the project's koco.toml, the
+    file's `current`.
+    """
+    if flag is not None:
+        return Choice(flag.strip(), "--context")
+    if _trimmed(os.environ.get("KOCO_URL")):
+        return Choice(FROM_ENVIRONMENT, "KOCO_URL")
+    if told := _trimmed(os.environ.get("KOCO_CONTEXT")):
+        return Choice(told, "KOCO_CONTEXT")
+    project = _project_file()
+    if project is not None and (name := _project_context(project)):
+        return Choice(name, "koco.toml", project)
+    document = _read(contexts_path())
+    _contexts(document, contexts_path())
+    return Choice(document.get("current"), "contexts.toml", contexts_path())
+
+
+def current(flag: str | None = None) -> Context:
+    """Return the context that is meant: see `chosen`.
+
+    KOCO_KEY alone replaces the key of a context that is not named by flag.
+
+    Raises:
+        NotFoundError: no context has that name.
+        UnreachableError: none of them is there.
+        UsageError: a file or a URL makes no sense.
+    """
+    choice = chosen(flag)
+    if choice.by == "KOCO_URL":
+        url = checked(_trimmed(os.environ.get("KOCO_URL")), "KOCO_URL")
+        return Context(FROM_ENVIRONMENT, url, key_of_environment())
+    contexts = load_contexts()
+    if choice.name is None:
+        hint = "`koco up` starts one on this machine, `koco login URL` makes another known"
+        if contexts:
+            hint += f"; `--context` chooses one of: {', '.join(contexts)}"
+        raise UnreachableError("no control plane is known here", hint=hint)
+    if choice.name not in contexts:
+        what = f"{choice.said_by} names the context {choice.name!r}, which is not in"
+        raise _unknown(what, contexts)
+    context = contexts[choice.name]
+    if flag is None and (key := key_of_environment()):
+        return replace(context, key=key)
+    return context
+
+
+def find(name: str) -> Context:
+    """Return the context of that name, as the file has it; NotFoundError where there is none."""
+    contexts = load_contexts()
+    if name not in contexts:
+        raise _unknown(f"there is no context {name!r} in", contexts)
+    return contexts[name]
+
+
+def save_context(
+    context: Context,
+    make_current: bool | None = True,
+    *,
+    guard: Callable[[Context], None] | None = None,
+) -> None:
+    """Write a context, new or changed; the others stay as they are.
+
+    With `make_current=None` it becomes the current one where there is none. `guard` is
+    given the one that would be replaced, and raises to keep it.
+    """
+    with _changing(contexts_path()) as document:
+        contexts = document.setdefault("contexts", {})
+        if guard is not None and context.name in contexts:
+            guard(_context(context.name, contexts[context.name], contexts_path()))
+        contexts[context.name] = _entry(context)
+        if make_current is None:
+            make_current = document.get("current") not in contexts
+        if make_current:
+            document["current"] = context.name
+
+
+def replace_key(old: str, new: str) -> list[str]:
+    """Put a key in the place of another, wherever that is kept; return the contexts' names."""
+    found = []
+    for path in (begun_path(), contexts_path()):
+        if not path.exists():
+            continue
+        with _changing(path) as document:
+            entries = document.get("contexts", {})
+            found = [
+                name
+                for name, entry in entries.items()
+                if old and entry.get("key", "").strip() == old
+            ]
+            for name in found:
+                entries[name]["key"] = new
+    return found
+
+
+def use_context(name: str) -> None:
+    """Make a context the current one; NotFoundError where there is none of that name."""
+    with _changing(contexts_path()) as document:
+        if name not in document.get("contexts", {}):
+            raise _unknown(f"there is no context {name!r} in", document.get("contexts", {}))
+        document["current"] = name
+
+
+def remove_context(name: str) -> None:
+    """Forget a context; one that is not there is no error."""
+    with _changing(contexts_path()) as document:
+        document.get("contexts", {}).pop(name, None)
+        if document.get("current") == name:
+            del document["current"]
+
+
+def key_of_environment() -> str:
+    """Return what KOCO_KEY says; nothing where it is not set."""
+    return _trimmed(os.environ.get("KOCO_KEY"))
+
+
+def _trimmed(told: str | None) -> str:
+    """Return what a variable of the environment says; nothing where it is not set, or blank."""
+    # A file or a CI secret ends in a newline more often than not.
+    return (told or "").strip()
+
+
+def restart_wait_s() -> float | None:
+    """Return what KOCO_RESTART_WAIT says (seconds); None where it is not set.
+
+    Raises:
+        UsageError: it is no number of seconds.
+    """
+    text = os.environ.get("KOCO_RESTART_WAIT", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(
+            f"KOCO_RESTART_WAIT is no number of seconds: {text!r}", hint="such as 30; 0 waits not"
+        )
+    return seconds
+
+
+def _project_file() -> Path | None:
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was removed: nothing is there, or above it
+        return None
+    return next((p for d in (here, *here.parents) if (p := d / "koco.toml").is_file()), None)
+
+
+def _project_context(path: Path) -> str | None:
+    # Only this one key: `koco.project.project` checks the file as a whole, and costs more to
+    # import.
+    deploy = _parse(path).get("deploy", {})
+    name = deploy.get("context") if isinstance(deploy, dict) else None
+    if name is not None and not isinstance(name, str):
+        raise UsageError(f"{path}: deploy.context must be the name of a context")
+    return name.strip() if name else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file of contexts as it stands; an empty document where there is none."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
+    if os.name == "posix" and mode & 0o077:
+        # As ssh does: a key that others can read is a key that others have.
+        raise UsageError(
+            f"{path} holds keys, and other users can read it", hint=f"chmod 600 {path}"
+        )
+    return _parse(path)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{path} is no TOML: {exc}", hint="mend or move that file") from exc
+
+
+def _entry(context: Context) -> dict[str, Any]:
+    """Return a context as it stands in the file."""
+    entry: dict[str, Any] = {"url": context.url, "key": context.key}
+    if context.cluster:
+        entry["cluster"] = dict(context.cluster)
+    if context.ca:
+        entry["ca"] = context.ca
+    if context.user:
+        entry["user"] = context.user
+    return entry
+
+
+def _contexts(document: dict[str, Any], path: Path) -> dict[str, Context]:
+    tables = document.get("contexts", {})
+    if not isinstance(tables, dict):
+        raise _broken(path, "`contexts` must be a table")
+    if not isinstance(document.get("current", ""), str):
+        raise _broken(path, "`current` must be the name of a context")
+    return {name: _context(name, table, path) for name, table in tables.items()}
+
+
+def _context(name: str, table: Any, path: Path) -> Context:
+    where = f"contexts.{name}"
+    if not isinstance(table, dict):
+        raise _broken(path, f"`{where}` must be a table")
+    url, key, cluster = table.get("url"), table.get("key", ""), table.get("cluster", {})
+    if not isinstance(url, str) or not isinstance(key, str) or not isinstance(cluster, dict):
+        raise _broken(path, f"`{where}` needs a `url` and a `key`, both strings")
+    ca = table.get("ca", "")
+    if not isinstance(ca, str):
+        raise _broken(path, f"`{where}.ca` must be the path of a PEM file")
+    user = table.get("user", "")
+    if not isinstance(user, str):
+        raise _broken(path, f"`{where}.user` must be the name of a user")
+    address = checked(url, f"{path}: {where}.url")
+    return Context(name, address, key.strip(), cluster, ca, user)
+
+
+def _unknown(what: str, contexts: Collection[str]) -> NotFoundError:
+    known = f"there are: {', '.join(contexts)}" if contexts else "there is none yet"
+    hint = f"{known}; `koco up` makes `local`, `koco login URL` makes another known"
+    return NotFoundError(f"{what} {contexts_path()}", hint=hint)
+
+
+def _broken(path: Path, what: str) -> UsageError:
+    return UsageError(f"{path}: {what}", hint="mend or move that file")
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[dict[str, Any]]:
+    """Hold the lock, give the document to be changed, and write it."""
+    import fcntl
+
+    directory = home()
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # A lock file of its own: the contexts file is replaced, a lock on it would go with it.
+        lock = os.open(directory / "contexts.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise UsageError(
+            f"cannot write to {directory}: {exc.strerror}", hint="KOCO_HOME names another place"
+        ) from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        document = _read(path)
+        _contexts(document, path)  # a broken file is told of, not written over
+        yield document
+        try:
+            _write(document, path)
+        except OSError as exc:
+            what = f"cannot write {path}: {exc.strerror}"
+            raise UsageError(what, hint="it is as it was before") from exc
+    finally:
+        os.close(lock)
+
+
+def _write(document: dict[str, Any], path: Path) -> None:
+    import tempfile
+
+    import tomli_w
+
+    target = Path(os.path.realpath(path))  # it may be a link into one's dotfiles
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".contexts-")  # 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            tomli_w.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name is durable with this, not before
+    finally:
+        os.close(folder)

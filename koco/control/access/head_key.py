@@ -1,0 +1,111 @@
+"""Proof that whoever asks is the user of the head's machine: a key in a file that is theirs alone.
+
+Any code in the cluster can call the control plane's actor. What makes somebody an admin, or
+changes what an operator has set, is done only for who signs it with this key: `koco up` on the
+head's machine, and the job of `koco up --ray`, which runs there.
+
+It proves the user of the operating system, and no more: services' code that runs on the head
+runs as the same user, and may read the file as well. docs/security.md says what follows.
+"""
+
+import itertools
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from koco.errors import KocoError, NotAllowedError, UnauthorizedError
+from koco.sdk.endpoint import signing
+
+#: The file's name, in the data directory.
+FILE = "head.key"
+#: Who the audit log says that it was, proven by this key; no key or user can be called so.
+HEAD = "the head's user"
+#: Who it says that it was without proof.
+SOMEBODY = "code in the cluster"
+
+_BYTES = 32
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What is asked for, `admit` or `configure`, with its arguments; signed."""
+
+    action: str
+    arguments: bytes
+    signature: dict[str, str]
+
+
+class HeadKey:
+    """The key of one data directory, as its control plane sees it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / FILE
+        self._verifier: signing.Verifier | None = None
+
+    def ensure(self) -> None:
+        """Make the file where there is none."""
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with os.fdopen(os.open(self._path, flags, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(_BYTES))
+        except FileExistsError:
+            pass
+
+    def opened(self, blob: bytes) -> tuple[str, dict[str, Any]]:
+        """Return what is asked for, and its arguments.
+
+        Raises:
+            NotAllowedError: it was not signed with this key, just now, once.
+        """
+        key = _read(self._path)
+        if self._verifier is None or self._verifier.key != key:
+            self._verifier = signing.Verifier(key)
+        try:
+            asked = msgspec.msgpack.decode(blob, type=Asked)
+            claim = self._verifier.verify("POST", asked.action, asked.signature)
+            if claim.digest != signing.digest_of(asked.arguments):
+                raise UnauthorizedError("the arguments are not those that were signed")
+            return asked.action, msgspec.msgpack.decode(asked.arguments)
+        except (UnauthorizedError, msgspec.DecodeError, TypeError, ValueError) as exc:
+            raise refusal() from exc
+
+
+def signed(data_dir: str, action: str, **arguments: Any) -> bytes:
+    """Return what asks a control plane for something, with the proof; called on the head.
+
+    Raises:
+        KocoError: the key cannot be read.
+    """
+    body = msgspec.msgpack.encode(arguments)
+    key = _read(Path(data_dir) / FILE)
+    return msgspec.msgpack.encode(Asked(action, body, signing.sign(key, "POST", action, body=body)))
+
+
+def named(values: Any) -> str:
+    """Return what is asked to be set, as the audit log names it: whoever asks may send anything."""
+    names = itertools.islice(values, 20) if isinstance(values, dict) else ()
+    shown = " ".join(str(name)[:200] for name in names)[:200]
+    return shown.encode(errors="backslashreplace").decode()
+
+
+def refusal() -> NotAllowedError:
+    """Return what to tell who has no proof."""
+    return NotAllowedError(
+        "that is done for the user of the head's machine only",
+        hint="`koco up` there, or `koco up --ray` with Ray's token",
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        key = path.read_bytes()
+    except OSError as exc:
+        raise KocoError(
+            f"cannot read {path}: {exc.strerror}",
+            hint="call `koco up` on the head's machine, as the user that runs Ray there",
+        ) from exc
+    if len(key) != _BYTES:
+        raise KocoError(f"{path} is damaged", hint="remove it, and restart the control plane")
+    return key

@@ -1,0 +1,211 @@
+"""Keys: made, rotated, revoked, and known again when one is shown.
+
+A key's secret is told once, to whoever makes it; what is kept is its SHA-256. It has
+256 random bits, so there is nothing to be guessed and nothing to be salted.
+"""
+
+import asyncio
+import hmac
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable
+
+from koco import tokens
+from koco.control.access import scopes as reach
+from koco.control.access.caller import Caller
+from koco.control.access.head_key import HEAD
+from koco.control.tasks import Tasks
+from koco.errors import KocoError, UnauthorizedError, UsageError
+from koco.events import line
+from koco.store.model import AuditEntry, Key
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: How long a secret is good once it was replaced, where nothing else is said (seconds).
+GRACE_S = 86_400.0
+#: The longest grace, and the longest life that may be asked for (seconds).
+LONGEST_GRACE_S, LONGEST_S = 90 * 86_400.0, 10 * 366 * 86_400.0
+
+#: How old `last_used` may be (seconds): a commit for each request would cost more than most.
+_USED_S = 60.0
+
+
+class Keys:
+    """The keys of one control plane; all that changes one goes through here."""
+
+    def __init__(self, store: Store, *, end: Callable[[str], None] = lambda _: None) -> None:
+        self._store = store
+        #: Told of the credential that is good no more, or good for less long than it was.
+        self._end = end
+        self._tasks = Tasks("the keys")
+        self._noted: dict[str, float] = {}
+        self._admitting = asyncio.Lock()
+
+    async def caller(self, secret: str) -> Caller:
+        """Return whose key a secret is of.
+
+        Raises:
+            UnauthorizedError: it is none that is known, or it is good no more.
+        """
+        digest = tokens.digest(secret)
+        key = await self._store.key(digest)
+        # Looked up by its digest: how long that takes tells nothing of the secret.
+        is_former = key is not None and hmac.compare_digest(digest, key.former or b"")
+        if key is None or not (is_former or hmac.compare_digest(digest, key.digest)):
+            raise UnauthorizedError(
+                "the key is not known here",
+                hint="was it revoked? or is it another control plane's? `koco up` on its machine"
+                " mends a local context",
+            )
+        until = [each for each in (key.expires, key.former_until if is_former else None) if each]
+        expires = min(until, default=None)
+        if expires is not None and expires <= time.time():
+            raise _over(key, expires)
+        return Caller(
+            name=key.name,
+            scopes=frozenset(key.scopes),
+            flows=key.flows,
+            sees_all=key.sees_all,
+            credential=_credential(key.name),
+            expires=expires,
+        )
+
+    def used(self, caller: Caller) -> None:
+        """Note that a key was used, once a minute; the request that used it waits for nothing."""
+        now = time.monotonic()
+        if now - self._noted.get(caller.name, -math.inf) >= _USED_S:
+            self._noted[caller.name] = now
+            self._tasks.spawn(self._note(caller.name, caller.address))
+
+    async def create(
+        self,
+        name: str,
+        *,
+        by: str,
+        scopes: Iterable[str],
+        flows: Iterable[str] = (),
+        sees_all: bool = False,
+        expires_s: float | None = None,
+    ) -> tuple[Key, str]:
+        """Make a key; return it, and its secret, which is told this once.
+
+        Raises:
+            UsageError: the name, a scope, a flow or the time makes no sense.
+            ConflictError: the name is taken.
+        """
+        reach.check_name(name, what="key")
+        scopes, flows = reach.checked(scopes, flows)
+        secret = tokens.new()
+        key = Key(
+            name=name,
+            digest=tokens.digest(secret),
+            scopes=scopes,
+            created=line.timestamp(),
+            by=by,
+            flows=flows,
+            sees_all=sees_all or "admin" in scopes,
+            expires=_expires(expires_s),
+        )
+        await self._store.add_key(key)
+        self._noted.pop(name, None)
+        log.info("the key %r was made by %r: %s", name, by, ", ".join(scopes))
+        return key, secret
+
+    async def rotate(
+        self, name: str, *, grace_s: float = GRACE_S, expires_s: float | None = None
+    ) -> tuple[Key, str]:
+        """Give a key a new secret; return both. The old one is good for `grace_s` more.
+
+        Raises:
+            UsageError: a time makes no sense.
+            NotFoundError: there is no such key.
+            ConflictError: it has expired, or would, and must not.
+        """
+        if not 0 <= grace_s <= LONGEST_GRACE_S:
+            raise UsageError("the grace (grace_s) is 90 days at most, and 0 for none")
+        secret = tokens.new()
+        key = await self._store.rotate_key(
+            name,
+            tokens.digest(secret),
+            former_until=time.time() + grace_s if grace_s else None,
+            expires=_expires(expires_s),
+        )
+        # Whoever follows something by the old secret comes again, and is told when it ends.
+        self._end(_credential(name))
+        log.info("the key %r was rotated", name)
+        return key, secret
+
+    async def revoke(self, name: str) -> Key:
+        """Forget a key: what is asked with it from now on is refused, what is followed ends.
+
+        Raises:
+            NotFoundError: there is no such key.
+            ConflictError: it is the last admin key that does not expire.
+        """
+        key = await self._store.revoke_key(name)
+        self._noted.pop(name, None)
+        self._end(_credential(name))
+        log.info("the key %r was revoked", name)
+        return key
+
+    async def admit(self, digest: bytes, *, recover: bool) -> bool:
+        """Make a key, given by its SHA-256, the admin key where there is none, or where asked.
+
+        Returns whether it is a known key afterwards.
+        """
+        async with self._admitting:  # of two who find no key, one is the first
+            if await self._store.key(digest) is not None:
+                return True
+            if await self._store.has_keys() and not recover:
+                return False
+            key = Key(
+                name="admin",
+                digest=digest,
+                scopes=("admin",),
+                created=line.timestamp(),
+                by=HEAD,
+                sees_all=True,
+            )
+            await self._store.put_key(key)
+            action = "recover_admin" if recover else "create_key"
+            entry = AuditEntry(action=action, who=HEAD, target=key.name)
+            await self._store.note([entry])
+            self._end(_credential(key.name))
+            return True
+
+    async def _note(self, name: str, address: str) -> None:
+        try:
+            await self._store.note_use(name, at=line.timestamp(), address=address)
+        except KocoError as exc:
+            log.warning("the last use of the key %r could not be noted: %r", name, exc)
+
+
+def status(key: Key) -> str:
+    """Return what a key is: active, expired, or rotating while its old secret is good, too."""
+    now = time.time()
+    if key.expires is not None and key.expires <= now:
+        return "expired"
+    return "rotating" if key.former_until is not None and key.former_until > now else "active"
+
+
+def _credential(name: str) -> str:
+    return f"key:{name}"
+
+
+def _expires(expires_s: float | None) -> float | None:
+    if expires_s is None:
+        return None
+    if not 1 <= expires_s <= LONGEST_S:
+        what = "a key ends in a second at the earliest, in ten years at the latest (expires_s)"
+        raise UsageError(what, hint="without `expires_s` it is good for good")
+    return time.time() + expires_s
+
+
+def _over(key: Key, since: float) -> UnauthorizedError:
+    if key.expires is not None and key.expires <= time.time():
+        what = f"the key {key.name!r} expired at {line.timestamp(key.expires)}"
+        return UnauthorizedError(what, hint="an admin makes another one: `koco key create`")
+    what = f"the key {key.name!r} was rotated, and this secret ended at {line.timestamp(since)}"
+    return UnauthorizedError(what, hint="its new one was told to whoever rotated it")

@@ -1,0 +1,139 @@
+"""Answers that go on: counted, and ended once nobody may read them any more.
+
+Those that nobody does read end with their connection: see `koco.control.server.http_protocol`.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from koco.control import fair_turns
+from koco.control.access.caller import Caller
+from koco.control.settings import Settings
+from koco.errors import KocoError, TooManyError, UnauthorizedError
+from koco.plurals import counted
+
+#: How often it is looked whether a key's time is over (seconds).
+_LOOK_S = 1.0
+#: When it is worth to try again where as many are open as may be (seconds).
+_AGAIN_S = 5.0
+#: How long it is known that a credential was ended: longer than any request may take to begin
+#: what it asks for (seconds).
+_ENDED_S = 7200.0
+
+
+class Stream:
+    """One that is open, in the task that has opened it."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        #: Why it was ended from outside; None while it goes on.
+        self.reason: KocoError | None = None
+        self.task = asyncio.current_task()
+
+    def end(self, reason: KocoError) -> None:
+        """Have the block that it was opened for raise an error, wherever that waits."""
+        if self.reason is None and self.task is not None:
+            self.reason = reason
+            self.task.cancel()
+
+
+class Streams:
+    """All that are open: events that are followed, changes, launches that wait for their end,
+    and what is asked of services' own endpoints.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: set[Stream] = set()
+        self._by_holder: Counter[str] = Counter()
+        #: When credentials were ended; whoever was known by one before that is known no more.
+        self._ended: dict[str, float] = {}
+        self._looking: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
+
+    @contextmanager
+    def open(self, caller: Caller) -> Iterator[Stream]:
+        """Count a stream of a caller's for as long as the block takes.
+
+        Raises:
+            TooManyError: as many are open as the settings allow.
+            UnauthorizedError: from the block: what the caller has shown is good no more.
+        """
+        self.require(caller)
+        self._refuse_more(caller)
+        fair_turns.waits()
+        stream = Stream(caller)
+        self._open.add(stream)
+        self._by_holder[caller.holder] += 1
+        if self._looking is None:
+            self._look_later()
+        try:
+            yield stream
+        except asyncio.CancelledError:
+            if stream.reason is None or stream.task is None:
+                raise
+            stream.task.uncancel()
+            raise stream.reason from None
+        finally:
+            stream.task = None
+            self._open.discard(stream)
+            self._by_holder[caller.holder] -= 1
+            self._by_holder += Counter()  # drops those that have none
+
+    def end(self, credential: str) -> None:
+        """End all streams of a credential that was revoked: see `Caller.credential`."""
+        now = time.monotonic()
+        self._ended = {key: at for key, at in self._ended.items() if at > now - _ENDED_S}
+        self._ended[credential] = now
+        for stream in [each for each in self._open if each.caller.credential == credential]:
+            stream.end(_no_more(stream.caller))
+
+    def require(self, caller: Caller) -> None:
+        """Refuse whoever was let in by what is good no more: much may lie in between.
+
+        Raises:
+            UnauthorizedError: it was ended, or its time is over, since.
+        """
+        if caller.is_over or caller.since <= self._ended.get(caller.credential, -1.0):
+            raise _no_more(caller)
+
+    def _refuse_more(self, caller: Caller) -> None:
+        own, most = self._by_holder[caller.holder], self._settings.max_streams_per_key
+        if own >= most:
+            raise TooManyError(
+                f"{caller.name!r} has {counted(own, 'stream')} open; max_streams_per_key is {most}",
+                hint="end one; an admin sets another limit: `koco up --set max_streams_per_key=N`",
+                retry_after_s=_AGAIN_S,
+            )
+        # As many as are left for others: so whoever comes next finds some, however many have come.
+        if own >= self._settings.max_streams - len(self._open):
+            are = counted(len(self._open), "stream", "is")
+            raise TooManyError(
+                f"{are} open, {own} of them of {caller.name!r};"
+                f" max_streams is {self._settings.max_streams}, and as many stay free for others",
+                hint="try again; an admin sets another limit: `koco up --set max_streams=N`",
+                retry_after_s=_AGAIN_S,
+            )
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        for stream in list(self._open):
+            if stream.caller.is_over:
+                stream.end(_no_more(stream.caller))
+        if self._open:
+            self._look_later()
+
+
+def _no_more(caller: Caller) -> KocoError:
+    return UnauthorizedError(
+        f"what {caller.name!r} has shown is good no more", hint="log in again, or ask for a key"
+    )

@@ -1,0 +1,75 @@
+"""How far keys and users reach: what they are called, their scopes, their patterns of flows."""
+
+import re
+from collections.abc import Iterable
+
+from koco.control.access.caller import SCOPES
+from koco.errors import UsageError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+#: Who else executions and files are of: the control plane's own doings.
+_RESERVED = frozenset({"flow", "schedule", "koco", "me"})
+#: As flows are named in full, with `*` for any text.
+_GLOB = re.compile(r"[A-Za-z0-9._*-]+/[A-Za-z0-9._*-]+")
+_GLOBS = 100
+
+
+def check_name(name: str, *, what: str) -> None:
+    """Refuse what can be no name of a key, or of a user: they share one set of names.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:80]!r} is no name of a {what}",
+            hint="1 to 64 small letters, digits and `.`, `_`, `-`, `@`, `+`: such as ci, ada@home",
+        )
+    if name in _RESERVED:
+        raise UsageError(f"the name {name!r} belongs to koco itself", hint="choose another")
+
+
+def checked(scopes: Iterable[str], flows: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the scopes and the patterns of flows of a key or a user.
+
+    Raises:
+        UsageError: one makes no sense, or both together do not.
+    """
+    found = _scopes(scopes), _flows(flows)
+    if found[1] and "admin" in found[0]:
+        raise UsageError(
+            "an admin is not limited to flows", hint="leave out the scope `admin`, or the flows"
+        )
+    return found
+
+
+def _scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Return scopes, each once and in their order.
+
+    Raises:
+        UsageError: there is none, or one that is unknown.
+    """
+    asked = list(scopes)
+    if unknown := [each for each in asked if each not in SCOPES]:
+        raise UsageError(f"no scope is called {unknown[0]!r}", hint=f"one of: {', '.join(SCOPES)}")
+    if not asked:
+        raise UsageError("without a scope it could do nothing", hint=f"of: {', '.join(SCOPES)}")
+    return tuple(each for each in SCOPES if each in asked)
+
+
+def _flows(flows: Iterable[str]) -> tuple[str, ...]:
+    """Return patterns of flows, each once.
+
+    Raises:
+        UsageError: one makes no sense, or there are too many.
+    """
+    asked = tuple(dict.fromkeys(flows))
+    if len(asked) > _GLOBS:
+        raise UsageError(f"at most {_GLOBS} patterns of flows, got {len(asked)}")
+    for each in asked:
+        if not _GLOB.fullmatch(each):
+            raise UsageError(
+                f"{each[:80]!r} is no pattern of flows",
+                hint="service/flow, with `*` for any text: hymn/*, or */report",
+            )
+    return asked

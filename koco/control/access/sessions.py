@@ -1,0 +1,106 @@
+"""Sessions: what somebody who has logged in shows instead of their password, for a while."""
+
+import hmac
+import time
+from collections.abc import Callable
+
+from koco import tokens
+from koco.control.access import users
+from koco.control.access.caller import Caller
+from koco.control.access.passwords import Passwords
+from koco.control.access.users import Users
+from koco.control.settings import Settings
+from koco.errors import NotFoundError, UnauthorizedError
+from koco.events import line
+from koco.store.model import Session, User
+from koco.store.protocol import Store
+
+
+class Sessions:
+    """The sessions of one control plane."""
+
+    def __init__(
+        self,
+        store: Store,
+        known: Users,
+        hashing: Passwords,
+        settings: Settings,
+        *,
+        end: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._users = known
+        self._hashing = hashing
+        self._settings = settings
+        #: Told of the credential of a session that was ended.
+        self._end = end
+
+    async def begin(self, name: str, password: str, *, address: str) -> tuple[str, Session, User]:
+        """Log somebody in; return the token, which is told this once, and what it stands for.
+
+        Raises:
+            NotFoundError: there is no user at all.
+            UnauthorizedError: the name or the password is wrong.
+            TooManyError: it was wrong too often lately.
+        """
+        if not await self._store.has_users():
+            raise NotFoundError(
+                "nobody can log in here: there are no users",
+                hint="an admin makes one: `koco user create NAME`; a key needs no login",
+            )
+        user = await self._users.verified(name, password, address=address)
+        token = tokens.new(tokens.SESSION)
+        session = Session(
+            digest=tokens.digest(token),
+            user=name,
+            created=line.timestamp(),
+            expires=time.time() + self._settings.session_hours * 3600,
+        )
+        # By the hash that was verified: meanwhile they may have been removed.
+        if user is None or not await self._store.create_session(
+            session, verified=user.password, address=address
+        ):
+            raise UnauthorizedError(
+                users.WRONG, hint="an admin sets another password: `koco user password NAME`"
+            )
+        if self._hashing.is_old(user.password):
+            hashed = await self._hashing.hash(password)
+            await self._store.rehash(name, verified=user.password, password=hashed)
+        return token, session, user
+
+    async def caller(self, token: str) -> Caller:
+        """Return whose session a token is of.
+
+        Raises:
+            UnauthorizedError: it is of none, or of one that is over.
+        """
+        digest = tokens.digest(token)
+        found = await self._store.session(digest)
+        # Looked up by its digest: how long that takes tells nothing of the token.
+        if found is None or not hmac.compare_digest(digest, found[0].digest):
+            raise _over()
+        session, user = found
+        if session.expires <= time.time():
+            raise _over()
+        return Caller(
+            name=user.name,
+            scopes=frozenset(user.scopes),
+            flows=user.flows,
+            sees_all=user.sees_all,
+            credential=session.credential,
+            expires=session.expires,
+        )
+
+    async def end(self, token: str) -> None:
+        """End a session, its streams included."""
+        digest = tokens.digest(token)
+        found = await self._store.session(digest)
+        await self._store.end_session(digest)
+        if found is not None:
+            self._end(found[0].credential)
+
+
+def _over() -> UnauthorizedError:
+    return UnauthorizedError(
+        "the session is over", hint="log in again: `koco login URL --user NAME`"
+    )

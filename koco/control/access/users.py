@@ -1,0 +1,135 @@
+"""Users: people who log in with a name and a password. There is none until somebody makes one."""
+
+import logging
+from collections.abc import Callable, Iterable
+
+from koco.control.access import passwords
+from koco.control.access import scopes as reach
+from koco.control.access.login_throttle import Attempts
+from koco.control.access.passwords import Passwords
+from koco.errors import NotAllowedError, NotFoundError, UsageError
+from koco.events import line
+from koco.store.model import Session, User
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: The key that `koco up` makes, and makes anew where that is asked (`Keys.admit`).
+_FIRST = "admin"
+#: The same for whoever is unknown and for a wrong password: it tells nobody who there is.
+WRONG = "the name or the password is wrong"
+
+
+class Users:
+    """The users of one control plane; all that changes one goes through here."""
+
+    def __init__(
+        self,
+        store: Store,
+        hashing: Passwords,
+        attempts: Attempts,
+        *,
+        end: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._hashing = hashing
+        self._attempts = attempts
+        #: Told of the credential of each session that has ended.
+        self._end = end
+
+    async def create(
+        self,
+        name: str,
+        password: str,
+        *,
+        by: str,
+        scopes: Iterable[str],
+        flows: Iterable[str] = (),
+        sees_all: bool = False,
+    ) -> User:
+        """Make a user.
+
+        Raises:
+            UsageError: the name, the password, a scope or a flow makes no sense.
+            ConflictError: a user or a key has that name.
+        """
+        reach.check_name(name, what="user")
+        if name == _FIRST:
+            # What that key launches would be this user's, once it is made anew.
+            raise UsageError(
+                f"{name!r} is what `koco up` calls its key", hint="choose another name"
+            )
+        scopes, flows = reach.checked(scopes, flows)
+        self._hashing.require_turn()
+        user = User(
+            name=name,
+            password=await self._hashing.hash(passwords.checked(password)),
+            scopes=scopes,
+            created=line.timestamp(),
+            by=by,
+            flows=flows,
+            sees_all=sees_all or "admin" in scopes,
+        )
+        await self._store.create_user(user)
+        log.info("the user %r was made by %r: %s", name, by, ", ".join(scopes))
+        return user
+
+    async def verified(self, name: str, password: str, *, address: str) -> User | None:
+        """Return the user of that name and password; None where there is none.
+
+        Raises:
+            TooManyError: too many have failed lately, of that name or from there.
+        """
+        self._hashing.require_turn()
+        self._attempts.check(address=address, name=name)
+        user = await self._store.user(name)
+        is_right = await self._hashing.verify(user.password if user else None, password)
+        if user is None or not is_right:
+            return None
+        self._attempts.passed(address=address, name=name)
+        return user
+
+    async def set_password(self, name: str, password: str) -> None:
+        """Give a user another password; all that was begun with the former ends at once.
+
+        Raises:
+            UsageError: it is too short or too long.
+            NotFoundError: there is no such user.
+        """
+        self._hashing.require_turn()
+        await self._replace(name, password)
+
+    async def change_password(self, name: str, old: str, password: str, *, address: str) -> None:
+        """Do the same for whoever knows the former; raises what `verified` does, too.
+
+        Raises:
+            NotAllowedError: the former is another one.
+        """
+        passwords.checked(password)
+        if (user := await self.verified(name, old, address=address)) is None:
+            raise NotAllowedError("the old password is wrong")
+        # By the hash that was verified: an admin may have set another one meanwhile, against
+        # whoever knows this one.
+        try:
+            await self._replace(name, password, verified=user.password)
+        except NotFoundError:
+            raise NotAllowedError("the old password is right no more") from None
+
+    async def remove(self, name: str) -> None:
+        """Forget a user; their sessions end at once, streams included.
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+        self._ended(await self._store.remove_user(name))
+        log.info("the user %r was removed", name)
+
+    async def _replace(self, name: str, password: str, *, verified: str | None = None) -> None:
+        hashed = await self._hashing.hash(passwords.checked(password))
+        self._ended(await self._store.set_password(name, hashed, verified=verified))
+        self._attempts.forget(name)
+        log.info("the user %r has another password", name)
+
+    def _ended(self, sessions: list[Session]) -> None:
+        for each in sessions:
+            self._end(each.credential)

@@ -1,0 +1,52 @@
+"""The cluster in outline, as `koco status` shows it: versions, nodes, restarts."""
+
+import asyncio
+import platform
+from typing import Any
+
+import ray
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+from koco.cluster import nodes, placement
+from koco.cluster.ray_work import Item, Work
+
+
+class Overview:
+    """The cluster, as `koco status` shows it."""
+
+    def __init__(self) -> None:
+        self._work = Work()
+
+    async def describe(self) -> dict[str, Any]:
+        """Ask Ray, in threads: its answers come over the network."""
+        restarts, found = await asyncio.gather(asyncio.to_thread(self._restarts), nodes.look())
+        return {
+            "version": ray.__version__,
+            "python": platform.python_version(),
+            "nodes": [
+                {
+                    "id": node.id,
+                    "address": node.address,
+                    "alive": node.is_alive,
+                    "resources": node.resources,
+                    "free": node.free,
+                    "labels": node.labels,
+                    "death": node.death,
+                }
+                for node in found
+            ],
+            "restarts": restarts,
+            "auth": "token" if is_token_auth_enabled() else "disabled",
+        }
+
+    async def nodes(self) -> list[placement.Node]:
+        """Return the nodes as they are now."""
+        return await nodes.look()
+
+    async def work(self) -> list[Item]:
+        """Return the Ray tasks and actors of releases that are at work."""
+        return await self._work.look()
+
+    def _restarts(self) -> int:
+        actor_id = ray.get_runtime_context().get_actor_id()
+        return int(ray._private.state.actors(actor_id).get("NumRestarts", 0))

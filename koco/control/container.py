@@ -1,0 +1,87 @@
+"""The parts of a running control plane, as the API sees them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from koco.cluster.placement import Node
+from koco.cluster.ray_work import Item
+from koco.control.access.audit import Audit
+from koco.control.access.keys import Keys
+from koco.control.access.login_throttle import Attempts
+from koco.control.access.open_streams import Streams
+from koco.control.access.rate_limit import Rates
+from koco.control.access.sessions import Sessions
+from koco.control.access.users import Users
+from koco.control.deploy.deployer import Deployer
+from koco.control.events.spooler import Spooler
+from koco.control.executions.files import Files
+from koco.control.executions.launcher import Launches
+from koco.control.executions.locks import Locks
+from koco.control.executions.ray_cleanup import Leftovers
+from koco.control.executions.schedules import Schedules
+from koco.control.executions.supervisor import Supervisor
+from koco.control.services.bundles import Bundles
+from koco.control.services.catalog import Catalog
+from koco.control.services.endpoint_client import Endpoints
+from koco.control.services.release_tokens import ReleaseTokens
+from koco.control.services.secrets import Vault
+from koco.control.settings import Settings
+from koco.control.storage.disk import Disk
+from koco.store.protocol import Store
+
+
+class Cluster(Protocol):
+    """What the API asks of Ray."""
+
+    async def describe(self) -> dict[str, Any]:
+        """Return `{version, nodes: [{id, address, alive, resources, free, labels}], restarts}`."""
+        ...
+
+    async def nodes(self) -> list[Node]:
+        """Return the nodes as they are now."""
+        ...
+
+    async def work(self) -> list[Item]:
+        """Return the Ray tasks and actors of releases that are at work, no older than a moment."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One control plane."""
+
+    store: Store
+    disk: Disk
+    spooler: Spooler
+    supervisor: Supervisor
+    deployer: Deployer
+    catalog: Catalog
+    bundles: Bundles
+    files: Files
+    endpoints: Endpoints
+    keys: Keys
+    users: Users
+    sessions: Sessions
+    attempts: Attempts
+    locks: Locks
+    launches: Launches
+    schedules: Schedules
+    vault: Vault
+    release_tokens: ReleaseTokens
+    audit: Audit
+    cluster: Cluster
+    #: Sends events as runners do: by a call to the control plane's actor.
+    send: Callable[[bytes], Awaitable[bytes]]
+    settings: Settings
+    streams: Streams
+    rates: Rates
+    url: str
+    #: Where nodes and flows reach what is theirs of it.
+    node_url: str
+    #: The digest of koco's code that runs: see `koco.code_digest`.
+    code: str
+    started: str
+    store_path: str
+    leftovers: Leftovers
+    heartbeat_s: float = 10.0

@@ -1,0 +1,174 @@
+"""What of a manifest only the control plane can check: against its cluster and its secrets.
+
+A plan tells what they find, and a release is refused for it, before anything is made.
+"""
+
+import asyncio
+import importlib.util
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, Protocol, TypedDict
+
+import msgspec
+
+from koco.cluster import placement, serve_options
+from koco.control.services.secrets import Vault
+from koco.control.settings import Settings
+from koco.errors import ManifestError
+from koco.forms.off_loop import is_small, run_check
+from koco.manifest import key_literals, module_check, problems
+from koco.manifest.model import Manifest
+from koco.store.model import KB
+
+
+class Finding(TypedDict):
+    """What is wrong, how to mend it, and where: keys and indices from the manifest's root."""
+
+    message: str
+    hint: str | None
+    path: list[str | int]
+
+
+class Nodes(Protocol):
+    """Knows the cluster's nodes."""
+
+    async def nodes(self) -> list[placement.Node]:
+        """Return the nodes as they are now."""
+        ...
+
+
+class Context(Protocol):
+    """The parts of a control plane that manifests are checked against."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the control plane."""
+        ...
+
+    @property
+    def vault(self) -> Vault:
+        """The secrets of services."""
+        ...
+
+    @property
+    def cluster(self) -> Nodes:
+        """The cluster that runners start on."""
+        ...
+
+
+#: Looks at a manifest, its defaults included, and returns everything that it finds wrong.
+Check = Callable[[Context, dict[str, Any]], Awaitable[list[Finding]]]
+
+#: What `ray[serve]` installs and koco does not, wherever it brings what it needs itself.
+_OF_SERVE = ("fastapi", "starlette")
+_NO_NODE = "runners wait until a node has it: start one, or does the cluster's autoscaler?"
+
+
+async def check_serve(_: Context, manifest: dict[str, Any]) -> list[Finding]:
+    """Return a finding if the manifest has an app, and the cluster's Ray has no Serve."""
+    if not manifest.get("app") or all(importlib.util.find_spec(name) for name in _OF_SERVE):
+        return []
+    return [
+        {
+            "message": "the cluster's Ray has no Serve, which an app needs",
+            "hint": "`pip install 'ray[serve]'` on each node, and start Ray there again",
+            "path": ["app"],
+        }
+    ]
+
+
+async def check_serve_options(_: Context, manifest: dict[str, Any]) -> list[Finding]:
+    """Return a finding for each option in `serve` that the installed Ray refuses."""
+    if not (serve := manifest.get("serve")):
+        return []
+    # In a thread, and only here: importing Serve takes a third of a second and 50 MB.
+    found = await asyncio.to_thread(serve_options.problems_of, serve)
+    return [{"message": each.message, "hint": each.hint, "path": [*each.path]} for each in found]
+
+
+async def check_forms(context: Context, manifest: dict[str, Any]) -> list[Finding]:
+    """Return a finding for each form that is larger than the setting `max_form_kb`."""
+    most_kb = context.settings.max_form_kb
+    found: list[Finding] = []
+    for number, flow in enumerate(manifest["flows"]):
+        size_kb = len(msgspec.json.encode(flow.get("inputs") or [])) / KB
+        if size_kb > most_kb:
+            said = f"the form has {size_kb:.0f} kB; this control plane's max_form_kb is {most_kb:g}"
+            hint = "long choices can be a file, or a text that the flow checks"
+            found.append({"message": said, "hint": hint, "path": ["flows", number, "inputs"]})
+    return found
+
+
+async def check_secrets(context: Context, manifest: dict[str, Any]) -> list[Finding]:
+    """Return a finding for each secret that a manifest names and nobody has set."""
+    known = {each["name"]: each["trouble"] for each in await context.vault.listing()}
+    findings: list[Finding] = []
+    for index, name in enumerate(manifest.get("secrets", ())):
+        message = known.get(name, f"there is no secret {name!r}")
+        if message is not None:
+            hint = f"`koco secret set {name}`" if name not in known else "`koco secret list`"
+            findings.append({"message": message, "hint": hint, "path": ["secrets", index]})
+    return findings
+
+
+async def warn_of_placement(context: Context, manifest: dict[str, Any]) -> list[Finding]:
+    """Return a finding if no node could take a runner. There may be such a node soon."""
+    runner = manifest["runner"]
+    if not (runner.get("resources") or runner.get("labels")):
+        return []
+    why = placement.misfit(runner, await context.cluster.nodes())
+    return [{"message": why, "hint": _NO_NODE, "path": ["runner"]}] if why else []
+
+
+async def warn_of_keys(_: Context, manifest: dict[str, Any]) -> list[Finding]:
+    """Return a finding for each value in a manifest that should be a secret."""
+    return [
+        {"message": each.message, "hint": each.hint, "path": list(each.path)}
+        for each in key_literals.find_problems(manifest)
+    ]
+
+
+#: A release is refused for these.
+CHECKS: list[Check] = [check_serve, check_serve_options, check_forms, check_secrets]
+
+#: A plan warns of these, and a release is not refused for them.
+WARNINGS: list[Check] = [warn_of_placement, warn_of_keys]
+
+
+def of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
+    """Return what is wrong with the files of a bundle: no entrypoint could be imported."""
+    checked = Manifest.model_validate(manifest)
+    found = [*module_check.find_missing(checked, names), *module_check.find_shadows(names)]
+    return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
+
+
+def notes_of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
+    """Return what a bundle lacks, and a dependency may bring."""
+    found = module_check.find_foreign(Manifest.model_validate(manifest), names)
+    return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
+
+
+async def find(
+    context: Context, manifest: dict[str, Any], checks: Iterable[Check] = CHECKS
+) -> list[Finding]:
+    """Return everything that the checks find, in their order."""
+    found = await asyncio.gather(*(check(context, manifest) for check in checks))
+    return [each for findings in found for each in findings]
+
+
+async def refuse(
+    context: Context, manifest: dict[str, Any], names: Collection[str] | None = None
+) -> None:
+    """Raise `ManifestError` with all that is wrong with a manifest, if anything is.
+
+    And with its bundle, if `names` has the files in it.
+    """
+    found = await find(context, manifest)
+    if names is not None:
+        found += await run_check(lambda: of_files(manifest, names), is_quick=is_small(manifest))
+    if found:
+        raise ManifestError([sentence(each) for each in found])
+
+
+def sentence(finding: Finding) -> str:
+    """Return a finding as one line: `serve.num_replicas: what (hint: …)`."""
+    return str(problems.Problem(tuple(finding["path"]), finding["message"], finding["hint"]))

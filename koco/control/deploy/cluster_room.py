@@ -1,0 +1,129 @@
+"""What a release waits for on the cluster's nodes: what is free, and who holds the rest."""
+
+import asyncio
+import dataclasses
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+
+from koco.cluster import nodes as cluster
+from koco.cluster import placement
+from koco.cluster.placement import Node
+from koco.cluster.resource_holders import Holder, Holders
+from koco.cluster.serve import Serve, name_of
+from koco.cluster.serve_failures import Asked
+from koco.control.executions.supervisor import Supervisor
+from koco.errors import KocoError
+from koco.store.model import Release
+
+#: So many holders are named, and so many executions of each.
+_NAMED, _FIDS = 5, 2
+
+
+class NoPlace(KocoError):  # noqa: N818 - a fact about the world, not a mistake
+    """What a release asks for is nowhere, and nothing under way can give it back."""
+
+    code = "no_place"
+
+
+class Room:
+    """Tells what releases that are starting wait for."""
+
+    def __init__(
+        self,
+        serve: Serve,
+        supervisor: Supervisor,
+        *,
+        holders: Holders | None = None,
+        look: Callable[[], Awaitable[list[Node]]] = cluster.look,
+        can_grow: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`can_grow` says whether the cluster may get more nodes by itself."""
+        self._serve = serve
+        self._supervisor = supervisor
+        self._holders = holders or Holders()
+        self._look = look
+        self._can_grow = can_grow
+
+    async def waits_for(self, release: Release) -> str | None:
+        """Say what of a release waits for a node, with what is free and who holds the rest."""
+        asked = self._asked(release)
+        if not asked:
+            return None
+        nodes = await self._look()
+        said = [(each, why) for each in asked if (why := placement.busy(each.runner, nodes))]
+        if not said:
+            return None
+        lines = [f"{each.text}: {why}" if each.text else why for each, why in said]
+        if any(placement.misfit(each.runner, nodes) is None for each, _ in said):
+            lines += [held] if (held := self._held(await self._holders.look(), said)) else []
+        return "; ".join(lines)
+
+    async def check(self, release: Release) -> None:
+        """Do nothing where a release's endpoint has room, or may get it.
+
+        What executions and tasks hold comes back when they end. What replicas hold stays until
+        somebody acts.
+
+        Raises:
+            NoPlace: nothing under way makes room for it.
+        """
+        asked = self._serve.asked.get(name_of(release.service, release.number)) or []
+        if not asked:
+            return
+        nodes = await self._look()
+        if not any(placement.busy(each.runner, nodes) for each in asked):
+            return
+        if await asyncio.to_thread(self._can_grow):
+            return
+        holders = await self._holders.look()
+        left = [_without(node, holders) for node in nodes]
+        for each in asked:
+            if placement.misfit(each.runner, left) and placement.busy(each.runner, nodes):
+                raise NoPlace(
+                    f"its endpoint finds no node: {await self.waits_for(release)}",
+                    hint="nothing that is under way makes room for it: ask for less with"
+                    " `serve.ray_actor_options`, undeploy what holds it, or start a node",
+                )
+
+    def _asked(self, release: Release) -> list[Asked]:
+        if asked := self._serve.asked.get(name_of(release.service, release.number)):
+            return asked
+        runner = release.manifest["runner"]
+        pool = self._supervisor.pools.get((release.service, release.number))
+        if not (runner.get("resources") or runner.get("labels")) or pool is None or pool.runners:
+            return []
+        return [Asked("", runner)]
+
+    def _held(self, holders: list[Holder], said: list[tuple[Asked, str]]) -> str:
+        """Say who holds what is asked for."""
+        wanted = {name for each, _ in said for name in each.runner.get("resources") or {}}
+        wanted = {"memory" if name == "memory_mb" else name for name in wanted}
+        sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        for holder in holders:
+            for name in wanted & holder.resources.keys():
+                sums[self._name(holder)][name] += holder.resources[name]
+        told = [
+            f"{who} ({', '.join(placement.sized(name, amount) for name, amount in each.items())})"
+            for who, each in sorted(sums.items(), key=lambda item: -max(item[1].values()))
+        ]
+        more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+        return f"held by {', '.join(told[:_NAMED])}{more}" if told else ""
+
+    def _name(self, holder: Holder) -> str:
+        if holder.runner is None:
+            return holder.name
+        service, number, runner_id = holder.runner
+        pool = self._supervisor.pools.get((service, number))
+        runner = pool.runners.get(runner_id) if pool else None
+        fids = sorted(runner.running)[:_FIDS] if runner else []
+        return f"{holder.name} which runs {', '.join(fids)}" if fids else holder.name
+
+
+def _without(node: Node, holders: list[Holder]) -> Node:
+    """Return a node as if all that ends by itself had ended."""
+    resources = dict(node.resources)
+    for holder in holders:
+        if holder.is_replica and holder.node == node.id:
+            for name, amount in holder.resources.items():
+                resources[name] = resources.get(name, 0) - amount
+    return dataclasses.replace(node, resources=resources)

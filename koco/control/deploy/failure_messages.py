@@ -1,0 +1,133 @@
+"""Why a release failed, in words: what a runner found, or what was raised instead."""
+
+from typing import Any
+
+from koco.cluster.runners import EnvironmentFailed, RunnerDied
+from koco.cluster.serve_failures import ApplicationFailed
+from koco.control.deploy.start_watch import DiedAtStart
+from koco.errors import KocoError
+from koco.forms import FormError, Model
+from koco.plurals import plural
+from koco.runner.spec import Description
+
+_HINTS = {
+    "ModuleNotFoundError": "ship the module with the bundle, or name its package in "
+    "`runtime.dependencies`",
+    "SyntaxError": "mend the line shown; `python -m compileall .` finds such errors earlier",
+}
+
+
+def of_imports(description: Description) -> dict[str, Any] | None:
+    """Return what went wrong with the imports, or None."""
+    if not description.problems:
+        return None
+    first = description.problems[0]
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for problem in description.problems:
+        alike.setdefault(_what(problem), []).append(problem)
+    message = "; ".join(f"{_where(problems)}{what}" for what, problems in alike.items())
+    # Flows of one module fail alike: its traceback is told once.
+    told = dict.fromkeys(p["traceback"] for p in description.problems if p["traceback"])
+    detail = "\n\n".join(told)
+    return {
+        "message": message,
+        "detail": detail or None,
+        "hint": first["hint"] or _HINTS.get(first["type"]),
+    }
+
+
+def of_forms(flows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what is wrong with the forms of flows, or None: a service may say anything of them."""
+    for flow in flows:
+        try:
+            Model.from_list(flow["form"] or [])
+        except FormError as exc:
+            message = f"flow {flow['name']!r}: its form cannot be taken: {exc}"
+            return {"message": message, "detail": None, "hint": None}
+    return None
+
+
+def _what(problem: dict[str, Any]) -> str:
+    kind = f"{problem['type']}: " if problem["type"] else ""
+    return f"{kind}{problem['message']}"
+
+
+def _where(problems: list[dict[str, Any]]) -> str:
+    """Return what has the same problem: `flows 'a', 'b', app: `."""
+    if not problems[0]["entrypoint"]:  # nothing was imported yet
+        return ""
+    names = [repr(each["flow"]) for each in problems if each["flow"] is not None]
+    said = [f"{plural(len(names), 'flow')} {', '.join(names)}"] if names else []
+    said += ["app"] if len(names) < len(problems) else []
+    return f"{', '.join(said)}: "
+
+
+def of_exception(
+    exc: Exception,
+    timeout_s: float,
+    *,
+    said: str | None,
+    unplaced: str | None = None,
+    installing: bool = False,
+) -> dict[str, Any]:
+    """Return what went wrong.
+
+    `said` is Serve's last word on an endpoint that was awaited, `unplaced` why no node takes a
+    runner, and `installing` whether its packages are being installed yet.
+    """
+    match exc:
+        case EnvironmentFailed():
+            return {"message": exc.message, "detail": exc.detail, "hint": exc.hint}
+        case ApplicationFailed():
+            return {
+                "message": f"the endpoint did not start: {exc.message}",
+                "detail": exc.detail,
+                "hint": "it runs as a Ray Serve application: does its module, or its "
+                "deployment's constructor, fail?",
+            }
+        case DiedAtStart():
+            return {
+                "message": f"no runner starts: {exc.message}",
+                "detail": exc.detail or None,
+                "hint": "does a module of the bundle have the name of a package that Ray imports,"
+                " or does a package or `runtime.env` keep Python from starting?",
+            }
+        case RunnerDied():
+            return {
+                "message": "the runner died while it imported the entrypoints, or right after:"
+                f" {exc.message}",
+                "detail": exc.detail or None,
+                "hint": "does a module end the process, or use more memory than there is?",
+            }
+        case TimeoutError() if said:
+            return {
+                "message": f"its endpoint was not up within {timeout_s:g} s",
+                "detail": said,
+                "hint": "have the nodes what its Serve deployment asks for?",
+            }
+        case TimeoutError() if unplaced:
+            return {
+                "message": f"it was not ready within {timeout_s:g} s; {unplaced}",
+                "detail": None,
+                "hint": "`runner.resources` and `runner.labels` are what a runner's node must "
+                "have; `koco status` shows the nodes",
+            }
+        case TimeoutError() if installing:
+            return {
+                "message": f"its packages were not installed within {timeout_s:g} s; the node "
+                "goes on with them",
+                "detail": None,
+                "hint": "`koco deploy` again finds what is done by then; `--timeout` allows more "
+                "time. Can the nodes reach the package registry?",
+            }
+        case TimeoutError():
+            return {
+                "message": f"it was not ready within {timeout_s:g} s",
+                "detail": None,
+                "hint": "does a module wait for something while it is imported? "
+                "`--timeout` allows more time",
+            }
+        case KocoError():
+            return {"message": exc.message, "detail": None, "hint": exc.hint}
+        case _:
+            return {"message": f"{type(exc).__name__}: {exc}", "detail": None, "hint": None}

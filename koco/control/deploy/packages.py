@@ -1,0 +1,157 @@
+"""What a release has nodes install, as lines for pip or uv: from its manifest and its bundle.
+
+A lock becomes requirements here, once, by uv itself: nodes need nothing but their
+registry, and whoever wrote the lock need not know which that is.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from koco.cluster.runners import EnvironmentFailed
+from koco.manifest import requirements
+from koco.manifest.package_check import TextOf, lock_path
+
+#: How long uv may take to turn a lock into requirements (seconds): milliseconds, without a network.
+_EXPORT_S = 60.0
+#: What uv is asked: nothing is resolved anew, and a lock that does not match is refused.
+_EXPORT = (
+    *("export", "--locked", "--offline", "--no-dev", "--no-emit-project", "--no-header"),
+    *("--no-annotate", "--no-python-downloads", "--no-progress", "--no-build"),
+)
+#: The largest lock or requirements file that is read (bytes).
+_TEXT_BYTES = 16 * 1024 * 1024
+_LOCK_AGAIN = "`uv lock` brings uv.lock up to date"
+
+
+def to_install(bundle: Path, runtime: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return the installer (`pip` or `uv`) and its lines. Blocks, at a bundle's first time.
+
+    Raises:
+        EnvironmentFailed: the bundle's lock or requirements cannot be used.
+    """
+    if pyproject := runtime.get("pyproject"):
+        return "uv", list(_locked(bundle, pyproject))
+    lines = list(runtime["dependencies"])
+    if name := runtime.get("requirements"):
+        lines += _required(bundle, name)
+    return "pip", lines
+
+
+# A bundle never changes, and each start of a runner asks.
+@lru_cache(maxsize=256)
+def _required(bundle: Path, name: str) -> tuple[str, ...]:
+    with zipfile.ZipFile(bundle) as archive:
+        found = requirements.read(name, _texts(archive))
+    if found.problems:
+        raise EnvironmentFailed(found.problems[0], detail="\n".join(found.problems))
+    return tuple(found.lines)
+
+
+@lru_cache(maxsize=256)
+def _locked(bundle: Path, pyproject: str) -> tuple[str, ...]:
+    with zipfile.ZipFile(bundle) as archive, tempfile.TemporaryDirectory() as folder:
+        text_of = _texts(archive)
+        lock = text_of(lock_path(pyproject))
+        if lock is None:
+            raise EnvironmentFailed(
+                f"there is no {lock_path(pyproject)} in the bundle",
+                detail="",
+                hint=f"`uv lock` makes it beside {pyproject}",
+            )
+        inside = [name for name in archive.namelist() if Path(name).name == "pyproject.toml"]
+        # Those of a workspace's members, too.
+        _require_small(archive, [*inside, lock_path(pyproject)])
+        archive.extractall(folder, [*inside, lock_path(pyproject)])
+        exported = _export(Path(folder, pyproject).parent, _registries(lock))
+    found = requirements.read(pyproject, lambda _: exported)
+    if found.problems:
+        raise EnvironmentFailed(
+            found.problems[0].partition(": ")[2],
+            detail=exported,
+            hint=f"{pyproject} may lock packages, no paths: code in the folder is shipped as it is",
+        )
+    return tuple(found.lines)
+
+
+def _texts(archive: zipfile.ZipFile) -> TextOf:
+    names = set(archive.namelist())
+
+    def text_of(name: str) -> str | None:
+        if name not in names:
+            return None
+        _require_small(archive, [name])
+        return archive.read(name).decode("utf-8", "replace")
+
+    return text_of
+
+
+def _require_small(archive: zipfile.ZipFile, names: list[str]) -> None:
+    """Refuse to read what is too large to be what it is called: it comes into memory here."""
+    if sum(archive.getinfo(name).file_size for name in names) > _TEXT_BYTES:
+        raise EnvironmentFailed(
+            f"{names[0]} in the bundle is larger than {_TEXT_BYTES >> 20} MB",
+            detail="",
+            hint="it is read by the control plane, and lists packages",
+        )
+
+
+def _registries(lock: str) -> list[str]:
+    """Return the registries that a lock was made from: uv takes one for wrong that it lacks."""
+    try:
+        packages = tomllib.loads(lock).get("package", [])
+        named = [each.get("source", {}).get("registry", "") for each in packages]
+        return list(dict.fromkeys(each for each in named if "://" in each))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return []  # uv says it better
+
+
+def _export(folder: Path, registries: list[str]) -> str:
+    # Nothing of this node's own configuration: the lock alone decides.
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("UV_")}
+    environ |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "UV_NO_CACHE": "1"}
+    environ |= {"UV_INDEX": " ".join(registries), "UV_PYTHON": sys.executable, "NO_COLOR": "1"}
+    environ.pop("VIRTUAL_ENV", None)
+    try:
+        ran = subprocess.run(
+            [*_uv(), *_EXPORT],
+            cwd=folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=_EXPORT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise EnvironmentFailed(f"uv took over {_EXPORT_S:g} s for the lock", detail="") from exc
+    if ran.returncode == 0:
+        return ran.stdout
+    said = ran.stderr.replace(f"{folder}{os.sep}", "").strip()
+    lines = [line for line in said.splitlines() if line.startswith("error: ")]
+    cause = lines[0].removeprefix("error: ") if lines else said.splitlines()[-1:] or "no reason"
+    if "network was disabled" in said:
+        # It wanted to look for something: a matching lock has it all.
+        cause = "uv.lock does not have all that pyproject.toml asks for"
+    raise EnvironmentFailed(
+        f"the lock cannot be used: {cause}",
+        detail=said,
+        hint=_LOCK_AGAIN if "requires-python" not in said else None,
+    )
+
+
+def _uv() -> list[str]:
+    """Return how uv is run on this node: beside this Python, or wherever the PATH has it."""
+    if found := shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv"):
+        return [found]
+    raise EnvironmentFailed(
+        "`runtime.pyproject` needs uv on the control plane's node, and there is none",
+        detail="",
+        hint="`pip install uv` in the environment that Ray runs in",
+    )

@@ -1,0 +1,207 @@
+"""What a deploy would do, compared with what is live or on its way; nothing is changed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from koco.cluster.dashboard import ServeError
+from koco.control.deploy import checks
+from koco.control.deploy.checks import Finding
+from koco.control.deploy.deployer import Deployer
+from koco.control.services.bundles import Bundles
+from koco.errors import NotFoundError, UsageError
+from koco.forms.off_loop import is_small, run_check
+from koco.manifest import differences, key_literals, load
+from koco.manifest.checks import find_problems
+from koco.manifest.problems import format_path
+from koco.plurals import counted
+from koco.store.model import Release
+from koco.store.protocol import Store
+
+Action = Literal["create", "update", "unchanged", "remove"]
+
+
+@dataclass(slots=True)
+class Step:
+    """What a deploy would do with one service."""
+
+    service: str
+    action: Action
+    #: The number of the release that is live, and of the last one that is on its way.
+    release: int | None = None
+    starting: int | None = None
+    #: A bundle that the control plane has, of exactly these files.
+    bundle: str | None = None
+    parts: list[str] = field(default_factory=list)
+    changes: list[differences.Change] = field(default_factory=list)
+    files: list[differences.FileChange] = field(default_factory=list)
+    #: What somebody else made of its Serve application, which a deploy puts back.
+    drift: str | None = None
+    #: The paths of its own endpoint that anybody may ask.
+    public: list[str] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+
+    @property
+    def expect(self) -> int:
+        """The number of the release that a deploy replaces, 0 for none."""
+        return self.starting or self.release or 0
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as plain data; what is absent on one side of a change is left out."""
+        wire = {name: getattr(self, name) for name in self.__slots__}
+        changes = [_change_to_wire(change) for change in self.changes]
+        files = [asdict(change) for change in self.files]
+        return {**wire, "expect": self.expect, "changes": changes, "files": files}
+
+
+class Sources(checks.Context, Protocol):
+    """The parts of a control plane that a plan is made from."""
+
+    @property
+    def store(self) -> Store:
+        """The releases."""
+        ...
+
+    @property
+    def bundles(self) -> Bundles:
+        """The files of releases."""
+        ...
+
+    @property
+    def deployer(self) -> Deployer:
+        """Knows which Serve applications others have changed."""
+        ...
+
+
+class Planner:
+    """Compares manifests and files with the releases of one moment."""
+
+    def __init__(
+        self,
+        parts: Sources,
+        present: Sequence[Release],
+        *,
+        project: str | None,
+        drifted: dict[str, str] | ServeError,
+    ) -> None:
+        self._parts = parts
+        self._project = project
+        self._drifted = drifted
+        self._present = present
+        self._live = {each.service: each for each in present if each.status == "live"}
+        # In the order of their numbers: the last one is what it will come to.
+        self._starting = {each.service: each for each in present if each.status == "starting"}
+
+    @classmethod
+    async def now(cls, parts: Sources, *, project: str | None) -> "Planner":
+        """Return one that compares a project with what is live and on its way now."""
+        present = await parts.store.present_releases()
+        try:
+            drifted: dict[str, str] | ServeError = await parts.deployer.drift.look()
+        except ServeError as exc:
+            drifted = exc
+        return cls(parts, present, project=project, drifted=drifted)
+
+    async def step(self, data: dict[str, Any], files: list[differences.File]) -> Step:
+        """Return what deploying a manifest with these files would do."""
+        quick = is_small(data)
+        if problems := await run_check(lambda: find_problems(data), is_quick=quick):
+            found = [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in problems]
+            step = self._begun(str(data.get("service", "")))
+            step.problems = found
+            return step
+        manifest = await run_check(lambda: load.to_data(load.check(data)), is_quick=quick)
+        step = self._begun(manifest["service"])
+        step.public = manifest["endpoint"]["public"]
+        step.problems = await checks.find(self._parts, manifest, checks.CHECKS)
+        step.warnings = await checks.find(self._parts, manifest, checks.WARNINGS)
+        names = [file.path for file in files]
+        step.problems += await run_check(lambda: checks.of_files(manifest, names), is_quick=quick)
+        step.warnings += await run_check(
+            lambda: checks.notes_of_files(manifest, names), is_quick=quick
+        )
+        await self._compare(step, manifest, files)
+        return step
+
+    async def removals(self, keep: Iterable[str]) -> list[Step]:
+        """Return the removal of each service of the project that is not to be kept."""
+        # The last release says whose a service is.
+        projects = {release.service: _project_of(release) for release in self._present}
+        gone = projects.keys() - set(keep)
+        steps = []
+        for service in sorted(gone):
+            if self._project is None or projects[service] != self._project:
+                continue
+            step = self._begun(service)
+            step.action = "remove"
+            if count := sum((await self._parts.store.open_tally(service)).values()):
+                has = counted(count, "execution", "has")
+                message = f"{has} not ended: the service stays as long as that is so"
+                hint = f"`koco undeploy {service} --drain` waits, `--cancel` ends them"
+                step.warnings.append(Finding(message=message, hint=hint, path=[]))
+            steps.append(step)
+        return steps
+
+    def _begun(self, service: str) -> Step:
+        live, starting = self._live.get(service), self._starting.get(service)
+        step = Step(service, "create" if live is None else "update")
+        step.release = None if live is None else live.number
+        step.starting = None if starting is None else starting.number
+        return step
+
+    async def _compare(
+        self, step: Step, manifest: dict[str, Any], files: list[differences.File]
+    ) -> None:
+        live, starting = self._live.get(step.service), self._starting.get(step.service)
+        if live is not None:
+            before = await self._files(step, live)
+            step.changes = differences.compare_manifests(live.manifest, manifest)
+            step.files = differences.compare_files(before or (), files)
+            step.bundle = live.bundle if before is not None and not step.files else None
+            step.parts = differences.changed_parts(manifest, step.changes, step.files)
+            self._look_around(step, live)
+            if not step.parts and step.starting is None:
+                step.action = "unchanged"
+        if step.bundle is None and starting is not None:
+            coming = await self._files(step, starting)
+            if coming is not None and not differences.compare_files(coming, files):
+                step.bundle = starting.bundle
+
+    def _look_around(self, step: Step, live: Release) -> None:
+        """Tell of what is otherwise than the live release says, or of another project."""
+        if isinstance(self._drifted, ServeError):
+            if live.app is not None:
+                message = (
+                    f"whether somebody changed its Serve application is not known: {self._drifted}"
+                )
+                step.warnings.append(Finding(message=message, hint=None, path=[]))
+        elif drift := self._drifted.get(step.service):
+            step.drift = drift
+            step.parts.append("drift")
+        other = _project_of(live)
+        if None not in (other, self._project) and other != self._project:
+            message = f"release {live.number} was deployed from another project, {other!r}"
+            hint = "deploying takes the service over"
+            step.warnings.append(Finding(message=message, hint=hint, path=["service"]))
+
+    async def _files(self, step: Step, release: Release) -> list[differences.File] | None:
+        try:
+            return await self._parts.bundles.files(release.bundle)
+        except NotFoundError:
+            message = f"the bundle of release {release.number} is not there any more"
+        except UsageError as exc:  # what else is planned has nothing to do with it
+            message = f"release {release.number}: {exc.message}"
+        step.warnings.append(Finding(message=message, hint=None, path=[]))
+        return None
+
+
+def _project_of(release: Release) -> str | None:
+    project: str | None = release.origin.get("project")
+    return project
+
+
+def _change_to_wire(change: differences.Change) -> dict[str, Any]:
+    sides = {side: key_literals.mask(change.path, getattr(change, side)) for side in ("old", "new")}
+    there = {name: value for name, value in sides.items() if value is not differences.ABSENT}
+    return {"path": format_path(change.path), "part": change.part, **there}

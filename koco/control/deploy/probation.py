@@ -1,0 +1,177 @@
+"""The first minute of a live release: one whose runners keep dying is taken for broken.
+
+Imports may work, and the process still end a moment later: by a thread that a module has
+started, a signal, a library that fails once it is used. An execution that has come to its end
+proves that a release works.
+
+koco goes back from a broken release by itself, once, as `koco rollback` would: the release that
+it makes for that is a way back, and if it is broken as well, it stays. That a live release is
+broken stands in its row, so a control plane that dies in between goes back when it returns.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+from koco.control.executions.supervisor import Supervisor
+from koco.control.runners.pool import Pool
+from koco.control.services.bundles import Bundles
+from koco.control.tasks import Tasks, surely
+from koco.errors import KocoError
+from koco.store.model import AuditEntry, Release
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: Who goes back from a release that is broken, in lists and in the audit log.
+WHO = "koco"
+
+#: How long a release is watched after it went live (seconds).
+PROBATION_S = 60.0
+#: So many runners must die in that time: of those with nothing to do, and of all.
+_IDLE, _ALL = 2, 3
+
+
+class Probation:
+    """Watches one release's pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._losses: list[tuple[str, bool]] = []
+        self._news = asyncio.Event()
+
+    def lost(self, cause: str, had_work: bool) -> None:
+        """Hear that a runner died or did not start."""
+        if "its node was lost" in cause:
+            return  # that is not its release's doing
+        self._losses.append((cause, had_work))
+        self._news.set()
+
+    async def verdict(self, *, seconds: float = PROBATION_S) -> str | None:
+        """Return why a release is broken, as soon as it is; None if it lasts."""
+        until = time.monotonic() + seconds
+        while not self._pool.has_proven and self._pool.is_live:
+            if self._is_broken:
+                return self._said(seconds)
+            if self._losses:
+                self._pool.try_again()  # no runner need be there otherwise, and nobody would know
+            try:
+                self._news.clear()
+                await asyncio.wait_for(self._news.wait(), until - time.monotonic())
+            except TimeoutError:
+                return None
+        return None
+
+    @property
+    def _is_broken(self) -> bool:
+        idle = sum(not had_work for _, had_work in self._losses)
+        return idle >= _IDLE or len(self._losses) >= _ALL
+
+    def _said(self, seconds: float) -> str:
+        return (
+            f"{len(self._losses)} of its runners died or did not start within {seconds:g} s, and"
+            f" none had finished an execution: {self._losses[-1][0]}"
+        )
+
+
+class Probations:
+    """Watches the releases that went live a moment ago, and goes back from broken ones."""
+
+    def __init__(
+        self,
+        store: Store,
+        supervisor: Supervisor,
+        *,
+        bundles: Bundles,
+        troubles: dict[str, str],
+        deploy: Callable[..., Awaitable[tuple[Release, bool]]],
+    ) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._bundles = bundles
+        self._troubles = troubles
+        self._deploy = deploy
+        self._watched: dict[tuple[str, int], Probation] = {}
+        self._tasks = Tasks("the probations")
+
+    def lost(self, release: Release, cause: str, had_work: bool) -> None:
+        """Hear that a runner of a release died or did not start."""
+        if probation := self._watched.get((release.service, release.number)):
+            probation.lost(cause, had_work)
+
+    def watch(self, live: Release) -> None:
+        """See whether a live release works in its first minute, as far as that is not over."""
+        key = (live.service, live.number)
+        age_s = time.time() - datetime.fromisoformat(live.ready).timestamp() if live.ready else 0.0
+        if age_s < PROBATION_S:
+            self._watched[key] = Probation(self._supervisor.pool(live))
+            task = self._tasks.spawn(self._prove(live, PROBATION_S - max(0.0, age_s)))
+            task.add_done_callback(lambda _: self._watched.pop(key, None))
+
+    async def recover(self, live: Release) -> None:
+        """Take up where the last process of the control plane ended with a live release."""
+        if live.error is None:
+            self.watch(live)
+            return
+        self._tell(live, live.error["message"])
+        newest = (await self._store.history(live.service, limit=1)).items[0]
+        target = await self._way_back(live)
+        if newest.number == live.number and target is not None:
+            self._tasks.spawn(self._return_to(target, live))
+
+    async def _prove(self, release: Release, seconds: float) -> None:
+        probation = self._watched[release.service, release.number]
+        if cause := await probation.verdict(seconds=seconds):
+            await self._go_back(release, cause)
+
+    async def _go_back(self, broken: Release, cause: str) -> None:
+        service, number = broken.service, broken.number
+        target = await self._way_back(broken)
+        if target is None:
+            what = "there is no other release to go back to, and koco goes on trying"
+        else:
+            what = f"koco goes back to release {target.number}"
+        log.warning("release %s/%s is broken; %s: %s", service, number, what, cause)
+        error = {
+            "message": f"{cause}; {what}",
+            "detail": None,
+            "hint": "does a module end the process, now or a little later, as in a thread?",
+        }
+        marked = await surely(lambda: self._store.mark_broken(service, number, error))
+        if marked.status != "live":
+            return  # somebody has deployed or undeployed in this moment
+        self._tell(broken, f"{cause}; {what}")
+        detail = {"cause": cause, **({"release": target.number} if target else {})}
+        action = "go_back" if target else "broken"
+        entry = AuditEntry(action=action, who=WHO, target=f"{service}/{number}", detail=detail)
+        await surely(lambda: self._store.note([entry]))
+        if target is not None:
+            await self._return_to(target, broken)
+
+    async def _return_to(self, target: Release, broken: Release) -> None:
+        origin: dict[str, Any] = {
+            **target.origin,
+            "rollback_of": target.number,
+            "because": f"release {broken.number} is broken",
+        }
+        try:
+            await self._deploy(
+                target.manifest, bundle=target.bundle, by=WHO, origin=origin, expect=broken.number
+            )
+        except KocoError as exc:
+            # Somebody has deployed meanwhile, who knows better.
+            log.warning("did not go back from %s/%s: %s", broken.service, broken.number, exc)
+
+    async def _way_back(self, broken: Release) -> Release | None:
+        if broken.origin.get("because"):
+            return None  # it is a way back itself: to and fro would help nobody
+        former = await self._store.former_release(broken.service)
+        if former is None or former.fingerprint == broken.fingerprint:
+            return None
+        return former if self._bundles.has(former.bundle) else None
+
+    def _tell(self, broken: Release, message: str) -> None:
+        self._troubles[broken.service] = f"release {broken.number} is broken: {message}"

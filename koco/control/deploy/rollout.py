@@ -1,0 +1,355 @@
+"""Rollouts: a release on its way from starting to live or failed.
+
+It goes live when a runner of it has built its environment and imported every entrypoint, and
+answers once more a moment later; and when its own endpoint, if it has one, runs as a Serve
+application. Until then, and for ever if it fails, the former one serves, unless it was to have
+no fallback.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from koco.cluster import node_processes
+from koco.cluster.runners import RunnerDied
+from koco.control.deploy import failure_messages
+from koco.control.deploy.cluster_room import NoPlace
+from koco.control.deploy.serve_apps import Applications
+from koco.control.deploy.start_watch import DiedAtStart
+from koco.control.executions import schedule_spec
+from koco.control.executions.supervisor import Supervisor
+from koco.control.runners.pool import Pool
+from koco.control.runners.worker import SHORT_LIVED, Runner
+from koco.control.services.catalog import Catalog, closed_by
+from koco.control.tasks import Tasks, surely
+from koco.errors import KocoError
+from koco.runner.spec import Description, Presence
+from koco.store.model import Release
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: How long after its imports a runner must still answer, at most (seconds): as soon as it rests on
+#: this node, and after the second time on another, where each look costs more than that.
+_OUTLIVE_S, _ELSEWHERE_S = 1.0, 0.3
+#: How long its process must rest (seconds). One that a signal ends is busy with that for a while:
+#: Ray's handler writes its report first. A thread that a module has started may end it as well.
+_REST_S = 0.05
+#: How long that answer may take (seconds): nothing but the imports has run in it so far.
+_ANSWER_S = 10.0
+
+#: How often it is looked whether a release waits in vain (seconds); most have started before.
+_LOOK_S = 5.0
+#: How long what is told of a release that is starting may take (seconds).
+_TELL_S = 5.0
+
+#: Takes the values of a release's secrets out of what its failure says.
+Mask = Callable[[Release, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Watch(Protocol):
+    """Looks at the cluster for what a release that is starting waits for."""
+
+    async def waits_for(self, release: Release) -> str | None:
+        """Say what of it waits for a node, if something does."""
+        ...
+
+    async def installing(self) -> str | None:
+        """Return the latest line of what installs packages."""
+        ...
+
+    async def check(self, release: Release, pool: Pool, *, since_s: float) -> None:
+        """Raise `KocoError` where it waits in vain, since it began then (epoch seconds)."""
+
+
+class Rollouts:
+    """Brings releases up, one at a time for each service."""
+
+    def __init__(
+        self,
+        store: Store,
+        supervisor: Supervisor,
+        catalog: Catalog,
+        *,
+        applications: Applications,
+        mask: Mask | None = None,
+        watch: "Watch | None" = None,
+    ) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._catalog = catalog
+        self._applications = applications
+        self._mask = mask
+        #: Sees what a release that is starting waits for, and whether that is in vain.
+        self._watch = watch
+        self._tasks = Tasks("the rollouts")
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: Hears of each release that went live.
+        self.on_live: Callable[[Release], None] = lambda release: None
+        self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    def begin(self, release: Release, timeout_s: float) -> None:
+        """Bring a release up; return at once."""
+        key = (release.service, release.number)
+        task = self._tasks.spawn(self._bring_up(release, timeout_s))
+        self._under_way[key] = task
+        task.add_done_callback(lambda _: self._under_way.pop(key, None))
+
+    async def wait(self, service: str, number: int, *, seconds: float) -> None:
+        """Wait while a release is under way, or so many seconds."""
+        if task := self._under_way.get((service, number)):
+            await asyncio.wait({task}, timeout=seconds)
+
+    def stop(self, release: Release) -> None:
+        """Give up a release that was under way; the store says already that it has failed."""
+        if task := self._under_way.get((release.service, release.number)):
+            task.cancel()
+        if release.status == "starting":
+            self._give_back(release)
+
+    def _give_back(self, release: Release) -> None:
+        """End what a release has that never went live: its runners, and its own endpoint."""
+        self._supervisor.drop(release)
+        self._applications.give_up(release)
+
+    async def waits_for(self, release: Release) -> str | None:
+        """Say what a release that is starting waits for, with who holds it; None for nothing."""
+        if self._watch is None:
+            return None
+        try:
+            async with asyncio.timeout(_TELL_S):
+                return await self._watch.waits_for(release)
+        except Exception:
+            # Why is worth less than the release, and than what else is told of it.
+            log.exception("Ray does not say what %s waits for", release.service)
+            return None
+
+    async def doing(self, release: Release) -> str | None:
+        """Say what is being done for a release that is starting."""
+        key = (release.service, release.number)
+        if self._watch is None or key not in self._under_way:
+            return None
+        if self._applications.said(release):
+            return "its endpoint is starting"
+        pool = self._supervisor.pools.get(key)
+        if pool is not None and pool.newest is not None and pool.newest.actor.is_there:
+            return "its entrypoints are being imported"
+        if installs(release.manifest):
+            line = await self._watch.installing()
+            return "packages are being installed" + (f": {line}" if line else "")
+        return "a runner is starting"
+
+    async def _bring_up(self, release: Release, timeout_s: float) -> None:
+        async with self._turns[release.service]:
+            timings = dict(release.timings)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    description = await self._unless_in_vain(release, self._start(release, timings))
+                    error = failure_messages.of_imports(description)
+                    if error is None:
+                        flows = _flows(release, description)
+                        error = failure_messages.of_forms(flows)
+                        error = error or await schedule_spec.problem(release.manifest, flows)
+            except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
+                log.info("release %s/%s: %r", release.service, release.number, exc)
+                said = self._applications.said(release)
+                is_late = said is None and isinstance(exc, TimeoutError)
+                unplaced = await self.waits_for(release) if is_late else None
+                error = failure_messages.of_exception(
+                    exc,
+                    timeout_s,
+                    said=said,
+                    unplaced=unplaced,
+                    installing=self._is_installing(release),
+                )
+                if self._mask is not None:  # Serve and Ray tell what they were told
+                    error = await self._mask(release, error)
+            if error is not None:
+                await self._fail(release, error, timings)
+            else:
+                await self._go_live(release, description, timings)
+
+    async def _unless_in_vain(self, release: Release, work: Coroutine[Any, Any, T]) -> T:
+        """Do what may wait for ever, until it is seen that it waits in vain.
+
+        Raises:
+            KocoError: what has been seen.
+        """
+        doing = asyncio.ensure_future(work)
+        watching = asyncio.ensure_future(self._see_in_vain(release))
+        try:
+            await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                await watching
+            return await doing
+        finally:
+            doing.cancel()
+            watching.cancel()
+            # What it has begun is given up when this returns.
+            await asyncio.wait({doing, watching})
+
+    async def _see_in_vain(self, release: Release) -> None:
+        began_s = time.time()
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self._watch is None:
+                continue
+            try:
+                await self._watch.check(release, self._supervisor.pool(release), since_s=began_s)
+            except (NoPlace, DiedAtStart):
+                raise
+            except Exception:
+                # It may well become ready: that it cannot be looked at is no reason against it.
+                log.exception("it could not be seen what %s waits for", release.service)
+
+    async def _start(self, release: Release, timings: dict[str, float]) -> Description:
+        """Start a release's first runner, and its own endpoint if it has one.
+
+        How long each part takes is noted in `timings`, as far as it goes.
+        """
+        began = time.monotonic()
+        pool = self._supervisor.pool(release)
+        try:
+            description = await pool.probe()
+            imported = time.monotonic()
+            runner = next(iter(pool.runners.values()), None)
+            before = None if runner is None else await _presence(runner)
+        except BaseException:
+            timings["environment"] = _since(began)
+            raise
+        # What the runner did not spend on imports went into its environment and its process.
+        timings["environment"] = max(0.0, round(_since(began) - description.took_s, 3))
+        timings["import"] = round(description.took_s, 3)
+        # One after the other: a mistake is told by the runner, and does not start Serve.
+        # Both at once was measured to be no faster, on two cores.
+        if release.manifest.get("app") is not None and not description.problems:
+            began = time.monotonic()
+            try:
+                await self._applications.bring_up(release)
+            finally:
+                timings["replicas"] = _since(began)
+        if runner is not None and before is not None:
+            await _rested(runner, imported)
+            await _outlived(pool, runner, before)
+        return description
+
+    def _is_installing(self, release: Release) -> bool:
+        pool = self._supervisor.pools.get((release.service, release.number))
+        return pool is not None and pool.was_awaited and installs(release.manifest)
+
+    async def _go_live(
+        self, release: Release, description: Description, timings: dict[str, float]
+    ) -> None:
+        flows, handled = _flows(release, description), _handled(description)
+        live = await surely(
+            lambda: self._store.go_live(
+                release.service, release.number, flows, handled, timings=timings
+            )
+        )
+        if live.status != "live":  # it was undeployed or superseded in this moment
+            self._give_back(release)
+            return
+        log.info("release %s/%s is live: %s", release.service, release.number, timings)
+        self._catalog.put(live)
+        self._applications.troubles.pop(release.service, None)
+        self._supervisor.retire(release.service, keep=release.number)
+        self._supervisor.pool(release).keep_warm()
+        self.on_live(live)
+
+    async def _fail(
+        self, release: Release, error: dict[str, Any], timings: dict[str, float]
+    ) -> None:
+        self._give_back(release)
+        failed = await surely(
+            lambda: self._store.fail_release(
+                release.service, release.number, error, timings=timings
+            )
+        )
+        if failed.has_closed:
+            self.close(failed)
+            self._supervisor.retire(release.service)
+
+    def close(self, release: Release) -> None:
+        """Let nothing of a service serve, and say so wherever it is asked for."""
+        self._catalog.close(release)
+        self._applications.troubles[release.service] = closed_by(release)
+
+
+def installs(manifest: dict[str, Any]) -> bool:
+    """Say whether a manifest has nodes install packages."""
+    runtime = manifest.get("runtime", {})
+    return any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject"))
+
+
+async def _presence(runner: Runner) -> Presence:
+    try:
+        return await asyncio.wait_for(runner.actor.attach(), _ANSWER_S)
+    except TimeoutError as exc:
+        raise RunnerDied("its process did not answer after it had imported them") from exc
+    except RunnerDied as exc:
+        raise await runner.told_exactly(exc) from exc
+
+
+async def _rested(runner: Runner, since: float) -> None:
+    """Wait until the process of a runner rests that has imported its entrypoints then, or is gone.
+
+    That is seen from outside: what it says of itself it also says while it dies.
+    """
+    before = None
+    while (left_s := _OUTLIVE_S - (time.monotonic() - since)) > 0:
+        if runner.actor.node != node_processes.own_node():
+            await asyncio.sleep(left_s - _OUTLIVE_S + _ELSEWHERE_S)
+            return
+        await asyncio.sleep(_REST_S)
+        try:
+            now = await asyncio.wait_for(runner.actor.look(), left_s)
+        except (KocoError, TimeoutError):
+            continue  # it cannot be seen: the time alone decides
+        if now is None:
+            return
+        if before is not None and now.state == "S" and now.cpu_s - before.cpu_s < _REST_S / 2:
+            return
+        before = now
+
+
+async def _outlived(pool: Pool, runner: Runner, before: Presence) -> None:
+    """Do nothing where a runner has outlived its imports, and is the process that ran them.
+
+    Raises:
+        RunnerDied: it has not.
+    """
+    now = await _presence(runner)
+    if (now.pid, now.started) != (before.pid, before.started) or runner.id not in pool.runners:
+        raise await runner.told_exactly(RunnerDied(SHORT_LIVED))
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
+
+
+def _flows(release: Release, description: Description) -> list[dict[str, Any]]:
+    """Return the flows of manifest and endpoint, each with the form that a runner told."""
+    about = ("description", "author", "organization", "version", "tags")
+    shared = {key: release.manifest.get(key) for key in about}
+    manifest = [
+        {
+            **shared,
+            **{key: value for key, value in flow.items() if key != "inputs" and value is not None},
+            "form": description.forms[flow["name"]],
+        }
+        for flow in release.manifest["flows"]
+    ]
+    app = description.app["flows"] if description.app is not None else []
+    return [*({**shared, **flow} for flow in app), *manifest]
+
+
+def _handled(description: Description) -> dict[str, Any] | None:
+    """Return the names of the locks and leases that the service's own endpoint has."""
+    if description.app is None:
+        return None
+    return {key: description.app[key] for key in ("locks", "leases")}

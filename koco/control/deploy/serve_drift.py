@@ -1,0 +1,57 @@
+"""Live releases' Serve applications, against what somebody else may have made of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from koco.cluster.dashboard import ServeError
+from koco.cluster.serve import Application, Serve
+from koco.cluster.serve_drift import REMOVED
+from koco.store.model import Release
+from koco.store.protocol import Store
+
+#: How long Serve may take to say how its applications are configured (seconds).
+_LOOK_S = 10.0
+
+
+class Drift:
+    """Compares what is live with what Serve runs. It changes nothing."""
+
+    def __init__(
+        self,
+        store: Store,
+        serve: Serve,
+        *,
+        application: Callable[[Release], Awaitable[Application]],
+    ) -> None:
+        self._store = store
+        self._serve = serve
+        self._application = application
+
+    async def look(self, *, within_s: float = _LOOK_S) -> dict[str, str]:
+        """Return what somebody else changed or removed, by service.
+
+        Raises:
+            ServeError: Serve cannot be asked: nothing is known, which is not "nothing changed".
+        """
+        return {release.service: what for release, what in await self._compare(within_s)}
+
+    async def removed(self) -> list[Release]:
+        """Return the live releases whose applications are not there any more.
+
+        Raises:
+            ServeError: as `look` does.
+        """
+        return [release for release, what in await self._compare(_LOOK_S) if what == REMOVED]
+
+    async def _compare(self, within_s: float) -> list[tuple[Release, str]]:
+        served = [each for each in await self._store.releases("live") if each.app is not None]
+        if not served:
+            return []  # Serve is not asked where it may not even run
+        made = [await self._application(release) for release in served]
+        try:
+            async with asyncio.timeout(within_s):
+                found = await self._serve.drift({each.name: each.config() for each in made})
+        except TimeoutError as exc:
+            raise ServeError(f"Ray's dashboard did not answer within {within_s:g} s") from exc
+        pairs = zip(served, made, strict=True)
+        return [(release, found[each.name]) for release, each in pairs if each.name in found]

@@ -1,0 +1,81 @@
+"""The feed of changes: which executions are new, have another status, or are gone.
+
+It is read from the store, where each execution stands once, at its latest change. So who
+was away for a day reads what has become of that day, not each step; and nothing is kept
+for anybody.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from koco.control.events.spooler import ANY, Spooler
+from koco.store.model import ChangePage, Sight
+from koco.store.protocol import Store
+
+#: The shortest time between two looks of one reader, and what each other one adds to that
+#: (seconds): while much changes, many readers must not keep the store from writing it.
+_PACE_S = 0.05
+_PACE_EACH_S = 0.002
+#: How many changes a reader is given at once.
+_PIECE = 100
+
+
+async def follow(
+    store: Store, spooler: Spooler, *, cursor: str | None, sight: Sight, heartbeat_s: float
+) -> AsyncGenerator[ChangePage]:
+    """Yield changes after a cursor as they are committed; a page without any is a heartbeat.
+
+    Ends where another control plane takes over: the last page's cursor is good there.
+    """
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    spooler.watch(ANY, event)
+    try:
+        while not spooler.is_dismissed:
+            # Cleared before reading: what is committed after that sets it again.
+            event.clear()
+            looked_at = loop.time()
+            page = None
+            if cursor is None or cursor != await store.last_change():
+                page = await store.changes(cursor=cursor, sight=sight, limit=_PIECE)
+                cursor = page.next
+                if page.items or not page.is_last:
+                    yield page
+            if page is not None and not page.is_last:
+                continue
+            try:
+                await asyncio.wait_for(event.wait(), heartbeat_s)
+            except TimeoutError:
+                yield ChangePage([], cursor)
+            pace_s = _PACE_S + _PACE_EACH_S * spooler.readers(ANY)
+            await asyncio.sleep(max(0.0, looked_at + pace_s - loop.time()))
+    finally:
+        spooler.unwatch(ANY, event)
+
+
+async def wait(
+    store: Store,
+    spooler: Spooler,
+    *,
+    cursor: str | None,
+    sight: Sight,
+    limit: int,
+    wait_s: float,
+) -> ChangePage:
+    """Return a page of changes; where there is none yet, once there is, or after so long."""
+    page = await store.changes(cursor=cursor, sight=sight, limit=limit)
+    if page.items or not page.is_last or wait_s <= 0:
+        return page
+    news = follow(store, spooler, cursor=page.next, sight=sight, heartbeat_s=wait_s)
+    try:
+        async with asyncio.timeout(wait_s):
+            async for found in news:
+                if found.items:
+                    # Once more: it may be larger than was asked for.
+                    return await store.changes(cursor=page.next, sight=sight, limit=limit)
+                page = found
+    except TimeoutError:
+        pass
+    finally:
+        await news.aclose()
+    return page

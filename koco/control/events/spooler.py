@@ -1,0 +1,263 @@
+"""Events: into the store in batches, out to every reader in order.
+
+A batch is committed before it is acknowledged, and acknowledged before readers
+wake: what a follower has seen is never lost. Nobody polls.
+
+Where the disk is nearly full, events wait: a batch without room is not acknowledged, so
+its runner keeps it, and whoever writes there waits in the end.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from itertools import chain
+
+from koco.control.events import event_size
+from koco.control.events.batch_checks import fault_of
+from koco.control.events.chunk_reader import READ_BYTES, Piece, Pieces, Place, Wanted
+from koco.control.settings import Settings
+from koco.control.storage.disk import Disk
+from koco.errors import NoRoomError, NotFoundError
+from koco.events import line, wire
+from koco.events.model import Ack, Batch, Status
+from koco.store.model import MB, Execution, Room
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: Watched, it stands for every execution.
+ANY = ""
+
+#: How long a call whose events all wait is held before its runner is told to come again, and
+#: how often it is looked whether there is room meanwhile (seconds).
+_HELD_S = 0.25
+_LOOK_S = 0.125
+#: How long an execution counts as one whose events wait after they were refused (seconds).
+_WAITS_S = 5.0
+
+
+class Spooler:
+    """Makes events durable and hands them on."""
+
+    def __init__(
+        self, store: Store, settings: Settings | None = None, *, disk: Disk | None = None
+    ) -> None:
+        """Without a `disk`, there is always room."""
+        #: Hears the fid of each execution whose runner reports its end; the supervisor listens.
+        self.on_final: Callable[[str], None] = lambda fid: None
+        #: How many events have come since the start.
+        self.appended = 0
+        self._store = store
+        self._settings = settings or Settings()
+        self._disk = disk
+        #: When the events of an execution were last refused.
+        self._refused: dict[str, float] = {}
+        self._pieces = Pieces(store)
+        self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._is_dismissed = False
+
+    async def append(self, blob: bytes) -> bytes:
+        """Commit encoded batches; return their encoded acknowledgements.
+
+        What there is no room for is not acknowledged: it comes again (see `Batch.is_held`). What
+        cannot be stored is refused, and nothing more is taken from its producer.
+        """
+        sent = wire.decode_batches(blob)
+        faults = {at: fault for at, each in enumerate(sent) if (fault := fault_of(each))}
+        sound = [each for at, each in enumerate(sent) if at not in faults]
+        acks = await self._append(sound) if sound else []
+        for at, fault in faults.items():
+            await self._refuse(sent[at], fault)
+            acks.insert(at, Ack(0, closed=True))
+        return wire.encode_acks(acks)
+
+    async def _refuse(self, batch: Batch, fault: str) -> None:
+        """End an execution whose own runner sends what is no batch of events."""
+        log.warning("a batch of %s from %r is refused: %s", batch.fid, batch.producer, fault)
+        try:
+            now = await self._store.execution(batch.fid)
+        except NotFoundError:
+            return
+        if batch.runner and batch.runner == now.runner and not now.status.is_final:
+            said = f"its process sent what is no batch of events: {fault}"
+            error = {"type": "BadEvents", "message": said, "traceback": ""}
+            if await self._store.settle(batch.fid, Status.ERROR, error):
+                self.wake(batch.fid)
+                self.on_final(batch.fid)
+
+    async def _append(self, sent: list[Batch]) -> list[Ack]:
+        batches = [event_size.fitting(batch, self._settings) for batch in sent]
+        acks = await self._kept(batches)
+        for batch, ack in zip(batches, acks, strict=True):
+            if not batch.is_held(ack):
+                continue
+            self.appended += batch.count
+            self.wake(batch.fid)
+            # Of one that is not wanted any more, another runner may have the next attempt.
+            if batch.status is not None and batch.status.is_final and not ack.closed:
+                self._refused.pop(batch.fid, None)
+                self.on_final(batch.fid)
+        return acks
+
+    async def _kept(self, batches: list[Batch]) -> list[Ack]:
+        """Commit what there is room for; where that is nothing, wait a while for some."""
+        until = time.monotonic() + _HELD_S
+        while True:
+            acks, room = await self._committed(batches)
+            if room is Room.AMPLE:
+                return acks
+            if any(map(Batch.is_held, batches, acks)) or time.monotonic() >= until:
+                self._note_refused(batches, acks)
+                return acks
+            await asyncio.sleep(_LOOK_S)
+
+    async def _committed(self, batches: list[Batch]) -> tuple[list[Ack], Room]:
+        """Commit what there is room for; say how much that was."""
+        if self._disk is None:
+            return await self._store.append(batches, most_bytes=self.most_bytes), Room.AMPLE
+        size_bytes = sum(len(batch.body) for batch in batches)
+        room = self._disk.room(size_bytes)
+        try:
+            with self._disk.writing(size_bytes):
+                return await self._store.append(
+                    batches, room=room, most_bytes=self.most_bytes
+                ), room
+        except NoRoomError:
+            # It has filled up meanwhile, or there is a quota: what must be is written.
+            room = Room.NONE
+            return await self._store.append(batches, room=room, most_bytes=self.most_bytes), room
+
+    def _note_refused(self, batches: list[Batch], acks: list[Ack]) -> None:
+        now = time.monotonic()
+        if not self._refused and self._disk:
+            log.warning("%s", self._disk.trouble or "the disk is full: events wait")
+        for batch, ack in zip(batches, acks, strict=True):
+            if not batch.is_held(ack):
+                self._refused[batch.fid] = now
+        self._refused = {fid: at for fid, at in self._refused.items() if now - at < _WAITS_S}
+
+    @property
+    def most_bytes(self) -> float:
+        """How much is kept of the events of one execution."""
+        return self._settings.max_events_mb * MB
+
+    def why(self, fid: str) -> str | None:
+        """Say why the events of an execution wait, if they do."""
+        is_refused = time.monotonic() - self._refused.get(fid, -math.inf) < _WAITS_S
+        return self._disk.trouble if is_refused and self._disk else None
+
+    def wake(self, fid: str) -> None:
+        """Tell the readers of an execution that there is more."""
+        for event in (*self._readers.get(fid, ()), *self._readers.get(ANY, ())):
+            event.set()
+
+    def dismiss(self) -> None:
+        """Let followers go, who come back: another control plane has more for them."""
+        self._is_dismissed = True
+        for fid in list(self._readers):
+            self.wake(fid)
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether followers are let go."""
+        return self._is_dismissed
+
+    def readers(self, fid: str) -> int:
+        """Return how many watch an execution."""
+        return len(self._readers.get(fid, ()))
+
+    def watch(self, fid: str, event: asyncio.Event) -> None:
+        """Set an event, too, whenever there is more of an execution."""
+        self._readers[fid].add(event)
+
+    def unwatch(self, fid: str, event: asyncio.Event) -> None:
+        """Set it no more."""
+        readers = self._readers.get(fid, set())
+        readers.discard(event)
+        if not readers:
+            self._readers.pop(fid, None)
+
+    async def read(
+        self, execution: Execution, wanted: Wanted, *, since: int = 0, until: float = math.inf
+    ) -> AsyncIterator[Piece]:
+        """Yield what is there after `since`, in order, in pieces.
+
+        Ends at the end, or once `until` has been yielded: a flow may write faster than
+        a reader reads, who would never get there.
+        """
+        place = Place(since)
+        while place.since < until:
+            is_shared = len(self._readers.get(execution.fid, ())) > 1
+            piece = await self._pieces.after(execution, place, wanted, is_shared=is_shared)
+            if piece is None:
+                return
+            place = piece.place
+            if not piece.data:
+                await asyncio.sleep(0)  # nothing of it is wanted, which may go on for long
+            yield piece
+
+    async def tail(
+        self, execution: Execution, count: int, *, kinds: frozenset[str] = frozenset()
+    ) -> int:
+        """Return the seq after which the last `count` events of some kinds are."""
+        before = (await self._store.execution(execution.fid)).last_seq + 1
+        if not kinds or not count:
+            return max(0, before - 1 - count)
+        while chunks := await self._store.chunks_back(
+            execution.id, before=before, budget_bytes=READ_BYTES
+        ):
+            lines = chain.from_iterable(
+                line.number_lines(chunk.first, chunk.body) for chunk in reversed(chunks)
+            )
+            found = [seq for seq, _ in line.filter_kinds(kinds, lines)]
+            if len(found) >= count:
+                return found[-count] - 1
+            count -= len(found)
+            before = chunks[-1].first
+            await asyncio.sleep(0)  # it may be far back, and others wait for the loop
+        return 0
+
+    async def follow(
+        self,
+        execution: Execution,
+        wanted: Wanted = Wanted(tells_end=True),  # noqa: B008 - it cannot be changed
+        *,
+        since: int = 0,
+        heartbeat_s: float,
+    ) -> AsyncIterator[bytes]:
+        """Yield events as they are committed, until the final status has been yielded.
+
+        Where there are none for a while, a heartbeat is yielded.
+        """
+        event = asyncio.Event()
+        self.watch(execution.fid, event)
+        try:
+            while True:
+                # Cleared before reading: what is committed after that sets it again.
+                event.clear()
+                before = since
+                async for data, place, ends in self.read(execution, wanted, since=since):
+                    since = place.since
+                    if data:
+                        yield data
+                    if ends:
+                        return
+                    data = b""  # noqa: PLW2901 - it is not kept while there is nothing new
+                if since == before and await self._is_over(execution, since):
+                    return  # a reader that came back after it had seen the end
+                if self._is_dismissed:
+                    return
+                try:
+                    async with asyncio.timeout(heartbeat_s):
+                        await event.wait()
+                except TimeoutError:
+                    yield wanted.form.heartbeat
+        finally:
+            self.unwatch(execution.fid, event)
+
+    async def _is_over(self, execution: Execution, since: int) -> bool:
+        now = await self._store.execution(execution.fid)
+        return now.status.is_final and since >= now.last_seq

@@ -1,0 +1,60 @@
+"""The time that executions may run for: when it is over, they are made to end.
+
+What counts is in the store: when an execution begins to run, or runs on after it
+awaited a person, its deadline is committed with that. So it outlives this process.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from koco.control import clock
+from koco.control.events.spooler import Spooler
+from koco.control.tasks import RETRY_S, Tasks
+from koco.errors import KocoError
+from koco.store.model import Execution
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+
+class Deadlines:
+    """Watches executions that have a limit; `end` is called with the fid of each that is late."""
+
+    def __init__(self, store: Store, spooler: Spooler, *, end: Callable[[str], None]) -> None:
+        self._store = store
+        self._spooler = spooler
+        self._end = end
+        self._stir = asyncio.Event()
+        self._tasks = Tasks("the deadlines")
+        self._task: asyncio.Task[None] | None = None
+
+    def watch(self, execution: Execution) -> None:
+        """See that an execution ends in its time, whenever that begins."""
+        if execution.policy.timeout_s is None:
+            return
+        self._spooler.watch(execution.fid, self._stir)
+        self._stir.set()
+        if self._task is None:
+            self._task = self._tasks.keep(self._run)
+
+    def forget(self, fid: str) -> None:
+        """Watch an execution no more: it has ended."""
+        self._spooler.unwatch(fid, self._stir)
+
+    async def _run(self) -> None:
+        while True:
+            due = await self._store.next_deadline()
+            if due is None or due > time.time():
+                await clock.stirred(self._stir, due)
+                continue
+            try:
+                late = await self._store.time_out(time.time())
+            except KocoError:
+                log.exception("executions whose time is over could not be ended yet")
+                await asyncio.sleep(RETRY_S)
+                continue
+            for fid in late:
+                log.info("the time of an execution is over", extra={"fid": fid})
+                self._end(fid)

@@ -1,0 +1,231 @@
+"""Executions' files: what a launch brings, what users and flows attach, who may.
+
+A file is a row that names a blob, so nothing here touches a path on disk. A flow
+reaches its files over HTTP, from whichever node it runs on, with a token that is
+good for this one execution.
+"""
+
+import hashlib
+import hmac
+from typing import Any
+
+import msgspec
+
+from koco import file_paths, tokens
+from koco.control.access.caller import Caller
+from koco.control.events.spooler import Spooler
+from koco.control.storage.blobs import Blobs
+from koco.errors import ConflictError, InputsError, NotAllowedError, PathError
+from koco.forms import InputFiles, Model
+from koco.forms.off_loop import is_small, run_check
+from koco.store.model import Execution, File, FileLimits, NewFile
+from koco.store.protocol import Store
+
+#: The key under which a file stands among a launch's inputs.
+MARK = "$file"
+
+
+class Upload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An uploaded file in a launch's inputs: what it shall be called, and its blob."""
+
+    name: str
+    sha256: str
+
+
+class Brought:
+    """The files that a launch brings, by the paths that they get."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, NewFile] = {}
+        #: The folders that these are in.
+        self._folders: set[str] = set()
+        #: What each content has got where it wanted a path, and the last number given for that.
+        self._given: dict[tuple[str, str], str] = {}
+        self._numbers: dict[str, int] = {}
+
+    def free(self, wanted: str, sha256: str) -> str:
+        """Return a path for a file: another one than those of other content.
+
+        Raises:
+            ConflictError: there is a folder of that name, or a file where its folder would be.
+        """
+        path = self._given.get((wanted, sha256), wanted)
+        while path in self.files and self.files[path].sha256 != sha256:
+            number = self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
+            folder, slash, name = wanted.rpartition("/")
+            stem, dot, suffix = name.rpartition(".")
+            stem, suffix = (stem, f"{dot}{suffix}") if stem else (name, "")
+            path = f"{folder}{slash}{stem}-{number}{suffix}"
+        in_the_way = next((each for each in _folders(path) if each in self.files), None)
+        if path in self._folders or in_the_way:
+            other = in_the_way or f"{path}/…"
+            raise ConflictError(f"{path!r} and {other!r}: one is a file, the other a folder")
+        self._given[wanted, sha256] = path
+        return path
+
+    def take(self, path: str, sha256: str, size_bytes: int) -> None:
+        """Note a file."""
+        self.files[path] = NewFile(path=path, sha256=sha256, size_bytes=size_bytes)
+        self._folders.update(_folders(path))
+
+
+def _folders(path: str) -> list[str]:
+    """Return the folders that a path is in."""
+    return [path[:at] for at, character in enumerate(path) if character == "/"]
+
+
+class Files:
+    """The files of all executions."""
+
+    def __init__(self, store: Store, spooler: Spooler, blobs: Blobs, *, secret: bytes) -> None:
+        self.blobs = blobs
+        self._store = store
+        self._spooler = spooler
+        self._secret = secret
+
+    # what a launch brings
+
+    async def resolve(
+        self, inputs: dict[str, Any], *, user: str, service: str = "", release: int = 0
+    ) -> tuple[dict[str, Any], tuple[NewFile, ...]]:
+        """Replace uploads in a launch's inputs by their paths; return also the files to make.
+
+        Raises:
+            InputsError: a name is no path, or a blob was not uploaded by this user.
+            LimitError: the release allows no so many or so large files.
+        """
+        if not await run_check(lambda: _has_uploads(inputs), is_quick=is_small(inputs)):
+            return inputs, ()
+        brought = Brought()
+        values = {key: await self._named(key, inputs[key], user, brought) for key in inputs}
+        files = tuple(brought.files.values())
+        if service:
+            await self.check(files, service=service, release=release)
+        return values, files
+
+    async def check(self, files: tuple[NewFile, ...], *, service: str, release: int) -> None:
+        """Refuse files that a release allows no so many or so large of.
+
+        Raises:
+            LimitError: it names the setting.
+        """
+        if files:
+            (await self._limits(service, release)).check(files)
+
+    def require_brought(
+        self, form: Model, inputs: dict[str, Any], files: tuple[NewFile, ...]
+    ) -> None:
+        """Refuse what a file field names but the launch does not bring.
+
+        Raises:
+            InputsError: for each such field.
+        """
+        brought = {file.path for file in files}
+        errors: dict[str, str | list[str]] = {}
+        for field in form.fields:
+            value = inputs.get(field.name) if isinstance(field, InputFiles) else None
+            named = value if isinstance(value, list) else [value] if value else []
+            # What is no text at all is the form's to refuse.
+            texts = [path for path in named if isinstance(path, str)]
+            if strange := [path for path in texts if path not in brought]:
+                message = f"{strange[0]!r} was not uploaded; `-i {field.name}=@path` does that"
+                errors[field.name] = message
+        if errors:
+            raise InputsError(**errors)
+
+    async def _named(self, key: str, value: Any, user: str, brought: Brought) -> Any:
+        if isinstance(value, list):
+            return [await self._named(key, each, user, brought) for each in value]
+        if not isinstance(value, dict) or set(value) != {MARK}:
+            return value
+        try:
+            upload = msgspec.convert(value[MARK], Upload)
+            path = brought.free(file_paths.path(f"in/{upload.name}"), upload.sha256)
+        except (msgspec.ValidationError, PathError, ConflictError) as exc:
+            raise InputsError(**{key: str(exc)}) from exc
+        size = await self._store.uploaded(user, upload.sha256)
+        if size is None:
+            message = f"{upload.name} has not been uploaded: you have no blob {upload.sha256[:64]}"
+            raise InputsError(**{key: message})
+        brought.take(path, upload.sha256, size)
+        return path
+
+    # what is done to an execution's files
+
+    async def listing(self, execution: Execution, place: str) -> list[File]:
+        """Return the files at or below a place; the folders `in` and `out` always exist.
+
+        Raises:
+            NotFoundError: there is neither such a file nor such a folder.
+        """
+        found = await self._store.files(execution.id, within=place)
+        if not found and place not in (*file_paths.ROOTS, ""):
+            await self._store.file(execution.id, place)  # which says that there is none
+        return found
+
+    async def attach(self, fid: str, new: NewFile, *, caller: Caller) -> File:
+        """Give an execution an uploaded blob as a file.
+
+        Raises:
+            NotAllowedError: users write to in/, flows to out/, and this is the other one.
+            KocoError: see `Store.attach`.
+        """
+        execution = await self._store.execution(fid)
+        root = "in" if caller.fid is None else "out"
+        if not file_paths.is_within(new.path, root):
+            who = "users put files into in/" if root == "in" else "flows put files into out/"
+            raise NotAllowedError(f"{new.path!r}: {who}, and nowhere else")
+        limits = await self._limits(execution.service, execution.release)
+        file = await self._store.attach(
+            execution.fid, new, by=caller.name, uploader=caller.uploader, limits=limits
+        )
+        self._spooler.wake(execution.fid)
+        return file
+
+    async def remove(self, fid: str, place: str, *, caller: Caller) -> list[File]:
+        """Remove a file, or all of a folder.
+
+        Raises:
+            NotFoundError: nothing is there.
+        """
+        execution = await self._store.execution(fid)
+        removed = await self._store.remove_files(execution.fid, place, by=caller.name)
+        self._spooler.wake(execution.fid)
+        return removed
+
+    async def _limits(self, service: str, release: int) -> FileLimits:
+        manifest = (await self._store.release(service, release)).manifest
+        return msgspec.convert(manifest.get("files") or {}, FileLimits)
+
+    # who may
+
+    def token(self, fid: str, attempt: int = 1) -> str:
+        """Return what an execution's flow shows to reach its files, in one attempt."""
+        name = fid if attempt == 1 else f"{fid}.{attempt}"
+        return f"{tokens.FLOW}{name}_{self._sign(name)}"
+
+    async def caller(self, token: str) -> Caller | None:
+        """Return the flow that a token is of; None where it is no token of ours, or its time over.
+
+        It is good as long as its execution, or its attempt at it, has not ended.
+        """
+        name, _, signature = token.removeprefix(tokens.FLOW).partition("_")
+        if not token.isascii() or not hmac.compare_digest(self._sign(name), signature):
+            return None
+        fid, _, attempt = name.partition(".")
+        execution = await self._store.execution(fid)
+        is_over = execution.status.is_final or execution.attempt != int(attempt or 1)
+        return None if is_over else Caller(name="flow", fid=fid, credential=f"flow:{fid}")
+
+    def _sign(self, name: str) -> str:
+        return hmac.new(self._secret, name.encode(), hashlib.sha256).hexdigest()
+
+
+def _has_uploads(inputs: dict[str, Any]) -> bool:
+    """Say whether an upload is among inputs: as a value, or in lists."""
+    level: list[Any] = [*inputs.values()]
+    while level:
+        if any(isinstance(each, dict) and set(each) == {MARK} for each in level):
+            return True
+        level = [child for each in level if isinstance(each, list) for child in each]
+    return False

@@ -1,0 +1,288 @@
+"""Locks: executions' pauses for a person, and the answers that end them.
+
+A lock is a row, and so is its answer; what stands here is only who waits for which.
+A flow waits by a question that stays pending, and asks it again when this process
+has died over it. One timer is set, for the lock that expires next.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+import weakref
+from collections import defaultdict
+from typing import Any, Protocol
+
+import msgspec
+
+from koco.control.access import payload_checks
+from koco.control.events.spooler import Spooler
+from koco.control.executions import json_depth
+from koco.control.tasks import RETRY_S, Tasks
+from koco.errors import ConflictError, KocoError, NoRoomError, NotFoundError
+from koco.events import datetimes
+from koco.events.line import encode_payload
+from koco.forms import Model
+from koco.forms.off_loop import is_small, run_check
+from koco.sdk import locks
+from koco.store.model import Answer, Execution, Lock, Release
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: The longest that the timer is set for (seconds): the clock may be put forward meanwhile.
+_TIMER_S = 60.0
+#: How many locks an error names.
+_SHOWN = 10
+
+
+class Describer(Protocol):
+    """Asks a service's own endpoint about its locks: `koco.control.services.endpoint_client`."""
+
+    async def lock_form(
+        self, release: Release, name: str, *, data: Any, fid: str, user: str
+    ) -> list[dict[str, Any]] | None:
+        """Return the form that a lock shows, or None where there is no such lock."""
+        ...
+
+    async def lease(
+        self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
+    ) -> Answer:
+        """Validate what a person gave; return what the flow is to get."""
+        ...
+
+
+class Locks:
+    """Opens locks, keeps those who wait for them, and settles them."""
+
+    def __init__(self, store: Store, spooler: Spooler, *, endpoints: Describer) -> None:
+        self._store = store
+        self._spooler = spooler
+        self._endpoints = endpoints
+        self._waiting: dict[str, dict[str, set[asyncio.Event]]] = defaultdict(dict)
+        # Answers to one lock go one after the other: its lease runs for one of them at a time.
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
+        self._tasks = Tasks("the locks")
+
+    async def recover(self) -> None:
+        """Take up the expiry of what was open when the last process ended."""
+        await self._expire()
+
+    # what flows ask
+
+    async def open(self, fid: str, lid: str, *, name: str, data: Any, timeout_s: float) -> Lock:
+        """Open a lock; asked again, it returns the lock as it is.
+
+        Raises:
+            UsageError: the name or the timeout makes no sense, or the data is nested too deeply.
+            ConflictError: the execution has ended.
+            LimitError: it has written as much as it may.
+        """
+        locks.check(name, timeout_s)
+        what = f"the data of the lock {name!r}"
+        await run_check(lambda: json_depth.check(data, what), is_quick=is_small(data))
+        expires = time.time() + timeout_s
+        while True:
+            try:
+                lock = await self._store.open_lock(
+                    fid,
+                    lid,
+                    name=name,
+                    data=data,
+                    expires=expires,
+                    most_bytes=self._spooler.most_bytes,
+                )
+                break
+            except NoRoomError:
+                # A flow waits for room, as its events do; unless nobody waits for it any more.
+                if (await self._store.execution(fid)).status.is_final:
+                    raise
+                await asyncio.sleep(RETRY_S)
+        self._spooler.wake(fid)
+        self._set_timer(lock.expires)
+        return lock
+
+    async def wait(self, fid: str, lid: str) -> Lock:
+        """Return a lock once it is settled.
+
+        Raises:
+            ConflictError: its execution has ended, and nobody can answer any more.
+        """
+        event = asyncio.Event()
+        waiters = self._waiting[fid].setdefault(lid, set())
+        waiters.add(event)
+        try:
+            # Looked at after the event is in place: what is settled after that sets it.
+            while (lock := await self._of(fid, lid)).status == "open":
+                await event.wait()
+                event.clear()
+        finally:
+            self._forget(fid, lid, event)
+        if lock.status == "withdrawn":
+            raise ConflictError(
+                f"the execution has ended, and with it the lock {lock.name!r}",
+                hint="an entrypoint that returns withdraws what its threads and tasks wait for",
+            )
+        return lock
+
+    async def withdraw(self, fid: str, lid: str) -> Lock:
+        """Hear that a flow waits for a lock no more; return it as it is then."""
+        await self._of(fid, lid)
+        lock = await self._store.withdraw_lock(lid)
+        self._wake(lock)
+        return lock
+
+    async def _of(self, fid: str, lid: str) -> Lock:
+        lock = await self._store.lock(lid)
+        if lock.fid != fid:
+            raise NotFoundError(f"execution {fid} has no lock {lid!r}")
+        return lock
+
+    def _forget(self, fid: str, lid: str, event: asyncio.Event) -> None:
+        waiters = self._waiting[fid][lid]
+        waiters.discard(event)
+        if not waiters:
+            del self._waiting[fid][lid]
+        if not self._waiting[fid]:
+            del self._waiting[fid]
+
+    def on_final(self, fid: str) -> None:
+        """Hear that an execution has ended: what it had open is withdrawn in the store."""
+        for waiters in self._waiting.get(fid, {}).values():
+            for event in waiters:
+                event.set()
+
+    def _wake(self, lock: Lock) -> None:
+        for event in self._waiting.get(lock.fid, {}).get(lock.lid, ()):
+            event.set()
+        self._spooler.wake(lock.fid)
+
+    # what people ask
+
+    async def find(self, execution: Execution, name: str) -> Lock:
+        """Return a lock of an execution, by lid, by a name that is open once, or by a prefix.
+
+        Of locks that are all settled, a name means the latest.
+
+        Raises:
+            NotFoundError: none is called so.
+            ConflictError: several are.
+        """
+        # By its whole id without the others: an execution may have thousands.
+        with contextlib.suppress(NotFoundError):
+            lock = await self._store.lock(name)
+            if lock.fid == execution.fid:
+                return lock
+        known = await self._store.locks_of(execution.id)
+        for fits in (
+            [lock for lock in known if lock.name == name and lock.status == "open"],
+            [lock for lock in known if lock.name == name][-1:],
+            [lock for lock in known if name and lock.lid.startswith(name)],
+        ):
+            if len(fits) > 1:
+                called = ", ".join(f"{lock.lid} ({lock.name})" for lock in fits[:_SHOWN])
+                called += f" and {len(fits) - _SHOWN} more" if len(fits) > _SHOWN else ""
+                raise ConflictError(
+                    f"several locks of {execution.fid} are called {name!r}",
+                    hint=f"say which: {called}",
+                )
+            if fits:
+                return fits[0]
+        waiting = [lock.name for lock in known if lock.status == "open"]
+        hint = f"open: {', '.join(waiting[:_SHOWN])}" if waiting else "none of its locks is open"
+        raise NotFoundError(f"execution {execution.fid} has no lock {name!r}", hint=hint)
+
+    async def form(self, lock: Lock, *, user: str) -> list[dict[str, Any]] | None:
+        """Return the form that a lock is answered with, or None where any JSON value will do."""
+        release = await self._store.release(lock.service, lock.release)
+        if _is_handled(release, lock.name):
+            form = await self._endpoints.lock_form(
+                release, lock.name, data=lock.data, fid=lock.fid, user=user
+            )
+            if form is not None:
+                return form
+        declared: list[dict[str, Any]] | None = release.manifest.get("locks", {}).get(lock.name)
+        return Model.from_list(declared).to_list() if declared is not None else None
+
+    async def answer(self, lid: str, given: Any, *, by: str) -> Lock:
+        """Answer a lock with what a person gave; return it with what its flow gets.
+
+        Raises:
+            InputsError: the form or the lease refuses it; the lock stays open.
+            UsageError: it is nested too deeply.
+            ConflictError: it is open no more; the message says who answered and when.
+        """
+        await run_check(lambda: _check(given), is_quick=is_small(given))
+        # To its end, whatever becomes of the request: a lease that has run must count.
+        return await self._tasks.finish(self._answer(lid, given, by))
+
+    async def _answer(self, lid: str, given: Any, by: str) -> Lock:
+        async with self._turns.setdefault(lid, asyncio.Lock()):
+            lock = await self._store.lock(lid)
+            # The store decides; this spares a lease that would run for nothing.
+            lock.require_open()
+            answer = await self._leased(lock, given, by=by)
+            json_depth.check(answer.value, f"the values that the lease {lock.name!r} gives")
+            lock = await self._store.answer_lock(lid, answer, by=by)
+        self._wake(lock)
+        return lock
+
+    async def _leased(self, lock: Lock, given: Any, *, by: str) -> Answer:
+        release = await self._store.release(lock.service, lock.release)
+        if _is_handled(release, lock.name):
+            return await self._endpoints.lease(
+                release, lock.name, inputs=given, data=lock.data, fid=lock.fid, user=by
+            )
+        declared = release.manifest.get("locks", {}).get(lock.name)
+        if declared is None:
+            return Answer(value=given)
+        form = Model.from_list(declared)
+        values = await form.validate_async(given)
+        return await run_check(lambda: _answer(form, values), is_quick=is_small(given))
+
+    # expiry
+
+    def _set_timer(self, due: float | None) -> None:
+        """Look for expired locks at a time (seconds since the epoch), or before."""
+        if due is None or due >= self._due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        # A little late: what rings early would find nothing and ring again.
+        delay_s = min(max(due - time.time(), 0) + 0.001, _TIMER_S)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer, self._due = None, math.inf
+        self._tasks.spawn(self._expire())
+
+    async def _expire(self) -> None:
+        try:
+            expired = await self._store.expire_locks(time.time())
+        except KocoError:
+            log.exception("locks that have expired could not be settled yet")
+            self._set_timer(time.time() + RETRY_S)
+            return
+        for lock in expired:
+            self._wake(lock)
+        self._set_timer(await self._store.next_expiry())
+
+
+def _check(given: Any) -> None:
+    json_depth.check(given, "the answer's values")
+    payload_checks.refuse(given, "the answer's values")
+
+
+def _answer(form: Model, values: dict[str, Any]) -> Answer:
+    """Return what a flow gets of the values that a form has let pass."""
+    value = msgspec.json.decode(encode_payload(values))
+    return Answer(value=value, moments=datetimes.find(values), hidden=form.hidden)
+
+
+def _is_handled(release: Release, name: str) -> bool:
+    app = release.app or {}
+    return name in app.get("locks", ()) or name in app.get("leases", ())

@@ -1,0 +1,241 @@
+"""Launching flows when they are due: each time once, whatever happens meanwhile.
+
+What is due is launched under an idempotency key of its own, and noted after that:
+a control plane that dies in between finds the execution under its key. What was due
+while nothing ran to launch it is counted as missed, and told.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from koco.control import clock
+from koco.control.executions import schedule_spec
+from koco.control.executions.launch_pace import Pace
+from koco.control.executions.launcher import Launches
+from koco.control.executions.schedule_spec import Entry
+from koco.control.services.catalog import Catalog
+from koco.control.settings import Settings
+from koco.control.tasks import Tasks, surely
+from koco.errors import KocoError, NotFoundError
+from koco.events import line
+from koco.manifest import cron
+from koco.store.model import AuditEntry, Release, Schedule
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: Who launches what is due.
+USER = "schedule"
+#: So late it is launched all the same: the control plane's process may have been replaced
+#: in the moment (seconds).
+_LATE_S = 60.0
+#: Pauses before another try where a launch is refused or fails (seconds); the last one stays.
+_AGAIN_S = (5.0, 15.0, 60.0, 300.0)
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One schedule of a live release."""
+
+    service: str
+    entry: Entry
+    state: Schedule
+    next_s: float | None = None
+    #: Why what is due could not be launched, which time that is of, and when it is tried again.
+    trouble: str | None = None
+    trying: float | None = None
+    again_s: float = 0.0
+    tries: int = 0
+    task: "asyncio.Task[None] | None" = None
+
+
+class Schedules:
+    """Launches the flows of live releases at the times that their manifests say."""
+
+    def __init__(
+        self, store: Store, catalog: Catalog, launches: Launches, settings: Settings | None = None
+    ) -> None:
+        settings = settings or Settings()
+        # A thousand are due at the same second, and others ask for something in it.
+        self._pace = Pace(lambda: settings.schedules_per_s)
+        self._store = store
+        self._catalog = catalog
+        self._launches = launches
+        self._stir = asyncio.Event()
+        catalog.on_change = self._stir.set
+        self._watches: dict[tuple[str, str], _Watch] = {}
+        #: The same, by the full names of their flows.
+        self._of: dict[str, list[_Watch]] = {}
+        self._tasks = Tasks("the schedules")
+
+    async def recover(self) -> None:
+        """Begin with what is live; the catalog has it by now."""
+        self._tasks.keep(self._run)
+
+    def of(self, flow: str) -> list[dict[str, Any]]:
+        """Return the schedules of a flow, by its full name, and what became of their times."""
+        return [_shown(each) for each in self._of.get(flow, ())]
+
+    async def _run(self) -> None:
+        while True:
+            await self.refresh(time.time())
+            for key, watch in list(self._watches.items()):
+                if watch.task is None:
+                    entry = watch.entry
+                    watch.next_s = cron.next_after(entry.cron, entry.timezone, time.time())
+                    watch.task = self._tasks.spawn(self._follow(key, watch))
+                    await asyncio.sleep(0)  # there may be thousands, and others wait for the loop
+            await self._stir.wait()
+            self._stir.clear()
+
+    async def refresh(self, now_s: float) -> None:
+        """Look at what is live: its schedules count, and no others."""
+        live = {
+            (release.service, entry.id): (release, entry)
+            for release in self._catalog.releases()
+            for entry in schedule_spec.entries(release.manifest)
+        }
+        states = await self._store.schedules()
+        for key in self._watches.keys() - live.keys():
+            if task := self._watches.pop(key).task:
+                task.cancel()
+        if gone := [key for key in states if key not in live]:
+            await surely(lambda: self._store.forget_schedules(gone))
+        for key, (release, entry) in live.items():
+            if known := self._watches.get(key):
+                known.entry = entry
+            else:
+                state = states.get(key) or Schedule(due=_since(release, now_s))
+                self._watches[key] = _Watch(release.service, entry, state)
+        self._of = {}
+        for watch in self._watches.values():
+            self._of.setdefault(f"{watch.service}/{watch.entry.flow}", []).append(watch)
+
+    async def _follow(self, key: tuple[str, str], watch: _Watch) -> None:
+        while self._watches.get(key) is watch:
+            await self._pace.turn(watch.service)
+            try:
+                due = await self.attend(key, time.time())
+            except Exception as exc:  # told, and looked at again: it must not stop for ever
+                log.exception("the schedule of %s/%s failed", watch.service, watch.entry.flow)
+                watch.trouble = f"koco failed at this: {exc!r}"
+                due = time.time() + _LATE_S / 2
+            if due is None:
+                return
+            await clock.at(due)
+
+    async def attend(self, key: tuple[str, str], now_s: float) -> float | None:
+        """Do what is due of a schedule; return when there is more to do."""
+        watch = self._watches[key]
+        latest = cron.latest_until(watch.entry.cron, watch.entry.timezone, now_s)
+        is_put_off = watch.trying == latest and now_s < watch.again_s
+        if latest is not None and latest > watch.state.due and not is_put_off:
+            await self._decide(watch, latest, now_s)
+        watch.next_s = cron.next_after(watch.entry.cron, watch.entry.timezone, now_s)
+        if watch.trying is None:
+            return watch.next_s
+        return min(watch.again_s, watch.next_s or watch.again_s)
+
+    async def _decide(self, watch: _Watch, due: float, now_s: float) -> None:
+        """Launch what was due at a time, or say why not; what was due before was missed."""
+        entry, state = watch.entry, watch.state
+        # In a thread: what was missed in a week may be ten thousand times.
+        missed = await asyncio.to_thread(_missed, entry, state.due, due)
+        is_late = watch.trying != due and now_s - due > _LATE_S
+        changes: dict[str, Any] = {}
+        key = f"{watch.service} {entry.id} {int(due)}"
+        known = await self._store.keyed(USER, key)
+        if known is not None:
+            changes = {"ran": due, "fid": known.fid}
+        elif is_late and not entry.catch_up:
+            missed.append(due)
+        elif not entry.overlap and state.fid and await self._runs(state.fid):
+            changes = {"skipped": state.skipped + 1, "skipped_at": due}
+            log.warning("%s: skipped, %s has not ended", _name(watch, due), state.fid)
+        else:
+            try:
+                fid = await self._launch(watch, due, key)
+            except KocoError as exc:
+                self._put_off(watch, due, now_s, exc)
+                return
+            changes = {"ran": due, "fid": fid}
+        if missed:
+            changes |= {"missed": state.missed + len(missed), "missed_at": missed[-1]}
+            log.warning("%s: missed, %d times", _name(watch, missed[-1]), len(missed))
+        new = msgspec.structs.replace(state, due=due, **changes)
+        await surely(lambda: self._store.put_schedule(watch.service, entry.id, new))
+        watch.state, watch.trying, watch.trouble, watch.tries = new, None, None, 0
+
+    async def _launch(self, watch: _Watch, due: float, key: str) -> str:
+        """Launch a flow of the release that is live now."""
+        entry = watch.entry
+        about = {"cron": entry.cron, "timezone": entry.timezone, "due": line.timestamp(due)}
+        execution, _ = await self._launches.launch(
+            self._catalog.find(f"{watch.service}/{entry.flow}"),
+            entry.inputs,
+            user=USER,
+            key=key,
+            about={"schedule": about},
+            audited=AuditEntry(action="launch", who=USER),
+        )
+        log.info("%s: launched", _name(watch, due), extra={"fid": execution.fid})
+        return execution.fid
+
+    def _put_off(self, watch: _Watch, due: float, now_s: float, exc: KocoError) -> None:
+        """Try again a little later, until the next time comes."""
+        watch.tries = watch.tries + 1 if watch.trying == due else 1
+        watch.trying, watch.trouble = due, exc.message
+        pause_s = _AGAIN_S[min(watch.tries, len(_AGAIN_S)) - 1]
+        watch.again_s = now_s + pause_s
+        log.warning("%s: not launched: %s", _name(watch, due), exc.message)
+
+    async def _runs(self, fid: str) -> bool:
+        try:
+            return not (await self._store.execution(fid)).status.is_final
+        except NotFoundError:
+            return False
+
+
+def _since(release: Release, now_s: float) -> float:
+    """Return the time after which a release's schedules count."""
+    return datetime.fromisoformat(release.ready).timestamp() if release.ready else now_s
+
+
+def _missed(entry: Entry, after_s: float, due: float) -> list[float]:
+    """Return the times between two, none of which was launched; the last one is the latest."""
+    times = cron.due_times(entry.cron, entry.timezone, after_s, until_s=due - 1, most=cron.MOST)
+    if len(times) == cron.MOST:  # more than are counted
+        times[-1] = cron.latest_until(entry.cron, entry.timezone, due - 1) or times[-1]
+    return times
+
+
+def _name(watch: _Watch, due: float) -> str:
+    return f"{watch.service}/{watch.entry.flow}, due at {line.timestamp(due)}"
+
+
+def _shown(watch: _Watch) -> dict[str, Any]:
+    entry, state = watch.entry, watch.state
+    return {
+        "cron": entry.cron,
+        "timezone": entry.timezone,
+        "overlap": entry.overlap,
+        "catch_up": entry.catch_up,
+        "next": _time(watch.next_s),
+        "last": _time(state.ran),
+        "fid": state.fid,
+        "missed": state.missed,
+        "missed_at": _time(state.missed_at),
+        "skipped": state.skipped,
+        "skipped_at": _time(state.skipped_at),
+        "trouble": watch.trouble,
+    }
+
+
+def _time(at_s: float | None) -> str | None:
+    return None if at_s is None else line.timestamp(at_s)

@@ -1,0 +1,413 @@
+"""Executions: from an accepted launch to a final status, across restarts of this process.
+
+The store knows every execution; pools hold those that are under way. After a
+restart the supervisor puts the two together again: what a living runner holds
+goes on, what was never begun is queued again, and what died with its runner is
+settled with the cause.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from koco.control import clock, fair_turns
+from koco.control.events.spooler import Spooler
+from koco.control.executions.deadlines import Deadlines
+from koco.control.runners import reattach
+from koco.control.runners.concurrency import FlowLimits, Load, limits_of
+from koco.control.runners.pool import Limits, Pool
+from koco.control.runners.queue import Line
+from koco.control.runners.reattach import Key, Present
+from koco.control.runners.recovery import died
+from koco.control.runners.worker import Actor, Remains
+from koco.control.settings import Settings
+from koco.control.tasks import Tasks, surely
+from koco.errors import ConflictError
+from koco.events import line
+from koco.events.model import Status
+from koco.runner.spec import FlowSpec, RunnerSpec
+from koco.sdk.process.crash import End
+from koco.store.model import Execution, NewExecution, Release
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: How often idle runners are looked at (seconds).
+_TIDY_S = 1.0
+
+#: How long an execution may take over ending when its time is over (seconds).
+_GRACE_S = 5.0
+
+#: How long executions wait for what their runner left that died meanwhile (seconds).
+_REMAINS_S = 10.0
+
+#: How many that wait are ended in one commit: the next launch waits for it.
+_PIECE = 100
+
+#: Starts a runner: `(spec, release) -> Actor`.
+StartRunner = Callable[[RunnerSpec, Release], Awaitable[Actor]]
+
+
+class Supervisor:
+    """Owns the pools, by service and release number."""
+
+    def __init__(
+        self,
+        store: Store,
+        spooler: Spooler,
+        *,
+        start_runner: StartRunner,
+        settings: Settings | None = None,
+        remains: Remains | None = None,
+    ) -> None:
+        self._store = store
+        self._spooler = spooler
+        spooler.on_final = self._reported
+        #: Hears the fid of each execution that has ended, too; locks listen.
+        self.on_ended: Callable[[str], None] = lambda fid: None
+        #: Hears of the pool of each release, when it is made; the deployer listens.
+        self.on_pool: Callable[[Release, Pool], None] = lambda release, pool: None
+        self._start_runner = start_runner
+        self._remains = remains
+        self.pools: dict[tuple[str, int], Pool] = {}
+        self.load = Load(settings or Settings())
+        #: How many executions have been accepted since the start.
+        self.launched = 0
+        self._pool_of: dict[str, Pool] = {}
+        #: Those that may be tried again where their attempt fails.
+        self._retried: set[str] = set()
+        self._deadlines = Deadlines(store, spooler, end=self._time_out)
+        self._tasks = Tasks("the supervisor")
+
+    # what the API calls
+
+    async def launch(self, new: NewExecution) -> Execution:
+        """Accept an execution: it is committed as queued, and given to its pool.
+
+        Raises:
+            TooManyError: it would have to wait, and as many do as may.
+        """
+        pool = await self._ensure_pool(new.service, new.release)
+        limits = pool.line.limits(new.flow)
+        self.load.check(new.flow, limits, places=pool.places(new.flow), mean_s=pool.mean_s)
+        try:
+            new = msgspec.structs.replace(new, policy=limits.policy)
+            fair_turns.waits()  # for the disk, which takes as many at once as there are
+            execution, is_new = await self._store.create(new)
+        finally:
+            self.load.uncheck(new.flow)
+        if is_new:
+            self.launched += 1
+            self.load.enter(execution.fid, execution.flow)
+            await self._ensure_pool(execution.service, execution.release)
+            self._enter(execution)
+            self._spooler.wake(execution.fid)
+        return execution
+
+    async def _ensure_pool(self, service: str, number: int) -> Pool:
+        """Return a pool, made once more where the release was retired meanwhile."""
+        if pool := self.pools.get((service, number)):
+            return pool
+        release = await self._store.release(service, number)
+        pool = self.pool(release)
+        if release.status != "live":
+            pool.retire()
+        return pool
+
+    async def cancel(self, fid: str, *, grace_s: float) -> Execution:
+        """Ask an execution to end; see `Pool.cancel`.
+
+        Raises:
+            NotFoundError: there is no such execution.
+            ConflictError: it has ended already.
+        """
+        before = await self._store.execution(fid)
+        if before.status.is_final:
+            raise ConflictError(f"execution {before.fid} has ended already: {before.status}")
+        execution = await self._store.request_cancel(before.fid, grace_s=grace_s)
+        if execution.status.is_final:
+            self.on_final(execution.fid)
+        elif pool := self._pool_of.get(execution.fid):
+            self._tasks.spawn(pool.cancel(execution.fid, grace_s=grace_s))
+        self._spooler.wake(execution.fid)
+        return execution
+
+    def _reported(self, fid: str) -> None:
+        """Hear from its runner that an execution has ended: its release works."""
+        if pool := self._pool_of.get(fid):
+            pool.has_proven = True
+        self.on_final(fid)
+
+    def on_final(self, fid: str) -> None:
+        """Hear that an execution has its final status, or that an attempt has ended."""
+        self.load.leave(fid)
+        if pool := self._pool_of.pop(fid, None):
+            pool.ended(fid)
+            self.pump()
+            pool.trim()
+        self._spooler.wake(fid)
+        self.on_ended(fid)
+        if fid in self._retried:
+            self._tasks.spawn(self._try_again(fid))
+        else:
+            self._deadlines.forget(fid)
+
+    def pump(self) -> None:
+        """Give waiting executions of all pools to runners: who waits longest is first."""
+        waiting = [(since, pool) for pool in self.pools.values() if (since := pool.line.since)]
+        for _, pool in sorted(waiting, key=lambda each: each[0]):
+            pool.pump()
+
+    async def _try_again(self, fid: str) -> None:
+        """Have an execution run once more, where its attempt was not its last."""
+        execution = await self._store.execution(fid)
+        if execution.status is Status.QUEUED:
+            log.info("attempt %s of an execution follows", execution.attempt, extra={"fid": fid})
+            await self._ensure_pool(execution.service, execution.release)
+            self._enter(execution)
+        elif execution.status.is_final:
+            self._retried.discard(fid)
+            self._deadlines.forget(fid)
+
+    def _time_out(self, fid: str) -> None:
+        if pool := self._pool_of.get(fid):
+            self._tasks.spawn(pool.cancel(fid, grace_s=_GRACE_S))
+
+    def runner_of(self, fid: str) -> Actor | None:
+        """Return the runner that an execution is in; None where it has none."""
+        pool = self._pool_of.get(fid)
+        runner = pool.runner_of(fid) if pool else None
+        return runner.actor if runner else None
+
+    def why(self, execution: Execution) -> str | None:
+        """Say why an execution waits, or what its runner does if that does not answer."""
+        pool = self._pool_of.get(execution.fid)
+        if pool is None:
+            return None
+        if execution.status is not Status.QUEUED:
+            return pool.what(execution.fid) or self._spooler.why(execution.fid)
+        if execution.cancel_requested:
+            return "it was cancelled, and ends in a moment"
+        if (execution.not_before or 0) > time.time():
+            return f"attempt {execution.attempt} begins at {line.timestamp(execution.not_before)}"
+        return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why_now
+
+    # what the deployer calls
+
+    async def hand_over(self, execution: Execution) -> None:
+        """Put an execution that has moved to another release into the line of that one."""
+        # Which may have been replaced in its turn meanwhile.
+        await self._ensure_pool(execution.service, execution.release)
+        self.load.leave(execution.fid)
+        self._enter(execution)
+        self._spooler.wake(execution.fid)
+
+    async def give_up(self, execution: Execution, error: dict[str, Any]) -> None:
+        """End an execution that waits, and that no runner will ever run."""
+        if await surely(lambda: self._store.settle(execution.fid, Status.ERROR, error)):
+            self.on_final(execution.fid)
+
+    def pool(self, release: Release) -> Pool:
+        """Return the pool of a release, made empty when there is none."""
+        key = (release.service, release.number)
+        if key not in self.pools:
+            self.pools[key] = self._new_pool(release)
+            self.on_pool(release, self.pools[key])
+        return self.pools[key]
+
+    async def cancel_all(self, service: str, *, grace_s: float) -> None:
+        """Ask every execution of a service to end that has not, and give none to a runner.
+
+        It returns before they have: thousands that wait take some seconds, beside all else.
+        """
+        for (name, _), pool in self.pools.items():
+            if name == service:
+                pool.line.clear()
+        for fid in await self._store.request_cancels(service, grace_s=grace_s):
+            if runs_in := self._pool_of.get(fid):
+                self._tasks.spawn(runs_in.cancel(fid, grace_s=grace_s))
+            self._spooler.wake(fid)
+        self._tasks.spawn(self._end_waiting(service))
+
+    async def _end_waiting(self, service: str) -> None:
+        """End those of a service that wait and were asked to end."""
+        while ended := await surely(lambda: self._store.end_waiting(service, most=_PIECE)):
+            for fid in ended:
+                self.on_final(fid)
+            await asyncio.sleep(0)
+
+    def retire(self, service: str, *, keep: int | None = None) -> None:
+        """Let every release of a service run out, or all but one."""
+        for (name, number), pool in self.pools.items():
+            if name == service and number != keep:
+                pool.retire()
+
+    def drop(self, release: Release) -> None:
+        """Forget the pool of a release that never became ready."""
+        if pool := self.pools.pop((release.service, release.number), None):
+            pool.retire()
+
+    def _new_pool(self, release: Release) -> Pool:
+        async def start(runner_id: str) -> Actor:
+            return await self._start_runner(_spec(release, runner_id), release)
+
+        known: dict[str, FlowLimits] = {}
+
+        def limits(flow: str) -> FlowLimits:
+            if flow not in known:
+                known[flow] = limits_of(release.manifest, flow.partition("/")[2])
+            return known[flow]
+
+        return Pool(
+            f"{release.service}/{release.number}",
+            runner_limits(release.manifest),
+            line=Line(self.load, limits),
+            start=start,
+            store=self._store,
+            on_step=self._spooler.wake,
+            on_final=self.on_final,
+            remains=self._remains,
+        )
+
+    # the process's life
+
+    async def recover(self, present: Present) -> None:
+        """Take up where the last process of the control plane ended; no runner is waited for.
+
+        What a runner was given counts as running there until it is known better: see `adoption`.
+        """
+        executions = await self._store.open_executions()
+        for release in await self._store.releases("live"):
+            self.pool(release)
+        for service, number in sorted({(e.service, e.release) for e in executions}):
+            self.pool(await self._store.release(service, number))
+        given: dict[Key, set[str]] = defaultdict(set)
+        # In the order of their launch: that is the line's.
+        for execution in executions:
+            if execution.status is not Status.QUEUED:
+                given[execution.service, execution.release, execution.runner].add(execution.fid)
+                self._go_on(execution)
+            elif not _is_withdrawn(execution):
+                self._enter(execution)
+        reattach.adopt(present, self.pools, given, tasks=self._tasks, settle=self._settle)
+        for key in given.keys() - present.keys():
+            self._tasks.spawn(self._bury(key[2], given[key]))
+        for execution in executions:
+            if execution.is_ending and execution.status is not Status.QUEUED:
+                grace_s = execution.grace_s if execution.cancel_requested else _GRACE_S
+                pool = self._pool_of[execution.fid]
+                self._tasks.spawn(pool.cancel(execution.fid, grace_s=grace_s))
+        for service in {e.service for e in executions if _is_withdrawn(e)}:
+            self._tasks.spawn(self._end_waiting(service))
+        for (service, number), pool in self.pools.items():
+            live = await self._store.live_release(service)
+            if live is None or live.number != number:
+                pool.retire()
+            pool.keep_warm()
+        self._tasks.keep(self._tidy)
+
+    def _go_on(self, execution: Execution) -> None:
+        """Count an execution as one that runs, and keep its place in line should it not."""
+        pool = self.pools[execution.service, execution.release]
+        self.load.enter(execution.fid, execution.flow, runs=True)
+        pool.line.hold(execution.fid)
+        self._keep(execution, pool)
+
+    async def _bury(self, runner_id: str, fids: set[str]) -> None:
+        """Settle what a runner had that died while the control plane was away."""
+        end = None
+        try:
+            if self._remains is not None:
+                end = await asyncio.wait_for(self._remains(runner_id, ""), _REMAINS_S)
+        except Exception:
+            log.exception("what runner %s left was not collected", runner_id)
+        await self._settle(fids, runner_id, end)
+
+    async def _settle(self, fids: Iterable[str], runner_id: str, end: End | None = None) -> None:
+        """Have executions run elsewhere that a runner never began, and end the others."""
+        cause = f"its process {end}" if end else "it was lost while the control plane was away"
+        error = died(cause, end)
+        # All at once, in one commit: there may be thousands.
+        await asyncio.gather(*(self._settle_one(fid, runner_id, error) for fid in fids))
+
+    async def _settle_one(self, fid: str, runner_id: str, error: dict[str, Any]) -> None:
+        pool = self._pool_of.get(fid)
+        if pool is None:
+            return  # it has ended, by what its runner had left
+        if await surely(lambda: self._store.requeue(fid, runner_id)):
+            pool.put_back(await surely(lambda: self._store.execution(fid)))
+        elif await surely(lambda: self._store.lose(fid, runner_id, error)):
+            self.on_final(fid)
+
+    def _enter(self, execution: Execution) -> None:
+        """Put an execution into line, now or when its next attempt may begin."""
+        pool = self.pools[execution.service, execution.release]
+        self.load.enter(execution.fid, execution.flow)
+        self._keep(execution, pool)
+        if execution.not_before is None:
+            pool.submit(execution)
+        else:
+            self._tasks.spawn(self._submit_later(execution, execution.not_before))
+
+    async def _submit_later(self, execution: Execution, due_s: float) -> None:
+        await clock.at(due_s)
+        if execution.fid in self.load:  # it has not been cancelled meanwhile
+            pool = await self._ensure_pool(execution.service, execution.release)
+            self._keep(execution, pool)
+            pool.submit(execution)
+
+    def _keep(self, execution: Execution, pool: Pool) -> None:
+        self._pool_of[execution.fid] = pool
+        self._deadlines.watch(execution)
+        if execution.policy.retries:
+            self._retried.add(execution.fid)
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_S)
+            self.pump()  # a limit may have been raised
+            for key, pool in list(self.pools.items()):
+                pool.trim()
+                live = await self._store.live_release(key[0])
+                is_live = live is not None and live.number == key[1]
+                # One whose attempt failed may have to wait for its next one.
+                if not is_live and pool.is_over and pool not in self._pool_of.values():
+                    del self.pools[key]
+
+
+def _is_withdrawn(execution: Execution) -> bool:
+    """Say whether an execution waits that was asked to end, and will be given to no runner."""
+    return execution.status is Status.QUEUED and execution.cancel_requested is not None
+
+
+def runner_limits(manifest: dict[str, Any]) -> Limits:
+    """Return the limits in a manifest's `runner`."""
+    runner = manifest["runner"]
+    return Limits(
+        min=runner["min"],
+        max=runner["max"],
+        idle_timeout_s=runner["idle_timeout"],
+        concurrency=runner["concurrency"],
+        executions=runner["executions"],
+    )
+
+
+def _spec(release: Release, runner_id: str) -> RunnerSpec:
+    return RunnerSpec(
+        id=runner_id,
+        service=release.service,
+        release=release.number,
+        flows=tuple(
+            FlowSpec(name=flow["name"], entrypoint=flow["entrypoint"], inputs=flow.get("inputs"))
+            for flow in release.manifest["flows"]
+        ),
+        concurrency=release.manifest["runner"]["concurrency"],
+        app=release.manifest.get("app"),
+        secrets=tuple(release.manifest.get("secrets", ())),
+        public=tuple(release.manifest.get("endpoint", {}).get("public", ())),
+    )

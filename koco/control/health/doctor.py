@@ -1,0 +1,354 @@
+"""What keeps executions from running, or will: the findings of `koco doctor` and `/health`.
+
+Each look has a deadline, and all are made at once: a part that hangs is what the
+doctor is there to find, so it must not hang with it.
+"""
+
+import asyncio
+import importlib.util
+import logging
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from koco import __version__
+from koco.cluster.serve import name_of
+from koco.control import patient_wait
+from koco.control.container import Parts
+from koco.control.health import event_canary, problems
+from koco.control.runners.worker import Runner
+from koco.control.tasks import Tasks
+from koco.errors import KocoError
+from koco.events.model import Status
+from koco.plurals import counted, verbal
+from koco.store.model import Release
+
+log = logging.getLogger(__name__)
+
+#: How long one look may take (seconds).
+LOOK_S = 5.0
+#: How long a runner may take to say what it holds (seconds).
+_RUNNER_S = 2.0
+#: How long `/health` may take over each of its looks, and how old its answer may be (seconds).
+_HEALTH_S, _FRESH_S = 2.0, 1.0
+
+#: Less room than that is a warning (bytes).
+_LITTLE_BYTES = 2 * 10**9
+#: What to do where events wait.
+_NO_ROOM = (
+    "make room there, or `koco cancel` what writes so much and `koco delete` what has ended:"
+    " events go on by themselves"
+)
+#: How long adding up the sizes of files may take (seconds).
+_SIZING_S = 1.0
+
+#: From so many restarts on they are no accident.
+_RESTARTS = 3
+
+OK, WARNING, FAILED = "ok", "warning", "failed"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a look found; `status` is ok, warning or failed, the hint says what to do."""
+
+    name: str
+    status: str
+    message: str
+    hint: str | None = None
+
+
+Look = Callable[[Parts], Awaitable[list[Finding]]]
+
+
+class Doctor:
+    """Looks at one control plane and at its cluster."""
+
+    def __init__(self, parts: Parts, *, look_s: float = LOOK_S) -> None:
+        self._parts = parts
+        self._look_s = look_s
+        self._tasks = Tasks("the doctor")
+        self._turn = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._health: dict[str, Any] = {}
+        self._seen = -_FRESH_S
+
+    async def findings(self, *, of_services: bool = True) -> list[Finding]:
+        """Return what all looks find, in their order; without services' names where not asked."""
+        async with self._turn:  # a proof is one at a time
+            looks = {**_LOOKS, **(_LOOKS_AT_SERVICES if of_services else {})}
+            looks["events"] = self._events
+            found = await asyncio.gather(*(self._one(*each) for each in looks.items()))
+        return [each for findings in found for each in findings]
+
+    async def health(self) -> dict[str, Any]:
+        """Return `{status, troubles, nodes, restarts, executions, store, late_ms}`, no names in it.
+
+        Anybody may ask, as often as they like: what was seen a moment ago will do.
+        """
+        async with self._looking:
+            if time.monotonic() - self._seen >= _FRESH_S:
+                self._health = await _health(self._parts)
+                self._seen = time.monotonic()
+            return self._health
+
+    async def _one(self, name: str, look: Look) -> list[Finding]:
+        task = self._tasks.spawn(self._found(name, look))
+        # Not `wait_for`: that waits for what it has cancelled, which may hang as well.
+        is_done, _ = await patient_wait.done(task, self._look_s)
+        if is_done:
+            return list(task.result())
+        task.cancel()
+        what = f"no answer within {self._look_s:g} s"
+        return [Finding(name, FAILED, what, "the control plane's log may say what it waits for")]
+
+    async def _found(self, name: str, look: Look) -> list[Finding]:
+        try:
+            return await look(self._parts)
+        except KocoError as exc:
+            return [Finding(name, FAILED, exc.message, exc.hint)]
+        except Exception as exc:
+            log.exception("the doctor could not look at %s", name)
+            what = f"could not be looked at: {type(exc).__name__}"
+            return [Finding(name, FAILED, what, "the control plane's log has the cause")]
+
+    async def _events(self, parts: Parts) -> list[Finding]:
+        took_s = await event_canary.travel_s(parts, parts.send)
+        return [Finding("events", OK, f"one went from end to end in {took_s * 1e3:.1f} ms")]
+
+
+async def _health(parts: Parts) -> dict[str, Any]:
+    ray, late_of_ray = await _within(_HEALTH_S, parts.cluster.describe())
+    version, late_of_store = await _within(_HEALTH_S, parts.store.probe())
+    tallies = await parts.store.tallies()
+    wrong, late_of_troubles = await _within(_HEALTH_S, problems.of(parts))
+    nodes = ray["nodes"] if ray else []
+    alive = sum(1 for node in nodes if node["alive"])
+    late_s = max(late_of_ray, late_of_store, late_of_troubles)
+    is_late = late_s > _HEALTH_S
+    failed = wrong is None or ray is None or version is None
+    degraded = failed or wrong or is_late or parts.disk.trouble
+    return {
+        "status": "degraded" if degraded else "ok",
+        "troubles": None if wrong is None else len(wrong),
+        "nodes": {"alive": alive, "dead": len(nodes) - alive} if ray else None,
+        "restarts": ray["restarts"] if ray else None,
+        "executions": {status: tallies.get(status, 0) for status in Status if not status.is_final},
+        "store": "failed" if version is None else "ok",
+        "late_ms": round(late_s * 1000),
+    }
+
+
+async def _within(seconds: float, work: Awaitable[Any]) -> tuple[Any, float]:
+    """Return what a look gives, or None where it fails; and how late the loop was (seconds)."""
+    task = asyncio.ensure_future(work)
+    is_done, late_s = await patient_wait.done(task, seconds)
+    if not is_done:
+        task.cancel()
+        log.warning("health: no answer within %g s", seconds)
+        return None, late_s
+    try:
+        return task.result(), late_s
+    except (KocoError, TimeoutError, OSError) as exc:
+        log.warning("health: %r", exc)
+        return None, late_s
+
+
+async def _control_plane(parts: Parts) -> list[Finding]:
+    restarts = (await parts.cluster.describe())["restarts"]
+    what = f"{__version__}, process {os.getpid()}, up since {parts.started}"
+    if restarts < _RESTARTS:
+        return [Finding("control plane", OK, what)]
+    log_path = Path(parts.store_path).with_name("control.log")
+    hint = f"{log_path} on the head says why"
+    return [Finding("control plane", WARNING, f"{what}, restarted {restarts} times", hint)]
+
+
+async def _services(parts: Parts) -> list[Finding]:
+    live = await parts.store.releases("live")
+    found = [
+        Finding(f"service {service}", FAILED, trouble, "deploy a corrected one; `koco status`")
+        for service, trouble in (await problems.of(parts)).items()
+    ]
+    newest: dict[str, Release] = {}
+    for release in await parts.store.releases("failed"):
+        newest[release.service] = release
+    for release in live:
+        failed = newest.get(release.service)
+        if failed is not None and failed.number > release.number:
+            said = str((failed.error or {}).get("message", ""))
+            what = f"release {failed.number} failed, {release.number} serves: {said}"
+            found.append(Finding(f"service {release.service}", WARNING, what, "deploy it mended"))
+    if not found:
+        found.append(Finding("services", OK, f"{len(live)} live"))
+    return found
+
+
+async def _queue(parts: Parts) -> list[Finding]:
+    tallies = await parts.store.tallies()
+    queued, running = tallies.get("queued", 0), tallies.get("running", 0)
+    awaiting, starting = tallies.get("awaiting", 0), tallies.get("starting", 0)
+    what = f"{running} running, {awaiting} {verbal(awaiting, 'awaits')} a person, {queued} in line"
+    if queued and not (running or starting):
+        return [Finding("executions", WARNING, what, "`koco status` says what their services lack")]
+    return [Finding("executions", OK, what)]
+
+
+async def _store(parts: Parts) -> list[Finding]:
+    version = await parts.store.probe()
+    size = _size(await parts.store.size_bytes())
+    return [Finding("store", OK, f"writable, version {version}, {size}: {parts.store_path}")]
+
+
+async def _disk(parts: Parts) -> list[Finding]:
+    data_dir = Path(parts.store_path).parent
+    free = shutil.disk_usage(data_dir).free
+    held = await asyncio.to_thread(_held, data_dir / "blobs")
+    what = f"{_size(free)} free at {data_dir}; bundles and files take {held}"
+    if trouble := parts.disk.trouble:
+        return [Finding("disk", FAILED, f"{trouble}; bundles and files take {held}", _NO_ROOM)]
+    if free >= _LITTLE_BYTES:
+        return [Finding("disk", OK, what)]
+    hint = "make room there: uploads are refused first, then events wait (disk_reserve_mb)"
+    return [Finding("disk", WARNING, what, hint)]
+
+
+def _held(folder: Path) -> str:
+    """Return how much a folder holds, as far as that can be added up in a moment."""
+    total, deadline = 0, time.monotonic() + _SIZING_S
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(f"{root}/{name}").st_size  # noqa: PTH116 - thousands of them
+            except FileNotFoundError:
+                continue  # collected meanwhile
+        if time.monotonic() > deadline:
+            return f"more than {_size(total)}"
+    return _size(total)
+
+
+async def _ray(parts: Parts) -> list[Finding]:
+    ray = await parts.cluster.describe()
+    what = f"{ray['version']}, Python {ray.get('python')}, token mode {ray.get('auth')}"
+    if ray.get("auth") == "disabled":
+        hint = "start Ray with RAY_AUTH_MODE=token: who reaches its dashboard runs code on it"
+        return [Finding("ray", WARNING, what, hint), *_nodes(ray["nodes"])]
+    return [Finding("ray", OK, what), *_nodes(ray["nodes"])]
+
+
+def _nodes(nodes: list[dict[str, Any]]) -> list[Finding]:
+    alive = [node for node in nodes if node["alive"]]
+    cpus = sum(node["resources"].get("CPU", 0) for node in alive)
+    memory = _size(sum(node["resources"].get("memory", 0) for node in alive))
+    found = [Finding("nodes", OK, f"{len(alive)} alive: {cpus:g} CPU, {memory}")]
+    for node in nodes:
+        if death := node.get("death"):
+            what = f"{node['address']} is dead: {death}"
+            found.append(Finding("node", WARNING, what, "start it again, if it is wanted"))
+    return found
+
+
+async def _environments(parts: Parts) -> list[Finding]:
+    pip, uv = importlib.util.find_spec("pip") is not None, shutil.which("uv") is not None
+    there = ", ".join(
+        f"{name} {'there' if is_there else 'missing'}"
+        for name, is_there in (("pip", pip), ("uv", uv))
+    )
+    live = await parts.store.releases("live")
+    runtimes = [release.manifest.get("runtime", {}) for release in live]
+    lacks_pip = not pip and any(r.get("dependencies") or r.get("requirements") for r in runtimes)
+    lacks_uv = not uv and any(r.get("pyproject") for r in runtimes)
+    if lacks_pip or lacks_uv:
+        hint = "install it into the nodes' Python: live services need it when a runner starts"
+        return [Finding("environments", FAILED, f"on the head: {there}", hint)]
+    return [Finding("environments", OK, f"on the head: {there}")]
+
+
+async def _serve(parts: Parts) -> list[Finding]:
+    live = [r for r in await parts.store.releases("live") if r.app is not None]
+    if not live:
+        return [Finding("serve", OK, "no service has an endpoint of its own")]
+    statuses = await parts.endpoints.serve.statuses()
+    drift = await parts.deployer.drift.look()
+    found = [
+        Finding("serve", WARNING, f"{service}: {what}", "`koco deploy` puts it back")
+        for service, what in drift.items()
+    ]
+    for release in live:
+        status = statuses.get(name_of(release.service, release.number), "MISSING")
+        if status in ("NOT_STARTED", "DEPLOYING"):
+            what = f"the endpoint of {release.service} is coming up"
+            found.append(Finding("serve", WARNING, what, "look again in some seconds"))
+        elif status != "RUNNING":
+            what = f"the endpoint of {release.service} is {status.lower()} in Serve"
+            found.append(Finding("serve", FAILED, what, "`koco deploy` puts it back"))
+    return found or [Finding("serve", OK, counted(len(live), "endpoint", "runs"))]
+
+
+async def _runners(parts: Parts) -> list[Finding]:
+    runners = {
+        f"{runner.id} of {service} (release {number})": runner
+        for (service, number), pool in parts.supervisor.pools.items()
+        for runner in pool.runners.values()
+    }
+
+    async def ask(runner: Runner) -> bool:
+        try:
+            await asyncio.wait_for(runner.actor.attach(), _RUNNER_S)
+        except (KocoError, TimeoutError):
+            return False
+        return True
+
+    answers = await asyncio.gather(*map(ask, runners.values()))
+    names = zip(runners, answers, strict=True)
+    silent = {name: runners[name].vigil.says for name, answered in names if not answered}
+    if not silent:
+        return [Finding("runners", OK, f"{len(runners)} {verbal(len(runners), 'answers')}")]
+    hint = "one that works no more is ended 10 s after it has work; `koco stack` shows what runs"
+    return [
+        Finding(
+            "runners", WARNING, f"no answer within {_RUNNER_S:g} s from {name}{_doing(says)}", hint
+        )
+        for name, says in silent.items()
+    ]
+
+
+def _doing(says: str | None) -> str:
+    return f": {says}" if says else ""
+
+
+async def _left(parts: Parts) -> list[Finding]:
+    hint = "`ray.kill` ends a detached actor; an undeploy ends what a runner keeps for its next run"
+    found = []
+    for each in await parts.leftovers.look():
+        whose = each.fid or f"{each.service}, release {each.release}"
+        what = f"{each.kind} {each.name} of {whose} is at work (process {each.pid})"
+        found.append(Finding("left in Ray", WARNING, what, hint))
+    return found or [Finding("left in Ray", OK, "nothing")]
+
+
+def _size(size_bytes: float) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes / 1e3:.1f} kB"
+
+
+_LOOKS: dict[str, Look] = {
+    "control plane": _control_plane,
+    "store": _store,
+    "disk": _disk,
+    "ray": _ray,
+    "environments": _environments,
+    "executions": _queue,
+}
+_LOOKS_AT_SERVICES: dict[str, Look] = {
+    "services": _services,
+    "runners": _runners,
+    "left in Ray": _left,
+    "serve": _serve,
+}

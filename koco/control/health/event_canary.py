@@ -1,0 +1,61 @@
+"""A proof that events travel: one is sent as a runner sends them, and read as a follower does.
+
+It takes the way of all events: a call to the control plane's actor, the spooler,
+the store, a commit, and the reader that the commit wakes. A process that is up
+and a port that answers say nothing of that.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from koco.control.container import Parts
+from koco.errors import KocoError
+from koco.events import line, wire
+from koco.events.model import Batch, Kind, Status
+from koco.store.model import PROOF, NewExecution
+
+#: Sends encoded batches; returns their encoded acknowledgements.
+Send = Callable[[bytes], Awaitable[bytes]]
+
+#: What the proof says, and must hear again.
+_WORDS = "an event has travelled"
+
+
+async def travel_s(parts: Parts, send: Send) -> float:
+    """Return how long an event took from its sender to a reader (seconds).
+
+    Raises:
+        KocoError: it was refused, or did not arrive as it was sent.
+    """
+    # Also what a control plane that died in mid-proof has left.
+    await parts.store.forget_proofs()
+    execution, _ = await parts.store.create(
+        NewExecution(flow=PROOF, service="", release=0, inputs={})
+    )
+    try:
+        reader = asyncio.ensure_future(_read(parts, execution.fid))
+        try:
+            await asyncio.sleep(0)  # it reads what is there, and waits
+            begun = time.monotonic()
+            body = line.encode(Kind.DEBUG, _WORDS)
+            batch = Batch(execution.fid, "proof", 1, 1, body)
+            [ack] = wire.decode_acks(await send(wire.encode_batches([batch])))
+            if ack.last != 1:
+                raise KocoError(f"the store did not take an event: it holds {ack.last} of 1")
+            # Only a runner may end an execution by its events, and this one has none.
+            await parts.store.settle(execution.fid, Status.FINISHED)
+            parts.spooler.wake(execution.fid)
+            if _WORDS.encode() not in await reader:
+                raise KocoError("a reader was not given the event that was sent")
+            return time.monotonic() - begun
+        finally:
+            reader.cancel()
+    finally:
+        await parts.store.forget_proofs()
+
+
+async def _read(parts: Parts, fid: str) -> bytes:
+    execution = await parts.store.execution(fid)
+    events = parts.spooler.follow(execution, heartbeat_s=parts.heartbeat_s)
+    return b"".join([piece async for piece in events])

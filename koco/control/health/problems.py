@@ -1,0 +1,46 @@
+"""Why services' executions cannot run: no runner starts or finds a place, no endpoint comes up."""
+
+from koco.cluster import placement
+from koco.control.container import Parts
+from koco.store.model import Release
+
+
+async def of(parts: Parts) -> dict[str, str]:
+    """Return what is wrong, by service."""
+    pools = parts.supervisor.pools.items()
+    starting = {service: pool.trouble for (service, _), pool in pools if pool.trouble}
+    live = await parts.store.releases("live")
+    return {**await of_runners(parts, live), **parts.deployer.troubles, **starting}
+
+
+async def of_runners(parts: Parts, live: list[Release]) -> dict[str, str]:
+    """Return what keeps runners from starting, by service, whether one is to start now or not."""
+    return {**await unequipped(parts, live), **await unplaced(parts, live)}
+
+
+async def unequipped(parts: Parts, live: list[Release]) -> dict[str, str]:
+    """Return which secrets no new runner could have, and why, by service."""
+    if not any(release.manifest.get("secrets") for release in live):
+        return {}
+    known = {each["name"]: each["trouble"] for each in await parts.vault.listing()}
+    found: dict[str, str] = {}
+    for release in live:
+        for name in release.manifest.get("secrets", ()):
+            if why := known.get(name, f"there is no secret {name!r} any more"):
+                found.setdefault(release.service, f"no new runner can start: {why}")
+    return found
+
+
+async def unplaced(parts: Parts, live: list[Release]) -> dict[str, str]:
+    """Return why runners that are on their way cannot get there, by service."""
+    pools = parts.supervisor.pools
+    waiting = [
+        release
+        for release in live
+        if (pool := pools.get((release.service, release.number))) and pool.is_starting
+    ]
+    if not waiting:
+        return {}
+    nodes = await parts.cluster.nodes()
+    said = {each.service: placement.misfit(each.manifest["runner"], nodes) for each in waiting}
+    return {service: f"runners cannot be placed: {why}" for service, why in said.items() if why}

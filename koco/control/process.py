@@ -1,0 +1,297 @@
+"""A control plane: its parts over one store, started again whenever its process is.
+
+Ray restarts a dead actor by running `__init__` in a new process. Nothing is
+carried over but the settings: the store has the rest.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import ray
+
+from koco import __version__, code_digest
+from koco.cluster import actor_names, runners
+from koco.control import assembly, handover, log_file, rpc
+from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, named, refusal
+from koco.control.container import Parts
+from koco.control.server.listener import Listening
+from koco.control.start import Start
+from koco.control.tasks import Tasks
+from koco.errors import ConflictError, KocoError, NotAllowedError
+from koco.sdk.process import control_client
+from koco.store.model import AuditEntry
+from koco.store.sqlite import SqliteStore, schema
+
+log = logging.getLogger(__name__)
+
+#: How long the start waits for the port before it goes on without, or, where it takes over
+#: from another control plane, gives up (seconds).
+_PORT_S = 5.0
+#: How long one that is to hand over may go on starting (seconds).
+_STARTING_S = 10.0
+#: How long taking applications out of Serve may delay the end (seconds).
+_FAREWELL_S = 5.0
+
+
+class Plane:
+    """A control plane; its actor (`koco.control.actor`) hands on what it is asked."""
+
+    def __init__(
+        self,
+        start: bytes,
+        make_app: Callable[[Parts], Any],
+        only_for_nodes: Callable[[Any], Any],
+    ) -> None:
+        self._start_with = msgspec.msgpack.decode(start, type=Start)
+        self._make_app = make_app
+        self._only_for_nodes = only_for_nodes
+        context = ray.get_runtime_context()
+        self._control = context.current_actor
+        self._generation = control_client.generation(context.get_actor_name() or "") or 1
+        self._code = code_digest.digest()
+        self._head_key = HeadKey(Path(self._start_with.data_dir))
+        log_file.write_to(Path(self._start_with.data_dir) / "control.log")
+        self._store: SqliteStore | None = None
+        self._listening: Listening | None = None
+        self._has: Parts | None = None
+        #: While another takes over: letting go, and what is set where this one is to go on.
+        self._letting_go: asyncio.Task[None] | None = None
+        self._resumed = asyncio.Event()
+        self._started = asyncio.get_running_loop().create_task(self._start())
+
+    # what others call
+
+    async def append(self, blob: bytes) -> bytes:
+        """Commit events; see `Spooler.append`."""
+        return await (await self._parts()).spooler.append(blob)
+
+    async def ask(self, blob: bytes) -> bytes:
+        """Answer a flow's question; see `koco.control.rpc`."""
+        while True:
+            parts = await self._parts()
+            # It ends with these parts, and is asked of the next ones: from a store that was closed
+            # over it there is no answer, and what it waits for may happen to others.
+            answering = self._tasks.spawn(rpc.answer(parts, blob))
+            await asyncio.wait({answering})
+            if parts is self._has:
+                answer: bytes = answering.result()
+                return answer
+
+    async def ready(self) -> dict[str, Any]:
+        """Return `{version, url, start}` once the API answers; `start` is a `Start`."""
+        parts = await self._parts()
+        start = msgspec.to_builtins(self._start_with)
+        return {"version": __version__, "url": parts.url, "start": start}
+
+    async def admit(self, digest: bytes, *, recover: bool) -> bool:
+        """Say whether a key, given by its SHA-256, is known.
+
+        An older koco's made it the admin key as well, for any code in the cluster that asked.
+
+        Raises:
+            NotAllowedError: it is to be made one: see `operate`.
+        """
+        parts = await self._parts()
+        if recover:
+            raise await self._refused(parts, "recover_admin")
+        return await parts.store.key(digest) is not None
+
+    async def configure(self, values: dict[str, Any]) -> None:
+        """Refuse to set anything for who brings no proof: see `operate`."""
+        raise await self._refused(await self._parts(), "set", named(values))
+
+    async def operate(self, blob: bytes) -> bool:
+        """Do what the head's user asks for, by what `head_key.signed` makes.
+
+        `admit` makes a key, by its SHA-256 (`digest`), the admin key where there is none or where
+        that is asked (`recover`); returns whether it is a known key afterwards. `configure`
+        sets `values` (`koco.control.settings`), for now and later.
+
+        Raises:
+            NotAllowedError: it is not signed, and not done; the audit log has it.
+        """
+        parts = await self._parts()
+        try:
+            action, arguments = self._head_key.opened(blob)
+        except NotAllowedError as exc:
+            raise await self._refused(parts, "operate") from exc
+        if action == "admit":
+            return await parts.keys.admit(arguments["digest"], recover=arguments["recover"])
+        values = arguments["values"]
+        await parts.store.set(values)
+        parts.settings.change(values)
+        entry = AuditEntry(action="set", who=HEAD, target=" ".join(values), detail=values)
+        await parts.audit.note(entry)
+        return True
+
+    async def _refused(self, parts: Parts, action: str, target: str = "") -> NotAllowedError:
+        """Note what was asked for without proof; return the error that says so."""
+        error = refusal()
+        entry = AuditEntry(action=action, who=SOMEBODY, target=target, outcome=error.code)
+        await parts.audit.note(entry)
+        return error
+
+    async def close(self) -> None:
+        """Take koco's applications out of Serve and close the store; the process is ended next."""
+        parts = await self._parts()
+        try:
+            await asyncio.wait_for(parts.endpoints.serve.sweep(lambda _: False), _FAREWELL_S)
+        except (KocoError, TimeoutError) as exc:
+            log.warning("Serve applications are left behind: %r", exc)
+        await parts.store.close()
+
+    async def identity(self) -> dict[str, Any]:
+        """Return what runs here, at once: `{version, code, start, store, state}`.
+
+        `store` is the version of the file that the store is in, `state` is `starting`,
+        `running` or `failed`.
+        """
+        return {
+            "version": __version__,
+            "code": self._code,
+            "start": msgspec.to_builtins(self._start_with),
+            "store": schema.version_of(self._store_path),
+            "state": "running" if self._has else "failed" if self._has_failed else "starting",
+        }
+
+    async def hand_over(self) -> None:
+        """Let go of the port and the store; what calls meanwhile waits. See `succession`."""
+        if self._letting_go is None:
+            self._resumed.clear()
+            self._letting_go = asyncio.create_task(self._let_go(self._started))
+            self._started = asyncio.create_task(self._stand_by(self._letting_go))
+        await asyncio.shield(self._letting_go)
+
+    async def resume(self) -> None:
+        """Go on: the other one has not taken over."""
+        self._resumed.set()
+
+    async def _parts(self) -> Parts:
+        if self._has_failed:
+            # The store could not be opened, and may be by now: its disk has room again, say.
+            self._started = asyncio.create_task(self._start())
+        # Shielded: a caller that gives up must not stop the start.
+        return await asyncio.shield(self._started)
+
+    @property
+    def _has_failed(self) -> bool:
+        return self._started.done() and self._started.exception() is not None
+
+    @property
+    def _store_path(self) -> Path:
+        return Path(self._start_with.data_dir) / "store.db"
+
+    # coming and going
+
+    async def _start(self) -> Parts:
+        log.info("starting, version %s", __version__)
+        self._tasks = Tasks("the control plane")
+        await SqliteStore(self._store_path).check()
+        former = await handover.before(self._generation)
+        if former and self._start_with.code not in ("", self._code):
+            raise KocoError(
+                f"Ray's processes would run another koco: {__version__} at {code_digest.HERE}",
+                hint="have the cluster's Python use the koco that you call, or `koco down` first",
+            )
+        # From now on, for the port is free before the store is: who asks early, waits.
+        self._listening = Listening(*self._places())
+        async with handover.taken_over(former, give_up=self._close):
+            self._has = await self._open(self._listening, must_listen=bool(former))
+        # All that is here by now stays: going through it again and again, as garbage is looked for,
+        # would keep whoever asks for something waiting a tenth of a second each time.
+        gc.freeze()
+        log.info("started at %s", self._has.url)
+        return self._has
+
+    async def _open(self, listening: Listening, *, must_listen: bool) -> Parts:
+        store = SqliteStore(self._store_path)
+        await store.open()
+        self._store = store
+        self._head_key.ensure()
+        parts = await assembly.assemble(
+            store,
+            self._start_with,
+            control=self._control,
+            code=self._code,
+            tasks=self._tasks,
+        )
+        # Before anything starts: runners and endpoints fetch their bundle from here at once, and
+        # what was refused would count as an environment that failed.
+        if not await listening.bound(_PORT_S) and must_listen:
+            raise KocoError(
+                f"something else listens on {self._start_with.host}:{self._start_with.port}",
+                hint="`--port` takes another",
+            )
+        await parts.supervisor.recover(
+            {
+                key: actor
+                for name, actor in (await runners.present()).items()
+                if (key := actor_names.parse_runner(name)) is not None
+            }
+        )
+        self._tasks.spawn(runners.kill_leftovers())
+        await parts.locks.recover()
+        await parts.deployer.recover()
+        await parts.schedules.recover()
+        parts.release_tokens.look_after(
+            lambda: parts.vault.releases_in_need(parts.supervisor.pools)
+        )
+        self._serve(parts, listening)
+        return parts
+
+    async def _let_go(self, started: "asyncio.Task[Parts]") -> None:
+        log.info("handing over")
+        _, pending = await asyncio.wait({started}, timeout=_STARTING_S)
+        if pending:
+            started.cancel()
+            await asyncio.wait(pending)
+        if self._has:
+            self._has.spooler.dismiss()
+            self._has = None
+        await self._close()
+
+    async def _close(self) -> None:
+        """Serve nobody any more, end all that runs here, close the store."""
+        listening, self._listening = self._listening, None
+        if listening:
+            await listening.close()
+        Tasks.stop()
+        store, self._store = self._store, None
+        if store:
+            await store.close()
+
+    async def _stand_by(self, letting_go: "asyncio.Task[None]") -> Parts:
+        await asyncio.wait({letting_go})
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._resumed.wait(), handover.STAND_BY_S)
+            self._letting_go = None
+            try:
+                return await self._start()
+            except ConflictError:
+                # The other one has the store, or what it has made of it is not for this one.
+                self._letting_go = letting_go
+                self._resumed.clear()
+
+    def _places(self) -> list[tuple[str, int]]:
+        """Return where to listen: for the API and, where that is apart, for nodes."""
+        places = [(self._start_with.host, self._start_with.port)]
+        if self._start_with.nodes_apart:
+            node = urlsplit(self._start_with.node_url)
+            places.append((node.hostname or "", node.port or 0))
+        return places
+
+    def _serve(self, parts: Parts, listening: Listening) -> None:
+        app = self._make_app(parts)
+        start = self._start_with
+        tls = {"ssl_certfile": start.tls_cert, "ssl_keyfile": start.tls_key}
+        listening.serve(app, parts.settings, store=parts.store, **tls)
+        if start.nodes_apart:
+            listening.serve(self._only_for_nodes(app), parts.settings, store=parts.store)

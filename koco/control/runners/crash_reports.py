@@ -1,0 +1,17 @@
+"""How processes of releases ended on any node, for those who ask on another one."""
+
+import asyncio
+from typing import Any
+
+import ray
+
+from koco.cluster import node_processes
+from koco.runner import task_crash
+
+
+async def find(release: str, *, since: float, pid: int) -> dict[str, Any] | None:
+    """Return how a process of a release ended; see `koco.runner.task_crash.look`."""
+    nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
+    looks = (node_processes.on_node(node, task_crash.look, release, since, pid) for node in nodes)
+    answers = await asyncio.gather(*looks, return_exceptions=True)
+    return next((answer for answer in answers if isinstance(answer, dict)), None)

@@ -1,0 +1,111 @@
+"""What dead runners left on their nodes: delivered as if they had, and why they ended."""
+
+import asyncio
+import logging
+
+import msgspec
+import ray
+
+from koco.cluster import node_processes
+from koco.control.events.spooler import Spooler
+from koco.control.services.secrets import Vault
+from koco.control.tasks import Tasks, surely
+from koco.errors import KocoError, NoRoomError
+from koco.events import line, wire
+from koco.events.model import Batch
+from koco.runner import remains
+from koco.runner.remains import Remains, Tail
+from koco.sdk.process.crash import End
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+
+class LastWords:
+    """Collects from a runner's node what it left there; may be called again for the same one.
+
+    The store drops what it has, so nothing comes twice.
+    """
+
+    def __init__(self, store: Store, spooler: Spooler, vault: Vault) -> None:
+        self._store = store
+        self._spooler = spooler
+        self._vault = vault
+        self._tasks = Tasks("last words")
+
+    async def of(self, runner_id: str, node: str) -> End | None:
+        """Deliver what a dead runner left on its node; return how it ended, where that is known.
+
+        All nodes are asked where its node is not known, which is so after a restart.
+
+        Raises:
+            NodeSilent: its node does not answer.
+        """
+        if node:
+            blob = await node_processes.on_node(node, remains.collect, runner_id)
+        else:
+            node, blob = await _found(runner_id)
+        if blob is None:
+            return None
+        left = msgspec.msgpack.decode(blob, type=Remains)
+        for batches in left.batches:
+            await surely(lambda batches=batches: self._deliver(batches))  # type: ignore[misc]
+        for tail in left.tails:
+            await surely(lambda tail=tail: self._tell(runner_id, tail))  # type: ignore[misc]
+        self._tasks.spawn(_discard(runner_id, node))
+        return left.end
+
+    async def _deliver(self, blob: bytes) -> None:
+        """Commit what a runner had not delivered: no more of it comes, so there is room for it.
+
+        Raises:
+            NoRoomError: there is none.
+        """
+        batches = [
+            msgspec.structs.replace(each, is_last=True) for each in wire.decode_batches(blob)
+        ]
+        acks = wire.decode_acks(await self._spooler.append(wire.encode_batches(batches)))
+        # What is refused where there is room has a gap before it, which nobody can fill.
+        waiting = [each for each, ack in zip(batches, acks, strict=True) if not each.is_held(ack)]
+        if any(self._spooler.why(each.fid) for each in waiting):
+            raise NoRoomError("what a dead runner left waits for room on the disk")
+
+    async def _tell(self, runner_id: str, tail: Tail) -> None:
+        try:
+            execution = await self._store.execution(tail.fid)
+            release = await self._store.release(execution.service, execution.release)
+        except KocoError:
+            return  # it has been removed
+        texts = {str(at): text for at, (_, text) in enumerate(tail.lines)}
+        masked = await self._vault.mask(release, texts)
+        lines = [
+            line.encode(kind, text)
+            for (kind, _), text in zip(tail.lines, masked.values(), strict=True)
+        ]
+        body = b"\n".join(lines)
+        # The same producer each time that it is collected.
+        batch = Batch(
+            tail.fid, f"{runner_id}.end", 1, len(lines), body, runner_id, None, tail.attempt
+        )
+        await self._deliver(wire.encode_batches([batch]))
+
+
+async def _found(runner_id: str) -> tuple[str, bytes | None]:
+    """Return the node where a runner has left something, and that."""
+    nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
+    asking = [node_processes.on_node(node, remains.collect, runner_id) for node in nodes]
+    for node, found in zip(
+        nodes, await asyncio.gather(*asking, return_exceptions=True), strict=True
+    ):
+        if isinstance(found, bytes):
+            return node, found
+        if isinstance(found, BaseException):
+            log.warning("what runner %s left may be on node %s: %s", runner_id, node[:8], found)
+    return "", None
+
+
+async def _discard(runner_id: str, node: str) -> None:
+    try:
+        await node_processes.on_node(node, remains.discard, runner_id)
+    except node_processes.NodeSilent as exc:
+        log.info("what runner %s left stays where it is: %s", runner_id, exc.message)

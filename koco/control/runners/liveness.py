@@ -1,0 +1,180 @@
+"""Whether a runner that has work still works: asked, and looked at from outside where it is silent.
+
+A runner answers within milliseconds, whatever its flow does in Python, since it answers in a thread
+of its own. It is silent for one of three reasons. Code in C keeps the interpreter's lock: then it
+is busy, and is left alone. Its process is stopped, or what answers in it is broken: then nobody
+will ever hear of it again, and it has to be ended.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from koco.cluster.node_processes import Sighting
+from koco.errors import KocoError
+from koco.runner.spec import Presence
+
+#: How often a runner that has work is asked (seconds).
+ASK_S = 2.0
+#: How long it may take to answer before it is looked at, and the pause between looks (seconds).
+ANSWER_S = 3.0
+LOOK_S = 2.0
+#: So many looks in a row have to find it so. To be idle is to have done nothing since the former.
+_LOOKS = {"gone": 2, "stopped": 2, "idle": 2}
+_CAUSES = {
+    "gone": "its process is gone",
+    "stopped": "a signal had stopped its process, so that it answered nothing any more",
+    "idle": "it did not answer for {seconds:.0f} s, and did nothing",
+}
+#: How long Ray may take to report the end of a runner that refuses calls (seconds).
+_REFUSES_S = 2.0
+
+#: A thread that waits for the interpreter goes to sleep 200 times a second (CPython's switch
+#: interval is 5 ms). `koco.runner.process.pulse` does it twice a second where it need not wait.
+_WAITS_HZ = 50.0
+#: Other threads have timers of their own, Ray's of 10 ms at the least.
+_OTHERS_WAIT_HZ = 140.0
+#: From so much of a core on a process that is silent computes.
+_COMPUTES = 0.05
+
+
+log = logging.getLogger(__name__)
+
+
+class Watched(Protocol):
+    """What a vigil needs of a runner."""
+
+    #: Whether its process has answered so far.
+    is_there: bool
+
+    async def attach(self) -> Presence:
+        """Say what it holds."""
+        ...
+
+    async def look(self) -> Sighting | None:
+        """Look at its process from outside; None where it is gone."""
+        ...
+
+
+class Vigil:
+    """Watches one runner while it has work; all of it belongs to the control plane's loop."""
+
+    def __init__(self, actor: Watched) -> None:
+        self._actor = actor
+        self._pulse = 0
+        #: Since when it has not answered (monotonic seconds), and how much of a core it uses.
+        self.silent_since: float | None = None
+        self._cores = 0.0
+        self._is_traced = False
+
+    @property
+    def silent_s(self) -> float:
+        """How long it has not answered (seconds)."""
+        return 0.0 if self.silent_since is None else time.monotonic() - self.silent_since
+
+    @property
+    def says(self) -> str | None:
+        """Say what the runner does in place of answering, if it is silent."""
+        if self.silent_s < ANSWER_S:
+            return None
+        if self._is_traced:
+            return f"a debugger has held its process for {self.silent_s:.0f} s"
+        used = f"{self._cores:.0%} of a core"
+        return f"its code has kept the interpreter to itself for {self.silent_s:.0f} s, {used}"
+
+    async def keep(
+        self, has_work: Callable[[], bool], *, on_busy: Callable[[], None] = lambda: None
+    ) -> str | None:
+        """Watch while there is work. Return why the runner has to be ended; None if it need not.
+
+        `on_busy` is called after each look that finds it busy.
+        """
+        await asyncio.sleep(ASK_S)
+        while has_work():
+            if self._actor.is_there and (cause := await self._ask(on_busy)) is not None:
+                return cause
+            await asyncio.sleep(ASK_S)
+        return None
+
+    async def _ask(self, on_busy: Callable[[], None]) -> str | None:
+        asking = asyncio.ensure_future(self._actor.attach())
+        self.silent_since = time.monotonic()
+        try:
+            if not await _ends(asking, ANSWER_S) and (
+                cause := await self._look_on(asking, on_busy)
+            ):
+                return cause
+            self._pulse = (await asking).pulse
+        except KocoError as exc:
+            # Its watcher learns that it died, unless Ray has only stopped to take calls for it.
+            await asyncio.sleep(_REFUSES_S)
+            return exc.message
+        except Exception as exc:  # noqa: BLE001 - what its process answers if it is broken
+            return f"its process is broken: {type(exc).__name__}: {exc}".splitlines()[0]
+        finally:
+            self.silent_since = None
+            asking.cancel()
+        return None
+
+    async def _look_on(
+        self, asking: "asyncio.Future[Presence]", on_busy: Callable[[], None]
+    ) -> str | None:
+        """Look at the process until it answers, or is found not to work."""
+        former: Sighting | None = None
+        counts: Counter[str] = Counter()
+        while True:
+            try:
+                now = await self._actor.look()
+            except KocoError as exc:
+                # Its node does not answer: whether that is lost is Ray's to say.
+                log.warning("a silent runner cannot be looked at: %s", exc.message)
+                former, kind = None, "unknown"
+            else:
+                kind, former = self._judge(former, now), now
+            counts = Counter({kind: counts[kind] + 1})  # in a row
+            if asking.done():
+                return None
+            if counts[kind] >= _LOOKS.get(kind, math.inf):
+                return _CAUSES[kind].format(seconds=self.silent_s)
+            if kind == "busy":
+                on_busy()
+            began = (
+                time.monotonic()
+            )  # a look elsewhere may take as long as a process takes to start
+            if await _ends(asking, LOOK_S):
+                return None
+            if time.monotonic() - began > 2 * LOOK_S:
+                former = None  # this process was held up itself: it knows nothing
+                counts.clear()
+
+    def _judge(self, former: Sighting | None, now: Sighting | None) -> str:
+        if now is None or now.is_gone:
+            return "gone"
+        if now.is_stopped:
+            return "stopped"
+        self._is_traced = now.is_traced
+        if now.is_traced:
+            return "busy"
+        return "busy" if former is None or self._is_busy(former, now) else "idle"
+
+    def _is_busy(self, former: Sighting, now: Sighting) -> bool:
+        seconds = max(now.at - former.at, 1e-3)
+        self._cores = max(0.0, now.cpu_s - former.cpu_s) / seconds
+        rates = {
+            thread: (count - former.switches.get(thread, count)) / seconds
+            for thread, count in now.switches.items()
+        }
+        if 0 < rates.get(self._pulse, 0) < _WAITS_HZ:
+            return False  # the interpreter is free, and yet nobody answers
+        waits = rates.get(self._pulse, 0) >= _WAITS_HZ
+        waits = waits or max(rates.values(), default=0) >= _OTHERS_WAIT_HZ
+        return waits or self._cores >= _COMPUTES or now.running > 0 or now.waiting > 0
+
+
+async def _ends(asking: "asyncio.Future[Presence]", within_s: float) -> bool:
+    done, _ = await asyncio.wait({asking}, timeout=within_s)
+    return bool(done)

@@ -1,0 +1,521 @@
+"""The runners of one release: enough of them, warm, and ended in order.
+
+A pool keeps `min` runners ready. An execution goes to a runner with room at
+once; where none has room it waits in line, and the pool grows up to `max` when
+waiting promises to take longer than a start. A runner that has served its
+number, or has been idle for long, leaves.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from koco.cluster.runners import ENDED, RunnerDied
+from koco.control.runners.queue import Line
+from koco.control.runners.recovery import Recovery, is_young
+from koco.control.runners.start_backoff import LIVED_S, Setbacks
+from koco.control.runners.worker import (
+    SHORT_LIVED,
+    Actor,
+    Remains,
+    Runner,
+    cause_of,
+    first,
+    see_off,
+)
+from koco.control.tasks import Tasks, surely
+from koco.errors import KocoError
+from koco.events.model import Status
+from koco.plurals import counted, verbal
+from koco.runner.spec import Description, Launch
+from koco.sdk.process import memory
+from koco.store.model import Execution
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: How long an execution stands in line before the pool considers to grow (seconds).
+_PATIENCE_S = 0.05
+#: About what starting a runner takes: a line that clears faster than that is left alone (seconds).
+_START_S = 1.0
+#: How long a cancellation waits for a process to be ended (seconds).
+_CANCEL_S = 1.0
+#: How long a runner may be kept from beginning an execution by code that keeps the interpreter, and
+#: how long where beginning means imports, which may do that (seconds).
+_BEGIN_S = 10.0
+_IMPORT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The manifest's `runner`: how many runners, and what each may do."""
+
+    min: int = 1
+    max: int = 10
+    idle_timeout_s: float = 300.0
+    concurrency: int = 1
+    executions: int | None = None
+
+
+Start = Callable[[str], Awaitable[Actor]]
+
+
+class Pool:
+    """The runners of one release. All methods belong to the control plane's loop."""
+
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        *,
+        line: Line,
+        start: Start,
+        store: Store,
+        on_step: Callable[[str], None],
+        on_final: Callable[[str], None],
+        remains: Remains | None = None,
+    ) -> None:
+        self.name = name
+        self.limits = limits
+        #: What waits for a runner of this release.
+        self.line = line
+        self.runners: dict[str, Runner] = {}
+        #: Whether the last start that was given up waited for its process, not for imports.
+        self.was_awaited = False
+        #: Hears why a runner died unasked or did not start, and whether it had been given work.
+        self.on_loss: Callable[[str, bool], None] = lambda cause, had_work: None
+        #: The runner that was started last.
+        self.newest: Runner | None = None
+        #: Whether an execution has come to its end in a runner of it.
+        self.has_proven = False
+        self._start = start
+        self._store = store
+        self._on_step = on_step
+        self._on_final = on_final
+        self._is_live = True
+        self._starting = 0
+        self._generation = 0
+        self._renewal: asyncio.Task[None] | None = None
+        self._setbacks = Setbacks()
+        #: How long late executions took, on average (seconds).
+        self.mean_s: float | None = None
+        self._began: dict[str, float] = {}
+        self._tasks = Tasks(f"pool {name}")
+        self._recovery = Recovery(
+            name, store, self._tasks, remains=remains, put_back=self.put_back, on_final=on_final
+        )
+        self._growth: asyncio.TimerHandle | None = None
+
+    # what the supervisor calls
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a runner of it is on its way."""
+        return self._starting > 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was retired and nothing is left of it."""
+        return not (self._is_live or self.line or self.runners or self._starting)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has not been retired."""
+        return self._is_live
+
+    @property
+    def has_work(self) -> bool:
+        """Whether executions of it run or wait."""
+        return bool(self.line) or any(runner.running for runner in self.runners.values())
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last runner came to nothing, until another one has worked."""
+        return self._setbacks.trouble
+
+    def places(self, flow: str) -> int:
+        """Return how many executions of a flow the runners could take, once they are there."""
+        used = sum(len(runner.running) for runner in self.runners.values())
+        return self.limits.max * self.limits.concurrency - used - self.line.ready(but=flow)
+
+    @property
+    def why(self) -> str:
+        """Say why what may run waits."""
+        if why := self._setbacks.why:
+            return why
+        if any(runner.is_attaching for runner in self.runners.values()):
+            return "its runners have not answered yet since the control plane was restarted"
+        busy = sum(bool(runner.running) for runner in self.runners.values())
+        if self._starting:
+            also = f", {busy} {verbal(busy, 'is')} busy" if busy else ""
+            return f"a runner is starting{also}"
+        return f"{counted(busy, 'runner', 'is')} busy of at most {self.limits.max}"
+
+    @property
+    def why_now(self) -> str:
+        """Say the same, and when a runner is tried next."""
+        return self.why + self._setbacks.next_try
+
+    def what(self, fid: str) -> str | None:
+        """Say what an execution's runner does, if it does not answer."""
+        runner = self.runner_of(fid)
+        return runner.vigil.says if runner else None
+
+    def submit(self, execution: Execution) -> None:
+        """Take an execution that is queued in the store."""
+        self.line.put(execution)
+        self.pump()
+
+    def adopt(self, runner: Runner) -> None:
+        """Take over a runner that is there already, with what it runs, and watch it."""
+        self.runners[runner.id] = runner
+        self._tasks.spawn(self._watch(runner))
+        if runner.running:
+            self._guard(runner)
+
+    def put_back(self, execution: Execution) -> None:
+        """Have an execution run that was given to a runner, and was never begun there."""
+        if runner := self.runner_of(execution.fid):
+            runner.running.discard(execution.fid)
+        self.line.put_back(execution)
+        self._on_step(execution.fid)
+        self.pump()
+
+    def ended(self, fid: str) -> None:
+        """Hear that an execution has ended, or its attempt: its place is free."""
+        self.line.remove(fid)
+        self._recovery.forget(fid)
+        began = self._began.pop(fid, None)
+        if began is not None:  # of one that was taken over nobody knows
+            took = time.monotonic() - began
+            self.mean_s = took if self.mean_s is None else 0.8 * self.mean_s + 0.2 * took
+        runner = self.runner_of(fid)
+        if runner is None:
+            return
+        runner.running.discard(fid)
+        runner.has_begun = True
+        runner.served += 1
+        self._setbacks.has_worked(runner.since)
+        runner.idle_since = time.monotonic()
+        if self.limits.executions is not None and runner.served >= self.limits.executions:
+            runner.is_leaving = True
+
+    async def cancel(self, fid: str, *, grace_s: float) -> None:
+        """Ask an execution to end; end it from outside if it has not after `grace_s` seconds.
+
+        That waits for no answer: a runner that must be ended gives none.
+        """
+        runner = self.runner_of(fid)
+        if runner is None:
+            return
+        asking = self._tasks.spawn(_asked_to_cancel(runner, fid))
+        await asyncio.sleep(grace_s)
+        asking.cancel()
+        if fid not in runner.running:
+            return
+        log.warning("execution ignored its cancellation", extra={"fid": fid})
+        # It takes nothing new; neighbours that it has go on, and the process ends after them.
+        runner.is_leaving = True
+        if runner.running == {fid}:
+            self.runners.pop(runner.id, None)
+            runner.running.clear()
+            runner.give_up("it ignored a cancellation")
+            self.keep_warm()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(runner.is_over.wait(), _CANCEL_S)
+        await surely(lambda: self._store.settle(fid, Status.CANCELLED))
+        self._on_final(fid)
+
+    def retire(self) -> None:
+        """Let what is here end, start nothing new, and leave."""
+        self._is_live = False
+        for runner in list(self.runners.values()):
+            self._trim(runner)
+
+    def refresh(self) -> None:
+        """Replace every runner by one that starts from now on; what runs there goes on."""
+        self._generation += 1
+        self._ensure_renewal()
+
+    def keep_warm(self) -> None:
+        """Start runners until `min` are there or on their way."""
+        if not self._is_live:
+            return
+        there = sum(not runner.is_leaving for runner in self.runners.values()) + self._starting
+        self._grow_by(self.limits.min - there)
+
+    def try_again(self) -> None:
+        """Start a runner if none is there or on its way, whatever `min` says."""
+        if self._is_live and not self.runners and not self._starting:
+            self._grow_by(1)
+
+    def trim(self) -> None:
+        """Let go of runners that have been idle for too long."""
+        for runner in self.runners.values():
+            if time.monotonic() - runner.since > LIVED_S:
+                self._setbacks.has_worked(runner.since)
+        if not (self._starting or self.line):
+            self._setbacks.fade()
+        for runner in list(self.runners.values()):
+            self._trim(runner)
+
+    # giving work out
+
+    def pump(self) -> None:
+        """Give waiting executions to runners with room; consider growth for the rest."""
+        for runner in self.runners.values():
+            while self._has_room(runner) and (execution := self.line.take()):
+                runner.running.add(execution.fid)
+                runner.assigning[execution.fid] = asyncio.Event()
+                self._tasks.spawn(self._dispatch(execution, runner))
+                self._guard(runner)
+        if self._growth is None and self.line.ready():
+            loop = asyncio.get_running_loop()
+            self._growth = loop.call_later(_PATIENCE_S, self._consider_growth)
+
+    def _has_room(self, runner: Runner) -> bool:
+        left = math.inf
+        if self.limits.executions is not None:
+            left = self.limits.executions - runner.served - len(runner.running)
+        return (
+            runner.is_ready
+            and not runner.is_leaving
+            and runner.vigil.says is None
+            and len(runner.running) < self.limits.concurrency
+            and left > 0
+        )
+
+    async def _dispatch(self, execution: Execution, runner: Runner) -> None:
+        fid = execution.fid
+        is_assigned = await surely(lambda: self._store.assign(fid, runner.id))
+        runner.assigning.pop(fid).set()
+        if not is_assigned:
+            # It was cancelled in line.
+            runner.running.discard(fid)
+            self.pump()
+            return
+        self._began[fid] = time.monotonic()
+        self._on_step(fid)
+        flow = execution.flow.partition("/")[2]
+        runner.launching[fid] = execution.entrypoint
+        try:
+            await runner.actor.launch(
+                Launch(
+                    fid=fid,
+                    flow=flow,
+                    inputs=execution.inputs,
+                    entrypoint=execution.entrypoint,
+                    moments=execution.moments,
+                    attempt=execution.attempt,
+                )
+            )
+        except KocoError:
+            return  # it died: its watcher decides what becomes of the execution
+        except Exception as exc:
+            # A fault of koco's, such as another version's runner: nobody else would end it.
+            log.exception("runner %s of %s could not begin %s", runner.id, self.name, fid)
+            said = f"the runner could not begin this execution: {type(exc).__name__}"
+            error = {"type": "RunnerFailed", "message": said, "traceback": ""}
+            await surely(lambda: self._store.settle(fid, Status.ERROR, error))
+            self._on_final(fid)
+        finally:
+            runner.launching.pop(fid, None)
+
+    def _guard(self, runner: Runner) -> None:
+        """Have somebody see that a runner works, as long as it has work."""
+        if runner.watch is None or runner.watch.done():
+            runner.watch = self._tasks.spawn(self._keep_vigil(runner))
+
+    async def _keep_vigil(self, runner: Runner) -> None:
+        def has_work() -> bool:
+            # An import is work, too; before it the process may be far from there.
+            is_importing = not runner.is_ready and not runner.given_up.done()
+            return bool(runner.running) or is_importing
+
+        cause = await runner.vigil.keep(has_work, on_busy=lambda: self._withdraw(runner))
+        if cause is not None:
+            log.warning("runner %s of %s is given up: %s", runner.id, self.name, cause)
+            runner.give_up(cause)
+
+    def _withdraw(self, runner: Runner) -> None:
+        """Take back what a runner cannot begin, since other code keeps its interpreter."""
+        silent_s = runner.vigil.silent_s
+        for fid, imports in list(runner.launching.items()):
+            if fid in runner.running and silent_s >= (_IMPORT_S if imports else _BEGIN_S):
+                del runner.launching[fid]
+                self._tasks.spawn(self._recovery.take_back(fid, runner))
+        if not runner.running and runner.is_ready and silent_s >= _BEGIN_S:
+            runner.is_leaving = True
+            runner.give_up("what an earlier execution left there kept the interpreter to itself")
+
+    def _consider_growth(self) -> None:
+        self._growth = None
+        since = self.line.since
+        if since is None:
+            return
+        count = self.line.ready()
+        if self.mean_s is None or time.monotonic() - since > _START_S:
+            work = count / self.limits.concurrency
+        else:
+            # So many runners clear the line in the time that one takes to start.
+            work = count * self.mean_s / (_START_S * self.limits.concurrency) - 1
+        room = self.limits.max - len(self.runners) - self._starting
+        attaching = sum(
+            runner.is_attaching and len(runner.running) < self.limits.concurrency
+            for runner in self.runners.values()
+        )
+        self._grow_by(min(room, math.ceil(work) - self._starting - attaching))
+        loop = asyncio.get_running_loop()
+        self._growth = loop.call_later(_START_S / 2, self._consider_growth)
+
+    # coming and going
+
+    def _grow_by(self, count: int) -> None:
+        for _ in range(count):
+            self._starting += 1
+            self._tasks.spawn(self._bring_up())
+
+    async def probe(self) -> Description:
+        """Start a runner and import the entrypoints there; it stays if all went well.
+
+        Raises:
+            EnvironmentFailed: its environment could not be built.
+            RunnerDied: its process died over it.
+        """
+        runner_id, generation = secrets.token_hex(4), self._generation
+        self.was_awaited = True
+        runner = Runner(runner_id, await self._start(runner_id), generation=generation)
+        self.newest = runner
+        self._tasks.spawn(self._watch(runner))
+        self._guard(runner)
+        try:
+            description = await self._described(runner)
+            if runner.has_ended:
+                raise await runner.told_exactly(RunnerDied(SHORT_LIVED))
+        except BaseException:
+            self.was_awaited = not runner.actor.is_there
+            runner.give_up("its start was given up")  # it must not linger
+            raise
+        self.was_awaited = False
+        if description.problems:
+            runner.give_up("its entrypoints cannot be imported")
+        else:
+            runner.is_ready = True
+            self.runners[runner.id] = runner
+            if generation < self._generation:
+                self._ensure_renewal()  # it had asked for its secrets before they changed
+        return description
+
+    async def _described(self, runner: Runner) -> Description:
+        describing = asyncio.ensure_future(runner.actor.describe())
+        try:
+            await first(describing, runner.given_up)
+            if not describing.done():
+                raise KocoError(f"it was ended: {runner.given_up.result()}")
+            return await describing
+        except RunnerDied as exc:
+            if ENDED not in exc.message:
+                raise
+            raise await runner.told_exactly(exc) from exc
+        finally:
+            describing.cancel()
+
+    async def _bring_up(self) -> bool:
+        """Start a runner; return whether one is there."""
+        is_there = False
+        try:
+            await asyncio.sleep(self._setbacks.pause_s)
+            if not self._is_live and not self.line:
+                return False
+            description = await self.probe()
+            if description.problems:
+                problem = description.problems[0]
+                raise KocoError(f"{problem['entrypoint']}: {problem['message']}")
+            self._setbacks.has_started()
+            is_there = True
+        except Exception as exc:  # noqa: BLE001 - told in `koco status`; tried again later
+            pause_s = self._setbacks.add(str(exc))
+            self.on_loss(str(exc), False)
+            said = "a runner of %s did not start, next try in %s s: %s"
+            log.warning(said, self.name, pause_s, exc)
+        finally:
+            self._starting -= 1
+        self.pump()
+        self.keep_warm()
+        if not self._is_live:
+            self.trim()  # it was retired while this one started, and may be forgotten by now
+        return is_there
+
+    def _ensure_renewal(self) -> None:
+        if self._renewal is None or self._renewal.done():
+            self._renewal = self._tasks.spawn(self._renew())
+
+    async def _renew(self) -> None:
+        """Replace runners of former generations, one after the other."""
+        while self._is_live and (runner := self._former()) is not None:
+            if len(self.runners) + self._starting < self.limits.max:
+                # The new one first: nobody shall wait for its start.
+                self._starting += 1
+                if not await self._bring_up():
+                    continue  # the former one is better than none; `_bring_up` makes pauses
+            runner.is_leaving = True
+            self._trim(runner)
+
+    def _former(self) -> Runner | None:
+        former = (r for r in self.runners.values() if r.generation < self._generation)
+        return next((each for each in former if not each.is_leaving), None)
+
+    async def _watch(self, runner: Runner) -> None:
+        cause = await runner.ended()
+        runner.has_ended = True
+        was_ready, had_work = self.runners.pop(runner.id, None) is not None, bool(runner.running)
+        if runner.watch:
+            runner.watch.cancel()
+        end = None if runner.is_seen_off else await self._recovery.bury(runner)
+        if runner.given_up.done() or cause.startswith(memory.CAUSE):
+            end = None  # it was ended for a reason, which says more than by which signal
+        runner.cause = cause = cause_of(cause, end)
+        runner.end = end
+        runner.is_over.set()
+        for fid in sorted(runner.running):
+            self._began.pop(fid, None)
+            await self._recovery.settle(fid, runner, cause, end)
+        runner.running.clear()
+        if not was_ready:
+            return
+        if not runner.is_leaving:
+            self.on_loss(cause, had_work)
+        if not (runner.has_begun or runner.is_leaving) and is_young(runner):
+            pause_s = self._setbacks.add(cause, is_death=True)
+            said = "a runner of %s ended before it began anything, next try in %s s: %s"
+            log.warning(said, self.name, pause_s, cause)
+        self.pump()
+        self.keep_warm()
+
+    def _trim(self, runner: Runner) -> None:
+        if runner.running or not runner.is_ready:
+            return
+        idle_s = time.monotonic() - runner.idle_since
+        is_spare = len(self.runners) > self.limits.min and idle_s >= self.limits.idle_timeout_s
+        is_over = not self._is_live and not self.line
+        if runner.is_leaving or is_spare or is_over:
+            runner.is_leaving = True
+            # Taken out at once, so that its end is no surprise to `_watch`.
+            self.runners.pop(runner.id, None)
+            runner.is_seen_off = True
+            self._tasks.spawn(see_off(runner.actor))
+            self.keep_warm()
+
+    def runner_of(self, fid: str) -> Runner | None:
+        """Return the runner that an execution was given to, if any."""
+        return next((r for r in self.runners.values() if fid in r.running), None)
+
+
+async def _asked_to_cancel(runner: Runner, fid: str) -> None:
+    with contextlib.suppress(KocoError):  # it died: its watcher settles what it ran
+        await runner.actor.cancel(fid)

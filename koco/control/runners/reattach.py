@@ -1,0 +1,94 @@
+"""Runners that have outlived the control plane's process: taken over as they are, then asked.
+
+Nobody waits for their answers. Until a runner says what it holds, it has what the store says that
+it was given, and gets nothing new: so what it runs is neither taken for lost nor begun elsewhere,
+however long it is silent. Whether one that has work still works is its vigil's to find out.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from koco.control.runners.pool import Pool
+from koco.control.runners.worker import Actor, Runner, see_off
+from koco.control.tasks import Tasks
+from koco.errors import KocoError
+from koco.runner.spec import PROTOCOL, Presence
+
+log = logging.getLogger(__name__)
+
+#: How long a runner may take to say what it holds before another one takes its place (seconds).
+_ATTACH_S = 5.0
+
+#: A runner: `(service, release, id)`.
+Key = tuple[str, int, str]
+#: Runners that are there already.
+Present = dict[Key, Actor]
+#: Settles executions, by fid, that a runner was given and does not have, by its id.
+Settle = Callable[[Iterable[str], str], Awaitable[None]]
+
+
+def adopt(
+    present: Present,
+    pools: Mapping[tuple[str, int], Pool],
+    given: Mapping[Key, set[str]],
+    *,
+    tasks: Tasks,
+    settle: Settle,
+) -> None:
+    """Give living runners to their pools, and see off those that nothing needs any more.
+
+    `given` has the fids of what each was given and has not ended.
+    """
+    for key, actor in present.items():
+        service, number, runner_id = key
+        pool = pools.get((service, number))
+        if pool is None:
+            tasks.spawn(see_off(actor))
+            continue
+        runner = Runner(runner_id, actor, running=set(given.get(key, ())), is_attaching=True)
+        pool.adopt(runner)
+        tasks.spawn(_attach(runner, pool, settle))
+
+
+async def _attach(runner: Runner, pool: Pool, settle: Settle) -> None:
+    """Ask a runner what it holds, and let it work on."""
+    asking = asyncio.ensure_future(runner.actor.attach())
+    if not (await asyncio.wait({asking}, timeout=_ATTACH_S))[0]:
+        _give_up(runner, pool, "it did not answer after a restart of the control plane")
+    try:
+        presence = await asking
+        missing = runner.running - set(presence.fids)
+        if missing:
+            # What it was told before the restart may be on its way to it: it has that by now.
+            presence = await runner.actor.attach()
+            missing -= set(presence.fids)
+    except KocoError:
+        return  # it died: its watcher settles what it ran
+    except Exception:
+        log.exception("runner %s of %s does not say what it holds", runner.id, pool.name)
+        _give_up(runner, pool, "it did not say what it holds")
+        return
+    if not presence.is_ready:
+        _give_up(runner, pool, "its start was cut short by a restart of the control plane")
+        return
+    await settle(sorted(missing & runner.running), runner.id)
+    _take_over(runner, pool, presence)
+
+
+def _give_up(runner: Runner, pool: Pool, cause: str) -> None:
+    """Let a runner have nothing new, and end it where it has no work."""
+    runner.is_attaching, runner.is_leaving = False, True
+    if not runner.running:
+        runner.give_up(cause)
+    pool.keep_warm()
+    pool.pump()
+
+
+def _take_over(runner: Runner, pool: Pool, presence: Presence) -> None:
+    runner.served = presence.served
+    # Of another koco, from before an upgrade: it may finish what it runs.
+    runner.is_leaving |= presence.protocol != PROTOCOL
+    runner.is_attaching, runner.is_ready = False, True
+    pool.keep_warm()
+    pool.pump()

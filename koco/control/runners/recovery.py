@@ -1,0 +1,114 @@
+"""After a runner: its process is ended for certain, and what ran in it is settled."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from koco.control.runners.start_backoff import LIVED_S
+from koco.control.runners.worker import Remains, Runner
+from koco.control.tasks import Tasks, surely
+from koco.events.model import Status
+from koco.sdk.process import memory
+from koco.sdk.process.crash import End
+from koco.store.model import Execution
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: How many runners may die before they begin an execution until that ends with the cause.
+_TRIES = 3
+#: How long settling waits for a process to be ended and for what it left (seconds).
+_BURIAL_S = 8.0
+
+
+def died(cause: str, end: End | None = None, *, tries: int = 0) -> dict[str, Any]:
+    """Return the `error` payload of an execution whose runner died, or several before it began."""
+    if cause.startswith(memory.CAUSE):
+        return {"type": memory.TYPE, "message": cause.removeprefix(memory.CAUSE), "traceback": ""}
+    said = "the runner ended while it ran this execution"
+    if tries:
+        said = f"{tries} runners ended, one after the other, before they could begin this execution"
+    traceback = end.traceback if end else ""
+    return {"type": "RunnerDied", "message": f"{said}: {cause}", "traceback": traceback}
+
+
+def is_young(runner: Runner) -> bool:
+    """Say whether a runner has lived so briefly that its end may be its release's fault."""
+    return time.monotonic() - runner.since < LIVED_S
+
+
+class Recovery:
+    """Settles what the runners of one pool leave. `put_back` is given what is to run elsewhere."""
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        tasks: Tasks,
+        *,
+        remains: Remains | None,
+        put_back: Callable[[Execution], None],
+        on_final: Callable[[str], None],
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._tasks = tasks
+        self._remains = remains
+        self._put_back = put_back
+        self._on_final = on_final
+        #: How many runners have died that were to begin an execution, by fid.
+        self._deaths: Counter[str] = Counter()
+
+    def forget(self, fid: str) -> None:
+        """Hear that an execution has ended."""
+        self._deaths.pop(fid, None)
+
+    async def bury(self, runner: Runner) -> End | None:
+        """End a runner's process for certain, and have delivered what it left on its node.
+
+        Returns how it ended, if that is known. Both go on when they take too long, as settling
+        must not wait for a node that does not answer.
+        """
+        burial = self._tasks.spawn(self._buried(runner))
+        try:
+            return await asyncio.wait_for(asyncio.shield(burial), _BURIAL_S)
+        except TimeoutError:
+            log.warning("runner %s of %s may still be there", runner.id, self._name)
+        except Exception:
+            log.exception("what runner %s of %s left was not collected", runner.id, self._name)
+        return None
+
+    async def _buried(self, runner: Runner) -> End | None:
+        if not await runner.actor.kill():
+            log.warning("the process of runner %s was not seen to end", runner.id)
+        return await self._remains(runner.id, runner.actor.node) if self._remains else None
+
+    async def settle(self, fid: str, runner: Runner, cause: str, end: End | None) -> None:
+        """Decide about an execution whose runner died: run it elsewhere, or end it."""
+        if assigning := runner.assigning.get(fid):
+            await assigning.wait()  # or the store would say that it was never here
+        if await surely(lambda: self._store.requeue(fid, runner.id)):
+            # It never reached `running`: nothing of the user's has run.
+            await self._retry(fid, cause, end, is_counted=is_young(runner))
+        elif await surely(lambda: self._store.lose(fid, runner.id, died(cause, end))):
+            runner.has_begun = True
+            self._on_final(fid)
+        # Else it had ended, or its attempt had, in this very moment.
+
+    async def _retry(self, fid: str, cause: str, end: End | None, *, is_counted: bool) -> None:
+        self._deaths[fid] += is_counted
+        if (tries := self._deaths[fid]) < _TRIES:
+            self._put_back(await surely(lambda: self._store.execution(fid)))
+            return
+        error = died(cause, end, tries=tries)
+        if await surely(lambda: self._store.settle(fid, Status.ERROR, error)):
+            self._on_final(fid)
+
+    async def take_back(self, fid: str, runner: Runner) -> None:
+        """Have an execution run elsewhere that a living runner has not begun."""
+        if not await surely(lambda: self._store.requeue(fid, runner.id)):
+            return  # it has begun after all, or ended
+        self._put_back(await surely(lambda: self._store.execution(fid)))

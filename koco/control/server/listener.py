@@ -1,0 +1,121 @@
+"""Where the API listens: bound early, answered when there is something to say, closed at once."""
+
+import asyncio
+import functools
+import logging
+import socket
+from typing import Any
+
+from koco.control.settings import Settings
+from koco.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: Pause before another try where the port is still held (seconds).
+_RETRY_S = 0.05
+#: Connections that may wait until they are accepted.
+_BACKLOG = 2048
+#: How long requests that are under way may take to end (seconds).
+_GRACE_S = 3
+#: How long an idle connection is kept (seconds): longer than proxies keep theirs, 60 as a rule,
+#: which would lose what they send while it is being closed.
+_IDLE_S = 75
+#: What the kernel holds of an answer beyond what is on its way to the client (bytes): one who
+#: stops reading would get megabytes of it.
+_UNSENT_BYTES = 128 * 1024
+
+
+class Listening:
+    """Listeners at places (host, port), which are bound as soon as they are free."""
+
+    def __init__(self, *places: tuple[str, int]) -> None:
+        self._places = places
+        self._bound = [asyncio.create_task(_listen(*place)) for place in places]
+        self._serving: list[asyncio.Task[None]] = []
+        self._servers: list[Any] = []
+
+    async def bound(self, timeout_s: float) -> bool:
+        """Wait until all are bound; say whether they are."""
+        _, pending = await asyncio.wait(self._bound, timeout=timeout_s)
+        return not pending
+
+    def serve(
+        self, app: Any, settings: Settings, *, store: Store | None = None, **tls: str | None
+    ) -> None:
+        """Answer with an application what comes to the next of the places."""
+        bound = self._bound[len(self._serving)]
+        serving = self._answer(configured(app, settings, store=store, **tls), bound)
+        self._serving.append(asyncio.create_task(serving))
+
+    async def close(self) -> None:
+        """Stop listening; return when the requests that are under way have ended."""
+        for server in self._servers:
+            server.should_exit = True
+        for number, bound in enumerate(self._bound):
+            if not bound.cancel() and number >= len(self._serving):
+                bound.result().close()
+        await asyncio.gather(*self._serving, *self._bound, return_exceptions=True)
+
+    async def _answer(self, config: Any, bound: "asyncio.Task[socket.socket]") -> None:
+        try:
+            await self._served(config, await bound)
+        except Exception:
+            log.exception("the API is not served: its certificate, say, cannot be read any more")
+            raise
+
+    async def _served(self, config: Any, listener: socket.socket) -> None:
+        import uvicorn
+
+        server = uvicorn.Server(config)
+        self._servers.append(server)
+        await server.serve(sockets=[listener])
+
+
+def configured(app: Any, settings: Settings, *, store: Store | None = None, **more: Any) -> Any:
+    """Return what uvicorn serves an application with; limits are as the settings say then.
+
+    Requests take turns by whose they are, which `store` knows.
+    """
+    import uvicorn
+
+    from koco.control.fair_turns import Turns
+    from koco.control.server.http_protocol import Protocol
+    from koco.control.server.request_owner import Holders
+
+    return uvicorn.Config(
+        app,
+        http=functools.partial(Protocol, settings, Turns(), Holders(store)),  # type: ignore[arg-type]
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        # Its own believes what every client on this machine says: see `koco.api.http.proxy`.
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=_IDLE_S,
+        **more,
+    )
+
+
+async def _listen(host: str, port: int) -> socket.socket:
+    """Bind a port, however long it takes: the former process may still hold it."""
+    told = False
+    while True:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # With the protocol named: asyncio turns Nagle's algorithm off only then, and with
+        # it on every answer on a kept connection waits 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections have it from their listener
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        try:
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+            return listener
+        except OSError as exc:
+            listener.close()
+            if not told:
+                log.warning("cannot listen on %s:%s yet: %s", host, port, exc)
+            told = True
+            await asyncio.sleep(_RETRY_S)

@@ -1,0 +1,94 @@
+"""Whose a request is, by what it shows: looked at before it is parsed, so that it can take turns.
+
+It decides about nothing but a place in line: what somebody may is the guards' to say.
+"""
+
+import re
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from koco import tokens
+from koco.control.access import login_throttle
+from koco.store.protocol import Store
+
+#: Told apart from all else: who looks after a control plane asks it, without a key.
+_HEALTH = b"/health"
+#: In so much of a request's head it is looked for what is shown (bytes).
+_LOOKED_AT = 8192
+#: How many are remembered; then all are looked up anew.
+_REMEMBERED = 10_000
+
+_COOKIE = re.compile(rb"koco_session=\s*([^;\s]+)")
+
+
+class Holders:
+    """Whose requests are; without a store it is told by the address alone."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self._store = store
+        self._known: dict[bytes, str] = {}
+
+    def of_bytes(self, data: bytes, address: str) -> str:
+        """Return whose a request is that begins with some bytes, as `Caller.holder` has it."""
+        if data.startswith(b"GET " + _HEALTH + b" "):
+            return _HEALTH.decode()
+        head = data[:_LOOKED_AT].partition(b"\r\n\r\n")[0]
+        low = head.lower()
+        return self._of(_value(head, low, b"authorization"), _value(head, low, b"cookie"), address)
+
+    def of_scope(self, scope: Mapping[str, Any], address: str) -> str:
+        """Return the same of a request that has been parsed."""
+        if scope["raw_path"] == _HEALTH:
+            return _HEALTH.decode()
+        headers = dict(scope["headers"])
+        return self._of(headers.get(b"authorization", b""), headers.get(b"cookie", b""), address)
+
+    def _of(self, authorization: bytes, cookie: bytes, address: str) -> str:
+        shown = authorization.partition(b" ")[2].strip()
+        if not authorization and cookie and (found := _COOKIE.search(cookie)):
+            shown = found[1]
+        if shown:
+            secret = shown.decode("latin-1")
+            digest = tokens.digest(secret)
+            if holder := self._known.get(digest) or self._look_up(secret, digest):
+                return holder
+        return f"address:{login_throttle.network(address)}"
+
+    def _look_up(self, secret: str, digest: bytes) -> str:
+        if self._store is None:
+            return ""
+        is_session = secret.startswith(tokens.SESSION)
+        try:
+            if is_session:
+                session = _at_once(self._store.session(digest))
+                holder = f"user:{session[1].name}" if session else ""
+            else:
+                key = _at_once(self._store.key(digest))
+                holder = f"key:{key.name}" if key else ""
+        except Exception:  # noqa: BLE001 - the guard asks the same, and tells whoever asks
+            return ""
+        if holder:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[digest] = holder
+        return holder
+
+
+def _value(head: bytes, low: bytes, name: bytes) -> bytes:
+    """Return the value of a header, by its name in small letters."""
+    at = low.find(b"\r\n" + name + b":")
+    if at < 0:
+        return b""
+    begin = at + len(name) + 3
+    end = head.find(b"\r\n", begin)
+    return head[begin : end if end >= 0 else None].strip()
+
+
+def _at_once(looking: Coroutine[Any, Any, Any]) -> Any:
+    """Return what a look-up finds that need not wait; None of one that would."""
+    try:
+        looking.send(None)
+    except StopIteration as done:
+        return done.value
+    looking.close()
+    return None

@@ -1,0 +1,398 @@
+"""Endpoints of services' own: requests forwarded to them, signed, and their answers read.
+
+An answer to a launch is an order: nothing is launched by the endpoint itself, so
+what was accepted is committed here, or not at all.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from koco.cluster.dashboard import ServeError
+from koco.cluster.serve import Serve, prefix_of
+from koco.control import fair_turns
+from koco.control.services.endpoint_messages import Failure, Form, Order, Refusal, read_as
+from koco.errors import EndpointError, InputsError, NotFoundError, TimedOutError
+from koco.events.line import encode_payload
+from koco.forms import json_value_count
+from koco.sdk.endpoint import signing
+from koco.sdk.endpoint.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
+from koco.sdk.endpoint.headers import HOP, may_pass
+from koco.store.model import Answer, Release
+
+if TYPE_CHECKING:
+    import httpx
+
+log = logging.getLogger(__name__)
+
+#: The largest answer of an endpoint's that is read whole (bytes).
+_ANSWER_BYTES = 16 * 1024 * 1024
+#: How many values may be in it: whatever looks at each of them keeps others waiting. Inputs of as
+#: many as a body may have by default fit, with what says which of them are dates.
+_ANSWER_VALUES = 200_000
+_JSON = {"content-type": "application/json"}
+#: How long Serve's proxy may take to hear of an application that runs, and between two looks (s).
+_ROUTE_S, _LOOK_S = 10.0, 0.2
+#: What of an answer a caller is not shown, for it is about the whole of our origin, and not about
+#: one service's part of it: cookies, logins, certificates, who else may read it; or it is ours.
+_DROPPED = (HOP - {"content-length"}) | {
+    *("set-cookie", "set-cookie2", "clear-site-data", "www-authenticate", "authentication-info"),
+    *("strict-transport-security", "public-key-pins", "expect-ct", "alt-svc", "nel", "report-to"),
+    *("service-worker-allowed", "x-content-type-options", "date", "server", "x-request-id"),
+    # By which a proxy before us would be told to send a file of its own, or how to treat us.
+    *("x-accel-redirect", "x-accel-expires", "x-accel-charset", "x-accel-limit-rate"),
+    *("x-sendfile", "x-lighttpd-send-file", "x-reproxy-url", "surrogate-control"),
+}
+_DROPPED_PREFIXES = ("x-koco-", "koco-", "access-control-")
+
+#: A page of a service's comes from our origin. In a sandbox it is of an origin of its own: its
+#: scripts run, and can neither use anybody's session here nor read what we answer.
+_POLICY = "content-security-policy"
+_SANDBOX = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The answer of an author's own route, its body still to come."""
+
+    status: int
+    headers: dict[str, str]
+    body: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is forwarded: `path` is decoded and begins with `/`, `query` is as it was sent."""
+
+    method: str
+    path: str
+    query: str = ""
+    body: bytes = b""
+    #: The caller's; None where the control plane itself asks.
+    headers: Mapping[str, str] | None = None
+
+
+class Endpoints:
+    """Asks the endpoints of live releases, and of those that still have executions."""
+
+    def __init__(self, serve: Serve, *, secret: bytes) -> None:
+        self.serve = serve
+        self._secret = secret
+        self._connections: httpx.AsyncClient | None = None
+
+    def key(self, service: str, release: int) -> bytes:
+        """Return what a release's requests are signed with."""
+        return signing.key_for(self._secret, service, release)
+
+    async def enter(self, release: Release, path: str, *, inputs: Any, user: str) -> Order:
+        """Have inputs validated and the handler at a path called; return its order.
+
+        Raises:
+            InputsError: the form or the handler refuses them.
+            EndpointError: the handler failed.
+            TimedOutError: it took longer than the manifest's `endpoint.timeout`.
+        """
+        request = Request("POST", path, body=encode_payload(inputs))
+        body = await self._answer(release, request, LAUNCH, user=user)
+        return read_as(Order, body, where=_at(release, path))
+
+    async def lock_form(
+        self, release: Release, name: str, *, data: Any, fid: str, user: str
+    ) -> list[dict[str, Any]] | None:
+        """Return the form that a lock shows, or None where the app describes no such lock.
+
+        Raises as `enter` does.
+        """
+        if release.app is None or name not in release.app["locks"]:
+            return None
+        request = Request("POST", f"{INTERNAL}/locks/{name}", body=encode_payload({"data": data}))
+        body = await self._answer(release, request, FORM, user=user, fid=fid)
+        return read_as(Form, body, where=_at(release, request.path)).form
+
+    async def lease(
+        self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
+    ) -> Answer:
+        """Validate a person's answer in the app; return what the flow is to get.
+
+        Raises as `enter` does; an `InputsError` leaves the lock open.
+        """
+        asked = encode_payload({"inputs": inputs, "data": data})
+        request = Request("POST", f"{INTERNAL}/leases/{name}", body=asked)
+        body = await self._answer(release, request, VALUE, user=user, fid=fid)
+        return read_as(Answer, body, where=_at(release, request.path))
+
+    async def pass_through(self, release: Release, request: Request, *, user: str) -> Passed:
+        """Forward a request to an author's own route; its answer's body is streamed.
+
+        Raises:
+            NotFoundError: the path leads out of the application.
+            EndpointError: the endpoint cannot be reached.
+            TimedOutError: it did not begin to answer in time.
+        """
+        segments = request.path.split("/")
+        if ".." in segments or "." in segments or segments[1:2] == [INTERNAL.strip("/")]:
+            raise NotFoundError(f"there is nothing at {request.path} of {release.service}")
+        async with self._limit(release, request.path):
+            answer = await self._send(release, request, user=user, fid="")
+        base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
+        headers = _back(answer.headers, base, release)
+        if answer.status_code == 204:  # what a reader takes it at its word for never comes
+            headers.pop("content-length", None)
+        return Passed(answer.status_code, headers, _Body(answer))
+
+    async def _answer(
+        self, release: Release, request: Request, wanted: str, *, user: str, fid: str = ""
+    ) -> bytes:
+        """Return an answer of the kind that is wanted, or raise what it says."""
+        async with self._limit(release, request.path):
+            status, kind, blob = await self._read(release, request, user=user, fid=fid)
+        where = _at(release, request.path)
+        if not kind:
+            said = blob[:200].decode(errors="replace").strip()
+            raise EndpointError(
+                f"{where} answered {status}: {said}",
+                hint=f"`koco status` shows whether {release.service} is up",
+            )
+        if json_value_count.has_more(blob, _ANSWER_VALUES):
+            raise EndpointError(
+                f"{where} answers with more than {_ANSWER_VALUES} values",
+                hint="large inputs belong into files",
+            )
+        if kind == ERRORS:
+            raise InputsError(**read_as(Refusal, blob, where=where).errors)
+        if kind == FAILURE:
+            told = read_as(Failure, blob, where=where)
+            log.warning("%s failed: %s\n%s", where, told.message, told.traceback)
+            what = f"{told.type}: {told.message}" if told.type else told.message
+            raise EndpointError(
+                f"{where} failed: {what}",
+                detail=told.traceback or None,
+                hint=told.hint or "the service's own code raised it: mend it and deploy again",
+            )
+        if kind != wanted:
+            raise EndpointError(f"{where} answered with {kind!r}, not {wanted!r}")
+        return blob
+
+    async def _read(
+        self, release: Release, request: Request, *, user: str, fid: str
+    ) -> tuple[int, str, bytes]:
+        import httpx
+
+        answer = await self._send(release, request, user=user, fid=fid)
+        blob = bytearray()
+        try:
+            async for part in answer.aiter_raw():
+                blob += part
+                if len(blob) > _ANSWER_BYTES:
+                    raise EndpointError(
+                        f"{_at(release, request.path)} answers with more than "
+                        f"{_ANSWER_BYTES >> 20} MiB",
+                        hint="large inputs belong into files",
+                    )
+        except httpx.HTTPError as exc:  # its replica died in the middle
+            raise _unreachable(release, exc) from exc
+        finally:
+            await answer.aclose()
+        return answer.status_code, answer.headers.get(ANSWER, ""), bytes(blob)
+
+    async def _send(
+        self, release: Release, request: Request, *, user: str, fid: str
+    ) -> "httpx.Response":
+        """Send a signed request; return its answer, of which only the head has been read.
+
+        While Serve's proxy does not know the application, it answers in its place, and nothing has
+        reached it: that is waited out.
+        """
+        fair_turns.waits()
+        await self.serve.arrived(release.service, release.number)
+        loop = asyncio.get_running_loop()
+        deadline, was_routed = loop.time() + _ROUTE_S, not _may_be_repeated(request)
+        while True:
+            answer = await self._sent(release, request, user=user, fid=fid)
+            if not _may_be_the_proxys(answer):
+                return answer
+            try:
+                is_routed = await self._is_routed(release)
+            except BaseException:
+                await answer.aclose()
+                raise
+            if is_routed and was_routed:
+                return answer
+            await answer.aclose()
+            if is_routed:  # since it has answered, perhaps: once more
+                was_routed = True
+                continue
+            if loop.time() > deadline:
+                raise EndpointError(
+                    f"the endpoint of {release.service} is not up: Serve does not know it yet",
+                    hint="nothing was launched; `koco status` shows whether it is up",
+                )
+            await asyncio.sleep(_LOOK_S)
+
+    async def _is_routed(self, release: Release) -> bool:
+        try:
+            return await self.serve.is_routed(release.service, release.number, proxy=self._client())
+        except ServeError as exc:
+            raise _unreachable(release, exc) from exc
+
+    async def _sent(
+        self, release: Release, request: Request, *, user: str, fid: str
+    ) -> "httpx.Response":
+        import httpx
+
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        headers = {
+            # Compressed only for a caller who asks for it: we pass on what comes.
+            "accept-encoding": "identity",
+            **(_JSON if request.headers is None else _forth(request.headers)),
+            **signing.sign(
+                self.key(release.service, release.number),
+                request.method,
+                target,
+                body=request.body,
+                user=user,
+                fid=fid,
+            ),
+        }
+        url = f"{prefix_of(release.service, release.number)}{quote(request.path)}"
+        url += f"?{request.query}" if request.query else ""
+        # As the server has read them: names of files come in Latin-1 or UTF-8.
+        sent = httpx.Headers(headers, encoding="latin-1")
+        for is_last in (False, True):
+            try:
+                base = await self.serve.base(anew=is_last)
+                return await self._client().send(
+                    self._client().build_request(
+                        request.method, f"{base}{url}", headers=sent, content=request.body
+                    ),
+                    stream=True,
+                )
+            except httpx.ConnectError as exc:
+                if is_last:  # nothing was sent the first time: Serve may have moved
+                    raise _unreachable(release, exc) from exc
+            except (httpx.HTTPError, ServeError) as exc:
+                raise _unreachable(release, exc) from exc
+        raise AssertionError
+
+    @asynccontextmanager
+    async def _limit(self, release: Release, path: str) -> AsyncIterator[None]:
+        """End what takes longer than the manifest allows."""
+        timeout_s = release.manifest["endpoint"]["timeout"]
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield
+        except TimeoutError as exc:
+            if self.serve.is_coming(release.service, release.number):
+                raise TimedOutError(
+                    f"the endpoint of {release.service} is still coming up after {timeout_s:g} s",
+                    hint="nothing was launched; `koco status` shows when it is up",
+                ) from exc
+            raise TimedOutError(
+                f"{_at(release, path)} did not answer within {timeout_s:g} s",
+                hint="nothing was launched; the manifest's `endpoint.timeout` allows more time",
+            ) from exc
+
+    def _client(self) -> "httpx.AsyncClient":
+        import httpx
+
+        if self._connections is None:
+            self._connections = httpx.AsyncClient(
+                timeout=None,
+                trust_env=False,
+                # Serve ends a connection that is idle for 90 s: ours must not be the older.
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=30),
+            )
+        return self._connections
+
+
+def _may_be_the_proxys(answer: "httpx.Response") -> bool:
+    """Whether an answer looks like that of Serve's proxy to a path that it does not know."""
+    kind = answer.headers.get("content-type", "")
+    return answer.status_code == 404 and kind.startswith("text/plain")
+
+
+def _may_be_repeated(request: Request) -> bool:
+    """Whether a request can be sent again after a 404: answers to our own questions are marked."""
+    return request.headers is None or request.method in ("GET", "HEAD")
+
+
+def _unreachable(release: Release, exc: Exception) -> EndpointError:
+    return EndpointError(
+        f"the endpoint of {release.service} cannot be reached: {exc!r}",
+        hint="nothing was launched; `koco status` shows whether it is up",
+    )
+
+
+def _at(release: Release, path: str) -> str:
+    for kind, what in (("locks", "lock"), ("leases", "lease")):
+        if path.startswith(f"{INTERNAL}/{kind}/"):
+            return f"the {what} {path.rpartition('/')[2]!r} of {release.service}"
+    where = f"{path} of {release.service}" if path.strip("/") else f"of {release.service}"
+    return f"the endpoint {where}"
+
+
+def _forth(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a caller's that a service is to see."""
+    sent = joined((name.lower(), value) for name, value in headers.items())
+    named = _named(sent)
+    return {
+        name: value for name, value in sent.items() if name not in named and may_pass(name, value)
+    }
+
+
+def _back(headers: "httpx.Headers", base: str, release: Release) -> dict[str, str]:
+    """Return the headers of an answer's that a caller is to see, each name once."""
+    given = joined(headers.multi_items())  # names come in lower case
+    if "location" in given:
+        given["location"] = _moved(given["location"], base, release)
+    named = _named(given)
+    kept = {
+        name: value
+        for name, value in given.items()
+        if name not in _DROPPED | named and not name.startswith(_DROPPED_PREFIXES)
+    }
+    # Of several policies each is enforced: a service can add to ours, and not take from it.
+    policy = joined([*((n, v) for n, v in kept.items() if n == _POLICY), (_POLICY, _SANDBOX)])
+    return {**kept, **policy, "x-content-type-options": "nosniff"}
+
+
+def _named(headers: Mapping[str, str]) -> set[str]:
+    """Return what a message itself says to be between two neighbours (RFC 9110, 7.6.1)."""
+    return {each.strip().lower() for each in headers.get("connection", "").split(",")}
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by name; several of a name mean what one does that lists them all."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _moved(location: str, base: str, release: Release) -> str:
+    """Return where a redirect leads as its caller can follow it: where Serve is, it cannot."""
+    for where in (base, prefix_of(release.service, release.number)):
+        if f"{location}/".startswith(f"{where}/"):
+            return f"/v1/services/{release.service}/app{location[len(where) :]}"
+    return location
+
+
+class _Body:
+    """An answer's body as it comes; closed, it gives the connection back, begun or not."""
+
+    def __init__(self, answer: "httpx.Response") -> None:
+        self._answer = answer
+        self._parts = answer.aiter_raw()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._parts)
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()

@@ -1,0 +1,214 @@
+"""Services' secrets: encrypted in the store, with a key in a file beside it.
+
+AES-256-GCM, with the secret's name as associated data: a row that somebody moves to
+another name opens no more. Whoever has the store alone has nothing; whoever has the
+data directory has all. Values leave through `values_of` only, by calls that neither
+Ray's dashboard nor its GCS sees.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from koco.errors import KocoError, NotAllowedError, NotFoundError, UsageError
+from koco.events import line
+from koco.manifest import rules
+from koco.manifest.problems import InvalidValueError
+from koco.store.model import Release, Sealed
+from koco.store.protocol import Store
+
+#: The key's file in the data directory.
+KEY_FILE = "secrets.key"
+#: The largest value (bytes). Each goes in an answer of its own, small enough for Ray to
+#: send it as it is: what is larger takes a detour through shared memory, and perhaps a disk.
+VALUE_BYTES = 64 * 1024
+
+_KEY_BITS = 256
+_NONCE_BYTES = 12
+
+
+#: A release: its service and its number.
+ReleaseId = tuple[str, int]
+
+
+class SecretError(KocoError):
+    """A secret cannot be read: its key is not there, or not the one that it was sealed with."""
+
+    exit_code = 2
+    http_status = 409
+    code = "secret_failed"
+
+
+class Vault:
+    """The secrets of one control plane."""
+
+    def __init__(self, store: Store, data_dir: Path) -> None:
+        self._store = store
+        self._path = data_dir / KEY_FILE
+
+    async def put(self, name: str, value: str, *, by: str) -> bool:
+        """Keep a secret, in place of one of that name; say whether it is a new one.
+
+        Raises:
+            UsageError: the name or the value cannot be a variable's.
+            SecretError: there are others, and the key to them is missing.
+        """
+        _check(name, value)
+        others = [each for each in await self._store.sealed() if each.name != name]
+        if others:
+            # Two keys, each for some of them, could not be put back from one backup.
+            self._open(others[0])
+        else:
+            self._make_key()
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = AESGCM(self._key()).encrypt(nonce, value.encode(), name.encode())
+        row = Sealed(name, nonce + sealed, line.timestamp(), by)
+        return await self._store.put_sealed(row)
+
+    async def remove(self, name: str) -> None:
+        """Forget a secret; NotFoundError where there is none."""
+        if not await self._store.remove_sealed(name):
+            raise NotFoundError(f"there is no secret {name!r}", hint="`koco secret list` has them")
+
+    async def value(self, name: str) -> str:
+        """Return a secret's value.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            SecretError: it cannot be read.
+        """
+        for each in await self._store.sealed():
+            if each.name == name:
+                return self._open(each)
+        raise NotFoundError(f"there is no secret {name!r}", hint=f"`koco secret set {name}`")
+
+    async def releases_in_need(self, running: Iterable[ReleaseId]) -> list[ReleaseId]:
+        """Return the releases with secrets that have processes, or may have some.
+
+        `running` are those that have runners, whatever their status.
+        """
+        found = [*await self._store.releases("live"), *await self._store.releases("starting")]
+        known = {(each.service, each.number) for each in found}
+        others = [each for each in list(running) if each not in known]
+        found += [await self._store.release(service, number) for service, number in others]
+        return [(each.service, each.number) for each in found if each.manifest.get("secrets")]
+
+    async def values_of(
+        self, service: str, number: int, running: Collection[ReleaseId]
+    ) -> dict[str, str]:
+        """Return the values of a release's secrets by name, for a process of it.
+
+        Raises:
+            NotAllowedError: the release has no processes any more.
+            NotFoundError: one of its secrets is not set.
+            SecretError: one of them cannot be read.
+        """
+        release = await self._store.release(service, number)
+        if (service, number) not in running and release.status not in ("starting", "live"):
+            raise NotAllowedError(f"release {number} of {service!r} has ended: it gets no secrets")
+        return {name: await self.value(name) for name in release.manifest.get("secrets", ())}
+
+    async def last_set(self, names: Collection[str]) -> str:
+        """Return when the last of these was set; nothing where there is none of them."""
+        return max((s.updated for s in await self._store.sealed() if s.name in names), default="")
+
+    async def listing(self) -> list[dict[str, Any]]:
+        """Return `{name, updated, by, trouble}` of each; what cannot be read says why."""
+        return [
+            {"name": each.name, "updated": each.updated, "by": each.by, "trouble": self._why(each)}
+            for each in await self._store.sealed()
+        ]
+
+    async def mask(self, release: Release, told: dict[str, Any]) -> dict[str, Any]:
+        """Return an error's texts without the values of a release's secrets."""
+        from koco.sdk.process.secrets import Masks
+
+        values = []
+        for name in release.manifest.get("secrets", ()):
+            with suppress(KocoError):  # what cannot be read has not been told either
+                values.append(await self.value(name))
+        masks = Masks(values)
+        return {
+            key: masks.text(text) if isinstance(text, str) else text for key, text in told.items()
+        }
+
+    def _why(self, sealed: Sealed) -> str | None:
+        try:
+            self._open(sealed)
+        except SecretError as exc:
+            return exc.message
+        return None
+
+    def _open(self, sealed: Sealed) -> str:
+        nonce, body = sealed.value[:_NONCE_BYTES], sealed.value[_NONCE_BYTES:]
+        try:
+            return AESGCM(self._key()).decrypt(nonce, body, sealed.name.encode()).decode()
+        except InvalidTag:
+            raise SecretError(
+                f"the secret {sealed.name!r} was not encrypted with the key in {self._path}",
+                hint="put back the file that was there, from a backup; or `koco secret unset` "
+                "what cannot be read, and set it again",
+            ) from None
+
+    def _key(self) -> bytes:
+        hint = "put the file back, from a backup; or `koco secret unset` all, and set them again"
+        try:
+            key = base64.b64decode(self._path.read_bytes(), validate=False)
+        except FileNotFoundError:
+            raise SecretError(f"the key to all secrets is gone: {self._path}", hint=hint) from None
+        except OSError as exc:
+            raise SecretError(f"{self._path} cannot be read: {exc.strerror}") from exc
+        except binascii.Error:
+            key = b""
+        if len(key) * 8 != _KEY_BITS:
+            raise SecretError(f"there is no key in {self._path}", hint=hint)
+        return key
+
+    def _make_key(self) -> None:
+        """Make the key where there is none; it is on the disk before anything depends on it."""
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(AESGCM.generate_key(_KEY_BITS)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def users_of(name: str, releases: list[Release]) -> list[Release]:
+    """Return the releases whose processes have a secret."""
+    return [each for each in releases if name in each.manifest.get("secrets", ())]
+
+
+def _check(name: str, value: str) -> None:
+    try:
+        rules.check_secret_name(name)
+    except InvalidValueError as exc:
+        raise UsageError(str(exc), hint=exc.hint) from exc
+    size = len(value.encode("utf-8", "surrogatepass"))
+    if not value:
+        raise UsageError(f"the value for {name} is empty", hint="is what it comes from set?")
+    if "\0" in value:
+        raise UsageError("an environment variable cannot hold a NUL character")
+    if size > VALUE_BYTES:
+        raise UsageError(
+            f"the value for {name} has {size} bytes; {VALUE_BYTES} is the most",
+            hint="an environment variable is no place for files: keep a key to where it stands",
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"the value for {name} is no UTF-8") from None

@@ -1,0 +1,4 @@
+"""Files in the data directory: blobs, uploads, and the room on the disk.
+
+It imports `settings` only. Begin with `disk`.
+"""

@@ -1,0 +1,276 @@
+"""Blobs on disk, by their SHA-256, and the uploads that become blobs.
+
+An upload is a part, one for each user and blob, to which pieces are appended. What
+a broken connection or a dead process delivered stays, and the next request goes on
+from there. Once a part has its length, its hash is checked, it is made durable and
+renamed: a blob is there as a whole or not at all. All that touches the disk happens
+in threads, for events must not wait for it. What is not finished counts against a quota
+of whoever has begun it, and goes when nothing more comes.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from koco.control.settings import Settings
+from koco.control.storage import digests
+from koco.control.storage.disk import Disk
+from koco.control.storage.upload import PIECE_BYTES, Part, take
+from koco.errors import ConflictError, LimitError, NotFoundError, TooManyError, UsageError
+from koco.events import line
+from koco.store.model import MB
+from koco.store.protocol import Store
+
+#: How long blobs are kept that nothing names (seconds).
+_KEEP_S = 24 * 3600.0
+#: When whoever has too many unfinished uploads is asked to come again (seconds).
+_RETRY_S = 60.0
+#: Blobs that are asked about in one transaction.
+_BATCH = 1000
+
+
+class OffsetError(ConflictError):
+    """An upload that does not go on where its part ends; `headers` say where that is."""
+
+    code = "offset"
+
+    def __init__(self, message: str, *, offset: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.headers = {"Upload-Offset": str(offset)}
+
+
+class BusyError(OffsetError):
+    """Another request is appending to the same part: 423."""
+
+    http_status = 423
+    code = "busy"
+
+
+class Blobs:
+    """The blobs and parts in a data directory."""
+
+    def __init__(self, data_dir: Path, store: Store, settings: Settings, disk: Disk) -> None:
+        self._blobs = data_dir / "blobs"
+        self._parts = data_dir / "parts"
+        self._store = store
+        self._settings = settings
+        self._disk = disk
+        self._open: dict[str, Part] = {}
+        #: Held while a blob comes to be or to be named, and while garbage is found and removed.
+        self.settling = asyncio.Lock()
+        for directory in (self._blobs, self._parts):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for former in (data_dir / "bundles").glob("*.zip"):
+            _move(former, self.path(former.stem))  # where koco kept bundles before
+        shutil.rmtree(data_dir / "bundles", ignore_errors=True)
+        #: How large each part is, or is going to be (bytes).
+        self._sizes = {path.name: path.stat().st_size for path in self._parts.iterdir()}
+
+    @property
+    def largest_bytes(self) -> float:
+        """How large a file may be (bytes)."""
+        return self._settings.max_file_mb * MB
+
+    def path(self, sha256: str) -> Path:
+        """Return where a blob is, if it is there.
+
+        Raises:
+            UsageError: that is no SHA-256.
+        """
+        return self._blobs / digests.checked(sha256)[:2] / sha256
+
+    async def state(self, user: str, sha256: str, *, by: str = "") -> tuple[int, bool]:
+        """Return how much of a user's blob is here (bytes), and whether that is all of it.
+
+        `by` is who brings it, where that is somebody else: what is not all of it is theirs.
+        """
+        path = self.path(sha256)
+        size = await self._store.uploaded(user, sha256)
+        if size is not None and path.is_file():
+            return size, True
+        name = _name(by or user, sha256)
+        # Nothing is made of a mere question: anybody with a key may ask for any hash.
+        part = self._open.get(name) or Part(self._parts / name)
+        return part.arrived, False
+
+    async def receive(
+        self,
+        user: str,
+        sha256: str,
+        *,
+        offset: int,
+        length: int,
+        body: AsyncIterator[bytes],
+        by: str = "",
+    ) -> int:
+        """Append what comes to a user's part, from `offset`; return how much there is then.
+
+        With all `length` bytes there, it becomes a blob that the user may name; for `by` see
+        `state`.
+
+        Raises:
+            OffsetError: the part ends elsewhere, or is being written to (`BusyError`).
+            LimitError: it is larger than this control plane takes.
+            TooManyError: who brings it has as many or as large unfinished uploads as is allowed.
+            NoRoomError: the disk is full, or will be by what others are uploading.
+            UsageError: it has another hash, and the part is gone; or more than `length` bytes.
+        """
+        self._check_length(length)
+        name = _name(by or user, self.path(sha256).name)
+        part = self._open.setdefault(name, Part(self._parts / name))
+        if part.is_busy:
+            raise BusyError(
+                f"another request uploads {sha256} at this moment",
+                offset=part.arrived,
+                hint="go on from Upload-Offset when it has ended",
+            )
+        part.is_busy = True
+        try:
+            if await self.state(user, sha256, by=by) == (length, True):
+                return length  # asked again: the answer was lost on its way
+            await asyncio.to_thread(part.load)
+            if offset != part.size:
+                what = f"the upload of {sha256} goes on from {part.size}, not from {offset}"
+                raise OffsetError(what, offset=part.size)
+            self._check_quota(name, length, whose=by or user)
+            self._sizes[name] = length
+            with self._disk.promised(length - part.size) as promise:
+                await take(part, body, length, promise)
+            if part.size == length:
+                await self._finish(part, user, sha256)
+            return part.size
+        finally:
+            part.is_busy = False
+            if part.path.exists():
+                self._sizes[name] = part.arrived
+            else:
+                self._sizes.pop(name, None)
+                self._open.pop(name, None)
+
+    def _check_length(self, length: int) -> None:
+        if length < 0:
+            raise UsageError(f"Upload-Length cannot be negative, got {length}")
+        if length > self.largest_bytes:
+            raise LimitError(
+                f"the file has {length / MB:.4g} MB;"
+                f" this control plane's max_file_mb is {self._settings.max_file_mb:g}",
+                hint="whoever runs it may set another: `koco up --set max_file_mb=…`",
+            )
+
+    def _check_quota(self, name: str, length: int, *, whose: str) -> None:
+        """Refuse what makes somebody's unfinished uploads too many, or too large together."""
+        owner = name.partition("-")[0]
+        others = [
+            size for other, size in self._sizes.items() if other != name and other.startswith(owner)
+        ]
+        most, most_mb = self._settings.max_unfinished_uploads, self._settings.max_unfinished_mb
+        hint = (
+            "finish them, or wait: what nothing has come of for"
+            f" {self._settings.unfinished_hours:g} hours is removed"
+        )
+        if len(others) >= most:
+            raise TooManyError(
+                f"{whose!r} has {len(others)} unfinished uploads;"
+                f" this control plane's max_unfinished_uploads is {most}",
+                hint=hint,
+                retry_after_s=_RETRY_S,
+            )
+        if (size_bytes := sum(others) + length) > most_mb * MB:
+            raise TooManyError(
+                f"with this one {whose!r} has unfinished uploads of {size_bytes / MB:.4g} MB;"
+                f" this control plane's max_unfinished_mb is {most_mb:g}",
+                hint=hint,
+                retry_after_s=_RETRY_S,
+            )
+
+    async def _finish(self, part: Part, user: str, sha256: str) -> None:
+        await asyncio.to_thread(part.settle, sha256)
+        async with self.settling:
+            await asyncio.to_thread(_move, part.path, self.path(sha256))
+            await self._store.add_upload(user, sha256, part.size)
+
+    async def collect(self) -> int:
+        """Remove parts that nothing has come of for long, and blobs that nothing names.
+
+        Returns how many.
+        """
+        count = 0
+        since = time.time() - self._settings.unfinished_hours * 3600
+        for path in await asyncio.to_thread(_older, self._parts.glob("*"), since):
+            part = self._open.get(path.name)
+            if part is None or not part.is_busy:
+                self._open.pop(path.name, None)
+                self._sizes.pop(path.name, None)
+                path.unlink(missing_ok=True)  # here and now: nobody may begin to append to it
+                count += 1
+        before = time.time() - _KEEP_S
+        blobs = await asyncio.to_thread(_older, self._blobs.glob("??/*"), before)
+        for at in range(0, max(len(blobs), 1), _BATCH):
+            names = [path.name for path in blobs[at : at + _BATCH]]
+            async with self.settling:
+                unnamed = await self._store.unnamed(
+                    names,
+                    before=line.timestamp(before),
+                    keep_releases=self._settings.keep_releases,
+                )
+                await asyncio.to_thread(_remove, map(self.path, unnamed))
+            count += len(unnamed)
+        return count
+
+    def read(self, sha256: str, *, start: int = 0) -> AsyncIterator[bytes]:
+        """Return a blob from its byte `start` on, in pieces.
+
+        Raises:
+            NotFoundError: somebody has removed it from the data directory.
+        """
+        try:
+            file = self.path(sha256).open("rb")
+        except FileNotFoundError as exc:
+            raise NotFoundError(f"the blob {sha256} is not in the data directory") from exc
+        return _pieces(file, start)
+
+
+async def _pieces(file: BinaryIO, start: int) -> AsyncIterator[bytes]:
+    with file:
+        file.seek(start)
+        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+            yield piece
+
+
+def _name(user: str, sha256: str) -> str:
+    """Return what a part is called: with a digest, for a user's name is no part of a path."""
+    return f"{hashlib.sha256(user.encode()).hexdigest()[:32]}-{sha256}"
+
+
+def _move(part: Path, blob: Path) -> None:
+    blob.parent.mkdir(exist_ok=True, mode=0o700)
+    part.replace(blob)
+    # The names are durable with this, not before.
+    for directory in (blob.parent, blob.parent.parent):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    # Freeing what a large one has takes its time.
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _older(paths: Iterable[Path], before: float) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        # A part may have become a blob since it was listed.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                found.append(path)
+    return found

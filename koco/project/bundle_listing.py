@@ -1,0 +1,119 @@
+"""What a bundle holds, file by file, as its zip says: one that anybody may have made.
+
+Two listings are equal if, and only if, the bundles would do the same. So whether code has
+changed is known without packing anything (`koco.project.bundle.read`): a plan costs reading and
+hashing.
+"""
+
+import hashlib
+import lzma
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+
+from koco.errors import LimitError, UsageError
+from koco.manifest.differences import File
+from koco.project import bundle
+
+#: What `max_file_mb` counts (bytes).
+MB = 1024 * 1024
+
+#: What reading a zip raises that is broken, or that somebody has made by hand.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    RuntimeError,  # encrypted; also `NotImplementedError`
+    ValueError,  # also `UnicodeDecodeError`
+)
+
+#: The largest table of contents of a zip (bytes): that of some hundred thousand files.
+_CONTENTS_BYTES = 64 * MB
+
+
+def of_zip(path: Path) -> list[File]:
+    """Return the listing of a bundle, by path.
+
+    Raises:
+        UsageError: the file is no zip, or one that cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename != bundle.MARKER]
+            listed = [_entry(archive, entry) for entry in entries if not entry.is_dir()]
+    except _BROKEN as exc:
+        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
+    return sorted(listed, key=lambda file: file.path)
+
+
+def names(path: Path) -> list[str]:
+    """Return the paths of the files in a bundle, from its table of contents.
+
+    Raises:
+        UsageError: the file is no zip, or one that cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    except _BROKEN as exc:
+        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
+    return sorted(entry.filename for entry in entries if entry.filename != bundle.MARKER)
+
+
+def check(path: Path, *, most_bytes: float) -> None:
+    """Refuse a bundle that nobody should unpack, by its table of contents alone.
+
+    Python's own `zipfile`, which Ray unpacks with, writes nothing outside its folder; whatever
+    else reads a bundle need not know of names that lead elsewhere.
+
+    Raises:
+        UsageError: it is no zip, or has names that no bundle has.
+        LimitError: it unpacks to more than `most_bytes`.
+    """
+    try:
+        with path.open("rb") as file:
+            # Before `ZipFile` reads it: it makes a hundred times as much of it.
+            contents = (zipfile._EndRecData(file) or [0] * 6)[5]  # type: ignore[attr-defined]
+        if contents > _CONTENTS_BYTES:
+            raise LimitError(f"the bundle {path.stem} has more files than anybody could want")
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except _BROKEN as exc:
+        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
+    seen: set[str] = set()
+    for entry in entries:
+        if fault := _fault(entry, seen):
+            what = f"the bundle's {entry.filename[:200]!r} {fault}"
+            raise UsageError(what, hint="`koco deploy` makes bundles without such")
+    if (size := sum(entry.file_size for entry in entries)) > most_bytes:
+        raise LimitError(
+            f"the bundle unpacks to {size / MB:.4g} MB;"
+            f" this control plane's max_file_mb is {most_bytes / MB:g}",
+            hint="read what is large from elsewhere, or `koco up --set max_file_mb=N`",
+        )
+
+
+def _fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
+    """Return what is wrong with an entry's name or kind, None if nothing is."""
+    name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
+    if name in seen:
+        return "is there twice"
+    seen.add(name)
+    if name.startswith("/") or "\\" in name or "\0" in name or name[1:3] == ":/":
+        return "is no path within it"
+    if any(part in ("", ".", "..") for part in name.removesuffix("/").split("/")):
+        return "leads out of it"
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device"
+    return "is encrypted" if entry.flag_bits & 1 else None
+
+
+def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> File:
+    with archive.open(entry) as content:
+        # It has `readinto`, as files have; typeshed says that it is any IO[bytes].
+        digest = hashlib.file_digest(content, "sha256")  # type: ignore[arg-type]
+    executable = bool(entry.external_attr >> 16 & stat.S_IXUSR)
+    return File(entry.filename, entry.file_size, digest.hexdigest(), executable)

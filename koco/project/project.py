@@ -1,0 +1,322 @@
+"""A project: the folder with `koco.toml`, and the manifests that it names.
+
+Stdlib only at the top: commands that only want to know where they are start fast.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from koco.errors import ManifestError, NotFoundError
+from koco.manifest.problems import InvalidValueError, KeyPath, Problem
+from koco.project.config_file import FILE, MANIFEST, read
+
+if TYPE_CHECKING:
+    from koco.manifest.model import Manifest
+    from koco.manifest.yaml_document import Document
+    from koco.project.file_tree import Tree
+
+
+@dataclass(frozen=True)
+class Target:
+    """A manifest to deploy, and the folder that is bundled for it. Read when first asked."""
+
+    manifest_path: Path
+    project: "Project | None" = None
+    #: What fills the variables in `runtime.env`; None leaves them as they are written.
+    environ: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def root(self) -> Path:
+        """The folder whose files are shipped: the manifest's own, or its `root`."""
+        return (self.manifest_path.parent / self.manifest.root).resolve()
+
+    @cached_property
+    def manifest(self) -> "Manifest":
+        """The manifest; raises `ManifestError` with all its problems."""
+        from koco.manifest.load import from_document
+
+        manifest = from_document(self._document)
+        env = self._filled(manifest.runtime.env)
+        runtime = manifest.runtime.model_copy(update={"env": env})
+        return manifest.model_copy(update={"runtime": runtime})
+
+    def _filled(self, env: dict[str, str]) -> dict[str, str]:
+        """Return `runtime.env` with its variables filled in."""
+        from koco.manifest import variables
+
+        environ = _Anything() if self.environ is None else self.environ
+        filled, problems = {}, []
+        for name, value in env.items():
+            try:
+                filled[name] = variables.expand(value, environ)
+            except InvalidValueError as exc:
+                problems.append(Problem(("runtime", "env", name), str(exc), exc.hint))
+        if problems:
+            raise self._document.error(problems)
+        return env if self.environ is None else filled
+
+    @cached_property
+    def _document(self) -> "Document":
+        from koco.manifest.load import read
+
+        return read(self.manifest_path)
+
+    @property
+    def declarations(self) -> frozenset[Path]:
+        """What says how to deploy, and is no code: never shipped, so that it changes none.
+
+        Those are the manifest, and those of the project that its folder is in, whoever asks.
+        """
+        here = self.manifest_path.parent
+        folder = next((each for each in (here, *here.parents) if (each / FILE).is_file()), None)
+        if folder is None:
+            return frozenset({self.manifest_path})
+        is_ours = self.project is not None and self.project.root == folder
+        project = self.project if self.project and is_ours else load(folder / FILE)
+        return project.declarations | {self.manifest_path}
+
+    @cached_property
+    def tree(self) -> "Tree":
+        """The files that are shipped, as they were when they were first asked for."""
+        return self.look()
+
+    def look(self) -> "Tree":
+        """Return the files that are shipped, as they are now."""
+        from koco.project import file_tree, output_files
+
+        runtime = self.manifest.runtime
+        return file_tree.read(
+            self.root,
+            (*runtime.files, f"!{FILE}"),
+            include=runtime.include,
+            without=self.declarations,
+            outputs=output_files.written(),
+        )
+
+    def check(self) -> "Manifest":
+        """Return the manifest; the files that it names are looked for, too."""
+        from koco import file_reading
+        from koco.manifest import module_check, package_check
+        from koco.project.file_tree import unreadable
+
+        files = {file.name: file.path for file in self.tree.files}
+
+        def text_of(name: str) -> str | None:
+            if name not in files:
+                return None
+            try:
+                with file_reading.opened(files[name]) as file:
+                    return file.read().decode("utf-8", "replace")
+            except OSError as exc:
+                raise unreadable(name, exc) from exc
+
+        missing = module_check.find_missing(self.manifest, list(files), self._elsewhere)
+        missing += package_check.find_missing(self.manifest, text_of)
+        faults = [self._beside(each) for each in package_check.find_faults(self.manifest, text_of)]
+        # No line of the manifest is to blame for a file's name.
+        shadows = [
+            f"{self._document.source}: {each}" for each in module_check.find_shadows(list(files))
+        ]
+        if missing or faults or shadows:
+            raise ManifestError([*self._document.error(missing).problems, *shadows, *faults])
+        return self.manifest
+
+    def _elsewhere(self, path: str) -> str | None:
+        """Say where a module is that is not shipped: left out here, or in a folder near."""
+        names = (f"{path}.py", f"{path}/__init__.py")
+        for folder in self._near():
+            name = next((each for each in names if (folder / each).is_file()), None)
+            if name is not None and folder == self.root:
+                return f"{name} is here, but ignore rules or runtime.files leave it out"
+            if name is not None:
+                way = os.path.relpath(folder, self.manifest_path.parent)
+                return f"there is {folder / name}; `root: {way}` ships that folder"
+        return None
+
+    def _near(self) -> Iterator[Path]:
+        """Yield the root, then the folders above, each with those in it, up to the project's."""
+        above = (self.root, *self.root.parents)
+        tops = [each for each in above if self._is_top(each)]
+        for height, folder in enumerate(above):
+            yield folder
+            # Without a project, what lies further up is anybody's.
+            if tops or height < 2:
+                yield from _folders(folder)
+            if folder in tops:
+                return
+
+    def _is_top(self, folder: Path) -> bool:
+        is_project = self.project is not None and folder == self.project.root
+        return is_project or (folder / ".git").exists()
+
+    def notes(self) -> list[str]:
+        """Return what is no mistake, and may be one."""
+        from koco.manifest import module_check
+
+        names = [file.name for file in self.tree.files]
+        found = module_check.find_foreign(self.manifest, names)
+        return self._document.error(found).problems if found else []
+
+    def _beside(self, fault: str) -> str:
+        """Return a fault with its file as a path that its user can open from here."""
+        from koco.manifest.load import display_path
+
+        name, colon, rest = fault.partition(":")
+        return display_path(self.root / name) + colon + rest
+
+    def problem(self, path: KeyPath, message: str, hint: str | None = None) -> list[str]:
+        """Return the lines of a problem with the manifest that only its user can see."""
+        return self._document.error([Problem(path, message, hint)]).problems
+
+
+@dataclass(frozen=True)
+class Project:
+    """What `koco.toml` says."""
+
+    name: str
+    root: Path
+    manifests: tuple[Path, ...]
+    context: str | None = None
+    timeout_s: float | None = None
+    #: What the manifests were found by.
+    patterns: tuple[str, ...] = ()
+
+    @cached_property
+    def declarations(self) -> frozenset[Path]:
+        """Its manifests, as what they are in the end: a path to one may have links in it."""
+        return frozenset(path.resolve() for path in self.manifests)
+
+    def targets(self, args: Iterable[str] = ()) -> list[Target]:
+        """Return the manifests that are named, or else all of the project."""
+        named = list(args)
+        if named:
+            return _distinct(target for arg in named for target in _named(arg, self))
+        if not self.manifests:
+            raise NotFoundError(
+                f"{self.root / FILE}: no file matches project.manifests",
+                hint="name the manifest there, or `koco init` makes a project",
+            )
+        return _distinct(Target(_existing(path), self) for path in self.manifests)
+
+
+def find(start: Path | None = None) -> Project | None:
+    """Return the project that a folder (the current one) is in, or None."""
+    here = (start or Path.cwd()).resolve()
+    paths = (folder / FILE for folder in (here, *here.parents))
+    path = next((path for path in paths if path.is_file()), None)
+    return load(path) if path else None
+
+
+def load(path: Path) -> Project:
+    """Return the project that a `koco.toml` describes; `ManifestError` has all problems."""
+    data = read(path)
+    project, deploy = data["project"], data.get("deploy", {})
+    root = path.resolve().parent
+    listed = project.get("manifests", [MANIFEST])
+    found = dict.fromkeys(one for pattern in listed for one in _matches(root, pattern))
+    return Project(
+        name=project["name"],
+        root=root,
+        manifests=tuple(found),
+        context=deploy.get("context"),
+        timeout_s=deploy.get("timeout"),
+        patterns=tuple(listed),
+    )
+
+
+def targets(args: Iterable[str] = (), *, start: Path | None = None) -> list[Target]:
+    """Return what is to be deployed: the manifests that are named, or the project's.
+
+    An argument is a manifest, or a folder with one or with a project. Without a
+    `koco.toml`, a `koco.yaml` in the folder itself will do.
+    """
+    named, here = list(args), start or Path.cwd()
+    project = find(here)
+    if project is not None:
+        return project.targets(named)
+    if named:
+        return _distinct(target for arg in named for target in _named(arg, None))
+    if (here / MANIFEST).is_file():
+        return [Target((here / MANIFEST).resolve())]
+    raise NotFoundError(
+        f"there is no {FILE} here or above, and no {MANIFEST} here",
+        hint="`koco init` makes a project; or name a manifest",
+    )
+
+
+def check(
+    chosen: Iterable[Target], *, environ: Mapping[str, str] | None = None
+) -> tuple[list[Target], list[str]]:
+    """Return the targets whose manifests are right, and the problems of all the others.
+
+    With `environ`, the variables in their `runtime.env` are filled in from there.
+    """
+    valid: list[Target] = []
+    problems: list[str] = []
+    services: dict[str, Path] = {}
+    for named in chosen:
+        target = replace(named, environ=environ)
+        try:
+            service = target.check().service
+        except ManifestError as exc:
+            problems += exc.problems
+            continue
+        if other := services.get(service):
+            message = f"{service!r} is the service of {other}, too"
+            problems += target.problem(("service",), message, "each needs its own name")
+            continue
+        services[service] = target.manifest_path
+        valid.append(target)
+    return valid, problems
+
+
+class _Anything(dict[str, str]):
+    """An environment in which everything is set: what is wrong then is wrong in any."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return "set"
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder that may have code of somebody's own."""
+    try:
+        found = [each for each in folder.iterdir() if each.is_dir()]
+    except OSError:
+        return []  # not ours to read
+    return sorted(each for each in found if not each.name.startswith((".", "__")))
+
+
+def _matches(root: Path, pattern: str) -> list[Path]:
+    # A plain path stays, there or not: that it is not there must be said, not passed over.
+    if not set(pattern) & set("*?["):
+        return [root / pattern]
+    return sorted(path for path in root.glob(pattern) if path.is_file())
+
+
+def _named(arg: str, project: Project | None) -> list[Target]:
+    path = Path(arg)
+    if not path.is_dir():
+        return [_target(path, project)]
+    if (path / FILE).is_file():
+        return load(path / FILE).targets()
+    return [_target(path / MANIFEST, project)]
+
+
+def _target(path: Path, project: Project | None) -> Target:
+    """Return the target of a manifest: of a project that is given, or else of the one it is in."""
+    manifest = _existing(path)
+    return Target(manifest, project or find(manifest.parent))
+
+
+def _existing(path: Path) -> Path:
+    if path.is_file():
+        return path.resolve()
+    raise NotFoundError(f"there is no manifest {path}", hint="`koco init` makes a project")
+
+
+def _distinct(found: Iterable[Target]) -> list[Target]:
+    return list({target.manifest_path: target for target in found}.values())

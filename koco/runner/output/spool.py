@@ -1,0 +1,470 @@
+"""Send events from the flows' threads to the control plane; keep them until acknowledged.
+
+Only one call is pending at a time. Events that are written meanwhile go with the next call: there
+is no timer, so an idle spool sends at once and a busy one sends full calls. Batches that the
+control plane refuses (for example because its disk is full) are sent again when there is nothing
+else to send. Memory is bounded: while the spool is full, writers wait. Its contents are in a file
+as well (`koco.runner.output.backlog`), so that they survive this process.
+"""
+
+import asyncio
+import concurrent.futures
+import secrets
+import threading
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Coroutine
+from itertools import accumulate
+from typing import Any, Protocol
+
+from koco.events import wire
+from koco.events.model import Batch, Status
+from koco.runner.output import lines as outputs
+from koco.runner.output import ray_task
+from koco.runner.output.backlog import Backlog
+from koco.runner.process import fence
+from koco.sdk.process.control_client import Control
+
+#: How much goes into one call (bytes). Ray passes arguments of up to 100 KiB along with the call;
+#: larger ones take a detour through shared memory.
+CALL_BYTES = 88 * 1024
+#: About how much of refused lines is sent as a probe, until it is accepted again (bytes).
+_PROBE_BYTES = 4 * 1024
+#: How much may wait in the spool before writers have to wait (bytes).
+ROOM_BYTES = 4 * 1024 * 1024
+
+
+#: The size of the smallest event: it has a time and a kind (see `koco.events.line`).
+_LEAST_BYTES = 50
+
+
+class Closed(Protocol):
+    """Called when the control plane wants no more events of an execution."""
+
+    def __call__(self, fid: str) -> None:
+        """Called on the spool's loop."""
+
+
+class _Outbox:
+    """One execution's unsent lines."""
+
+    __slots__ = (
+        "acked", "asked", "attempt", "done", "fid", "flushes", "lines", "next", "producer", "status"
+    )  # fmt: skip
+
+    def __init__(self, fid: str, attempt: int) -> None:
+        self.fid = fid
+        self.attempt = attempt
+        self.producer = secrets.token_hex(6)
+        self.lines: list[bytes] = []
+        #: The number of the first unsent line.
+        self.next = 1
+        #: The status to set once all lines are sent.
+        self.status: Status | None = None
+        self.done: asyncio.Future[bool] | None = None
+        #: The number of the last acknowledged line.
+        self.acked = 0
+        #: Futures to resolve once `acked` reaches their number.
+        self.flushes: list[tuple[int, asyncio.Future[None]]] = []
+        #: Questions that wait for an answer.
+        self.asked: set[concurrent.futures.Future[Any]] = set()
+
+    def wake_waiters(self) -> None:
+        """Wake those whose lines are acknowledged now."""
+        due = [future for number, future in self.flushes if number <= self.acked]
+        self.flushes = [pair for pair in self.flushes if pair[0] > self.acked]
+        for future in due:
+            _wake_up(future)
+
+
+class Attempt:
+    """A sink (see `koco.sdk.tracer.Sink`) for one attempt of an execution.
+
+    Threads and Ray tasks that this attempt leaves behind cannot write into the next attempt.
+    """
+
+    def __init__(self, spool: "Spool", number: int) -> None:
+        self._spool = spool
+        self._number = number
+
+    def put(self, fid: str, event: bytes, then: Callable[[], None] | None = None) -> None:
+        """Take an event; block while the spool is full. `then` is called once it is kept."""
+        if (mine := fence.here()) is None:
+            self._spool.put(fid, event, self._number, then)
+        else:
+            with mine:
+                self._spool.put(fid, event, self._number, then)
+
+    def put_async(self, fid: str, event: bytes) -> Coroutine[Any, Any, None]:
+        """Take an event; wait while the spool is full."""
+        return self._spool.put_async(fid, event, self._number)
+
+    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Ask the control plane; see `Sink.ask`."""
+        with fence.inside():
+            return self._spool.ask(fid, question, arguments, self._number)
+
+    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+        """Ask the control plane; see `Sink.ask`."""
+        return await self._spool.ask_async(fid, question, arguments, self._number)
+
+    def travel(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return a function and its arguments that make a sink in another process."""
+        return ray_task.sink, (self._spool.control, self._number)
+
+
+class Spool:
+    """Takes the events and questions of one runner's executions.
+
+    `deliver` takes encoded batches and returns encoded acknowledgements; it retries until it has
+    them. `question` does the same with questions and answers. `mark` and `run` belong to the
+    spool's loop; `put` and `ask` may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        runner: str,
+        deliver: Callable[[bytes], Awaitable[bytes]],
+        *,
+        question: Callable[[bytes], Awaitable[bytes]] | None = None,
+        control: Control | None = None,
+        backlog: Backlog | None = None,
+        on_closed: Closed = lambda fid: None,
+    ) -> None:
+        self._runner = runner
+        self._deliver = deliver
+        self._question = question
+        self.control = control
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._outboxes: dict[str, _Outbox] = {}
+        self._backlog = backlog
+        #: Executions whose final status is not acknowledged yet.
+        self._ending: set[_Outbox] = set()
+        self._ready: dict[str, _Outbox] = {}
+        #: Executions whose lines were refused: others go first.
+        self._refused: dict[str, _Outbox] = {}
+        self._bytes = 0
+        self._asleep = True
+        self._pid = outputs.pid
+
+    # any thread
+
+    def put(
+        self, fid: str, event: bytes, attempt: int = 0, then: Callable[[], None] | None = None
+    ) -> None:
+        """Take an event; block while the spool is full. `then` is called once it is kept."""
+        if outputs.pid != self._pid:
+            raise _forked_error()
+        with self._lock:
+            while self._bytes > ROOM_BYTES:
+                if mine := fence.here():
+                    mine.check()
+                self._room.wait()
+            self._take(fid, event, attempt, then)
+
+    def put_last(self, fid: str, event: bytes) -> None:
+        """Take an execution's result or error, even if the spool is full.
+
+        Its flow has returned. If its event had to wait, it could be lost with this process.
+        """
+        with self._lock:
+            self._take(fid, event, 0)
+
+    async def put_async(self, fid: str, event: bytes, attempt: int = 0) -> None:
+        """Take an event; wait while the spool is full."""
+        if outputs.pid != self._pid:
+            raise _forked_error()
+        while True:
+            with self._lock:
+                if self._bytes <= ROOM_BYTES:
+                    self._take(fid, event, attempt)
+                    return
+                loop = asyncio.get_running_loop()
+                future: asyncio.Future[None] = loop.create_future()
+                self._waiting.append((loop, future))
+            await future
+
+    def ask(self, fid: str, question: str, arguments: dict[str, Any], attempt: int = 0) -> Any:
+        """Ask the control plane; see `Sink.ask`."""
+        future = self._send_question(fid, question, arguments, attempt)
+        if (mine := fence.here()) and mine.is_due:
+            future.cancel()  # `forget_questions` may have been called before this question
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise asyncio.CancelledError from None
+
+    async def ask_async(
+        self, fid: str, question: str, arguments: dict[str, Any], attempt: int = 0
+    ) -> Any:
+        """Ask the control plane; see `Sink.ask`."""
+        return await asyncio.wrap_future(self._send_question(fid, question, arguments, attempt))
+
+    def forget_questions(self, fid: str) -> None:
+        """Cancel an execution's questions, because no exception reaches the waiting threads.
+
+        Threads that wait for room check for themselves whether they were cancelled.
+        """
+        with self._lock:
+            self._room.notify_all()
+            outbox = self._outboxes.get(fid)
+            asked = list(outbox.asked) if outbox else []
+        for future in asked:
+            future.cancel()
+
+    def _send_question(
+        self, fid: str, question: str, arguments: dict[str, Any], attempt: int
+    ) -> concurrent.futures.Future[Any]:
+        if outputs.pid != self._pid:
+            raise _forked_error()
+        blob = wire.encode_question(fid, question, arguments, attempt=attempt)
+        future = asyncio.run_coroutine_threadsafe(self._ask_after_flush(fid, blob), self._loop)
+        with self._lock:
+            if outbox := self._outbox(fid, attempt):
+                outbox.asked.add(future)
+                future.add_done_callback(outbox.asked.discard)
+        return future
+
+    def _outbox(self, fid: str, attempt: int) -> _Outbox | None:
+        outbox = self._outboxes.get(fid)
+        return outbox if outbox and attempt in (0, outbox.attempt) else None
+
+    def _take(
+        self, fid: str, event: bytes, attempt: int, then: Callable[[], None] | None = None
+    ) -> None:
+        # This runs once for each event, so it has few steps.
+        outbox = self._outboxes.get(fid)
+        if outbox is None or (attempt and attempt != outbox.attempt):
+            return  # its attempt is over, but a thread that it left behind still writes
+        if self._backlog is None:
+            outbox.lines.append(event)
+        else:
+            self._backlog.add(outbox, event)
+        if then is not None:
+            then()
+        self._bytes += len(event)
+        if fid not in self._refused:
+            self._ready[fid] = outbox
+        if self._asleep:
+            # In this order, because a cancelled thread may raise anywhere: the spool must not
+            # stay asleep.
+            self._loop.call_soon_threadsafe(self._wake.set)
+            self._asleep = False
+
+    # the spool's loop
+
+    def open(self, fid: str, attempt: int = 0) -> Attempt:
+        """Begin to take an execution's events; return the sink of its attempt."""
+        sink = Attempt(self, attempt)
+        with self._lock:
+            former = self._outboxes.get(fid)
+            self._outboxes[fid] = _Outbox(fid, attempt)
+            if former is None:
+                return sink
+            # The next attempt started before the final status of the previous one was answered.
+            self._ready.pop(fid, None)
+            self._refused.pop(fid, None)
+            self._ending.discard(former)
+            self._bytes -= sum(map(len, former.lines))
+        former.acked = former.next + len(former.lines)
+        former.wake_waiters()
+        if former.done and not former.done.done():
+            former.done.set_result(False)
+        return sink
+
+    async def _ask_after_flush(self, fid: str, blob: bytes) -> Any:
+        assert self._question is not None
+        await self._flush(fid)
+        return wire.decode_answer(await self._question(blob))
+
+    async def _flush(self, fid: str) -> None:
+        """Return once everything that an execution has written so far is committed."""
+        with self._lock:
+            outbox = self._outboxes.get(fid)
+            if outbox is None:
+                return
+            written = outbox.next - 1 + len(outbox.lines)
+            if outbox.acked >= written:
+                return
+            future: asyncio.Future[None] = self._loop.create_future()
+            outbox.flushes.append((written, future))
+        await future
+
+    async def mark(self, fid: str, status: Status) -> bool:
+        """Send a status after all events so far; return once it is committed.
+
+        False means that the control plane wants no more of this execution: it has ended the
+        execution, or has given it to another runner.
+        """
+        with self._lock:
+            outbox = self._outboxes.get(fid)
+            if outbox is None:
+                return False
+            outbox.status = status
+            outbox.done = done = self._loop.create_future()
+            # Even if its lines were refused: there may be room for the last ones.
+            self._refused.pop(fid, None)
+            self._ready[fid] = outbox
+            if status.is_final and self._backlog is not None:
+                self._ending.add(outbox)
+                self._backlog.mark(outbox, status)
+        self._asleep = False
+        self._wake.set()
+        return bool(await done)
+
+    @property
+    def held(self) -> list[str]:
+        """The executions whose events this spool still takes or has not sent."""
+        with self._lock:
+            return list(self._outboxes)
+
+    async def run(self) -> None:
+        """Send everything that is written, for ever."""
+        while True:
+            with self._lock:
+                batches = self._gather()
+                self._asleep = not batches
+                if self._asleep:
+                    self._wake.clear()
+            if not batches:
+                await self._wake.wait()
+                continue
+            await self._send(batches)
+
+    def _gather(self) -> list[Batch]:
+        batches: list[Batch] = []
+        waiting, room = self._ready, CALL_BYTES
+        if not waiting:
+            waiting, room = self._refused, _PROBE_BYTES
+        while waiting and room > 0:
+            fid = next(iter(waiting))
+            outbox = waiting.pop(fid)
+            count, size = _count_fitting(outbox.lines, room)
+            taken = outbox.lines[:count]
+            del outbox.lines[:count]
+            if outbox.lines:
+                waiting[fid] = outbox  # at the end, so that others come before its next lines
+            room -= size
+            status = None if outbox.lines else outbox.status
+            is_last = outbox.status is not None and outbox.status.is_final
+            batches.append(
+                Batch(
+                    fid,
+                    outbox.producer,
+                    outbox.next,
+                    count,
+                    b"\n".join(taken),
+                    self._runner,
+                    status,
+                    outbox.attempt,
+                    is_last,
+                )
+            )
+            outbox.next += count
+        return batches
+
+    async def _send(self, batches: list[Batch]) -> None:
+        acks = wire.decode_acks(await self._deliver(wire.encode_batches(batches)))
+        # The last ones first: if an execution has two batches, the second follows a gap.
+        for batch, ack in reversed(list(zip(batches, acks, strict=True))):
+            if not batch.is_held(ack):
+                self._take_back(batch)
+        for batch, ack in zip(batches, acks, strict=True):
+            if batch.is_held(ack):
+                self._acknowledge(batch, closed=ack.closed)
+
+    def _take_back(self, batch: Batch) -> None:
+        """Put a refused batch back, before lines that were written meanwhile."""
+        with self._lock:
+            outbox = self._outboxes.get(batch.fid)
+            if outbox is None or outbox.producer != batch.producer:
+                self._forget(batch)
+                return
+            outbox.lines[:0] = batch.body.split(b"\n") if batch.count else []
+            outbox.next = batch.first
+            is_last = outbox.status is not None and outbox.status.is_final
+            if batch.is_last == is_last:
+                self._ready.pop(batch.fid, None)
+                self._refused[batch.fid] = outbox
+            # Otherwise its final status was set meanwhile, and last lines may be accepted.
+
+    def _forget(self, batch: Batch) -> None:
+        # A separator was added between lines: subtract only what `_take` has counted.
+        self._bytes -= len(batch.body) - max(0, batch.count - 1)
+
+    def _acknowledge(self, batch: Batch, *, closed: bool) -> None:
+        fid = batch.fid
+        with self._lock:
+            self._forget(batch)
+            outbox = self._outboxes.get(fid)
+            if outbox is None or outbox.producer != batch.producer:
+                # A call may have two batches of one execution, and the first closed it. Or the
+                # batch is of an earlier attempt.
+                self._make_room()
+                return
+            outbox.acked = batch.first + batch.count - 1
+            if self._refused and batch.count and not batch.is_last:
+                # There is room again, so they need not let others go first any more.
+                self._ready.update(self._refused)
+                self._refused.clear()
+            if closed or (batch.status is not None and batch.status.is_final):
+                del self._outboxes[fid]
+                self._ready.pop(fid, None)
+                self._refused.pop(fid, None)
+                self._ending.discard(outbox)
+                self._bytes -= sum(map(len, outbox.lines))
+                # Later questions are answered by the control plane: the execution is over. One
+                # more than its lines, because the status in the backlog counts as well.
+                outbox.acked = outbox.next + len(outbox.lines)
+            self._make_room()
+        outbox.wake_waiters()
+        if batch.status is not None and batch.status is outbox.status:
+            outbox.status = None
+            if outbox.done and not outbox.done.done():
+                outbox.done.set_result(not closed)
+        elif closed:
+            if outbox.done and not outbox.done.done():
+                outbox.done.set_result(False)
+            self._on_closed(fid)
+
+    def _make_room(self) -> None:
+        if self._backlog is not None:
+            if not self._bytes and not self._ending:
+                self._backlog.clear()
+            else:
+                self._backlog.release()
+        if self._bytes > ROOM_BYTES:
+            return
+        self._room.notify_all()
+        waiting, self._waiting = self._waiting, []
+        for loop, future in waiting:
+            try:
+                loop.call_soon_threadsafe(_wake_up, future)
+            except RuntimeError:
+                continue  # that loop is closed, so its writer is gone
+
+
+def _forked_error() -> Exception:
+    return RuntimeError(
+        "the tracer cannot be used in a forked process, which cannot reach the event stream: "
+        "use threads or Ray tasks, or print"
+    )
+
+
+def _wake_up(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _count_fitting(lines: list[bytes], room: int) -> tuple[int, int]:
+    """Return how many lines fit into `room` bytes (at least one), and their size."""
+    # There may be very many lines: look only at as many as could fit.
+    ends = list(accumulate(map(len, lines[: room // _LEAST_BYTES + 1])))
+    if not ends:
+        return 0, 0
+    count = max(1, bisect_right(ends, room))
+    return count, ends[count - 1] + count

@@ -1,0 +1,37 @@
+"""End the Ray tasks and actors of an execution, while the next execution may already run."""
+
+import contextlib
+import threading
+import time
+
+from koco.errors import KocoError
+from koco.events import wire
+from koco.sdk.process.control_client import Control
+from koco.sdk.ray_work.registry import Started
+
+#: How long Ray takes to report the state of tasks (`task_events_report_interval_ms`; seconds).
+_TOLD_S = 1.5
+
+
+def interrupt(started: Started | None) -> None:
+    """Cancel an execution's Ray tasks, because it is asked to end itself; return at once."""
+    if started is not None and not started.is_empty:
+        threading.Thread(target=started.interrupt, name="koco-ending", daemon=True).start()
+
+
+def end(started: Started, fid: str, control: Control, *, keep: bool) -> None:
+    """End an execution's remaining Ray tasks and actors; return at once. See `Started.end`."""
+    if started.close():
+        # Its own thread, because it waits for seconds and the event loop's pool is small.
+        given = started, fid, control, keep
+        threading.Thread(target=_end, args=given, name="koco-ending", daemon=True).start()
+
+
+def _end(started: Started, fid: str, control: Control, keep: bool) -> None:
+    began = time.monotonic()
+    started.end(keep=keep)
+    time.sleep(max(0.0, began + _TOLD_S - time.monotonic()))
+    blob = wire.encode_question(fid, "work.ended", started.ids_by_kind(keep=keep))
+    # If the control plane cannot look for leftovers now, `koco status` does so when it is called.
+    with contextlib.suppress(KocoError):
+        wire.decode_answer(control.call_sync("ask", blob))

@@ -1,0 +1,168 @@
+"""Find a service's own endpoint in its module, and bind it for Ray Serve.
+
+Serve imports `build`, in a separate process. A runner calls `describe` to describe the endpoint
+before it is given to Serve.
+"""
+
+import copy
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from koco.errors import DeployError
+from koco.sdk.endpoint import public as opened
+from koco.sdk.entrypoints import loader
+
+#: How many requests a replica handles at once. Handlers mostly wait; Serve's default is 5.
+_ONGOING = 100
+#: How often Serve checks a replica's health (seconds); its default is 10.
+_CHECK_S = 2.0
+#: How long a replica without requests continues once it is told to stop (seconds).
+_FAREWELL_S = 1.0
+
+
+def describe(path: str, service: str, *, public: Iterable[str] = ()) -> dict[str, Any]:
+    """Import an endpoint and return `{flows, locks, leases}`.
+
+    Raises:
+        DeployError: it is not an endpoint, two flows have the same name, or a public path is not
+            a route or belongs to a flow.
+        Exception: anything that importing the user's module raises.
+    """
+    app = serve_api_of(loader.find(path), path)
+    about: dict[str, Any] = app.describe(service)
+    if not about["flows"]:
+        raise DeployError(
+            f"the app {path!r} has no `enter` route",
+            hint="decorate a handler with @app.enter('/', model=…)",
+        )
+    paths: dict[str, str] = {}
+    for flow in about["flows"]:
+        if flow["name"] in paths:
+            raise DeployError(
+                f"the paths {paths[flow['name']]!r} and {flow['path']!r} of {path!r} "
+                f"both make a flow called {flow['name']!r}",
+                hint="give one of them another path",
+            )
+        paths[flow["name"]] = flow["path"]
+    opened.check(app, public)
+    return about
+
+
+def serve_api_of(found: Any, path: str) -> Any:
+    """Return the `ServeAPI` that an object is, or was made from."""
+    from fastapi import FastAPI
+
+    from koco.sdk.endpoint.serve_api import ServeAPI, instances_of
+
+    if isinstance(found, ServeAPI):
+        return found
+    if isinstance(found, FastAPI) or not is_bound(found):
+        kind = type(found).__name__
+        raise DeployError(
+            f"the app {path!r} is a {kind}, not a ServeAPI",
+            hint="`from koco import ServeAPI`, and `app = ServeAPI()`: it is a FastAPI",
+        )
+    made = instances_of(path.partition(":")[0] if ":" in path else path.rpartition(".")[0])
+    if len(made) == 1:
+        return made[0]
+    if not made:
+        raise DeployError(
+            f"the app {path!r} was made from no ServeAPI with an `enter` route",
+            hint="`from koco import ServeAPI`, and @serve.ingress(app) with that app",
+        )
+    raise DeployError(
+        f"the app {path!r} could be made from {len(made)} ServeAPIs",
+        hint="keep the one that is bound in the module that `app` names",
+    )
+
+
+def is_bound(found: Any) -> bool:
+    """Return whether an object is something that Serve can run: an application or a deployment."""
+    if "ray.serve" not in sys.modules:
+        return False  # binding one imports it
+    from ray.serve import Application, Deployment
+
+    return isinstance(found, Application | Deployment)
+
+
+def build(args: dict[str, Any]) -> Any:
+    """Return the application that Serve runs. (Serve calls this as its application builder.)"""
+    from ray.serve import Application, Deployment
+
+    path = args["app"]
+    with _no_cpu_unless_named():
+        found = loader.find(path)
+        if isinstance(found, Deployment):
+            found = found.bind()
+    if not isinstance(found, Application):
+        found = _bind(path, timeout_s=args["timeout_s"])
+    if not (options := args.get("serve")):
+        return found
+    # Only the deployment at its entry; those that it was bound with stay unchanged.
+    made = copy.copy(found)
+    made._bound_deployment = apply_options(found._bound_deployment, options)
+    return made
+
+
+@contextmanager
+def _no_cpu_unless_named() -> Iterator[None]:
+    """Make deployments that are created meanwhile ask for no CPU, unless their author sets one.
+
+    An endpoint mostly waits. Serve would ask for one CPU for each replica; once a deployment
+    exists, that default cannot be distinguished from an author's own `num_cpus=1`.
+    """
+    from ray.serve._private.config import ReplicaConfig
+
+    create, kept = ReplicaConfig.create, vars(ReplicaConfig)["create"]
+
+    def created(*args: Any, **more: Any) -> Any:
+        options = more.get("ray_actor_options") or {}
+        if options.get("num_cpus") is None:
+            more["ray_actor_options"] = {**options, "num_cpus": 0}
+        return create(*args, **more)
+
+    setattr(ReplicaConfig, "create", staticmethod(created))  # noqa: B010 - mypy refuses it else
+    try:
+        yield
+    finally:
+        setattr(ReplicaConfig, "create", kept)  # noqa: B010
+
+
+def apply_options(deployment: Any, options: dict[str, Any]) -> Any:
+    """Return a deployment with the manifest's `serve` options over those in its code.
+
+    Raises:
+        Exception: anything that Serve raises for options that it refuses.
+    """
+    wanted = dict(options)
+    if "ray_actor_options" in wanted:
+        actor = wanted["ray_actor_options"] or {}
+        wanted["ray_actor_options"] = {**(deployment.ray_actor_options or {}), **actor}
+    if isinstance(wanted.get("num_replicas"), int):
+        # A number replaces autoscaling that the code may ask for; it is not a limit of it.
+        wanted.setdefault("autoscaling_config", None)
+    return deployment.options(**wanted)
+
+
+def _bind(path: str, *, timeout_s: float) -> Any:
+    """Bind a bare `ServeAPI`. The replica creates it, by importing its module."""
+    from ray import serve
+
+    def make() -> Any:
+        return loader.find(path)
+
+    deployment = serve.deployment(
+        name=os.environ.get("KOCO_SERVICE", "endpoint"),
+        num_replicas=1,
+        max_ongoing_requests=_ONGOING,
+        health_check_period_s=_CHECK_S,
+        graceful_shutdown_wait_loop_s=_FAREWELL_S,
+        # Requests that are pending when the next release takes over are finished.
+        graceful_shutdown_timeout_s=timeout_s + _FAREWELL_S,
+        # Handlers wait more than they compute, and Ray does not limit a replica's use anyway.
+        ray_actor_options={"num_cpus": 0},
+    )
+    return deployment(serve.ingress(make)()).bind()

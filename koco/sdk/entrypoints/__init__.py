@@ -1,0 +1,4 @@
+"""Entrypoints: found by name, described as a form by their signature, called with their inputs.
+
+Begin with `loader`.
+"""

@@ -1,0 +1,185 @@
+"""Find the control plane's actor by name from anywhere in the cluster, and again after an upgrade.
+
+An upgrade starts a new actor beside the old one, under the next name, and ends the old one once the
+new one has taken over. So when a caller learns that the actor has died, it looks for another one
+before it gives up.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from koco.errors import UnreachableError
+from koco.sdk.process.references import let_go
+
+#: The namespace of all of koco's actors.
+NAMESPACE = "koco"
+#: The first control plane's actor; its successors' names end with a number.
+CONTROL = "control"
+
+#: How long the control plane may be gone before callers give up (seconds).
+GONE_S = 60.0
+
+#: Pauses between two tries while the control plane restarts (seconds); the last one stays.
+_PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+def name(generation: int) -> str:
+    """Return the actor name of a control plane by its generation, from 1."""
+    return CONTROL if generation == 1 else f"{CONTROL}:{generation}"
+
+
+def generation(actor: str) -> int | None:
+    """Return a control plane's generation by its actor's name; None for any other actor."""
+    if actor == CONTROL:
+        return 1
+    stem, _, number = actor.partition(":")
+    return int(number) if stem == CONTROL and number.isdecimal() else None
+
+
+def find_planes() -> dict[int, Any]:
+    """Return the existing control planes by generation, oldest first; blocks.
+
+    There are two during an upgrade: the older one is in charge until it is ended.
+    """
+    import ray
+
+    entries = ray.util.list_named_actors(all_namespaces=True)
+    names = [entry["name"] for entry in entries if entry["namespace"] == NAMESPACE]
+    found: dict[int, Any] = {}
+    for number in sorted(filter(None, map(generation, names))):
+        try:
+            found[number] = ray.get_actor(name(number), namespace=NAMESPACE)
+        except ValueError:
+            continue  # it ended between the two calls
+    return found
+
+
+class Control:
+    """The control plane. Calls are repeated until it answers, even if it restarts or is replaced.
+
+    It can be pickled, and calls the same control plane from another process.
+    """
+
+    def __init__(self, handle: Any = None, *, gone_s: float = GONE_S) -> None:
+        self._handle = handle
+        self._gone_s = gone_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Control, (self._handle,)
+
+    async def call(self, method: str, blob: bytes) -> bytes:
+        """Call an idempotent method of the actor; return its answer.
+
+        Raises:
+            UnreachableError: there has been no control plane for too long.
+        """
+        tries = _Tries(self._gone_s)
+        while True:
+            try:
+                if self._handle is None:
+                    # In a thread: looking up an actor blocks while Ray's head is down.
+                    self._handle = await asyncio.to_thread(_find_leader)
+                return bytes(await getattr(self._handle, method).remote(blob))
+            except Exception as exc:  # noqa: BLE001 - `_pause_s` raises unknown errors again
+                pause_s = self._pause_s(exc, tries)
+            await asyncio.sleep(pause_s)
+
+    def call_sync(self, method: str, blob: bytes) -> bytes:
+        """Do the same as `call`, blocking."""
+        import ray
+
+        tries = _Tries(self._gone_s)
+        while True:
+            try:
+                # A local name, because another thread may reset the shared one.
+                handle = self._handle
+                if handle is None:
+                    handle = self._handle = _find_leader()
+                return bytes(_get_quietly(getattr(handle, method).remote(blob)))
+            except ray.exceptions.TaskCancelledError:
+                raise  # the caller itself was cancelled
+            except Exception as exc:  # noqa: BLE001 - as above
+                pause_s = self._pause_s(exc, tries)
+            time.sleep(pause_s)
+
+    def _pause_s(self, exc: Exception, tries: "_Tries") -> float:
+        """Return the pause before the next try; raise the exception if there is none."""
+        from ray.exceptions import ActorDiedError, RayError
+
+        if not isinstance(exc, RayError | _NoPlaneError):
+            raise exc
+        let_go(exc)
+        if isinstance(exc, ActorDiedError | _NoPlaneError):
+            self._handle = None
+            return tries.gone(exc)
+        return tries.away()  # it is restarting, or its store could not write
+
+
+def _get_quietly(ref: Any) -> Any:
+    """Return the result of a call, without Ray's warning that waiting blocks an actor's loop.
+
+    A thread waits here, and the warning would become a line of the flow's output.
+    """
+    import ray
+
+    worker = ray._private.worker
+    former, worker.blocking_get_inside_async_warned = worker.blocking_get_inside_async_warned, True
+    try:
+        return ray.get(ref)
+    finally:
+        worker.blocking_get_inside_async_warned = former
+
+
+class _NoPlaneError(Exception):
+    """There is no control plane at the moment."""
+
+
+class _Tries:
+    """Decides when to try again."""
+
+    def __init__(self, gone_s: float) -> None:
+        self._gone_s = gone_s
+        self._gone_since: float | None = None
+        self._count = 0
+
+    def away(self) -> float:
+        """Return the pause before the next call to an actor that exists."""
+        self._gone_since = None
+        return self._next_s()
+
+    def gone(self, exc: Exception) -> float:
+        """Return the pause before the next search for a missing actor; raise after too long."""
+        now = time.monotonic()
+        self._gone_since = self._gone_since or now
+        if now - self._gone_since > self._gone_s:
+            raise UnreachableError("the control plane is gone") from exc
+        return self._next_s()
+
+    def _next_s(self) -> float:
+        self._count += 1
+        return _PAUSES_S[min(self._count, len(_PAUSES_S)) - 1]
+
+
+def _find_leader() -> Any:
+    try:
+        found = find_planes()
+    except Exception as exc:  # Ray's head is down: the same as no answer
+        raise _NoPlaneError(f"Ray's head does not list the actors: {exc}") from exc
+    if not found:
+        raise _NoPlaneError("there is no control plane")
+    return found[min(found)]
+
+
+async def ask(question: str, arguments: dict[str, Any], *, gone_s: float = 10.0) -> Any:
+    """Ask the control plane a question that is not about an execution; return its answer.
+
+    Raises:
+        UnreachableError: there is no control plane.
+        KocoError: the control plane answers with it.
+    """
+    # Imported here: `koco down` uses this module to find actors, perhaps without msgspec.
+    from koco.events import wire
+
+    blob = wire.encode_question("", question, arguments)
+    return wire.decode_answer(await Control(gone_s=gone_s).call("ask", blob))

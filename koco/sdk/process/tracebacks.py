@@ -1,0 +1,121 @@
+"""Describe exceptions of a user's code as the author wants to see them: without koco's frames."""
+
+import asyncio
+import concurrent.futures
+import functools
+import importlib
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import koco
+from koco.errors import InputsError
+from koco.sdk.process import memory, secrets
+
+#: Directories of the frames before the user's: koco's, and those of the machinery in between.
+_MACHINERY = (
+    *(str(Path(koco.__file__).parent / package) for package in ("runner", "sdk")),
+    str(Path(asyncio.__file__).parent),
+    str(Path(importlib.__file__).parent),
+    str(Path(concurrent.futures.__file__).parent),
+    "<frozen importlib",
+)
+
+
+#: The same, for a process whose koco may be installed elsewhere.
+_OURS = re.compile(
+    r"/koco/(runner|sdk)/|/ray/_private/|/(asyncio|concurrent/futures)/|/threading\.py$"
+)
+
+#: How much of a message or a traceback is kept (characters).
+_TEXT_CHARS = 64 * 1024
+
+#: Terminal colours: Ray uses them in messages about a task's exception.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def describe(exc: BaseException) -> dict[str, Any]:
+    """Return an exception as an `error` payload: its type, message and the user's frames."""
+    if isinstance(exc, InputsError):
+        return {"type": "InputsError", "message": _clean(exc.message), "traceback": ""}
+    if isinstance(exc, MemoryError):
+        memory.allow_spare()  # describing it takes memory, too
+    _forget_own_frames(exc, _machinery())
+    text = "".join(traceback.format_exception(exc))
+    named = memory.describe(exc) or {"type": type(exc).__name__, "message": _message(exc)}
+    return {
+        "type": named["type"],
+        "message": _clean(named["message"]),
+        "traceback": _clean(_strip_bundle_folders(text).rstrip()),
+    }
+
+
+def _strip_bundle_folders(text: str) -> str:
+    """Return a traceback in which files of bundles have their names inside the bundle."""
+    for root in sys.path:
+        if root and (Path(root) / ".koco-bundle.json").exists():
+            text = text.replace(f"{root}/", "")
+    return text
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything
+        return f"<its str raised {type(failure).__name__}>"
+
+
+def _clean(text: str) -> str:
+    """Return a text that JSON can hold: without secrets, and shortened if it is too long."""
+    text = secrets.mask(_COLOURS.sub("", text))
+    if (cut := len(text) - _TEXT_CHARS) > 0:
+        half = _TEXT_CHARS // 2
+        text = f"{text[:half]}\n… {cut:,} characters cut …\n{text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _machinery() -> tuple[str, ...]:
+    # Handlers of a service's own endpoint are called through these, if they are installed.
+    also = [sys.modules[name].__file__ for name in ("starlette", "anyio") if name in sys.modules]
+    return (*_MACHINERY, *(str(Path(file).parent) for file in also if file))
+
+
+def _forget_own_frames(
+    exc: BaseException, machinery: tuple[str, ...], seen: frozenset[int] = frozenset()
+) -> None:
+    """Drop the frames before the user's: koco's own and the import machinery's."""
+    if id(exc) in seen:
+        return
+    frame = exc.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(machinery):
+        frame = frame.tb_next
+    exc.__traceback__ = frame
+    for other in (exc.__cause__, exc.__context__):
+        if other is not None:
+            _forget_own_frames(other, machinery, seen | {id(exc)})
+
+
+def format_frames(frames: list[tuple[str, int, str]]) -> str:
+    """Format the user's frames of another process, `(file, line, function)`, as a traceback.
+
+    The newest frame is last. Files of bundles have their names inside the bundle.
+    """
+    roots = [_bundle_of(file) for file, _, _ in frames]
+    first = next((at for at, root in enumerate(roots) if root), 0)
+    lines: list[str] = []
+    for (file, number, name), root in list(zip(frames, roots, strict=True))[first:]:
+        if root or not _OURS.search(file):
+            summary = traceback.FrameSummary(file, number, name)
+            text = "".join(traceback.StackSummary.from_list([summary]).format())
+            lines.append(text.replace(f"{root}/", "") if root else text)
+    if not lines:
+        return ""
+    return _clean("Traceback (most recent call last):\n" + "".join(lines).rstrip())
+
+
+@functools.cache
+def _bundle_of(file: str) -> str:
+    """Return the directory of the bundle that contains a file; empty if there is none."""
+    return next((str(p) for p in Path(file).parents if (p / ".koco-bundle.json").exists()), "")

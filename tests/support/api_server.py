@@ -1,0 +1,188 @@
+"""The API's routes of files over a real socket, a real store and real directories; no Ray."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import uvicorn
+from argon2 import PasswordHasher
+
+from koco.api.app import create_app
+from koco.control.access.audit import Audit
+from koco.control.access.keys import Keys
+from koco.control.access.login_throttle import Attempts
+from koco.control.access.open_streams import Streams
+from koco.control.access.passwords import Passwords
+from koco.control.access.rate_limit import Rates
+from koco.control.access.sessions import Sessions
+from koco.control.access.users import Users
+from koco.control.events.spooler import Spooler
+from koco.control.executions.files import Files
+from koco.control.executions.supervisor import Supervisor
+from koco.control.server.listener import configured
+from koco.control.services.release_tokens import ReleaseTokens
+from koco.control.services.secrets import Vault
+from koco.control.settings import Settings
+from koco.control.storage.blobs import Blobs
+from koco.control.storage.disk import Disk
+from koco.store.model import Key, NewExecution
+from koco.store.sqlite import SqliteStore
+from tests.support.contract import contract
+
+MANIFEST = {"files": {"max_count": 100, "max_size_mb": 4, "max_total_mb": 8}}
+
+TS = "2026-01-31T12:00:00.123456Z"
+
+
+@dataclass
+class Api:
+    """A running API; `call` runs a coroutine on its loop."""
+
+    url: str
+    parts: Any
+    loop: asyncio.AbstractEventLoop
+    data_dir: Path
+
+    def call(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(100)
+
+    def http(self, key: str = "ada") -> httpx.Client:
+        headers = {"Authorization": f"Bearer {key}"}
+        # Not verified: reading certificates for nothing would take most of a test's time.
+        return httpx.Client(
+            base_url=self.url,
+            headers=headers,
+            trust_env=False,
+            timeout=100,
+            verify=False,
+            event_hooks={"response": [_judged]},
+        )
+
+    def admit(self, name: str, *scopes: str, **more: Any) -> None:
+        """Make a key whose secret is its name."""
+        digest = hashlib.sha256(name.encode()).digest()
+        key = Key(name=name, digest=digest, scopes=scopes, created=TS, **more)
+        self.call(self.parts.store.put_key(key))
+
+    def sql(self, statement: str) -> None:
+        """Change the store behind everybody's back."""
+        self.call(self.parts.store._write(lambda db: db.execute(statement)))
+
+    def execution(self, user: str = "ada") -> str:
+        new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, user=user)
+        fid: str = self.call(self.parts.store.create(new))[0].fid
+        return fid
+
+    def upload(self, data: bytes, key: str = "ada") -> str:
+        sha256 = hashlib.sha256(data).hexdigest()
+        headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
+        with self.http(key) as client:
+            answer = client.patch(f"/v1/blobs/{sha256}", content=data, headers=headers)
+        assert answer.status_code == 204, answer.text
+        return sha256
+
+
+def _judged(answer: httpx.Response) -> None:
+    """Hold an answer against the API's document; of one that goes on and on, only its head."""
+    kind = answer.headers.get("content-type", "")
+    is_whole = "json" in kind and "ndjson" not in kind and answer.request.method != "HEAD"
+    # What `fields` leaves out is missing.
+    is_whole = is_whole and "fields" not in answer.request.url.params
+    body = answer.read() if is_whole else None
+    url = answer.request.url.raw_path.decode()
+    contract().check_answer(answer.request.method, url, answer.status_code, answer.headers, body)
+
+
+@contextmanager
+def serving(data_dir: Path, *, max_file_mb: float = 16) -> Iterator[Api]:
+    """Serve the files of a data directory to the keys `ada` and `bob`."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    api = Api("", None, loop, data_dir)
+    server = api.call(_start(api, max_file_mb))
+    try:
+        yield api
+    finally:
+        api.call(_stop(api, server))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+async def _start(api: Api, max_file_mb: float) -> Any:
+    store = SqliteStore(api.data_dir / "store.db")
+    await store.open()
+    for name in ("ada", "bob"):
+        digest = hashlib.sha256(name.encode()).digest()
+        await store.put_key(Key(name=name, digest=digest, scopes=("read", "launch"), created=TS))
+    if not await store.releases("starting"):
+        await store.create_release("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
+    settings = Settings(max_file_mb=max_file_mb)
+    disk = Disk(api.data_dir, settings, store)
+    store.require_room = disk.require_room
+    blobs = Blobs(api.data_dir, store, settings, disk)
+    spooler = Spooler(store, settings, disk=disk)
+    files = Files(store, spooler, blobs, secret=b"s" * 32)
+    nothing: Any = None  # no runner is ever started here
+    supervisor = Supervisor(store, spooler, start_runner=nothing)
+    streams = Streams(settings)
+    # As cheap as argon2id gets: tests are many.
+    passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    attempts = Attempts()
+    users = Users(store, passwords, attempts, end=streams.end)
+    api.parts = SimpleNamespace(
+        store=store,
+        disk=disk,
+        spooler=spooler,
+        files=files,
+        keys=Keys(store, end=streams.end),
+        users=users,
+        sessions=Sessions(store, users, passwords, settings, end=streams.end),
+        attempts=attempts,
+        url="https://koco.example.com",
+        supervisor=supervisor,
+        settings=settings,
+        streams=streams,
+        rates=Rates(settings),
+        audit=Audit(store),
+        heartbeat_s=10,
+        node_url="",
+        vault=Vault(store, api.data_dir),
+        release_tokens=ReleaseTokens(secret=b"t" * 32, url=""),
+    )
+    config = configured(create_app(api.parts), settings, store=store, port=0)
+    server = uvicorn.Server(config)
+    task = asyncio.get_running_loop().create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    api.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    return server, task
+
+
+async def _stop(api: Api, running: Any) -> None:
+    server, task = running
+    server.should_exit = server.force_exit = True
+    await task
+    await end_others()
+    await api.parts.store.close()
+
+
+async def end_others() -> None:
+    """End what runs beside this task, and what that starts as it ends.
+
+    What is left when a loop is closed is told of during some later test, and fails it.
+    """
+    for _ in range(10):
+        if not (others := asyncio.all_tasks() - {asyncio.current_task()}):
+            return
+        for each in others:
+            each.cancel()
+        await asyncio.wait(others, timeout=10)

@@ -1,0 +1,720 @@
+"""A control plane of memory and no Ray: real HTTP for tests of the command line.
+
+It answers as `koco.api` does as far as the commands look, and does what a test
+tells it: `launch` scripts an execution, `releases` what becomes of a deploy.
+"""
+
+import hashlib
+import io
+import json
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from koco import __version__, versions
+from koco.errors import (
+    ConflictError,
+    EndpointError,
+    InputsError,
+    KocoError,
+    NotAllowedError,
+    NotFoundError,
+    UnauthorizedError,
+)
+from koco.forms import FormError, Model
+from tests.support.contract import contract
+
+KEY = "koco_test"
+#: The token of the session that a login begins.
+TOKEN = f"kocos_{'0123456789' * 4}xyz"
+_PROBLEM = "application/problem+json"
+FINAL = ("finished", "error", "cancelled")
+TS = "2026-01-31T12:00:00.123456Z"
+LATER = "2999-01-31T12:00:00.123456Z"
+
+
+@dataclass
+class Plane:
+    """What the server holds; guarded by `changed`."""
+
+    url: str = ""
+    flows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    executions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    events: dict[str, list[bytes]] = field(default_factory=dict)
+    bundles: dict[str, bytes] = field(default_factory=dict)
+    #: By id; `answer` is what makes the final answer of what was given.
+    locks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: The names of locks whose lease fails.
+    failing: set[str] = field(default_factory=set)
+    #: Keys by name, and how many of their secrets were told.
+    key_rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    told: int = 0
+    #: Services' secrets.
+    secrets: dict[str, str] = field(default_factory=dict)
+    #: The audit log, newest first.
+    audit: list[dict[str, Any]] = field(default_factory=list)
+    #: Users, and their passwords; whoever has logged in; what those who have may do.
+    users: dict[str, dict[str, Any]] = field(default_factory=dict)
+    passwords: dict[str, str] = field(default_factory=dict)
+    logged_in: str = ""
+    #: What has arrived of each blob.
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    #: Answers to GET of a release, in turn; the last one stays.
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    #: How the release that a deploy makes differs from one that is starting.
+    begun: dict[str, Any] = field(default_factory=dict)
+    #: Services whose releases never leave `starting`.
+    stuck: set[str] = field(default_factory=set)
+    unchanged: bool = False
+    #: What a plan says of a service otherwise than that it would be created; without a
+    #: manifest, of one that `--prune` removes.
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Why a release is refused, and of which services; of all, where none is named.
+    crossed: KocoError | None = None
+    overtaken: set[str] = field(default_factory=set)
+    #: What `/v1/services` lists, and what a service has had, newest first.
+    services: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    #: What a rollback goes back to, and whether the service is deployed.
+    former: int | None = 2
+    deployed: bool = True
+    #: What of the service has not ended, one look after the other.
+    running: list[dict[str, int]] = field(default_factory=list)
+    #: Services that executions keep from being removed.
+    busy: set[str] = field(default_factory=set)
+    #: After so many lines of events the next connections are cut, one for each number.
+    cuts: list[int] = field(default_factory=list)
+    #: Why an execution waits, before anything else comes of it: each is told with a heartbeat, and
+    #: asked for before the next one.
+    beats: list[str] = field(default_factory=list)
+    #: What a launch does: events for its execution.
+    script: list[tuple[str, Any]] = field(default_factory=list)
+    refuses: KocoError | None = None
+    #: What becomes of each answer before it is sent: what a broken control plane would say.
+    twist: Callable[[Any], Any] | None = None
+    #: What `/v1/status` says instead of `STATUS`.
+    status: dict[str, Any] = field(default_factory=dict)
+    #: What `/health` answers, by status code, and what the doctor finds.
+    health: tuple[int, Any] = (200, {"status": "ok"})
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    #: The idempotency keys of launches, None where there was none.
+    keys: list[str | None] = field(default_factory=list)
+    requests: list[tuple[str, str, Any]] = field(default_factory=list)
+    #: Which koco it says it is, and which one it was last asked by.
+    version: str = __version__
+    heard: str | None = None
+    #: Resources that it does not have yet.
+    missing: set[str] = field(default_factory=set)
+    #: What was asked or answered otherwise than the API's document has it.
+    violations: list[str] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def launch(self, *events: tuple[str, Any], fid: str = "", **facts: Any) -> str:
+        """Make an execution with events, and the status of the last of them."""
+        fid = fid or f"fid{len(self.executions):013d}"
+        self.executions[fid] = {
+            "fid": fid,
+            "flow": "hello/greet",
+            "service": "hello",
+            "release": 1,
+            "status": "running",
+            "created": TS,
+            "started": TS,
+            "finished": None,
+            "user": "admin",
+            "tags": [],
+            "inputs": {"who": "Ada"},
+            "last_seq": 0,
+            "error": None,
+            **facts,
+        }
+        self.events[fid] = []
+        for kind, payload in events:
+            self.emit(fid, kind, payload)
+        return fid
+
+    def emit(self, fid: str, kind: str, payload: Any) -> None:
+        """Add an event."""
+        with self.changed:
+            events, execution = self.events[fid], self.executions[fid]
+            event = {"seq": len(events) + 1, "ts": TS, "kind": kind, "payload": payload}
+            events.append(json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode())
+            execution["last_seq"] = len(events)
+            if kind == "status":
+                execution["status"] = payload["status"]
+            if kind in ("final", "error"):
+                execution["outcome"] = payload
+            self.changed.notify_all()
+
+    def plan(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return what a deploy would do, as the test says."""
+        base: dict[str, Any] = {"action": "create", "release": None, "starting": None, "expect": 0}
+        base |= {"bundle": None, "parts": [], "changes": [], "files": []}
+        base |= {"problems": [], "warnings": []}
+        if self.unchanged:
+            base |= {"action": "unchanged", "release": 3, "expect": 3}
+        names = [each["manifest"]["service"] for each in data["services"]]
+        gone = [name for name in self.steps if data["prune"] and name not in names]
+        items = [{"service": name, **base, **self.steps.get(name, {})} for name in names + gone]
+        actions = [item["action"] for item in items]
+        counts = {key: actions.count(key) for key in ("create", "update", "remove", "unchanged")}
+        return {"items": items, "next": None, "counts": counts}
+
+    def bundled(self) -> list[dict[str, str]]:
+        """Return the files of each bundle that is here, by name, but koco's own."""
+        archives = [zipfile.ZipFile(io.BytesIO(content)) for content in self.bundles.values()]
+        return [
+            {name: each.read(name).decode() for name in each.namelist()[1:]} for each in archives
+        ]
+
+    def service(self, name: str) -> dict[str, Any]:
+        """Return a service, and what of it has not ended."""
+        if name == "nobody":
+            raise NotFoundError(f"no service is called {name!r}")
+        told = {"service": name, "release": 3, "status": "live", "flows": ["greet", "other"]}
+        running = self.running[0] if self.running else {}
+        more = {"deployed": self.deployed, "former": self.former}
+        more["expect"] = 3 if self.deployed else 0
+        return {**told, **more, "executions": running}
+
+    def lock(self, fid: str, name: str = "approval", data: Any = None, *, form: Any = None) -> str:
+        """Have an execution ask a person; return the lock's id."""
+        lid = f"lid{len(self.locks)}"
+        execution = self.executions[fid]
+        self.locks[lid] = {
+            "lid": lid,
+            **{key: execution[key] for key in ("fid", "flow", "service", "release")},
+            **{"name": name, "data": data, "status": "open", "created": TS, "expires": LATER},
+            **{"answer": None, "settled": None, "by": None, "form": form},
+        }
+        told = {"lid": lid, "name": name, "data": data, "expires": LATER}
+        self.emit(fid, "lock", told)
+        if execution["status"] != "awaiting":
+            self.emit(fid, "status", {"status": "awaiting"})
+        return lid
+
+    def answer(self, lid: str, value: Any, by: str = "admin") -> dict[str, Any]:
+        """Answer a lock, as its form takes it."""
+        lock = self.locks[lid]
+        if lock["status"] != "open":
+            what = f"the lock {lock['name']!r} ({lid}) was answered by {lock['by']} at {TS}"
+            raise ConflictError(what, hint="the first answer counts")
+        if lock["name"] in self.failing:
+            raise EndpointError(f"the lease of {lock['name']!r} raised RuntimeError")
+        if lock["form"] is not None:
+            value = Model.from_list(lock["form"]).validate(value)
+        lock.update(status="answered", answer=value, settled=TS, by=by)
+        lease = {"lid": lid, "name": lock["name"], "outcome": "answered", "answer": value, "by": by}
+        self.emit(lock["fid"], "lease", lease)
+        if not any(each["status"] == "open" for each in self.locks_of(lock["fid"])):
+            self.emit(lock["fid"], "status", {"status": "running"})
+        return lock
+
+    def locks_of(self, fid: str) -> list[dict[str, Any]]:
+        """Return an execution's locks."""
+        return [lock for lock in self.locks.values() if lock["fid"] == fid]
+
+    def find_lock(self, fid: str, name: str) -> dict[str, Any]:
+        """Return a lock by id or name."""
+        fits = [each for each in self.locks_of(fid) if name in (each["lid"], each["name"])]
+        if not fits:
+            raise NotFoundError(f"execution {fid} has no lock {name!r}")
+        return fits[-1]
+
+    def end(self, fid: str, status: str) -> None:
+        """End an execution."""
+        self.emit(fid, "status", {"status": status})
+
+    def key(self, name: str, **facts: Any) -> dict[str, Any]:
+        """Make a key."""
+        expires = LATER if facts.pop("expires_s", None) else None
+        last = {"former_until": None, "last_used": None, "last_from": None}
+        told = {"name": name, "status": "active", "created": TS, "by": "admin"}
+        self.key_rows[name] = {**told, **facts, "expires": expires, **last}
+        return self.key_rows[name]
+
+    def secret(self, name: str) -> str:
+        """Return another secret of a key."""
+        self.told += 1
+        return f"koco_{name}-{self.told}".ljust(48, "x")
+
+    def wait_for(self, part: str) -> None:
+        """Wait until a request has come whose path has `part` in it."""
+        deadline = time.monotonic() + 60
+        while not any(part in path for _, path, _ in self.requests):
+            assert time.monotonic() < deadline, f"no request for {part}"
+            time.sleep(0.01)
+
+    def find(self, fid: str) -> dict[str, Any]:
+        """Return an execution by fid, prefix or `latest`."""
+        if fid == "latest" and self.executions:
+            return list(self.executions.values())[-1]
+        found = [each for name, each in self.executions.items() if name.startswith(fid)]
+        if not found:
+            raise NotFoundError(f"no execution is called {fid!r}")
+        if len(found) > 1:
+            raise ConflictError(f"{fid!r} fits several")
+        return found[0]
+
+
+@contextmanager
+def serving() -> Iterator[Plane]:
+    """Serve a plane on a free port."""
+    plane = Plane()
+    handler = type("Handler", (_Handler,), {"plane": plane})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    plane.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield plane
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert not plane.violations, plane.violations
+
+
+class _Handler(BaseHTTPRequestHandler):
+    plane: Plane
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._handle()
+
+    def do_POST(self) -> None:
+        self._handle()
+
+    def do_PUT(self) -> None:
+        self._handle()
+
+    def do_DELETE(self) -> None:
+        self._handle()
+
+    def do_HEAD(self) -> None:
+        self._handle()
+
+    def do_PATCH(self) -> None:
+        self._handle()
+
+    def end_headers(self) -> None:
+        self.send_header(versions.HEADER, self.plane.version)
+        super().end_headers()
+
+    def _handle(self) -> None:
+        body = self._body()
+        url = urlsplit(self.path)
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        parts = url.path.strip("/").split("/")[1:]
+        data = json.loads(body) if body and self.command == "POST" else body
+        self.plane.requests.append((self.command, self.path, data))
+        self.plane.heard = self.headers[versions.HEADER]
+        self._judge(contract().check_request, dict(self.headers), body)
+        try:
+            if parts == []:
+                self._answer(*self.plane.health)
+                return
+            self._require_known(parts)
+            if self.plane.refuses is not None:
+                raise self.plane.refuses
+            if parts[0] in ("blobs", "bundles"):
+                self._upload(getattr(self.plane, parts[0]), parts[1], body)
+                return
+            if parts[-1] == "events":
+                self._stream(self.plane.find(parts[1])["fid"], query)
+                return
+            self._answer(*self._route(parts, query, data))
+        except KocoError as exc:
+            self._answer(exc.http_status, _problem(exc))
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _judge(self, check: Any, *about: Any) -> None:
+        """Note what is otherwise than the API's document has it."""
+        try:
+            check(self.command, self.path, *about)
+        except AssertionError as exc:
+            self.plane.violations.append(str(exc))
+
+    def _require_known(self, parts: list[str]) -> None:
+        shown = self.headers["Authorization"]
+        if (self.command, *parts) == ("POST", "session") or shown == f"Bearer {KEY}":
+            return
+        if shown != f"Bearer {TOKEN}":
+            raise UnauthorizedError("the key is not known here")
+        if not self.plane.logged_in:
+            raise UnauthorizedError("the session is over")
+
+    def _upload(self, held_of: dict[str, bytes], sha256: str, body: bytes) -> None:
+        held = held_of.get(sha256, b"") + body
+        if self.command == "PATCH":
+            held_of[sha256] = held
+        is_complete = sha256 in held_of and hashlib.sha256(held).hexdigest() == sha256
+        self.send_response(204 if self.command == "PATCH" else 200)
+        self.send_header("Upload-Offset", str(len(held)))
+        self.send_header("Upload-Complete", "?1" if is_complete else "?0")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"] or 0))
+
+    def _route(self, parts: list[str], query: dict[str, str], data: Any) -> tuple[int, Any]:
+        plane, method = self.plane, self.command
+        if parts[0] in plane.missing:
+            raise NotFoundError(f"there is nothing at {urlsplit(self.path).path}")
+        match method, *parts:
+            case "POST", "doctor":
+                return 200, {"items": plane.findings, "next": None, "version": __version__}
+            case "GET", "status":
+                return 200, plane.status or STATUS
+            case "GET", "flows":
+                left_out = ("form", "description", "tags")
+                items = [
+                    {key: each for key, each in flow.items() if key not in left_out}
+                    for flow in plane.flows.values()
+                ]
+                return 200, {"items": items, "next": None}
+            case (("GET" | "POST"), "flows", *name):
+                return self._flow("/".join(name), data)
+            case "GET", "executions":
+                return 200, self._list(query)
+            case "GET", "executions", fid:
+                return 200, plane.find(fid)
+            case "GET", "executions", fid, "result":
+                return 200, self._result(plane.find(fid))
+            case "POST", "executions", fid, "cancel":
+                execution = plane.find(fid)
+                if execution["status"] in FINAL:
+                    raise ConflictError(f"execution {execution['fid']} has ended already")
+                threading.Timer(0.05, plane.end, (execution["fid"], "cancelled")).start()
+                return 202, execution
+            case "POST", "executions", fid, "retry":
+                former = plane.find(fid)
+                if former["status"] not in FINAL:
+                    raise ConflictError(f"execution {former['fid']} has not ended")
+                plane.keys.append(self.headers["Idempotency-Key"])
+                again = plane.launch(*plane.script, inputs=former["inputs"])
+                return 201, {**plane.executions[again], "retry_of": former["fid"]}
+            case "DELETE", "executions", fid:
+                del plane.executions[plane.find(fid)["fid"]]
+                return 204, None
+            case "GET", "audit":
+                start, limit = int(query.get("cursor", 0)), int(query["limit"])
+                more = start + limit < len(plane.audit)
+                items = plane.audit[start : start + limit]
+                return 200, {"items": items, "next": str(start + limit) if more else None}
+            case "GET", "me":
+                me = {"name": "admin", "by": "key", "scopes": ["admin"], "flows": []}
+                if self.headers["Authorization"] == f"Bearer {TOKEN}":
+                    me |= {"name": plane.logged_in, "by": "session", "scopes": ["launch"]}
+                return 200, {**me, "all_executions": True, "expires": None}
+            case "GET", "keys":
+                return 200, {"items": [*plane.key_rows.values()], "next": None}
+            case "POST", "keys":
+                return 201, {**plane.key(**data), "secret": plane.secret(data["name"])}
+            case "POST", "keys", name, "rotate":
+                key = plane.key_rows[name]
+                key["former_until"] = LATER if data["grace_s"] else None
+                return 200, {**key, "secret": plane.secret(name)}
+            case "DELETE", "keys", name if name not in plane.key_rows:
+                raise NotFoundError(f"there is no key {name!r}")
+            case "DELETE", "keys", name:
+                return 200, plane.key_rows.pop(name)
+            case "GET", "secrets":
+                facts = {"updated": TS, "by": "admin", "trouble": None, "services": []}
+                items = [{"name": name, **facts} for name in sorted(plane.secrets)]
+                return 200, {"items": items, "next": None}
+            case "PUT", "secrets", name:
+                is_new = name not in plane.secrets
+                plane.secrets[name] = json.loads(data)["value"]
+                services = [] if is_new else ["hello"]
+                return 200, {"name": name, "new": is_new, "services": services}
+            case "DELETE", "secrets", name:
+                if plane.secrets.pop(name, None) is None:
+                    raise NotFoundError(f"there is no secret {name!r}")
+                return 200, {"name": name, "services": []}
+            case "POST", "session":
+                if plane.passwords.get(data["name"]) != data["password"]:
+                    raise UnauthorizedError("the name or the password is wrong")
+                plane.logged_in = data["name"]
+                told = {"name": data["name"], "scopes": ["launch"], "expires": LATER}
+                return 201, {**told, "token": TOKEN}
+            case "DELETE", "session":
+                plane.logged_in = ""
+                return 200, {"name": "eve"}
+            case "GET", "users":
+                return 200, {"items": list(plane.users.values()), "next": None}
+            case "POST", "users":
+                if data["name"] in plane.users:
+                    raise ConflictError(f"a user is called {data['name']!r} already")
+                plane.passwords[data["name"]] = data.pop("password")
+                facts = {"created": TS, "by": "admin", "last_login": None, "last_from": None}
+                plane.users[data["name"]] = data | facts
+                return 201, plane.users[data["name"]]
+            case "DELETE", "users", name:
+                if plane.users.pop(name, None) is None:
+                    raise NotFoundError(f"there is no user {name!r}")
+                return 200, {"name": name}
+            case "PUT", "users", name, "password":
+                body = json.loads(data)
+                if plane.logged_in == name and plane.passwords[name] != body["old"]:
+                    raise NotAllowedError("the old password is wrong")
+                plane.passwords[name], plane.logged_in = body["password"], ""
+                return 200, {"name": name}
+            case "GET", "locks":
+                found = [each for each in plane.locks.values() if each["status"] == "open"]
+                flow, limit = query.get("flow"), int(query["limit"])
+                found = [each for each in found if flow in (None, each["flow"])]
+                start = int(query.get("cursor", 0))
+                more = start + limit < len(found)
+                items = [*map(_formless, found[start : start + limit])]
+                return 200, {"items": items, "next": str(start + limit) if more else None}
+            case "GET", "executions", fid, "locks":
+                items = [*map(_formless, plane.locks_of(plane.find(fid)["fid"]))]
+                return 200, {"items": items, "next": None}
+            case "GET", "executions", fid, "locks", name:
+                return 200, plane.find_lock(plane.find(fid)["fid"], name)
+            case "POST", "executions", fid, "locks", name:
+                lid = plane.find_lock(plane.find(fid)["fid"], name)["lid"]
+                return 200, _formless(plane.answer(lid, data))
+            case "DELETE", "services", service if service in plane.busy:
+                raise ConflictError(f"{service} has 2 executions", hint="koco undeploy drains them")
+            case "DELETE", "services", service:
+                return 200, plane.service(service) | {"ended": [3]}
+            case "GET", "services":
+                return 200, {"items": plane.services, "next": None}
+            case "GET", "services", service:
+                shown = plane.service(service)
+                plane.running = plane.running[1:]
+                return 200, shown
+            case "GET", "services", service, "releases":
+                limit, start = int(query["limit"]), int(query.get("cursor", 0))
+                more = start + limit < len(plane.history)
+                items = plane.history[start : start + limit]
+                return 200, {"items": items, "next": str(start + limit) if more else None}
+            case "POST", "services", service, "rollback":
+                if data["number"] is None:
+                    raise NotFoundError(f"{service} has no release that served before")
+                origin = {"rollback_of": data["number"]}
+                release = {"service": service, "number": 4, "status": "starting", "error": None}
+                return 202, {**release, "origin": origin, "unchanged": plane.unchanged}
+            case "POST", "plan":
+                return 200, plane.plan(data)
+            case "POST", "services", service, "releases":
+                if plane.crossed is not None and service in (plane.overtaken or {service}):
+                    raise plane.crossed
+                status = "live" if plane.unchanged else "starting"
+                release = {"service": service, "number": 3, "status": status, "error": None}
+                return 202, {**release, "unchanged": plane.unchanged, **plane.begun}
+            case "GET", "services", service, "releases", number:
+                if service in plane.stuck:
+                    answer = {"status": "starting"}
+                else:
+                    answer = plane.releases.pop(0) if len(plane.releases) > 1 else plane.releases[0]
+                base = {"service": service, "number": int(number), "unchanged": False}
+                base |= {"bundle": "ab" * 32, "created": TS, "ready": None, "by": "admin"}
+                base |= {"origin": {}, "timings": {}, "retired": None, "available": True}
+                return 200, {**base, "flows": [], "error": None, **answer}
+        raise NotFoundError(f"there is nothing at {self.path}")
+
+    def _flow(self, name: str, data: Any) -> tuple[int, Any]:
+        plane = self.plane
+        flow = next((f for f in plane.flows.values() if name in (f["name"], f["short"])), None)
+        if flow is None:
+            raise NotFoundError(f"no flow is called {name!r}", hint="did you mean 'greet'?")
+        if self.command == "GET":
+            return 200, {**flow, "schema": _schema(flow["form"])}
+        plane.keys.append(self.headers["Idempotency-Key"])
+        if data.get("who") == "nobody":
+            raise InputsError(who=["must be somebody", "must be known"], size="must be a number")
+        return 201, {"result": plane.launch(*plane.script, inputs=data)}
+
+    def _list(self, query: dict[str, str]) -> dict[str, Any]:
+        statuses = query.get("status", "").split(",") if query.get("status") else ()
+        items = [
+            each
+            for each in reversed(self.plane.executions.values())
+            if (not statuses or each["status"] in statuses)
+            and query.get("flow") in (None, each["flow"], each["flow"].partition("/")[2])
+            and (not query.get("active") or each["status"] not in FINAL)
+        ]
+        start, limit = int(query.get("cursor", 0)), int(query["limit"])
+        more = start + limit < len(items)
+        return {"items": items[start : start + limit], "next": str(start + limit) if more else None}
+
+    def _result(self, execution: dict[str, Any]) -> dict[str, Any]:
+        status = execution["status"]
+        if status not in FINAL:
+            raise ConflictError(f"execution {execution['fid']} has no result yet: it is {status}")
+        answer = {"fid": execution["fid"], "status": status}
+        if "outcome" in execution:
+            answer["result" if status == "finished" else "error"] = execution["outcome"]
+        return answer
+
+    def _stream(self, fid: str, query: dict[str, str]) -> None:
+        kinds = query["kind"].split(",") if query.get("kind") else ()
+        since, follow = int(query.get("since", 0)), "follow" in query
+        cut = self.plane.cuts.pop(0) if self.plane.cuts else None
+        self.send_response(200)
+        self.send_header("X-Koco-Fid", fid)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        if query.get("tail"):
+            since = max(since, len(self.plane.events[fid]) - int(query["tail"]))
+        sent = 0
+        while self.plane.beats:
+            self.plane.executions[fid]["waits"] = self.plane.beats.pop(0)
+            self._chunk(b"\n")
+            asked = len(self.plane.requests)
+            until = time.monotonic() + 60
+            while len(self.plane.requests) == asked and time.monotonic() < until:
+                time.sleep(0.005)
+            time.sleep(0.05)
+        while True:
+            with self.plane.changed:
+                events = self.plane.events[fid][since:]
+                ended = self.plane.executions[fid]["status"] in FINAL
+                if not events and not ended and follow:
+                    self.plane.changed.wait(0.2)
+                    continue
+            since += len(events)
+            for number, event in enumerate(events, 1):
+                is_end = ended and number == len(events)
+                kind = json.loads(event)["kind"]
+                if not kinds or kind in kinds or (follow and is_end):
+                    self._chunk(event + b"\n")
+                    sent += 1
+                if sent == cut:
+                    self._chunk(b'{"seq":99,"half a li')
+                    self.close_connection = True
+                    return
+            if ended or not follow:
+                self._chunk(b"")
+                return
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _answer(self, code: int, value: Any) -> None:
+        if self.plane.twist is not None and value is not None:
+            value = self.plane.twist(_told(value))
+        body = b"" if value is None else json.dumps(_told(value)).encode()
+        kind = "application/json" if code < 400 or self.path == "/health" else _PROBLEM
+        if (
+            self.plane.refuses is None and self.plane.twist is None
+        ):  # which may be told of any route
+            self._judge(contract(some=True).check_answer, code, {"content-type": kind}, body)
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _formless(lock: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in lock.items() if key != "form"}
+
+
+def _told(value: Any) -> Any:
+    """Return what is answered: without what the fake remembers for itself."""
+    if isinstance(value, dict) and isinstance(value.get("items"), list):
+        return {**value, "items": [_told(each) for each in value["items"]]}
+    if not isinstance(value, dict):
+        return value
+    hidden = ("outcome",) if "fid" in value else ("short",)
+    return {key: each for key, each in value.items() if key not in hidden}
+
+
+def _problem(error: KocoError) -> dict[str, Any]:
+    """Return an error as `koco.api.http.errors` does, which takes litestar."""
+    wire = error.to_wire()
+    told = {"status": error.http_status, "detail": error.message, "request_id": "req1"}
+    more = {"errors": wire["errors"]} if "errors" in wire else {}
+    if traceback := wire["error"].get("detail"):
+        more["traceback"] = traceback
+    return {"code": error.code, "hint": error.hint, **told, **more}
+
+
+def _schema(form: Any) -> Any:
+    try:
+        return {"type": "object"} if form is None else Model.from_list(form).json_schema()
+    except FormError:
+        return {}
+
+
+STATUS = {
+    "control_plane": {
+        "pid": 42,
+        "version": "0.1.0",
+        "url": "http://127.0.0.1:8400",
+        "started": TS,
+        "restarts": 1,
+    },
+    "ray": {
+        "version": "2.60.0",
+        "nodes": [
+            {
+                "id": "ab",
+                "address": "127.0.0.1",
+                "alive": True,
+                "resources": {"CPU": 2.0, "license": 3.0, "memory": 8e9},
+                "free": {"CPU": 0.5, "license": 3.0, "memory": 8e9},
+                "labels": {"zone": "a", "ray.io/market": "spot"},
+            },
+            {"id": "ef", "address": "10.0.0.3", "alive": True, "resources": {"CPU": 2.0}},
+            {"id": "cd", "address": "10.0.0.2", "alive": False, "resources": {}},
+        ],
+    },
+    "store": {"path": "/data/koco.db", "size_bytes": 2_500_000},
+    "services": [
+        {
+            "name": "hello",
+            "release": 2,
+            "status": "failing",
+            "trouble": "no runner starts",
+            "flows": ["greet"],
+            "runners": 0,
+            "endpoint": None,
+        },
+        {
+            "name": "hymn",
+            "release": 1,
+            "status": "live",
+            "trouble": None,
+            "flows": ["hymn"],
+            "runners": 1,
+            "endpoint": "running",
+            "drift": "somebody else has changed its Serve application: its environment",
+        },
+    ],
+    "executions": {"finished": 3, "error": 1, "running": 0},
+    "left": [],
+}
+
+GREET = {
+    "name": "hello/greet",
+    "short": "greet",
+    "service": "hello",
+    "entrypoint": "hello.app:greet",
+    "summary": "Greet somebody",
+    "release": 2,
+    "description": "",
+    "tags": ["demo"],
+    "form": [
+        {"type": "markdown", "text": "Hello"},
+        {"type": "text", "name": "who", "label": "Who", "required": True},
+        {"type": "number", "name": "size", "value": 3},
+        {"type": "submit", "text": "Go"},
+    ],
+}

@@ -1,0 +1,409 @@
+"""Every route of the API, asked by nobody, by each scope, by others, and by limited keys.
+
+A route that is not in the table fails: nobody adds one without saying who may call it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from koco.api.app import _routed, create_app
+from koco.cluster.serve import Serve
+from koco.control.access.login_throttle import Attempts
+from koco.control.deploy.deployer import Deployer
+from koco.control.deploy.serve_apps import Applications
+from koco.control.executions.launcher import Launches
+from koco.control.executions.locks import Locks
+from koco.control.executions.ray_cleanup import Leftovers
+from koco.control.executions.schedules import Schedules
+from koco.control.health.doctor import Doctor
+from koco.control.services.bundles import Bundles
+from koco.control.services.catalog import Catalog
+from koco.control.services.endpoint_client import Endpoints
+from koco.control.services.secrets import Vault
+from koco.control.settings import Settings
+from koco.events.model import Status
+from koco.manifest import load
+from koco.store.model import NewExecution, NewFile
+from tests.support.api_server import Api, serving
+
+SHA256 = "0" * 64
+MANIFEST = {"service": "svc", "flows": [{"name": "flow", "entrypoint": "m:f"}]}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A route: what it is asked with, the scope that it takes, and what it is about."""
+
+    method: str
+    path: str
+    #: None where it takes no key.
+    scope: str | None
+    #: `execution`, `flow`, `service` or `shared`: what others, or limited keys, may not see.
+    about: str = ""
+    body: Any = None
+    headers: Any = None
+
+
+FID = "/v1/executions/{fid}"
+UPLOAD = {"Upload-Offset": "0", "Upload-Length": "1"}
+
+ROUTES = {
+    "act": Asked("PUT", "/v1/services/svc/app/x", "launch", "service"),
+    "answer_lock": Asked("POST", f"{FID}/locks/review", "launch", "execution", True),
+    "cancel_execution": Asked("POST", f"{FID}/cancel", "launch", "execution"),
+    "create_key": Asked("POST", "/v1/keys", "admin", "", {"name": "ada"}),
+    "create_release": Asked(
+        "POST", "/v1/services/svc/releases", "deploy", "service", {"manifest": {}, "bundle": SHA256}
+    ),
+    "create_session": Asked("POST", "/v1/session", None, "", {"name": "x", "password": "y"}),
+    "create_user": Asked("POST", "/v1/users", "admin", "", {"name": "ada", "password": "z" * 12}),
+    "delete_execution": Asked("DELETE", FID, "launch", "execution"),
+    "describe": Asked("GET", "/openapi.json", None),
+    "end_session": Asked("DELETE", "/v1/session", "read"),
+    "examine": Asked("POST", "/v1/doctor", "read"),
+    "fetch_bundle": Asked("GET", "/bundles/forged/x.zip", None),
+    "health": Asked("GET", "/health", None),
+    "launch": Asked("POST", "/v1/flows/svc/flow", "launch", "flow", {}),
+    "list_audit": Asked("GET", "/v1/audit", "admin"),
+    "list_changes": Asked("GET", "/v1/changes", "read"),
+    "list_execution_locks": Asked("GET", f"{FID}/locks", "read", "execution"),
+    "list_executions": Asked("GET", "/v1/executions", "read"),
+    "list_files": Asked("GET", f"{FID}/files", "read", "execution"),
+    "list_flows": Asked("GET", "/v1/flows", "read"),
+    "list_keys": Asked("GET", "/v1/keys", "admin"),
+    "list_locks": Asked("GET", "/v1/locks", "read"),
+    "list_releases": Asked("GET", "/v1/services/svc/releases", "read", "service"),
+    "list_secrets": Asked("GET", "/v1/secrets", "deploy", "shared"),
+    "list_services": Asked("GET", "/v1/services", "read"),
+    "list_users": Asked("GET", "/v1/users", "admin"),
+    "look": Asked("GET", "/v1/services/svc/app/x", "read", "service"),
+    "make_plan": Asked(
+        "POST",
+        "/v1/plan",
+        "deploy",
+        "service",
+        {"services": [{"manifest": {"service": "svc"}, "files": []}]},
+    ),
+    "put_file": Asked(
+        "PUT", f"{FID}/files/in/b", "launch", "execution", {"sha256": SHA256, "size_bytes": 1}
+    ),
+    "read_file": Asked("GET", f"{FID}/files/in/a", "read", "execution"),
+    "remove_files": Asked("DELETE", f"{FID}/files/in/a", "launch", "execution"),
+    "remove_user": Asked("DELETE", "/v1/users/nobody", "admin"),
+    "retry_execution": Asked("POST", f"{FID}/retry", "launch", "execution"),
+    "revoke_key": Asked("DELETE", "/v1/keys/nobody", "admin"),
+    "roll_back": Asked("POST", "/v1/services/svc/rollback", "deploy", "service", {"number": 7}),
+    "rotate_key": Asked("POST", "/v1/keys/nobody/rotate", "admin", "", {}),
+    "set_password": Asked(
+        "PUT", "/v1/users/nobody/password", "read", "own", {"password": "z" * 12}
+    ),
+    "set_secret": Asked("PUT", "/v1/secrets/TOKEN", "deploy", "shared", {"value": "v"}),
+    "show_bundle": Asked("HEAD", f"/v1/bundles/{SHA256}", "deploy"),
+    "show_execution": Asked("GET", FID, "read", "execution"),
+    "show_flow": Asked("GET", "/v1/flows/svc/flow", "read", "flow"),
+    "show_key": Asked("GET", "/v1/keys/nobody", "admin"),
+    "show_lock": Asked("GET", f"{FID}/locks/review", "read", "execution"),
+    "show_me": Asked("GET", "/v1/me", "read"),
+    "show_metrics": Asked("GET", "/v1/metrics", "read", "shared"),
+    "show_reader": Asked("GET", "/docs", None),
+    "show_release": Asked("GET", "/v1/services/svc/releases/1", "read", "service"),
+    "show_stack": Asked("GET", f"{FID}/stack", "read", "execution"),
+    "show_result": Asked("GET", f"{FID}/result", "read", "execution"),
+    "show_service": Asked("GET", "/v1/services/svc", "read", "service"),
+    "show_status": Asked("GET", "/v1/status", "read"),
+    "show_upload": Asked("HEAD", f"/v1/blobs/{SHA256}", "launch"),
+    "stream_events": Asked("GET", f"{FID}/events", "read", "execution"),
+    "undeploy": Asked("DELETE", "/v1/services/gone", "deploy", "service"),
+    "show_values": Asked("GET", "/v1/values", None),
+    "unset_secret": Asked("DELETE", "/v1/secrets/MISSING", "deploy", "shared"),
+    "upload": Asked("PATCH", f"/v1/blobs/{SHA256}", "launch", headers=UPLOAD),
+    "upload_bundle": Asked("PATCH", f"/v1/bundles/{SHA256}", "deploy", headers=UPLOAD),
+}
+
+SCOPES = ("read", "launch", "deploy", "admin")
+#: Secrets of keys, which are their names: each scope alone, seeing everybody's executions …
+KEYS: dict[str, dict[str, Any]] = {scope: {"sees_all": True} for scope in SCOPES}
+#: … one that sees its own only, and one for other flows.
+ALL_BUT_ADMIN = ("read", "launch", "deploy")
+OTHERS: dict[str, dict[str, Any]] = {
+    "other": {},
+    "narrow": {"sees_all": True, "flows": ("other/*", "svc/flow2")},
+}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("data")) as api:
+        api.call(_complete(api))
+        for scope, more in KEYS.items():
+            api.admit(scope, scope, **more)
+        for name, more in OTHERS.items():
+            api.admit(name, *ALL_BUT_ADMIN, **more)
+        yield api
+
+
+async def _complete(api: Api) -> None:
+    """Give the API the parts that deploy and launch, all but Ray's edge."""
+    parts = api.parts
+    store, catalog = parts.store, Catalog()
+    await store.fail_release("svc", 1, {"message": "", "hint": None, "detail": None})
+    manifest = load.to_data(load.check({**MANIFEST, "secrets": ["A"]}))
+    release = await store.create_release(
+        "svc", bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
+    )
+    said = dict.fromkeys(("summary", "version", "author", "organization", "form"))
+    flows = [{"name": "flow", "entrypoint": "m:f", "description": "", "tags": [], **said}]
+    catalog.put(await store.go_live("svc", release.number, flows))
+
+    async def describe() -> dict[str, Any]:
+        return {"version": "2", "nodes": [], "restarts": 0, "python": "3", "auth": "token"}
+
+    async def nodes() -> list[Any]:
+        return []
+
+    async def send(_: bytes) -> bytes:
+        raise TimeoutError
+
+    nothing: Any = None
+    parts.catalog = catalog
+    parts.endpoints = Endpoints(Serve(), secret=b"e" * 32)
+    parts.bundles = Bundles(parts.files.blobs, store, secret=b"b" * 32, url="")
+    parts.locks = Locks(store, parts.spooler, endpoints=parts.endpoints)
+    parts.launches = Launches(
+        store, parts.supervisor, catalog, endpoints=parts.endpoints, files=parts.files
+    )
+    parts.schedules = Schedules(store, catalog, parts.launches)
+    parts.vault = Vault(store, api.data_dir)
+    parts.cluster = SimpleNamespace(describe=describe, nodes=nodes, work=nodes)
+    parts.leftovers = Leftovers(parts.supervisor, parts.cluster.work)
+    parts.send, parts.code, parts.started = send, "", "2026-01-31T12:00:00.123456Z"
+    parts.store_path = str(store.path)
+    applications = Applications(
+        parts.endpoints.serve, store, supervisor=parts.supervisor, catalog=catalog, make=nothing
+    )
+    parts.deployer = Deployer(
+        store, parts.supervisor, catalog, bundles=parts.bundles, applications=applications
+    )
+    api.parts.supervisor.launch = store_only(store)
+
+
+def store_only(store: Any) -> Any:
+    """Return what accepts launches: no runner is ever started here."""
+
+    async def launch(new: NewExecution) -> Any:
+        return (await store.create(new))[0]
+
+    return launch
+
+
+def names(app: Any) -> set[str]:
+    """Return the names of an application's routes, but for what litestar adds for OPTIONS."""
+    handlers = (each for route in app.routes for each in getattr(route, "route_handlers", ()))
+    return {each.fn.__name__ for each in handlers} - {"options_handler"}
+
+
+def test_every_route_is_in_the_table(api: Api) -> None:
+    """Also one that takes no key."""
+    parts: Any = SimpleNamespace(settings=Settings())
+    assert names(create_app(parts)) == set(ROUTES)
+
+
+def ask(api: Api, route: Asked, key: str | None) -> httpx.Response:
+    """Ask a route by a key, about an execution that is new."""
+    fid = new_execution(api) if "{fid}" in route.path else ""
+    headers = {**(route.headers or {}), "Authorization": f"Bearer {key}"}
+    body = {"content": b"x"} if route.headers else {"json": route.body}
+    if route.body is None and not route.headers:
+        body = {}
+    with api.http() as client:
+        if key is None:
+            del headers["Authorization"], client.headers["Authorization"]
+        return client.request(route.method, route.path.format(fid=fid), headers=headers, **body)
+
+
+def new_execution(api: Api) -> str:
+    """Make an execution of Ada's that has a file, asks a person, and has not ended."""
+    upload = NewFile(path="in/a", sha256=SHA256, size_bytes=0)
+    new = NewExecution(
+        flow="svc/flow", service="svc", release=1, inputs={}, user="ada", files=(upload,)
+    )
+    store = api.parts.store
+
+    async def make() -> str:
+        execution, _ = await store.create(new)
+        await store.open_lock(
+            execution.fid, f"l{execution.fid}", name="review", data=None, expires=9e9
+        )
+        fid: str = execution.fid
+        return fid
+
+    made: str = api.call(make())
+    return made
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_nobody_and_unknown_keys_are_refused(api: Api, name: str) -> None:
+    """401 with `WWW-Authenticate`, whatever is asked for; and never a hint of what there is."""
+    route = ROUTES[name]
+    api.parts.attempts = Attempts()  # too many wrong keys are 429
+    for key in (None, "koco_" + "x" * 43, "kocos_" + "x" * 43, "kocof_x_y"):
+        answer = ask(api, route, key)
+        if route.scope is None:
+            assert answer.status_code < 500 or name == "health"
+            continue
+        assert answer.status_code == 401, (key, answer.text)
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("name", [name for name, each in ROUTES.items() if each.scope])
+def test_each_scope_alone_reaches_what_it_is_for(api: Api, name: str) -> None:
+    """Each includes `read`, and `admin` all; what is refused says which scope is missing."""
+    route = ROUTES[name]
+    for scope in SCOPES:
+        answer = ask(api, route, scope)
+        is_let_in = route.scope in ("read", scope) or scope == "admin"
+        if route.about == "own" and scope != "admin":
+            is_let_in = False
+        assert (answer.status_code == 403) is not is_let_in, (scope, answer.text)
+        assert answer.status_code != 401
+        if not is_let_in and route.about != "own" and route.method != "HEAD":
+            assert f"no scope '{route.scope}'" in answer.json()["detail"]
+        if route.about == "execution" and is_let_in:
+            assert "no execution" not in answer.text
+
+
+@pytest.mark.parametrize("name", [n for n, e in ROUTES.items() if e.scope not in (None, "admin")])
+def test_others_do_not_find_what_is_somebodys(api: Api, name: str) -> None:
+    """Who sees only their own gets 404 for an execution, as where there is none."""
+    route = ROUTES[name]
+    answer = ask(api, route, "other")
+    if route.about == "execution":
+        assert answer.status_code == 404
+        assert "no execution" in answer.json()["detail"]
+    else:
+        assert (answer.status_code == 403) is (route.about == "own")
+
+
+@pytest.mark.parametrize("name", [n for n, e in ROUTES.items() if e.scope not in (None, "admin")])
+def test_who_is_limited_to_flows_reaches_no_others(api: Api, name: str) -> None:
+    """403 for flows and services that are named; nothing of them in any list."""
+    route = ROUTES[name]
+    answer = ask(api, route, "narrow")
+    if route.about == "execution":
+        assert answer.status_code == 404
+    else:
+        assert (answer.status_code == 403) is bool(route.about), answer.text
+    if answer.status_code == 200 and name not in ("show_me",):
+        assert b"svc" not in answer.content
+
+
+def test_lists_show_only_what_is_ones_own(api: Api) -> None:
+    """Executions, locks and counts; all of them to who may see all."""
+    api.admit("quiet", "launch")
+    fid = new_execution(api)
+    api.call(api.parts.store.settle(api.execution("quiet"), Status.CANCELLED))
+    mine = api.execution("quiet")
+    for path in ("/v1/executions", "/v1/locks", "/v1/changes"):
+        for who in ("admin", "quiet", "narrow"):
+            with api.http(who) as client:
+                page = client.get(path, params={"limit": 1000}).json()
+                found = [each["fid"] for each in page["items"]]
+            assert (fid in found) is (who == "admin"), (path, who)
+            assert (mine in found) is (who in ("admin", "quiet") and path != "/v1/locks")
+    with api.http("quiet") as client:
+        assert client.get("/v1/status").json()["executions"] == {"queued": 1}
+        assert [each["name"] for each in client.get("/v1/status").json()["services"]] == ["svc"]
+    with api.http("narrow") as client:
+        assert client.get("/v1/status").json()["executions"] == {}
+        assert client.get("/v1/status").json()["services"] == []
+
+
+def test_latest_is_ones_own(api: Api) -> None:
+    """Also for who sees others': nobody cancels, by it, what somebody else has launched since."""
+    api.admit("boss", "admin", sees_all=True)
+    with api.http("boss") as client:
+        none = client.get("/v1/executions/latest")
+        assert (none.status_code, "of yours" in none.json()["detail"]) == (404, True)
+        mine = api.execution("boss")
+        new_execution(api)
+        assert client.get("/v1/executions/latest").json()["fid"] == mine
+        # By its fid, or the beginning of it, it is still anybody's that may see it.
+        others = new_execution(api)
+        assert client.get(f"/v1/executions/{others[:10]}").json()["fid"] == others
+
+
+def test_short_names_mean_flows_that_one_sees(api: Api) -> None:
+    """And neither a hint nor a conflict names others."""
+    with api.http("narrow") as client:
+        for name in ("flow", "svc", "flo"):
+            answer = client.get(f"/v1/flows/{name}")
+            assert answer.status_code == 404
+            assert "svc" not in (answer.json()["hint"] or "")
+        assert client.get("/v1/executions", params={"flow": "flow"}).status_code == 404
+        assert client.get("/v1/executions", params={"flow": "svc/flow"}).json()["items"] == []
+
+
+def test_a_limited_key_gives_a_service_no_secrets_that_it_had_not(api: Api) -> None:
+    """They may be others': whoever deploys could read them."""
+    api.admit("svc-only", "deploy", flows=("svc/*",))
+    with api.http("svc-only") as client:
+        for asked, status in ((["A"], 404), (["A", "B"], 403)):
+            body = {"manifest": {**MANIFEST, "secrets": asked}, "bundle": SHA256}
+            answer = client.post("/v1/services/svc/releases", json=body)
+            assert answer.status_code == status, answer.text
+        assert "secrets: B" in answer.json()["detail"]
+
+
+def test_a_limited_key_goes_back_to_no_secrets_that_were_taken_away(api: Api) -> None:
+    """Else it would have, by the next deploy, what an unlimited key gave and took."""
+    api.admit("two-only", "deploy", flows=("two/*",))
+    api.call(_two_releases(api, "two", (["A", "B"], ["A"])))
+    with api.http("two-only") as client:
+        answer = client.post("/v1/services/two/rollback", json={"number": 1})
+    api.parts.files.blobs.path(SHA256).unlink()
+    assert answer.status_code == 403, answer.text
+    assert "secrets: B" in answer.json()["detail"]
+
+
+async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) -> None:
+    store = api.parts.store
+    blob = api.parts.files.blobs.path(SHA256)
+    blob.parent.mkdir(exist_ok=True)
+    blob.touch()
+    for named in secrets:
+        manifest = load.to_data(load.check({**MANIFEST, "service": service, "secrets": named}))
+        release = await store.create_release(
+            service, bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
+        )
+        await store.go_live(service, release.number, [])
+
+
+def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Default deny: it must say which scope it takes, or stand among those that take no key."""
+    monkeypatch.setattr("koco.api.http.auth.PUBLIC", frozenset({"options_handler"}))
+    parts: Any = SimpleNamespace(settings=Settings())
+    _routed.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="has no guard"):
+            create_app(parts)
+    finally:
+        _routed.cache_clear()
+
+
+def test_the_doctor_names_no_services_to_who_is_limited(tmp_path: Path) -> None:
+    """Its looks at services are left out."""
+    from koco.control.health import doctor
+
+    assert Doctor  # the same that the API asks
+    assert set(doctor._LOOKS_AT_SERVICES) == {
+        "services",
+        "runners",
+        "left in Ray",
+        "serve",
+    }

@@ -1,0 +1,234 @@
+"""Errors as answers: one form for all of them, and a table that knows each."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import koco
+from koco import errors
+from koco.api.app import create_app
+from koco.api.http import problem_details
+from koco.api.openapi import annotations
+from koco.client import answers
+from koco.client.client import Client
+from koco.client.context_file import Context
+from koco.control.settings import Settings
+from koco.errors import KocoError
+from tests.support.api_server import Api, serving
+from tests.support.checkout import ROOT
+
+PAGE = (ROOT / "docs/errors.md").read_text()
+ROWS = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \|", PAGE, re.M)
+MEMBERS = {"type", "title", "status", "detail", "code", "hint", "request_id"}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("data")) as api:
+        yield api
+
+
+def every_error() -> list[type[KocoError]]:
+    """Return all kinds of errors, of whatever module."""
+    for module in pkgutil.walk_packages(koco.__path__, "koco."):
+        if not module.name.endswith(("__main__", "boot", "job")):
+            importlib.import_module(module.name)
+    return errors._with_subclasses(KocoError)
+
+
+def test_the_docs_know_every_error_and_no_other() -> None:
+    """Code, status and exit code of each, once; sorted by status."""
+    told = [(code, int(status), int(exit_code)) for code, status, exit_code in ROWS]
+    there = {(each.code, each.http_status, each.exit_code) for each in every_error()}
+    assert set(told) == there
+    assert len(told) == len({code for code, *_ in told})
+    assert [status for _, status, _ in told] == sorted(status for _, status, _ in told)
+
+
+@pytest.mark.parametrize(("code", "status", "exit_code"), ROWS)
+def test_a_client_makes_of_each_the_exit_code_that_is_documented(
+    code: str, status: str, exit_code: str
+) -> None:
+    """Also of those that it has no class for."""
+    body = {"code": code, "status": int(status), "detail": "it\nfailed", "hint": "do"}
+    error = errors.from_wire(body | {"request_id": "r1", "errors": {"_global_": ["it\nfailed"]}})
+    assert (error.exit_code, error.message) == (int(exit_code), "it\nfailed")
+    assert error.to_wire()["error"]["request_id"] == "r1"
+
+
+def test_an_error_that_an_older_control_plane_told_is_read_as_well() -> None:
+    """Its form was the one that `--json` prints."""
+    old = {"error": {"code": "deploy_failed", "message": "m", "hint": "h", "detail": "Traceback"}}
+    error = errors.from_wire(old)
+    assert isinstance(error, errors.DeployError)
+    assert (error.message, error.hint, error.detail) == ("m", "h", "Traceback")
+
+
+def check(answer: Any, status: int, code: str) -> dict[str, Any]:
+    """Hold an answer against the form; return the problem."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert set(problem) >= MEMBERS
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["type"] == f"urn:koco:error:{code}"
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    return problem
+
+
+def test_a_title_is_the_first_sentence_of_the_docstring() -> None:
+    """Text after a full stop, colon or semicolon is for readers of the code."""
+    titles = {kind.code: problem_details.title(kind) for kind in every_error()}
+    assert titles["method"] == "The path does not have this method"
+    assert titles["limit"] == "The request exceeds a setting"
+    assert not [each for each in titles.values() if set(each) & set(":;") or not each]
+
+
+def test_every_refusal_has_the_form(api: Api) -> None:
+    """Before a route is found, before a key is known, of the route and of the body."""
+    with api.http() as client:
+        check(client.get("/v1/nothing"), 404, "not_found")
+        check(client.get("/v1/executions/zzzz"), 404, "not_found")
+        check(client.get("/v1/executions?limit=x"), 400, "usage")
+        check(client.get("/v1/secrets"), 403, "not_allowed")
+        refused = client.get("/v1/status", headers={"Authorization": "Bearer koco_wrong"})
+        check(refused, 401, "unauthorized")
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_bug_tells_its_callers_nothing(api: Api) -> None:
+    """500 in the same form; the cause and the request's id are in the log."""
+    with api.http() as client:
+        problem = check(client.get("/v1/flows"), 500, "error")  # there is no catalog here
+    assert "catalog" not in str(problem)
+
+
+def test_an_answer_tells_the_requests_id(api: Api) -> None:
+    """The one that was sent, if it is one; else a new one."""
+    with api.http() as client:
+        for path in ("/v1/executions", "/v1/nothing", "/v1/executions/none"):
+            told = client.get(path, headers={"X-Request-ID": "my.id-1_A"})
+            assert told.headers["X-Request-ID"] == "my.id-1_A"
+            for bad in ("", "x" * 65, "a b", "é".encode(), "<script>"):
+                made = client.get(path, headers={"X-Request-ID": bad}).headers["X-Request-ID"]
+                assert re.fullmatch(r"[0-9a-f]{16}", made), bad
+
+
+# bodies
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "said"),
+    [
+        (b'{"name": 5}', "/name", "Expected `str`, got `int`"),
+        (b'{"name": "x", "scopes": ["read", 5]}', "/scopes/1", "Expected `str`, got `int`"),
+        (b'{"scopes": []}', None, "missing required field `name`"),
+        (b'{"name": "x", "nmae": 1}', None, "unknown field `nmae`"),
+        (b'{"name": ', None, "truncated"),
+        (b'{"name": "x", "expires_s": NaN}', None, "malformed"),
+        (b"[]", None, "Expected `object`, got `array`"),
+        (b"", None, "the body is missing"),
+        (b'{"name":' * 40_000, None, ""),
+    ],
+)
+def test_a_body_that_is_wrong_is_refused_with_its_place(
+    api: Api, body: bytes, pointer: str | None, said: str
+) -> None:
+    """400, what was expected, and a JSON pointer to where something else is."""
+    api.admit("root", "admin")
+    with api.http("root") as client:
+        problem = check(client.post("/v1/keys", content=body), 400, "usage")
+    assert said in problem["detail"]
+    assert "POST" not in problem["detail"]
+    assert problem.get("pointer") == pointer
+
+
+def test_a_body_that_is_no_json_says_so(api: Api) -> None:
+    """415 for forms and texts; JSON of any kind is taken, and what says nothing is tried."""
+    api.admit("root", "admin")
+    with api.http("root") as client:
+        for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "x"):
+            answer = client.post("/v1/keys", content=b"{}", headers={"Content-Type": kind})
+            check(answer, 415, "media_type")
+        for kind in ("application/json; charset=utf-8", "application/merge-patch+json", "JSON"):
+            answer = client.post("/v1/keys", content=b"{}", headers={"Content-Type": kind})
+            assert answer.status_code == (400 if "json" in kind else 415)
+        assert client.post("/v1/keys", content=b"{}").status_code == 400
+
+
+# pages
+
+
+def test_pages_of_names_are_stable(api: Api) -> None:
+    """What comes and goes between two of them neither hides nor doubles another."""
+    sha256 = api.upload(b"x")
+    fid = api.execution()
+    path = f"/v1/executions/{fid}/files"
+    with api.http() as client:
+
+        def put(name: str) -> None:
+            content = {"sha256": sha256, "size_bytes": 1}
+            assert client.put(f"{path}/in/{name}", json=content).status_code == 200
+
+        for name in "bdf":
+            put(name)
+        first = client.get(path, params={"limit": 2}).json()
+        assert [each["path"] for each in first["items"]] == ["in/b", "in/d"]
+        put("a")
+        put("e")
+        client.delete(f"{path}/in/d")
+        rest = client.get(path, params={"limit": 2, "cursor": first["next"]}).json()
+        assert [each["path"] for each in rest["items"]] == ["in/e", "in/f"]
+        assert rest["next"] is None
+        for bad in ("x", "!", first["next"] + "=", "é", "", first["next"] + " "):
+            problem = check(client.get(path, params={"cursor": bad}), 400, "usage")
+            assert "not a cursor" in problem["detail"]
+        for limit in (0, -1, 1001):
+            check(client.get(path, params={"limit": limit}), 400, "usage")
+
+
+def test_every_list_comes_in_pages() -> None:
+    """`limit` and `cursor` on each that answers `{items, next}`; a feed goes by `since`."""
+    parts: Any = type("Parts", (), {"settings": Settings()})
+    without = set()
+    for route in create_app(parts).routes:
+        for handler in getattr(route, "route_handlers", ()):
+            parameters = handler.parsed_fn_signature.parameters.keys()
+            is_list = "GET" in handler.http_methods and annotations.members(handler)[1]
+            if is_list and not {"limit", "cursor"} <= parameters:
+                without.add(handler.fn.__name__)
+    assert without == {"list_changes"}
+
+
+def test_a_client_gathers_the_pages_that_it_wants_all_of(api: Api) -> None:
+    """And sends an id with each request, which its errors tell."""
+    fid = api.execution()
+    sha256 = api.upload(b"y")
+    context = Context(name="test", url=api.url, key="ada")
+    with Client(context) as client:
+        for name in "abc":
+            client.files.attach(fid, f"in/{name}", sha256=sha256, size_bytes=1)
+        listed = client._transport.items(
+            f"/v1/executions/{fid}/files", answers.Files, {"limit": "2"}
+        )
+        assert [each["path"] for each in listed] == ["in/a", "in/b", "in/c"]
+        with pytest.raises(errors.NotFoundError) as caught:
+            client.execution("none")
+    assert re.fullmatch(r"[0-9a-f]{16}", caught.value.request_id or "")
+
+
+def test_parameters_that_nobody_knows_are_refused(api: Api) -> None:
+    """`?sttus=error` would list everything; whoever asks for what is not there is told."""
+    with api.http() as client:
+        answer = client.get("/v1/executions", params={"sttus": "error"})
+        told = answer.json()
+        assert (answer.status_code, told["hint"]) == (400, "did you mean 'status'?")
+        answer = client.get("/v1/me", params={"x": "1"})
+        assert (answer.status_code, answer.json()["hint"]) == (400, "it takes: fields")
+        assert client.get("/openapi.json", params={"version": "1"}).status_code == 200
+        with api.http("nobody's") as other:
+            assert other.get("/v1/executions", params={"sttus": "error"}).status_code == 401

@@ -1,0 +1,119 @@
+"""The document says of every operation what it takes, what it answers, and what may go wrong."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from koco import errors
+from koco.api.http import problem_details
+from tests.support.api_server import Api, serving
+from tests.support.checkout import ROOT
+from tests.support.contract import contract
+
+DOCUMENT = contract().told
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("data")) as api:
+        yield api
+
+
+def test_it_is_valid() -> None:
+    """As OpenAPI 3.1 has it, schemas included."""
+    validate(DOCUMENT)
+    assert DOCUMENT["openapi"].startswith("3.1")
+
+
+def test_every_operation_is_described() -> None:
+    """A summary, what its parameters mean, an answer that is none of an error, and 500."""
+    for name, operation in OPERATIONS.items():
+        assert operation["summary"].endswith((".", "`")), name
+        assert "Takes " in operation["description"], name
+        asked = operation.get("parameters", ())
+        assert not [each["name"] for each in asked if "description" not in each], name
+        answers = operation["responses"]
+        assert any(status < "400" or status == "default" for status in answers), name
+        assert "500" in answers, name
+        if operation["security"]:
+            assert {"401", "403", "429"} <= set(answers), name
+
+
+def test_examples_are_what_their_schemas_allow() -> None:
+    """Of bodies and of answers, errors too: whoever copies one has something that works."""
+    responses = DOCUMENT["components"]["responses"].values()
+    contents = [each["content"] for each in responses]
+    for operation in OPERATIONS.values():
+        contents += [answer.get("content", {}) for answer in operation["responses"].values()]
+        contents.append(operation.get("requestBody", {}).get("content", {}))
+    looked_at = 0
+    for content in contents:
+        for kind, media in content.items():
+            assert "example" in media
+            if kind.endswith("json"):
+                schema = {"allOf": [media["schema"]], "components": DOCUMENT["components"]}
+                Draft202012Validator(schema).validate(media["example"])
+                looked_at += 1
+    assert looked_at > 50
+
+
+def test_errors_are_problems_with_known_codes() -> None:
+    """Every answer of an error is a problem; its codes are those of koco's errors."""
+    known = {kind.code for kind in errors._with_subclasses(errors.KocoError)}
+    for name, answer in DOCUMENT["components"]["responses"].items():
+        [(kind, media)] = answer["content"].items()
+        assert kind == problem_details.MEDIA_TYPE
+        assert set(media["schema"]["allOf"][1]["properties"]["code"]["enum"]) <= known, name
+
+
+def test_a_page_for_reading_is_there_where_it_is_asked_for(api: Api) -> None:
+    """Off as it comes; on, it has every operation, and needs nothing from elsewhere."""
+    with api.http() as client:
+        assert client.get("/docs").status_code == 404
+        api.parts.settings.api_docs = True
+        answer = client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    for operation in OPERATIONS.values():
+        assert f"<h3 id={operation['operationId']}>" in answer.text
+    assert "<script" not in answer.text and "//" not in answer.text.partition("<h2>")[0]
+
+
+def test_ids_are_names() -> None:
+    """Of functions, for whoever has a client generated."""
+    ids = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(set(ids)) == len(ids)
+    assert all(each.isidentifier() for each in ids)
+    assert {"launch", "list_executions", "stream_events", "answer_lock"} <= set(ids)
+
+
+def test_it_is_served_to_everybody_and_once(api: Api) -> None:
+    """Without a key; who has it already is told so."""
+    with api.http() as client:
+        del client.headers["Authorization"]
+        answer = client.get("/openapi.json")
+        assert answer.status_code == 200
+        assert json.loads(answer.content)["paths"].keys() == DOCUMENT["paths"].keys()
+        etag = answer.headers["ETag"]
+        again = client.get("/openapi.json", headers={"If-None-Match": etag})
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
+
+
+def test_the_page_has_every_route() -> None:
+    """With its scope, and what it does; and no other."""
+    page = (ROOT / "docs/api.md").read_text()
+    told = re.findall(r"^\| `([A-Z]+ \S+)` \| (?:`(\w+)`|-) \| (.+) \|$", page, re.MULTILINE)
+    there = [
+        (name, next((scopes[0] for each in op["security"] for scopes in each.values()), ""))
+        for name, op in OPERATIONS.items()
+    ]
+    assert [(name, scope) for name, scope, _ in told] == there
+    assert [about for *_, about in told] == [op["summary"] for op in OPERATIONS.values()]

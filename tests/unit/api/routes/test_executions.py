@@ -1,0 +1,254 @@
+"""Lists of executions, their changes, another try and the end of them, over a real socket."""
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from koco.control.executions.launcher import Launches
+from koco.control.services.catalog import Catalog
+from koco.errors import InputsError
+from koco.events.model import Status
+from koco.store.model import File, NewExecution, NewFile
+from tests.support.api_server import Api, serving
+
+FORM = [
+    {"type": "text", "name": "who", "label": "Who", "required": True},
+    {"type": "password", "name": "token", "label": "Token"},
+]
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("data")) as api:
+        api.admit("dora", "admin")
+        yield api
+
+
+def made(api: Api, *, ended: bool = True, **more: Any) -> str:
+    fields = {"flow": "svc/flow", "service": "svc", "release": 1, "inputs": {}, "user": "ada"}
+    new = NewExecution(**{**fields, **more})
+    fid: str = api.call(api.parts.store.create(new))[0].fid
+    if ended:
+        api.call(api.parts.store.settle(fid, Status.CANCELLED))
+        api.parts.spooler.wake(fid)
+    return fid
+
+
+def listed(api: Api, key: str = "dora", **params: Any) -> list[str]:
+    with api.http(key) as client:
+        answer = client.get("/v1/executions", params=params)
+        assert answer.status_code == 200, answer.text
+        return [each["fid"] for each in answer.json()["items"]]
+
+
+def test_filters_are_combined(api: Api) -> None:
+    """Each by itself and all at once; `search` says whether all has been looked into."""
+    fid = made(api, user="eve", tags=("a", "b"), inputs={"topic": "zebra crossing"})
+    other = made(api, user="eve", tags=("a",), inputs={"topic": "crossing"}, ended=False)
+    assert listed(api, user="eve") == [other, fid]
+    assert listed(api, user="eve", tag="a") == [other, fid]
+    assert listed(api, tag=["a", "b"]) == [fid]
+    assert listed(api, search="zebra") == [fid]
+    assert listed(api, search='"zebra crossing"', status="cancelled", since="1h") == [fid]
+    assert listed(api, user="eve", active="1", service="svc") == [other]
+    assert listed(api, user="eve", until="2020-01-01") == []
+    assert listed(api, "bob", user="eve") == []
+    with api.http("dora") as client:
+        assert client.get("/v1/executions?search=zebra").json()["complete"] is True
+        assert "complete" not in client.get("/v1/executions").json()
+
+
+@pytest.mark.parametrize("text", ["'", '"', "%", "*", "a;--", "NEAR(", "\\", "\0", "ümlaut*", "{"])
+def test_no_text_is_anything_but_text(api: Api, text: str) -> None:
+    """In no filter: an empty list, or a refusal that says what is wrong."""
+    with api.http("dora") as client:
+        for name in ("flow", "service", "user", "tag", "search", "status", "since", "cursor"):
+            value = f"svc/{text}" if name == "flow" else text
+            answer = client.get("/v1/executions", params={name: value})
+            assert answer.status_code in (200, 400), (name, answer.text)
+            if answer.status_code == 200:
+                assert answer.json()["items"] == []
+
+
+def test_changes_come_in_order_and_each_execution_once(api: Api) -> None:
+    """A page ends with a cursor that is good later; what was deleted is told as that."""
+    with api.http("dora") as client:
+        since = client.get("/v1/changes?since=now").json()["next"]
+        first, second = made(api, ended=False), made(api)
+        api.call(api.parts.store.settle(first, Status.CANCELLED))
+        page = client.get("/v1/changes", params={"since": since, "limit": 1}).json()
+        assert [each["fid"] for each in page["items"]] == [second]
+        page = client.get("/v1/changes", params={"since": page["next"]}).json()
+        assert [(e["fid"], e["execution"]["status"]) for e in page["items"]] == [
+            (first, "cancelled")
+        ]
+        assert client.delete(f"/v1/executions/{second}").status_code == 204
+        page = client.get("/v1/changes", params={"since": page["next"]}).json()
+        [gone] = page["items"]
+        assert (gone["fid"], gone["deleted"], gone["execution"]) == (second, True, None)
+        assert client.get("/v1/changes?since=x").status_code == 400
+
+
+def test_changes_are_waited_for(api: Api) -> None:
+    """The answer comes with the change, or empty when the time is over."""
+    with api.http("dora") as client:
+        since = client.get("/v1/changes?since=now").json()["next"]
+        page = client.get("/v1/changes", params={"since": since, "wait": "0.05"}).json()
+        assert (page["items"], page["next"]) == ([], since)
+        threading.Timer(0.1, made, (api,)).start()
+        page = client.get("/v1/changes", params={"since": since, "wait": "15"}).json()
+        assert len(page["items"]) == 1
+        assert client.get("/v1/changes?wait=61").status_code == 400
+
+
+def test_changes_are_followed(api: Api) -> None:
+    """As lines, and as server-sent events that go on after the last one that was seen."""
+    with api.http("dora") as client:
+        since = client.get("/v1/changes?since=now").json()["next"]
+        fids = [made(api), made(api)]
+        with client.stream("GET", f"/v1/changes?since={since}&follow=1") as answer:
+            lines = (json.loads(text) for text in answer.iter_lines() if text)
+            seen = [next(lines), next(lines)]
+            assert [each["fid"] for each in seen] == fids
+            threading.Timer(0.05, made, (api,)).start()
+            assert next(lines)["execution"]["status"] in ("queued", "cancelled")
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": seen[0]["cursor"]}
+        with client.stream("GET", "/v1/changes", headers=headers) as answer:
+            texts = answer.iter_lines()
+            assert next(texts) == f"id: {seen[1]['cursor']}"
+            assert json.loads(next(texts).removeprefix("data: "))["fid"] == seen[1]["fid"]
+
+
+def test_changes_of_others_are_not_told(api: Api) -> None:
+    """Neither what they run nor what they delete; the cursor passes it by."""
+    with api.http("bob") as client:
+        since = client.get("/v1/changes?since=now").json()["next"]
+        others = made(api, user="ada")
+        api.call(api.parts.store.delete(others))
+        mine, gone = made(api, user="bob"), made(api, user="bob")
+        api.call(api.parts.store.delete(gone))
+        page = client.get("/v1/changes", params={"since": since}).json()
+        told = [(each["fid"], each["deleted"]) for each in page["items"]]
+        assert told == [(mine, False), (gone, True)]
+
+
+def test_only_what_has_ended_is_deleted(api: Api) -> None:
+    """409 before that, 404 afterwards and for whoever may not see it."""
+    fid = made(api, ended=False)
+    with api.http("ada") as client, api.http("bob") as other:
+        assert client.delete(f"/v1/executions/{fid}").status_code == 409
+        api.call(api.parts.store.settle(fid, Status.CANCELLED))
+        assert other.delete(f"/v1/executions/{fid}").status_code == 404
+        assert client.delete(f"/v1/executions/{fid}").status_code == 204
+        assert client.get(f"/v1/executions/{fid}").status_code == 404
+        assert client.delete(f"/v1/executions/{fid}").status_code == 404
+
+
+def test_a_follower_ends_where_its_execution_is_deleted(api: Api) -> None:
+    """As if it had seen the end: a reader that came back after it."""
+    fid = made(api, ended=False)
+    with api.http("ada") as client:
+        since = {"since": 10**6}
+        with client.stream("GET", f"/v1/executions/{fid}/events?follow=1", params=since) as answer:
+            assert answer.status_code == 200
+            api.call(api.parts.store.settle(fid, Status.CANCELLED))
+            api.call(api.parts.store.delete(fid))
+            api.loop.call_soon_threadsafe(api.parts.spooler.wake, fid)
+            assert answer.read() == b""
+
+
+@pytest.fixture
+def live(api: Api) -> Catalog:
+    """Let `svc/flow` be live, with a form; no runner ever comes."""
+    store = api.parts.store
+    flow = {"name": "flow", "entrypoint": "m:f", "form": FORM, "tags": ["of-the-flow"]}
+    manifest = {
+        "service": "svc",
+        "flows": [{"name": "flow", "entrypoint": "m:f", "limits": {}}],
+        "runner": {"min": 0, "max": 1, "idle_timeout": 9, "concurrency": 1, "executions": None},
+    }
+    release = api.call(
+        store.create_release("svc", bundle="", fingerprint="", manifest=manifest, by="ada")
+    )
+    release = api.call(store.go_live("svc", release.number, [flow]))
+
+    async def never(*_: Any) -> Any:
+        raise OSError("no runner comes")
+
+    parts = api.parts
+    parts.catalog = Catalog()
+    parts.catalog.put(release)
+    parts.supervisor._start_runner = never
+    parts.launches = Launches(
+        store, parts.supervisor, parts.catalog, endpoints=None, files=parts.files
+    )
+    return parts.catalog
+
+
+def test_another_try_is_what_was_ordered(api: Api, live: Catalog) -> None:
+    """Inputs that nobody is shown, files, tags, entrypoint; on the live release, by who asks."""
+    sha256 = api.upload(b"data")
+    fid = made(
+        api,
+        inputs={"who": "Ada", "token": "hunter2"},
+        hidden=("token",),
+        tags=("mine",),
+        entrypoint="m:g",
+        files=(NewFile(path="in/a.txt", sha256=sha256, size_bytes=4),),
+    )
+    with api.http("dora") as client:
+        answer = client.post(f"/v1/executions/{fid}/retry")
+        assert answer.status_code == 201, answer.text
+        told = answer.json()
+        assert (told["retry_of"], told["user"], told["tags"]) == (fid, "dora", ["mine"])
+        assert told["inputs"] == {"who": "Ada", "token": "********"}
+        again = api.call(api.parts.store.execution(told["fid"]))
+        assert (again.inputs["token"], again.entrypoint) == ("hunter2", "m:g")
+        assert again.release == live.find("svc/flow").release
+        files: list[File] = api.call(api.parts.store.files(again.id))
+        assert [(each.path, each.sha256) for each in files] == [("in/a.txt", sha256)]
+        events = client.get(f"/v1/executions/{again.fid}/events?kind=meta").text
+        assert json.loads(events)["payload"]["retry_of"] == fid
+
+
+def test_another_try_is_made_once_for_a_key(api: Api, live: Catalog) -> None:
+    """The second answer is the first one's; for another execution the key is refused."""
+    fid, other = made(api, inputs={"who": "Ada"}), made(api, inputs={"who": "Bob"})
+    with api.http("ada") as client:
+        headers = {"Idempotency-Key": "once"}
+        first = client.post(f"/v1/executions/{fid}/retry", headers=headers)
+        second = client.post(f"/v1/executions/{fid}/retry", headers=headers)
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert first.json()["fid"] == second.json()["fid"]
+        assert client.post(f"/v1/executions/{other}/retry", headers=headers).status_code == 409
+
+
+def test_what_is_not_tried_again(api: Api, live: Catalog) -> None:
+    """What has not ended, what the live form refuses, what others run, what is not live."""
+    running = made(api, inputs={"who": "Ada"}, ended=False)
+    strange, elsewhere = made(api, inputs={"whom": "Ada"}), made(api, flow="other/flow")
+    with api.http("ada") as client, api.http("bob") as other:
+        assert client.post(f"/v1/executions/{running}/retry").status_code == 409
+        refused = client.post(f"/v1/executions/{strange}/retry")
+        assert refused.status_code == InputsError.http_status
+        assert "form has changed" in refused.json()["hint"]
+        assert other.post(f"/v1/executions/{strange}/retry").status_code == 404
+        assert client.post(f"/v1/executions/{elsewhere}/retry").status_code == 404
+
+
+def test_locks_of_an_execution_come_page_by_page(api: Api) -> None:
+    """As all lists do."""
+    fid = made(api, ended=False)
+    for number in range(3):
+        store = api.parts.store
+        api.call(store.open_lock(fid, f"l{number}", name=f"n{number}", data=None, expires=4e9))
+    with api.http() as client:
+        page = client.get(f"/v1/executions/{fid}/locks?limit=2").json()
+        assert [each["lid"] for each in page["items"]] == ["l0", "l1"]
+        page = client.get(
+            f"/v1/executions/{fid}/locks", params={"limit": 2, "cursor": page["next"]}
+        ).json()
+        assert ([each["lid"] for each in page["items"]], page["next"]) == (["l2"], None)

@@ -1,0 +1,78 @@
+"""Results in the media types that they are meant for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from koco.events import line, wire
+from koco.events.model import Batch, Kind, Status
+from koco.response import HTML, Markdown, Text
+from tests.support.api_server import Api, serving
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("data")) as api:
+        yield api
+
+
+def ended(api: Api, value: Any, fid: str = "") -> str:
+    """Have an execution end with a value; return its fid."""
+    fid = fid or api.execution()
+    api.call(api.parts.store.assign(fid, "r1"))
+    begun = Batch(fid, "p", 1, 0, b"", "r1", Status.RUNNING)
+    final = Batch(fid, "p", 1, 1, line.encode(Kind.FINAL, value), "r1", Status.FINISHED)
+    api.call(api.parts.spooler.append(wire.encode_batches([begun, final])))
+    return fid
+
+
+def get(api: Api, fid: str, accept: str) -> Any:
+    with api.http() as client:
+        return client.get(f"/v1/executions/{fid}/result", headers={"Accept": accept})
+
+
+@pytest.mark.parametrize(
+    ("value", "accept", "media", "body"),
+    [
+        (Markdown("# Hi"), "text/markdown", "text/markdown; charset=utf-8", "# Hi"),
+        (Markdown("# Hi"), "text/plain", "text/plain; charset=utf-8", "# Hi"),
+        (HTML("<p>ä</p>"), BROWSER, "text/html; charset=utf-8", "<p>ä</p>"),
+        (Text("hi"), "text/*", "text/plain; charset=utf-8", "hi"),
+        ("hi", "text/plain;q=0.5, application/pdf", "text/plain; charset=utf-8", "hi"),
+    ],
+)
+def test_a_body_is_sent_in_its_media_type(
+    api: Api, value: Any, accept: str, media: str, body: str
+) -> None:
+    """Where `Accept` asks for it; a page may do nothing where it is shown."""
+    answer = get(api, ended(api, value), accept)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, media)
+    assert answer.content == body.encode()
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    if "html" in media:
+        assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "application/json", "text/csv, application/*"])
+def test_json_is_what_everything_can_be_had_in(api: Api, accept: str) -> None:
+    """`{fid, status, result}`, of a body as of any other value."""
+    for value, told in ((HTML("<p>"), {"type": "html", "body": "<p>"}), ([1], [1])):
+        fid = ended(api, value)
+        answer = get(api, fid, accept)
+        assert answer.json() == {"fid": fid, "status": "finished", "result": told}
+
+
+@pytest.mark.parametrize("value", [[1], {"type": "html", "body": 1}, {"type": [], "body": ""}])
+def test_what_is_no_text_is_not_acceptable_as_one(api: Api, value: Any) -> None:
+    """406, with what there is."""
+    answer = get(api, ended(api, value), "text/html")
+    assert (answer.status_code, answer.json()["code"]) == (406, "accept")
+    assert "application/json" in answer.json()["hint"]
+
+
+def test_an_endless_preference_is_refused(api: Api) -> None:
+    """400: a `q` is a number up to 1."""
+    assert get(api, ended(api, 1), "text/html;q=inf").status_code == 400

@@ -1,0 +1,132 @@
+"""The API's edges over a real socket: numbers, depths and names that nobody means."""
+
+import hashlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from koco.control.services.bundles import Bundles
+from koco.control.settings import Settings
+from koco.control.storage.blobs import Blobs
+from koco.control.storage.disk import Disk
+from koco.errors import NotFoundError
+from koco.events.model import Status
+from koco.store.model import Key
+from tests.support.api_server import Api, serving
+
+HUGE = "9" * 30
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("data")) as api:
+        digest = hashlib.sha256(b"dora").digest()
+        key = Key(name="dora", digest=digest, scopes=("deploy", "read"), created="")
+        api.call(api.parts.store.put_key(key))
+        yield api
+
+
+def test_a_cursor_that_is_no_number_of_a_row_is_refused(api: Api) -> None:
+    """400 and what to send instead, also where it is too large for the store."""
+    with api.http() as client:
+        for cursor in (HUGE, "-1", "x", "1.0"):
+            answer = client.get("/v1/executions", params={"cursor": cursor})
+            assert answer.status_code == 400, cursor
+            assert "not a cursor" in answer.json()["detail"]
+
+
+def test_a_stream_after_its_end_is_empty(api: Api) -> None:
+    """However large the number: it ends as it should, and does not break off."""
+    fid = api.execution()
+    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    with api.http() as client:
+        for more in ({}, {"tail": HUGE}, {"follow": "true"}):
+            params = {"since": HUGE, **more}
+            answer = client.get(f"/v1/executions/{fid}/events", params=params)
+            assert (answer.status_code, answer.content) == (200, b"")
+        headers = {"Last-Event-ID": HUGE}
+        assert client.get(f"/v1/executions/{fid}/events", headers=headers).content == b""
+
+
+def test_a_release_is_waited_for_in_seconds(api: Api) -> None:
+    """No more than a minute, never a time that is no number; unknown numbers are 404."""
+    waits: list[float] = []
+
+    async def wait(service: str, number: int, *, seconds: float) -> Any:
+        waits.append(seconds)
+        raise NotFoundError("none")
+
+    api.parts.deployer = SimpleNamespace(wait=wait)
+    with api.http() as client:
+        for seconds in ("nan", "-inf", "-1", "inf", "7"):
+            client.get("/v1/services/svc/releases/1", params={"wait": seconds})
+        assert waits == [0.0, 0.0, 0.0, 60.0, 7.0]
+        assert client.get(f"/v1/services/svc/releases/{HUGE}").status_code == 404
+
+
+def test_what_only_owners_see_of_a_release(api: Api) -> None:
+    """Whoever may deploy; others see neither what looks like a key nor a traceback."""
+    env = {"TOKEN": "hunter22hunter22", "REGION": "eu"}
+    manifest = {"service": "leaky", "flows": [], "runtime": {"env": env}}
+    error = {"message": "boom", "detail": "Traceback: /home/dora", "hint": None}
+    store = api.parts.store
+    api.call(store.create_release("leaky", bundle="", fingerprint="", manifest=manifest, by="dora"))
+    api.call(store.fail_release("leaky", 1, error))
+
+    async def wait(service: str, number: int, *, seconds: float) -> Any:
+        return await store.release(service, number)
+
+    api.parts.deployer = SimpleNamespace(wait=wait)
+    api.parts.bundles = SimpleNamespace(has=bool)
+    path = "/v1/services/leaky/releases"
+    for key, sees in (("dora", True), ("ada", False)):
+        with api.http(key) as client:
+            one, listed = client.get(f"{path}/1"), client.get(path)
+        shown = one.json()["manifest"]["runtime"]["env"]
+        assert shown == (env if sees else {"TOKEN": "********", "REGION": "eu"})
+        for answer in (one, listed):
+            assert ("/home/dora" in answer.text) is sees
+            assert "boom" in answer.text
+
+
+def test_a_body_that_is_nested_too_deeply_is_refused(api: Api) -> None:
+    """With 400, on every route: it is the sender's mistake."""
+    fid = api.execution()
+    deep = b'{"x":' + b"[" * 40_000
+    with api.http("dora") as client:
+        answer = client.post("/v1/services/svc/releases", content=deep)
+        assert (answer.status_code, answer.json()["code"]) == (400, "usage")
+    with api.http() as client:
+        answer = client.put(f"/v1/executions/{fid}/files/in/a", content=deep)
+        assert answer.status_code == 400
+
+
+def test_a_body_that_is_no_utf_8_is_refused(api: Api) -> None:
+    """With 400, too."""
+    with api.http("dora") as client:
+        for method, path in (("POST", "/v1/plan"), ("PUT", "/v1/secrets/A")):
+            answer = client.request(method, path, content=b'{"value": "\xff"}')
+            assert (answer.status_code, answer.json()["code"]) == (400, "usage")
+
+
+def test_a_signature_that_is_no_ascii_is_none(api: Api) -> None:
+    """404 as for any other that is wrong; nobody needs a key to ask."""
+    settings = Settings()
+    disk = Disk(api.data_dir, settings, api.parts.store)
+    blobs = Blobs(api.data_dir, api.parts.store, settings, disk)
+    api.parts.bundles = Bundles(blobs, api.parts.store, secret=b"s", url="")
+    with api.http() as client:
+        for signature in ("é", "%FF", "0" * 32):
+            answer = client.get(f"/bundles/{signature}/{'0' * 64}.zip")
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_who_deploys_is_who_the_key_says(api: Api) -> None:
+    """Nobody names another one."""
+    with api.http("dora") as client:
+        for path, body in (("releases", {"manifest": {}, "bundle": ""}), ("rollback", {})):
+            answer = client.post(f"/v1/services/svc/{path}", json={**body, "by": "ada"})
+            assert answer.status_code == 400
+            assert "unknown field `by`" in answer.json()["detail"]

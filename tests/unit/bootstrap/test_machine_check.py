@@ -1,0 +1,281 @@
+"""What `koco up` prepares: the head's looks, options put together, the package, the nodes' door."""
+
+import asyncio
+import importlib.metadata
+import io
+import socket
+import ssl
+import stat
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from koco.api.node_app import only_for_nodes
+from koco.bootstrap import job, machine_check, package
+from koco.cli.cluster import options
+from koco.client import probe
+from koco.client.context_file import Context
+from koco.client.transport import Transport
+from koco.control.deploy import checks
+from koco.errors import UnreachableError, UsageError
+from tests.support.certificates import make_certificate
+from tests.support.dashboard import Ray, Server
+
+# the head
+
+
+def test_the_data_directory_is_made_and_tried(tmp_path: Path) -> None:
+    """It belongs to its user alone; one that cannot be written to is named, with its machine."""
+    made = machine_check.folder(str(tmp_path / "a" / "b"))
+    assert stat.S_IMODE(Path(made).stat().st_mode) == 0o700
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=socket.gethostname()) as caught:
+        machine_check.folder(str(tmp_path / "file" / "data"))
+    assert "--data-dir" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="no absolute path"):
+        machine_check.folder("data")
+
+
+def test_a_certificate_is_tried_with_its_key(tmp_path: Path) -> None:
+    """A missing half, a missing file and a pair that is none are told before anything starts."""
+    (tmp_path / "other").mkdir()
+    cert, key = map(str, make_certificate(tmp_path))
+    _, strange = map(str, make_certificate(tmp_path / "other"))
+    assert machine_check.tls(None, None) == (None, None)
+    assert machine_check.tls(cert, key) == (cert, key)
+    for pair, says in (
+        ((cert, None), "--tls-key is missing"),
+        ((None, key), "--tls-cert is missing"),
+        ((cert, f"{key}.no"), "cannot read"),
+        ((cert, strange), "are no pair"),
+        ((key, cert), "are no pair"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            machine_check.tls(*pair)
+
+
+def test_an_address_is_tried() -> None:
+    """A port that is taken and an address that is not the head's are told apart."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match="taken by something else") as caught:
+            machine_check.require_free("127.0.0.1", port)
+        assert "--port" in str(caught.value.hint)
+    machine_check.require_free("127.0.0.1", port)
+    with pytest.raises(UsageError) as caught:
+        machine_check.require_free("192.0.2.1", port)
+    assert "--host" in str(caught.value.hint)
+
+
+def test_nodes_have_a_way_of_their_own_where_they_need_one() -> None:
+    """They reach the head's address in clear; only where the API is not there, a listener is."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    shared = {"node": "127.0.0.1", "is_encrypted": False}
+    assert machine_check.for_nodes("127.0.0.1", port, **shared) == (
+        f"http://127.0.0.1:{port}",
+        False,
+    )
+    assert machine_check.for_nodes("0.0.0.0", port, **shared) == (f"http://127.0.0.1:{port}", False)
+    for node in _addresses()[:1]:
+        # On the head's loopback, and nodes are elsewhere: the same port of another address.
+        elsewhere = machine_check.for_nodes("127.0.0.1", port, node=node, is_encrypted=False)
+        assert elsewhere == (f"http://{node}:{port}", True)
+    url, is_apart = machine_check.for_nodes("127.0.0.1", port, node="127.0.0.1", is_encrypted=True)
+    assert is_apart
+    assert url.startswith("http://127.0.0.1:")
+    assert url != f"http://127.0.0.1:{port}"
+    assert (
+        machine_check.for_nodes("::1", port, node="::1", is_encrypted=False)[0]
+        == f"http://[::1]:{port}"
+    )
+
+
+def _addresses() -> list[str]:
+    """Return this machine's addresses that are no loopback's."""
+    return [
+        each.address
+        for addresses in psutil.net_if_addrs().values()
+        for each in addresses
+        if each.family == socket.AF_INET and not each.address.startswith("127.")
+    ]
+
+
+# what was asked
+
+DEFAULTS = {"host": "127.0.0.1", "port": 8400, "data_dir": "/d"}
+
+
+def wanted(asked: dict[str, Any], here: dict[str, Any] | None = None) -> options.Wanted:
+    return options.wanted(asked, here or {}, DEFAULTS, reached_at="127.0.0.1")
+
+
+def test_what_was_asked_is_remembered_and_can_be_taken_back() -> None:
+    """Flags hold for the next `koco up`, as defaults; an empty value undoes one."""
+    first = wanted({"data_dir": "/x", "tls_cert": "/c", "tls_key": "/k"})
+    assert first.all["url"] == "https://127.0.0.1:8400"
+    assert first.kept == {"data_dir": "/x", "tls_cert": "/c", "tls_key": "/k", "api": 8400}
+    again = wanted({}, first.kept)
+    assert again.asked == {}, "one that runs is left as it is"
+    assert again.all == first.all
+    back = wanted(options.checked({"data_dir": "", "tls_cert": ""}, is_here=True), first.kept)
+    assert back.all["data_dir"] == "/d"
+    assert back.all["url"] == "http://127.0.0.1:8400"
+    assert back.kept == {"api": 8400}
+
+
+@pytest.mark.parametrize(
+    ("asked", "url"),
+    [
+        ({}, "http://127.0.0.1:8400"),
+        ({"host": "0.0.0.0", "port": 9000}, "http://127.0.0.1:9000"),
+        ({"host": "10.0.0.1"}, "http://10.0.0.1:8400"),
+        ({"host": "fd00::1"}, "http://[fd00::1]:8400"),
+        ({"url": "https://koco.example.com", "port": 9000}, "https://koco.example.com"),
+    ],
+)
+def test_the_url_follows_the_address_unless_it_is_told(asked: dict[str, Any], url: str) -> None:
+    """It counts as asked where something that moves it is."""
+    found = wanted(asked)
+    assert found.all["url"] == url
+    assert ("url" in found.asked) == bool(asked)
+
+
+def test_options_are_checked_before_anything_starts(tmp_path: Path) -> None:
+    """Ports, URLs, and files with certificates."""
+    for asked, says in (
+        ({"port": 0}, "0 is no port"),
+        ({"port": 65536}, "65536 is no port"),
+        ({"url": "koco.example.com"}, "--public-url"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            options.checked(asked, is_here=True)
+    (tmp_path / "no.pem").write_text("no certificate")
+    with pytest.raises(UsageError, match="holds no certificates"):
+        options.checked_ca(str(tmp_path / "no.pem"))
+    assert options.checked({"tls_cert": "c.pem"}, is_here=False) == {"tls_cert": "c.pem"}
+    assert Path(options.checked({"tls_cert": "c.pem"}, is_here=True)["tls_cert"]).is_absolute()
+
+
+# what travels
+
+
+def test_the_package_is_named_by_its_content() -> None:
+    """The same code gives the same bytes; it can be imported, and knows what it needs."""
+    name, data = package.of_koco()
+    assert (name, data) == package.of_koco()
+    files = zipfile.ZipFile(io.BytesIO(data)).namelist()
+    assert {"koco/__init__.py", "koco/bootstrap/job.py", "koco/control/process.py"} <= set(files)
+    assert not [file for file in files if not file.startswith(("koco/", "koco-"))]
+    assert [file for file in files if file.endswith(".dist-info/METADATA")]
+    assert "2.60" in package.ray_bounds()
+
+
+def test_what_a_cluster_lacks_is_found_by_name_and_version() -> None:
+    """Ray is its own affair, and so is what only developers need."""
+    have = importlib.metadata.version("msgspec")
+    assert job.missing(
+        [
+            f"msgspec=={have}",
+            "msgspec>=999",
+            "no-such-package-of-koco>=1,<2",
+            "ray[default,serve]>=999; extra == 'ray'",
+            "no-such-server; extra == 'ray'",
+            "no-such-linter; extra == 'dev'",
+        ]
+    ) == ["msgspec>=999", "no-such-package-of-koco<2,>=1", "no-such-server"]
+    assert job.missing(importlib.metadata.requires("koco") or []) == [], "this one has all"
+
+
+def test_an_app_is_refused_where_the_clusters_ray_has_no_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says what to install; a service without an app is none of its business."""
+
+    def found(app: str | None) -> list[Any]:
+        return asyncio.run(checks.check_serve(None, {"app": app}))  # type: ignore[arg-type]
+
+    assert found("mine:app") == [], "this one has it"
+    monkeypatch.setitem(sys.modules, "fastapi", None)  # as where it is not installed
+    assert found(None) == []
+    [finding] = found("mine:app")
+    assert "ray[serve]" in finding["hint"]
+    assert finding["path"] == ["app"]
+
+
+# trust
+
+
+def test_a_contexts_certificates_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For that context only; where they are missing, the error says what names them.
+
+    SSL_CERT_FILE does so without a context, for a tunnel's loopback as well.
+    """
+    cert, key = make_certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    server = Server(Ray(), lambda *_: (200, {"fine": True}), tls)
+    try:
+        context = Context("theirs", server.url, "koco_key", ca=str(cert))
+        assert Transport(context).json("GET", "/v1/status", Any) == {"fine": True}
+        with pytest.raises(UnreachableError) as caught:
+            Transport(replace(context, ca="")).json("GET", "/v1/status", Any)
+        assert "--ca FILE" in str(caught.value.hint)
+        with pytest.raises(UsageError, match="cannot read the context's certificates"):
+            Transport(replace(context, ca=str(tmp_path / "gone.pem")))
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert Transport(replace(context, ca="")).json("GET", "/v1/status", Any) == {"fine": True}
+        found = {each.name: each.status for each in probe.way(replace(context, ca=""))}
+        assert found["tls"] != "failed"  # it ends soon
+    finally:
+        server.close()
+
+
+# the nodes' door
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "authorization", "passes"),
+    [
+        ("GET", "/bundles/signature/digest.zip", "", True),
+        ("POST", "/bundles/signature/digest.zip", "", False),
+        ("GET", "/v1/values", "Bearer kocor_svc_1_signature", True),
+        ("POST", "/v1/values", "Bearer kocor_svc_1_signature", False),
+        ("GET", "/v1/secrets", "Bearer kocor_svc_1_signature", False),
+        ("GET", "/v1/executions/fid/files", "Bearer kocof_fid_signature", True),
+        ("GET", "/v1/executions/fid/files", "Bearer koco_a-key", False),
+        ("GET", "/v1/status", "Bearer koco_a-key", False),
+        ("GET", "/health", "", False),
+    ],
+)
+def test_only_what_nodes_fetch_passes_their_door(
+    method: str, path: str, authorization: str, passes: bool
+) -> None:
+    """Bundles by their signed URL, files by a flow's token, secrets; never a key."""
+    assert asyncio.run(_asked(method, path, authorization)) == (200 if passes else 404)
+
+
+async def _asked(method: str, path: str, authorization: str) -> int:
+    sent: list[dict[str, Any]] = []
+
+    async def app(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", authorization.encode())] if authorization else []
+    scope = {"type": "http", "method": method, "path": path, "headers": headers}
+    await only_for_nodes(app)(scope, None, send)
+    status: int = sent[0]["status"]
+    return status

@@ -1,0 +1,296 @@
+"""`koco ps`, `show`, `result`, `wait` and `cancel`."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support.driver import calm_s
+from tests.support.memory_plane import TS, Plane
+from tests.unit.conftest import Cli
+
+FINISHED = ("status", {"status": "finished"})
+ERROR = {"type": "ValueError", "message": "no", "traceback": "Traceback\nValueError: no"}
+
+
+@pytest.fixture
+def three(plane: Plane) -> list[str]:
+    """One execution that runs, one that finished, one that failed."""
+    return [
+        plane.launch(("stdout", "hi"), fid="aaaa"),
+        plane.launch(("final", {"n": 1}), FINISHED, fid="bbbb"),
+        plane.launch(("error", ERROR), ("status", {"status": "error"}), fid="cccc"),
+    ]
+
+
+def test_ps_lists_what_has_not_ended(three: list[str], cli: Cli) -> None:
+    """Tab-separated with a header and whole times when piped."""
+    ran = cli("ps")
+    header, *rows = ran.out.splitlines()
+    assert header.split("\t")[:3] == ["fid", "flow", "status"]
+    assert header.split("\t")[3:] == ["created", "started", "finished", "waits", "user"]
+    fields = ["aaaa", "hello/greet", "running", TS, TS, "-", "-", "admin"]
+    assert [row.split("\t") for row in rows] == [fields]
+
+
+def test_ps_lists_all_newest_first(three: list[str], cli: Cli) -> None:
+    """`-a` has those that ended, too."""
+    assert re.findall("^....(?=\t)", cli("ps", "-a").out, re.M) == ["cccc", "bbbb", "aaaa"]
+
+
+def test_ps_by_status_needs_no_a(three: list[str], cli: Cli) -> None:
+    """Who asks for the failed ones wants ended ones."""
+    assert re.findall("^....(?=\t)", cli("ps", "--status", "error").out, re.M) == ["cccc"]
+    found = cli("ps", "--status", "error", "--status", "running").out
+    assert re.findall("^....(?=\t)", found, re.M) == ["cccc", "aaaa"]
+
+
+def test_ps_limits_and_says_that_there_is_more(plane: Plane, three: list[str], cli: Cli) -> None:
+    """Nothing is left out in silence; the flow goes to the server."""
+    ran = cli("ps", "-a", "--limit", "2", "--flow", "greet")
+    assert len(ran.out.splitlines()) == 3
+    assert "there are more" in ran.err
+    assert "flow=greet" in plane.requests[-1][1]
+
+
+def test_ps_turns_pages(plane: Plane, cli: Cli) -> None:
+    """The server's page is no limit to the user's."""
+    for _ in range(1200):
+        plane.launch()
+    assert len(json.loads(cli("ps", "--limit", "1100", "--json").out)["items"]) == 1100
+
+
+def test_ps_as_json_is_a_list_with_a_cursor(three: list[str], cli: Cli) -> None:
+    """In the shape that all lists have."""
+    page = json.loads(cli("ps", "--json").out)
+    assert [item["fid"] for item in page["items"]] == ["aaaa"]
+    assert page["next"] is None
+
+
+def test_ps_on_a_terminal_tells_whose_they_are_where_there_are_several(
+    plane: Plane, terminal: Cli
+) -> None:
+    """Who sees only their own needs no column for that."""
+    plane.launch(fid="aaaa")
+    assert "BY" not in terminal("ps").out
+    plane.launch(fid="bbbb", user="ada")
+    header, *rows = re.sub(r"\x1b\[[0-9;]*m", "", terminal("ps").out).splitlines()
+    assert header.split()[-1] == "BY"
+    assert [row.split()[-1] for row in rows] == ["ada", "admin"]
+
+
+def test_ps_on_a_terminal_fits_80_columns(plane: Plane, terminal: Cli) -> None:
+    """The fid is whole, times are humane; only the flow's name may be shortened."""
+    fid = plane.launch(flow="a-rather-long-service-name/and-a-flow-with-a-long-name-too")
+    out = re.sub(r"\x1b\[[0-9;]*m", "", terminal("ps").out)
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert fid in out
+    assert re.search(r"\d+[smhd] ago", out)
+    assert "TOOK" in out
+    assert "…" in out
+
+
+def test_ps_on_a_terminal_says_when_nothing_runs(plane: Plane, terminal: Cli) -> None:
+    """An empty screen would leave one wondering."""
+    assert "nothing runs; `koco ps -a`" in terminal("ps").out
+
+
+def test_an_unknown_option_names_the_nearest(plane: Plane, cli: Cli) -> None:
+    """Exit code 2."""
+    ran = cli("ps", "--flw", "greet")
+    assert ran.code == 2
+    assert "--flow" in ran.err
+
+
+def test_show_tells_about_one(three: list[str], cli: Cli) -> None:
+    """By prefix; the latest where nothing is said."""
+    out = cli("show", "b").out
+    assert re.search(r"^fid +bbbb$", out, re.M)
+    assert re.search(r'^inputs +\{"who": "Ada"\}$', out, re.M)
+    assert json.loads(cli("show", "--json").out)["fid"] == "cccc"
+    assert cli("show", "zzz").code == 4
+
+
+def test_result_prints_what_was_returned(plane: Plane, cli: Cli) -> None:
+    """Text as it is, bodies as their text, the rest as JSON."""
+    for value, shown in (
+        ("plain text", "plain text\n"),
+        ({"type": "markdown", "body": "# Hymn"}, "# Hymn\n"),
+        ({"n": [1]}, '{\n  "n": [\n    1\n  ]\n}\n'),
+        (None, "null\n"),
+    ):
+        plane.launch(("final", value), FINISHED)
+        ran = cli("result")
+        assert (ran.code, ran.out, ran.err) == (0, shown, "")
+
+
+def test_result_of_an_error_is_its_traceback(three: list[str], cli: Cli) -> None:
+    """On stderr, with exit code 1: stdout is for results."""
+    ran = cli("result", "cccc")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("Traceback\nValueError: no\nerror: execution cccc ended in error")
+    assert "koco logs cccc" in ran.err
+
+
+def test_result_of_a_cancelled_one_says_so(plane: Plane, cli: Cli) -> None:
+    """Exit code 7."""
+    plane.launch(("status", {"status": "cancelled"}))
+    ran = cli("result")
+    assert (ran.code, ran.out) == (7, "")
+    assert "was cancelled" in ran.err
+
+
+def test_result_as_json_has_either(three: list[str], cli: Cli) -> None:
+    """The exit code is the outcome here, too."""
+    ran = cli("result", "--json", "bbbb")
+    assert (ran.code, json.loads(ran.out)["result"]) == (0, {"n": 1})
+    ran = cli("result", "--json", "cccc")
+    assert (ran.code, json.loads(ran.out)["error"]["message"], ran.err) == (1, "no", "")
+
+
+def test_result_of_one_that_runs_is_a_conflict(three: list[str], cli: Cli) -> None:
+    """Exit code 2, telling where it stands."""
+    ran = cli("result", "aaaa")
+    assert ran.code == 2
+    assert "no result yet: it is running" in ran.err
+
+
+def test_wait_exits_with_the_worst_outcome(plane: Plane, three: list[str], cli: Cli) -> None:
+    """An error outweighs a cancellation, which outweighs success."""
+    plane.launch(("status", {"status": "cancelled"}), fid="dddd")
+    ran = cli("wait", "bbbb", "cccc", "dddd")
+    assert (ran.code, ran.out) == (1, "bbbb\tfinished\ncccc\terror\ndddd\tcancelled\n")
+    assert cli("wait", "dddd", "bbbb").code == 7
+    assert cli("wait", "bbbb").code == 0
+
+
+def test_wait_waits(plane: Plane, three: list[str]) -> None:
+    """It ends when the execution does, and not before."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "koco", "wait", "aaaa", "--json"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        plane.wait_for("/aaaa/events")
+        time.sleep(0.2)
+        assert process.poll() is None
+        plane.end("aaaa", "finished")
+        out, _ = process.communicate(timeout=100)
+    assert json.loads(out)["status"] == "finished"
+    assert process.returncode == 0
+
+
+def test_wait_looks_all_up_before_it_waits(three: list[str], cli: Cli) -> None:
+    """A mistyped fid is told of now, not after the others have ended."""
+    began = calm_s()
+    assert cli("wait", "aaaa", "zzzz").code == 4
+    assert calm_s() - began < 5
+
+
+def test_wait_gives_up_in_time(three: list[str], cli: Cli) -> None:
+    """Exit code 124, naming those that go on."""
+    ran = cli("wait", "bbbb", "aaaa", "--timeout", "0.3")
+    assert (ran.code, ran.out) == (124, "bbbb\tfinished\n")
+    assert "not ended within 0.3 s: aaaa" in ran.err
+    assert cli("wait", "aaaa", "--timeout", "-1").code == 2
+
+
+def test_ctrl_c_on_wait(plane: Plane, three: list[str]) -> None:
+    """Exit code 130; the execution goes on."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "koco", "wait", "aaaa"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    ) as process:
+        plane.wait_for("/aaaa/events")
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert "aaaa goes on" in err
+    assert "Traceback" not in err
+
+
+def test_cancel_asks_with_a_grace_period(plane: Plane, three: list[str], cli: Cli) -> None:
+    """It returns at once, saying what will happen."""
+    ran = cli("cancel", "aaaa", "--grace", "3")
+    assert (ran.code, ran.out) == (0, "aaaa\trunning\n")
+    assert "within 3 s" in ran.err
+    assert plane.requests[-1] == ("POST", "/v1/executions/aaaa/cancel", {"grace_s": 3.0})
+
+
+def test_cancel_waits_for_the_end_when_asked(three: list[str], cli: Cli) -> None:
+    """And then has done what it was asked to: exit code 0."""
+    ran = cli("cancel", "aaaa", "--wait")
+    assert (ran.code, ran.out, ran.err) == (0, "aaaa\tcancelled\n", "")
+
+
+def test_cancel_of_what_has_ended_is_a_conflict(three: list[str], cli: Cli) -> None:
+    """Exit code 2; one must be named."""
+    assert "has ended already" in cli("cancel", "bbbb").err
+    assert cli("cancel", "bbbb").code == 2
+    assert cli("cancel").code == 2
+
+
+def test_cancel_as_json_is_the_execution(three: list[str], cli: Cli) -> None:
+    """As `koco show --json` has it."""
+    assert json.loads(cli("cancel", "aaaa", "--json").out)["fid"] == "aaaa"
+
+
+def test_ps_filters_go_to_the_server(plane: Plane, three: list[str], cli: Cli) -> None:
+    """Who asks for a time or for words is shown what has ended, too."""
+    options = ["--user", "ada", "--tag", "a", "--tag", "b c", "--service", "hello"]
+    cli("ps", *options)
+    asked = plane.requests[-1][1]
+    told = ("user=ada", "tag=a&tag=b+c", "service=hello", "active=true")
+    assert all(each in asked for each in told)
+    found = cli("ps", "--since", "24h", "--search", '"two words" begin*').out
+    asked = plane.requests[-1][1]
+    assert "search=%22two+words%22+begin" in asked
+    assert re.search(r"since=20\d\d-", asked)
+    assert "active" not in asked
+    assert len(found.splitlines()) == 4
+    assert cli("ps", "--since", "yesterday").code == 2
+
+
+def test_retry_prints_the_new_fid(plane: Plane, three: list[str], cli: Cli) -> None:
+    """Alone on stdout, for scripts; an idempotency key is handed on."""
+    ran = cli("retry", "cccc", "--key", "once")
+    fid = ran.out.strip()
+    assert (ran.code, fid in plane.executions, fid in three) == (0, True, False)
+    assert plane.keys == ["once"]
+    assert cli("retry", "aaaa").code == 2
+
+
+def test_retry_may_be_followed_to_its_outcome(plane: Plane, three: list[str], cli: Cli) -> None:
+    """As what `koco run` launches: the exit code is the outcome."""
+    plane.script = [("stdout", "again"), ("error", ERROR), ("status", {"status": "error"})]
+    ran = cli("retry", "bbbb", "--follow")
+    assert (ran.code, "again" in ran.out) == (1, True)
+    plane.script = [("final", 1), FINISHED]
+    assert cli("retry", "bbbb", "--wait").code == 0
+    assert cli("retry", "bbbb", "--timeout", "3").code == 2
+
+
+def test_delete_removes_all_that_are_named_or_none(
+    plane: Plane, three: list[str], cli: Cli
+) -> None:
+    """One that has not ended keeps the others; who is not asked says --yes."""
+    assert cli("delete", "aaaa", "bbbb", "--yes").code == 2
+    ran = cli("delete", "bbbb")
+    assert (ran.code, "--yes" in ran.err) == (2, True)
+    assert set(plane.executions) == set(three)
+    ran = cli("delete", "bbbb", "cccc", "bbbb", "--yes")
+    assert (ran.code, ran.out) == (0, "bbbb\tdeleted\ncccc\tdeleted\n")
+    assert set(plane.executions) == {"aaaa"}
+    assert cli("delete", "bbbb", "--yes").code == 4
+
+
+def test_delete_as_json_is_a_list(plane: Plane, three: list[str], cli: Cli) -> None:
+    """In the shape that all lists have."""
+    page = json.loads(cli("delete", "cccc", "--yes", "--json").out)
+    assert page == {"items": [{"fid": "cccc", "deleted": True}], "next": None}

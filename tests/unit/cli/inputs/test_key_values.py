@@ -1,0 +1,123 @@
+"""Inputs from a command line: `-i key=value` over a file of JSON or YAML."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from koco.cli.inputs import key_values
+from koco.errors import UsageError
+
+
+def test_pairs_stay_text_and_may_hold_an_equals_sign() -> None:
+    """The form types values, on the server: `3` and `true` are sent as they were written."""
+    assert key_values.gather(["n=3", "q=a=b", "e="], None) == {"n": "3", "q": "a=b", "e": ""}
+
+
+def test_a_pair_goes_over_the_file(tmp_path: Path) -> None:
+    """What was typed is newer than what was saved."""
+    file = tmp_path / "in.json"
+    file.write_text('{"who": "Ada", "size": 3}')
+    assert key_values.gather(["who=Bob"], str(file)) == {"who": "Bob", "size": 3}
+
+
+def test_yaml_becomes_what_json_can_hold(tmp_path: Path) -> None:
+    """YAML has dates where JSON has text."""
+    file = tmp_path / "in.yaml"
+    file.write_text("day: 2026-01-31\nat: 2026-01-31T10:00:00Z\nlist: [1, {a: null}]\n")
+    found = key_values.gather([], str(file))
+    assert found["day"] == "2026-01-31"
+    assert found["at"].startswith("2026-01-31T10:00:00")
+    assert found["list"] == [1, {"a": None}]
+
+
+def test_yaml_is_read_as_manifests_are(tmp_path: Path) -> None:
+    """A country stays `no`, and a time of day is no number to base 60."""
+    file = tmp_path / "in.yaml"
+    file.write_text("country: no\nat: 10:30\nok: true\n")
+    assert key_values.gather([], str(file)) == {"country": "no", "at": "10:30", "ok": True}
+
+
+def test_nothing_is_no_answer_but_null_is(tmp_path: Path) -> None:
+    """A broken pipe before `koco answer --inputs -` does not release the lock."""
+    file = tmp_path / "answer.json"
+    file.write_text("\n")
+    with pytest.raises(UsageError, match="holds nothing"):
+        key_values.anything([], str(file))
+    file.write_text("null")
+    assert key_values.anything([], str(file)) is None
+
+
+def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--inputs -` takes what is piped in."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'\xef\xbb\xbf{"a": 1}')))
+    assert key_values.gather([], "-") == {"a": 1}
+
+
+@pytest.mark.parametrize("pair", ["who", "=x", ""])
+def test_what_is_no_pair_is_refused(pair: str) -> None:
+    """A forgotten `=` is told of, with an example."""
+    with pytest.raises(UsageError, match="no key=value") as caught:
+        key_values.gather([pair], None)
+    assert "who=World" in str(caught.value.hint)
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    """Neither value silently wins."""
+    with pytest.raises(UsageError, match="'a' is given twice"):
+        key_values.gather(["a=1", "a=2"], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "holds a list"),
+        ("", "holds nothing"),
+        ("a: [", r"in\.yaml:\d:\d+: neither JSON nor YAML"),
+        ("1: x", "the key 1 cannot be JSON"),
+        ("a: .nan", "nan or infinity"),
+        ('{"a": NaN}', "nan or infinity"),
+        ("a: !!set {x}", "type set cannot be JSON"),
+        ("a: \x00", "neither JSON nor YAML"),
+    ],
+)
+def test_a_file_without_an_object_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """Every way in which a file can be wrong is a message, not a traceback."""
+    file = tmp_path / "in.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        key_values.gather([], str(file))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The message says which file, and why."""
+    with pytest.raises(UsageError, match=r"nope\.json: No such file"):
+        key_values.gather([], str(tmp_path / "nope.json"))
+
+
+def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    """In the file, and in an argument of another locale."""
+    file = tmp_path / "in.json"
+    file.write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(UsageError, match="no UTF-8"):
+        key_values.gather([], str(file))
+    with pytest.raises(UsageError, match="no UTF-8"):
+        key_values.gather(["a=\udcff"], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is given twice"),
+        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deep"),
+        ("a: " + "[" * 5000 + "]" * 5000 + " # no JSON", "nested too deep"),
+    ],
+    ids=["twice", "deep JSON", "deep YAML"],
+)
+def test_json_that_nobody_means_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """In words, and not taken for something else."""
+    path = tmp_path / "inputs.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        key_values.gather((), str(path))

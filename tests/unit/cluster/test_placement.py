@@ -1,0 +1,109 @@
+"""Where runners can run: what is asked of Ray, and what is said where no node has it."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from koco.cluster.placement import Node, busy, misfit, options, selects
+from koco.control.health import problems
+
+GB = 1024**3
+NODES = [
+    Node("a", "10.0.0.1", True, {"CPU": 4, "memory": 8 * GB}, {"CPU": 1, "memory": GB}),
+    Node("b", "10.0.0.2", True, {"CPU": 2, "GPU": 1, "x": 3}, {"CPU": 2, "GPU": 0.5, "x": 3}),
+    Node("c", "10.0.0.3", False, {"CPU": 64, "GPU": 8}, {"CPU": 64}, {"zone": "c"}),
+    Node("d", "10.0.0.4", True, {"CPU": 1}, {"CPU": 1}, {"zone": "a", "ray.io/market": "spot"}),
+]
+
+
+def test_a_runner_asks_ray_for_what_its_manifest_says() -> None:
+    """By Ray's names; nothing is set aside where nothing is said, nor by an older release."""
+    asked = {"CPU": 1.0, "GPU": 0.5, "memory_mb": 512.0, "license": 2.0}
+    assert options({"resources": asked, "labels": {"zone": "!a"}}) == {
+        "num_cpus": 1.0,
+        "num_gpus": 0.5,
+        "memory": 512 * 1024 * 1024,
+        "resources": {"license": 2.0},
+        "label_selector": {"zone": "!a"},
+    }
+    assert options({"resources": {}, "labels": {}}) == options({"min": 1}) == {"num_cpus": 0}
+    assert asked["CPU"] == 1.0, "the release's manifest is not to be touched"
+
+
+@pytest.mark.parametrize(
+    ("runner", "said"),
+    [
+        ({}, None),
+        ({"resources": {"CPU": 4}}, None),
+        ({"resources": {"CPU": 5}}, "no node has 5 CPU (the most is 4 CPU)"),
+        ({"resources": {"GPU": 4}}, "no node has 4 GPU (the most is 1 GPU)"),
+        ({"resources": {"y": 1}}, "no node has 1 y (the most is 0 y)"),
+        ({"resources": {"memory_mb": 8192}}, None),
+        (
+            {"resources": {"memory_mb": 9000}},
+            "no node has 9000 MB of memory (the most is 8192 MB of memory)",
+        ),
+        ({"resources": {"CPU": 4, "GPU": 1}}, "no single node has all of 4 CPU, 1 GPU"),
+        ({"labels": {"zone": "in(a, b)"}}, None),
+        ({"labels": {"zone": "c"}}, "no node has the label zone: c (nodes have a)"),
+        ({"labels": {"rack": "1"}}, "no node has the label rack: 1 (no node has that label)"),
+        (
+            {"resources": {"CPU": 2}, "labels": {"zone": "a"}},
+            "no single node has all of 2 CPU, zone: a",
+        ),
+    ],
+)
+def test_why_no_node_could_take_a_runner_is_said(runner: dict[str, Any], said: str | None) -> None:
+    """What none has, or that none has all of it at once; dead nodes do not count."""
+    assert misfit(runner, NODES) == said
+
+
+def test_why_no_node_can_take_a_runner_now_is_said() -> None:
+    """What is taken, where a node has it; otherwise that none has it."""
+    assert busy({"resources": {"CPU": 2}}, NODES) is None
+    assert busy({"resources": {"CPU": 4}}, NODES) == "no node has free 4 CPU (the most is 2 CPU)"
+    assert busy({"resources": {"CPU": 9}}, NODES) == "no node has 9 CPU (the most is 4 CPU)"
+
+
+@pytest.mark.parametrize(
+    ("selector", "taken"),
+    [
+        ("a", ["a"]),
+        ("!a", ["b", "c", None]),
+        ("in(a, b)", ["a", "b"]),
+        ("in(a,b)", ["a", "b"]),
+        ("!in(a, b)", ["c", None]),
+    ],
+)
+def test_selectors_take_what_ray_takes(selector: str, taken: list[str | None]) -> None:
+    """A node without the label is not the value that is refused."""
+    assert [value for value in ("a", "b", "c", None) if selects(selector, value)] == taken
+
+
+def test_a_status_says_which_services_have_no_node() -> None:
+    """Of those whose runners are on their way; nodes are not asked for the others."""
+
+    class Cluster:
+        asked = 0
+
+        async def nodes(self) -> list[Node]:
+            self.asked += 1
+            return NODES
+
+    cluster = Cluster()
+    pools = {("a", 1): SimpleNamespace(is_starting=True), ("b", 1): SimpleNamespace(is_starting=0)}
+    parts: Any = SimpleNamespace(supervisor=SimpleNamespace(pools=pools), cluster=cluster)
+
+    def unplaced(*names: str, runner: dict[str, Any]) -> dict[str, str]:
+        manifest = {"runner": runner}
+        live: Any = [SimpleNamespace(service=n, number=1, manifest=manifest) for n in names]
+        return asyncio.run(problems.unplaced(parts, live))
+
+    greedy = {"resources": {"GPU": 4}}
+    said = "runners cannot be placed: no node has 4 GPU (the most is 1 GPU)"
+    assert unplaced("b", "c", runner=greedy) == {}
+    assert cluster.asked == 0
+    assert unplaced("a", "b", runner=greedy) == {"a": said}
+    assert unplaced("a", runner={"resources": {"GPU": 1}}) == {}

@@ -1,0 +1,296 @@
+"""The audit log: what is in it, who wrote it, and that nothing of it changes."""
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.control.access.audit import Audit
+from koco.store.model import AuditEntry, AuditQuery, Key, NewExecution
+from koco.store.sqlite import SqliteStore
+from tests.support.api_server import Api, serving
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    with serving(tmp_path) as api:
+        digest = hashlib.sha256(b"root").digest()
+        key = Key(name="root", digest=digest, scopes=("admin",), created="")
+        api.call(api.parts.store.put_key(key))
+        yield api
+
+
+def told(api: Api, **query: Any) -> list[AuditEntry]:
+    """Return what the log has, oldest first."""
+    page = api.call(api.parts.store.audit(AuditQuery(**query), limit=1000))
+    items: list[AuditEntry] = page.items
+    return items[::-1]
+
+
+def test_a_change_is_told_with_who_from_where_and_the_requests_id(api: Api) -> None:
+    """It is in the log before it is answered; `latest` is told as the execution that it was."""
+    fid = api.execution()
+    with api.http() as client:
+        answer = client.post(
+            "/v1/executions/latest/cancel", content=b"", headers={"X-Request-ID": "it-1"}
+        )
+    assert answer.status_code == 202
+    [entry] = told(api)
+    assert (entry.who, entry.credential, entry.address) == ("ada", "key:ada", "127.0.0.1")
+    assert (entry.action, entry.target, entry.outcome) == ("cancel_execution", fid, "ok")
+    assert entry.request == "it-1"
+
+
+def test_a_refused_change_is_told_with_the_code_of_its_error(api: Api) -> None:
+    """For want of a scope, of the thing itself, or of sense."""
+    api.execution()
+    digest = hashlib.sha256(b"reader").digest()
+    key = Key(name="reader", digest=digest, scopes=("read",), created="", sees_all=True)
+    api.call(api.parts.store.put_key(key))
+    with api.http("reader") as client:
+        client.post("/v1/executions/latest/cancel")
+    with api.http() as client:
+        client.post("/v1/executions/nothing/cancel")
+        client.post("/v1/executions/latest/cancel", content=b"[1]")
+    assert [(each.who, each.target[:7], each.outcome) for each in told(api)] == [
+        ("reader", "latest", "not_allowed"),
+        ("ada", "nothing", "not_found"),
+        ("ada", "latest", "usage"),
+    ]
+
+
+def test_reading_is_not_told_but_for_what_was_refused(api: Api) -> None:
+    """Looking leaves no trace; looking where one may not does."""
+    api.execution()
+    with api.http() as client:
+        client.get("/v1/executions")
+        client.get("/v1/executions/latest")
+        client.get("/v1/executions/nothing")
+        client.get("/v1/secrets")
+    assert [(each.action, each.outcome) for each in told(api)] == [("list_secrets", "not_allowed")]
+
+
+def test_ten_thousand_wrong_keys_are_two_entries(tmp_path: Path) -> None:
+    """The first of a minute at once, so that it is seen, and the others as their number."""
+
+    async def go(store: SqliteStore) -> list[AuditEntry]:
+        audit = Audit(store)
+        for number in range(10_000):
+            wrong = AuditEntry(
+                action="list_executions", outcome="unauthorized", address="192.0.2.7"
+            )
+            await audit.note(wrong)
+            if number == 0:
+                assert len((await store.audit(AuditQuery())).items) == 1
+        await audit.sum_up()
+        return (await store.audit(AuditQuery())).items
+
+    items = within(tmp_path, go)
+    assert [each.detail.get("count") for each in items] == [9_999, None]
+    assert {each.address for each in items} == {"192.0.2.7"}
+
+
+def test_wrong_keys_from_ever_new_addresses_do_not_fill_memory_or_disk(tmp_path: Path) -> None:
+    """What is too much to be told apart is told as one."""
+
+    async def go(store: SqliteStore) -> list[AuditEntry]:
+        audit = Audit(store)
+        for number in range(10_000):
+            wrong = AuditEntry(
+                action="show_flow", outcome="unauthorized", address=f"2001::{number:x}"
+            )
+            await audit.note(wrong)
+        await audit.sum_up()
+        return (await store.audit(AuditQuery(), limit=1000)).items
+
+    items = within(tmp_path, go)
+    assert len(items) <= 401
+    assert sum(each.detail.get("count", 1) for each in items) == 10_000
+
+
+def test_the_refusals_of_a_known_caller_are_told_one_by_one_up_to_a_number(tmp_path: Path) -> None:
+    """What they tried to do is told of the first twenty in a minute, then how often."""
+
+    async def go(store: SqliteStore) -> list[AuditEntry]:
+        audit = Audit(store)
+        for number in range(25):
+            await audit.note(
+                AuditEntry(
+                    action="undeploy",
+                    who="eve",
+                    credential="key:eve",
+                    target=f"service-{number}",
+                    outcome="forbidden",
+                )
+            )
+        await audit.sum_up()
+        return (await store.audit(AuditQuery())).items
+
+    items = within(tmp_path, go)
+    assert [each.target for each in items[1:]] == [f"service-{n}" for n in range(19, -1, -1)]
+    assert (items[0].who, items[0].detail) == ("eve", {"count": 5})
+
+
+def test_a_launch_is_told_in_its_own_transaction(tmp_path: Path) -> None:
+    """An execution without its entry cannot be, nor the other way round."""
+
+    async def go(store: SqliteStore) -> None:
+        note = AuditEntry(action="launch", who="ada", address="192.0.2.7", request="it-2")
+        new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, audited=note)
+        execution, _ = await store.create(new)
+        [entry] = (await store.audit(AuditQuery())).items
+        assert (entry.target, entry.detail) == (execution.fid, {"flow": "svc/flow"})
+        await store._write(lambda db: db.execute("DROP TABLE audit"))
+        with pytest.raises(Exception, match="audit"):
+            await store.create(new)
+        assert len((await store.executions()).items) == 1
+
+    within(tmp_path, go)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit SET who = 'nobody'",
+        "DELETE FROM audit",
+        "REPLACE INTO audit SELECT seq, ts, 'nobody', credential, action, target, outcome,"
+        " address, request, detail FROM audit",
+    ],
+)
+def test_entries_stay_as_they_are(tmp_path: Path, change: str) -> None:
+    """The database itself refuses to change or remove one."""
+
+    async def go(store: SqliteStore) -> None:
+        await store.note([AuditEntry(action="undeploy", who="ada")])
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            await store._write(lambda db: db.execute(change))
+        assert [each.who for each in (await store.audit(AuditQuery())).items] == ["ada"]
+
+    within(tmp_path, go)
+
+
+def test_filters_find_what_they_name(tmp_path: Path) -> None:
+    """By who, action, target with what is below it, outcome and time; SQL in them is text."""
+
+    async def go(store: SqliteStore) -> None:
+        await store.note(
+            [
+                AuditEntry(action="create_release", who="ada", target="hello"),
+                AuditEntry(action="undeploy", who="bob", target="hello", outcome="not_allowed"),
+                AuditEntry(action="set_secret", who="ada", target="hello/KEY"),
+                AuditEntry(action="set_secret", who="ada", target="hello2", outcome="conflict"),
+            ]
+        )
+        middle = (await store.audit(AuditQuery())).items[0].ts
+
+        async def count(**query: Any) -> int:
+            return len((await store.audit(AuditQuery(**query))).items)
+
+        assert await count(who="ada") == 3
+        assert await count(who="ada' OR '1'='1") == 0
+        assert await count(action="set_secret") == 2
+        assert await count(target="hello") == 3
+        assert await count(target="%") == 0
+        assert await count(outcome="ok") == 2
+        assert await count(outcome="refused") == 2
+        assert await count(outcome="conflict", who="ada") == 1
+        assert await count(since=middle) == 4
+        assert await count(until=middle) == 0
+
+    within(tmp_path, go)
+
+
+def test_pages_stay_right_while_the_log_grows(tmp_path: Path) -> None:
+    """Newest first, each entry once."""
+
+    async def go(store: SqliteStore) -> None:
+        await store.note([AuditEntry(action="a", target=str(n)) for n in range(5)])
+        page = await store.audit(AuditQuery(), limit=2)
+        await store.note([AuditEntry(action="a", target="late")])
+        targets = [each.target for each in page.items]
+        while page.next:
+            page = await store.audit(AuditQuery(), limit=2, cursor=page.next)
+            targets += [each.target for each in page.items]
+        assert targets == ["4", "3", "2", "1", "0"]
+
+    within(tmp_path, go)
+
+
+def test_the_api_gives_the_log_to_admins_alone(api: Api) -> None:
+    """With the filters, and times in any form of RFC 3339."""
+    api.execution()
+    with api.http() as client:
+        client.post("/v1/executions/latest/cancel")
+        assert client.get("/v1/audit").status_code == 403
+    with api.http("root") as client:
+        query = {"who": "ada", "since": "2020-01-01T00:00:00+02:00", "outcome": "ok"}
+        page = client.get("/v1/audit", params=query).json()
+        assert [each["action"] for each in page["items"]] == ["cancel_execution"]
+        assert client.get("/v1/audit", params={"since": "yesterday"}).status_code == 400
+
+
+def test_a_change_that_cannot_be_noted_is_answered_by_a_failure(api: Api) -> None:
+    """It was made, and nobody shall rely on its being told; a refusal stays what it is."""
+    api.execution()
+    api.call(api.parts.store._write(lambda db: db.execute("DROP TABLE audit")))
+    with api.http() as client:
+        answer = client.post("/v1/executions/latest/cancel")
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "store"
+        assert "is not in the audit log" in answer.json()["detail"]
+        assert client.post("/v1/executions/latest/cancel").status_code == 409
+
+
+def test_what_a_flow_does_with_its_own_files_is_told_by_its_events_only(api: Api) -> None:
+    """There may be thousands; what it was refused is told."""
+    fid = api.execution()
+    sha256 = hashlib.sha256(b"1").hexdigest()
+    with api.http(api.parts.files.token(fid)) as flow:
+        place = {"Upload-Offset": "0", "Upload-Length": "1"}
+        assert flow.patch(f"/v1/blobs/{sha256}", content=b"1", headers=place).status_code == 204
+        file = {"sha256": sha256, "size_bytes": 1}
+        assert flow.put(f"/v1/executions/{fid}/files/out/a", json=file).status_code == 200
+        assert flow.put(f"/v1/executions/{fid}/files/in/a", json=file).status_code == 403
+    [entry] = told(api)
+    assert (entry.credential, entry.action, entry.outcome) == (
+        f"flow:{fid}",
+        "put_file",
+        "not_allowed",
+    )
+
+
+def test_a_failed_login_is_told_by_a_name_that_there_is_only(api: Api) -> None:
+    """Any other may be a password that was typed in the wrong place."""
+    password = "correct horse battery staple"
+    with api.http("root") as client:
+        body = {"name": "grace", "password": password}
+        assert client.post("/v1/users", json=body).status_code == 201
+    login = {"name": password, "password": "x"}
+    with api.http() as client:
+        del client.headers["Authorization"]
+        assert client.post("/v1/session", json=login).status_code == 401
+        login = {"name": "grace", "password": password}
+        assert client.post("/v1/session", json=login).status_code == 201
+    made, failed, begun = told(api)
+    assert (made.action, made.target, made.who) == ("create_user", "grace", "root")
+    assert (failed.action, failed.target, failed.who) == ("create_session", "", "")
+    assert (begun.who, begun.outcome) == ("grace", "ok")
+
+
+def within(path: Path, work: Any) -> Any:
+    """Run a coroutine on an open store."""
+
+    async def go() -> Any:
+        store = SqliteStore(path / "store.db")
+        await store.open()
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(go())

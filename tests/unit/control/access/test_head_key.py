@@ -1,0 +1,78 @@
+"""Only who can read the head's key is the head's user."""
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from koco.control.access import head_key
+from koco.control.access.head_key import Asked, HeadKey, named, signed
+from koco.errors import KocoError, NotAllowedError
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> HeadKey:
+    key = HeadKey(tmp_path)
+    key.ensure()
+    return key
+
+
+def test_what_is_signed_is_opened_once(mine: HeadKey, tmp_path: Path) -> None:
+    """With its arguments; sent again, it is refused."""
+    blob = signed(str(tmp_path), "admit", digest=b"d" * 32, recover=True)
+    assert mine.opened(blob) == ("admit", {"digest": b"d" * 32, "recover": True})
+    with pytest.raises(NotAllowedError):
+        mine.opened(blob)
+
+
+def test_nothing_else_is(mine: HeadKey, tmp_path: Path) -> None:
+    """Not by another key, for another action, with other arguments, and no rubbish."""
+    (tmp_path / "other").mkdir()
+    other = HeadKey(tmp_path / "other")
+    other.ensure()
+    blob = signed(str(tmp_path), "admit", digest=b"d" * 32, recover=True)
+    asked = msgspec.msgpack.decode(blob, type=Asked)
+    changed = msgspec.msgpack.encode({"digest": b"e" * 32, "recover": True})
+    for wrong in (
+        signed(str(tmp_path / "other"), "admit", digest=b"d" * 32, recover=True),
+        msgspec.msgpack.encode(msgspec.structs.replace(asked, action="configure")),
+        msgspec.msgpack.encode(msgspec.structs.replace(asked, arguments=changed)),
+        msgspec.msgpack.encode(msgspec.structs.replace(asked, signature={})),
+        msgspec.msgpack.encode(
+            msgspec.structs.replace(asked, signature={**asked.signature, "x-koco-time": "soon"})
+        ),
+        b"",
+        b"\xff" * 10,
+        *(None, 5, {"a": 1}, "text"),
+    ):
+        with pytest.raises(NotAllowedError):
+            mine.opened(wrong)  # type: ignore[arg-type]
+    assert mine.opened(signed(str(tmp_path), "admit"))[0] == "admit"
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"max_running": 1, "max_queue": 2}, "max_running max_queue"),
+        ({5: 1, None: 2, "\ud800": 3}, "5 None \\ud800"),
+        ({"k" * 10**6: 1, **dict.fromkeys(range(10**5))}, "k" * 200),
+        *[(values, "") for values in (None, 5, [1], "max_running", {})],
+    ],
+)
+def test_whatever_is_asked_to_be_set_has_a_name_for_the_log(values: Any, name: str) -> None:
+    """Also where it makes no sense: an attempt that is refused is an entry all the same."""
+    assert named(values) == name
+
+
+def test_the_file_is_its_owners_alone_and_stays(mine: HeadKey, tmp_path: Path) -> None:
+    """It is made once, and whoever cannot read it is told where it is."""
+    path = tmp_path / head_key.FILE
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = path.read_bytes()
+    mine.ensure()
+    assert path.read_bytes() == before
+    path.unlink()
+    with pytest.raises(KocoError, match=r"cannot read .*head\.key"):
+        signed(str(tmp_path), "admit")

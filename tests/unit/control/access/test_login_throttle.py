@@ -1,0 +1,112 @@
+"""Failed attempts: some are free, then each holds up the next for longer."""
+
+import pytest
+
+from koco.control.access.login_throttle import Attempts
+from koco.errors import TooManyError
+
+HOME = "192.0.2.7"
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def attempts(clock: Clock) -> Attempts:
+    return Attempts(clock)
+
+
+def wait_of(attempts: Attempts, *, address: str = HOME, name: str | None = None) -> int:
+    """Return how long an attempt is held up (seconds); 0 where it is let through."""
+    try:
+        attempts.check(address=address, name=name)
+    except TooManyError as exc:
+        return int(exc.headers["Retry-After"])
+    return 0
+
+
+def test_waits_double_up_to_a_quarter_of_an_hour(attempts: Attempts, clock: Clock) -> None:
+    """Five of a name are free, from wherever they come."""
+    waits = []
+    for number in range(20):
+        address = f"198.51.100.{number}"
+        while wait := wait_of(attempts, address=address, name="ada"):
+            waits.append(wait)
+            clock.now += wait
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900, 900]
+
+
+def test_one_that_comes_too_early_is_not_counted(attempts: Attempts, clock: Clock) -> None:
+    """So whoever waits gets in, however often somebody else asks meanwhile."""
+    for _ in range(1000):
+        wait_of(attempts, name="ada")
+    clock.now += 1
+    assert wait_of(attempts, name="ada") == 0
+
+
+def test_an_address_has_more_that_are_free(attempts: Attempts) -> None:
+    """Many people may share one; all that has one network of IPv6 is one address."""
+    assert not any(wait_of(attempts, name=f"user{number}") for number in range(20))
+    assert wait_of(attempts, name="another") == 1
+    assert wait_of(attempts, address="192.0.2.8", name="another") == 0
+    for number in range(20):
+        assert wait_of(attempts, address=f"2001:db8::{number:x}", name=f"six{number}") == 0
+    assert wait_of(attempts, address="2001:db8::ffff", name="more") == 1
+    assert wait_of(attempts, address="2001:db8:0:1::1", name="more") == 0
+    assert wait_of(attempts, address=f"::ffff:{HOME}", name="another") == 1
+
+
+def test_wrong_keys_keep_nobody_from_logging_in(attempts: Attempts) -> None:
+    """And the other way round: a script with an old key shares its address with people."""
+    assert not any(wait_of(attempts) for _ in range(100))
+    assert wait_of(attempts) == 1
+    assert wait_of(attempts, name="ada") == 0
+
+
+def test_who_got_in_has_a_clean_name_and_an_old_address(attempts: Attempts) -> None:
+    """Or somebody with a password of their own could guess others' for ever."""
+    for number in range(19):
+        wait_of(attempts, name=f"user{number % 5}")
+    assert wait_of(attempts, name="ada") == 0
+    attempts.passed(address=HOME, name="ada")
+    assert wait_of(attempts, name="user5") == 0
+    assert wait_of(attempts, name="user6") == 1
+    for _ in range(20):  # from elsewhere: of the name nothing is left
+        assert wait_of(attempts, address="192.0.2.9", name="ada") == 0
+        attempts.passed(address="192.0.2.9", name="ada")
+
+
+def test_failures_are_forgotten_after_an_hour(attempts: Attempts, clock: Clock) -> None:
+    """Of quiet, not since the first."""
+    for _ in range(15):
+        clock.now += wait_of(attempts, name="ada")
+    clock.now += 3601
+    assert [wait_of(attempts, name="ada") for _ in range(6)] == [0, 0, 0, 0, 0, 1]
+
+
+def test_memory_is_bounded(attempts: Attempts) -> None:
+    """Who has failed last is remembered."""
+    for number in range(12_000):
+        wait_of(attempts, address=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+    assert len(attempts._failures) == 10_000
+
+
+def test_what_is_told_says_how_long_to_wait(attempts: Attempts) -> None:
+    """And that there is another way in."""
+    for _ in range(5):
+        attempts.check(address=HOME, name="ada")
+    with pytest.raises(TooManyError, match="too many failed logins as 'ada'") as caught:
+        attempts.check(address=HOME, name="ada")
+    assert caught.value.hint == "wait for that long; a key gets in at once"

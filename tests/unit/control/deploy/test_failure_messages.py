@@ -1,0 +1,41 @@
+"""What a deploy that fails is told."""
+
+from typing import Any
+
+from koco.control.deploy import failure_messages
+from koco.runner.spec import Description
+
+
+def _problem(flow: str | None, message: str, **more: Any) -> dict[str, Any]:
+    problem = {"flow": flow, "entrypoint": "m:f", "type": "ValueError", "message": message}
+    return {**problem, "traceback": "", "hint": None, **more}
+
+
+def _message(*problems: dict[str, Any]) -> str:
+    verdict = failure_messages.of_imports(Description(problems=list(problems)))
+    assert verdict is not None
+    return str(verdict["message"])
+
+
+def test_flows_that_fail_alike_are_told_in_one_breath() -> None:
+    """A module that cannot be imported is one mistake, however many flows it has."""
+    said = _message(_problem("a", "bad"), _problem("b", "worse"), _problem("c", "bad"))
+    assert said == "flows 'a', 'c': ValueError: bad; flow 'b': ValueError: worse"
+    said = _message(_problem("a", "bad"), _problem(None, "bad"))
+    assert said == "flow 'a', app: ValueError: bad"
+    assert _message(_problem(None, "bad")) == "app: ValueError: bad"
+
+
+def test_what_fails_before_any_import_names_no_flow() -> None:
+    """Where a secret is missing, say, no flow is at fault."""
+    assert _message(_problem(None, "no", entrypoint="", type="")) == "no"
+
+
+def test_a_form_that_a_service_tells_is_checked() -> None:
+    """It is a stranger: what cannot be taken fails the release, and not the control plane."""
+    good = {"name": "a", "form": [{"type": "text", "name": "x"}]}
+    bad = {"name": "b", "form": [{"type": "text", "name": "x", "pattern": "(?=a)a"}]}
+    assert failure_messages.of_forms([good, {"name": "c", "form": None}]) is None
+    found = failure_messages.of_forms([good, bad])
+    assert found is not None
+    assert found["message"].startswith("flow 'b': its form cannot be taken: ")

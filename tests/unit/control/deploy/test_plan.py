@@ -1,0 +1,268 @@
+"""What the control plane says a deploy would do, over a real store."""
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from koco.cluster.dashboard import ServeError
+from koco.control.deploy import checks
+from koco.control.deploy.plan import Planner, Step
+from koco.errors import NotFoundError, UsageError
+from koco.manifest import load
+from koco.manifest.differences import File
+from koco.store.model import NewExecution
+from koco.store.sqlite import SqliteStore
+
+MANIFEST: dict[str, Any] = {"service": "svc", "flows": [{"name": "a", "entrypoint": "app:a"}]}
+APP = [File("app.py", 10, "one")]
+CHANGED = [File("app.py", 12, "two")]
+
+
+class World:
+    """A store, bundles in memory, and what a test says of Serve."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.bundles: dict[str, list[File]] = {"one": APP, "two": CHANGED}
+        self.drift: dict[str, str] | ServeError = {}
+
+    async def look(self) -> dict[str, str]:
+        if isinstance(self.drift, ServeError):
+            raise self.drift
+        return self.drift
+
+    async def files(self, sha256: str) -> list[File]:
+        if sha256 == "odd":
+            raise UsageError("the bundle odd cannot be read")
+        if sha256 not in self.bundles:
+            raise NotFoundError(f"no bundle {sha256}")
+        return self.bundles[sha256]
+
+    async def release(
+        self, bundle: str = "one", *, live: bool = True, app: Any = None, **more: Any
+    ) -> int:
+        manifest = load.to_data(load.check({**copy.deepcopy(MANIFEST), **more}))
+        release = await self.store.create_release(
+            manifest["service"],
+            bundle=bundle,
+            fingerprint="",
+            manifest=manifest,
+            by="ada",
+            origin={"project": "demo"},
+        )
+        if live:
+            await self.store.go_live(release.service, release.number, [], app)
+        return release.number
+
+    async def planner(self, project: str | None = "demo") -> Planner:
+        parts: Any = SimpleNamespace(
+            store=self.store,
+            bundles=self,
+            deployer=SimpleNamespace(drift=self),
+        )
+        return await Planner.now(parts, project=project)
+
+    async def step(self, files: list[File] = APP, **more: Any) -> Step:
+        planner = await self.planner()
+        return await planner.step({**MANIFEST, **more}, files)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that runs a coroutine over a store of its own."""
+    monkeypatch.setattr(checks, "CHECKS", [])
+    monkeypatch.setattr(checks, "WARNINGS", [])
+
+    def run(body: Callable[[World], Awaitable[None]]) -> None:
+        async def main() -> None:
+            store = SqliteStore(tmp_path / "store.db")
+            await store.open()
+            try:
+                await body(World(store))
+            finally:
+                await store.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_what_is_not_live_would_be_created(world: Any) -> None:
+    """A release that failed is none."""
+
+    async def body(w: World) -> None:
+        number = await w.release(live=False)
+        await w.store.fail_release("svc", number, {"message": "no"})
+        step = await w.step()
+        assert (step.action, step.release, step.expect) == ("create", None, 0)
+
+    world(body)
+
+
+def test_the_same_is_unchanged(world: Any) -> None:
+    """Whatever project or koco it was deployed with."""
+
+    async def body(w: World) -> None:
+        await w.release()
+        step = await w.step(runner={"max": 10})
+        assert (step.action, step.release, step.expect, step.parts) == ("unchanged", 1, 1, [])
+
+    world(body)
+
+
+def test_settings_alone_need_no_other_bundle(world: Any) -> None:
+    """The plan names the one that is there; where files differ, there is none."""
+
+    async def body(w: World) -> None:
+        await w.release()
+        step = await w.step(runner={"max": 20})
+        assert (step.action, step.parts, step.bundle) == ("update", ["replicas"], "one")
+        step = await w.step(CHANGED)
+        assert (step.action, step.parts, step.bundle) == ("update", ["code"], None)
+        assert [(each.path, each.new_bytes) for each in step.files] == [("app.py", 12)]
+
+    world(body)
+
+
+def test_a_release_on_its_way_is_what_a_deploy_replaces(world: Any) -> None:
+    """And its bundle can be used again; what is live is what is compared with."""
+
+    async def body(w: World) -> None:
+        await w.release()
+        await w.release("two", live=False)
+        step = await w.step(CHANGED)
+        assert (step.action, step.release, step.starting, step.expect) == ("update", 1, 2, 2)
+        assert (step.parts, step.bundle) == (["code"], "two")
+        back = await w.step()
+        assert (back.action, back.parts, back.bundle) == ("update", [], "one")
+
+    world(body)
+
+
+def test_a_bundle_that_cannot_be_read_stops_no_plan(world: Any) -> None:
+    """It is told of, and that release is not compared with."""
+
+    async def body(w: World) -> None:
+        await w.release()
+        await w.release("odd", live=False)
+        step = await w.step(CHANGED)
+        assert (step.action, step.parts, step.bundle) == ("update", ["code"], None)
+        assert step.warnings[0]["message"] == "release 2: the bundle odd cannot be read"
+
+    world(body)
+
+
+def test_a_bundle_that_is_gone_is_sent_again(world: Any) -> None:
+    """Not being able to look is not being the same."""
+
+    async def body(w: World) -> None:
+        await w.release()
+        w.bundles.clear()
+        step = await w.step()
+        assert (step.action, step.bundle) == ("update", None)
+        assert "is not there any more" in step.warnings[0]["message"]
+
+    world(body)
+
+
+def test_only_what_is_live_of_the_same_project_is_removed(world: Any) -> None:
+    """Neither another's services, nor what its manifests name."""
+
+    async def body(w: World) -> None:
+        for name in ("old", "svc"):
+            await w.release(service=name)
+        planner = await w.planner()
+        [step] = await planner.removals(["svc"])
+        assert (step.service, step.action, step.expect, step.warnings) == ("old", "remove", 1, [])
+        other = await w.planner("other")
+        assert await other.removals(["svc"]) == []
+        assert await (await w.planner(None)).removals([]) == []
+
+    world(body)
+
+
+def test_what_runs_of_a_service_to_be_removed_is_told(world: Any) -> None:
+    """It would be refused: better to know that before."""
+
+    async def body(w: World) -> None:
+        await w.release()
+        new = NewExecution(flow="svc/a", service="svc", release=1, inputs={}, user="ada")
+        await w.store.create(new)
+        [step] = await (await w.planner()).removals([])
+        assert "1 execution has not ended" in step.warnings[0]["message"]
+
+    world(body)
+
+
+def test_a_service_of_another_project_is_told_of(world: Any) -> None:
+    """It may be a mistake: a name that two teams chose."""
+
+    async def body(w: World) -> None:
+        await w.release()
+        planner = await w.planner("other")
+        [warning] = (await planner.step(MANIFEST, APP)).warnings
+        assert "another project, 'demo'" in warning["message"]
+
+    world(body)
+
+
+def test_what_somebody_made_of_serve_is_an_update(world: Any) -> None:
+    """Where Serve cannot be asked, that is said, and nothing is made of it."""
+
+    async def body(w: World) -> None:
+        await w.release(app={"locks": [], "leases": []})
+        w.drift = {"svc": "somebody removed it"}
+        step = await w.step()
+        assert (step.action, step.parts, step.drift) == ("update", ["drift"], "somebody removed it")
+        w.drift = ServeError("no answer")
+        step = await w.step()
+        assert (step.action, step.drift) == ("unchanged", None)
+        assert "no answer" in step.warnings[0]["message"]
+
+    world(body)
+
+
+def test_a_manifest_that_this_control_plane_refuses_is_a_problem(world: Any) -> None:
+    """Of its service only, where it stands: an older control plane knows fewer keys."""
+
+    async def body(w: World) -> None:
+        step = await w.step(nope=1)
+        assert [(each["path"], each["message"]) for each in step.problems] == [
+            (["nope"], "unknown key")
+        ]
+
+    world(body)
+
+
+def test_checks_find_problems_and_warnings(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only the cluster knows, of the manifest with its defaults."""
+
+    async def check(_: Any, manifest: dict[str, Any]) -> list[checks.Finding]:
+        return [checks.Finding(message=f"max {manifest['runner']['max']}", hint=None, path=[])]
+
+    monkeypatch.setattr(checks, "CHECKS", [check])
+
+    async def body(w: World) -> None:
+        assert (await w.step()).problems == [{"message": "max 10", "hint": None, "path": []}]
+
+    world(body)
+
+
+def test_the_wire_form_leaves_out_what_is_absent(world: Any) -> None:
+    """So that null is told from nothing."""
+
+    async def body(w: World) -> None:
+        await w.release(runtime={"env": {"A": "1"}})
+        wire = (await w.step(runner={"executions": 5})).to_wire()
+        assert wire["changes"] == [
+            {"path": "runtime.env.A", "part": "environment", "old": "1"},
+            {"path": "runner.executions", "part": "replicas", "old": None, "new": 5},
+        ]
+        assert (wire["expect"], wire["action"]) == (1, "update")
+
+    world(body)

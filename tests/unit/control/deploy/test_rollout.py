@@ -1,0 +1,66 @@
+"""Releases on their way: what a runner must do before its release goes live."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from koco.cluster import node_processes
+from koco.cluster.node_processes import NodeSilent, Sighting
+from koco.control.deploy import rollout
+
+
+class Process:
+    """A runner's process, as it is seen from outside: how many looks it is busy for."""
+
+    node = "here"
+
+    def __init__(self, *, busy: float, goes: bool = False) -> None:
+        self.busy, self.goes, self.looks = busy, goes, 0
+
+    async def look(self) -> Sighting | None:
+        self.looks += 1
+        if self.looks <= self.busy:
+            return Sighting("R", time.monotonic(), 0.05 * self.looks, 1)
+        return None if self.goes else Sighting("S", time.monotonic(), 9.0, 1)
+
+
+def waited(process: Any, monkeypatch: pytest.MonkeyPatch) -> float:
+    monkeypatch.setattr(node_processes, "own_node", lambda: "here")
+    monkeypatch.setattr(rollout, "_REST_S", 0.01)
+    runner: Any = SimpleNamespace(actor=process)
+    began = time.monotonic()
+    asyncio.run(rollout._rested(runner, began))
+    return time.monotonic() - began
+
+
+def test_a_process_that_rests_costs_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one says that nothing happened since the first."""
+    process = Process(busy=0)
+    waited(process, monkeypatch)
+    assert process.looks == 2
+
+
+def test_a_process_that_is_busy_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be dying; when it is gone nobody waits any longer."""
+    process = Process(busy=5, goes=True)
+    waited(process, monkeypatch)
+    assert process.looks == 6
+
+
+def test_what_never_rests_or_cannot_be_seen_is_waited_for_no_longer_than_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A module may have started a thread that computes, and a node may be elsewhere or silent."""
+    monkeypatch.setattr(rollout, "_OUTLIVE_S", 0.1)
+    monkeypatch.setattr(rollout, "_ELSEWHERE_S", 0.03)
+    assert waited(Process(busy=1e9), monkeypatch) >= 0.09
+
+    async def silent() -> None:
+        raise NodeSilent("no answer")
+
+    assert waited(SimpleNamespace(node="here", look=silent), monkeypatch) >= 0.09
+    monkeypatch.setattr(rollout, "_OUTLIVE_S", 60)
+    assert 0.02 <= waited(SimpleNamespace(node="there"), monkeypatch) < 30

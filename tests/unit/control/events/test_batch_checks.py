@@ -1,0 +1,192 @@
+"""What services send as events: stored where it is what a runner sends, else refused."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koco.control.events import batch_checks
+from koco.control.events.chunk_reader import NDJSON, SSE, Wanted
+from koco.control.events.spooler import Spooler
+from koco.events import line, wire
+from koco.events.model import Ack, Batch, Kind, Status
+from koco.store.model import Filter, NewExecution
+from koco.store.sqlite import SqliteStore
+
+GOOD = line.encode(Kind.STDOUT, "hello")
+STAMP = line.timestamp()
+
+
+def batch(*lines: bytes, **more: Any) -> Batch:
+    about = {"fid": "f", "producer": "p", "first": 1, "count": len(lines), **more}
+    return Batch(**{"body": b"\n".join(lines), **about})
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        batch(GOOD),
+        batch(GOOD, GOOD, first=7),
+        batch(line.encode(Kind.RESULT, {"a": ["b\n", None]}, task='a "task"\n')),
+        batch(line.encode(Kind.RESULT, 1, task='\\"' * 500_000), GOOD),
+        batch(line.encode(Kind.FINAL, "\u2028"), runner="r", status=Status.FINISHED),
+        batch(runner="r", status=Status.RUNNING),
+        batch(line.encode(Kind.DEBUG, "x" * 1_000_000)),
+    ],
+)
+def test_what_a_runner_sends_is_taken(sound: Batch) -> None:
+    """Lines, the status at their end, tasks' lines, long ones."""
+    assert batch_checks.fault_of(sound) is None
+
+
+def forged(kind: str, payload: bytes = b"1", end: bytes = b"}") -> bytes:
+    return b'"ts":"%b","kind":"%b","payload":%b%b' % (STAMP.encode(), kind.encode(), payload, end)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (batch(GOOD, count=3), "says that it has 3 events, and has 1"),
+        (batch(GOOD, GOOD, count=1), "says that it has 1 events, and has 2"),
+        (batch(GOOD, count=0), "has text, and no events"),
+        (batch(count=1), "no event"),
+        (batch(b"not json"), "no event: 'not json'"),
+        (batch(GOOD, b""), "no event: ''"),
+        (batch(GOOD[:-1]), "no JSON"),
+        (batch(GOOD + b"}"), "no JSON"),
+        (batch(GOOD + b",{" + GOOD), "no JSON"),
+        (batch(forged("stdout", b"[1"), forged("stdout", b"2]}")), "no JSON"),
+        (batch(forged("stdout", b"[1\n,2]"), count=1), "no event"),
+        (batch(forged("stdout", b"NaN")), "no JSON"),
+        (batch(forged("stdout", b'"\xff"')), "no JSON"),
+        (batch(forged("stdout", b"[" * 100_000)), "no JSON"),
+        (batch(forged("status", b'{"status":"finished"}')), "no event"),
+        (batch(forged("meta", b"{}")), "no event"),
+        (batch(forged("")), "no event"),
+        (batch(b'"kind":"stdout","ts":"%b","payload":1}' % STAMP.encode()), "no event"),
+        (batch(b'"ts":"%b","kind":"stdout","x":1}' % STAMP.encode()), "no event"),
+        (batch(b'"seq":9,' + GOOD), "no event"),
+        (batch(GOOD, first=0), "numbered 0"),
+        (batch(GOOD, first=-5), "numbered -5"),
+        (batch(GOOD, first=2**62), "numbered"),
+        (batch(GOOD, count=-1), "-1 of them"),
+        (batch(GOOD, producer="p" * 1000), "1000 characters"),
+        (batch(GOOD, status=Status.FINISHED), "comes from no runner"),
+        (batch(status=Status.RUNNING), "comes from no runner"),
+    ],
+)
+def test_what_nobody_could_read_is_refused(bad: Batch, said: str) -> None:
+    """With what is wrong with it."""
+    assert said in (batch_checks.fault_of(bad) or "it is taken")
+
+
+BYTES = st.sampled_from(
+    [b"\n", b'"', b"{", b"}", b",", b"[", b"]", b"\\", b" ", b"\r", b"\0", GOOD]
+)
+
+
+@given(st.lists(st.binary(max_size=3) | BYTES, max_size=6), st.data())
+def test_whatever_is_taken_can_be_read(pieces: list[bytes], data: st.DataObject) -> None:
+    """Bytes put anywhere into good lines: each line is an event then, or the batch is refused."""
+    body = b"\n".join([GOOD] * 3)
+    for piece in pieces:
+        at = data.draw(st.integers(0, len(body)))
+        body = body[:at] + piece + body[at:]
+    count = body.count(b"\n") + 1
+    if batch_checks.fault_of(batch(body=body, count=count)) is not None:
+        return
+    for seq, text in line.number_lines(1, body):
+        event = line.decode(seq, text)
+        assert event["kind"].encode() == line.kind_of(text)
+        assert event["seq"] == seq or b'"seq"' in text
+        assert "payload" in event
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path / "store.db")
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _execution(store: SqliteStore, runner: str = "r1") -> Any:
+    new = NewExecution(flow="s/f", service="s", release=1, inputs={"x": "findable"})
+    execution, _ = await store.create(new)
+    await store.assign(execution.fid, runner)
+    await store.append([Batch(execution.fid, "own", 1, 0, b"", runner, Status.RUNNING)])
+    return await store.execution(execution.fid)
+
+
+def test_a_bad_batch_takes_no_other_with_it(tmp_path: Path) -> None:
+    """Its own runner's ends its execution, a stranger's changes nothing; the rest is stored."""
+
+    async def main() -> None:
+        async with opened(tmp_path) as store:
+            spooler = Spooler(store)
+            ended: list[str] = []
+            spooler.on_final = ended.append
+            mine, hers = await _execution(store), await _execution(store)
+            sent = [
+                Batch(mine.fid, "p", 1, 1, GOOD, "r1"),
+                Batch(hers.fid, "x", 1, 3, GOOD, "r9", Status.FINISHED),
+                Batch("nobody", "x", 1, 3, GOOD, "r9"),
+                Batch(mine.fid, "q", 1, 3, GOOD, "r1", Status.FINISHED),
+                Batch(hers.fid, "p", 1, 1, GOOD, "r1"),
+            ]
+            acks = wire.decode_acks(await spooler.append(wire.encode_batches(sent)))
+            assert [ack.closed for ack in acks] == [False, True, True, True, False]
+            assert (acks[0], acks[4]) == (Ack(1), Ack(1))
+            assert (await store.execution(hers.fid)).status == "running"
+            now = await store.execution(mine.fid)
+            assert (now.status, ended) == ("error", [mine.fid])
+            assert now.error is not None
+            assert now.error["type"] == "BadEvents"
+            with pytest.raises(msgspec.MsgspecError):
+                await spooler.append(b"no batches")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("count", "body"),
+    [(3, GOOD), (1, GOOD + b"\n" + GOOD), (2, b""), (1, b"no json\n\xff"), (2, GOOD + b"\n{")],
+    ids=["too few", "too many", "nothing", "no text", "half a line"],  # else with the time of GOOD
+)
+def test_a_row_that_cannot_be_read_stops_neither_streams_nor_search(
+    tmp_path: Path, count: int, body: bytes
+) -> None:
+    """An older koco stored it: what is around it is read to the end, and found."""
+
+    async def main() -> None:
+        async with opened(tmp_path) as store:
+            spooler = Spooler(store)
+            bad, good = await _execution(store), await _execution(store)
+            odd = Batch(bad.fid, "p", 1, count, body, "r1", Status.FINISHED)
+            # As it was before batches were looked at.
+            await store.append([odd])
+            last = Batch(
+                good.fid, "p", 1, 1, line.encode(Kind.FINAL, "findable"), "r1", Status.FINISHED
+            )
+            await store.append([last])
+            bad = await store.execution(bad.fid)
+            for form in (NDJSON, SSE):
+                for kinds in (frozenset[str](), frozenset({"stdout", "status"})):
+                    wanted = Wanted(kinds, form, tells_end=True)
+                    async with asyncio.timeout(10):
+                        sent = [part async for part in spooler.follow(bad, wanted, heartbeat_s=9)]
+                    assert b'"status":"finished"' in sent[-1]
+            while await store.index():
+                pass
+            page = await store.executions(Filter(search="findable"))
+            assert good.fid in {each.fid for each in page.items}
+
+    asyncio.run(main())

@@ -1,0 +1,40 @@
+"""So many begin in a second, those of each holder in turn."""
+
+import asyncio
+import time
+from collections import Counter
+
+from koco.control.executions.launch_pace import Pace
+
+
+def test_who_has_many_delays_its_own_only() -> None:
+    """A hundred of one are in line, and the first of another is one of the next."""
+
+    async def scenario() -> None:
+        pace, begun = Pace(lambda: 100.0), []
+
+        async def one(holder: str) -> None:
+            await pace.turn(holder)
+            begun.append(holder)
+
+        many = [asyncio.create_task(one("ada")) for _ in range(100)]
+        await asyncio.sleep(0)
+        await one("bob")
+        assert Counter(begun)["ada"] <= 12
+        for task in many:
+            task.cancel()
+        await asyncio.gather(*many, return_exceptions=True)
+        await one("cleo")
+
+    asyncio.run(scenario())
+
+
+def test_no_more_begin_than_the_rate_allows() -> None:
+    """Nor fewer: what one pause leaves over is not lost."""
+
+    async def scenario() -> None:
+        pace, began = Pace(lambda: 50.0), time.monotonic()
+        await asyncio.gather(*(pace.turn("ada") for _ in range(25)))
+        assert 0.4 < time.monotonic() - began < 50
+
+    asyncio.run(scenario())

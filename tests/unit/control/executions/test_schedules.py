@@ -1,0 +1,339 @@
+"""Schedules over a real store and a real supervisor; what time it is, the test says."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from koco.control.executions import schedule_spec
+from koco.control.executions.files import Files
+from koco.control.executions.launcher import Launches
+from koco.control.executions.schedule_spec import Entry
+from koco.control.executions.schedules import Schedules
+from koco.control.services.catalog import Catalog
+from koco.control.storage.blobs import Blobs
+from koco.control.storage.disk import Disk
+from koco.events import line
+from koco.events.model import Status
+from koco.forms import InputText, Model
+from koco.manifest import cron
+from koco.store.model import AuditQuery, Execution, Release
+from tests.unit.control.runners.test_pool import World, world
+
+HOUR = 3600.0
+#: What the first release goes live at, and what is due at the full hours after it.
+START = datetime(2026, 11, 24, 6, 30, tzinfo=UTC).timestamp()
+SEVEN, EIGHT, NINE, TEN = (START + HOUR / 2 + HOUR * number for number in range(4))
+HOURLY = {"flow": "flow", "cron": "0 * * * *"}
+
+
+class Clock:
+    """Schedules of a world, at times that a test chooses."""
+
+    def __init__(self, w: World, tmp_path: Path) -> None:
+        self.w = w
+        self.tmp_path = tmp_path
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew over the same store, as a restarted control plane does."""
+        self.w.restart()
+        self.catalog = Catalog()
+        blobs = Blobs(
+            self.tmp_path,
+            self.w.store,
+            self.w.settings,
+            Disk(self.tmp_path, self.w.settings, self.w.store),
+        )
+        files = Files(self.w.store, self.w.spooler, blobs, secret=b"s")
+        endpoints: Any = None
+        launches = Launches(
+            self.w.store, self.w.supervisor, self.catalog, endpoints=endpoints, files=files
+        )
+        self.schedules = Schedules(self.w.store, self.catalog, launches)
+
+    async def live(self, *schedule: dict[str, Any], form: Any = None, **more: Any) -> Release:
+        """Let a release with these schedules go live, at half past six."""
+        return await self.put(await self.w.live(**more), *schedule, form=form)
+
+    async def put(self, release: Release, *schedule: dict[str, Any], form: Any = None) -> Release:
+        """Let it have these schedules, too."""
+        release = msgspec.structs.replace(
+            release,
+            ready=line.timestamp(START),
+            manifest={**release.manifest, "schedule": list(schedule)},
+            flows=[{"name": "flow", "entrypoint": "m:f", "form": form}],
+        )
+        self.catalog.put(release)
+        await self.schedules.refresh(START)
+        return release
+
+    async def at(self, now_s: float) -> list[float | None]:
+        """Let it be a time; return when each schedule wants to be looked at again."""
+        keys = [*self.schedules._watches]
+        return [await self.schedules.attend(key, now_s) for key in keys]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        [told] = self.schedules.of("svc/flow")
+        return told
+
+    async def made(self) -> list[Execution]:
+        page = await self.w.store.executions(limit=100)
+        return page.items[::-1]
+
+
+def clocked(tmp_path: Path, body: Callable[[Clock], Awaitable[None]]) -> None:
+    async def run(w: World) -> None:
+        await body(Clock(w, tmp_path))
+
+    world(tmp_path, run)
+
+
+def test_what_is_due_is_launched_once(tmp_path: Path) -> None:
+    """When its time comes, not before, and not again; the execution says what launched it."""
+
+    async def body(c: Clock) -> None:
+        await c.live({**HOURLY, "inputs": {"who": "Ada"}})
+        assert await c.at(SEVEN - 1) == [SEVEN]
+        assert await c.made() == []
+        assert await c.at(SEVEN) == [EIGHT]
+        assert await c.at(SEVEN + 0.5) == [EIGHT]
+        [made] = await c.made()
+        assert (made.user, made.inputs, made.release) == ("schedule", {"who": "Ada"}, 1)
+        [chunk] = await c.w.store.chunks(made.id, after=0, budget_bytes=1)
+        meta = line.decode(1, next(line.number_lines(1, chunk.body))[1])["payload"]
+        due = line.timestamp(SEVEN)
+        assert meta["schedule"] == {"cron": "0 * * * *", "timezone": "UTC", "due": due}
+        assert (c.told["last"], c.told["fid"], c.told["missed"]) == (due, made.fid, 0)
+        [entry] = (await c.w.store.audit(AuditQuery())).items
+        assert (entry.who, entry.action, entry.target) == ("schedule", "launch", made.fid)
+        assert c.told["next"] == line.timestamp(EIGHT)
+
+    clocked(tmp_path, body)
+
+
+@pytest.mark.parametrize("stage", ["before the launch", "after it", "after it was noted"])
+def test_a_control_plane_that_dies_in_between_launches_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """The next one looks under its key; a few seconds late it is launched all the same."""
+
+    async def body(c: Clock) -> None:
+        release = await c.live(HOURLY)
+        if stage != "before the launch":
+            with monkeypatch.context() as patch:
+                if stage == "after it":
+
+                    async def die(*_: Any) -> None:
+                        raise SystemError
+
+                    patch.setattr(c.w.store, "put_schedule", die)
+                    with pytest.raises(SystemError):
+                        await c.at(SEVEN)
+                else:
+                    await c.at(SEVEN)
+        # Half a minute late it is launched; had it been by then, so it was, however late.
+        back = SEVEN + (600 if stage == "after it" else 30)
+        c.restart()
+        c.catalog.put(release)
+        await c.schedules.refresh(back)
+        await c.at(back)
+        [made] = await c.made()
+        assert (c.told["fid"], c.told["last"]) == (made.fid, line.timestamp(SEVEN))
+        assert c.told["missed"] == 0
+        await c.w.until(made.fid, Status.FINISHED)
+        await c.at(EIGHT)
+        assert len(await c.made()) == 2
+
+    clocked(tmp_path, body)
+
+
+def test_services_that_look_alike_each_have_their_own_times(tmp_path: Path) -> None:
+    """The same flow at the same times: what one of them launched is not the other's."""
+
+    async def body(c: Clock) -> None:
+        release = await c.live(HOURLY)
+        await c.put(msgspec.structs.replace(release, service="other"), HOURLY)
+        made = await c.w.store.create_release(
+            "other", bundle="b", fingerprint="f", manifest=release.manifest, by=""
+        )
+        await c.w.store.go_live("other", made.number, [])
+        await c.at(SEVEN)
+        assert sorted(each.flow for each in await c.made()) == ["other/flow", "svc/flow"]
+
+    clocked(tmp_path, body)
+
+
+@pytest.mark.parametrize("catch_up", [False, True])
+def test_what_was_missed_is_told(tmp_path: Path, catch_up: bool) -> None:
+    """How often, and when last; made up for is only the latest, and only where that is wanted."""
+
+    async def body(c: Clock) -> None:
+        release = await c.live({**HOURLY, "catch_up": catch_up})
+        c.restart()
+        c.catalog.put(release)
+        await c.schedules.refresh(NINE + 1800)
+        assert await c.at(NINE + 1800) == [TEN]
+        assert len(await c.made()) == catch_up
+        assert c.told["missed"] == 3 - catch_up
+        assert c.told["missed_at"] == line.timestamp(EIGHT if catch_up else NINE)
+        assert c.told["last"] == (line.timestamp(NINE) if catch_up else None)
+        await c.at(NINE + 1801)
+        assert (len(await c.made()), c.told["missed"]) == (catch_up, 3 - catch_up)
+
+    clocked(tmp_path, body)
+
+
+def test_the_latest_that_was_missed_is_told_however_many_were(tmp_path: Path) -> None:
+    """Beyond what is counted, too."""
+
+    async def body(c: Clock) -> None:
+        release = await c.live({"flow": "flow", "cron": "* * * * * *"})
+        c.restart()
+        c.catalog.put(release)
+        await c.schedules.refresh(NINE)
+        await c.at(NINE + 0.5)
+        assert c.told["missed_at"] == line.timestamp(NINE - 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cron, "MOST", 100)
+        clocked(tmp_path, body)
+
+
+def test_a_clock_that_is_put_back_launches_nothing_twice(tmp_path: Path) -> None:
+    """What ran has run."""
+
+    async def body(c: Clock) -> None:
+        await c.live(HOURLY)
+        await c.at(EIGHT)
+        assert await c.at(SEVEN) == [EIGHT]
+        await c.at(EIGHT)
+        assert len(await c.made()) == 1
+
+    clocked(tmp_path, body)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_two_do_not_run_at_once_unless_they_may(tmp_path: Path, overlap: bool) -> None:
+    """One that would is skipped, and that is told; once the former has ended it goes on."""
+
+    async def body(c: Clock) -> None:
+        c.w.ends = False
+        await c.live({**HOURLY, "overlap": overlap})
+        await c.at(SEVEN)
+        await c.at(EIGHT)
+        made = await c.made()
+        assert len(made) == 1 + overlap
+        assert (c.told["skipped"], c.told["missed"]) == (1 - overlap, 0)
+        if not overlap:
+            assert c.told["skipped_at"] == line.timestamp(EIGHT)
+            await c.w.until(made[0].fid, Status.RUNNING)
+            await c.w.runner_of(made[0].fid).report(made[0].fid, Status.FINISHED, count=1)
+            await c.at(NINE)
+            assert len(await c.made()) == 2
+
+    clocked(tmp_path, body)
+
+
+def test_a_launch_that_is_refused_is_told_and_tried_again(tmp_path: Path) -> None:
+    """With growing pauses, until its next time comes: then it was missed."""
+
+    async def body(c: Clock) -> None:
+        c.w.ends = False
+        await c.live(HOURLY, limits={"queue": 0}, max=1)
+        await c.w.until((await c.w.launch()).fid, Status.RUNNING)
+        assert await c.at(SEVEN) == [SEVEN + 5]
+        assert "limits.queue" in c.told["trouble"]
+        assert await c.at(SEVEN + 5) == [SEVEN + 20]
+        assert await c.at(SEVEN + 6) == [SEVEN + 20]
+        assert (await c.at(EIGHT - 1), c.told["missed"]) == ([EIGHT], 0)
+        running = c.w.began[0]
+        await c.w.runner_of(running).report(running, Status.FINISHED, count=1)
+        await c.at(EIGHT)
+        assert (c.told["trouble"], c.told["missed"]) == (None, 1)
+        assert c.told["last"] == line.timestamp(EIGHT)
+
+    clocked(tmp_path, body)
+
+
+def test_a_redeploy_counts_at_once(tmp_path: Path) -> None:
+    """What is the same goes on, with what is known of it; what changed begins anew."""
+
+    async def body(c: Clock) -> None:
+        await c.live(HOURLY)
+        await c.at(SEVEN)
+        await c.live({**HOURLY, "overlap": True}, {**HOURLY, "cron": "0 8 * * *"})
+        first, second = c.schedules.of("svc/flow")
+        assert (first["last"], second["last"]) == (line.timestamp(SEVEN), None)
+        assert first["overlap"]
+        await c.at(EIGHT)
+        assert [each.release for each in await c.made()] == [1, 2, 2]
+        await c.live()
+        assert c.schedules.of("svc/flow") == []
+        assert await c.w.store.schedules() == {}
+        await c.live(HOURLY)
+        c.catalog.remove("svc")
+        await c.schedules.refresh(NINE)
+        assert await c.at(NINE) == []
+
+    clocked(tmp_path, body)
+
+
+def test_schedules_follow_the_catalog_by_themselves(tmp_path: Path) -> None:
+    """Nobody asks: a release that goes live stirs them, and what is due runs."""
+
+    async def body(c: Clock) -> None:
+        await c.schedules.recover()
+        await asyncio.sleep(0)
+        release = await c.live()
+        every_second = {"flow": "flow", "cron": "* * * * * *"}
+        manifest = {**release.manifest, "schedule": [every_second]}
+        c.catalog.put(msgspec.structs.replace(release, manifest=manifest, ready=None))
+        while not await c.made():
+            await asyncio.sleep(0.02)
+        [watch] = c.schedules._watches.values()
+        c.catalog.remove("svc")
+        await asyncio.sleep(0.05)
+        assert watch.task is not None
+        assert watch.task.done()
+        count = len(await c.made())
+        await asyncio.sleep(1.1)
+        assert len(await c.made()) == count
+
+    clocked(tmp_path, body)
+
+
+def test_a_release_whose_schedules_cannot_launch_does_not_get_ready() -> None:
+    """It is told which one, why, and what to do."""
+    form = Model(InputText(name="who", label="Who", required=True)).to_list()
+    flows = [{"name": "greet", "form": form}, {"name": "any", "form": None}]
+
+    def said(entry: dict[str, Any]) -> Any:
+        manifest = {"schedule": [{"flow": "any", "cron": "* * * * *", "inputs": {"x": 1}}, entry]}
+        return asyncio.run(schedule_spec.problem(manifest, flows))
+
+    assert said({"flow": "greet", "cron": "* * * * *", "inputs": {"who": "Ada"}}) is None
+    unknown = said({"flow": "hymn", "cron": "* * * * *"})
+    assert unknown["message"] == "schedule[1]: there is no flow 'hymn'"
+    assert unknown["hint"] == "flows: greet, any"
+    refused = said({"flow": "greet", "cron": "* * * * *"})
+    assert refused["message"].startswith("schedule[1]: greet refuses its inputs: who: ")
+    assert refused["hint"] == "give it those it wants as schedule[1].inputs"
+
+
+def test_a_schedule_is_known_by_what_it_launches_and_when() -> None:
+    """How it minds others does not make another one of it."""
+    entry = Entry(flow="f", cron="* * * * *")
+    assert msgspec.structs.replace(entry, overlap=True, catch_up=True).id == entry.id
+    changes: list[dict[str, Any]] = [
+        {"flow": "g"},
+        {"inputs": {"a": 1}},
+        {"timezone": "Asia/Tokyo"},
+    ]
+    ids = {msgspec.structs.replace(entry, **change).id for change in changes}
+    assert len({entry.id, *ids}) == 4

@@ -1,0 +1,287 @@
+"""What the control plane's doctor finds: over a real store, with runners in this process."""
+
+import asyncio
+import math
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from koco.cluster import placement
+from koco.cluster.ray_work import Item
+from koco.cluster.serve import name_of
+from koco.control.executions.ray_cleanup import Leftovers
+from koco.control.health import doctor
+from koco.control.health.doctor import Doctor, Finding
+from koco.control.storage.disk import Disk
+from koco.errors import KocoError
+from tests.support import small_disk
+from tests.unit.control.runners.test_pool import World, world
+
+NODE = {"address": "10.0.0.1", "alive": True, "resources": {"CPU": 2}, "death": ""}
+
+
+def parts(w: World, **more: Any) -> Any:
+    """Return what a doctor looks at, all of it well."""
+
+    async def describe() -> dict[str, Any]:
+        about = {"version": "2.60.0", "python": "3.11.9", "auth": "token", "restarts": 0}
+        return {**about, "nodes": [NODE]}
+
+    async def work() -> list[Item]:
+        return []
+
+    async def nodes() -> list[placement.Node]:
+        return [placement.Node(id="ab", address="10.0.0.1", is_alive=True, resources={"CPU": 2})]
+
+    found = {
+        "store": w.store,
+        "disk": Disk(w.store.path.parent, w.settings, w.store),
+        "spooler": w.spooler,
+        "supervisor": w.supervisor,
+        "deployer": SimpleNamespace(troubles={}),
+        "cluster": SimpleNamespace(describe=describe, nodes=nodes, work=work),
+        "send": w.spooler.append,
+        "heartbeat_s": 10.0,
+        "store_path": str(w.store.path),
+        "started": "2026-01-31T00:00:00.000000Z",
+    }
+    found |= more
+    found["leftovers"] = Leftovers(found["supervisor"], getattr(found["cluster"], "work", work))
+    return SimpleNamespace(**found)
+
+
+async def findings(of: Any, *, look_s: float = 5.0) -> dict[str, Finding]:
+    return {each.name: each for each in await Doctor(of, look_s=look_s).findings()}
+
+
+async def ready(w: World) -> None:
+    """Deploy something that has a runner."""
+    w.importing.set()
+    await w.live()
+    while not any(pool.runners for pool in w.supervisor.pools.values()):
+        await asyncio.sleep(0.002)
+
+
+def test_where_all_is_well_nothing_has_a_hint(tmp_path: Path) -> None:
+    """Each part is told of; an event has travelled, and nothing of it is left."""
+
+    async def body(w: World) -> None:
+        await ready(w)
+        found = await findings(parts(w))
+        wrong = [each for each in found.values() if each.status != "ok" and each.name != "disk"]
+        assert wrong == []
+        assert found["events"].message.startswith("one went from end to end in ")
+        assert found["runners"].message == "1 answers"
+        assert "; bundles and files take 0.0 kB" in found["disk"].message
+        assert (await w.store.executions()).items == []
+        assert not any((await w.store.tallies()).values())
+
+    world(tmp_path, body)
+
+
+def test_an_event_that_does_not_travel_is_found_within_the_deadline(tmp_path: Path) -> None:
+    """Where calls hang, and where they are answered without being kept."""
+
+    async def body(w: World) -> None:
+        async def hangs(blob: bytes) -> bytes:
+            await asyncio.sleep(60)
+            return blob
+
+        async def lies(blob: bytes) -> bytes:
+            kept = await w.spooler.append(blob)
+            return kept.replace(b"\x01", b"\x00", 1)
+
+        found = await findings(parts(w, send=hangs), look_s=0.1)
+        assert (found["events"].status, found["store"].status) == ("failed", "ok")
+        assert "within 0.1 s" in found["events"].message
+        assert (await findings(parts(w, send=lies)))["events"].status == "failed"
+
+    world(tmp_path, body)
+
+
+def test_an_endpoint_that_is_coming_up_fails_nothing(tmp_path: Path) -> None:
+    """So that `koco up && koco doctor` tells what is wrong, and not what is not there yet."""
+
+    async def body(w: World) -> None:
+        what: dict[str, Any] = {"manifest": {"flows": []}, "bundle": "b", "by": ""}
+        made = await w.store.create_release("svc", fingerprint="f", **what)
+        await w.store.go_live("svc", made.number, [], app={"flows": []})
+        for status, verdict in (("DEPLOYING", "warning"), ("RUNNING", "ok"), ("GONE", "failed")):
+
+            async def statuses(now: str = status) -> dict[str, str]:
+                return {name_of("svc", made.number): now}
+
+            async def look() -> dict[str, str]:
+                return {}
+
+            serve = SimpleNamespace(serve=SimpleNamespace(statuses=statuses))
+            deployer = SimpleNamespace(troubles={}, drift=SimpleNamespace(look=look))
+            found = await findings(parts(w, endpoints=serve, deployer=deployer))
+            assert found["serve"].status == verdict
+
+    world(tmp_path, body)
+
+
+def test_a_late_loop_is_no_failed_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process has too much to do, that is told, and not that nothing can be kept."""
+    monkeypatch.setattr(doctor, "_HEALTH_S", 0.1)
+    monkeypatch.setattr(doctor, "_FRESH_S", 0.0)
+
+    async def body(w: World) -> None:
+        async def hog() -> None:
+            for _ in range(4):
+                await asyncio.sleep(0)
+                time.sleep(0.2)  # noqa: ASYNC251 - as thousands of requests would
+
+        async def describe() -> dict[str, Any]:
+            hogging.append(asyncio.create_task(hog()))  # while the store is asked
+            return await well.cluster.describe()
+
+        async def hangs() -> int:
+            await asyncio.Event().wait()
+            return 0
+
+        hogging: list[asyncio.Task[None]] = []
+        well = parts(w)
+        cluster = SimpleNamespace(**{**vars(well.cluster), "describe": describe})
+        health = await Doctor(parts(w, cluster=cluster)).health()
+        assert health["store"] == "ok"
+        assert health["late_ms"] >= 80
+        assert health["status"] == "degraded", "nothing is well in a process that late"
+        health = await Doctor(parts(w)).health()
+        assert (health["status"], health["store"]) == ("ok", "ok")
+        monkeypatch.setattr(w.store, "probe", hangs)
+        assert (await Doctor(parts(w)).health())["store"] == "failed"
+
+    world(tmp_path, body)
+
+
+def test_a_store_without_room_fails_the_doctor_and_the_health(tmp_path: Path) -> None:
+    """The doctor says what to do; `/health` says that executions cannot run."""
+
+    async def body(w: World) -> None:
+        w.store._db.execute("PRAGMA query_only = 1")  # as a disk that has become read-only
+        of = parts(w)
+        found = await findings(of)
+        assert (found["store"].status, found["events"].status) == ("failed", "failed")
+        assert "disk has room" in (found["store"].hint or "")
+        health = await Doctor(of).health()
+        assert (health["status"], health["store"]) == ("degraded", "failed")
+        w.store._db.execute("PRAGMA query_only = 0")
+        assert (await Doctor(of).health())["status"] == "ok"
+
+    world(tmp_path, body)
+
+
+def test_a_service_without_runners_is_told_by_name_to_those_with_a_key(tmp_path: Path) -> None:
+    """And in `/health`, to anybody, by number only."""
+
+    async def body(w: World) -> None:
+        w.problem = {"entrypoint": "m:f", "message": "no module named secret"}
+        await w.live()
+        of = parts(w)
+        while not any(pool.trouble for pool in w.supervisor.pools.values()):
+            await asyncio.sleep(0.002)
+        found = await findings(of)
+        assert found["service svc"].status == "failed"
+        assert "no module named secret" in found["service svc"].message
+        health = await Doctor(of).health()
+        assert (health["status"], health["troubles"]) == ("degraded", 1)
+        assert health["nodes"] == {"alive": 1, "dead": 0}
+        assert "secret" not in str(health)
+        assert "svc" not in str(health)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """The others answer; the doctor goes on."""
+
+    async def body(w: World) -> None:
+        await ready(w)
+
+        async def attach() -> Any:
+            raise KocoError("out of reach")
+
+        w.runners[0].attach = attach  # type: ignore[method-assign]
+        found = await findings(parts(w))
+        assert found["runners"].status == "warning"
+        assert w.runners[0].spec.id in found["runners"].message
+
+    world(tmp_path, body)
+
+
+def test_nodes_that_died_are_told_and_those_that_left_are_not(tmp_path: Path) -> None:
+    """Ray lists both for as long as it runs."""
+
+    async def body(w: World) -> None:
+        async def describe() -> dict[str, Any]:
+            gone = {"address": "10.0.0.2", "alive": False, "resources": {}}
+            nodes = [NODE, {**gone, "death": ""}, {**gone, "death": "its raylet was killed"}]
+            about = {"version": "2.60.0", "python": "3.11.9", "auth": "disabled", "restarts": 4}
+            return {**about, "nodes": nodes}
+
+        found = await findings(parts(w, cluster=SimpleNamespace(describe=describe)))
+        assert found["node"].message == "10.0.0.2 is dead: its raylet was killed"
+        assert found["nodes"].message.startswith("1 alive: 2 CPU")
+        assert "RAY_AUTH_MODE=token" in (found["ray"].hint or "")
+        assert "control.log" in (found["control plane"].hint or "")
+
+    world(tmp_path, body)
+
+
+def test_a_doctor_with_a_fault_of_its_own_says_so(tmp_path: Path) -> None:
+    """What cannot be looked at has failed, and does not take the others with it."""
+
+    async def body(w: World) -> None:
+        found = await findings(parts(w, deployer=None))
+        assert found["services"].status == "failed"
+        assert "could not be looked at" in found["services"].message
+        assert found["events"].status == "ok"
+
+    world(tmp_path, body)
+
+
+def test_what_executions_leave_in_ray_is_told_with_whose_it_is(tmp_path: Path) -> None:
+    """With the fid where that is known: what stays on purpose, and what could not be ended."""
+    actor = Item("a1", "actor", "Cache", "svc", 1, ("t1",), 41, "node", is_detached=True)
+    task = Item("t2", "task", "count", "svc", 1, ("t2", "t0"), 42, "node")
+
+    async def work() -> list[Item]:
+        return [actor, task]
+
+    async def body(w: World) -> None:
+        of = parts(w, cluster=SimpleNamespace(work=work))
+        told = {"tasks": ["t1"], "actors": [], "kept": []}
+        await of.leftovers.settle("fid-of-the-actor", told)
+        left = await of.leftovers.look()
+        assert [(each.name, each.fid) for each in left] == [
+            ("Cache", "fid-of-the-actor"),
+            ("count", None),
+        ]
+
+    world(tmp_path, body)
+
+
+def test_a_disk_where_events_wait_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """By the doctor and by `/health`; and no more once there is room."""
+
+    async def body(w: World) -> None:
+        await ready(w)
+        of = parts(w)
+        (tmp_path / "theirs").write_bytes(b"x" * small_disk.MB)
+        with small_disk.told(tmp_path, 1):
+            of.disk._seen_at = -math.inf
+            found = (await findings(of))["disk"]
+            assert found.status == "failed"
+            assert "events wait" in found.message
+            assert "`koco cancel`" in (found.hint or "")
+            assert (await Doctor(of).health())["status"] == "degraded"
+        of.disk._seen_at = -math.inf
+        assert (await findings(of))["disk"].status != "failed"
+        assert (await Doctor(of).health())["status"] == "ok"
+
+    world(tmp_path, body)

@@ -1,0 +1,1113 @@
+"""Pools and their supervisor, over a real store, with runners that live in this process."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from koco.cluster.node_processes import Sighting
+from koco.cluster.runners import ENDED, RunnerDied
+from koco.control import tasks
+from koco.control.events.chunk_reader import Wanted
+from koco.control.events.spooler import Spooler
+from koco.control.executions.supervisor import Supervisor
+from koco.control.runners import liveness, reattach, start_backoff, worker
+from koco.control.runners import pool as module
+from koco.control.settings import Settings
+from koco.errors import ConflictError, KocoError
+from koco.events import line, wire
+from koco.events.model import Batch, Kind, Status
+from koco.runner.spec import PROTOCOL, Description, Launch, Presence, RunnerSpec
+from koco.sdk.process.crash import End
+from koco.store.model import Execution, NewExecution, Release
+from koco.store.sqlite import SqliteStore
+from koco.store.sqlite.writer import StoreError
+from tests.support.api_server import end_others
+from tests.support.driver import calm_s
+
+
+class FakeRunner:
+    """A runner without a process: runs what the test says, and dies when it says."""
+
+    is_there = True
+    node = "n"
+
+    def __init__(self, spec: RunnerSpec, world: "World") -> None:
+        self.spec = spec
+        self.world = world
+        self.fids: list[str] = []
+        self.cancelled: list[str] = []
+        self.is_ready = True
+        self.protocol = PROTOCOL
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def describe(self) -> Description:
+        await self.world.importing.wait()
+        if self.world.dies_of_imports:
+            self.die(self.world.dies_of_imports)
+            raise RunnerDied(self.world.dies_of_imports)
+        if self.world.problem and self.spec.release not in self.world.works:
+            return Description(problems=[self.world.problem])
+        if self.world.dies_after_imports:
+            self.die()
+            await asyncio.sleep(0.01)  # its answer is on its way meanwhile
+        return Description(forms=dict.fromkeys(flow.name for flow in self.spec.flows))
+
+    async def attach(self) -> Presence:
+        if self.over.done():
+            raise RunnerDied("its process is gone")
+        await self.world.answering.wait()
+        said = {"fids": self.fids, "is_ready": self.is_ready, "protocol": self.protocol}
+        return Presence(pid=1, node="n", served=0, **said)
+
+    async def launch(self, launch: Launch) -> None:
+        if self.over.done():
+            raise KocoError("died")
+        if self.world.fault:
+            raise self.world.fault
+        if self.world.dies_of:
+            self.die(self.world.dies_of)
+            raise KocoError(self.world.dies_of)
+        self.fids.append(launch.fid)
+        if self.world.begins and await self.report(launch.fid, Status.RUNNING):
+            self.world.began.append(launch.fid)
+            if self.world.ends:
+                await self.report(launch.fid, Status.FINISHED, count=1)
+
+    async def report(self, fid: str, status: Status, *, count: int = 0) -> bool:
+        body = line.encode(Kind.FINAL, 1) if count else b""
+        if status is Status.ERROR:
+            body = line.encode(Kind.ERROR, {"type": "E", "message": "failed", "traceback": ""})
+            count = 1
+        batch = Batch(fid, secrets.token_hex(4), 1, count, body, self.spec.id, status)
+        [ack] = wire.decode_acks(await self.world.spooler.append(wire.encode_batches([batch])))
+        return not ack.closed
+
+    async def cancel(self, fid: str) -> None:
+        self.cancelled.append(fid)
+        await self.world.answering.wait()
+
+    async def hold(self) -> None:
+        await self.over
+
+    async def end(self) -> None:
+        await self.world.leaving.wait()
+        self.world.ended.append(self)
+        if not self.over.done():
+            self.over.set_result(None)
+
+    async def look(self) -> Sighting | None:
+        return self.world.sighting
+
+    async def kill(self, *, after_s: float = 0.0) -> bool:
+        await self.world.killing.wait()
+        self.die("killed")
+        return True
+
+    def die(self, why: str = "killed") -> None:
+        if not self.over.done():
+            self.over.set_exception(KocoError(why))
+
+
+class World:
+    """A store, a supervisor over it, and its runners."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.settings = Settings()
+        self.runners: list[FakeRunner] = []
+        self.ended: list[FakeRunner] = []
+        #: What beginning an execution raises.
+        self.fault: Exception | None = None
+        self.began: list[str] = []
+        self.begins = self.ends = True
+        self.problem: dict[str, Any] | None = None
+        #: The releases that this problem is not of.
+        self.works: set[int] = set()
+        self.dies_after_imports = False
+        #: What runners die of while they import.
+        self.dies_of_imports: str | None = None
+        self.importing = asyncio.Event()
+        self.importing.set()
+        self.leaving = asyncio.Event()
+        self.leaving.set()
+        #: Whether a process that is killed goes.
+        self.killing = asyncio.Event()
+        self.killing.set()
+        #: What a look at a process gives.
+        self.sighting: Sighting | None = None
+        #: What runners die of that are given an execution.
+        self.dies_of: str | None = None
+        #: Whether runners answer when they are asked what they hold.
+        self.answering = asyncio.Event()
+        self.answering.set()
+        #: What dead runners leave: which were collected, and how they ended.
+        self.collected: list[str] = []
+        self.left: End | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew over the same store, as a restarted control plane does."""
+        self.spooler = Spooler(self.store)
+        self.supervisor = Supervisor(
+            self.store,
+            self.spooler,
+            start_runner=self.start,
+            settings=self.settings,
+            remains=self.collect,
+        )
+
+    async def collect(self, runner: str, node: str) -> End | None:
+        self.collected.append(runner)
+        return self.left
+
+    async def start(self, spec: RunnerSpec, release: Release) -> FakeRunner:
+        runner = FakeRunner(spec, self)
+        self.runners.append(runner)
+        return runner
+
+    async def live(
+        self, *, limits: Any = None, flows: tuple[str, ...] = ("flow",), **runner: Any
+    ) -> Release:
+        usual = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
+        manifest = {
+            "flows": [{"name": name, "entrypoint": "m:f"} for name in flows],
+            "runner": {**usual, **runner},
+            "limits": limits or {},
+        }
+        made = await self.store.create_release(
+            "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=manifest, by=""
+        )
+        release = await self.store.go_live("svc", made.number, [])
+        self.supervisor.pool(release).keep_warm()
+        return release
+
+    async def launch(self, flow: str = "flow") -> Execution:
+        live = await self.store.live_release("svc")
+        assert live
+        return await self.supervisor.launch(
+            NewExecution(flow=f"svc/{flow}", service="svc", release=live.number, inputs={})
+        )
+
+    def runner_of(self, fid: str) -> FakeRunner:
+        """Return the runner that had an execution last."""
+        return next(runner for runner in reversed(self.runners) if fid in runner.fids)
+
+    async def until(self, fid: str, *statuses: Status) -> Execution:
+        while (now := await self.store.execution(fid)).status not in statuses:
+            await asyncio.sleep(0.002)
+        return now
+
+
+async def soon(work: Awaitable[object], *, within_s: float) -> None:
+    """Await something that has to be over soon, on a machine that has nothing else to do."""
+    began = calm_s()
+    await work
+    assert calm_s() - began < within_s
+
+
+def world(tmp_path: Path, body: Callable[[World], Awaitable[None]]) -> None:
+    async def main() -> None:
+        store = SqliteStore(tmp_path / "store.db")
+        await store.open()
+        try:
+            await asyncio.wait_for(body(World(store)), 60)
+        finally:
+            await end_others()
+            await store.close()
+
+    asyncio.run(main())
+
+
+async def eventually(claim: Callable[[], bool]) -> None:
+    while not claim():
+        await asyncio.sleep(0.002)
+
+
+def test_one_warm_runner_serves_one_after_the_other(tmp_path: Path) -> None:
+    """`min` runners are kept; quick executions reuse them, and nothing else is started."""
+
+    async def body(w: World) -> None:
+        await w.live()
+        made = [await w.launch() for _ in range(20)]
+        for execution in made:
+            await w.until(execution.fid, Status.FINISHED)
+        assert w.began == [execution.fid for execution in made], "in the order of their launch"
+        assert len(w.runners) == 1
+
+    world(tmp_path, body)
+
+
+def test_an_execution_that_cannot_be_begun_ends(tmp_path: Path) -> None:
+    """It is told as an error, not left starting for ever; the next one has its place."""
+
+    async def body(w: World) -> None:
+        await w.live(max=1)
+        w.fault = TypeError("another version's words")
+        failed = await w.until((await w.launch()).fid, Status.ERROR)
+        assert failed.error is not None
+        assert failed.error["type"] == "RunnerFailed"
+        w.fault = None
+        await w.until((await w.launch()).fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_the_pool_grows_to_its_maximum_and_shrinks(tmp_path: Path) -> None:
+    """A line that does not clear brings more runners, up to `max`; idle ones leave."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(idle_timeout=0)
+        made = [await w.launch() for _ in range(5)]
+        await eventually(lambda: len(w.began) == 3)
+        await asyncio.sleep(0.1)
+        assert len(w.runners) == 3
+        for execution in made:
+            await w.until(execution.fid, Status.RUNNING)
+            runner = next(r for r in w.runners if execution.fid in r.fids)
+            await runner.report(execution.fid, Status.FINISHED, count=1)
+        w.supervisor.pool(release).trim()
+        await eventually(lambda: len(w.ended) == 2)
+
+    world(tmp_path, body)
+
+
+def test_concurrency_fills_one_process_first(tmp_path: Path) -> None:
+    """With room in a runner no other is started."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(concurrency=10)
+        for _ in range(10):
+            await w.launch()
+        await eventually(lambda: len(w.began) == 10)
+        await asyncio.sleep(0.1)
+        assert len(w.runners) == 1
+
+    world(tmp_path, body)
+
+
+def test_a_runner_leaves_after_its_number_of_executions(tmp_path: Path) -> None:
+    """`executions: 1` gives each execution a process of its own."""
+
+    async def body(w: World) -> None:
+        await w.live(executions=1)
+        for _ in range(3):
+            await w.until((await w.launch()).fid, Status.FINISHED)
+        assert [len(runner.fids) for runner in w.runners[:3]] == [1, 1, 1]
+        await eventually(lambda: len(w.ended) == 3)
+
+    world(tmp_path, body)
+
+
+def test_death_settles_what_ran_with_its_cause_and_the_pool_recovers(tmp_path: Path) -> None:
+    """A running execution ends `error` with the cause; the next one finds a new runner."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        w.runners[0].die("struck by lightning")
+        done = await w.until(execution.fid, Status.ERROR)
+        assert done.error and "struck by lightning" in done.error["message"]
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_death_before_the_beginning_runs_it_elsewhere(tmp_path: Path) -> None:
+    """What never reached `running` has done nothing: it runs again, and nobody notices."""
+
+    async def body(w: World) -> None:
+        w.begins = False
+        await w.live()
+        execution = await w.launch()
+        await eventually(lambda: bool(w.runners and w.runners[0].fids))
+        w.begins = True
+        w.runners[0].die()
+        await w.until(execution.fid, Status.FINISHED)
+        assert len(w.runners) == 2
+
+    world(tmp_path, body)
+
+
+def test_a_release_that_cannot_start_backs_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failing starts are tried with growing pauses, are told, and executions wait for the cure."""
+    monkeypatch.setattr(start_backoff, "_PAUSES_S", (0.05, 0.1))
+
+    async def body(w: World) -> None:
+        w.problem = {"entrypoint": "m:f", "message": "no such module"}
+        release = await w.live()
+        execution = await w.launch()
+        await asyncio.sleep(0.5)
+        assert 2 <= len(w.runners) <= 12
+        assert "no such module" in (w.supervisor.pool(release).trouble or "")
+        w.problem = None
+        await w.until(execution.fid, Status.FINISHED)
+        assert w.supervisor.pool(release).trouble is None
+
+    world(tmp_path, body)
+
+
+def test_cancelling_asks_first_and_kills_after_the_grace(tmp_path: Path) -> None:
+    """The runner is asked; after the grace period its process ends and the stream says so."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        await w.supervisor.cancel(execution.fid, grace_s=0.05)
+        await eventually(lambda: w.runners[0].cancelled == [execution.fid])
+        await w.until(execution.fid, Status.CANCELLED)
+        assert w.runners[0].over.done()
+        with pytest.raises(ConflictError, match="cancelled"):
+            await w.supervisor.cancel(execution.fid, grace_s=0)
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_cancelling_waits_for_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner that does not answer, and whose process does not go, holds nobody up."""
+    monkeypatch.setattr(module, "_CANCEL_S", 0.05)
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(max=1)
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        w.answering.clear()
+        w.killing.clear()
+        await w.supervisor.cancel(execution.fid, grace_s=0.05)
+        await soon(w.until(execution.fid, Status.CANCELLED), within_s=1)
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def quick_vigil(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ASK_S", "ANSWER_S", "LOOK_S"):
+        monkeypatch.setattr(liveness, name, 0.02)
+
+
+def test_a_runner_that_works_no_more_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ran in it ends with what was seen, what it never began runs elsewhere."""
+    quick_vigil(monkeypatch)
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(max=1, concurrency=2)
+        begun = await w.launch()
+        await w.until(begun.fid, Status.RUNNING)
+        w.begins = False
+        given = await w.launch()
+        await eventually(lambda: given.fid in w.runners[0].fids)
+        w.begins = w.ends = True
+        w.runners[0].attach = asyncio.Event().wait  # type: ignore[assignment, method-assign]
+        w.sighting = Sighting(state="T", at=0, cpu_s=0, rss_bytes=0)
+        done = await w.until(begun.fid, Status.ERROR)
+        assert done.error
+        assert "a signal had stopped its process" in done.error["message"]
+        assert w.runners[0].over.done()
+        await w.until(given.fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_what_a_busy_runner_cannot_begin_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that keeps the interpreter is let finish, but nobody waits for it in its process."""
+    quick_vigil(monkeypatch)
+    monkeypatch.setattr(module, "_BEGIN_S", 0.1)
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(max=2, concurrency=2)
+        busy = await w.launch()
+        await w.until(busy.fid, Status.RUNNING)
+        hanging, usual = asyncio.Event(), w.runners[0].launch
+
+        async def launch(order: Launch) -> None:
+            await hanging.wait()
+
+        async def attach() -> Presence:
+            await hanging.wait()
+            return await answers()
+
+        answers, w.runners[0].launch = w.runners[0].attach, launch  # type: ignore[method-assign]
+        given = await w.launch()
+        await w.until(given.fid, Status.STARTING)
+        w.sighting = Sighting(state="R", at=0, cpu_s=0, rss_bytes=0, running=1)
+        w.ends = True
+        w.runners[0].attach = attach  # type: ignore[method-assign]
+        await eventually(lambda: len(w.runners) == 2)
+        await w.until(given.fid, Status.FINISHED)
+        assert given.fid in w.runners[1].fids
+        assert w.supervisor.why(await w.store.execution(busy.fid))
+        assert (await w.store.execution(busy.fid)).status is Status.RUNNING
+        hanging.set()
+        w.runners[0].launch = usual  # type: ignore[method-assign]
+        await w.runners[0].report(busy.fid, Status.FINISHED, count=1)
+        await eventually(lambda: not w.supervisor.pool(release).has_work)
+        assert not w.runners[0].over.done()
+
+    world(tmp_path, body)
+
+
+def test_a_crash_loop_ends_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An execution is tried three times, with growing pauses, which are told; then it ends."""
+    monkeypatch.setattr(start_backoff, "_PAUSES_S", (0.05, 1.2, 0.05))
+
+    async def body(w: World) -> None:
+        release = await w.live(max=1)
+        w.dies_of = "its process crashed"
+        execution = await w.launch()
+        await eventually(lambda: len(w.runners) == 2 and w.runners[1].over.done())
+        await w.until(execution.fid, Status.QUEUED)
+        await asyncio.sleep(0.05)
+        why = w.supervisor.why(await w.store.execution(execution.fid)) or ""
+        assert "its runners end before they begin: its process crashed; next try at" in why
+        assert w.supervisor.pool(release).trouble
+        done = await w.until(execution.fid, Status.ERROR)
+        assert done.error
+        assert done.error["type"] == "RunnerDied"
+        assert "3 runners ended, one after the other" in done.error["message"]
+        assert len(w.runners) == 3
+        w.dies_of = None
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        await eventually(lambda: w.supervisor.pool(release).trouble is None)
+
+    world(tmp_path, body)
+
+
+def test_runners_that_die_idle_come_back_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deaths count like starts that fail; one that lived for long has worked."""
+    monkeypatch.setattr(start_backoff, "_PAUSES_S", (0.02, 0.3))
+
+    async def body(w: World) -> None:
+        release = await w.live()
+        pool = w.supervisor.pool(release)
+        for count in (1, 2):
+            await eventually(lambda: bool(pool.runners))
+            assert len(w.runners) == count
+            w.runners[-1].die("again")
+            await eventually(lambda: not pool.runners)
+        await asyncio.sleep(0.1)
+        assert len(w.runners) == 2
+        assert "again" in pool.why
+        await eventually(lambda: bool(pool.runners))
+        assert pool.trouble
+        monkeypatch.setattr(module, "LIVED_S", 0.0)
+        await asyncio.sleep(0.01)
+        pool.trim()
+        assert pool.trouble is None
+
+    world(tmp_path, body)
+
+
+def test_what_a_dead_runner_left_is_delivered_first(tmp_path: Path) -> None:
+    """It is collected once the process is gone, and may know the cause; so after a restart."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(max=2, min=2)
+        execution, other = [await w.launch() for _ in range(2)]
+        await w.until(execution.fid, Status.RUNNING)
+        await w.until(other.fid, Status.RUNNING)
+        w.left = End(code=7)
+        dead, lost = w.runner_of(execution.fid), w.runner_of(other.fid)
+        dead.die(f"its process (pid 1) {ENDED}")
+        done = await w.until(execution.fid, Status.ERROR)
+        assert done.error
+        assert "ended with exit code 7" in done.error["message"]
+        assert w.collected == [dead.spec.id]
+        w.restart()
+        await w.supervisor.recover({})
+        done = await w.until(other.fid, Status.ERROR)
+        assert done.error
+        assert "ended with exit code 7" in done.error["message"]
+        assert w.collected == [dead.spec.id, lost.spec.id]
+        assert release.service == "svc"
+
+    world(tmp_path, body)
+
+
+def test_a_death_over_the_imports_is_told_as_exactly(tmp_path: Path) -> None:
+    """With how its process ended, where it crashed, and what it wrote; `koco status` has it."""
+
+    async def body(w: World) -> None:
+        release = await w.live(min=0)
+        pool = w.supervisor.pool(release)
+        w.dies_of_imports = f"its process (pid 1) {ENDED}"
+        w.left = End(signal=11, traceback="the frames\n", wrote="last words")
+        with pytest.raises(RunnerDied) as told:
+            await pool.probe()
+        assert "its process (pid 1) was ended by SIGSEGV" in told.value.message
+        assert told.value.detail == "the frames\n\nIt wrote last:\nlast words"
+        pool.try_again()
+        await eventually(lambda: pool.trouble is not None)
+        assert "was ended by SIGSEGV" in str(pool.trouble)
+        w.left = None  # nothing is known: Ray's word stays
+        with pytest.raises(RunnerDied, match=ENDED) as told:
+            await pool.probe()
+        assert told.value.detail == ""
+
+    world(tmp_path, body)
+
+
+def test_cancelling_one_of_many_spares_its_neighbours(tmp_path: Path) -> None:
+    """In a shared process the others go on; it takes nothing new and leaves after them."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(concurrency=5)
+        stuck, other = [await w.launch() for _ in range(2)]
+        await w.until(other.fid, Status.RUNNING)
+        await w.until(stuck.fid, Status.RUNNING)
+        await w.supervisor.cancel(stuck.fid, grace_s=0.01)
+        await w.until(stuck.fid, Status.CANCELLED)
+        assert not w.runners[0].over.done()
+        await w.runners[0].report(other.fid, Status.FINISHED, count=1)
+        await eventually(lambda: w.ended == [w.runners[0]])
+
+    world(tmp_path, body)
+
+
+def test_a_restart_takes_up_everything(tmp_path: Path) -> None:
+    """Queued runs, held goes on, begun but lost ends with the cause, given but unheard runs."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(max=2, min=2)
+        held, lost = [await w.launch() for _ in range(2)]
+        await w.until(held.fid, Status.RUNNING)
+        await w.until(lost.fid, Status.RUNNING)
+        keeper = next(r for r in w.runners if held.fid in r.fids)
+        queued = await w.launch()
+        unheard = await w.launch()
+        await w.store.assign(unheard.fid, keeper.spec.id)
+        w.restart()
+        w.ends = True
+        await w.supervisor.recover({("svc", release.number, keeper.spec.id): keeper})
+        await w.until(lost.fid, Status.ERROR)
+        await w.until(queued.fid, Status.FINISHED)
+        await w.until(unheard.fid, Status.FINISHED)
+        assert (await w.store.execution(held.fid)).status is Status.RUNNING
+        await keeper.report(held.fid, Status.FINISHED, count=1)
+        await w.until(held.fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_nothing_needs_is_seen_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a release that is gone is asked to leave after a restart, and killed if it stays."""
+    monkeypatch.setattr(worker, "_LEAVE_S", 0.05)
+
+    async def body(w: World) -> None:
+        await w.live()
+        await eventually(lambda: len(w.runners) == 1)
+        w.leaving.clear()
+        w.restart()
+        await w.supervisor.recover({("svc", 99, "x"): w.runners[0]})
+        await eventually(w.runners[0].over.done)
+        assert w.ended == []
+
+    world(tmp_path, body)
+
+
+def test_a_runner_whose_start_was_cut_short_is_not_taken_over(tmp_path: Path) -> None:
+    """It has imported nothing: it is ended, and executions go to one that has."""
+
+    async def body(w: World) -> None:
+        release = await w.live()
+        await eventually(lambda: len(w.runners) == 1)
+        [unready] = w.runners
+        unready.is_ready = False
+        w.restart()
+        await w.supervisor.recover({("svc", release.number, unready.spec.id): unready})
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        assert unready.over.done()
+        assert unready.fids == []
+
+    world(tmp_path, body)
+
+
+def test_a_retired_release_runs_out(tmp_path: Path) -> None:
+    """Executions accepted for a release run on it; then its runners leave."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        old = await w.launch()
+        await w.until(old.fid, Status.RUNNING)
+        release = await w.live()
+        w.supervisor.retire("svc", keep=release.number)
+        await asyncio.sleep(0.05)
+        assert w.ended == []
+        await w.runners[0].report(old.fid, Status.FINISHED, count=1)
+        await eventually(lambda: w.ended == [w.runners[0]])
+
+    world(tmp_path, body)
+
+
+def test_a_follower_gets_each_event_once_and_the_end(tmp_path: Path) -> None:
+    """Following from any point gives what is new, in order, heartbeats while idle, then ends."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live()
+        execution = await w.launch()
+        seen: list[int] = []
+        beats = 0
+
+        async def follow() -> None:
+            nonlocal beats
+            async for piece in w.spooler.follow(execution, since=1, heartbeat_s=0.02):
+                beats += piece == b"\n"
+                seen.extend(json.loads(text)["seq"] for text in piece.splitlines() if text)
+
+        task = asyncio.create_task(follow())
+        await w.until(execution.fid, Status.RUNNING)
+        await asyncio.sleep(0.1)
+        await w.runners[0].report(execution.fid, Status.FINISHED, count=1)
+        await task
+        done = await w.store.execution(execution.fid)
+        assert seen == list(range(2, done.last_seq + 1))
+        assert beats
+        again = w.spooler.follow(execution, since=done.last_seq, heartbeat_s=0.02)
+        assert [piece async for piece in again] == [], "coming back after the end ends at once"
+        wanted = Wanted(frozenset({"final"}), tells_end=True)
+        only = w.spooler.follow(execution, wanted, heartbeat_s=1)
+        lines = b"".join([piece async for piece in only]).splitlines()
+        assert [json.loads(text)["kind"] for text in lines] == ["final", "status"]
+
+    world(tmp_path, body)
+
+
+def test_death_while_the_store_learns_of_a_runner_runs_it_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The execution was given to it, and the commit was still on its way: nothing has run."""
+
+    async def body(w: World) -> None:
+        await w.live(max=1)
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        gate, assign = asyncio.Event(), w.store.assign
+
+        async def late(fid: str, runner: str) -> bool:
+            await gate.wait()
+            return await assign(fid, runner)
+
+        monkeypatch.setattr(w.store, "assign", late)
+        execution = await w.launch()
+        await asyncio.sleep(0)
+        w.runners[0].die()
+        await asyncio.sleep(0.02)
+        gate.set()
+        ended = await w.until(execution.fid, Status.FINISHED, Status.ERROR)
+        assert (ended.status, len(w.runners)) == (Status.FINISHED, 2)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_died_as_it_described_itself_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is gone, though what it left has not been looked at yet."""
+
+    async def body(w: World) -> None:
+        looked_at = asyncio.Event()
+
+        async def looking(runner: str, node: str) -> None:
+            await looked_at.wait()
+
+        monkeypatch.setattr(w, "collect", looking)
+        monkeypatch.setattr(worker, "_EXACT_S", 0.02)
+        w.restart()
+        w.dies_after_imports = True
+        release = await w.live(max=1)
+        pool = w.supervisor.pool(release)
+        await eventually(lambda: pool.trouble is not None)
+        assert pool.trouble == worker.SHORT_LIVED
+        assert not pool.runners
+        w.dies_after_imports = False
+        looked_at.set()
+        await w.until((await w.launch()).fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+@pytest.mark.parametrize("change", ["assign", "requeue", "settle", "settle after a cancel"])
+def test_a_disk_that_is_full_for_a_while_leaves_no_execution_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """What could not be written is written when there is room again; nobody else would do it."""
+    monkeypatch.setattr(tasks, "RETRY_S", 0.01)
+
+    async def body(w: World) -> None:
+        await w.live(max=1)
+        w.begins, w.ends = (
+            change in ("assign", "settle", "settle after a cancel"),
+            change == "assign",
+        )
+        name = change.split(maxsplit=1)[0]
+        fails, real = iter([True, True]), getattr(w.store, name)
+
+        async def full(*args: Any, **more: Any) -> Any:
+            if next(fails, False):
+                raise StoreError("no room")
+            return await real(*args, **more)
+
+        monkeypatch.setattr(w.store, name, full)
+        execution = await w.launch()
+        if change == "assign":
+            await w.until(execution.fid, Status.FINISHED)
+            return
+        await w.until(execution.fid, Status.RUNNING if w.begins else Status.STARTING)
+        if change == "settle after a cancel":
+            await w.supervisor.cancel(execution.fid, grace_s=0)
+            await w.until(execution.fid, Status.CANCELLED)
+            return
+        if change == "requeue":
+            w.begins = w.ends = True
+        w.runners[0].die()
+        await w.until(execution.fid, Status.FINISHED if change == "requeue" else Status.ERROR)
+
+    world(tmp_path, body)
+
+
+def test_a_restart_settles_thousands_in_the_order_of_their_launch(tmp_path: Path) -> None:
+    """In few commits: executions that a reboot has ended must not delay the start."""
+
+    async def body(w: World) -> None:
+        live = await w.live(min=0)
+        new = NewExecution(flow="svc/flow", service="svc", release=live.number, inputs={})
+        made = [(await each)[0] for each in [w.store.create(new) for _ in range(300)]]
+        for number, execution in enumerate(made):
+            if number % 3:
+                await w.store.assign(execution.fid, "gone")
+            if number % 3 == 1:
+                batch = Batch(execution.fid, "p", 1, 0, b"", "gone", Status.RUNNING)
+                await w.store.append([batch])
+        commits = 0
+        submit = w.store._writer._commit
+
+        def counted(changes: Any) -> Any:
+            nonlocal commits
+            commits += 1
+            return submit(changes)
+
+        w.store._writer._commit = counted  # type: ignore[method-assign]
+        w.importing.clear()
+        w.restart()
+        await w.supervisor.recover({})
+        await w.until(made[-2].fid, Status.ERROR)
+        await w.until(made[-1].fid, Status.QUEUED)
+        assert commits < 10
+        w.importing.set()
+        for number, execution in enumerate(made):
+            wanted = Status.ERROR if number % 3 == 1 else Status.FINISHED
+            assert (await w.until(execution.fid, wanted)).status is wanted
+        assert w.began == [each.fid for number, each in enumerate(made) if number % 3 != 1]
+
+    world(tmp_path, body)
+
+
+def silent(runner: FakeRunner) -> asyncio.Event:
+    """Have a runner answer nothing until the event is set that is returned."""
+    wakes = asyncio.Event()
+
+    def held(call: Any) -> Any:
+        async def answered(*args: Any) -> Any:
+            await wakes.wait()
+            return await call(*args)
+
+        return answered
+
+    for name in ("attach", "cancel", "launch"):
+        setattr(runner, name, held(getattr(runner, name)))
+    return wakes
+
+
+def test_runners_that_do_not_answer_delay_no_restart(tmp_path: Path) -> None:
+    """Launches are accepted and run beside them; what they run is neither lost nor begun twice."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(min=3, max=4)
+        held = [await w.launch() for _ in range(3)]
+        for execution in held:
+            await w.until(execution.fid, Status.RUNNING)
+        frozen = list(w.runners)
+        wakes = [silent(runner) for runner in frozen]
+        present: Any = {("svc", release.number, each.spec.id): each for each in frozen}
+        w.restart()
+        await soon(w.supervisor.recover(present), within_s=0.5)
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        assert [(await w.store.execution(e.fid)).status for e in held] == [Status.RUNNING] * 3
+        await w.supervisor.cancel(held[0].fid, grace_s=0.0)
+        await w.until(held[0].fid, Status.CANCELLED)
+        for event in wakes:
+            event.set()
+        for execution in held[1:]:
+            await w.runner_of(execution.fid).report(execution.fid, Status.FINISHED, count=1)
+            await w.until(execution.fid, Status.FINISHED)
+        assert sorted(w.began) == sorted({*w.began}), "each began once"
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_stays_silent_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One without work is ended; one with work gets nothing new, and goes on if it wakes."""
+    monkeypatch.setattr(reattach, "_ATTACH_S", 0.05)
+
+    async def body(w: World) -> None:
+        release = await w.live(min=2, max=2)
+        await eventually(lambda: len(w.supervisor.pool(release).runners) == 2)
+        w.ends = False
+        busy = await w.launch()
+        await w.until(busy.fid, Status.RUNNING)
+        worker = w.runner_of(busy.fid)
+        [idle] = [each for each in w.runners if each is not worker]
+        wakes, _ = silent(worker), silent(idle)
+        present: Any = {("svc", release.number, each.spec.id): each for each in (worker, idle)}
+        w.restart()
+        await w.supervisor.recover(present)
+        waiting = await w.launch()
+        why = w.supervisor.why(await w.store.execution(waiting.fid))
+        assert "have not answered yet since the control plane was restarted" in str(why)
+        await w.until(waiting.fid, Status.RUNNING)
+        assert idle.over.done()
+        assert not worker.over.done()
+        wakes.set()
+        await worker.report(busy.fid, Status.FINISHED, count=1)
+        await eventually(lambda: worker in w.ended)
+        assert worker.fids == [busy.fid]
+
+    world(tmp_path, body)
+
+
+def test_what_is_on_its_way_to_a_runner_is_not_begun_elsewhere(tmp_path: Path) -> None:
+    """It was sent before the restart, and arrives after the runner has said what it holds."""
+
+    async def body(w: World) -> None:
+        w.begins = False
+        release = await w.live(max=2)
+        execution = await w.launch()
+        await eventually(lambda: any(execution.fid in each.fids for each in w.runners))
+        [runner] = w.runners
+        runner.fids.clear()
+        attach = runner.attach
+
+        async def before_it_arrives() -> Presence:
+            said = await attach()
+            said = msgspec.structs.replace(said, fids=list(said.fids))
+            runner.fids[:] = [execution.fid]
+            return said
+
+        runner.attach = before_it_arrives  # type: ignore[method-assign]
+        w.restart()
+        await w.supervisor.recover({("svc", release.number, runner.spec.id): runner})
+        pool = w.supervisor.pool(release)
+        await eventually(lambda: pool.runners[runner.spec.id].is_ready)
+        assert (await w.store.execution(execution.fid)).runner == runner.spec.id
+        assert not pool.line
+        await runner.report(execution.fid, Status.FINISHED, count=1)
+        await w.until(execution.fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_that_says_nonsense_holds_up_nobody(tmp_path: Path) -> None:
+    """Its process is broken: the start goes on, and the next execution runs elsewhere."""
+
+    async def body(w: World) -> None:
+        release = await w.live()
+        await eventually(lambda: len(w.supervisor.pool(release).runners) == 1)
+        [broken] = w.runners
+
+        async def attach() -> Presence:
+            raise ValueError("broken")
+
+        broken.attach = attach  # type: ignore[method-assign]
+        w.restart()
+        await w.supervisor.recover({("svc", release.number, broken.spec.id): broken})
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        assert broken.over.done()
+
+    world(tmp_path, body)
+
+
+def test_what_a_lost_runner_left_delays_no_restart(tmp_path: Path) -> None:
+    """Its node does not answer: others are served, and its executions are settled once it does."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        await w.live(max=2)
+        lost = await w.launch()
+        await w.until(lost.fid, Status.RUNNING)
+        told = asyncio.Event()
+
+        async def collect(runner: str, node: str) -> End | None:
+            await told.wait()
+            return None
+
+        w.collect = collect  # type: ignore[method-assign]
+        w.restart()
+        await soon(w.supervisor.recover({}), within_s=0.5)
+        w.ends = True
+        await w.until((await w.launch()).fid, Status.FINISHED)
+        assert (await w.store.execution(lost.fid)).status is Status.RUNNING
+        told.set()
+        ended = await w.until(lost.fid, Status.ERROR)
+        assert "lost while the control plane was away" in str(ended.error)
+
+    world(tmp_path, body)
+
+
+def test_a_runner_of_another_protocol_finishes_and_gets_nothing_new(tmp_path: Path) -> None:
+    """After an upgrade that changed what is said: what it runs ends there, the next elsewhere."""
+
+    async def body(w: World) -> None:
+        release = await w.live(concurrency=2, max=2)
+        w.ends = False
+        first = await w.launch()
+        await w.until(first.fid, Status.RUNNING)
+        [old] = w.runners
+        old.protocol = PROTOCOL + 1
+        present: Any = {("svc", release.number, old.spec.id): old}
+        w.restart()
+        await w.supervisor.recover(present)
+        second = await w.launch()
+        await w.until(second.fid, Status.RUNNING)
+        assert old.fids == [first.fid]
+        assert w.runners[-1].fids == [second.fid]
+        await old.report(first.fid, Status.FINISHED, count=1)
+        assert (await w.until(first.fid, Status.FINISHED)).runner == old.spec.id
+        await eventually(lambda: old in w.ended)
+
+    world(tmp_path, body)
+
+
+def test_presence_of_a_runner_that_tells_no_protocol() -> None:
+    """Those from before it was told speak the first one."""
+    said = {"pid": 1, "node": "n", "fids": [], "served": 0, "is_ready": True}
+    told = msgspec.msgpack.encode(said)
+    assert msgspec.msgpack.decode(told, type=Presence).protocol == 1
+
+
+def test_a_restart_waits_for_room_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control plane that could not write what it found must not stay broken for ever."""
+    monkeypatch.setattr(tasks, "RETRY_S", 0.01)
+
+    async def body(w: World) -> None:
+        await w.live(min=0)
+        w.begins = False
+        execution = await w.launch()
+        await w.until(execution.fid, Status.STARTING)
+        w.begins = True
+        fails, requeue = iter([True, True]), w.store.requeue
+
+        async def full(fid: str, runner: str) -> bool:
+            if next(fails, False):
+                raise StoreError("no room")
+            return await requeue(fid, runner)
+
+        monkeypatch.setattr(w.store, "requeue", full)
+        w.restart()
+        await w.supervisor.recover({})
+        await w.until(execution.fid, Status.FINISHED)
+
+    world(tmp_path, body)
+
+
+def test_an_execution_that_is_cancelled_as_its_runner_dies_is_not_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would ask the next runner to end it."""
+
+    async def body(w: World) -> None:
+        w.begins = False
+        await w.live()
+        execution = await w.launch()
+        await eventually(lambda: any(execution.fid in each.fids for each in w.runners))
+        requeue = w.store.requeue
+
+        async def late(fid: str, runner: str) -> bool:
+            await w.supervisor.cancel(fid, grace_s=0)
+            return await requeue(fid, runner)
+
+        monkeypatch.setattr(w.store, "requeue", late)
+        w.begins = True
+        w.runners[0].die()
+        await w.until(execution.fid, Status.CANCELLED, Status.FINISHED)
+        assert (await w.store.execution(execution.fid)).status is Status.CANCELLED
+        assert w.began == []
+
+    world(tmp_path, body)
+
+
+def test_what_was_cancelled_in_line_keeps_no_pool(tmp_path: Path) -> None:
+    """A retired one whose runners do not start is over, and starts none for what waits no more."""
+
+    async def body(w: World) -> None:
+        w.importing.clear()
+        release = await w.live(min=0, max=1)
+        made = [await w.launch() for _ in range(3)]
+        pool = w.supervisor.pool(release)
+        await eventually(lambda: pool.is_starting)
+        pool.retire()
+        for execution in made:
+            await w.supervisor.cancel(execution.fid, grace_s=0)
+        w.problem = {"entrypoint": "m:f", "message": "broken"}
+        w.importing.set()
+        await eventually(lambda: pool.is_over)
+
+    world(tmp_path, body)
+
+
+def test_a_pool_remembers_nothing_of_what_it_killed(tmp_path: Path) -> None:
+    """Nor does what ran before a restart count as something that took no time."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(min=1, max=1)
+        execution = await w.launch()
+        await w.until(execution.fid, Status.RUNNING)
+        await w.supervisor.cancel(execution.fid, grace_s=0)
+        await w.until(execution.fid, Status.CANCELLED)
+        await eventually(lambda: not w.supervisor.pool(release)._began)
+        adopted = await w.launch()
+        await w.until(adopted.fid, Status.RUNNING)
+        runner = w.runner_of(adopted.fid)
+        w.restart()
+        await w.supervisor.recover({("svc", release.number, runner.spec.id): runner})
+        await runner.report(adopted.fid, Status.FINISHED, count=1)
+        assert w.supervisor.pool(release).mean_s is None
+
+    world(tmp_path, body)

@@ -1,0 +1,115 @@
+"""A pool that is refreshed: each runner is replaced, and nothing that runs is ended."""
+
+import asyncio
+from pathlib import Path
+
+from koco.events.model import Status
+from koco.runner.spec import RunnerSpec
+from koco.store.model import Release
+from tests.unit.control.runners.test_pool import FakeRunner, World, world
+
+
+async def _until(claim: object) -> None:
+    async with asyncio.timeout(60):
+        while not claim():  # type: ignore[operator]
+            await asyncio.sleep(0.002)
+
+
+def test_an_idle_runner_is_replaced_by_one_that_is_there_already(tmp_path: Path) -> None:
+    """Nobody waits for a start; a second refresh meanwhile counts, too."""
+
+    async def body(w: World) -> None:
+        release = await w.live(max=2)
+        pool = w.supervisor.pool(release)
+        await _until(lambda: len(pool.runners) == 1)
+        [former] = w.runners
+        w.importing.clear()
+        pool.refresh()
+        await _until(lambda: len(w.runners) == 2)
+        assert former.spec.id in pool.runners  # until the new one is ready
+        pool.refresh()  # the new one has asked for its secrets already
+        w.importing.set()
+        await _until(lambda: len(w.runners) == 3 and len(pool.runners) == 1)
+        assert list(pool.runners) == [w.runners[2].spec.id]
+        await _until(lambda: len(w.ended) == 2)
+
+    world(tmp_path, body)
+
+
+def test_one_that_was_starting_is_replaced_as_well(tmp_path: Path) -> None:
+    """It may have asked for its secrets before they changed."""
+
+    async def body(w: World) -> None:
+        w.importing.clear()
+        pool = w.supervisor.pool(await w.live(max=2))
+        await _until(lambda: len(w.runners) == 1)
+        pool.refresh()
+        await asyncio.sleep(0.01)
+        w.importing.set()
+        await _until(lambda: len(w.runners) == 2 and len(pool.runners) == 1)
+        assert list(pool.runners) == [w.runners[1].spec.id]
+
+    world(tmp_path, body)
+
+
+def test_a_busy_runner_ends_what_it_runs_and_leaves(tmp_path: Path) -> None:
+    """It takes nothing new; at the pool's maximum, what is launched waits for the next one."""
+
+    async def body(w: World) -> None:
+        w.ends = False
+        release = await w.live(max=1)
+        first = await w.launch()
+        await w.until(first.fid, Status.RUNNING)
+        pool = w.supervisor.pool(release)
+        pool.refresh()
+        await asyncio.sleep(0.02)
+        second = await w.launch()
+        await asyncio.sleep(0.02)
+        assert (await w.store.execution(first.fid)).status is Status.RUNNING
+        assert (await w.store.execution(second.fid)).status is Status.QUEUED
+        w.ends = True
+        await w.runners[0].report(first.fid, Status.FINISHED)
+        await w.until(second.fid, Status.FINISHED)
+        assert w.runner_of(second.fid) is not w.runner_of(first.fid)
+
+    world(tmp_path, body)
+
+
+def test_where_no_new_one_starts_the_former_stays(tmp_path: Path) -> None:
+    """A value with which the module cannot be imported takes no service down."""
+
+    async def body(w: World) -> None:
+        release = await w.live(max=2)
+        pool = w.supervisor.pool(release)
+        await _until(lambda: len(pool.runners) == 1)
+        w.problem = {"entrypoint": "m:f", "message": "no", "type": "", "traceback": "", "flow": "f"}
+        pool.refresh()
+        await _until(lambda: pool.trouble is not None)
+        assert list(pool.runners) == [w.runners[0].spec.id]
+        fid = (await w.launch()).fid
+        await w.until(fid, Status.FINISHED)
+        assert w.runner_of(fid) is w.runners[0]
+
+    world(tmp_path, body)
+
+
+def test_a_runner_knows_the_names_of_its_secrets(tmp_path: Path) -> None:
+    """And no value: those it asks for."""
+
+    async def body(w: World) -> None:
+        specs: list[RunnerSpec] = []
+
+        async def start(spec: RunnerSpec, release: Release) -> FakeRunner:
+            specs.append(spec)
+            return FakeRunner(spec, w)
+
+        w.supervisor._start_runner = start
+        made = await w.live()
+        manifest = {**made.manifest, "secrets": ["TOKEN"]}
+        again = await w.store.create_release(
+            "other", bundle="b", fingerprint="f", manifest=manifest, by=""
+        )
+        await w.supervisor.pool(again).probe()
+        assert specs[-1].secrets == ("TOKEN",)
+
+    world(tmp_path, body)

@@ -1,0 +1,89 @@
+"""What a flow is found by, and what is proposed where it is not found."""
+
+import pytest
+
+from koco.control.services.catalog import Catalog
+from koco.errors import ConflictError, NotFoundError
+from koco.store.model import Release
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    made = Catalog()
+    for service, flows in (("shop", ("quote", "order")), ("press", ("article", "order"))):
+        made.put(
+            Release(
+                service=service,
+                number=1,
+                status="live",
+                bundle="b",
+                fingerprint="f",
+                manifest={},
+                flows=[{"name": name, "entrypoint": "m:f", "form": None} for name in flows],
+                created="",
+            )
+        )
+    return made
+
+
+@pytest.mark.parametrize(("name", "found"), [("shop/quote", "shop/quote"), ("quote", "shop/quote")])
+def test_a_flow_is_found_by_its_names(catalog: Catalog, name: str, found: str) -> None:
+    """By the full one, or the short one where that is unique."""
+    assert catalog.find(name).name == found
+
+
+def test_a_name_of_several_is_refused(catalog: Catalog) -> None:
+    """With the full names to choose from."""
+    for name, hint in (("order", "press/order, shop/order"), ("shop", "shop/order, shop/quote")):
+        with pytest.raises(ConflictError) as caught:
+            catalog.find(name)
+        assert caught.value.hint == f"say which: {hint}"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("qoute", "did you mean 'quote'?"),
+        ("shop/qoute", "did you mean 'shop/quote'?"),
+        ("shpo/quote", "did you mean 'shop/quote'?"),
+        ("broken/quote", "no release of 'broken' is live: `koco status` lists what is"),
+        ("nothing", "`koco flows` lists them"),
+    ],
+)
+def test_what_is_not_found_is_told_with_what_may_be_meant(
+    catalog: Catalog, name: str, hint: str
+) -> None:
+    """The nearest name; never another service's flow for a full name."""
+    with pytest.raises(NotFoundError, match="no flow is called") as caught:
+        catalog.find(name)
+    assert caught.value.hint == hint
+
+
+def test_where_nothing_is_deployed_the_way_is_told() -> None:
+    """Before the first deploy."""
+    with pytest.raises(NotFoundError) as caught:
+        Catalog().find("quote")
+    assert caught.value.hint is not None
+    assert "koco deploy" in caught.value.hint
+
+
+def test_a_form_that_cannot_be_read_stops_its_own_flow_only() -> None:
+    """An older koco may have taken it: the control plane starts, and the others are launched."""
+    form = [{"type": "text", "name": "x", "pattern": "(?=a)a"}]
+    flows = [{"name": name, "form": each} for name, each in (("old", form), ("new", form[:0]))]
+    made = Catalog()
+    made.put(
+        Release(
+            service="shop",
+            number=1,
+            status="live",
+            bundle="b",
+            fingerprint="f",
+            manifest={},
+            flows=flows,
+            created="",
+        )
+    )
+    assert made.find("shop/new").form is not None
+    with pytest.raises(ConflictError, match=r"the form of shop/old cannot be read: .*look ahead"):
+        made.find("shop/old")

@@ -1,0 +1,148 @@
+"""The vault: secrets encrypted in the store, their key in a file beside it."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koco.control.services.secrets import KEY_FILE, VALUE_BYTES, SecretError, Vault
+from koco.errors import NotFoundError, UsageError
+from koco.store.model import Release, Sealed
+from koco.store.sqlite import SqliteStore
+
+VALUE = "sesame-open-7d1f"
+
+
+def run(tmp_path: Path, work: Callable[[Vault, SqliteStore], Awaitable[Any]]) -> Any:
+    async def inner() -> Any:
+        store = SqliteStore(tmp_path / "store.db")
+        await store.open()
+        try:
+            return await work(Vault(store, tmp_path), store)
+        finally:
+            await store.close()
+
+    return asyncio.run(inner())
+
+
+def _stored(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob("store.*"))
+
+
+def test_a_value_comes_back_and_stands_in_no_file(tmp_path: Path) -> None:
+    """Neither the database nor its log has it; the key's file belongs to its user alone."""
+
+    async def work(vault: Vault, store: SqliteStore) -> str:
+        assert await vault.put("TOKEN", VALUE, by="ada")
+        assert not await vault.put("TOKEN", VALUE, by="ada")  # not a new one
+        found = await asyncio.to_thread(_stored, tmp_path)
+        assert VALUE.encode() not in found
+        assert b"TOKEN" in found
+        return await vault.value("TOKEN")
+
+    assert run(tmp_path, work) == VALUE
+    assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_two_of_one_value_look_different_and_none_can_take_anothers_place(tmp_path: Path) -> None:
+    """Equal values cannot be told, and a row that was moved to another name does not open."""
+
+    async def work(vault: Vault, store: SqliteStore) -> None:
+        await vault.put("A", VALUE, by="ada")
+        await vault.put("B", VALUE, by="ada")
+        first, second = await store.sealed()
+        assert first.value != second.value
+        await store.put_sealed(Sealed("B", first.value, first.updated, "mallory"))
+        assert await vault.value("A") == VALUE
+        with pytest.raises(SecretError, match="'B' was not encrypted with the key"):
+            await vault.value("B")
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"AAAA\n", b"x" * 44, b64encode(bytes(32))],
+    ids=["gone", "empty", "short", "long", "another"],
+)
+def test_without_its_key_nothing_is_read_and_nothing_set(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """Each says so, a second key is not made, and forgetting them makes a beginning again."""
+    key = tmp_path / KEY_FILE
+
+    async def work(vault: Vault, store: SqliteStore) -> None:
+        await vault.put("A", VALUE, by="ada")
+        kept = key.read_bytes()
+        if content is None:
+            key.unlink()
+        else:
+            key.write_bytes(content)
+        with pytest.raises(SecretError, match=r"secrets\.key"):
+            await vault.value("A")
+        [listed] = await vault.listing()
+        assert "secrets.key" in listed["trouble"]
+        with pytest.raises(SecretError):
+            await vault.put("B", "another", by="ada")
+        key.write_bytes(kept)
+        assert await vault.value("A") == VALUE
+        key.unlink()
+        await vault.remove("A")
+        await vault.put("B", "another", by="ada")
+        assert await vault.value("B") == "another"
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("1A", "value"),
+        ("KOCO_KEY", "value"),
+        ("A", ""),
+        ("A", "nul\0"),
+        ("A", "\udc80"),
+        ("A", "x" * (VALUE_BYTES + 1)),
+    ],
+    ids=["name", "koco's own", "empty", "NUL", "surrogate", "large"],
+)
+def test_what_no_variable_can_be_is_refused(tmp_path: Path, name: str, value: str) -> None:
+    """And nothing is made for it."""
+
+    async def work(vault: Vault, store: SqliteStore) -> None:
+        with pytest.raises(UsageError):
+            await vault.put(name, value, by="ada")
+        assert await store.sealed() == []
+
+    run(tmp_path, work)
+    assert not (tmp_path / KEY_FILE).exists()
+
+
+def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+    """To read it, and to forget it."""
+
+    async def work(vault: Vault, store: SqliteStore) -> None:
+        with pytest.raises(NotFoundError, match="NONE"):
+            await vault.value("NONE")
+        with pytest.raises(NotFoundError):
+            await vault.remove("NONE")
+        assert await vault.last_set(["NONE"]) == ""
+
+    run(tmp_path, work)
+
+
+def test_a_failures_texts_lose_a_releases_values(tmp_path: Path) -> None:
+    """Serve tells a constructor's traceback, and knows nothing of secrets."""
+    fields: dict[str, Any] = dict.fromkeys(Release.__struct_fields__, "")
+    manifest = {"secrets": ["TOKEN", "GONE"]}
+    release = Release(**{**fields, "number": 1, "manifest": manifest})
+
+    async def work(vault: Vault, store: SqliteStore) -> dict[str, Any]:
+        await vault.put("TOKEN", VALUE, by="ada")
+        return await vault.mask(release, {"message": f"no {VALUE}", "detail": None, "hint": "h"})
+
+    told = run(tmp_path, work)
+    assert told == {"message": "no ********", "detail": None, "hint": "h"}

@@ -1,0 +1,586 @@
+"""Uploads and files over real HTTP, a real store and real directories."""
+
+import asyncio
+import hashlib
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from koco.client.client import Client
+from koco.client.context_file import Context
+from koco.control import rpc
+from koco.control.executions.files import Brought
+from koco.control.storage import upload
+from koco.control.storage.upload import PIECE_BYTES
+from koco.errors import ConflictError, InputsError, KocoError, LimitError, NotFoundError, UsageError
+from koco.events import wire
+from koco.events.model import Status
+from koco.store.model import NewExecution, Policy
+from tests.support import small_disk
+from tests.support.api_server import Api, serving
+from tests.support.driver import calm_s
+
+MB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("data")) as api:
+        yield api
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Api]:
+    """For tests that look at the directories."""
+    with serving(tmp_path / "data") as api:
+        yield api
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def patch(api: Api, data: bytes, sha256: str, offset: int, length: int, key: str = "ada") -> Any:
+    headers = {"Upload-Offset": str(offset), "Upload-Length": str(length)}
+    with api.http(key) as client:
+        return client.patch(f"/v1/blobs/{sha256}", content=data, headers=headers)
+
+
+def state(api: Api, sha256: str, key: str = "ada") -> tuple[int, bool]:
+    with api.http(key) as client:
+        headers = client.head(f"/v1/blobs/{sha256}").headers
+    return int(headers["Upload-Offset"]), headers["Upload-Complete"] == "?1"
+
+
+def client(api: Api, key: str = "ada") -> Client:
+    return Client(Context("test", api.url, key))
+
+
+def put(api: Api, fid: str, path: str, data: bytes, key: str = "ada") -> httpx.Response:
+    body = {"sha256": api.upload(data, key), "size_bytes": len(data)}
+    with api.http(key) as http:
+        return http.put(f"/v1/executions/{fid}/files/{path}", json=body)
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, 3 * PIECE_BYTES + 7])
+def test_an_upload_becomes_a_blob(own: Api, size: int) -> None:
+    """Whole, under its hash, and its part is gone; empty files, too."""
+    data = os.urandom(size)
+    sha256 = own.upload(data)
+    assert state(own, sha256) == (size, True)
+    assert (own.data_dir / "blobs" / sha256[:2] / sha256).read_bytes() == data
+    assert list((own.data_dir / "parts").iterdir()) == []
+
+
+def test_an_upload_goes_on_where_it_ended(api: Api) -> None:
+    """In as many requests as it takes; a wrong offset is told the right one."""
+    data = os.urandom(1000)
+    sha256 = sha(data)
+    assert state(api, sha256) == (0, False)
+    assert patch(api, data[:300], sha256, 0, 1000).headers["Upload-Offset"] == "300"
+    assert state(api, sha256) == (300, False)
+    for offset in (0, 299, 500):
+        wrong = patch(api, data[offset:], sha256, offset, 1000)
+        assert (wrong.status_code, wrong.headers["Upload-Offset"]) == (409, "300")
+    last = patch(api, data[300:], sha256, 300, 1000)
+    assert (last.status_code, last.headers["Upload-Complete"]) == (204, "?1")
+    again = patch(api, data, sha256, 0, 1000)
+    assert (again.status_code, again.headers["Upload-Complete"]) == (204, "?1")
+
+
+def test_what_a_broken_connection_delivered_stays(own: Api) -> None:
+    """The next request goes on from there, also in another process of the control plane."""
+    data = os.urandom(3 * MB)
+    sha256 = sha(data)
+    url = urlsplit(own.url)
+    head = (
+        f"PATCH /v1/blobs/{sha256} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ada\r\n"
+        f"Upload-Offset: 0\r\nUpload-Length: {len(data)}\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    with socket.create_connection((url.hostname, url.port)) as wire:
+        wire.sendall(head.encode() + data[: 2 * MB])
+    for _ in range(200):
+        offset, _ = state(own, sha256)
+        if offset == 2 * MB:
+            break
+        time.sleep(0.01)
+    assert offset == 2 * MB
+    path = next((own.data_dir / "parts").iterdir())
+    assert path.read_bytes() == data[: 2 * MB]
+    with serving(own.data_dir.parent / "other") as other:
+        path.rename(other.data_dir / "parts" / path.name)
+        assert state(other, sha256) == (2 * MB, False)
+        answer = patch(other, data[2 * MB :], sha256, 2 * MB, len(data))
+        assert (answer.status_code, state(other, sha256)) == (204, (len(data), True))
+
+
+def test_content_with_another_hash_is_refused_and_removed(own: Api) -> None:
+    """Nothing of it is kept, and a right upload passes afterwards."""
+    sha256 = sha(b"right")
+    wrong = patch(own, b"wrong", sha256, 0, 5)
+    assert wrong.status_code == 400
+    assert sha(b"wrong") in wrong.json()["detail"]
+    assert state(own, sha256) == (0, False)
+    assert list((own.data_dir / "blobs").rglob("*")) == []
+    assert patch(own, b"right", sha256, 0, 5).status_code == 204
+
+
+def test_more_than_was_announced_is_refused(api: Api) -> None:
+    """Nothing of it counts."""
+    answer = patch(api, b"123456", sha(b"12345"), 0, 5)
+    assert answer.status_code == 400
+    assert "Upload-Length" in answer.json()["detail"]
+    assert state(api, sha(b"12345")) == (0, False)
+
+
+def test_two_requests_do_not_write_to_one_part(api: Api) -> None:
+    """The second is told to come again (423), and the first one's bytes are as they came."""
+    data = os.urandom(2 * MB)
+    sha256 = sha(data)
+    release = threading.Event()
+    codes: list[int] = []
+
+    def slow() -> Iterator[bytes]:
+        yield data[:MB]
+        release.wait(10)
+        yield data[MB:]
+
+    def first() -> None:
+        codes.append(patch(api, slow(), sha256, 0, len(data)).status_code)  # type: ignore[arg-type]
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    while not (offset := state(api, sha256)[0]):
+        time.sleep(0.01)
+    busy = patch(api, data[offset:], sha256, offset, len(data))
+    release.set()
+    thread.join(10)
+    assert (busy.status_code, busy.json()["code"]) == (423, "busy")
+    assert codes == [204]
+    assert state(api, sha256) == (len(data), True)
+
+
+def test_a_blob_of_another_user_can_neither_be_seen_nor_named(api: Api) -> None:
+    """Knowing a hash is not having the file."""
+    sha256 = api.upload(b"ada's own")
+    assert state(api, sha256, "bob") == (0, False)
+    fid = api.execution()
+    body = {"sha256": sha256, "size_bytes": 9}
+    with api.http("bob") as http:
+        answer = http.put(f"/v1/executions/{fid}/files/in/x", json=body)
+    assert answer.status_code == 404
+    with pytest.raises(KocoError, match="has not been uploaded"):
+        marked = {"f": {"$file": {"name": "x", "sha256": sha256}}}
+        api.call(api.parts.files.resolve(marked, user="bob"))
+
+
+def look_again(api: Api) -> None:
+    """Have the disk looked at, however short ago that was done."""
+    api.parts.disk._seen_at = -math.inf
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_counted(own: Api) -> None:
+    """507, with the offset as it was; it goes on when there is room."""
+    data = os.urandom(2 * PIECE_BYTES)
+    sha256 = sha(data)
+    patch(own, data[:100], sha256, 0, len(data))
+    arrived = next((own.data_dir / "parts").iterdir())
+    with small_disk.told(own.data_dir, 1):
+        look_again(own)
+        assert patch(own, data[100:], sha256, 100, len(data)).status_code == 507
+    look_again(own)
+    kept = arrived.rename(arrived.with_suffix(".kept"))
+    arrived.symlink_to("/dev/full")
+    full = patch(own, data[100:], sha256, 100, len(data))
+    assert (full.status_code, full.json()["code"]) == (507, "no_room")
+    assert "No space left" in full.json()["detail"]
+    arrived.unlink()
+    kept.rename(arrived)
+    assert state(own, sha256) == (100, False)
+    assert patch(own, data[100:], sha256, 100, len(data)).status_code == 204
+    assert state(own, sha256) == (len(data), True)
+
+
+def test_a_file_above_the_control_planes_limit_is_refused(tmp_path: Path) -> None:
+    """413, before anything is sent, with the setting and its value."""
+    with serving(tmp_path, max_file_mb=1) as api:
+        answer = patch(api, b"", "0" * 64, 0, MB + 1)
+    assert (answer.status_code, answer.json()["code"]) == (413, "limit")
+    assert "max_file_mb is 1" in answer.json()["detail"]
+
+
+def test_a_silent_upload_gives_its_part_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who holds a connection open without sending keeps nobody from going on."""
+    monkeypatch.setattr(upload, "_SILENCE_S", 0.2)
+    hold = threading.Event()
+
+    def stuck() -> Iterator[bytes]:
+        yield b"12345"
+        hold.wait(10)
+
+    thread = threading.Thread(target=lambda: patch(api, stuck(), sha(b"1234567890"), 0, 10))  # type: ignore[arg-type]
+    thread.start()
+    for _ in range(100):
+        if state(api, sha(b"1234567890")) == (5, False):
+            break
+        time.sleep(0.02)
+    assert patch(api, b"67890", sha(b"1234567890"), 5, 10).status_code == 204
+    hold.set()
+    thread.join(10)
+
+
+def test_what_nothing_names_is_collected_after_a_day(own: Api) -> None:
+    """Blobs of files stay, however old; fresh uploads and parts stay, old ones go."""
+    day_ago = time.time() - 25 * 3600
+    fid = own.execution()
+    kept = put(own, fid, "in/kept", b"kept").json()["sha256"]
+    gone, fresh = own.upload(b"gone"), own.upload(b"fresh")
+    patch(own, b"x", sha(b"xy"), 0, 2)
+    patch(own, b"u", sha(b"uv"), 0, 2)
+    parts = {path.name[-64:]: path for path in (own.data_dir / "parts").iterdir()}
+    os.utime(parts[sha(b"xy")], (day_ago, day_ago))
+    for sha256 in (kept, gone):
+        os.utime(own.data_dir / "blobs" / sha256[:2] / sha256, (day_ago, day_ago))
+
+    def age(db: Any) -> None:
+        db.execute("UPDATE uploads SET created = '2020' WHERE sha256 IN (?, ?)", (kept, gone))
+
+    own.call(own.parts.store._write(age))
+    assert own.call(own.parts.files.blobs.collect()) == 2
+    assert {path.name for path in (own.data_dir / "blobs").glob("??/*")} == {kept, fresh}
+    assert [path.name[-64:] for path in (own.data_dir / "parts").iterdir()] == [sha(b"uv")]
+    assert state(own, gone) == (0, False)
+    assert state(own, fresh) == (5, True)
+
+
+def test_a_file_is_listed_read_from_any_byte_and_removed(api: Api) -> None:
+    """With what a browser must know: it is a download, whatever is in it."""
+    fid = api.execution()
+    data = os.urandom(MB)
+    assert put(api, fid, "in/a/b.html", data).status_code == 200
+    url = f"/v1/executions/{fid}/files/in/a/b.html"
+    with api.http() as http:
+        [item] = http.get(f"/v1/executions/{fid}/files", params={"path": "in/a"}).json()["items"]
+        assert item | {"created": ""} == {
+            "path": "in/a/b.html",
+            "size_bytes": MB,
+            "sha256": sha(data),
+            "by": "ada",
+            "created": "",
+        }
+        whole = http.get(url)
+        assert (whole.status_code, whole.content) == (200, data)
+        assert whole.headers["ETag"] == f'"{sha(data)}"'
+        assert whole.headers["Content-Length"] == str(MB)
+        assert whole.headers["Content-Disposition"] == "attachment"
+        assert whole.headers["X-Content-Type-Options"] == "nosniff"
+        assert whole.headers["Content-Type"] == "application/octet-stream"
+        rest = http.get(url, headers={"Range": "bytes=1000-"})
+        assert (rest.status_code, rest.content) == (206, data[1000:])
+        assert rest.headers["Content-Range"] == f"bytes 1000-{MB - 1}/{MB}"
+        assert http.get(url, headers={"Range": f"bytes={MB}-"}).status_code == 416
+        for strange in ("lines=1-2", f"bytes={'9' * 5000}-", f"bytes=0-{'9' * 5000}"):
+            assert http.get(url, headers={"Range": strange}).content == data
+        assert http.get(f"/v1/executions/{fid}/files/in/a").status_code == 404
+        assert http.delete(f"/v1/executions/{fid}/files/in/a").json()["items"][0] == item
+        assert http.delete(f"/v1/executions/{fid}/files/in/a").status_code == 404
+        assert http.get(url).status_code == 404
+
+
+def test_the_two_folders_always_exist_and_others_only_with_files(api: Api) -> None:
+    """An empty list is an answer for in and out, and a lie for anything else."""
+    fid = api.execution()
+    files = client(api).files
+    assert files.ls(fid) == files.ls(fid, "in") == files.ls(fid, "out/") == []
+    with pytest.raises(NotFoundError):
+        files.ls(fid, "in/sub")
+    with pytest.raises(NotFoundError):
+        files.ls("0" * 16)
+
+
+def test_each_change_is_an_event(api: Api) -> None:
+    """In the same transaction; asked twice it is told once; a removal says so."""
+    fid = api.execution()
+    for _ in range(2):
+        assert put(api, fid, "in/a", b"1").status_code == 200
+    with api.http() as http:
+        http.delete(f"/v1/executions/{fid}/files/in")
+    told = [event["payload"] for event in events(api, fid) if event["kind"] == "upload"]
+    about = {"path": "in/a", "size_bytes": 1, "sha256": sha(b"1"), "by": "ada"}
+    assert told == [about, {**about, "removed": True}]
+
+
+def events(api: Api, fid: str) -> list[dict[str, Any]]:
+    return list(client(api).events(fid))
+
+
+def test_an_execution_that_has_ended_takes_no_more_files(api: Api) -> None:
+    """Those it has may be read, and removed without an event."""
+    fid = api.execution()
+    put(api, fid, "in/a", b"1")
+    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    assert put(api, fid, "in/b", b"2").status_code == 409
+    assert [file["path"] for file in client(api).files.remove(fid, "in/a")] == ["in/a"]
+    assert events(api, fid)[-1]["kind"] == "status"
+
+
+def test_users_write_to_in_only(api: Api) -> None:
+    """What is in out/ is what the flow has made."""
+    fid = api.execution()
+    answer = put(api, fid, "out/a", b"1")
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
+
+
+def test_a_file_is_no_folder_and_a_folder_no_file(api: Api) -> None:
+    """Either way round; so any set of files can be downloaded."""
+    fid = api.execution()
+    put(api, fid, "in/a", b"1")
+    assert put(api, fid, "in/a/b", b"2").status_code == 409
+    put(api, fid, "in/d/e/f", b"3")
+    assert put(api, fid, "in/d/e", b"4").status_code == 409
+    assert put(api, fid, "in/d", b"4").status_code == 409
+    assert put(api, fid, "in/d0", b"4").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sizes", "setting"),
+    [([5 * MB], "max_size_mb is 4"), ([3 * MB, 3 * MB + 1, 3 * MB + 2], "max_total_mb is 8")],
+)
+def test_the_services_limits_are_named(api: Api, sizes: list[int], setting: str) -> None:
+    """With the value, and what was asked; what was there before stays."""
+    fid = api.execution()
+    for number, size in enumerate(sizes):
+        answer = put(api, fid, f"in/{number}", bytes(size))
+    assert (answer.status_code, answer.json()["code"]) == (413, "limit")
+    assert f"files.{setting}" in answer.json()["detail"]
+    assert len(client(api).files.ls(fid)) == len(sizes) - 1
+
+
+def test_a_launch_is_checked_against_the_services_limits(api: Api) -> None:
+    """Before anything is committed: 101 files where a hundred may be."""
+    sha256 = api.upload(b"x")
+    marks = [{"$file": {"name": f"d/{n}", "sha256": sha256}} for n in range(101)]
+    resolve = api.parts.files.resolve
+    with pytest.raises(LimitError, match=r"101 files; the service's files\.max_count is 100"):
+        api.call(resolve({"docs": marks}, user="ada", service="svc", release=1))
+    inputs, files = api.call(resolve({"docs": marks[:2]}, user="ada", service="svc", release=1))
+    assert inputs == {"docs": ["in/d/0", "in/d/1"]}
+    assert [file.path for file in files] == ["in/d/0", "in/d/1"]
+
+
+def test_two_files_of_a_launch_with_one_name_both_arrive(api: Api) -> None:
+    """The second gets a number; the same content twice is one file."""
+    one, two = api.upload(b"1"), api.upload(b"2")
+    inputs = {
+        "a": {"$file": {"name": "r.pdf", "sha256": one}},
+        "b": {"$file": {"name": "r.pdf", "sha256": two}},
+        "c": {"$file": {"name": "r.pdf", "sha256": one}},
+    }
+    values, files = api.call(api.parts.files.resolve(inputs, user="ada"))
+    assert values == {"a": "in/r.pdf", "b": "in/r-2.pdf", "c": "in/r.pdf"}
+    assert {file.path: file.sha256 for file in files} == {"in/r.pdf": one, "in/r-2.pdf": two}
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b/c", "a/b"), ("a/b", "c", "a/b/d/e")])
+def test_a_file_of_a_launch_is_no_folder_of_another(api: Api, names: tuple[str, ...]) -> None:
+    """Whichever comes first."""
+    sha256 = api.upload(b"x")
+    marks = [{"$file": {"name": name, "sha256": sha256}} for name in names]
+    with pytest.raises(InputsError, match="one is a file, the other a folder"):
+        api.call(api.parts.files.resolve({"docs": marks}, user="ada"))
+
+
+@pytest.mark.parametrize(
+    "wanted", [[f"in/d{n}/x" for n in range(12_000)], ["in/r.pdf"] * 12_000], ids=["other", "same"]
+)
+def test_many_files_of_a_launch_get_their_paths_in_no_time(wanted: list[str]) -> None:
+    """Not in the square of it: others wait meanwhile."""
+    brought, began = Brought(), time.thread_time()
+    for number, path in enumerate(wanted):
+        brought.take(brought.free(path, str(number)), str(number), 1)
+    assert time.thread_time() - began < 4
+    assert len(brought.files) == len(wanted)
+    assert brought.free(wanted[7], "7") == [*brought.files][7]
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a\x00", ""])
+def test_a_file_of_a_launch_has_a_proper_name(api: Api, name: str) -> None:
+    """What is none is told at its field."""
+    sha256 = api.upload(b"x")
+    mark = {"$file": {"name": name, "sha256": sha256}}
+    with pytest.raises(KocoError) as raised:
+        api.call(api.parts.files.resolve({"doc": mark}, user="ada"))
+    assert "doc" in raised.value.errors  # type: ignore[attr-defined]
+
+
+def test_a_flows_token_opens_the_files_of_its_execution_only(api: Api) -> None:
+    """Nothing else at all, by no other name, and no longer than it runs."""
+    fid, other = api.execution(), api.execution()
+    put(api, fid, "in/a", b"1")
+    put(api, other, "in/a", b"2")
+    token = api.parts.files.token(fid)
+    flow = client(api, token).files
+    assert [file["path"] for file in flow.ls(fid)] == ["in/a"]
+    assert put(api, fid, "out/r", b"3", token).status_code == 200
+    assert flow.ls(fid, "out")[0]["by"] == "flow"
+    assert put(api, fid, "in/b", b"4", token).status_code == 403
+    with api.http(token) as http:
+        for path in (f"/v1/executions/{other}/files", f"/v1/executions/{other}/files/in/a"):
+            assert http.get(path).status_code == 403
+        assert http.get("/v1/executions/latest/files").status_code == 403
+        assert http.get(f"/v1/executions/{fid[:8]}/files").status_code == 403
+        for path in ("/v1/executions", f"/v1/executions/{fid}", "/v1/status", "/v1/flows"):
+            assert http.get(path).status_code == 401
+    for forged in (f"kocof_{other}_{token.rpartition('_')[2]}", token[:-1], "kocof_", "kocof_ä"):
+        with api.http() as http:
+            answer = http.get(
+                f"/v1/executions/{other}/files",
+                headers={"Authorization": f"Bearer {forged}".encode()},
+            )
+        assert answer.status_code == 401, forged
+    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    with api.http(token) as http:
+        assert http.get(f"/v1/executions/{fid}/files").status_code == 401
+
+
+@pytest.mark.parametrize("blob", [b"", b"junk", b"{}", b"[" * 200_000, b"\xff", None, 5])
+def test_what_is_no_question_is_answered_and_not_logged(
+    api: Api, blob: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Any code in the cluster may send it, as often as it likes."""
+    with pytest.raises(UsageError, match="no question"):
+        wire.decode_answer(api.call(rpc.answer(api.parts, blob)))
+    assert caplog.text == ""
+
+
+def test_what_an_attempt_has_left_behind_has_no_part_in_the_next(api: Api) -> None:
+    """Its questions are refused, and its token opens nothing any more."""
+
+    def ask(question: str, attempt: int) -> Any:
+        arguments = {"lid": "l1", "name": "n", "data": None, "timeout_s": 60}
+        blob = wire.encode_question(fid, question, arguments, attempt=attempt)
+        return wire.decode_answer(api.call(rpc.answer(api.parts, blob)))
+
+    def state(token: str) -> int:
+        with api.http(token) as http:
+            return http.get(f"/v1/executions/{fid}/files").status_code
+
+    policy = Policy(retries=1, backoff_s=0)
+    new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, policy=policy)
+    execution, _ = api.call(api.parts.store.create(new))
+    fid = execution.fid
+    api.call(api.parts.store.assign(fid, "r1"))
+    before = ask("files.access", 1)["token"]
+    assert state(before) == 200
+    assert api.call(api.parts.store.lose(fid, "r1", {"type": "RunnerDied", "message": "m"}))
+    assert state(before) == 401
+    for question in ("files.access", "lock.open", "lock.wait"):
+        with pytest.raises(ConflictError, match="ended; attempt 2 follows"):
+            ask(question, 1)
+    now = ask("files.access", 2)["token"]
+    assert now != before
+    assert state(now) == 200
+
+
+def test_the_client_uploads_what_is_not_there_and_fetches_it_again(
+    own: Api, tmp_path: Path
+) -> None:
+    """In slices, resumed from what is there; the second time nothing is sent."""
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(5 * MB))
+    sha256, size = sha(source.read_bytes()), 5 * MB
+    patch(own, source.read_bytes()[:MB], sha256, 0, size)
+    files, fid, seen = client(own).files, own.execution(), list[int]()
+    files.upload(source, sha256, size_bytes=size, advance=seen.append)
+    assert sum(seen) == size
+    seen.clear()
+    files.upload(source, sha256, size_bytes=size, advance=seen.append)
+    assert seen == [size], "it was asked for, and that is all"
+    file = {"path": "in/x", "size_bytes": size, "sha256": sha256}
+    with pytest.raises(LimitError):
+        files.attach(fid, "in/x", sha256=sha256, size_bytes=size)
+    source.write_bytes(b"small")
+    files.upload(source, sha(b"small"), size_bytes=5)
+    file = files.attach(fid, "in/x", sha256=sha(b"small"), size_bytes=5)
+    dest = tmp_path / "dest"
+    (tmp_path / f".{file['sha256'][:32]}.part").write_bytes(b"sma")
+    files.fetch(fid, file, dest)
+    assert dest.read_bytes() == b"small"
+    (tmp_path / f".{file['sha256'][:32]}.part").write_bytes(b"SMA")
+    with pytest.raises(KocoError, match="did not arrive as it was sent"):
+        files.fetch(fid, file, dest)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "dest", "source"]
+
+
+def test_the_client_waits_for_another_upload_and_goes_on_from_it(api: Api, tmp_path: Path) -> None:
+    """However long a slice takes: what counts is the time without progress."""
+    source = tmp_path / "source"
+    source.write_bytes(data := os.urandom(2 * MB))
+    release = threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        yield data[:MB]
+        release.wait(10)
+
+    first = threading.Thread(target=lambda: patch(api, slow(), sha(data), 0, len(data)))  # type: ignore[arg-type]
+    first.start()
+    while not state(api, sha(data))[0]:
+        time.sleep(0.01)
+    seen: list[int] = []
+    uploading = threading.Thread(
+        target=client(api).files.upload,
+        args=(source, sha(data)),
+        kwargs={"size_bytes": len(data), "advance": seen.append},
+    )
+    uploading.start()
+    time.sleep(0.3)
+    assert uploading.is_alive()
+    release.set()
+    uploading.join(10)
+    first.join(10)
+    assert state(api, sha(data)) == (len(data), True)
+    assert sum(seen) == len(data)
+
+
+def test_a_damaged_blob_is_noticed(api: Api, tmp_path: Path) -> None:
+    """A download is checked against the hash of what was uploaded."""
+    fid = api.execution()
+    file = put(api, fid, "in/a", b"12345").json()
+    (api.data_dir / "blobs" / file["sha256"][:2] / file["sha256"]).write_bytes(b"1234X")
+    with pytest.raises(KocoError, match="did not arrive"):
+        client(api).files.fetch(fid, file, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(api: Api) -> None:
+    """Not two halves of two files."""
+    fid = api.execution()
+    file = put(api, fid, "in/a", b"1").json()
+    put(api, fid, "in/a", b"2")
+    with pytest.raises(ConflictError, match="became another file"):
+        list(client(api).files.read(fid, file))
+
+
+def test_events_do_not_wait_for_a_large_upload(api: Api) -> None:
+    """While 16 MB come in, the loop answers others within milliseconds."""
+    late: list[float] = []
+
+    async def watch() -> None:
+        for _ in range(100):
+            began = calm_s()
+            await asyncio.sleep(0.002)
+            late.append(calm_s() - began)
+
+    watching = asyncio.run_coroutine_threadsafe(watch(), api.loop)
+    api.upload(os.urandom(16 * MB))
+    watching.result(100)
+    assert sorted(late)[-10] < 0.05

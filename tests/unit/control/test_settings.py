@@ -1,0 +1,74 @@
+"""Settings are read as `koco up --set` has them, and shown as it takes them."""
+
+import msgspec
+import pytest
+
+from koco.cli.commands import status
+from koco.control.settings import Settings, parsed
+from koco.errors import UsageError
+
+
+def test_lists_are_parted_by_commas() -> None:
+    """Each of them checked; none takes back what was set."""
+    values = parsed(
+        [
+            "cors_origins=https://A.example.com, http://localhost:3000",
+            "trusted_proxies=10.0.0.0/8,::1",
+        ]
+    )
+    settings = Settings()
+    settings.change(values)
+    assert settings.cors_origins == ("https://a.example.com", "http://localhost:3000")
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
+    settings.change(parsed(["cors_origins="]))
+    assert not settings.cors_origins
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "trusted_proxies=10.0.0.1/8",
+        "trusted_proxies=proxy.example.com",
+        "trusted_proxies=*",
+        "cors_origins=https://x.example.com/path",
+        "cors_origins=null",
+        "cors_origins=https://*.example.com",
+        "max_event_kb=1",
+        "max_streams=0",
+        "hsts_s=-1",
+        "max_boddy_mb=1",
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_its_name(pair: str) -> None:
+    """With the value, before anything is asked of a control plane."""
+    with pytest.raises(UsageError) as refused:
+        parsed([pair])
+    assert pair.partition("=")[0] in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("pair", "message", "hint"),
+    [
+        ("max_boddy_mb=1", "there is no setting 'max_boddy_mb'", "settings: max_file_mb, "),
+        ("max_body_mb", "--set takes NAME=VALUE, got 'max_body_mb'", ""),
+        ("max_body_mb=x", "max_body_mb cannot be 'x'", "a number above 0 up to 1,000"),
+        ("max_event_kb=1", "max_event_kb cannot be '1'", "a number from 4 up to 65,536"),
+        ("max_streams=0", "max_streams cannot be '0'", "a whole number from 1"),
+        ("api_docs=maybe", "api_docs cannot be 'maybe'", "true or false"),
+    ],
+)
+def test_who_sets_something_wrong_is_told_what_is_right(pair: str, message: str, hint: str) -> None:
+    """In words, not in the types of a library."""
+    with pytest.raises(UsageError) as refused:
+        parsed([pair])
+    assert message in refused.value.message
+    assert (refused.value.hint or "").startswith(hint)
+
+
+def test_status_shows_what_was_set() -> None:
+    """In the words of `koco up --set`, and nothing of what is as it comes."""
+    now = Settings(max_queue=4, api_docs=True, cors_origins=("https://a", "https://b"))
+    told = msgspec.json.decode(msgspec.json.encode(now))
+    said = ["max_queue=4", "api_docs=true", "cors_origins=https://a,https://b"]
+    assert status._set(told) == said
+    assert status._set(msgspec.json.decode(msgspec.json.encode(Settings()))) == []

@@ -1,0 +1,25 @@
+"""Exceptions of a user's code, as an `error` payload that can always be encoded."""
+
+import json
+
+from koco.sdk.process.tracebacks import describe
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no str")
+
+
+def test_a_very_long_message_is_cut_in_the_middle() -> None:
+    """Message and traceback keep their beginning and end, and say how much is missing."""
+    found = describe(ValueError("a" * 10_000_000 + "z"))
+    assert len(json.dumps(found)) < 200_000
+    assert found["message"].startswith("aaa")
+    assert found["message"].endswith("z")
+    assert "9,934,465 characters cut" in found["message"]
+
+
+def test_invalid_messages_are_handled() -> None:
+    """Surrogates are escaped, and a failing `__str__` is reported."""
+    assert describe(ValueError("\ud800"))["message"] == "\\ud800"
+    assert describe(MuteError())["message"] == "<its str raised RuntimeError>"
