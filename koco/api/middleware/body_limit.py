@@ -38,6 +38,7 @@ class Request(litestar.Request[Any, Any, Any]):
         """
         found = await self.octets()
         most = self.app.state.parts.settings.max_body_values
+        most = max(most, self.route_handler.opt.get("max_body_values", 0))
         if json_value_count.has_more(found, most):
             raise LimitError(
                 f"the body has more values than this control plane's max_body_values, {most}",

@@ -15,8 +15,10 @@ from koco.control.deploy.plan import Planner
 from koco.errors import UsageError
 from koco.manifest.differences import File
 
-#: The largest plan that is asked for (bytes): some hundred thousand files.
+#: The largest plan that can be asked for: some hundred thousand files. Only deployers ask for
+#: one, so it may have more values than other bodies: each file has four.
 _BODY_BYTES = 64 * 1024 * 1024
+_BODY_VALUES = 1_000_000
 
 
 class PlannedFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,6 +49,7 @@ class NewPlan(msgspec.Struct, forbid_unknown_fields=True):
     "/v1/plan",
     status_code=200,
     request_max_body_size=_BODY_BYTES,
+    max_body_values=_BODY_VALUES,
     guards=[requires("deploy")],
     answers={200: deployed.Plan},
 )

@@ -95,6 +95,15 @@ def test_a_body_has_as_many_values_as_the_setting_says(api: Api) -> None:
         assert client.post(path, content=commas).status_code == 400
 
 
+def test_a_plan_may_list_more_files_than_other_bodies_have_values(api: Api) -> None:
+    """A project of a hundred thousand files can be deployed."""
+    api.admit("ci", "deploy")
+    plan = b'{"services": [%b1]}'
+    with api.http("ci") as client:
+        assert client.post("/v1/plan", content=plan % (b"1," * 400_000)).status_code == 400
+        assert client.post("/v1/plan", content=plan % (b"1," * 1_000_000)).status_code == 413
+
+
 def test_a_head_is_as_large_as_the_setting_says(api: Api) -> None:
     """In one header or many, whole or going on for ever: 431, and the connection is closed."""
     many = b"".join(b"X-%d: %b\r\n" % (i, b"v" * 500) for i in range(200))
