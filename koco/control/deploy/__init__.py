@@ -1,4 +1,4 @@
-"""Releases: checked, planned, rolled out, watched in their first minute, taken away.
+"""Checks, plans, rolls out, watches and removes releases.
 
 It may import `executions`, `runners`, `services` and what is below them. Begin with `deployer`,
 then `rollout`.

@@ -1,8 +1,8 @@
-"""What is deployed: releases made, gone back to, and taken away.
+"""Deploys, rolls back and undeploys services.
 
-A release under way is a row: a restarted control plane takes it up again. To undeploy is
-one commit, too: what served is retired, and everything else follows from that, as it does
-where another release takes over.
+A release under way is a row in the store, so a restarted control plane continues it. An undeploy is
+one commit that retires the live release. Everything else follows from that commit, just as when
+another release takes over.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 
 #: How long a release may take to become ready before it counts as failed (seconds).
 READY_S = 600.0
-#: How long executions may take over ending where they are cancelled (seconds).
+#: How long cancelled executions may take to end (seconds).
 GRACE_S = 5.0
 
-#: What undeploying a service does about executions that have not ended.
+#: How an undeploy treats executions that have not ended.
 Running = Literal["refuse", "cancel", "drain"]
 
 
@@ -58,7 +58,7 @@ class Deployer:
         self._rollouts = Rollouts(
             store, supervisor, catalog, applications=applications, mask=mask, watch=watch
         )
-        #: Why a service does not serve as it should, by its name.
+        #: Why a service does not serve as it should, by service name.
         self.troubles = applications.troubles
         self._moves = Moves(store, supervisor, catalog)
         self._probations = Probations(
@@ -67,11 +67,12 @@ class Deployer:
         self._rollouts.on_live = self._went_live
         supervisor.on_pool = self._heed
         self._tasks = Tasks("the deployer")
-        #: Held while a deploy looks at what there is: of two alike one makes a release.
+        #: Held while a deploy compares itself with existing releases, so that only one of two
+        #: equal deploys makes a release.
         self._deciding = asyncio.Lock()
 
     async def recover(self) -> None:
-        """Enter what is live, and take up releases that were under way."""
+        """Add live releases to the catalog, and continue releases that were under way."""
         for release in await self._store.present_releases():
             if release.status == "live":
                 self._catalog.put(release)
@@ -89,18 +90,18 @@ class Deployer:
 
     @property
     def drift(self) -> Drift:
-        """What somebody else made of live releases' applications."""
+        """Finds applications of live releases that somebody else has changed."""
         return self._applications.drift
 
     def renew(self, release: Release) -> None:
-        """Have the processes of a release replaced, without ending what runs in them."""
+        """Replace the processes of a release. Executions that run in them go on."""
         if pool := self._supervisor.pools.get((release.service, release.number)):
             pool.refresh()
         if release.status == "live" and release.app is not None:
             self._applications.bring_back(release)
 
     async def repair(self, release: Release) -> None:
-        """Put a live release's application back as it was, where somebody else changed it."""
+        """Restore a live release's application if somebody else has changed it."""
         await self._applications.repair(release)
 
     async def deploy(
@@ -114,24 +115,24 @@ class Deployer:
         fallback: bool = True,
         expect: int | None = None,
     ) -> tuple[Release, bool]:
-        """Begin a release; return it, and whether it is the live one, unchanged.
+        """Begin a release. Return it, and True if it is the unchanged live one.
 
-        `manifest` has been checked. `origin` says where it comes from; without `fallback`
-        the former release does not serve where this one fails.
+        `manifest` must have been checked. `origin` describes the source of the release. Without
+        `fallback`, the former release does not serve if this one fails.
 
-        A release of the same that was on its way as number `expect`, and has failed meanwhile, is
-        the answer, too: whoever deploys again waits for that one.
+        If release `expect` has the same manifest and bundle and has failed meanwhile, it is
+        returned, because a client that deploys again waits for that release.
 
         Raises:
-            ConflictError: the release that it would replace is not number `expect`, 0 for none.
-            NotFoundError: the bundle is not here.
+            ConflictError: The release to replace is not number `expect` (0 for no release).
+            NotFoundError: The bundle is not here.
         """
         service = manifest["service"]
         fingerprint = differences.fingerprint(manifest, bundle)
         async with self._deciding, self._bundles.held(bundle):
             last = await self._last(service)
             if last is not None and _fingerprint(last) == fingerprint:
-                # Or somebody else is deploying the same.
+                # If it is not live, somebody else is deploying the same.
                 return last, last.status == "live"
             coming = await self._release(service, expect)
             if coming and coming.error is not None and _fingerprint(coming) == fingerprint:
@@ -156,18 +157,18 @@ class Deployer:
             return release, False
 
     async def _give_way(self, former: Release) -> None:
-        """End a release under way that a newer one has superseded, unless it went live before."""
+        """Stop a release that a newer one has superseded, unless it went live first."""
         now = await self._store.release(former.service, former.number)
         if now.status == "failed":
             log.info("release %s/%s is superseded", former.service, former.number)
             self._rollouts.stop(former)
 
     async def target(self, service: str, number: int | None) -> Release:
-        """Return the release that a rollback goes back to: a number, or the last one that served.
+        """Return the target of a rollback: release `number`, or the last one that served if None.
 
         Raises:
-            NotFoundError: there is no such release, or none before what serves.
-            ConflictError: it is the live one, or is starting; or its bundle has been collected.
+            NotFoundError: There is no such release, or none that served before the live one.
+            ConflictError: It is live or starting, or its bundle has been collected.
         """
         coming = await self._coming(service)
         if number is None:
@@ -188,10 +189,11 @@ class Deployer:
         return found
 
     async def former(self, service: str) -> Release | None:
-        """Return the release that a rollback goes back to where no number is given.
+        """Return the target of a rollback without a number, or None.
 
-        Before what serves comes what served last. From a release on its way, the way back is to
-        what serves; from a rollback on its way it is that one's: asked again, it is the same.
+        This is the last release that served before the live one. If a release is starting, it is
+        the live one. If a rollback is starting, it is the target of that rollback, so that a
+        repeated request gets the same answer.
         """
         coming = await self._coming(service)
         if coming and (number := coming[-1].origin.get("rollback_of")):
@@ -221,7 +223,7 @@ class Deployer:
         fallback: bool = True,
         expect: int | None = None,
     ) -> tuple[Release, bool]:
-        """Begin a release that is as a former one was; see `deploy`."""
+        """Begin a release with the manifest and bundle of a former one; see `deploy`."""
         return await self.deploy(
             target.manifest,
             bundle=target.bundle,
@@ -233,7 +235,7 @@ class Deployer:
         )
 
     def _heed(self, release: Release, pool: Pool) -> None:
-        """Hear of runners of a release that die or do not start."""
+        """Report lost runners of a release to the probations and the moves."""
 
         def lost(cause: str, had_work: bool) -> None:
             self._probations.lost(release, cause, had_work)
@@ -254,14 +256,15 @@ class Deployer:
         grace_s: float = GRACE_S,
         expect: int | None = None,
     ) -> list[Release]:
-        """Take away what a service has; return what that was, which is nothing the second time.
+        """Undeploy a service. Return the releases that this ended; none the second time.
 
-        What runs is `running`'s to decide: then it is not done, or ends as usual, or is cancelled.
+        If executions have not ended, `running` decides: `refuse` raises, `drain` lets them end as
+        usual, and `cancel` cancels them.
 
         Raises:
-            ConflictError: executions have not ended, and that is to `refuse`; or what it has
-                is not the release number `expect`.
-            NotFoundError: no such service was ever deployed.
+            ConflictError: Executions have not ended and `running` is `refuse`, or the service's
+                release is not number `expect`.
+            NotFoundError: The service was never deployed.
         """
         error = {"message": f"{by} undeployed {service} meanwhile", "detail": None, "hint": None}
         async with self._deciding:
@@ -279,18 +282,22 @@ class Deployer:
             self.troubles.pop(service, None)
             self._supervisor.retire(service)
             if running == "cancel":
-                # Once more: what was being launched meanwhile is committed by now.
+                # Cancel again, because launches that were under way are committed by now.
                 await self._supervisor.cancel_all(service, grace_s=grace_s)
         return ended
 
     async def replaced(self, service: str) -> int:
-        """Return the number of what a release of a service would replace, 0 for none: `expect`."""
+        """Return the number of the release that a deploy would replace, 0 for none.
+
+        This is the value for `expect`.
+        """
         last = await self._last(service)
         return last.number if last else 0
 
     async def _last(self, service: str) -> Release | None:
-        """Return what a service has, or comes to: going back to the live one is a release, too,
-        while another is on its way.
+        """Return the newest starting release of a service, or else the live one.
+
+        While another release is starting, going back to the live one takes a new release.
         """
         coming = await self._coming(service)
         return coming[-1] if coming else await self._store.live_release(service)
@@ -302,7 +309,7 @@ class Deployer:
             return None
 
     async def _expect(self, number: int | None, service: str, last: Release | None) -> None:
-        """Raise `ConflictError` where somebody has changed a service; None expects nothing."""
+        """Raise `ConflictError` if the service's release is not `number`. None allows any."""
         if number is None or number == (last.number if last else 0):
             return
         if await self._has_only_failed(service, number, last):
@@ -316,9 +323,9 @@ class Deployer:
         )
 
     async def _has_only_failed(self, service: str, number: int, last: Release | None) -> bool:
-        """Say whether a release was on its way, and all that has happened is that it failed."""
+        """Return True if nothing has happened since, except that release `number` failed."""
         failed = await self._release(service, number)
-        # A time at which it was retired tells of somebody who superseded or undeployed it.
+        # It has a retirement time only if somebody superseded or undeployed it.
         if failed is None or failed.status != "failed" or failed.retired is not None:
             return False
         newest = (await self._store.history(service, limit=1)).items[0]
@@ -330,18 +337,18 @@ class Deployer:
         return former is None or (former.retired or "") < failed.created
 
     async def waits_for(self, release: Release) -> str | None:
-        """Say what a release that is starting waits for, with who holds it; None for nothing."""
+        """Return what a starting release waits for and who holds it, or None."""
         return await self._rollouts.waits_for(release)
 
     async def doing(self, release: Release) -> str | None:
-        """Say what is being done for a release that is starting."""
+        """Return the current step of a starting release, or None."""
         return await self._rollouts.doing(release)
 
     async def wait(self, service: str, number: int, *, seconds: float) -> Release:
-        """Return a release, after it left `starting` or so many seconds.
+        """Return a release as soon as it has left `starting`, or after `seconds`.
 
         Raises:
-            NotFoundError: there is no such release.
+            NotFoundError: There is no such release.
         """
         fair_turns.waits()
         await self._rollouts.wait(service, number, seconds=seconds)
@@ -349,13 +356,13 @@ class Deployer:
 
 
 def _fingerprint(release: Release) -> str:
-    """Return a release's fingerprint by what it says, not by the text that was stored.
+    """Compute a release's fingerprint from its manifest and bundle.
 
-    An older koco's manifest has fewer keys.
+    The stored fingerprint is not used, because an older koco's manifest has fewer keys.
     """
     return differences.fingerprint(release.manifest, release.bundle)
 
 
 def _origin(release: Release) -> dict[str, Any]:
-    """Return where a release comes from, without why koco went back to it, if it did."""
+    """Return a release's origin without `because`, the reason for an automatic rollback."""
     return {key: value for key, value in release.origin.items() if key != "because"}

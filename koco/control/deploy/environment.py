@@ -1,4 +1,4 @@
-"""The runtime environment of a release: what Ray makes for its runners and its endpoint."""
+"""Ray's runtime environment for the runners and the endpoint of a release."""
 
 import asyncio
 import json
@@ -15,13 +15,13 @@ from koco.sdk.endpoint import public
 from koco.sdk.process import memory
 from koco.store.model import Release
 
-#: How long Ray may take to make an environment (seconds); its default is 600. A deploy's own
-#: timeout is what decides, and some want more for gigabytes of packages.
+#: How long Ray may take to set up an environment (seconds); Ray's default is 600. This is larger
+#: because the deploy's own timeout decides, and gigabytes of packages take longer.
 _SETUP_S = 3600
 
 
 class Environments:
-    """Makes Ray's `runtime_env` of a release."""
+    """Makes the `runtime_env` of releases."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class Environments:
         publish: Callable[[str, int], Awaitable[None]],
         base: dict[str, Any] | None = None,
     ) -> None:
-        """Make none yet.
+        """Store the parts that environments are made from.
 
-        `publish` lets the processes of a release (its service and number) find its token, and
-        `base` is what every process needs here: `{py_modules: […], pip: […]}`.
+        `publish` lets the processes of a release (its service and number) find its token. `base`
+        is added to every environment: `{py_modules: […], pip: […]}`.
         """
         self._bundles = bundles
         self._vault = vault
@@ -42,32 +42,33 @@ class Environments:
         self._base = base or {}
 
     async def of(self, release: Release) -> dict[str, Any]:
-        """Return the environment in which a release's code runs: runners, and what they start.
+        """Return the environment of a release's runners and of the tasks and actors they start.
 
         Each of these processes begins with `koco.sdk.worker_setup`, which fetches the release's
-        secrets. When the last of them was set is in it: so Serve replaces replicas that have an
-        old one, and Ray gives no process to a flow's tasks that has.
+        secrets. The environment holds the time when the last secret was set. So when a secret
+        changes, Serve replaces its replicas, and Ray reuses no process with the old value for a
+        flow's tasks.
 
         Raises:
-            EnvironmentFailed: what it is to install cannot be told from its bundle.
+            EnvironmentFailed: The bundle's requirements or lock cannot be used.
         """
         runtime = release.manifest["runtime"]
         environment: dict[str, Any] = {
-            # Modules, not a working directory: that is shared by all workers of a node.
-            # The service's own first: what comes first is found first.
+            # Modules, because a working directory is shared by all workers of a node.
+            # The service's own come first, so that they are found first.
             "py_modules": [
                 self._bundles.url(release.bundle),
                 *self._base.get("py_modules", ()),
             ],
-            # The release is in it so that an environment that failed, which Ray
-            # remembers for ten minutes, is not what the next release gets. What is
-            # installed has no part in that: releases that install the same share it.
+            # Ray remembers a failed environment for ten minutes. The release number is part of
+            # the environment so that the next release does not get the failed one. Installed
+            # packages do not depend on it: releases that install the same packages share them.
             "env_vars": {
                 **runtime["env"],
                 WORKER_PROCESS_SETUP_HOOK_ENV_VAR: worker_setup.HOOK,
                 worker_setup.SERVICE: release.service,
                 worker_setup.RELEASE: str(release.number),
-                # The manifest's own key alone says it.
+                # Set even if empty, so that only the manifest's key decides.
                 memory.VARIABLE: str(release.manifest["runner"].get("memory_mb") or ""),
             },
             "config": {"setup_timeout_seconds": _SETUP_S},
@@ -77,7 +78,7 @@ class Environments:
             environment["env_vars"] |= {
                 worker_setup.SECRETS: ",".join(names),
                 "KOCO_SECRETS_SET": await self._vault.last_set(names),
-                # The timeline has what tasks raise, as nobody can mask it.
+                # The timeline holds the exceptions of tasks, which koco cannot mask.
                 "RAY_enable_timeline": "0",
             }
         installer, lines = await self._to_install(release)
@@ -89,14 +90,14 @@ class Environments:
         """Return the environment of a release's own endpoint, in Serve's processes."""
         environment = await self.of(release)
         variables = environment["env_vars"]
-        # The manifest's key alone opens something: it is what plans tell of.
+        # Only the manifest's key makes paths public, because plans show that key.
         variables.pop(public.VARIABLE, None)
         if paths := release.manifest["endpoint"].get("public"):
             variables[public.VARIABLE] = json.dumps(paths)
         return environment
 
     async def _to_install(self, release: Release) -> tuple[str, list[str]]:
-        """Return what to install with what; pip and uv exclude each other, so one has it all."""
+        """Return the installer and its lines. Ray accepts pip or uv, so one installs everything."""
         runtime = release.manifest["runtime"]
         installer, lines = "pip", list[str]()
         if any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject")):

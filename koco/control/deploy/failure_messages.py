@@ -1,4 +1,4 @@
-"""Why a release failed, in words: what a runner found, or what was raised instead."""
+"""Messages for failed releases, from a runner's report or from an exception."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _HINTS = {
 
 
 def of_imports(description: Description) -> dict[str, Any] | None:
-    """Return what went wrong with the imports, or None."""
+    """Return the error of a release whose imports failed, or None if they all worked."""
     if not description.problems:
         return None
     first = description.problems[0]
@@ -26,7 +26,7 @@ def of_imports(description: Description) -> dict[str, Any] | None:
     for problem in description.problems:
         alike.setdefault(_what(problem), []).append(problem)
     message = "; ".join(f"{_where(problems)}{what}" for what, problems in alike.items())
-    # Flows of one module fail alike: its traceback is told once.
+    # Flows of one module fail alike, so show its traceback once.
     told = dict.fromkeys(p["traceback"] for p in description.problems if p["traceback"])
     detail = "\n\n".join(told)
     return {
@@ -37,7 +37,10 @@ def of_imports(description: Description) -> dict[str, Any] | None:
 
 
 def of_forms(flows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return what is wrong with the forms of flows, or None: a service may say anything of them."""
+    """Return the error of the first invalid form, or None.
+
+    Forms are checked because they come from the service's own code.
+    """
     for flow in flows:
         try:
             Model.from_list(flow["form"] or [])
@@ -53,8 +56,8 @@ def _what(problem: dict[str, Any]) -> str:
 
 
 def _where(problems: list[dict[str, Any]]) -> str:
-    """Return what has the same problem: `flows 'a', 'b', app: `."""
-    if not problems[0]["entrypoint"]:  # nothing was imported yet
+    """Return the names of all that share a problem: `flows 'a', 'b', app: `."""
+    if not problems[0]["entrypoint"]:  # nothing has been imported yet
         return ""
     names = [repr(each["flow"]) for each in problems if each["flow"] is not None]
     said = [f"{plural(len(names), 'flow')} {', '.join(names)}"] if names else []
@@ -70,10 +73,10 @@ def of_exception(
     unplaced: str | None = None,
     installing: bool = False,
 ) -> dict[str, Any]:
-    """Return what went wrong.
+    """Return the error of a release whose rollout raised an exception.
 
-    `said` is Serve's last word on an endpoint that was awaited, `unplaced` why no node takes a
-    runner, and `installing` whether its packages are being installed yet.
+    `said` is Serve's last status message for an endpoint that did not come up. `unplaced` is the
+    reason why no node takes a runner. `installing` means that packages are still being installed.
     """
     match exc:
         case EnvironmentFailed():

@@ -1,12 +1,12 @@
-"""The first minute of a live release: one whose runners keep dying is taken for broken.
+"""Probation: the first minute of a live release. If its runners keep dying, it is broken.
 
-Imports may work, and the process still end a moment later: by a thread that a module has
-started, a signal, a library that fails once it is used. An execution that has come to its end
-proves that a release works.
+A process may end shortly after its imports worked, because of a signal, a thread that a module
+started, or a library that fails on first use. A release has proven that it works as soon as one
+of its executions has finished.
 
-koco goes back from a broken release by itself, once, as `koco rollback` would: the release that
-it makes for that is a way back, and if it is broken as well, it stays. That a live release is
-broken stands in its row, so a control plane that dies in between goes back when it returns.
+koco rolls back from a broken release automatically, as `koco rollback` would, but only once: if
+the release made by this rollback is broken as well, it stays live. The release's row records that
+it is broken. So if the control plane dies in between, it rolls back after its restart.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: Who goes back from a release that is broken, in lists and in the audit log.
+#: The name of the user in lists and in the audit log for automatic rollbacks.
 WHO = "koco"
 
 #: How long a release is watched after it went live (seconds).
 PROBATION_S = 60.0
-#: So many runners must die in that time: of those with nothing to do, and of all.
+#: A release is broken if this many idle runners, or this many runners in all, die in that time.
 _IDLE, _ALL = 2, 3
 
 
@@ -44,20 +44,21 @@ class Probation:
         self._news = asyncio.Event()
 
     def lost(self, cause: str, had_work: bool) -> None:
-        """Hear that a runner died or did not start."""
+        """Record that a runner died or did not start."""
         if "its node was lost" in cause:
-            return  # that is not its release's doing
+            return  # not the release's fault
         self._losses.append((cause, had_work))
         self._news.set()
 
     async def verdict(self, *, seconds: float = PROBATION_S) -> str | None:
-        """Return why a release is broken, as soon as it is; None if it lasts."""
+        """Return why a release is broken, as soon as this is known, or None if it works."""
         until = time.monotonic() + seconds
         while not self._pool.has_proven and self._pool.is_live:
             if self._is_broken:
                 return self._said(seconds)
             if self._losses:
-                self._pool.try_again()  # no runner need be there otherwise, and nobody would know
+                # The pool may not need a runner now, but without one nothing tests the release.
+                self._pool.try_again()
             try:
                 self._news.clear()
                 await asyncio.wait_for(self._news.wait(), until - time.monotonic())
@@ -78,7 +79,7 @@ class Probation:
 
 
 class Probations:
-    """Watches the releases that went live a moment ago, and goes back from broken ones."""
+    """Watches releases that have just gone live, and rolls back from broken ones."""
 
     def __init__(
         self,
@@ -98,12 +99,12 @@ class Probations:
         self._tasks = Tasks("the probations")
 
     def lost(self, release: Release, cause: str, had_work: bool) -> None:
-        """Hear that a runner of a release died or did not start."""
+        """Record that a runner of a release died or did not start."""
         if probation := self._watched.get((release.service, release.number)):
             probation.lost(cause, had_work)
 
     def watch(self, live: Release) -> None:
-        """See whether a live release works in its first minute, as far as that is not over."""
+        """Watch a live release for the rest of its first minute, if any is left."""
         key = (live.service, live.number)
         age_s = time.time() - datetime.fromisoformat(live.ready).timestamp() if live.ready else 0.0
         if age_s < PROBATION_S:
@@ -112,7 +113,7 @@ class Probations:
             task.add_done_callback(lambda _: self._watched.pop(key, None))
 
     async def recover(self, live: Release) -> None:
-        """Take up where the last process of the control plane ended with a live release."""
+        """Continue the probation or rollback that the last control plane process began."""
         if live.error is None:
             self.watch(live)
             return
@@ -142,7 +143,7 @@ class Probations:
         }
         marked = await surely(lambda: self._store.mark_broken(service, number, error))
         if marked.status != "live":
-            return  # somebody has deployed or undeployed in this moment
+            return  # somebody has deployed or undeployed just now
         self._tell(broken, f"{cause}; {what}")
         detail = {"cause": cause, **({"release": target.number} if target else {})}
         action = "go_back" if target else "broken"
@@ -162,12 +163,12 @@ class Probations:
                 target.manifest, bundle=target.bundle, by=WHO, origin=origin, expect=broken.number
             )
         except KocoError as exc:
-            # Somebody has deployed meanwhile, who knows better.
+            # Somebody has deployed meanwhile, and their deploy takes precedence.
             log.warning("did not go back from %s/%s: %s", broken.service, broken.number, exc)
 
     async def _way_back(self, broken: Release) -> Release | None:
         if broken.origin.get("because"):
-            return None  # it is a way back itself: to and fro would help nobody
+            return None  # it is an automatic rollback itself: going to and fro would not help
         former = await self._store.former_release(broken.service)
         if former is None or former.fingerprint == broken.fingerprint:
             return None

@@ -1,8 +1,8 @@
-"""Executions that wait for a release that cannot run them: moved to the live one, or ended.
+"""Moves executions away from a release that cannot run them, to the live one, or ends them.
 
-Only what has never begun moves: nothing of its release's code has run. It moves to what is
-live, if that has its flow and accepts its inputs. Each move is one commit, and what makes it
-necessary is seen again after a restart, so a control plane may die in the middle.
+Only executions that have never begun move, because none of their release's code has run. They move
+if the live release has their flow and accepts their inputs. Each move is one commit, and its
+reason is found again after a restart, so the control plane may die in the middle.
 """
 
 import logging
@@ -21,7 +21,7 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: How often runners of a replaced release may fail to start before what waits for it ends.
+#: After this many failed starts of its runners, executions that wait for a replaced release end.
 _STARTS = 2
 
 
@@ -40,10 +40,10 @@ class Moves:
         self._losses: dict[str, int] = {}
 
     def after(self, live: Release) -> None:
-        """Move what waits for releases that this one has replaced, if they do not work.
+        """Move executions to this release from releases that it has replaced and that do not work.
 
-        A rollback says that of what it replaces. Any other release takes over from those that
-        have no runner. Executions that the live one cannot run stay where they are.
+        A rollback implies that the replaced release does not work. Any other release takes over
+        only from releases without a runner. Executions that the live release cannot run stay.
         """
         goes_back = bool(live.origin.get("rollback_of"))
         for (service, number), pool in list(self._supervisor.pools.items()):
@@ -52,7 +52,10 @@ class Moves:
                 self._tasks.spawn(self._move(service, number, pool, ends=False))
 
     def lost(self, release: Release, pool: Pool) -> None:
-        """Hear that a runner of a release died or did not start: one that is retired gives up."""
+        """Record that a runner of a release died or did not start.
+
+        If the release is retired, its waiting executions move, or end after repeated failures.
+        """
         if pool.is_live:
             return
         losses = self._losses[pool.name] = self._losses.get(pool.name, 0) + 1
@@ -62,7 +65,7 @@ class Moves:
     async def _move(self, service: str, number: int, pool: Pool, *, ends: bool) -> None:
         moved = 0
         for execution in pool.line.waiting():
-            # Out of the line first: no runner must be given what is on its way elsewhere.
+            # Remove it from the line first, so that no runner gets it while it moves.
             pool.line.remove(execution.fid)
             try:
                 moved += await self._rebind(execution, number)
@@ -75,10 +78,10 @@ class Moves:
             log.info("moved %d executions from release %s/%d", moved, service, number)
 
     async def _rebind(self, execution: Execution, number: int) -> bool:
-        """Move an execution; False where it has ended or been cancelled meanwhile.
+        """Move an execution. Return False if it has ended or been cancelled meanwhile.
 
         Raises:
-            _RefusedError: it cannot move.
+            _RefusedError: The execution cannot move.
         """
         if execution.started is not None or execution.attempt > 1:
             raise _RefusedError("another one must not go on with what has begun there")
@@ -113,7 +116,7 @@ class Moves:
 
 
 async def _accepted(entry: Entry, execution: Execution) -> dict[str, Any]:
-    """Return an execution's inputs as the live release has them; see `Launches.retry`."""
+    """Return an execution's inputs, validated by the live release; see `Launches.retry`."""
     if entry.form is None or entry.path is not None:
         return execution.inputs
     try:

@@ -1,9 +1,9 @@
-"""Rollouts: a release on its way from starting to live or failed.
+"""Rollouts: bring a release from `starting` to `live` or `failed`.
 
-It goes live when a runner of it has built its environment and imported every entrypoint, and
-answers once more a moment later; and when its own endpoint, if it has one, runs as a Serve
-application. Until then, and for ever if it fails, the former one serves, unless it was to have
-no fallback.
+A release goes live when one of its runners has built its environment, imported every entrypoint,
+and answered once more a moment later. If the release has its own endpoint, that must also run as a
+Serve application. Until then, the former release serves. If the rollout fails, it goes on serving,
+unless the release was deployed without a fallback.
 """
 
 import asyncio
@@ -34,41 +34,45 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: How long after its imports a runner must still answer, at most (seconds): as soon as it rests on
-#: this node, and after the second time on another, where each look costs more than that.
+#: How long to wait after a runner's imports before it must answer again (seconds). On this node,
+#: the first is the limit, and the wait ends as soon as the process is idle. On another node it is
+#: always the second, because a check of the process there would take longer than that.
 _OUTLIVE_S, _ELSEWHERE_S = 1.0, 0.3
-#: How long its process must rest (seconds). One that a signal ends is busy with that for a while:
-#: Ray's handler writes its report first. A thread that a module has started may end it as well.
+#: How long its process must be idle (seconds). A process that is ended by a signal is busy for a
+#: while, because Ray's handler writes its report first. So is one that a module's thread ends.
 _REST_S = 0.05
-#: How long that answer may take (seconds): nothing but the imports has run in it so far.
+#: How long that answer may take (seconds). It is short because only imports have run so far.
 _ANSWER_S = 10.0
 
-#: How often it is looked whether a release waits in vain (seconds); most have started before.
+#: How often to check that a release can still become ready (seconds). Most are ready earlier.
 _LOOK_S = 5.0
-#: How long what is told of a release that is starting may take (seconds).
+#: How long it may take to find out what a starting release waits for (seconds).
 _TELL_S = 5.0
 
-#: Takes the values of a release's secrets out of what its failure says.
+#: Removes the values of a release's secrets from its error.
 Mask = Callable[[Release, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Watch(Protocol):
-    """Looks at the cluster for what a release that is starting waits for."""
+    """Finds out what a starting release waits for on the cluster."""
 
     async def waits_for(self, release: Release) -> str | None:
-        """Say what of it waits for a node, if something does."""
+        """Describe the parts of a release that wait for a node, or return None."""
         ...
 
     async def installing(self) -> str | None:
-        """Return the latest line of what installs packages."""
+        """Return the latest line of output of the package installation, or None."""
         ...
 
     async def check(self, release: Release, pool: Pool, *, since_s: float) -> None:
-        """Raise `KocoError` where it waits in vain, since it began then (epoch seconds)."""
+        """Raise `KocoError` if a release can no longer become ready.
+
+        `since_s` is when its rollout began (epoch seconds).
+        """
 
 
 class Rollouts:
-    """Brings releases up, one at a time for each service."""
+    """Brings up releases, one at a time for each service."""
 
     def __init__(
         self,
@@ -85,52 +89,52 @@ class Rollouts:
         self._catalog = catalog
         self._applications = applications
         self._mask = mask
-        #: Sees what a release that is starting waits for, and whether that is in vain.
+        #: Finds out what a starting release waits for, and if it can still become ready.
         self._watch = watch
         self._tasks = Tasks("the rollouts")
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        #: Hears of each release that went live.
+        #: Called with each release that went live.
         self.on_live: Callable[[Release], None] = lambda release: None
         self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def begin(self, release: Release, timeout_s: float) -> None:
-        """Bring a release up; return at once."""
+        """Begin to bring up a release, and return at once."""
         key = (release.service, release.number)
         task = self._tasks.spawn(self._bring_up(release, timeout_s))
         self._under_way[key] = task
         task.add_done_callback(lambda _: self._under_way.pop(key, None))
 
     async def wait(self, service: str, number: int, *, seconds: float) -> None:
-        """Wait while a release is under way, or so many seconds."""
+        """Wait until a release is live or has failed, but at most `seconds`."""
         if task := self._under_way.get((service, number)):
             await asyncio.wait({task}, timeout=seconds)
 
     def stop(self, release: Release) -> None:
-        """Give up a release that was under way; the store says already that it has failed."""
+        """Stop a release's rollout. The caller has already marked it as failed in the store."""
         if task := self._under_way.get((release.service, release.number)):
             task.cancel()
         if release.status == "starting":
             self._give_back(release)
 
     def _give_back(self, release: Release) -> None:
-        """End what a release has that never went live: its runners, and its own endpoint."""
+        """End the runners and the endpoint of a release that never went live."""
         self._supervisor.drop(release)
         self._applications.give_up(release)
 
     async def waits_for(self, release: Release) -> str | None:
-        """Say what a release that is starting waits for, with who holds it; None for nothing."""
+        """Return what a starting release waits for and who holds it, or None."""
         if self._watch is None:
             return None
         try:
             async with asyncio.timeout(_TELL_S):
                 return await self._watch.waits_for(release)
         except Exception:
-            # Why is worth less than the release, and than what else is told of it.
+            # This is only extra information: neither the release nor its status may fail over it.
             log.exception("Ray does not say what %s waits for", release.service)
             return None
 
     async def doing(self, release: Release) -> str | None:
-        """Say what is being done for a release that is starting."""
+        """Return the current step of a starting release, or None."""
         key = (release.service, release.number)
         if self._watch is None or key not in self._under_way:
             return None
@@ -167,7 +171,7 @@ class Rollouts:
                     unplaced=unplaced,
                     installing=self._is_installing(release),
                 )
-                if self._mask is not None:  # Serve and Ray tell what they were told
+                if self._mask is not None:  # messages of Serve and Ray may contain secrets
                     error = await self._mask(release, error)
             if error is not None:
                 await self._fail(release, error, timings)
@@ -175,10 +179,10 @@ class Rollouts:
                 await self._go_live(release, description, timings)
 
     async def _unless_in_vain(self, release: Release, work: Coroutine[Any, Any, T]) -> T:
-        """Do what may wait for ever, until it is seen that it waits in vain.
+        """Await work that may hang, and stop it when the release can no longer become ready.
 
         Raises:
-            KocoError: what has been seen.
+            KocoError: The reason why it cannot.
         """
         doing = asyncio.ensure_future(work)
         watching = asyncio.ensure_future(self._see_in_vain(release))
@@ -190,7 +194,7 @@ class Rollouts:
         finally:
             doing.cancel()
             watching.cancel()
-            # What it has begun is given up when this returns.
+            # Wait for both, because the caller cleans up after them when this returns.
             await asyncio.wait({doing, watching})
 
     async def _see_in_vain(self, release: Release) -> None:
@@ -204,13 +208,13 @@ class Rollouts:
             except (NoPlace, DiedAtStart):
                 raise
             except Exception:
-                # It may well become ready: that it cannot be looked at is no reason against it.
+                # A failed check says nothing about the release, so it may still become ready.
                 log.exception("it could not be seen what %s waits for", release.service)
 
     async def _start(self, release: Release, timings: dict[str, float]) -> Description:
         """Start a release's first runner, and its own endpoint if it has one.
 
-        How long each part takes is noted in `timings`, as far as it goes.
+        Adds the duration of each part to `timings`, also if a later part fails.
         """
         began = time.monotonic()
         pool = self._supervisor.pool(release)
@@ -222,11 +226,11 @@ class Rollouts:
         except BaseException:
             timings["environment"] = _since(began)
             raise
-        # What the runner did not spend on imports went into its environment and its process.
+        # The runner spent the rest of its time on its environment and its process.
         timings["environment"] = max(0.0, round(_since(began) - description.took_s, 3))
         timings["import"] = round(description.took_s, 3)
-        # One after the other: a mistake is told by the runner, and does not start Serve.
-        # Both at once was measured to be no faster, on two cores.
+        # The endpoint starts after the runner, because the runner finds mistakes without Serve.
+        # Starting both at once was measured on two cores and was not faster.
         if release.manifest.get("app") is not None and not description.problems:
             began = time.monotonic()
             try:
@@ -251,7 +255,7 @@ class Rollouts:
                 release.service, release.number, flows, handled, timings=timings
             )
         )
-        if live.status != "live":  # it was undeployed or superseded in this moment
+        if live.status != "live":  # it was undeployed or superseded just now
             self._give_back(release)
             return
         log.info("release %s/%s is live: %s", release.service, release.number, timings)
@@ -275,13 +279,13 @@ class Rollouts:
             self._supervisor.retire(release.service)
 
     def close(self, release: Release) -> None:
-        """Let nothing of a service serve, and say so wherever it is asked for."""
+        """Close a service: none of its releases serves, and requests for it get the reason."""
         self._catalog.close(release)
         self._applications.troubles[release.service] = closed_by(release)
 
 
 def installs(manifest: dict[str, Any]) -> bool:
-    """Say whether a manifest has nodes install packages."""
+    """Return True if nodes must install packages for a manifest."""
     runtime = manifest.get("runtime", {})
     return any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject"))
 
@@ -296,9 +300,10 @@ async def _presence(runner: Runner) -> Presence:
 
 
 async def _rested(runner: Runner, since: float) -> None:
-    """Wait until the process of a runner rests that has imported its entrypoints then, or is gone.
+    """Wait until a runner's process is idle after its imports, or gone.
 
-    That is seen from outside: what it says of itself it also says while it dies.
+    `since` is when the imports ended (monotonic seconds). The process is observed from outside,
+    because it still answers calls while it dies.
     """
     before = None
     while (left_s := _OUTLIVE_S - (time.monotonic() - since)) > 0:
@@ -309,7 +314,7 @@ async def _rested(runner: Runner, since: float) -> None:
         try:
             now = await asyncio.wait_for(runner.actor.look(), left_s)
         except (KocoError, TimeoutError):
-            continue  # it cannot be seen: the time alone decides
+            continue  # it cannot be observed, so wait until the time is over
         if now is None:
             return
         if before is not None and now.state == "S" and now.cpu_s - before.cpu_s < _REST_S / 2:
@@ -318,10 +323,10 @@ async def _rested(runner: Runner, since: float) -> None:
 
 
 async def _outlived(pool: Pool, runner: Runner, before: Presence) -> None:
-    """Do nothing where a runner has outlived its imports, and is the process that ran them.
+    """Check that a runner is still alive, and still the process that ran the imports.
 
     Raises:
-        RunnerDied: it has not.
+        RunnerDied: It has died since.
     """
     now = await _presence(runner)
     if (now.pid, now.started) != (before.pid, before.started) or runner.id not in pool.runners:
@@ -333,7 +338,7 @@ def _since(began: float) -> float:
 
 
 def _flows(release: Release, description: Description) -> list[dict[str, Any]]:
-    """Return the flows of manifest and endpoint, each with the form that a runner told."""
+    """Return the flows of manifest and endpoint, each with the form that the runner reported."""
     about = ("description", "author", "organization", "version", "tags")
     shared = {key: release.manifest.get(key) for key in about}
     manifest = [
@@ -349,7 +354,7 @@ def _flows(release: Release, description: Description) -> list[dict[str, Any]]:
 
 
 def _handled(description: Description) -> dict[str, Any] | None:
-    """Return the names of the locks and leases that the service's own endpoint has."""
+    """Return the names of the locks and leases that the service's own endpoint handles."""
     if description.app is None:
         return None
     return {key: description.app[key] for key in ("locks", "leases")}

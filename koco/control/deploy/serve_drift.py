@@ -1,4 +1,4 @@
-"""Live releases' Serve applications, against what somebody else may have made of them."""
+"""Finds Serve applications of live releases that somebody else has changed or removed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,12 +9,12 @@ from koco.cluster.serve_drift import REMOVED
 from koco.store.model import Release
 from koco.store.protocol import Store
 
-#: How long Serve may take to say how its applications are configured (seconds).
+#: How long Serve may take to return the configuration of its applications (seconds).
 _LOOK_S = 10.0
 
 
 class Drift:
-    """Compares what is live with what Serve runs. It changes nothing."""
+    """Compares live releases with the applications in Serve. It changes nothing."""
 
     def __init__(
         self,
@@ -28,25 +28,25 @@ class Drift:
         self._application = application
 
     async def look(self, *, within_s: float = _LOOK_S) -> dict[str, str]:
-        """Return what somebody else changed or removed, by service.
+        """Return the changes and removals by others, by service.
 
         Raises:
-            ServeError: Serve cannot be asked: nothing is known, which is not "nothing changed".
+            ServeError: Serve does not answer, so it is unknown if anything has changed.
         """
         return {release.service: what for release, what in await self._compare(within_s)}
 
     async def removed(self) -> list[Release]:
-        """Return the live releases whose applications are not there any more.
+        """Return the live releases whose applications are gone from Serve.
 
         Raises:
-            ServeError: as `look` does.
+            ServeError: See `look`.
         """
         return [release for release, what in await self._compare(_LOOK_S) if what == REMOVED]
 
     async def _compare(self, within_s: float) -> list[tuple[Release, str]]:
         served = [each for each in await self._store.releases("live") if each.app is not None]
         if not served:
-            return []  # Serve is not asked where it may not even run
+            return []  # don't ask Serve, because it may not even run
         made = [await self._application(release) for release in served]
         try:
             async with asyncio.timeout(within_s):

@@ -1,4 +1,4 @@
-"""Looks at the cluster for what a release that is starting waits for, and whether in vain."""
+"""Finds out what a starting release waits for, and if it can still become ready."""
 
 import logging
 from collections.abc import Iterable
@@ -20,28 +20,28 @@ class DiedAtStart(RunnerDied):
 
 
 class Watch:
-    """What `koco.control.deploy.rollout` asks about releases that are starting."""
+    """Implements the `Watch` protocol of `koco.control.deploy.rollout`."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        #: Processes that were gone at the last look, by service and release: Ray may know of it,
-        #: and tells more.
+        #: Processes that were gone at the last check, by service and release. They get one more
+        #: check, because Ray may report the death itself, with more details.
         self._gone: dict[tuple[str, int], int] = {}
 
     async def waits_for(self, release: Release) -> str | None:
-        """Say what of it waits for a node, if something does."""
+        """Describe the parts of a release that wait for a node, or return None."""
         return await self._room.waits_for(release)
 
     async def installing(self) -> str | None:
-        """Return what is being done to install packages, on this node."""
+        """Return the current step of the package installation on this node, or None."""
         return await node_processes.on_node("", worker_starts.installing)
 
     async def check(self, release: Release, pool: Pool, *, since_s: float) -> None:
-        """Do nothing while a release that is starting may become ready.
+        """Check that a starting release can still become ready.
 
         Raises:
-            NoPlace: nothing that is under way makes room for its endpoint.
-            DiedAtStart: its process died before it could say so.
+            NoPlace: Nothing that is under way will make room for its endpoint.
+            DiedAtStart: The runner's process died before Ray knew of it.
         """
         await self._room.check(release)
         if pool.runners or pool.newest is None or pool.newest.actor.is_there:
