@@ -1,4 +1,4 @@
 """The runners of releases: pools, queues, concurrency limits, liveness, recovery after a death.
 
-It may import `services` and `events`. Begin with `pool`.
+This package may import `services` and `events`. Begin with `pool`.
 """

@@ -1,7 +1,7 @@
-"""How much of each flow runs and waits at once, and what limits it.
+"""Counts of each flow's running and waiting executions, and the limits on them.
 
-Counted in memory: the store says what is there when the control plane starts, and
-every change goes through here.
+The counts are kept in memory. They are filled from the store when the control plane
+starts, and every later change goes through `Load`.
 """
 
 import math
@@ -15,12 +15,12 @@ from koco.errors import TooManyError
 from koco.plurals import counted, verbal
 from koco.store.model import Policy
 
-#: The longest that a client is asked to wait before it tries again (seconds).
+#: The longest `retry_after_s` that a client is given (seconds).
 _LONGEST_S = 60.0
 
 
 class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a manifest says of one flow: its `limits`. None stands for no limit."""
+    """The `limits` of one flow in a manifest. None means no limit."""
 
     running: int | None = None
     queue: int | None = None
@@ -31,7 +31,7 @@ class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def policy(self) -> Policy:
-        """What an execution takes along of it."""
+        """The part of the limits that is stored with each execution."""
         return Policy(
             timeout_s=self.timeout,
             retries=self.retries,
@@ -41,7 +41,7 @@ class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def limits_of(manifest: dict[str, Any], flow: str) -> FlowLimits:
-    """Return the limits of a flow, by its short name: its own keys over the service's."""
+    """Return the limits of a flow, by its short name. Its own keys override the service's."""
     limits = dict(manifest.get("limits", {}))
     for each in manifest["flows"]:
         if each["name"] == flow:
@@ -50,30 +50,30 @@ def limits_of(manifest: dict[str, Any], flow: str) -> FlowLimits:
 
 
 class Load:
-    """What runs and what waits, by the full names of flows, of all releases."""
+    """Counts the running and the waiting executions of all releases, by full flow name."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.running: Counter[str] = Counter()
         self.waiting: Counter[str] = Counter()
-        #: Of each execution: its flow, and where it is counted.
+        #: By fid: the execution's flow, and the counter that includes it.
         self._counted: dict[str, tuple[str, Counter[str]]] = {}
 
     def enter(self, fid: str, flow: str, *, runs: bool = False) -> None:
-        """Count an execution that waits, or that runs already."""
+        """Count an execution as waiting, or as running if `runs`."""
         self.leave(fid)
         self._count(fid, flow, self.running if runs else self.waiting)
 
     def begin(self, fid: str) -> None:
-        """Count one that waited as one that runs; nothing if it has left."""
+        """Move an execution from waiting to running. Do nothing if it has left."""
         self._move(fid, self.running)
 
     def go_back(self, fid: str) -> None:
-        """Count one that was about to run as one that waits again."""
+        """Move an execution from running back to waiting. Do nothing if it has left."""
         self._move(fid, self.waiting)
 
     def leave(self, fid: str) -> None:
-        """Count an execution no more."""
+        """Stop counting an execution."""
         if found := self._counted.pop(fid, None):
             flow, counter = found
             counter[flow] -= 1
@@ -93,19 +93,20 @@ class Load:
     # limits
 
     def room(self, flow: str, limits: FlowLimits) -> float:
-        """Return how many more executions of a flow may begin, as far as limits go."""
+        """Return how many more executions of a flow the limits allow to begin now."""
         room = math.inf if limits.running is None else limits.running - self.running[flow]
         if self._settings.max_running:
             room = min(room, self._settings.max_running - self.running.total())
         return max(room, 0)
 
     def check(self, flow: str, limits: FlowLimits, *, places: float, mean_s: float | None) -> None:
-        """Refuse a launch that would have to wait where no more may; count it on its way else.
+        """Reserve a place in the queue for a launch. Release it with `uncheck`.
 
         `places` is how many executions of this flow the runners could begin now.
 
         Raises:
-            TooManyError: it names the limit.
+            TooManyError: the launch would have to wait, and the queue is full. The message names
+                the limit.
         """
         begin = min(self.room(flow, limits), max(places, 0))
         queues = (
@@ -124,11 +125,11 @@ class Load:
         self.waiting[flow] += 1
 
     def uncheck(self, flow: str) -> None:
-        """Count one no more that was on its way."""
+        """Release the place that `check` reserved."""
         self.waiting[flow] -= 1
 
     def reason(self, flow: str, limits: FlowLimits) -> str | None:
-        """Say which limit keeps a flow's executions waiting, if one does."""
+        """Return which limit keeps a flow's executions waiting; None if none does."""
         if limits.running is not None and self.running[flow] >= limits.running:
             running = self.running[flow]
             return f"{running} {verbal(running, 'runs')} of at most {limits.running}"

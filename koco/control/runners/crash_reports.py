@@ -1,4 +1,4 @@
-"""How processes of releases ended on any node, for those who ask on another one."""
+"""Search all nodes for the report of how a release's process ended."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,10 @@ from koco.runner import task_crash
 
 
 async def find(release: str, *, since: float, pid: int) -> dict[str, Any] | None:
-    """Return how a process of a release ended; see `koco.runner.task_crash.look`."""
+    """Return how a process of a release ended, or None if no node that answers knows.
+
+    Every living node is asked with `koco.runner.task_crash.look`.
+    """
     nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
     looks = (node_processes.on_node(node, task_crash.look, release, since, pid) for node in nodes)
     answers = await asyncio.gather(*looks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What dead runners left on their nodes: delivered as if they had, and why they ended."""
+"""Deliver the events and output that dead runners left on their nodes, and find why they ended."""
 
 import asyncio
 import logging
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class LastWords:
-    """Collects from a runner's node what it left there; may be called again for the same one.
+    """Collects the undelivered data of dead runners from their nodes.
 
-    The store drops what it has, so nothing comes twice.
+    A runner can be collected more than once, because the store drops the data that it already has.
     """
 
     def __init__(self, store: Store, spooler: Spooler, vault: Vault) -> None:
@@ -34,9 +34,9 @@ class LastWords:
         self._tasks = Tasks("last words")
 
     async def of(self, runner_id: str, node: str) -> End | None:
-        """Deliver what a dead runner left on its node; return how it ended, where that is known.
+        """Deliver the data that a dead runner left on its node; return how it ended, if known.
 
-        All nodes are asked where its node is not known, which is so after a restart.
+        If `node` is empty, all nodes are asked. After a restart the node is not known.
 
         Raises:
             NodeSilent: its node does not answer.
@@ -56,16 +56,19 @@ class LastWords:
         return left.end
 
     async def _deliver(self, blob: bytes) -> None:
-        """Commit what a runner had not delivered: no more of it comes, so there is room for it.
+        """Commit the batches that a runner had not delivered.
+
+        They are marked as its last ones: no more will follow, so the spooler makes room for them.
 
         Raises:
-            NoRoomError: there is none.
+            NoRoomError: there is no room on the disk.
         """
         batches = [
             msgspec.structs.replace(each, is_last=True) for each in wire.decode_batches(blob)
         ]
         acks = wire.decode_acks(await self._spooler.append(wire.encode_batches(batches)))
-        # What is refused where there is room has a gap before it, which nobody can fill.
+        # A batch that is refused although there is room follows a gap. The runner is dead, so the
+        # gap cannot be filled, and waiting for it would never end.
         waiting = [each for each, ack in zip(batches, acks, strict=True) if not each.is_held(ack)]
         if any(self._spooler.why(each.fid) for each in waiting):
             raise NoRoomError("what a dead runner left waits for room on the disk")
@@ -83,7 +86,7 @@ class LastWords:
             for (kind, _), text in zip(tail.lines, masked.values(), strict=True)
         ]
         body = b"\n".join(lines)
-        # The same producer each time that it is collected.
+        # The producer is the same each time this is collected, so that the store can drop repeats.
         batch = Batch(
             tail.fid, f"{runner_id}.end", 1, len(lines), body, runner_id, None, tail.attempt
         )
@@ -91,7 +94,7 @@ class LastWords:
 
 
 async def _found(runner_id: str) -> tuple[str, bytes | None]:
-    """Return the node where a runner has left something, and that."""
+    """Return the node on which a runner left data, and the data; `("", None)` if none has any."""
     nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
     asking = [node_processes.on_node(node, remains.collect, runner_id) for node in nodes]
     for node, found in zip(

@@ -1,9 +1,11 @@
-"""Whether a runner that has work still works: asked, and looked at from outside where it is silent.
+"""Check that a runner with work still works: ask it, and inspect its process if it is silent.
 
-A runner answers within milliseconds, whatever its flow does in Python, since it answers in a thread
-of its own. It is silent for one of three reasons. Code in C keeps the interpreter's lock: then it
-is busy, and is left alone. Its process is stopped, or what answers in it is broken: then nobody
-will ever hear of it again, and it has to be ended.
+A runner answers in a separate thread, so it answers within milliseconds while its flow runs Python
+code. There are three reasons for silence:
+
+- C code holds the interpreter's lock. The runner is busy and is left alone.
+- Its process is stopped. It has to be ended, because it will never answer.
+- The thread that answers is broken. It has to be ended for the same reason.
 """
 
 import asyncio
@@ -20,10 +22,12 @@ from koco.runner.spec import Presence
 
 #: How often a runner that has work is asked (seconds).
 ASK_S = 2.0
-#: How long it may take to answer before it is looked at, and the pause between looks (seconds).
+#: How long it may take to answer before its process is inspected (seconds), and the pause between
+#: inspections (seconds).
 ANSWER_S = 3.0
 LOOK_S = 2.0
-#: So many looks in a row have to find it so. To be idle is to have done nothing since the former.
+#: How many inspections in a row must agree before the runner is ended. A process is idle if it has
+#: done nothing since the previous inspection.
 _LOOKS = {"gone": 2, "stopped": 2, "idle": 2}
 _CAUSES = {
     "gone": "its process is gone",
@@ -33,12 +37,14 @@ _CAUSES = {
 #: How long Ray may take to report the end of a runner that refuses calls (seconds).
 _REFUSES_S = 2.0
 
-#: A thread that waits for the interpreter goes to sleep 200 times a second (CPython's switch
-#: interval is 5 ms). `koco.runner.process.pulse` does it twice a second where it need not wait.
+#: From this rate of context switches on, the pulse thread is waiting for the interpreter. A thread
+#: that waits goes to sleep 200 times a second, because CPython's switch interval is 5 ms.
+#: `koco.runner.process.pulse` sleeps only twice a second if it does not have to wait.
 _WAITS_HZ = 50.0
-#: Other threads have timers of their own, Ray's of 10 ms at the least.
+#: The same for other threads. It is higher because they have timers, and Ray's are as short as
+#: 10 ms.
 _OTHERS_WAIT_HZ = 140.0
-#: From so much of a core on a process that is silent computes.
+#: From this share of a core on, a silent process counts as computing.
 _COMPUTES = 0.05
 
 
@@ -46,27 +52,27 @@ log = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
-    """What a vigil needs of a runner."""
+    """The part of a runner that a vigil uses."""
 
     #: Whether its process has answered so far.
     is_there: bool
 
     async def attach(self) -> Presence:
-        """Say what it holds."""
+        """Return the runner's state and the executions it holds."""
         ...
 
     async def look(self) -> Sighting | None:
-        """Look at its process from outside; None where it is gone."""
+        """Inspect its process from outside; return None if it is gone."""
         ...
 
 
 class Vigil:
-    """Watches one runner while it has work; all of it belongs to the control plane's loop."""
+    """Watches one runner while it has work. Use it only on the control plane's loop."""
 
     def __init__(self, actor: Watched) -> None:
         self._actor = actor
         self._pulse = 0
-        #: Since when it has not answered (monotonic seconds), and how much of a core it uses.
+        #: Since when it has not answered (monotonic seconds); None if it answers.
         self.silent_since: float | None = None
         self._cores = 0.0
         self._is_traced = False
@@ -78,7 +84,7 @@ class Vigil:
 
     @property
     def says(self) -> str | None:
-        """Say what the runner does in place of answering, if it is silent."""
+        """What the runner does instead of answering; None if it is not silent."""
         if self.silent_s < ANSWER_S:
             return None
         if self._is_traced:
@@ -89,9 +95,9 @@ class Vigil:
     async def keep(
         self, has_work: Callable[[], bool], *, on_busy: Callable[[], None] = lambda: None
     ) -> str | None:
-        """Watch while there is work. Return why the runner has to be ended; None if it need not.
+        """Watch the runner while it has work. Return why it must be ended, or None when work ends.
 
-        `on_busy` is called after each look that finds it busy.
+        `on_busy` is called after each inspection that finds the runner busy.
         """
         await asyncio.sleep(ASK_S)
         while has_work():
@@ -110,7 +116,7 @@ class Vigil:
                 return cause
             self._pulse = (await asking).pulse
         except KocoError as exc:
-            # Its watcher learns that it died, unless Ray has only stopped to take calls for it.
+            # If it died, its watcher learns that. But Ray may just have stopped taking its calls.
             await asyncio.sleep(_REFUSES_S)
             return exc.message
         except Exception as exc:  # noqa: BLE001 - what its process answers if it is broken
@@ -123,14 +129,17 @@ class Vigil:
     async def _look_on(
         self, asking: "asyncio.Future[Presence]", on_busy: Callable[[], None]
     ) -> str | None:
-        """Look at the process until it answers, or is found not to work."""
+        """Inspect the process until the runner answers or is found not to work.
+
+        Returns why it does not work, or None if it answered.
+        """
         former: Sighting | None = None
         counts: Counter[str] = Counter()
         while True:
             try:
                 now = await self._actor.look()
             except KocoError as exc:
-                # Its node does not answer: whether that is lost is Ray's to say.
+                # Its node does not answer. Only Ray can say whether the node is lost.
                 log.warning("a silent runner cannot be looked at: %s", exc.message)
                 former, kind = None, "unknown"
             else:
@@ -144,11 +153,11 @@ class Vigil:
                 on_busy()
             began = (
                 time.monotonic()
-            )  # a look elsewhere may take as long as a process takes to start
+            )  # not earlier: an inspection on another node may have to start a process there
             if await _ends(asking, LOOK_S):
                 return None
             if time.monotonic() - began > 2 * LOOK_S:
-                former = None  # this process was held up itself: it knows nothing
+                former = None  # this process itself was held up, so its view is not reliable
                 counts.clear()
 
     def _judge(self, former: Sighting | None, now: Sighting | None) -> str:
@@ -169,7 +178,7 @@ class Vigil:
             for thread, count in now.switches.items()
         }
         if 0 < rates.get(self._pulse, 0) < _WAITS_HZ:
-            return False  # the interpreter is free, and yet nobody answers
+            return False  # the interpreter is free, and still the runner does not answer
         waits = rates.get(self._pulse, 0) >= _WAITS_HZ
         waits = waits or max(rates.values(), default=0) >= _OTHERS_WAIT_HZ
         return waits or self._cores >= _COMPUTES or now.running > 0 or now.waiting > 0

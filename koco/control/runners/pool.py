@@ -1,9 +1,9 @@
-"""The runners of one release: enough of them, warm, and ended in order.
+"""The runners of one release: start them, give them executions, and end them in order.
 
-A pool keeps `min` runners ready. An execution goes to a runner with room at
-once; where none has room it waits in line, and the pool grows up to `max` when
-waiting promises to take longer than a start. A runner that has served its
-number, or has been idle for long, leaves.
+A pool keeps `min` runners ready. An execution goes to a runner with room at once.
+If none has room, it waits in line, and the pool grows up to `max` runners if the
+wait is likely to take longer than a start. A runner leaves when it has served its
+maximum number of executions or has been idle for too long.
 """
 
 import asyncio
@@ -39,21 +39,22 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: How long an execution stands in line before the pool considers to grow (seconds).
+#: How long an execution waits in line before the pool considers growing (seconds).
 _PATIENCE_S = 0.05
-#: About what starting a runner takes: a line that clears faster than that is left alone (seconds).
+#: About how long a start takes (seconds). If the line clears faster than that, the pool does not
+#: grow.
 _START_S = 1.0
 #: How long a cancellation waits for a process to be ended (seconds).
 _CANCEL_S = 1.0
-#: How long a runner may be kept from beginning an execution by code that keeps the interpreter, and
-#: how long where beginning means imports, which may do that (seconds).
+#: How long code that holds the interpreter may keep a runner from beginning an execution (seconds),
+#: and how long if beginning it means imports, because imports may hold the interpreter (seconds).
 _BEGIN_S = 10.0
 _IMPORT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The manifest's `runner`: how many runners, and what each may do."""
+    """The manifest's `runner`: how many runners there are, and how much each may run."""
 
     min: int = 1
     max: int = 10
@@ -66,7 +67,7 @@ Start = Callable[[str], Awaitable[Actor]]
 
 
 class Pool:
-    """The runners of one release. All methods belong to the control plane's loop."""
+    """The runners of one release. Call its methods only on the control plane's loop."""
 
     def __init__(
         self,
@@ -82,16 +83,17 @@ class Pool:
     ) -> None:
         self.name = name
         self.limits = limits
-        #: What waits for a runner of this release.
+        #: The executions that wait for a runner of this release.
         self.line = line
         self.runners: dict[str, Runner] = {}
-        #: Whether the last start that was given up waited for its process, not for imports.
+        #: Whether the last start that was given up was waiting for its process, not for imports.
         self.was_awaited = False
-        #: Hears why a runner died unasked or did not start, and whether it had been given work.
+        #: Called when a runner dies unexpectedly or fails to start, with the cause and whether it
+        #: had work.
         self.on_loss: Callable[[str, bool], None] = lambda cause, had_work: None
         #: The runner that was started last.
         self.newest: Runner | None = None
-        #: Whether an execution has come to its end in a runner of it.
+        #: Whether one of its runners has reported the end of an execution.
         self.has_proven = False
         self._start = start
         self._store = store
@@ -102,7 +104,7 @@ class Pool:
         self._generation = 0
         self._renewal: asyncio.Task[None] | None = None
         self._setbacks = Setbacks()
-        #: How long late executions took, on average (seconds).
+        #: The moving average of how long recent executions took (seconds).
         self.mean_s: float | None = None
         self._began: dict[str, float] = {}
         self._tasks = Tasks(f"pool {name}")
@@ -115,12 +117,12 @@ class Pool:
 
     @property
     def is_starting(self) -> bool:
-        """Whether a runner of it is on its way."""
+        """Whether one of its runners is starting."""
         return self._starting > 0
 
     @property
     def is_over(self) -> bool:
-        """Whether it was retired and nothing is left of it."""
+        """Whether it was retired and has no executions in line and no runners left."""
         return not (self._is_live or self.line or self.runners or self._starting)
 
     @property
@@ -130,22 +132,22 @@ class Pool:
 
     @property
     def has_work(self) -> bool:
-        """Whether executions of it run or wait."""
+        """Whether any of its executions run or wait."""
         return bool(self.line) or any(runner.running for runner in self.runners.values())
 
     @property
     def trouble(self) -> str | None:
-        """Why the last runner came to nothing, until another one has worked."""
+        """Why the last runner failed; None after another one has worked."""
         return self._setbacks.trouble
 
     def places(self, flow: str) -> int:
-        """Return how many executions of a flow the runners could take, once they are there."""
+        """Return how many executions of a flow the pool could take if all its runners were up."""
         used = sum(len(runner.running) for runner in self.runners.values())
         return self.limits.max * self.limits.concurrency - used - self.line.ready(but=flow)
 
     @property
     def why(self) -> str:
-        """Say why what may run waits."""
+        """Why executions wait although the limits allow them to run."""
         if why := self._setbacks.why:
             return why
         if any(runner.is_attaching for runner in self.runners.values()):
@@ -158,28 +160,28 @@ class Pool:
 
     @property
     def why_now(self) -> str:
-        """Say the same, and when a runner is tried next."""
+        """The same as `why`, with the time of the next start if that is not soon."""
         return self.why + self._setbacks.next_try
 
     def what(self, fid: str) -> str | None:
-        """Say what an execution's runner does, if it does not answer."""
+        """Return what an execution's runner does if it does not answer; None if it answers."""
         runner = self.runner_of(fid)
         return runner.vigil.says if runner else None
 
     def submit(self, execution: Execution) -> None:
-        """Take an execution that is queued in the store."""
+        """Take an execution that the store has as queued."""
         self.line.put(execution)
         self.pump()
 
     def adopt(self, runner: Runner) -> None:
-        """Take over a runner that is there already, with what it runs, and watch it."""
+        """Take over a runner that already exists, with the executions it runs, and watch it."""
         self.runners[runner.id] = runner
         self._tasks.spawn(self._watch(runner))
         if runner.running:
             self._guard(runner)
 
     def put_back(self, execution: Execution) -> None:
-        """Have an execution run that was given to a runner, and was never begun there."""
+        """Put an execution back in line because its runner never began it."""
         if runner := self.runner_of(execution.fid):
             runner.running.discard(execution.fid)
         self.line.put_back(execution)
@@ -187,11 +189,11 @@ class Pool:
         self.pump()
 
     def ended(self, fid: str) -> None:
-        """Hear that an execution has ended, or its attempt: its place is free."""
+        """Free the place of an execution. Called when it, or its attempt, has ended."""
         self.line.remove(fid)
         self._recovery.forget(fid)
         began = self._began.pop(fid, None)
-        if began is not None:  # of one that was taken over nobody knows
+        if began is not None:  # unknown if it was taken over from an earlier process
             took = time.monotonic() - began
             self.mean_s = took if self.mean_s is None else 0.8 * self.mean_s + 0.2 * took
         runner = self.runner_of(fid)
@@ -206,9 +208,9 @@ class Pool:
             runner.is_leaving = True
 
     async def cancel(self, fid: str, *, grace_s: float) -> None:
-        """Ask an execution to end; end it from outside if it has not after `grace_s` seconds.
+        """Ask an execution to end, and end it from outside if it has not after `grace_s` seconds.
 
-        That waits for no answer: a runner that must be ended gives none.
+        This does not wait for the runner's answer, because a runner that must be ended gives none.
         """
         runner = self.runner_of(fid)
         if runner is None:
@@ -219,7 +221,7 @@ class Pool:
         if fid not in runner.running:
             return
         log.warning("execution ignored its cancellation", extra={"fid": fid})
-        # It takes nothing new; neighbours that it has go on, and the process ends after them.
+        # The runner takes nothing new. Its other executions go on, and its process ends after them.
         runner.is_leaving = True
         if runner.running == {fid}:
             self.runners.pop(runner.id, None)
@@ -232,30 +234,30 @@ class Pool:
         self._on_final(fid)
 
     def retire(self) -> None:
-        """Let what is here end, start nothing new, and leave."""
+        """Start nothing new, and end the runners once their executions and the line are done."""
         self._is_live = False
         for runner in list(self.runners.values()):
             self._trim(runner)
 
     def refresh(self) -> None:
-        """Replace every runner by one that starts from now on; what runs there goes on."""
+        """Replace every runner with a new one. Running executions finish in the old ones."""
         self._generation += 1
         self._ensure_renewal()
 
     def keep_warm(self) -> None:
-        """Start runners until `min` are there or on their way."""
+        """Start runners until `min` are there or starting."""
         if not self._is_live:
             return
         there = sum(not runner.is_leaving for runner in self.runners.values()) + self._starting
         self._grow_by(self.limits.min - there)
 
     def try_again(self) -> None:
-        """Start a runner if none is there or on its way, whatever `min` says."""
+        """Start a runner if none is there or starting, even if `min` is 0."""
         if self._is_live and not self.runners and not self._starting:
             self._grow_by(1)
 
     def trim(self) -> None:
-        """Let go of runners that have been idle for too long."""
+        """End runners that have been idle for too long."""
         for runner in self.runners.values():
             if time.monotonic() - runner.since > LIVED_S:
                 self._setbacks.has_worked(runner.since)
@@ -267,7 +269,7 @@ class Pool:
     # giving work out
 
     def pump(self) -> None:
-        """Give waiting executions to runners with room; consider growth for the rest."""
+        """Give waiting executions to runners with room, and consider growth for the rest."""
         for runner in self.runners.values():
             while self._has_room(runner) and (execution := self.line.take()):
                 runner.running.add(execution.fid)
@@ -295,7 +297,7 @@ class Pool:
         is_assigned = await surely(lambda: self._store.assign(fid, runner.id))
         runner.assigning.pop(fid).set()
         if not is_assigned:
-            # It was cancelled in line.
+            # It was cancelled while it waited in line.
             runner.running.discard(fid)
             self.pump()
             return
@@ -315,9 +317,10 @@ class Pool:
                 )
             )
         except KocoError:
-            return  # it died: its watcher decides what becomes of the execution
+            return  # the runner died: its watcher settles the execution
         except Exception as exc:
-            # A fault of koco's, such as another version's runner: nobody else would end it.
+            # A fault of koco's, such as a runner of another version. The execution is settled here
+            # because nothing else would end it.
             log.exception("runner %s of %s could not begin %s", runner.id, self.name, fid)
             said = f"the runner could not begin this execution: {type(exc).__name__}"
             error = {"type": "RunnerFailed", "message": said, "traceback": ""}
@@ -327,13 +330,14 @@ class Pool:
             runner.launching.pop(fid, None)
 
     def _guard(self, runner: Runner) -> None:
-        """Have somebody see that a runner works, as long as it has work."""
+        """Start a vigil over a runner if none watches it yet. It lasts while there is work."""
         if runner.watch is None or runner.watch.done():
             runner.watch = self._tasks.spawn(self._keep_vigil(runner))
 
     async def _keep_vigil(self, runner: Runner) -> None:
         def has_work() -> bool:
-            # An import is work, too; before it the process may be far from there.
+            # Importing the entrypoints is work, too. The vigil skips a runner whose process is not
+            # there yet.
             is_importing = not runner.is_ready and not runner.given_up.done()
             return bool(runner.running) or is_importing
 
@@ -343,7 +347,7 @@ class Pool:
             runner.give_up(cause)
 
     def _withdraw(self, runner: Runner) -> None:
-        """Take back what a runner cannot begin, since other code keeps its interpreter."""
+        """Take back executions that a runner cannot begin because code holds its interpreter."""
         silent_s = runner.vigil.silent_s
         for fid, imports in list(runner.launching.items()):
             if fid in runner.running and silent_s >= (_IMPORT_S if imports else _BEGIN_S):
@@ -362,7 +366,7 @@ class Pool:
         if self.mean_s is None or time.monotonic() - since > _START_S:
             work = count / self.limits.concurrency
         else:
-            # So many runners clear the line in the time that one takes to start.
+            # This many more runners clear the line in the time that a start takes.
             work = count * self.mean_s / (_START_S * self.limits.concurrency) - 1
         room = self.limits.max - len(self.runners) - self._starting
         attaching = sum(
@@ -381,11 +385,11 @@ class Pool:
             self._tasks.spawn(self._bring_up())
 
     async def probe(self) -> Description:
-        """Start a runner and import the entrypoints there; it stays if all went well.
+        """Start a runner and import the entrypoints in it. The runner stays if that succeeds.
 
         Raises:
             EnvironmentFailed: its environment could not be built.
-            RunnerDied: its process died over it.
+            RunnerDied: its process died during the start or the imports.
         """
         runner_id, generation = secrets.token_hex(4), self._generation
         self.was_awaited = True
@@ -408,7 +412,7 @@ class Pool:
             runner.is_ready = True
             self.runners[runner.id] = runner
             if generation < self._generation:
-                self._ensure_renewal()  # it had asked for its secrets before they changed
+                self._ensure_renewal()  # it fetched its secrets before they changed
         return description
 
     async def _described(self, runner: Runner) -> Description:
@@ -426,7 +430,7 @@ class Pool:
             describing.cancel()
 
     async def _bring_up(self) -> bool:
-        """Start a runner; return whether one is there."""
+        """Start a runner, after the pause that earlier failures ask for; return if it started."""
         is_there = False
         try:
             await asyncio.sleep(self._setbacks.pause_s)
@@ -448,7 +452,7 @@ class Pool:
         self.pump()
         self.keep_warm()
         if not self._is_live:
-            self.trim()  # it was retired while this one started, and may be forgotten by now
+            self.trim()  # it was retired during the start, and its owner may have forgotten it
         return is_there
 
     def _ensure_renewal(self) -> None:
@@ -456,13 +460,13 @@ class Pool:
             self._renewal = self._tasks.spawn(self._renew())
 
     async def _renew(self) -> None:
-        """Replace runners of former generations, one after the other."""
+        """Replace the runners of earlier generations, one at a time."""
         while self._is_live and (runner := self._former()) is not None:
             if len(self.runners) + self._starting < self.limits.max:
-                # The new one first: nobody shall wait for its start.
+                # Start the new one first, so that no execution waits for the start.
                 self._starting += 1
                 if not await self._bring_up():
-                    continue  # the former one is better than none; `_bring_up` makes pauses
+                    continue  # keep the old one and try again; `_bring_up` pauses between tries
             runner.is_leaving = True
             self._trim(runner)
 
@@ -478,7 +482,7 @@ class Pool:
             runner.watch.cancel()
         end = None if runner.is_seen_off else await self._recovery.bury(runner)
         if runner.given_up.done() or cause.startswith(memory.CAUSE):
-            end = None  # it was ended for a reason, which says more than by which signal
+            end = None  # koco ended it: that cause says more than the signal it was ended with
         runner.cause = cause = cause_of(cause, end)
         runner.end = end
         runner.is_over.set()
@@ -505,17 +509,17 @@ class Pool:
         is_over = not self._is_live and not self.line
         if runner.is_leaving or is_spare or is_over:
             runner.is_leaving = True
-            # Taken out at once, so that its end is no surprise to `_watch`.
+            # Remove it at once, so that `_watch` does not take its end for an unexpected death.
             self.runners.pop(runner.id, None)
             runner.is_seen_off = True
             self._tasks.spawn(see_off(runner.actor))
             self.keep_warm()
 
     def runner_of(self, fid: str) -> Runner | None:
-        """Return the runner that an execution was given to, if any."""
+        """Return the runner that has an execution, if any."""
         return next((r for r in self.runners.values() if fid in r.running), None)
 
 
 async def _asked_to_cancel(runner: Runner, fid: str) -> None:
-    with contextlib.suppress(KocoError):  # it died: its watcher settles what it ran
+    with contextlib.suppress(KocoError):  # the runner died: its watcher settles its executions
         await runner.actor.cancel(fid)

@@ -1,7 +1,7 @@
-"""Where executions wait for a runner of their release.
+"""The line in which executions wait for a runner of their release.
 
-First come, first served, but past those whose flow runs as often as it may: they
-hold up nobody else's.
+The first one in line is served first. Executions of a flow that is at its limit are
+skipped, so that they do not hold up the other flows.
 """
 
 import heapq
@@ -21,11 +21,14 @@ class _Place(NamedTuple):
 
 
 class _Waiting:
-    """The executions of one flow that wait; who is cancelled leaves from the midst of thousands."""
+    """The waiting executions of one flow.
+
+    A heap with lazy deletion, because a cancelled one may have to leave the middle of thousands.
+    """
 
     def __init__(self) -> None:
         self.places: dict[str, _Place] = {}
-        #: The numbers and fids of all of them, and of some that have left.
+        #: A heap of the numbers and fids of all of them, and of some that have left already.
         self._order: list[tuple[int, str]] = []
 
     def add(self, place: _Place) -> None:
@@ -43,29 +46,29 @@ class _Waiting:
 
 
 class Line:
-    """The executions of one release that wait; `limits` gives those of a flow by full name."""
+    """The waiting executions of one release. `limits` returns a flow's limits by its full name."""
 
     def __init__(self, load: Load, limits: Callable[[str], FlowLimits]) -> None:
         self._load = load
         self.limits = limits
         self._flows: dict[str, _Waiting] = {}
         self._numbers = itertools.count(1)
-        #: The numbers of those that a runner was given, by fid.
+        #: By fid: the place numbers of executions that were given to a runner.
         self._given: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._flows)
 
     def put(self, execution: Execution) -> None:
-        """Take an execution at the end."""
+        """Add an execution at the end."""
         self._add(execution, next(self._numbers))
 
     def hold(self, fid: str) -> None:
-        """Keep the place at the end for an execution that a runner has, should it come back."""
+        """Reserve a place at the end for an execution that a runner has, in case it comes back."""
         self._given[fid] = next(self._numbers)
 
     def put_back(self, execution: Execution) -> None:
-        """Take one where it was that was taken out, and has not run."""
+        """Put an execution that was taken out but has not run back at its former place."""
         self._load.go_back(execution.fid)
         self._add(execution, self._given.pop(execution.fid, 0))
 
@@ -74,7 +77,7 @@ class Line:
         self._flows.setdefault(execution.flow, _Waiting()).add(place)
 
     def take(self) -> Execution | None:
-        """Take out the first that may run, and count it as running."""
+        """Take out the first execution that the limits allow, and count it as running."""
         place = self._head()
         if place is None:
             return None
@@ -84,7 +87,7 @@ class Line:
         return place.execution
 
     def remove(self, fid: str) -> None:
-        """Take an execution out, if it is there, and keep no place for it."""
+        """Remove an execution, if it is there, and the place kept for it."""
         self._given.pop(fid, None)
         for flow, waiting in self._flows.items():
             if waiting.places.pop(fid, None):
@@ -93,22 +96,22 @@ class Line:
                 return
 
     def clear(self) -> None:
-        """Take all of them out."""
+        """Remove all executions."""
         self._flows.clear()
 
     def waiting(self) -> list[Execution]:
-        """Return what waits, in its order, what may not run yet as well."""
+        """Return the waiting executions in order, including those that a limit holds back."""
         places = sorted(place for each in self._flows.values() for place in each.places.values())
         return [place.execution for place in places]
 
     @property
     def since(self) -> float | None:
-        """Since when the first that may run waits (monotonic seconds)."""
+        """Since when the first execution that the limits allow has waited (monotonic seconds)."""
         place = self._head()
         return place.since if place else None
 
     def ready(self, *, but: str = "") -> int:
-        """Return how many may run, as far as limits go, of all flows but one."""
+        """Return how many waiting executions the limits allow, leaving out those of flow `but`."""
         flows = ((name, len(each.places)) for name, each in self._flows.items() if name != but)
         return sum(int(min(count, self._room(name))) for name, count in flows)
 

@@ -1,8 +1,9 @@
-"""Runners that have outlived the control plane's process: taken over as they are, then asked.
+"""Take over the runners that have outlived the control plane's process.
 
-Nobody waits for their answers. Until a runner says what it holds, it has what the store says that
-it was given, and gets nothing new: so what it runs is neither taken for lost nor begun elsewhere,
-however long it is silent. Whether one that has work still works is its vigil's to find out.
+The restart does not wait for their answers. Until a runner says which executions it holds, it
+counts as holding those that the store gave it, and gets nothing new. So its executions are neither
+taken for lost nor started elsewhere, however long it is silent. If it has work, its vigil checks
+that it still works.
 """
 
 import asyncio
@@ -17,14 +18,14 @@ from koco.runner.spec import PROTOCOL, Presence
 
 log = logging.getLogger(__name__)
 
-#: How long a runner may take to say what it holds before another one takes its place (seconds).
+#: How long a runner may take to answer before another one takes its place (seconds).
 _ATTACH_S = 5.0
 
 #: A runner: `(service, release, id)`.
 Key = tuple[str, int, str]
-#: Runners that are there already.
+#: The runners that already exist.
 Present = dict[Key, Actor]
-#: Settles executions, by fid, that a runner was given and does not have, by its id.
+#: Settles executions that a runner was given and does not have: `(fids, runner id)`.
 Settle = Callable[[Iterable[str], str], Awaitable[None]]
 
 
@@ -36,9 +37,10 @@ def adopt(
     tasks: Tasks,
     settle: Settle,
 ) -> None:
-    """Give living runners to their pools, and see off those that nothing needs any more.
+    """Give living runners to their pools, and end those whose pool no longer exists.
 
-    `given` has the fids of what each was given and has not ended.
+    `given` holds, for each runner, the fids of the executions that it was given and that have not
+    ended.
     """
     for key, actor in present.items():
         service, number, runner_id = key
@@ -52,7 +54,7 @@ def adopt(
 
 
 async def _attach(runner: Runner, pool: Pool, settle: Settle) -> None:
-    """Ask a runner what it holds, and let it work on."""
+    """Ask a runner which executions it holds, settle the missing ones, and let it work on."""
     asking = asyncio.ensure_future(runner.actor.attach())
     if not (await asyncio.wait({asking}, timeout=_ATTACH_S))[0]:
         _give_up(runner, pool, "it did not answer after a restart of the control plane")
@@ -60,11 +62,11 @@ async def _attach(runner: Runner, pool: Pool, settle: Settle) -> None:
         presence = await asking
         missing = runner.running - set(presence.fids)
         if missing:
-            # What it was told before the restart may be on its way to it: it has that by now.
+            # A launch from before the restart may have been on its way. It has arrived by now.
             presence = await runner.actor.attach()
             missing -= set(presence.fids)
     except KocoError:
-        return  # it died: its watcher settles what it ran
+        return  # it died: its watcher settles its executions
     except Exception:
         log.exception("runner %s of %s does not say what it holds", runner.id, pool.name)
         _give_up(runner, pool, "it did not say what it holds")
@@ -77,7 +79,7 @@ async def _attach(runner: Runner, pool: Pool, settle: Settle) -> None:
 
 
 def _give_up(runner: Runner, pool: Pool, cause: str) -> None:
-    """Let a runner have nothing new, and end it where it has no work."""
+    """Give a runner nothing new, and end it if it has no work."""
     runner.is_attaching, runner.is_leaving = False, True
     if not runner.running:
         runner.give_up(cause)
@@ -87,7 +89,7 @@ def _give_up(runner: Runner, pool: Pool, cause: str) -> None:
 
 def _take_over(runner: Runner, pool: Pool, presence: Presence) -> None:
     runner.served = presence.served
-    # Of another koco, from before an upgrade: it may finish what it runs.
+    # A runner of another koco version, from before an upgrade, only finishes its executions.
     runner.is_leaving |= presence.protocol != PROTOCOL
     runner.is_attaching, runner.is_ready = False, True
     pool.keep_warm()

@@ -1,4 +1,4 @@
-"""After a runner: its process is ended for certain, and what ran in it is settled."""
+"""Clean up after a runner: make sure that its process has ended, and settle its executions."""
 
 import asyncio
 import logging
@@ -18,14 +18,17 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: How many runners may die before they begin an execution until that ends with the cause.
+#: After this many runners died before they could begin an execution, it ends with the cause.
 _TRIES = 3
-#: How long settling waits for a process to be ended and for what it left (seconds).
+#: How long settling waits for a process to be ended and its data to be collected (seconds).
 _BURIAL_S = 8.0
 
 
 def died(cause: str, end: End | None = None, *, tries: int = 0) -> dict[str, Any]:
-    """Return the `error` payload of an execution whose runner died, or several before it began."""
+    """Return the `error` payload of an execution whose runner died.
+
+    `tries` is how many runners died before they could begin it; 0 if it had begun.
+    """
     if cause.startswith(memory.CAUSE):
         return {"type": memory.TYPE, "message": cause.removeprefix(memory.CAUSE), "traceback": ""}
     said = "the runner ended while it ran this execution"
@@ -36,12 +39,15 @@ def died(cause: str, end: End | None = None, *, tries: int = 0) -> dict[str, Any
 
 
 def is_young(runner: Runner) -> bool:
-    """Say whether a runner has lived so briefly that its end may be its release's fault."""
+    """Return whether a runner's life was so short that its release may be the cause of its end."""
     return time.monotonic() - runner.since < LIVED_S
 
 
 class Recovery:
-    """Settles what the runners of one pool leave. `put_back` is given what is to run elsewhere."""
+    """Settles the executions of one pool's dead runners.
+
+    `put_back` is called with each execution that must run in another runner.
+    """
 
     def __init__(
         self,
@@ -59,18 +65,18 @@ class Recovery:
         self._remains = remains
         self._put_back = put_back
         self._on_final = on_final
-        #: How many runners have died that were to begin an execution, by fid.
+        #: By fid: how many runners died that had been given the execution and not begun it.
         self._deaths: Counter[str] = Counter()
 
     def forget(self, fid: str) -> None:
-        """Hear that an execution has ended."""
+        """Forget an execution's count of deaths. Called when it has ended."""
         self._deaths.pop(fid, None)
 
     async def bury(self, runner: Runner) -> End | None:
-        """End a runner's process for certain, and have delivered what it left on its node.
+        """End a runner's process for certain, and deliver the data that it left on its node.
 
-        Returns how it ended, if that is known. Both go on when they take too long, as settling
-        must not wait for a node that does not answer.
+        Returns how the process ended, if known. If this takes too long, it goes on in the
+        background, because settling must not wait for a node that does not answer.
         """
         burial = self._tasks.spawn(self._buried(runner))
         try:
@@ -87,16 +93,16 @@ class Recovery:
         return await self._remains(runner.id, runner.actor.node) if self._remains else None
 
     async def settle(self, fid: str, runner: Runner, cause: str, end: End | None) -> None:
-        """Decide about an execution whose runner died: run it elsewhere, or end it."""
+        """Settle an execution whose runner died: end it, or run it elsewhere if it never began."""
         if assigning := runner.assigning.get(fid):
-            await assigning.wait()  # or the store would say that it was never here
+            await assigning.wait()  # until then the store does not know that this runner had it
         if await surely(lambda: self._store.requeue(fid, runner.id)):
-            # It never reached `running`: nothing of the user's has run.
+            # It never reached `running`, so no user code has run.
             await self._retry(fid, cause, end, is_counted=is_young(runner))
         elif await surely(lambda: self._store.lose(fid, runner.id, died(cause, end))):
             runner.has_begun = True
             self._on_final(fid)
-        # Else it had ended, or its attempt had, in this very moment.
+        # Otherwise it, or its attempt, ended at this very moment.
 
     async def _retry(self, fid: str, cause: str, end: End | None, *, is_counted: bool) -> None:
         self._deaths[fid] += is_counted
@@ -108,7 +114,7 @@ class Recovery:
             self._on_final(fid)
 
     async def take_back(self, fid: str, runner: Runner) -> None:
-        """Have an execution run elsewhere that a living runner has not begun."""
+        """Take an execution from a living runner that has not begun it, and run it elsewhere."""
         if not await surely(lambda: self._store.requeue(fid, runner.id)):
-            return  # it has begun after all, or ended
+            return  # it has begun after all, or has ended
         self._put_back(await surely(lambda: self._store.execution(fid)))

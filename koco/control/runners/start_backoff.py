@@ -1,14 +1,14 @@
-"""Runners that came to nothing, one after the other: how long to wait before the next start."""
+"""How long to wait before the next start after runners have failed repeatedly."""
 
 import time
 
 from koco.events import line
 
-#: Pauses before another start after one, two, … came to nothing (seconds); the last one stays.
+#: Pauses after the first, second, … failure in a row (seconds); the last one repeats.
 _PAUSES_S = (0.5, 2.0, 8.0, 30.0, 60.0)
-#: A runner that has lived so long has worked, whether it was given anything or not (seconds).
+#: A runner that has lived this long counts as working, even if it got no execution (seconds).
 LIVED_S = 60.0
-#: How long one is remembered while nothing starts (seconds).
+#: How long a failure is remembered if nothing starts meanwhile (seconds).
 _KEPT_S = 300.0
 
 
@@ -16,7 +16,7 @@ class Setbacks:
     """Counts starts that failed, and runners that died before they began an execution."""
 
     def __init__(self) -> None:
-        #: What the last one was, until a runner has worked.
+        #: The last failure; None after a runner has worked.
         self.trouble: str | None = None
         self._count = 0
         self._last = 0.0
@@ -30,20 +30,20 @@ class Setbacks:
 
     @property
     def why(self) -> str | None:
-        """Say what keeps runners away."""
+        """Why there are no runners; None if nothing has failed."""
         if self.trouble is None:
             return None
         return self.trouble if self._was_death else f"no runner starts: {self.trouble}"
 
     @property
     def next_try(self) -> str:
-        """Say when the next start is tried, behind a semicolon; nothing if it is soon."""
+        """The time of the next start, as text that begins with a semicolon; empty if it is soon."""
         if (pause_s := self.pause_s) < 1:
             return ""
         return f"; next try at {line.timestamp(time.time() + pause_s)[11:19]} UTC"
 
     def add(self, cause: str, *, is_death: bool = False) -> float:
-        """Count one; return how long to wait before another start (seconds)."""
+        """Count a failure; return how long to wait before the next start (seconds)."""
         pause_s = _PAUSES_S[min(self._count, len(_PAUSES_S) - 1)]
         self._count += 1
         self._last = time.monotonic()
@@ -53,17 +53,23 @@ class Setbacks:
         return pause_s
 
     def has_started(self) -> None:
-        """Hear that a runner has started: that starts failed is over; that they die may not be."""
+        """Forget failed starts because a runner has started.
+
+        Deaths before the first execution are still remembered, because this runner may die, too.
+        """
         if not self._was_death:
             self._clear()
 
     def has_worked(self, since: float) -> None:
-        """Hear that a runner works that was started then (monotonic seconds)."""
+        """Forget all failures if a runner that works was started at `since`, after the last one.
+
+        `since` is in monotonic seconds.
+        """
         if since > self._last:
             self._clear()
 
     def fade(self) -> None:
-        """Forget what is long ago, and was not tried again as nobody needed it."""
+        """Forget failures that are long ago and were not retried because no runner was needed."""
         if self._count and time.monotonic() - self._last > _KEPT_S:
             self._clear()
 

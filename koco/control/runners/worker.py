@@ -1,4 +1,4 @@
-"""A runner, as its pool sees it: what it can be asked, and what it has."""
+"""A runner as its pool sees it: the calls that it answers, and its state."""
 
 import asyncio
 import contextlib
@@ -18,31 +18,31 @@ from koco.sdk.process.stacks import Stack
 
 log = logging.getLogger(__name__)
 
-#: How long a runner that is asked to leave may take to answer, and then over its exit handlers and
-#: its threads, before it is killed (seconds).
+#: How long a runner that is asked to leave may take to answer (seconds), and then to finish its
+#: exit handlers and threads before it is killed (seconds).
 _LEAVE_S = 10.0
 _EXIT_S = 10.0
-#: How long a death at the start may wait until it is known exactly (seconds).
+#: How long to wait for the exact cause of a death during the start (seconds).
 _EXACT_S = 5.0
 
 
 class Actor(Protocol):
-    """What a pool needs of a runner (see `koco.cluster.runners.RunnerActor`)."""
+    """The part of a runner that a pool uses (see `koco.cluster.runners.RunnerActor`)."""
 
     #: Whether its process has answered so far.
     is_there: bool
 
     @property
     def node(self) -> str:
-        """The id of its node; empty while that is unknown."""
+        """The id of its node; empty while the node is unknown."""
         ...
 
     async def attach(self) -> Presence:
-        """Say what it holds, and which process it is."""
+        """Return the executions it holds, and which process it is."""
         ...
 
     async def describe(self) -> Description:
-        """Import the entrypoints."""
+        """Import the entrypoints and describe them."""
         ...
 
     async def launch(self, launch: Launch) -> None:
@@ -52,34 +52,34 @@ class Actor(Protocol):
         """Ask an execution to end."""
 
     async def hold(self) -> None:
-        """Wait for its end; raises when it died."""
+        """Wait for its end. Raises if it died."""
 
     async def end(self) -> None:
         """Ask it to leave."""
 
     async def stack(self, fid: str, *, everything: bool) -> list[Stack]:
-        """Ask what an execution there is in the middle of."""
+        """Return the stacks of an execution that it runs."""
         ...
 
     @property
     def handle(self) -> Any:
-        """What Ray knows it by."""
+        """Ray's handle of the actor."""
         ...
 
     async def look(self) -> Sighting | None:
-        """Look at its process from outside; None where it is gone."""
+        """Inspect its process from outside; return None if it is gone."""
         ...
 
     async def kill(self, *, after_s: float = 0.0) -> bool:
-        """End its process for certain, after so many seconds; return whether it is seen gone."""
+        """End its process for certain after `after_s` seconds; return whether it is seen gone."""
         ...
 
 
-#: Of a process that is gone before it could do anything.
+#: The cause given for a process that ended before it could run anything.
 SHORT_LIVED = "its process ended right after it had imported the entrypoints"
 
-#: Delivers what a dead runner left on its node, asked with the runner's id and its node's (empty
-#: if unknown); returns how its process ended, if that is known.
+#: Delivers the data that a dead runner left on its node: `(runner id, node id)`. The node id is
+#: empty if unknown. Returns how its process ended, if known.
 Remains = Callable[[str, str], Awaitable[End | None]]
 
 
@@ -90,37 +90,39 @@ class Runner:
     id: str
     actor: Actor
     running: set[str] = field(default_factory=set)
-    #: Those of them that the store does not know to be here yet.
+    #: Those in `running` that the store does not know to be here yet. The event is set when it
+    #: does.
     assigning: dict[str, asyncio.Event] = field(default_factory=dict)
     served: int = 0
     is_ready: bool = False
-    #: It was there before this process, and has not said yet what it holds.
+    #: It is older than the control plane's process, and has not yet said which executions it holds.
     is_attaching: bool = False
-    #: It takes nothing new, and leaves when nothing runs in it.
+    #: It takes nothing new, and leaves when nothing runs in it any longer.
     is_leaving: bool = False
     idle_since: float = field(default_factory=time.monotonic)
-    #: How often its pool had been refreshed when it was started.
+    #: How often its pool had been refreshed before this runner was started.
     generation: int = 0
-    #: Since when its pool has it.
+    #: Since when its pool has had it (monotonic seconds).
     since: float = field(default_factory=time.monotonic)
     #: Whether an execution has begun in it.
     has_begun: bool = False
-    #: Executions that it was told to begin, and has not said that it did; with what they import.
+    #: By fid: executions that it was asked to begin and has not confirmed, with the entrypoint that
+    #: each imports (empty if none).
     launching: dict[str, str] = field(default_factory=dict)
-    #: It was asked to leave, and `see_off` ends its process.
+    #: It was asked to leave, and `see_off` makes sure that its process ends.
     is_seen_off: bool = False
-    #: Why it is to be ended, once that is so, whatever Ray says of it.
+    #: Set with the cause when the pool decides to end it, whatever Ray reports about it.
     given_up: "asyncio.Future[str]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    #: Whether its end is known, while what it left may not be yet.
+    #: Whether its end is known. The data that it left may still be uncollected.
     has_ended: bool = False
-    #: Set once its process is ended, as far as that can be seen.
+    #: Set when its process has ended, as far as that can be observed.
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
-    #: Why it ended, and how its process did if that is known, once it is over.
+    #: Why it ended, and how its process ended if known. Both are set before `is_over`.
     cause: str = ""
     end: End | None = None
-    #: What looks after it while it has work.
+    #: The task that runs its vigil while it has work.
     watch: "asyncio.Task[None] | None" = None
     vigil: Vigil = field(init=False)
 
@@ -128,12 +130,12 @@ class Runner:
         self.vigil = Vigil(self.actor)
 
     def give_up(self, cause: str) -> None:
-        """Have its process ended, and what runs in it settled with this cause."""
+        """Have its process ended, and its executions settled with this cause."""
         if not self.given_up.done():
             self.given_up.set_result(cause)
 
     async def ended(self) -> str:
-        """Wait until it has ended or is given up; return why."""
+        """Wait until it has ended or is given up; return the cause."""
         holding = asyncio.ensure_future(self.actor.hold())
         try:
             await first(holding, self.given_up)
@@ -147,7 +149,10 @@ class Runner:
         return "its runner left"
 
     async def told_exactly(self, death: RunnerDied) -> RunnerDied:
-        """Return its death with what is known once its process is buried; soon in any case."""
+        """Return its death with the details that are known once its process has been cleaned up.
+
+        Waits at most a few seconds for them, and returns `death` itself if there are none.
+        """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.is_over.wait(), _EXACT_S)
         if self.end is None:
@@ -165,7 +170,8 @@ async def first(*futures: "asyncio.Future[Any]") -> None:
 async def see_off(actor: Actor) -> None:
     """Ask a runner to leave, and end its process if it does not.
 
-    Ray calls an actor dead that has left, but a thread that is no daemon keeps its process.
+    Killing is necessary because Ray reports an actor that left as dead even if a non-daemon thread
+    keeps its process alive.
     """
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(actor.end(), _LEAVE_S)
@@ -173,5 +179,5 @@ async def see_off(actor: Actor) -> None:
 
 
 def cause_of(told: str, end: End | None) -> str:
-    """Return why a runner died: what Ray told, made exact by how its process ended."""
+    """Return why a runner died: Ray's message, made exact by how its process ended if known."""
     return told if end is None else told.replace(ENDED, str(end))
