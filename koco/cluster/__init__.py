@@ -2,6 +2,5 @@
 
 It may import `runner`, `sdk` and what is below them. Begin with `runners`.
 
-Nothing above this package catches an exception of Ray's, and nothing in it knows what an
-execution is.
+Code above this package never catches Ray's exceptions. Code in it knows nothing about executions.
 """

@@ -1,4 +1,4 @@
-"""Ray's dashboard, asked over HTTP as its REST API's clients do."""
+"""An asynchronous client of the REST API of Ray's dashboard."""
 
 import asyncio
 import json
@@ -10,10 +10,10 @@ from koco.errors import KocoError
 if TYPE_CHECKING:
     import httpx
 
-#: How long one request may take (seconds).
+#: Time limit of one request (seconds).
 _REQUEST_S = 60.0
 
-#: How many entries a list has at most; Ray's own limit for its dashboard.
+#: The maximum number of entries in a list. This is the limit of Ray's dashboard.
 _LISTED = 10_000
 
 _HINT = "an app of one's own needs Ray's dashboard: `ray start` with `ray[default,serve]`"
@@ -26,17 +26,17 @@ class ServeError(KocoError):
 
 
 class Dashboard:
-    """The dashboard of this process's cluster, wherever it is by now."""
+    """The dashboard of this process's cluster. Finds it again if it has moved."""
 
     def __init__(self, find: Callable[[], str] | None = None) -> None:
         self._find = find or _dashboard
         self._client: httpx.AsyncClient | None = None
 
     async def ask(self, method: str, path: str, **more: Any) -> bytes:
-        """Return the body of the answer to a request.
+        """Send a request and return the body of the response.
 
         Raises:
-            ServeError: there is none, or it is a refusal.
+            ServeError: the dashboard does not answer, or answers with an error.
         """
         import httpx
 
@@ -45,7 +45,7 @@ class Dashboard:
                 self._client = await self._connected()
             answer = await self._client.request(method, path, **more)
         except httpx.HTTPError as exc:
-            client, self._client = self._client, None  # the dashboard may be elsewhere by now
+            client, self._client = self._client, None  # the dashboard may have moved
             if client is not None:
                 await client.aclose()
             raise ServeError(f"Ray's dashboard does not answer: {exc!r}", hint=_HINT) from exc
@@ -57,12 +57,12 @@ class Dashboard:
     async def listed(
         self, kind: str, filters: Iterable[tuple[str, str, str]]
     ) -> list[dict[str, Any]]:
-        """Return the `actors`, `tasks` or `workers` that fit all filters: `(key, "=", value)`.
+        """Return the `actors`, `tasks` or `workers` that match all filters: `(key, "=", value)`.
 
-        Ray's state API knows them, about a second late.
+        The list comes from Ray's state API, which is about a second behind.
 
         Raises:
-            ServeError: it does not say.
+            ServeError: the dashboard does not answer, or returns no list.
         """
         query: list[tuple[str, str]] = [("limit", str(_LISTED)), ("detail", "1")]
         for key, predicate, value in filters:
@@ -82,7 +82,7 @@ class Dashboard:
             return self._find(), _token()
 
         url, headers = await asyncio.to_thread(look)
-        # Not as a browser: those are shown `<redacted>` in place of values.
+        # The dashboard replaces values by `<redacted>` if the client looks like a browser.
         headers = {**headers, "User-Agent": "koco"}
         return httpx.AsyncClient(base_url=url, headers=headers, timeout=_REQUEST_S, trust_env=False)
 
@@ -98,7 +98,7 @@ def _dashboard() -> str:
 
 
 def _token() -> dict[str, str]:
-    """Return the header with Ray's token, where it asks for one."""
+    """Return the header with Ray's token, or nothing if Ray does not ask for one."""
     from ray._private.authentication.http_token_authentication import (
         get_auth_headers_if_auth_enabled,
     )

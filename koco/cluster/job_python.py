@@ -1,11 +1,11 @@
-"""Ray's own Python, told to the entrypoint of a job.
+"""Pass the path of Ray's own Python to the entrypoint of a job.
 
-Ray runs an entrypoint in a shell, so `python` there is whatever PATH finds. That may be a Python
-without Ray, as where Ray was started by its absolute path. The process that starts the shell is a
-worker of Ray's and runs with the right one. It begins with the hook below, and the shell inherits
-its environment.
+Ray runs an entrypoint in a shell, so `python` there is the first one on PATH. That may be a Python
+without Ray, for example if Ray was started by its absolute path. The process that starts the shell
+is a Ray worker and runs with the right Python. It calls the hook below when it starts, and the
+shell inherits its environment.
 
-Standard library only: a cluster may have nothing of what koco needs.
+Standard library only, because the cluster may have none of koco's requirements.
 """
 
 import os
@@ -14,7 +14,7 @@ import sys
 #: The environment variable with the path of Ray's Python.
 PYTHON = "KOCO_RAY_PYTHON"
 
-#: The function below as Ray's environment variable names it.
+#: The function below, in the form that Ray's environment variable takes.
 HOOK = "koco.cluster.job_python.tell"
 
 

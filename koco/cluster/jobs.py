@@ -1,7 +1,7 @@
-"""Ray's dashboard: what is asked of a cluster elsewhere, by HTTP alone.
+"""Submit jobs to a Ray cluster elsewhere, through its dashboard and over HTTP only.
 
-Routes are those of Ray's own job client (`ray/dashboard/modules/job`). The token
-is sent only to what says that it is a Ray and wants one.
+The routes are those of Ray's own job client (`ray/dashboard/modules/job`). The token is sent only
+if the server identifies itself as Ray and asks for a token.
 """
 
 import json
@@ -16,13 +16,13 @@ from koco.client import context_file
 from koco.cluster import job_python
 from koco.errors import KocoError, NotAllowedError, UnauthorizedError, UnreachableError, UsageError
 
-#: Between two looks at a job (seconds).
+#: Pause between two checks of a job (seconds).
 _POLL_S = 0.3
-#: How long the dashboard may be away while a job runs (seconds).
+#: How long the dashboard may be unreachable while a job runs (seconds).
 _AWAY_S = 20.0
 _TIMEOUT_S = 30.0
 
-#: Ray's name for the function that a worker begins with
+#: The environment variable that names the function a Ray worker calls first
 #: (`ray._private.ray_constants.WORKER_PROCESS_SETUP_HOOK_ENV_VAR`).
 _SETUP_HOOK = "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR"
 
@@ -34,10 +34,10 @@ _HINT_TOKEN = (
 
 
 def find_token() -> str:
-    """Return the token that Ray itself would send; nothing where there is none.
+    """Return the token that Ray itself would send, or "" if there is none.
 
     Raises:
-        UsageError: the file that RAY_AUTH_TOKEN_PATH names cannot be read.
+        UsageError: the token file cannot be read.
     """
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return token
@@ -46,7 +46,7 @@ def find_token() -> str:
         path = context_file.expanded(named or "~/.ray/auth_token")
     except UsageError:
         if not named:
-            return ""  # no home directory, and so no token in it
+            return ""  # no home directory, so there is no token in it
         raise
     try:
         return path.read_text().strip()
@@ -60,7 +60,10 @@ class Dashboard:
     """The dashboard of one Ray cluster."""
 
     def __init__(self, url: str, token: Callable[[], str], *, ca: str = "") -> None:
-        """`token` is called if the cluster wants one."""
+        """Prepare the connection. `token` is called if the cluster asks for a token.
+
+        `ca` is a file with certificates to trust.
+        """
         import httpx
 
         self.url = url
@@ -69,7 +72,7 @@ class Dashboard:
         try:
             self._http = httpx.Client(
                 base_url=url,
-                # Ray takes no orders from what looks like a browser.
+                # Ray refuses requests that change something if they seem to come from a browser.
                 headers={"User-Agent": f"koco/{__version__}"},
                 timeout=_TIMEOUT_S,
                 verify=_trusting(ca) if ca else True,
@@ -82,12 +85,14 @@ class Dashboard:
         self._http.close()
 
     def version(self) -> str:
-        """Return Ray's version there; from now on the token is sent, where one is wanted.
+        """Return the cluster's Ray version. Later requests send the token if Ray asks for one.
 
         Raises:
             UnreachableError: nothing answers.
-            NotAllowedError: the token is missing or wrong.
-            KocoError: what answers is no Ray.
+            UnauthorizedError: the token is missing.
+            NotAllowedError: the token is wrong.
+            UsageError: the token has characters that no token has.
+            KocoError: the server is not Ray.
         """
         mode = self._object(self._call("GET", "/api/authentication_mode", accept=(404,)))
         if mode.get("authentication_mode", "disabled") != "disabled":
@@ -102,18 +107,19 @@ class Dashboard:
         return version
 
     def require_package(self, name: str, data: bytes) -> bool:
-        """Bring a package to the cluster where it lacks it; return whether it did."""
+        """Upload a package if the cluster lacks it. Return whether it was uploaded."""
         path = f"/api/packages/gcs/{name}"
-        # Being asked for it, Ray keeps it for a while: ten minutes if nothing else is said.
+        # This request also makes Ray keep the package for a while, ten minutes by default.
         if self._call("GET", path, accept=(404,)).status_code != 404:
             return False
         self._call("PUT", path, content=data)
         return True
 
     def submit(self, job: str, entrypoint: str, *, modules: list[str]) -> None:
-        """Submit a job; `modules` are URIs of packages, koco's own among them.
+        """Submit a job. `modules` are URIs of packages and include koco's own.
 
-        The entrypoint finds Ray's Python in the variable `interpreter.PYTHON`.
+        The entrypoint finds the path of Ray's Python in the environment variable
+        `job_python.PYTHON`.
         """
         body = {
             "submission_id": job,
@@ -121,9 +127,9 @@ class Dashboard:
             "runtime_env": {
                 "py_modules": modules,
                 "env_vars": {
-                    # Else Python looks for modules in Ray's own working directory first.
+                    # Otherwise Python looks for modules in Ray's working directory first.
                     "PYTHONSAFEPATH": "1",
-                    # Runs in the process that will run the entrypoint.
+                    # Runs in the worker that starts the entrypoint's shell.
                     _SETUP_HOOK: job_python.HOOK,
                 },
             },
@@ -131,10 +137,10 @@ class Dashboard:
         self._call("POST", "/api/jobs/", json=body)
 
     def wait(self, job: str, *, timeout_s: float, on_log: Callable[[str], None]) -> str:
-        """Wait until a job has ended; return its log. `on_log` is given it as it grows.
+        """Wait until a job has ended and return its log. `on_log` gets the whole log so far.
 
         Raises:
-            KocoError: it failed, or took too long.
+            KocoError: the job failed, or took longer than `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -154,11 +160,11 @@ class Dashboard:
         return log
 
     def log(self, job: str) -> str:
-        """Return what a job has written so far."""
+        """Return a job's output so far."""
         return str(self._patient(f"/api/jobs/{job}/logs").get("logs") or "")
 
     def _patient(self, path: str) -> dict[str, Any]:
-        """Return what a GET is answered with; waits for a dashboard that is away for a moment."""
+        """Return the response to a GET. Retries while the dashboard is briefly unreachable."""
         deadline = time.monotonic() + _AWAY_S
         while True:
             try:

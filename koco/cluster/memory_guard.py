@@ -1,10 +1,10 @@
-"""Keeps the control plane's node from running out of memory, whoever takes it.
+"""Keep the control plane's node from running out of memory.
 
-Each process of a service has a limit, but all together may want more than there is. Then Ray's
-monitor would end what it can start again first, the newest before the oldest, until enough is
-free: the control plane, long before the runner that took the memory. So the process that uses
-most is ended here, before that. `koco.runner.process.memory_watch` does as much for runners of
-other nodes.
+Each process of a service has a limit, but together they may need more memory than the node has.
+Ray's monitor would then end restartable processes first, newest to oldest, until enough is free.
+That would end the control plane long before the runner that took the memory. So this module ends
+the process that uses most memory before Ray's monitor acts. `koco.runner.process.memory_watch`
+does the same for runners on other nodes.
 """
 
 import asyncio
@@ -19,21 +19,22 @@ from koco.sdk.process import memory
 
 log = logging.getLogger(__name__)
 
-#: The pause between two looks (seconds): at most, and at least where little is left.
+#: The pause between two checks (seconds): the longest, and the shortest, if little memory is left.
 _FAR_S, _NEAR_S = 1.0, 0.1
-#: How fast memory may be taken (bytes a second): so long is what is left enough.
+#: The fastest that processes are assumed to take memory (bytes per second). The next check comes
+#: before the free memory could be used up at this rate.
 _SPEED = 4 * 1024**3
-#: How long what was ended may take to give its memory back (seconds).
+#: How long an ended process may take to release its memory (seconds).
 _FREED_S = 1.0
 #: How many causes are remembered.
 _KEPT = 1000
 
-#: What was ended here and why, by pid.
+#: Why each process was ended here, by pid.
 _causes: dict[int, str] = {}
 
 
 async def keep() -> None:
-    """Look after this node until cancelled; in a thread, as the loop may be late."""
+    """Guard this node until cancelled. Runs in a thread because the event loop may be late."""
     ended = threading.Event()
     threading.Thread(target=_run, args=(ended,), name="koco-memory", daemon=True).start()
     try:
@@ -43,13 +44,13 @@ async def keep() -> None:
 
 
 def cause(pid: int) -> str | None:
-    """Say why a process was ended here; None where it was not."""
+    """Return why a process was ended here, or None if it was not."""
     return _causes.get(pid)
 
 
 def _run(ended: threading.Event) -> None:
     if not memory.node_total():
-        return  # no Linux: there is nothing to look at
+        return  # not Linux: there is nothing to read
     pause_s = _NEAR_S
     while not ended.wait(pause_s):
         _spare_this_process()
@@ -60,7 +61,7 @@ def _run(ended: threading.Event) -> None:
 
 
 def _end_heaviest() -> bool:
-    """End the process that uses most; return whether there is one that is worth it."""
+    """End the process that uses most memory. Return False if none is worth ending."""
     pid, used = memory_watch.find_heaviest() or (0, 0)
     if not pid or not memory.is_worth_ending(used):
         return False
@@ -76,10 +77,10 @@ def _end_heaviest() -> bool:
 
 
 def _spare_this_process() -> None:
-    """Have the kernel, should it run out of memory, end others first.
+    """Make the kernel end other processes first if it runs out of memory.
 
-    Ray makes each of its workers the kernel's first choice (1000). To take that back needs no
-    privilege, as the worker was not begun so.
+    Ray makes each of its workers the kernel's first choice (1000). Undoing that needs no
+    privilege, because the worker did not start with that value.
     """
     path = Path("/proc/self/oom_score_adj")
     with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
-"""The cluster's nodes: what they have, and whether the one an actor is on is lost.
+"""The cluster's nodes: their resources, and whether an actor's node is lost.
 
 Ray takes about 15 s to notice that a node has died (`health_check_period_ms` times
-`health_check_failure_threshold`), and until then says that its actors are out of
-reach. Nobody listening where the node's own process did says so at once.
+`health_check_failure_threshold`). Until then it reports the node's actors as unavailable. A
+refused connection to the node's raylet shows it at once.
 """
 
 import asyncio
@@ -15,22 +15,22 @@ import ray
 from koco.cluster.placement import Node
 from koco.runner.process import ray_logs
 
-#: Ray's words for a node that went as it should: it was told to, or drained (3 and 4).
+#: Ray's death reasons of a node that left as planned: it was terminated (1), or drained (3 and 4).
 _EXPECTED = (1, 3, 4)
-#: The program that starts nodes where a cluster's autoscaler is on.
+#: The program that starts nodes if the cluster's autoscaler is on.
 _MONITOR = "autoscaler/_private/monitor.py"
 _CONFIGURED = "--autoscaling-config"
 #: How long a node may take to accept a connection (seconds).
 _CONNECT_S = 1.0
-#: Pause before a node that refuses connections is asked once more (seconds).
+#: Pause before trying a node again that refused a connection (seconds).
 _ONCE_MORE_S = 0.3
 
 
 def can_grow() -> bool:
-    """Say whether the cluster may get more nodes by itself, as far as this node can tell.
+    """Return whether the cluster may get more nodes by itself, as far as this node can tell.
 
-    Ray's monitor runs on the head in each cluster. Where it has a configuration, it starts nodes;
-    where there is none of it, something else may.
+    Ray's monitor runs on the head of each cluster. It starts nodes if it has an autoscaling
+    configuration. If there is no monitor here, something else may start nodes.
     """
     found = [_words(file) for file in Path("/proc").glob("[0-9]*/cmdline")]
     mine = f"--logs-dir={ray_logs.folder()}"
@@ -51,7 +51,7 @@ def _words(file: Path) -> list[str]:
 
 
 async def look() -> list[Node]:
-    """Return the nodes, in a thread: Ray's answers come over the network."""
+    """Return the nodes. Runs in a thread because Ray's answers come over the network."""
     return await asyncio.to_thread(_look)
 
 
@@ -63,7 +63,7 @@ def _look() -> list[Node]:
             address=node["NodeManagerAddress"],
             is_alive=node["Alive"],
             resources=_countable(node["Resources"]),
-            # A node that is idle and one that is dead are both missing there.
+            # Ray leaves out nodes that are idle, and nodes that are dead.
             free=_countable(free.get(node["NodeID"], {})),
             labels={
                 name: value for name, value in node["Labels"].items() if name != "ray.io/node-id"
@@ -81,15 +81,16 @@ def _death(node: dict[str, Any]) -> str:
 
 
 def _countable(resources: dict[str, float]) -> dict[str, float]:
-    # A node's own address is a resource of it, for Ray; `node:__internal_head__` is the head.
+    # To Ray, a node's address is one of its resources; `node:__internal_head__` marks the head.
     return {name: amount for name, amount in resources.items() if not name.startswith("node:")}
 
 
 async def is_lost(handle: Any) -> bool:
-    """Say whether an actor's node is lost: its raylet, which outlives all actors, does not listen.
+    """Return whether an actor's node is lost.
 
-    A connection that is refused says so, twice. One that is not answered does not: that may
-    be the network, and is Ray's to decide.
+    A node is lost if its raylet, which outlives all actors, refuses a connection twice. A
+    connection that times out does not count, because the network may be the cause. Ray decides
+    in that case.
     """
     place = await asyncio.to_thread(_raylet_of, handle)
     if place is None or not await _refuses(*place):

@@ -1,4 +1,4 @@
-"""Where a runner can run: what it asks of a node, and which of the nodes have it."""
+"""Where a runner can run: the resources and labels it asks for, and the nodes that have them."""
 
 import re
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from typing import Any
 
 from koco.store.model import MB
 
-#: What Ray counts in bytes, and `koco` in MB.
+#: The resource that Ray counts in bytes and koco in MB.
 _MEMORY = "memory"
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node as Ray tells of it: what it has, what of it is free, and its labels."""
+    """A node as Ray reports it: its resources, the free part of them, and its labels."""
 
     id: str
     address: str
@@ -21,12 +21,12 @@ class Node:
     resources: dict[str, float]
     free: dict[str, float] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
-    #: Why it died, where it did not go as it should.
+    #: Why it died; empty if it is alive or left as planned.
     death: str = ""
 
 
 def options(runner: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with which Ray starts an actor where a manifest's `runner` says."""
+    """Return the Ray options that place an actor as a manifest's `runner` asks."""
     custom = _resources(runner)
     found: dict[str, Any] = {"num_cpus": custom.pop("CPU", 0)}
     if "GPU" in custom:
@@ -41,12 +41,12 @@ def options(runner: dict[str, Any]) -> dict[str, Any]:
 
 
 def misfit(runner: dict[str, Any], nodes: list[Node]) -> str | None:
-    """Say why no node could take a runner even if it was idle; None where one could."""
+    """Return why no node could take a runner even if it were idle, or None if one could."""
     return _why_not(runner, nodes, lambda node: node.resources, "has")
 
 
 def busy(runner: dict[str, Any], nodes: list[Node]) -> str | None:
-    """Say why no node can take a runner now; None where one can."""
+    """Return why no node can take a runner now, or None if one can."""
     return misfit(runner, nodes) or _why_not(runner, nodes, lambda node: node.free, "has free")
 
 
@@ -80,7 +80,7 @@ def _is_fit(
 
 
 def selects(selector: str, value: str | None) -> bool:
-    """Say whether a label selector (`a`, `!a`, `in(a, b)`, `!in(a, b)`) takes a value."""
+    """Return whether a label selector (`a`, `!a`, `in(a, b)`, `!in(a, b)`) accepts a value."""
     plain = selector.removeprefix("!")
     inside = re.fullmatch(r"in\((.*)\)", plain)
     values = [each.strip() for each in inside[1].split(",")] if inside else [plain]
@@ -88,7 +88,7 @@ def selects(selector: str, value: str | None) -> bool:
 
 
 def _resources(runner: dict[str, Any]) -> dict[str, float]:
-    """Return what is asked for by Ray's names."""
+    """Return the requested amounts by Ray's resource names, with memory in bytes."""
     wanted = dict(runner.get("resources") or {})
     if "memory_mb" in wanted:
         wanted[_MEMORY] = wanted.pop("memory_mb") * MB

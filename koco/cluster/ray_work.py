@@ -1,6 +1,7 @@
-"""What runs in Ray for executions: tasks and actors, who has started them, and their processes.
+"""The Ray tasks and actors of executions: what started them, and their processes.
 
-Ray's state API knows it, about a second late. It is asked when somebody asks, never by the way.
+The data comes from Ray's state API, which is about a second behind. It is queried only on request,
+never in the background.
 """
 
 import json
@@ -14,24 +15,26 @@ from koco.cluster import actor_names, node_processes
 from koco.cluster.dashboard import Dashboard
 from koco.runner.process.identity import environment, identify
 
-#: How many ended tasks are asked for to find out who has started one that runs.
+#: The maximum length of a chain of ancestors, to limit the queries for ended tasks.
 _ANCESTORS = 200
 
-#: The id of a task that makes an actor is this before the actor's id (`TaskID` in Ray's C++).
+#: The id of the task that creates an actor is this prefix and the actor's id (`TaskID` in Ray's
+#: C++).
 _CREATION = "f" * 16
 
-#: The namespace of Serve's actors: replicas of endpoints are nobody's left-over.
+#: The namespace of Serve's actors. They are left out because a replica is never a left-over.
 _SERVE = "serve"
 
-#: Tasks that have not ended; and those that Ray calls dead, though they may run on: 15 seconds
-#: after a driver has exited all of its job are (`gcs_mark_task_failed_on_job_done_delay_ms`), and
-#: what runners start is of the job of `koco up`.
+#: Filters for tasks that have not ended, and for tasks that Ray reports as dead though they may
+#: still run. Ray marks all tasks of a job as failed 15 seconds after its driver has exited
+#: (`gcs_mark_task_failed_on_job_done_delay_ms`), and the tasks that runners start belong to the job
+#: of `koco up`.
 _AT_WORK = [("state", "!=", "FINISHED"), ("state", "!=", "FAILED")]
 _CALLED_DEAD = [("error_type", "=", "WORKER_DIED"), ("type", "=", "NORMAL_TASK")]
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A task that has not ended, as Ray's state API tells of it: a call of a method as well."""
+    """A task as Ray's state API reports it. A call of an actor's method is a task, too."""
 
     task_id: str
     name: str
@@ -43,17 +46,17 @@ class Task(msgspec.Struct, frozen=True):
     worker_id: str | None = None
     worker_pid: int | None = None
     runtime_env_info: dict[str, Any] | None = None
-    #: Which states it has been in, each as `{"state": …}`.
+    #: The states it has been in, each as `{"state": …}`.
     events: list[dict[str, Any]] | None = None
 
     @property
     def has_finished(self) -> bool:
-        """Whether it has come to its end by itself, whatever its state is now."""
+        """Whether it has ended by itself, even if Ray reports another state now."""
         return any(each.get("state") == "FINISHED" for each in self.events or ())
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """An actor that is there."""
+    """An actor that is not dead, as Ray's state API reports it."""
 
     actor_id: str
     class_name: str
@@ -72,14 +75,14 @@ class _Worker(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A task or an actor that is at work, of a release's process."""
+    """A running task or actor that a release's process has started."""
 
     id: str
     kind: str
     name: str
     service: str
     release: int
-    #: Who has started it, who has started that, …: ids of tasks.
+    #: Ids of tasks: its own (an actor's: of the task that creates it), its parent's, and so on.
     ancestors: tuple[str, ...] = ()
     pid: int | None = None
     node_id: str = ""
@@ -87,13 +90,13 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Work:
-    """Looks at Ray's tasks and actors."""
+    """Find the tasks and actors of releases in Ray."""
 
     def __init__(self, dashboard: Dashboard | None = None) -> None:
         self._dashboard = dashboard or Dashboard()
 
     async def look(self) -> list[Item]:
-        """Return what is at work in processes of releases, runners and replicas left out.
+        """Return the running tasks and actors of releases, except for runners and replicas.
 
         Raises:
             ServeError: Ray's dashboard does not answer.
@@ -114,7 +117,7 @@ class Work:
                 found.append(Item(each.task_id, "task", each.name, *whose, ancestors, pid, node))
         for actor in actors:
             whose = _release_of(actor.serialized_runtime_env or "")
-            # A flow's actors are in the namespace of its runner, which is none of them.
+            # A flow's actors share a namespace with their runner, so the name tells them apart.
             is_other = actor.ray_namespace == _SERVE or actor_names.parse_runner(actor.name or "")
             if whose and not is_other:
                 found.append(
@@ -132,7 +135,7 @@ class Work:
         return found
 
     async def _ancestors(self, task: str, parents: dict[str, str]) -> tuple[str, ...]:
-        """Return a task's id, its parent's, and so on, as far as Ray knows them."""
+        """Return the ids of a task, its parent and so on, as far as Ray knows them."""
         found = [task]
         while len(found) < _ANCESTORS:
             if task not in parents:
@@ -145,7 +148,7 @@ class Work:
         return tuple(found)
 
     async def _pids(self) -> dict[str, int]:
-        """Return the processes of workers that are there."""
+        """Return the process ids of the workers that are alive, by worker id."""
         workers = await self._list("workers", _Worker, [("is_alive", "=", "True")])
         return {each.worker_id: each.pid for each in workers if each.pid}
 
@@ -155,17 +158,17 @@ class Work:
 
 
 def _is_exact(task: Task) -> bool:
-    """Say whether a task's process is known: a stopped one may not have told it yet."""
+    """Return whether a task's process is known. A stopped process may not have reported it yet."""
     return bool(task.worker_pid) or not task.worker_id
 
 
 def creation(actor_id: str) -> str:
-    """Return the id of the task that makes an actor."""
+    """Return the id of the task that creates an actor."""
     return f"{_CREATION}{actor_id}"
 
 
 async def end(item: Item) -> bool:
-    """End the process that something is at work in; return whether it is gone."""
+    """End the process of a task or actor. Return whether it is gone."""
     if not item.pid:
         return False
     name = item.name if item.kind == "task" else ""
@@ -174,7 +177,10 @@ async def end(item: Item) -> bool:
 
 
 def end_worker(pid: int, service: str, release: int, name: str = "") -> bool:
-    """End a Ray worker of this node, if it is at work for that release, at a task of that name."""
+    """End a Ray worker of this node. Return whether it is gone.
+
+    The worker is left alone if it does not belong to that release or runs no task of that name.
+    """
     process = identify(pid)
     try:
         title = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -183,7 +189,7 @@ def end_worker(pid: int, service: str, release: int, name: str = "") -> bool:
         return True
     mine = {"KOCO_SERVICE": service, "KOCO_RELEASE": str(release)}
     title = title.partition(b"\0")[0]
-    # Ray gives a worker its task's name as a title, as much of it as fits.
+    # Ray sets a worker's title to its task's name, cut to the space there is.
     is_other = title == b"ray::IDLE" or not title.startswith(b"ray::" + name.encode()[:16])
     if is_other or not mine.items() <= variables.items():
         return False
@@ -191,7 +197,7 @@ def end_worker(pid: int, service: str, release: int, name: str = "") -> bool:
 
 
 def _release_of(runtime_env: str) -> tuple[str, int] | None:
-    """Return service and release of a runtime environment, as Ray keeps it."""
+    """Return the service and release of a runtime environment, given as Ray's JSON."""
     try:
         variables = json.loads(runtime_env or "{}").get("env_vars", {})
         return variables["KOCO_SERVICE"], int(variables["KOCO_RELEASE"])

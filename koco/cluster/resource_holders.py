@@ -1,4 +1,4 @@
-"""What holds a cluster's resources: the actors and tasks that run, and what each has taken."""
+"""The actors and tasks that hold a cluster's resources, and how much each holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,35 +9,35 @@ from koco.cluster.dashboard import Dashboard
 
 _KINDS = (("actors", "ALIVE"), ("tasks", "RUNNING"))
 
-#: How Serve names its replicas.
+#: The prefix of the names of Serve's replicas.
 _REPLICA = "SERVE_REPLICA::"
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """An actor or a task that holds something."""
+    """An actor or a task that holds resources."""
 
-    #: What somebody who reads of it knows it by.
+    #: A description that users recognise, such as "a runner of shop/3".
     name: str
     node: str
     resources: dict[str, float]
-    #: Whether it is a replica of a Serve application: those stay until somebody acts.
+    #: Whether it is a replica of a Serve application. A replica stays until it is removed.
     is_replica: bool = False
-    #: The service, release and id of a runner of koco's.
+    #: Service, release and id, if it is one of koco's runners.
     runner: tuple[str, int, str] | None = None
 
 
 class Holders:
-    """Asks Ray who holds what."""
+    """Ask Ray which actors and tasks hold resources."""
 
     def __init__(self, *, dashboard: Callable[[], str] | None = None) -> None:
         self._dashboard = Dashboard(dashboard)
 
     async def look(self) -> list[Holder]:
-        """Return what holds resources, by actors and tasks.
+        """Return the holders of resources, first actors, then tasks.
 
         Raises:
-            ServeError: Ray's dashboard cannot be asked.
+            ServeError: Ray's dashboard does not answer.
         """
         found: list[Holder] = []
         for kind, state in _KINDS:
@@ -47,7 +47,7 @@ class Holders:
 
 
 def holder_of(entry: dict[str, Any]) -> Holder:
-    """Return who an entry of Ray's list of actors or tasks is."""
+    """Return the holder that an entry of Ray's list of actors or tasks describes."""
     resources = {
         name: float(amount) for name, amount in (entry.get("required_resources") or {}).items()
     }
@@ -64,5 +64,5 @@ def holder_of(entry: dict[str, Any]) -> Holder:
 
 
 def _is_countable(name: str) -> bool:
-    # Parts of a placement group are counted with the group; a node's address counts for nothing.
+    # Parts of a placement group are counted with the group. A node's address is no real resource.
     return not name.startswith("node:") and "_group_" not in name

@@ -1,4 +1,4 @@
-"""Where a runner's process is, and those of the Ray tasks that it has started."""
+"""Find the processes of a runner and of the Ray tasks that it has started."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ import ray
 
 from koco.errors import UnreachableError
 
-#: How long the list of tasks may take (seconds).
+#: Time limit for the list of tasks (seconds).
 _LIST_S = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A process: its node and its number there."""
+    """A process: its node's id and its process id there."""
 
     node: str
     pid: int
 
 
 async def place_of(handle: Any) -> Place:
-    """Return where an actor's process is, as Ray knows it, whatever the process does."""
+    """Return the place of an actor's process. Asks Ray, so the process need not respond."""
     return await asyncio.to_thread(_place_of, handle)
 
 
@@ -31,10 +31,12 @@ def _place_of(handle: Any) -> Place:
 
 
 async def tasks_of(handle: Any, *, most: int) -> list[tuple[str, Place]]:
-    """Return the running Ray tasks and calls that an actor has started, and they in turn.
+    """Return up to `most` running Ray tasks and calls that an actor started, directly or not.
+
+    Each comes with a description. koco's own tasks are left out.
 
     Raises:
-        UnreachableError: Ray's dashboard, which knows them, does not say.
+        UnreachableError: Ray's dashboard, which has the list, does not answer.
     """
     return await asyncio.to_thread(_tasks_of, handle, most)
 
@@ -52,7 +54,7 @@ def _tasks_of(handle: Any, most: int) -> list[tuple[str, Place]]:
         )
     except (RayStateApiException, OSError) as exc:
         raise UnreachableError(f"Ray's dashboard does not say which tasks run: {exc}") from exc
-    # The number of a task that an actor has started ends with the actor's own.
+    # The parent of a task that an actor starts is a task whose id ends with the actor's id.
     actor_id = handle._ray_actor_id.hex()
     below: dict[str, list[Any]] = {}
     for task in running:

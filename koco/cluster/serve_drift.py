@@ -1,8 +1,8 @@
-"""What others have made of Serve applications that are koco's."""
+"""Find changes that others made to koco's Serve applications."""
 
 from typing import Any
 
-#: The keys in the order in which they are told of, and what they are about.
+#: The keys of a configuration in the order of the message, and a description of each.
 _ABOUT = {
     "deployments": "options of its deployments",
     "args": "what it is built from",
@@ -11,14 +11,14 @@ _ABOUT = {
     "route_prefix": "its route",
 }
 
-#: What is said of one that is not there any more.
+#: The message if the application is gone.
 REMOVED = "somebody else has removed its Serve application"
 
 
 def drift(found: dict[str, Any] | None, wanted: dict[str, Any]) -> str | None:
-    """Say what somebody else made of an application; None where it is as koco wrote it.
+    """Return how others changed an application, or None if it is as koco wrote it.
 
-    `found` is what Serve says of it, None for nothing; `wanted` its configuration.
+    `found` is Serve's entry for it, or None if Serve has none. `wanted` is koco's configuration.
     """
     if found is None or found.get("status") == "DELETING":
         return REMOVED

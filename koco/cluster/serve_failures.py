@@ -1,4 +1,4 @@
-"""Why a Serve application did not come up, in the lines of whoever wrote it."""
+"""Find out why a Serve application did not come up, from its author's own traceback lines."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class ApplicationFailed(KocoError):  # noqa: N818 - a fact about the world, not 
 
 
 def reason(found: dict[str, Any]) -> ApplicationFailed:
-    """Return why an application did not come up, in its author's own lines."""
+    """Return why an application did not come up, reduced to its author's own traceback lines."""
     texts = [str(each.get("message") or "") for each in found.get("deployments", {}).values()]
     text = next((each for each in texts if "Traceback" in each), str(found["message"]))
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
@@ -33,14 +33,17 @@ def reason(found: dict[str, Any]) -> ApplicationFailed:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What each replica of a deployment asks for, as a manifest's `runner`; `text` says it."""
+    """The resources and labels that each replica of a deployment asks for.
+
+    `runner` has the form of a manifest's `runner`; `text` describes the missing replicas.
+    """
 
     text: str
     runner: dict[str, Any]
 
 
 def asked(found: dict[str, Any]) -> list[Asked]:
-    """Return what an application's replicas ask for that do not run yet."""
+    """Return the requests of an application's replicas that do not run yet."""
     wanted: list[Asked] = []
     for name, each in found.get("deployments", {}).items():
         options = (each.get("deployment_config") or {}).get("ray_actor_options") or {}
@@ -54,7 +57,7 @@ def asked(found: dict[str, Any]) -> list[Asked]:
 
 
 def waiting(found: dict[str, Any]) -> str:
-    """Return what an application waits for: Serve's own words, and what its replicas ask for."""
+    """Return Serve's messages about an application, and the requests of its missing replicas."""
     said: list[str] = []
     for name, each in found.get("deployments", {}).items():
         said += filter(None, (str(each.get("message") or "").strip(), _missing(name, each)))
@@ -62,7 +65,7 @@ def waiting(found: dict[str, Any]) -> str:
 
 
 def _missing(name: str, deployment: dict[str, Any]) -> str:
-    """Say how many replicas of a deployment do not run, and what each asks for; empty for none."""
+    """Describe how many replicas of a deployment run and what each asks for; "" if all run."""
     states = [str(replica.get("state")) for replica in deployment.get("replicas") or ()]
     wanted = deployment.get("target_num_replicas") or len(states)
     if (count := states.count("RUNNING")) >= wanted:
@@ -84,8 +87,8 @@ def _asked(options: dict[str, Any]) -> str:
 
 
 def _without_machinery(frames: str) -> str:
-    """Drop Serve's and koco's own frames before the author's, and where the bundle lies."""
-    # First where the bundle lies: Ray's own directory is in that, too.
+    """Drop Serve's and koco's frames before the author's, and the path of the bundle's folder."""
+    # The path goes first, because it contains `/ray/` and its frames would count as Ray's.
     frames = re.sub(r'[^\s"]*/py_modules_files/[^/"]+/', "", frames.strip("\n"))
     blocks = [each for each in re.split(r"(?m)^(?=  File )", frames) if each]
     while len(blocks) > 1 and re.match(r'  File "[^"]*(/ray/|/koco/sdk/|importlib)', blocks[0]):
