@@ -8,12 +8,12 @@ from koco.control.process import Plane
 
 
 class ControlPlane:
-    """A `Plane` as Ray's actor.
+    """A `Plane` as a Ray actor.
 
-    Whoever finds an actor by name imports its class and looks up each method that it had
-    when it was started, private ones as well: where one is missing, no call works. So a
-    control plane of an older koco is upgraded in place only while this class keeps its
-    place and all methods that ever shipped, and it has none that others do not call.
+    A process that finds an actor by name imports its class and looks up each method that the class
+    had when the actor was started, private methods included. If one is missing, no call works. So a
+    control plane of an older koco can be upgraded in place only while this class keeps its module
+    and every method that ever shipped. Add a method only if other processes call it.
     """
 
     def __init__(
@@ -37,29 +37,29 @@ class ControlPlane:
         return await self._plane.ready()
 
     async def admit(self, digest: bytes, *, recover: bool) -> bool:
-        """Say whether a key, given by its SHA-256, is known; see `Plane.admit`."""
+        """Return whether a key, given by its SHA-256, is known; see `Plane.admit`."""
         return await self._plane.admit(digest, recover=recover)
 
     async def configure(self, values: dict[str, Any]) -> None:
-        """Refuse: `operate` takes that with a proof."""
+        """Refuse: `operate` does this, with a proof."""
         await self._plane.configure(values)
 
     async def operate(self, blob: bytes) -> bool:
-        """Do what the head's user asks for, signed; see `Plane.operate`."""
+        """Carry out a signed request of the head's user; see `Plane.operate`."""
         return await self._plane.operate(blob)
 
     async def close(self) -> None:
-        """Take koco's applications out of Serve and close the store; the process is ended next."""
+        """Remove koco's applications from Serve and close the store; the process is ended next."""
         await self._plane.close()
 
     async def identity(self) -> dict[str, Any]:
-        """Return what runs here, at once; see `Plane.identity`."""
+        """Return what runs here, without waiting; see `Plane.identity`."""
         return await self._plane.identity()
 
     async def hand_over(self) -> None:
-        """Let go of the port and the store; what calls meanwhile waits. See `succession`."""
+        """Release the port and the store; calls wait meanwhile. See `koco.control.handover`."""
         await self._plane.hand_over()
 
     async def resume(self) -> None:
-        """Go on: the other one has not taken over."""
+        """Resume service, because the other control plane has not taken over."""
         await self._plane.resume()

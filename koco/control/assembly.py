@@ -1,4 +1,4 @@
-"""Puts the parts of a control plane together, over one store."""
+"""Assembles the parts of a control plane over one store."""
 
 import asyncio
 import logging
@@ -49,9 +49,9 @@ from koco.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
-#: How often blobs that nothing names are looked for (seconds).
+#: How often unreferenced blobs are collected (seconds).
 _COLLECT_S = 3600.0
-#: How often it is looked for what is not searchable yet, and the pause where there is more.
+#: How often new events are indexed for search, and the pause between two batches (seconds).
 _INDEX_S = 1.0
 _INDEX_PAUSE_S = 0.02
 _INDEX_FAILED_S = 10.0
@@ -60,10 +60,10 @@ _INDEX_FAILED_S = 10.0
 async def assemble(
     store: SqliteStore, start: Start, *, control: Any, code: str, tasks: Tasks
 ) -> Parts:
-    """Return the parts over a store that is open; none of them has begun.
+    """Return the parts over an open store; none of them is started.
 
-    `control` is the actor that runners and tasks speak to, `code` the digest of koco's code,
-    and `tasks` what runs as long as the parts do.
+    `control` is the actor that runners and tasks talk to, `code` the digest of koco's code, and
+    `tasks` holds the background work that runs as long as the parts do.
     """
     data_dir = store.path.parent
     settings = Settings()
@@ -170,7 +170,7 @@ async def assemble(
 
 
 async def _collect(blobs: Blobs, settings: Settings) -> None:
-    """Remove what nobody names or uploads any more, now and every hour."""
+    """Remove unreferenced blobs and abandoned uploads, now and every hour."""
     while True:
         try:
             if count := await blobs.collect():
@@ -181,7 +181,7 @@ async def _collect(blobs: Blobs, settings: Settings) -> None:
 
 
 async def _index(store: SqliteStore) -> None:
-    """Make searchable what happens; and after an upgrade, what had happened before."""
+    """Index new events for search and, after an upgrade, the older ones."""
     while True:
         try:
             has_more = await store.index()
@@ -189,5 +189,5 @@ async def _index(store: SqliteStore) -> None:
             log.warning("what is new cannot be made searchable yet: %s", exc)  # a full disk, say
             await asyncio.sleep(_INDEX_FAILED_S)
         else:
-            # Not all at once: a commit waits for each piece.
+            # Not all at once, because a commit waits for each batch.
             await asyncio.sleep(_INDEX_PAUSE_S if has_more else _INDEX_S)

@@ -1,4 +1,4 @@
-"""The cluster in outline, as `koco status` shows it: versions, nodes, restarts."""
+"""An overview of the cluster for `koco status`: versions, nodes, restarts."""
 
 import asyncio
 import platform
@@ -12,13 +12,13 @@ from koco.cluster.ray_work import Item, Work
 
 
 class Overview:
-    """The cluster, as `koco status` shows it."""
+    """The overview of the cluster that `koco status` shows."""
 
     def __init__(self) -> None:
         self._work = Work()
 
     async def describe(self) -> dict[str, Any]:
-        """Ask Ray, in threads: its answers come over the network."""
+        """Ask Ray, in threads because its answers come over the network."""
         restarts, found = await asyncio.gather(asyncio.to_thread(self._restarts), nodes.look())
         return {
             "version": ray.__version__,
@@ -40,11 +40,11 @@ class Overview:
         }
 
     async def nodes(self) -> list[placement.Node]:
-        """Return the nodes as they are now."""
+        """Return the current nodes."""
         return await nodes.look()
 
     async def work(self) -> list[Item]:
-        """Return the Ray tasks and actors of releases that are at work."""
+        """Return the running Ray tasks and actors of releases."""
         return await self._work.look()
 
     def _restarts(self) -> int:

@@ -32,24 +32,24 @@ from koco.store.protocol import Store
 
 
 class Cluster(Protocol):
-    """What the API asks of Ray."""
+    """The questions that the API asks Ray."""
 
     async def describe(self) -> dict[str, Any]:
         """Return `{version, nodes: [{id, address, alive, resources, free, labels}], restarts}`."""
         ...
 
     async def nodes(self) -> list[Node]:
-        """Return the nodes as they are now."""
+        """Return the current nodes."""
         ...
 
     async def work(self) -> list[Item]:
-        """Return the Ray tasks and actors of releases that are at work, no older than a moment."""
+        """Return the running Ray tasks and actors of releases, as of a moment ago at most."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """One control plane."""
+    """The parts of one control plane."""
 
     store: Store
     disk: Disk
@@ -71,15 +71,15 @@ class Parts:
     release_tokens: ReleaseTokens
     audit: Audit
     cluster: Cluster
-    #: Sends events as runners do: by a call to the control plane's actor.
+    #: Sends events as runners do, by calling the control plane's actor.
     send: Callable[[bytes], Awaitable[bytes]]
     settings: Settings
     streams: Streams
     rates: Rates
     url: str
-    #: Where nodes and flows reach what is theirs of it.
+    #: The URL at which nodes and flows reach their part of the API.
     node_url: str
-    #: The digest of koco's code that runs: see `koco.code_digest`.
+    #: The digest of the koco code that runs: see `koco.code_digest`.
     code: str
     started: str
     store_path: str

@@ -1,12 +1,12 @@
-"""Whose request is worked on next: a few of each holder's at a time, the others in line.
+"""Fair turns for requests: a few of each holder are worked on at a time, the others wait in line.
 
-The event loop goes round whatever is ready. So somebody else's request waits for as much as
-one holder has ready at once, at each of its steps. With only a few of a holder's requests under
-way, and begun in one round, a burst of thousands delays its own sender, and others by no more
-than those few.
+The event loop steps through everything that is ready. So a request waits, at each of its steps, for
+all the work that another holder has ready at once. If only a few requests of a holder are under
+way, and only a few begin in one round, a burst of thousands delays its own sender, and other
+holders only by those few.
 
-A turn is for work. What waits for something else (an endpoint, the end of an execution, a
-client that is slow) gives it back, or loses it after a moment.
+A turn is for work. A request that waits for something else (an endpoint, the end of an execution, a
+slow client) gives its turn back, or loses it after a moment.
 """
 
 import asyncio
@@ -16,24 +16,26 @@ from contextvars import ContextVar
 
 from koco.errors import TooManyError
 
-#: How many requests of one holder are worked on at once, where others of theirs wait: halved when
-#: the loop gets late, and more again while it is quick.
+#: How many requests of one holder are worked on at once while others of theirs wait. Halved when
+#: the loop is late, and raised again while it is quick.
 _MOST = 8
-#: How often it is looked whether the loop is late, while any wait; and how late is late (seconds).
+#: How often the loop is checked for lateness while requests wait, and the limit for "late"
+#: (seconds).
 _LOOK_S, _LATE_S = 0.01, 0.01
-#: How long a turn lasts where others wait for it (seconds): what takes longer does not work.
+#: How long a turn lasts while others wait for it (seconds): a request that takes longer is waiting
+#: rather than working.
 _LAPSE_S = 0.25
-#: How many requests of one holder may wait. As many may be made at once by default.
+#: How many requests of one holder may wait; by default that many may be made at once.
 _LONGEST = 10_000
-#: When it is worth to try again where so many wait (seconds).
+#: When to try again if the line is full (seconds).
 _AGAIN_S = 5.0
 
-#: The turn of the request that is worked on.
+#: The turn of the current request.
 current: ContextVar["Turn"] = ContextVar("koco_turn")
 
 
 class Turn:
-    """One request's, until it is given back."""
+    """The turn of one request, until it is given back."""
 
     __slots__ = ("_line", "_turns", "began")
 
@@ -45,14 +47,14 @@ class Turn:
         line.begun += 1
 
     def give_back(self) -> None:
-        """Let the next request of its holder begin; nothing the second time."""
+        """Let the next request of this holder begin. The second call does nothing."""
         if self in self._line.working:
             del self._line.working[self]
             self._turns.go_on()
 
 
 class Place:
-    """One in a line, whose turn has not come; `go` is called with the turn."""
+    """A place in line; `go` is called with the turn when it comes."""
 
     __slots__ = ("_line", "go")
 
@@ -61,12 +63,12 @@ class Place:
         self.go = go
 
     def leave(self) -> None:
-        """Wait no more."""
+        """Leave the line."""
         self._line.waiting.pop(self, None)
 
 
 class _Line:
-    """The requests of one holder: those that are worked on, and those that wait; oldest first."""
+    """The requests of one holder, oldest first: those in work and those that wait."""
 
     __slots__ = ("begun", "waiting", "working")
 
@@ -78,7 +80,7 @@ class _Line:
 
 
 class Turns:
-    """The lines of all holders that ask for something now."""
+    """The lines of all holders that have requests now."""
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
@@ -87,12 +89,12 @@ class Turns:
         self._is_looking = False
 
     def ask(self, holder: str, go: Callable[[Turn], None]) -> Place | None:
-        """Have `go` called when a request of a holder's may be worked on: at once, or later.
+        """Call `go` when a request of this holder may be worked on, now or later.
 
-        Returns its place in line where that is later.
+        Returns its place in line if that is later.
 
         Raises:
-            TooManyError: too many of the same holder wait already.
+            TooManyError: too many requests of this holder already wait.
         """
         line = self._lines.get(holder)
         if line is None:
@@ -114,7 +116,7 @@ class Turns:
         return place
 
     def go_on(self) -> None:
-        """Let begin what may, once all that is ready now has had its step."""
+        """Begin the next requests, after everything that is ready now has had its step."""
         if not self._has_next:
             self._has_next = True
             asyncio.get_running_loop().call_soon(self._next_round)
@@ -141,7 +143,7 @@ class Turns:
         loop.call_later(_LOOK_S, self._look, time.monotonic() + _LOOK_S)
 
     def _look(self, due: float) -> None:
-        """Have fewer worked on at once where the loop is late, and more where it is not."""
+        """Work on fewer requests at once if the loop is late, and on more if it is not."""
         now = time.monotonic()
         if now - due > _LATE_S:
             self._at_once = max(1, self._at_once // 2)
@@ -159,6 +161,6 @@ class Turns:
 
 
 def waits() -> None:
-    """Give the turn of the request that is worked on back: it waits for something else now."""
+    """Give back the current request's turn, because it waits for something else now."""
     if (turn := current.get(None)) is not None:
         turn.give_back()

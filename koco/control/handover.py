@@ -1,10 +1,9 @@
-"""One control plane takes over from another: the new one starts while the old one serves.
+"""Takes over from another control plane: the new one starts while the old one serves.
 
-Once the new process has imported all it needs, it asks the old one to let go of
-port and store, opens them, attaches to the runners, and ends the old one. Where
-it fails, the old one, whose process has been standing by, goes on: that needs
-nothing of the old code on the disk. The store's lock decides in any case:
-whoever stands by and finds it free goes on by itself.
+Once the new process has imported all it needs, it asks the old one to release the port and the
+store, opens them, attaches to the runners, and ends the old one. If it fails, the old process,
+which has been standing by, resumes. That needs none of the old code on the disk. The store's lock
+decides in any case: a process that stands by and finds the lock free resumes by itself.
 """
 
 import asyncio
@@ -17,15 +16,15 @@ from koco.sdk.process import control_client
 
 log = logging.getLogger(__name__)
 
-#: How long one that has handed over stands by before it looks whether it is needed (seconds).
+#: How long a control plane stands by after a handover before it checks if it is needed (seconds).
 STAND_BY_S = 30.0
 
-#: Pause before another call to one whose process restarts (seconds).
+#: Pause before another call to a control plane whose process restarts (seconds).
 _AGAIN_S = 0.1
 
 
 async def before(generation: int) -> list[Any]:
-    """Return the control planes that are to be taken over from."""
+    """Return the control planes of earlier generations."""
     found = await asyncio.to_thread(control_client.find_planes)
     return [handle for number, handle in found.items() if number < generation]
 
@@ -34,9 +33,9 @@ async def before(generation: int) -> list[Any]:
 async def taken_over(
     former: list[Any], *, give_up: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[None]:
-    """Have the former ones let go; end them when all went well.
+    """Have the former control planes hand over, and end them if the block succeeds.
 
-    When not, `give_up` is called to let go of what was taken, and they go on.
+    If it fails, `give_up` is called to release the port and the store, and the former ones resume.
     """
     import ray
 
@@ -54,7 +53,7 @@ async def taken_over(
 
 
 async def _told(method: Any) -> None:
-    """Call one that may restart meanwhile, or be gone."""
+    """Call a control plane that may restart meanwhile, or be gone."""
     from ray.exceptions import ActorDiedError, ActorUnavailableError
 
     while True:

@@ -1,19 +1,19 @@
-"""Waiting for something with patience for it, and none lost to an event loop that is late."""
+"""Waiting with a patience that a late event loop does not use up."""
 
 import asyncio
 import time
 from typing import Any
 
-#: How often it is looked whether the loop comes round in time. Each time costs so much of the
-#: patience at most, however late it was.
+#: How often the loop's lateness is checked. Each check costs at most this share of the patience,
+#: however late the loop was.
 _TICKS = 20
 
 
 async def done(task: "asyncio.Future[Any]", seconds: float) -> tuple[bool, float]:
-    """Wait until a task is done, so many seconds at most that the loop was there for it.
+    """Wait for a task, for at most `seconds` during which the loop was responsive.
 
-    Returns whether it is, and how late the loop was at worst (seconds). What a timer says
-    cannot be told from what it waited for where the loop itself stood still.
+    Returns whether the task is done, and the loop's worst delay (seconds). A plain timeout would
+    not do, because it also expires while the loop itself is blocked.
     """
     tick_s, late_s = seconds / _TICKS, 0.0
     for _ in range(_TICKS):

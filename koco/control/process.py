@@ -1,7 +1,7 @@
 """A control plane: its parts over one store, started again whenever its process is.
 
-Ray restarts a dead actor by running `__init__` in a new process. Nothing is
-carried over but the settings: the store has the rest.
+Ray restarts a dead actor by running `__init__` in a new process. Only the settings are carried
+over, because the store has the rest.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ from koco.store.sqlite import SqliteStore, schema
 
 log = logging.getLogger(__name__)
 
-#: How long the start waits for the port before it goes on without, or, where it takes over
-#: from another control plane, gives up (seconds).
+#: How long the start waits for the port (seconds). Then it goes on without it or, during a
+#: takeover, gives up.
 _PORT_S = 5.0
-#: How long one that is to hand over may go on starting (seconds).
+#: How long a control plane that must hand over may go on starting (seconds).
 _STARTING_S = 10.0
-#: How long taking applications out of Serve may delay the end (seconds).
+#: How long removing applications from Serve may delay the end (seconds).
 _FAREWELL_S = 5.0
 
 
 class Plane:
-    """A control plane; its actor (`koco.control.actor`) hands on what it is asked."""
+    """A control plane; its actor (`koco.control.actor`) forwards calls to it."""
 
     def __init__(
         self,
@@ -61,12 +61,13 @@ class Plane:
         self._store: SqliteStore | None = None
         self._listening: Listening | None = None
         self._has: Parts | None = None
-        #: While another takes over: letting go, and what is set where this one is to go on.
+        #: During a takeover: the task that releases port and store, and the event that ends
+        #: standing by.
         self._letting_go: asyncio.Task[None] | None = None
         self._resumed = asyncio.Event()
         self._started = asyncio.get_running_loop().create_task(self._start())
 
-    # what others call
+    # calls from outside
 
     async def append(self, blob: bytes) -> bytes:
         """Commit events; see `Spooler.append`."""
@@ -76,8 +77,8 @@ class Plane:
         """Answer a flow's question; see `koco.control.rpc`."""
         while True:
             parts = await self._parts()
-            # It ends with these parts, and is asked of the next ones: from a store that was closed
-            # over it there is no answer, and what it waits for may happen to others.
+            # The task ends with these parts, and the question is put to the next ones: a closed
+            # store gives no answer, and the event it waits for may reach only the next parts.
             answering = self._tasks.spawn(rpc.answer(parts, blob))
             await asyncio.wait({answering})
             if parts is self._has:
@@ -91,12 +92,12 @@ class Plane:
         return {"version": __version__, "url": parts.url, "start": start}
 
     async def admit(self, digest: bytes, *, recover: bool) -> bool:
-        """Say whether a key, given by its SHA-256, is known.
+        """Return whether a key, given by its SHA-256, is known.
 
-        An older koco's made it the admin key as well, for any code in the cluster that asked.
+        In older koco it also made the key the admin key, for any code in the cluster that asked.
 
         Raises:
-            NotAllowedError: it is to be made one: see `operate`.
+            NotAllowedError: the key would have to be made the admin key: see `operate`.
         """
         parts = await self._parts()
         if recover:
@@ -104,18 +105,19 @@ class Plane:
         return await parts.store.key(digest) is not None
 
     async def configure(self, values: dict[str, Any]) -> None:
-        """Refuse to set anything for who brings no proof: see `operate`."""
+        """Refuse to change settings without a proof: see `operate`."""
         raise await self._refused(await self._parts(), "set", named(values))
 
     async def operate(self, blob: bytes) -> bool:
-        """Do what the head's user asks for, by what `head_key.signed` makes.
+        """Carry out a request of the head's user, as `head_key.signed` encodes it.
 
-        `admit` makes a key, by its SHA-256 (`digest`), the admin key where there is none or where
-        that is asked (`recover`); returns whether it is a known key afterwards. `configure`
-        sets `values` (`koco.control.settings`), for now and later.
+        `admit` makes a key, by its SHA-256 (`digest`), the admin key if there is none or if
+        `recover` is set, and returns whether the key is known afterwards. `configure` sets `values`
+        (`koco.control.settings`), for now and later.
 
         Raises:
-            NotAllowedError: it is not signed, and not done; the audit log has it.
+            NotAllowedError: the signature is wrong. Nothing is changed, and the audit log has an
+                entry.
         """
         parts = await self._parts()
         try:
@@ -132,14 +134,14 @@ class Plane:
         return True
 
     async def _refused(self, parts: Parts, action: str, target: str = "") -> NotAllowedError:
-        """Note what was asked for without proof; return the error that says so."""
+        """Write a request without proof to the audit log; return the error for the caller."""
         error = refusal()
         entry = AuditEntry(action=action, who=SOMEBODY, target=target, outcome=error.code)
         await parts.audit.note(entry)
         return error
 
     async def close(self) -> None:
-        """Take koco's applications out of Serve and close the store; the process is ended next."""
+        """Remove koco's applications from Serve and close the store; the process is ended next."""
         parts = await self._parts()
         try:
             await asyncio.wait_for(parts.endpoints.serve.sweep(lambda _: False), _FAREWELL_S)
@@ -148,10 +150,9 @@ class Plane:
         await parts.store.close()
 
     async def identity(self) -> dict[str, Any]:
-        """Return what runs here, at once: `{version, code, start, store, state}`.
+        """Return, without waiting, what runs here: `{version, code, start, store, state}`.
 
-        `store` is the version of the file that the store is in, `state` is `starting`,
-        `running` or `failed`.
+        `store` is the version of the store's file. `state` is `starting`, `running` or `failed`.
         """
         return {
             "version": __version__,
@@ -162,7 +163,7 @@ class Plane:
         }
 
     async def hand_over(self) -> None:
-        """Let go of the port and the store; what calls meanwhile waits. See `succession`."""
+        """Release the port and the store; calls wait meanwhile. See `koco.control.handover`."""
         if self._letting_go is None:
             self._resumed.clear()
             self._letting_go = asyncio.create_task(self._let_go(self._started))
@@ -170,14 +171,14 @@ class Plane:
         await asyncio.shield(self._letting_go)
 
     async def resume(self) -> None:
-        """Go on: the other one has not taken over."""
+        """Resume service, because the other control plane has not taken over."""
         self._resumed.set()
 
     async def _parts(self) -> Parts:
         if self._has_failed:
-            # The store could not be opened, and may be by now: its disk has room again, say.
+            # The store could not be opened then. Perhaps it can now, if its disk has room again.
             self._started = asyncio.create_task(self._start())
-        # Shielded: a caller that gives up must not stop the start.
+        # Shielded, because a caller that gives up must not stop the start.
         return await asyncio.shield(self._started)
 
     @property
@@ -188,7 +189,7 @@ class Plane:
     def _store_path(self) -> Path:
         return Path(self._start_with.data_dir) / "store.db"
 
-    # coming and going
+    # starting and stopping
 
     async def _start(self) -> Parts:
         log.info("starting, version %s", __version__)
@@ -200,12 +201,12 @@ class Plane:
                 f"Ray's processes would run another koco: {__version__} at {code_digest.HERE}",
                 hint="have the cluster's Python use the koco that you call, or `koco down` first",
             )
-        # From now on, for the port is free before the store is: who asks early, waits.
+        # Listen from now on, because the port is free before the store is. Early requests wait.
         self._listening = Listening(*self._places())
         async with handover.taken_over(former, give_up=self._close):
             self._has = await self._open(self._listening, must_listen=bool(former))
-        # All that is here by now stays: going through it again and again, as garbage is looked for,
-        # would keep whoever asks for something waiting a tenth of a second each time.
+        # All objects made so far stay. If the garbage collector scanned them each time, requests
+        # would wait a tenth of a second for it.
         gc.freeze()
         log.info("started at %s", self._has.url)
         return self._has
@@ -222,8 +223,8 @@ class Plane:
             code=self._code,
             tasks=self._tasks,
         )
-        # Before anything starts: runners and endpoints fetch their bundle from here at once, and
-        # what was refused would count as an environment that failed.
+        # Before anything starts, because runners and endpoints fetch their bundle from here at
+        # once, and a refused connection would count as a failed environment.
         if not await listening.bound(_PORT_S) and must_listen:
             raise KocoError(
                 f"something else listens on {self._start_with.host}:{self._start_with.port}",
@@ -258,7 +259,7 @@ class Plane:
         await self._close()
 
     async def _close(self) -> None:
-        """Serve nobody any more, end all that runs here, close the store."""
+        """Stop accepting requests, end everything that runs here, and close the store."""
         listening, self._listening = self._listening, None
         if listening:
             await listening.close()
@@ -276,12 +277,12 @@ class Plane:
             try:
                 return await self._start()
             except ConflictError:
-                # The other one has the store, or what it has made of it is not for this one.
+                # The other one has the store, or has upgraded it beyond what this one can read.
                 self._letting_go = letting_go
                 self._resumed.clear()
 
     def _places(self) -> list[tuple[str, int]]:
-        """Return where to listen: for the API and, where that is apart, for nodes."""
+        """Return where to listen: for the API and, if they have their own listener, for nodes."""
         places = [(self._start_with.host, self._start_with.port)]
         if self._start_with.nodes_apart:
             node = urlsplit(self._start_with.node_url)

@@ -1,8 +1,8 @@
-"""What flows ask the control plane, from runners and from Ray tasks: one call, by name.
+"""Questions that flows ask the control plane, from runners and from Ray tasks: one call, by name.
 
-A handler takes the parts, the fid of the execution that asks, and its arguments.
-A question may be asked twice, for its asker repeats it when this process dies over
-it: handlers must bear that.
+A handler takes the parts, the fid of the execution that asks, and the arguments. A question may
+arrive twice, because the asker repeats it if this process dies before it answers. Handlers must be
+able to run twice.
 """
 
 import logging
@@ -31,7 +31,7 @@ async def _endpoint_key(parts: Parts, _: str, asked: dict[str, Any]) -> str:
 
 
 async def _file_access(parts: Parts, fid: str, _: dict[str, Any]) -> dict[str, str]:
-    """Return where an execution's files are, and the token for them: `{url, token}`."""
+    """Return the URL of an execution's files and the token for them: `{url, token}`."""
     execution = await parts.store.execution(fid)
     return {"url": parts.node_url, "token": parts.files.token(fid, execution.attempt)}
 
@@ -55,11 +55,11 @@ async def _withdraw_lock(parts: Parts, fid: str, asked: dict[str, Any]) -> dict[
 
 
 async def _end_work(parts: Parts, fid: str, asked: dict[str, Any]) -> None:
-    """End what is left of an execution in Ray, once its runner has ended what it could."""
+    """End an execution's remaining work in Ray, after its runner has ended all it could."""
     await parts.leftovers.settle(fid, asked)
 
 
-#: Every question by its name.
+#: Each handler by the name of its question.
 HANDLERS: dict[str, Handler] = {
     "crash.find": _find_crash,
     "endpoints.key": _endpoint_key,
@@ -72,11 +72,11 @@ HANDLERS: dict[str, Handler] = {
 
 
 async def answer(parts: Parts, blob: bytes) -> bytes:
-    """Return the answer to an encoded question; an error is an answer, too."""
+    """Return the encoded answer to an encoded question; an error is an answer, too."""
     try:
         asked = wire.decode_question(blob)
     except (msgspec.DecodeError, TypeError, RecursionError) as exc:
-        # Any code in the cluster may ask: it says nothing about us, and is not in our log.
+        # Not logged: any code in the cluster may ask, so a bad question is no fault of ours.
         return wire.encode_answer(UsageError(f"that is no question: {exc}"))
     handler = HANDLERS.get(asked.name)
     try:
@@ -96,7 +96,7 @@ async def answer(parts: Parts, blob: bytes) -> bytes:
 
 
 async def _require_current(parts: Parts, asked: wire.Question) -> None:
-    """Refuse what a former attempt has left behind: a thread, or a Ray task."""
+    """Refuse questions of an earlier attempt, from a leftover thread or Ray task."""
     execution = await parts.store.execution(asked.fid)
     if execution.attempt != asked.attempt:
         raise ConflictError(

@@ -1,7 +1,7 @@
-"""What an operator may set of a control plane, while it runs.
+"""Settings that an operator may change while the control plane runs.
 
-Kept in the store, so that they outlive its process and its node: `koco up --set
-NAME=VALUE` changes one. docs/settings.md has all of them.
+They are kept in the store, because they must outlive its process and its node. `koco up --set
+NAME=VALUE` changes one. docs/settings.md describes all of them.
 """
 
 import ipaddress
@@ -21,17 +21,17 @@ _ORIGIN = re.compile(r"\*|https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?")
 
 
 class Settings(msgspec.Struct, kw_only=True):
-    """The settings of one control plane. Parts read them when they need them: they may change."""
+    """The settings of one control plane. Parts read them at each use, because they may change."""
 
-    #: The largest file that it takes from anybody (MB).
+    #: The largest file that it accepts (MB).
     max_file_mb: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 10_240
-    #: Releases of a service that can be gone back to; older ones lose their bundle.
+    #: Releases of a service that it can be rolled back to; older ones lose their bundle.
     keep_releases: _AtLeastOne = 10
     #: Executions that run at once, of all flows; 0 for no limit.
     max_running: _Count = 0
     #: Executions that wait in line, of all flows; 0 for no limit.
     max_queue: _Count = 0
-    #: The largest body of a request that is no upload (MB).
+    #: The largest body of a request, uploads excepted (MB).
     max_body_mb: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 16
     #: Values (texts, numbers, lists, objects …) in the JSON of such a body.
     max_body_values: Annotated[int, msgspec.Meta(ge=1000, le=10_000_000)] = 50_000
@@ -39,42 +39,41 @@ class Settings(msgspec.Struct, kw_only=True):
     max_header_kb: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 64
     #: The largest form of a flow (kB of its JSON).
     max_form_kb: Annotated[float, msgspec.Meta(gt=0, le=16_000)] = 256
-    #: The largest payload of an event that is kept whole (kB of its JSON).
+    #: The largest payload of an event that is stored whole (kB of its JSON).
     max_event_kb: Annotated[float, msgspec.Meta(ge=4, le=65_536)] = 65_536
-    #: What is kept of an execution's events (MB); what it writes beyond that is cut.
+    #: The most that is stored of an execution's events (MB); the rest is cut.
     max_events_mb: Annotated[float, msgspec.Meta(ge=1, le=1e6)] = 1024
-    #: What the disk of the data directory keeps free for what must not wait (MB), or a fifth of a
-    #: smaller disk; 0 for nothing.
+    #: Space that the data directory's disk keeps free for urgent writes (MB), or a fifth of a
+    #: smaller disk; 0 for none.
     disk_reserve_mb: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 256
-    #: Uploads that one key, or one user, has begun and not finished: how many, and how large they
-    #: are together (MB).
+    #: Unfinished uploads of one key or one user: how many, and their total size (MB).
     max_unfinished_uploads: _AtLeastOne = 100
     max_unfinished_mb: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 20_480
-    #: How long nothing of an unfinished upload may come before it is removed (hours).
+    #: How long an unfinished upload may be idle before it is removed (hours).
     unfinished_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 24
-    #: Requests that a key, or a user, may make (/s, over ten seconds); 0 for no limit.
+    #: Requests that a key or a user may make (/s, over ten seconds); 0 for no limit.
     key_requests_per_s: Annotated[float, msgspec.Meta(ge=0)] = 1000
-    #: Launches that schedules make, of all services (/s).
+    #: Launches by schedules, of all services (/s).
     schedules_per_s: Annotated[float, msgspec.Meta(ge=0.1, le=10_000)] = 50
-    #: Streams that one key, or one user, has open.
+    #: Open streams of one key or one user.
     max_streams_per_key: _AtLeastOne = 1000
-    #: Streams that are open in all; each costs up to a megabyte while its reader does not read.
+    #: Open streams in all; each costs up to a megabyte while its reader does not read.
     max_streams: _AtLeastOne = 2000
-    #: How long a reader of any answer may take nothing before its connection is cut (seconds).
+    #: How long a reader of any answer may read nothing before its connection is cut (seconds).
     stream_stall_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 60
-    #: How long a session is good after a login (hours).
+    #: How long a session is valid after a login (hours).
     session_hours: Annotated[float, msgspec.Meta(gt=0, le=8760)] = 12
     #: Whether the API's description is shown as a page, at /docs.
     api_docs: bool = False
     #: Origins whose pages may use the API in a browser, such as https://app.example.com.
     cors_origins: _Texts = ()
-    #: Addresses and networks of proxies whose X-Forwarded-For and -Proto are believed.
+    #: Addresses and networks of proxies whose X-Forwarded-For and -Proto headers are trusted.
     trusted_proxies: _Texts = ()
-    #: For how long browsers are to insist on TLS where they have it (seconds); 0 for not at all.
+    #: For how long browsers must insist on TLS once they have seen it (seconds); 0 for never.
     hsts_s: _Count = 31_536_000
 
     def change(self, values: dict[str, Any]) -> None:
-        """Take over values that `parsed` has let pass, here or in another koco's time."""
+        """Take over values that `parsed` has accepted, in this koco or an earlier one."""
         for name in self.__struct_fields__:
             if name in values:
                 value = values[name]
@@ -82,10 +81,10 @@ class Settings(msgspec.Struct, kw_only=True):
 
 
 def parsed(pairs: Iterable[str]) -> dict[str, Any]:
-    """Return the settings in texts `NAME=VALUE`; `NAME=a,b` where there may be several.
+    """Return the settings in texts `NAME=VALUE`; `NAME=a,b` if a setting takes several values.
 
     Raises:
-        UsageError: there is no such setting, or it cannot have that value.
+        UsageError: there is no such setting, or the value is invalid.
     """
     values: dict[str, Any] = {}
     for pair in pairs:
@@ -111,7 +110,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def _wanted(kind: Any) -> str:
-    """Return what a setting takes, in words."""
+    """Return a setting's type in words."""
     if kind is bool:
         return "true or false"
     limits = msgspec.json.schema(kind)

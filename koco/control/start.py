@@ -1,4 +1,4 @@
-"""What a control plane is started with."""
+"""The options that a control plane is started with."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str
     host: str = "127.0.0.1"
     port: int
-    #: Where users reach the API.
+    #: The URL at which users reach the API.
     url: str
-    #: Where the cluster's nodes reach what is theirs of it, in clear.
+    #: The URL at which the cluster's nodes reach their part of the API, without TLS.
     node_url: str = ""
-    #: Whether that is another listener than the API's: see `koco.api.node_app`.
+    #: Whether nodes have a listener of their own: see `koco.api.node_app`.
     nodes_apart: bool = False
     #: PEM files on the head; without them the API speaks plain HTTP.
     tls_cert: str | None = None
     tls_key: str | None = None
-    #: What processes of koco's need where the cluster lacks it: `{py_modules, pip}`.
+    #: Packages that koco's processes need if the cluster lacks them: `{py_modules, pip}`.
     environment: dict[str, Any] = {}
-    #: The digest of koco's code that is meant (`koco.code_digest`): other code does not take over.
+    #: The expected digest of koco's code (`koco.code_digest`): other code does not take over.
     code: str = ""

@@ -1,4 +1,4 @@
-"""Coroutines that run beside their maker: kept alive until they end, failures logged."""
+"""Background coroutines: kept alive until they end, with their failures logged."""
 
 import asyncio
 import logging
@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Pause before another try where the store could not be written (seconds).
+#: Pause before another try if the store could not be written (seconds).
 RETRY_S = 1.0
 
 
 async def surely(change: Callable[[], Awaitable[T]]) -> T:
-    """Make a change in the store that nobody else would make, however long its disk is full."""
+    """Make a change in the store that only the caller would make, however long its disk is full."""
     while True:
         try:
             return await change()
@@ -26,24 +26,24 @@ async def surely(change: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(RETRY_S)
 
 
-#: All owners' tasks that this process has.
+#: The tasks of all owners in this process.
 _all: "weakref.WeakSet[Tasks]" = weakref.WeakSet()
 
 
 class Tasks:
-    """The tasks of one owner; `name` says whose they are in the log."""
+    """The tasks of one owner; `name` identifies the owner in the log."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._is_stopped = False
         _all.add(self)
-        # The loop holds its tasks weakly: without this, one may vanish in mid-air.
+        # The loop holds its tasks weakly: without this, a running one may be garbage-collected.
         self._spawned: set[asyncio.Task[Any]] = set()
         self._carried: set[asyncio.Task[Any]] = set()
 
     @staticmethod
     def stop() -> None:
-        """Cancel what was spawned, by any owner; what they spawn later is cancelled, too."""
+        """Cancel the tasks of all owners, and any that those tasks spawn later."""
         for each in list(_all):
             each._is_stopped = True
             for task in each._spawned:
@@ -59,7 +59,7 @@ class Tasks:
         return task
 
     def keep(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[Any]:
-        """Run what never ends, and begin it again a little later where it fails."""
+        """Run a coroutine that should never end, and restart it after a pause if it fails."""
         return self.spawn(self._kept(work))
 
     async def _kept(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -71,7 +71,7 @@ class Tasks:
             await asyncio.sleep(RETRY_S)
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end, whatever becomes of its asker; return what it does."""
+        """Run a coroutine to its end, even if the caller is cancelled; return its result."""
         task = asyncio.get_running_loop().create_task(work)
         self._carried.add(task)
         task.add_done_callback(self._carried.discard)

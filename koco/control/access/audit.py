@@ -1,8 +1,8 @@
-"""The audit log: what was done, by whom, and what was refused.
+"""The audit log: every act and every refusal, with the caller.
 
-An act is in it once it is committed. Refusals cost whoever asks for them nothing,
-and so must not fill the disk: of each caller the first few in a minute are written
-one by one, the rest as a sum when the minute is over.
+An act is in the log once it is committed. Refusals cost the caller nothing, so they must not fill
+the disk: the first few of each caller in a minute are written one by one, the rest as a sum when
+the minute is over.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: How long refusals are summed up (seconds).
+#: The period over which refusals are summed (seconds).
 _SUMMED_S = 60.0
-#: Refusals in that time that are written one by one: of a known caller, and of an address that
-#: nobody is known at.
+#: How many refusals in that period are written one by one: of a known caller, and of an address
+#: without a known caller.
 _SINGLY, _SINGLY_UNKNOWN = 20, 1
-#: Sums in that time; what comes on top goes into one for all.
+#: How many sums one period may have; further refusals go into one sum for all.
 _SUMS = 200
-#: What those have in common that are told as one.
+#: Refusals with the same values of these fields are summed together.
 _ALIKE = ("action", "who", "credential", "outcome", "address")
 
 
@@ -33,15 +33,16 @@ class Audit:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        #: Refusals since the last sum: how many of each caller, and the sums themselves.
+        #: Since the last sum: how many refusals each caller had, and the sums themselves.
         self._refused: Counter[tuple[str, str]] = Counter()
         self._sums: Counter[tuple[str, ...]] = Counter()
 
     async def note(self, entry: AuditEntry) -> None:
-        """Add an entry; it is committed when this returns, but for a refusal that is summed.
+        """Add an entry. It is committed when this returns, unless it is a refusal that is summed.
 
         Raises:
-            StoreError: it could not be written, and was no refusal.
+            StoreError: an act could not be written. A refusal that cannot be written is only
+                logged.
         """
         if entry.outcome == "ok":
             await self._store.note([entry])
@@ -54,13 +55,13 @@ class Audit:
             log.exception("refused, and the audit log could not be written: %s", entry)
 
     async def keep(self) -> None:
-        """Write the sums each minute, for ever."""
+        """Write the sums each minute, without end."""
         while True:
             await asyncio.sleep(_SUMMED_S)
             await self.sum_up()
 
     async def sum_up(self) -> None:
-        """Write what was summed; counting begins anew."""
+        """Write the sums and start new ones."""
         sums, self._sums = self._sums, Counter()
         self._refused.clear()
         entries = [
@@ -73,7 +74,7 @@ class Audit:
             await self._store.note(entries)
 
     def _is_summed(self, entry: AuditEntry) -> bool:
-        """Count a refusal; say whether it is to be told as part of a sum only."""
+        """Count a refusal; return whether it only becomes part of a sum."""
         caller = (entry.credential, entry.address)
         if caller in self._refused or len(self._refused) < _SUMS:
             self._refused[caller] += 1

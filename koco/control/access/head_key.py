@@ -1,11 +1,11 @@
-"""Proof that whoever asks is the user of the head's machine: a key in a file that is theirs alone.
+"""Proof that a request comes from the user of the head's machine: a key in a file of that user.
 
-Any code in the cluster can call the control plane's actor. What makes somebody an admin, or
-changes what an operator has set, is done only for who signs it with this key: `koco up` on the
-head's machine, and the job of `koco up --ray`, which runs there.
+Any code in the cluster can call the control plane's actor. A request that makes somebody an admin,
+or changes an operator's settings, is carried out only if it is signed with this key. `koco up`
+signs on the head's machine, and so does the job of `koco up --ray`, which runs there.
 
-It proves the user of the operating system, and no more: services' code that runs on the head
-runs as the same user, and may read the file as well. docs/security.md says what follows.
+The key only proves the user of the operating system: services' code that runs on the head runs as
+the same user and can read the file as well. docs/security.md describes the consequences.
 """
 
 import itertools
@@ -19,18 +19,18 @@ import msgspec
 from koco.errors import KocoError, NotAllowedError, UnauthorizedError
 from koco.sdk.endpoint import signing
 
-#: The file's name, in the data directory.
+#: The file's name in the data directory.
 FILE = "head.key"
-#: Who the audit log says that it was, proven by this key; no key or user can be called so.
+#: The name in the audit log of requests with this proof; no key or user can have it.
 HEAD = "the head's user"
-#: Who it says that it was without proof.
+#: The name in the audit log of requests without proof.
 SOMEBODY = "code in the cluster"
 
 _BYTES = 32
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What is asked for, `admit` or `configure`, with its arguments; signed."""
+    """A signed request: `admit` or `configure`, with its arguments."""
 
     action: str
     arguments: bytes
@@ -45,7 +45,7 @@ class HeadKey:
         self._verifier: signing.Verifier | None = None
 
     def ensure(self) -> None:
-        """Make the file where there is none."""
+        """Create the file if it is missing."""
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             with os.fdopen(os.open(self._path, flags, 0o600), "wb") as file:
@@ -54,10 +54,10 @@ class HeadKey:
             pass
 
     def opened(self, blob: bytes) -> tuple[str, dict[str, Any]]:
-        """Return what is asked for, and its arguments.
+        """Return the action and the arguments of a signed request.
 
         Raises:
-            NotAllowedError: it was not signed with this key, just now, once.
+            NotAllowedError: it was not signed with this key, is too old, or was used before.
         """
         key = _read(self._path)
         if self._verifier is None or self._verifier.key != key:
@@ -73,7 +73,7 @@ class HeadKey:
 
 
 def signed(data_dir: str, action: str, **arguments: Any) -> bytes:
-    """Return what asks a control plane for something, with the proof; called on the head.
+    """Return a signed request for the control plane; called on the head.
 
     Raises:
         KocoError: the key cannot be read.
@@ -84,14 +84,17 @@ def signed(data_dir: str, action: str, **arguments: Any) -> bytes:
 
 
 def named(values: Any) -> str:
-    """Return what is asked to be set, as the audit log names it: whoever asks may send anything."""
+    """Return the names of the requested settings for the audit log.
+
+    They are shortened, because the request is unproven and may contain anything.
+    """
     names = itertools.islice(values, 20) if isinstance(values, dict) else ()
     shown = " ".join(str(name)[:200] for name in names)[:200]
     return shown.encode(errors="backslashreplace").decode()
 
 
 def refusal() -> NotAllowedError:
-    """Return what to tell who has no proof."""
+    """Return the error for a request without proof."""
     return NotAllowedError(
         "that is done for the user of the head's machine only",
         hint="`koco up` there, or `koco up --ray` with Ray's token",

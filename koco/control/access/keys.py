@@ -1,7 +1,7 @@
-"""Keys: made, rotated, revoked, and known again when one is shown.
+"""Keys: created, rotated, revoked, and checked.
 
-A key's secret is told once, to whoever makes it; what is kept is its SHA-256. It has
-256 random bits, so there is nothing to be guessed and nothing to be salted.
+A key's secret is shown once, to the caller that creates it; the store keeps its SHA-256. The secret
+has 256 random bits, so it cannot be guessed and needs no salt.
 """
 
 import asyncio
@@ -23,35 +23,36 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: How long a secret is good once it was replaced, where nothing else is said (seconds).
+#: How long a replaced secret stays valid by default (seconds).
 GRACE_S = 86_400.0
-#: The longest grace, and the longest life that may be asked for (seconds).
+#: The longest grace and the longest lifetime that may be requested (seconds).
 LONGEST_GRACE_S, LONGEST_S = 90 * 86_400.0, 10 * 366 * 86_400.0
 
-#: How old `last_used` may be (seconds): a commit for each request would cost more than most.
+#: How old `last_used` may be (seconds), because a commit for each request would cost more than most
+#: requests do.
 _USED_S = 60.0
 
 
 class Keys:
-    """The keys of one control plane; all that changes one goes through here."""
+    """The keys of one control plane; every change of a key goes through here."""
 
     def __init__(self, store: Store, *, end: Callable[[str], None] = lambda _: None) -> None:
         self._store = store
-        #: Told of the credential that is good no more, or good for less long than it was.
+        #: Called with a credential that was revoked, or whose lifetime was shortened.
         self._end = end
         self._tasks = Tasks("the keys")
         self._noted: dict[str, float] = {}
         self._admitting = asyncio.Lock()
 
     async def caller(self, secret: str) -> Caller:
-        """Return whose key a secret is of.
+        """Return the caller that a key's secret belongs to.
 
         Raises:
-            UnauthorizedError: it is none that is known, or it is good no more.
+            UnauthorizedError: the secret is unknown, or no longer valid.
         """
         digest = tokens.digest(secret)
         key = await self._store.key(digest)
-        # Looked up by its digest: how long that takes tells nothing of the secret.
+        # Looked up by its digest, so the time that it takes reveals nothing about the secret.
         is_former = key is not None and hmac.compare_digest(digest, key.former or b"")
         if key is None or not (is_former or hmac.compare_digest(digest, key.digest)):
             raise UnauthorizedError(
@@ -73,7 +74,7 @@ class Keys:
         )
 
     def used(self, caller: Caller) -> None:
-        """Note that a key was used, once a minute; the request that used it waits for nothing."""
+        """Note the use of a key, at most once a minute; the request does not wait for it."""
         now = time.monotonic()
         if now - self._noted.get(caller.name, -math.inf) >= _USED_S:
             self._noted[caller.name] = now
@@ -89,10 +90,10 @@ class Keys:
         sees_all: bool = False,
         expires_s: float | None = None,
     ) -> tuple[Key, str]:
-        """Make a key; return it, and its secret, which is told this once.
+        """Create a key; return it and its secret, which is shown this once.
 
         Raises:
-            UsageError: the name, a scope, a flow or the time makes no sense.
+            UsageError: the name, a scope, a flow or the lifetime is invalid.
             ConflictError: the name is taken.
         """
         reach.check_name(name, what="key")
@@ -116,12 +117,12 @@ class Keys:
     async def rotate(
         self, name: str, *, grace_s: float = GRACE_S, expires_s: float | None = None
     ) -> tuple[Key, str]:
-        """Give a key a new secret; return both. The old one is good for `grace_s` more.
+        """Give a key a new secret; return both. The old secret stays valid for `grace_s`.
 
         Raises:
-            UsageError: a time makes no sense.
+            UsageError: the grace or the lifetime is invalid.
             NotFoundError: there is no such key.
-            ConflictError: it has expired, or would, and must not.
+            ConflictError: the key has expired, or it would expire and must not.
         """
         if not 0 <= grace_s <= LONGEST_GRACE_S:
             raise UsageError("the grace (grace_s) is 90 days at most, and 0 for none")
@@ -132,13 +133,13 @@ class Keys:
             former_until=time.time() + grace_s if grace_s else None,
             expires=_expires(expires_s),
         )
-        # Whoever follows something by the old secret comes again, and is told when it ends.
+        # Streams that were opened with the old secret reconnect, and then know when it expires.
         self._end(_credential(name))
         log.info("the key %r was rotated", name)
         return key, secret
 
     async def revoke(self, name: str) -> Key:
-        """Forget a key: what is asked with it from now on is refused, what is followed ends.
+        """Delete a key: further requests with it are refused, and its streams end.
 
         Raises:
             NotFoundError: there is no such key.
@@ -151,11 +152,11 @@ class Keys:
         return key
 
     async def admit(self, digest: bytes, *, recover: bool) -> bool:
-        """Make a key, given by its SHA-256, the admin key where there is none, or where asked.
+        """Make a key, given by its SHA-256, the admin key if there is none, or if `recover` is set.
 
-        Returns whether it is a known key afterwards.
+        Returns whether the key is known afterwards.
         """
-        async with self._admitting:  # of two who find no key, one is the first
+        async with self._admitting:  # if two callers find no key, only one may be the first
             if await self._store.key(digest) is not None:
                 return True
             if await self._store.has_keys() and not recover:
@@ -183,7 +184,7 @@ class Keys:
 
 
 def status(key: Key) -> str:
-    """Return what a key is: active, expired, or rotating while its old secret is good, too."""
+    """Return a key's status: active, expired, or rotating while its old secret is valid, too."""
     now = time.time()
     if key.expires is not None and key.expires <= now:
         return "expired"

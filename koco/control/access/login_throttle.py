@@ -1,7 +1,7 @@
-"""Failed attempts to get in: each one holds up the next of that name or address longer.
+"""Failed attempts to log in: each one delays the next of the same name or address for longer.
 
-Counted in memory: a restart forgives. What is right is never looked at here, so a key
-that is known gets in whatever else comes from its address.
+They are counted in memory, so a restart clears them. Valid keys are never checked here, so a known
+key gets in even if its address has failed often.
 """
 
 import ipaddress
@@ -14,14 +14,15 @@ import msgspec
 
 from koco.errors import TooManyError
 
-#: Failures that cost nothing: of one name, and from one address, which many may share. Keys
-#: cannot be guessed: there it is for what asks again and again with an old one.
+#: Failures without a delay: of one name, and from one address, which many people may share. Keys
+#: cannot be guessed, so their limit is for programs that keep trying an old key.
 _FREE = {"name": 5, "address": 20, "key": 100}
-#: How long the next one is held up after those (seconds): doubled each time, up to the second.
+#: The delay of the next attempt after those (seconds): doubled each time, from the first to the
+#: second.
 _WAIT_S = (1.0, 900.0)
 #: How long after the last of them failures are forgotten (seconds).
 _FORGOTTEN_S = 3600.0
-#: Names and addresses that are remembered; the one that has not failed for longest makes room.
+#: How many names and addresses are remembered; the one whose last failure is oldest is dropped.
 _REMEMBERED = 10_000
 
 
@@ -36,22 +37,22 @@ class _Failures(msgspec.Struct):
         if self.count < self.free:
             return 0.0
         first_s, most_s = _WAIT_S
-        # Not a larger power: it would be no float any more.
+        # The exponent is limited, because a larger power would overflow a float.
         return self.last_s + min(first_s * 2.0 ** min(self.count - self.free, 30), most_s)
 
 
 class Attempts:
-    """Who has failed lately; `clock` tells seconds that never go back."""
+    """The recent failures of names and addresses; `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
 
     def check(self, *, address: str, name: str | None = None) -> None:
-        """Count an attempt: to log in by a name or, where there is none, one with a wrong key.
+        """Count an attempt to log in with a name or, if `name` is None, a request with a wrong key.
 
-        It has failed unless `passed` says otherwise later: of many that come at once, no
-        more get through than of many in a row. One that is held up is not counted.
+        It counts as failed until `passed` is called: if many attempts come at once, no more of them
+        get through than one after another. A delayed attempt is not counted.
 
         Raises:
             TooManyError: it comes too early.
@@ -66,17 +67,17 @@ class Attempts:
             self._count(each, now)
 
     def passed(self, *, address: str, name: str) -> None:
-        """Take back an attempt, and forget the name's others; the address's still count."""
+        """Take back an attempt and forget the name's other failures; the address's still count."""
         self.forget(name)
         if found := self._failures.get(("address", network(address))):
             found.count -= 1
 
     def forget(self, name: str) -> None:
-        """Forget the failures of a name: it has another password, say."""
+        """Forget the failures of a name, because it has a new password, for example."""
         self._failures.pop(("name", name), None)
 
     def _kinds(self, address: str, name: str | None) -> list[tuple[str, str]]:
-        # Apart: a script that has an old key must keep nobody else from logging in.
+        # Counted separately, because a script with an old key must not lock out users who log in.
         place = network(address)
         return [("key", place)] if name is None else [("address", place), ("name", name)]
 
@@ -106,7 +107,7 @@ def _too_many(kind: str, who: str, wait_s: float) -> TooManyError:
 
 
 def network(address: str) -> str:
-    """Return what of an address is one place: all that somebody with IPv6 at home has is one."""
+    """Return the network that counts as one address: for IPv6 the /64 that one home usually has."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,6 +1,7 @@
-"""Answers that go on: counted, and ended once nobody may read them any more.
+"""Streaming answers: counted, and ended once their caller loses access.
 
-Those that nobody does read end with their connection: see `koco.control.server.http_protocol`.
+A stream that its client does not read ends with its connection: see
+`koco.control.server.http_protocol`.
 """
 
 import asyncio
@@ -15,41 +16,43 @@ from koco.control.settings import Settings
 from koco.errors import KocoError, TooManyError, UnauthorizedError
 from koco.plurals import counted
 
-#: How often it is looked whether a key's time is over (seconds).
+#: How often the callers of open streams are checked for expiry (seconds).
 _LOOK_S = 1.0
-#: When it is worth to try again where as many are open as may be (seconds).
+#: When to try again if the limit of open streams is reached (seconds).
 _AGAIN_S = 5.0
-#: How long it is known that a credential was ended: longer than any request may take to begin
-#: what it asks for (seconds).
+#: How long an ended credential is remembered (seconds): longer than any request may take to begin
+#: its work.
 _ENDED_S = 7200.0
 
 
 class Stream:
-    """One that is open, in the task that has opened it."""
+    """An open stream, in the task that has opened it."""
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
-        #: Why it was ended from outside; None while it goes on.
+        #: Why it was ended from outside; None while it is open.
         self.reason: KocoError | None = None
         self.task = asyncio.current_task()
 
     def end(self, reason: KocoError) -> None:
-        """Have the block that it was opened for raise an error, wherever that waits."""
+        """Make the block that the stream was opened for raise `reason`, wherever it waits."""
         if self.reason is None and self.task is not None:
             self.reason = reason
             self.task.cancel()
 
 
 class Streams:
-    """All that are open: events that are followed, changes, launches that wait for their end,
-    and what is asked of services' own endpoints.
+    """All open streams.
+
+    These are followed events, changes, launches that wait for their end, and requests to services'
+    own endpoints.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open: set[Stream] = set()
         self._by_holder: Counter[str] = Counter()
-        #: When credentials were ended; whoever was known by one before that is known no more.
+        #: When credentials were ended; a caller that was checked before that loses access.
         self._ended: dict[str, float] = {}
         self._looking: asyncio.TimerHandle | None = None
 
@@ -59,11 +62,11 @@ class Streams:
 
     @contextmanager
     def open(self, caller: Caller) -> Iterator[Stream]:
-        """Count a stream of a caller's for as long as the block takes.
+        """Count a stream of a caller for as long as the block runs.
 
         Raises:
-            TooManyError: as many are open as the settings allow.
-            UnauthorizedError: from the block: what the caller has shown is good no more.
+            TooManyError: the limit in the settings is reached.
+            UnauthorizedError: from the block: the caller's credential was revoked or has expired.
         """
         self.require(caller)
         self._refuse_more(caller)
@@ -84,10 +87,10 @@ class Streams:
             stream.task = None
             self._open.discard(stream)
             self._by_holder[caller.holder] -= 1
-            self._by_holder += Counter()  # drops those that have none
+            self._by_holder += Counter()  # drops those without streams
 
     def end(self, credential: str) -> None:
-        """End all streams of a credential that was revoked: see `Caller.credential`."""
+        """End all streams of a revoked credential: see `Caller.credential`."""
         now = time.monotonic()
         self._ended = {key: at for key, at in self._ended.items() if at > now - _ENDED_S}
         self._ended[credential] = now
@@ -95,10 +98,10 @@ class Streams:
             stream.end(_no_more(stream.caller))
 
     def require(self, caller: Caller) -> None:
-        """Refuse whoever was let in by what is good no more: much may lie in between.
+        """Refuse a caller whose credential has ended since it was checked, which may be long ago.
 
         Raises:
-            UnauthorizedError: it was ended, or its time is over, since.
+            UnauthorizedError: the credential was revoked or has expired.
         """
         if caller.is_over or caller.since <= self._ended.get(caller.credential, -1.0):
             raise _no_more(caller)
@@ -111,7 +114,7 @@ class Streams:
                 hint="end one; an admin sets another limit: `koco up --set max_streams_per_key=N`",
                 retry_after_s=_AGAIN_S,
             )
-        # As many as are left for others: so whoever comes next finds some, however many have come.
+        # Each holder leaves as many free as it has, so a newcomer always finds some.
         if own >= self._settings.max_streams - len(self._open):
             are = counted(len(self._open), "stream", "is")
             raise TooManyError(

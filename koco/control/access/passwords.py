@@ -1,7 +1,7 @@
 """Passwords: hashed by argon2id in a thread, one at a time.
 
-Each hash takes 64 MiB and a tenth of a second of two cores on purpose. So many at once
-are a way to exhaust a machine: few wait in line, and the rest is told to come again.
+Each hash takes 64 MiB and a tenth of a second of two cores on purpose. Many at once could exhaust a
+machine, so only a few may wait in line, and the others must try again later.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Characters of a password: as NIST SP 800-63B has it where it is all that is shown, and
-#: more than anybody types.
+#: Length of a password in characters. The minimum follows NIST SP 800-63B for a password
+#: as the only factor; the maximum is longer than anybody types.
 SHORTEST, LONGEST = 12, 1024
-#: How many may wait for their turn.
+#: How many may wait in line.
 _LINE = 16
 
 
 def checked(password: str) -> str:
-    """Return a password that somebody may have from now on.
+    """Return a new password if it is acceptable.
 
     Raises:
         UsageError: it is too short or too long.
@@ -39,10 +39,10 @@ def checked(password: str) -> str:
 
 
 class Passwords:
-    """Makes hashes and compares with them; without a hasher, with argon2-cffi's own choice.
+    """Makes and verifies hashes; without a `hasher`, with argon2-cffi's default parameters.
 
-    That is RFC 9106's second recommended option: 64 MiB, three passes, four lanes. What it
-    is one day is taken over as people log in: see `is_old`.
+    These are RFC 9106's second recommended option: 64 MiB, three passes, four lanes. If the default
+    changes, hashes are renewed when users log in: see `is_old`.
     """
 
     def __init__(self, hasher: "PasswordHasher | None" = None) -> None:
@@ -52,10 +52,10 @@ class Passwords:
         self._nobodys = ""
 
     def require_turn(self) -> None:
-        """Refuse where too many wait already.
+        """Check that there is room in the line.
 
         Raises:
-            TooManyError: they do.
+            TooManyError: too many wait already.
         """
         if self._waiting >= _LINE:
             raise TooManyError(
@@ -63,14 +63,14 @@ class Passwords:
             )
 
     async def hash(self, password: str) -> str:
-        """Return the hash of a password, with its salt and how it was made."""
+        """Return the hash of a password, which includes its salt and parameters."""
         return await self._run(lambda: self._hasher.hash(_plain(password)))
 
     async def verify(self, known: str | None, password: str) -> bool:
-        """Say whether a password is the one of a hash; without one it takes as long."""
+        """Return whether a password matches a hash. Without a hash this takes as long."""
         from argon2.exceptions import VerifyMismatchError
 
-        # Made before it is needed: who is unknown must not take longer the first time either.
+        # Made in advance, because an unknown user must not take longer the first time either.
         self._nobodys = self._nobodys or await self.hash(secrets.token_hex())
 
         def compare() -> bool:
@@ -82,13 +82,13 @@ class Passwords:
         return await self._run(compare) and known is not None
 
     def is_old(self, known: str) -> bool:
-        """Say whether a hash was made otherwise than it would be now."""
+        """Return whether a hash was made with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(known)
 
     @property
     def _hasher(self) -> "PasswordHasher":
         if self._made is None:
-            from argon2 import PasswordHasher  # by the first user: others need none of it
+            from argon2 import PasswordHasher  # only the first user needs it
 
             self._made = PasswordHasher()
         return self._made
@@ -103,5 +103,5 @@ class Passwords:
 
 
 def _plain(password: str) -> str:
-    """Return a password in one form: keyboards write the same character in several."""
+    """Normalize a password, because keyboards write the same character in several forms."""
     return unicodedata.normalize("NFKC", password)

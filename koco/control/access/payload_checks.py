@@ -1,4 +1,4 @@
-"""Keys of koco's own where they do not belong: in what is kept and shown as it was given."""
+"""Rejects koco's own keys in values that are stored and shown unchanged."""
 
 from koco import tokens
 from koco.errors import UsageError
@@ -6,10 +6,10 @@ from koco.events.line import encode_payload
 
 
 def refuse(value: object, what: str) -> None:
-    """Refuse a value with a key or a session's token in it; `what` says what it is.
+    """Refuse a value that contains a key or a session's token; `what` names the value.
 
     Raises:
-        UsageError: there is one.
+        UsageError: the value contains one.
     """
     if tokens.are_in(value if isinstance(value, str) else encode_payload(value).decode()):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""How many requests each key makes: a bucket of tokens, which fills as time goes by."""
+"""The rate limit of each key: a token bucket, refilled as time goes by."""
 
 import time
 from collections.abc import Callable
@@ -7,19 +7,19 @@ from koco.control.access.caller import Caller
 from koco.control.settings import Settings
 from koco.errors import TooManyError
 
-#: For how long a key that was quiet may be faster than it may in the long run (seconds).
+#: How much unused time a key may save up for a burst (seconds).
 _BURST_S = 10.0
-#: Full buckets are thrown away when there are so many.
+#: Full buckets are dropped when there are more than this.
 _MANY = 10_000
 
 
 class Rates:
-    """The buckets, by whose they are."""
+    """The buckets of all holders."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        #: What is left in each, and when that was.
+        #: The tokens left in each bucket, and when they were counted.
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, caller: Caller) -> None:

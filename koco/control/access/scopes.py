@@ -1,4 +1,4 @@
-"""How far keys and users reach: what they are called, their scopes, their patterns of flows."""
+"""The reach of keys and users: their names, their scopes, their patterns of flows."""
 
 import re
 from collections.abc import Iterable
@@ -7,18 +7,18 @@ from koco.control.access.caller import SCOPES
 from koco.errors import UsageError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
-#: Who else executions and files are of: the control plane's own doings.
+#: Names that koco itself uses as owners of executions and files.
 _RESERVED = frozenset({"flow", "schedule", "koco", "me"})
-#: As flows are named in full, with `*` for any text.
+#: Full names of flows, with `*` for any text.
 _GLOB = re.compile(r"[A-Za-z0-9._*-]+/[A-Za-z0-9._*-]+")
 _GLOBS = 100
 
 
 def check_name(name: str, *, what: str) -> None:
-    """Refuse what can be no name of a key, or of a user: they share one set of names.
+    """Check the name of a key or a user; they share one set of names.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the name is invalid.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -30,10 +30,10 @@ def check_name(name: str, *, what: str) -> None:
 
 
 def checked(scopes: Iterable[str], flows: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the scopes and the patterns of flows of a key or a user.
+    """Return the checked scopes and patterns of flows of a key or a user.
 
     Raises:
-        UsageError: one makes no sense, or both together do not.
+        UsageError: one is invalid, or they contradict each other.
     """
     found = _scopes(scopes), _flows(flows)
     if found[1] and "admin" in found[0]:
@@ -44,10 +44,10 @@ def checked(scopes: Iterable[str], flows: Iterable[str]) -> tuple[tuple[str, ...
 
 
 def _scopes(scopes: Iterable[str]) -> tuple[str, ...]:
-    """Return scopes, each once and in their order.
+    """Return the scopes without duplicates, in the order of `SCOPES`.
 
     Raises:
-        UsageError: there is none, or one that is unknown.
+        UsageError: there is none, or one is unknown.
     """
     asked = list(scopes)
     if unknown := [each for each in asked if each not in SCOPES]:
@@ -58,10 +58,10 @@ def _scopes(scopes: Iterable[str]) -> tuple[str, ...]:
 
 
 def _flows(flows: Iterable[str]) -> tuple[str, ...]:
-    """Return patterns of flows, each once.
+    """Return the patterns of flows without duplicates.
 
     Raises:
-        UsageError: one makes no sense, or there are too many.
+        UsageError: one is invalid, or there are too many.
     """
     asked = tuple(dict.fromkeys(flows))
     if len(asked) > _GLOBS:

@@ -1,4 +1,4 @@
-"""Sessions: what somebody who has logged in shows instead of their password, for a while."""
+"""Sessions: a user who has logged in sends a session's token instead of the password."""
 
 import hmac
 import time
@@ -32,16 +32,16 @@ class Sessions:
         self._users = known
         self._hashing = hashing
         self._settings = settings
-        #: Told of the credential of a session that was ended.
+        #: Called with the credential of a session that has ended.
         self._end = end
 
     async def begin(self, name: str, password: str, *, address: str) -> tuple[str, Session, User]:
-        """Log somebody in; return the token, which is told this once, and what it stands for.
+        """Log a user in; return the token, which is shown this once, with its session and user.
 
         Raises:
-            NotFoundError: there is no user at all.
+            NotFoundError: there are no users at all.
             UnauthorizedError: the name or the password is wrong.
-            TooManyError: it was wrong too often lately.
+            TooManyError: there were too many failed attempts lately, or too many log in at once.
         """
         if not await self._store.has_users():
             raise NotFoundError(
@@ -56,7 +56,7 @@ class Sessions:
             created=line.timestamp(),
             expires=time.time() + self._settings.session_hours * 3600,
         )
-        # By the hash that was verified: meanwhile they may have been removed.
+        # Tied to the verified hash, because the user may have been removed meanwhile.
         if user is None or not await self._store.create_session(
             session, verified=user.password, address=address
         ):
@@ -69,14 +69,14 @@ class Sessions:
         return token, session, user
 
     async def caller(self, token: str) -> Caller:
-        """Return whose session a token is of.
+        """Return the caller that a session's token belongs to.
 
         Raises:
-            UnauthorizedError: it is of none, or of one that is over.
+            UnauthorizedError: the token is unknown, or its session is over.
         """
         digest = tokens.digest(token)
         found = await self._store.session(digest)
-        # Looked up by its digest: how long that takes tells nothing of the token.
+        # Looked up by its digest, so the time that it takes reveals nothing about the token.
         if found is None or not hmac.compare_digest(digest, found[0].digest):
             raise _over()
         session, user = found
@@ -92,7 +92,7 @@ class Sessions:
         )
 
     async def end(self, token: str) -> None:
-        """End a session, its streams included."""
+        """End a session and its streams."""
         digest = tokens.digest(token)
         found = await self._store.session(digest)
         await self._store.end_session(digest)

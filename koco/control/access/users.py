@@ -1,4 +1,4 @@
-"""Users: people who log in with a name and a password. There is none until somebody makes one."""
+"""Users: people who log in with a name and a password. A new control plane has none."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -14,14 +14,15 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: The key that `koco up` makes, and makes anew where that is asked (`Keys.admit`).
+#: The name of the key that `koco up` creates, and creates again for recovery (`Keys.admit`).
 _FIRST = "admin"
-#: The same for whoever is unknown and for a wrong password: it tells nobody who there is.
+#: The same message for an unknown user and a wrong password, because it must not reveal which users
+#: exist.
 WRONG = "the name or the password is wrong"
 
 
 class Users:
-    """The users of one control plane; all that changes one goes through here."""
+    """The users of one control plane; every change of a user goes through here."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class Users:
         self._store = store
         self._hashing = hashing
         self._attempts = attempts
-        #: Told of the credential of each session that has ended.
+        #: Called with the credential of each session that has ended.
         self._end = end
 
     async def create(
@@ -47,15 +48,15 @@ class Users:
         flows: Iterable[str] = (),
         sees_all: bool = False,
     ) -> User:
-        """Make a user.
+        """Create a user.
 
         Raises:
-            UsageError: the name, the password, a scope or a flow makes no sense.
+            UsageError: the name, the password, a scope or a flow is invalid.
             ConflictError: a user or a key has that name.
         """
         reach.check_name(name, what="user")
         if name == _FIRST:
-            # What that key launches would be this user's, once it is made anew.
+            # If that key is created again later, its executions would belong to this user.
             raise UsageError(
                 f"{name!r} is what `koco up` calls its key", hint="choose another name"
             )
@@ -75,10 +76,10 @@ class Users:
         return user
 
     async def verified(self, name: str, password: str, *, address: str) -> User | None:
-        """Return the user of that name and password; None where there is none.
+        """Return the user with that name and password, or None if one of them is wrong.
 
         Raises:
-            TooManyError: too many have failed lately, of that name or from there.
+            TooManyError: there were too many failures lately, of that name or from that address.
         """
         self._hashing.require_turn()
         self._attempts.check(address=address, name=name)
@@ -90,33 +91,35 @@ class Users:
         return user
 
     async def set_password(self, name: str, password: str) -> None:
-        """Give a user another password; all that was begun with the former ends at once.
+        """Set a user's password. Sessions that were begun with the old one end at once.
 
         Raises:
-            UsageError: it is too short or too long.
+            UsageError: the password is too short or too long.
             NotFoundError: there is no such user.
         """
         self._hashing.require_turn()
         await self._replace(name, password)
 
     async def change_password(self, name: str, old: str, password: str, *, address: str) -> None:
-        """Do the same for whoever knows the former; raises what `verified` does, too.
+        """Set a new password for a user who knows the old one.
+
+        Also raises UsageError as `set_password` does, and TooManyError as `verified` does.
 
         Raises:
-            NotAllowedError: the former is another one.
+            NotAllowedError: the old password is wrong.
         """
         passwords.checked(password)
         if (user := await self.verified(name, old, address=address)) is None:
             raise NotAllowedError("the old password is wrong")
-        # By the hash that was verified: an admin may have set another one meanwhile, against
-        # whoever knows this one.
+        # Tied to the verified hash, because an admin may have set a new password meanwhile, to lock
+        # out a person who knows this one.
         try:
             await self._replace(name, password, verified=user.password)
         except NotFoundError:
             raise NotAllowedError("the old password is right no more") from None
 
     async def remove(self, name: str) -> None:
-        """Forget a user; their sessions end at once, streams included.
+        """Delete a user; their sessions and streams end at once.
 
         Raises:
             NotFoundError: there is no such user.
