@@ -1,6 +1,6 @@
-"""What of a manifest only the control plane can check: against its cluster and its secrets.
+"""Checks of a manifest that need the control plane: its cluster, settings and secrets.
 
-A plan tells what they find, and a release is refused for it, before anything is made.
+A plan shows their findings. A deploy is refused because of them before anything is made.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from koco.store.model import KB
 
 
 class Finding(TypedDict):
-    """What is wrong, how to mend it, and where: keys and indices from the manifest's root."""
+    """A problem, a hint how to fix it, and its path: keys and indices from the manifest's root."""
 
     message: str
     hint: str | None
@@ -55,10 +55,10 @@ class Context(Protocol):
         ...
 
 
-#: Looks at a manifest, its defaults included, and returns everything that it finds wrong.
+#: Checks a manifest, including its defaults, and returns all problems.
 Check = Callable[[Context, dict[str, Any]], Awaitable[list[Finding]]]
 
-#: What `ray[serve]` installs and koco does not, wherever it brings what it needs itself.
+#: Modules that `ray[serve]` installs, and that koco never installs with its own dependencies.
 _OF_SERVE = ("fastapi", "starlette")
 _NO_NODE = "runners wait until a node has it: start one, or does the cluster's autoscaler?"
 
@@ -99,7 +99,7 @@ async def check_forms(context: Context, manifest: dict[str, Any]) -> list[Findin
 
 
 async def check_secrets(context: Context, manifest: dict[str, Any]) -> list[Finding]:
-    """Return a finding for each secret that a manifest names and nobody has set."""
+    """Return a finding for each secret of a manifest that is not set or cannot be read."""
     known = {each["name"]: each["trouble"] for each in await context.vault.listing()}
     findings: list[Finding] = []
     for index, name in enumerate(manifest.get("secrets", ())):
@@ -111,7 +111,7 @@ async def check_secrets(context: Context, manifest: dict[str, Any]) -> list[Find
 
 
 async def warn_of_placement(context: Context, manifest: dict[str, Any]) -> list[Finding]:
-    """Return a finding if no node could take a runner. There may be such a node soon."""
+    """Return a finding if no node could take a runner. One may still be added later."""
     runner = manifest["runner"]
     if not (runner.get("resources") or runner.get("labels")):
         return []
@@ -130,19 +130,19 @@ async def warn_of_keys(_: Context, manifest: dict[str, Any]) -> list[Finding]:
 #: A release is refused for these.
 CHECKS: list[Check] = [check_serve, check_serve_options, check_forms, check_secrets]
 
-#: A plan warns of these, and a release is not refused for them.
+#: A plan warns of these, but a release is not refused for them.
 WARNINGS: list[Check] = [warn_of_placement, warn_of_keys]
 
 
 def of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
-    """Return what is wrong with the files of a bundle: no entrypoint could be imported."""
+    """Return the problems with a bundle's files that would break the import of an entrypoint."""
     checked = Manifest.model_validate(manifest)
     found = [*module_check.find_missing(checked, names), *module_check.find_shadows(names)]
     return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
 
 
 def notes_of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
-    """Return what a bundle lacks, and a dependency may bring."""
+    """Return a finding for each entrypoint whose module can only come from a dependency."""
     found = module_check.find_foreign(Manifest.model_validate(manifest), names)
     return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
 
@@ -150,7 +150,7 @@ def notes_of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Fin
 async def find(
     context: Context, manifest: dict[str, Any], checks: Iterable[Check] = CHECKS
 ) -> list[Finding]:
-    """Return everything that the checks find, in their order."""
+    """Run the checks and return their findings, in the order of the checks."""
     found = await asyncio.gather(*(check(context, manifest) for check in checks))
     return [each for findings in found for each in findings]
 
@@ -158,9 +158,10 @@ async def find(
 async def refuse(
     context: Context, manifest: dict[str, Any], names: Collection[str] | None = None
 ) -> None:
-    """Raise `ManifestError` with all that is wrong with a manifest, if anything is.
+    """Refuse a manifest with problems, and its bundle if `names` lists the bundle's files.
 
-    And with its bundle, if `names` has the files in it.
+    Raises:
+        ManifestError: It lists all problems.
     """
     found = await find(context, manifest)
     if names is not None:
@@ -170,5 +171,5 @@ async def refuse(
 
 
 def sentence(finding: Finding) -> str:
-    """Return a finding as one line: `serve.num_replicas: what (hint: …)`."""
+    """Return a finding as one line: `serve.num_replicas: message (hint: …)`."""
     return str(problems.Problem(tuple(finding["path"]), finding["message"], finding["hint"]))

@@ -1,4 +1,4 @@
-"""What a release waits for on the cluster's nodes: what is free, and who holds the rest."""
+"""Describes the resources that a release waits for: how much is free, and who holds the rest."""
 
 import asyncio
 import dataclasses
@@ -15,7 +15,7 @@ from koco.control.executions.supervisor import Supervisor
 from koco.errors import KocoError
 from koco.store.model import Release
 
-#: So many holders are named, and so many executions of each.
+#: The maximum numbers of holders to name, and of executions for each.
 _NAMED, _FIDS = 5, 2
 
 
@@ -26,7 +26,7 @@ class NoPlace(KocoError):  # noqa: N818 - a fact about the world, not a mistake
 
 
 class Room:
-    """Tells what releases that are starting wait for."""
+    """Finds out which resources starting releases wait for."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Room:
         look: Callable[[], Awaitable[list[Node]]] = cluster.look,
         can_grow: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`can_grow` says whether the cluster may get more nodes by itself."""
+        """`can_grow` returns True if the cluster may add nodes automatically."""
         self._serve = serve
         self._supervisor = supervisor
         self._holders = holders or Holders()
@@ -45,7 +45,10 @@ class Room:
         self._can_grow = can_grow
 
     async def waits_for(self, release: Release) -> str | None:
-        """Say what of a release waits for a node, with what is free and who holds the rest."""
+        """Describe the parts of a release that wait for a node, or return None.
+
+        The text includes the free resources and the holders of the rest.
+        """
         asked = self._asked(release)
         if not asked:
             return None
@@ -59,13 +62,13 @@ class Room:
         return "; ".join(lines)
 
     async def check(self, release: Release) -> None:
-        """Do nothing where a release's endpoint has room, or may get it.
+        """Check that a release's endpoint has room, or may still get it.
 
-        What executions and tasks hold comes back when they end. What replicas hold stays until
-        somebody acts.
+        Executions and tasks free their resources when they end. Replicas keep theirs until somebody
+        acts.
 
         Raises:
-            NoPlace: nothing under way makes room for it.
+            NoPlace: Nothing under way will make room for the endpoint.
         """
         asked = self._serve.asked.get(name_of(release.service, release.number)) or []
         if not asked:
@@ -95,7 +98,7 @@ class Room:
         return [Asked("", runner)]
 
     def _held(self, holders: list[Holder], said: list[tuple[Asked, str]]) -> str:
-        """Say who holds what is asked for."""
+        """Return a phrase with the holders of the requested resources, or an empty one."""
         wanted = {name for each, _ in said for name in each.runner.get("resources") or {}}
         wanted = {"memory" if name == "memory_mb" else name for name in wanted}
         sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -120,7 +123,7 @@ class Room:
 
 
 def _without(node: Node, holders: list[Holder]) -> Node:
-    """Return a node as if all that ends by itself had ended."""
+    """Return a node as if everything on it had ended except replicas."""
     resources = dict(node.resources)
     for holder in holders:
         if holder.is_replica and holder.node == node.id:

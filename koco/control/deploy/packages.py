@@ -1,7 +1,7 @@
-"""What a release has nodes install, as lines for pip or uv: from its manifest and its bundle.
+"""The packages that nodes install for a release, as lines for pip or uv.
 
-A lock becomes requirements here, once, by uv itself: nodes need nothing but their
-registry, and whoever wrote the lock need not know which that is.
+They come from the release's manifest and bundle. uv converts a lock to requirements once, here.
+So nodes need only their registry, and the lock's author need not know which registry that is.
 """
 
 import os
@@ -19,9 +19,10 @@ from koco.cluster.runners import EnvironmentFailed
 from koco.manifest import requirements
 from koco.manifest.package_check import TextOf, lock_path
 
-#: How long uv may take to turn a lock into requirements (seconds): milliseconds, without a network.
+#: How long uv may take to convert a lock to requirements (seconds). Without a network, it usually
+#: takes milliseconds.
 _EXPORT_S = 60.0
-#: What uv is asked: nothing is resolved anew, and a lock that does not match is refused.
+#: The arguments of uv. It resolves nothing again and refuses a lock that does not match.
 _EXPORT = (
     *("export", "--locked", "--offline", "--no-dev", "--no-emit-project", "--no-header"),
     *("--no-annotate", "--no-python-downloads", "--no-progress", "--no-build"),
@@ -32,10 +33,10 @@ _LOCK_AGAIN = "`uv lock` brings uv.lock up to date"
 
 
 def to_install(bundle: Path, runtime: dict[str, Any]) -> tuple[str, list[str]]:
-    """Return the installer (`pip` or `uv`) and its lines. Blocks, at a bundle's first time.
+    """Return the installer (`pip` or `uv`) and its lines. Blocks on the first call for a bundle.
 
     Raises:
-        EnvironmentFailed: the bundle's lock or requirements cannot be used.
+        EnvironmentFailed: The bundle's lock or requirements cannot be used.
     """
     if pyproject := runtime.get("pyproject"):
         return "uv", list(_locked(bundle, pyproject))
@@ -45,7 +46,7 @@ def to_install(bundle: Path, runtime: dict[str, Any]) -> tuple[str, list[str]]:
     return "pip", lines
 
 
-# A bundle never changes, and each start of a runner asks.
+# Cached because a bundle never changes, and every start of a runner needs its lines.
 @lru_cache(maxsize=256)
 def _required(bundle: Path, name: str) -> tuple[str, ...]:
     with zipfile.ZipFile(bundle) as archive:
@@ -67,7 +68,7 @@ def _locked(bundle: Path, pyproject: str) -> tuple[str, ...]:
                 hint=f"`uv lock` makes it beside {pyproject}",
             )
         inside = [name for name in archive.namelist() if Path(name).name == "pyproject.toml"]
-        # Those of a workspace's members, too.
+        # This includes those of a workspace's members.
         _require_small(archive, [*inside, lock_path(pyproject)])
         archive.extractall(folder, [*inside, lock_path(pyproject)])
         exported = _export(Path(folder, pyproject).parent, _registries(lock))
@@ -94,7 +95,7 @@ def _texts(archive: zipfile.ZipFile) -> TextOf:
 
 
 def _require_small(archive: zipfile.ZipFile, names: list[str]) -> None:
-    """Refuse to read what is too large to be what it is called: it comes into memory here."""
+    """Refuse to read implausibly large files, because they are read into memory here."""
     if sum(archive.getinfo(name).file_size for name in names) > _TEXT_BYTES:
         raise EnvironmentFailed(
             f"{names[0]} in the bundle is larger than {_TEXT_BYTES >> 20} MB",
@@ -104,17 +105,17 @@ def _require_small(archive: zipfile.ZipFile, names: list[str]) -> None:
 
 
 def _registries(lock: str) -> list[str]:
-    """Return the registries that a lock was made from: uv takes one for wrong that it lacks."""
+    """Return the registries of a lock. uv rejects a lock if its registries are not configured."""
     try:
         packages = tomllib.loads(lock).get("package", [])
         named = [each.get("source", {}).get("registry", "") for each in packages]
         return list(dict.fromkeys(each for each in named if "://" in each))
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return []  # uv says it better
+        return []  # uv reports the error better
 
 
 def _export(folder: Path, registries: list[str]) -> str:
-    # Nothing of this node's own configuration: the lock alone decides.
+    # Ignore this node's own configuration of uv, because only the lock may decide.
     environ = {key: value for key, value in os.environ.items() if not key.startswith("UV_")}
     environ |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "UV_NO_CACHE": "1"}
     environ |= {"UV_INDEX": " ".join(registries), "UV_PYTHON": sys.executable, "NO_COLOR": "1"}
@@ -137,7 +138,7 @@ def _export(folder: Path, registries: list[str]) -> str:
     lines = [line for line in said.splitlines() if line.startswith("error: ")]
     cause = lines[0].removeprefix("error: ") if lines else said.splitlines()[-1:] or "no reason"
     if "network was disabled" in said:
-        # It wanted to look for something: a matching lock has it all.
+        # uv looked for a package on the network. With a matching lock it never needs to.
         cause = "uv.lock does not have all that pyproject.toml asks for"
     raise EnvironmentFailed(
         f"the lock cannot be used: {cause}",
@@ -147,7 +148,7 @@ def _export(folder: Path, registries: list[str]) -> str:
 
 
 def _uv() -> list[str]:
-    """Return how uv is run on this node: beside this Python, or wherever the PATH has it."""
+    """Return the command for uv on this node: next to this Python, or else on the PATH."""
     if found := shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv"):
         return [found]
     raise EnvironmentFailed(

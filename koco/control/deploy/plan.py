@@ -1,4 +1,4 @@
-"""What a deploy would do, compared with what is live or on its way; nothing is changed."""
+"""Plans a deploy: compares a project with live and starting releases. It changes nothing."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,32 +23,32 @@ Action = Literal["create", "update", "unchanged", "remove"]
 
 @dataclass(slots=True)
 class Step:
-    """What a deploy would do with one service."""
+    """The plan for one service."""
 
     service: str
     action: Action
-    #: The number of the release that is live, and of the last one that is on its way.
+    #: The numbers of the live release and of the last starting one.
     release: int | None = None
     starting: int | None = None
-    #: A bundle that the control plane has, of exactly these files.
+    #: A bundle on the control plane with exactly these files.
     bundle: str | None = None
     parts: list[str] = field(default_factory=list)
     changes: list[differences.Change] = field(default_factory=list)
     files: list[differences.FileChange] = field(default_factory=list)
-    #: What somebody else made of its Serve application, which a deploy puts back.
+    #: Changes by others to its Serve application, which a deploy reverts.
     drift: str | None = None
-    #: The paths of its own endpoint that anybody may ask.
+    #: The paths of its own endpoint that are open to anybody.
     public: list[str] = field(default_factory=list)
     problems: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
 
     @property
     def expect(self) -> int:
-        """The number of the release that a deploy replaces, 0 for none."""
+        """The number of the release that a deploy would replace, 0 for none."""
         return self.starting or self.release or 0
 
     def to_wire(self) -> dict[str, Any]:
-        """Return it as plain data; what is absent on one side of a change is left out."""
+        """Return the step as plain data. A change has no key for a side that is absent."""
         wire = {name: getattr(self, name) for name in self.__slots__}
         changes = [_change_to_wire(change) for change in self.changes]
         files = [asdict(change) for change in self.files]
@@ -70,12 +70,12 @@ class Sources(checks.Context, Protocol):
 
     @property
     def deployer(self) -> Deployer:
-        """Knows which Serve applications others have changed."""
+        """Finds the Serve applications that others have changed."""
         ...
 
 
 class Planner:
-    """Compares manifests and files with the releases of one moment."""
+    """Compares manifests and files with a snapshot of the releases."""
 
     def __init__(
         self,
@@ -90,12 +90,12 @@ class Planner:
         self._drifted = drifted
         self._present = present
         self._live = {each.service: each for each in present if each.status == "live"}
-        # In the order of their numbers: the last one is what it will come to.
+        # They come in the order of their numbers, so the last one wins.
         self._starting = {each.service: each for each in present if each.status == "starting"}
 
     @classmethod
     async def now(cls, parts: Sources, *, project: str | None) -> "Planner":
-        """Return one that compares a project with what is live and on its way now."""
+        """Return a planner for a project, with the releases that are live or starting now."""
         present = await parts.store.present_releases()
         try:
             drifted: dict[str, str] | ServeError = await parts.deployer.drift.look()
@@ -104,7 +104,7 @@ class Planner:
         return cls(parts, present, project=project, drifted=drifted)
 
     async def step(self, data: dict[str, Any], files: list[differences.File]) -> Step:
-        """Return what deploying a manifest with these files would do."""
+        """Plan the deploy of a manifest with these files."""
         quick = is_small(data)
         if problems := await run_check(lambda: find_problems(data), is_quick=quick):
             found = [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in problems]
@@ -125,8 +125,8 @@ class Planner:
         return step
 
     async def removals(self, keep: Iterable[str]) -> list[Step]:
-        """Return the removal of each service of the project that is not to be kept."""
-        # The last release says whose a service is.
+        """Plan the removal of each service of the project that is not in `keep`."""
+        # A service belongs to the project of its last release.
         projects = {release.service: _project_of(release) for release in self._present}
         gone = projects.keys() - set(keep)
         steps = []
@@ -169,7 +169,7 @@ class Planner:
                 step.bundle = starting.bundle
 
     def _look_around(self, step: Step, live: Release) -> None:
-        """Tell of what is otherwise than the live release says, or of another project."""
+        """Add drift to the step, and a warning if the service belongs to another project."""
         if isinstance(self._drifted, ServeError):
             if live.app is not None:
                 message = (
@@ -190,7 +190,7 @@ class Planner:
             return await self._parts.bundles.files(release.bundle)
         except NotFoundError:
             message = f"the bundle of release {release.number} is not there any more"
-        except UsageError as exc:  # what else is planned has nothing to do with it
+        except UsageError as exc:  # the rest of the plan does not depend on it
             message = f"release {release.number}: {exc.message}"
         step.warnings.append(Finding(message=message, hint=None, path=[]))
         return None

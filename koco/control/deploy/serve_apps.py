@@ -1,8 +1,8 @@
-"""The Serve applications of live releases: brought up, put back, and removed in the end.
+"""Brings up, restores and removes the Serve applications of releases.
 
-Each release has an application of its own, as it has runners of its own: so a release
-that fails leaves the former one's alone, and what validates an execution's inputs is of
-the same code as what runs it.
+Each release has its own application, just as it has its own runners. So a failed release does not
+affect the former one's application, and an execution's inputs are validated by the same code that
+runs it.
 """
 
 import asyncio
@@ -23,20 +23,20 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: How often applications that nothing needs any more are looked for (seconds).
+#: How often to look for applications that are not needed any more (seconds).
 _SWEEP_S = 1.0
-#: How long one that nothing needs stays: a request may be on its way to it (seconds).
+#: How long such an application stays, because a request may be on its way to it (seconds).
 _STAY_S = 5.0
-#: How often those that somebody else has removed are looked for (seconds).
+#: How often to look for applications that somebody else has removed (seconds).
 _HEAL_S = 5.0
-#: How long a deploy that changes nothing waits for one that is put back (seconds).
+#: How long a deploy without changes waits until an application is restored (seconds).
 _REPAIR_S = 30.0
-#: Pauses before another try to bring up a live release's application (seconds).
+#: Pauses between attempts to bring up a live release's application (seconds).
 _AGAIN_S = (1.0, 5.0, 15.0, 60.0)
 
 
 class Applications:
-    """The applications that services' own endpoints run as."""
+    """The Serve applications of services' own endpoints."""
 
     def __init__(
         self,
@@ -53,23 +53,26 @@ class Applications:
         self._make = make
         #: Why a live release's own endpoint is not up, by service.
         self.troubles: dict[str, str] = {}
-        #: What somebody else made of live releases' applications.
+        #: Finds applications of live releases that somebody else has changed.
         self.drift = Drift(store, serve, application=make)
         self._tasks = Tasks("the applications")
         self._returning: dict[tuple[str, int], asyncio.Task[None]] = {}
-        #: Of these, those that were asked for once more, and may be configured otherwise by now.
+        #: Those that were requested again meanwhile, because their configuration may have changed.
         self._again: set[tuple[str, int]] = set()
-        #: When each application was needed last, by its name (monotonic seconds).
+        #: When each application was last needed, by its name (monotonic seconds).
         self._needed_at: dict[str, float] = {}
-        #: Those of releases that were given up before they served.
+        #: The names of applications whose releases were given up before they served.
         self._given_up: set[str] = set()
 
     async def bring_up(self, release: Release) -> None:
-        """Put a release's application there, and return once it runs; see `Serve.bring_up`."""
+        """Start a release's application, and return once it runs; see `Serve.bring_up`."""
         await self._serve.bring_up(await self._make(release))
 
     def give_up(self, release: Release) -> None:
-        """Remove the application of a release that never went live: nobody asks it anything."""
+        """Remove the application of a release that never went live.
+
+        This happens at once, because it gets no requests.
+        """
         if release.manifest.get("app") is not None:
             name = name_of(release.service, release.number)
             self._given_up.add(name)
@@ -78,25 +81,26 @@ class Applications:
     async def _sweep_now(self, name: str) -> None:
         try:
             await self._serve.sweep(self._is_needed)
-        except KocoError as exc:  # the sweep that goes on for ever tries again
+        except KocoError as exc:  # the periodic sweep tries again
             log.warning("the Serve application %s stays for now: %s", name, exc.message)
 
     def said(self, release: Release) -> str | None:
-        """Return Serve's last word on a release's application that did not run then."""
+        """Return Serve's last message on a release's application if it was not running then."""
         return self._serve.said.get(name_of(release.service, release.number))
 
     async def repair(self, release: Release) -> None:
-        """Put a live release's application back as it was, where somebody else changed it.
+        """Restore a live release's application if somebody else has changed it.
 
-        What goes wrong is told in `troubles`, and tried again.
+        Failures are recorded in `troubles`, and the attempt is repeated.
         """
         if release.app is not None:
             await asyncio.wait({self.bring_back(release)}, timeout=_REPAIR_S)
 
     async def heal(self) -> None:
-        """Put back what somebody else has removed of live releases' applications, for ever.
+        """Restore live releases' applications that somebody else has removed. Runs for ever.
 
-        What was changed stays so until the next deploy: somebody may have had to.
+        Changed applications stay changed until the next deploy, because there may be a good reason
+        for the change.
         """
         while True:
             await asyncio.sleep(_HEAL_S)
@@ -108,7 +112,10 @@ class Applications:
                 log.warning("could not look for removed Serve applications: %s", exc.message)
 
     def bring_back(self, release: Release) -> "asyncio.Task[None]":
-        """See, once at a time, that a live release's application is there; return the task."""
+        """Start to bring up a live release's application, and return the task.
+
+        There is one task for each release. If one is running already, it runs once more at the end.
+        """
         key = (release.service, release.number)
         if task := self._returning.get(key):
             self._again.add(key)
@@ -118,7 +125,10 @@ class Applications:
         return task
 
     async def _bring_back(self, release: Release) -> None:
-        """See that a live release's application is there, as it is unless the head is a new one."""
+        """Bring up a live release's application, and retry until it runs or is not live any more.
+
+        An application that Serve has already stays as it is, unless the head is a new one.
+        """
         for pause_s in itertools.chain(_AGAIN_S, itertools.repeat(_AGAIN_S[-1])):
             try:
                 application = await self._make(release)
@@ -126,7 +136,7 @@ class Applications:
                     application, is_wanted=lambda: self._is_live(release)
                 ):
                     self._again.discard((release.service, release.number))
-                    return  # another one has taken over while this one waited for its turn
+                    return  # another release has taken over while this one waited for its turn
             except KocoError as exc:
                 if not self._is_live(release):
                     return
@@ -146,10 +156,10 @@ class Applications:
             return False
 
     async def sweep(self) -> None:
-        """Remove applications of releases that have no runners any more, for ever.
+        """Remove applications of releases whose runners are all gone. Runs for ever.
 
-        A release's pool goes when its last execution has ended: until then, its locks
-        are answered by its own code.
+        A release's pool exists until its last execution has ended, because until then its own code
+        answers its locks.
         """
         is_known = False
         while True:
@@ -163,7 +173,7 @@ class Applications:
             await asyncio.sleep(_SWEEP_S)
 
     def _is_needed(self, name: str) -> bool:
-        """Say whether an application is needed now, or was until a moment ago."""
+        """Return True if an application is needed, or was needed in the last `_STAY_S` seconds."""
         if name in self._given_up:
             return False
         now = time.monotonic()
