@@ -1,8 +1,8 @@
-"""What the client counts on in the answers to what it asks: `shape` holds them against this.
+"""The parts of API answers that the client relies on. `shape_check` checks answers against them.
 
-A part of what `koco.api.openapi.schemas` promises, which a test sees to: keys that nobody here
-looks at are not named, so that older and newer control planes may differ in them. Where an older
-one leaves a key out, or an answer does, it is `NotRequired`.
+They are a subset of the schemas in `koco.api.openapi.schemas`, which a test verifies. Keys that no
+client code reads are not listed, so older and newer control planes may differ in them. A key is
+`NotRequired` if an older control plane or some answers leave it out.
 """
 
 import re
@@ -21,13 +21,13 @@ Time = Annotated[str, _is_time]
 Fid = Annotated[str, re.compile(r"[\w-]{1,64}").fullmatch]
 Sha256 = Annotated[str, re.compile("[0-9a-f]{64}").fullmatch]
 Size = Annotated[int, lambda size_bytes: size_bytes >= 0]
-#: A secret goes into a header and into the contexts' file.
+#: A secret is sent in a header and stored in the contexts file.
 Token = Annotated[str, re.compile("[!-~]{1,4096}").fullmatch]
 Final = Literal["finished", "error", "cancelled"]
 
 
 class Problem(TypedDict):
-    """An error as the API tells it."""
+    """An error response of the API."""
 
     code: str
     detail: NotRequired[str]
@@ -54,7 +54,7 @@ class Error(TypedDict):
 
 
 class Page(TypedDict):
-    """Some of a list, and where the rest starts."""
+    """One page of a list, and the cursor of the next one."""
 
     next: str | None
 
@@ -66,7 +66,7 @@ class Health(TypedDict):
 
 
 class Found(TypedDict):
-    """A finding of the control plane's doctor."""
+    """One finding of the control plane's doctor."""
 
     name: str
     status: Literal["ok", "warning", "failed"]
@@ -75,14 +75,14 @@ class Found(TypedDict):
 
 
 class Doctor(Page):
-    """What the control plane's doctor finds."""
+    """The findings of the control plane's doctor."""
 
     items: list[Found]
     version: NotRequired[str]
 
 
 class Failure(TypedDict):
-    """What an execution ended with, in short."""
+    """A short description of an execution's error."""
 
     type: NotRequired[str | None]
     message: NotRequired[str | None]
@@ -90,13 +90,13 @@ class Failure(TypedDict):
 
 
 class Named(TypedDict):
-    """An execution of which only its fid counts."""
+    """An execution, reduced to its fid."""
 
     fid: Fid
 
 
 class Progress(TypedDict):
-    """How far an execution has come."""
+    """The progress of an execution."""
 
     status: str
     last_seq: int
@@ -121,20 +121,20 @@ class Execution(Named, Progress):
 
 
 class Executions(Page):
-    """Some executions."""
+    """A page of executions."""
 
     items: list[Execution]
     complete: NotRequired[bool]
 
 
 class Launched(TypedDict):
-    """An execution that was accepted."""
+    """An accepted execution."""
 
     result: Fid
 
 
 class Result(Named):
-    """What an execution ended with."""
+    """The result or error of an execution."""
 
     status: Final
     result: NotRequired[Any]
@@ -156,13 +156,13 @@ class _Status(TypedDict):
 
 
 class StatusEvent(Event):
-    """An event that tells a status."""
+    """An event with a status."""
 
     payload: _Status
 
 
 class Frame(TypedDict):
-    """A place in a function that was called."""
+    """One stack frame."""
 
     file: str
     line: int
@@ -170,7 +170,7 @@ class Frame(TypedDict):
 
 
 class Stack(TypedDict):
-    """What a thread or a task is in the middle of."""
+    """The stack of a thread or a task."""
 
     name: str
     frames: list[Frame]
@@ -189,7 +189,7 @@ class StackedProcess(TypedDict):
 
 
 class Stacks(Named):
-    """What an execution is in the middle of."""
+    """The current stacks of an execution's processes."""
 
     status: str
     note: str | None
@@ -211,13 +211,13 @@ class Lock(Named):
 
 
 class Locks(Page):
-    """Some locks."""
+    """A page of locks."""
 
     items: list[Lock]
 
 
 class Element(TypedDict):
-    """A part of a form; `koco.forms` knows the rest."""
+    """One element of a form; `koco.forms` defines the rest."""
 
     type: str
     name: NotRequired[str | None]
@@ -225,13 +225,13 @@ class Element(TypedDict):
 
 
 class LockWithForm(Lock):
-    """A lock with the form that it is answered by."""
+    """A lock with the form for its answer."""
 
     form: list[Element] | None
 
 
 class Schedule(TypedDict):
-    """When a flow launches by itself, and what became of its times."""
+    """A flow's schedule, and the outcome of its past times."""
 
     cron: str
     timezone: str
@@ -254,7 +254,7 @@ class FlowSchedule(Schedule):
 
 
 class FlowLimits(TypedDict):
-    """What limits a flow."""
+    """The limits of a flow."""
 
     running: NotRequired[int | None]
     queue: NotRequired[int | None]
@@ -274,7 +274,7 @@ class FlowSummary(TypedDict):
 
 
 class Flows(Page):
-    """Some flows."""
+    """A page of flows."""
 
     items: list[FlowSummary]
 
@@ -303,23 +303,23 @@ class File(TypedDict):
 
 
 class Files(Page):
-    """Some files."""
+    """A page of files."""
 
     items: list[File]
 
 
 class Removed(TypedDict):
-    """Files that were removed."""
+    """The removed files."""
 
     items: list[File]
 
 
-#: Headers that tell how far an upload has come.
+#: Headers with the progress of an upload.
 Uploading = TypedDict("Uploading", {"Upload-Offset": int, "Upload-Complete": Literal["?0", "?1"]})
 
 
 class Origin(TypedDict):
-    """Where a release comes from."""
+    """The origin of a release."""
 
     project: NotRequired[str | None]
     commit: NotRequired[str | None]
@@ -329,7 +329,7 @@ class Origin(TypedDict):
 
 
 class ReleaseFailure(TypedDict):
-    """Why a release failed."""
+    """The reason why a release failed."""
 
     message: NotRequired[str | None]
     hint: NotRequired[str | None]
@@ -337,7 +337,7 @@ class ReleaseFailure(TypedDict):
 
 
 class ReleaseState(TypedDict):
-    """A release that is starting, is live, or has failed."""
+    """A release that is starting, live or failed."""
 
     service: str
     number: int
@@ -350,15 +350,15 @@ class ReleaseState(TypedDict):
 
 
 class BegunRelease(ReleaseState):
-    """A release that was asked for; or the one that is live already, `unchanged`."""
+    """A requested release, or the live one if nothing changed (`unchanged`)."""
 
     unchanged: bool
 
 
 class RolledBack(BegunRelease):
-    """A release that is as a former one was."""
+    """A release that repeats an earlier one."""
 
-    origin: Origin  # type: ignore[misc]  # always told
+    origin: Origin  # type: ignore[misc]  # always present
 
 
 class ListedRelease(ReleaseState):
@@ -368,14 +368,14 @@ class ListedRelease(ReleaseState):
     created: Time
     ready: Time | None
     by: str
-    origin: Origin  # type: ignore[misc]  # always told
+    origin: Origin  # type: ignore[misc]  # always present
     timings: dict[str, float]
     retired: Time | None
     available: bool
 
 
 class Releases(Page):
-    """Some releases."""
+    """A page of releases."""
 
     items: list[ListedRelease]
 
@@ -387,13 +387,13 @@ class ReleaseFlow(TypedDict):
 
 
 class Release(ListedRelease):
-    """A release with all that is known of it."""
+    """A release with all its details."""
 
     flows: list[ReleaseFlow]
 
 
 class Service(TypedDict):
-    """A service, and its release that says how it is."""
+    """A service, and the release that shows its state."""
 
     service: str
     release: int
@@ -401,13 +401,13 @@ class Service(TypedDict):
 
 
 class Services(Page):
-    """What is deployed."""
+    """The deployed services."""
 
     items: list[Service]
 
 
 class ServiceInFull(Service):
-    """A service, and what of it has not ended."""
+    """A service, and its parts that have not ended."""
 
     deployed: bool
     expect: int
@@ -417,13 +417,13 @@ class ServiceInFull(Service):
 
 
 class Undeployed(ServiceInFull):
-    """A service that was taken away."""
+    """A service that was undeployed."""
 
     ended: list[int]
 
 
 class Change(TypedDict):
-    """A value of a manifest that differs."""
+    """A manifest value that differs."""
 
     path: str
     old: NotRequired[Any]
@@ -440,7 +440,7 @@ class FileChange(TypedDict):
 
 
 class Finding(TypedDict):
-    """What is wrong with a manifest, and where."""
+    """A problem in a manifest, and its place."""
 
     message: str
     hint: NotRequired[str | None]
@@ -448,7 +448,7 @@ class Finding(TypedDict):
 
 
 class Step(TypedDict):
-    """What a deploy would do with one service."""
+    """The effect of a deploy on one service."""
 
     service: str
     action: Literal["create", "update", "unchanged", "remove"]
@@ -466,7 +466,7 @@ class Step(TypedDict):
 
 
 class Counts(TypedDict):
-    """How many services get what."""
+    """The number of services per action."""
 
     create: int
     update: int
@@ -475,7 +475,7 @@ class Counts(TypedDict):
 
 
 class Plan(Page):
-    """What a deploy would do."""
+    """The effect of a deploy."""
 
     items: list[Step]
     counts: Counts
@@ -492,7 +492,7 @@ class Secret(TypedDict):
 
 
 class Secrets(Page):
-    """Some secrets."""
+    """A page of secrets."""
 
     items: list[Secret]
 
@@ -505,13 +505,13 @@ class SecretSet(TypedDict):
 
 
 class SecretUnset(TypedDict):
-    """A secret that was forgotten."""
+    """A secret that was removed."""
 
     services: list[str]
 
 
 class Entry(TypedDict):
-    """A line of the audit log."""
+    """An entry of the audit log."""
 
     ts: Time
     who: str | None
@@ -525,13 +525,13 @@ class Entry(TypedDict):
 
 
 class Audit(Page):
-    """Some of the audit log."""
+    """A page of the audit log."""
 
     items: list[Entry]
 
 
 class Holder(TypedDict):
-    """What a key or a user is good for."""
+    """The permissions of a key or a user."""
 
     name: str
     scopes: list[str]
@@ -540,20 +540,20 @@ class Holder(TypedDict):
 
 
 class Me(Holder):
-    """Who asks."""
+    """The caller of the API."""
 
     by: str
 
 
 class Session(TypedDict):
-    """A session that has begun."""
+    """A new session."""
 
     token: Token
     expires: Time
 
 
 class Key(Holder):
-    """A key."""
+    """An API key."""
 
     status: str
     created: Time
@@ -565,13 +565,13 @@ class Key(Holder):
 
 
 class Keys(Page):
-    """Some keys."""
+    """A page of keys."""
 
     items: list[Key]
 
 
 class KeyWithSecret(Key):
-    """A key and its secret."""
+    """An API key with its secret."""
 
     secret: Token
 
@@ -586,7 +586,7 @@ class User(Holder):
 
 
 class Users(Page):
-    """Some users."""
+    """A page of users."""
 
     items: list[User]
 
@@ -621,14 +621,14 @@ class Ray(TypedDict):
 
 
 class StoreFacts(TypedDict):
-    """Where the store is, and how large."""
+    """The store's location and size."""
 
     path: str
     size_bytes: Size
 
 
 class Load(TypedDict):
-    """What runs and waits of a flow."""
+    """The number of running and waiting executions of a flow."""
 
     flow: str
     running: int
@@ -638,7 +638,7 @@ class Load(TypedDict):
 
 
 class ServiceStatus(TypedDict):
-    """How a service is."""
+    """The state of a service."""
 
     name: str
     release: int
@@ -653,7 +653,7 @@ class ServiceStatus(TypedDict):
 
 
 class LeftOver(TypedDict):
-    """A Ray task or actor that is at work though no execution is."""
+    """A Ray task or actor that is still active although its execution is not."""
 
     kind: str
     name: str
@@ -665,7 +665,7 @@ class LeftOver(TypedDict):
 
 
 class Overview(TypedDict):
-    """What runs."""
+    """The state of the control plane, the cluster and the executions."""
 
     control_plane: ControlPlane
     ray: Ray

@@ -1,7 +1,7 @@
-"""What arrives from a server, bounded as it does: so many bytes, and not too slowly.
+"""Limit the size of a server's answers, and the time they take, as they arrive.
 
-Every byte of an answer passes a `_Stream`, its head and its chunks' sizes as well. So nothing
-that a server does costs more memory or time than the limits here, whatever is asked of it.
+Every byte of an answer passes through a `_Stream`, including its head and its chunk sizes. So no
+server can cost more memory or time than the limits here, whatever the request.
 """
 
 import threading
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     import httpx
 
-#: Bytes a second that an answer must have on average, once its grace is over.
+#: The minimum average rate of an answer after its grace period (bytes per second).
 SLOWEST = 1024
 
-#: The largest line of a stream (bytes): an event of 64 MiB and what stands around it.
+#: The largest line of a stream (bytes): an event of 64 MiB and the JSON around it.
 LINE_BYTES = 66 << 20
 
 _STRANGE = "does that URL belong to something else?"
@@ -30,9 +30,9 @@ _PLAIN = "is something before it that compresses answers? Let it pass `identity`
 
 
 class Pace:
-    """How long what comes may take: `grace_s`, and more with every byte of it.
+    """The time that an answer may take: `grace_s`, and more with each byte that arrives.
 
-    The time begins with the first read: until then the request is on its way.
+    The clock starts with the first read, because the request is still being sent until then.
     """
 
     def __init__(self, grace_s: float) -> None:
@@ -40,18 +40,18 @@ class Pace:
         self._ends: float | None = None
 
     def restart(self) -> None:
-        """Begin anew: all of something has come."""
+        """Start a new period, because a complete piece has arrived."""
         self._ends = time.monotonic() + self._grace_s
 
     def left_s(self) -> float:
-        """Return how long the next byte may take; 0 or less where time is up."""
+        """Return how long the next byte may take (seconds); 0 or less if the time is up."""
         if self._ends is None:
             self.restart()
         assert self._ends is not None
         return self._ends - time.monotonic()
 
     def arrived(self, count: int) -> None:
-        """Take note of bytes."""
+        """Count bytes that have arrived."""
         if self._ends is not None:
             self._ends += count / SLOWEST
 
@@ -66,9 +66,9 @@ _heads = _Heads()
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection whose reads keep to a pace: its body's, or that of the head that is awaited.
+    """A connection whose reads keep to a pace: that of the body, or that of the awaited head.
 
-    A head buys no time with its bytes: nobody needs one that is long.
+    The bytes of a head do not extend its time, because no useful head is long.
     """
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
@@ -106,7 +106,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """What makes connections, so that each is a `_Stream`."""
+    """Makes each connection a `_Stream`."""
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         self._backend = backend
@@ -122,8 +122,8 @@ class _Backend(httpcore.NetworkBackend):
 
 
 def guard(client: "httpx.Client") -> None:
-    """Have a new client's connections keep to the pace of what is asked through them."""
-    # httpx's timeouts begin anew with each byte, and it has no public place for a backend.
+    """Make a new client's connections keep to the pace of its requests."""
+    # httpx restarts its timeouts with each byte, and has no public way to set a backend.
     for transport in (client._transport, *client._mounts.values()):
         if pool := getattr(transport, "_pool", None):
             pool._network_backend = _Backend(pool._network_backend)
@@ -133,7 +133,7 @@ def guard(client: "httpx.Client") -> None:
 def answering(
     client: "httpx.Client", request: "httpx.Request", pace: Pace
 ) -> Iterator["httpx.Response"]:
-    """Send a request; give its answer, whose body is still to come, at that pace."""
+    """Send a request and give its answer, with the body still to be read, at the given pace."""
     former, _heads.pace = _heads.pace, pace
     try:
         response = client.send(request, stream=True)
@@ -146,14 +146,14 @@ def answering(
         yield response
     finally:
         response.close()
-        connection.pace = None  # the connection may be used again
+        connection.pace = None  # the connection may be reused
 
 
 def whole(response: "httpx.Response", room: Room) -> bytearray:
-    """Return an answer's body.
+    """Return the body of an answer.
 
     Raises:
-        TooLargeError: there is no room for it, or it is compressed, which nobody asked for.
+        TooLargeError: there is no room for it, or it is compressed although that was not requested.
     """
     require_plain(response)
     held = bytearray()
@@ -164,16 +164,16 @@ def whole(response: "httpx.Response", room: Room) -> bytearray:
 
 
 def require_plain(response: "httpx.Response") -> None:
-    """Raise `TooLargeError` for a compressed answer: a kilobyte of it may be a gigabyte."""
+    """Raise `TooLargeError` for a compressed answer: a kilobyte of it may become a gigabyte."""
     coding = response.headers.get("Content-Encoding", "identity")
     if coding.strip().lower() != "identity":
         raise TooLargeError(f"{coding[:40]!r}, which was not asked for", _PLAIN)
 
 
 def lines(pieces: Iterable[bytes], pace: Pace) -> Iterator[list[bytes]]:
-    """Yield the lines that are whole, and not blank; what is left at the end is not one.
+    """Yield complete lines that are not blank. An incomplete line at the end is dropped.
 
-    A pace begins anew with each piece that ends a line.
+    The pace restarts with each piece that ends a line.
 
     Raises:
         TooLargeError: a line has no end.
@@ -186,7 +186,7 @@ def lines(pieces: Iterable[bytes], pace: Pace) -> Iterator[list[bytes]]:
         if end < 0:
             begun += piece
             continue
-        # Joined once per line end, so that a line of many megabytes costs no more than it must.
+        # Joined once per line end, because repeated joining makes a line of many megabytes slow.
         begun += piece[:end]
         text, begun = bytes(begun), bytearray(piece[end + 1 :])
         pace.restart()

@@ -1,7 +1,7 @@
-"""The control plane's API, as methods: plain dicts out, of the shapes in `answers`.
+"""The control plane's API as methods that return plain dicts, with the shapes in `answers`.
 
-`transport` makes the requests and is the only user of httpx; `stream` follows an
-execution's events. A control plane that restarts is waited for where that is safe.
+`transport` makes the requests and is the only user of httpx. `stream` follows an execution's
+events. If a control plane restarts, the client waits for it when that is safe.
 """
 
 import json
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Stream"]
 
-#: How long a service's own endpoint may take (seconds): its manifest may give it an hour.
+#: Timeout of a request to a service's own endpoint (seconds): a manifest may allow an hour.
 _ENDPOINT_S = 3660.0
 
-#: How long a plan may take (seconds): it may read every bundle that is live.
+#: Timeout of a plan (seconds): it may read every live bundle.
 _PLAN_S = 120.0
 
-#: Pages that are looked through for one execution: a server could go on for ever.
+#: Pages to search for one execution, at most: a server could send pages without end.
 _PAGES = 1000
 
-#: Characters of an idempotency key at most.
+#: The maximum length of an idempotency key (characters).
 _KEY_LENGTH = 255
 
 
 class Client:
-    """A control plane, as its context describes it. A short process need not close it.
+    """A control plane, as its context describes it. A short-lived process need not close it.
 
-    Options are those of `koco.client.transport.Transport`.
+    The options are those of `koco.client.transport.Transport`.
     """
 
     def __init__(
@@ -77,26 +77,26 @@ class Client:
 
     @property
     def url(self) -> str:
-        """Where the control plane answers."""
+        """The URL of the control plane."""
         return self._transport.url
 
     @cached_property
     def files(self) -> "Files":
         """The files of executions, and uploads."""
-        from koco.client.files import Files  # most commands have no use for hashes
+        from koco.client.files import Files  # most commands need no hashes
 
         return Files(self._transport)
 
     def health(self) -> dict[str, Any]:
-        """Return what `/health` says; `{"status": "degraded"}` is an answer, too."""
+        """Return the answer of `/health`; `{"status": "degraded"}` is not an error."""
         return self._transport.json("GET", "/health", answers.Health, accept=(503,))
 
     def doctor(self, *, timeout_s: float = 20.0) -> dict[str, Any]:
-        """Return `{items, next, version}`: what the control plane's doctor finds, and its koco."""
+        """Return `{items, next, version}`: the control plane's findings and its koco version."""
         return self._transport.json("POST", "/v1/doctor", answers.Doctor, timeout_s=timeout_s)
 
     def status(self) -> dict[str, Any]:
-        """Return what runs: control plane, Ray, store, services, executions by status."""
+        """Return the state of control plane, Ray, store and services, and executions by status."""
         return self._transport.json("GET", "/v1/status", answers.Overview)
 
     def flows(self) -> list[dict[str, Any]]:
@@ -104,15 +104,16 @@ class Client:
         return self._transport.items("/v1/flows", answers.Flows)
 
     def flow(self, name: str) -> dict[str, Any]:
-        """Return a flow, by short or full name, with its form."""
+        """Return a flow with its form, by short or full name."""
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
         return self._transport.json("GET", path, answers.Flow)
 
     def launch(self, name: str, inputs: dict[str, Any], *, key: str | None = None) -> str:
-        """Launch a flow; return the fid.
+        """Launch a flow and return the fid.
 
-        With an idempotency key it is made again where the connection breaks: the same key
-        gives the same fid. Without one never, as it might launch twice.
+        With an idempotency key, the request is repeated if the connection breaks, because the same
+        key gives the same fid. Without a key it is never repeated, because that might launch the
+        flow twice.
         """
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
         headers = None if key is None else {"Idempotency-Key": _key(key)}
@@ -143,10 +144,10 @@ class Client:
         cursor: str | None = None,
         room: Room | None = None,
     ) -> dict[str, Any]:
-        """Return a page of executions that fit all of it, newest first: `{items, next}`.
+        """Return a page of executions that match all filters, newest first: `{items, next}`.
 
-        It may have few or none, and a `next` all the same. Of a search, `complete` says
-        whether all have been looked into. Pages that are gathered share a `room`.
+        A page may have few items or none and still have a `next`. For a search, `complete` is true
+        if all executions were searched. Pages that are collected together share a `room`.
         """
         query = {
             "status": ",".join(statuses),
@@ -175,7 +176,7 @@ class Client:
         """Return the fid of a flow's latest execution, by the flow's full name.
 
         Raises:
-            NotFoundError: it has none that may be seen.
+            NotFoundError: the flow has no execution that the caller may see.
         """
         cursor: str | None = None
         for _ in range(_PAGES):
@@ -188,7 +189,7 @@ class Client:
         raise NotFoundError(f"{flow} has no execution", hint=hint)
 
     def stack(self, fid: str, *, threads: bool = False) -> dict[str, Any]:
-        """Return what an execution is in the middle of: `{fid, status, note, processes}`.
+        """Return the current stacks of an execution: `{fid, status, note, processes}`.
 
         Raises:
             ConflictError: it has ended.
@@ -197,7 +198,7 @@ class Client:
         return self._transport.json("GET", f"{_execution(fid)}/stack", answers.Stacks, query=query)
 
     def result(self, fid: str) -> dict[str, Any]:
-        """Return `{fid, status, result | error}`; ConflictError where it has not ended."""
+        """Return `{fid, status, result | error}`; raises ConflictError if it has not ended."""
         path = f"{_execution(fid)}/result"
         return self._transport.json("GET", path, answers.Result, room=Room(PAYLOAD_BYTES))
 
@@ -209,25 +210,25 @@ class Client:
         cursor: str | None = None,
         room: Room | None = None,
     ) -> dict[str, Any]:
-        """Return a page of the locks that are open, oldest first: `{items, next}`."""
+        """Return a page of open locks, oldest first: `{items, next}`."""
         query = {"flow": flow, "limit": str(limit), "cursor": cursor}
         return self._transport.json("GET", "/v1/locks", answers.Locks, query=query, room=room)
 
     def locks_of(self, fid: str) -> list[dict[str, Any]]:
-        """Return an execution's locks, whatever became of them, oldest first."""
+        """Return all locks of an execution, open or settled, oldest first."""
         return self._transport.items(f"{_execution(fid)}/locks", answers.Locks, {"limit": "1000"})
 
     def lock(self, fid: str, name: str) -> dict[str, Any]:
-        """Return a lock, by id, unique prefix or name, with its form (None: any JSON value)."""
+        """Return a lock with its form (None: any JSON value), by id, unique prefix or name."""
         path = f"{_execution(fid)}/locks/{_part(name, 'lock')}"
         return self._transport.json("GET", path, answers.LockWithForm, room=Room(PAYLOAD_BYTES))
 
     def answer(self, fid: str, name: str, value: Any) -> dict[str, Any]:
-        """Answer a lock with any JSON value; return it, settled.
+        """Answer a lock with any JSON value and return the settled lock.
 
         Raises:
-            InputsError: its form or its lease refuses the value; it is open as before.
-            ConflictError: it is open no more; the message says who answered, and when.
+            InputsError: the form or the lease rejects the value; the lock stays open.
+            ConflictError: it is already settled; the message names who answered, and when.
         """
         body = json.dumps(value).encode()
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -238,19 +239,19 @@ class Client:
             headers=headers,
             content=lambda: iter([body]),
             timeout_s=_ENDPOINT_S,
-            # A second one would be told that somebody was faster.
+            # A repeated request would report that somebody else was faster.
             repeatable=False,
         )
 
     def cancel(self, fid: str, *, grace_s: float) -> dict[str, Any]:
-        """Ask an execution to end, to be killed after `grace_s`; return it."""
+        """Ask an execution to end and return it. It is killed after `grace_s`."""
         path = f"{_execution(fid)}/cancel"
         return self._transport.json("POST", path, answers.Execution, body={"grace_s": grace_s})
 
     def retry(self, fid: str, *, key: str | None = None) -> dict[str, Any]:
-        """Launch again what an execution that has ended was; return the new one.
+        """Launch an ended execution again and return the new one.
 
-        An idempotency key is as with `launch`.
+        The idempotency key works as with `launch`.
         """
         headers = None if key is None else {"Idempotency-Key": _key(key)}
         return self._transport.json(
@@ -262,19 +263,19 @@ class Client:
         )
 
     def delete(self, fid: str) -> None:
-        """Remove an execution that has ended; ConflictError where it has not."""
-        # Not again where the connection breaks: the second would be told that it is not there.
+        """Remove an ended execution; raises ConflictError if it has not ended."""
+        # Not repeated if the connection breaks: the second request would get a "not found".
         self._transport.call("DELETE", _execution(fid), repeatable=False)
 
     def has_bundle(self, sha256: str) -> bool:
-        """Say whether a bundle is there already, all of it."""
+        """Return whether a complete bundle is already there."""
         answer = self._transport.call("HEAD", f"/v1/bundles/{sha256}")
         return answer.headers.get("Upload-Complete") == "?1"
 
     def put_bundle(
         self, sha256: str, path: Path, *, advance: Callable[[int], object] | None = None
     ) -> None:
-        """Upload a bundle from its file, or what is missing of it; see `Files.upload`."""
+        """Upload a bundle from its file, or the missing part of it; see `Files.upload`."""
         self.files.upload(
             path,
             sha256,
@@ -290,7 +291,7 @@ class Client:
         project: str | None,
         prune: bool,
     ) -> dict[str, Any]:
-        """Return what deploying manifests with their files would do: `{items, next, counts}`."""
+        """Return the effect of deploying manifests with their files: `{items, next, counts}`."""
         asked = [
             {"manifest": manifest, "files": [asdict(file) for file in files]}
             for manifest, files in services
@@ -309,9 +310,9 @@ class Client:
         fallback: bool = True,
         expect: int | None = None,
     ) -> dict[str, Any]:
-        """Begin a release, or return the one that is under way or unchanged.
+        """Begin a release, or return the one that is in progress or unchanged.
 
-        With `expect`, ConflictError where it would replace another release than that one.
+        With `expect`, raises ConflictError if the release would replace any other release.
         """
         body: dict[str, Any] = {"manifest": manifest, "bundle": bundle, "origin": origin or {}}
         body["fallback"] = fallback
@@ -324,7 +325,7 @@ class Client:
         return self._transport.json("POST", path, answers.BegunRelease, body=body)
 
     def release(self, service: str, number: int, *, wait_s: float = 0) -> dict[str, Any]:
-        """Return a release, after it left `starting` or `wait_s` seconds."""
+        """Return a release when it leaves `starting`, or after `wait_s` seconds."""
         path = f"{_service(service)}/releases/{number}"
         return self._transport.json(
             "GET", path, answers.Release, query={"wait": f"{wait_s:g}"}, timeout_s=wait_s + 30
@@ -351,11 +352,11 @@ class Client:
         timeout_s: float | None,
         fallback: bool = True,
     ) -> dict[str, Any]:
-        """Begin a release that is as a former one was; answered as `create_release` is."""
+        """Begin a release that repeats an earlier one; returns the same as `create_release`."""
         body: dict[str, Any] = {"number": number, "fallback": fallback}
         if timeout_s is not None:
             body["timeout_s"] = timeout_s
-        # Safe to repeat where it names a number: then the second finds nothing to change.
+        # Safe to repeat if it names a number, because the second request finds nothing to change.
         return self._transport.json(
             "POST",
             f"{_service(service)}/rollback",
@@ -365,11 +366,11 @@ class Client:
         )
 
     def services(self) -> list[dict[str, Any]]:
-        """Return what is deployed."""
+        """Return the deployed services."""
         return self._transport.items("/v1/services", answers.Services)
 
     def service(self, service: str) -> dict[str, Any]:
-        """Return a service, deployed or not any more, and what of it has not ended."""
+        """Return a service, deployed or not, and its parts that have not ended."""
         return self._transport.json("GET", _service(service), answers.ServiceInFull)
 
     def undeploy(
@@ -380,9 +381,9 @@ class Client:
         grace_s: float = 5.0,
         expect: int | None = None,
     ) -> dict[str, Any]:
-        """Take a service away; return it, and in `ended` the releases that were there.
+        """Undeploy a service and return it; `ended` has the releases that it had.
 
-        `running` says what becomes of executions that have not ended: `refuse`, `drain`, `cancel`.
+        `running` sets the fate of executions that have not ended: `refuse`, `drain` or `cancel`.
         """
         query = {"running": running, "grace_s": f"{grace_s:g}"}
         if expect is not None:
@@ -394,12 +395,12 @@ class Client:
         return self._transport.items("/v1/secrets", answers.Secrets)
 
     def set_secret(self, name: str, value: str) -> dict[str, Any]:
-        """Set a secret; return `{name, new, services}`, those that have it."""
+        """Set a secret and return `{name, new, services}`; `services` are those that use it."""
         path = f"/v1/secrets/{_part(name, 'secret')}"
         return self._transport.json("PUT", path, answers.SecretSet, body={"value": value})
 
     def unset_secret(self, name: str, *, force: bool = False) -> dict[str, Any]:
-        """Forget a secret; ConflictError while live services have it, unless forced."""
+        """Remove a secret. Raises ConflictError if live services use it, unless forced."""
         path = f"/v1/secrets/{_part(name, 'secret')}"
         query = {"force": "true" if force else None}
         return self._transport.json("DELETE", path, answers.SecretUnset, query=query)
@@ -414,17 +415,17 @@ class Client:
     ) -> dict[str, Any]:
         """Return a page of the audit log, newest first: `{items, next}`.
 
-        `wanted` is `who`, `action`, `target`, `outcome`, and `since` and `until` in RFC 3339.
+        `wanted` may have `who`, `action`, `target`, `outcome`, and `since` and `until` in RFC 3339.
         """
         query = {**wanted, "limit": str(limit), "cursor": cursor}
         return self._transport.json("GET", "/v1/audit", answers.Audit, query=query, room=room)
 
     def me(self) -> dict[str, Any]:
-        """Return who the context's key or session is of, and what that may do."""
+        """Return the owner of the context's key or session, and its permissions."""
         return self._transport.json("GET", "/v1/me", answers.Me)
 
     def log_in(self, user: str, password: str) -> dict[str, Any]:
-        """Begin a session; return its `token`, and when it `expires`."""
+        """Begin a session and return its `token` and the time when it `expires`."""
         body = {"name": user, "password": password}
         return self._transport.json(
             "POST", "/v1/session", answers.Session, body=body, repeatable=False
@@ -435,7 +436,7 @@ class Client:
         self._transport.call("DELETE", "/v1/session")
 
     def keys(self) -> list[dict[str, Any]]:
-        """Return keys, by name; without their secrets."""
+        """Return the keys by name, without their secrets."""
         return self._transport.items("/v1/keys", answers.Keys)
 
     def create_key(
@@ -447,7 +448,7 @@ class Client:
         all_executions: bool,
         expires_s: float | None,
     ) -> dict[str, Any]:
-        """Make a key; return it with its `secret`, which is told this once."""
+        """Create a key and return it with its `secret`, which is shown only once."""
         body: dict[str, Any] = {"name": name, "scopes": scopes, "flows": flows}
         body["all_executions"] = all_executions
         if expires_s is not None:
@@ -459,19 +460,19 @@ class Client:
     def rotate_key(
         self, name: str, *, grace_s: float, expires_s: float | None = None
     ) -> dict[str, Any]:
-        """Give a key a new `secret`; the old one is good for `grace_s` more."""
+        """Give a key a new `secret`; the old one stays valid for `grace_s`."""
         body = {"grace_s": grace_s} | ({} if expires_s is None else {"expires_s": expires_s})
         path = f"/v1/keys/{_part(name, 'key')}/rotate"
-        # Once: another secret would take the place of one that got lost on its way here.
+        # Idempotent, because a second rotation would replace a secret whose response got lost.
         return self._transport.json("POST", path, answers.KeyWithSecret, body=body, headers=_once())
 
     def revoke_key(self, name: str) -> dict[str, Any]:
-        """Take a key away; return what it was."""
+        """Revoke a key and return its last state."""
         path = f"/v1/keys/{_part(name, 'key')}"
         return self._transport.json("DELETE", path, dict[str, Any], repeatable=False)
 
     def users(self) -> list[dict[str, Any]]:
-        """Return users, by name."""
+        """Return the users by name."""
         return self._transport.items("/v1/users", answers.Users)
 
     def create_user(
@@ -483,7 +484,7 @@ class Client:
         flows: list[str],
         all_executions: bool,
     ) -> dict[str, Any]:
-        """Make a user; ConflictError where a user or a key has that name."""
+        """Create a user; raises ConflictError if a user or a key has that name."""
         body = {
             "name": name,
             "password": password,
@@ -496,14 +497,14 @@ class Client:
         )
 
     def remove_user(self, name: str) -> dict[str, Any]:
-        """Remove a user; their sessions end."""
+        """Remove a user and end their sessions."""
         return self._transport.json("DELETE", f"/v1/users/{_part(name, 'user')}", dict[str, Any])
 
     def set_password(self, name: str, password: str, *, old: str | None = None) -> dict[str, Any]:
-        """Give a user another password; whoever is no admin needs the old one."""
+        """Set a user's password. A caller who is not an admin must give the old one."""
         path = f"/v1/users/{_part(name, 'user')}/password"
         body = {"password": password, "old": old}
-        # Not twice: after the first, neither the session nor the old password is good.
+        # Not repeated: after the first request, the session and the old password are invalid.
         return self._transport.json("PUT", path, dict[str, Any], body=body, repeatable=False)
 
     def stream(
@@ -546,21 +547,21 @@ def _service(name: str) -> str:
 
 
 def _part(name: str, what: str, *, safe: str = "") -> str:
-    """Return a name as a part of a path; an empty one, or one with dots, would be another path."""
+    """Return a name as a path segment. Empty names and dots are refused: they change the path."""
     if not name.strip("/") or any(part in ("", ".", "..") for part in name.split("/")):
         raise UsageError(f"{name!r} is no {what}")
     return quote(name, safe=safe)
 
 
 def _once() -> dict[str, str]:
-    """Return the header by which a request that is made again is carried out once."""
+    """Return the header that makes a repeated request take effect only once."""
     import secrets
 
     return {"Idempotency-Key": secrets.token_urlsafe(16)}
 
 
 def _key(key: str) -> str:
-    """Return an idempotency key; one that a header cannot hold is refused."""
+    """Return an idempotency key. Refuse one that does not fit in a header."""
     fits = 0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()
     if not fits or key != key.strip():
         raise UsageError(

@@ -1,10 +1,11 @@
-"""Contexts: the control planes that a user can talk to, and which of them is meant.
+"""Contexts: the control planes that a user can talk to, and which of them is selected.
 
-They stand in `<home>/contexts.toml`, which holds keys and so belongs to its user
-alone. It is written as a whole, under a lock: two writers lose nothing of one
-another's, and a reader sees the old file or the new one.
+They are kept in `<home>/contexts.toml`. It holds keys, so only its user may read it. It is replaced
+as a whole, under a lock: concurrent writers lose no changes, and a reader sees the old file or the
+new one.
 
-`<home>/begun.toml` is written alike. It has what `koco up` has begun and not finished.
+`<home>/begun.toml` is written the same way. It has the contexts that `koco up` has begun and not
+finished.
 """
 
 import os
@@ -20,17 +21,17 @@ from koco import tokens
 from koco.client.url import checked, host
 from koco.errors import NotFoundError, UnreachableError, UsageError
 
-#: The name of the context that KOCO_URL makes.
+#: The name of the context that KOCO_URL creates.
 FROM_ENVIRONMENT = "KOCO_URL"
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A named control plane. `cluster` is what `koco up` remembers of what it brought up.
+    """A named control plane. `cluster` has the facts that `koco up` keeps about its cluster.
 
-    `ca` is the path of a PEM file with the certificates that are trusted to be it, where
-    those that this machine trusts are not enough. `user` is who has logged in for `key`,
-    which is a session's token then.
+    `ca` is the path of a PEM file with the certificates to trust for this control plane, if those
+    that this machine trusts are not enough. `user` is the user who logged in; `key` is then the
+    token of their session.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Context:
 
     @property
     def is_session(self) -> bool:
-        """Whether its key is a session's token, which is over one day."""
+        """Whether its key is a session token, which expires."""
         return self.key.startswith(tokens.SESSION)
 
     @property
@@ -56,10 +57,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The name of the context that is meant, and what says so.
+    """The name of the selected context, and the source that selected it.
 
-    `by` is one of --context, KOCO_URL, KOCO_CONTEXT, koco.toml, contexts.toml; `name`
-    is None where nothing names one.
+    `by` is one of --context, KOCO_URL, KOCO_CONTEXT, koco.toml, contexts.toml. `name` is None if no
+    source names a context.
     """
 
     name: str | None
@@ -68,7 +69,7 @@ class Choice:
 
     @property
     def said_by(self) -> str:
-        """What names it, for messages."""
+        """The source, for messages."""
         if self.path is None:
             return self.by
         return f"`current` in {self.path}" if self.by == "contexts.toml" else str(self.path)
@@ -84,10 +85,11 @@ def home() -> Path:
 
 
 def expanded(path: str) -> Path:
-    """Return a path, with the home directory that `~` stands for in its place.
+    """Return a path with `~` expanded.
 
     Raises:
-        UsageError: there is none: in a container HOME may be unset, and the user without a name.
+        UsageError: there is no home directory: in a container HOME may be unset and the user
+            nameless.
     """
     try:
         return Path(path).expanduser()
@@ -98,12 +100,12 @@ def expanded(path: str) -> Path:
 
 
 def contexts_path() -> Path:
-    """Return where contexts are kept."""
+    """Return the path of the contexts file."""
     return home() / "contexts.toml"
 
 
 def begun_path() -> Path:
-    """Return where contexts are kept whose control plane has not answered yet."""
+    """Return the path of the file of contexts whose control plane has not answered yet."""
     return home() / "begun.toml"
 
 
@@ -118,7 +120,7 @@ def load_contexts() -> dict[str, Context]:
 
 
 def load_begun() -> dict[str, Context]:
-    """Return the contexts that `koco up` will write when their control plane answers, by name.
+    """Return by name the contexts that `koco up` saves when their control plane answers.
 
     Raises:
         UsageError: the file is broken, or others can read it.
@@ -128,24 +130,23 @@ def load_begun() -> dict[str, Context]:
 
 
 def save_begun(context: Context) -> None:
-    """Keep a context until its control plane answers: its key may be an admin key already."""
+    """Keep a context until its control plane answers; its key may already be an admin key."""
     with _changing(begun_path()) as document:
         document.setdefault("contexts", {})[context.name] = _entry(context)
 
 
 def forget_begun(name: str) -> None:
-    """Forget a context whose control plane has not answered; one that is not there is no error."""
+    """Forget a context whose control plane has not answered. A missing one is no error."""
     if name in load_begun():
         with _changing(begun_path()) as document:
             document["contexts"].pop(name, None)
 
 
 def chosen(flag: str | None = None) -> Choice:
-    """Return which context is meant, whether it is there or not.
+    """Return the choice of context, whether that context exists or not.
 
-    The first of these that is there decides: `flag` (a name), KOCO_URL with
-    KOCO_KEY, KOCO_CONTEXT, `[deploy] context` of the project's koco.toml, the
-    file's `current`.
+    The first source that is set decides: `flag` (a name), KOCO_URL with KOCO_KEY, KOCO_CONTEXT,
+    `[deploy] context` of the project's koco.toml, the file's `current`.
     """
     if flag is not None:
         return Choice(flag.strip(), "--context")
@@ -162,14 +163,14 @@ def chosen(flag: str | None = None) -> Choice:
 
 
 def current(flag: str | None = None) -> Context:
-    """Return the context that is meant: see `chosen`.
+    """Return the selected context; see `chosen`.
 
-    KOCO_KEY alone replaces the key of a context that is not named by flag.
+    KOCO_KEY alone replaces the key of the context, unless the flag names the context.
 
     Raises:
         NotFoundError: no context has that name.
-        UnreachableError: none of them is there.
-        UsageError: a file or a URL makes no sense.
+        UnreachableError: no source names a context.
+        UsageError: a file or a URL is invalid.
     """
     choice = chosen(flag)
     if choice.by == "KOCO_URL":
@@ -191,7 +192,7 @@ def current(flag: str | None = None) -> Context:
 
 
 def find(name: str) -> Context:
-    """Return the context of that name, as the file has it; NotFoundError where there is none."""
+    """Return the context of that name from the file; raises NotFoundError if there is none."""
     contexts = load_contexts()
     if name not in contexts:
         raise _unknown(f"there is no context {name!r} in", contexts)
@@ -204,10 +205,10 @@ def save_context(
     *,
     guard: Callable[[Context], None] | None = None,
 ) -> None:
-    """Write a context, new or changed; the others stay as they are.
+    """Write a context, new or changed. The others stay unchanged.
 
-    With `make_current=None` it becomes the current one where there is none. `guard` is
-    given the one that would be replaced, and raises to keep it.
+    With `make_current=None` it becomes the current one if there is none. `guard` gets the context
+    that would be replaced, and raises to keep it.
     """
     with _changing(contexts_path()) as document:
         contexts = document.setdefault("contexts", {})
@@ -221,7 +222,7 @@ def save_context(
 
 
 def replace_key(old: str, new: str) -> list[str]:
-    """Put a key in the place of another, wherever that is kept; return the contexts' names."""
+    """Replace a key wherever it is stored, and return the names of the changed contexts."""
     found = []
     for path in (begun_path(), contexts_path()):
         if not path.exists():
@@ -239,7 +240,7 @@ def replace_key(old: str, new: str) -> list[str]:
 
 
 def use_context(name: str) -> None:
-    """Make a context the current one; NotFoundError where there is none of that name."""
+    """Make a context the current one; raises NotFoundError if there is none of that name."""
     with _changing(contexts_path()) as document:
         if name not in document.get("contexts", {}):
             raise _unknown(f"there is no context {name!r} in", document.get("contexts", {}))
@@ -247,7 +248,7 @@ def use_context(name: str) -> None:
 
 
 def remove_context(name: str) -> None:
-    """Forget a context; one that is not there is no error."""
+    """Forget a context. A missing one is no error."""
     with _changing(contexts_path()) as document:
         document.get("contexts", {}).pop(name, None)
         if document.get("current") == name:
@@ -255,21 +256,21 @@ def remove_context(name: str) -> None:
 
 
 def key_of_environment() -> str:
-    """Return what KOCO_KEY says; nothing where it is not set."""
+    """Return the value of KOCO_KEY; empty if it is not set."""
     return _trimmed(os.environ.get("KOCO_KEY"))
 
 
 def _trimmed(told: str | None) -> str:
-    """Return what a variable of the environment says; nothing where it is not set, or blank."""
-    # A file or a CI secret ends in a newline more often than not.
+    """Return the value of an environment variable, stripped; empty if it is not set or blank."""
+    # Stripped because a file or a CI secret usually ends in a newline.
     return (told or "").strip()
 
 
 def restart_wait_s() -> float | None:
-    """Return what KOCO_RESTART_WAIT says (seconds); None where it is not set.
+    """Return the value of KOCO_RESTART_WAIT (seconds); None if it is not set.
 
     Raises:
-        UsageError: it is no number of seconds.
+        UsageError: it is not a number of seconds.
     """
     text = os.environ.get("KOCO_RESTART_WAIT", "").strip()
     if not text:
@@ -288,14 +289,14 @@ def restart_wait_s() -> float | None:
 def _project_file() -> Path | None:
     try:
         here = Path.cwd()
-    except FileNotFoundError:  # it was removed: nothing is there, or above it
+    except FileNotFoundError:  # the folder was removed, so it has no file either
         return None
     return next((p for d in (here, *here.parents) if (p := d / "koco.toml").is_file()), None)
 
 
 def _project_context(path: Path) -> str | None:
-    # Only this one key: `koco.project.project` checks the file as a whole, and costs more to
-    # import.
+    # Reads only this key: `koco.project.project` checks the whole file, but its import takes
+    # longer.
     deploy = _parse(path).get("deploy", {})
     name = deploy.get("context") if isinstance(deploy, dict) else None
     if name is not None and not isinstance(name, str):
@@ -304,7 +305,7 @@ def _project_context(path: Path) -> str | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a file of contexts as it stands; an empty document where there is none."""
+    """Return the content of a contexts file; an empty document if there is no file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -312,7 +313,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
     if os.name == "posix" and mode & 0o077:
-        # As ssh does: a key that others can read is a key that others have.
+        # Like ssh, because a key that others can read is a key that others have.
         raise UsageError(
             f"{path} holds keys, and other users can read it", hint=f"chmod 600 {path}"
         )
@@ -329,7 +330,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _entry(context: Context) -> dict[str, Any]:
-    """Return a context as it stands in the file."""
+    """Return a context in the form of the file."""
     entry: dict[str, Any] = {"url": context.url, "key": context.key}
     if context.cluster:
         entry["cluster"] = dict(context.cluster)
@@ -378,13 +379,14 @@ def _broken(path: Path, what: str) -> UsageError:
 
 @contextmanager
 def _changing(path: Path) -> Iterator[dict[str, Any]]:
-    """Hold the lock, give the document to be changed, and write it."""
+    """Hold the lock, give the document to change, and write it."""
     import fcntl
 
     directory = home()
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A lock file of its own: the contexts file is replaced, a lock on it would go with it.
+        # A separate lock file, because the contexts file is replaced, and a lock on it would go
+        # with it.
         lock = os.open(directory / "contexts.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise UsageError(
@@ -393,7 +395,7 @@ def _changing(path: Path) -> Iterator[dict[str, Any]]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         document = _read(path)
-        _contexts(document, path)  # a broken file is told of, not written over
+        _contexts(document, path)  # report a broken file instead of overwriting it
         yield document
         try:
             _write(document, path)
@@ -409,7 +411,7 @@ def _write(document: dict[str, Any], path: Path) -> None:
 
     import tomli_w
 
-    target = Path(os.path.realpath(path))  # it may be a link into one's dotfiles
+    target = Path(os.path.realpath(path))  # it may be a link into the user's dotfiles
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".contexts-")  # 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -422,6 +424,6 @@ def _write(document: dict[str, Any], path: Path) -> None:
         raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the new name is durable with this, not before
+        os.fsync(folder)  # only this makes the new name durable
     finally:
         os.close(folder)

@@ -1,8 +1,8 @@
-"""Files of executions over HTTP, in pieces both ways: memory does not grow with them.
+"""Files of executions over HTTP. Both directions work in pieces, so memory does not grow with size.
 
-An upload goes on where the control plane says that it ended, a download from the
-byte that it has come to; both check the hash of all of it. So a connection that
-breaks, or a control plane that restarts, costs time and nothing else.
+An upload resumes at the offset that the control plane reports, a download at the byte that it has
+reached. Both check the hash of the whole content. So a broken connection or a restarted control
+plane costs only time.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ from koco.client.transport import Answer, Attempts, Incoming, Transport
 from koco.errors import AnswerError, ConflictError, KocoError, UnreachableError
 from koco.plurals import counted
 
-#: What one request uploads at most (bytes): so much is sent in vain where it is refused.
+#: The most that one request uploads (bytes), which is also the most that a refusal wastes.
 _SLICE_BYTES = 32 * 1024 * 1024
-#: How long without progress before giving up (seconds).
+#: Time without progress before giving up (seconds).
 _PATIENCE_S = 60.0
-#: How long an answer may take: it may include reading again what an earlier request sent.
+#: Timeout of an answer (seconds): it may include reading again the content of earlier requests.
 _ANSWER_S = 300.0
 _SILENCE_S = 30.0
 
@@ -39,7 +39,7 @@ def _nothing(_: int) -> None:
 
 
 class Files:
-    """The files of a control plane's executions. May be used from several threads."""
+    """The files of a control plane's executions. Safe to use from several threads."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -48,20 +48,20 @@ class Files:
         """Return the files at or below a path: `{path, size_bytes, sha256, created, by}`.
 
         Raises:
-            NotFoundError: there is neither such a file nor such a folder.
+            NotFoundError: there is no file or folder at that path.
         """
         query = {"path": file_paths.place(path) if path else None}
         return self._transport.items(f"/v1/executions/{quote(fid)}/files", answers.Files, query)
 
     def attach(self, fid: str, path: str, *, sha256: str, size_bytes: int) -> File:
-        """Give an execution a file whose content has been uploaded."""
+        """Give an execution a file whose content is already uploaded."""
         body = {"sha256": sha256, "size_bytes": size_bytes}
         return self._transport.json(
             "PUT", _url(fid, file_paths.path(path)), answers.File, body=body
         )
 
     def remove(self, fid: str, path: str) -> list[File]:
-        """Remove a file or all of a folder; return what was removed."""
+        """Remove a file or a whole folder, and return the removed files."""
         url = _url(fid, file_paths.place(path))
         items: list[File] = self._transport.json("DELETE", url, answers.Removed)["items"]
         return items
@@ -77,11 +77,11 @@ class Files:
         advance: Advance = _nothing,
         among: str = "blobs",
     ) -> None:
-        """Bring a file's content, unless it is there already: as a blob, or among `bundles`.
+        """Upload a file's content if it is not there yet, as a blob or among `bundles`.
 
         Raises:
             UnreachableError: there was no progress for a minute.
-            KocoError: the control plane refused, with what it said.
+            KocoError: the control plane refused; the message is its own.
         """
         url = f"/v1/{among}/{sha256}"
         attempts: Attempts | None = None
@@ -96,9 +96,9 @@ class Files:
                     is_known = True
             except UnreachableError as exc:
                 if not self._transport.has_answered:
-                    raise  # that has been waited for already
+                    raise  # already waited for
                 is_known = False
-                # Counted from the first failure: on a slow line a slice may take minutes.
+                # Counted from the first failure, because a slice may take minutes on a slow line.
                 attempts = attempts or self._transport.attempts(_PATIENCE_S)
                 attempts.pause(exc)
             if at > furthest:
@@ -106,7 +106,7 @@ class Files:
             advance((size_bytes if is_complete else at) - before)
 
     def _send(self, url: str, path: Path, at: int, size_bytes: int) -> tuple[int, bool]:
-        """Send the next slice; return how far that brought it, and whether that is all."""
+        """Send the next slice; return the new offset, and whether the upload is complete."""
         count = min(_SLICE_BYTES, size_bytes - at)
         headers = {"Upload-Offset": str(at), "Upload-Length": str(size_bytes)}
         answer = self._transport.call(
@@ -126,7 +126,7 @@ class Files:
         return arrived, is_complete
 
     def _state(self, answer: "Answer", size_bytes: int) -> tuple[int, bool]:
-        """Return how far an upload of so many bytes has come, and whether that is all."""
+        """Return the offset of an upload of that size, and whether it is complete."""
         offset = answer.headers.get("Upload-Offset", "")
         told = {
             "Upload-Offset": int(offset) if _DIGITS.fullmatch(offset) else None,
@@ -138,13 +138,13 @@ class Files:
     # down
 
     def read(self, fid: str, file: File, *, start: int = 0, digest: Any = None) -> Iterator[bytes]:
-        """Yield a file's content from a byte on, and check at its end that it was all right.
+        """Yield a file's content from a byte offset, and check the whole content's hash at the end.
 
-        `digest` has hashed what stands before `start`.
+        `digest` has hashed the bytes before `start`.
 
         Raises:
-            ConflictError: the file became another one meanwhile.
-            KocoError: the content has not the file's hash.
+            ConflictError: the file was replaced in the meantime.
+            KocoError: the content does not match the file's hash.
         """
         digest = digest or hashlib.sha256()
         attempts, at = self._transport.attempts(_PATIENCE_S), start
@@ -164,7 +164,7 @@ class Files:
                         digest.update(chunk)
                         yield chunk
                         if len(chunk) == local_files.CHUNK_BYTES:
-                            attempts.reset()  # less would let a server go on byte by byte
+                            attempts.reset()  # on less progress a server could go on byte by byte
                 if at < file["size_bytes"]:
                     raise UnreachableError(f"{self._transport.url} ends {file['path']} too early")
             except UnreachableError as exc:
@@ -183,11 +183,11 @@ class Files:
         )
 
     def fetch(self, fid: str, file: File, dest: Path, *, advance: Advance = _nothing) -> None:
-        """Bring a file to a place here: beside it, then verified, then renamed.
+        """Download a file: write it next to its destination, verify it, then rename it.
 
-        What an earlier attempt left beside it is used. An existing file is replaced.
+        A partial download of an earlier attempt is reused. An existing file is replaced.
         """
-        # Named by its hash: what is left of another version is not taken for this one's.
+        # Named by its hash, so a partial download of another version is not reused for this one.
         part = dest.with_name(f".{file['sha256'][:32]}.part")
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(part, flags, 0o666), "r+b") as out:
@@ -201,7 +201,7 @@ class Files:
                     out.write(chunk)
                     advance(len(chunk))
             except UnreachableError:
-                raise  # the next attempt goes on from here
+                raise  # the next attempt resumes here
             except KocoError:
                 part.unlink()
                 raise

@@ -1,8 +1,8 @@
-"""Which control planes have answered before, on this machine and to this user.
+"""The control planes that have answered before, on this machine and to this user.
 
-An empty file for each, in `answered` of koco's directory, named by its URL. It is made at the
-first answer and then only looked for, so that commands do not write, and two at once make the
-same file. Where nothing can be written, nothing is remembered.
+Each has an empty file, named by its URL, in `answered` of koco's directory. The first answer
+creates the file, and later ones only check for it. So most commands write nothing, and two at once
+create the same file. If the directory cannot be written, nothing is remembered.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from koco.errors import UsageError
 
 
 def remember(url: str) -> None:
-    """Note that a control plane has answered at a URL."""
-    # Its name may be too long, a part of its path something else, or there is no home.
+    """Record that a control plane has answered at a URL."""
+    # The name may be too long, a part of the path may not be a folder, or there is no home.
     with contextlib.suppress(OSError, UsageError):
         path = _path(url)
         if not path.exists():
@@ -24,7 +24,7 @@ def remember(url: str) -> None:
 
 
 def before(url: str) -> bool:
-    """Say whether a control plane has answered at a URL before."""
+    """Return whether a control plane has answered at a URL before."""
     try:
         return _path(url).exists()
     except (OSError, UsageError):
@@ -32,7 +32,7 @@ def before(url: str) -> bool:
 
 
 def forget(url: str) -> None:
-    """Note that nothing is to answer there any more, as it was stopped."""
+    """Forget a URL, because its control plane was stopped."""
     with contextlib.suppress(OSError, UsageError):
         _path(url).unlink(missing_ok=True)
 

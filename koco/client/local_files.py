@@ -1,4 +1,4 @@
-"""Files on this machine: found below a folder, hashed, never followed out of it."""
+"""Files on this machine: find them below a folder, hash them, never follow links out of it."""
 
 import hashlib
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 from koco import file_paths
 from koco.errors import NotFoundError, UsageError
 
-#: What is read or written at once (bytes).
+#: The size of one read or write (bytes).
 CHUNK_BYTES = 256 * 1024
 
-#: Told of so many more bytes done.
+#: Called with the number of further bytes done.
 Advance = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file to be uploaded: its name, with the folders that it keeps, and where it is."""
+    """A file to upload: its name, including its folders, and its path."""
 
     name: str
     path: Path
@@ -26,18 +26,18 @@ class LocalFile:
 
 
 def found(local: Path) -> list[LocalFile]:
-    """Return a file, or every file below a folder; names begin with its own.
+    """Return a file, or every file below a folder. The names begin with the name of `local`.
 
     Raises:
         NotFoundError: nothing is there.
         UsageError: a link leads out of the folder, or there is no file at all.
-        PathError: a name is none that an execution's files can have.
+        PathError: a name is not valid for a file of an execution.
     """
     try:
         root = local.resolve(strict=True)
     except (OSError, RuntimeError) as exc:
         raise NotFoundError(f"{local}: there is no such file or folder") from exc
-    # As it was called, where it is a link; `.` and `..` are called what they are.
+    # A link keeps its own name; `.` and `..` get the name of their folder.
     name = root.name if local.name in ("", "..") else local.name
     if root.is_file():
         return [_file(name, root)]
@@ -82,7 +82,7 @@ def _below(folder: Path, prefix: str, root: Path, trail: tuple[Path, ...]) -> It
             path = _target(entry, root, trail)
         if path.is_dir():
             yield from _below(path, name, root, (*trail, path.resolve()))
-        elif path.is_file():  # and no socket or pipe
+        elif path.is_file():  # not a socket or pipe
             yield _file(name, path)
 
 
@@ -92,7 +92,7 @@ def _file(name: str, path: Path) -> LocalFile:
 
 
 def _target(link: Path, root: Path, trail: tuple[Path, ...]) -> Path:
-    """Return where a link leads, if that is in the folder."""
+    """Return the target of a link if it is in the folder."""
     hint = "copy what it leads to, or leave it out"
     try:
         target = link.resolve(strict=True)

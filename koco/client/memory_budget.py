@@ -1,4 +1,4 @@
-"""How much of what a server says may be kept, and the values that are made of it within that."""
+"""Limit how much of a server's answers is kept in memory, as text and as decoded values."""
 
 import json
 from typing import Any, NoReturn
@@ -8,13 +8,13 @@ from typing import Any, NoReturn
 ANSWER_BYTES = 32 << 20
 PAYLOAD_BYTES = 128 << 20
 
-#: What values may take in memory (bytes): `[{},{}` takes thirty times what it takes as text.
+#: The memory for decoded values (bytes): `[{},{}` takes thirty times its size as text.
 VALUE_BYTES = 256 << 20
 
-#: Roughly what each of these in a text costs as Python's objects (bytes).
+#: The rough cost of each of these characters as Python objects (bytes).
 _COSTS = ((b"{", 200), (b"[", 60), (b",", 32), (b'"', 25))
 
-#: What each item that somebody asks for may take besides, as text and as a value (bytes).
+#: The extra room for each requested item, as text and as a value (bytes).
 _ITEM_TEXT_BYTES, _ITEM_VALUE_BYTES = 4 << 10, 16 << 10
 
 _LESS = "`--limit` asks for less at once, where a command has it"
@@ -29,20 +29,20 @@ class TooLargeError(Exception):
 
 
 class Room:
-    """What is left for an answer, or for all pages of a list, as text and as values."""
+    """The remaining room for an answer, or for all pages of a list, as text and as values."""
 
     def __init__(self, text_bytes: int = ANSWER_BYTES, *, items: int = 0) -> None:
         self._most_text = self._text = text_bytes + items * _ITEM_TEXT_BYTES
         self._most_values = self._values = VALUE_BYTES + items * _ITEM_VALUE_BYTES
 
     def take_text(self, count: int) -> None:
-        """Take room for so many bytes; TooLargeError where there is none."""
+        """Take room for that many bytes; raises TooLargeError if there is none."""
         self._text -= count
         if self._text < 0:
             raise TooLargeError(f"more than {self._most_text >> 20} MiB", _LESS)
 
     def take_value(self, text: bytes | bytearray) -> None:
-        """Take room for the value that a text holds; TooLargeError where there is none."""
+        """Take room for the value of a JSON text; raises TooLargeError if there is none."""
         self._values -= len(text) + sum(cost * text.count(sign) for sign, cost in _COSTS)
         if self._values < 0:
             what = f"values that take more than {self._most_values >> 20} MiB"
@@ -50,10 +50,10 @@ class Room:
 
 
 def decoded(text: bytes | bytearray, room: Room | None) -> Any:
-    """Return the value that a text of JSON holds; a short one needs no room.
+    """Return the value of a JSON text. A short text needs no room.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
         TooLargeError: there is no room for the value.
     """
     if room is not None:

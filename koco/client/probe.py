@@ -1,7 +1,7 @@
-"""The way to a control plane, one step at a time: the one that fails is the one to mend.
+"""Test the connection to a control plane step by step. The first step that fails is the cause.
 
-Each step has a deadline that holds whatever the other side does: names that
-nobody resolves, ports that swallow what is sent, answers that never end.
+Each step has a deadline that holds whatever the other side does: names that do not resolve, ports
+that accept data and never answer, answers that never end.
 """
 
 import queue
@@ -23,22 +23,22 @@ from koco.errors import AnswerError, KocoError, TimedOutError, UsageError
 
 T = TypeVar("T")
 
-#: How long one step may take (seconds).
+#: Timeout of one step (seconds).
 STEP_S = 5.0
-#: A certificate that ends sooner is worth a word (seconds).
+#: Warn about a certificate that expires sooner than this (seconds).
 _CERTIFICATE_S = 14 * 86_400
-#: From here on a clock is wrong and not just read at another moment (seconds).
+#: A larger difference means a wrong clock, not just a delayed reading (seconds).
 _SKEW_S = 5.0
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
-#: The finding at the end of the way.
+#: The name of the last step's finding.
 LAST = "clock"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found; `status` is ok, warning or failed, the hint says what to do."""
+    """The result of a step; `status` is ok, warning or failed, and the hint says what to do."""
 
     name: str
     status: str
@@ -55,9 +55,9 @@ class _Stop(Exception):  # noqa: N818 - not an error: the way ends here
 
 
 def way(context: Context) -> Iterator[Finding]:
-    """Yield what is found on the way to a control plane; ends at the first step that fails.
+    """Yield the findings on the way to a control plane, up to the first step that fails.
 
-    The last finding is the one named `LAST` where it can be reached.
+    The last finding is named `LAST` if the control plane can be reached.
     """
     try:
         if is_clear(context.url):
@@ -65,7 +65,7 @@ def way(context: Context) -> Iterator[Finding]:
             hint = "use https://: `koco up --tls-cert --tls-key` gives it a certificate"
             yield Finding("encryption", WARNING, what, hint)
         if proxy := _proxy(context.url):
-            # What cannot be reached from here, the proxy may reach.
+            # The proxy may reach hosts that this machine cannot.
             yield Finding("proxy", OK, f"through {shown(proxy)}")
         else:
             yield from _connection(context)
@@ -75,9 +75,9 @@ def way(context: Context) -> Iterator[Finding]:
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns, or raise what it raises; TimedOutError where it takes longer.
+    """Return or raise the outcome of a call; raises TimedOutError if it takes longer.
 
-    In a thread that nobody waits for: there is no other way out of a resolver that hangs.
+    It runs in a thread that is abandoned on timeout, because a hanging resolver cannot be stopped.
     """
     answers: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue()
 
@@ -155,10 +155,10 @@ def _tls(connection: socket.socket, host: str, ca: str) -> Finding:
 
 
 def _answer(context: Context) -> Iterator[Finding]:
-    """Ask for `/health`, which takes no key."""
+    """Request `/health`, which needs no key."""
 
     def ask() -> tuple[str, str | None]:
-        # Without the key: it is not said before it is known who is there.
+        # Sent without the key, because the server is not verified yet.
         transport = Transport(replace(context, key=""), away_s=0.0)
         answer = transport.call("GET", "/health", accept=(503,), timeout_s=STEP_S)
         health = transport.checked(transport.decoded(answer), answers.Health)
@@ -186,7 +186,7 @@ def _stranger(url: str) -> Finding:
 
 def _clock(date: str | None) -> Finding:
     try:
-        theirs = parsedate_to_datetime(date or "").timestamp() + 0.5  # it has whole seconds
+        theirs = parsedate_to_datetime(date or "").timestamp() + 0.5  # the header has whole seconds
     except (ValueError, TypeError, OverflowError):
         return Finding(LAST, OK, "the server does not say what time it is")
     ahead_s = time.time() - theirs

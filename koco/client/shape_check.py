@@ -1,7 +1,7 @@
-"""Whether a value has the shape that a type describes: a typed dictionary, a list, `str | None`.
+"""Check whether a value has the shape of a type: a typed dictionary, a list, `str | None`.
 
-What msgspec or pydantic would do as well, and they cost 10 and 120 ms of every command that asks
-a control plane. Keys that a type does not name are let be: newer control planes say more.
+msgspec or pydantic could do this too, but they add 10 and 120 ms to every command that calls a
+control plane. Keys that a type does not name are ignored, because newer control planes send more.
 """
 
 import functools
@@ -20,17 +20,17 @@ from typing import (
     is_typeddict,
 )
 
-#: Returns where a value does not fit, as in `.items[3].fid`, or None.
+#: Returns the path of the first part that does not fit, as in `.items[3].fid`, or None.
 _Check = Callable[[Any], str | None]
 
-#: Whole numbers of JSON that others can hold, too: nobody counts further.
+#: The bound of JSON integers that other languages can hold too.
 _LARGEST = 2**63
 
 
 def misfit(value: Any, kind: Any) -> str | None:
-    """Return which part of a value is not as its type has it, as in `items[3].fid`; None if all is.
+    """Return the part of a value that does not fit its type (`items[3].fid`); None if all fits.
 
-    A value that is something else altogether is `""`.
+    It is `""` if the whole value is of another type.
     """
     found = _check(kind)(value)
     return None if found is None else found.removeprefix(".")

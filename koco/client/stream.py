@@ -1,4 +1,4 @@
-"""The events of an execution, followed across whatever happens on the way."""
+"""Follow the events of an execution, across broken connections and restarts."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,25 +8,25 @@ from koco.client.memory_budget import PAYLOAD_BYTES, Room, TooLargeError, decode
 from koco.client.transport import Query, Transport
 from koco.errors import AnswerError, KocoError, UnreachableError
 
-#: How long a stream may be silent (seconds); heartbeats come every 10.
+#: How long a stream may be silent (seconds). Heartbeats come every 10.
 _SILENCE_S = 30.0
 
-#: From here on it is looked how much an event takes in memory (bytes).
+#: Lines longer than this (bytes) are checked for the memory that they need.
 _LONG_BYTES = 1 << 20
 
 _FINAL = ("finished", "error", "cancelled")
 
 
 class Stream:
-    """Events as lines of JSON, in lists as they come from the wire.
+    """Events as lines of JSON, in lists as they arrive.
 
-    On a broken or silent connection it asks again for what comes after the last
-    whole line that it gave: nothing is lost or repeated. When following it ends
-    only on the final status.
+    If the connection breaks or goes silent, it reconnects and asks for the events after the last
+    complete line that it yielded, so nothing is lost or repeated. When it follows, it ends only on
+    the final status.
 
-    `fid` is the whole fid once the first answer is there, `last_seq` the last
-    event's number, `status` the final status once it has been seen. `on_beat` is called
-    when the control plane says that there is nothing new, which it does every 10 s.
+    `fid` is the full fid after the first answer, `last_seq` the last event's number, `status` the
+    final status after it was seen. `on_beat` is called on each heartbeat: every 10 s if there is
+    nothing new.
     """
 
     on_beat: Callable[[], None] | None = None
@@ -76,11 +76,11 @@ class Stream:
                 f"{self._path}/events", query=query, silence_s=_SILENCE_S
             ) as incoming:
                 if fid := incoming.headers.get("X-Koco-Fid"):
-                    # From here on `latest` and a prefix mean this one.
+                    # From here on, `latest` and a prefix stand for this execution.
                     self.fid = str(self._transport.checked(fid, answers.Fid))
                     self._path = f"{self._path.rpartition('/')[0]}/{self.fid}"
                 for lines in incoming.lines():
-                    self._attempts.reset()  # heartbeats count, an answer without a line does not
+                    self._attempts.reset()  # heartbeats count, an answer without lines does not
                     if new := self._noted(lines):
                         yield new
                     elif self.on_beat is not None and self.status is None:
@@ -88,16 +88,16 @@ class Stream:
         except KocoError as exc:
             if type(exc) is not KocoError:
                 raise
-            # A 5xx: the next attempt may fare better, and if not, this is what is told.
+            # A 5xx: the next attempt may succeed. If it does not, this error is reported.
             raise UnreachableError(exc.message, hint=exc.hint) from exc
 
     def _noted(self, lines: list[bytes]) -> list[bytes]:
-        """Return those lines that are new, and remember how far they reach."""
+        """Return the new lines, and remember the last seq."""
         if lines and self._seq(lines[0]) <= self.last_seq:
             lines = [line for line in lines if self._seq(line) > self.last_seq]
         if lines:
             self.last_seq = self._seq(lines[-1])
-            self._tail = None  # the tail has begun: now it is `since` that counts
+            self._tail = None  # the tail has begun, so `since` counts now
             # The final status is the last event, so it can only be in the last line.
             if self.kind_of(lines[-1]) == "status":
                 status = self.decoded(lines[-1])["payload"]["status"]
@@ -108,7 +108,7 @@ class Stream:
         """Return a line's event: `{seq, ts, kind, payload}`.
 
         Raises:
-            AnswerError: it is none.
+            AnswerError: it is not an event.
         """
         try:
             event = decoded(line, Room() if len(line) > _LONG_BYTES else None)
@@ -120,12 +120,12 @@ class Stream:
         return checked
 
     def kind_of(self, line: bytes) -> str:
-        """Return the kind of an event's line, without reading its payload where it can.
+        """Return the kind of an event's line, without reading the payload if possible.
 
         Raises:
-            AnswerError: it is no event.
+            AnswerError: it is not an event.
         """
-        # The API writes seq, ts and kind first: all within the first 90 bytes.
+        # The API writes seq, ts and kind first, within the first 90 bytes.
         _, found, rest = line[:120].partition(b'"kind":"')
         name, end, _ = rest.partition(b'"')
         if found and end and name.isascii():
@@ -133,19 +133,19 @@ class Stream:
         return str(self.decoded(line)["kind"])
 
     def _seq(self, line: bytes) -> int:
-        # As the API writes it; anything else is still JSON.
+        # The format that the API writes. Any other format is still JSON.
         digits, comma, _ = line[7:27].partition(b",")
         if comma and digits.isdigit() and line.startswith(b'{"seq":'):
             return int(digits)
         return int(self.decoded(line)["seq"])
 
     def waits(self) -> str | None:
-        """Return why the execution waits, or what its runner does that does not answer."""
+        """Return why the execution waits, or the activity of a runner that does not answer."""
         told: str | None = self._execution().get("waits")
         return told
 
     def _has_ended(self) -> bool:
-        """Say whether there is nothing to come, as where `since` is past the end."""
+        """Return whether no more events will come, for example because `since` is past the end."""
         execution = self._execution()
         if execution["status"] in _FINAL and execution["last_seq"] <= self.last_seq:
             self.status = execution["status"]
@@ -156,5 +156,5 @@ class Stream:
 
 
 def is_status(event: Any) -> bool:
-    """Say whether an event tells a status, and so has one."""
+    """Return whether an event is a status event, and so has a status."""
     return isinstance(event, dict) and event.get("kind") == "status"

@@ -1,9 +1,9 @@
-"""Requests to one control plane: made again where that is safe, errors turned into ours.
+"""Send requests to one control plane, repeat them if that is safe, and translate errors into ours.
 
-The only user of httpx; none of its errors leaves this package. Most specific
-first: a refused connection, one that is not made in time, silence, a connection
-that broke, an answer that is an error. Whoever answers is not trusted: `arrival` limits
-what comes, and `shape` holds it against what the caller counts on.
+This is the only user of httpx, and none of its errors leaves this package. They are translated most
+specific first: a refused connection, a connection that is not made in time, silence, a broken
+connection, an error answer. The server is not trusted: `bounded_body` limits the data that arrives,
+and `shape_check` checks the answer against the shape that the caller needs.
 """
 
 import functools
@@ -40,52 +40,52 @@ if TYPE_CHECKING:
 
     from koco.client.bounded_body import Pace
 
-#: How long a control plane that has answered before may be away, for a request that
-#: can be repeated (seconds). A restart takes two, and more on a machine that is busy.
+#: How long a control plane that has answered before may be away, for a request that can be repeated
+#: (seconds). A restart takes two, and more on a busy machine.
 AWAY_S = 15.0
 
-#: How long one that has never answered is tried (seconds): likely nothing is there.
+#: How long to try one that has never answered (seconds), because likely nothing is there.
 _FIRST_CONTACT_S = 1.0
 
-#: From when on it is told that one is waited for (seconds).
+#: The wait after which the user is told about it (seconds).
 _QUIET_S = 1.0
 
-#: Between attempts (seconds), doubled from the first to the second.
+#: The pause between attempts (seconds): it doubles from the first value up to the second.
 _BACKOFF_S = (0.1, 0.8)
 
-#: How long making a connection, and sending a piece of a body, may take (seconds).
+#: Timeout for making a connection, and for sending a piece of a body (seconds).
 _CONNECT_S = 5.0
 
 _HINT = "is it running? `koco up` starts a local one, `--context` chooses another"
 _HINT_GONE = "`koco up` starts both again, with all that was there before"
 _HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust, or SSL_CERT_FILE"
-#: Where passwords are shown instead of keys.
+#: The path that takes passwords instead of keys.
 _LOGIN = "/v1/session"
 _HINT_SENT = "the request may have been carried out all the same: `koco ps -a` shows"
 _HINT_ODD = "does that URL belong to something else?"
 
-#: Pages of one list at most: a server could go on for ever.
+#: The maximum number of pages of one list: a server could send pages without end.
 _PAGES = 10_000
 
 Query = Mapping[str, str | list[str] | None]
 
-#: Told of a control plane whose version matters: what, and what to do about it.
+#: Called with a message and a hint if the control plane's version differs in a way that matters.
 OnSkew = Callable[[str, str], object]
 
-#: Told once that a control plane which has answered before does not, and for how many seconds more
-#: it is waited for.
+#: Called once if a control plane that has answered before does not, with its URL and the seconds
+#: left to wait for it.
 OnWait = Callable[[str, float], object]
 
-#: Says whether all that could bring a control plane back by itself is gone, as after a reboot.
+#: Returns whether nothing is left that could bring a control plane back, as after a reboot.
 IsGone = Callable[[], bool]
 
 
 class Transport:
-    """The way to a control plane, as its context describes it.
+    """The connection to a control plane, as its context describes it.
 
-    One that has answered, here or, where the transport `remembers` that, to an earlier process,
-    may be away for `away_s`; so may one that `is_known` to be there. One that `is_gone` is not
-    waited for at first contact.
+    A control plane may be away for `away_s` if it has answered this transport, or an earlier
+    process (if the transport `remembers` that), or if it `is_known` to be there. If it `is_gone`,
+    it is not waited for at first contact.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Transport:
         self._version = ""
         self._httpx = library()
         self._http = _open(self._httpx, context)
-        #: Whether it has answered this process, or need not have.
+        #: Whether it has answered this process, or is known to be there.
         self.has_answered = is_known
         self._away_s = away_s
 
@@ -119,10 +119,10 @@ class Transport:
     def json(
         self, method: str, path: str, kind: Any, *, room: Room | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Return the object that a request (see `call`) is answered with: of that `kind`.
+        """Return the object in the answer to a request (see `call`), checked to be of that `kind`.
 
         Raises:
-            AnswerError: it is another one, or none, or there is no room for it.
+            AnswerError: the answer is of another kind, is no object, or does not fit in the room.
         """
         room = room or Room()
         answer = self.call(method, path, room=room, **options)
@@ -130,7 +130,7 @@ class Transport:
         return found
 
     def items(self, path: str, kind: Any, query: Query | None = None) -> list[dict[str, Any]]:
-        """Return all of a list, whose pages are of a `kind`, from as many as it takes."""
+        """Return all items of a list. Its pages, as many as it takes, are of a `kind`."""
         items: list[dict[str, Any]] = []
         for page in self.pages(lambda cursor: {**(query or {}), "cursor": cursor}, path, kind):
             items += page["items"]
@@ -139,10 +139,10 @@ class Transport:
     def pages(
         self, query: Callable[[str | None], Query], path: str, kind: Any
     ) -> Iterator[dict[str, Any]]:
-        """Yield a list's pages; `query` gives what to ask for from a cursor on.
+        """Yield a list's pages. `query` maps a cursor to the query for the page that starts there.
 
         Raises:
-            AnswerError: they have no end.
+            AnswerError: the pages have no end.
         """
         cursor: str | None = None
         room = Room()
@@ -157,10 +157,10 @@ class Transport:
         raise AnswerError(f"{self.url} gives a list that has no end", hint=_HINT_ODD)
 
     def checked(self, value: Any, kind: Any) -> Any:
-        """Return a value that is of a `kind` (see `answers`).
+        """Return a value after checking that it is of a `kind` (see `answers`).
 
         Raises:
-            AnswerError: it is not; the message names the server, and the part that is wrong.
+            AnswerError: it is not; the message names the server and the wrong part.
         """
         if (part := shape_check.misfit(value, kind)) is None:
             return value
@@ -169,7 +169,7 @@ class Transport:
         raise AnswerError(f"{what}{told}", hint=_HINT_ODD)
 
     def decoded(self, answer: "Answer", room: Room | None = None) -> Any:
-        """Return the value of an answer's JSON; AnswerError where it has none."""
+        """Return the value of an answer's JSON; raises AnswerError if it is not JSON."""
         try:
             with self._translated():
                 return decoded(answer.body, room or Room())
@@ -190,14 +190,14 @@ class Transport:
         accept: tuple[int, ...] = (),
         room: Room | None = None,
     ) -> "Answer":
-        """Make a request, again where it is safe and the control plane is away for a moment.
+        """Make a request. Repeat it if that is safe and the control plane is briefly away.
 
-        `content` gives the body anew for each attempt; a status in `accept` is no error; the
+        `content` gives a new body for each attempt. A status in `accept` is not an error. The
         answer takes some of `room`.
 
         Raises:
             UnreachableError: it did not answer.
-            AnswerError: it answered with more than is taken, or with what is no answer.
+            AnswerError: the answer is too large or not valid.
             KocoError: it refused, with the error that it named.
         """
         attempts: Attempts | None = None
@@ -226,7 +226,7 @@ class Transport:
                     attempts = self.attempts(self._away_s)
                     if self._was_refused(exc):
                         attempts.reset(began)
-                # A connection that broke, or timed out after it was made, had somebody at its end.
+                # If a connection was made and then broke or timed out, a control plane was there.
                 self.has_answered = self.has_answered or not self._is_absent(exc)
                 attempts.pause(exc, patience_s=self.patience_s(exc, of_silence_s=0.0))
 
@@ -241,10 +241,10 @@ class Transport:
     def stream(
         self, path: str, *, query: Query, silence_s: float, headers: dict[str, str] | None = None
     ) -> Iterator["Incoming"]:
-        """Give the answer to one GET, its body still to come; never made again by itself.
+        """Give the answer to one GET, with its body still to be read. Never repeats the request.
 
         Raises:
-            UnreachableError: from here or while the body is read: worth another attempt.
+            UnreachableError: now or while the body is read: the caller may try again.
             AnswerError: a line has no end.
             KocoError: it refused.
         """
@@ -262,8 +262,8 @@ class Transport:
             yield Incoming(response, pace)
 
     def attempts(self, patience_s: float) -> "Attempts":
-        """Return when to try again, at most for so long."""
-        # Where it has answered this process, that shows by itself how far it is.
+        """Return the schedule of attempts for at most `patience_s`."""
+        # No notice if it has answered this process, because the process itself shows its progress.
         tell = None if self.has_answered else self._on_wait
         on_wait = None if tell is None else functools.partial(tell, self.url)
         return Attempts(patience_s, on_wait=on_wait)
@@ -271,12 +271,12 @@ class Transport:
     def patience_s(
         self, exc: UnreachableError, *, of_silence_s: float | None = None
     ) -> float | None:
-        """Return how long to try again after an error; None for as long as whoever asks likes.
+        """Return how long to try again after an error; None leaves it to the caller.
 
-        `of_silence_s` is that where an answer was waited for already.
+        `of_silence_s` is the result if an answer was already waited for.
 
         Raises:
-            UnreachableError: nothing can come back by itself.
+            UnreachableError: a retry cannot help.
         """
         if not self._is_absent(exc):
             is_silence = isinstance(exc.__cause__, self._httpx.TimeoutException)
@@ -291,11 +291,11 @@ class Transport:
         return min(_FIRST_CONTACT_S, self._away_s)
 
     def _is_absent(self, exc: UnreachableError) -> bool:
-        """Say whether no control plane was there: nobody, or a proxy that says so (a 502, say)."""
+        """Return whether no control plane was there: no server, or a proxy reports that (a 502)."""
         return self._was_refused(exc) or exc.__cause__ is None
 
     def _was_refused(self, exc: UnreachableError) -> bool:
-        """Say whether no connection was made, so that nothing can have been carried out."""
+        """Return whether no connection was made, so the request cannot have taken effect."""
         return isinstance(exc.__cause__, self._httpx.ConnectError | self._httpx.ConnectTimeout)
 
     def _request(
@@ -308,7 +308,7 @@ class Transport:
             timeout=self._httpx.Timeout(timeout_s, connect=_CONNECT_S),
             **more,
         )
-        # Each attempt its own: the control plane's log has it, and so does its error.
+        # A new id for each attempt, because the control plane's log and errors contain it.
         request.headers["X-Request-ID"] = os.urandom(8).hex()
         return request
 
@@ -335,12 +335,12 @@ class Transport:
             raise AnswerError(f"{url} sends {exc}", hint=exc.hint) from exc
 
     def _hear(self, response: "httpx.Response") -> None:
-        """Hear which koco answers; tell of it once, where that matters."""
+        """Read the server's koco version, and report it once if the difference matters."""
         if self._version:
             return
         self._version = str(response.headers.get(versions.HEADER, ""))
         if not self._version:
-            return  # it is something else that answers, for now
+            return  # another server answers, for now
         self.has_answered = True
         if self._remembers:
             known_servers.remember(self.url)
@@ -366,7 +366,7 @@ class Transport:
             if code == UnauthorizedError.http_status and not path.endswith(_LOGIN):
                 error.hint = self._way_in or error.hint
             return error
-        # An answer to HEAD has no body, and a proxy's is not in our form.
+        # An answer to HEAD has no body, and a proxy's answer does not have our form.
         bare: dict[int, KocoError] = {
             401: UnauthorizedError(f"the key is not known at {self.url}"),
             403: NotAllowedError(f"{self.url} does not allow that"),
@@ -383,7 +383,7 @@ class Transport:
         return bool(self._version) and versions.is_newer(__version__, self._version)
 
     def _too_long(self, below: str) -> KocoError:
-        """Return the error for a URL that has a path: no proxy takes that away."""
+        """Return the error for a URL that has a path, because no proxy strips it."""
         whole = self.url.rstrip("/").removesuffix(below)
         what = f"a control plane answers at {whole}, and has nothing at {below}"
         return AnswerError(what, hint=f"is its URL {whole}?")
@@ -395,7 +395,7 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that has come, all of it; its headers are found in any case."""
+    """A complete answer. Header names are case-insensitive."""
 
     status: int
     path: str
@@ -404,7 +404,7 @@ class Answer:
 
     @classmethod
     def of(cls, response: "httpx.Response", room: Room) -> "Answer":
-        """Read one."""
+        """Read a response."""
         from koco.client import bounded_body
 
         body = bounded_body.whole(response, room)
@@ -412,35 +412,35 @@ class Answer:
 
     @property
     def is_success(self) -> bool:
-        """Whether the request was carried out."""
+        """Whether the request succeeded."""
         return 200 <= self.status < 300
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An answer whose body is still to come."""
+    """An answer with its body still to be read."""
 
     response: "httpx.Response"
     pace: "Pace"
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Its headers, found in any case."""
+        """The headers; names are case-insensitive."""
         return self.response.headers
 
     def lines(self) -> Iterator[list[bytes]]:
-        """Yield the whole lines of what has come, as it comes; a heartbeat is an empty list."""
+        """Yield the complete lines as they arrive. A heartbeat is an empty list."""
         from koco.client import bounded_body
 
         return bounded_body.lines(self.response.iter_raw(), self.pace)
 
     def pieces(self, size_bytes: int) -> Iterator[bytes]:
-        """Yield the body in pieces of a size; the last one may be shorter."""
+        """Yield the body in pieces of that size; the last one may be shorter."""
         return self.response.iter_raw(size_bytes)
 
 
 class Attempts:
-    """When to try again: soon, then less often, and not for ever."""
+    """The times of further attempts: soon, then less often, until patience ends."""
 
     def __init__(
         self, patience_s: float, *, on_wait: Callable[[float], object] | None = None
@@ -450,12 +450,12 @@ class Attempts:
         self.reset()
 
     def reset(self, began: float | None = None) -> None:
-        """Begin anew: there was contact, at a time (monotonic seconds) or now."""
+        """Start over because there was contact, at a time (monotonic seconds) or now."""
         self._began = time.monotonic() if began is None else began
         self._next_s = _BACKOFF_S[0]
 
     def pause(self, exc: UnreachableError, *, patience_s: float | None = None) -> None:
-        """Wait until the next attempt, or raise `exc` where patience is at its end."""
+        """Wait until the next attempt, or raise `exc` if the patience is used up."""
         patience_s = self._patience_s if patience_s is None else patience_s
         now = time.monotonic()
         if now + self._next_s > self._began + patience_s:
@@ -468,7 +468,7 @@ class Attempts:
 
 
 def _is_hopeless(exc: BaseException | None) -> bool:
-    """Say whether no restart explains why there is no connection: no such name, or no trust."""
+    """Return whether a restart cannot explain the failure: an unknown host, or no trust."""
     import ssl
 
     while exc is not None:
@@ -479,10 +479,10 @@ def _is_hopeless(exc: BaseException | None) -> bool:
 
 
 def library() -> Any:
-    """Return httpx, imported without what only its own command line needs."""
+    """Return httpx, imported without the parts that only its own command line needs."""
     if "httpx" not in sys.modules:
-        # httpx imports its command line, and with it rich and click (60 ms), where they are
-        # installed, and does without it on ImportError: that is what None makes of it.
+        # httpx imports its command line, and with it rich and click (60 ms), if they are installed.
+        # It works without them after an ImportError, which this None causes.
         sys.modules["httpx._main"] = None  # type: ignore[assignment]
         try:
             import httpx
@@ -497,10 +497,10 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
     from koco.client import bounded_body
 
     url = urlsplit(context.url)
-    # A proxy that the environment names cannot reach this machine's loopback.
+    # A proxy from the environment cannot reach this machine's loopback.
     trust_env = not is_loopback(url.hostname or "")
-    # Reading the certificates takes 40 ms and plain HTTP has no use for them. Safe: redirects
-    # are not followed, so no https:// is ever asked; only a proxy might want them.
+    # Reading the certificates takes 40 ms, and plain HTTP does not need them. Safe: redirects are
+    # not followed, so no https:// URL is ever requested; only a proxy might need them.
     verify: Any = url.scheme != "http" or (trust_env and _has_proxy())
     try:
         if verify:
@@ -514,7 +514,8 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
         )
         bounded_body.guard(client)
     except (ImportError, OSError, ValueError) as exc:
-        # No SOCKS here, an unknown scheme of a proxy, no file of certificates.
+        # SOCKS is not installed, the proxy's scheme is unknown, or the certificates file is
+        # invalid.
         raise UsageError(
             f"cannot ask {context.url}: {exc}",
             hint="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
@@ -523,10 +524,10 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
 
 
 def trusting(path: str) -> "ssl.SSLContext":
-    """Return what trusts the certificates in a file, and those that this machine trusts.
+    """Return an SSL context that trusts a file's certificates in addition to this machine's.
 
-    Without a file, those that httpx trusts, or that SSL_CERT_FILE or SSL_CERT_DIR name: for
-    loopback, too, where a tunnel may end.
+    Without a file, it trusts those of httpx, or those that SSL_CERT_FILE or SSL_CERT_DIR name. This
+    includes loopback, because a tunnel may end there.
     """
     import ssl
 
@@ -543,7 +544,7 @@ def trusting(path: str) -> "ssl.SSLContext":
 
 
 def _way_in(context: Context) -> str:
-    """Return what to do about a refused context; nothing for a key, which may be a wrong one."""
+    """Return a hint for a refused context; empty for a key, which may just be wrong."""
     if context.is_session or (context.user and not context.key):
         return f"log in again: `{context.login}`"
     return "" if context.key else f"KOCO_KEY gives one, `koco login {context.url}` saves one"
@@ -551,14 +552,14 @@ def _way_in(context: Context) -> str:
 
 def _headers(context: Context) -> dict[str, str]:
     if not all("!" <= character <= "~" for character in context.key):
-        # Said here: httpx's own error would show the key.
+        # Checked here because httpx's own error would show the key.
         is_ours = key_of_environment() == context.key
         whose = "KOCO_KEY" if is_ours else f"the key of the context {context.name!r}"
         raise UsageError(
             f"{whose} has characters that no key has",
             hint="white space, or more than the key, was copied with it",
         )
-    # Compressed, a kilobyte may be a gigabyte; and events would wait until a block is full.
+    # No compression: a kilobyte might become a gigabyte, and events would wait for a full block.
     headers = {versions.HEADER: __version__, "Accept-Encoding": "identity"}
     return {**headers, "Authorization": f"Bearer {context.key}"} if context.key else headers
 

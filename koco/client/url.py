@@ -1,26 +1,26 @@
-"""Control planes' URLs: which are usable, and how they may be shown."""
+"""Control planes' URLs: check them, and make them safe to show."""
 
 import re
 
 from koco.errors import UsageError
 
-#: What a URL should have looked like.
+#: An example of a valid URL, for messages.
 _EXAMPLE = "such as http://127.0.0.1:8400"
 
 
 def checked(url: str, where: str) -> str:
-    """Return a control plane's URL without a slash at its end, its host in lower case.
+    """Return a control plane's URL without a trailing slash, its host in lower case.
 
     Raises:
-        UsageError: it is none, which is said of `where`; passwords in it are not shown.
+        UsageError: it is not valid. The message names `where` as its source and shows no password.
     """
     from urllib.parse import urlsplit
 
-    url = url.strip()  # what was copied, or read from a file, has white space around it
+    url = url.strip()  # copied text, or text from a file, has white space around it
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        (parts.hostname or "").encode("idna").decode("idna")  # as it will be looked up
+        (parts.hostname or "").encode("idna").decode("idna")  # the form that is looked up
     except ValueError:
         usable = False
     is_clean = url.isprintable() and " " not in url
@@ -30,9 +30,9 @@ def checked(url: str, where: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return a URL as it may be shown: without a user's name and password, or a query."""
+    """Return a URL that is safe to show: without user name, password and query."""
     scheme, has_scheme, rest = url.partition("://") if "://" in url else ("", "", url)
-    # The last @, and before all else: a password may have any of these characters.
+    # Split at the last @, and first, because a password may contain any of these characters.
     _, has_user, rest = rest.rpartition("@")
     place = re.split(r"[?#]", rest, maxsplit=1)
     rest = f"{place[0]}{'?…' if len(place) > 1 else ''}"
@@ -40,14 +40,14 @@ def shown(url: str) -> str:
 
 
 def host(url: str) -> str:
-    """Return the host of a URL that was checked; an IPv6 address without its brackets."""
+    """Return the host of a checked URL; an IPv6 address without its brackets."""
     from urllib.parse import urlsplit
 
     return urlsplit(url).hostname or ""
 
 
 def is_loopback(name: str) -> bool:
-    """Say whether a host is this machine, so that nothing sent to it is on a network."""
+    """Return whether a host is this machine, so that data sent to it never leaves it."""
     import ipaddress
 
     try:
@@ -57,7 +57,7 @@ def is_loopback(name: str) -> bool:
 
 
 def is_clear(url: str) -> bool:
-    """Say whether what is sent to a URL can be read on its way."""
+    """Return whether data sent to a URL can be read on its way."""
     return url.startswith("http://") and not is_loopback(host(url))
 
 
