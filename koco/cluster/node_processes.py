@@ -1,8 +1,8 @@
-"""Processes on the cluster's nodes: looked at, signalled and killed from outside.
+"""Inspect, signal and kill processes on the cluster's nodes from outside.
 
-What a process says of itself needs the process to work. These functions read /proc and send
-signals, so they also tell about a process that is stopped, and end it. They work on the node
-where they are called; `on_node` calls a function on another one.
+A process can only report on itself while it works. These functions read /proc and send signals, so
+they can also inspect and end a process that is stopped. They work on the node on which they are
+called. `on_node` calls a function on another node.
 """
 
 import asyncio
@@ -26,27 +26,29 @@ from koco.runner.process.identity import MARK, Process, environment, fields, ide
 
 T = TypeVar("T")
 
-#: How long the kernel may take to end a killed process (seconds). Only one that waits in the
-#: kernel without interruption, such as for a dead network disk, takes longer.
+#: How long the kernel may take to end a killed process (seconds). Only a process in uninterruptible
+#: sleep takes longer, for example if it waits for a dead network disk.
 _KILL_S = 5.0
-#: How often a killed process is looked at where the kernel cannot wake us (seconds).
+#: Pause between two checks of a killed process if the kernel cannot notify us (seconds).
 _LOOK_S = 0.02
-#: How long a call on a node may take (seconds); one elsewhere includes the start of a process.
+#: Time limit of a call on a node (seconds). A call on another node includes the start of a process.
 _CALL_S = 20.0
 
-#: By how much Ray's clock and the kernel's may differ over when a process began (seconds).
+#: How much Ray's start time of a process may differ from the kernel's (seconds).
 _SLACK_S = 10.0
 
-#: Where in /proc/PID/stat, behind the name: CPU time used in user and kernel mode, memory in pages.
+#: Positions in /proc/PID/stat, counted after the name: process group, CPU time in user and kernel
+#: mode, memory in pages.
 _GROUP, _USER, _KERNEL, _PAGES = 2, 11, 12, 21
 
-#: Gone, or only an entry that its parent has not collected yet.
+#: States of a process that is gone, or whose parent has not collected its entry yet.
 _GONE = "ZXx"
-#: Stopped by a signal, or by a debugger, which lets it go on.
+#: States of a process that a signal has stopped, and of one that a debugger holds.
 _STOPPED = "T"
 _TRACED = "t"
 
-#: For calls on this node: a kill may wait for seconds, and others must not wait for its thread.
+#: Runs calls on this node. It has many threads because a kill may wait for seconds, and other calls
+#: must not wait for its thread.
 _threads = ThreadPoolExecutor(64, thread_name_prefix="koco-processes")
 
 
@@ -57,29 +59,29 @@ class NodeSilent(KocoError):  # noqa: N818 - a fact about the world, not a mista
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """What one look at a process gave."""
+    """The state of a process at one moment."""
 
     #: The kernel's letter: `R` runs, `S` sleeps, `D` waits in the kernel, `T` is stopped, …
     state: str
-    #: When it was looked at (monotonic seconds of its node).
+    #: The time of the observation (monotonic seconds of its node).
     at: float
-    #: CPU time that it has used so far, all threads together (seconds).
+    #: CPU time that all its threads together have used so far (seconds).
     cpu_s: float
     rss_bytes: int
-    #: How often each thread has gone to sleep by itself so far, by the thread's id.
+    #: The number of voluntary context switches of each thread so far, by the thread's id.
     switches: dict[int, int] = {}
-    #: How many threads run or want to, and how many wait in the kernel, such as for a disk.
+    #: The number of threads that run or are ready to, and that wait in the kernel, as for a disk.
     running: int = 0
     waiting: int = 0
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has ended, and only its entry is left."""
+        """Whether it has ended and only its entry is left."""
         return self.state in _GONE
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a signal has stopped it: nothing of it runs until another one lets it."""
+        """Whether a signal has stopped it. It does not run until another signal continues it."""
         return self.state == _STOPPED
 
     @property
@@ -89,7 +91,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 def look(process: Process) -> Sighting | None:
-    """Look at a process of this node; None where it is gone.
+    """Return the state of a process of this node, or None if it is gone.
 
     Raises:
         KocoError: this system has no /proc.
@@ -115,9 +117,9 @@ def look(process: Process) -> Sighting | None:
 
 
 def kill(process: Process, *, after_s: float = 0.0, within_s: float = _KILL_S) -> bool:
-    """End a process of this node for certain; return whether it is gone. A zombie is.
+    """End a process of this node reliably. Return whether it is gone; a zombie counts as gone.
 
-    It has `after_s` seconds to end by itself.
+    The process first has `after_s` seconds to end by itself.
     """
     if not is_same(process):
         return True
@@ -125,11 +127,11 @@ def kill(process: Process, *, after_s: float = 0.0, within_s: float = _KILL_S) -
         opened = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return True
-    except (OSError, AttributeError):  # no Linux, or a sandbox that does not know the call
+    except (OSError, AttributeError):  # not Linux, or a sandbox without the call
         return _kill_by_number(process, after_s, within_s)
     try:
         if not is_same(process):
-            return True  # the number was given out again between the two looks
+            return True  # another process got the number between the two checks
         if after_s and _has_ended(opened, after_s):
             return True
         signals.pidfd_send_signal(opened, signals.SIGKILL)
@@ -145,9 +147,10 @@ def kill(process: Process, *, after_s: float = 0.0, within_s: float = _KILL_S) -
 def end_family(
     process: Process, mark: str, *, after_s: float = 0.0, within_s: float = _KILL_S
 ) -> bool:
-    """End a runner's process like `kill`, then what was started from it and is still there.
+    """End a runner's process like `kill`, with the same result, then the processes it started.
 
-    `mark` is the runner's id. What it started is in its process group, or has its mark.
+    `mark` is the runner's id. The processes that it started are in its process group or carry the
+    mark in their environment.
     """
     is_gone = kill(process, after_s=after_s, within_s=within_s)
     end_offspring({mark: process})
@@ -155,13 +158,14 @@ def end_family(
 
 
 def end_offspring(runners: dict[str, Process | None]) -> int:
-    """End what runners have left behind, given by their ids; return how many processes that was.
+    """End the processes that runners left behind. Return the number of processes.
 
-    Only with its process, if that was there a moment ago, is what it forked found.
+    `runners` has the runners' processes by id. Without its process, which must have been there a
+    moment ago, only the marked processes of a runner are found, and not those that it forked.
     """
     found = 0
-    # A number is not given out while there is a group of that number. So if there is such a process
-    # again, it is another one, and so is its group.
+    # The kernel does not reuse a number while a process group has it. So if a process with the
+    # runner's number exists again, both it and its group are new.
     groups = {each.pid: each for each in runners.values() if each and _has_vanished(each)}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -169,7 +173,7 @@ def end_offspring(runners: dict[str, Process | None]) -> int:
             group = int(fields(each.pid)[_GROUP])
             is_marked = environment(each.pid).get(MARK, "") in runners
         except (OSError, IndexError):
-            continue  # it ended meanwhile, or is somebody else's
+            continue  # it ended meanwhile, or belongs to another user
         is_forked = group in groups and each.started >= groups[group].started
         if (is_marked or is_forked) and each.pid != os.getpid():
             found += kill(each)
@@ -181,9 +185,9 @@ def _has_vanished(process: Process) -> bool:
 
 
 def signal(process: Process, number: int) -> bool:
-    """Send a signal to a process of this node that has a handler for it; return whether it was.
+    """Send a signal to a process of this node if it has a handler. Return whether it was sent.
 
-    Most signals kill a process that has none.
+    Most signals kill a process without a handler.
     """
     if not (is_same(process) and catches(process.pid, number)):
         return False
@@ -195,16 +199,17 @@ def signal(process: Process, number: int) -> bool:
 
 
 def catches(pid: int, number: int) -> bool:
-    """Say whether a process of this node has a handler for a signal."""
+    """Return whether a process of this node has a handler for a signal."""
     return bool(int(_status(pid).get("SigCgt", "0"), 16) >> (number - 1) & 1)
 
 
 async def on_node(
     node_id: str, function: Callable[..., T], *args: Any, timeout_s: float = _CALL_S, **more: Any
 ) -> T:
-    """Call a function on a node and return its answer: in a thread here, in a Ray task elsewhere.
+    """Call a function on a node and return its result.
 
-    Function, arguments and answer are pickled; the function must be importable from koco.
+    On this node it runs in a thread, on another node in a Ray task. The task pickles the function,
+    arguments and result, so the function must be importable from koco.
 
     Raises:
         NodeSilent: no answer within `timeout_s`, or the node is lost.
@@ -220,7 +225,7 @@ async def on_node(
 
 @functools.cache
 def own_node() -> str:
-    """Return the id of the node where this process runs."""
+    """Return the id of this process's node."""
     return str(ray.get_runtime_context().get_node_id())
 
 
@@ -275,7 +280,7 @@ def _vanishes(process: Process, within_s: float) -> bool:
 
 
 def _state(process: Process) -> str | None:
-    """Return the kernel's letter; None where it is gone, `?` where there is no /proc."""
+    """Return the kernel's letter, None if the process is gone, or `?` if there is no /proc."""
     if not _has_proc():
         return "?"
     try:
@@ -285,11 +290,11 @@ def _state(process: Process) -> str | None:
 
 
 def _threads_of(pid: int) -> dict[int, tuple[str, int]]:
-    """Return each thread's state and how often it has gone to sleep by itself."""
+    """Return each thread's state and number of voluntary context switches, by thread id."""
     found: dict[int, tuple[str, int]] = {}
     for thread in Path(f"/proc/{pid}/task").iterdir():
         status = _status(pid, int(thread.name))
-        if count := status.get("voluntary_ctxt_switches"):  # else it has ended meanwhile
+        if count := status.get("voluntary_ctxt_switches"):  # missing if the thread has ended
             found[int(thread.name)] = status["State"][:1], int(count)
     return found
 
@@ -305,10 +310,10 @@ def _status(pid: int, thread: int | None = None) -> dict[str, str]:
 
 
 def find_worker(pid: int, began_s: float) -> Process | None:
-    """Return a Ray worker of this node by its number, where it is the one that was there then.
+    """Return the Ray worker of this node with a process id, or None if it is gone.
 
-    `began_s` is when its actor began, in seconds since 1970: a process that began later has got
-    the number of one that is gone.
+    `began_s` is the start time of its actor (epoch seconds). A process that began later has reused
+    the id of one that is gone.
     """
     process = identify(pid)
     try:
@@ -324,9 +329,9 @@ def find_worker(pid: int, began_s: float) -> Process | None:
 
 
 def kill_leftovers(runners: dict[str, tuple[int, float]]) -> int:
-    """End what is left of runners that have ended, each `(pid, began_s)` by its id.
+    """End the remaining processes of runners that have ended. Return the number of processes.
 
-    Returns how many processes that were.
+    `runners` has `(pid, began_s)` of each runner by its id; see `find_worker`.
     """
     found = {mark: find_worker(*each) for mark, each in runners.items()}
     count = sum(kill(process) for process in found.values() if process)

@@ -1,7 +1,7 @@
-"""Runners as Ray actors: start, reach, end; with errors in koco's words.
+"""Start, call and end runners as Ray actors, and translate Ray's errors into koco's.
 
-The calls that block for a while (registering a named actor, looking one up) run
-in threads: the control plane's event loop must not wait for Ray.
+Calls that block for a while (registering a named actor, looking one up) run in threads, because
+the control plane's event loop must not wait for Ray.
 """
 
 import asyncio
@@ -33,21 +33,21 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Calls that one runner may have under way: `hold`, launches, cancels. Not a limit on executions.
+#: Calls that one runner may have in progress: `hold`, launches, cancels. Not a limit on executions.
 _CALLS = 10_000
 
 
-#: What a traceback says was raised; of several, the last one was not caught.
+#: Matches the exception line of a traceback. If there are several, the last was not caught.
 _RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)", re.MULTILINE)
 
-#: What colours text in a terminal.
+#: Matches a terminal's colour codes.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
-#: How long Ray's part of a kill may take, and how long all of it (seconds).
+#: Time limits of a kill: Ray's part, and the whole (seconds).
 _RAY_KILLS_S = 2.0
 _KILL_S = 20.0
 
-#: Why a runner died: with its node, or nobody but itself can say (see
+#: Why a runner died: it was lost with its node, or only its own last output can explain it (see
 #: `koco.control.runners.last_words`).
 NODE_LOST = "its node was lost, and with it what it had written last"
 ENDED = "was killed, crashed or exited"
@@ -85,7 +85,7 @@ class RunnerActor:
     def __init__(self, handle: Any, runner_id: str) -> None:
         self._handle = handle
         self._id = runner_id
-        #: Whether its process has answered: its environment is built then.
+        #: Whether its process has answered. If so, its environment has been built.
         self.is_there = False
         #: Its node and process, once known.
         self._place: tuple[str, Process] | None = None
@@ -93,20 +93,20 @@ class RunnerActor:
 
     @property
     def node(self) -> str:
-        """The id of its node; empty while that is unknown."""
+        """The id of its node, or "" while that is unknown."""
         return self._place[0] if self._place else ""
 
     async def describe(self) -> Description:
-        """Import the entrypoints there; say what that gave."""
+        """Import the entrypoints in the runner and return the result."""
         await self.attach()
         self.is_there = True
         blob = await _answer(self._handle.describe.remote())
-        # A runner of an older koco says it in msgpack.
+        # A runner of an older koco answers in msgpack.
         decode = msgspec.json.decode if blob[:1] == b"{" else msgspec.msgpack.decode
         return decode(blob, type=Description)
 
     async def attach(self) -> Presence:
-        """Ask what it holds."""
+        """Return the runner's report about itself, and remember its node and process."""
         blob = await self._reached(self._handle.attach.remote)
         presence = msgspec.msgpack.decode(blob, type=Presence)
         if presence.started:
@@ -114,49 +114,50 @@ class RunnerActor:
         return presence
 
     async def launch(self, launch: Launch) -> None:
-        """Begin an execution there."""
-        # JSON, unlike the rest: it has whole numbers of any size, as Python has.
+        """Start an execution in the runner."""
+        # JSON, unlike the other calls, because its integers have any size, as in Python.
         blob = msgspec.json.encode(launch)
         await self._reached(lambda: self._handle.launch.remote(blob))
 
     async def cancel(self, fid: str) -> None:
-        """Ask an execution there to end."""
+        """Ask an execution in the runner to end."""
         await self._reached(lambda: self._handle.cancel.remote(fid))
 
     async def hold(self) -> None:
-        """Wait until it has ended as asked.
+        """Wait until the runner has ended as asked.
 
         Raises:
-            RunnerDied: its process died, or its environment failed.
+            RunnerDied: its process died.
+            EnvironmentFailed: its environment could not be built.
         """
         await self._reached(self._handle.hold.remote)
 
     @property
     def handle(self) -> Any:
-        """What Ray knows it by."""
+        """Its Ray actor handle."""
         return self._handle
 
     async def stack(self, fid: str, *, everything: bool) -> list[Stack]:
-        """Ask what an execution there is in the middle of.
+        """Return the stacks of an execution in the runner, or of its whole process.
 
         Raises:
-            AttributeError: it is of an older koco, which cannot be asked.
+            AttributeError: the runner is of an older koco, which has no such call.
         """
         blob = await _answer(self._handle.stack.remote(fid, everything=everything))
         return msgspec.msgpack.decode(blob, type=list[Stack])
 
     async def end(self) -> None:
-        """Ask it to leave."""
+        """Ask the runner to exit."""
         try:
             await _answer(self._handle.end.remote())
         except (RunnerDied, ActorUnavailableError):
-            return  # leaving is what was asked
+            return  # it has exited, as asked
 
     async def look(self) -> node_processes.Sighting | None:
-        """Look at its process from outside; None where it is gone.
+        """Inspect its process from outside. Return None if the process is gone.
 
         Raises:
-            NodeSilent: its node did not answer, or Ray does not know it yet.
+            NodeSilent: its node did not answer, or Ray does not know its process yet.
         """
         place = await self._placed()
         if place is None:
@@ -165,10 +166,11 @@ class RunnerActor:
         return await node_processes.on_node(node, node_processes.look, process)
 
     async def kill(self, *, after_s: float = 0.0) -> bool:
-        """End its process for certain, after so many seconds; return whether it is seen to be gone.
+        """End its process reliably. Return whether it is confirmed to be gone.
 
-        Ray's own kill is not certain: the process may be stopped, or have left Ray, or have
-        threads that go on when Ray has ended the actor.
+        The process first has `after_s` seconds to end by itself. Ray's own kill is not reliable:
+        the process may be stopped, or have left Ray, or have threads that continue after Ray has
+        ended the actor.
         """
         if self._is_node_lost:
             return True
@@ -177,7 +179,7 @@ class RunnerActor:
         try:
             place = await self._placed()
             if place is None:
-                return True  # it has none yet, and will have none
+                return True  # it has no process yet and will not get one
             node, process = place
             limit_s = after_s + _KILL_S
             is_gone = await node_processes.on_node(
@@ -192,7 +194,7 @@ class RunnerActor:
             log.warning("a runner's process may still be there: %s", exc.message)
             is_gone = False
         if after_s:
-            await self._kill_by_ray()  # where it was not found, or is out of reach
+            await self._kill_by_ray()  # in case it was not found, or its node is out of reach
         return is_gone
 
     async def _kill_by_ray(self) -> None:
@@ -203,7 +205,10 @@ class RunnerActor:
             log.warning("Ray did not end a runner: %r", exc)
 
     async def _placed(self) -> tuple[str, Process] | None:
-        """Return its node and process, if it has one; ask Ray if it has never answered."""
+        """Return its node and process, or None if it has no process.
+
+        Asks Ray if the runner itself has never answered.
+        """
         if self._place is None:
             told = await asyncio.to_thread(
                 ray._private.state.actors, self._handle._ray_actor_id.hex()
@@ -212,7 +217,10 @@ class RunnerActor:
         return self._place
 
     async def _reached(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a call that may be made twice, until its node can be reached or is lost."""
+        """Make a call, and repeat it until the runner's node can be reached or is lost.
+
+        The call must be safe to repeat.
+        """
         while True:
             try:
                 return await _answer(call())
@@ -223,13 +231,16 @@ class RunnerActor:
                 if await nodes.is_lost(self._handle):
                     self._is_node_lost = True
                     raise RunnerDied(NODE_LOST) from exc
-                await asyncio.sleep(_OUT_OF_REACH_S)  # gone or not, Ray will tell
+                await asyncio.sleep(_OUT_OF_REACH_S)  # Ray will report it if the actor is dead
 
 
 async def start(
     spec: RunnerSpec, *, control: Any, runtime_env: dict[str, Any], options: dict[str, Any]
 ) -> RunnerActor:
-    """Ask Ray for a runner; return at once. `hold` and `describe` tell whether it lives."""
+    """Ask Ray for a runner and return at once.
+
+    `hold` and `describe` raise an error if the runner does not come up.
+    """
 
     def create() -> Any:
         return (
@@ -251,15 +262,16 @@ async def start(
     try:
         return RunnerActor(await asyncio.shield(creating), spec.id)
     except asyncio.CancelledError:
-        # The thread goes on, and what it makes would be nobody's.
+        # The thread continues, and the actor that it creates would have no owner.
         creating.add_done_callback(_unwanted)
         raise
 
 
 async def kill_leftovers() -> int:
-    """End what is left of runners whose actors have ended; return how many processes that were.
+    """End the processes of runners whose actors have ended. Return the number of processes.
 
-    One is left over where this process ended while it saw a runner off whose threads go on.
+    A process is left over if the control plane ended while it was ending a runner whose threads
+    continued.
     """
     told = await asyncio.to_thread(ray._private.state.actors)
     known = {node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]}
@@ -279,7 +291,7 @@ async def kill_leftovers() -> int:
 
 
 async def _place_of(actor: dict[str, Any] | None) -> tuple[str, Process] | None:
-    """Return where an actor is that Ray tells of, None where it has no process."""
+    """Return the node and process of an actor from Ray's entry, or None if it has no process."""
     if not actor or not actor["Pid"]:
         return None
     node, began_s = actor["Address"]["NodeID"], actor["StartTime"] / 1000
@@ -293,7 +305,7 @@ def _unwanted(creating: "asyncio.Future[Any]") -> None:
 
 
 async def present() -> dict[str, RunnerActor]:
-    """Return the runners that are alive in the cluster, by actor name."""
+    """Return the runners that are alive in the cluster, by their actors' names."""
 
     def look() -> dict[str, RunnerActor]:
         found: dict[str, RunnerActor] = {}
@@ -306,7 +318,7 @@ async def present() -> dict[str, RunnerActor]:
                 handle = ray.get_actor(name, namespace=actor_names.NAMESPACE)
                 found[name] = RunnerActor(handle, key[2])
             except ValueError:
-                continue  # it ended between the two questions
+                continue  # it ended between the two calls
             found[name].is_there = True
         return found
 
@@ -314,7 +326,7 @@ async def present() -> dict[str, RunnerActor]:
 
 
 async def _answer(reference: Awaitable[T]) -> T:
-    """Await a call's answer, with Ray's errors in koco's words, most specific first."""
+    """Await a call's answer. Translates Ray's errors into koco's, the most specific first."""
     try:
         return await reference
     except RuntimeEnvSetupError as exc:
@@ -334,7 +346,7 @@ async def _answer(reference: Awaitable[T]) -> T:
 
 
 def _environment_failed(text: str) -> EnvironmentFailed:
-    """Keep what the installer said, drop Ray's own frames around it."""
+    """Return an error with the installer's output, without Ray's own frames around it."""
     text = _COLOURS.sub("", text)
     marker = "lines of stdout:"
     detail = text.partition(marker)[2].strip() if marker in text else text.strip()
@@ -346,7 +358,10 @@ def _environment_failed(text: str) -> EnvironmentFailed:
 
 
 def _installer_said(text: str) -> str | None:
-    """Return pip's or uv's last error; with uv's, the innermost cause, which says most."""
+    """Return pip's or uv's last error, or None if there is none.
+
+    uv's error comes with its innermost cause, because that explains most.
+    """
     errors = list(re.finditer(r"^\s*(?:ERROR|error): (.*)$", text, re.MULTILINE))
     if not errors:
         return None
@@ -362,7 +377,7 @@ def _last_line(text: str) -> str:
 
 
 def _cause(text: str) -> str:
-    """Say in a sentence why Ray says that a process died."""
+    """Turn Ray's report of a process's death into one sentence."""
     if "OutOfMemory" in text or "memory monitor" in text.lower():
         return f"{CAUSE}was ended by Ray as its node had no more"
     if "node has died" in text.lower() or "node died" in text.lower():

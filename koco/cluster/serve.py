@@ -1,9 +1,9 @@
-"""Ray Serve, through the dashboard's REST API: the applications that koco puts there.
+"""Deploy koco's applications to Ray Serve through the dashboard's REST API.
 
-The API is declarative for the whole cluster: what a PUT leaves out is removed, it
-has no lock, and it restarts the build of what is still being built. So one
-process alone writes it, one change at a time: read, merge, keep what it did not
-create, write, watch. It never calls DELETE, which ends Serve for everybody.
+The API is declarative for the whole cluster. A PUT removes all applications that it leaves out,
+and restarts builds that are still in progress. The API has no lock. So only one process writes it,
+one change at a time: read, merge, keep the applications of others, write, watch. It never calls
+DELETE, because that ends Serve for all users of the cluster.
 """
 
 import asyncio
@@ -23,28 +23,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What makes an application one of ours, whatever others call theirs.
+#: The import path that identifies an application as koco's. Names do not, as others choose theirs.
 BUILDER = "koco.sdk.endpoint.serving:build"
 
 _PATH = "/api/serve/applications/"
-#: What the dashboard puts in place of values for browsers; written back it would be the value.
+#: The dashboard's placeholder for values if the client looks like a browser. Written back, it
+#: would replace the value.
 _REDACTED = "<redacted>"
-#: Pause between two looks at an application that comes up (seconds).
+#: Pause between two checks of an application that is starting (seconds).
 _LOOK_S = 0.1
-#: How long a build may keep other changes waiting, which would start it anew (seconds).
+#: How long other changes wait for a build, because they would restart it (seconds).
 _BUILD_S = 10.0
 _REQUEST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application as koco wants it: of one service's one release."""
+    """An application as koco wants it. Each release of a service has one."""
 
     service: str
     release: int
     import_path: str
     runtime_env: dict[str, Any]
-    #: How long one of its requests may take.
+    #: Time limit of one of its requests (seconds).
     timeout_s: float
     #: Serve's options for its deployment: the manifest's `serve`.
     options: dict[str, Any] = field(default_factory=dict)
@@ -55,11 +56,11 @@ class Application:
         return name_of(self.service, self.release)
 
     def config(self) -> dict[str, Any]:
-        """Return it as Serve takes it."""
+        """Return its configuration in Serve's format."""
         args: dict[str, Any] = {"app": self.import_path, "timeout_s": self.timeout_s}
         if self.options:
-            # Not as Serve's own `deployments`: those come back with Ray's defaults filled in,
-            # and would be another configuration than the one that was written.
+            # Not in Serve's own `deployments`, because Serve returns those with Ray's defaults
+            # filled in. The configuration would then differ from the one written.
             args["serve"] = self.options
         return {
             "name": self.name,
@@ -76,37 +77,38 @@ def name_of(service: str, release: int) -> str:
 
 
 def prefix_of(service: str, release: int) -> str:
-    """Return where Serve has a release's application."""
+    """Return the route prefix of a release's application in Serve."""
     return f"/koco/{service}/{release}"
 
 
 class Serve:
-    """The cluster's Serve. All changes go through here, one at a time."""
+    """The cluster's Serve. All changes go through this object, one at a time."""
 
     def __init__(self, *, dashboard: Callable[[], str] | None = None) -> None:
         self._dashboard = Dashboard(dashboard)
         self._turn = asyncio.Lock()
         self._url: str | None = None
-        #: Those of ours that are there, as far as we know, by name.
+        #: The names of koco's applications that exist, as far as this process knows.
         self.ours: set[str] = set()
-        #: What Serve last said of those that do not run yet, by name.
+        #: Serve's last message about each application that does not run yet, by name.
         self.said: dict[str, str] = {}
-        #: What their replicas ask for that do not run yet, by name.
+        #: The requests of replicas that do not run yet, by the application's name.
         self.asked: dict[str, list[Asked]] = {}
-        #: Those that are on their way, by name.
+        #: The applications that are being brought up, by name.
         self._coming: dict[str, asyncio.Event] = {}
 
     async def bring_up(
         self, application: Application, *, is_wanted: Callable[[], bool] = lambda: True
     ) -> bool:
-        """Put an application there, unless it is, and return once it runs.
+        """Deploy an application unless it is deployed, and return True once it runs.
 
-        `is_wanted` is asked once it is its turn: others' may take long, and its release may be
-        gone by then. Nothing is changed in that case, and False is returned.
+        `is_wanted` is called when its turn comes, because the changes before it may take long and
+        its release may be gone by then. If it is not wanted, nothing changes and the result is
+        False.
 
         Raises:
-            ApplicationFailed: it did not come up; it is still there.
-            ServeError: Serve cannot be asked.
+            ApplicationFailed: it did not come up. It stays in Serve's configuration.
+            ServeError: Serve does not answer.
         """
         name = application.name
         coming = self._coming.setdefault(name, asyncio.Event())
@@ -124,21 +126,21 @@ class Serve:
         return True
 
     async def arrived(self, service: str, release: int) -> None:
-        """Wait while a release's application is on its way."""
+        """Wait until a release's application is no longer being brought up."""
         if coming := self._coming.get(name_of(service, release)):
             await coming.wait()
 
     def is_coming(self, service: str, release: int) -> bool:
-        """Whether a release's application is on its way."""
+        """Return whether a release's application is being brought up."""
         return name_of(service, release) in self._coming
 
     async def is_routed(self, service: str, release: int, *, proxy: "httpx.AsyncClient") -> bool:
         """Return whether Serve's proxy knows a release's application.
 
-        A proxy that has just started does not, though the application runs: it answers 404 itself.
+        A proxy that has just started answers 404 itself, even if the application runs.
 
         Raises:
-            ServeError: Serve cannot be asked.
+            ServeError: Serve does not answer.
         """
         return await _is_routed(proxy, await self.base(), prefix_of(service, release))
 
@@ -152,54 +154,57 @@ class Serve:
         self.ours.add(name)
 
     async def sweep(self, is_needed: Callable[[str], bool]) -> None:
-        """Remove those of our applications that are not needed; others stay as they are.
+        """Remove koco's applications that are not needed. Applications of others stay unchanged.
 
-        `is_needed` is asked once nothing else changes: while this waits for its turn, and for
-        Serve's answer, applications come up that are needed by then.
+        `is_needed` is called right before the change, because new applications may become needed
+        while this method waits for its turn and for Serve's answer.
         """
         if all(is_needed(name) for name in self.ours):
             return
         async with self._turn:
             details = await self._details()
             kept = _kept(details)
-            # From here to the PUT nothing is awaited: the decision is of this moment.
+            # Nothing is awaited from here to the PUT, so the decision is up to date.
             wanted = [each for each in kept if not _is_ours(each) or is_needed(each["name"])]
             if len(wanted) < len(kept):
                 await self._put(details, wanted)
             self.ours = {each["name"] for each in wanted if _is_ours(each)}
 
     async def look(self) -> None:
-        """Learn which of our applications are there, if Serve runs at all; it is not started."""
-        # In turn: what comes up while Serve answers is in no answer yet, and ours all the same.
+        """Update `ours` if Serve runs. Serve is not started."""
+        # Under the lock, because an application that is deployed meanwhile would be missing in
+        # Serve's answer, and so in `ours`.
         async with self._turn:
             if await asyncio.to_thread(_is_started):
                 details = await self._details()
                 self.ours = {each["name"] for each in _kept(details) if _is_ours(each)}
 
     async def base(self, *, anew: bool = False) -> str:
-        """Return the URL of Serve's own port, as this node reaches it.
+        """Return the URL of Serve's HTTP proxy, as this node reaches it.
+
+        `anew` asks Serve even if the URL is known.
 
         Raises:
-            ServeError: Serve has none.
+            ServeError: Serve has no HTTP proxy, or does not answer.
         """
         if self._url is None or anew:
             self._url = _url_of(await self._details())
         return self._url
 
     async def statuses(self) -> dict[str, str]:
-        """Return the status of each of our applications, by name."""
+        """Return the status of each of koco's applications, by name."""
         found = (await self._details())["applications"]
         return {name: str(found[name]["status"]) for name in self.ours if name in found}
 
     async def drift(self, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
-        """Say what others made of applications, given by name with their configurations.
+        """Return how others changed applications, by name. `wanted` has koco's configurations.
 
-        Those that are as they were written, or on their way, are not in the answer.
+        Unchanged applications, and those being brought up, are left out.
 
         Raises:
-            ServeError: Serve cannot be asked.
+            ServeError: Serve does not answer.
         """
-        # Those that are on their way when Serve is asked may have arrived when it has answered.
+        # Taken before and after the request, because an application may come up during it.
         coming = {*self._coming}
         found = (await self._details())["applications"]
         coming |= {*self._coming}
@@ -207,7 +212,10 @@ class Serve:
         return {name: what for name, what in said.items() if what and name not in coming}
 
     async def _built(self, name: str) -> None:
-        """Wait while Serve builds an application: another change now would begin it anew."""
+        """Wait while Serve builds an application, because another change would restart the build.
+
+        Waits for at most `_BUILD_S`.
+        """
         deadline = asyncio.get_running_loop().time() + _BUILD_S
         while asyncio.get_running_loop().time() < deadline:
             found = (await self._details())["applications"].get(name) or {}
@@ -218,7 +226,7 @@ class Serve:
     async def _running(self, name: str) -> None:
         import httpx
 
-        # One for all looks: making one reads the certificates, and that blocks the loop.
+        # One client for all checks, because creating one reads certificates and blocks the loop.
         async with httpx.AsyncClient(trust_env=False, timeout=_REQUEST_S) as proxy:
             await self._routed(name, proxy)
 
@@ -230,7 +238,7 @@ class Serve:
                 raise ApplicationFailed(serve_drift.REMOVED)
             if found["status"] == "RUNNING":
                 self._url = _url_of(details)
-                # Serve's proxy hears of an application a moment after it runs.
+                # Serve's proxy learns of an application a moment after it runs.
                 if await _is_routed(proxy, self._url, found["route_prefix"]):
                     return
             if found["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
@@ -270,9 +278,12 @@ def _is_ours(config: dict[str, Any]) -> bool:
 
 
 def _kept(details: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the configuration of everything that a PUT must name lest it be removed.
+    """Return the configurations that a PUT must include so that Serve keeps the applications.
 
-    What was started by other means than the REST API is kept without being named.
+    Serve keeps applications that were not started through the REST API, even if they are left out.
+
+    Raises:
+        ServeError: Serve does not report the configuration of one of them.
     """
     kept: list[dict[str, Any]] = []
     for name, found in details["applications"].items():
@@ -280,7 +291,7 @@ def _kept(details: dict[str, Any]) -> list[dict[str, Any]]:
         if config is not None:
             kept.append(config)
         elif found.get("source") != "imperative" and found.get("status") != "DELETING":
-            # "Could not look" is never "nothing there".
+            # A configuration that cannot be read does not mean that there is no application.
             raise ServeError(
                 f"Serve does not tell how its application {name!r} is configured",
                 hint="nothing was changed; try again when `serve status` shows it running",
@@ -289,14 +300,14 @@ def _kept(details: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _options(details: dict[str, Any]) -> dict[str, Any]:
-    """Return Serve's options: those it runs with, or ours where it starts now."""
+    """Return the options that Serve runs with, or koco's if the PUT starts Serve."""
     known = ("proxy_location", "http_options", "grpc_options", "target_capacity")
     if details.get("controller_info"):
         return {key: details[key] for key in known if details.get(key) is not None}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # Nobody but the control plane, on this node, needs to reach it.
+    # Only the control plane, on this node, needs to reach it.
     return {
         "proxy_location": "HeadOnly",
         "http_options": {"host": "127.0.0.1", "port": port},

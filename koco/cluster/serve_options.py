@@ -1,7 +1,7 @@
-"""Serve's options for a deployment, checked as the installed Ray will read them.
+"""Check Serve's options for a deployment against the schema of the installed Ray.
 
-Ray's own schema passes over what it does not know, and over what is inside some of
-its mappings; here a misspelt key is a problem.
+Ray's schema ignores unknown keys, and the contents of some of its mappings. Here a misspelt key is
+a problem.
 """
 
 import types
@@ -10,7 +10,7 @@ from typing import Any
 
 from koco.manifest.problems import KeyPath, Problem, unknown_key
 
-#: What a manifest cannot ask for, and why.
+#: The options that a manifest cannot set; for each, a message and a hint.
 _OURS: dict[KeyPath, tuple[str, str]] = {
     ("name",): ("cannot be set", "koco finds the deployment at the app's entry by itself"),
     ("ray_actor_options", "runtime_env"): (
@@ -26,12 +26,12 @@ _OURS: dict[KeyPath, tuple[str, str]] = {
     ),
 }
 
-#: What names code, which Serve's schema imports: the author's, which must not run here.
+#: Options that name code. Serve's schema imports it, but the author's code must not run here.
 _CODE = ("request_router_config", "deployment_actors", "policy")
 
 
 def problems_of(serve: dict[str, Any]) -> list[Problem]:
-    """Return what is wrong with a manifest's `serve`. It blocks: Serve is imported for it."""
+    """Return the problems of a manifest's `serve`. Blocks, because it imports Serve."""
     from ray.serve.schema import DeploymentSchema
 
     known = _without_code({k: v for k, v in serve.items() if k in DeploymentSchema.model_fields})
@@ -52,7 +52,7 @@ def _placed(problem: Problem) -> Problem:
 
 
 def _unknown(value: dict[str, Any], model: Any, path: KeyPath) -> list[Problem]:
-    """Return the problems of keys: those that nobody knows, and those that are koco's."""
+    """Return the problems of keys: unknown keys, and keys that koco sets itself."""
     known = [name for name in model.model_fields if (*path, name) not in _OURS]
     found: list[Problem] = []
     for key, inner in value.items():
@@ -67,7 +67,7 @@ def _unknown(value: dict[str, Any], model: Any, path: KeyPath) -> list[Problem]:
 
 
 def _invalid(serve: dict[str, Any], model: Any) -> list[Problem]:
-    """Return the problems of values, those that the schema takes as any mapping included."""
+    """Return the problems of values, including those in mappings that the schema does not check."""
     from pydantic import ValidationError
 
     found: dict[KeyPath, Problem] = {}
@@ -87,7 +87,10 @@ def _invalid(serve: dict[str, Any], model: Any) -> list[Problem]:
 
 
 def _written(loc: tuple[str | int, ...], value: Any) -> KeyPath:
-    """Return the part of a place that is in what was written: pydantic names types, too."""
+    """Return the part of an error's location that exists in `value`.
+
+    pydantic also puts names of types into the location.
+    """
     path: list[str | int] = []
     for part in loc:
         if not isinstance(value, dict | list):
@@ -107,19 +110,19 @@ def _worded(path: KeyPath, error: Any) -> Problem:
 
 
 def _refused(serve: dict[str, Any]) -> list[Problem]:
-    """Return the problem of options that Serve refuses together, when a deployment has them."""
+    """Return the problem if Serve rejects the combination of options on a real deployment."""
     from ray._common import ray_option_utils
     from ray.serve import deployment
 
     from koco.sdk.endpoint.serving import apply_options
 
     class Nothing:
-        """A deployment with nothing in it."""
+        """An empty deployment."""
 
     try:
         made = apply_options(deployment(Nothing), serve)
         ray_option_utils.validate_actor_options(made.ray_actor_options, in_options=True)
-    except Exception as exc:  # noqa: BLE001 - whatever it raises is its answer
+    except Exception as exc:  # noqa: BLE001 - any exception is Serve's answer
         lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
         said = lines[-1] if lines else type(exc).__name__
         return [Problem((), f"Ray Serve refuses these options: {said}")]
@@ -127,7 +130,7 @@ def _refused(serve: dict[str, Any]) -> list[Problem]:
 
 
 def _model_in(annotation: Any) -> Any:
-    """Return the pydantic model that a field may hold, None where it holds none."""
+    """Return the pydantic model that a field may hold, or None if it holds none."""
     from pydantic import BaseModel
 
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -1,9 +1,9 @@
-"""Workers that died before Ray heard of them: found in the logs of their node.
+"""Find workers that died before they reached Ray, from the logs of their node.
 
-A worker's interpreter may end before Ray's code runs in it: a module of the bundle has the name
-of one that Ray imports, a `sitecustomize` fails, a package is broken. Ray waits a minute for such
-a process, starts another one, and says nothing to whoever waits for the actor. The functions here
-read what is on the node where they are called.
+A worker's interpreter may end before Ray's code runs in it, for example because a module of the
+bundle has the name of one that Ray imports, a `sitecustomize` fails or a package is broken. Ray
+waits a minute for such a process, then starts another one, and reports nothing to the caller that
+waits for the actor. These functions read the logs of the node on which they are called.
 """
 
 import itertools
@@ -16,11 +16,11 @@ import msgspec
 from koco.runner.process import ray_logs
 from koco.runner.process.identity import fields
 
-#: As much of the end of each log is read (bytes).
+#: How much of the end of each log is read (bytes).
 _TAIL_BYTES = 1024 * 1024
-#: So many lines of what a process wrote are told.
+#: How many lines of a process's output are reported.
 _LINES = 20
-#: How long after its environment is made a worker is started, at the latest (seconds).
+#: The longest time between the creation of an environment and the start of its worker (seconds).
 _SOON_S = 1.0
 
 _AGENT = re.compile(r"^(\S+ \S+)\t.*(?:Successfully created runtime env|created successfully)")
@@ -35,7 +35,7 @@ _STEPS = (
 
 
 class Birth(msgspec.Struct, frozen=True):
-    """What became of the process that Ray started for a release: `said` is what it wrote."""
+    """The state of the process that Ray started for a release. `said` is a dead one's output."""
 
     pid: int
     is_alive: bool
@@ -43,9 +43,9 @@ class Birth(msgspec.Struct, frozen=True):
 
 
 def look(service: str, release: int, since_s: float) -> Birth | None:
-    """Return what became of the newest worker of a release on this node; None if none is known.
+    """Return the state of a release's newest worker on this node, or None if none is known.
 
-    `since_s` (epoch seconds) is when its release began: what was before is not meant.
+    `since_s` (epoch seconds) is the start of the release. Earlier workers are ignored.
     """
     folder = ray_logs.folder()
     if folder is None:
@@ -62,7 +62,7 @@ def look(service: str, release: int, since_s: float) -> Birth | None:
         return None
     at, line = mine[-1]
     if sum(abs(other - at) < _SOON_S for other in times) > 1 and not _marks(line):
-        return None  # nothing would tell whose process it is
+        return None  # the process cannot be matched to a release
     for pid, started in _started(folder):
         if at - 0.01 <= started <= at + _SOON_S:
             is_alive = _is_alive(pid)
@@ -71,7 +71,7 @@ def look(service: str, release: int, since_s: float) -> Birth | None:
 
 
 def installing() -> str | None:
-    """Return what installs packages on this node does now, as far as Ray's log says."""
+    """Return the current step of package installation on this node, or None if unknown."""
     folder = ray_logs.folder()
     files = sorted(folder.glob("runtime_env_setup-*.log"), key=_mtime) if folder else []
     for line in reversed(_tail(files[-1]) if files else []):
@@ -87,9 +87,9 @@ def _started(folder: Path) -> list[tuple[int, float]]:
 
 
 def _said(folder: Path, since_s: float, marks: list[str]) -> str:
-    """Return the last lines of what a process wrote that Ray had not taken over yet.
+    """Return the last lines of the output of a process that died before it reached Ray.
 
-    The raylet's file has it, as whatever else of this node's died so.
+    They are in the raylet's file, together with the output of all such processes of this node.
     """
     file = folder / "raylet.err"
     if not file.exists() or _mtime(file) < since_s - _SOON_S:
@@ -98,12 +98,12 @@ def _said(folder: Path, since_s: float, marks: list[str]) -> str:
     begins = [i for i, line in enumerate(lines) if line.startswith(("Traceback", "Fatal Python"))]
     blocks = [lines[i:j] for i, j in itertools.pairwise([*begins, len(lines)])]
     mine = [block for block in blocks if any(mark in line for line in block for mark in marks)]
-    # Where no path of the release's is in any, the last lines are most probably its own.
+    # If no traceback has a path of the release, the last lines are most likely its output.
     return "\n".join((mine[-1] if mine else lines)[-_LINES:]).strip()
 
 
 def _marks(line: str) -> list[str]:
-    """Return the names of the folders that a release's own code and packages lie in."""
+    """Return the name of the folder with a release's code, to find it in tracebacks."""
     from ray._private.runtime_env.packaging import get_local_dir_from_uri
 
     found = _BUNDLE.search(line)
@@ -116,7 +116,10 @@ def _seconds(line: str) -> float:
 
 
 def _at(stamp: str) -> float:
-    """Return the seconds of a time in one of Ray's logs, which have the node's own time."""
+    """Return the epoch seconds of a time stamp in Ray's logs, or 0 if it cannot be read.
+
+    The logs use the node's local time.
+    """
     try:
         whole, _, part = stamp.partition(",")
         return time.mktime(time.strptime(whole, "%Y-%m-%d %H:%M:%S")) + int(part or 0) / 1000
