@@ -1,4 +1,4 @@
-"""What keeps executions from running: `koco doctor`, `/health` and the proof that events travel.
+"""Finds problems that keep executions from running, for `koco doctor` and `/health`.
 
-It looks at the whole container. Begin with `doctor`.
+It checks all parts in the container. Begin with `doctor`.
 """

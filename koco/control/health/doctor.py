@@ -1,7 +1,7 @@
-"""What keeps executions from running, or will: the findings of `koco doctor` and `/health`.
+"""Finds problems that keep executions from running, now or soon: `koco doctor` and `/health`.
 
-Each look has a deadline, and all are made at once: a part that hangs is what the
-doctor is there to find, so it must not hang with it.
+All checks run at once, and each has a deadline. The doctor must find parts that hang, so it must
+not hang because of them.
 """
 
 import asyncio
@@ -30,31 +30,31 @@ from koco.store.model import Release
 
 log = logging.getLogger(__name__)
 
-#: How long one look may take (seconds).
+#: How long one check may take (seconds).
 LOOK_S = 5.0
-#: How long a runner may take to say what it holds (seconds).
+#: How long a runner may take to answer (seconds).
 _RUNNER_S = 2.0
-#: How long `/health` may take over each of its looks, and how old its answer may be (seconds).
+#: How long each check of `/health` may take, and how old its answer may be (seconds).
 _HEALTH_S, _FRESH_S = 2.0, 1.0
 
-#: Less room than that is a warning (bytes).
+#: Less free space than this causes a warning (bytes).
 _LITTLE_BYTES = 2 * 10**9
-#: What to do where events wait.
+#: The hint for a disk without room for events.
 _NO_ROOM = (
     "make room there, or `koco cancel` what writes so much and `koco delete` what has ended:"
     " events go on by themselves"
 )
-#: How long adding up the sizes of files may take (seconds).
+#: How long it may take to add up the sizes of files (seconds).
 _SIZING_S = 1.0
 
-#: From so many restarts on they are no accident.
+#: This many restarts of the control plane cause a warning, because they are no accident.
 _RESTARTS = 3
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a look found; `status` is ok, warning or failed, the hint says what to do."""
+    """A result of a check. `status` is ok, warning or failed; `hint` is advice for the user."""
 
     name: str
     status: str
@@ -66,7 +66,7 @@ Look = Callable[[Parts], Awaitable[list[Finding]]]
 
 
 class Doctor:
-    """Looks at one control plane and at its cluster."""
+    """Checks one control plane and its cluster."""
 
     def __init__(self, parts: Parts, *, look_s: float = LOOK_S) -> None:
         self._parts = parts
@@ -78,17 +78,21 @@ class Doctor:
         self._seen = -_FRESH_S
 
     async def findings(self, *, of_services: bool = True) -> list[Finding]:
-        """Return what all looks find, in their order; without services' names where not asked."""
-        async with self._turn:  # a proof is one at a time
+        """Run all checks and return their findings in order.
+
+        Without `of_services`, the findings contain no names of services.
+        """
+        async with self._turn:  # only one event proof may run at a time
             looks = {**_LOOKS, **(_LOOKS_AT_SERVICES if of_services else {})}
             looks["events"] = self._events
             found = await asyncio.gather(*(self._one(*each) for each in looks.items()))
         return [each for findings in found for each in findings]
 
     async def health(self) -> dict[str, Any]:
-        """Return `{status, troubles, nodes, restarts, executions, store, late_ms}`, no names in it.
+        """Return `{status, troubles, nodes, restarts, executions, store, late_ms}`.
 
-        Anybody may ask, as often as they like: what was seen a moment ago will do.
+        It contains no names, because anybody may ask for it. It is cached for `_FRESH_S` seconds,
+        because they may ask as often as they like.
         """
         async with self._looking:
             if time.monotonic() - self._seen >= _FRESH_S:
@@ -98,7 +102,7 @@ class Doctor:
 
     async def _one(self, name: str, look: Look) -> list[Finding]:
         task = self._tasks.spawn(self._found(name, look))
-        # Not `wait_for`: that waits for what it has cancelled, which may hang as well.
+        # Don't use `wait_for`: it waits for the cancelled task, which may hang as well.
         is_done, _ = await patient_wait.done(task, self._look_s)
         if is_done:
             return list(task.result())
@@ -144,7 +148,7 @@ async def _health(parts: Parts) -> dict[str, Any]:
 
 
 async def _within(seconds: float, work: Awaitable[Any]) -> tuple[Any, float]:
-    """Return what a look gives, or None where it fails; and how late the loop was (seconds)."""
+    """Return the result of a check, or None if it fails, and how late the loop was (seconds)."""
     task = asyncio.ensure_future(work)
     is_done, late_s = await patient_wait.done(task, seconds)
     if not is_done:
@@ -218,7 +222,7 @@ async def _disk(parts: Parts) -> list[Finding]:
 
 
 def _held(folder: Path) -> str:
-    """Return how much a folder holds, as far as that can be added up in a moment."""
+    """Return the size of a folder as text, or a lower bound if adding up takes too long."""
     total, deadline = 0, time.monotonic() + _SIZING_S
     for root, _, names in os.walk(folder):
         for name in names:

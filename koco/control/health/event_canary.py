@@ -1,8 +1,8 @@
-"""A proof that events travel: one is sent as a runner sends them, and read as a follower does.
+"""Proves that events travel: sends one as a runner does, and reads it as a follower does.
 
-It takes the way of all events: a call to the control plane's actor, the spooler,
-the store, a commit, and the reader that the commit wakes. A process that is up
-and a port that answers say nothing of that.
+The event takes the same path as all others: a call to the control plane's actor, the spooler, the
+store, a commit, and the reader that the commit wakes. This path may be broken although the process
+is up and its port answers.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from koco.store.model import PROOF, NewExecution
 #: Sends encoded batches; returns their encoded acknowledgements.
 Send = Callable[[bytes], Awaitable[bytes]]
 
-#: What the proof says, and must hear again.
+#: The text of the event that is sent and must arrive.
 _WORDS = "an event has travelled"
 
 
@@ -26,9 +26,9 @@ async def travel_s(parts: Parts, send: Send) -> float:
     """Return how long an event took from its sender to a reader (seconds).
 
     Raises:
-        KocoError: it was refused, or did not arrive as it was sent.
+        KocoError: It was refused, or did not arrive as it was sent.
     """
-    # Also what a control plane that died in mid-proof has left.
+    # Also removes the leftovers of a control plane that died during its proof.
     await parts.store.forget_proofs()
     execution, _ = await parts.store.create(
         NewExecution(flow=PROOF, service="", release=0, inputs={})
@@ -36,14 +36,14 @@ async def travel_s(parts: Parts, send: Send) -> float:
     try:
         reader = asyncio.ensure_future(_read(parts, execution.fid))
         try:
-            await asyncio.sleep(0)  # it reads what is there, and waits
+            await asyncio.sleep(0)  # let the reader start and wait for events
             begun = time.monotonic()
             body = line.encode(Kind.DEBUG, _WORDS)
             batch = Batch(execution.fid, "proof", 1, 1, body)
             [ack] = wire.decode_acks(await send(wire.encode_batches([batch])))
             if ack.last != 1:
                 raise KocoError(f"the store did not take an event: it holds {ack.last} of 1")
-            # Only a runner may end an execution by its events, and this one has none.
+            # Only a runner may end an execution through its events, and this one has no runner.
             await parts.store.settle(execution.fid, Status.FINISHED)
             parts.spooler.wake(execution.fid)
             if _WORDS.encode() not in await reader:

@@ -1,4 +1,7 @@
-"""Why services' executions cannot run: no runner starts or finds a place, no endpoint comes up."""
+"""Finds out why executions of services cannot run.
+
+The reasons are runners that do not start or find no node, and endpoints that do not come up.
+"""
 
 from koco.cluster import placement
 from koco.control.container import Parts
@@ -6,7 +9,7 @@ from koco.store.model import Release
 
 
 async def of(parts: Parts) -> dict[str, str]:
-    """Return what is wrong, by service."""
+    """Return the problem of each service that has one, by service."""
     pools = parts.supervisor.pools.items()
     starting = {service: pool.trouble for (service, _), pool in pools if pool.trouble}
     live = await parts.store.releases("live")
@@ -14,12 +17,12 @@ async def of(parts: Parts) -> dict[str, str]:
 
 
 async def of_runners(parts: Parts, live: list[Release]) -> dict[str, str]:
-    """Return what keeps runners from starting, by service, whether one is to start now or not."""
+    """Return why no runner could start, by service, even if none has to start now."""
     return {**await unequipped(parts, live), **await unplaced(parts, live)}
 
 
 async def unequipped(parts: Parts, live: list[Release]) -> dict[str, str]:
-    """Return which secrets no new runner could have, and why, by service."""
+    """Return why a new runner could not get its secrets, by service."""
     if not any(release.manifest.get("secrets") for release in live):
         return {}
     known = {each["name"]: each["trouble"] for each in await parts.vault.listing()}
@@ -32,7 +35,7 @@ async def unequipped(parts: Parts, live: list[Release]) -> dict[str, str]:
 
 
 async def unplaced(parts: Parts, live: list[Release]) -> dict[str, str]:
-    """Return why runners that are on their way cannot get there, by service."""
+    """Return why runners that are starting cannot be placed on a node, by service."""
     pools = parts.supervisor.pools
     waiting = [
         release

@@ -1,4 +1,4 @@
-"""Services: their flows, their own endpoints, their secrets and their bundles.
+"""Services: their flows, endpoints, secrets and bundles.
 
 It may import `storage`. Begin with `catalog`.
 """

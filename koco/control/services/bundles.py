@@ -1,9 +1,9 @@
 """Bundles: the blobs that releases are made of, and the URLs under which nodes fetch them.
 
-Whoever may deploy brings them and may use what others brought; no key for files reaches
-them. A node's fetch carries no key at all (Ray's runtime environments send no headers),
-so the URL itself holds a signature that only this control plane can make. The same
-bundle always has the same URL: that is what nodes cache by.
+A user who may deploy can upload bundles, and use bundles that others have uploaded. A key for files
+gives no access to them. Nodes fetch bundles without a key, because Ray's runtime environments send
+no headers. So the URL itself contains a signature that only this control plane can make. The same
+bundle always has the same URL, because nodes cache by URL.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from koco.manifest.differences import File
 from koco.project import bundle_listing
 from koco.store.protocol import Store
 
-#: Who has brought all of them, for `Blobs`; no key is called so.
+#: The uploader of all bundles in `Blobs`. No key can have this name.
 UPLOADER = "koco:bundles"
-#: Bundles of which it is remembered what they hold: their content never changes.
+#: How many bundles' listings are cached. Their content never changes.
 _REMEMBERED = 256
 
 
@@ -41,38 +41,37 @@ class Bundles:
         """Return a bundle's file.
 
         Raises:
-            NotFoundError: there is no such bundle.
+            NotFoundError: There is no such bundle.
         """
         if not self.has(sha256):
             raise NotFoundError(f"no bundle {sha256}", hint="`koco deploy` uploads it")
         return self._blobs.path(sha256)
 
     def has(self, sha256: str) -> bool:
-        """Say whether a bundle is here."""
+        """Return True if a bundle is here."""
         return self._blobs.path(sha256).is_file()
 
     async def check(self, sha256: str) -> None:
-        """Refuse a bundle that nobody should unpack; see `listing.check`.
+        """Refuse a bundle that is not safe to unpack; see `bundle_listing.check`.
 
         Raises:
-            NotFoundError: there is no such bundle.
+            NotFoundError: There is no such bundle.
         """
         await asyncio.to_thread(_check, self.path(sha256), self._blobs.largest_bytes)
 
     async def files(self, sha256: str) -> list[File]:
-        """Return what is in a bundle, file by file; NotFoundError where there is none."""
+        """Return the files in a bundle. Raises NotFoundError if there is no such bundle."""
         return await asyncio.to_thread(_listing, self.path(sha256))
 
     async def names(self, sha256: str) -> list[str]:
-        """Return the paths of the files in a bundle; NotFoundError where there is none."""
+        """Return the paths in a bundle. Raises NotFoundError if there is no such bundle."""
         return await asyncio.to_thread(bundle_listing.names, self.path(sha256))
 
     async def state(self, sha256: str, *, by: str = "") -> tuple[int, bool]:
-        """Return how much of a bundle is here (bytes), and whether that is all of it.
+        """Return how much of a bundle is here (bytes), and True if it is complete.
 
-        What is not all of it is `by`'s, who uploads it.
-
-        One that is here stays for another day at least: somebody is about to use it.
+        An incomplete upload belongs to the user `by`. A complete bundle stays for at least
+        another day, because somebody is about to use it.
         """
         path = self._blobs.path(sha256)
         async with self._blobs.settling:
@@ -83,7 +82,7 @@ class Bundles:
     async def receive(
         self, sha256: str, *, offset: int, length: int, body: AsyncIterator[bytes], by: str = ""
     ) -> int:
-        """Append what comes to a bundle, from `offset`; see `Blobs.receive`."""
+        """Append `body` to a bundle at `offset`; see `Blobs.receive`."""
         began = time.monotonic()
         try:
             return await self._blobs.receive(
@@ -94,15 +93,18 @@ class Bundles:
             self._took_s[sha256] = self._took_s.get(sha256, 0.0) + took_s
 
     def took_s(self, sha256: str) -> float:
-        """Return how long its upload took, once: who deploys it again does not wait for it."""
+        """Return how long a bundle's upload took (seconds), and 0 on later calls.
+
+        The time counts only once, because a second deploy does not wait for the upload.
+        """
         return self._took_s.pop(sha256, 0.0)
 
     @asynccontextmanager
     async def held(self, sha256: str) -> AsyncIterator[None]:
-        """See to it that a bundle is here and is not collected, until a release names it.
+        """Keep a bundle from being collected until a release uses it.
 
         Raises:
-            NotFoundError: it is not here, or is none: a file of somebody's, say.
+            NotFoundError: It is not here, or is no bundle but for example a user's file.
         """
         async with self._blobs.settling:
             self.path(sha256)
@@ -116,12 +118,12 @@ class Bundles:
         return f"{self._url}/bundles/{self._sign(sha256)}/{sha256}.zip"
 
     def signed_path(self, signature: str, sha256: str) -> Path:
-        """Return a bundle's file for who knows its signature.
+        """Return a bundle's file to a caller that knows its signature.
 
         Raises:
-            NotFoundError: there is no such bundle, or that is not its signature.
+            NotFoundError: There is no such bundle, or the signature is wrong.
         """
-        # As bytes: what is compared as text must be ASCII, and anybody may send anything.
+        # Compare bytes, because `compare_digest` takes only ASCII text and callers may send any.
         if not hmac.compare_digest(self._sign(sha256).encode(), signature.encode()):
             raise NotFoundError(f"no bundle {sha256[:80]}")
         return self.path(sha256)

@@ -1,4 +1,4 @@
-"""What services' own endpoints say. A service is a stranger: it may say anything."""
+"""The messages of services' own endpoints. Services are not trusted: they may send anything."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -8,13 +8,14 @@ from koco.errors import EndpointError
 
 T = TypeVar("T")
 
-#: How many fields an endpoint may refuse at once, with as many messages each: a person reads them.
+#: How many fields an endpoint may refuse at once, and how many messages each may have. The limit
+#: is enough, because people read the messages.
 _MOST = 1_000
 _Messages = Annotated[list[str], msgspec.Meta(max_length=_MOST)]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an endpoint may say about an execution: who runs what is not for it to say."""
+    """The details of an execution that an endpoint may set. User and flow are not among them."""
 
     summary: Any = None
     description: Any = None
@@ -22,13 +23,13 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint says that a lock shows."""
+    """The form of a lock, as an endpoint describes it."""
 
     form: list[dict[str, Any]] | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint says of a handler that failed."""
+    """An endpoint's report of a failed handler."""
 
     type: str
     message: str
@@ -37,25 +38,30 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint says of inputs that it refuses: messages by field."""
+    """An endpoint's refusal of inputs: messages by field."""
 
     errors: Annotated[dict[str, _Messages], msgspec.Meta(max_length=_MOST)]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint wants to have run: see `koco.sdk.endpoint.launch`."""
+    """An endpoint's order to launch an execution: see `koco.sdk.endpoint.launch`."""
 
     entrypoint: str
     inputs: dict[str, Any]
-    #: Which texts of the inputs are dates and times: see `koco.events.datetimes`.
+    #: The texts in the inputs that are dates and times: see `koco.events.datetimes`.
     moments: list[Any] = []
     about: About = About()
-    #: The flow that it names instead of the one that was asked for.
+    #: The flow to run instead of the requested one.
     flow: str | None = None
 
 
 def read_as(kind: type[T], blob: bytes, *, where: str) -> T:
-    """Read what an endpoint says: it is a service's own, and may say anything."""
+    """Decode an endpoint's message.
+
+    Raises:
+        EndpointError: The message is not valid. This can happen because the endpoint is the
+            service's own code.
+    """
     try:
         return msgspec.json.decode(blob, type=kind)
     except (msgspec.DecodeError, RecursionError) as exc:

@@ -1,7 +1,7 @@
-"""Release tokens: how a process of a release shows which secrets it may have.
+"""Release tokens: a release's processes use them to get its secrets.
 
-A token names the release and is signed with a random key from the store, so nobody can guess or
-change one. It is good for this one release's secrets, as long as the release has processes.
+A token names the release and is signed with a random key from the store, so it cannot be guessed or
+changed. It gives access to this release's secrets only, and only while the release has processes.
 The processes read it from the key-value store of Ray's head: see
 `koco.sdk.process.release_secrets`.
 """
@@ -24,10 +24,10 @@ class ReleaseTokens:
     """The tokens of all releases of one control plane."""
 
     def __init__(self, *, secret: bytes, url: str) -> None:
-        """`url` is where nodes reach the control plane."""
+        """`url` is the control plane's URL for nodes."""
         self._secret = secret
         self._url = url
-        #: So that what is published is not removed for want of it a moment before.
+        #: Held so that a cleanup with an older list does not remove a token just published.
         self._turn = asyncio.Lock()
         self._tasks = Tasks("the release tokens")
 
@@ -39,13 +39,13 @@ class ReleaseTokens:
         """Return the service and number that a token was made for.
 
         Raises:
-            UnauthorizedError: it is none of ours.
+            UnauthorizedError: This control plane did not make it.
         """
         service, _, rest = token.removeprefix(tokens.RELEASE).partition("_")
         number, _, signature = rest.partition("_")
         is_whole = token.startswith(tokens.RELEASE) and number.isdecimal() and len(number) < 16
         wanted = self._sign(service, int(number) if is_whole else 0)
-        # As bytes: what is compared as text must be ASCII, and anybody may send anything.
+        # Compare bytes, because `compare_digest` takes only ASCII text and callers may send any.
         is_ours = hmac.compare_digest(wanted.encode(), signature.encode("utf-8", "replace"))
         if not (is_whole and is_ours):
             raise UnauthorizedError("that is not the token of a release")
@@ -61,9 +61,10 @@ class ReleaseTokens:
         await asyncio.to_thread(release_secrets.publish, service, number, access)
 
     def look_after(self, needed: Callable[[], Awaitable[Collection[tuple[str, int]]]]) -> None:
-        """Keep published what is needed, and nothing else, from now on.
+        """Keep the tokens of the `needed` releases published from now on, and remove all others.
 
-        At once as well: an older control plane published nothing, and this one may have moved.
+        The first round runs at once, because an older control plane may have published none, and
+        the URL of this one may be new.
         """
         self._tasks.keep(lambda: self._look_after(needed))
 
