@@ -1,5 +1,5 @@
-"""Executions: from a launch to a final status; with their locks, files, deadlines and schedules.
+"""Executions from launch to final status, with their locks, files, deadlines and schedules.
 
-It may import `runners`, `services`, `events`, `access` and `storage`. Begin with `launcher`, then
-`supervisor`.
+This package may import `runners`, `services`, `events`, `access` and `storage`. Begin with
+`launcher`, then `supervisor`.
 """

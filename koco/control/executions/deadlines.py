@@ -1,7 +1,7 @@
-"""The time that executions may run for: when it is over, they are made to end.
+"""End executions that run longer than their timeout.
 
-What counts is in the store: when an execution begins to run, or runs on after it
-awaited a person, its deadline is committed with that. So it outlives this process.
+The deadlines are in the store, so they outlive this process. An execution's deadline is
+committed when it begins to run, and again when it resumes after waiting for a person.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Deadlines:
-    """Watches executions that have a limit; `end` is called with the fid of each that is late."""
+    """Watches executions that have a timeout, and calls `end` with the fid of each overdue one."""
 
     def __init__(self, store: Store, spooler: Spooler, *, end: Callable[[str], None]) -> None:
         self._store = store
@@ -31,7 +31,7 @@ class Deadlines:
         self._task: asyncio.Task[None] | None = None
 
     def watch(self, execution: Execution) -> None:
-        """See that an execution ends in its time, whenever that begins."""
+        """Watch an execution, if it has a timeout. It need not run yet."""
         if execution.policy.timeout_s is None:
             return
         self._spooler.watch(execution.fid, self._stir)
@@ -40,7 +40,7 @@ class Deadlines:
             self._task = self._tasks.keep(self._run)
 
     def forget(self, fid: str) -> None:
-        """Watch an execution no more: it has ended."""
+        """Stop watching an execution. Called when it has ended."""
         self._spooler.unwatch(fid, self._stir)
 
     async def _run(self) -> None:

@@ -1,8 +1,8 @@
-"""Executions' files: what a launch brings, what users and flows attach, who may.
+"""Executions' files: uploads in a launch, files attached later, and who may attach them.
 
 A file is a row that names a blob, so nothing here touches a path on disk. A flow
-reaches its files over HTTP, from whichever node it runs on, with a token that is
-good for this one execution.
+reaches its files over HTTP, because it may run on any node. Its token is valid for
+its execution only.
 """
 
 import hashlib
@@ -21,33 +21,34 @@ from koco.forms.off_loop import is_small, run_check
 from koco.store.model import Execution, File, FileLimits, NewFile
 from koco.store.protocol import Store
 
-#: The key under which a file stands among a launch's inputs.
+#: The key that marks an uploaded file in a launch's inputs.
 MARK = "$file"
 
 
 class Upload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An uploaded file in a launch's inputs: what it shall be called, and its blob."""
+    """An uploaded file in a launch's inputs: the name it should get, and its blob."""
 
     name: str
     sha256: str
 
 
 class Brought:
-    """The files that a launch brings, by the paths that they get."""
+    """The files of one launch, by the paths that they get."""
 
     def __init__(self) -> None:
         self.files: dict[str, NewFile] = {}
-        #: The folders that these are in.
+        #: The folders that contain them.
         self._folders: set[str] = set()
-        #: What each content has got where it wanted a path, and the last number given for that.
+        #: The path given to each (wanted path, content), and the last number used for each wanted
+        #: path.
         self._given: dict[tuple[str, str], str] = {}
         self._numbers: dict[str, int] = {}
 
     def free(self, wanted: str, sha256: str) -> str:
-        """Return a path for a file: another one than those of other content.
+        """Return a path for a file. The path is numbered if files of other content have the name.
 
         Raises:
-            ConflictError: there is a folder of that name, or a file where its folder would be.
+            ConflictError: a folder has that name, or a file has the name of one of its folders.
         """
         path = self._given.get((wanted, sha256), wanted)
         while path in self.files and self.files[path].sha256 != sha256:
@@ -64,13 +65,13 @@ class Brought:
         return path
 
     def take(self, path: str, sha256: str, size_bytes: int) -> None:
-        """Note a file."""
+        """Add a file."""
         self.files[path] = NewFile(path=path, sha256=sha256, size_bytes=size_bytes)
         self._folders.update(_folders(path))
 
 
 def _folders(path: str) -> list[str]:
-    """Return the folders that a path is in."""
+    """Return the folders that contain a path."""
     return [path[:at] for at, character in enumerate(path) if character == "/"]
 
 
@@ -83,16 +84,19 @@ class Files:
         self._spooler = spooler
         self._secret = secret
 
-    # what a launch brings
+    # files of a launch
 
     async def resolve(
         self, inputs: dict[str, Any], *, user: str, service: str = "", release: int = 0
     ) -> tuple[dict[str, Any], tuple[NewFile, ...]]:
-        """Replace uploads in a launch's inputs by their paths; return also the files to make.
+        """Replace the uploads in a launch's inputs with their paths.
+
+        Returns the new inputs and the files to create. The release's limits are checked if
+        `service` is given.
 
         Raises:
-            InputsError: a name is no path, or a blob was not uploaded by this user.
-            LimitError: the release allows no so many or so large files.
+            InputsError: a name is not a valid path, or this user has not uploaded a blob.
+            LimitError: there are more or larger files than the release allows.
         """
         if not await run_check(lambda: _has_uploads(inputs), is_quick=is_small(inputs)):
             return inputs, ()
@@ -104,10 +108,10 @@ class Files:
         return values, files
 
     async def check(self, files: tuple[NewFile, ...], *, service: str, release: int) -> None:
-        """Refuse files that a release allows no so many or so large of.
+        """Check files against a release's limits.
 
         Raises:
-            LimitError: it names the setting.
+            LimitError: there are too many files, or they are too large. It names the setting.
         """
         if files:
             (await self._limits(service, release)).check(files)
@@ -115,17 +119,17 @@ class Files:
     def require_brought(
         self, form: Model, inputs: dict[str, Any], files: tuple[NewFile, ...]
     ) -> None:
-        """Refuse what a file field names but the launch does not bring.
+        """Check that the launch brings every file that the form's file fields name.
 
         Raises:
-            InputsError: for each such field.
+            InputsError: it does not. The error names each such field.
         """
         brought = {file.path for file in files}
         errors: dict[str, str | list[str]] = {}
         for field in form.fields:
             value = inputs.get(field.name) if isinstance(field, InputFiles) else None
             named = value if isinstance(value, list) else [value] if value else []
-            # What is no text at all is the form's to refuse.
+            # Values that are not text are left for the form to reject.
             texts = [path for path in named if isinstance(path, str)]
             if strange := [path for path in texts if path not in brought]:
                 message = f"{strange[0]!r} was not uploaded; `-i {field.name}=@path` does that"
@@ -150,24 +154,24 @@ class Files:
         brought.take(path, upload.sha256, size)
         return path
 
-    # what is done to an execution's files
+    # files of an execution
 
     async def listing(self, execution: Execution, place: str) -> list[File]:
         """Return the files at or below a place; the folders `in` and `out` always exist.
 
         Raises:
-            NotFoundError: there is neither such a file nor such a folder.
+            NotFoundError: no file or folder is there.
         """
         found = await self._store.files(execution.id, within=place)
         if not found and place not in (*file_paths.ROOTS, ""):
-            await self._store.file(execution.id, place)  # which says that there is none
+            await self._store.file(execution.id, place)  # raises NotFoundError
         return found
 
     async def attach(self, fid: str, new: NewFile, *, caller: Caller) -> File:
-        """Give an execution an uploaded blob as a file.
+        """Attach an uploaded blob to an execution as a file.
 
         Raises:
-            NotAllowedError: users write to in/, flows to out/, and this is the other one.
+            NotAllowedError: the path is outside in/ (for users) or out/ (for flows).
             KocoError: see `Store.attach`.
         """
         execution = await self._store.execution(fid)
@@ -183,10 +187,10 @@ class Files:
         return file
 
     async def remove(self, fid: str, place: str, *, caller: Caller) -> list[File]:
-        """Remove a file, or all of a folder.
+        """Remove a file, or a folder with its files; return the removed files.
 
         Raises:
-            NotFoundError: nothing is there.
+            NotFoundError: no file or folder is there.
         """
         execution = await self._store.execution(fid)
         removed = await self._store.remove_files(execution.fid, place, by=caller.name)
@@ -197,17 +201,17 @@ class Files:
         manifest = (await self._store.release(service, release)).manifest
         return msgspec.convert(manifest.get("files") or {}, FileLimits)
 
-    # who may
+    # tokens of flows
 
     def token(self, fid: str, attempt: int = 1) -> str:
-        """Return what an execution's flow shows to reach its files, in one attempt."""
+        """Return the token with which an execution's flow reaches its files in one attempt."""
         name = fid if attempt == 1 else f"{fid}.{attempt}"
         return f"{tokens.FLOW}{name}_{self._sign(name)}"
 
     async def caller(self, token: str) -> Caller | None:
-        """Return the flow that a token is of; None where it is no token of ours, or its time over.
+        """Return the flow that a token belongs to; None if the token is forged or has expired.
 
-        It is good as long as its execution, or its attempt at it, has not ended.
+        A token is valid until its execution has ended or its attempt is over.
         """
         name, _, signature = token.removeprefix(tokens.FLOW).partition("_")
         if not token.isascii() or not hmac.compare_digest(self._sign(name), signature):
@@ -222,7 +226,7 @@ class Files:
 
 
 def _has_uploads(inputs: dict[str, Any]) -> bool:
-    """Say whether an upload is among inputs: as a value, or in lists."""
+    """Return whether inputs contain an upload, as a value or in nested lists."""
     level: list[Any] = [*inputs.values()]
     while level:
         if any(isinstance(each, dict) and set(each) == {MARK} for each in level):

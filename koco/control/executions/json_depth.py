@@ -1,22 +1,23 @@
-"""How deep values may be nested.
+"""The limit on how deeply values may be nested.
 
-What one request gets in, every list that shows it must get out: a value at the edge
-of what the interpreter can decode would make `koco ps` fail for everybody.
+The limit exists because a stored value appears in every list that shows it. If it is
+so deep that the interpreter can barely decode it, `koco ps` would fail for all users.
 """
 
 from typing import Any
 
 from koco.errors import UsageError
 
-#: Lists and objects within each other. What reads them takes a few frames of 1000 for each.
+#: The most lists and objects within each other. Code that reads them uses a few stack frames for
+#: each level, of the 1000 that Python allows.
 DEEPEST = 200
 
 
 def check(value: Any, what: str) -> None:
-    """Refuse a value that is nested too deeply; `what` says what it is.
+    """Reject a value that is nested too deeply. `what` names it in the message, as a plural.
 
     Raises:
-        UsageError: it is.
+        UsageError: the value is nested too deeply.
     """
     level = [value]
     for _ in range(DEEPEST + 1):

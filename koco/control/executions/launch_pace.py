@@ -1,26 +1,26 @@
-"""So many of a kind begin in a second, and not all at once: those of each holder in turn."""
+"""Limit how many launches begin per second, and take holders in turn so that none waits long."""
 
 import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-#: As many as may begin in this time begin at once (seconds).
+#: Starts are grouped: those allowed within this time begin together (seconds).
 _GRAIN_S = 0.05
 
 
 class Pace:
-    """Lines of what is to begin, by whose it is; `per_s` says how many may."""
+    """One line of waiters for each holder. `per_s` returns how many may begin per second."""
 
     def __init__(self, per_s: Callable[[], float]) -> None:
         self._per_s = per_s
         self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        #: How many may begin now, and when that was so.
+        #: How many may begin at once, and when that was computed (monotonic seconds).
         self._room, self._then = 1.0, time.monotonic()
         self._next: asyncio.TimerHandle | None = None
 
     async def turn(self, holder: str) -> None:
-        """Wait until one of a holder's may begin."""
+        """Wait until the next one of a holder may begin."""
         self._fill()
         if not self._lines and self._room >= 1:
             self._room -= 1
@@ -41,7 +41,7 @@ class Pace:
                 self._lines.move_to_end(holder)
             else:
                 del self._lines[holder]
-            if not place.done():  # else it was cancelled
+            if not place.done():  # if it is done, it was cancelled
                 place.set_result(None)
                 self._room -= 1
         if self._lines:

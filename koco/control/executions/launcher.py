@@ -1,4 +1,4 @@
-"""Launches: from inputs to an execution that is committed, once for each idempotency key."""
+"""Launches: validate inputs and commit an execution, once for each idempotency key."""
 
 import asyncio
 import hashlib
@@ -26,7 +26,7 @@ KEY_LENGTH = 255
 
 
 class Launches:
-    """Accepts launches of flows, whoever has their endpoint."""
+    """Accepts launches of flows, with koco's own endpoint or with the service's."""
 
     def __init__(
         self,
@@ -55,20 +55,19 @@ class Launches:
         about: dict[str, Any] | None = None,
         audited: AuditEntry | None = None,
     ) -> tuple[Execution, bool]:
-        """Validate inputs and commit an execution; say whether it is new.
+        """Validate inputs and commit an execution; return it, and whether it is new.
 
-        `about` is what its `meta` event says beside the usual, `audited` what the audit log
-        is to say of it.
+        `about` holds additional fields for its `meta` event, and `audited` is its entry in the
+        audit log.
 
-        It goes on where its asker gives up: what a client that hangs up has begun is
-        neither cut in two nor, with a key, done twice.
+        If the client disconnects, the launch continues, and a retry with the same key finds it.
 
         Raises:
-            InputsError: the form, or the service's own endpoint, refuses the inputs.
-            UsageError: they are nested too deeply, or the key is no key.
+            InputsError: the form or the service's own endpoint rejects the inputs.
+            UsageError: the inputs are nested too deeply, or the key is invalid.
             ConflictError: the key was used for something else.
             EndpointError: the service's own endpoint failed.
-            TooManyError: it would have to wait, and as many do as may.
+            TooManyError: the execution would have to wait, and the queue is full.
         """
         payload_checks.refuse(key or "", "what says which launch it is")
         digest = await run_check(lambda: _checked(entry, inputs), is_quick=is_small(inputs))
@@ -87,12 +86,15 @@ class Launches:
         digest: str,
         decide: Callable[[], Awaitable[NewExecution]],
     ) -> tuple[Execution, bool]:
-        """Commit what is decided, once for each key; `digest` tells what was asked under it."""
+        """Commit the execution that `decide` returns, once for each key.
+
+        `digest` identifies the request, so that a key cannot be used for another one.
+        """
         if key is None:
             return await self._accept(await decide()), True
         if not 1 <= len(key) <= KEY_LENGTH or not key.isprintable():
             raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
-        # Two at once with one key: the second finds what the first has done.
+        # If two come at once with one key, the second waits and finds the first one's execution.
         async with self._turns.setdefault((user, key), asyncio.Lock()):
             known = await self._store.keyed(user, key)
             if known is not None:
@@ -110,15 +112,15 @@ class Launches:
         key: str | None = None,
         audited: AuditEntry | None = None,
     ) -> tuple[Execution, bool]:
-        """Launch again what an execution was ordered to do, on what is live of its flow now.
+        """Launch an ended execution again, on the release of its flow that is live now.
 
-        Its inputs are as they were stored, also those that nobody is shown. The live form
-        must take them, where koco has it: a service's own endpoint is not asked again.
+        The inputs are the stored ones, including the hidden ones. If koco has the live form, the
+        form must accept them. A service's own endpoint is not asked again.
 
         Raises:
-            ConflictError: it has not ended; or the key was used for something else.
-            InputsError: the form refuses what it was launched with.
-            LimitError: the live release allows no so many or so large files.
+            ConflictError: the execution has not ended, or the key was used for something else.
+            InputsError: the live form rejects the inputs.
+            LimitError: there are more or larger files than the live release allows.
             TooManyError: see `launch`.
         """
         if not former.status.is_final:
@@ -134,7 +136,7 @@ class Launches:
         return await self._tasks.finish(self._once(user, key, f"retry {former.fid}", decide))
 
     async def _again(self, entry: Entry, former: Execution, user: str) -> NewExecution:
-        """Return what is to be run where it is what a former execution was."""
+        """Return the new execution that repeats a former one."""
         found = await self._store.files(former.id, within="in")
         files = tuple(
             NewFile(path=file.path, sha256=file.sha256, size_bytes=file.size_bytes)
@@ -165,12 +167,12 @@ class Launches:
         )
 
     async def _accept(self, new: NewExecution) -> Execution:
-        # Deciding may have taken its time: of what was undeployed since, nothing is launched.
+        # Deciding may have taken a while. This raises if the service was undeployed meanwhile.
         self._catalog.release(new.service)
         return await self._supervisor.launch(new)
 
     async def _decide(self, entry: Entry, inputs: dict[str, Any], user: str) -> NewExecution:
-        """Return what is to be run, once the inputs have passed."""
+        """Validate the inputs; return the execution to create."""
         inputs, files = await self._files.resolve(
             inputs, user=user, service=entry.service, release=entry.release
         )
@@ -191,7 +193,7 @@ class Launches:
         user: str,
         files: tuple[NewFile, ...],
     ) -> NewExecution:
-        """Have the service's own endpoint decide."""
+        """Ask the service's own endpoint to validate the inputs; return the execution to create."""
         release = self._catalog.release(entry.service)
         if release.number != entry.release:  # the next one went live a moment ago
             release = await self._store.release(entry.service, entry.release)
@@ -232,13 +234,13 @@ def _new(
 
 
 def _checked(entry: Entry, inputs: dict[str, Any]) -> str:
-    """Refuse inputs that nobody could be shown; return what tells this launch from another."""
+    """Reject inputs that could not be displayed later; return the launch's digest."""
     json_depth.check(inputs, "the inputs")
     payload_checks.refuse(inputs, "the inputs")
     return _digest(entry, inputs)
 
 
 def _digest(entry: Entry, inputs: dict[str, Any]) -> str:
-    """Return what tells one launch from another: the flow, and the inputs as they were sent."""
+    """Return a digest of the flow and the inputs as they were sent, which identifies a launch."""
     asked = msgspec.json.encode([entry.name, inputs], order="deterministic")
     return hashlib.sha256(asked).hexdigest()

@@ -1,8 +1,8 @@
-"""Locks: executions' pauses for a person, and the answers that end them.
+"""Locks: pauses in which an execution waits for a person, and the answers that end them.
 
-A lock is a row, and so is its answer; what stands here is only who waits for which.
-A flow waits by a question that stays pending, and asks it again when this process
-has died over it. One timer is set, for the lock that expires next.
+Locks and their answers are rows in the store. This module only keeps track of which
+flows wait for which lock. A flow waits with a request that stays pending, and repeats
+it if this process dies meanwhile. One timer is set, for the lock that expires next.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: The longest that the timer is set for (seconds): the clock may be put forward meanwhile.
+#: The longest that the timer is set for (seconds), because the clock may be set forward meanwhile.
 _TIMER_S = 60.0
 #: How many locks an error names.
 _SHOWN = 10
@@ -43,43 +43,43 @@ class Describer(Protocol):
     async def lock_form(
         self, release: Release, name: str, *, data: Any, fid: str, user: str
     ) -> list[dict[str, Any]] | None:
-        """Return the form that a lock shows, or None where there is no such lock."""
+        """Return the form that a lock shows, or None if the endpoint has no form for it."""
         ...
 
     async def lease(
         self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
     ) -> Answer:
-        """Validate what a person gave; return what the flow is to get."""
+        """Validate a person's input; return the answer for the flow."""
         ...
 
 
 class Locks:
-    """Opens locks, keeps those who wait for them, and settles them."""
+    """Opens locks, tracks the requests that wait for them, and settles them."""
 
     def __init__(self, store: Store, spooler: Spooler, *, endpoints: Describer) -> None:
         self._store = store
         self._spooler = spooler
         self._endpoints = endpoints
         self._waiting: dict[str, dict[str, set[asyncio.Event]]] = defaultdict(dict)
-        # Answers to one lock go one after the other: its lease runs for one of them at a time.
+        # Answers to one lock are handled one at a time, so that its lease never runs twice at once.
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
         self._tasks = Tasks("the locks")
 
     async def recover(self) -> None:
-        """Take up the expiry of what was open when the last process ended."""
+        """Settle the locks that expired while no process ran, and set the timer for the next."""
         await self._expire()
 
-    # what flows ask
+    # calls of flows
 
     async def open(self, fid: str, lid: str, *, name: str, data: Any, timeout_s: float) -> Lock:
-        """Open a lock; asked again, it returns the lock as it is.
+        """Open a lock and return it. If a lock with this lid exists, return that as it is.
 
         Raises:
-            UsageError: the name or the timeout makes no sense, or the data is nested too deeply.
+            UsageError: the name or the timeout is invalid, or the data is nested too deeply.
             ConflictError: the execution has ended.
-            LimitError: it has written as much as it may.
+            LimitError: the execution has written as much as it may.
         """
         locks.check(name, timeout_s)
         what = f"the data of the lock {name!r}"
@@ -97,7 +97,7 @@ class Locks:
                 )
                 break
             except NoRoomError:
-                # A flow waits for room, as its events do; unless nobody waits for it any more.
+                # A flow waits for room on the disk, as its events do, unless its execution ended.
                 if (await self._store.execution(fid)).status.is_final:
                     raise
                 await asyncio.sleep(RETRY_S)
@@ -106,16 +106,16 @@ class Locks:
         return lock
 
     async def wait(self, fid: str, lid: str) -> Lock:
-        """Return a lock once it is settled.
+        """Wait until a lock is settled; return it.
 
         Raises:
-            ConflictError: its execution has ended, and nobody can answer any more.
+            ConflictError: the lock was withdrawn, because its execution has ended.
         """
         event = asyncio.Event()
         waiters = self._waiting[fid].setdefault(lid, set())
         waiters.add(event)
         try:
-            # Looked at after the event is in place: what is settled after that sets it.
+            # Look only after the event is in place: a lock that is settled after that sets it.
             while (lock := await self._of(fid, lid)).status == "open":
                 await event.wait()
                 event.clear()
@@ -129,7 +129,7 @@ class Locks:
         return lock
 
     async def withdraw(self, fid: str, lid: str) -> Lock:
-        """Hear that a flow waits for a lock no more; return it as it is then."""
+        """Called when a flow stops waiting for a lock. Returns the lock as it is then."""
         await self._of(fid, lid)
         lock = await self._store.withdraw_lock(lid)
         self._wake(lock)
@@ -150,7 +150,7 @@ class Locks:
             del self._waiting[fid]
 
     def on_final(self, fid: str) -> None:
-        """Hear that an execution has ended: what it had open is withdrawn in the store."""
+        """Wake an ended execution's waiters. The store has withdrawn its open locks."""
         for waiters in self._waiting.get(fid, {}).values():
             for event in waiters:
                 event.set()
@@ -160,18 +160,19 @@ class Locks:
             event.set()
         self._spooler.wake(lock.fid)
 
-    # what people ask
+    # calls of people
 
     async def find(self, execution: Execution, name: str) -> Lock:
-        """Return a lock of an execution, by lid, by a name that is open once, or by a prefix.
+        """Return a lock of an execution, by lid, by name, or by a prefix of its lid.
 
-        Of locks that are all settled, a name means the latest.
+        A name means the open lock of that name. If all of that name are settled, it means the
+        latest.
 
         Raises:
-            NotFoundError: none is called so.
-            ConflictError: several are.
+            NotFoundError: no lock matches.
+            ConflictError: several open locks have the name, or several lids begin with the prefix.
         """
-        # By its whole id without the others: an execution may have thousands.
+        # Try the whole lid first, without reading the others, because there may be thousands.
         with contextlib.suppress(NotFoundError):
             lock = await self._store.lock(name)
             if lock.fid == execution.fid:
@@ -196,7 +197,7 @@ class Locks:
         raise NotFoundError(f"execution {execution.fid} has no lock {name!r}", hint=hint)
 
     async def form(self, lock: Lock, *, user: str) -> list[dict[str, Any]] | None:
-        """Return the form that a lock is answered with, or None where any JSON value will do."""
+        """Return the form that a lock is answered with, or None if it accepts any JSON value."""
         release = await self._store.release(lock.service, lock.release)
         if _is_handled(release, lock.name):
             form = await self._endpoints.lock_form(
@@ -208,21 +209,21 @@ class Locks:
         return Model.from_list(declared).to_list() if declared is not None else None
 
     async def answer(self, lid: str, given: Any, *, by: str) -> Lock:
-        """Answer a lock with what a person gave; return it with what its flow gets.
+        """Answer a lock with a person's input; return the lock with the answer that its flow gets.
 
         Raises:
-            InputsError: the form or the lease refuses it; the lock stays open.
-            UsageError: it is nested too deeply.
-            ConflictError: it is open no more; the message says who answered and when.
+            InputsError: the form or the lease rejects the input. The lock stays open.
+            UsageError: the input is nested too deeply.
+            ConflictError: the lock is no longer open. The message says who answered and when.
         """
         await run_check(lambda: _check(given), is_quick=is_small(given))
-        # To its end, whatever becomes of the request: a lease that has run must count.
+        # Finish even if the client disconnects, because a lease that has run must count.
         return await self._tasks.finish(self._answer(lid, given, by))
 
     async def _answer(self, lid: str, given: Any, by: str) -> Lock:
         async with self._turns.setdefault(lid, asyncio.Lock()):
             lock = await self._store.lock(lid)
-            # The store decides; this spares a lease that would run for nothing.
+            # The store decides in the end. This check avoids running a lease for nothing.
             lock.require_open()
             answer = await self._leased(lock, given, by=by)
             json_depth.check(answer.value, f"the values that the lease {lock.name!r} gives")
@@ -246,13 +247,13 @@ class Locks:
     # expiry
 
     def _set_timer(self, due: float | None) -> None:
-        """Look for expired locks at a time (seconds since the epoch), or before."""
+        """Set the timer for `due` (seconds since the epoch), unless it rings earlier already."""
         if due is None or due >= self._due:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._due = due
-        # A little late: what rings early would find nothing and ring again.
+        # Ring a little late. A timer that rings early would find nothing and have to ring again.
         delay_s = min(max(due - time.time(), 0) + 0.001, _TIMER_S)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._ring)
 
@@ -278,7 +279,7 @@ def _check(given: Any) -> None:
 
 
 def _answer(form: Model, values: dict[str, Any]) -> Answer:
-    """Return what a flow gets of the values that a form has let pass."""
+    """Return the answer that a flow gets from validated values."""
     value = msgspec.json.decode(encode_payload(values))
     return Answer(value=value, moments=datetimes.find(values), hidden=form.hidden)
 

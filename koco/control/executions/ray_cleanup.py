@@ -1,7 +1,8 @@
-"""Ray tasks and actors that outlive their execution: ended, or told of with its fid.
+"""End Ray tasks and actors that outlive their execution, or report them with its fid.
 
-A runner ends what an execution has started itself. What its tasks started in turn and left, and
-what does not hear, is found and ended here, when the runner says that the execution is over.
+A runner ends the tasks and actors that an execution started directly. Those that its tasks
+started in turn, and those that do not react, are found and ended here when the runner reports that
+the execution is over.
 """
 
 import asyncio
@@ -19,20 +20,21 @@ from koco.errors import KocoError
 
 log = logging.getLogger(__name__)
 
-#: Of how many actors that stay is remembered which execution has started them.
+#: For how many tasks and actors that stay the execution is remembered.
 _REMEMBERED = 10_000
-#: How old what is told may be (seconds): a look costs Ray's dashboard some milliseconds.
+#: How old a list may be when it is reused (seconds), because each costs Ray's dashboard some
+#: milliseconds.
 _FRESH_S = 2.0
 
 
 class Left(msgspec.Struct, frozen=True):
-    """A task or an actor that is at work though its execution is over."""
+    """A task or an actor that still works although its execution is over."""
 
     kind: str
     name: str
     service: str
     release: int
-    #: Its execution; null where that is not known any more.
+    #: Its execution; null if no longer known.
     fid: str | None = None
     pid: int | None = None
     node: str = ""
@@ -40,10 +42,13 @@ class Left(msgspec.Struct, frozen=True):
 
 
 class Leftovers:
-    """Knows what executions have left behind. A restart forgets whose it is, not that it is."""
+    """Finds the tasks and actors that executions have left behind.
+
+    After a restart they are still found, but their executions are forgotten.
+    """
 
     def __init__(self, supervisor: Supervisor, work: Callable[[], Awaitable[list[Item]]]) -> None:
-        """`work` returns the Ray tasks and actors of releases that are at work."""
+        """`work` returns the active Ray tasks and actors of releases."""
         self._supervisor = supervisor
         self._list_work = work
         self._fids: dict[str, str] = {}
@@ -52,13 +57,16 @@ class Leftovers:
         self._seen_at = -math.inf
 
     async def settle(self, fid: str, told: dict[str, Any]) -> None:
-        """End what is still at work of an execution that is over; remember what stays."""
+        """End the remaining tasks and actors of an ended execution, and remember those that stay.
+
+        `told` is the runner's report of what the execution started: `tasks`, `actors` and `kept`.
+        """
         roots = {*told["tasks"], *map(creation, told["actors"])}
         kept = {*map(creation, told["kept"])}
         for each in await self._work(since=time.monotonic()):
             if not roots & {*each.ancestors}:
                 continue
-            # What an actor has started that stays is its own affair.
+            # Detached actors stay, and so does everything that a kept actor has started.
             if each.is_detached or kept & {*each.ancestors}:
                 self._remember(each.id, fid)
                 continue
@@ -67,24 +75,24 @@ class Leftovers:
                 self._remember(each.id, fid)
 
     async def look(self) -> list[Left]:
-        """Return what is at work for no execution that runs, as it was a moment ago at most.
+        """Return the tasks and actors that work for no running execution, at most 2 s old.
 
         Raises:
-            KocoError: Ray does not say.
+            KocoError: Ray does not answer.
         """
         pools = self._supervisor.pools.items()
         busy = {key for key, pool in pools if any(each.running for each in pool.runners.values())}
         left = []
         for each in await self._work(since=time.monotonic() - _FRESH_S):
             if each.pid is None and not each.is_detached:
-                continue  # it has no process: Ray still lists what its owner's death has ended
+                continue  # it has no process: Ray still lists it after its owner's death ended it
             fid = self._fids.get(each.id)
             if fid is not None or (each.service, each.release) not in busy:
                 left.append(_told(each, fid))
         return left
 
     async def _work(self, *, since: float) -> list[Item]:
-        """Look at what is at work; those who ask at once share a look."""
+        """Return the active tasks and actors. Concurrent callers share one look."""
         async with self._looking:
             if self._seen_at < since:
                 at = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a release says about when its flows are launched by themselves."""
+"""The schedules in a release's manifest, and the check that its flows accept their inputs."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """What tells it from others, in one release as in the next: what it launches, and when."""
+        """A hash of the flow, its inputs and the times. It is the same in the next release."""
         said = [self.flow, self.cron, self.timezone, self.inputs]
         return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:16]
 
@@ -33,7 +33,11 @@ def entries(manifest: dict[str, Any]) -> list[Entry]:
 
 
 async def problem(manifest: dict[str, Any], flows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return what keeps a release's schedules from launching its flows, as it described them."""
+    """Return the first problem with a release's schedules, or None.
+
+    `flows` are the flows as the release described them. A schedule is a problem if its flow does
+    not exist or rejects its inputs.
+    """
     forms = {flow["name"]: flow["form"] for flow in flows}
     models: dict[str, Model | None] = {}
     for index, entry in enumerate(entries(manifest)):
@@ -44,7 +48,7 @@ async def problem(manifest: dict[str, Any], flows: list[dict[str, Any]]) -> dict
                 form = forms[entry.flow]
                 models[entry.flow] = None if form is None else Model.from_list(form)
             refusal = await _refusal(models[entry.flow], entry.inputs)
-            await asyncio.sleep(0)  # there may be thousands, and others wait for the loop
+            await asyncio.sleep(0)  # there may be thousands, and other tasks need the loop
             if not refusal:
                 continue
             said = f"{entry.flow} refuses its inputs: {refusal}"

@@ -1,8 +1,8 @@
-"""Launching flows when they are due: each time once, whatever happens meanwhile.
+"""Launch flows when they are due, exactly once for each due time.
 
-What is due is launched under an idempotency key of its own, and noted after that:
-a control plane that dies in between finds the execution under its key. What was due
-while nothing ran to launch it is counted as missed, and told.
+Each due time is launched under its own idempotency key and recorded afterwards. If the
+control plane dies in between, it finds the execution under the key after the restart.
+Times that were due while no control plane ran are counted as missed and reported.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: Who launches what is due.
+#: The user name of scheduled launches.
 USER = "schedule"
-#: So late it is launched all the same: the control plane's process may have been replaced
-#: in the moment (seconds).
+#: A launch may be this late (seconds), because the control plane's process may have been replaced
+#: at the due time.
 _LATE_S = 60.0
-#: Pauses before another try where a launch is refused or fails (seconds); the last one stays.
+#: Pauses after the first, second, … failed try of a launch (seconds); the last one repeats.
 _AGAIN_S = (5.0, 15.0, 60.0, 300.0)
 
 
@@ -47,7 +47,8 @@ class _Watch:
     entry: Entry
     state: Schedule
     next_s: float | None = None
-    #: Why what is due could not be launched, which time that is of, and when it is tried again.
+    #: Why a launch failed, which due time that was (seconds since the epoch), when it is tried
+    #: again (the same), and how often it was tried.
     trouble: str | None = None
     trying: float | None = None
     again_s: float = 0.0
@@ -56,13 +57,13 @@ class _Watch:
 
 
 class Schedules:
-    """Launches the flows of live releases at the times that their manifests say."""
+    """Launches the flows of live releases at the times given in their manifests."""
 
     def __init__(
         self, store: Store, catalog: Catalog, launches: Launches, settings: Settings | None = None
     ) -> None:
         settings = settings or Settings()
-        # A thousand are due at the same second, and others ask for something in it.
+        # A thousand may be due in the same second, and other requests must be served meanwhile.
         self._pace = Pace(lambda: settings.schedules_per_s)
         self._store = store
         self._catalog = catalog
@@ -70,16 +71,16 @@ class Schedules:
         self._stir = asyncio.Event()
         catalog.on_change = self._stir.set
         self._watches: dict[tuple[str, str], _Watch] = {}
-        #: The same, by the full names of their flows.
+        #: The same watches, by the full names of their flows.
         self._of: dict[str, list[_Watch]] = {}
         self._tasks = Tasks("the schedules")
 
     async def recover(self) -> None:
-        """Begin with what is live; the catalog has it by now."""
+        """Begin with the live releases. The catalog must have been loaded before."""
         self._tasks.keep(self._run)
 
     def of(self, flow: str) -> list[dict[str, Any]]:
-        """Return the schedules of a flow, by its full name, and what became of their times."""
+        """Return the schedules of a flow, by its full name, with their launches and failures."""
         return [_shown(each) for each in self._of.get(flow, ())]
 
     async def _run(self) -> None:
@@ -90,12 +91,12 @@ class Schedules:
                     entry = watch.entry
                     watch.next_s = cron.next_after(entry.cron, entry.timezone, time.time())
                     watch.task = self._tasks.spawn(self._follow(key, watch))
-                    await asyncio.sleep(0)  # there may be thousands, and others wait for the loop
+                    await asyncio.sleep(0)  # there may be thousands, and other tasks need the loop
             await self._stir.wait()
             self._stir.clear()
 
     async def refresh(self, now_s: float) -> None:
-        """Look at what is live: its schedules count, and no others."""
+        """Follow the schedules of the live releases, and forget all others."""
         live = {
             (release.service, entry.id): (release, entry)
             for release in self._catalog.releases()
@@ -122,7 +123,7 @@ class Schedules:
             await self._pace.turn(watch.service)
             try:
                 due = await self.attend(key, time.time())
-            except Exception as exc:  # told, and looked at again: it must not stop for ever
+            except Exception as exc:  # report it and try again: a schedule must never stop
                 log.exception("the schedule of %s/%s failed", watch.service, watch.entry.flow)
                 watch.trouble = f"koco failed at this: {exc!r}"
                 due = time.time() + _LATE_S / 2
@@ -131,7 +132,10 @@ class Schedules:
             await clock.at(due)
 
     async def attend(self, key: tuple[str, str], now_s: float) -> float | None:
-        """Do what is due of a schedule; return when there is more to do."""
+        """Launch a schedule's flow if it is due; return when to call again, or None for never.
+
+        Times are in seconds since the epoch.
+        """
         watch = self._watches[key]
         latest = cron.latest_until(watch.entry.cron, watch.entry.timezone, now_s)
         is_put_off = watch.trying == latest and now_s < watch.again_s
@@ -143,9 +147,9 @@ class Schedules:
         return min(watch.again_s, watch.next_s or watch.again_s)
 
     async def _decide(self, watch: _Watch, due: float, now_s: float) -> None:
-        """Launch what was due at a time, or say why not; what was due before was missed."""
+        """Launch the flow for one due time, or record why not. Earlier due times were missed."""
         entry, state = watch.entry, watch.state
-        # In a thread: what was missed in a week may be ten thousand times.
+        # In a thread, because a week may hold ten thousand missed times.
         missed = await asyncio.to_thread(_missed, entry, state.due, due)
         is_late = watch.trying != due and now_s - due > _LATE_S
         changes: dict[str, Any] = {}
@@ -173,7 +177,7 @@ class Schedules:
         watch.state, watch.trying, watch.trouble, watch.tries = new, None, None, 0
 
     async def _launch(self, watch: _Watch, due: float, key: str) -> str:
-        """Launch a flow of the release that is live now."""
+        """Launch the flow on the release that is live now; return the fid."""
         entry = watch.entry
         about = {"cron": entry.cron, "timezone": entry.timezone, "due": line.timestamp(due)}
         execution, _ = await self._launches.launch(
@@ -188,7 +192,7 @@ class Schedules:
         return execution.fid
 
     def _put_off(self, watch: _Watch, due: float, now_s: float, exc: KocoError) -> None:
-        """Try again a little later, until the next time comes."""
+        """Plan another try a little later. Tries end when the next due time comes."""
         watch.tries = watch.tries + 1 if watch.trying == due else 1
         watch.trying, watch.trouble = due, exc.message
         pause_s = _AGAIN_S[min(watch.tries, len(_AGAIN_S)) - 1]
@@ -203,14 +207,17 @@ class Schedules:
 
 
 def _since(release: Release, now_s: float) -> float:
-    """Return the time after which a release's schedules count."""
+    """Return the time after which a release's schedules apply (seconds since the epoch)."""
     return datetime.fromisoformat(release.ready).timestamp() if release.ready else now_s
 
 
 def _missed(entry: Entry, after_s: float, due: float) -> list[float]:
-    """Return the times between two, none of which was launched; the last one is the latest."""
+    """Return the due times between two times, which were all missed.
+
+    There are at most `cron.MOST`; the last one is the latest in any case.
+    """
     times = cron.due_times(entry.cron, entry.timezone, after_s, until_s=due - 1, most=cron.MOST)
-    if len(times) == cron.MOST:  # more than are counted
+    if len(times) == cron.MOST:  # there may be more than are counted
         times[-1] = cron.latest_until(entry.cron, entry.timezone, due - 1) or times[-1]
     return times
 

@@ -1,7 +1,7 @@
-"""What an execution is in the middle of: the stacks of its process and of its Ray tasks.
+"""The current stacks of an execution: those of its runner's process and of its Ray tasks.
 
-A process is asked first: it knows which thread or task is the execution's. One that does not
-answer is sent a signal, upon which it writes its stacks while it goes on
+The runner is asked first, because it knows which thread or task belongs to the execution. If it
+does not answer, its process gets a signal and writes its stacks while it goes on
 (`koco.sdk.process.stacks`).
 """
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 #: How long a runner may take to answer (seconds).
 _ANSWER_S = 1.5
-#: How many Ray tasks are looked at.
+#: The most Ray tasks that are inspected.
 _TASKS = 50
 
 _STATES = {
@@ -43,7 +43,7 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A process and what it is in the middle of."""
+    """A process with its state and its stacks."""
 
     name: str
     place: Place
@@ -52,7 +52,7 @@ class Seen:
     note: str | None = None
 
     def told(self) -> dict[str, Any]:
-        """Return it as the API has it."""
+        """Return it in the form that the API returns."""
         return {
             "name": self.name,
             "pid": self.place.pid,
@@ -66,10 +66,13 @@ class Seen:
 async def of(
     execution: Execution, supervisor: Supervisor, *, everything: bool = False
 ) -> dict[str, Any]:
-    """Return `{fid, status, note, processes}`.
+    """Return the stacks of an execution as `{fid, status, note, processes}`.
+
+    With `everything`, all stacks of each process are included, not only those of the execution and
+    those with code that is not koco's, Python's or Ray's.
 
     Raises:
-        ConflictError: it has ended.
+        ConflictError: the execution has ended.
     """
     if execution.status.is_final:
         raise ConflictError(
@@ -109,7 +112,7 @@ async def _task(name: str, place: Place, *, everything: bool) -> Seen:
 
 
 async def _outside(name: str, place: Place, *, everything: bool, is_silent: bool = True) -> Seen:
-    """Look at a process from outside: it does not answer, or cannot be asked."""
+    """Inspect a process from outside, because it does not answer or cannot be asked."""
     state, found = await _look(place, with_stacks=True)
     if state in ("stopped", "gone"):
         what = "by a signal: nothing of it runs until `kill -CONT`" if state == "stopped" else ""
@@ -132,7 +135,7 @@ async def _look(place: Place, *, with_stacks: bool) -> tuple[str, list[Stack] | 
 
 
 def look(pid: int, with_stacks: bool) -> tuple[str, list[Stack] | None]:
-    """Return the state of a process of this node and, if asked, its stacks."""
+    """Return the state of a process of this node and, if `with_stacks`, its stacks."""
     known: Process = identity.identify(pid)
     seen = node_processes.look(known)
     if seen is None or seen.is_gone:

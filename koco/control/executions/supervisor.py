@@ -1,9 +1,8 @@
-"""Executions: from an accepted launch to a final status, across restarts of this process.
+"""Take executions from an accepted launch to a final status, across restarts of this process.
 
-The store knows every execution; pools hold those that are under way. After a
-restart the supervisor puts the two together again: what a living runner holds
-goes on, what was never begun is queued again, and what died with its runner is
-settled with the cause.
+The store knows every execution; pools hold the unfinished ones. After a restart the
+supervisor matches the two again: executions in a living runner go on, those that never
+began are queued again, and those that died with their runner are settled with the cause.
 """
 
 import asyncio
@@ -37,16 +36,17 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: How often idle runners are looked at (seconds).
+#: How often pools are checked for idle runners and raised limits (seconds).
 _TIDY_S = 1.0
 
-#: How long an execution may take over ending when its time is over (seconds).
+#: How long an execution may take to end after its timeout (seconds).
 _GRACE_S = 5.0
 
-#: How long executions wait for what their runner left that died meanwhile (seconds).
+#: How long settling after a restart waits for the data that a dead runner left (seconds).
 _REMAINS_S = 10.0
 
-#: How many that wait are ended in one commit: the next launch waits for it.
+#: How many waiting executions are ended in one commit. It is small because the next launch has to
+#: wait for the commit.
 _PIECE = 100
 
 #: Starts a runner: `(spec, release) -> Actor`.
@@ -68,9 +68,9 @@ class Supervisor:
         self._store = store
         self._spooler = spooler
         spooler.on_final = self._reported
-        #: Hears the fid of each execution that has ended, too; locks listen.
+        #: Called with the fid of each execution that has ended; used by the locks.
         self.on_ended: Callable[[str], None] = lambda fid: None
-        #: Hears of the pool of each release, when it is made; the deployer listens.
+        #: Called with each new pool and its release; used by the deployer.
         self.on_pool: Callable[[Release, Pool], None] = lambda release, pool: None
         self._start_runner = start_runner
         self._remains = remains
@@ -79,25 +79,25 @@ class Supervisor:
         #: How many executions have been accepted since the start.
         self.launched = 0
         self._pool_of: dict[str, Pool] = {}
-        #: Those that may be tried again where their attempt fails.
+        #: The executions that are retried if their attempt fails.
         self._retried: set[str] = set()
         self._deadlines = Deadlines(store, spooler, end=self._time_out)
         self._tasks = Tasks("the supervisor")
 
-    # what the API calls
+    # calls of the API
 
     async def launch(self, new: NewExecution) -> Execution:
-        """Accept an execution: it is committed as queued, and given to its pool.
+        """Accept an execution: commit it as queued, and give it to its pool.
 
         Raises:
-            TooManyError: it would have to wait, and as many do as may.
+            TooManyError: it would have to wait, and the queue is full.
         """
         pool = await self._ensure_pool(new.service, new.release)
         limits = pool.line.limits(new.flow)
         self.load.check(new.flow, limits, places=pool.places(new.flow), mean_s=pool.mean_s)
         try:
             new = msgspec.structs.replace(new, policy=limits.policy)
-            fair_turns.waits()  # for the disk, which takes as many at once as there are
+            fair_turns.waits()  # for the disk, which commits any number of launches at once
             execution, is_new = await self._store.create(new)
         finally:
             self.load.uncheck(new.flow)
@@ -110,7 +110,7 @@ class Supervisor:
         return execution
 
     async def _ensure_pool(self, service: str, number: int) -> Pool:
-        """Return a pool, made once more where the release was retired meanwhile."""
+        """Return a release's pool. Make it again if it was removed because the release retired."""
         if pool := self.pools.get((service, number)):
             return pool
         release = await self._store.release(service, number)
@@ -120,7 +120,7 @@ class Supervisor:
         return pool
 
     async def cancel(self, fid: str, *, grace_s: float) -> Execution:
-        """Ask an execution to end; see `Pool.cancel`.
+        """Ask an execution to end; see `Pool.cancel`. Return it without waiting for its end.
 
         Raises:
             NotFoundError: there is no such execution.
@@ -138,13 +138,13 @@ class Supervisor:
         return execution
 
     def _reported(self, fid: str) -> None:
-        """Hear from its runner that an execution has ended: its release works."""
+        """Called when a runner reports an execution's end, which proves that the release works."""
         if pool := self._pool_of.get(fid):
             pool.has_proven = True
         self.on_final(fid)
 
     def on_final(self, fid: str) -> None:
-        """Hear that an execution has its final status, or that an attempt has ended."""
+        """Free an execution's place. Called when it has a final status or its attempt has ended."""
         self.load.leave(fid)
         if pool := self._pool_of.pop(fid, None):
             pool.ended(fid)
@@ -158,13 +158,13 @@ class Supervisor:
             self._deadlines.forget(fid)
 
     def pump(self) -> None:
-        """Give waiting executions of all pools to runners: who waits longest is first."""
+        """Give waiting executions of all pools to runners, starting with the longest wait."""
         waiting = [(since, pool) for pool in self.pools.values() if (since := pool.line.since)]
         for _, pool in sorted(waiting, key=lambda each: each[0]):
             pool.pump()
 
     async def _try_again(self, fid: str) -> None:
-        """Have an execution run once more, where its attempt was not its last."""
+        """Run an execution again if the attempt that ended was not its last."""
         execution = await self._store.execution(fid)
         if execution.status is Status.QUEUED:
             log.info("attempt %s of an execution follows", execution.attempt, extra={"fid": fid})
@@ -179,13 +179,13 @@ class Supervisor:
             self._tasks.spawn(pool.cancel(fid, grace_s=_GRACE_S))
 
     def runner_of(self, fid: str) -> Actor | None:
-        """Return the runner that an execution is in; None where it has none."""
+        """Return the runner of an execution; None if it has none."""
         pool = self._pool_of.get(fid)
         runner = pool.runner_of(fid) if pool else None
         return runner.actor if runner else None
 
     def why(self, execution: Execution) -> str | None:
-        """Say why an execution waits, or what its runner does if that does not answer."""
+        """Return why an execution waits, or what its runner does if the runner does not answer."""
         pool = self._pool_of.get(execution.fid)
         if pool is None:
             return None
@@ -197,23 +197,23 @@ class Supervisor:
             return f"attempt {execution.attempt} begins at {line.timestamp(execution.not_before)}"
         return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why_now
 
-    # what the deployer calls
+    # calls of the deployer
 
     async def hand_over(self, execution: Execution) -> None:
-        """Put an execution that has moved to another release into the line of that one."""
-        # Which may have been replaced in its turn meanwhile.
+        """Put an execution that was moved to another release into that release's line."""
+        # That release may itself have been replaced meanwhile.
         await self._ensure_pool(execution.service, execution.release)
         self.load.leave(execution.fid)
         self._enter(execution)
         self._spooler.wake(execution.fid)
 
     async def give_up(self, execution: Execution, error: dict[str, Any]) -> None:
-        """End an execution that waits, and that no runner will ever run."""
+        """End a waiting execution with an error because no runner will ever run it."""
         if await surely(lambda: self._store.settle(execution.fid, Status.ERROR, error)):
             self.on_final(execution.fid)
 
     def pool(self, release: Release) -> Pool:
-        """Return the pool of a release, made empty when there is none."""
+        """Return the pool of a release. Make an empty one if there is none."""
         key = (release.service, release.number)
         if key not in self.pools:
             self.pools[key] = self._new_pool(release)
@@ -221,9 +221,10 @@ class Supervisor:
         return self.pools[key]
 
     async def cancel_all(self, service: str, *, grace_s: float) -> None:
-        """Ask every execution of a service to end that has not, and give none to a runner.
+        """Ask all unfinished executions of a service to end, and give no more of them to runners.
 
-        It returns before they have: thousands that wait take some seconds, beside all else.
+        This returns before they have ended. Thousands of waiting ones take some seconds, so they
+        are ended in the background.
         """
         for (name, _), pool in self.pools.items():
             if name == service:
@@ -235,14 +236,14 @@ class Supervisor:
         self._tasks.spawn(self._end_waiting(service))
 
     async def _end_waiting(self, service: str) -> None:
-        """End those of a service that wait and were asked to end."""
+        """End the waiting executions of a service that were asked to end."""
         while ended := await surely(lambda: self._store.end_waiting(service, most=_PIECE)):
             for fid in ended:
                 self.on_final(fid)
             await asyncio.sleep(0)
 
     def retire(self, service: str, *, keep: int | None = None) -> None:
-        """Let every release of a service run out, or all but one."""
+        """Retire the pools of all releases of a service, except that of release `keep`."""
         for (name, number), pool in self.pools.items():
             if name == service and number != keep:
                 pool.retire()
@@ -277,9 +278,9 @@ class Supervisor:
     # the process's life
 
     async def recover(self, present: Present) -> None:
-        """Take up where the last process of the control plane ended; no runner is waited for.
+        """Continue where the last process of the control plane ended. Waits for no runner.
 
-        What a runner was given counts as running there until it is known better: see `adoption`.
+        Executions that a runner was given count as running there until it answers: see `reattach`.
         """
         executions = await self._store.open_executions()
         for release in await self._store.releases("live"):
@@ -287,7 +288,7 @@ class Supervisor:
         for service, number in sorted({(e.service, e.release) for e in executions}):
             self.pool(await self._store.release(service, number))
         given: dict[Key, set[str]] = defaultdict(set)
-        # In the order of their launch: that is the line's.
+        # In the order of their launch, because that is the order of the line.
         for execution in executions:
             if execution.status is not Status.QUEUED:
                 given[execution.service, execution.release, execution.runner].add(execution.fid)
@@ -312,14 +313,14 @@ class Supervisor:
         self._tasks.keep(self._tidy)
 
     def _go_on(self, execution: Execution) -> None:
-        """Count an execution as one that runs, and keep its place in line should it not."""
+        """Count an execution as running, and keep a place in line in case it is not."""
         pool = self.pools[execution.service, execution.release]
         self.load.enter(execution.fid, execution.flow, runs=True)
         pool.line.hold(execution.fid)
         self._keep(execution, pool)
 
     async def _bury(self, runner_id: str, fids: set[str]) -> None:
-        """Settle what a runner had that died while the control plane was away."""
+        """Settle the executions of a runner that died while the control plane was away."""
         end = None
         try:
             if self._remains is not None:
@@ -329,23 +330,23 @@ class Supervisor:
         await self._settle(fids, runner_id, end)
 
     async def _settle(self, fids: Iterable[str], runner_id: str, end: End | None = None) -> None:
-        """Have executions run elsewhere that a runner never began, and end the others."""
+        """Run the executions that a runner never began elsewhere, and end the others."""
         cause = f"its process {end}" if end else "it was lost while the control plane was away"
         error = died(cause, end)
-        # All at once, in one commit: there may be thousands.
+        # All at once, so that they share a commit, because there may be thousands.
         await asyncio.gather(*(self._settle_one(fid, runner_id, error) for fid in fids))
 
     async def _settle_one(self, fid: str, runner_id: str, error: dict[str, Any]) -> None:
         pool = self._pool_of.get(fid)
         if pool is None:
-            return  # it has ended, by what its runner had left
+            return  # it has ended, because the data that its runner left said so
         if await surely(lambda: self._store.requeue(fid, runner_id)):
             pool.put_back(await surely(lambda: self._store.execution(fid)))
         elif await surely(lambda: self._store.lose(fid, runner_id, error)):
             self.on_final(fid)
 
     def _enter(self, execution: Execution) -> None:
-        """Put an execution into line, now or when its next attempt may begin."""
+        """Put an execution in line, now or when its next attempt may begin."""
         pool = self.pools[execution.service, execution.release]
         self.load.enter(execution.fid, execution.flow)
         self._keep(execution, pool)
@@ -375,18 +376,18 @@ class Supervisor:
                 pool.trim()
                 live = await self._store.live_release(key[0])
                 is_live = live is not None and live.number == key[1]
-                # One whose attempt failed may have to wait for its next one.
+                # An execution whose attempt failed may be waiting for its next attempt.
                 if not is_live and pool.is_over and pool not in self._pool_of.values():
                     del self.pools[key]
 
 
 def _is_withdrawn(execution: Execution) -> bool:
-    """Say whether an execution waits that was asked to end, and will be given to no runner."""
+    """Return whether a waiting execution was asked to end, so that no runner may get it."""
     return execution.status is Status.QUEUED and execution.cancel_requested is not None
 
 
 def runner_limits(manifest: dict[str, Any]) -> Limits:
-    """Return the limits in a manifest's `runner`."""
+    """Return the limits given in a manifest's `runner`."""
     runner = manifest["runner"]
     return Limits(
         min=runner["min"],
