@@ -1,5 +1,5 @@
 """Checks, plans, rolls out, watches and removes releases.
 
-It may import `executions`, `runners`, `services` and what is below them. Begin with `deployer`,
+It may import `executions`, `runners`, `services` and the layers below. Begin with `deployer`,
 then `rollout`.
 """

@@ -1,4 +1,4 @@
-"""What can be launched: the flows of live releases, found by full or short name."""
+"""The catalog of flows that can be launched: those of live releases, by full or short name."""
 
 import difflib
 import logging
@@ -15,13 +15,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A flow of a live release. `form` is None where any JSON object will do."""
+    """A flow of a live release. `form` is None if the flow accepts any JSON object."""
 
     service: str
     release: int
     flow: dict[str, Any]
     form: Model | None
-    #: What is wrong with its form: one that an older koco took, say.
+    #: Why its form cannot be read, for example because an older koco accepted it.
     fault: str = ""
 
     @property
@@ -31,7 +31,7 @@ class Entry:
 
     @property
     def path(self) -> str | None:
-        """Where the service's own endpoint has this flow; None for one that koco serves."""
+        """The flow's path in the service's own endpoint; None for a flow of the manifest."""
         path: str | None = self.flow.get("path")
         return path
 
@@ -40,14 +40,14 @@ class Catalog:
     """The flows of live releases, by full name."""
 
     def __init__(self) -> None:
-        #: Hears that another release serves, or none any more; schedules listen.
+        #: Called when the live release of a service changes or goes. Schedules use it.
         self.on_change: Callable[[], None] = lambda: None
         self._entries: dict[str, Entry] = {}
         self._releases: dict[str, Release] = {}
         self._closed: dict[str, Release] = {}
 
     def put(self, release: Release) -> None:
-        """Enter a release's flows in place of those of the service's former release."""
+        """Add a release's flows, and remove those of the service's former release."""
         self.remove(release.service)
         for flow in release.flows:
             entry = _entry(release, flow)
@@ -56,27 +56,31 @@ class Catalog:
         self.on_change()
 
     def remove(self, service: str) -> None:
-        """Forget a service's flows."""
+        """Remove a service's flows."""
         self._entries = {n: e for n, e in self._entries.items() if e.service != service}
         self._releases.pop(service, None)
         self._closed.pop(service, None)
         self.on_change()
 
     def close(self, release: Release) -> None:
-        """Forget a service's flows, and refuse them: this release failed, without a fallback."""
+        """Remove a service's flows and refuse requests for them.
+
+        `release` is the one that failed without a fallback.
+        """
         self.remove(release.service)
         self._closed[release.service] = release
 
     def releases(self) -> list[Release]:
-        """Return what serves."""
+        """Return the live releases."""
         return [*self._releases.values()]
 
     def release(self, service: str) -> Release:
         """Return the live release of a service.
 
         Raises:
-            NotFoundError: there is none.
-            ConflictError: the last one failed, and none was to serve in its place.
+            NotFoundError: There is none.
+            ConflictError: The service is closed, because its last release failed without a
+                fallback.
         """
         if release := self._releases.get(service):
             return release
@@ -86,22 +90,23 @@ class Catalog:
         raise NotFoundError(f"no service is called {service!r}", hint=hint)
 
     def at(self, service: str, path: str) -> Entry | None:
-        """Return the flow at a path of a service's own endpoint, if one is there."""
+        """Return the flow at a path of a service's own endpoint, or None."""
         fits = (each for each in self._entries.values() if each.service == service)
         return next((each for each in fits if each.path == path), None)
 
     def entries(self) -> list[Entry]:
-        """Return all flows, by name."""
+        """Return all flows, sorted by name."""
         return [self._entries[name] for name in sorted(self._entries)]
 
     def find(self, name: str, *, sees: Callable[[str], bool] = lambda _: True) -> Entry:
-        """Return a flow by full name, or by flow or service name where that is unique.
+        """Return a flow by full name, or by flow or service name if that is unique.
 
-        Flows that whoever asks does not see (by their full names) do not exist.
+        `sees` takes a full name and returns True if the caller may see this flow. Other flows are
+        treated as if they did not exist.
 
         Raises:
-            NotFoundError: no flow is called so; the hint names near ones.
-            ConflictError: several are; none of its service serves, on purpose; or its form cannot
+            NotFoundError: No flow has this name. The hint suggests similar names.
+            ConflictError: Several flows have this name, its service is closed, or its form cannot
                 be read.
         """
         found = self._found(name, sees)
@@ -127,7 +132,7 @@ class Catalog:
         raise NotFoundError(f"no flow is called {name!r}", hint=_hint(name, entries))
 
     def _require_open(self, name: str, sees: Callable[[str], bool] = lambda _: True) -> None:
-        """Refuse the name of a service that is closed, or of a flow of it."""
+        """Raise ConflictError if `name` is a closed service or one of its flows."""
         service = name.partition("/")[0]
         for release in self._closed.values():
             flows = {flow["name"] for flow in release.manifest["flows"]}
@@ -145,7 +150,7 @@ def _entry(release: Release, flow: dict[str, Any]) -> Entry:
     try:
         form = Model.from_list(flow["form"]) if flow["form"] is not None else None
     except FormError as exc:
-        # The release is in the store already: the other flows, and the control plane, go on.
+        # Don't raise: the release is in the store already, and its other flows must still work.
         log.error("the form of %s/%s cannot be read: %s", release.service, flow["name"], exc)
         return Entry(release.service, release.number, flow, None, str(exc))
     return Entry(release.service, release.number, flow, form)
@@ -157,7 +162,7 @@ def _hint(name: str, entries: list[Entry]) -> str:
     service, slash, _ = name.partition("/")
     known = [entry.name for entry in entries]
     if slash:
-        # The flow of another service, though it has the same name, is not what is meant.
+        # Suggest only flows of this service: a flow of the same name elsewhere is not meant.
         meant = difflib.get_close_matches(service, {entry.service for entry in entries}, n=1)
         if not meant:
             return f"no release of {service!r} is live: `koco status` lists what is"
@@ -169,7 +174,7 @@ def _hint(name: str, entries: list[Entry]) -> str:
 
 
 def closed_by(release: Release) -> str:
-    """Return why nothing of a service serves, given the release that failed."""
+    """Return the message that a service is closed because this release failed."""
     return (
         f"nothing of {release.service!r} serves: release {release.number} failed, and the former"
         " one was not to serve in its place"

@@ -1,7 +1,7 @@
-"""Endpoints of services' own: requests forwarded to them, signed, and their answers read.
+"""Forwards signed requests to services' own endpoints and reads their answers.
 
-An answer to a launch is an order: nothing is launched by the endpoint itself, so
-what was accepted is committed here, or not at all.
+The answer to a launch request is an order. The endpoint launches nothing itself, so an accepted
+launch is either committed here or does not happen.
 """
 
 import asyncio
@@ -29,35 +29,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The largest answer of an endpoint's that is read whole (bytes).
+#: The size limit for an endpoint's answer that is read as a whole (bytes).
 _ANSWER_BYTES = 16 * 1024 * 1024
-#: How many values may be in it: whatever looks at each of them keeps others waiting. Inputs of as
-#: many as a body may have by default fit, with what says which of them are dates.
+#: How many values such an answer may contain. There is a limit because code that visits each value
+#: blocks the loop. It allows as many inputs as a request body by default, plus the list of dates.
 _ANSWER_VALUES = 200_000
 _JSON = {"content-type": "application/json"}
-#: How long Serve's proxy may take to hear of an application that runs, and between two looks (s).
+#: How long Serve's proxy may take to route to a running application, and how often to check (s).
 _ROUTE_S, _LOOK_S = 10.0, 0.2
-#: What of an answer a caller is not shown, for it is about the whole of our origin, and not about
-#: one service's part of it: cookies, logins, certificates, who else may read it; or it is ours.
+#: Headers of an answer that are not passed on to the caller. Some affect our whole origin and not
+#: only the service's part of it: cookies, logins, certificates, access by other origins. The others
+#: are set by us.
 _DROPPED = (HOP - {"content-length"}) | {
     *("set-cookie", "set-cookie2", "clear-site-data", "www-authenticate", "authentication-info"),
     *("strict-transport-security", "public-key-pins", "expect-ct", "alt-svc", "nel", "report-to"),
     *("service-worker-allowed", "x-content-type-options", "date", "server", "x-request-id"),
-    # By which a proxy before us would be told to send a file of its own, or how to treat us.
+    # These would make a proxy in front of us send its own files, or change how it treats us.
     *("x-accel-redirect", "x-accel-expires", "x-accel-charset", "x-accel-limit-rate"),
     *("x-sendfile", "x-lighttpd-send-file", "x-reproxy-url", "surrogate-control"),
 }
 _DROPPED_PREFIXES = ("x-koco-", "koco-", "access-control-")
 
-#: A page of a service's comes from our origin. In a sandbox it is of an origin of its own: its
-#: scripts run, and can neither use anybody's session here nor read what we answer.
+#: A service's page comes from our origin. The sandbox gives it a separate origin, so its scripts
+#: run but can neither use a user's session here nor read our answers.
 _POLICY = "content-security-policy"
 _SANDBOX = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads"
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The answer of an author's own route, its body still to come."""
+    """The answer of an author's own route. Its body is streamed."""
 
     status: int
     headers: dict[str, str]
@@ -66,18 +67,18 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is forwarded: `path` is decoded and begins with `/`, `query` is as it was sent."""
+    """A request to forward. `path` is decoded and begins with `/`; `query` is as it was sent."""
 
     method: str
     path: str
     query: str = ""
     body: bytes = b""
-    #: The caller's; None where the control plane itself asks.
+    #: The caller's headers; None if the request is the control plane's own.
     headers: Mapping[str, str] | None = None
 
 
 class Endpoints:
-    """Asks the endpoints of live releases, and of those that still have executions."""
+    """Calls the endpoints of live releases, and of releases that still have executions."""
 
     def __init__(self, serve: Serve, *, secret: bytes) -> None:
         self.serve = serve
@@ -85,16 +86,16 @@ class Endpoints:
         self._connections: httpx.AsyncClient | None = None
 
     def key(self, service: str, release: int) -> bytes:
-        """Return what a release's requests are signed with."""
+        """Return the key that signs the requests to a release."""
         return signing.key_for(self._secret, service, release)
 
     async def enter(self, release: Release, path: str, *, inputs: Any, user: str) -> Order:
-        """Have inputs validated and the handler at a path called; return its order.
+        """Let the endpoint validate inputs and call the handler at a path; return its order.
 
         Raises:
-            InputsError: the form or the handler refuses them.
-            EndpointError: the handler failed.
-            TimedOutError: it took longer than the manifest's `endpoint.timeout`.
+            InputsError: The form or the handler refuses the inputs.
+            EndpointError: The handler failed.
+            TimedOutError: It took longer than the manifest's `endpoint.timeout`.
         """
         request = Request("POST", path, body=encode_payload(inputs))
         body = await self._answer(release, request, LAUNCH, user=user)
@@ -103,9 +104,9 @@ class Endpoints:
     async def lock_form(
         self, release: Release, name: str, *, data: Any, fid: str, user: str
     ) -> list[dict[str, Any]] | None:
-        """Return the form that a lock shows, or None where the app describes no such lock.
+        """Return the form of a lock, or None if the app does not describe this lock.
 
-        Raises as `enter` does.
+        Raises the same errors as `enter`.
         """
         if release.app is None or name not in release.app["locks"]:
             return None
@@ -116,9 +117,9 @@ class Endpoints:
     async def lease(
         self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
     ) -> Answer:
-        """Validate a person's answer in the app; return what the flow is to get.
+        """Let the app validate a person's answer to a lock; return the answer for the flow.
 
-        Raises as `enter` does; an `InputsError` leaves the lock open.
+        Raises the same errors as `enter`. An `InputsError` leaves the lock open.
         """
         asked = encode_payload({"inputs": inputs, "data": data})
         request = Request("POST", f"{INTERNAL}/leases/{name}", body=asked)
@@ -126,12 +127,12 @@ class Endpoints:
         return read_as(Answer, body, where=_at(release, request.path))
 
     async def pass_through(self, release: Release, request: Request, *, user: str) -> Passed:
-        """Forward a request to an author's own route; its answer's body is streamed.
+        """Forward a request to an author's own route. The body of the answer is streamed.
 
         Raises:
-            NotFoundError: the path leads out of the application.
-            EndpointError: the endpoint cannot be reached.
-            TimedOutError: it did not begin to answer in time.
+            NotFoundError: The path leads out of the application.
+            EndpointError: The endpoint cannot be reached.
+            TimedOutError: It did not begin to answer in time.
         """
         segments = request.path.split("/")
         if ".." in segments or "." in segments or segments[1:2] == [INTERNAL.strip("/")]:
@@ -140,14 +141,19 @@ class Endpoints:
             answer = await self._send(release, request, user=user, fid="")
         base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
         headers = _back(answer.headers, base, release)
-        if answer.status_code == 204:  # what a reader takes it at its word for never comes
+        if answer.status_code == 204:  # it has no body, so a client must not wait for one
             headers.pop("content-length", None)
         return Passed(answer.status_code, headers, _Body(answer))
 
     async def _answer(
         self, release: Release, request: Request, wanted: str, *, user: str, fid: str = ""
     ) -> bytes:
-        """Return an answer of the kind that is wanted, or raise what it says."""
+        """Return the body of an answer of the wanted kind.
+
+        Raises:
+            InputsError: The endpoint refused the inputs.
+            EndpointError: The endpoint reported a failure, or its answer is not valid.
+        """
         async with self._limit(release, request.path):
             status, kind, blob = await self._read(release, request, user=user, fid=fid)
         where = _at(release, request.path)
@@ -202,10 +208,10 @@ class Endpoints:
     async def _send(
         self, release: Release, request: Request, *, user: str, fid: str
     ) -> "httpx.Response":
-        """Send a signed request; return its answer, of which only the head has been read.
+        """Send a signed request; return its answer, with only the headers read so far.
 
-        While Serve's proxy does not know the application, it answers in its place, and nothing has
-        reached it: that is waited out.
+        As long as Serve's proxy does not know the application, the proxy itself answers 404, and
+        the request does not reach the application. Wait until it does.
         """
         fair_turns.waits()
         await self.serve.arrived(release.service, release.number)
@@ -223,7 +229,7 @@ class Endpoints:
             if is_routed and was_routed:
                 return answer
             await answer.aclose()
-            if is_routed:  # since it has answered, perhaps: once more
+            if is_routed:  # perhaps only since that answer, so send the request again
                 was_routed = True
                 continue
             if loop.time() > deadline:
@@ -246,7 +252,7 @@ class Endpoints:
 
         target = f"{request.path}?{request.query}" if request.query else request.path
         headers = {
-            # Compressed only for a caller who asks for it: we pass on what comes.
+            # Compressed only if the caller asks for it, because we pass the body on as it comes.
             "accept-encoding": "identity",
             **(_JSON if request.headers is None else _forth(request.headers)),
             **signing.sign(
@@ -260,7 +266,8 @@ class Endpoints:
         }
         url = f"{prefix_of(release.service, release.number)}{quote(request.path)}"
         url += f"?{request.query}" if request.query else ""
-        # As the server has read them: names of files come in Latin-1 or UTF-8.
+        # The server decoded the headers as Latin-1, so this sends the same bytes again. File names
+        # may be in Latin-1 or UTF-8.
         sent = httpx.Headers(headers, encoding="latin-1")
         for is_last in (False, True):
             try:
@@ -272,7 +279,7 @@ class Endpoints:
                     stream=True,
                 )
             except httpx.ConnectError as exc:
-                if is_last:  # nothing was sent the first time: Serve may have moved
+                if is_last:  # the first time nothing was sent, so retry: Serve may have moved
                     raise _unreachable(release, exc) from exc
             except (httpx.HTTPError, ServeError) as exc:
                 raise _unreachable(release, exc) from exc
@@ -280,7 +287,7 @@ class Endpoints:
 
     @asynccontextmanager
     async def _limit(self, release: Release, path: str) -> AsyncIterator[None]:
-        """End what takes longer than the manifest allows."""
+        """Apply the manifest's `endpoint.timeout`. Raises TimedOutError if it is exceeded."""
         timeout_s = release.manifest["endpoint"]["timeout"]
         try:
             async with asyncio.timeout(timeout_s):
@@ -303,20 +310,23 @@ class Endpoints:
             self._connections = httpx.AsyncClient(
                 timeout=None,
                 trust_env=False,
-                # Serve ends a connection that is idle for 90 s: ours must not be the older.
+                # Serve closes connections that are idle for 90 s, so we must close them earlier.
                 limits=httpx.Limits(max_connections=None, keepalive_expiry=30),
             )
         return self._connections
 
 
 def _may_be_the_proxys(answer: "httpx.Response") -> bool:
-    """Whether an answer looks like that of Serve's proxy to a path that it does not know."""
+    """Return True if an answer looks like the 404 of Serve's proxy for an unknown path."""
     kind = answer.headers.get("content-type", "")
     return answer.status_code == 404 and kind.startswith("text/plain")
 
 
 def _may_be_repeated(request: Request) -> bool:
-    """Whether a request can be sent again after a 404: answers to our own questions are marked."""
+    """Return True if a request can be sent again after a 404 that may be the proxy's.
+
+    This includes our own requests, because the endpoint marks its answers to them.
+    """
     return request.headers is None or request.method in ("GET", "HEAD")
 
 
@@ -336,7 +346,7 @@ def _at(release: Release, path: str) -> str:
 
 
 def _forth(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of a caller's that a service is to see."""
+    """Return the caller's headers that are passed on to the service."""
     sent = joined((name.lower(), value) for name, value in headers.items())
     named = _named(sent)
     return {
@@ -345,8 +355,8 @@ def _forth(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _back(headers: "httpx.Headers", base: str, release: Release) -> dict[str, str]:
-    """Return the headers of an answer's that a caller is to see, each name once."""
-    given = joined(headers.multi_items())  # names come in lower case
+    """Return the answer's headers that are passed on to the caller, each name once."""
+    given = joined(headers.multi_items())  # httpx returns the names in lower case
     if "location" in given:
         given["location"] = _moved(given["location"], base, release)
     named = _named(given)
@@ -355,18 +365,18 @@ def _back(headers: "httpx.Headers", base: str, release: Release) -> dict[str, st
         for name, value in given.items()
         if name not in _DROPPED | named and not name.startswith(_DROPPED_PREFIXES)
     }
-    # Of several policies each is enforced: a service can add to ours, and not take from it.
+    # Browsers enforce every policy in the list, so a service can tighten ours but not loosen it.
     policy = joined([*((n, v) for n, v in kept.items() if n == _POLICY), (_POLICY, _SANDBOX)])
     return {**kept, **policy, "x-content-type-options": "nosniff"}
 
 
 def _named(headers: Mapping[str, str]) -> set[str]:
-    """Return what a message itself says to be between two neighbours (RFC 9110, 7.6.1)."""
+    """Return the names of hop-by-hop headers listed in `connection` (RFC 9110, 7.6.1)."""
     return {each.strip().lower() for each in headers.get("connection", "").split(",")}
 
 
 def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return headers by name; several of a name mean what one does that lists them all."""
+    """Return headers by name. Headers of the same name are joined with commas, as HTTP allows."""
     found: dict[str, str] = {}
     for name, value in headers:
         found[name] = f"{found[name]}, {value}" if name in found else value
@@ -374,7 +384,7 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _moved(location: str, base: str, release: Release) -> str:
-    """Return where a redirect leads as its caller can follow it: where Serve is, it cannot."""
+    """Translate a redirect into Serve to our own URL, because callers cannot reach Serve."""
     for where in (base, prefix_of(release.service, release.number)):
         if f"{location}/".startswith(f"{where}/"):
             return f"/v1/services/{release.service}/app{location[len(where) :]}"
@@ -382,7 +392,7 @@ def _moved(location: str, base: str, release: Release) -> str:
 
 
 class _Body:
-    """An answer's body as it comes; closed, it gives the connection back, begun or not."""
+    """The stream of an answer's body. `aclose` frees the connection, even if nothing was read."""
 
     def __init__(self, answer: "httpx.Response") -> None:
         self._answer = answer

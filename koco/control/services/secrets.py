@@ -1,9 +1,9 @@
-"""Services' secrets: encrypted in the store, with a key in a file beside it.
+"""Services' secrets, encrypted in the store. The key is in a file next to the store.
 
-AES-256-GCM, with the secret's name as associated data: a row that somebody moves to
-another name opens no more. Whoever has the store alone has nothing; whoever has the
-data directory has all. Values leave through `values_of` only, by calls that neither
-Ray's dashboard nor its GCS sees.
+The encryption is AES-256-GCM with the secret's name as associated data, so a row that is moved to
+another name cannot be decrypted. The store alone reveals nothing, but the data directory reveals
+everything. Values leave only through `values_of`, in calls that are visible neither to Ray's
+dashboard nor to its GCS.
 """
 
 import base64
@@ -26,8 +26,8 @@ from koco.store.protocol import Store
 
 #: The key's file in the data directory.
 KEY_FILE = "secrets.key"
-#: The largest value (bytes). Each goes in an answer of its own, small enough for Ray to
-#: send it as it is: what is larger takes a detour through shared memory, and perhaps a disk.
+#: The size limit of a value (bytes). Each is sent in a separate answer that is small enough for Ray
+#: to send directly. Larger ones would go through shared memory, and perhaps through a disk.
 VALUE_BYTES = 64 * 1024
 
 _KEY_BITS = 256
@@ -54,16 +54,16 @@ class Vault:
         self._path = data_dir / KEY_FILE
 
     async def put(self, name: str, value: str, *, by: str) -> bool:
-        """Keep a secret, in place of one of that name; say whether it is a new one.
+        """Store a secret, and replace one of the same name. Return True if it is a new one.
 
         Raises:
-            UsageError: the name or the value cannot be a variable's.
-            SecretError: there are others, and the key to them is missing.
+            UsageError: The name or the value is not valid for an environment variable.
+            SecretError: There are other secrets, and their key is missing or wrong.
         """
         _check(name, value)
         others = [each for each in await self._store.sealed() if each.name != name]
         if others:
-            # Two keys, each for some of them, could not be put back from one backup.
+            # Refuse if the key has changed. With two keys, no single backup could restore all.
             self._open(others[0])
         else:
             self._make_key()
@@ -73,7 +73,7 @@ class Vault:
         return await self._store.put_sealed(row)
 
     async def remove(self, name: str) -> None:
-        """Forget a secret; NotFoundError where there is none."""
+        """Remove a secret. Raises NotFoundError if there is none of that name."""
         if not await self._store.remove_sealed(name):
             raise NotFoundError(f"there is no secret {name!r}", hint="`koco secret list` has them")
 
@@ -81,8 +81,8 @@ class Vault:
         """Return a secret's value.
 
         Raises:
-            NotFoundError: there is none of that name.
-            SecretError: it cannot be read.
+            NotFoundError: There is no secret of that name.
+            SecretError: It cannot be read.
         """
         for each in await self._store.sealed():
             if each.name == name:
@@ -90,9 +90,9 @@ class Vault:
         raise NotFoundError(f"there is no secret {name!r}", hint=f"`koco secret set {name}`")
 
     async def releases_in_need(self, running: Iterable[ReleaseId]) -> list[ReleaseId]:
-        """Return the releases with secrets that have processes, or may have some.
+        """Return the releases with secrets that have or may have processes.
 
-        `running` are those that have runners, whatever their status.
+        `running` are the releases with runners, whatever their status.
         """
         found = [*await self._store.releases("live"), *await self._store.releases("starting")]
         known = {(each.service, each.number) for each in found}
@@ -103,12 +103,12 @@ class Vault:
     async def values_of(
         self, service: str, number: int, running: Collection[ReleaseId]
     ) -> dict[str, str]:
-        """Return the values of a release's secrets by name, for a process of it.
+        """Return the values of a release's secrets by name, for one of its processes.
 
         Raises:
-            NotAllowedError: the release has no processes any more.
-            NotFoundError: one of its secrets is not set.
-            SecretError: one of them cannot be read.
+            NotAllowedError: The release has ended, so it has no processes.
+            NotFoundError: One of its secrets is not set.
+            SecretError: One of them cannot be read.
         """
         release = await self._store.release(service, number)
         if (service, number) not in running and release.status not in ("starting", "live"):
@@ -116,23 +116,26 @@ class Vault:
         return {name: await self.value(name) for name in release.manifest.get("secrets", ())}
 
     async def last_set(self, names: Collection[str]) -> str:
-        """Return when the last of these was set; nothing where there is none of them."""
+        """Return when the last of these secrets was set, or an empty text if none exists."""
         return max((s.updated for s in await self._store.sealed() if s.name in names), default="")
 
     async def listing(self) -> list[dict[str, Any]]:
-        """Return `{name, updated, by, trouble}` of each; what cannot be read says why."""
+        """Return `{name, updated, by, trouble}` of each secret.
+
+        `trouble` is the reason why it cannot be read, or None.
+        """
         return [
             {"name": each.name, "updated": each.updated, "by": each.by, "trouble": self._why(each)}
             for each in await self._store.sealed()
         ]
 
     async def mask(self, release: Release, told: dict[str, Any]) -> dict[str, Any]:
-        """Return an error's texts without the values of a release's secrets."""
+        """Return an error with the values of a release's secrets masked in its texts."""
         from koco.sdk.process.secrets import Masks
 
         values = []
         for name in release.manifest.get("secrets", ()):
-            with suppress(KocoError):  # what cannot be read has not been told either
+            with suppress(KocoError):  # an unreadable value cannot be in the texts either
                 values.append(await self.value(name))
         masks = Masks(values)
         return {
@@ -172,7 +175,7 @@ class Vault:
         return key
 
     def _make_key(self) -> None:
-        """Make the key where there is none; it is on the disk before anything depends on it."""
+        """Make the key if there is none. It is synced to disk before anything depends on it."""
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -189,7 +192,7 @@ class Vault:
 
 
 def users_of(name: str, releases: list[Release]) -> list[Release]:
-    """Return the releases whose processes have a secret."""
+    """Return the releases whose processes get a secret."""
     return [each for each in releases if name in each.manifest.get("secrets", ())]
 
 
