@@ -119,7 +119,7 @@ class Vigil:
             # If it died, its watcher learns that. But Ray may just have stopped taking its calls.
             await asyncio.sleep(_REFUSES_S)
             return exc.message
-        except Exception as exc:  # noqa: BLE001 - what its process answers if it is broken
+        except Exception as exc:  # noqa: BLE001 - any error, if its process is broken
             return f"its process is broken: {type(exc).__name__}: {exc}".splitlines()[0]
         finally:
             self.silent_since = None

@@ -113,7 +113,7 @@ class Pool:
         )
         self._growth: asyncio.TimerHandle | None = None
 
-    # what the supervisor calls
+    # calls of the supervisor
 
     @property
     def is_starting(self) -> bool:
@@ -442,7 +442,7 @@ class Pool:
                 raise KocoError(f"{problem['entrypoint']}: {problem['message']}")
             self._setbacks.has_started()
             is_there = True
-        except Exception as exc:  # noqa: BLE001 - told in `koco status`; tried again later
+        except Exception as exc:  # noqa: BLE001 - shown by `koco status` and retried
             pause_s = self._setbacks.add(str(exc))
             self.on_loss(str(exc), False)
             said = "a runner of %s did not start, next try in %s s: %s"
