@@ -61,8 +61,8 @@ class Environments:
                 *self._base.get("py_modules", ()),
             ],
             # Ray remembers a failed environment for ten minutes. The release number is part of
-            # the environment so that the next release does not get the failed one. Installed
-            # packages do not depend on it: releases that install the same packages share them.
+            # the environment so that the next release does not get the failed one. It does not
+            # affect installed packages: releases that install the same ones share them.
             "env_vars": {
                 **runtime["env"],
                 WORKER_PROCESS_SETUP_HOOK_ENV_VAR: worker_setup.HOOK,
@@ -97,7 +97,10 @@ class Environments:
         return environment
 
     async def _to_install(self, release: Release) -> tuple[str, list[str]]:
-        """Return the installer and its lines. Ray accepts pip or uv, so one installs everything."""
+        """Return the installer and its lines.
+
+        One installer gets all lines, because Ray does not accept pip and uv together.
+        """
         runtime = release.manifest["runtime"]
         installer, lines = "pip", list[str]()
         if any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject")):
