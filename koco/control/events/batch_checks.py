@@ -1,7 +1,8 @@
-"""What is taken for events: services' code may call the control plane as their runners do.
+"""Checks of event batches, because services' code can call the control plane as their runners do.
 
-Whatever is stored is sent to readers as it is, and found by its place. So all of it is looked at
-before, as a whole rather than line by line: about 0.15 µs for each event.
+Stored events are sent to readers unchanged, and parts of them are found by position. So a batch is
+checked before it is stored, as a whole rather than line by line: that takes about 0.15 µs for each
+event.
 """
 
 import re
@@ -11,17 +12,18 @@ import msgspec
 from koco.events.line import PAYLOAD_BYTES
 from koco.events.model import Batch, Kind
 
-#: How large the events of one batch are together (bytes). A runner sends 88 KiB at a time, or one
-#: event; of a task, all that several threads wrote at once.
+#: The largest size of one batch (bytes). A runner sends 88 KiB at a time, or one event; a Ray task
+#: sends all that several threads wrote at once.
 _MOST_BYTES = 4 * PAYLOAD_BYTES
 #: The longest name of a producer, and the highest number of an event.
 _LONGEST, _LAST = 100, 2**53
 
-#: Only the store writes these: a producer's would lie about the execution, or end its streams.
+#: Kinds that only the store writes: from a producer they would misreport the execution or end its
+#: streams.
 _OURS = {Kind.META, Kind.INPUTS, Kind.STATUS, Kind.UPLOAD, Kind.LOCK, Kind.LEASE}
 
-#: Lines that have their time, their kind and their payload at their places, each after a newline.
-#: In one go, and with nothing optional in it, which costs as much again.
+#: Lines with their time, kind and payload in the right positions, each after a newline. One pattern
+#: for all lines, without optional parts, because those would double the time.
 _LINES = re.compile(
     rb'(?:\n"ts":".{26}Z","kind":"(?:%b)","(?:payload":|task":"[^"\\]*+(?:\\.[^"\\]*+)*+","payload":)[^\n]*+)*+'
     % "|".join(kind for kind in Kind if kind not in _OURS).encode(),
@@ -32,7 +34,7 @@ _objects = msgspec.json.Decoder(msgspec.Raw)
 
 
 def fault_of(batch: Batch) -> str | None:
-    """Return what is wrong with a batch of events, or None where it can be stored."""
+    """Return the fault of a batch of events, or None if it can be stored."""
     if not (0 < batch.first <= _LAST and 0 <= batch.count <= _LAST):
         return f"its events are numbered {batch.first} and following, {batch.count} of them"
     if len(batch.producer) > _LONGEST:
@@ -51,7 +53,7 @@ def fault_of(batch: Batch) -> str | None:
         if not lines.isascii():
             lines.decode()
         objects = lines.replace(b"\n", b"\n{")
-        # Each ends at a newline: so many as there are lines are one in each.
+        # Each object ends at a newline: if there are as many as lines, each line has one.
         found = len(_objects.decode_lines(objects))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         return f"a line of it is no JSON: {exc}"

@@ -1,8 +1,7 @@
 """The feed of changes: which executions are new, have another status, or are gone.
 
-It is read from the store, where each execution stands once, at its latest change. So who
-was away for a day reads what has become of that day, not each step; and nothing is kept
-for anybody.
+It is read from the store, which has each execution once, at its latest change. So a reader that was
+away for a day gets the day's outcome rather than each step, and nothing is stored per reader.
 """
 
 import asyncio
@@ -12,11 +11,11 @@ from koco.control.events.spooler import ANY, Spooler
 from koco.store.model import ChangePage, Sight
 from koco.store.protocol import Store
 
-#: The shortest time between two looks of one reader, and what each other one adds to that
-#: (seconds): while much changes, many readers must not keep the store from writing it.
+#: The shortest time between two reads of one reader, and its increase for each further reader
+#: (seconds). Without it, many readers would keep the store from writing when much changes.
 _PACE_S = 0.05
 _PACE_EACH_S = 0.002
-#: How many changes a reader is given at once.
+#: How many changes a reader gets at once.
 _PIECE = 100
 
 
@@ -25,14 +24,14 @@ async def follow(
 ) -> AsyncGenerator[ChangePage]:
     """Yield changes after a cursor as they are committed; a page without any is a heartbeat.
 
-    Ends where another control plane takes over: the last page's cursor is good there.
+    Ends when another control plane takes over: the last page's cursor is valid there.
     """
     event = asyncio.Event()
     loop = asyncio.get_running_loop()
     spooler.watch(ANY, event)
     try:
         while not spooler.is_dismissed:
-            # Cleared before reading: what is committed after that sets it again.
+            # Cleared before reading, because a commit after that sets it again.
             event.clear()
             looked_at = loop.time()
             page = None
@@ -62,7 +61,7 @@ async def wait(
     limit: int,
     wait_s: float,
 ) -> ChangePage:
-    """Return a page of changes; where there is none yet, once there is, or after so long."""
+    """Return a page of changes. If there are none yet, wait for some, for at most `wait_s`."""
     page = await store.changes(cursor=cursor, sight=sight, limit=limit)
     if page.items or not page.is_last or wait_s <= 0:
         return page
@@ -71,7 +70,7 @@ async def wait(
         async with asyncio.timeout(wait_s):
             async for found in news:
                 if found.items:
-                    # Once more: it may be larger than was asked for.
+                    # Read again, because `limit` may be larger than a page of `follow`.
                     return await store.changes(cursor=page.next, sight=sight, limit=limit)
                 page = found
     except TimeoutError:

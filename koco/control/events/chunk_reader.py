@@ -1,7 +1,7 @@
-"""What readers of events are sent: pieces of a bounded size, made once for all at the same place.
+"""The pieces in which events are sent: of a bounded size, and shared by readers at the same place.
 
-A reader that stops reading keeps the piece that it was being sent, and no more. So an
-event that is larger than a piece is read from the store, and sent, in parts.
+If a reader stops reading, only the piece that it was being sent stays in memory. So an event that
+is larger than a piece is read from the store, and sent, in parts.
 """
 
 from collections import OrderedDict
@@ -14,11 +14,11 @@ from koco.events.model import Kind, Status
 from koco.store.model import Chunk, Execution
 from koco.store.protocol import Store
 
-#: What one read of the store may bring into memory for a reader (bytes).
+#: How much one read of the store may load into memory for a reader (bytes).
 READ_BYTES = 128 * 1024
-#: What is kept for readers that follow the same execution (bytes).
+#: How much is cached for readers that follow the same execution (bytes).
 _KEPT_BYTES = 4 * 1024 * 1024
-#: As much of a line as has its kind, and all of a final status (bytes).
+#: A prefix of a line that is sure to include its kind, and all of a final status (bytes).
 _HEAD_BYTES = 160
 
 _ENDS = tuple(
@@ -29,9 +29,9 @@ _STATUS = Kind.STATUS.encode()
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How events are written: all of some lines at once, or what stands around a long one.
+    """A format of events: for several whole lines, or for the text around a long line.
 
-    `render` is given the lines' numbers, and the lines.
+    `render` takes the lines' numbers and the lines.
     """
 
     render: Callable[[Sequence[int], list[bytes]], bytes]
@@ -68,19 +68,19 @@ SSE = Form(
 
 
 class Place(NamedTuple):
-    """Where a reader is: after an event, or within the chunk that has the ones after it."""
+    """A reader's place: after an event, or within the chunk with the next events."""
 
     since: int
     #: How much of that chunk was read (bytes), and the number of the line there.
     offset: int = 0
     seq: int = 0
-    #: Whether that is within a line, and whether that one is sent.
+    #: Whether the place is within a line, and whether that line is being sent.
     is_inside: bool = False
     is_sent: bool = False
 
 
 class Piece(NamedTuple):
-    """What a reader is sent; it is at `place` then. `ends` says that the final status is in it."""
+    """Data for a reader, who is at `place` after it; `ends` if it includes the final status."""
 
     data: bytes
     place: Place
@@ -88,21 +88,21 @@ class Piece(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What of an execution is sent: events of some kinds (none for all), in a form."""
+    """A reader's selection: events of some kinds (all if empty), in a form."""
 
     kinds: frozenset[str] = frozenset()
     form: Form = NDJSON
-    #: Whether the final status is sent whatever `kinds` says.
+    #: Whether the final status is sent even if it is not in `kinds`.
     tells_end: bool = False
 
     def has(self, head: bytes) -> bool:
-        """Say whether the line that begins so is wanted."""
+        """Return whether a line is wanted, given its beginning."""
         kind = line.kind_of(head).decode("utf-8", "replace")
         return not self.kinds or kind in self.kinds or (self.tells_end and is_end(head))
 
 
 class Pieces:
-    """Makes them from what is in the store."""
+    """Makes pieces from the chunks in the store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -112,9 +112,9 @@ class Pieces:
     async def after(
         self, execution: Execution, place: Place, wanted: Wanted, *, is_shared: bool = False
     ) -> Piece | None:
-        """Return what comes after a place; None where there is nothing yet.
+        """Return the piece after a place, or None if there is nothing yet.
 
-        With `is_shared` it is kept for a while: others will ask for the same.
+        With `is_shared` the piece is cached, because other readers will ask for it.
         """
         key = (execution.fid, place, wanted)
         if found := self._kept.get(key):
@@ -141,7 +141,7 @@ class Pieces:
 
 
 def is_end(event: bytes) -> bool:
-    """Say whether a line is a final status: the last one of its stream."""
+    """Return whether a line is a final status, which is the last one of its stream."""
     return line.kind_of(event) == _STATUS and event.endswith(_ENDS)
 
 
@@ -154,7 +154,7 @@ def _whole(chunks: list[Chunk], place: Place, wanted: Wanted) -> Piece:
         lines += own[seen:]
         numbers += range(chunk.first + seen, chunk.first + len(own))
     if not lines:
-        return Piece(b"", Place(chunks[-1].last))  # a row with fewer events than it says
+        return Piece(b"", Place(chunks[-1].last))  # the row has fewer events than it claims
     ends = is_end(lines[-1])
     if wanted.kinds:
         last = numbers[-1]
@@ -166,7 +166,7 @@ def _whole(chunks: list[Chunk], place: Place, wanted: Wanted) -> Piece:
 
 
 def _lines(chunk: Chunk) -> list[bytes]:
-    """Return a chunk's lines, but no more than the chunk has numbers for."""
+    """Return a chunk's lines, but not more than the chunk has numbers for."""
     lines, most = chunk.body.split(b"\n"), chunk.last - chunk.first + 1
     if len(lines) > most:
         lines[most - 1 :] = lines[-1:]  # the last one may be the final status
@@ -174,7 +174,7 @@ def _lines(chunk: Chunk) -> list[bytes]:
 
 
 def _part(chunk: Chunk, place: Place, wanted: Wanted) -> Piece:
-    """Return what a part of a chunk has, from the place on, which is where the part begins."""
+    """Return the piece in a part of a chunk; the part begins at `place`."""
     body, form = chunk.body, wanted.form
     is_last = place.offset + len(body) == chunk.size_bytes
     seq, is_inside, is_sent = place.seq or chunk.first, place.is_inside, place.is_sent

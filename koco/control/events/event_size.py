@@ -1,4 +1,4 @@
-"""Events that are larger than the setting allows are cut."""
+"""Cuts events that are larger than the setting allows."""
 
 import msgspec
 

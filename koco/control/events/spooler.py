@@ -1,10 +1,10 @@
 """Events: into the store in batches, out to every reader in order.
 
-A batch is committed before it is acknowledged, and acknowledged before readers
-wake: what a follower has seen is never lost. Nobody polls.
+A batch is committed before it is acknowledged, and acknowledged before readers wake, so an event
+that a follower has seen is never lost. Readers are woken and need not poll.
 
-Where the disk is nearly full, events wait: a batch without room is not acknowledged, so
-its runner keeps it, and whoever writes there waits in the end.
+If the disk is nearly full, events wait: a batch without room is not acknowledged, so its runner
+keeps it, and in the end the flow that writes it waits.
 """
 
 import asyncio
@@ -28,32 +28,33 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: Watched, it stands for every execution.
+#: Stands for every execution in `watch`.
 ANY = ""
 
-#: How long a call whose events all wait is held before its runner is told to come again, and
-#: how often it is looked whether there is room meanwhile (seconds).
+#: How long a call without room for any event is held before its runner must try again, and how
+#: often the room is checked meanwhile (seconds).
 _HELD_S = 0.25
 _LOOK_S = 0.125
-#: How long an execution counts as one whose events wait after they were refused (seconds).
+#: How long after a refusal the events of an execution count as waiting (seconds).
 _WAITS_S = 5.0
 
 
 class Spooler:
-    """Makes events durable and hands them on."""
+    """Makes events durable and passes them to readers."""
 
     def __init__(
         self, store: Store, settings: Settings | None = None, *, disk: Disk | None = None
     ) -> None:
-        """Without a `disk`, there is always room."""
-        #: Hears the fid of each execution whose runner reports its end; the supervisor listens.
+        """If `disk` is None, there is always room."""
+        #: Called with the fid of each execution whose runner reports its end; set by the
+        #: supervisor.
         self.on_final: Callable[[str], None] = lambda fid: None
-        #: How many events have come since the start.
+        #: How many events have arrived since the start.
         self.appended = 0
         self._store = store
         self._settings = settings or Settings()
         self._disk = disk
-        #: When the events of an execution were last refused.
+        #: When the events of an execution were last refused, by fid.
         self._refused: dict[str, float] = {}
         self._pieces = Pieces(store)
         self._readers: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -62,8 +63,9 @@ class Spooler:
     async def append(self, blob: bytes) -> bytes:
         """Commit encoded batches; return their encoded acknowledgements.
 
-        What there is no room for is not acknowledged: it comes again (see `Batch.is_held`). What
-        cannot be stored is refused, and nothing more is taken from its producer.
+        A batch without room is not acknowledged, so the runner sends it again (see
+        `Batch.is_held`). An invalid batch is refused, and nothing more is accepted from its
+        producer.
         """
         sent = wire.decode_batches(blob)
         faults = {at: fault for at, each in enumerate(sent) if (fault := fault_of(each))}
@@ -75,7 +77,7 @@ class Spooler:
         return wire.encode_acks(acks)
 
     async def _refuse(self, batch: Batch, fault: str) -> None:
-        """End an execution whose own runner sends what is no batch of events."""
+        """Refuse an invalid batch; if the execution's own runner sent it, end the execution."""
         log.warning("a batch of %s from %r is refused: %s", batch.fid, batch.producer, fault)
         try:
             now = await self._store.execution(batch.fid)
@@ -96,14 +98,14 @@ class Spooler:
                 continue
             self.appended += batch.count
             self.wake(batch.fid)
-            # Of one that is not wanted any more, another runner may have the next attempt.
+            # A closed runner is not wanted any more. Another one may have the next attempt.
             if batch.status is not None and batch.status.is_final and not ack.closed:
                 self._refused.pop(batch.fid, None)
                 self.on_final(batch.fid)
         return acks
 
     async def _kept(self, batches: list[Batch]) -> list[Ack]:
-        """Commit what there is room for; where that is nothing, wait a while for some."""
+        """Commit the batches that there is room for; if there is none, wait a while for it."""
         until = time.monotonic() + _HELD_S
         while True:
             acks, room = await self._committed(batches)
@@ -115,7 +117,7 @@ class Spooler:
             await asyncio.sleep(_LOOK_S)
 
     async def _committed(self, batches: list[Batch]) -> tuple[list[Ack], Room]:
-        """Commit what there is room for; say how much that was."""
+        """Commit the batches that there is room for; return how much room there was."""
         if self._disk is None:
             return await self._store.append(batches, most_bytes=self.most_bytes), Room.AMPLE
         size_bytes = sum(len(batch.body) for batch in batches)
@@ -126,7 +128,7 @@ class Spooler:
                     batches, room=room, most_bytes=self.most_bytes
                 ), room
         except NoRoomError:
-            # It has filled up meanwhile, or there is a quota: what must be is written.
+            # The disk has filled up meanwhile, or has a quota: write final events only.
             room = Room.NONE
             return await self._store.append(batches, room=room, most_bytes=self.most_bytes), room
 
@@ -141,40 +143,40 @@ class Spooler:
 
     @property
     def most_bytes(self) -> float:
-        """How much is kept of the events of one execution."""
+        """How much is stored of one execution's events (bytes)."""
         return self._settings.max_events_mb * MB
 
     def why(self, fid: str) -> str | None:
-        """Say why the events of an execution wait, if they do."""
+        """Return why the events of an execution wait, or None if they do not."""
         is_refused = time.monotonic() - self._refused.get(fid, -math.inf) < _WAITS_S
         return self._disk.trouble if is_refused and self._disk else None
 
     def wake(self, fid: str) -> None:
-        """Tell the readers of an execution that there is more."""
+        """Wake the readers of an execution, because there is more."""
         for event in (*self._readers.get(fid, ()), *self._readers.get(ANY, ())):
             event.set()
 
     def dismiss(self) -> None:
-        """Let followers go, who come back: another control plane has more for them."""
+        """End all followers. They reconnect, and another control plane has more for them."""
         self._is_dismissed = True
         for fid in list(self._readers):
             self.wake(fid)
 
     @property
     def is_dismissed(self) -> bool:
-        """Whether followers are let go."""
+        """Whether followers have been ended."""
         return self._is_dismissed
 
     def readers(self, fid: str) -> int:
-        """Return how many watch an execution."""
+        """Return how many readers watch an execution."""
         return len(self._readers.get(fid, ()))
 
     def watch(self, fid: str, event: asyncio.Event) -> None:
-        """Set an event, too, whenever there is more of an execution."""
+        """Set `event` whenever there is more of an execution."""
         self._readers[fid].add(event)
 
     def unwatch(self, fid: str, event: asyncio.Event) -> None:
-        """Set it no more."""
+        """Unsubscribe."""
         readers = self._readers.get(fid, set())
         readers.discard(event)
         if not readers:
@@ -183,10 +185,10 @@ class Spooler:
     async def read(
         self, execution: Execution, wanted: Wanted, *, since: int = 0, until: float = math.inf
     ) -> AsyncIterator[Piece]:
-        """Yield what is there after `since`, in order, in pieces.
+        """Yield the stored events after `since`, in order, in pieces.
 
-        Ends at the end, or once `until` has been yielded: a flow may write faster than
-        a reader reads, who would never get there.
+        Ends after the last event, or once `until` has been yielded. Without `until` a reader may
+        never reach the end, because a flow can write faster than it reads.
         """
         place = Place(since)
         while place.since < until:
@@ -196,13 +198,13 @@ class Spooler:
                 return
             place = piece.place
             if not piece.data:
-                await asyncio.sleep(0)  # nothing of it is wanted, which may go on for long
+                await asyncio.sleep(0)  # unwanted events may go on for long
             yield piece
 
     async def tail(
         self, execution: Execution, count: int, *, kinds: frozenset[str] = frozenset()
     ) -> int:
-        """Return the seq after which the last `count` events of some kinds are."""
+        """Return the seq before the last `count` events of some kinds."""
         before = (await self._store.execution(execution.fid)).last_seq + 1
         if not kinds or not count:
             return max(0, before - 1 - count)
@@ -217,26 +219,26 @@ class Spooler:
                 return found[-count] - 1
             count -= len(found)
             before = chunks[-1].first
-            await asyncio.sleep(0)  # it may be far back, and others wait for the loop
+            await asyncio.sleep(0)  # it may be far back, and others need the loop
         return 0
 
     async def follow(
         self,
         execution: Execution,
-        wanted: Wanted = Wanted(tells_end=True),  # noqa: B008 - it cannot be changed
+        wanted: Wanted = Wanted(tells_end=True),  # noqa: B008 - it is immutable
         *,
         since: int = 0,
         heartbeat_s: float,
     ) -> AsyncIterator[bytes]:
         """Yield events as they are committed, until the final status has been yielded.
 
-        Where there are none for a while, a heartbeat is yielded.
+        If there are none for a while, a heartbeat is yielded.
         """
         event = asyncio.Event()
         self.watch(execution.fid, event)
         try:
             while True:
-                # Cleared before reading: what is committed after that sets it again.
+                # Cleared before reading, because a commit after that sets it again.
                 event.clear()
                 before = since
                 async for data, place, ends in self.read(execution, wanted, since=since):
@@ -245,9 +247,9 @@ class Spooler:
                         yield data
                     if ends:
                         return
-                    data = b""  # noqa: PLW2901 - it is not kept while there is nothing new
+                    data = b""  # noqa: PLW2901 - free the memory while it waits
                 if since == before and await self._is_over(execution, since):
-                    return  # a reader that came back after it had seen the end
+                    return  # the reader came back after it had seen the end
                 if self._is_dismissed:
                     return
                 try:

@@ -1,4 +1,4 @@
-"""HTTP connections: where the API listens, and limits on what one connection may take.
+"""HTTP connections: the API's listeners, and limits on the use of one connection.
 
 It may import `access`. Begin with `listener`.
 """

@@ -1,6 +1,6 @@
-"""HTTP on one connection: uvicorn's, with limits on what it takes and on whom it waits for.
+"""HTTP on one connection: uvicorn's protocol, with limits on input and on slow clients.
 
-httptools, which parses for it, takes heads of any size, and waits for them for ever.
+Its parser, httptools, accepts heads of any size and waits for them without a limit.
 """
 
 import asyncio
@@ -17,18 +17,19 @@ from koco.control.settings import Settings
 from koco.errors import TooManyError
 from koco.store.model import KB
 
-#: How long the head of a request may take to arrive, the first one's after connecting (seconds).
+#: How long the head of a request may take to arrive, for the first one after connecting (seconds).
 _HEAD_S = 30.0
-#: How long a client may take to hear that what it sent is no request (seconds).
+#: How long a connection stays open after an invalid request, to deliver the answer (seconds).
 _TOLD_S = 0.5
-#: How long a client that has its answer may go on sending what was refused (seconds): one that
-#: is cut off at once may lose the answer.
+#: How long a client that has its answer may go on sending a refused body (seconds). If it were cut
+#: off at once, it might lose the answer.
 _LINGER_S = 5.0
-#: What a connection holds of an answer before what writes it has to wait (bytes).
+#: How much of an answer a connection buffers before the writer has to wait (bytes).
 _UNTAKEN_BYTES = 64 * 1024
-#: What is taken of a request that waits for its turn (bytes).
+#: How much of a request is read before its turn has come (bytes).
 _HELD_BYTES = 64 * 1024
-#: Requests that may wait behind one that is under way: each takes some hundred times its bytes.
+#: How many requests may wait behind the one in work, because each takes some hundred times its size
+#: in memory.
 _LINE = 32
 
 
@@ -44,33 +45,33 @@ class Protocol(HttpToolsProtocol):
         self._settings = settings
         self._turns = turns
         self._holders = holders
-        #: The turn of the request that is worked on, and the place in line of the one that waits,
-        #: with what has come of it.
+        #: The turn of the request in work; the place in line of the request that waits, and the
+        #: bytes of it that have arrived.
         self._turn: Turn | None = None
         self._place: Place | None = None
         self._held: bytes | None = None
-        #: Bytes of the head that is arriving; None while none is.
+        #: Bytes of the head that is arriving, or None.
         self._head: int | None = None
         self._late: asyncio.TimerHandle | None = None
         self._is_refused = False
-        #: What is wrong with a head that could be parsed.
+        #: The fault of a head that could be parsed.
         self._fault = ""
-        #: Whether a body has gone on, or a request has ended, and what came since then (bytes).
+        #: Whether the latest data continued a body or ended a request, and the bytes since then.
         self._is_moving = False
         self._beside = 0
-        #: What of the answers was not taken when it was last looked, and how often they went on.
+        #: The next check for a stalled client, and how often writing has resumed.
         self._stalled: asyncio.TimerHandle | None = None
         self._resumed = 0
 
     def connection_made(self, transport: Any) -> None:
-        """Begin; a client that says nothing is not waited for without end."""
+        """Set the limits of a new connection; a client that sends nothing is disconnected."""
         super().connection_made(transport)
-        # As it is without TLS; with TLS half a megabyte would be held.
+        # The same limit with TLS, which would buffer half a megabyte by default.
         transport.set_write_buffer_limits(high=_UNTAKEN_BYTES)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Cancel everything that waits."""
         self._expect_nothing()
         self._held = None
         if self._place:
@@ -80,10 +81,10 @@ class Protocol(HttpToolsProtocol):
             self._stalled.cancel()
         super().connection_lost(exc)
 
-    # what comes in
+    # input
 
     def data_received(self, data: bytes) -> None:
-        """Parse what comes, the begin of a request when it is its holder's turn."""
+        """Parse data; the beginning of a request is parsed when its holder's turn comes."""
         if self._is_refused:
             return
         if self._held is not None:
@@ -98,7 +99,7 @@ class Protocol(HttpToolsProtocol):
 
     @property
     def _is_between(self) -> bool:
-        """Whether a request begins with what comes next, and no other is under way."""
+        """Whether the next data begins a request, and no other request is under way."""
         cycle = self.cycle
         is_over = cycle is None or (cycle.response_complete and not cycle.more_body)
         return is_over and self._head is None and not self.pipeline
@@ -115,7 +116,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(exc.http_status, exc.code, "Too many at once", exc.message)
             return
         if self._place:
-            # It has come: nobody waits for more of it, nor for the next one.
+            # The request has arrived, so stop the timers that wait for its head or the next one.
             self._expect_nothing()
             self._unset_keepalive_if_required()
 
@@ -126,14 +127,14 @@ class Protocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self._parse(data)
         if self.cycle is before:
-            self._give_back()  # not all of its head is there, and it may never be
+            self._give_back()  # its head is incomplete, and may stay so
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        """Begin a request: in its turn, if it has not been parsed in it."""
+        """Begin a request: now if it was parsed in its turn, else when its turn comes."""
 
         def go(turn: Turn) -> None:
             self._place, self._turn = None, turn
-            token = fair_turns.current.set(turn)  # the task takes it along
+            token = fair_turns.current.set(turn)  # the task inherits it
             super(Protocol, self)._start_asgi_task(cycle, app)
             fair_turns.current.reset(token)
 
@@ -148,7 +149,7 @@ class Protocol(HttpToolsProtocol):
             turn.give_back()
 
     def _parse(self, data: bytes) -> None:
-        """Parse; refuse a head that goes on for too long."""
+        """Parse data; refuse a head that is too long."""
         begun, self._is_moving = self._head, False
         super().data_received(data)
         if self._is_refused:
@@ -158,15 +159,16 @@ class Protocol(HttpToolsProtocol):
             return
         if self._late is None:
             self._expect_head()
-        # Of a header that is arriving the parser says nothing yet. What came along with the end
-        # of the request before is not counted, as nobody knows how much of it is of this one.
+        # The parser reports a header only when it is complete, so bytes are counted, too. Bytes
+        # that arrived together with the end of the previous request are not counted, because it is
+        # unknown how many of them belong to this one.
         if begun is not None:
             self._head = max(self._head, begun + len(data))
             if self._head > self._limit:
                 self.send_400_response("")
 
     def on_message_begin(self) -> None:
-        """Begin to count."""
+        """Begin to count the head."""
         if len(self.pipeline) >= _LINE:
             raise _RefusedError
         super().on_message_begin()
@@ -178,9 +180,9 @@ class Protocol(HttpToolsProtocol):
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header, with what separates it; what comes behind a body (a trailer) is none.
+        """Count a header and its separators; drop a header that follows a body (a trailer).
 
-        uvicorn would have it among the others: past guards, and past proxies that took one out.
+        uvicorn would mix trailers with the headers, past guards, and past proxies that removed one.
         """
         if self._head is None:
             return
@@ -188,7 +190,7 @@ class Protocol(HttpToolsProtocol):
         self._count(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
-        """Stop counting: the request begins, unless two readers could take it for two."""
+        """Stop counting and begin the request, unless a proxy could read its head differently."""
         if fault := _ambiguity([name for name, _ in self.headers], self.parser.get_http_version()):
             self._fault = fault
             raise _RefusedError
@@ -197,7 +199,7 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Hand on what comes of a body."""
+        """Pass on a piece of a body."""
         self._is_moving = True
         super().on_body(body)
 
@@ -207,7 +209,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """End; a body that nobody has read is not waited for, however slowly it comes."""
+        """Give the turn back; if the rest of the body is not read, wait for it only a moment."""
         self._give_back()
         super().on_response_complete()
         if self.cycle is not None and self.cycle.response_complete and self.cycle.more_body:
@@ -215,9 +217,9 @@ class Protocol(HttpToolsProtocol):
             self._late = self.loop.call_later(_LINGER_S, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request, or one with too large a head; close the connection."""
+        """Refuse an invalid request or one with too large a head; close the connection."""
         if self.pipeline or self._is_answering:
-            # Whatever is said now would be read as an answer to what came before.
+            # Any answer now would be taken for the answer to an earlier request.
             self._is_refused = True
             self.transport.abort()
         elif self._head is not None and self._head > self._limit:
@@ -238,7 +240,7 @@ class Protocol(HttpToolsProtocol):
         return cycle is not None and cycle.response_started and not cycle.response_complete
 
     def _count_beside(self, size: int) -> None:
-        """Count what is neither head nor body: trailers, of which the parser says nothing yet."""
+        """Count bytes that are neither head nor body: trailers that are not parsed yet."""
         self._beside = 0 if self._is_moving else self._beside + size
         if self._beside > self._limit:
             self._head = self._beside
@@ -260,7 +262,7 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + head + body)
         self._expect_nothing()
         self._is_refused = True
-        # Not at once: what is sent still would have the answer thrown away before it is read.
+        # Not closed at once, because a client that still sends would lose the answer unread.
         self.loop.call_later(_TOLD_S, self.transport.close)
 
     def _expect_head(self) -> None:
@@ -271,16 +273,16 @@ class Protocol(HttpToolsProtocol):
             self._late.cancel()
             self._late = None
 
-    # what goes out
+    # output
 
     def pause_writing(self) -> None:
-        """Have answers wait, as the client does not take them; it is looked whether that lasts."""
+        """Make answers wait because the client does not read; check later if it has gone on."""
         super().pause_writing()
         if self._stalled is None:
             self._look_later()
 
     def resume_writing(self) -> None:
-        """Have them go on."""
+        """Let answers go on."""
         self._resumed += 1
         super().resume_writing()
 
@@ -296,14 +298,14 @@ class Protocol(HttpToolsProtocol):
         if seen == (self._resumed, self.transport.get_write_buffer_size()):
             wait_s = self._settings.stream_stall_s
             self.logger.info("%s takes nothing for %g s (stream_stall_s)", self.client, wait_s)
-            # Not closed: that would wait until all has been taken.
+            # Aborted rather than closed, because closing waits until everything has been read.
             self.transport.abort()
         else:
             self._look_later()
 
 
 def _ambiguity(names: list[bytes], version: str) -> str:
-    """Return what of a head a proxy could read in another way than we do; nothing for most."""
+    """Return the part of a head that a proxy could read differently, or an empty text."""
     hosts = names.count(b"host")
     if hosts > 1 or (hosts == 0 and version != "1.0"):  # RFC 9112, 3.2
         return f"a request has one header Host, and this one has {hosts or 'none'}"

@@ -1,4 +1,4 @@
-"""Where the API listens: bound early, answered when there is something to say, closed at once."""
+"""The API's listeners: bound early, served once the API is ready, closed at once."""
 
 import asyncio
 import functools
@@ -11,22 +11,22 @@ from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: Pause before another try where the port is still held (seconds).
+#: Pause before another try if the port is still held (seconds).
 _RETRY_S = 0.05
-#: Connections that may wait until they are accepted.
+#: How many connections may wait until they are accepted.
 _BACKLOG = 2048
-#: How long requests that are under way may take to end (seconds).
+#: How long current requests may take to end (seconds).
 _GRACE_S = 3
-#: How long an idle connection is kept (seconds): longer than proxies keep theirs, 60 as a rule,
-#: which would lose what they send while it is being closed.
+#: How long an idle connection is kept (seconds). Proxies usually keep theirs for 60 s; it must be
+#: longer, because a request that is sent while the connection is being closed is lost.
 _IDLE_S = 75
-#: What the kernel holds of an answer beyond what is on its way to the client (bytes): one who
-#: stops reading would get megabytes of it.
+#: How much of an answer the kernel buffers beyond the bytes on their way (bytes), because a client
+#: that stops reading would get megabytes of it.
 _UNSENT_BYTES = 128 * 1024
 
 
 class Listening:
-    """Listeners at places (host, port), which are bound as soon as they are free."""
+    """Listeners at addresses (host, port), which are bound as soon as they are free."""
 
     def __init__(self, *places: tuple[str, int]) -> None:
         self._places = places
@@ -35,20 +35,20 @@ class Listening:
         self._servers: list[Any] = []
 
     async def bound(self, timeout_s: float) -> bool:
-        """Wait until all are bound; say whether they are."""
+        """Wait until all are bound; return whether they are."""
         _, pending = await asyncio.wait(self._bound, timeout=timeout_s)
         return not pending
 
     def serve(
         self, app: Any, settings: Settings, *, store: Store | None = None, **tls: str | None
     ) -> None:
-        """Answer with an application what comes to the next of the places."""
+        """Serve an application at the next of the addresses."""
         bound = self._bound[len(self._serving)]
         serving = self._answer(configured(app, settings, store=store, **tls), bound)
         self._serving.append(asyncio.create_task(serving))
 
     async def close(self) -> None:
-        """Stop listening; return when the requests that are under way have ended."""
+        """Stop listening; return when the current requests have ended."""
         for server in self._servers:
             server.should_exit = True
         for number, bound in enumerate(self._bound):
@@ -72,9 +72,9 @@ class Listening:
 
 
 def configured(app: Any, settings: Settings, *, store: Store | None = None, **more: Any) -> Any:
-    """Return what uvicorn serves an application with; limits are as the settings say then.
+    """Return uvicorn's configuration for an application; limits follow later changes of `settings`.
 
-    Requests take turns by whose they are, which `store` knows.
+    Requests take turns by their holder, which is looked up in `store`.
     """
     import uvicorn
 
@@ -90,7 +90,7 @@ def configured(app: Any, settings: Settings, *, store: Store | None = None, **mo
         access_log=False,
         lifespan="off",
         server_header=False,
-        # Its own believes what every client on this machine says: see `koco.api.http.proxy`.
+        # uvicorn's own trusts every client on this machine: see `koco.api.http.proxy`.
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_IDLE_S,
@@ -99,15 +99,15 @@ def configured(app: Any, settings: Settings, *, store: Store | None = None, **mo
 
 
 async def _listen(host: str, port: int) -> socket.socket:
-    """Bind a port, however long it takes: the former process may still hold it."""
+    """Bind a port, however long it takes, because the former process may still hold it."""
     told = False
     while True:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # With the protocol named: asyncio turns Nagle's algorithm off only then, and with
-        # it on every answer on a kept connection waits 40 ms.
+        # The protocol is named because asyncio turns off Nagle's algorithm only then. With the
+        # algorithm, every answer on a kept connection waits 40 ms.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections have it from their listener
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections inherit it
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         try:
             listener.bind((host, port))

@@ -1,6 +1,6 @@
-"""Whose a request is, by what it shows: looked at before it is parsed, so that it can take turns.
+"""The holder of a request, by its credential: found before it is parsed, so that it can take turns.
 
-It decides about nothing but a place in line: what somebody may is the guards' to say.
+This only decides about its place in line. Guards decide about permissions.
 """
 
 import re
@@ -11,25 +11,25 @@ from koco import tokens
 from koco.control.access import login_throttle
 from koco.store.protocol import Store
 
-#: Told apart from all else: who looks after a control plane asks it, without a key.
+#: Has a place of its own, because monitoring calls it without a key.
 _HEALTH = b"/health"
-#: In so much of a request's head it is looked for what is shown (bytes).
+#: How much of a request's head is searched for a credential (bytes).
 _LOOKED_AT = 8192
-#: How many are remembered; then all are looked up anew.
+#: How many holders are cached; then the cache is emptied.
 _REMEMBERED = 10_000
 
 _COOKIE = re.compile(rb"koco_session=\s*([^;\s]+)")
 
 
 class Holders:
-    """Whose requests are; without a store it is told by the address alone."""
+    """Finds the holders of requests; without a store, by the address alone."""
 
     def __init__(self, store: Store | None = None) -> None:
         self._store = store
         self._known: dict[bytes, str] = {}
 
     def of_bytes(self, data: bytes, address: str) -> str:
-        """Return whose a request is that begins with some bytes, as `Caller.holder` has it."""
+        """Return the holder (see `Caller.holder`) of a request that begins with `data`."""
         if data.startswith(b"GET " + _HEALTH + b" "):
             return _HEALTH.decode()
         head = data[:_LOOKED_AT].partition(b"\r\n\r\n")[0]
@@ -37,7 +37,7 @@ class Holders:
         return self._of(_value(head, low, b"authorization"), _value(head, low, b"cookie"), address)
 
     def of_scope(self, scope: Mapping[str, Any], address: str) -> str:
-        """Return the same of a request that has been parsed."""
+        """Return the holder of a parsed request."""
         if scope["raw_path"] == _HEALTH:
             return _HEALTH.decode()
         headers = dict(scope["headers"])
@@ -65,7 +65,7 @@ class Holders:
             else:
                 key = _at_once(self._store.key(digest))
                 holder = f"key:{key.name}" if key else ""
-        except Exception:  # noqa: BLE001 - the guard asks the same, and tells whoever asks
+        except Exception:  # noqa: BLE001 - the guard looks it up again, and reports the error
             return ""
         if holder:
             if len(self._known) >= _REMEMBERED:
@@ -75,7 +75,7 @@ class Holders:
 
 
 def _value(head: bytes, low: bytes, name: bytes) -> bytes:
-    """Return the value of a header, by its name in small letters."""
+    """Return the value of a header; `name` is in lower case."""
     at = low.find(b"\r\n" + name + b":")
     if at < 0:
         return b""
@@ -85,7 +85,7 @@ def _value(head: bytes, low: bytes, name: bytes) -> bytes:
 
 
 def _at_once(looking: Coroutine[Any, Any, Any]) -> Any:
-    """Return what a look-up finds that need not wait; None of one that would."""
+    """Return the result of a look-up that need not wait, or None if it would."""
     try:
         looking.send(None)
     except StopIteration as done:

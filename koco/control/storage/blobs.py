@@ -1,11 +1,10 @@
 """Blobs on disk, by their SHA-256, and the uploads that become blobs.
 
-An upload is a part, one for each user and blob, to which pieces are appended. What
-a broken connection or a dead process delivered stays, and the next request goes on
-from there. Once a part has its length, its hash is checked, it is made durable and
-renamed: a blob is there as a whole or not at all. All that touches the disk happens
-in threads, for events must not wait for it. What is not finished counts against a quota
-of whoever has begun it, and goes when nothing more comes.
+An upload is a part file, one for each user and blob, to which pieces are appended. If a connection
+breaks or the process dies, its part stays, and the next request continues it. Once a part is
+complete, its hash is checked, and it is made durable and renamed, so a blob exists as a whole or
+not at all. All disk access happens in threads, because events must not wait for it. Unfinished
+uploads count against a quota of the uploader, and are removed when nothing more arrives.
 """
 
 import asyncio
@@ -27,11 +26,11 @@ from koco.events import line
 from koco.store.model import MB
 from koco.store.protocol import Store
 
-#: How long blobs are kept that nothing names (seconds).
+#: How long unreferenced blobs are kept (seconds).
 _KEEP_S = 24 * 3600.0
-#: When whoever has too many unfinished uploads is asked to come again (seconds).
+#: When an uploader with too many unfinished uploads should try again (seconds).
 _RETRY_S = 60.0
-#: Blobs that are asked about in one transaction.
+#: How many blobs one transaction looks up.
 _BATCH = 1000
 
 
@@ -62,40 +61,40 @@ class Blobs:
         self._settings = settings
         self._disk = disk
         self._open: dict[str, Part] = {}
-        #: Held while a blob comes to be or to be named, and while garbage is found and removed.
+        #: Held while a blob is created or referenced, and while garbage is found and removed.
         self.settling = asyncio.Lock()
         for directory in (self._blobs, self._parts):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for former in (data_dir / "bundles").glob("*.zip"):
-            _move(former, self.path(former.stem))  # where koco kept bundles before
+            _move(former, self.path(former.stem))  # the location of bundles in older versions
         shutil.rmtree(data_dir / "bundles", ignore_errors=True)
-        #: How large each part is, or is going to be (bytes).
+        #: The size of each part, or its announced size while it is uploaded (bytes).
         self._sizes = {path.name: path.stat().st_size for path in self._parts.iterdir()}
 
     @property
     def largest_bytes(self) -> float:
-        """How large a file may be (bytes)."""
+        """The size limit of a file (bytes)."""
         return self._settings.max_file_mb * MB
 
     def path(self, sha256: str) -> Path:
-        """Return where a blob is, if it is there.
+        """Return the path of a blob, which need not exist.
 
         Raises:
-            UsageError: that is no SHA-256.
+            UsageError: `sha256` is not a SHA-256.
         """
         return self._blobs / digests.checked(sha256)[:2] / sha256
 
     async def state(self, user: str, sha256: str, *, by: str = "") -> tuple[int, bool]:
-        """Return how much of a user's blob is here (bytes), and whether that is all of it.
+        """Return how much of a user's blob has arrived (bytes), and whether it is complete.
 
-        `by` is who brings it, where that is somebody else: what is not all of it is theirs.
+        `by` is the uploader, if that is not the user: an unfinished part belongs to the uploader.
         """
         path = self.path(sha256)
         size = await self._store.uploaded(user, sha256)
         if size is not None and path.is_file():
             return size, True
         name = _name(by or user, sha256)
-        # Nothing is made of a mere question: anybody with a key may ask for any hash.
+        # A mere question creates nothing, because anybody with a key may ask for any hash.
         part = self._open.get(name) or Part(self._parts / name)
         return part.arrived, False
 
@@ -109,17 +108,19 @@ class Blobs:
         body: AsyncIterator[bytes],
         by: str = "",
     ) -> int:
-        """Append what comes to a user's part, from `offset`; return how much there is then.
+        """Append a body to a user's part, from `offset`; return the size afterwards.
 
-        With all `length` bytes there, it becomes a blob that the user may name; for `by` see
+        With all `length` bytes there, it becomes a blob that the user may reference. For `by` see
         `state`.
 
         Raises:
             OffsetError: the part ends elsewhere, or is being written to (`BusyError`).
-            LimitError: it is larger than this control plane takes.
-            TooManyError: who brings it has as many or as large unfinished uploads as is allowed.
-            NoRoomError: the disk is full, or will be by what others are uploading.
-            UsageError: it has another hash, and the part is gone; or more than `length` bytes.
+            LimitError: it is larger than this control plane accepts.
+            TooManyError: the uploader's unfinished uploads have reached the limit of number or
+                size.
+            NoRoomError: the disk is full, or will be once the other uploads are complete.
+            UsageError: the body has more than `length` bytes; or the hash is wrong, and the part
+                was removed.
         """
         self._check_length(length)
         name = _name(by or user, self.path(sha256).name)
@@ -133,7 +134,7 @@ class Blobs:
         part.is_busy = True
         try:
             if await self.state(user, sha256, by=by) == (length, True):
-                return length  # asked again: the answer was lost on its way
+                return length  # a repeated request, whose first answer was lost
             await asyncio.to_thread(part.load)
             if offset != part.size:
                 what = f"the upload of {sha256} goes on from {part.size}, not from {offset}"
@@ -164,7 +165,7 @@ class Blobs:
             )
 
     def _check_quota(self, name: str, length: int, *, whose: str) -> None:
-        """Refuse what makes somebody's unfinished uploads too many, or too large together."""
+        """Refuse an upload beyond its owner's limit of unfinished uploads, in number or size."""
         owner = name.partition("-")[0]
         others = [
             size for other, size in self._sizes.items() if other != name and other.startswith(owner)
@@ -196,9 +197,9 @@ class Blobs:
             await self._store.add_upload(user, sha256, part.size)
 
     async def collect(self) -> int:
-        """Remove parts that nothing has come of for long, and blobs that nothing names.
+        """Remove parts that have been idle for long, and unreferenced blobs.
 
-        Returns how many.
+        Returns how many were removed.
         """
         count = 0
         since = time.time() - self._settings.unfinished_hours * 3600
@@ -207,7 +208,7 @@ class Blobs:
             if part is None or not part.is_busy:
                 self._open.pop(path.name, None)
                 self._sizes.pop(path.name, None)
-                path.unlink(missing_ok=True)  # here and now: nobody may begin to append to it
+                path.unlink(missing_ok=True)  # in the loop: no request can begin to append
                 count += 1
         before = time.time() - _KEEP_S
         blobs = await asyncio.to_thread(_older, self._blobs.glob("??/*"), before)
@@ -224,10 +225,10 @@ class Blobs:
         return count
 
     def read(self, sha256: str, *, start: int = 0) -> AsyncIterator[bytes]:
-        """Return a blob from its byte `start` on, in pieces.
+        """Return the bytes of a blob from `start` on, in pieces.
 
         Raises:
-            NotFoundError: somebody has removed it from the data directory.
+            NotFoundError: the blob was removed from the data directory by hand.
         """
         try:
             file = self.path(sha256).open("rb")
@@ -244,14 +245,14 @@ async def _pieces(file: BinaryIO, start: int) -> AsyncIterator[bytes]:
 
 
 def _name(user: str, sha256: str) -> str:
-    """Return what a part is called: with a digest, for a user's name is no part of a path."""
+    """Return the name of a part. The user is hashed, because the name may be unsafe in a path."""
     return f"{hashlib.sha256(user.encode()).hexdigest()[:32]}-{sha256}"
 
 
 def _move(part: Path, blob: Path) -> None:
     blob.parent.mkdir(exist_ok=True, mode=0o700)
     part.replace(blob)
-    # The names are durable with this, not before.
+    # The names are durable only after this.
     for directory in (blob.parent, blob.parent.parent):
         descriptor = os.open(directory, os.O_RDONLY)
         try:
@@ -261,7 +262,7 @@ def _move(part: Path, blob: Path) -> None:
 
 
 def _remove(paths: Iterable[Path]) -> None:
-    # Freeing what a large one has takes its time.
+    # Slow, because freeing a large file takes time.
     for path in paths:
         path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""SHA-256 digests as names: of bundles, and of blobs."""
+"""SHA-256 digests as names of bundles and of blobs."""
 
 import re
 
@@ -8,10 +8,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def checked(sha256: str) -> str:
-    """Return a digest, which is safe as a file's name then.
+    """Return a digest that is safe as a file's name.
 
     Raises:
-        UsageError: that is no SHA-256.
+        UsageError: `sha256` is not a SHA-256.
     """
     if not _SHA256.fullmatch(sha256):
         raise UsageError(f"not a SHA-256 in lower-case hexadecimal: {sha256[:80]!r}")

@@ -1,10 +1,10 @@
-"""The room on the disk of the data directory, and who may still take some of it.
+"""The room on the disk of the data directory, and how it is shared.
 
-A reserve (the setting `disk_reserve_mb`) is kept for what must not wait: cancelling,
-revoking, deleting, and the ends of executions. Whoever brings much is stopped before:
-uploads where twice the reserve is left, events where the reserve is left, and whatever
-else is new where half of it is left. Others may fill the disk as well, so a part of the
-reserve is a file (`koco.store.sqlite.ballast`).
+A reserve (the setting `disk_reserve_mb`) is kept for urgent writes: cancelling, revoking, deleting,
+and the ends of executions. Large writes are stopped earlier: uploads when twice the reserve is
+left, events when the reserve is left, and anything else that is new when half of it is left. A part
+of the reserve is a file (`koco.store.sqlite.ballast`), because other programs may fill the disk as
+well.
 """
 
 import asyncio
@@ -23,36 +23,36 @@ from koco.store.model import MB, Room
 
 log = logging.getLogger(__name__)
 
-#: How old what was seen of the disk may be (seconds).
+#: How old a reading of the disk may be (seconds).
 _FRESH_S = 0.1
-#: How often the room that was given up is asked for again (seconds).
+#: How often room that was given up is requested again (seconds).
 _AGAIN_S = 10.0
-#: The most of a disk that is kept as reserve: a small one is to be of use as well.
+#: The reserve is at most this fraction (1/n) of a disk, so that a small disk is useful as well.
 _LARGEST_SHARE = 5
-#: What part of the reserve is a file.
+#: The fraction (1/n) of the reserve that is a file.
 _BALLAST_SHARE = 8
-#: An event is written to the store's log first, and then to its file.
+#: An event is written twice: to the store's log first, and then to its file.
 _TWICE = 2
 
 
 class Held(Protocol):
-    """A store that is on the disk."""
+    """A store on the disk."""
 
     def reusable_bytes(self) -> int:
-        """Return how much is free within its file."""
+        """Return the free space within the store's file (bytes)."""
         ...
 
     def hold(self, size_bytes: int) -> bool:
-        """Have it hold so much room for what must be written; False where there is not so much."""
+        """Reserve room for urgent writes (bytes); return False if there is not enough."""
         ...
 
     def missing_bytes(self) -> int:
-        """Return how much of that it had to give up."""
+        """Return how much of the reserved room was given up (bytes)."""
         ...
 
 
 class Disk:
-    """The disk that `directory` is on. All methods belong to the control plane's loop."""
+    """The disk that `directory` is on. Call its methods only in the control plane's event loop."""
 
     def __init__(self, directory: Path, settings: Settings, store: Held) -> None:
         self._directory = directory
@@ -60,30 +60,30 @@ class Disk:
         self._store = store
         self._seen_at = -math.inf
         self._free = self._total = self._reusable = self._missing = 0
-        #: What is being written, and what was since the disk was last looked at (bytes).
+        #: Bytes that are being written, and bytes written since the last reading of the disk.
         self._under_way = self._written = 0
-        #: What uploads that are under way still bring (bytes).
+        #: Bytes that are still to come of current uploads.
         self._promised = 0
 
     @property
     def reserve_bytes(self) -> int:
-        """How much is kept free for what must not wait."""
+        """The size of the reserve (bytes)."""
         self._look()
         return int(min(self._settings.disk_reserve_mb * MB, self._total / _LARGEST_SHARE))
 
     def room(self, size_bytes: int) -> Room:
-        """Return which events there is room for, where so much is to be added (bytes)."""
+        """Return which events there is room for, if `size_bytes` are to be added."""
         size_bytes *= _TWICE
         left, reserve = self._left() - size_bytes, self.reserve_bytes
         if left < reserve and self._written:
-            self._seen_at = -math.inf  # what was written took less than it was counted for
+            self._seen_at = -math.inf  # the writes may have taken less than was counted
             left = self._left() - size_bytes
         if left >= reserve:
             return Room.AMPLE
         return Room.LOW if left >= reserve / 2 else Room.NONE
 
     def require_room(self) -> None:
-        """Refuse what is new and no event: a launch, a release, a file's name.
+        """Check the room for a launch, a release or a file's name; for events see `room`.
 
         Raises:
             NoRoomError: half of the reserve is used.
@@ -93,7 +93,7 @@ class Disk:
 
     @contextmanager
     def writing(self, size_bytes: int) -> Iterator[None]:
-        """Count what is being added to the store (bytes), until the disk shows it."""
+        """Count bytes that are being added to the store, until a reading of the disk shows them."""
         size_bytes *= _TWICE
         self._under_way += size_bytes
         try:
@@ -104,10 +104,10 @@ class Disk:
 
     @contextmanager
     def promised(self, size_bytes: int) -> Iterator["Promise"]:
-        """Count what an upload is going to bring (bytes), for as long as it is under way.
+        """Count the expected bytes of an upload, for as long as it is under way.
 
         Raises:
-            NoRoomError: with what others are bringing there is not so much room.
+            NoRoomError: there is not enough room beside the other uploads.
         """
         promise = Promise(self, size_bytes)
         free = self._for_uploads()
@@ -125,7 +125,7 @@ class Disk:
 
     @property
     def trouble(self) -> str | None:
-        """Why events wait, if they do."""
+        """Why events wait, or None if they do not."""
         left = self._left()
         if left >= self.reserve_bytes:
             return None
@@ -135,10 +135,10 @@ class Disk:
         )
 
     async def keep(self) -> None:
-        """Hold a part of the reserve as a file, for ever: again where it was given up."""
+        """Hold a part of the reserve as a file, without end: again after it was given up."""
         while True:
             wanted = self.reserve_bytes // _BALLAST_SHARE
-            # What was given up counts as taken; what never was held must leave others their room.
+            # Room that was given up counts as taken already. A new file must leave the reserve.
             more = 0 if self._missing else wanted
             if self._left() - more >= self.reserve_bytes:
                 await asyncio.to_thread(self._store.hold, wanted)
@@ -146,10 +146,10 @@ class Disk:
             await asyncio.sleep(_AGAIN_S)
 
     def _left(self) -> int:
-        """Return what the store could still take (bytes), all of the reserve included."""
+        """Return how much the store could still take (bytes), including the whole reserve."""
         self._look()
         free = self._free - self._under_way - self._written - self._missing
-        # What was deleted from the store is free in its file; its log needs the disk all the same.
+        # Deleted rows leave room in the store's file, but its log needs the disk all the same.
         return free + min(self._reusable, max(free, 0))
 
     def _for_uploads(self) -> int:
@@ -158,7 +158,7 @@ class Disk:
         return self._free - taken - 2 * self.reserve_bytes
 
     def _look(self) -> None:
-        """Look at the disk, if that is some time ago."""
+        """Read the state of the disk, unless the last reading is fresh."""
         now = time.monotonic()
         if now - self._seen_at < _FRESH_S:
             return
@@ -169,31 +169,31 @@ class Disk:
 
 
 class Promise:
-    """What an upload has announced and not brought yet."""
+    """The bytes that an upload has announced and not delivered yet."""
 
     def __init__(self, disk: Disk, size_bytes: int) -> None:
         self._disk = disk
         self.left_bytes = size_bytes
 
     def require_room(self, size_bytes: int) -> None:
-        """Refuse a piece: others may have taken the room meanwhile, who promised nothing.
+        """Check that there is room for a piece, because other writes may have taken it meanwhile.
 
         Raises:
-            NoRoomError: there is not so much room (bytes).
+            NoRoomError: fewer than `size_bytes` are free.
         """
         free = self._disk._for_uploads()
         if size_bytes > free:
             raise no_room(f"{max(free, 0) / MB:.1f} MB are free by now")
 
     def kept(self, size_bytes: int) -> None:
-        """Hear that a piece is on the disk (bytes)."""
+        """Count a piece that has been written to the disk (bytes)."""
         self._disk._written += size_bytes
         self._disk._promised -= size_bytes
         self.left_bytes -= size_bytes
 
 
 def no_room(what: str) -> NoRoomError:
-    """Return the error for a disk that is full."""
+    """Return the error for a full disk."""
     return NoRoomError(
         f"the control plane's disk is full: {what}",
         hint="make room on the disk of its data directory, or delete executions (`koco delete`);"

@@ -1,4 +1,4 @@
-"""What has arrived of one upload, on disk, and its hash so far."""
+"""The received part of one upload, on disk, and its hash so far."""
 
 import asyncio
 import errno
@@ -11,17 +11,17 @@ from koco.control.storage.disk import Promise, no_room
 from koco.errors import TimedOutError, UsageError
 from koco.plurals import counted
 
-#: What is written or read at once (bytes).
+#: How much is written or read at once (bytes).
 PIECE_BYTES = 512 * 1024
-#: What an upload leaves to the kernel to write (bytes): a commit of the store waits for
-#: the disk, and would wait for all of that, too.
+#: How much of an upload the kernel may have left to write (bytes), because a commit of the store
+#: waits for the disk, and would wait for all of it.
 _SYNC_BYTES = 8 * 1024 * 1024
 #: How long an upload may be silent before its part is free for another request (seconds).
 _SILENCE_S = 20.0
 
 
 class Part:
-    """What has arrived of one user's blob. Its methods block; one caller at a time."""
+    """The received part of one user's blob. Its methods block; one caller at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,11 +31,11 @@ class Part:
 
     @property
     def arrived(self) -> int:
-        """How many bytes are here, also before `load`."""
+        """How many bytes have arrived; also valid before `load`."""
         return self.size if self._digest else self.path.stat().st_size
 
     def load(self) -> None:
-        """Read what an earlier process left, for its part of the hash."""
+        """Read the bytes that an earlier process has stored, to continue their hash."""
         if self._digest is not None:
             return
         digest, size = hashlib.sha256(), 0
@@ -53,7 +53,8 @@ class Part:
         try:
             left, at = memoryview(data), self.size
             while left:
-                # At its place, not at the end: what came of a piece that did not fit is there.
+                # Written at a position rather than appended, because a piece that did not fit may
+                # have left bytes there.
                 written = os.pwrite(descriptor, left, at)
                 left, at = left[written:], at + written
             if at // _SYNC_BYTES > self.size // _SYNC_BYTES:
@@ -68,7 +69,7 @@ class Part:
         self.size += len(data)
 
     def settle(self, sha256: str) -> None:
-        """Check the hash and make what was written durable."""
+        """Check the hash and make the file durable."""
         assert self._digest is not None
         if (found := self._digest.hexdigest()) != sha256:
             self.path.unlink(missing_ok=True)
@@ -76,12 +77,12 @@ class Part:
                 f"the SHA-256 of what arrived is {found}, not {sha256}; it was removed",
                 hint="did the file change while it was uploaded? upload it again",
             )
-        with self.path.open("ab") as file:  # made here where the file is empty
+        with self.path.open("ab") as file:  # creates the file of an empty upload
             os.fsync(file.fileno())
 
 
 async def take(part: Part, body: AsyncIterator[bytes], length: int, promise: Promise) -> None:
-    """Append a body to a part, as it was promised; what came before it broke is kept."""
+    """Append a body to a part, within its promise. If the body breaks off, its start is kept."""
 
     async def append(pieces: list[bytes], size_bytes: int) -> None:
         promise.require_room(size_bytes)
@@ -94,7 +95,8 @@ async def take(part: Part, body: AsyncIterator[bytes], length: int, promise: Pro
     try:
         async with asyncio.timeout(_SILENCE_S) as silence:
             async for data in body:
-                # The disk may be slow: a thread that writes must not be left alone.
+                # No timeout while it writes: the disk may be slow, and a writing thread cannot be
+                # cancelled.
                 silence.reschedule(None)
                 if part.size + gathered + len(data) > length:
                     raise UsageError(
