@@ -1,6 +1,6 @@
 """`koco up` and `koco down`: heads, upgrades, and the process that joins Ray as a driver.
 
-It may import everything but `cli`. `driver` runs on the head's machine, `job` runs the same on a
+It may import everything except `cli`. `driver` runs on the head's machine. `job` does the same on a
 cluster elsewhere, through Ray's Jobs API. The modules that `cli` uses (`local_head`,
 `running_heads`, `machine_check`, `package`) do not import Ray.
 """

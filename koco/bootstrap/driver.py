@@ -1,9 +1,8 @@
-"""The process in which `koco up` and `koco down` touch Ray: started, done, gone.
+"""The short-lived process in which `koco up` and `koco down` use Ray.
 
-The command line never imports Ray. It runs `python -P -m koco.bootstrap.driver` with an
-`Order` as JSON on standard input; one line of JSON on standard output answers.
-What Ray prints goes to standard error. On another's cluster a job does the same:
-see `koco.bootstrap.job`.
+The command line never imports Ray. It runs `python -P -m koco.bootstrap.driver` with an `Order` as
+JSON on standard input. The answer is one line of JSON on standard output. Ray's own output goes to
+standard error. On a cluster elsewhere a job does the same: see `koco.bootstrap.job`.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from koco.bootstrap.upgrade import Running
     from koco.control.start import Start
 
-#: How long a control plane may take to answer after its start (seconds).
+#: How long a control plane may take to answer after it has started (seconds).
 _READY_S = 90.0
 #: How long Ray may take to end actors (seconds).
 _GONE_S = 15.0
@@ -28,27 +27,29 @@ _GONE_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to do."""
+    """The command line's request to the driver."""
 
     action: str
-    #: A running Ray's; without it one is started on `ports`.
+    #: The address of a running Ray. Without it, the driver starts one on `ports`.
     address: str | None = None
     ports: dict[str, int] = field(default_factory=dict)
     #: A descriptor whose lock is held until Ray listens: see `koco.bootstrap.local_head.turn`.
     turn: int | None = None
-    #: Whether the running Ray's dashboard has died and is to be started again.
+    #: Whether the running Ray's dashboard has died and must be started again.
     needs_dashboard: bool = False
-    #: What was asked of the control plane, by the names of `koco.control.start.Start`: host,
-    #: port, url, data_dir, tls_cert, tls_key. One that runs and differs is not as asked.
+    #: The options that the user set for the control plane, by the names of
+    #: `koco.control.start.Start`: host, port, url, data_dir, tls_cert, tls_key. A running control
+    #: plane that differs from them is replaced.
     asked: dict[str, Any] = field(default_factory=dict)
-    #: What it starts with where nothing else was asked. One that runs may differ.
+    #: The values of options that the user did not set. A running control plane may differ from
+    #: them.
     defaults: dict[str, Any] = field(default_factory=dict)
-    #: The SHA-256 of the admin key: the key itself stays with the user.
+    #: The SHA-256 of the admin key. The key itself stays with the user.
     digest: str = ""
     recover: bool = False
-    #: What to set of the control plane: see `koco.control.settings`.
+    #: The control plane's settings to change: see `koco.control.settings`.
     settings: dict[str, Any] = field(default_factory=dict)
-    #: What the cluster lacks: see `Start.environment`.
+    #: The packages that the cluster lacks: see `Start.environment`.
     environment: dict[str, Any] = field(default_factory=dict)
 
 
@@ -62,16 +63,19 @@ def main() -> None:
     except Exception as exc:  # noqa: BLE001 - the parent turns it into its own error
         answer = told(exc)
     print(json.dumps(answer), file=answer_to, flush=True)
-    # Ray's farewell takes a second. What it would tidy up ends with this process anyway.
+    # Ray's shutdown takes a second, and everything that it would clean up ends with this process.
     sys.stderr.flush()
     os._exit(0)
 
 
 def told(exc: Exception) -> dict[str, Any]:
-    """Return an error as the command line reads it; what is unforeseen stands whole in the log."""
+    """Return an error in the form that the command line reads.
+
+    The traceback of an unexpected error goes to the log.
+    """
     import traceback
 
-    # Ray wraps what an actor raises, and its text is many lines then.
+    # Ray wraps an exception of an actor, and its text then has many lines.
     cause = getattr(exc, "cause", None) or exc
     if isinstance(cause, KocoError):
         return cause.to_wire()
@@ -81,7 +85,7 @@ def told(exc: Exception) -> dict[str, Any]:
 
 
 def carry_out(order: Order) -> dict[str, Any]:
-    """Do what was ordered in the Ray that this process has joined, on the head; return the answer.
+    """Carry out an order in the Ray that this process has joined on the head. Return the answer.
 
     Raises:
         KocoError: it cannot be done.
@@ -102,14 +106,14 @@ def _local(order: Order) -> dict[str, Any]:
 
 
 def _started(order: Order) -> str:
-    """Start a head; return its address."""
+    """Start a head and return its address."""
     import fcntl
 
     from koco.bootstrap import ray_start
 
     if order.turn is None:
         return ray_start.start(order.ports)
-    os.set_inheritable(order.turn, False)  # Ray's processes would hold the lock while they live
+    os.set_inheritable(order.turn, False)  # or Ray's processes would hold the lock
     address = ray_start.start(order.ports)
     fcntl.flock(order.turn, fcntl.LOCK_UN)
     return address
@@ -131,7 +135,7 @@ def _up(order: Order) -> dict[str, Any]:
 
 
 def _down() -> dict[str, Any]:
-    """Take the control plane and its runners away from a Ray that goes on."""
+    """Remove the control plane and its runners from Ray, which continues to run."""
     import ray
 
     from koco.sdk.process import control_client
@@ -141,11 +145,11 @@ def _down() -> dict[str, Any]:
     while present := _actors():
         if time.monotonic() > deadline:
             raise KocoError("Ray has not ended koco's actors yet", hint="`koco down` again")
-        # The control plane first: it would start new runners for those that go. There are two
-        # where an upgrade was cut short; the older one has the say.
+        # The control plane ends first, because it would start new runners for those that end. There
+        # are two if an upgrade was interrupted. Then the older one is in charge.
         if controls := {name: present[name] for name in present if control_client.generation(name)}:
             if not ended:
-                # A courtesy: the store survives a process that is killed.
+                # Closing is not required, because the store survives a killed process.
                 with contextlib.suppress(ray.exceptions.RayError):
                     leader = min(controls, key=lambda name: control_client.generation(name) or 0)
                     ray.get(controls[leader].close.remote(), timeout=10)
@@ -159,9 +163,10 @@ def _down() -> dict[str, Any]:
 
 
 def _end_leftovers() -> None:
-    """End processes that outlive their actors, as a thread that is no daemon makes them.
+    """End processes that outlive their actors, for example because of a non-daemon thread.
 
-    Ray's own Python may lack what that needs. Then they stay until the next control plane starts.
+    Ray's own Python may lack the packages for it. Then the processes stay until the next control
+    plane starts.
     """
     import asyncio
 
@@ -181,7 +186,7 @@ def _actors() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for entry in ray.util.list_named_actors(all_namespaces=True):
         if entry["namespace"] == actor_names.NAMESPACE:
-            with contextlib.suppress(ValueError):  # it ended between the two questions
+            with contextlib.suppress(ValueError):  # it ended between the two calls
                 found[entry["name"]] = ray.get_actor(entry["name"], namespace=actor_names.NAMESPACE)
     return found
 
@@ -193,7 +198,7 @@ def _connect(address: str) -> None:
     from koco import code_digest
     from koco.cluster import actor_names
 
-    # A koco that PYTHONPATH names is what is meant, also where Ray was started without it.
+    # If PYTHONPATH names this koco, Ray's workers must use it even if Ray was started without it.
     path = [str(code_digest.HERE.parent)]
     path = path if path[0] in os.environ.get("PYTHONPATH", "").split(os.pathsep) else []
     try:
@@ -214,7 +219,8 @@ def _connect(address: str) -> None:
 def _control(order: Order) -> tuple[Any, dict[str, Any]]:
     """Return the control plane's actor, as ordered, and `{started, replaced}`.
 
-    `started` says whether there was none, `replaced` the version that it was upgraded from.
+    `started` is whether there was none before. `replaced` is the version that it was upgraded
+    from, or None.
     """
     from koco.bootstrap import upgrade
 
@@ -230,13 +236,13 @@ def _control(order: Order) -> tuple[Any, dict[str, Any]]:
 
 
 def _admits(control: Any, order: Order, data_dir: str) -> bool:
-    """Say whether a control plane knows the order's key, or takes it as the admin key."""
+    """Return whether a control plane knows the order's key, or accepts it as the admin key."""
     import ray
 
     from koco.control.access import head_key
 
     digest = bytes.fromhex(order.digest)
-    # That of an older koco asks for no proof.
+    # The control plane of an older koco asks for no proof.
     is_older = not hasattr(control, "operate")
     asked = control.admit.remote(digest, recover=order.recover and is_older)
     if ray.get(asked, timeout=30) or is_older:
@@ -246,9 +252,10 @@ def _admits(control: Any, order: Order, data_dir: str) -> bool:
 
 
 def _refuses(there: "Running", order: Order) -> bool:
-    """Say whether a control plane has an admin who is somebody else: nothing of it is changed then.
+    """Return whether a control plane belongs to another admin and so must not be changed.
 
-    One that cannot say, as where its store does not open, keeps nobody from mending it.
+    A control plane that cannot answer, for example because its store does not open, may be
+    repaired by any admin.
     """
     from ray.exceptions import RayError
 
@@ -259,12 +266,12 @@ def _refuses(there: "Running", order: Order) -> bool:
 
 
 def _start(order: Order, *, former: "Start | None" = None) -> "Start":
-    """Return what a new control plane starts with, as far as this head can do it.
+    """Return the options that a new control plane starts with.
 
-    What is not asked otherwise is as it was, where there is a `former` one.
+    Options that the order does not set are those of the `former` control plane, if there is one.
 
     Raises:
-        KocoError: it cannot.
+        KocoError: the options do not work on this head.
     """
     import msgspec
     import ray
@@ -301,7 +308,7 @@ def _start(order: Order, *, former: "Start | None" = None) -> "Start":
 
 
 def _made(start: "Start", generation: int) -> Any:
-    """Have Ray start a control plane; where another call was first, that one's is returned."""
+    """Start a control plane as an actor. If another call was faster, return that call's actor."""
     import msgspec
     import ray
 
@@ -321,7 +328,7 @@ def _made(start: "Start", generation: int) -> Any:
             max_concurrency=100_000,
             num_cpus=0,
             enable_task_events=False,
-            # On the head: that is where its store is.
+            # On the head, because its store is there.
             resources={"node:__internal_head__": 0.001},
             runtime_env=start.environment,
         )

@@ -1,10 +1,10 @@
 """The driver of the job that `koco up --ray` and `koco down --ray` submit.
 
-`python -m koco.bootstrap.job ORDER` runs on the head, by whatever Python the cluster has,
-with koco's own code beside it and maybe nothing of what koco needs: so it looks
-first, with the standard library and what Ray brings, and has what is missing
-installed. The order, a `koco.bootstrap.driver.Order` as JSON, has no secret in it. What the
-command line reads of this job's log are lines with a mark before their JSON.
+`python -m koco.bootstrap.job ORDER` runs on the head with the cluster's Python. It has koco's own
+code, but koco's requirements may be missing. So it first finds the missing ones, with only the
+standard library and Ray's own packages, and has them installed. The order is a
+`koco.bootstrap.driver.Order` as JSON and contains no secret. The command line reads only those
+lines of the job's log that have a mark before their JSON.
 """
 
 import importlib.metadata
@@ -17,7 +17,7 @@ from typing import Any
 from koco.bootstrap import driver
 from koco.errors import KocoError
 
-#: What stands before the answer, and before what is to be told meanwhile.
+#: The marks of the lines with the answer, and with notes for the user before it.
 ANSWER, NOTE = "koco-answer: ", "koco-note: "
 
 
@@ -27,9 +27,9 @@ def main() -> None:
         answer = _carried_out(json.loads(sys.argv[1]))
     except Exception as exc:  # noqa: BLE001 - the command line turns it into its own error
         answer = driver.told(exc)
-    # Ray's own lines go to the same log, from other threads: a line is one write.
+    # One write per line, because other threads write Ray's own lines to the same log.
     os.write(1, f"\n{ANSWER}{json.dumps(answer)}\n".encode())
-    os._exit(0)  # as koco.bootstrap.driver does
+    os._exit(0)  # for the reason given in koco.bootstrap.driver
 
 
 def _carried_out(order: dict[str, Any]) -> dict[str, Any]:
@@ -45,13 +45,13 @@ def _carried_out(order: dict[str, Any]) -> dict[str, Any]:
     from ray.exceptions import RuntimeEnvSetupError
 
     ray.init(namespace="koco", log_to_driver=False, configure_logging=False)
-    # A process of its own, in the environment that the control plane will have: the job's own
-    # may lack what that needs.
+    # A separate process with the control plane's future environment, because the job's own process
+    # may lack koco's requirements.
     task = ray.remote(_on_head).options(
         num_cpus=0,
         max_retries=0,
         enable_task_events=False,
-        # Where the control plane will run; jobs may be driven from elsewhere.
+        # On the head, where the control plane will run. The job's driver may be on another node.
         resources={"node:__internal_head__": 0.001},
         runtime_env=environment,
     )
@@ -70,7 +70,7 @@ def _on_head(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def missing(requirements: list[str]) -> list[str]:
-    """Return those of koco's requirements that this Python does not meet; Ray's own is not one."""
+    """Return koco's requirements that this Python does not meet. Ray itself is not checked."""
     from packaging.requirements import Requirement
 
     found: list[str] = []
@@ -101,7 +101,7 @@ def _check_python() -> None:
 
 
 def _failed(packages: list[str], text: str) -> KocoError:
-    """Keep what the installer said."""
+    """Return an error with the installer's last error line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line for line in lines if line.lower().startswith("error:")]
     return KocoError(
