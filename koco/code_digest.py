@@ -1,21 +1,21 @@
-"""Which code of koco's this is: its version does not tell two checkouts apart."""
+"""Identify koco's code by content, because the version does not tell two checkouts apart."""
 
 import hashlib
 from pathlib import Path
 
-#: Where this koco's package is.
+#: The folder of this koco's package.
 HERE = Path(__file__).parent
 
 
 def digest() -> str:
-    """Return a digest of the package's modules, as they are on the disk (some 5 ms).
+    """Return a digest of the package's modules on disk (takes some 5 ms).
 
-    By content, for the same code has other dates and another place on another machine.
+    It uses content, because the same code has other dates and another path on another machine.
     """
     found = hashlib.sha256()
     for path in sorted(HERE.rglob("*.py")):
         name = path.relative_to(HERE).as_posix()
-        # Templates are the wheel's only, and run nowhere.
+        # Templates exist only in the wheel, and never run.
         if not name.startswith("_templates/"):
             content = path.read_bytes()
             found.update(f"{name}\0{len(content)}\0".encode() + content)

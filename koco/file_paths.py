@@ -1,8 +1,8 @@
-"""The one spelling of each path of an execution's files: `in/report.pdf`, `out/a/b.csv`.
+"""Normalize the paths of an execution's files: `in/report.pdf`, `out/a/b.csv`.
 
-A path is text in a row and a URL, never a place on the server's disk. Still it is
-kept strict, for clients make local files of it: whatever any system might read as
-a way out of a folder is refused here, and nowhere else.
+A path is text in a database row and a URL, never a place on the server's disk. It is still strict,
+because clients make local files of it. Anything that some system might read as a way out of a
+folder is refused here, and only here.
 """
 
 import unicodedata
@@ -10,24 +10,24 @@ from urllib.parse import unquote
 
 from koco.errors import PathError
 
-#: What users bring, and what flows make.
+#: Files from users, and files from flows.
 ROOTS = ("in", "out")
 
-#: As long as Linux takes a name, and well below what it takes a path (bytes).
+#: The longest name on Linux, and well below its longest path (bytes).
 NAME_BYTES, PATH_BYTES = 255, 1024
 
 _HINT = "a path begins with in/ or out/, such as in/report.pdf"
 
-#: Control characters, lone surrogates, and what breaks lines or turns text around.
+#: Control characters, lone surrogates, and characters that break lines or change text direction.
 _CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def path(text: str) -> str:
-    """Return a file's path as it is kept: NFC, so that a name has one spelling.
+    """Return a file's path in its stored form: NFC, so that a name has one spelling.
 
     Raises:
-        PathError: it is none; the message says why.
+        PathError: it is not valid; the message gives the reason.
     """
     found = place(text)
     if found in ROOTS or text.endswith("/"):
@@ -36,16 +36,16 @@ def path(text: str) -> str:
 
 
 def place(text: str) -> str:
-    """Return the path of a file or folder, `in` and `out` among them; one `/` may end it.
+    """Return the path of a file or folder, which may be `in` or `out` and end with one `/`.
 
     Raises:
-        PathError: it is none; the message says why.
+        PathError: it is not valid; the message gives the reason.
     """
     if not isinstance(text, str):
         raise PathError(f"a path is text, not {type(text).__name__}", hint=_HINT)
     found = unicodedata.normalize("NFC", text.removesuffix("/"))
     root, *names = found.split("/")
-    # Said first: it is what people get wrong.
+    # Reported first because it is the most common mistake.
     if root not in ROOTS:
         raise _refused(text, "is neither in in/ nor in out/")
     for name in names:
@@ -57,19 +57,20 @@ def place(text: str) -> str:
 
 
 def is_within(found: str, folder: str) -> bool:
-    """Say whether a path is a folder's own or stands below it."""
+    """Return whether a path equals a folder or is below it."""
     return found == folder or found.startswith(f"{folder}/")
 
 
 def _fault(name: str) -> str | None:
-    """Return what is wrong with one name of a path, or None."""
+    """Return the problem with one name of a path, or None."""
     if not name:
         return "has an empty name in it"
     if any(unicodedata.category(each) in _CATEGORIES or each in _TURNING for each in name):
         return "has a control character in it"
     if len(name.encode()) > NAME_BYTES:
         return f"has a name of more than {NAME_BYTES} bytes"
-    # As other systems may read it: percent-decoded, also twice; wide letters made plain.
+    # The name as other systems may read it: percent-decoded, even twice, and wide letters made
+    # plain.
     read = unicodedata.normalize("NFKC", _decoded(name))
     if any(each in "/\\" or unicodedata.category(each) in _CATEGORIES for each in read):
         return "has a name in it that could be read as a path"

@@ -1,7 +1,7 @@
-"""Files that somebody may be saving just now: they are waited for, a few times.
+"""Read files that may be in the middle of a save: wait for the writer, a few times.
 
-Who saves a file empties it first, or has it away for a moment. Read then, a module would be
-deployed that is empty.
+A program that saves a file empties it first, or removes it for a moment. Without the wait, an empty
+module might be deployed.
 """
 
 import os
@@ -9,25 +9,25 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-#: What was written this short a time ago (seconds), somebody may still be writing; and what was
-#: emptied, as a busy disk may take so long over that before anything can be written.
+#: A file written more recently than this (seconds) may still be in the middle of a write. An
+#: emptied file gets the longer time, because a busy disk may take that long before the write.
 MOMENT_S, EMPTY_S = 0.05, 0.5
 
-#: How often such a moment is waited for, and how many of those are kept for the worse: a file
-#: that is empty or away. One with something in it may be written without end, as a log is.
+#: The total number of waits, and the number kept in reserve for the worse case: an empty or missing
+#: file. A file with content may be written without end, as a log is.
 MOMENTS, _KEPT = 8, 5
 
 
 class Patience:
-    """Waits for files that are being written, a few times in all."""
+    """Waits for files that are being written, a few times in total."""
 
     def __init__(self) -> None:
         self._left = MOMENTS
 
     def wait(self, *, kept: int = 0) -> bool:
-        """Wait a moment; False, at once, when that was often enough: what is there counts.
+        """Wait a moment. Return False at once if the waits are used up: the file counts as it is.
 
-        `kept` is how many moments are not to be used up.
+        `kept` is the number of waits to leave in reserve.
         """
         if self._left <= kept:
             return False
@@ -37,16 +37,16 @@ class Patience:
 
 
 def is_fresh(status: os.stat_result, *, since: float | None = None) -> bool:
-    """Say whether a file or folder was written just now, or since a time (of `time.time`)."""
+    """Return whether a file or folder was written just now, or since a time (of `time.time`)."""
     now = time.time()
     moment_s = MOMENT_S if status.st_size else EMPTY_S
     return (now if since is None else since) - moment_s < status.st_mtime <= now
 
 
 def opened(path: Path, patience: Patience | None = None) -> BinaryIO:
-    """Open a file to read it when nobody has written it for a moment; raises `OSError`.
+    """Open a file for reading after it has not been written for a moment; raises `OSError`.
 
-    With `patience`, several files share how long they are waited for.
+    With `patience`, several files share the waits.
     """
     patience = patience or Patience()
     while True:

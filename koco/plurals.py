@@ -4,16 +4,16 @@ _MANY = {"is": "are", "has": "have", "does": "do", "process": "processes", "retr
 
 
 def counted(number: int, noun: str, verb: str = "") -> str:
-    """Return how many there are of something, and what they do: `counted(2, "file", "is")`.
+    """Return a number with its noun, and optionally a verb: `counted(2, "file", "is")`.
 
-    The noun stands in the singular, the verb in its third person.
+    Give the noun in the singular and the verb in the third person.
     """
     words = [str(number), plural(number, noun), *([verbal(number, verb)] if verb else [])]
     return " ".join(words)
 
 
 def plural(number: int, noun: str) -> str:
-    """Return a noun, or the last of several words, in its form for a number."""
+    """Return a noun, or the last of several words, in the form for a number."""
     if number == 1:
         return noun
     before, space, last = noun.rpartition(" ")
@@ -21,5 +21,5 @@ def plural(number: int, noun: str) -> str:
 
 
 def verbal(number: int, verb: str) -> str:
-    """Return a verb in its form for a number."""
+    """Return a verb in the form for a number."""
     return verb if number == 1 else _MANY.get(verb, verb.removesuffix("s"))

@@ -1,21 +1,21 @@
-"""Versions of koco that meet: which differences matter, and what is to be done about them."""
+"""Compare versions of koco: which differences matter, and what to do about them."""
 
-#: The header in which requests and answers tell koco's version.
+#: The header that carries koco's version in requests and answers.
 HEADER = "Koco-Version"
 
 
 def matters(ours: str, theirs: str) -> bool:
-    """Say whether two versions may misunderstand each other.
+    """Return whether two versions may misunderstand each other.
 
-    Before 1.0 another minor version may change what is said, from then on another major one.
-    What is no version of koco's, such as an answer without one, says nothing.
+    Before 1.0 another minor version may change the protocol, from 1.0 on another major version. A
+    text that is not a koco version, such as a missing header, never matters.
     """
     mine, other = _line(ours), _line(theirs)
     return None not in (mine, other) and mine != other
 
 
 def is_newer(theirs: str, ours: str) -> bool:
-    """Say whether a version is newer than another."""
+    """Return whether a version is newer than another."""
     from packaging.version import InvalidVersion, Version
 
     try:
@@ -25,7 +25,7 @@ def is_newer(theirs: str, ours: str) -> bool:
 
 
 def warning(ours: str, theirs: str, *, url: str) -> tuple[str, str] | None:
-    """Return what to tell a user of a control plane's version, and what to do; None if nothing."""
+    """Return a message and a hint about a control plane's version; None if no warning is needed."""
     if not matters(ours, theirs):
         return None
     if is_newer(theirs, ours):
@@ -42,7 +42,7 @@ def warning(ours: str, theirs: str, *, url: str) -> tuple[str, str] | None:
 
 
 def _line(version: str) -> tuple[int, ...] | None:
-    """Return the numbers that versions which understand each other share."""
+    """Return the version numbers that compatible versions share."""
     major, _, rest = version.partition(".")
     minor = rest.partition(".")[0]
     if not (major.isdecimal() and minor.isdecimal()):

@@ -3,6 +3,6 @@
 It may import everything, and nothing imports it. Begin with `main`, which has the table of
 commands; `commands/key/create.py` is `koco key create`.
 
-Only `main` turns errors into messages and exit codes, and only `terminal` draws. `koco --help`
-must start fast, so a command's module imports nothing heavy at its top.
+Only `main` turns errors into messages and exit codes, and only `terminal` draws. `koco --help` must
+start fast, so the modules of commands import nothing heavy at the top.
 """

@@ -1,4 +1,4 @@
-"""Answering locks: on demand, and on the spot while an execution is followed."""
+"""Answer locks, on request or while an execution is followed."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from koco.cli.inputs import prompt
 if TYPE_CHECKING:
     from koco.client.client import Client
 
-#: Called while an execution is followed, whenever it may have begun to await a person.
+#: Called while an execution is followed, whenever it may have started to wait for a person.
 OnLock = Callable[[], None]
 
 
@@ -20,7 +20,7 @@ def open_locks(client: "Client", fid: str) -> list[dict[str, Any]]:
 
 
 def refusing(client: "Client", fid: str) -> OnLock:
-    """Return what gives up waiting once a person is awaited, whom nobody here may ask."""
+    """Return a function that stops waiting if a person is needed and cannot be asked here."""
     from koco.errors import AwaitingError
 
     def look() -> None:
@@ -32,7 +32,7 @@ def refusing(client: "Client", fid: str) -> OnLock:
 
 
 def noting(client: "Client", fid: str) -> OnLock:
-    """Return what tells, once for each lock, that a person is awaited."""
+    """Return a function that reports, once for each lock, that a person is needed."""
     from koco.cli.terminal import output
 
     told: set[str] = set()
@@ -47,11 +47,11 @@ def noting(client: "Client", fid: str) -> OnLock:
 
 
 def offering(client: "Client", fid: str) -> OnLock:
-    """Return what offers to answer on the spot; what is declined is not offered again."""
+    """Return a function that offers to answer locks here. A declined lock is not offered again."""
     offered: set[str] = set()
 
     def look() -> None:
-        # Looked for anew each time: another one may have opened while somebody typed.
+        # Fetched again each time, because another lock may have opened while the user typed.
         while locks := [each for each in open_locks(client, fid) if each["lid"] not in offered]:
             offered.add(locks[0]["lid"])
             _offer(client, locks[0])
@@ -75,17 +75,17 @@ def _offer(client: "Client", lock: dict[str, Any]) -> None:
             output.note(f"{lock['name']} was {lock['status']}{who}; it goes on")
             return
         if not output.is_terminal():
-            show(lock)  # what the stream shows goes elsewhere
+            show(lock)  # stderr, because the stream goes to stdout
         answer(client, lock, ask(lock), asks=True)
     except ConflictError as exc:
-        # Somebody else was faster, or its time was over: the stream says how it goes on.
+        # Somebody else was faster, or the lock timed out. The stream shows what happens next.
         output.note(f"{exc.message}; it goes on")
     except Interrupted:
         output.note(later)
     except TimedOutError:
-        raise  # that of `--timeout`
+        raise  # raised by `--timeout`
     except KocoError as exc:
-        # A lease that fails, or a key that may not answer, is not the execution's end.
+        # A failed lease, or a key that may not answer, does not end the execution.
         output.print_error(exc)
         output.note(later)
 
@@ -108,7 +108,7 @@ def _agrees(name: str) -> bool:
 
 
 def show(lock: dict[str, Any]) -> None:
-    """Say on stderr what a lock asks."""
+    """Write a lock's question to stderr."""
     from koco.cli.terminal import event_view, output, times
 
     time_s = -times.seconds(lock["expires"])
@@ -124,7 +124,7 @@ def show(lock: dict[str, Any]) -> None:
 
 
 def ask(lock: dict[str, Any]) -> Any:
-    """Return what a person answers to a lock, by its form or as any JSON value.
+    """Return a person's answer to a lock, by its form or as any JSON value.
 
     Raises:
         Interrupted: Ctrl-D.
@@ -149,7 +149,7 @@ def _any_json() -> Any:
         except UnicodeError:
             continue
         if not typed:
-            continue  # an Enter too many is no answer; `null` is one
+            continue  # an extra Enter is not an answer; `null` is one
         try:
             return json.loads(typed)
         except ValueError:
@@ -157,11 +157,11 @@ def _any_json() -> Any:
 
 
 def answer(client: "Client", lock: dict[str, Any], given: Any, *, asks: bool) -> dict[str, Any]:
-    """Send an answer; at a terminal, ask again for what is refused. Return the settled lock.
+    """Send an answer and return the settled lock. At a terminal, ask again for refused values.
 
     Raises:
-        InputsError: the lock's form or its lease refuses it; the lock is open as before.
-        ConflictError: somebody was faster, or its time is over.
+        InputsError: the lock's form or its lease refuses it; the lock stays open.
+        ConflictError: somebody was faster, or the lock timed out.
     """
     from koco.cli.inputs import file_inputs
     from koco.errors import InputsError
@@ -182,6 +182,6 @@ def answer(client: "Client", lock: dict[str, Any], given: Any, *, asks: bool) ->
 
 
 def command(locks: list[dict[str, Any]]) -> str:
-    """Return the command that answers a lock, by its name: another may be open, or open yet."""
+    """Return the command that answers a lock. It has the name, because other locks may open too."""
     name = locks[0]["name"] if len(locks) == 1 else "LOCK"
     return f"koco answer {locks[0]['fid']} {name}"

@@ -1,4 +1,4 @@
-"""What several commands take alike."""
+"""Arguments that several commands share."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     from koco.client.client import Client
 
-#: Which execution is looked at; `-` stands for the latest.
+#: The execution to look at; `-` stands for the latest.
 Fid = Annotated[
     str,
     typer.Argument(
@@ -19,9 +19,9 @@ Fid = Annotated[
 
 
 def meant(client: "Client", given: str) -> str:
-    """Return what names an execution that is to be looked at: of SERVICE/FLOW its latest one.
+    """Return the id of the execution to look at; for SERVICE/FLOW that of its latest one.
 
-    What changes an execution does not ask here: the latest may be somebody else's.
+    Commands that change an execution do not use this, because the latest may be somebody else's.
 
     Raises:
         NotFoundError: that flow has none.

@@ -17,20 +17,20 @@ _chosen: str | None = None
 
 
 def choose(name: str | None) -> None:
-    """Keep what `--context` said, for `context`."""
+    """Keep the value of `--context` for `context`."""
     global _chosen
     _chosen = name
 
 
 def context() -> "Context":
-    """Return the context that flag, environment, project and file agree on."""
+    """Return the context that flag, environment, project and file select."""
     from koco.client import context_file
 
     return context_file.current(_chosen)
 
 
 def choice() -> "Choice":
-    """Return which context that is by name, and what says so."""
+    """Return the name of that context, and the source that selected it."""
     from koco.client import context_file
 
     return context_file.chosen(_chosen)
@@ -56,11 +56,11 @@ def connect() -> "Client":
 
 
 def _is_gone(cluster: "Mapping[str, Any]") -> bool:
-    """Say whether nothing is left here of the cluster that `koco up` started, or joined."""
+    """Return whether nothing is left here of the cluster that `koco up` started or joined."""
     from koco.bootstrap import local_head, running_heads
     from koco.client import context_file
 
-    # Both: a Ray that was joined has no mark, and one that is just being started no GCS yet.
+    # Check both: a Ray that was joined has no mark, and one that is starting has no GCS yet.
     address = str(cluster.get("address", ""))
     return not running_heads.listens(address) and not local_head.marked(
         local_head.mark_of(context_file.home())
@@ -68,17 +68,17 @@ def _is_gone(cluster: "Mapping[str, Any]") -> bool:
 
 
 def _warn(message: str, hint: str) -> None:
-    """Tell of something that may go wrong yet, where somebody can hear it."""
+    """Warn about a possible problem if stderr is available."""
     from koco.cli.terminal import output
 
-    # Without a stderr, or with one that nobody reads any more, the command goes on all the same.
+    # The command continues if there is no stderr, or if its reader is gone.
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             output.warn(message, hint=hint)
 
 
 def _tell_of_waiting(url: str, left_s: float) -> None:
-    """Say what a command waits for, where somebody sits and waits with it."""
+    """Show what a command waits for, if a person waits with it."""
     from koco.cli.terminal import output
 
     if sys.stderr is not None and output.is_terminal(sys.stderr):

@@ -1,4 +1,4 @@
-"""What `koco login` and `koco context` share: names, keys that are typed, what is current."""
+"""Shared by `koco login` and `koco context`: names, typed keys, the current context."""
 
 import sys
 from typing import Any
@@ -10,21 +10,21 @@ from koco.client import context_file, url
 from koco.client.context_file import Choice, Context
 from koco.errors import AnswerError, ConflictError, NotFoundError, UsageError
 
-#: The context that `koco up` writes, with what it needs to know again of its cluster.
+#: The context that `koco up` writes, with the facts that it needs later about its cluster.
 LOCAL = "local"
 
 #: The help of `--key`, wherever it is an option.
 KEY_HELP = "`-` reads the key from stdin; left out, it is asked for at a terminal."
 
-#: Characters of a name at most: a host's have room.
+#: The maximum length of a name (characters): long enough for a host name.
 _NAME_LENGTH = 253
 
-#: Bytes of a key at most: a whole file that was piped in by mistake is none.
+#: The maximum length of a key (bytes), to refuse a whole file that was piped in by mistake.
 _KEY_BYTES = 4096
 
 
 def checked_name(name: str) -> str:
-    """Return a name that a new context may have."""
+    """Return a name after checking that a new context may have it."""
     fits = name.isprintable() and not set(name) & set(" /@") and not name.startswith("-")
     if not name or not fits or len(name) > _NAME_LENGTH:
         what = f"{url.shown(name)!r} is no name of a context"
@@ -36,18 +36,18 @@ def checked_name(name: str) -> str:
 
 
 def warn_of_clear(address: str) -> None:
-    """Say so where a key, which is about to be sent to a URL, can be read on its way."""
+    """Warn if the key that is about to be sent to a URL can be read on its way."""
     if url.is_clear(address):
         output.note(f"warning: {address} is not encrypted: the key travels in clear; use https://")
 
 
 def key(option: str | None, *, is_optional: bool = False) -> str:
-    """Return the key that is typed, not shown, at a terminal, or comes from stdin with `-`.
+    """Return a key that is typed at a terminal without echo, or read from stdin with `-`.
 
-    Where it `is_optional`, nothing typed, or nobody there to type, is the empty key.
+    If it `is_optional`, the key is empty if nothing is typed or there is no terminal.
 
     Raises:
-        UsageError: there is none, or what there is is none.
+        UsageError: there is no key, or it is not valid.
         KeyboardInterrupt: Ctrl-C.
         Interrupted: Ctrl-D.
     """
@@ -67,7 +67,7 @@ def key(option: str | None, *, is_optional: bool = False) -> str:
 
 
 def wire(context: Context, choice: Choice) -> dict[str, Any]:
-    """Return a context as `--json` has it; the key is masked."""
+    """Return a context in its `--json` form, with the key masked."""
     is_current = choice.name == context.name
     return {
         "name": context.name,
@@ -79,7 +79,7 @@ def wire(context: Context, choice: Choice) -> dict[str, Any]:
 
 
 def announce(name: str) -> Choice:
-    """Say so where commands do not talk to this context from now on; return who decides."""
+    """Tell the user if commands do not use this context from now on; return the choice."""
     choice = context_file.chosen()
     if choice.name == name:
         if context_file.key_of_environment():
@@ -94,12 +94,12 @@ def announce(name: str) -> Choice:
 
 
 def version(context: Context) -> str:
-    """Return the version of the control plane that answers there, and knows the key.
+    """Return the version of the control plane that answers there and accepts the key.
 
     Raises:
         UnreachableError: nothing answers.
-        NotAllowedError: it does not know the key, or does not let it read.
-        AnswerError: it is no control plane.
+        NotAllowedError: it rejects the key, or the key may not read.
+        AnswerError: it is not a control plane.
     """
     from koco.client.client import Client
 
@@ -113,7 +113,7 @@ def version(context: Context) -> str:
 
 
 def refuse_any(old: Context) -> None:
-    """Keep a context that has the name of a new one."""
+    """Raise if a context already has the new one's name."""
     what = f"there is a context {old.name!r} already, for {old.url}"
     raise ConflictError(what, hint="`--force` replaces it")
 
@@ -124,7 +124,7 @@ def _typed(about: str) -> str:
     try:
         return keyboard.asked_secret(f"Key ({about})", left="no key was given; nothing was saved")
     except UnicodeError:
-        return "?\n?"  # no key, whatever the terminal's locale
+        return "?\n?"  # not a valid key, whatever the terminal's locale
 
 
 def _piped() -> str:

@@ -1,7 +1,7 @@
-"""The command `koco`: which commands there are, and what becomes of their errors.
+"""The command `koco`: the table of its commands, and the handling of their errors.
 
-A command is a module with a function `command`, whose docstring is its help and
-ends with an example. Only the module of the command that is called is imported.
+A command is a module with a function `command`, whose docstring is its help and ends with an
+example. Only the module of the called command is imported.
 """
 
 import importlib
@@ -18,8 +18,8 @@ from koco.cli import connection
 from koco.cli.terminal import output
 from koco.errors import Interrupted, KocoError, UsageError, unexpected
 
-#: Command -> module, in the order of `koco --help`: as a new user meets them. A name of
-#: two words is a command of a group.
+#: Command -> module, in the order of `koco --help`: the order in which a new user needs them. A
+#: name of two words is a command of a group.
 COMMANDS = {
     "init": "koco.cli.commands.init",
     "validate": "koco.cli.commands.validate",
@@ -95,20 +95,20 @@ GROUPS = {
     """,
 }
 
-#: What a shell reports of a program whose reader went away: 128 + SIGPIPE.
+#: The exit code that a shell reports if a program's reader is gone: 128 + SIGPIPE.
 PIPE_CLOSED = 141
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Registry(TyperGroup):
-    """The group of all commands; it imports one when it is asked for it."""
+    """The group of all commands. It imports a command when it is requested."""
 
-    #: What comes before the names of its commands: a group's name and a space.
+    #: The prefix of its commands' names: a group's name and a space.
     prefix = ""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return all names, without importing anything; of a group's commands the group's."""
+        """Return all names without an import. A group's commands appear as the group's name."""
         ours = (name.removeprefix(self.prefix) for name in COMMANDS if self._has(name))
         return list(dict.fromkeys(name.partition(" ")[0] for name in ours))
 
@@ -122,7 +122,7 @@ class Registry(TyperGroup):
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Say what may be meant where there is no command of that name."""
+        """Resolve a command. If there is none of that name, suggest the likely one."""
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not name.startswith("-"):
             from koco.cli import words
@@ -167,7 +167,7 @@ def _made(kind: type[Registry], options: Callable[..., None]) -> Any:
 
 
 def run(args: list[str]) -> int:
-    """Run a command line; return the exit code, with every error told on stderr."""
+    """Run a command line and return the exit code. Errors are written to stderr."""
     try:
         output.prepare()
         code = _invoke(args)
@@ -186,8 +186,8 @@ def run(args: list[str]) -> int:
 
 
 def _invoke(args: list[str]) -> int:
-    # Not the group's own `main`: it ends the process with 1 where the output's reader has
-    # gone away, as if the execution that was followed had ended in error.
+    # Not the group's own `main`: it exits with 1 if the reader of the output is gone, as if the
+    # followed execution had ended in error.
     group = build()
     try:
         with group.make_context("koco", _spelt_out(args)) as ctx:
@@ -198,7 +198,7 @@ def _invoke(args: list[str]) -> int:
 
 
 def _spelt_out(args: list[str]) -> list[str]:
-    """Return arguments with what `help` and `version` stand for in their place."""
+    """Return the arguments with `help` and `version` replaced by their options."""
     if args[:1] == ["help"]:
         asked = [each for each in args[1:] if each not in ("help", "--help", "-h")]
         return [*asked, "--help"]
@@ -240,9 +240,9 @@ def _load(name: str) -> Any:
 
 
 def _failed(exc: Exception, args: list[str]) -> int:
-    """Tell of an error on stderr; return its exit code."""
+    """Write an error to stderr and return its exit code."""
     if isinstance(exc, typer.TyperException):
-        if type(exc).__name__ == "NoArgsIsHelpError":  # its message is the help
+        if type(exc).__name__ == "NoArgsIsHelpError":  # the message is the help
             output.note(exc.format_message())
             return UsageError.exit_code
         from koco.cli import usage
@@ -251,7 +251,7 @@ def _failed(exc: Exception, args: list[str]) -> int:
     elif isinstance(exc, OSError) and (unwritten := output.unwritten(exc)):
         exc = unwritten
     elif isinstance(exc, FileNotFoundError) and exc.filename is None and _is_nowhere():
-        # Whatever asks where it is raises that, in any command.
+        # Any command raises this when it reads the current folder.
         what = "the current folder is not there any more"
         exc = UsageError(what, hint="`cd` to one that is there; `cd .` if it was made again")
     elif not isinstance(exc, KocoError):
@@ -263,14 +263,14 @@ def _failed(exc: Exception, args: list[str]) -> int:
     try:
         from koco.tokens import mask_all
 
-        # A key that was typed where none belongs is not for logs.
+        # A key that was typed in the wrong place must not get into logs.
         exc.message, exc.hint = mask_all(exc.message), mask_all(exc.hint or "") or None
-        # What was printed before comes first, also where both go to one file.
+        # Earlier output comes first, even if both streams go to one file.
         sys.stdout.flush()
     except BrokenPipeError:
         return pipe_closed()
     except OSError as unwritable:
-        # Worth more than an outcome: what was to be known of it is incomplete.
+        # This error goes first, because the output is incomplete.
         exc = output.unwritten(unwritable) or exc
     try:
         output.print_error(exc, as_json="--json" in args)
@@ -280,7 +280,7 @@ def _failed(exc: Exception, args: list[str]) -> int:
 
 
 def _is_nowhere() -> bool:
-    """Say whether the current folder was removed."""
+    """Return whether the current folder was removed."""
     try:
         os.getcwd()  # noqa: PTH109 - no path object is wanted
     except FileNotFoundError:
@@ -289,6 +289,6 @@ def _is_nowhere() -> bool:
 
 
 def pipe_closed() -> int:
-    """Let the interpreter end without a word about the pipe that nobody reads any more."""
+    """Let the interpreter end without a message about the closed pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return PIPE_CLOSED

@@ -1,21 +1,21 @@
-"""Lists that the API gives page by page."""
+"""Lists that the API returns in pages."""
 
 from collections.abc import Callable
 from typing import Any
 
 from koco.errors import AnswerError
 
-#: The most that the API gives in one page.
+#: The maximum number of items in a page of the API.
 _PAGE = 1000
 
-#: Pages without an item, one after the other, at most: a server could go on for ever.
+#: The maximum number of empty pages in a row: a server could send them without end.
 _EMPTY = 10_000
 
 
 def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict[str, Any]:
-    """Return `{items, next}` with `limit` items at most, from as many pages as that takes.
+    """Return `{items, next}` with at most `limit` items, from as many pages as that takes.
 
-    What else the last page says is in it, too.
+    The last page's other fields are kept.
 
     Raises:
         AnswerError: the pages have no end.
@@ -38,7 +38,7 @@ def gather(ask: Callable[..., dict[str, Any]], limit: int, **asked: Any) -> dict
 
 
 def tell_more(page: dict[str, Any], limit: int) -> None:
-    """Say so where a page of so many items is not all."""
+    """Tell the user if a page with `limit` items is not the whole list."""
     from koco.cli.terminal import output
 
     if page["next"]:

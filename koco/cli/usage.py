@@ -1,4 +1,4 @@
-"""What is wrong with a command line, and what may have been meant."""
+"""Explain errors in a command line, and suggest the likely intention."""
 
 import re
 import shlex
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 #: Commands whose users may leave out the `-i` of an input.
 _TAKE_INPUTS = ("koco run", "koco answer")
 
-#: What typer calls a value that an option cannot have, and what we call it.
+#: Typer's name for the type of an invalid value, and ours.
 _KINDS = {"int": "a whole number", "integer": "a whole number", "float": "a number"}
 _OF_ANOTHER_KIND = re.compile(rf"a valid ({'|'.join(_KINDS)})(?: range)?\b")
 _TOO_LOW = re.compile(r"is not in the range x>=(-?\d+(?:\.\d+)?)")
 
 
 def error(exc: "typer.TyperException", args: list[str]) -> UsageError:
-    """Return our error for what typer found wrong with a command line."""
+    """Return our error for typer's error about a command line."""
     message = exc.format_message()
     ctx = getattr(exc, "ctx", None)
     path = ctx.command_path if ctx else "koco"
@@ -38,7 +38,7 @@ def error(exc: "typer.TyperException", args: list[str]) -> UsageError:
 
 
 def _about_option(option: str, path: str, known: list[str], args: list[str]) -> str | None:
-    """Return what may be meant by an option that a command does not have."""
+    """Return a suggestion for an option that a command does not have."""
     if option in ("--context", "--version") and option not in known:
         return f"it goes before the command: `koco {option} … {path.removeprefix('koco ')}`"
     takes_inputs = path in _TAKE_INPUTS
@@ -51,7 +51,7 @@ def _about_option(option: str, path: str, known: list[str], args: list[str]) -> 
 
 
 def _about_input(option: str, args: list[str]) -> str:
-    """Return how an input is given that was given as an option: `--who Ada` or `--who=Ada`."""
+    """Return the right form of an input that was given as an option: `--who Ada` or `--who=Ada`."""
     given = next((each for each in args if each.startswith(f"{option}=")), option)
     name, equals, value = given.removeprefix("--").partition("=")
     if not equals:

@@ -1,13 +1,13 @@
-"""What people type who know other tools: the words that they have for koco's commands and options.
+"""Words from other tools that users type instead of koco's commands and options.
 
-A word that is here has a hint of its own. For any other, the nearest name is guessed; a guess is
-never one that destroys something, for whoever follows it has not read what it does.
+A word in these tables has its own hint. For any other word, the nearest name is suggested. A
+suggestion is never a destructive command, because users may follow it without reading its help.
 """
 
 import difflib
 from collections.abc import Iterable
 
-#: What takes something away for good, or has others do without it: named by who means it only.
+#: Commands that remove something permanently, or take it from others. They are never suggested.
 DESTROYING = frozenset(
     {
         *("down", "undeploy", "cancel", "delete"),
@@ -16,7 +16,7 @@ DESTROYING = frozenset(
     }
 )
 
-#: How alike two names must be to be taken for each other, from 0 to 1.
+#: The similarity (0 to 1) of names that are alike, and of names that are surely the same.
 _ALIKE, _SAME = 0.7, 0.8
 
 _CANCEL = "`koco cancel FID` ends an execution, `koco down` koco on this machine"
@@ -33,7 +33,7 @@ _CONTEXT = "`koco context use NAME` chooses one, `koco context list` lists them"
 _HEALTH = "`koco doctor` looks whether all is well, `koco status` shows what runs"
 _FILES = "`koco files ls FID` lists files, `koco files get FID PATH` downloads"
 
-#: What a word means that is no command, by the words of all commands.
+#: Hints for words that are not commands, by the words of all commands.
 _COMMANDS = {
     _CANCEL: "stop kill abort terminate halt end shutdown",
     _REMOVE: "rm remove del destroy erase purge prune uninstall teardown",
@@ -105,7 +105,7 @@ _OF_GROUPS = {
     },
 }
 
-#: What an option means that a command does not have.
+#: Hints for options that a command does not have.
 _OPTIONS = {
     _PLAN: "--dry-run --dryrun --diff --what-if --noop",
     "`koco --context NAME COMMAND` talks to another control plane": "--profile --env --url --host",
@@ -116,7 +116,7 @@ _OPTIONS = {
     "leave it out: only `--yes` goes on without asking": "--no-confirm --auto-approve",
 }
 
-#: Options as others call them, told where a command has them.
+#: Names of options in other tools; suggested if the command has the option.
 _SAME_OPTIONS = {
     "--follow": "--watch --stream --attach --tail",
     "--tail": "--lines --last",
@@ -124,7 +124,7 @@ _SAME_OPTIONS = {
     "--to": "--output -o --out --dest",
 }
 
-#: Statuses of executions as others call them.
+#: Names of execution statuses in other tools.
 STATUSES = {
     word: status
     for status, words in {
@@ -140,14 +140,14 @@ STATUSES = {
 
 
 def about_command(name: str, group: str = "") -> str | None:
-    """Return what to do for whom types a command that is none, if the word is known."""
+    """Return a hint for an unknown command, if the word is in the tables."""
     return _known(name, _OF_GROUPS.get(group, {}) if group else _COMMANDS)
 
 
 def about_option(name: str, names: Iterable[str] = ()) -> str | None:
-    """Return what to do for whom gives an option that a command does not have, if it is known.
+    """Return a hint for an unknown option, if it is in the tables.
 
-    `names` are those of the options that it has.
+    `names` are the options that the command has.
     """
     same = (ours for ours, theirs in _SAME_OPTIONS.items() if name in theirs.split())
     if ours := next((each for each in same if each in names), None):
@@ -156,23 +156,23 @@ def about_option(name: str, names: Iterable[str] = ()) -> str | None:
 
 
 def statuses(given: Iterable[str]) -> list[str]:
-    """Return statuses by koco's names, of words that others may have for them."""
+    """Return statuses by koco's names, from words that other tools use."""
     names = [name for each in given for name in each.split(",") if name]
     return [STATUSES.get(name.lower(), name) for name in names]
 
 
 def hints() -> list[str]:
-    """Return all that may be told."""
+    """Return all hints."""
     return [*_COMMANDS, *(hint for group in _OF_GROUPS.values() for hint in group), *_OPTIONS]
 
 
 def nearest(
     name: str, names: Iterable[str], *, prefix: str = "", is_sure: bool = False
 ) -> str | None:
-    """Return the name that is most like one; None where none is, or where that destroys something.
+    """Return the most similar name; None if none is similar, or if that name is destructive.
 
-    The second best is no answer then: of `undeplo` it would be `deploy`. `prefix` is what comes
-    before each of them in `DESTROYING`.
+    The second best is not returned then: for `undeplo` it would be `deploy`. `prefix` comes before
+    each name in `DESTROYING`.
     """
     cutoff = _SAME if is_sure else _ALIKE
     near = next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)), None)

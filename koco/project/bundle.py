@@ -1,12 +1,12 @@
-"""A project's files as one zip, named by its SHA-256: the same files, the same bytes.
+"""Pack a project's files into one zip, named by its SHA-256. The same files give the same bytes.
 
-Order, times and permissions (but the exec bit) are fixed, so neither the machine
-nor its clock, umask or file system shows. Compression is zlib's, level 6: its
-bytes are the same wherever the zlib is, and another zlib may make others. That
-costs an upload and a release with the same content, never a wrong file.
+Order, times and permissions (except the exec bit) are fixed, so the machine, its clock, umask and
+file system have no effect. Compression is zlib's, level 6. The bytes are the same on every system
+with the same zlib, and another zlib may produce others. That costs an upload and a release with the
+same content, never a wrong file.
 
-What a bundle says that it holds is what was read into it: no file is read for the one and again
-for the other.
+The listing of a bundle describes the bytes that were packed, because each file is read only once
+for both.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ from koco.project import secret_files
 from koco.project.file_tree import SourceFile, Tree, unreadable
 from koco.project.secret_files import LeftOut
 
-#: The zip's first file. Ray strips a sole top-level folder from archives that it
-#: fetches: with a file beside it, none is alone.
+#: The zip's first file. Ray strips a sole top-level folder from archives that it fetches. With this
+#: file next to it, no folder is alone.
 MARKER = ".koco-bundle.json"
 _MARKER_CONTENT = b'{"format": 1}\n'
 
@@ -43,7 +43,7 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Contents:
-    """Files as they were read, and what was left out as it looks like a secret; both by name."""
+    """Files as they were read, and those left out because they look like secrets; both by name."""
 
     files: list[File]
     left_out: list[LeftOut]
@@ -79,18 +79,18 @@ class Bundle:
         self.remove()
 
 
-#: Takes a piece of a file's content.
+#: Receives a piece of a file's content.
 Write = Callable[[bytes], object]
 
-#: Begins a file, by its name and status; what it gives takes the content.
+#: Begins a file, by its name and status, and gives the function that receives the content.
 Sink = Callable[[str, os.stat_result], AbstractContextManager[Write]]
 
 
 def read(tree: Tree, sink: Sink | None = None) -> Contents:
-    """Read a folder's files in their order, and write what is read to `sink`, if there is one.
+    """Read a folder's files in order, and write their content to `sink` if there is one.
 
-    Who is writing one of them is waited for, a few times in all. A file that is gone is none;
-    one that grows is read as far as it went when it was opened.
+    If a file is being written, it waits for the writer, a few times in total. A file that is gone
+    is skipped. A file that grows is read up to its size when it was opened.
 
     Raises:
         UsageError: one of them cannot be read.
@@ -125,9 +125,9 @@ def pack(
 ) -> Bundle:
     """Pack a folder's files.
 
-    The zip is written to `dest`, or else to a temporary file that its user removes; `advance` is
-    told of so many more bytes read. Raises `UsageError` for what cannot be read or written, and
-    where nothing is there to be shipped.
+    The zip is written to `dest`, or else to a temporary file that the caller removes. `advance` is
+    called with the number of further bytes read. Raises `UsageError` if a file cannot be read or
+    written, and if there is nothing to ship.
     """
     if not tree.files and not tree.declared:
         raise UsageError(
@@ -165,7 +165,7 @@ def _write(out: IO[bytes], tree: Tree, advance: Callable[[int], object]) -> Cont
         @contextmanager
         def sink(name: str, status: os.stat_result) -> Iterator[Write]:
             entry = _entry(name, executable=bool(status.st_mode & stat.S_IXUSR))
-            # Says beforehand whether its sizes need 64 bits.
+            # Set in advance, because it decides whether the sizes need 64 bits.
             entry.file_size = status.st_size
             with archive.open(entry, "w") as target:
                 yield lambda piece: advance(target.write(piece))
@@ -174,7 +174,7 @@ def _write(out: IO[bytes], tree: Tree, advance: Callable[[int], object]) -> Cont
 
 
 def _opened(file: SourceFile, patience: Patience) -> IO[bytes] | None:
-    """Open a file that nobody is writing just now; None if it is gone."""
+    """Open a file when it is not being written; return None if it is gone."""
     try:
         return file_reading.opened(file.path, patience)
     except FileNotFoundError:
@@ -184,7 +184,7 @@ def _opened(file: SourceFile, patience: Patience) -> IO[bytes] | None:
 
 
 def _pieces(source: IO[bytes], name: str, size_bytes: int) -> Iterator[bytes]:
-    """Yield at most so much of a file, in pieces; one that is empty if there is nothing."""
+    """Yield at most `size_bytes` of a file, in pieces; one empty piece if it is empty."""
     while True:
         try:
             piece = source.read(min(_CHUNK_BYTES, size_bytes))
@@ -198,9 +198,9 @@ def _pieces(source: IO[bytes], name: str, size_bytes: int) -> Iterator[bytes]:
 
 def _entry(name: str, *, executable: bool) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.create_system = 3  # Unix, wherever it is made
+    entry.create_system = 3  # Unix, whatever system makes it
     entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
     entry.compress_type = zipfile.ZIP_DEFLATED
-    # writestr and open take it from the entry, not from the archive.
+    # writestr and open take the level from the entry, not from the archive.
     entry._compresslevel = _LEVEL  # type: ignore[attr-defined]
     return entry

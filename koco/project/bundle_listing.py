@@ -1,8 +1,7 @@
-"""What a bundle holds, file by file, as its zip says: one that anybody may have made.
+"""List the contents of a bundle, file by file, from its zip, which may come from anyone.
 
-Two listings are equal if, and only if, the bundles would do the same. So whether code has
-changed is known without packing anything (`koco.project.bundle.read`): a plan costs reading and
-hashing.
+Two listings are equal if and only if the bundles behave the same. So a plan can find changed code
+without packing anything (`koco.project.bundle.read`): it only reads and hashes.
 """
 
 import hashlib
@@ -16,10 +15,10 @@ from koco.errors import LimitError, UsageError
 from koco.manifest.differences import File
 from koco.project import bundle
 
-#: What `max_file_mb` counts (bytes).
+#: The unit of `max_file_mb` (bytes).
 MB = 1024 * 1024
 
-#: What reading a zip raises that is broken, or that somebody has made by hand.
+#: Errors from reading a zip that is broken or was made by hand.
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -30,7 +29,7 @@ _BROKEN = (
     ValueError,  # also `UnicodeDecodeError`
 )
 
-#: The largest table of contents of a zip (bytes): that of some hundred thousand files.
+#: The largest table of contents of a zip (bytes): enough for some hundred thousand files.
 _CONTENTS_BYTES = 64 * MB
 
 
@@ -38,7 +37,7 @@ def of_zip(path: Path) -> list[File]:
     """Return the listing of a bundle, by path.
 
     Raises:
-        UsageError: the file is no zip, or one that cannot be read.
+        UsageError: the file is not a zip, or cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -53,7 +52,7 @@ def names(path: Path) -> list[str]:
     """Return the paths of the files in a bundle, from its table of contents.
 
     Raises:
-        UsageError: the file is no zip, or one that cannot be read.
+        UsageError: the file is not a zip, or cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -64,18 +63,18 @@ def names(path: Path) -> list[str]:
 
 
 def check(path: Path, *, most_bytes: float) -> None:
-    """Refuse a bundle that nobody should unpack, by its table of contents alone.
+    """Refuse a bundle that is not safe to unpack, by its table of contents alone.
 
-    Python's own `zipfile`, which Ray unpacks with, writes nothing outside its folder; whatever
-    else reads a bundle need not know of names that lead elsewhere.
+    Python's own `zipfile`, which Ray unpacks with, writes nothing outside its folder. Other readers
+    of a bundle may not guard against names that lead out of it.
 
     Raises:
-        UsageError: it is no zip, or has names that no bundle has.
+        UsageError: it is not a zip, or has names that no bundle has.
         LimitError: it unpacks to more than `most_bytes`.
     """
     try:
         with path.open("rb") as file:
-            # Before `ZipFile` reads it: it makes a hundred times as much of it.
+            # Checked before `ZipFile` reads it, because that needs a hundred times as much memory.
             contents = (zipfile._EndRecData(file) or [0] * 6)[5]  # type: ignore[attr-defined]
         if contents > _CONTENTS_BYTES:
             raise LimitError(f"the bundle {path.stem} has more files than anybody could want")
@@ -97,7 +96,7 @@ def check(path: Path, *, most_bytes: float) -> None:
 
 
 def _fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
-    """Return what is wrong with an entry's name or kind, None if nothing is."""
+    """Return the problem with an entry's name or kind, or None."""
     name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
     if name in seen:
         return "is there twice"
@@ -113,7 +112,7 @@ def _fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> File:
     with archive.open(entry) as content:
-        # It has `readinto`, as files have; typeshed says that it is any IO[bytes].
+        # It has `readinto`, as files have; typeshed declares it as any IO[bytes].
         digest = hashlib.file_digest(content, "sha256")  # type: ignore[arg-type]
     executable = bool(entry.external_attr >> 16 & stat.S_IXUSR)
     return File(entry.filename, entry.file_size, digest.hexdigest(), executable)

@@ -1,6 +1,6 @@
-"""`koco.toml`: its keys, all problems with them at once, and what it says as plain data.
+"""`koco.toml`: its keys, all its problems at once, and its content as plain data.
 
-Stdlib only at the top: commands that only want to know where they are start fast.
+Imports only the stdlib at the top, so commands that only need their location start fast.
 """
 
 import math
@@ -25,7 +25,7 @@ from koco.manifest.problems import (
 #: The file that makes a folder a project.
 FILE = "koco.toml"
 
-#: The manifest of a project that names none.
+#: The manifest of a project that does not name one.
 MANIFEST = "koco.yaml"
 
 
@@ -56,7 +56,7 @@ def _seconds(value: object) -> None:
 
 @dataclass(frozen=True)
 class Key:
-    """What a key of `koco.toml` is for: its check, its schema and its meaning."""
+    """The definition of a key of `koco.toml`: its check, its schema and its meaning."""
 
     check: Callable[[object], None]
     schema: dict[str, Any]
@@ -92,7 +92,7 @@ KEYS: dict[str, dict[str, Key]] = {
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a `koco.toml` says, checked; `ManifestError` has all problems."""
+    """Return the content of a `koco.toml`, checked; raises `ManifestError` with all problems."""
     try:
         with file_reading.opened(path) as file:
             text = file.read().decode("utf-8-sig")
@@ -101,7 +101,7 @@ def read(path: Path) -> dict[str, Any]:
         raise ManifestError([f"{path}:{_syntax(str(exc), text)}"]) from exc
     except UnicodeDecodeError as exc:
         raise ManifestError([f"{path}:1:1: this is no UTF-8"]) from exc
-    except (ValueError, RecursionError) as exc:  # a number, or nesting, without end
+    except (ValueError, RecursionError) as exc:  # endless number or nesting
         raise ManifestError([f"{path}:1:1: cannot be read: {exc}"]) from exc
     except OSError as exc:
         raise NotFoundError(f"{path} cannot be read: {exc.strerror}") from exc
@@ -173,7 +173,7 @@ def _table(table: str, content: dict[str, Any]) -> Iterable[Problem]:
 
 
 def _place(text: str, path: KeyPath) -> Place:
-    """Return where a key stands: tomllib does not say. Its table, if the key is not found."""
+    """Return the place of a key, which tomllib does not report; its table if it is not found."""
     table = ""
     places: dict[str, Place] = {}
     for number, line in enumerate(text.splitlines(), 1):

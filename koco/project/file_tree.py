@@ -1,6 +1,6 @@
-"""The files of a folder that are shipped: those that patterns name and no rule leaves out.
+"""The files of a folder that are shipped: those that match a pattern and that no rule leaves out.
 
-The same folder gives the same files from wherever it is looked at.
+The result does not depend on the current folder.
 """
 
 import fnmatch
@@ -20,7 +20,7 @@ from koco.project.ignore_files import Rules
 from koco.project.output_files import Identity
 from koco.project.secret_files import LeftOut
 
-#: Never shipped, whatever is asked for: made by tools, and nothing a flow needs.
+#: Never shipped, even if included: tools make these, and no flow needs them.
 NEVER = (
     *(".git", "__pycache__", "*.pyc", ".venv", "venv", "node_modules", ".DS_Store", "*.egg-info"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".koco-bundle.json"),
@@ -28,8 +28,8 @@ NEVER = (
 
 _NEVER = re.compile("|".join(map(fnmatch.translate, NEVER)))
 
-#: Files that an editor keeps for a while beside those that it edits: Vim, Emacs, JetBrains, Kate,
-#: LibreOffice, GNOME, macOS and those that save by renaming. Ignored where no rule says otherwise.
+#: Temporary files of editors, next to the edited file: Vim, Emacs, JetBrains, Kate, LibreOffice,
+#: GNOME, macOS and editors that save by renaming. Ignored unless a rule says otherwise.
 _TEMPORARY = re.compile(
     r".*~|\..+\.sw[a-px]|#.*#|\.#.*|.*___jb_(tmp|old|bak)___|\..*\.kate-swp"
     r"|\.~lock\..*#|~\$.*|\.goutputstream-.*|.*\.sb-[0-9a-f]+-\w+|\.(nfs|fuse_hidden)[0-9a-f]+"
@@ -37,32 +37,32 @@ _TEMPORARY = re.compile(
     re.DOTALL,
 )
 
-#: A pattern that takes files of a name out again, in whichever folder.
+#: A pattern that excludes files of a name, in any folder.
 _PLAIN_NAME = re.compile(r"![\w.-]+")
 
-#: After how long (seconds) a folder that does not come to rest is taken as it is.
+#: The time after which a folder that keeps changing is taken as it is (seconds).
 _WALKS_S = 1.0
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to ship: its name in the bundle, and where it is read from."""
+    """A file to ship: its name in the bundle, and the path to read it from."""
 
     name: str
     size_bytes: int
     path: Path = field(compare=False)
-    #: Whether it is named by `include`, and so shipped whatever it looks like.
+    #: Whether it matches `include`, and so is shipped even if it looks like a secret.
     is_included: bool = False
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A folder's files by name, and what is left out of them as it looks like a secret."""
+    """A folder's files by name, and those left out because they look like secrets."""
 
     root: Path
     files: tuple[SourceFile, ...]
     left_out: tuple[LeftOut, ...] = ()
-    #: How many files are not shipped only because they say how to deploy.
+    #: The number of files that are left out only because they configure the deploy.
     declared: int = 0
 
 
@@ -74,15 +74,15 @@ def read(
     without: Collection[Path] = (),
     outputs: Collection[Identity] = (),
 ) -> Tree:
-    """Return what is shipped of a folder.
+    """Return the files of a folder that are shipped.
 
-    Those are the files that match the patterns and that no rule ignores. Of those that look like
-    secrets, only what `include` matches; that is shipped though it be ignored. The paths
-    `without` are not, nor are the files `outputs`.
+    These are the files that match the patterns and that no rule ignores. A file that looks like a
+    secret is shipped only if it matches `include`, and then even if a rule ignores it. The paths
+    `without` and the files `outputs` are not shipped.
 
     Raises:
         NotFoundError: there is no such folder.
-        UsageError: a file or folder cannot be shipped, or not be read.
+        UsageError: a file or folder cannot be shipped or read.
     """
     if not root.is_dir():
         raise NotFoundError(f"{root}: there is no such folder")
@@ -97,20 +97,20 @@ def read(
 
 @cache
 def _matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
-    """Return what tells whether patterns match a file's name."""
+    """Return a function that returns whether patterns match a file's name."""
     first, *others = patterns or ("",)
     if first in ("", "**") and all(map(_PLAIN_NAME.fullmatch, others)):
-        # What most manifests say. Of names alone, `pathspec` need not be imported.
+        # The usual case in manifests. `pathspec` need not be imported for names alone.
         names = {text[1:] for text in others}
         return lambda name: bool(first) and name.rpartition("/")[2] not in names
     from pathspec import GitIgnoreSpec
 
-    # Not RE2, where that is installed: its patterns take no name that is not UTF-8.
+    # Not RE2, even if it is installed, because its patterns reject names that are not UTF-8.
     return GitIgnoreSpec.from_lines(patterns, backend="simple").match_file
 
 
 def _home_below(root: Path) -> Path | None:
-    """Return koco's own directory where it is in a folder."""
+    """Return koco's own directory if it is in a folder."""
     try:
         home = context_file.home().resolve()
     except UsageError:  # there is none
@@ -119,7 +119,7 @@ def _home_below(root: Path) -> Path | None:
 
 
 class _Walk:
-    """Walks a folder as git does: what is in an ignored folder is never looked at."""
+    """Walks a folder as git does: it never looks into an ignored folder."""
 
     def __init__(self, root: Path, include: tuple[str, ...], outputs: Collection[Identity]) -> None:
         self._root = root
@@ -131,10 +131,10 @@ class _Walk:
         self._is_fresh = False
 
     def settled(self) -> list[SourceFile | LeftOut]:
-        """Return what is there when no folder has changed for a moment.
+        """Return the content of the folder when no folder has changed for a moment.
 
-        Programs that save by renaming have the file away, and another one there, meanwhile. Of
-        folders that do not come to rest, it is what was there at some time.
+        A program that saves by renaming removes the file for a moment and has a temporary one
+        instead. For folders that keep changing, the result is their content at some time.
         """
         patience, deadline = file_reading.Patience(), time.monotonic() + _WALKS_S
         seen: dict[str, SourceFile | LeftOut] = {}
@@ -145,7 +145,7 @@ class _Walk:
                 return found
             seen |= {each.name: each for each in found}
             if time.monotonic() > deadline or not patience.wait():
-                return [*seen.values()]  # what is away just now may be back when it is read
+                return [*seen.values()]  # a missing file may be back when it is read
 
     def _folder(
         self,
@@ -155,7 +155,7 @@ class _Walk:
         trail: tuple[Path, ...],
         why: str | None = None,
     ) -> Iterator[SourceFile | LeftOut]:
-        """Yield what is in a folder; `why` says what it is that it looks like as a whole."""
+        """Yield the content of a folder; `why` is the kind of secret that the folder looks like."""
         here = self._root / prefix if prefix else self._root
         entries = self._entries(folder, prefix or ".")
         rules = [*rules, (here, own)] if (own := ignore_files.rules_of(folder)) else rules
@@ -163,7 +163,7 @@ class _Walk:
             name = prefix + entry.name
             if self._is_never(name, folder / entry.name):
                 continue
-            # To git, a link is a file, also where it leads to a folder.
+            # Git treats a link as a file, even if it leads to a folder.
             is_folder = entry.is_dir(follow_symlinks=False)
             is_ignored = ignore_files.is_excluded(here / entry.name, rules, is_folder=is_folder)
             if is_ignored is None:
@@ -176,7 +176,7 @@ class _Walk:
                 yield from (each for each in found if not is_ignored or _is_file(each))
 
     def _is_never(self, name: str, path: Path) -> bool:
-        # With koco's own folder, keys would be shipped, and what changes while it deploys.
+        # Koco's own folder has keys, and files that change during the deploy.
         is_homes = self._home is not None and path.is_relative_to(self._home)
         return is_homes or any(map(_NEVER.match, name.split("/")))
 
@@ -190,7 +190,7 @@ class _Walk:
         *,
         is_included: bool = False,
     ) -> Iterator[SourceFile | LeftOut]:
-        """Yield what is shipped of an entry that nothing leaves out."""
+        """Yield the files to ship for an entry that no rule leaves out."""
         path = folder / entry.name
         if entry.is_symlink():
             path = self._target(path, name, trail)
@@ -208,7 +208,7 @@ class _Walk:
         if path.is_dir():
             yield from self._folder(path, f"{name}/", rules, (*trail, path))
         elif path.is_file() and (status.st_dev, status.st_ino) not in self._outputs:
-            # And no socket or pipe. It may yet begin as a secret does.
+            # Not a socket or pipe. Its content may still begin like a secret.
             is_included = is_included or self._is_included(name)
             yield SourceFile(_utf8(name), status.st_size, path, is_included)
 
@@ -221,7 +221,7 @@ class _Walk:
         trail: tuple[Path, ...],
         looks: str,
     ) -> Iterator[SourceFile | LeftOut]:
-        """Yield an entry that looks like a secret: shipped if it is included, or else left out."""
+        """Yield an entry that looks like a secret: as a file if it is included, or as left out."""
         if entry.is_dir(follow_symlinks=False):
             inside: list[SourceFile | LeftOut] = []
             if self._includes_some:
@@ -233,7 +233,7 @@ class _Walk:
             yield LeftOut(name, looks)
 
     def _target(self, path: Path, name: str, trail: tuple[Path, ...]) -> Path:
-        """Return where a link leads, if that can be shipped."""
+        """Return the target of a link, if it can be shipped."""
         try:
             target = path.resolve(strict=True)
         except (OSError, RuntimeError) as exc:
@@ -269,7 +269,7 @@ def _is_file(each: SourceFile | LeftOut) -> bool:
 
 
 def unreadable(name: str, exc: OSError) -> UsageError:
-    """Return what to say of a file that cannot be read."""
+    """Return the error for a file that cannot be read."""
     return UsageError(
         f"{name} cannot be read: {exc.strerror}",
         hint="make it readable, or list it in .kocoignore",

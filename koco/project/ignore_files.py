@@ -5,22 +5,22 @@ from pathlib import Path
 
 from koco.errors import UsageError
 
-#: What says which files stay at home; a later one has the last word.
+#: The ignore files of a folder. Rules of a later file override those of an earlier one.
 IGNORE_FILES = (".gitignore", ".kocoignore")
 
 #: A line of an ignore file, and whether it excludes.
 Rule = tuple["re.Pattern[str]", bool]
 
-#: The lines of a folder's ignore files, and the folder they are about.
+#: The folder of the ignore files, and their lines.
 Rules = tuple[Path, list[Rule]]
 
 
 def is_excluded(path: Path, rules: list[Rules], *, is_folder: bool) -> bool | None:
-    """Say whether rules (outermost first) exclude a path; None where none of them speaks."""
+    """Return whether rules (outermost first) exclude a path; None if none of them matches."""
     for base, lines in reversed(rules):
         name = path.relative_to(base).as_posix()
         for regex, excludes in reversed(lines):
-            # Only what names a folder as such has the group.
+            # Only patterns for folders have the group.
             is_marked = is_folder and "ps_d" in regex.groupindex
             if regex.search(f"{name}/" if is_marked else name):
                 return excludes
@@ -28,7 +28,7 @@ def is_excluded(path: Path, rules: list[Rules], *, is_folder: bool) -> bool | No
 
 
 def rules_of(folder: Path) -> list[Rule]:
-    """Return the rules that stand in a folder."""
+    """Return the rules from the ignore files of a folder."""
     lines: list[str] = []
     for name in IGNORE_FILES:
         path = folder / name
@@ -45,8 +45,9 @@ def rules_of(folder: Path) -> list[Rule]:
         found = GitIgnoreSpec.from_lines(lines, backend="simple").patterns
     except ValueError as exc:
         raise UsageError(f"{folder}: a rule in {' or '.join(IGNORE_FILES)}: {exc}") from exc
-    # pathspec's patterns match what is in a folder along with it, which is wrong for a walk
-    # with `!` rules: `*` and `!*/` must not bring a folder's files back. So: to the end only.
+    # pathspec's patterns match the content of a folder along with it. That is wrong for a walk with
+    # `!` rules, because `*` and `!*/` must not bring a folder's files back. So each must match to
+    # the end.
     return [
         (_whole(rule.regex), rule.include)
         for rule in found
@@ -60,13 +61,13 @@ def _whole(regex: "re.Pattern[str]") -> "re.Pattern[str]":
 
 
 def rules_above(root: Path) -> list[Rules]:
-    """Return the rules of the folders above, as far as the git repository reaches."""
+    """Return the rules of the folders above, up to the root of the git repository."""
     chain = [root, *root.parents]
     top = next((at for at, folder in enumerate(chain) if (folder / ".git").exists()), 0)
     above: list[Rules] = []
     for at in range(top, 0, -1):
         above.append((chain[at], rules_of(chain[at])))
-        # Whoever deploys a folder that its repository ignores means it all the same.
+        # A folder that is deployed counts as wanted, even if its repository ignores it.
         if is_excluded(chain[at - 1], above, is_folder=True):
             return []
     return above

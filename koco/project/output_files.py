@@ -1,7 +1,7 @@
-"""The files that this process's stdout and stderr end in, directly or through a pipe.
+"""The files that receive this process's stdout and stderr, directly or through a pipe.
 
-`koco deploy > deploy.log` and `koco deploy 2>&1 | tee deploy.log` make such a file in the folder
-that is deployed. It changes with each line, and is no part of the service.
+`koco deploy > deploy.log` and `koco deploy 2>&1 | tee deploy.log` create such a file in the folder
+that is deployed. It changes with each line, and is not part of the service.
 """
 
 import contextlib
@@ -10,14 +10,14 @@ import stat
 from collections.abc import Iterator
 from functools import cache
 
-#: What a file is known by, whatever it is called: `st_dev` and `st_ino`.
+#: The identity of a file, whatever its name: `st_dev` and `st_ino`.
 Identity = tuple[int, int]
 
 
 def written() -> frozenset[Identity]:
-    """Return the files that what is printed here is written to.
+    """Return the files that receive this process's output.
 
-    Behind a pipe, as far as `/proc` tells: where there is none, only those without one.
+    Files behind a pipe are found through `/proc`. Without `/proc`, only direct files are found.
     """
     found, pipes = set[Identity](), set[Identity]()
     for descriptor in (1, 2):
@@ -27,9 +27,9 @@ def written() -> frozenset[Identity]:
     return frozenset(found | _behind(frozenset(pipes)))
 
 
-@cache  # looking through all processes takes milliseconds, and each service of many asks
+@cache  # cached: the search takes milliseconds, and each of many services needs it
 def _behind(pipes: frozenset[Identity]) -> set[Identity]:
-    """Return the files that whoever reads the pipes has open for writing, and so on."""
+    """Return the files that the pipes' readers have open for writing, also through more pipes."""
     found: set[Identity] = set()
     others = [*_others()] if pipes else []
     while pipes:
@@ -41,15 +41,15 @@ def _behind(pipes: frozenset[Identity]) -> set[Identity]:
 
 
 def _others() -> Iterator[tuple[set[Identity], set[Identity], set[Identity]]]:
-    """Yield which pipes each other process of this session reads and writes, and which files.
+    """Yield the pipes that each other process of this session reads and writes, and its files.
 
-    Not those that this one was started by: a program that reads what it has started prints is
-    none that only passes it on, and may be writing anything.
+    Ancestors of this process are left out. A program that reads the output of its own child does
+    more than pass it on, so the files that it writes may have any content.
     """
     ancestors, session = {*_ancestors()}, os.getsid(0)
     for name in _listed("/proc"):
         pid = int(name) if name.isdecimal() else 0
-        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             if pid and pid not in ancestors and os.getsid(pid) == session:
                 yield _descriptors(f"/proc/{pid}/fd")
 
@@ -57,7 +57,7 @@ def _others() -> Iterator[tuple[set[Identity], set[Identity], set[Identity]]]:
 def _descriptors(folder: str) -> tuple[set[Identity], set[Identity], set[Identity]]:
     reads, writes, files = set[Identity](), set[Identity](), set[Identity]()
     for name in _listed(folder):
-        with contextlib.suppress(OSError):  # closed meanwhile
+        with contextlib.suppress(OSError):  # closed in the meantime
             status, mode = os.stat(f"{folder}/{name}"), os.lstat(f"{folder}/{name}").st_mode  # noqa: PTH116
             if stat.S_ISFIFO(status.st_mode):
                 (writes if mode & stat.S_IWUSR else reads).add(_identity(status))
@@ -67,13 +67,13 @@ def _descriptors(folder: str) -> tuple[set[Identity], set[Identity], set[Identit
 
 
 def _ancestors() -> Iterator[int]:
-    """Yield this process and those that it was started by."""
+    """Yield this process and its ancestors."""
     pid = os.getpid()
     while pid > 1:
         yield pid
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
-                # The name before it may have any character in it.
+                # The name before it may contain any character.
                 pid = int(file.read().rpartition(b")")[2].split()[1])
         except (OSError, ValueError, IndexError):
             return

@@ -1,6 +1,6 @@
 """A project: the folder with `koco.toml`, and the manifests that it names.
 
-Stdlib only at the top: commands that only want to know where they are start fast.
+Imports only the stdlib at the top, so commands that only need their location start fast.
 """
 
 import os
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """A manifest to deploy, and the folder that is bundled for it. Read when first asked."""
+    """A manifest to deploy, and the folder that is bundled for it. Both are read on first use."""
 
     manifest_path: Path
     project: "Project | None" = None
-    #: What fills the variables in `runtime.env`; None leaves them as they are written.
+    #: The values for the variables in `runtime.env`; None leaves the variables as written.
     environ: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -67,9 +67,9 @@ class Target:
 
     @property
     def declarations(self) -> frozenset[Path]:
-        """What says how to deploy, and is no code: never shipped, so that it changes none.
+        """Files that configure the deploy and are not code. Not shipped, so they change no code.
 
-        Those are the manifest, and those of the project that its folder is in, whoever asks.
+        These are the manifest, and all manifests of the project that its folder belongs to.
         """
         here = self.manifest_path.parent
         folder = next((each for each in (here, *here.parents) if (each / FILE).is_file()), None)
@@ -81,7 +81,7 @@ class Target:
 
     @cached_property
     def tree(self) -> "Tree":
-        """The files that are shipped, as they were when they were first asked for."""
+        """The files that are shipped, as they were on first use."""
         return self.look()
 
     def look(self) -> "Tree":
@@ -98,7 +98,7 @@ class Target:
         )
 
     def check(self) -> "Manifest":
-        """Return the manifest; the files that it names are looked for, too."""
+        """Return the manifest, after checking that the files it names exist."""
         from koco import file_reading
         from koco.manifest import module_check, package_check
         from koco.project.file_tree import unreadable
@@ -126,7 +126,7 @@ class Target:
         return self.manifest
 
     def _elsewhere(self, path: str) -> str | None:
-        """Say where a module is that is not shipped: left out here, or in a folder near."""
+        """Return the place of a module that is not shipped: left out here, or in a nearby one."""
         names = (f"{path}.py", f"{path}/__init__.py")
         for folder in self._near():
             name = next((each for each in names if (folder / each).is_file()), None)
@@ -138,12 +138,12 @@ class Target:
         return None
 
     def _near(self) -> Iterator[Path]:
-        """Yield the root, then the folders above, each with those in it, up to the project's."""
+        """Yield the root, then each folder above and its subfolders, up to the project's folder."""
         above = (self.root, *self.root.parents)
         tops = [each for each in above if self._is_top(each)]
         for height, folder in enumerate(above):
             yield folder
-            # Without a project, what lies further up is anybody's.
+            # Without a project, folders further up may belong to anyone.
             if tops or height < 2:
                 yield from _folders(folder)
             if folder in tops:
@@ -154,7 +154,7 @@ class Target:
         return is_project or (folder / ".git").exists()
 
     def notes(self) -> list[str]:
-        """Return what is no mistake, and may be one."""
+        """Return warnings: things that may be mistakes."""
         from koco.manifest import module_check
 
         names = [file.name for file in self.tree.files]
@@ -162,36 +162,36 @@ class Target:
         return self._document.error(found).problems if found else []
 
     def _beside(self, fault: str) -> str:
-        """Return a fault with its file as a path that its user can open from here."""
+        """Return a fault with a file path that the user can open from the current folder."""
         from koco.manifest.load import display_path
 
         name, colon, rest = fault.partition(":")
         return display_path(self.root / name) + colon + rest
 
     def problem(self, path: KeyPath, message: str, hint: str | None = None) -> list[str]:
-        """Return the lines of a problem with the manifest that only its user can see."""
+        """Return the lines of a problem with the manifest that only this machine can detect."""
         return self._document.error([Problem(path, message, hint)]).problems
 
 
 @dataclass(frozen=True)
 class Project:
-    """What `koco.toml` says."""
+    """The content of `koco.toml`."""
 
     name: str
     root: Path
     manifests: tuple[Path, ...]
     context: str | None = None
     timeout_s: float | None = None
-    #: What the manifests were found by.
+    #: The patterns that found the manifests.
     patterns: tuple[str, ...] = ()
 
     @cached_property
     def declarations(self) -> frozenset[Path]:
-        """Its manifests, as what they are in the end: a path to one may have links in it."""
+        """Its manifests as resolved paths, because a path may contain links."""
         return frozenset(path.resolve() for path in self.manifests)
 
     def targets(self, args: Iterable[str] = ()) -> list[Target]:
-        """Return the manifests that are named, or else all of the project."""
+        """Return the named manifests, or all of the project."""
         named = list(args)
         if named:
             return _distinct(target for arg in named for target in _named(arg, self))
@@ -212,7 +212,7 @@ def find(start: Path | None = None) -> Project | None:
 
 
 def load(path: Path) -> Project:
-    """Return the project that a `koco.toml` describes; `ManifestError` has all problems."""
+    """Return the project of a `koco.toml`; raises `ManifestError` with all problems."""
     data = read(path)
     project, deploy = data["project"], data.get("deploy", {})
     root = path.resolve().parent
@@ -229,10 +229,10 @@ def load(path: Path) -> Project:
 
 
 def targets(args: Iterable[str] = (), *, start: Path | None = None) -> list[Target]:
-    """Return what is to be deployed: the manifests that are named, or the project's.
+    """Return the targets to deploy: the named manifests, or those of the project.
 
-    An argument is a manifest, or a folder with one or with a project. Without a
-    `koco.toml`, a `koco.yaml` in the folder itself will do.
+    An argument is a manifest, or a folder with a manifest or a project. Without a `koco.toml`, a
+    `koco.yaml` in the folder itself is used.
     """
     named, here = list(args), start or Path.cwd()
     project = find(here)
@@ -251,9 +251,9 @@ def targets(args: Iterable[str] = (), *, start: Path | None = None) -> list[Targ
 def check(
     chosen: Iterable[Target], *, environ: Mapping[str, str] | None = None
 ) -> tuple[list[Target], list[str]]:
-    """Return the targets whose manifests are right, and the problems of all the others.
+    """Return the targets with valid manifests, and the problems of all the others.
 
-    With `environ`, the variables in their `runtime.env` are filled in from there.
+    With `environ`, the variables in their `runtime.env` are filled in from it.
     """
     valid: list[Target] = []
     problems: list[str] = []
@@ -275,23 +275,23 @@ def check(
 
 
 class _Anything(dict[str, str]):
-    """An environment in which everything is set: what is wrong then is wrong in any."""
+    """An environment with every variable set, to find the faults that any environment has."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return "set"
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Return the folders in a folder that may have code of somebody's own."""
+    """Return the subfolders of a folder that may contain the user's code."""
     try:
         found = [each for each in folder.iterdir() if each.is_dir()]
     except OSError:
-        return []  # not ours to read
+        return []  # no permission to read it
     return sorted(each for each in found if not each.name.startswith((".", "__")))
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:
-    # A plain path stays, there or not: that it is not there must be said, not passed over.
+    # A plain path stays even if the file is missing, so that the missing file is reported.
     if not set(pattern) & set("*?["):
         return [root / pattern]
     return sorted(path for path in root.glob(pattern) if path.is_file())
@@ -307,7 +307,7 @@ def _named(arg: str, project: Project | None) -> list[Target]:
 
 
 def _target(path: Path, project: Project | None) -> Target:
-    """Return the target of a manifest: of a project that is given, or else of the one it is in."""
+    """Return the target of a manifest, of the given project or else of the project around it."""
     manifest = _existing(path)
     return Target(manifest, project or find(manifest.parent))
 

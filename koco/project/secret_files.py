@@ -1,7 +1,7 @@
-"""Files that look like secrets, by what they are called or by how they begin.
+"""Recognize files that look like secrets, by their name or the start of their content.
 
-Whoever has a key beside the code rarely means to ship it, so these are left out unless they are
-named. Wrong guesses cost a line in the manifest, so what is commonly harmless is not listed:
+A key next to the code is rarely meant to be shipped, so these files are left out unless they are
+named. A wrong guess costs a line in the manifest, so commonly harmless files are not listed:
 modules, public keys, examples.
 """
 
@@ -39,7 +39,7 @@ _NAMES = {
     ),
 }
 
-#: Folders whose names do not begin with a point.
+#: Folders whose names do not begin with a dot.
 _FOLDERS = frozenset({"terraform.tfstate.d"})
 
 #: Endings of names, in lower case.
@@ -54,7 +54,7 @@ _ENDINGS = {
 #: Beginnings of the names of JSON files, in lower case.
 _JSON = ("client_secret", "service-account", "service_account", "serviceaccount")
 
-#: What makes a name that of an example, as a word in it.
+#: Words that mark a name as an example.
 _EXAMPLES = frozenset(
     {
         *("example", "examples", "sample", "template", "dist", "defaults", "schema"),
@@ -65,33 +65,33 @@ _EXAMPLES = frozenset(
 _WORDS = re.compile(r"[._ -]+")
 _BACKUP = re.compile(r"(\.(bak|backup|old|orig|save)|~)+$")
 
-#: How a file begins that is a private key and nothing else.
+#: The start of a file that is certainly a private key.
 _PRIVATE_KEY = re.compile(
     rb"(\xef\xbb\xbf)?\s*(-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|PuTTY-User-Key-File-\d)"
 )
-#: What a file of an account has in it, which a JSON file may begin with.
+#: A part of service account files, near the start of the JSON.
 _SERVICE_ACCOUNT = re.compile(rb'"private_key"\s*:\s*"-----BEGIN ')
 _KUBECONFIG = re.compile(rb"^kind:\s*Config\s*$", re.MULTILINE)
 
-#: How much of a file is looked at (bytes).
+#: The part of a file that is examined (bytes).
 _LOOK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class LeftOut:
-    """A file, or a folder (with a `/` at its end), that is not shipped; and what it looks like."""
+    """A file or folder (with a trailing `/`) that is not shipped, and what it looks like."""
 
     name: str
     looks_like: str
 
 
 def by_name(name: str, *, is_folder: bool = False) -> str | None:
-    """Say what a file or folder of that name looks like, if that is a secret."""
+    """Return the kind of secret that a file or folder of that name looks like, or None."""
     name = _BACKUP.sub("", name.lower())
     if is_folder and not name.startswith(".") and name not in _FOLDERS:
-        return None  # a package of that name, or what has its own names in it
+        return None  # a package of that name, or a folder whose own files are checked by name
     found = _NAMES.get(name) or _ENDINGS.get(PurePosixPath(name).suffix) or _by_parts(name)
-    # An example says so: `.env.example`, `credentials.sample.json`.
+    # Examples are marked in their name: `.env.example`, `credentials.sample.json`.
     return None if found is None or _EXAMPLES & {*_WORDS.split(name)} else found
 
 
@@ -106,14 +106,14 @@ def _by_parts(name: str) -> str | None:
 
 
 def by_path(path: str, *, is_folder: bool = False) -> str | None:
-    """Say what a path looks like, by its name or that of a folder that it is in."""
+    """Return the kind of secret that a path looks like, by its name or that of a parent folder."""
     *folders, name = path.split("/")
     found = [*(by_name(each, is_folder=True) for each in folders)]
     return next(filter(None, [*found, by_name(name, is_folder=is_folder)]), None)
 
 
 def by_content(name: str, start: bytes) -> str | None:
-    """Say what a file that begins with these bytes certainly is, if that is a secret."""
+    """Return the kind of secret that a file with this start certainly is, or None."""
     if _PRIVATE_KEY.match(start):
         return _KEY
     start = start[:_LOOK_BYTES]

@@ -1,4 +1,4 @@
-"""Orders to `koco.bootstrap.driver`, the process that touches Ray on this machine."""
+"""Send orders to `koco.bootstrap.driver`, the process that uses Ray on this machine."""
 
 import json
 import subprocess
@@ -11,14 +11,14 @@ from koco.bootstrap import local_head as cluster
 from koco.client import context_file
 from koco.errors import KocoError, UsageError, from_wire
 
-#: In the home directory: the store, and what is written on the way.
+#: A folder in the home directory, for the store and for logs.
 _FOLDER = "local"
-#: How long starting Ray and the control plane may take (seconds).
+#: Timeout for starting Ray and the control plane (seconds).
 _BOOT_S = 180
 
 
 def order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str, Any]:
-    """Return an order's beginning; `here` has the ports, `address` is a running Ray's."""
+    """Return the start of an order; `here` has the ports, `address` is that of a running Ray."""
     return {
         "action": action,
         "address": address,
@@ -27,13 +27,13 @@ def order(action: str, here: Mapping[str, Any], address: str | None) -> dict[str
 
 
 def data_dir() -> Path:
-    """Return the folder for what belongs to this machine's cluster, made where it is missing.
+    """Return the folder for the data of this machine's cluster. Create it if it is missing.
 
     Raises:
-        UsageError: it cannot be.
+        UsageError: it cannot be created.
     """
     directory = context_file.home() / _FOLDER
-    # One by one: `mode` does not reach the parents that mkdir makes.
+    # Created one by one because mkdir does not apply `mode` to parents.
     try:
         for path in (context_file.home(), directory):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -46,10 +46,10 @@ def data_dir() -> Path:
 def carry_out(
     order: dict[str, Any], *, mark: str | None = None, pass_fds: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """Run `koco.bootstrap.driver` with an order; return its answer. `mark` marks a Ray of ours.
+    """Run `koco.bootstrap.driver` with an order and return its answer. `mark` marks our own Ray.
 
     Raises:
-        KocoError: it could not carry it out; its log says more.
+        KocoError: the driver failed; its log has details.
     """
     log, work = data_dir() / "boot.log", data_dir() / "work"
     work.mkdir(exist_ok=True, mode=0o700)
@@ -60,9 +60,10 @@ def carry_out(
     with log.open("ab") as stderr:
         try:
             done = subprocess.run(
-                # From a folder of its own, and with `-P`: Ray hands this process's import
-                # path on to every runner, which must find the bundle's modules, not yours;
-                # and the folder, where a flow's `open("store.db", "w")` must harm nothing.
+                # Runs in a separate folder, and with `-P`. Ray passes this process's import path on
+                # to every runner, and runners must find the bundle's modules, not the user's. Ray
+                # also passes on the folder, and a flow's `open("store.db", "w")` must not damage
+                # anything there.
                 [sys.executable, "-P", "-m", "koco.bootstrap.driver"],
                 input=json.dumps(order).encode(),
                 stdout=subprocess.PIPE,

@@ -1,7 +1,7 @@
-"""Whether `koco up` joins a Ray that runs on this machine, or starts one apart from it.
+"""Decide whether `koco up` joins a Ray that runs on this machine, or starts a separate one.
 
-It joins one that RAY_ADDRESS names, or that its user has started by hand and that answers. Any
-other is somebody else's, or is another koco home's, and is left alone.
+It joins a Ray that RAY_ADDRESS names, or one that the user has started by hand and that answers.
+Any other Ray belongs to somebody else or to another koco home, and is left alone.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from koco.errors import NotAllowedError, UnreachableError, UsageError
 
 
 def joinable(here: Mapping[str, Any], *, free: bool) -> str:
-    """Return the address of a Ray to join, started by somebody else; nothing where one is started.
+    """Return the address of a Ray to join, started by somebody else; empty if a new one is needed.
 
     Raises:
         UnreachableError: RAY_ADDRESS names one that does not answer.
-        NotAllowedError: it names another user's.
-        UsageError: it names one, and free ports are asked for.
+        NotAllowedError: it names another user's Ray.
+        UsageError: it names one, and free ports are requested.
     """
     if asked := running_heads.asked():
         if free:
@@ -56,7 +56,7 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
             return address
         _tell(address, why)
         return ""
-    # Ray's own file names one only where they share RAY_TMPDIR: so this one is not to be joined.
+    # Ray's own file names a Ray only if both share RAY_TMPDIR. Otherwise it is not one to join.
     usual = f"127.0.0.1:{cluster.PORTS['gcs']}"
     if (head := running_heads.at(usual)) and not head.is_own:
         _tell(usual, f"it is {head.whose}")
@@ -68,11 +68,11 @@ def _tell(address: str, why: str) -> None:
 
 
 def _why_not(address: str) -> str:
-    """Return why a Ray of this user's cannot be joined; nothing where it can."""
+    """Return why a Ray of this user cannot be joined; empty if it can."""
     return str(driver_process.carry_out(driver_process.order("look", {}, address))["why"])
 
 
 def is_another(address: str, here: Mapping[str, Any]) -> bool:
-    """Say whether another Ray listens by now where this context had one."""
+    """Return whether another Ray now listens at the address of this context's Ray."""
     head = running_heads.at(address)
     return head is not None and not head.is_own and address != here.get("asked")

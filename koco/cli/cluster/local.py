@@ -1,4 +1,4 @@
-"""`koco up` and `koco down` on this machine; only `koco.bootstrap.driver` joins Ray."""
+"""`koco up` and `koco down` on this machine. Only `koco.bootstrap.driver` connects to Ray."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ from koco.errors import KocoError, NotAllowedError, UnreachableError
 
 NAME = "local"
 
-#: How long what is left of a head that has died may take to end by itself (seconds).
+#: Time for the remaining processes of a dead head to end on their own (seconds).
 _REMAINS_S = 1.0
 
 
@@ -31,10 +31,11 @@ def up(
     recover_admin: bool = False,
     settings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Bring up what is missing; return `{url, address, ray, version, contexts, started, …}`.
+    """Start the missing parts; return `{url, address, ray, version, contexts, started, …}`.
 
-    `asked` is what was asked of the control plane: see `options.checked`. `gone` names what had
-    died of a cluster that `koco up` started, and `ended` counts the processes that were left of it.
+    `asked` has the requested options of the control plane: see `options.checked`. `gone` names the
+    dead parts of a cluster that `koco up` started, and `ended` counts its remaining processes,
+    which are ended.
     """
     from koco.control.settings import parsed
 
@@ -54,9 +55,9 @@ def up(
 
 
 def down() -> dict[str, Any]:
-    """Stop what `up` started; return `{what, ended, executions}`, the latter open ones by status.
+    """Stop what `up` started; return `{what, ended, executions}`.
 
-    `executions` is None where the control plane did not say.
+    `executions` counts the open ones by status. It is None if the control plane did not answer.
     """
     with alone():
         known = _known()
@@ -84,7 +85,7 @@ def down() -> dict[str, Any]:
 
 
 def _forget(known: Context | None) -> None:
-    """Have no command wait for the return of a control plane that was stopped."""
+    """Make commands stop waiting for a control plane that was stopped."""
     from koco.client import known_servers
 
     if known:
@@ -92,19 +93,19 @@ def _forget(known: Context | None) -> None:
 
 
 def open_executions(known: Context) -> dict[str, int] | None:
-    """Return how many executions have not ended, by status; None where nobody says."""
+    """Return the number of open executions by status; None if the control plane does not answer."""
     from koco.cli.terminal.event_view import OUTCOMES
     from koco.client.client import Client
 
     try:
         tallies = Client(known).status()["executions"]
     except KocoError:
-        return None  # what cannot be asked can be stopped all the same
+        return None  # one that does not answer can still be stopped
     return {status: count for status, count in tallies.items() if status not in OUTCOMES}
 
 
 def _known() -> Context | None:
-    """Return this machine's context: as it was begun, where that did not come to an end."""
+    """Return this machine's context; the begun one if an earlier `koco up` did not finish."""
     return context_file.load_begun().get(NAME) or context_file.load_contexts().get(NAME)
 
 
@@ -118,7 +119,7 @@ def _finish(context: Context) -> None:
 
 
 def _answering(known: Context, remains: running_heads.Remains) -> dict[str, Any] | None:
-    """Return what `up` returns if this context's control plane runs, as this version, already."""
+    """Return the result of `up` if this context's control plane already runs this version."""
     from koco.client.client import Client
 
     if remains.gone or not running_heads.listens(str(known.cluster.get("address", ""))):
@@ -137,8 +138,8 @@ def _answering(known: Context, remains: running_heads.Remains) -> dict[str, Any]
 def _bring_up(
     known: Context | None, remains: running_heads.Remains, asked: Mapping[str, Any], **how: Any
 ) -> dict[str, Any]:
-    """Bring up what is missing, from what is there; a head that dies meanwhile is started anew."""
-    _check(asked, known)  # before anything is ended
+    """Start the missing parts. If a head dies in the meantime, start a new one."""
+    _check(asked, known)  # before anything ends
     if not remains.is_alive:
         return _brought_up(known, remains, asked, ended=_end(remains), **how)
     if remains.gone:
@@ -153,10 +154,10 @@ def _bring_up(
 
 
 def _check(asked: Mapping[str, Any], known: Context | None) -> None:
-    """Look at what is asked of this machine, as whoever starts there does once more.
+    """Check the requested options on this machine. The driver checks them again at start.
 
     Raises:
-        UsageError: it is not to be had.
+        UsageError: they cannot be met.
     """
     from koco.bootstrap import machine_check
 
@@ -167,10 +168,11 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
 
 
 def _end(remains: running_heads.Remains) -> int:
-    """End what is left of a head that cannot go on; return how many processes that were."""
+    """End the remaining processes of a head that cannot continue; return their number."""
     if not remains.count:
         return 0
-    # The control plane among them may serve still: it has the store, which the next one needs.
+    # This includes a control plane that still serves, because it holds the store, which the next
+    # one needs.
     ended = cluster.stop(cluster.mark_of(context_file.home()), term_s=_REMAINS_S)
     left = "1 process that was" if ended == 1 else f"{ended} processes that were"
     output.note(f"{_told(remains.gone)}: ended {left} left of it")
@@ -178,9 +180,9 @@ def _end(remains: running_heads.Remains) -> int:
 
 
 def _end_orphan(here: Mapping[str, Any]) -> None:
-    """End a control plane that serves still though the Ray that it had joined is gone.
+    """End a control plane that still serves although the Ray that it joined is gone.
 
-    It would do so for a minute, and has the store.
+    It would serve for another minute, and it holds the store.
     """
     if running_heads.listens(str(here.get("address", ""))):
         return
@@ -208,11 +210,11 @@ def _brought_up(
 ) -> dict[str, Any]:
     here = dict(known.cluster) if known else {}
     is_ours = remains.is_alive
-    # What ran here comes back; where nothing did, another Ray may do.
+    # A Ray that ran here is started again. If none did, another Ray may be joined.
     if is_ours:
         address = remains.address
     else:
-        # What serves already goes on where it is, whatever Ray's ports are.
+        # A control plane that already serves keeps its address, whatever Ray's ports are.
         is_free = free and not (known and _serves(known))
         address = "" if remains.present else join.joinable(here, free=is_free)
     starts_ray = not address
@@ -241,8 +243,9 @@ def _brought_up(
         output.note(
             "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
         )
-        # Kept before anything starts: a key that is interrupted on its way is not lost. Contexts
-        # stay as they are until this one answers; what is asked counts from then on, too.
+        # Saved before anything starts, so the key is not lost if the start is interrupted. The
+        # contexts stay unchanged until this one answers. From then on, the requested options count
+        # too.
         if starts_ray or not known or known.key != key:
             begun = {**here, **ports, "address": address, **asked_for}
             context_file.save_begun(replace(context, cluster=begun))
@@ -266,7 +269,7 @@ def _brought_up(
             "the store has an admin key that the context 'local' does not hold",
             hint="`koco up --recover-admin` replaces it by a new one",
         )
-    # It may have run already, under an address that this context had lost.
+    # It may have been running already, at an address that this context had lost.
     kept |= {"api": answer["start"]["port"], "dashboard": answer["dashboard"] or kept["dashboard"]}
     context = replace(context, url=answer["url"], cluster=kept)
     _finish(context)
@@ -280,7 +283,7 @@ def _ports(
     ports = cluster.choose_ports(dict(here), free=free)
     if starts_ray:
         return ports
-    # What runs keeps its ports: they are taken by itself.
+    # Running processes keep their ports, because they occupy them themselves.
     ports |= {name: int(here[name]) for name in cluster.PORTS if here.get(name)}
     if remains.address:
         ports["gcs"] = int(remains.address.rpartition(":")[2])
@@ -314,7 +317,7 @@ def _result(context: Context, **more: Any) -> dict[str, Any]:
 
 @contextmanager
 def alone(lock: str = "up.lock") -> Iterator[None]:
-    """Wait until no other `koco up` or `koco down` of this user is under way."""
+    """Wait until no other `koco up` or `koco down` of this user is running."""
     path = driver_process.data_dir() / lock
     file: TextIO
     with path.open("w") as file:

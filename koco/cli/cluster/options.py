@@ -1,4 +1,4 @@
-"""What `koco up` can ask of a control plane, here and on a cluster elsewhere."""
+"""Options that `koco up` passes to a control plane, on this machine or on a cluster elsewhere."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from koco.client import context_file, url
 from koco.errors import UsageError
 
-#: Under which name the context remembers what; the port has always been called `api` there.
+#: Option -> its name in the context. The port has always been called `api` there.
 _KEPT = {
     "host": "host",
     "port": "api",
@@ -18,7 +18,7 @@ _KEPT = {
     "tls_key": "tls_key",
 }
 
-#: What moves the URL, unless that is told.
+#: Options that change the URL, unless the URL is given.
 _MOVES = ("host", "port", "tls_cert", "tls_key", "url")
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
@@ -30,20 +30,20 @@ class Wanted:
 
     asked: dict[str, Any]
     defaults: dict[str, Any]
-    #: What the context is to remember.
+    #: The options that the context keeps.
     kept: dict[str, Any]
 
     @property
     def all(self) -> dict[str, Any]:
-        """Everything that a new one would start with."""
+        """All options that a new control plane would start with."""
         return {**self.defaults, **self.asked}
 
 
 def checked(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
-    """Return what was asked of a control plane; paths become whole ones where `is_here`.
+    """Return the requested options of a control plane. Paths become absolute if `is_here`.
 
     Raises:
-        UsageError: something makes no sense.
+        UsageError: an option is not valid.
     """
     asked = {name: value for name, value in options.items() if value is not None}
     if not 1 <= asked.get("port", 1) <= 65535:
@@ -51,7 +51,7 @@ def checked(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
     if asked.get("url"):
         asked["url"] = url.checked(asked["url"], "--public-url")
     if asked.get("tls_cert") == "":
-        asked.setdefault("tls_key", "")  # the two come and go together
+        asked.setdefault("tls_key", "")  # the two are set and unset together
     for name in ("data_dir", "tls_cert", "tls_key"):
         if is_here and asked.get(name):
             asked[name] = str(context_file.expanded(asked[name]).absolute())
@@ -59,10 +59,10 @@ def checked(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
 
 
 def checked_ca(path: str | None) -> str | None:
-    """Return the whole path of a file with certificates.
+    """Return the absolute path of a file with certificates.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not one.
     """
     import ssl
 
@@ -78,13 +78,13 @@ def checked_ca(path: str | None) -> str | None:
 
 
 def refuse(options: Mapping[str, Any], *, without: str) -> None:
-    """Refuse options that mean something only together with another."""
+    """Refuse options that are valid only together with another."""
     if given := [name for name, value in options.items() if value is not None]:
         raise UsageError(f"{given[0]} means something with {without} only")
 
 
 def differs(asked: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
-    """Say whether something was asked that the context does not remember; "" is none."""
+    """Return whether an option was requested that differs from the context's; "" means unset."""
     return any((here.get(_KEPT[name]) or "") != value for name, value in asked.items())
 
 
@@ -95,13 +95,13 @@ def wanted(
     *,
     reached_at: str,
 ) -> Wanted:
-    """Put together what is asked, what the context remembers (`here`), and the defaults.
+    """Combine the requested options, those that the context keeps (`here`), and the defaults.
 
-    `reached_at` is the host in the URL where neither a URL nor a host is told.
+    `reached_at` is the URL's host if neither a URL nor a host is given.
     """
     remembered = {name: here[kept] for name, kept in _KEPT.items() if here.get(kept)}
-    remembered.pop("port", None)  # in the defaults, for it may be taken
-    # An empty value takes back what was asked before.
+    remembered.pop("port", None)  # in the defaults, because it may be taken
+    # An empty value resets an earlier option.
     told = {name: value or defaults.get(name) for name, value in asked.items()}
     defaults = {**defaults, **remembered}
     every = {**defaults, **told}
@@ -117,9 +117,9 @@ def wanted(
 
 
 def remembered(start: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the context is to remember of a control plane that runs: where its store is.
+    """Return the options that the context keeps of a running control plane: the place of its store.
 
-    Whoever asked for it, from wherever: the next `koco up` must not begin another one.
+    They are kept whoever requested them, because the next `koco up` must not begin another store.
     """
     names = ("port", "data_dir", "tls_cert", "tls_key")
     return {_KEPT[name]: start[name] for name in names if start.get(name)}
@@ -133,5 +133,5 @@ def _url(every: Mapping[str, Any], reached_at: str) -> str:
 
 
 def digest(key: str) -> str:
-    """Return what a control plane is told of a key."""
+    """Return the digest of a key that a control plane gets instead of the key."""
     return hashlib.sha256(key.encode()).hexdigest()

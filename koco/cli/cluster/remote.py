@@ -1,4 +1,4 @@
-"""What `koco up --ray` and `koco down --ray` do on a Ray cluster: by its dashboard alone."""
+"""The operations of `koco up --ray` and `koco down --ray`, all through the cluster's dashboard."""
 
 import json
 import secrets
@@ -24,9 +24,9 @@ from koco.errors import (
     from_wire,
 )
 
-#: How long the job may take (seconds): a cluster may have to install what koco needs.
+#: Timeout of the job (seconds): a cluster may have to install koco's dependencies.
 _JOB_S = 600.0
-#: The API's port, unless another is asked.
+#: The API's port, unless another is requested.
 _PORT = 8400
 
 
@@ -40,7 +40,7 @@ def up(
     recover_admin: bool,
     settings: Sequence[str],
 ) -> dict[str, Any]:
-    """Bring up what is missing; return `{url, context, dashboard, ray, version, started, …}`."""
+    """Start the missing parts; return `{url, context, dashboard, ray, version, started, …}`."""
     from koco.control.settings import parsed
 
     values = parsed(settings)
@@ -61,7 +61,7 @@ def up(
 
 
 def down(ray: str, *, token: str | None) -> dict[str, Any]:
-    """Take the control plane and its runners away; return `{what, ended, executions}`."""
+    """Remove the control plane and its runners; return `{what, ended, executions}`."""
     from koco.cli.cluster.local import open_executions
     from koco.client import known_servers
 
@@ -89,7 +89,7 @@ def _bring_up(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     host = url.host(dashboard.url)
-    # By a tunnel the head's own loopback is reached, and nobody else gets to it.
+    # A tunnel reaches the head's own loopback, and then no one else can reach the API.
     defaults = {"host": "127.0.0.1"} if url.is_loopback(host) else {}
     port = here.get("api", _PORT)
     wanted = options.wanted(asked, here, {**defaults, "port": port}, reached_at=host)
@@ -101,8 +101,8 @@ def _bring_up(
     context = Context(name, wanted.all["url"], key, {**wanted.kept, **place}, trusted)
     _refuse_other(context)
     if not known or known.key != key:
-        # Written before anything starts: a key that is interrupted on its way is not lost.
-        # How it is to be called and reached counts once it is.
+        # Saved before anything starts, so the key is not lost if the start is interrupted. The name
+        # and the URL count only after that.
         begun = replace(known or context, name=name, key=key)
         context_file.save_begun(begun if known else replace(begun, cluster=place))
     order = {
@@ -120,7 +120,7 @@ def _bring_up(
         hint = "`koco login` takes a key that you were given, `--recover-admin` makes a new one"
         raise NotAllowedError(what, hint=hint)
     kept = {**wanted.kept, **options.remembered(answer["start"]), **place}
-    # It may have run already, under an address that no context here had.
+    # It may have been running already, at an address that no context here had.
     context = replace(context, url=answer["url"], cluster=kept)
     context_file.save_begun(context)
     _require_reachable(context, answer["start"])
@@ -140,14 +140,14 @@ def _result(context: Context, **more: Any) -> dict[str, Any]:
 
 
 def _known(ray: str, name: str | None) -> Context | None:
-    """Return the context of a cluster, or that of this name if it is one of this cluster.
+    """Return the context of a cluster, or the one with this name if it belongs to this cluster.
 
-    One that was begun and does not answer yet goes first: it has what was asked last.
+    A begun context that does not answer yet goes first, because it has the latest options.
     """
     begun = _of(ray, context_file.load_begun())
     saved = _of(ray, context_file.load_contexts())
     named = [each for each in (*begun, *saved) if name in (None, each.name)]
-    # The key of an attempt counts whatever that was called: the store may have it by now.
+    # The key of an attempt counts whatever its name, because the store may already have that key.
     return next(iter(named or begun), None)
 
 
@@ -168,7 +168,7 @@ def _finish(context: Context) -> None:
 
 
 def _refuse_other(context: Context) -> None:
-    """Refuse the name of a context that is another control plane's."""
+    """Refuse the name of a context that belongs to another control plane."""
     if old := context_file.load_contexts().get(context.name):
         _refuse_unless(str(context.cluster["ray"]))(old)
 
@@ -183,22 +183,22 @@ def _refuse_unless(ray: str) -> Callable[[Context], None]:
 
 
 def _answers(known: Context) -> bool:
-    """Say whether a context's control plane answers, as this very koco."""
+    """Return whether a context's control plane answers with exactly this koco."""
     from koco import code_digest
     from koco.client.client import Client
 
     try:
         plane = Client(known).status()["control_plane"]
     except KocoError:
-        return False  # whatever it is, the job will tell
+        return False  # whatever the reason, the job will report it
     return (plane["version"], plane.get("code")) == (__version__, code_digest.digest())
 
 
 def _require_reachable(context: Context, start: Mapping[str, Any]) -> None:
-    """Check that users here get to what runs there.
+    """Check that users here can reach the control plane.
 
     Raises:
-        UnreachableError: they do not; it says what can be done.
+        UnreachableError: they cannot; the message says what to do.
     """
     try:
         contexts.version(context)
@@ -247,7 +247,7 @@ def _address(ray: str) -> str:
 
 
 def _typed(token: str) -> str:
-    """Return the token, from stdin where it is `-`."""
+    """Return the token, from stdin if it is `-`."""
     if token != "-":
         output.note("note: others can see what is in a command line; `--ray-token -` reads stdin")
         return token.strip()
@@ -272,7 +272,7 @@ def _checked_version(dashboard: Any) -> str:
 
 
 def _ordered(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
-    """Have a job on the cluster carry out an order; return its answer."""
+    """Run an order as a job on the cluster and return its answer."""
     from koco.bootstrap import job, package
     from koco.cluster import job_python
 
@@ -301,7 +301,7 @@ def _ordered(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Notes:
-    """Tells what the job tells of itself, once."""
+    """Shows each note of the job once."""
 
     def __init__(self) -> None:
         self._has_told = False
@@ -316,20 +316,20 @@ class _Notes:
 
 
 def _line(log: str, mark: str) -> dict[str, Any] | None:
-    """Return what a marked line of the job's log says."""
+    """Return the content of a marked line in the job's log."""
     for line in reversed(log.splitlines()):
         if line.startswith(mark):
             try:
                 found: dict[str, Any] = json.loads(line.removeprefix(mark))
             except ValueError:
-                return None  # not whole yet
+                return None  # not complete yet
             return found
     return None
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Wait until no other `koco up --ray` or `koco down --ray` of this user is under way."""
+    """Wait until no other `koco up --ray` or `koco down --ray` of this user is running."""
     from koco.cli.cluster.local import alone
 
     with alone("remote.lock"):
