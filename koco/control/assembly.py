@@ -51,7 +51,8 @@ log = logging.getLogger(__name__)
 
 #: How often unreferenced blobs are collected (seconds).
 _COLLECT_S = 3600.0
-#: How often new events are indexed for search, and the pause between two batches (seconds).
+#: How often new events are indexed for search, and the pauses between batches and after a failure
+#: (seconds).
 _INDEX_S = 1.0
 _INDEX_PAUSE_S = 0.02
 _INDEX_FAILED_S = 10.0

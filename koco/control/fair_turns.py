@@ -68,7 +68,7 @@ class Place:
 
 
 class _Line:
-    """The requests of one holder, oldest first: those in work and those that wait."""
+    """The requests of one holder, oldest first: those that are worked on and those that wait."""
 
     __slots__ = ("begun", "waiting", "working")
 

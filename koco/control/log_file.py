@@ -10,7 +10,7 @@ _LOG_BYTES = 10 * 1024 * 1024
 
 
 class Formatter(logging.Formatter):
-    """Removes keys from records and errors, and keeps each record one entry.
+    """Removes keys from records and errors, and keeps each record to one entry.
 
     A path in a request may contain line breaks followed by a fake entry, or control sequences that
     a terminal would obey.

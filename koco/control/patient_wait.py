@@ -1,11 +1,11 @@
-"""Waiting with a patience that a late event loop does not use up."""
+"""Waiting with a timeout that a late event loop does not use up."""
 
 import asyncio
 import time
 from typing import Any
 
-#: How often the loop's lateness is checked. Each check costs at most this share of the patience,
-#: however late the loop was.
+#: How many checks of the loop's lateness a timeout has. Each one uses up its share of the timeout
+#: at most, however late the loop was.
 _TICKS = 20
 
 

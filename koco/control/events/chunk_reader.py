@@ -80,7 +80,7 @@ class Place(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Data for a reader, who is at `place` after it; `ends` if it includes the final status."""
+    """Data for a reader, and its place after the data; `ends` if it includes the final status."""
 
     data: bytes
     place: Place

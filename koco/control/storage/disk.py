@@ -107,7 +107,7 @@ class Disk:
         """Count the expected bytes of an upload, for as long as it is under way.
 
         Raises:
-            NoRoomError: there is not enough room beside the other uploads.
+            NoRoomError: the other uploads leave too little room.
         """
         promise = Promise(self, size_bytes)
         free = self._for_uploads()
