@@ -1,8 +1,8 @@
 """A Ray head on this machine: its ports, its environment, its processes.
 
-Standard library and psutil only: the command line uses it, and starts Ray in a
-subprocess (`koco.bootstrap.driver`). The processes carry a mark in their environment, by
-which they, and nothing else, are found again and stopped.
+Standard library and psutil only, because the command line uses this module and starts Ray in a
+subprocess (`koco.bootstrap.driver`). The head's processes carry a mark in their environment. koco
+finds and stops exactly the processes with this mark.
 """
 
 import contextlib
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 #: The environment variable that marks every process of a cluster that `koco up` started.
 MARK = "KOCO_CLUSTER"
 
-#: What listens where by default. `api` is koco's; the others are Ray's own defaults.
+#: The default port of each service. `api` is koco's; the others are Ray's own defaults.
 PORTS = {"api": 8400, "gcs": 6379, "dashboard": 8265, "client": 10001, "agent": 52365}
 
 #: The names of a head's own processes.
 GCS, RAYLET = "gcs_server", "raylet"
-#: The environment variable that says how often Ray's monitor looks at the memory (ms), 0 for never.
+#: The environment variable with the interval of Ray's memory monitor (ms); 0 turns it off.
 _MONITOR = "RAY_memory_monitor_refresh_ms"
 #: How long Ray's processes may take to end by themselves (seconds).
 _TERM_S = 5.0
-#: Where Ray puts its sockets and logs, unless RAY_TMPDIR says otherwise.
+#: The parent folder of Ray's sockets and logs, unless RAY_TMPDIR is set.
 _TEMPORARY = Path("/tmp")
 #: How long another `koco up` on this machine may take to start its Ray (seconds).
 _TURN_S = 60.0
@@ -44,13 +44,19 @@ _LOOK_S = 0.05
 
 
 def mark_of(home: Path) -> str:
-    """Return the mark of what is started for a home directory; a lost context loses nothing."""
+    """Return the mark of processes started for a home directory.
+
+    It depends only on the path, so the processes can be found even if the context is lost.
+    """
     return hashlib.sha256(str(home).encode()).hexdigest()[:16]
 
 
 def choose_ports(remembered: dict[str, int], *, free: bool = False) -> dict[str, int]:
-    """Return a port for each service: the remembered or default one, or a free one if taken."""
-    with contextlib.ExitStack() as held:  # until all are chosen: none is chosen twice
+    """Return a port for each service: the remembered or default one, or a free one if taken.
+
+    `free` chooses free ports for all.
+    """
+    with contextlib.ExitStack() as held:  # all stay bound until the end, so none is chosen twice
         return {
             name: _choose(0 if free else int(remembered.get(name, default)), held)
             for name, default in PORTS.items()
@@ -69,12 +75,13 @@ def _choose(wanted: int, held: contextlib.ExitStack) -> int:
 
 @contextlib.contextmanager
 def turn() -> Iterator[int]:
-    """Wait until nobody on this machine starts Ray; give a descriptor, whose unlocking ends that.
+    """Take the lock for starting Ray on this machine, and yield its descriptor.
 
-    Between choosing ports and listening there, another user's `koco up` could take them. Whoever
-    holds this up for too long is not waited for: then Ray says that a port is taken.
+    Unlocking the descriptor releases the lock. Without it, another user's `koco up` could take the
+    chosen ports before Ray listens on them. The wait ends after `_TURN_S` even if the lock is still
+    taken. Ray then reports a port that is in use.
     """
-    # The folder itself: everybody may open it, and nobody has to make a file for it.
+    # The folder itself is locked, because all users may open it and it needs no extra file.
     folder = os.open(_TEMPORARY, os.O_RDONLY | os.O_CLOEXEC)
     deadline = time.monotonic() + _TURN_S
     try:
@@ -89,45 +96,45 @@ def turn() -> Iterator[int]:
 
 
 def joining_environment(address: str) -> dict[str, str]:
-    """Return the environment in which a running Ray is joined."""
+    """Return the environment for joining a running Ray."""
     env = dict(os.environ)
-    if "RAY_ADDRESS" in env:  # Ray takes white space around it for a part of it
+    if "RAY_ADDRESS" in env:  # Ray does not strip white space
         env["RAY_ADDRESS"] = env["RAY_ADDRESS"].strip()
     if not address.startswith("127."):
         return env
-    # Ray replaces 127.0.0.1 by the machine's address (`resolve_ip_for_localhost`), and
-    # then waits for a node there in vain, unless told that this is a cluster of one
-    # machine, as on Windows and macOS.
+    # Ray replaces 127.0.0.1 by the machine's address (`resolve_ip_for_localhost`) and then waits
+    # for a node that never appears there. This variable makes it treat the cluster as one of a
+    # single machine, as on Windows and macOS.
     return {**env, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 def starting_environment(mark: str) -> dict[str, str]:
-    """Return the environment in which Ray is started, and joined by who started it."""
+    """Return the environment for starting Ray, and for joining it from the process that did."""
     env = joining_environment("127.0.0.1")
-    # It names another cluster, which Ray's processes would take for theirs.
+    # RAY_ADDRESS names another cluster, and Ray's processes would use it as their own.
     env.pop("RAY_ADDRESS", None)
     return {
         **env,
         MARK: mark,
-        # Else the titles that Ray gives to its agents are written over their environment, and the
-        # mark with it: an agent outlives a raylet that was killed, and keeps its ports.
+        # Otherwise Ray overwrites its agents' environment, and so the mark, with their titles. The
+        # mark is needed because an agent outlives a killed raylet and keeps its ports.
         "SPT_NOENV": "1",
         "RAY_TMPDIR": os.environ.get("RAY_TMPDIR") or str(_folder(mark)),
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
         "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
-        # pip tries again by itself; two more rounds make a misspelt name take 30 s.
-        # Where memory gets short, Ray's monitor ends what it can start again first: the control
-        # plane. Here koco looks after it by itself (`koco.cluster.memory_guard`).
+        # When memory is short, Ray's monitor ends restartable processes first, and so the control
+        # plane. Here koco guards the memory itself (`koco.cluster.memory_guard`).
         _MONITOR: os.environ.get(_MONITOR, "0"),
+        # pip retries by itself. With two more rounds, a misspelt package name takes 30 s to fail.
         "RUNTIME_ENV_RETRY_TIMES": os.environ.get("RUNTIME_ENV_RETRY_TIMES", "1"),
     }
 
 
 def _folder(mark: str) -> Path:
-    """Return the folder for Ray's sockets and logs of one home, for its user only.
+    """Return the folder for the sockets and logs of a home's Ray. Only its user has access.
 
-    Ray's own default, which all share, belongs to the user who was first. It has to be short: a
-    socket's path has 107 characters at most, and Ray's names take up most of them.
+    Ray's default folder is shared by all users but belongs to the first one. The path must be
+    short, because a socket's path has at most 107 characters and Ray's names take most of them.
     """
     path = _TEMPORARY / f"koco-{mark}"
     with contextlib.suppress(FileExistsError):
@@ -135,14 +142,14 @@ def _folder(mark: str) -> Path:
     found = path.lstat()
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
         return path
-    return Path(tempfile.mkdtemp(prefix="koco-", dir=_TEMPORARY))  # the name was taken by others
+    return Path(tempfile.mkdtemp(prefix="koco-", dir=_TEMPORARY))  # another user has taken the name
 
 
 def ensure_token() -> None:
-    """Make Ray's token where there is none, as Ray does for clusters of its own.
+    """Create Ray's token if there is none, as Ray does for the clusters that it starts.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the token cannot be written.
     """
     if os.environ.get("RAY_AUTH_MODE", "token") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
         return
@@ -158,12 +165,12 @@ def ensure_token() -> None:
 
 
 def is_running(mark: str) -> bool:
-    """Say whether the head with that mark runs."""
+    """Return whether the head with that mark runs."""
     return any(name == GCS for _, name in marked(mark))
 
 
 def stop(mark: str, *, term_s: float = _TERM_S) -> int:
-    """End every process with that mark; return how many there were.
+    """End every process with that mark. Return the number of processes.
 
     They have `term_s` seconds to end by themselves.
     """
@@ -171,13 +178,13 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
 
     processes = marked(mark)
     folders = {folder for process, _ in processes for folder in _listeners(process)}
-    # The others sign off with the GCS and take long over it where it is gone: it goes last.
+    # The GCS ends last, because the other processes sign off with it and take long if it is gone.
     first = [process for process, name in processes if name != GCS]
     for process in first:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
     psutil.wait_procs(first, timeout=term_s)
-    # The rest, and what was started in the meantime.
+    # The remaining processes, and those started in the meantime.
     rest = [process for process, _ in marked(mark)]
     for process in rest:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -189,10 +196,10 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
 
 
 def _listeners(process: "psutil.Process") -> set[Path]:
-    """Return the temporary folders in which a process listens.
+    """Return the temporary folders that hold a process's sockets.
 
-    Ray's dashboard starts its parts by `multiprocessing`, which makes one and removes it
-    when it ends by itself: stopped, it leaves it behind.
+    Ray's dashboard starts its parts with `multiprocessing`, which creates such a folder. It removes
+    the folder when it ends by itself, but not if it is killed.
     """
     import psutil
 
@@ -213,5 +220,5 @@ def marked(mark: str) -> "list[tuple[psutil.Process, str]]":
             if process.pid != os.getpid() and process.environ().get(MARK) == mark:
                 found.append((process, process.name()))
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
-            continue  # gone, a zombie, or another user's: none of ours
+            continue  # gone, a zombie, or another user's, and so not ours
     return found

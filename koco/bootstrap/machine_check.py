@@ -1,4 +1,4 @@
-"""What a control plane needs of the machine that it is to run on, looked at before it starts."""
+"""Check a machine before a control plane starts on it: data directory, TLS files, ports."""
 
 import contextlib
 import errno
@@ -15,17 +15,17 @@ _EVERYWHERE = ("0.0.0.0", "::")
 
 
 def folder(named: str | None) -> str:
-    """Return the data directory, made where it is missing; `~/.koco/cluster` if none is named.
+    """Return the data directory, and create it if it is missing. The default is `~/.koco/cluster`.
 
     Raises:
-        UsageError: it cannot be written to.
+        UsageError: the path is not absolute, or the directory cannot be written to.
     """
     path = context_file.expanded(named) if named else context_file.home() / "cluster"
     hint = "`--data-dir` names another"
     if not path.is_absolute():
         raise UsageError(f"the data directory {str(path)!r} is no absolute path", hint=hint)
     try:
-        # One by one: `mode` does not reach the parents that mkdir makes.
+        # One by one, because mkdir does not apply `mode` to the parents that it creates.
         for each in (path.parent, path):
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=path):
@@ -37,10 +37,10 @@ def folder(named: str | None) -> str:
 
 
 def tls(cert: str | None, key: str | None) -> tuple[str, str] | tuple[None, None]:
-    """Return the paths of a certificate and its key, which fit; or twice nothing.
+    """Return the checked paths of a certificate and its key, or `(None, None)` if none is given.
 
     Raises:
-        UsageError: one of them is missing, cannot be read or does not fit the other.
+        UsageError: one of them is missing or cannot be read, or they do not match.
     """
     if not cert and not key:
         return None, None
@@ -55,7 +55,7 @@ def tls(cert: str | None, key: str | None) -> tuple[str, str] | tuple[None, None
             where = f"{path} on {socket.gethostname()}"
             raise UsageError(f"cannot read {where}: {exc.strerror}") from exc
     try:
-        # With a password, which none has: OpenSSL would ask for one at the terminal.
+        # The empty password keeps OpenSSL from asking at the terminal if the key is encrypted.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(paths[0], paths[1], password="")
     except (ssl.SSLError, ValueError) as exc:
@@ -65,10 +65,10 @@ def tls(cert: str | None, key: str | None) -> tuple[str, str] | tuple[None, None
 
 
 def require_free(host: str, port: int) -> None:
-    """Refuse an address that is not this machine's, and a port that something else has.
+    """Check that the control plane can listen on a host and port.
 
     Raises:
-        UsageError: for either.
+        UsageError: the address is not this machine's, or the port is in use.
     """
     try:
         _bind(host, port)
@@ -82,16 +82,18 @@ def require_free(host: str, port: int) -> None:
 
 
 def for_nodes(host: str, port: int, *, node: str, is_encrypted: bool) -> tuple[str, bool]:
-    """Return the URL at which nodes reach what is theirs, and whether it needs a listener apart.
+    """Return the URL at which nodes reach the control plane, and whether it needs its own listener.
 
-    `node` is the head's address among the nodes. They could be made to trust a
-    certificate only one by one, and a loopback address is another machine to each.
+    `node` is the head's address in the cluster. Nodes need their own listener if the main one is
+    encrypted, because each of them would have to be made to trust the certificate. They also need
+    it if the main one does not listen on `node`, for example only on a loopback address, which
+    means a different machine on each node.
     """
     is_everywhere = host in _EVERYWHERE
     is_near = is_everywhere or host == node or (is_loopback(host) and is_loopback(node))
     if is_near and not is_encrypted:
         return f"http://{_in_url(node if is_everywhere else host)}:{port}", False
-    # Another address may have the same port; where it is the same address, the next is tried.
+    # A different address can use the same port. On the same address, try the next port.
     wanted = port + 1 if is_near else port
     with contextlib.suppress(OSError, OverflowError):
         _bind(node, wanted)

@@ -1,4 +1,4 @@
-"""koco's own code as a package that Ray carries to nodes, named by its content."""
+"""Build the package with koco's own code that Ray distributes to nodes, named by its content."""
 
 import hashlib
 import importlib.metadata
@@ -9,15 +9,16 @@ from pathlib import Path
 import koco
 from koco.errors import KocoError
 
-#: The same content gives the same bytes: the oldest time that a zip can tell.
+#: The time of all entries, so that the same content gives the same bytes. It is the oldest time
+#: that a zip file can store.
 _WHEN = (1980, 1, 1, 0, 0, 0)
 
 
 def of_koco() -> tuple[str, bytes]:
-    """Return the package's file name and its bytes: the modules, and what koco needs.
+    """Return the file name and bytes of a zip with koco's modules and its list of requirements.
 
     Raises:
-        KocoError: koco is not installed here, so that nobody knows what it needs.
+        KocoError: koco is not installed here, so its requirements are unknown.
     """
     files = _modules()
     files[f"koco-{koco.__version__}.dist-info/METADATA"] = _metadata()
@@ -33,7 +34,11 @@ def of_koco() -> tuple[str, bytes]:
 
 
 def ray_bounds() -> str:
-    """Return which versions of Ray koco runs on, as `>=2.60,<3`."""
+    """Return the versions of Ray that koco supports, such as `>=2.60,<3`.
+
+    Raises:
+        KocoError: koco is not installed here, so its requirements are unknown.
+    """
     from packaging.requirements import Requirement
 
     for text in importlib.metadata.requires("koco") or []:
@@ -47,7 +52,7 @@ def _modules() -> dict[str, bytes]:
     return {
         f"koco/{path.relative_to(root).as_posix()}": path.read_bytes()
         for path in root.rglob("*.py")
-        # Templates are for `koco init`, which no cluster runs.
+        # Templates are for `koco init`, which never runs on a cluster.
         if not path.relative_to(root).parts[0].startswith("_templates")
     }
 

@@ -1,4 +1,4 @@
-"""Ray's own means of starting a head on this machine, of mending it, and of looking at one."""
+"""Start a head on this machine, restart its dashboard, and check a running Ray."""
 
 import json
 import platform
@@ -10,7 +10,7 @@ from typing import Any
 from koco.bootstrap import local_head
 from koco.errors import KocoError
 
-#: How long a Ray that is looked at may take to answer (seconds).
+#: How long a Ray may take to answer a check (seconds).
 _LOOK_S = 5.0
 #: How long a dashboard may take to listen (seconds).
 _DASHBOARD_S = 30.0
@@ -18,7 +18,7 @@ _AGAIN_S = 0.05
 
 
 def start(ports: dict[str, int]) -> str:
-    """Start a head on this machine alone; return its address."""
+    """Start a head that only this machine can reach. Return its address."""
     from ray.scripts.scripts import cli
 
     cli.main(
@@ -28,7 +28,7 @@ def start(ports: dict[str, int]) -> str:
             *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(ports["dashboard"])),
             *("--ray-client-server-port", str(ports["client"])),
             *("--dashboard-agent-listen-port", str(ports["agent"])),
-            # Flows' output goes to the event stream; nobody reads Ray's copies of it.
+            # Flows' output goes to the event stream, so Ray's copies of it are not needed.
             *("--include-log-monitor", "false"),
         ],
         standalone_mode=False,
@@ -37,19 +37,20 @@ def start(ports: dict[str, int]) -> str:
 
 
 def start_dashboard(port: int) -> int:
-    """Start the dashboard of the head that this process has joined; return its port.
+    """Start the dashboard of the head that this process has joined. Return its port.
 
-    Ray starts it with the head and never again. What runs in the cluster needs no restart for it.
+    Ray starts the dashboard only with the head and never restarts it. Processes in the cluster keep
+    running.
 
     Raises:
-        KocoError: it does not listen.
+        KocoError: the new dashboard does not listen in time.
     """
     import ray
     from ray._private.ray_constants import DASHBOARD_ADDRESS, KV_NAMESPACE_DASHBOARD
     from ray.experimental.internal_kv import _internal_kv_del
 
     node: Any = ray._private.worker.global_worker.node
-    # The dead one's place is written there still, and would be taken for the new one's.
+    # The dead dashboard's address is still stored and would be mistaken for the new one's.
     _internal_kv_del(DASHBOARD_ADDRESS, namespace=KV_NAMESPACE_DASHBOARD)
     port = local_head.choose_ports({"dashboard": port})["dashboard"]
     node._ray_params.dashboard_host, node._ray_params.dashboard_port = "127.0.0.1", port
@@ -63,14 +64,14 @@ def start_dashboard(port: int) -> int:
 
 
 def why_not(address: str) -> str:
-    """Return why the Ray at an address cannot be joined; nothing where it can.
+    """Return why the Ray at an address cannot be joined, or "" if it can.
 
-    Its GCS says so at once, where `ray.init` tries for a long time and then guesses.
+    This asks the GCS, which answers at once. `ray.init` would try for a long time and then guess.
     """
-    import ray  # noqa: F401 - it takes a second, which is not the cluster's
+    import ray  # noqa: F401 - takes a second that must not count as waiting
 
     said: list[str] = []
-    # In a thread: for what does not answer at all Ray waits much longer, whatever it is told.
+    # In a thread, because Ray ignores the timeout and waits much longer if nothing answers at all.
     asking = threading.Thread(target=lambda: said.append(_why_not(address)), daemon=True)
     asking.start()
     asking.join(_LOOK_S)

@@ -1,6 +1,7 @@
-"""Ray heads that run on this machine: whose they are, and which of their processes are there.
+"""Ray heads that run on this machine: their owners, and which of their processes are alive.
 
-What the processes say decides, not a file that names an address: others may have written that.
+The facts come from the processes, not from a file with an address, because another program may
+have written the file.
 """
 
 import contextlib
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 GCS, RAYLET, AGENTS, DASHBOARD = "GCS", "raylet", "agents", "dashboard"
 CONTROL_PLANE = "control plane"
 
-#: What a head cannot do without: where one of these has died, Ray does not bring it back.
+#: The parts that a head cannot run without, and that Ray does not restart if they die.
 _VITAL = (GCS, RAYLET, AGENTS)
-#: How a control plane's process is called by Ray.
+#: The title that Ray gives to a control plane's process.
 _CONTROL_PLANE = "ray::ControlPlane"
-#: How long a process that is killed may take (seconds).
+#: How long a killed process may take to end (seconds).
 _END_S = 5.0
-#: What stands in the command lines of an agent, before and after it has given itself a title.
+#: Parts of each agent's command line, before and after the agent has set its title.
 _AGENTS = (
     ("dashboard/agent.py", "ray::DashboardAgent"),
     ("runtime_env/agent/main.py", "ray::RuntimeEnvAgent"),
@@ -33,14 +34,14 @@ _AGENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head on this machine: its user's number, and its mark where `koco up` started it."""
+    """A head on this machine: its owner's user id, and its mark if `koco up` started it."""
 
     owner: int
     mark: str
 
     @property
     def is_own(self) -> bool:
-        """Whether this user has started it, by hand."""
+        """Whether this user started it, without `koco up`."""
         return self.owner == os.getuid() and not self.mark
 
     @property
@@ -50,7 +51,7 @@ class Head:
 
     @property
     def whose(self) -> str:
-        """Whose it is, for messages."""
+        """Its owner, in words for a message."""
         if self.owner != os.getuid():
             return "another user's"
         return "another koco home's" if self.mark else "your own"
@@ -58,42 +59,42 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """What is there of the head that `koco up` started for a home."""
+    """The remaining processes of a head that `koco up` started for a home."""
 
-    #: How many processes have its mark.
+    #: The number of processes with its mark.
     count: int = 0
     present: frozenset[str] = frozenset()
-    #: Where its GCS listens; nothing where that is gone.
+    #: The address of its GCS; empty if the GCS is gone.
     address: str = ""
-    #: The dashboard's port; 0 where it is gone.
+    #: The dashboard's port; 0 if the dashboard is gone.
     dashboard: int = 0
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can go on: all that Ray does not bring back by itself is there."""
+        """Whether it can continue: all parts that Ray does not restart are alive."""
         return self.present.issuperset(_VITAL)
 
     @property
     def gone(self) -> list[str]:
-        """What is missing of a head that ran, in words."""
+        """The missing parts of a head that has run; empty if no process of it is left."""
         every = (*_VITAL, DASHBOARD, CONTROL_PLANE)
         return [part for part in every if part not in self.present] if self.count else []
 
 
 def asked() -> str:
-    """Return the address that RAY_ADDRESS names; nothing where that is no head's."""
+    """Return the address that RAY_ADDRESS names, or "" if it is not a head's address."""
     name = named()
-    # Ray's tools take `auto` and a dashboard's URL from there, too.
+    # RAY_ADDRESS may also be `auto` or, for some of Ray's tools, a dashboard's URL.
     return "" if "://" in name or ":" not in name else name
 
 
 def named() -> str:
-    """Return what RAY_ADDRESS says; nothing where it is not set, or blank."""
+    """Return the value of RAY_ADDRESS, or "" if it is unset or blank."""
     return os.environ.get("RAY_ADDRESS", "").strip()
 
 
 def current() -> str:
-    """Return the address of what Ray itself would join on this machine; nothing where none is."""
+    """Return the address of the head that Ray itself would join on this machine, or ""."""
     base = Path(os.environ.get("RAY_TMPDIR") or "/tmp")
     try:
         return (base / "ray" / "ray_current_cluster").read_text().strip()
@@ -102,7 +103,7 @@ def current() -> str:
 
 
 def listens(address: str) -> bool:
-    """Say whether somebody listens at an address."""
+    """Return whether a process listens at an address."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0):
@@ -112,7 +113,7 @@ def listens(address: str) -> bool:
 
 
 def at(address: str) -> Head | None:
-    """Return the head whose GCS listens on that port; None where this machine has none."""
+    """Return this machine's head whose GCS listens on the address's port, or None."""
     import psutil
 
     port = address.rpartition(":")[2]
@@ -126,7 +127,7 @@ def at(address: str) -> Head | None:
 
 
 def remains(mark: str) -> Remains:
-    """Look at what is there of the head with a mark."""
+    """Return the remaining processes of the head with a mark."""
     import psutil
 
     present, address, dashboard = set(), "", 0
@@ -154,7 +155,7 @@ def remains(mark: str) -> Remains:
 
 
 def end_control_plane(data_dir: Path) -> bool:
-    """End the control plane of this user's that has a store open; return whether there was one."""
+    """End this user's control plane that has the store open. Return whether there was one."""
     import psutil
 
     lock = str(data_dir / "store.lock")
@@ -172,7 +173,7 @@ def _has_agents(raylet: "psutil.Process") -> bool:
     import psutil
 
     lines = []
-    # Not by their mark, which those of a Ray that an older koco has started do not show.
+    # Not by their mark, because agents that an older koco started do not show it.
     for each in raylet.children():
         with contextlib.suppress(psutil.Error, OSError):  # a worker that has just ended
             lines.append(" ".join(each.cmdline()))

@@ -1,6 +1,6 @@
-"""Upgrades in place, as `koco up` sees them: what runs, whether it is as asked, its replacement.
+"""Upgrades in place by `koco up`: find the running control plane, compare it, replace it.
 
-How a control plane takes over from another is `koco.control.handover`'s.
+`koco.control.handover` describes how one control plane takes over from another.
 """
 
 import contextlib
@@ -18,30 +18,31 @@ from koco.errors import ConflictError, KocoError, UnreachableError
 from koco.sdk.process import control_client
 from koco.store.sqlite import schema
 
-#: How long a control plane may take to say what it is (seconds): its process may restart.
+#: How long a control plane may take to identify itself (seconds), as its process may restart.
 _IDENTITY_S = 30.0
-#: Pause before it is asked again (seconds).
+#: Pause before asking it again (seconds).
 _AGAIN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """The control plane that there is."""
+    """The control plane that is in charge now."""
 
     generation: int
     handle: Any
     version: str
     code: str
     start: Start
-    #: The version of its store's file.
+    #: The version of its store's schema.
     store: int
 
 
 def running(*, ready_s: float) -> Running | None:
-    """Return the control plane that has the say, once no other is about to take over.
+    """Return the control plane in charge, or None. Waits until no other is about to take over.
 
     Raises:
-        UnreachableError: it does not say what it is.
+        UnreachableError: it does not answer.
+        ConflictError: it is of a koco that cannot be upgraded in place.
     """
     while found := control_client.find_planes():
         newest = max(found)
@@ -60,17 +61,19 @@ def running(*, ready_s: float) -> Running | None:
 
 
 def is_asked(there: Running, start: Start) -> bool:
-    """Say whether what runs is this koco, and started so."""
+    """Return whether the running control plane is this koco, started with these options."""
     same = msgspec.structs.replace(there.start, code=start.code) == start
     return same and there.version == __version__ and there.code == code_digest.digest()
 
 
 def replace(there: Running, make: Callable[[int], Any], *, ready_s: float) -> Any:
-    """Have a new control plane take over, made by `make` for its generation; return its actor.
+    """Replace the control plane by a new one. Return the new actor.
+
+    `make` gets the new generation's number and starts its actor.
 
     Raises:
-        ConflictError: it must not be replaced by this koco; it was not touched.
-        KocoError: the new one did not come up; the old one goes on.
+        ConflictError: this koco must not replace it. It was not changed.
+        KocoError: the new one did not come up. The old one continues.
     """
     if versions.is_newer(there.version, __version__):
         raise ConflictError(
@@ -83,7 +86,7 @@ def replace(there: Running, make: Callable[[int], Any], *, ready_s: float) -> An
         ray.get(new.ready.remote(), timeout=ready_s)
     except Exception as exc:
         ray.kill(new, no_restart=True)
-        # It may have died, or hang, with no word to the old one.
+        # The new one may have died, or hang, without telling the old one to resume.
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(there.handle.resume.remote(), timeout=_IDENTITY_S)
         raise _failed(exc, there) from exc
@@ -91,7 +94,11 @@ def replace(there: Running, make: Callable[[int], Any], *, ready_s: float) -> An
 
 
 def refuse_elsewhere(there: Running, start: Start) -> None:
-    """Refuse to move the store: what runs would be cut off from it."""
+    """Refuse to move the store, because the running control plane would lose access to it.
+
+    Raises:
+        ConflictError: `start` has another data directory.
+    """
     if start.data_dir != there.start.data_dir:
         raise ConflictError(
             f"the control plane keeps its data in {there.start.data_dir}",
@@ -100,7 +107,7 @@ def refuse_elsewhere(there: Running, start: Start) -> None:
 
 
 def _settle(newest: Any, ready_s: float) -> None:
-    """Wait for an upgrade that is under way; remove what is left of one that failed."""
+    """Wait for an upgrade in progress. Remove the new control plane of one that failed."""
     try:
         said = _identity(newest)
         if said is None:
@@ -110,13 +117,13 @@ def _settle(newest: Any, ready_s: float) -> None:
         if said["state"] != "failed":
             time.sleep(_AGAIN_S)  # it is about to end the old one
             return
-    except Exception:  # noqa: BLE001, S110 - whatever it fails at: its own `koco up` tells
+    except Exception:  # noqa: BLE001, S110 - its own `koco up` reports the error
         pass
     ray.kill(newest, no_restart=True)
 
 
 def _identity(handle: Any) -> dict[str, Any] | None:
-    """Return what a control plane says it is; None where it is gone."""
+    """Return a control plane's report about itself, or None if it is gone."""
     if not hasattr(handle, "identity"):
         raise ConflictError(
             "the control plane is of a koco that cannot be upgraded in place",
@@ -145,7 +152,7 @@ def _failed(exc: Exception, there: Running) -> KocoError:
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
     said = f"{type(cause).__name__}: {lines[0]}"
     if isinstance(cause, ray.exceptions.RayError):
-        # Its process ended over it: what it said last of an error is why.
+        # An error ended its process, and the last error line gives the reason.
         said = next((line for line in reversed(lines) if "Error: " in line), said)
     return KocoError(
         f"the upgrade failed, {goes_on}: {said}",
