@@ -78,7 +78,7 @@ def _warn(message: str, hint: str) -> None:
 
 
 def _tell_of_waiting(url: str, left_s: float) -> None:
-    """Show what a command waits for, if a person waits with it."""
+    """Report a wait for a control plane, if a person waits too."""
     from koco.cli.terminal import output
 
     if sys.stderr is not None and output.is_terminal(sys.stderr):

@@ -136,7 +136,7 @@ def save_begun(context: Context) -> None:
 
 
 def forget_begun(name: str) -> None:
-    """Forget a context whose control plane has not answered. A missing one is no error."""
+    """Forget a context whose control plane has not answered, if there is one."""
     if name in load_begun():
         with _changing(begun_path()) as document:
             document["contexts"].pop(name, None)
@@ -248,7 +248,7 @@ def use_context(name: str) -> None:
 
 
 def remove_context(name: str) -> None:
-    """Forget a context. A missing one is no error."""
+    """Forget a context, if there is one of that name."""
     with _changing(contexts_path()) as document:
         document.get("contexts", {}).pop(name, None)
         if document.get("current") == name:

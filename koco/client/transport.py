@@ -273,10 +273,10 @@ class Transport:
     ) -> float | None:
         """Return how long to try again after an error; None leaves it to the caller.
 
-        `of_silence_s` is the result if an answer was already waited for.
+        `of_silence_s` is the result if the request was sent and no answer came in time.
 
         Raises:
-            UnreachableError: a retry cannot help.
+            UnreachableError: nothing is left that could bring the control plane back.
         """
         if not self._is_absent(exc):
             is_silence = isinstance(exc.__cause__, self._httpx.TimeoutException)

@@ -198,7 +198,7 @@ def _pieces(source: IO[bytes], name: str, size_bytes: int) -> Iterator[bytes]:
 
 def _entry(name: str, *, executable: bool) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.create_system = 3  # Unix, whatever system makes it
+    entry.create_system = 3  # Unix on every system, so the bytes are the same
     entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
     entry.compress_type = zipfile.ZIP_DEFLATED
     # writestr and open take the level from the entry, not from the archive.

@@ -67,9 +67,9 @@ class Target:
 
     @property
     def declarations(self) -> frozenset[Path]:
-        """Files that configure the deploy and are not code. Not shipped, so they change no code.
+        """The files that configure the deploy. They are never shipped, and do not count as code.
 
-        These are the manifest, and all manifests of the project that its folder belongs to.
+        They are the manifest, and all manifests of the project that its folder belongs to.
         """
         here = self.manifest_path.parent
         folder = next((each for each in (here, *here.parents) if (each / FILE).is_file()), None)
@@ -126,7 +126,7 @@ class Target:
         return self.manifest
 
     def _elsewhere(self, path: str) -> str | None:
-        """Return the place of a module that is not shipped: left out here, or in a nearby one."""
+        """Return where a module is that is not shipped: left out here, or in a nearby folder."""
         names = (f"{path}.py", f"{path}/__init__.py")
         for folder in self._near():
             name = next((each for each in names if (folder / each).is_file()), None)

@@ -119,7 +119,8 @@ def wanted(
 def remembered(start: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that the context keeps of a running control plane: the place of its store.
 
-    They are kept whoever requested them, because the next `koco up` must not begin another store.
+    They are kept even if somebody else requested them, because the next `koco up` must not begin
+    another store.
     """
     names = ("port", "data_dir", "tls_cert", "tls_key")
     return {_KEPT[name]: start[name] for name in names if start.get(name)}

@@ -190,7 +190,7 @@ def _answers(known: Context) -> bool:
     try:
         plane = Client(known).status()["control_plane"]
     except KocoError:
-        return False  # whatever the reason, the job will report it
+        return False  # in any case, the job reports the reason
     return (plane["version"], plane.get("code")) == (__version__, code_digest.digest())
 
 

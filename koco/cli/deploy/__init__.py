@@ -1,4 +1,4 @@
-"""What `koco plan`, `deploy`, `rollback` and `undeploy` share: plan, pack, ship, wait.
+"""Shared by `koco plan`, `deploy`, `rollback` and `undeploy`: plan, pack, ship, wait.
 
 It may import `terminal`. Begin with `plan`.
 """

@@ -1,4 +1,4 @@
-"""Where what is deployed comes from: the project, and the git commit where there is one."""
+"""The origin of a deploy: the project, and the git commit if there is one."""
 
 import os
 import subprocess
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from koco.project.project import Target
 
-#: How long git may take (seconds): a deploy does not wait longer to know where it comes from.
+#: Timeout of git (seconds), because a deploy should not wait longer just to know its origin.
 _GIT_S = 5.0
 
 
 def origin(target: "Target") -> dict[str, Any]:
-    """Return `{project, commit, dirty}`, each where it is known.
+    """Return `{project, commit, dirty}`, as far as they are known.
 
-    It is `dirty` where files in the service's folder differ from the commit, or are not in it.
+    It is `dirty` if files in the service's folder differ from the commit or are not in it.
     """
     project = {"project": target.project.name} if target.project else {}
     return project | _commit(target.root)
@@ -25,7 +25,7 @@ def _commit(folder: Path) -> dict[str, Any]:
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--", "."],
-            # Without this, looking would take a lock that a commit at the same time needs.
+            # Without this, git would take a lock that a concurrent commit needs.
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -33,7 +33,7 @@ def _commit(folder: Path) -> dict[str, Any]:
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
-        return {}  # no git, no repository, or one that is not to be looked into
+        return {}  # no git, no repository, or one that git refuses to read
     lines = done.stdout.decode(errors="replace").splitlines()
     heads = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
     if not heads or heads[0] == "(initial)":

@@ -1,8 +1,8 @@
-"""The bundles that a plan needs, made before anybody sees the plan.
+"""Make the bundles that a plan needs before the plan is shown.
 
-Files may change at any time: an editor saves, a log grows. So what was packed counts, and not
-what was read for the plan: where the two differ, the plan is made again, of what was packed. What
-is shown, confirmed and deployed is the same then, whatever happens to the files meanwhile.
+Files may change at any time: an editor saves, a log grows. So the packed files count, not those
+that were read for the plan. If the two differ, the plan is made again from the packed files. The
+user sees, confirms and deploys the same plan, even if files change in the meantime.
 """
 
 import time
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from koco.client.client import Client
     from koco.project.bundle import Bundle
 
-#: How long files are packed again that have changed while they were (seconds).
+#: How long to pack again if files change in the meantime (seconds).
 _PATIENCE_S = 1.0
 
-#: From here on, packing takes long enough to be told of (bytes).
+#: Larger bundles are reported, because packing takes long (bytes).
 _LONG_BYTES = 50_000_000
 
 
 def pack(client: "Client", plan: "Plan", stack: ExitStack) -> "tuple[Plan, dict[str, Bundle]]":
-    """Make the bundles that a plan needs; return the plan of what is in them, and them by service.
+    """Make the bundles that a plan needs; return the plan of their content, and them by service.
 
     They are removed with `stack`. A plan with problems needs none.
     """
@@ -44,16 +44,16 @@ def pack(client: "Client", plan: "Plan", stack: ExitStack) -> "tuple[Plan, dict[
 
 
 def _needed(plan: "Plan", bundles: "dict[str, Bundle]") -> "list[Planned]":
-    """Return the services whose bundles neither the control plane has nor we."""
+    """Return the services whose bundles exist neither on the control plane nor here."""
     return [
         each for each in plan.changed if each.step["bundle"] is None and each.service not in bundles
     ]
 
 
 def _steady(planned: "Planned") -> "Bundle":
-    """Pack a service's files until they are the same twice, or for as long as patience lasts.
+    """Pack a service's files until two results are equal, or until patience ends.
 
-    So what belongs together is deployed together: a branch that is checked out meanwhile, say.
+    So files that belong together are deployed together, for example during a branch checkout.
     """
     before, deadline = planned.files, time.monotonic() + _PATIENCE_S
     while True:

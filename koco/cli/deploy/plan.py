@@ -1,7 +1,7 @@
-"""What a deploy would do: asked of the control plane, refused where something is wrong.
+"""Ask the control plane for the effect of a deploy, and refuse it if something is wrong.
 
-Nothing is packed or uploaded for it: files are listed by their hashes. What only this machine
-knows, such as what is left at home, is added to the answer.
+This packs and uploads nothing, because files are listed by their hashes. Facts that only this
+machine knows, such as files that are left out, are added to the answer.
 """
 
 import os
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from koco.project.project import Project, Target
     from koco.project.secret_files import LeftOut
 
-#: The exit code of `koco plan --exit-code` where there is something to do.
+#: The exit code of `koco plan --exit-code` if there is something to do.
 CHANGES = 10
 
-#: From here on a file is remarkable enough for a warning (bytes).
+#: Larger files cause a warning (bytes).
 _LARGE_BYTES = 50_000_000
 _HINT = "each change of the code sends them again; .kocoignore leaves files at home"
 
-#: How many of the largest files are named where all are large together.
+#: The number of files to name if the files are only large in total.
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Found:
-    """A service as it is here: what is sent of it is what was planned."""
+    """A service in its local state. The state that is planned is the state that is sent."""
 
     target: "Target"
     #: The manifest as data.
     manifest: dict[str, Any]
     #: Its files as they were read.
     files: list["File"]
-    #: What is not shipped as it looks like a secret.
+    #: Files that are not shipped because they look like secrets.
     left_out: list["LeftOut"]
 
     @property
@@ -50,12 +50,12 @@ class Found:
         return name
 
     def holding(self, contents: "Contents") -> "Found":
-        """Return it with other files."""
+        """Return a copy with other files."""
         return replace(self, files=contents.files, left_out=contents.left_out)
 
     @classmethod
     def at(cls, target: "Target") -> "Found":
-        """Return a target as it is now."""
+        """Return a target in its current state."""
         from koco.manifest import load
         from koco.project import bundle
 
@@ -65,14 +65,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Planned(Found):
-    """A service as it is here, and what the plan says of it."""
+    """A service in its local state, and its step of the plan."""
 
     step: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the control plane answered, and what it was asked about."""
+    """The control plane's answer, and the services that it is about."""
 
     answer: dict[str, Any]
     services: list[Planned]
@@ -90,16 +90,16 @@ class Plan:
 
     @property
     def changed(self) -> list[Planned]:
-        """The services that are not left as they are."""
+        """The services that the plan changes."""
         return [each for each in self.services if each.step["action"] != "unchanged"]
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with manifests, each with its place."""
+        """The problems of manifests, each with its place."""
         return self._placed("problems")
 
     def check(self) -> None:
-        """Tell of warnings, and raise `ManifestError` with all that is wrong with manifests."""
+        """Print warnings, and raise `ManifestError` with all problems of manifests."""
         from koco.cli.terminal import output
 
         for line in self._placed("warnings"):
@@ -122,11 +122,11 @@ class Plan:
 
 
 def targets(manifests: Sequence[str], *, prune: bool) -> list["Target"]:
-    """Return what is to be deployed, every manifest checked.
+    """Return the targets to deploy, with every manifest checked.
 
     Raises:
-        ManifestError: some are wrong; all problems at once.
-        UsageError: `prune` does not go with that.
+        ManifestError: some are invalid; it has all problems.
+        UsageError: `prune` is not possible with these manifests.
     """
     from koco.project import config_file, project
 
@@ -150,13 +150,14 @@ def targets(manifests: Sequence[str], *, prune: bool) -> list["Target"]:
 
 
 def _look_everywhere(project: "Project") -> None:
-    """Raise `UsageError` where a manifest might be that cannot be seen: it must not count as gone.
+    """Raise `UsageError` if a folder that may have a manifest cannot be read.
 
-    Globbing passes over folders that cannot be read, and over links that lead nowhere.
+    Otherwise a hidden manifest would count as removed, because globbing skips unreadable folders
+    and broken links.
     """
     for pattern in project.patterns:
         if not set(pattern) & set("*?["):
-            continue  # a path: where nothing is, that is told
+            continue  # a path: a missing file is reported
         *parts, name = Path(pattern).parts
         for end in range(len(parts) + 1):
             for folder in _folders(project.root, parts[:end]):
@@ -188,7 +189,7 @@ def _unseen(what: str) -> UsageError:
 
 
 def make(client: "Client", chosen: Sequence["Target"], *, prune: bool) -> Plan:
-    """Ask the control plane what deploying these would do."""
+    """Ask the control plane for the effect of deploying targets."""
     from koco.cli.deploy import python_check
 
     python_check.check(client, chosen)
@@ -196,7 +197,7 @@ def make(client: "Client", chosen: Sequence["Target"], *, prune: bool) -> Plan:
 
 
 def ask(client: "Client", found: Sequence[Found], *, prune: bool) -> Plan:
-    """Ask the control plane what deploying services as they were found would do."""
+    """Ask the control plane for the effect of deploying services in this state."""
     project = next((each.target.project.name for each in found if each.target.project), None)
     answer = client.plan(
         [(each.manifest, each.files) for each in found], project=project, prune=prune
@@ -213,7 +214,7 @@ def ask(client: "Client", found: Sequence[Found], *, prune: bool) -> Plan:
 
 
 def _add(step: dict[str, Any], found: Found) -> None:
-    """Add to a step what only this machine knows."""
+    """Add the facts that only this machine knows to a step."""
     step["ships"] = {
         "files": len(found.files),
         "size_bytes": sum(file.size_bytes for file in found.files),
@@ -231,7 +232,7 @@ def _add(step: dict[str, Any], found: Found) -> None:
 
 
 def _heavy(files: "Sequence[File]") -> str | None:
-    """Return what there is to say of files that are large, each or together."""
+    """Return a warning about files that are large, each or in total."""
     large = [file for file in files if file.size_bytes > _LARGE_BYTES]
     if not large and sum(file.size_bytes for file in files) <= _LARGE_BYTES:
         return None
@@ -247,10 +248,10 @@ def _megabytes(*files: "File") -> str:
 
 
 def confirm(plan: Plan, *, yes: bool, as_json: bool) -> None:
-    """Ask whether to remove what the plan removes, where somebody can be asked.
+    """Ask for confirmation of the plan's removals, if a person can be asked.
 
     Raises:
-        UsageError: nobody can, and `--yes` does not say so.
+        UsageError: no person can be asked, and `--yes` is not given.
         Interrupted: the answer is no.
     """
     from koco.cli.inputs import prompt

@@ -1,4 +1,4 @@
-"""A plan as people read it: a line for each service, and below it what changes."""
+"""Show a plan to people: a line for each service, and its changes below."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,8 @@ from koco.plurals import counted
 if TYPE_CHECKING:
     from koco.cli.deploy.plan import Plan, Planned
 
-#: Files of one service that are named, of a new one the largest; `--verbose` names all.
+#: The number of files to name per changed service, and per new one (its largest); `--verbose` names
+#: all.
 _FILES, _LARGEST = 20, 10
 
 _SIGNS = {"create": "+", "added": "+", "removed": "-", "remove": "-"}
@@ -19,22 +20,22 @@ _COLOURS = {"+": output.GREEN, "-": output.RED, "~": output.YELLOW, "!": output.
 _ACTIONS = {"create": "+", "update": "~", "remove": "-", "unchanged": ""}
 _ABSENT = object()
 
-#: What to do about files that are left out.
+#: A hint about files that are left out.
 _INCLUDE = "runtime.include in the manifest ships what is left out"
 
-#: A line of a plan: its sign, what it is about, and the rest.
+#: A line of a plan: its sign, its subject, and the rest.
 _Row = tuple[str, str, str]
 
 
 def size(size_bytes: int) -> str:
-    """Return a size as people read it."""
+    """Return a size in a readable form."""
     if size_bytes < 1000:
         return f"{size_bytes} B"
     return f"{size_bytes / 1e3:.1f} kB" if size_bytes < 1e6 else f"{size_bytes / 1e6:.1f} MB"
 
 
 def summary(plan: "Plan") -> str:
-    """Return how many services get what: `1 to create, 2 to update, 4 unchanged`."""
+    """Return the number of services per action: `1 to create, 2 to update, 4 unchanged`."""
     counts = plan.answer["counts"]
     told = [f"{counts[key]} to {key}" for key in ("create", "update", "remove") if counts[key]]
     if counts["unchanged"]:
@@ -43,10 +44,10 @@ def summary(plan: "Plan") -> str:
 
 
 def show(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool = False) -> None:
-    """Write a plan to a stream; of what stays as it is, there is but the number.
+    """Write a plan to a stream. Unchanged services are only counted.
 
-    What is new and what is left out is named in any case. `details` names what changes as well,
-    and `verbose` every file of a long list.
+    New services and left-out files are always named. `details` also names the changes, and
+    `verbose` every file of a long list.
     """
     for line in (*_lines(plan, stream, details=details, verbose=verbose), summary(plan)):
         stream.write(f"{line}\n")
@@ -78,7 +79,7 @@ def _lines(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool) -> Ite
 
 
 def _about(step: dict[str, Any], *, details: bool) -> str:
-    """Return what a service's line says after the action."""
+    """Return the text after the action in a service's line."""
     told = [f"release {step['release']}"] if step["release"] is not None else []
     if step["starting"] is not None:
         told.append(f"(release {step['starting']} is on its way)")
@@ -91,7 +92,7 @@ def _about(step: dict[str, Any], *, details: bool) -> str:
 
 
 def _openings(step: dict[str, Any], stream: TextIO) -> Iterator[str]:
-    """Yield a line for each path that is public, or is so no more: those are always told."""
+    """Yield a line for each path that is public or stops being public. Always shown."""
     now = step.get("public", [])
     changes = {change["path"]: change for change in step["changes"]}
     kept = now if step["action"] == "update" else []
@@ -108,7 +109,7 @@ def _openings(step: dict[str, Any], stream: TextIO) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Block:
-    """Rows of one kind; of more than `most`, it says how many there are of what. Then a hint."""
+    """Rows of one kind, then a hint. If there are more than `most`, it counts the rest by kind."""
 
     rows: list[_Row]
     more: str = ""
@@ -117,7 +118,7 @@ class _Block:
 
 
 def _details(blocks: list[_Block], stream: TextIO, *, verbose: bool) -> Iterator[str]:
-    """Yield the lines below a service's, aligned over all blocks."""
+    """Yield the lines below a service's line, aligned over all blocks."""
     shown = [
         [
             (sign, output.inline(name), output.inline(text))
@@ -139,7 +140,7 @@ def _details(blocks: list[_Block], stream: TextIO, *, verbose: bool) -> Iterator
 
 
 def _files(step: dict[str, Any], ours: "Planned | None", *, details: bool) -> list[_Row]:
-    """Return the rows of files: all of a new service, the largest first, or what changes."""
+    """Return the rows of files: all of a new service, the largest first, or the changed ones."""
     if step["action"] == "create" and ours is not None:
         largest = sorted(ours.files, key=lambda file: (-file.size_bytes, file.path))
         return [("+", file.path, size(file.size_bytes)) for file in largest]
@@ -171,13 +172,13 @@ def _file(change: dict[str, Any]) -> _Row:
 
 
 def _setting(change: dict[str, Any], paths: set[str]) -> Iterable[_Row]:
-    """Return the rows of a value that differs; `paths` are those of all that do."""
+    """Return the rows of a changed value; `paths` are the paths of all changed values."""
     path, old, new = change["path"], change.get("old", _ABSENT), change.get("new", _ABSENT)
     if isinstance(old, list) and isinstance(new, list):
         gone = [("-", path, each) for each in old if each not in new]
         come = [("+", path, each) for each in new if each not in old]
         if gone or come:
-            # What has a row of its own is not told twice.
+            # A value that has its own row is not repeated.
             rows = [row for row in (*gone, *come) if f"{path}.{row[2]}" not in paths]
             return [(sign, path, _value(each)) for sign, path, each in rows]
         return [("~", path, f"{_value(old)} → {_value(new)}")]
@@ -189,14 +190,14 @@ def _setting(change: dict[str, Any], paths: set[str]) -> Iterable[_Row]:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, dict):  # without its defaults, most of which are nothing
+    if isinstance(value, dict):  # without its defaults, most of which are empty
         value = {key: each for key, each in value.items() if each not in (None, "", [], {})}
     return json.dumps(value, ensure_ascii=False)
 
 
 def _cut(line: str, stream: TextIO) -> str:
-    """Return a line that fits a terminal, behind the four columns that it is indented by."""
+    """Return a line cut to fit a terminal, after its indent of four columns."""
     if not output.is_terminal(stream):
-        return line  # whole, for a log that is searched
+        return line  # uncut, so that a log can be searched
     width = output.room(stream, indent=4)
     return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -1,4 +1,4 @@
-"""Whether the cluster's Python is one that a service is made for: told before anything is sent."""
+"""Check before the upload whether the cluster's Python suits a service."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def check(client: "Client", targets: Sequence["Target"]) -> None:
-    """Raise `ManifestError` where a pyproject.toml asks for another Python than the cluster's.
+    """Raise `ManifestError` if a pyproject.toml requires another Python than the cluster's.
 
-    That is the one which the manifest names, or else the one in its folder.
+    It is the pyproject.toml that the manifest names, or else the one in its folder.
     """
     wanted = [(target, said) for target in targets if (said := _wanted(target))]
     if not wanted:

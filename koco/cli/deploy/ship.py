@@ -1,7 +1,7 @@
-"""What `koco deploy` does with a plan and its bundles: upload, release, wait, remove.
+"""Carry out a plan with its bundles: upload, release, wait, remove.
 
-Nothing is sent before every bundle is made: a mistake in one service must not
-leave another half deployed. And nothing is sent for what the plan leaves as it is.
+Nothing is sent before every bundle is made, because a mistake in one service must not leave another
+half deployed. Services that the plan leaves unchanged are not sent.
 """
 
 import sys
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from koco.client.client import Client
     from koco.project.bundle import Bundle
 
-#: How long a control plane tries when it is not told (seconds), and how much longer
-#: than this command it goes on: it must not give up first.
+#: How long a control plane tries by default (seconds), and how much longer than this command it
+#: continues, because it must not give up first.
 _READY_S, _LONGER_S = 600.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tells how a deploy goes: NDJSON on stdout, or results there and progress on stderr."""
+    """Reports a deploy's progress: NDJSON on stdout, or results there and progress on stderr."""
 
     as_json: bool
     began: float = field(default_factory=time.monotonic)
 
     def step(self, kind: str, service: str, text: str, **facts: Any) -> None:
-        """Tell of something on the way."""
+        """Report progress."""
         if self.as_json:
             ndjson.emit(kind, {"service": service, **facts})
         else:
             output.note(f"{service}: {text}")
 
     def result(self, kind: str, service: str, text: str, **facts: Any) -> None:
-        """Tell what became of a service."""
+        """Report the outcome of a service."""
         if self.as_json:
             took_s = round(time.monotonic() - self.began, 3)
             ndjson.emit(kind, {"service": service, **facts, "took_s": took_s})
@@ -49,20 +49,23 @@ class Report:
             output.flush()
 
     def took(self) -> str:
-        """Return how long it has taken so far, as text."""
+        """Return the time since the start, as text."""
         return f"({time.monotonic() - self.began:.1f} s)"
 
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """The releases that were begun, and why others were not: somebody has deployed meanwhile."""
+    """The releases that were begun, and the conflicts of those that were not.
+
+    A conflict means that somebody else deployed the service in the meantime.
+    """
 
     releases: list[dict[str, Any]] = field(default_factory=list)
     refused: list[ConflictError] = field(default_factory=list)
 
 
 def tell(plan: "Plan", report: Report, *, verbose: bool = False) -> None:
-    """Tell what will be done, before any of it is."""
+    """Report the planned actions before any of them starts."""
     if report.as_json:
         ndjson.emit("plan", plan.answer)
     elif not plan.is_empty:
@@ -78,7 +81,7 @@ def ship(
     timeout_s: float | None,
     fallback: bool = True,
 ) -> Shipped:
-    """Upload the bundles of what the plan changes, then begin its releases."""
+    """Upload the bundles of changed services, then begin their releases."""
     for each in plan.services:
         number = each.step["release"]
         if each.step["action"] == "unchanged":
@@ -97,7 +100,7 @@ def ship(
         try:
             release = _begin(client, each, sha256, timeout_s=timeout_s, fallback=fallback)
         except ConflictError as exc:
-            # Somebody else's deploy of one service is no reason against the others.
+            # A conflict in one service does not stop the others.
             shipped.refused.append(exc)
             if len(plan.changed) > 1:
                 output.note(exc.message)
@@ -118,14 +121,15 @@ def _about(manifest: dict[str, Any]) -> list[str]:
 
 
 def allowed(timeout_s: float | None) -> float | None:
-    """Return how long the control plane is to try where this command waits for so long."""
+    """Return how long the control plane may try if this command waits that long."""
     return None if timeout_s is None else max(_READY_S, timeout_s + _LONGER_S)
 
 
 def begun(release: dict[str, Any], report: Report, about: str) -> None:
-    """Tell that a release is starting, and something about it; or that nothing has changed.
+    """Report that a release is starting, with a remark about it, or that nothing has changed.
 
-    One that has failed by now was on its way when the plan was made: whoever waits tells of that.
+    A release that has failed by now was already in progress when the plan was made. The code that
+    waits for it reports that.
     """
     service, number = release["service"], release["number"]
     if release["unchanged"]:
@@ -138,7 +142,7 @@ def begun(release: dict[str, Any], report: Report, about: str) -> None:
 
 
 def leave(releases: Iterable[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
-    """Tell which releases go on without being waited for; return the others."""
+    """Report which releases continue without a wait; return the others."""
     others = []
     for release in releases:
         if release["status"] != "starting":
@@ -150,16 +154,16 @@ def leave(releases: Iterable[dict[str, Any]], report: Report) -> list[dict[str, 
 
 
 def check(shipped: Shipped) -> None:
-    """Raise `ConflictError` where services were left alone, as somebody has deployed them."""
+    """Raise `ConflictError` if services were left alone because somebody else has deployed them."""
     if shipped.refused:
         raise _refused(shipped.refused, hint=shipped.refused[0].hint)
 
 
 def remove(client: "Client", plan: "Plan", report: Report) -> None:
-    """Remove the services that the plan removes, once all else is done.
+    """Remove the services that the plan removes, after everything else is done.
 
     Raises:
-        ConflictError: some were not, as executions run or somebody has deployed them.
+        ConflictError: some were kept, because executions run or somebody else has deployed them.
     """
     refused: list[ConflictError] = []
     for step in plan.removals:
@@ -179,7 +183,7 @@ def _refused(errors: list[ConflictError], *, hint: str | None) -> ConflictError:
 
 
 def _bundled(service: str, bundle: "Bundle", report: Report) -> None:
-    """Tell of a bundle that was made."""
+    """Report a finished bundle."""
     files, size = len(bundle.files), bundle.size_bytes
     report.step(
         "bundled",

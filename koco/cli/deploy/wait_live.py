@@ -1,7 +1,7 @@
-"""Waiting for releases: each is told of when it is live or has failed, and meanwhile what it does.
+"""Wait for releases. Report each one when it is live or has failed, and its progress until then.
 
-At a terminal a line that changes says that; elsewhere a line each ten seconds does. What waits
-for room on a node is said once, as soon as it is known, of every release that does.
+At a terminal, progress is a line that changes; elsewhere it is a line every ten seconds. If a
+release waits for room on a node, that is reported once, as soon as it is known.
 """
 
 import sys
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
 
 #: How long one request waits for a release (seconds): at a terminal, and elsewhere.
 _SHOW_S, _POLL_S = 1.0, 4.0
-#: How often it is said what is being done, where there is no terminal (seconds).
+#: The interval of progress lines if there is no terminal (seconds).
 _SAY_S = 10.0
-#: From here on what was live a while ago is looked at again: it may be broken (seconds).
+#: Releases that have been live this long are checked again, because they may be broken (seconds).
 _AGAIN_S = 2.0
 
 
 @dataclass
 class _Waiting:
-    """The releases that are starting, and what became of the others."""
+    """The releases that are starting, and the outcome of the others."""
 
     client: "Client"
     report: "Report"
     deadline: float | None
     line: output.StatusLine = field(default_factory=output.StatusLine)
     failures: list[DeployError] = field(default_factory=list)
-    #: When each was live, and which it is.
+    #: The live releases, and the time when each became live.
     live: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     said: float = field(default_factory=time.monotonic)
-    #: What has been said that each waits for, by service.
+    #: The last reported reason for a wait, by service.
     waits: dict[str, str] = field(default_factory=dict)
 
     def left_s(self) -> float:
-        """Return how long the next look may wait."""
+        """Return how long the next request may wait."""
         usual = _SHOW_S if self.line.is_shown else _POLL_S
         return usual if self.deadline is None else min(usual, self.deadline - time.monotonic())
 
     def look(self, pending: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Ask for each release; tell of those that are starting no more, return the others."""
+        """Fetch each release, report those that are no longer starting, and return the others."""
         rest = []
-        # Only the first is waited for: what becomes of the others is known as soon.
+        # Waits only for the first, because the state of the others is then known as soon.
         wait_s = max(0.0, self.left_s())
         for release in pending:
             now = release
@@ -64,7 +64,7 @@ class _Waiting:
         return rest
 
     def tell(self, release: dict[str, Any], *, is_unchanged: bool) -> None:
-        """Tell what became of a release."""
+        """Report the outcome of a release."""
         is_broken = release.get("error") is not None and not is_unchanged
         if release["status"] == "failed" or is_broken:
             self.failures.append(_failure(self.client, release, self.report))
@@ -75,10 +75,10 @@ class _Waiting:
             self.live.append((time.monotonic(), release))
 
     def progress(self, pending: list[dict[str, Any]]) -> None:
-        """Say what is being done, and what waits for a node."""
+        """Report the current activity, and the releases that wait for a node."""
         for release in pending:
             waits_for = "; ".join(str(release.get("waits_for") or "").splitlines())
-            # Once for each node's shortage: figures of what is held change all the time.
+            # Once per shortage, because the amounts in use change all the time.
             if waits_for and release["service"] not in self.waits:
                 self.waits[release["service"]] = waits_for
                 self._say(release, f"waits for room: {waits_for}", waits_for=waits_for)
@@ -101,7 +101,7 @@ class _Waiting:
             output.note(f"{release['service']}: {text}")
 
     def look_again(self) -> None:
-        """Tell of those that are broken, as koco has seen while others were waited for."""
+        """Report releases that koco found broken during the wait for others."""
         for at, release in self.live:
             if time.monotonic() - at < _AGAIN_S:
                 continue
@@ -117,11 +117,11 @@ def settle(
     *,
     timeout_s: float | None,
 ) -> None:
-    """Wait until each release is live or has failed, and tell so.
+    """Wait until each release is live or has failed, and report the outcomes.
 
     Raises:
         DeployError: some failed, each with its cause.
-        TimedOutError: one is still starting after `timeout_s`; it goes on.
+        TimedOutError: one is still starting after `timeout_s`; the control plane continues.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     waiting = _Waiting(client, report, deadline)
@@ -160,7 +160,7 @@ def _late(release: dict[str, Any]) -> TimedOutError:
 
 
 def _goes_on(release: dict[str, Any]) -> tuple[str, str]:
-    """Return that the control plane goes on with a release, and how it is waited for again."""
+    """Return a message that the control plane continues a release, and a hint how to wait again."""
     service, number = release["service"], release["number"]
     command = "rollback" if release.get("origin", {}).get("rollback_of") else "deploy"
     said = f"{service}: release {number} is not ready yet; the control plane goes on with it"
@@ -168,7 +168,7 @@ def _goes_on(release: dict[str, Any]) -> tuple[str, str]:
 
 
 def _failure(client: "Client", release: dict[str, Any], report: "Report") -> DeployError:
-    """Tell that a release failed, and what serves; return the error."""
+    """Report a failed release and the release that serves; return the error."""
     service, number, error = release["service"], release["number"], release["error"] or {}
     if report.as_json:
         report.result("failed", service, "", release=number, error=error)
@@ -185,7 +185,7 @@ def _failure(client: "Client", release: dict[str, Any], report: "Report") -> Dep
 
 
 def _joined(failures: list[DeployError]) -> DeployError:
-    """Return one error that says what all of them do."""
+    """Return one error that combines all failures."""
     if len(failures) == 1:
         return failures[0]
     return DeployError(

@@ -1,4 +1,4 @@
-"""What a form's field allows, in the few words that fit a line."""
+"""Describe the limits of a form's field in a few words that fit on a line."""
 
 import json
 from typing import Any
@@ -7,18 +7,18 @@ from koco.forms import Checkbox, Field, InputFiles, InputJSON, InputNumber, Inpu
 from koco.forms.elements import to_json
 from koco.forms.fields import exclusive_limit
 
-#: How dates and times are written, by the element's type.
+#: The format of dates and times, by the element's type.
 _FORMATS = {"date": "YYYY-MM-DD", "time": "HH:MM", "datetime-local": "YYYY-MM-DDTHH:MM"}
 
 #: The pairs of properties that limit a value.
 _RANGES = tuple((f"min_{what}", f"max_{what}") for what in ("value", "date", "time", "datetime"))
 
-#: How much of a value is shown (characters).
+#: The shown part of a value (characters).
 _SHOWN = 40
 
 
 def kind(field: Field) -> str:
-    """Return how a value is written; empty where any text will do."""
+    """Return the format of a value; empty if any text is valid."""
     if isinstance(field, InputNumber):
         return "whole number" if field.is_whole else "number"
     if isinstance(field, InputFiles):
@@ -29,13 +29,13 @@ def kind(field: Field) -> str:
 
 
 def words(field: Field) -> list[str]:
-    """Return what is demanded of a value: whether there must be one, its type, its limits."""
+    """Return the requirements of a value: whether it is required, its type, its limits."""
     found = ["required"] if field.is_required else []
     return found + [each for each in (kind(field), *limits(field)) if each]
 
 
 def limits(field: Field) -> list[str]:
-    """Return what is demanded of a value beside its type: range, step, length, pattern."""
+    """Return the requirements of a value other than its type: range, step, length, pattern."""
     is_number = isinstance(field, InputNumber)
     found = [_between(field, *names) for names in _RANGES]
     if length := _between(field, "min_length", "max_length"):
@@ -49,7 +49,7 @@ def limits(field: Field) -> list[str]:
 
 
 def choices(field: Field) -> list[tuple[str, str]]:
-    """Return the names that can be chosen, each with its label; nothing if it is no choice."""
+    """Return the names that can be chosen, each with its label; empty if it is not a choice."""
     if not isinstance(field, Select):
         return []
     labels = [getattr(each, "label", None) or "" for each in field.option]
@@ -57,7 +57,7 @@ def choices(field: Field) -> list[tuple[str, str]]:
 
 
 def shown(field: Field, value: Any) -> str:
-    """Return a field's value as it would be typed, in one short line; a secret's is hidden."""
+    """Return a field's value as it would be typed, in one short line. A secret is hidden."""
     if value is None:
         return ""
     if isinstance(field, InputPassword):

@@ -1,7 +1,7 @@
-"""Files among a command line's inputs: `-i report=@path` uploads that file, or folder.
+"""Files among a command line's inputs: `-i report=@path` uploads that file or folder.
 
-Only what stands on the command line, or is typed into a form, is read: text from a
-file of inputs is left alone, for it may come from somebody else.
+Only values from the command line or typed into a form can name files. Text from a file of inputs is
+left alone, because it may come from somebody else.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 
 class Local(str):
-    """`@path`: text that means a file here, wherever such text goes."""
+    """The text `@path`, marked as the name of a local file, wherever the text is passed."""
 
     __slots__ = ()
 
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """The path of the file."""
         return context_file.expanded(self[1:])
 
 
 def typed(text: str) -> str:
-    """Return what a value on the command line means: `@path` a file, `@@x` the text `@x`."""
+    """Return the meaning of a value on the command line: `@path` a file, `@@x` the text `@x`."""
     if text.startswith("@@"):
         return text[1:]
     return Local(text) if text.startswith("@") else text
 
 
 def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None) -> dict[str, Any]:
-    """Upload the files among inputs; return the inputs with what names them in their place.
+    """Upload the files among inputs; return the inputs with references to them.
 
-    For a launch that is `{"$file": {name, sha256}}`. With `fid`, the files are put into
-    that execution's `in/`, and their paths stand in the inputs. A folder makes a list.
+    For a launch, a reference is `{"$file": {name, sha256}}`. With `fid`, the files are put into
+    that execution's `in/`, and a reference is the path. A folder becomes a list.
 
     Raises:
         NotFoundError: there is no such file or folder.
@@ -69,7 +69,7 @@ def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None)
 
 
 def find(given: str | Path) -> list["LocalFile"]:
-    """Return a file here, or every file below a folder; see `koco.client.local_files.found`."""
+    """Return a local file, or every file below a folder; see `koco.client.local_files.found`."""
     from koco.client import local_files
 
     with _readable():
@@ -77,7 +77,7 @@ def find(given: str | Path) -> list["LocalFile"]:
 
 
 def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", str]:
-    """Upload what is not there yet, with a bar at a terminal; return each file's SHA-256."""
+    """Upload the missing files, with a bar at a terminal; return each file's SHA-256."""
     from koco.client import local_files
 
     unique = list(dict.fromkeys(files))
@@ -94,10 +94,10 @@ def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", st
 def attach(
     client: "Client", fid: str, hashes: dict["LocalFile", str], *, to: str = "in"
 ) -> list[dict[str, Any]]:
-    """Put uploaded files into a folder of an execution; return them.
+    """Put uploaded files into a folder of an execution and return them.
 
     Raises:
-        ConflictError: two have one name.
+        ConflictError: two files have the same name.
     """
     names = [file.name for file in hashes]
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -1,7 +1,7 @@
-"""The conversation about one form: a question for each field, until the answer will do.
+"""Ask for the values of one form: a question for each field, until its answer is valid.
 
-What a field's own check refuses is told and asked again, so that most of what the
-server would refuse is never sent; the server checks it all the same.
+If a field's own check refuses an answer, the reason is shown and the field is asked again. So most
+invalid values are never sent, but the server checks them all the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,12 +29,12 @@ from koco.forms import (
 )
 from koco.forms.elements import to_json
 
-#: How many choices are listed; those beyond are chosen by name.
+#: The number of choices that are listed. Others can be chosen by name.
 _LISTED = 50
 
 
 class Dialogue:
-    """Asks at a terminal, `out`, and reads what is typed; raises what `keyboard.line` does."""
+    """Asks at the terminal `out` and reads typed lines; raises the errors of `keyboard.line`."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -42,7 +42,7 @@ class Dialogue:
     def fill(
         self, model: Model, given: dict[str, Any], typed: dict[str, Any] | None
     ) -> dict[str, Any]:
-        """Return the answers to what is not given; see `prompt.ask`."""
+        """Return the answers for fields that are not given; see `prompt.ask`."""
         answers: dict[str, Any] = {}
         for element in model.elements:
             if isinstance(element, Field):
@@ -66,7 +66,7 @@ class Dialogue:
             self._say("─" * 40, output.DIM)
 
     def _answer(self, field: Field, offered: Any) -> dict[str, Any]:
-        """Return the answer to a field under its name, or nothing; ask until it will do."""
+        """Return the answer to a field under its name, or nothing. Ask until it is valid."""
         self._introduce(field, offered)
         while True:
             try:
@@ -99,7 +99,7 @@ class Dialogue:
             self._list(pairs, field.names.index(offered) if offered in field.names else None)
 
     def _read(self, field: Field) -> Any:
-        """Return what is typed for a field; None for nothing."""
+        """Return the typed value of a field; None if it is blank."""
         if isinstance(field, InputPassword):
             return keyboard.secret(self._out) or None
         if isinstance(field, InputArea):
@@ -118,7 +118,7 @@ class Dialogue:
         return typed.strip()
 
     def _press(self, elements: Sequence[Element]) -> dict[str, str]:
-        """Return what the button sends that a person chooses; a lone one is pressed for them."""
+        """Return the value of the chosen button. A single button is chosen without a question."""
         actions = [each for each in elements if isinstance(each, Action)]
         submits = [each.text for each in elements if isinstance(each, Submit)][:1]
         if not actions:
@@ -175,23 +175,23 @@ class Dialogue:
 
 
 def _flat(text: str) -> str:
-    """Return text without line breaks, which could feign another question."""
+    """Return text without line breaks, because they could fake another question."""
     return text.replace("\n", " ").replace("\t", " ").rstrip()
 
 
 def _offered(field: Field, typed: dict[str, Any]) -> Any:
-    """Return what Enter stands for, as JSON; None for nothing."""
+    """Return the value that Enter stands for, as JSON; None if there is none."""
     before = None if isinstance(field, InputPassword) else typed.get(field.name)
     return to_json(field.default) if before is None else before
 
 
 def _are_numbered(pairs: Sequence[tuple[str, str]]) -> bool:
-    """Say whether choices can be chosen by number: not where a name is one."""
+    """Return whether choices can be chosen by number: not if a name is itself a number."""
     return not any(name.strip().isdecimal() for name, _ in pairs)
 
 
 def _chosen(pairs: Sequence[tuple[str, str]], typed: str) -> str:
-    """Return the name that was typed, or whose number or label was; else what was typed."""
+    """Return the name for typed text that is a name, number or label; else the text itself."""
     word = typed.strip()
     names = [name for name, _ in pairs]
     if word in names:
@@ -206,7 +206,7 @@ def _checked(field: Field, raw: Any) -> tuple[Any, list[str]]:
     if not isinstance(field, InputFiles):
         return field.clean(raw)
     typed = raw if isinstance(raw, list) else [raw]
-    # `-i` writes them with an @; here it is optional.
+    # `-i` needs an @ before paths; here it is optional.
     paths = [context_file.expanded(str(each).strip().removeprefix("@")) for each in typed if each]
     if not paths:
         return None, ["is required"]

@@ -1,7 +1,7 @@
-"""A flow's inputs from a command line: a file's object, and `key=value` over it.
+"""A flow's inputs from a command line: an object from a file, and `key=value` over it.
 
-Values from the command line stay text: the flow's form types them, on the
-server, where its rules are. `@path` is a file (see `uploads`), and several make a list.
+Values from the command line stay text. The server converts them by the flow's form, because it has
+the rules. `@path` is a file (see `file_inputs`), and several values make a list.
 """
 
 import json
@@ -21,10 +21,10 @@ STDIN = "-"
 
 
 def gather(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
-    """Return the inputs that `-i` and `--inputs` give.
+    """Return the inputs from `-i` and `--inputs`.
 
     Raises:
-        UsageError: a pair without `=`, a key twice, a file that holds no object.
+        UsageError: a pair without `=`, a key twice, a file that does not hold an object.
     """
     inputs = {**(read(file) if file is not None else {}), **_parsed(pairs)}
     _require_json(inputs)
@@ -32,10 +32,10 @@ def gather(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
 
 
 def anything(pairs: Sequence[str], file: str | None) -> Any:
-    """Return what they give where it may be any JSON value; with pairs it is an object.
+    """Return the inputs if any JSON value is allowed; with pairs it is an object.
 
     Raises:
-        UsageError: as `gather` does.
+        UsageError: see `gather`.
     """
     if pairs or file is None:
         return gather(pairs, file)
@@ -46,7 +46,7 @@ def anything(pairs: Sequence[str], file: str | None) -> Any:
 
 def _require_json(inputs: Any) -> None:
     try:
-        # What is no JSON would fail on its way, where no one could say why.
+        # A value that is not JSON would fail later, without a clear message.
         json.dumps(inputs, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise UsageError(
@@ -82,7 +82,7 @@ def load(file: str) -> Any:
     except UnicodeDecodeError as exc:
         raise UsageError(f"{source} is no UTF-8 text") from exc
     if not text.strip():
-        # To YAML it is null, which an answer may be: not one that nobody gave.
+        # YAML reads an empty file as null. That is a valid answer, but not one that the user gave.
         raise UsageError(f"{source} holds nothing", hint='such as {"name": "value"}')
     try:
         return json.loads(text, object_pairs_hook=partial(_unique, source))
@@ -93,7 +93,7 @@ def load(file: str) -> Any:
 
 
 def _stdin() -> bytes:
-    return b"" if sys.stdin is None else sys.stdin.buffer.read()  # None where it was closed
+    return b"" if sys.stdin is None else sys.stdin.buffer.read()  # None if it was closed
 
 
 def _source(file: str) -> str:
@@ -132,7 +132,7 @@ def _yaml(text: str, source: str) -> Any:
     from koco.manifest.yaml_document import Loader
 
     try:
-        # As manifests are read: `no` and `10:30` are text. It is a SafeLoader.
+        # Loaded like manifests: `no` and `10:30` are text. It is a SafeLoader.
         return _as_json(yaml.load(text, Loader=Loader), source)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
@@ -145,7 +145,7 @@ def _yaml(text: str, source: str) -> Any:
 
 
 def _as_json(value: Any, source: str) -> Any:
-    """Return what YAML gave as JSON has it: dates as text, keys that are text."""
+    """Return a YAML value in JSON form: dates become text, and keys must be text."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):

@@ -1,4 +1,4 @@
-"""Passwords: typed and not shown, or from stdin; in no command line, which others can see."""
+"""Read passwords, typed without echo or from stdin; others can see those in a command line."""
 
 import sys
 
@@ -6,19 +6,20 @@ from koco.cli.inputs import prompt
 from koco.cli.terminal import keyboard
 from koco.errors import UsageError
 
-#: As the control plane has it: told before a password is typed twice in vain (characters).
+#: The control plane's minimum (characters). Checked here so that the user need not type a short
+#: password twice.
 _SHORTEST = 12
-#: Bytes of a password at most: a whole file that was piped in by mistake is none.
+#: The maximum length of a password (bytes), to refuse a whole file that was piped in by mistake.
 _BYTES = 4096
 
 
 def known(source: str | None, about: str, *, usage: str) -> str:
-    """Return a password that somebody has: typed once or, with `-`, from stdin.
+    """Return an existing password: typed once, or from stdin with `-`.
 
-    `about` is what is asked; `usage` is told where there is nobody to ask.
+    `about` is the question; `usage` is the hint if no person can be asked.
 
     Raises:
-        UsageError: there is none, or it stands in the command line.
+        UsageError: there is no password, or it is on the command line.
         KeyboardInterrupt: Ctrl-C.
         Interrupted: Ctrl-D.
     """
@@ -41,7 +42,7 @@ def known(source: str | None, about: str, *, usage: str) -> str:
 
 
 def new(source: str | None, about: str, *, usage: str) -> str:
-    """Return a password that somebody is to have: typed twice; otherwise as `known`."""
+    """Return a new password, typed twice; otherwise like `known`."""
     first = known(source, about, usage=usage)
     if len(first) < _SHORTEST:
         raise UsageError(

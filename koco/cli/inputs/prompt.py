@@ -1,6 +1,6 @@
-"""Whether a person can be asked, and asking them for a form's values, on stderr.
+"""Check whether a person can be asked, and ask them for a form's values, on stderr.
 
-Forms and what draws them are imported when somebody is asked, and never for a script.
+Forms and the code that draws them are imported only when a person is asked, never for a script.
 """
 
 import sys
@@ -14,7 +14,7 @@ NO_INPUT = "Ask nothing, not even at a terminal."
 
 
 def can_ask(no_input: bool) -> bool:
-    """Say whether a person is there, at stdin and stderr, and may be asked."""
+    """Return whether a person is at stdin and stderr, and may be asked."""
     streams = (sys.stdin, sys.stderr)
     return not no_input and all(each is not None and each.isatty() for each in streams)
 
@@ -26,15 +26,15 @@ def ask(
     out: TextIO | None = None,
     typed: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return `given`, and what a person answers to the fields that are not in it.
+    """Return `given`, completed with a person's answers to the other fields.
 
-    Answers are JSON values; those to file fields are `uploads.Local`. What is left
-    blank and has no default is left out. `typed` has what was refused, by field: that
-    alone is asked for, with what was typed before offered again.
+    Answers are JSON values; those to file fields are `file_inputs.Local`. A field that is left
+    blank and has no default is left out. `typed` has refused values by field: then only these
+    fields are asked, with the earlier values as suggestions.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
-        Interrupted: Ctrl-D, or the terminal has gone.
+        Interrupted: Ctrl-D, or the terminal is gone.
         UsageError: the form has elements that this koco does not know.
     """
     from koco.cli.inputs.form_prompt import Dialogue
@@ -63,22 +63,22 @@ def ask_again(
     *,
     out: TextIO | None = None,
 ) -> dict[str, Any]:
-    """Tell what was refused, ask for that anew, and return all values; raises what `ask` does.
+    """Show the refused values, ask for them again, and return all values; raises like `ask`.
 
-    Raises `refused` itself where no field of the form would mend it.
+    Raises `refused` itself if no field of the form can fix it.
     """
     fields = {each["name"] for each in form if "name" in each}
     wrong = refused.errors.keys() - {GLOBAL_FIELD}
     if not wrong or not wrong <= fields:
         raise refused
-    output.print_error(KocoError(refused.message))  # without its hint, which is for later
+    output.print_error(KocoError(refused.message))  # without its hint, which does not apply yet
     kept = {name: value for name, value in values.items() if name not in wrong}
     typed = {name: values.get(name) for name in wrong}
     return ask(form, kept, out=out, typed=typed)
 
 
 def agrees(question: str) -> bool:
-    """Ask a person a question; anything but a yes is a no."""
+    """Ask a person a question. Any answer except yes means no."""
     from koco.cli.terminal import keyboard
 
     sys.stderr.write(f"{output.harmless(question)} [y/N]\n")

@@ -1,4 +1,4 @@
-"""What a person sees and types: output, the view of events, times, NDJSON for programs.
+"""Terminal input and output: output, the view of events, times, NDJSON for programs.
 
 It imports nothing else of the command line. Begin with `output`.
 """

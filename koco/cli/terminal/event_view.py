@@ -1,4 +1,4 @@
-"""An event stream, drawn for a terminal, as plain text for a pipe, or as NDJSON."""
+"""Show an event stream: drawn for a terminal, as plain text for a pipe, or as NDJSON."""
 
 import contextlib
 import json
@@ -15,18 +15,18 @@ from koco.client.client import Stream
 from koco.errors import CancelledError, Interrupted, KocoError, TimedOutError
 from koco.plurals import counted
 
-#: What an execution's end means as an exit code.
+#: Final status of an execution -> exit code.
 OUTCOMES = {
     "finished": 0,
     "error": KocoError.exit_code,
     "cancelled": CancelledError.exit_code,
 }
 
-#: Kinds that tell of the execution, not of its work: shown when asked for by name.
-#: Of these a terminal shows status changes, too, quietly.
+#: Kinds about the execution itself and not its work. They are shown if requested by name. A
+#: terminal also shows status changes, in a quiet style.
 _QUIET = frozenset({"meta", "inputs", "status"})
 
-#: How a terminal tells the kinds apart.
+#: The style of each kind on a terminal.
 _STYLES = {
     "stderr": output.YELLOW,
     "error": output.RED,
@@ -37,10 +37,10 @@ _STYLES = {
 }
 _STATUS_STYLES = {"error": output.RED, "cancelled": output.YELLOW}
 
-#: Kinds whose text needs no introduction; others are led by their name.
+#: Kinds whose text needs no label. The text of others starts with their name.
 _SELF_EVIDENT = frozenset({*_STYLES, *_QUIET, "stdout", "result", "final"})
 
-#: How much of an error's message is looked for in its traceback (characters).
+#: The part of an error's message that is searched for in its traceback (characters).
 _KNOWN_BY = 200
 
 _BODIES = ("markdown", "html", "text")
@@ -48,7 +48,7 @@ _BODIES = ("markdown", "html", "text")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """How to show a stream. `kinds` are those that were asked for by name, `fid` is whose it is."""
+    """Options of the view. `kinds` are those requested by name, `fid` is the execution's."""
 
     as_json: bool = False
     timestamps: bool = False
@@ -63,13 +63,15 @@ def follow(
     timeout_s: float | None = None,
     on_lock: Callable[[], None] | None = None,
 ) -> str:
-    """Show a stream (not, without a view) to its end; return the final status.
+    """Show a stream to its end and return the final status. Without a view, nothing is shown.
 
-    `on_lock` is called once what asks for a person has been shown; others go on meanwhile.
+    `on_lock` is called after a question to a person has been shown. Other tasks continue meanwhile.
 
     Raises:
-        TimedOutError: it has not ended in time; it goes on.
-        typer.Exit: the user pressed Ctrl-C; it goes on, and they were told how to come back.
+        TimedOutError: it has not ended in time; it continues.
+        typer.Exit: the user pressed Ctrl-C. The execution continues, and the user sees the command
+            to
+            follow it again.
     """
     stream.on_beat = _Beats(stream).tell
     try:
@@ -85,14 +87,14 @@ def follow(
 
 
 class _Beats:
-    """Says on stderr, once each, why nothing comes from a stream."""
+    """Reports on stderr, once each, the reasons why a stream has no new events."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._told: str | None = None
 
     def tell(self) -> None:
-        with contextlib.suppress(KocoError):  # the stream itself tells what is wrong
+        with contextlib.suppress(KocoError):  # the stream itself reports the error
             waits = self._stream.waits()
             if waits and _without_figures(waits) != self._told:
                 output.note(f"{self._stream.fid}: {waits}")
@@ -104,13 +106,13 @@ def _without_figures(text: str) -> str:
 
 
 def show(stream: Stream, view: View | None, *, on_lock: Callable[[], None] | None = None) -> None:
-    """Write what comes from a stream to stdout, each list of lines at once."""
+    """Write the lines of a stream to stdout, each list of lines at once."""
     for lines in stream:
         if view is not None:
             _show(stream, lines, replace(view, fid=stream.fid))
         if on_lock is not None and any(_asks(stream, line) for line in lines):
             on_lock()
-    # A terminal has drawn it, and NDJSON has it.
+    # A terminal has already drawn it, and NDJSON contains it.
     tells = view is not None and not view.as_json and not output.is_terminal()
     if tells and stream.status in _STATUS_STYLES:
         output.note(f"{stream.fid} has ended: {stream.status}")
@@ -127,13 +129,13 @@ def _show(stream: Stream, lines: list[bytes], view: View) -> None:
 
 
 def _asks(stream: Stream, line: bytes) -> bool:
-    """Say whether an event may mean that a person is awaited now."""
+    """Return whether an event may mean that a person is needed now."""
     kind = stream.kind_of(line)
     return kind == "lock" or (kind == "status" and b'"awaiting"' in line)
 
 
 def text_of(payload: Any, *, indent: int | None = None) -> str:
-    """Return a payload as text: strings and bodies as they are, the rest as JSON."""
+    """Return a payload as text: strings and bodies unchanged, the rest as JSON."""
     if isinstance(payload, str):
         return payload.removesuffix("\n")
     if bodies := bodies_of(payload):
@@ -142,14 +144,14 @@ def text_of(payload: Any, *, indent: int | None = None) -> str:
 
 
 def bodies_of(payload: Any) -> list[tuple[str, str]]:
-    """Return the bodies that a payload consists of, each with its type; or nothing."""
+    """Return the bodies in a payload, each with its type; empty if it is not made of bodies."""
     values = payload if isinstance(payload, list) else [payload]
     found = [body for value in values if (body := _body(value))]
     return found if len(found) == len(values) else []
 
 
 def print_value(payload: Any) -> None:
-    """Write what an execution returned to stdout: Markdown drawn, text as it is, or JSON."""
+    """Write an execution's result to stdout: Markdown drawn, text unchanged, or JSON."""
     for type_, body in bodies_of(payload) or [("text", text_of(payload, indent=2))]:
         if type_ == "markdown":
             output.print_markdown(body)
@@ -158,7 +160,7 @@ def print_value(payload: Any) -> None:
 
 
 def error_text(payload: Any) -> str:
-    """Return an `error` event's traceback, and its type and message if that does not say them."""
+    """Return an `error` event's traceback, with type and message if it does not have them."""
     if not isinstance(payload, dict):
         return text_of(payload)
     message = str(payload.get("message") or "")
@@ -166,7 +168,8 @@ def error_text(payload: Any) -> str:
     trace = str(payload.get("traceback") or "").rstrip("\n")
     if not trace:
         return said
-    # A process that crashed has a stack without a last word, and koco's own errors another one.
+    # The stack of a crashed process has no last line with the error, and in koco's own errors that
+    # line differs.
     return trace if message[:_KNOWN_BY] in trace else f"{trace}\n{said}"
 
 
@@ -174,15 +177,15 @@ def _body(value: Any) -> tuple[str, str] | None:
     if not isinstance(value, dict) or len(value) != 2:
         return None
     if isinstance(text := value.get("$repr"), str) and "$type" in value:
-        return "text", text  # what could not be made JSON
+        return "text", text  # a value that could not be made JSON
     type_, body = value.get("type"), value.get("body")
     return (type_, body) if type_ in _BODIES and isinstance(body, str) else None
 
 
 def _write_json(stream: Stream, lines: list[bytes], view: View) -> None:
-    # As they came: encoding them anew would cost a core what the wire gives for nothing.
+    # The original lines, because encoding them again would take a whole core for no gain.
     if view.kinds and "status" not in view.kinds and stream.kind_of(lines[-1]) == "status":
-        lines = lines[:-1]  # it was sent to tell of the end, and not asked for
+        lines = lines[:-1]  # it was sent to mark the end, and was not requested
     if not lines:
         return
     raw = b"\n".join(lines) + b"\n"
@@ -223,7 +226,7 @@ def _draw(events: Iterable[dict[str, Any]], view: View) -> None:
 
 
 def _parts(kind: str, payload: Any, fid: str) -> list[tuple[str, str]]:
-    """Return what a terminal shows of an event: bodies, each with its type."""
+    """Return the bodies that a terminal shows of an event, each with its type."""
     if kind == "lock" and isinstance(payload, dict) and (found := bodies_of(payload.get("data"))):
         return [("text", _asked(payload, fid)), *found]
     return bodies_of(payload) or [("text", _text(kind, payload, fid, indent=2))]
@@ -239,7 +242,7 @@ def _put(text: str, ts: str, view: View, style: str) -> None:
 def _is_shown(kind: str, payload: Any, view: View) -> bool:
     if view.kinds:
         return kind in view.kinds
-    # A flow that returns nothing has nothing to show for it.
+    # The result of a flow that returns nothing is not shown.
     return kind not in _QUIET and not (kind == "final" and payload is None)
 
 
@@ -263,7 +266,7 @@ def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> st
 
 
 def _asked(lock: dict[str, Any], fid: str) -> str:
-    # The command on a line of its own: a narrow terminal must not break what is to be copied.
+    # The command has its own line, so that a narrow terminal does not break text that users copy.
     return (
         f"lock: {lock.get('name')} waits for an answer until {_at(lock.get('expires'))}\n"
         f"koco answer {fid} {lock.get('name')}"
@@ -289,7 +292,7 @@ def _settled(lease: dict[str, Any]) -> str:
 
 
 def _led(text: str, event: dict[str, Any]) -> str:
-    """Return what a Ray task has printed, each line behind the task's name."""
+    """Return the output of a Ray task, with the task's name before each line."""
     if not (task := event.get("task")):
         return text
     return "\n".join(f"[{output.inline(task)}] {line}" for line in text.split("\n"))

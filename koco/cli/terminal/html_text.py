@@ -1,13 +1,13 @@
-"""HTML as text, for those who have no browser at hand."""
+"""Convert HTML to text, for users without a browser at hand."""
 
 from html.parser import HTMLParser
 
-#: Elements that begin a line of their own.
+#: Elements that begin a new line.
 _BLOCKS = frozenset(
     ("br", "dd", "div", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "p", "pre", "tr")
 )
 
-#: Elements whose content is not for reading.
+#: Elements whose content is not shown.
 _SILENT = frozenset(("script", "style", "template", "title"))
 
 

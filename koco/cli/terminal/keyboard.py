@@ -1,9 +1,9 @@
-"""What a person types: lines, and secrets that are not shown.
+"""Read typed lines, and secrets without echo.
 
-Prompts go to stderr's terminal, whatever stdout is: `fid=$(koco run …)` asks, too,
-and gets the fid and nothing else. None of the libraries at hand does that *and* lets
-lines be edited: rich and click leave both to `input()`, which edits only where stdout
-is the terminal, and prompts there. So stdout leads to the terminal for that long.
+Prompts go to stderr's terminal, whatever stdout is, so `fid=$(koco run …)` can ask and still gets
+only the fid. No available library does this *and* lets users edit lines: rich and click leave both
+to `input()`, which edits only if stdout is the terminal, and prompts there. So stdout points to the
+terminal during the prompt.
 """
 
 import os
@@ -12,25 +12,25 @@ from typing import TextIO
 
 from koco.errors import Interrupted
 
-#: What stands before what is typed. Plain: readline counts its characters.
+#: The prompt. It has no style, because readline counts its characters.
 PROMPT = "> "
 
 
 def line(out: TextIO) -> str:
-    """Return a line that was typed, without its end; what was pasted may have several.
+    """Return a typed line without its end. Pasted text may have several lines.
 
     Raises:
-        EOFError: Ctrl-D, or the terminal has gone.
+        EOFError: Ctrl-D, or the terminal is gone.
         KeyboardInterrupt: Ctrl-C.
-        UnicodeError: it is no UTF-8.
+        UnicodeError: it is not UTF-8.
     """
     typed = _edited(out) if _can_edit(out) else _plain(out)
-    typed.encode()  # a lone surrogate is how some locales show what is none
+    typed.encode()  # some locales show invalid bytes as lone surrogates
     return typed
 
 
 def secret(out: TextIO) -> str:
-    """Return a line that was typed and not shown; raises what `line` does."""
+    """Return a line that was typed without echo; raises the errors of `line`."""
     import getpass
 
     typed = getpass.getpass(PROMPT, stream=out)
@@ -39,12 +39,12 @@ def secret(out: TextIO) -> str:
 
 
 def asked_secret(about: str, *, left: str) -> str:
-    """Ask on stderr for what is not shown; `left` is told where nothing is typed.
+    """Ask for a secret on stderr, without echo; `left` is the hint if nothing is typed.
 
     Raises:
-        Interrupted: Ctrl-D, or the terminal has gone.
+        Interrupted: Ctrl-D, or the terminal is gone.
         KeyboardInterrupt: Ctrl-C.
-        UnicodeError: it is no UTF-8.
+        UnicodeError: it is not UTF-8.
     """
     sys.stderr.write(f"{about}\n")
     sys.stderr.flush()
@@ -58,7 +58,7 @@ def asked_secret(about: str, *, left: str) -> str:
 
 
 def lines(out: TextIO) -> list[str]:
-    """Return lines up to an empty one, or to Ctrl-D after the first; raises what `line` does."""
+    """Return lines up to an empty one, or to Ctrl-D after the first; raises like `line`."""
     found: list[str] = []
     while True:
         try:
@@ -95,23 +95,23 @@ def _edited(out: TextIO) -> str:
 
 
 def _can_edit(out: TextIO) -> bool:
-    """Say whether `input` would take this for a terminal: it looks at these numbers."""
+    """Return whether `input` would treat this as a terminal: it checks these descriptors."""
     try:
         return (sys.stdin.fileno(), sys.stdout.fileno()) == (0, 1) and out.isatty()
     except (AttributeError, OSError, ValueError):
-        return False  # closed, or no file at all
+        return False  # closed, or not a file
 
 
 def _load_editor() -> None:
-    """Have `input` edit by readline, where there is one; loading it may write to stdout."""
+    """Make `input` use readline if it is available. Loading it may write to stdout."""
     import locale
 
     if locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX"):
-        return  # readline would drop what is no ASCII
+        return  # readline would drop characters that are not ASCII
     try:
         import readline
     except ImportError:
         return
     if hasattr(readline, "set_auto_history"):
-        # What was typed into one field is no suggestion for the next.
+        # Text typed into one field is not a suggestion for the next.
         readline.set_auto_history(False)

@@ -1,7 +1,7 @@
-"""The lines in which a command tells of what it does: NDJSON of the shape that events have.
+"""Write a command's progress as NDJSON, in the shape of events.
 
-The contract is in docs/stream.md, and `koco schema stream` prints it. Events of
-executions are not made here: they pass through as the API sends them.
+The contract is in docs/stream.md, and `koco schema stream` prints it. Events of executions are not
+made here: they pass through unchanged from the API.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from koco.errors import Interrupted, KocoError, unexpected
 
 
 def emit(kind: str, payload: dict[str, Any]) -> None:
-    """Write a line to stdout, at once."""
+    """Write a line to stdout at once."""
     ts = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     output.print_ndjson({"ts": ts, "kind": kind, "payload": payload})
 
 
 @contextmanager
 def ending(as_json: bool) -> Iterator[None]:
-    """End a command's lines with how it went, as an execution's end with its final status."""
+    """End a command's lines with its outcome, as the final status ends an execution's events."""
     if not as_json:
         yield
         return
@@ -34,7 +34,7 @@ def ending(as_json: bool) -> Iterator[None]:
         emit("status", failed(Interrupted("interrupted")))
         raise
     except BrokenPipeError:
-        raise  # nobody reads any more
+        raise  # the reader is gone
     except Exception as exc:
         emit("status", failed(unexpected(exc)))
         raise
@@ -42,7 +42,7 @@ def ending(as_json: bool) -> Iterator[None]:
 
 
 def failed(error: KocoError) -> dict[str, Any]:
-    """Return what the last line says of an error; its details are on stderr."""
+    """Return the last line's payload for an error. Its details are on stderr."""
     from koco.tokens import mask_all
 
     hint = mask_all(error.hint) if error.hint else None

@@ -1,7 +1,7 @@
-"""What the user sees: results on stdout, everything else on stderr.
+"""The output of commands: results on stdout, everything else on stderr.
 
-The only user of rich, which costs 60 ms and more: it is imported where a
-terminal is to be drawn on, and never for a pipe.
+This is the only user of rich, which costs 60 ms and more. It is imported only to draw on a
+terminal, never for a pipe.
 """
 
 import contextlib
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
     from koco.errors import KocoError
 
-#: What a terminal might obey: control characters but tab and newline, C1, and
-#: those that turn the direction of text around.
+#: Characters that control a terminal: control characters except tab and newline, C1, and those that
+#: change the direction of text.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
-#: The same, and what ends a line or moves within it.
+#: The same, and characters that end a line or move within it.
 _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-#: How narrow wrapped text may become (characters).
+#: The minimum width of wrapped text (characters).
 _NARROWEST = 20
 
-#: What the system says where nothing more can be written.
+#: The system's errors if nothing more can be written.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 RED, GREEN, YELLOW, CYAN, DIM, BOLD = "31", "32", "33", "36", "2", "1"
 
 
 def prepare() -> None:
-    """Make both streams take any text: a lone surrogate is shown, not an exception.
+    """Make both streams accept any text. A lone surrogate is shown instead of raising.
 
-    A stream that whoever calls has closed (`>&-`) is replaced by one that leads nowhere.
+    A stream that the caller has closed (`>&-`) is replaced by one that discards its text.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -53,20 +53,21 @@ def prepare() -> None:
 
 
 def unwritten(exc: OSError, what: str | None = None) -> "KocoError | None":
-    """Return what to tell of an error that says that there is no room to write; None of others."""
+    """Return our error for a failed write if there is no room; None for other errors."""
     from koco.errors import OutputError
 
     if exc.errno not in _NO_ROOM:
         return None
     if what is None:
-        # What could not be written to stdout is kept, and cannot be written now either.
+        # Text that could not be written to stdout is still buffered, and cannot be written now
+        # either.
         where = f" {exc.filename}" if exc.filename else "" if _is_flushed() else " to stdout"
         what = f"cannot write{where}: {exc.strerror}"
     return OutputError(what, hint="what is there is not all; make room, or write elsewhere")
 
 
 def let_go() -> None:
-    """Drop what cannot be written, so that the interpreter does not try again as it ends."""
+    """Discard unwritten output, so that the interpreter does not try again at exit."""
     if not _is_flushed():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -80,14 +81,14 @@ def _is_flushed() -> bool:
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
-    """Say whether a stream (stdout) is a terminal."""
+    """Return whether a stream (stdout) is a terminal."""
     return (stream or sys.stdout).isatty()
 
 
 def room(stream: TextIO | None = None, *, indent: int = 0) -> int:
-    """Return how many characters fit on a line of a stream's (stdout's) terminal.
+    """Return the number of characters that fit on a line of a stream's (stdout's) terminal.
 
-    `indent` is how many columns are taken already.
+    `indent` is the number of columns already used.
     """
     try:
         columns = int(os.environ.get("COLUMNS") or 0)
@@ -98,43 +99,43 @@ def room(stream: TextIO | None = None, *, indent: int = 0) -> int:
 
 
 def wrapped(text: str, stream: TextIO | None = None, *, indent: int = 0) -> list[str]:
-    """Return text in lines that fit a stream's (stdout's) terminal, cut between words only.
+    """Return text in lines that fit a stream's (stdout's) terminal, cut only between words.
 
-    `indent` is how many columns are taken already, on the first line as on the others.
+    `indent` is the number of columns already used, on the first line and all others.
     """
     width = room(stream, indent=indent)
     return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False) or [""]
 
 
 def has_colour(stream: TextIO | None = None) -> bool:
-    """Say whether to use colour on a stream (stdout): a terminal, and NO_COLOR not set."""
+    """Return whether to use colour on a stream (stdout): a terminal, and NO_COLOR not set."""
     dull = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return is_terminal(stream) and not dull
 
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:
-    """Return text in a style, where the stream has colour; each line on its own."""
+    """Return text in a style if the stream has colour, each line separately."""
     if not style or not has_colour(stream):
         return text
     return "\n".join(f"\x1b[{style}m{line}\x1b[0m" if line else "" for line in text.split("\n"))
 
 
 def harmless(text: str) -> str:
-    r"""Return text whose control characters are shown (`\x1b`) and not obeyed."""
+    r"""Return text whose control characters are shown (`\x1b`) instead of obeyed."""
     return _CONTROLS.sub(_shown, text.replace("\r\n", "\n"))
 
 
 def inline(text: str) -> str:
-    r"""Return text that has to stay on its line: what would end it is shown (`\n`), too.
+    r"""Return text that must stay on one line: line ends are shown (`\n`), too.
 
-    For names and other words of somebody else's, wherever they go: in a log that is read as
-    lines, a name of two lines could say anything.
+    For names and other text from somebody else, wherever it goes. In a log that is read line by
+    line, a name with two lines could fake an entry.
     """
     return _BREAKS.sub(lambda found: _SHORT.get(found[0]) or _shown(found), text)
 
 
 def harmless_json(text: str) -> str:
-    """Do the same for JSON: what a terminal might obey is escaped, the value stays."""
+    """Do the same for JSON: control characters are escaped, and the value stays the same."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -144,7 +145,7 @@ def print_line(text: str) -> None:
 
 
 def print_styled(start: str, style: str, rest: str) -> None:
-    """Write a line of result to stdout whose start has a style."""
+    """Write a line of result to stdout, with a style on its start."""
     sys.stdout.write(f"{paint(start, style)}{harmless(rest) if is_terminal() else rest}\n")
 
 
@@ -155,18 +156,18 @@ def print_json(value: Any) -> None:
 
 
 def print_items(items: Sequence[Any]) -> None:
-    """Write a whole list to stdout, in the form that pages of longer ones have."""
+    """Write a whole list to stdout, in the same form as a page of a longer list."""
     print_json({"items": items, "next": None})
 
 
 def print_ndjson(value: Any) -> None:
-    """Write a value to stdout as one line of JSON, at once."""
+    """Write a value to stdout at once, as one line of JSON."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
 def flush() -> None:
-    """Let what was written to stdout be read now."""
+    """Flush stdout, so that readers get its text now."""
     sys.stdout.flush()
 
 
@@ -176,22 +177,22 @@ def note(text: str) -> None:
 
 
 class StatusLine:
-    """A line on stderr that changes, where stderr is a terminal; nothing elsewhere."""
+    """A line on stderr that changes, if stderr is a terminal; otherwise nothing."""
 
     def __init__(self) -> None:
         self.is_shown = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
         self._is_there = False
 
     def show(self, text: str) -> None:
-        """Write a text in place of the one before, as much as fits on the line."""
+        """Replace the text of the line, cut to the width of the terminal."""
         if self.is_shown:
-            # Not in the last column: some terminals begin another line there.
+            # Not in the last column, because some terminals start another line there.
             sys.stderr.write(f"\r\x1b[2K{inline(text)[: room(sys.stderr) - 1]}")
             sys.stderr.flush()
             self._is_there = True
 
     def clear(self) -> None:
-        """Take the line away, before another one is written."""
+        """Remove the line, before another one is written."""
         if self._is_there:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
@@ -199,7 +200,7 @@ class StatusLine:
 
 
 def warn(text: str, *, hint: str) -> None:
-    """Write `warning:` and `hint:` to stderr: the command goes on."""
+    """Write `warning:` and `hint:` to stderr. The command continues."""
     _labelled("warning", YELLOW, text)
     _labelled("hint", CYAN, hint)
 
@@ -227,8 +228,8 @@ def print_table(
 ) -> None:
     """Write a table to stdout: drawn on a terminal, tab-separated with a header elsewhere.
 
-    `styles` maps a cell's text to a rich style; the column `widest` gives way
-    where the terminal is too narrow, the others are kept whole.
+    `styles` maps a cell's text to a rich style. If the terminal is too narrow, only the column
+    `widest` shrinks.
     """
     if not is_terminal():
         for row in (columns, *rows):
@@ -239,7 +240,7 @@ def print_table(
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        # Rich narrows what may be wrapped before what may not; the text itself is cut instead.
+        # Rich narrows columns that may wrap first. The text itself is cut instead.
         table.add_column(name, no_wrap=name != widest)
     for row in rows:
         table.add_row(*[_cell(Text, cell, styles or {}) for cell in row])
@@ -247,27 +248,27 @@ def print_table(
 
 
 def print_markdown(text: str, stream: TextIO | None = None) -> None:
-    """Write Markdown to a stream (stdout): drawn on a terminal, as it is elsewhere."""
+    """Write Markdown to a stream (stdout): drawn on a terminal, unchanged elsewhere."""
     stream = stream or sys.stdout
     if not is_terminal(stream):
         stream.write(f"{text}\n")
         return
     from rich.markdown import Markdown
 
-    # Links as text: a hyperlink's target can be made to differ from what is shown.
+    # Links as text, because a hyperlink's target can differ from the shown text.
     _console(stream).print(Markdown(harmless(text), hyperlinks=False))
 
 
 class Advance(Protocol):
-    """Told of so many more bytes done."""
+    """Called with the number of further bytes done."""
 
     def __call__(self, size_bytes: int, /) -> object:
-        """Take note of them."""
+        """Count the bytes."""
 
 
 @contextmanager
 def progress(label: str, total_bytes: int) -> Iterator[Advance]:
-    """Show a bar on stderr while bytes go by, where stderr is a terminal."""
+    """Show a progress bar on stderr while bytes are processed, if stderr is a terminal."""
     if not is_terminal(sys.stderr):
         yield lambda _: None
         return
@@ -302,7 +303,7 @@ def _labelled(label: str, style: str, text: str) -> None:
 
 
 def _say(text: str) -> None:
-    """Write to stderr, if that is possible: that it is not changes nothing of what is done."""
+    """Write to stderr if possible. A failure does not affect the command."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Schedules and limits in words."""
+"""Describe schedules and limits in words."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +8,12 @@ from koco.plurals import counted
 
 
 def next_run(schedule: Sequence[dict[str, Any]]) -> str | None:
-    """Return the next time of a flow's schedules (RFC 3339), if one comes."""
+    """Return the next time of a flow's schedules (RFC 3339), or None."""
     return min((each["next"] for each in schedule if each["next"]), default=None)
 
 
 def entry(each: dict[str, Any]) -> str:
-    """Say when a schedule is due, and what became of its last time."""
+    """Return when a schedule is due, and the outcome of its last time."""
     parts = [f"{each['cron']} ({each['timezone']})"]
     parts += [f"next {times.at(each['next'])}"] if each["next"] else []
     parts += [f"last {times.at(each['last'])} as {each['fid']}"] if each["last"] else []
@@ -22,7 +22,7 @@ def entry(each: dict[str, Any]) -> str:
 
 
 def troubles(each: dict[str, Any]) -> list[str]:
-    """Say which times of a schedule were missed or skipped since the last that ran, and why."""
+    """Return the missed or skipped times of a schedule since the last run, with reasons."""
     found = []
     for what, why in (("missed", "nothing was there to launch it"), ("skipped", "the former ran")):
         at = each[f"{what}_at"]
@@ -34,7 +34,7 @@ def troubles(each: dict[str, Any]) -> list[str]:
 
 
 def limits(given: dict[str, Any]) -> str:
-    """Say which limits a flow has; nothing where it has none."""
+    """Return a flow's limits; empty if it has none."""
     words = {"running": "{} running", "queue": "{} waiting", "timeout": "{:g} s a run"}
     said = [words[key].format(given[key]) for key in words if given.get(key) is not None]
     if retries := given.get("retries"):
@@ -44,7 +44,7 @@ def limits(given: dict[str, Any]) -> str:
 
 
 def load(each: dict[str, Any]) -> str:
-    """Say how much of a flow runs and waits, and of how much at most."""
+    """Return how much of a flow runs and waits, and its maximum."""
     running, waiting = (
         f"{each[name]} {name}" + (f" of at most {each[most]}" if each[most] is not None else "")
         for name, most in (("running", "max_running"), ("waiting", "max_queue"))

@@ -1,4 +1,4 @@
-"""Time for people: how long ago, how long it took, and how long a command may take."""
+"""Times for people: ages, durations, and time limits of commands."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -9,14 +9,14 @@ from typing import Any, TextIO
 from koco.cli.terminal import output
 from koco.errors import UsageError
 
-#: A year: longer ones are mistakes, and timers have their limits (seconds).
+#: A year. Longer times are mistakes, and timers have limits (seconds).
 _LONGEST_S = 366 * 86_400
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def seconds(start: str, end: str | None = None) -> float:
-    """Return how long it is from one RFC 3339 time to another, or to now."""
+    """Return the seconds from one RFC 3339 time to another, or to now."""
     until = datetime.fromisoformat(end) if end else datetime.now(UTC)
     return (until - datetime.fromisoformat(start)).total_seconds()
 
@@ -30,22 +30,22 @@ def short(duration_s: float) -> str:
 
 
 def ago(time: str) -> str:
-    """Return how long ago a time was: `12s ago`."""
+    """Return the age of a time: `12s ago`."""
     passed_s = seconds(time)
     return "now" if passed_s < 1 else f"{short(passed_s)} ago"
 
 
 def ahead(time: str) -> str:
-    """Return how far ahead a time is: `in 12s`."""
+    """Return the distance to a future time: `in 12s`."""
     left_s = -seconds(time)
     return "now" if left_s < 1 else f"in {short(left_s)}"
 
 
 def at(time: str, stream: TextIO | None = None, *, is_exact: bool = False) -> str:
-    """Return a time as it is shown on a stream (stdout): at a terminal local and short.
+    """Return a time in the form for a stream (stdout): local and short at a terminal.
 
-    Today's is `14:03:05`, this year's `31 Jan 14:03`, any other `2025-01-31 14:03`; with
-    `is_exact` each has seconds and milliseconds. Elsewhere it stays as it came, in UTC.
+    Today's is `14:03:05`, this year's `31 Jan 14:03`, any other `2025-01-31 14:03`; with `is_exact`
+    each has seconds and milliseconds. Elsewhere it stays unchanged, in UTC.
     """
     if not output.is_terminal(stream):
         return time
@@ -61,9 +61,9 @@ def at(time: str, stream: TextIO | None = None, *, is_exact: bool = False) -> st
 
 
 def moment(text: str | None, option: str) -> str | None:
-    """Return a time as RFC 3339 in UTC: one that is given as such, or so long ago (`24h`).
+    """Return a time as RFC 3339 in UTC, from such a time or from an age (`24h`).
 
-    A time without a zone is this machine's; no time stays none.
+    A time without a zone is in this machine's zone. None stays None.
 
     Raises:
         UsageError: it is neither.
@@ -85,7 +85,7 @@ def duration(text: str, option: str) -> float:
     """Return a duration, such as `30d`, `12h`, `90m` or `45s`, in seconds.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a duration.
     """
     span_s = _span(text)
     if span_s is None:
@@ -94,7 +94,7 @@ def duration(text: str, option: str) -> float:
 
 
 def _span(text: str) -> float | None:
-    """Return a number with a unit in seconds; None for what is none."""
+    """Return a number with a unit in seconds; None if it is not one."""
     number, unit = text[:-1], text[-1:]
     if unit not in dict(_UNITS) or not (number.isascii() and number.isdecimal()):
         return None
@@ -102,17 +102,17 @@ def _span(text: str) -> float | None:
 
 
 def check(timeout_s: float | None) -> None:
-    """Raise `UsageError` for a limit that makes no sense."""
+    """Raise `UsageError` for a limit that is not valid."""
     if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
         raise UsageError(f"--timeout must be a number of seconds above 0, got {timeout_s:g}")
 
 
 @contextmanager
 def limit(timeout_s: float | None, late: Callable[[], Exception]) -> Iterator[None]:
-    """Raise `late()` from within the body where it takes longer; None is no limit.
+    """Raise `late()` inside the body if it takes longer; None means no limit.
 
-    By a signal, and so in the main thread only: a read that waits for the network
-    would else return when the next heartbeat comes, up to ten seconds late.
+    It uses a signal, and so works only in the main thread. Otherwise a read from the network would
+    return only at the next heartbeat, up to ten seconds late.
     """
     if timeout_s is None:
         yield
