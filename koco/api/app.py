@@ -1,4 +1,4 @@
-"""The application: all routes, and what stands around them."""
+"""The application: all routes and the layers around them."""
 
 import copy
 import functools
@@ -50,7 +50,7 @@ def create_app(parts: Parts) -> Litestar:
             "metrics": measured,
         }
     )
-    # Around all of it: litestar's own middleware never sees what no route was found for.
+    # Outermost, because litestar's own middleware does not see requests without a route.
     enveloped = request_id.enveloped(etag.conditional(app.asgi_handler), measured.observe)
     app.asgi_handler = proxy.transported(enveloped, parts.settings)
     return app
@@ -58,9 +58,10 @@ def create_app(parts: Parts) -> Litestar:
 
 @functools.cache
 def _routed() -> Litestar:
-    """Return all routes, without what they work on: they are the same for each control plane.
+    """Return all routes, without their state: they are the same for each control plane.
 
-    Tests start hundreds of them, and litestar takes a tenth of a second for the routes.
+    Cached, because tests start hundreds of control planes and litestar needs a tenth of a second
+    to build the routes.
     """
     app = Litestar(
         route_handlers=[
@@ -93,7 +94,7 @@ def _routed() -> Litestar:
         openapi_config=None,
         logging_config=None,
         request_class=body_limit.Request,
-        # It counts for itself, by a setting that may change.
+        # `body_limit` counts instead, by a setting that may change.
         request_max_body_size=None,
     )
     auth.check_guards(app)

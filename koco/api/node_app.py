@@ -1,8 +1,7 @@
-"""What nodes and flows fetch, on a listener of its own: bundles by signature, files and
-secrets by token.
+"""The listener for nodes and flows: bundles by signature, files and secrets by token.
 
-Where the API is encrypted, or on this machine only, the cluster's nodes reach it
-at the head's address, in clear as all that Ray itself sends. No key is taken there.
+If the API is encrypted, or open to this machine only, the cluster's nodes reach this listener at
+the head's address. It is unencrypted, as is all of Ray's own traffic. It accepts no keys.
 """
 
 from typing import Any
@@ -39,13 +38,13 @@ ROUTES = (show_values,)
 
 
 def only_for_nodes(app: Any) -> Any:
-    """Return an ASGI application that lets through what nodes may ask of another."""
+    """Wrap an ASGI application so that only requests that nodes may make pass."""
 
     async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http" and _may(scope):
             await app(scope, receive, send)
         elif scope["type"] == "http":
-            # Without a word of what there would be: who should see it asks the API.
+            # The 404 has no body and reveals nothing. Clients of the API use its own listener.
             headers = [(b"content-length", b"0")]
             await send({"type": "http.response.start", "status": 404, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
@@ -55,7 +54,7 @@ def only_for_nodes(app: Any) -> Any:
 
 def _may(scope: dict[str, Any]) -> bool:
     path = scope["path"]
-    # The token is the route's to check, as the signature is: here it only has to look like one.
+    # The route checks the token, as it checks the signature. Here it only has to look like one.
     if scope["method"] == "GET" and (path.startswith("/bundles/") or path == release_secrets.PATH):
         return True
     shown = dict(scope["headers"]).get(b"authorization", b"")

@@ -1,4 +1,4 @@
-"""What all routes share: authentication, errors, the audit log, headers, streaming.
+"""Shared by all routes: authentication, errors, the audit log, headers, streaming.
 
-It may import `openapi`, and no route. Begin with `auth`: a route without a guard serves nobody.
+It may import `openapi`, but no route. Begin with `auth`: a route without a guard is refused.
 """

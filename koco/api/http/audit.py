@@ -1,8 +1,8 @@
-"""Writes requests to the audit log.
+"""Write requests to the audit log.
 
-Every change is in it, done or refused, and every refusal for want of a key or a
-scope; of reading, nothing. A route need not know of it: who, action, target and
-outcome follow from the request. One that knows more says so by `about`.
+The log has every change, done or refused, and every refusal because of a missing key or scope. It
+has no reads. Routes need not call it: actor, action, target and outcome follow from the request. A
+route that knows more adds it with `about`.
 """
 
 import logging
@@ -22,9 +22,9 @@ from koco.store.model import AuditEntry
 
 log = logging.getLogger(__name__)
 
-#: What is asked for by a method that changes things, and changes nothing.
+#: Actions that use a method for changes, but change nothing.
 _READING = frozenset(("make_plan", "examine"))
-#: Refusals that are told whatever was asked for: no key, no scope, too many tries without one.
+#: Refusals that are always logged: no key, no scope, too many attempts without one.
 _REFUSED = frozenset((401, 403, 429))
 _HERE = "koco.audit"
 
@@ -32,33 +32,33 @@ _HERE = "koco.audit"
 def about(
     connection: Connection, *, who: str | None = None, target: str | None = None, **detail: Any
 ) -> None:
-    """Say what the audit log is to tell of a request, beside what follows from it."""
+    """Add details to the audit entry of a request."""
     known = _known(connection.scope)
     known |= {"detail": {**known.get("detail", {}), **detail}}
     known |= {name: value for name, value in (("who", who), ("target", target)) if value}
 
 
 def launch(request: Request[Any, Caller, State], **detail: Any) -> AuditEntry:
-    """Return the entry for what a store notes as it creates an execution.
+    """Return the entry that the store writes when it creates an execution.
 
-    Nothing else is written of the request then, unless it is refused.
+    The request then gets no second entry, unless it is refused.
     """
     _known(request.scope)["is_noted"] = True
     action = _action(request.scope)
-    # `act` forwards what is asked of an endpoint; where a flow is, that is a launch.
+    # `act` forwards a request to a service's endpoint. If it names a flow, it is a launch.
     action = "launch" if action == "act" else action
     return _entry(request.scope, "ok", action=action, detail=detail)
 
 
 def because(connection: Connection, code: str) -> None:
-    """Say why a request is refused: an error's code."""
+    """Note why a request is refused: an error's code."""
     _known(connection.scope)["code"] = code
 
 
 async def record(message: Any, scope: Any) -> None:
-    """Note what was asked for, before it is answered: the application's `before_send`.
+    """Log the request before it is answered: the application's `before_send`.
 
-    Where a change was made and cannot be noted, the answer is that failure.
+    If the request changed something and the entry cannot be written, the answer is that failure.
     """
     if message["type"] == "http.response.body" and "instead" in _known(scope):
         message["body"], _known(scope)["instead"] = _known(scope)["instead"], b""
@@ -93,9 +93,9 @@ def _is_told(scope: Any, status: int) -> bool:
     if not isinstance(caller, Caller):
         return status in _REFUSED or "who" in _known(scope)
     if not caller.name:
-        return False  # nobody, at what a service has opened to the public: its own business
+        return False  # public routes of a service: its own business
     if status < 400 and (_known(scope).get("is_noted") or caller.fid is not None):
-        return False  # a flow's own files are told by its events
+        return False  # the flow's events already show its own files
     return status == 403 or (scope["method"] not in cookies.SAFE and action not in _READING)
 
 
@@ -109,7 +109,7 @@ def _entry(scope: Any, outcome: str, **more: Any) -> AuditEntry:
             "action": _action(scope),
             "who": known.get("who") or caller.name,
             "credential": caller.credential,
-            # A path may have a key in it that was meant to be somewhere else.
+            # A path may contain a key that was meant for another place.
             "target": tokens.mask_all(known.get("target") or _target(scope)),
             "outcome": outcome,
             "address": caller.address,

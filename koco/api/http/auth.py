@@ -1,7 +1,7 @@
-"""Who is calling, and may they? Default deny: a route without a guard serves nobody.
+"""Authenticate callers and check their scopes. Default deny: a route without a guard is refused.
 
-A guard leaves the `Caller` in the request's `auth`; what a route finds, it finds by
-that caller's sight.
+A guard puts the `Caller` into the request's `auth`. Routes look things up with that caller's
+sight.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ from koco.control.services.catalog import Entry
 from koco.errors import NotAllowedError, UnauthorizedError
 from koco.store.model import Execution, Release
 
-#: What to tell who is not shown one.
+#: The hint for callers who may not see tracebacks.
 ABOUT_TRACEBACKS = "keys with the scope `deploy` are shown the traceback"
 
-#: The routes that take no key, by name; `options_handler` is litestar's own.
+#: Names of the routes that take no key. `options_handler` is litestar's own.
 PUBLIC = frozenset(
     {
         *("create_session", "describe", "fetch_bundle", "health", "options_handler"),
@@ -39,11 +39,11 @@ Guard = Callable[[Connection, BaseRouteHandler], Any]
 
 
 def requires(scope: str) -> Guard:
-    """Return a guard that lets callers with a scope through, and tells the route who it is."""
+    """Return a guard that admits callers with a scope and passes the caller to the route."""
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         caller = await _known(connection)
-        # Also where it may not: the audit log tells who was refused.
+        # Set before the check, because the audit log names refused callers, too.
         connection.scope["auth"] = caller
         if not caller.may(scope):
             raise NotAllowedError(
@@ -55,7 +55,7 @@ def requires(scope: str) -> Guard:
 
 
 def requires_files(scope: str) -> Guard:
-    """Return a guard for routes of files: keys with a scope, and flows for their own execution."""
+    """Return a guard for file routes: keys with a scope, and flows for their own execution."""
     by_key = requires(scope)
 
     async def guard(connection: Connection, route: BaseRouteHandler) -> None:
@@ -68,7 +68,7 @@ def requires_files(scope: str) -> Guard:
         if caller is None:
             raise UnauthorizedError("that token is of no execution that runs here")
         connection.scope["auth"] = _placed(caller, connection)
-        # By the whole fid only: `latest` and prefixes may mean another one.
+        # Only the whole fid counts: `latest` and prefixes may mean another execution.
         if connection.path_params.get("fid", caller.fid) != caller.fid:
             raise NotAllowedError(f"the token is good for the files of {caller.fid} only")
 
@@ -76,15 +76,16 @@ def requires_files(scope: str) -> Guard:
 
 
 def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
-    """Return a guard that lets everybody through where it is open, as nobody, whatever they show.
+    """Return a guard that admits everyone as anonymous if the route is open, whatever they
+    present.
 
-    Elsewhere it lets keys with a scope through.
+    Otherwise it admits keys with a scope.
     """
     by_key = requires(scope)
 
     async def guard(connection: Connection, route: BaseRouteHandler) -> None:
         if is_open(connection):
-            # Each address is limited as a key is, and each network that somebody has at home.
+            # Each address is limited like a key, and so is each home network.
             credential = f"address:{login_throttle.network(proxy.address(connection.scope))}"
             nobody = msgspec.structs.replace(NOBODY, credential=credential)
             connection.scope["auth"] = _placed(nobody, connection)
@@ -96,11 +97,11 @@ def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
 
 
 def release(connection: Connection) -> tuple[Caller, str, int]:
-    """Return who asks by a release's token, and the release: its service and number.
+    """Return the caller with a release's token, and the release: its service and number.
 
     Raises:
-        UnauthorizedError: it shows no such token.
-        TooManyError: it asks too often, or has shown too many wrong ones.
+        UnauthorizedError: the request has no such token.
+        TooManyError: too many requests, or too many wrong tokens.
     """
     parts: Parts = connection.app.state.parts
     try:
@@ -113,7 +114,7 @@ def release(connection: Connection) -> tuple[Caller, str, int]:
 
 
 def check_guards(app: Litestar) -> None:
-    """Refuse to serve an application with a route that says nothing of who may call it."""
+    """Refuse to serve an application if one of its routes has no guard."""
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             is_guarded = any(hasattr(guard, "scope") for guard in handler.resolve_guards())
@@ -123,7 +124,7 @@ def check_guards(app: Litestar) -> None:
 
 
 def is_owner(connection: Connection) -> bool:
-    """Say whether a caller may deploy, and so is told what services' authors are."""
+    """Whether a caller may deploy, and so sees messages meant for a service's authors."""
     caller = connection.scope.get("auth")
     return isinstance(caller, Caller) and caller.may("deploy")
 
@@ -131,16 +132,17 @@ def is_owner(connection: Connection) -> bool:
 async def execution(request: Request[Any, Caller, State], fid: str) -> Execution:
     """Return an execution that the caller may see, by fid, unique prefix or `latest`.
 
-    `latest` is the caller's own last one, also of those who see others': what somebody else
-    launches meanwhile is never what is cancelled, or answered, by it.
+    `latest` is always the caller's own last execution, even if the caller sees other users'.
+    Otherwise a launch by someone else could change which execution is cancelled or answered.
 
-    Raises as `Store.execution` does; what the caller may not see does not exist.
+    Raises as `Store.execution` does. Executions that the caller may not see count as missing.
     """
     sight = request.auth.sight
     if fid == "latest":
         sight = msgspec.structs.replace(sight, user=request.auth.name)
     found: Execution = await request.app.state.parts.store.execution(fid, sight)
-    # For the audit log: `latest` is another one tomorrow. A new dict, as litestar keeps its own.
+    # For the audit log, because `latest` means another execution tomorrow. A new dict, because
+    # litestar keeps its own.
     request.scope["path_params"] = {**request.path_params, "fid": found.fid}
     return found
 
@@ -148,7 +150,7 @@ async def execution(request: Request[Any, Caller, State], fid: str) -> Execution
 def flow(request: Request[Any, Caller, State], name: str) -> Entry:
     """Return a flow that the caller may see, by full name, or by a short one that is unique.
 
-    Raises as `Catalog.find` does; others' flows, that are named in full, are refused.
+    Raises as `Catalog.find` does, and refuses the full name of a flow that is not the caller's.
     """
     caller = request.auth
     if "/" in name:
@@ -158,44 +160,44 @@ def flow(request: Request[Any, Caller, State], name: str) -> Entry:
 
 
 def sees(caller: Caller, release: Release) -> bool:
-    """Say whether a service has, by one of its releases, a flow that is the caller's."""
+    """Whether any release of a service has a flow that the caller may use."""
     flows = release.flows or release.manifest["flows"]
     names = (f"{release.service}/{each['name']}" for each in flows)
     return caller.reaches_all_of(release.service) or any(map(caller.reaches, names))
 
 
 def require_flow(caller: Caller, flow: str) -> None:
-    """Refuse a flow that is none of the caller's."""
+    """Refuse a flow that the caller may not use."""
     if not caller.reaches(flow):
         raise _refusal(caller, f"may not use the flow {flow!r}")
 
 
 def require_unlimited(caller: Caller, what: str) -> None:
-    """Refuse what concerns all services to whoever is limited to some flows."""
+    """Refuse callers who are limited to some flows, because the request concerns all services."""
     if caller.flows:
         raise _refusal(caller, f"is limited to flows, and {what}")
 
 
 def require_service(caller: Caller, service: str) -> None:
-    """Refuse a service that has, or may have, flows that are none of the caller's."""
+    """Refuse a service that has, or may have, flows that the caller may not use."""
     if not caller.reaches_all_of(service):
         raise _refusal(caller, f"may not use all of the service {service!r}")
 
 
 def _refusal(caller: Caller, what: str) -> NotAllowedError:
-    """Return what to tell a caller who asks for more than their flows."""
+    """Return the error for a caller who asks for more than their flows."""
     hint = f"it is for: {', '.join(caller.flows)}"
     return NotAllowedError(f"{caller.name!r} {what}", hint=hint)
 
 
 def _named(guard: Guard, scope: str) -> Guard:
-    """Have a guard tell its scope, for `koco.api.openapi.generator`."""
+    """Set a guard's scope, for `koco.api.openapi.generator`."""
     guard.__dict__["scope"] = scope
     return guard
 
 
 async def _known(connection: Connection) -> Caller:
-    """Return who a connection's key or session is of."""
+    """Return the caller of a connection's key or session."""
     secret = shown(connection)
     if not secret:
         raise UnauthorizedError(
@@ -207,7 +209,8 @@ async def _known(connection: Connection) -> Caller:
             return _placed(await parts.sessions.caller(secret), connection)
         caller = _placed(await parts.keys.caller(secret), connection)
     except UnauthorizedError:
-        # Not before: whoever has a good one is held up by nobody at the same address.
+        # Checked only now, so that an attacker at the same address cannot block callers with a
+        # valid key.
         parts.attempts.check(address=proxy.address(connection.scope))
         raise
     parts.keys.used(caller)
@@ -215,7 +218,7 @@ async def _known(connection: Connection) -> Caller:
 
 
 def shown(connection: Connection) -> str:
-    """Return the secret that a connection shows; nothing where it shows none."""
+    """Return the secret in a connection's headers or cookie, or an empty string."""
     if token := cookies.token(connection):
         return token
     scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
@@ -223,7 +226,7 @@ def shown(connection: Connection) -> str:
 
 
 def _placed(caller: Caller, connection: Connection) -> Caller:
-    """Return a caller with where it asks from; count that it asks."""
+    """Return a caller with its address, and count the request."""
     connection.app.state.parts.rates.take(caller)
     address = proxy.address(connection.scope)
     return msgspec.structs.replace(caller, address=address, request=request_id(connection.scope))

@@ -1,7 +1,8 @@
-"""The cookie of a session, for browsers: who may read it, and when it is believed.
+"""The session cookie of browsers: who may read it, and when it is trusted.
 
-It is sent by a browser whoever has made the page that asks, so what changes anything must
-come from a page of the control plane's own (OWASP's fetch metadata and origin checks).
+A browser sends the cookie with every request to this host, even one that another site's page
+makes. So a request that changes something must come from a page of the control plane's own
+(OWASP's fetch metadata and origin checks).
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from koco import tokens
 from koco.api.http import proxy
 from koco.errors import NotAllowedError
 
-#: The methods that change nothing (RFC 9110, 9.2.1), of those that there are here.
+#: The methods in use here that change nothing (RFC 9110, 9.2.1).
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _PORTS = {"http": 80, "https": 443}
 
@@ -22,19 +23,19 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 def token(connection: Connection) -> str:
-    """Return the session's token in a connection's cookie; nothing where there is none.
+    """Return the session's token from a connection's cookie, or an empty string.
 
-    A cookie is not looked at where there is an `Authorization`, whatever that says.
+    If there is an `Authorization` header, the cookie is ignored.
 
     Raises:
-        NotAllowedError: it would change something, and another site may have asked for it.
+        NotAllowedError: the request changes something and may come from another site.
     """
     if "authorization" in connection.headers:
         return ""
     scope: Any = connection.scope
     found: str = connection.cookies.get(_name(scope), "")
     if not found.startswith(tokens.SESSION):
-        return ""  # a key in a cookie is none: it would be good for years, in a browser
+        return ""  # keys are not accepted in cookies: a browser would keep them for years
     if scope["method"] not in SAFE and not _is_same_origin(connection):
         raise NotAllowedError(
             "a cookie is no proof of who asks for a change: the request is of no page from here",
@@ -44,7 +45,7 @@ def token(connection: Connection) -> str:
 
 
 def given(value: str, scope: Any, *, max_age_s: int) -> Cookie:
-    """Return the cookie that keeps a token; an age of 0 takes it away."""
+    """Return the cookie that holds a token. An age of 0 removes it."""
     return Cookie(
         key=_name(scope),
         value=value,
@@ -57,13 +58,15 @@ def given(value: str, scope: Any, *, max_age_s: int) -> Cookie:
 
 
 def _name(scope: Any) -> str:
-    # With the prefix a browser takes it from this host alone, over TLS alone, for all of it:
-    # no neighbour's page can put another there.
+    # With this prefix, browsers accept the cookie only from this host, over TLS and for all paths.
+    # No page of a neighbouring host can set it.
     return "__Host-koco_session" if proxy.is_secure(scope) else "koco_session"
 
 
 def _is_same_origin(connection: Connection) -> bool:
-    """Say whether a browser says that a page of this control plane's asks, or a named one's."""
+    """Whether, according to the browser, the request comes from this control plane or an allowed
+    origin.
+    """
     if connection.headers.get("origin") in connection.app.state.parts.settings.cors_origins:
         return True  # no page sends `*` as its origin
     site = connection.headers.get("sec-fetch-site")
@@ -77,7 +80,7 @@ def _is_same_origin(connection: Connection) -> bool:
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port of a URL; None where it has no such."""
+    """Return scheme, host and port of a URL, or None if it has none."""
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme, 0)

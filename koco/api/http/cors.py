@@ -1,27 +1,29 @@
-"""Pages of other origins (CORS): none may read what is here, unless the setting names theirs.
+"""Pages of other origins (CORS). None may read answers, unless the setting names its origin.
 
-litestar's own and Starlette's middleware take their origins once, at the start; these
-are a setting, which may change. The rules: https://fetch.spec.whatwg.org/#http-cors-protocol
+litestar's and Starlette's middleware read their origins once, at the start. Here they are a
+setting that may change. The rules: https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
 from typing import Any
 
 from koco.control.settings import Settings
 
-#: What pages may send beside what any page may, and which headers of answers they may read.
+#: Headers that pages may send beyond the safelisted ones, and headers of answers that they may
+#: read.
 _SENT = b"authorization, content-type, idempotency-key, if-none-match, last-event-id, prefer, range"
 _SENT += b", upload-length, upload-offset, x-request-id"
 _READ = b"content-range, etag, location, retry-after, upload-complete, upload-offset"
 _READ += b", x-koco-fid, x-request-id"
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
-#: How long a browser need not ask again (seconds); it is how long a change takes to reach it.
+#: How long a browser caches the answer to a preflight (seconds). A change takes this long to reach
+#: it.
 _REMEMBERED_S = b"600"
 
 Headers = list[tuple[bytes, bytes]]
 
 
 def shared(app: Any, settings: Settings) -> Any:
-    """Return an ASGI application that lets pages of the named origins read another's answers."""
+    """Wrap an ASGI application so that pages of the named origins may read its answers."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         origins = settings.cors_origins
@@ -48,7 +50,7 @@ def shared(app: Any, settings: Settings) -> Any:
 
 _ASKS_FIRST = b"access-control-request-method"
 _ASKED = (b"origin", _ASKS_FIRST)
-#: An answer is another one for another origin: caches on the way have to know.
+#: The answer depends on the origin, and caches on the way have to know.
 _VARIES = (b"vary", b"Origin")
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", _METHODS),
@@ -58,11 +60,11 @@ _PREFLIGHT: Headers = [
 
 
 def _allowed(origin: bytes | None, origins: tuple[str, ...]) -> Headers:
-    """Return what to tell a page of an origin; nothing where it may not read the answer."""
+    """Return the CORS headers for an origin, or nothing if it may not read the answer."""
     if origin is None:
         return []
     if origin.decode("latin-1") in origins:
-        # A cookie comes along only where the origin is named: never to whoever asks.
+        # Cookies are allowed only for a named origin, never for `*`.
         said = [(b"access-control-allow-credentials", b"true"), _VARIES]
     elif "*" in origins:
         origin, said = b"*", []

@@ -1,4 +1,4 @@
-"""Errors as answers: problem details for HTTP APIs (RFC 9457), made here and nowhere else."""
+"""Turn errors into answers: problem details for HTTP APIs (RFC 9457). Only this module does so."""
 
 import logging
 from typing import Any
@@ -19,25 +19,26 @@ from koco.errors import (
 
 log = logging.getLogger(__name__)
 
-#: When to ask again where an error does not say (seconds).
+#: When to retry if an error does not say (seconds).
 _RETRY_S = 1
 
-#: What litestar calls the body as a whole: its handler's parameter.
+#: litestar's name for the whole body: its handler's parameter.
 _WHOLE = "data"
 
-#: What litestar says where a client hangs up in the middle of a body: a failure of its own.
+#: litestar's message if a client disconnects in the middle of a body. It counts that as a server
+#: error.
 _GONE = "client disconnected prematurely"
 
 
 def answer(
     request: Request[Any, Any, Any], error: KocoError, *, pointer: str | None = None
 ) -> Response[dict[str, Any]]:
-    """Return the answer that an error is; `pointer` says which value of the body it is about."""
+    """Return an error as an answer. `pointer` names the value of the body that it is about."""
     if isinstance(error, EndpointError) and not auth.is_owner(request):
         hint = auth.ABOUT_TRACEBACKS if error.detail else None
         error = EndpointError(error.message, hint=error.hint or hint)
     audit.because(request, error.code)
-    # Some say more than a body can: where an upload goes on.
+    # Some errors need headers: for an upload, the offset to continue from.
     headers = dict(getattr(error, "headers", None) or {})
     if error.http_status in (429, 503):
         headers.setdefault("Retry-After", str(_RETRY_S))
@@ -53,7 +54,7 @@ def answer(
 
 
 def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
-    """Put litestar's own refusals (no such route, wrong method, bad body) in our form."""
+    """Put litestar's own refusals (no such route, wrong method, bad body) into our form."""
     error: KocoError
     if exc.status_code == 404:
         error = NotFoundError(f"there is nothing at {request.url.path}")
@@ -80,22 +81,22 @@ def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dic
 
 
 def too_deep(request: Request[Any, Any, Any], _: RecursionError) -> Response[dict[str, Any]]:
-    """Refuse a body of more levels than a reader of JSON takes."""
+    """Refuse a body that is nested too deeply for a JSON reader."""
     log.warning("%s %s is nested too deeply", request.method, request.url.path)
     error = UsageError("the body is nested too deeply", hint="send what is deep as a text")
     return answer(request, error)
 
 
 def no_text(request: Request[Any, Any, Any], exc: UnicodeDecodeError) -> Response[dict[str, Any]]:
-    """Refuse a body that is no text."""
+    """Refuse a body that is not valid text."""
     log.warning("%s %s is no UTF-8", request.method, request.url.path)
     error = UsageError(f"the body is no UTF-8: {exc}", hint="JSON is sent as UTF-8")
     return answer(request, error)
 
 
 def unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, Any]]:
-    """Tell of an error that nobody expected, and nothing about its cause."""
-    # The traceback is for whoever runs the control plane, never for a caller.
+    """Answer an unexpected error without revealing its cause."""
+    # The traceback is for the operator of the control plane, never for a caller.
     found = request_id.request_id(request.scope)
     log.error("%s %s failed (request %s)", request.method, request.url.path, found, exc_info=exc)
     error = KocoError(
@@ -104,7 +105,7 @@ def unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dict
     return answer(request, error)
 
 
-#: Which errors become answers, and how.
+#: The handler of each exception that becomes an answer.
 HANDLERS: dict[Any, Any] = {
     KocoError: answer,
     HTTPException: refused,
@@ -115,7 +116,7 @@ HANDLERS: dict[Any, Any] = {
 
 
 def _detail(item: dict[str, Any]) -> str:
-    """Return one of the things that litestar found wrong, with its place."""
+    """Return one of litestar's validation errors, with its place."""
     text = str(item.get("message", item))
     key = item.get("key")
     if key == _WHOLE:

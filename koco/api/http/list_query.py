@@ -1,4 +1,4 @@
-"""What all lists are asked for alike: how many, from where on, and of which flow."""
+"""The query parameters that all lists share: limit, cursor and flow."""
 
 import base64
 import binascii
@@ -14,14 +14,14 @@ from koco.errors import ConflictError, NotFoundError, UsageError
 
 T = TypeVar("T")
 
-#: What a short name of a flow may run into.
+#: The errors that a short name of a flow may cause.
 ERRORS = [NotFoundError, ConflictError]
 
 _PAGE_LIMIT = 1000
 
 
 def check_limit(limit: int) -> None:
-    """Refuse a page of no size, or of one that is too large."""
+    """Refuse a limit below one or above the maximum."""
     if not 1 <= limit <= _PAGE_LIMIT:
         raise UsageError(f"limit must be from 1 to {_PAGE_LIMIT}, got {limit}")
 
@@ -29,9 +29,10 @@ def check_limit(limit: int) -> None:
 def page(
     items: Iterable[T], *, by: Callable[[T], str], limit: int, cursor: str | None
 ) -> tuple[list[T], str | None]:
-    """Return a page of what is all in memory, in the order of a name that each has.
+    """Return a page of items that are all in memory, ordered by name.
 
-    The cursor has the last name of the page before: what comes or goes meanwhile moves nothing.
+    The cursor holds the last name of the previous page, so items that come or go meanwhile do not
+    shift the pages.
     """
     check_limit(limit)
     after = _name(cursor) if cursor is not None else None
@@ -46,7 +47,8 @@ def _cursor(name: str) -> str:
 
 def _name(cursor: str) -> str:
     try:
-        # The decoder drops what is no base64, and would so take what nobody has been given.
+        # The decoder ignores characters outside base64, and would accept cursors that were never
+        # issued.
         name = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (ValueError, binascii.Error):
         name = ""
@@ -56,5 +58,5 @@ def _name(cursor: str) -> str:
 
 
 def full_name(request: Request[Any, Caller, State], flow: str | None) -> str | None:
-    """Return a flow's full name; one that is given in full need not be live."""
+    """Return a flow's full name. If it is given in full, the flow need not be live."""
     return flow if flow is None or "/" in flow else auth.flow(request, flow).name

@@ -1,4 +1,4 @@
-"""Errors as problem details for HTTP APIs (RFC 9457): the body, without a request or an answer."""
+"""Errors as problem details for HTTP APIs (RFC 9457): only the body, without request or answer."""
 
 import re
 from typing import Any
@@ -9,20 +9,20 @@ from koco.errors import KocoError, UsageError
 #: The media type of problem details.
 MEDIA_TYPE = "application/problem+json"
 
-#: The titles of errors, which are the same for each error of a code.
+#: The titles of errors. All errors of a code share one.
 _TITLES = {"error": "The control plane failed", "usage": "The request is invalid"}
 
-#: Where in the body the mistake is, as msgspec says it: `Expected `int` - at `$.a[0]``.
+#: The place of the mistake in the body, in msgspec's form: `Expected `int` - at `$.a[0]``.
 _PLACE = re.compile(r"(?: - at `(?:key in )?\$(?P<path>[^`]*)`)")
 
 
 def problem(error: KocoError, *, request: str) -> dict[str, Any]:
-    """Return the problem details of an error that a request ran into."""
+    """Return the problem details of a request's error."""
     told: dict[str, Any] = {
         "type": f"urn:koco:error:{error.code}",
         "title": title(type(error)),
         "status": error.http_status,
-        # A path, or a value that is refused, may have had a key in it.
+        # A path or a refused value may contain a key.
         "detail": tokens.mask_all(error.message),
         "code": error.code,
         "hint": error.hint,
@@ -46,7 +46,7 @@ def title(kind: type[KocoError]) -> str:
 
 
 def pointer(path: str) -> str:
-    """Return the JSON pointer (RFC 6901) to what msgspec calls `.name[0]`."""
+    """Return the JSON pointer (RFC 6901) for msgspec's form of a path, `.name[0]`."""
     parts = re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", path)
     names = [name or number for name, number in parts]
     return "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in names)

@@ -1,4 +1,4 @@
-"""What lies between a client and the API: proxies, and what browsers are told of all answers."""
+"""Handle proxies between client and API, and add the security headers for browsers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from koco.api.http import cors
 from koco.control.settings import Settings
 
-#: What every answer says, unless it says something else itself: it is no page, and shows none.
+#: Headers of every answer, unless it sets them itself. They say that it is not a page and must not
+#: be framed.
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -15,23 +16,23 @@ _HEADERS = {
 
 
 def address(scope: Mapping[str, Any]) -> str:
-    """Return the client's address; where a trusted proxy has sent the request, what that says."""
+    """Return the client's address, as reported by the proxy if it is trusted."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 
 
 def is_secure(scope: Mapping[str, Any]) -> bool:
-    """Say whether the client speaks TLS, with this server or with a trusted proxy."""
+    """Whether the client uses TLS, with this server or with a trusted proxy."""
     return bool(scope.get("scheme") == "https")
 
 
 def transported(app: Any, settings: Settings) -> Any:
-    """Return an ASGI application that stands before another; settings count while it runs."""
+    """Wrap an ASGI application. Changes of the settings take effect while it runs."""
     return _Proxied(cors.shared(_told(app, settings), settings), settings)
 
 
 class _Proxied:
-    """Takes the client's address and scheme from what trusted proxies say, and from nobody else."""
+    """Take the client's address and scheme from trusted proxies, and from no other sender."""
 
     def __init__(self, app: Any, settings: Settings) -> None:
         self._app = app
@@ -52,7 +53,7 @@ class _Proxied:
 
 
 def _told(app: Any, settings: Settings) -> Any:
-    """Return an application whose answers say how a browser is to treat them."""
+    """Wrap an application so that its answers carry the security headers."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         async def tell(message: Any) -> None:

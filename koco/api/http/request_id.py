@@ -1,4 +1,4 @@
-"""What every answer says beside its body, whatever it is an answer to: the request's id."""
+"""Headers that every answer has, whatever the request: the request's id and koco's version."""
 
 import re
 import secrets
@@ -13,10 +13,10 @@ from koco import __version__, versions
 #: Called when an answer begins, with the request's scope, the status and the time of its start.
 Observe = Callable[[Any, int, float], None]
 
-#: The header in which requests bring their id, and answers tell it.
+#: The header with the request's id, in requests and in answers.
 REQUEST_ID = "X-Request-ID"
 
-#: What is for its asker only, whatever it is, and so for no cache.
+#: Answers below this path are private to the caller, so no shared cache may keep them.
 _PRIVATE = "/v1"
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -27,18 +27,18 @@ _VERSION = (versions.HEADER.lower().encode(), __version__.encode())
 
 
 def request_id(scope: Any) -> str:
-    """Return the id of the request that a connection is of."""
+    """Return the id of a connection's request."""
     return str(scope.get(_SCOPE_KEY, ""))
 
 
 def allowed(methods: str) -> str:
-    """Return what `Allow` says: where there is GET, there is HEAD."""
+    """Return the value of `Allow`. A path with GET also has HEAD."""
     found = {name.strip() for name in methods.split(",") if name.strip()}
     return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
 def enveloped(app: Any, observe: Observe) -> Any:
-    """Return an ASGI application whose answers all tell the request's id and koco's version."""
+    """Wrap an ASGI application so that all answers carry the request's id and koco's version."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -50,7 +50,7 @@ def enveloped(app: Any, observe: Observe) -> Any:
 
         async def tell(message: Any) -> None:
             if message["type"] == "http.response.start":
-                # Whatever the answer is, an error before any route was found as well.
+                # For every answer, even an error from before any route was found.
                 told = (*message["headers"], _VERSION, (_ID_HEADER, found))
                 message["headers"] = _completed(scope, told)
                 observe(scope, message["status"], began)
@@ -62,10 +62,10 @@ def enveloped(app: Any, observe: Observe) -> Any:
 
 
 def _completed(scope: Any, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return an answer's headers with what follows from the request."""
+    """Return an answer's headers together with those that follow from the request."""
     told = list(headers)
     if scope["method"] == "OPTIONS":
-        # litestar's own is of the first route that it has met at this path.
+        # litestar's own value has only the methods of the first route at this path.
         told = [(n, _methods(scope).encode() if n == b"allow" else value) for n, value in told]
     if scope["path"].startswith(_PRIVATE) and all(name != b"cache-control" for name, _ in told):
         told.append(_NO_STORE)
@@ -73,7 +73,7 @@ def _completed(scope: Any, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple
 
 
 def _methods(scope: Any) -> str:
-    """Return what `Allow` says of a path that there is."""
+    """Return the value of `Allow` for an existing path."""
     try:
         scope["litestar_app"].asgi_router.handle_routing(path=scope["path"], method="none")
     except MethodNotAllowedException as exc:
@@ -82,7 +82,7 @@ def _methods(scope: Any) -> str:
 
 
 def _told(scope: Any) -> bytes | None:
-    """Return the id that the client gave the request, if it is one."""
+    """Return the client's own id for the request if it is valid."""
     for name, value in scope["headers"]:
         if name == _ID_HEADER:
             return bytes(value) if _ID.fullmatch(value) else None

@@ -1,4 +1,4 @@
-"""Answers that go on: counted, ended from outside, and sent in slices to readers that may stop."""
+"""Streaming answers: counted, closed from outside, and sent in slices because readers may stall."""
 
 import asyncio
 import logging
@@ -17,14 +17,15 @@ from koco.errors import KocoError, UnreachableError
 
 log = logging.getLogger(__name__)
 
-#: What is handed to a connection at once (bytes): it keeps what its client does not take.
+#: The size of one write to a connection (bytes). The connection buffers it until the client takes
+#: it.
 _SLICE_BYTES = 64 * 1024
 
 
 class Ending(Stream):
-    """An answer that ends when what its caller has shown is good no more.
+    """An answer that ends when its caller's credential is no longer valid.
 
-    It is refused where the caller has too many open.
+    It is refused if the caller has too many streams open.
     """
 
     def __init__(
@@ -35,14 +36,14 @@ class Ending(Stream):
         self._caller = request.auth
 
     def to_asgi_response(self, app: Any, request: Any, **more: Any) -> Any:
-        """Return what sends it."""
+        """Return a streaming response."""
         sent = super().to_asgi_response(app, request, **more)
         assert isinstance(sent, ASGIStreamingResponse)
         return _Sent(sent, self._streams, self._caller)
 
 
 class Following(Ending):
-    """An answer of pieces that come as they will, to the caller of a request."""
+    """A streaming answer to the caller of a request, sent piece by piece."""
 
     def __init__(
         self,
@@ -76,10 +77,10 @@ class _Sent:
         except KocoError as exc:
             if not has_begun:
                 raise
-            # Whoever reads it asks again for what comes next, and is told the same.
+            # The client reconnects from where it was, and then gets the same error as an answer.
             log.info("a stream of %r ends: %s", self._caller.name, exc)
             if "content-length" in self._head.headers:
-                return  # the server cuts the connection: it is not all that was promised
+                return  # the server closes the connection: the answer is incomplete
         finally:
             await pieces.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -93,14 +94,14 @@ async def _send(pieces: Any, send: Any, *, until: Coroutine[Any, Any, None]) -> 
                 body = piece[at : at + _SLICE_BYTES]
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             if len(piece) > _SLICE_BYTES:
-                await asyncio.sleep(0)  # there may be more for long, and others wait for the loop
+                await asyncio.sleep(0)  # more may follow for a long time, and others need the loop
             piece = b""  # noqa: PLW2901 - it is not kept while the next one is waited for
     finally:
         watching.cancel()
 
 
 async def _gone(receive: Any, stream: OpenStream) -> None:
-    """End a stream when its client hangs up."""
+    """End a stream when its client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
     stream.end(UnreachableError("the client has hung up"))

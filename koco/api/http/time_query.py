@@ -1,4 +1,4 @@
-"""Times in queries: of RFC 3339, or so long ago."""
+"""Times in queries: in RFC 3339, or as an age such as `2h`."""
 
 import re
 import time
@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from koco.errors import UsageError
 from koco.events import line
 
-#: So long ago.
+#: An age: a number and a unit.
 _AGO = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def moment(name: str, text: str | None) -> str | None:
-    """Return a time as the store has it, for texts to be compared; no time stays none.
+    """Return a time in the store's form, which can be compared as text. An empty time stays empty.
 
-    One without a zone is in UTC.
+    A time without a zone is in UTC.
 
     Raises:
-        UsageError: it is none; `name` is what was asked with it.
+        UsageError: it is not a time. `name` is the parameter's name.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""What uploads say in headers, of blobs and of bundles alike."""
+"""Headers of uploads, the same for blobs and bundles."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from koco.control.storage.blobs import BusyError, OffsetError
 from koco.errors import NoRoomError, TimedOutError, TooManyError, UsageError
 
 _HEADERS = ["Upload-Offset", "Upload-Complete"]
-#: What tells of uploads: how much is here, and whether that is all.
+#: Answers about an upload: how much has arrived, and whether it is complete.
 SHOWN = {200: Answer(headers=_HEADERS)}
-#: What takes a piece of one.
+#: Answers to a piece of an upload.
 TAKEN: dict[str, Any] = {
     "body": Body(media={"application/octet-stream": bytes}),
     "headers": ["Upload-Offset", "Upload-Length"],
@@ -22,7 +22,7 @@ TAKEN: dict[str, Any] = {
 
 
 def answer(offset: int, *, is_complete: bool, status_code: int) -> Response[None]:
-    """Return an answer that says how much is here, and whether that is all."""
+    """Return an answer with the size that has arrived and whether the upload is complete."""
     headers = {
         "Upload-Offset": str(offset),
         # A boolean of HTTP's structured fields, as in the IETF's draft on resumable uploads.
@@ -33,10 +33,10 @@ def answer(offset: int, *, is_complete: bool, status_code: int) -> Response[None
 
 
 def place(request: Request[str, Any, State]) -> tuple[int, int]:
-    """Return where a request goes on, and how long all of it is (bytes).
+    """Return the offset at which a request continues, and the upload's total length (bytes).
 
     Raises:
-        UsageError: a header is missing, or is no number.
+        UsageError: a header is missing, or is not a number.
     """
     return _number(request, "Upload-Offset"), _number(request, "Upload-Length")
 

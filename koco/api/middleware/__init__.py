@@ -1,4 +1,4 @@
-"""What happens to every request or answer around its route: etags, limits, idempotency, metrics.
+"""Steps around every route: etags, limits, idempotency, metrics.
 
-It may import `http` and `openapi`, and no route. `koco.api.app` gives the order.
+It may import `http` and `openapi`, but no route. `koco.api.app` sets the order.
 """

@@ -1,4 +1,4 @@
-"""How much a request may bring."""
+"""Limit the size and the duration of a request's body."""
 
 import asyncio
 import math
@@ -13,16 +13,16 @@ from koco.errors import LimitError, TimedOutError
 from koco.forms import json_value_count
 from koco.store.model import MB
 
-#: How long a body that is read whole may take to arrive (seconds), beside a second for each of
-#: so many bytes: whoever sends one byte a minute would have a connection and a task for ever.
+#: The time limit for reading a whole body (seconds), plus a second for every so many bytes.
+#: Without it, a client that sends one byte a minute would hold a connection and a task for ever.
 _BODY_S = 30.0
 _BYTES_S = 16 * 1024
 
 
 class Request(litestar.Request[Any, Any, Any]):
-    """A request whose body is read whole only where the setting `max_body_mb` allows its size.
+    """A request that refuses to read a whole body larger than the setting `max_body_mb`.
 
-    What a route takes by `stream` it counts itself: see `koco.control.storage.blobs`.
+    Routes that read by `stream` count for themselves: see `koco.control.storage.blobs`.
     """
 
     _is_whole = False
@@ -32,9 +32,9 @@ class Request(litestar.Request[Any, Any, Any]):
         """Return the body, which is JSON.
 
         Raises:
-            LimitError: it has more values than the setting `max_body_values` allows; or as
-                `octets` raises it.
-            TimedOutError: it comes too slowly.
+            LimitError: it has more values than the setting `max_body_values` allows, or as `octets`
+                raises it.
+            TimedOutError: it arrives too slowly.
         """
         found = await self.octets()
         most = self.app.state.parts.settings.max_body_values
@@ -48,11 +48,11 @@ class Request(litestar.Request[Any, Any, Any]):
         return found
 
     async def octets(self) -> bytes:
-        """Return the body, whatever it is.
+        """Return the body as bytes, of any type.
 
         Raises:
-            LimitError: it is larger than the setting allows, however it is sent.
-            TimedOutError: it comes too slowly.
+            LimitError: it is larger than the setting allows, with or without `Content-Length`.
+            TimedOutError: it arrives too slowly.
         """
         self._is_whole = True
         try:
@@ -64,7 +64,7 @@ class Request(litestar.Request[Any, Any, Any]):
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives."""
         if not self._is_whole:
-            fair_turns.waits()  # for the client, as long as what it sends takes
+            fair_turns.waits()  # for the client, until its data arrives
         most_mb = self.app.state.parts.settings.max_body_mb if self._is_whole else math.inf
         _refuse_more(self.content_length or 0, most_mb)
         arrived = 0
@@ -78,7 +78,7 @@ class Request(litestar.Request[Any, Any, Any]):
         self._require_known()
 
     def _require_known(self) -> None:
-        """Refuse who is known no more: a body takes its time, and a key may be revoked in it."""
+        """Refuse a caller whose key was revoked while the body arrived."""
         if isinstance(caller := self.scope.get("auth"), Caller):
             self.app.state.parts.streams.require(caller)
 

@@ -1,8 +1,8 @@
-"""Reading: what is known already is not sent again, and HEAD is GET without a body.
+"""Conditional GET and HEAD: clients do not fetch again an answer that they already have.
 
-Around the application, so that no route has to know of it: an answer to GET that is whole at
-once gets an `ETag` made of its bytes. Streams go through as they come. An answer that is known
-costs its making all the same; what it saves is sending it, and reading it.
+It wraps the application, so routes need not know of it. A complete answer to GET gets an `ETag`
+made from its bytes. Streams pass through unchanged. An unchanged answer still has to be made; the
+saving is in sending and reading it.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from koco.errors import KocoError
 _FORWARDED = "/v1/services/{service}/app"
 
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
-#: What a 304 keeps of the headers that the answer would have had.
+#: The headers of the answer that a 304 keeps.
 _KEPT = {b"etag", b"vary", b"content-location", b"cache-control", b"date"}
 _TAG_BYTES = 12
 _JSON = (b"content-type", annotations.JSON.encode())
 
 
 def conditional(app: Any) -> Any:
-    """Return an ASGI application that answers GET by condition, and HEAD wherever there is GET."""
+    """Wrap an ASGI application so that GET is conditional, and HEAD works for every GET route."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         method = scope.get("method") if scope["type"] == "http" else None
@@ -43,7 +43,7 @@ def conditional(app: Any) -> Any:
 
 
 async def _head(app: Any, scope: Any, receive: Any, send: Any) -> None:
-    """Answer as the route for HEAD does, or else as GET would be."""
+    """Answer HEAD by its own route, or else as GET without a body."""
     is_missing = False
 
     async def unless_missing(message: Any) -> None:
@@ -54,14 +54,14 @@ async def _head(app: Any, scope: Any, receive: Any, send: Any) -> None:
 
     await app(scope, receive, unless_missing)
     if is_missing:
-        # A scope of its own: the server looks at the method in the other one.
+        # A separate scope, because the server reads the method from the original.
         asked = {**scope, "method": "GET", "headers": list(scope["headers"])}
         await app(asked, receive, _Reading(asked, send, is_bodiless=True).send)
         scope["path_template"] = asked.get("path_template")
 
 
 class _Reading:
-    """One answer to GET, on its way out."""
+    """One answer to GET on its way out."""
 
     def __init__(self, scope: Any, send: Any, *, is_bodiless: bool = False) -> None:
         self._scope = scope
@@ -94,7 +94,7 @@ class _Reading:
         return str(self._scope.get("path_template", "")).startswith(_FORWARDED)
 
     async def _whole(self, message: Any) -> None:
-        """Send what was held, now that its body is there."""
+        """Send the held headers, because the body is here now."""
         start, self._held = self._held, None
         if message.get("more_body"):
             await self._begin(start)
@@ -125,18 +125,18 @@ class _Reading:
         return start, body
 
     async def _begin(self, start: Any) -> None:
-        """Send status and headers; where that is all, end the answer."""
+        """Send status and headers. If there is no body, end the answer."""
         if start["status"] == 200 and not self._is_forwarded and self._is_known(start["headers"]):
             kept = [(name, value) for name, value in start["headers"] if name in _KEPT]
             start = {**start, "status": 304, "headers": kept}
         await self._send(start)
         if self._is_bodiless or start["status"] == 304:
             self._is_done = True
-            # After this the server tells a route that streams that its reader has gone.
+            # After this the server tells a streaming route that its reader has disconnected.
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _is_known(self, headers: Any) -> bool:
-        """Say whether `If-None-Match` has an answer's tag, compared weakly."""
+        """Whether `If-None-Match` has an answer's tag, by weak comparison."""
         asked = Headers.from_scope(self._scope).getall("if-none-match", [])
         tag = next((value.decode("latin-1") for name, value in headers if name == b"etag"), None)
         if not asked or tag is None:

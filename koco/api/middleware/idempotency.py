@@ -1,9 +1,9 @@
-"""`Idempotency-Key`: what creates something does it once for each key, and answers as it did.
+"""`Idempotency-Key`: create something once for each key, and repeat the first answer.
 
-Launches keep theirs with the execution (`koco.control.executions.launcher`). For the rest the reply
-is kept in the store for a day; and in memory only, for a minute, where the request or the reply
-has a secret: nothing of it, not even a digest, is written down. A refusal is not kept: what
-was wrong may be mended, and sent again under the same key.
+Launches keep their key with the execution (`koco.control.executions.launcher`). For other requests
+the store keeps the reply for a day. If the request or the reply has a secret, the reply is kept
+only in memory, for a minute: no part of it, not even a digest, is written to disk. Refusals are
+not kept, because the client may fix the mistake and retry with the same key.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from koco.store.model import Reply
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 
-#: The header's name; routes tell the API's document of it by `headers=[HEADER]`.
+#: The header's name. Routes add it to the OpenAPI document with `headers=[HEADER]`.
 HEADER = "Idempotency-Key"
 
-#: How long what has a secret is remembered (seconds).
+#: How long replies with a secret are kept (seconds).
 _SECRET_S = 60.0
 
 
 def keyed(*, has_secret: bool = False) -> Callable[[Handler], Handler]:
-    """Return a decorator, to stand below a route's, by which a handler takes idempotency keys.
+    """Return a decorator that makes a handler accept idempotency keys. Put it below the route's.
 
     The handler needs a parameter `request`.
     """
@@ -54,7 +54,7 @@ def keyed(*, has_secret: bool = False) -> Callable[[Handler], Handler]:
 
 
 class Replies:
-    """What was answered to requests with idempotency keys."""
+    """The replies to requests with idempotency keys."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -68,13 +68,13 @@ class Replies:
         *,
         has_secret: bool,
     ) -> Any:
-        """Return the answer to a request, which is handled unless that was done before.
+        """Return the reply to a request. Only the first request with a key is handled.
 
-        Of two at once, the second waits for the first.
+        If two arrive at once, the second waits for the first.
 
         Raises:
-            UsageError: the key is none.
-            ConflictError: it was used for something else.
+            UsageError: the key is not valid.
+            ConflictError: the key was used for another request.
         """
         user, key = request.auth.name, request.headers[HEADER]
         if not 1 <= len(key) <= KEY_LENGTH or not (key.isascii() and key.isprintable()):
@@ -119,9 +119,9 @@ class Replies:
 
 
 async def _digest(request: Request[Any, Any, Any]) -> str:
-    """Return what tells one request from another."""
+    """Return a digest that identifies a request."""
     scope = request.scope
     parts = (request.method.encode(), scope["raw_path"], scope["query_string"])
     assert isinstance(request, body_limit.Request)
-    # It may be a service's own route that is asked: what is not JSON is not for us to judge.
+    # The request may be for a service's own route, so a body that is not JSON is fine.
     return hashlib.sha256(b"\0".join((*parts, await request.octets()))).hexdigest()

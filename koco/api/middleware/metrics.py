@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what the control plane does, and how long answering takes."""
+"""Metrics for Prometheus: the control plane's activity and the latency of answers."""
 
 import asyncio
 import platform
@@ -19,15 +19,15 @@ from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.control.tasks import Tasks
 
-#: Upper bounds of what is counted together (seconds): launches take a few milliseconds, what
-#: waits, up to a minute.
+#: Upper bounds of the histogram's buckets (seconds). Launches take a few milliseconds, requests
+#: that wait up to a minute.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-#: How often it is looked how late the event loop is (seconds).
+#: How often the delay of the event loop is measured (seconds).
 _LOOK_S = 1.0
 
 
 class Metrics:
-    """What is counted of requests, and what is read of a control plane when it is asked."""
+    """Counters of requests, and values read from a control plane at each scrape."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -39,7 +39,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        #: Looking a child up in the histogram itself takes as long as all the rest.
+        #: A cache, because the histogram's own lookup takes as long as all the rest.
         self._known: dict[tuple[str, str, int], Any] = {}
         self._executions: dict[str, int] = {}
         self._size_bytes = 0
@@ -49,7 +49,9 @@ class Metrics:
         prometheus.ProcessCollector(registry=self._registry)
 
     def observe(self, scope: Any, status: int, began: float) -> None:
-        """Count an answer. Of what no route is for, neither path nor method is told apart."""
+        """Count an answer. Requests without a route are counted together, whatever their path and
+        method.
+        """
         route = scope.get("path_template")
         key = (scope["method"], route, status) if route else ("", "", status)
         if (child := self._known.get(key)) is None:
@@ -67,7 +69,7 @@ class Metrics:
         return encode(self._registry), media
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what is read now, for the registry."""
+        """Yield the values read at scrape time, for the registry."""
         parts = self._parts
         yield _gauge(
             "koco_build_info",
@@ -115,7 +117,7 @@ async def show_metrics(request: Request[Any, Caller, State]) -> Response[bytes]:
     require_unlimited(request.auth, "metrics are of all flows")
     metrics: Metrics = request.app.state.metrics
     text, media = await metrics.render(request.headers.get("accept", ""))
-    # As a header: litestar adds a charset to a media type of text, though there be one.
+    # Set as a header, because litestar adds a second charset to a text media type.
     return Response(text, headers={"Content-Type": media})
 
 

@@ -1,4 +1,4 @@
-"""`fields=a,b`: of a list's items, or of what is shown, these members only."""
+"""`fields=a,b`: return only these members of an item, or of each item of a list."""
 
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ _Object = dict[str, msgspec.Raw]
 
 
 def selected(scope: Any, body: bytes) -> bytes:
-    """Return an answer's JSON with no more than the members that the query asks for.
+    """Return an answer's JSON with only the members that the query names.
 
     Raises:
         UsageError: there is no member of that name.

@@ -1,4 +1,4 @@
-"""Requests that no route would understand as they are meant: refused before one is called."""
+"""Refuse requests that a route would misunderstand, before the route is called."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from koco.manifest.problems import nearest
 
 
 async def check(request: Request[Any, Any, Any]) -> None:
-    """Refuse a parameter that nobody knows, and a body of another type; `before_request`."""
+    """Refuse unknown parameters and bodies of the wrong type: the application's `before_request`."""
     _check_query(request)
     _check_type(request)
 
 
 def _check_query(request: Request[Any, Any, Any]) -> None:
-    """Refuse what a route would leave out of account: `?sttus=error` would list everything."""
+    """Refuse parameters that a route would ignore: `?sttus=error` would list everything."""
     if not request.scope["query_string"]:
         return
     known = annotations.query(request.route_handler)
@@ -31,9 +31,9 @@ def _check_query(request: Request[Any, Any, Any]) -> None:
 
 
 def _check_type(request: Request[Any, Any, Any]) -> None:
-    """Refuse a body of another media type than JSON where a route takes that.
+    """Refuse a body that is not JSON if the route takes JSON.
 
-    A form of some other site's page is one of those: a browser sends no JSON for it unasked.
+    This also stops forms on other sites: a browser does not send JSON from a form.
     """
     given = request.headers.get("content-type")
     if given is None or not annotations.takes_json(request.route_handler):

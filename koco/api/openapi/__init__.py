@@ -1,4 +1,4 @@
-"""The OpenAPI document, which is made from the routes, and how routes annotate themselves.
+"""The OpenAPI document, made from the routes, and the annotations that routes use for it.
 
 It imports nothing else of the API. Begin with `annotations`, then `generator`.
 """

@@ -1,6 +1,6 @@
-"""What routes tell of themselves, for what describes them and for what goes by it.
+"""Annotations of routes, for the OpenAPI document and for the middleware that depends on them.
 
-`koco.api.openapi.generator` says how a route tells it.
+`koco.api.openapi.generator` explains how a route sets them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ from koco.api.openapi import parameters, schemas
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-#: Arguments of handlers that are no parameters of requests.
+#: Arguments of handlers that are not parameters of requests.
 OWN = {"request", "state", "scope", "data"}
-#: Media types of which the shape is that of one line, or event.
+#: Media types whose shape is that of one line or event.
 STREAMS = ("application/x-ndjson", "text/event-stream")
 
 
@@ -40,7 +40,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
-    """Yield path, method and handler of all that is described."""
+    """Yield path, method and handler of each documented route."""
     for route in app.routes:
         if not isinstance(route, HTTPRoute):
             continue
@@ -50,7 +50,7 @@ def operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
 
 
 def parameters_of(handler: HTTPRouteHandler) -> Iterator[tuple[str, FieldDefinition]]:
-    """Yield what a route takes from path, query and headers: arguments by name."""
+    """Yield a route's arguments from path, query and headers, by name."""
     for name, field in handler.parsed_fn_signature.parameters.items():
         if name not in OWN:
             yield name, field
@@ -58,9 +58,9 @@ def parameters_of(handler: HTTPRouteHandler) -> Iterator[tuple[str, FieldDefinit
 
 @lru_cache(maxsize=256)
 def query(handler: HTTPRouteHandler) -> frozenset[str] | None:
-    """Return the names that may stand in a request's query; None where any may."""
+    """Return the names that a request's query may have, or None if it may have any."""
     if scope_of(handler) is None or "default" in handler.opt.get("answers", {}):
-        return None  # for everybody, or somebody else's
+        return None  # for everyone, or for another application
     found = {"fields"} if "GET" in handler.http_methods and members(handler)[0] else set()
     for name, field in parameters_of(handler):
         how = field.kwarg_definition
@@ -71,7 +71,7 @@ def query(handler: HTTPRouteHandler) -> frozenset[str] | None:
 
 
 def takes_json(handler: HTTPRouteHandler) -> bool:
-    """Say whether a route takes a body, and that JSON only."""
+    """Whether a route takes a body, and only as JSON."""
     shape = handler.opt.get("body")
     if isinstance(shape, Body):
         return set(shape.media) == {JSON}
@@ -86,13 +86,13 @@ def members(handler: HTTPRouteHandler) -> tuple[tuple[str, ...], bool]:
     if get_origin(shape) is schemas.Page:
         return tuple(_names(get_args(shape)[0])), True
     names = _names(shape)
-    # A list may have members of its own beside those of a page.
+    # A list may have members of its own in addition to those of a page.
     is_list = {"items", "next"} <= names.keys()
     return tuple(_names(get_args(names["items"])[0]) if is_list else names), is_list
 
 
 def _names(shape: Any) -> dict[str, Any]:
-    """Return a shape's members, of several together, each with its type."""
+    """Return a shape's members with their types. For several shapes, those of all together."""
     if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
         return {field.name: field.type for field in msgspec.structs.fields(shape)}
     if isinstance(shape, type) and hasattr(shape, "__required_keys__"):
@@ -103,7 +103,7 @@ def _names(shape: Any) -> dict[str, Any]:
 
 
 def is_conditional(handler: HTTPRouteHandler) -> bool:
-    """Say whether a route's answer has an ETag: see `koco.api.middleware.etag`."""
+    """Whether a route's answer has an ETag: see `koco.api.middleware.etag`."""
     answer = handler.opt.get("answers", {}).get(200)
     if isinstance(answer, Answer):
         return "GET" in handler.http_methods and (JSON in answer.media or "ETag" in answer.headers)
@@ -111,7 +111,7 @@ def is_conditional(handler: HTTPRouteHandler) -> bool:
 
 
 def read(handler: HTTPRouteHandler) -> list[str]:
-    """Return the request headers that a route's answer goes by."""
+    """Return the request headers that a route's answer depends on."""
     names = list(handler.opt.get("headers", ()))
     if is_conditional(handler) and "If-None-Match" not in names:
         names.append("If-None-Match")
@@ -119,21 +119,23 @@ def read(handler: HTTPRouteHandler) -> list[str]:
 
 
 def security(handler: HTTPRouteHandler, scope: str | None) -> list[dict[str, list[str]]]:
-    """Return the ways to be let in, any of which will do; none where none is asked for."""
+    """Return the accepted ways to authenticate, any one of which is enough. Empty if none is
+    needed.
+    """
     ways = [{each: [scope]} for each in parameters.SECURITY] if scope else []
-    # Some of what such a route answers is open to everybody.
+    # Such a route answers some requests without authentication.
     is_open = any(getattr(guard, "is_open", False) for guard in handler.resolve_guards())
     return [*ways, {}] if is_open else ways
 
 
 def scope_of(handler: HTTPRouteHandler) -> str | None:
-    """Return the scope that a route takes; None where it takes no key."""
+    """Return the scope that a route needs, or None if it takes no key."""
     found = [getattr(guard, "scope", None) for guard in handler.resolve_guards()]
     return next((str(each) for each in found if each), None)
 
 
 def id_of(path: str, method: str, handler: HTTPRouteHandler) -> str:
-    """Return the name of an operation: its function's, and what tells it from the others there."""
+    """Return an operation's id: the name of its function, made unique if the path has several."""
     parts = [handler.handler_name]
     if len(handler.http_methods) > 1:
         parts.append(method.lower())

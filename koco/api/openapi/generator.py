@@ -1,6 +1,6 @@
-"""The API's description in OpenAPI 3.1, made of the routes themselves.
+"""Make the API's description in OpenAPI 3.1 from the routes themselves.
 
-A route tells what it cannot be asked by its decorator, in the words of
+A route's decorator adds the facts that its signature does not show, with
 `koco.api.openapi.annotations`:
 
     @get(
@@ -12,24 +12,24 @@ A route tells what it cannot be asked by its decorator, in the words of
     )
 
 - **Shapes** (`koco.api.openapi.schemas`) are `TypedDict`s, structs, or any type that msgspec
-  describes. They say what is really answered: each answer in the unit tests is held against this
-  document. `Page[Shape]` is a list. Examples are made of those that the fields' types have.
-- **An `Answer`** says more: several media types, headers, why. What is no JSON is a text; of
+  describes. They match the real answers: the unit tests check each answer against this document.
+  `Page[Shape]` is a list. Examples are made from those of the fields' types.
+- **An `Answer`** adds media types, headers, a reason. A body that is not JSON is a text. For
   `application/x-ndjson` and `text/event-stream` the shape is that of one line or event.
-- **`body=`** names the shape of a body that the route reads by hand (a `Body` says more);
-  a parameter `data` tells its own.
-- **Errors that follow**: a guard brings 401, 403 and 429; something in the path 404; any parameter
+- **`body=`** names the shape of a body that the route reads by hand (a `Body` has more options).
+  A parameter `data` describes itself.
+- **Errors that follow**: a guard adds 401, 403 and 429; a parameter in the path 404; any parameter
   or body 400, a body 413; every route 500 and 503. `errors=` adds classes of `KocoError`, whose
-  status and code count. Headers bring what they imply: `If-None-Match` 304, and so on.
-- **GET** that answers JSON at once has an ETag, `If-None-Match` and 304 by itself, and `fields`
-  where its shape has names (`koco.api.middleware.etag`).
-  Where there is GET there is HEAD, of which only those are told that are otherwise.
+  status and code are used. Headers add their own: `If-None-Match` adds 304, and so on.
+- **GET** that answers JSON at once gets an ETag, `If-None-Match` and 304 automatically, and
+  `fields` if its shape has names (`koco.api.middleware.etag`). Every GET has a HEAD. A HEAD is
+  documented only if it differs.
 - Summary and description are the docstring, the operation's id is the function's name, the tag
   is the file's. Parameters are explained in `koco.api.openapi.parameters`, by their names.
 
-Why not litestar's own generator: it knows one media type and no headers for an answer, and no
-bodies or headers that a route reads by hand; its errors are its own. What is left of it would be
-half of this file. Making the document takes some 70 ms, at the first request for it.
+litestar's own generator is not used, because it knows one media type and no headers for an answer,
+no bodies or headers that a route reads by hand, and only its own errors. Using the rest of it
+would save half of this file. Making the document takes some 70 ms, at the first request for it.
 """
 
 import inspect
@@ -58,7 +58,7 @@ def make(app: Litestar, *, url: str = "/") -> dict[str, Any]:
 
 
 class _Document:
-    """A document in the making: its components gather as they are named."""
+    """A document in the making. It collects components as they are named."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -112,7 +112,7 @@ class _Document:
         for status, name in self._refusals(handler, scope, path, has_body=body is not None):
             refusal = {"$ref": f"#/components/responses/{name}"}
             if "default" in told["responses"]:
-                # Somebody else's answers may have any status, too.
+                # A forwarded answer may have any status, too.
                 anything = {**self._responses[name]["content"], "*/*": {"example": None}}
                 told["responses"][status] = {**self._responses[name], "content": anything}
             elif (answer := told["responses"].get(status)) is None:
@@ -165,7 +165,7 @@ class _Document:
         told: dict[str, Any] = {}
         for status, given in handler.opt.get("answers", {}).items():
             answer = given if isinstance(given, Answer) else Answer(media={JSON: given})
-            # `default` stands for all that are not named.
+            # `default` stands for all statuses that are not named.
             told[str(status)] = self._answer(status, answer, bodiless=method == "HEAD")
         if annotations.is_conditional(handler):
             told["304"] = self._answer(304, Answer(headers=["ETag"]))
@@ -176,7 +176,7 @@ class _Document:
         return told
 
     def _some_of(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Return the schema of what `fields` leaves of an answer: none of its members must be."""
+        """Return an answer's schema after `fields` was applied: no member is required."""
         name = schema["$ref"].removeprefix(_SCHEMAS)
         whole = self._schemas[name]
         some = dict(whole)
@@ -202,7 +202,7 @@ class _Document:
     def _content(self, media: Mapping[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = {}
         for kind, shape in media.items():
-            # Of what may be anything nothing is known.
+            # The body may be anything, so the schema is empty.
             schema = self._schema(shape) if kind != "*/*" else {}
             example = self._example(schema)
             if kind in STREAMS:
@@ -216,14 +216,14 @@ class _Document:
     def _refusals(
         self, handler: HTTPRouteHandler, scope: str | None, path: str, *, has_body: bool
     ) -> Iterator[tuple[str, str]]:
-        """Yield statuses, each with the name of the answer that is a problem."""
+        """Yield statuses, each with the name of its problem response."""
         kinds: list[type[KocoError]] = [KocoError, DamagedError, StoreError]
         takes = set(handler.parsed_fn_signature.parameters) - (annotations.OWN - {"data"})
         if scope:
             kinds += [errors.UnauthorizedError, errors.NotAllowedError, errors.TooManyError]
         if "{" in path:
             kinds += [errors.NotFoundError]
-        if "{fid}" in path:  # the beginning of several
+        if "{fid}" in path:  # a prefix may fit several
             kinds += [errors.ConflictError]
         if has_body:
             kinds += [errors.LimitError]
@@ -238,7 +238,7 @@ class _Document:
             yield str(status), self._refusal(status, codes)
 
     def _refusal(self, status: int, codes: Iterable[str]) -> str:
-        """Return the name of the answer that is a problem with one of some codes."""
+        """Return the name of the problem response for some error codes."""
         known = sorted(codes)
         name = f"{status}-{'-'.join(known)}"
         if name not in self._responses:
@@ -265,7 +265,7 @@ class _Document:
         return schema
 
     def _example(self, schema: dict[str, Any]) -> Any:
-        """Return a value that a schema allows, made of its fields' own examples."""
+        """Return a value that a schema allows, made from its fields' own examples."""
         if ref := schema.get("$ref"):
             schema = self._schemas[ref.removeprefix(_SCHEMAS)]
         for key in ("examples", "enum"):
@@ -287,7 +287,7 @@ class _Document:
 _PLAIN: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boolean": True}
 
 
-#: How litestar calls what JSON Schema calls otherwise.
+#: litestar's names for JSON Schema's keywords.
 _BOUNDS = {
     **{"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"},
     **{"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"},
@@ -295,7 +295,7 @@ _BOUNDS = {
 
 
 def _bounds(how: object) -> dict[str, Any]:
-    """Return what a `Parameter` says of its values."""
+    """Return the bounds that a `Parameter` sets for its values."""
     found = {name: getattr(how, given, None) for given, name in _BOUNDS.items()}
     return {name: value for name, value in found.items() if value is not None}
 

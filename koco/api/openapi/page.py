@@ -1,7 +1,7 @@
-"""The document as a page: plain HTML, for reading. It needs neither scripts nor the internet.
+"""The document as a page of plain HTML. It needs neither scripts nor the internet.
 
-litestar's readers (Swagger, Redoc, Scalar, …) load megabytes of scripts from elsewhere, into the
-origin in which sessions have their cookies.
+litestar's readers (Swagger, Redoc, Scalar, …) load megabytes of scripts from other hosts into the
+origin that holds the session cookies.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What requests are asked with, by name: parameters and headers mean the same everywhere."""
+"""Parameters and headers by name. A name means the same in every route."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ SECURITY: dict[str, Any] = {
 _HASH = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
 
-#: What stands in paths.
+#: Parameters in paths.
 PATH: dict[str, dict[str, Any]] = {
     "fid": {
         "description": "an execution: its fid, the beginning of one, or `latest`",
@@ -69,7 +69,7 @@ PATH: dict[str, dict[str, Any]] = {
     },
 }
 
-#: What stands in queries, beyond what a route's signature says.
+#: Parameters in queries, beyond the facts in a route's signature.
 QUERY: dict[str, dict[str, Any]] = {
     "limit": {
         "description": "how many items a page has at most",
@@ -187,5 +187,5 @@ ANSWERED: dict[str, dict[str, Any]] = {
     },
 }
 
-#: What each answer has of them.
+#: Headers that every answer has.
 ALWAYS = ("X-Request-ID", versions.HEADER)

@@ -10,7 +10,7 @@ from koco.api.openapi import generator, page
 from koco.api.openapi.annotations import JSON, Answer
 from koco.errors import NotFoundError
 
-#: It may be kept, and is asked for again: another koco has another one.
+#: Clients may cache it but must revalidate, because another version of koco has another document.
 _CHECKED = {"Cache-Control": "no-cache"}
 _ABOUT = "the OpenAPI 3.1 document"
 
@@ -38,7 +38,7 @@ async def show_reader(request: Request[Any, Any, State]) -> Response[str]:
 
 
 def _made(request: Request[Any, Any, State]) -> bytes:
-    """Return the document; made for the first who asks, as most control planes are never asked."""
+    """Return the document. Made at the first request, because most control planes never get one."""
     state = request.app.state
     if "document" not in state:
         state.document = msgspec.json.encode(generator.make(request.app, url=state.parts.url))
