@@ -1,7 +1,7 @@
-"""The truth: services, releases, executions, events, files and keys, on disk.
+"""The durable state: services, releases, executions, events, files and keys, on disk.
 
 It imports `events` and `errors`. Begin with `model`, then `protocol`.
 
 Everything else (actors, environments, connections) can be rebuilt from it. All methods are
-coroutines called from one event loop; when one returns, its change is on disk.
+coroutines called from one event loop. When one returns, its change is on disk.
 """

@@ -11,12 +11,12 @@ from koco.errors import ConflictError, LimitError
 from koco.events import line
 from koco.events.model import Status
 
-#: What stands for a value that is not shown.
+#: Shown in place of a hidden value.
 MASK = "********"
 
 
-#: The flow of executions that stand for a proof (`koco.control.health.event_canary`). They are of
-#: no service, in no list, and gone a moment later.
+#: The flow of executions that serve as a proof (`koco.control.health.event_canary`). They belong
+#: to no service, appear in no list, and are deleted a moment later.
 PROOF = "/"
 
 
@@ -36,15 +36,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How long an execution may run, and how often it is tried: of a manifest's `limits`."""
 
     timeout_s: float | None = None
-    #: How many attempts may follow the first one, where its runner dies.
+    #: How many attempts may follow the first one if its runner dies.
     retries: int = 0
-    #: Whether one that ended with an error is tried again, too.
+    #: Whether an attempt that ended with an error is retried, too.
     retry_errors: bool = False
     backoff_s: float = 1.0
 
     def pause_s(self, attempt: int) -> float:
-        """Return how long to wait after an attempt: twice as long each time."""
-        # The exponent is bounded: a float is not.
+        """Return the pause after an attempt (seconds). It doubles each time."""
+        # The exponent is bounded, because a float overflows.
         return min(self.backoff_s * 2.0 ** min(attempt - 1, 64), _LONGEST_PAUSE_S)
 
 
@@ -57,7 +57,7 @@ class Reply(msgspec.Struct, frozen=True):
     digest: str
     status: int
     body: bytes
-    #: Where what was created is; empty where nothing says.
+    #: The URL of the created object, or empty if there is none.
     location: str
     #: In seconds since the epoch.
     created: float
@@ -69,11 +69,11 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     One that stands for several refusals says in its `detail` how many (`count`).
     """
 
-    #: The route's or the command's name, such as `launch` or `create_key`.
+    #: The name of the route or command, such as `launch` or `create_key`.
     action: str
-    #: A person or an agent by name, `koco up`, `schedule`; nothing where nobody is known.
+    #: A person or an agent by name, `koco up`, or `schedule`. Empty if the caller is unknown.
     who: str = ""
-    #: What they showed: see `Caller.credential`.
+    #: The credential they used: see `Caller.credential`.
     credential: str = ""
     target: str = ""
     #: `ok`, or the code of the error that refused it.
@@ -81,7 +81,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     #: The id of the request.
     request: str = ""
-    #: Whatever else tells one such act from another; nothing secret.
+    #: Other details of this action. Never secrets.
     detail: dict[str, Any] = {}
     #: Set by the store.
     seq: int = 0
@@ -93,9 +93,9 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     who: str | None = None
     action: str | None = None
-    #: Also what is below it: `hello` finds `hello/2`.
+    #: Also matches everything below it: `hello` finds `hello/2`.
     target: str | None = None
-    #: `refused` is whatever is not `ok`.
+    #: `refused` matches every outcome except `ok`.
     outcome: str | None = None
     since: str | None = None
     until: str | None = None
@@ -117,23 +117,23 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     user: str = ""
     tags: tuple[str, ...] = ()
-    #: Where the service's own endpoint chose one: `module:object`.
+    #: Set if the service's own endpoint chose one: `module:object`.
     entrypoint: str = ""
     #: Which texts of the inputs are dates and times: see `koco.events.datetimes`.
     moments: list[Any] = []
-    #: The names of inputs that nobody is shown: passwords.
+    #: The names of inputs that are never shown: passwords.
     hidden: tuple[str, ...] = ()
-    #: What the `meta` event says beside the usual.
+    #: Further members of the `meta` event.
     about: dict[str, Any] = {}
-    #: The caller's idempotency key, and the digest of what was asked under it.
+    #: The caller's idempotency key, and the digest of the request made with it.
     key: str | None = None
     key_digest: str | None = None
-    #: What the caller has uploaded for it.
+    #: The files that the caller uploaded for it.
     files: tuple[NewFile, ...] = ()
     policy: Policy = Policy()
-    #: The execution that it is another try of, by its fid.
+    #: The fid of the execution that this one retries.
     retry_of: str | None = None
-    #: What the audit log is to say of it; the store adds which execution it became.
+    #: Its entry for the audit log. The store adds the fid.
     audited: AuditEntry | None = None
 
 
@@ -153,45 +153,45 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     started: str | None = None
     finished: str | None = None
     last_seq: int = 0
-    #: The number of the `final` or `error` event that its outcome stands in.
+    #: The number of the `final` or `error` event with its outcome.
     outcome_seq: int | None = None
-    #: `{type, message}` of what it ended with, where it ended with an error.
+    #: `{type, message}` of its error, if it ended with one.
     error: dict[str, str] | None = None
     #: The runner that holds it, once one does.
     runner: str = ""
-    #: When somebody asked to cancel it, and how long it may take over ending (seconds).
+    #: When its cancellation was requested, and how long it may take to end (seconds).
     cancel_requested: str | None = None
     grace_s: float = 0.0
     #: The entrypoint that the service's own endpoint chose, `module:object`.
     entrypoint: str = ""
-    #: The caller's idempotency key, and the digest of what was asked under it.
+    #: The caller's idempotency key, and the digest of the request made with it.
     key: str | None = None
     key_digest: str | None = None
     #: Which texts of the inputs are dates and times: see `koco.events.datetimes`.
     moments: list[Any] = []
-    #: The names of inputs that nobody is shown: passwords.
+    #: The names of inputs that are never shown: passwords.
     hidden: tuple[str, ...] = ()
     policy: Policy = Policy()
-    #: Which attempt this is, from 1; before `not_before` (seconds since the epoch) it waits.
+    #: The number of this attempt, from 1. It waits until `not_before` (seconds since the epoch).
     attempt: int = 1
     not_before: float | None = None
-    #: While it runs: when its time is over (seconds since the epoch).
+    #: While it runs: its deadline (seconds since the epoch).
     deadline: float | None = None
-    #: When its time was over.
+    #: When it passed its deadline.
     timed_out: str | None = None
-    #: The execution that it is another try of, by its fid.
+    #: The fid of the execution that this one retries.
     retry_of: str | None = None
 
     @property
     def is_ending(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether its cancellation was requested."""
         return self.cancel_requested is not None or self.timed_out is not None
 
     def require_same(self, key_digest: str | None) -> None:
-        """Refuse its idempotency key for what is not what it was launched for.
+        """Refuse to reuse its idempotency key for a different request.
 
         Raises:
-            ConflictError: it is something else.
+            ConflictError: the request is different.
         """
         if self.key_digest != key_digest:
             raise ConflictError(
@@ -201,7 +201,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def masked(value: Any, hidden: Sequence[str]) -> Any:
-    """Return inputs or an answer as they may be shown: without what is in hidden fields."""
+    """Return inputs or an answer with the values of hidden fields masked."""
     if not hidden or not isinstance(value, dict):
         return value
     return {
@@ -212,15 +212,15 @@ def masked(value: Any, hidden: Sequence[str]) -> Any:
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of the times of one schedule. Times are in seconds since the epoch."""
 
-    #: The latest time that was decided about: what was due then ran, was skipped or missed.
+    #: The latest time that was handled: its run started, was skipped or was missed.
     due: float
-    #: The latest that ran, and as which execution.
+    #: The latest time that ran, and its execution.
     ran: float | None = None
     fid: str | None = None
-    #: How many were missed, as nothing ran then that could have launched them; the latest.
+    #: How many were missed because no control plane was running, and the latest of them.
     missed: int = 0
     missed_at: float | None = None
-    #: How many were skipped, as the former one had not ended; the latest.
+    #: How many were skipped because the previous run had not ended, and the latest of them.
     skipped: int = 0
     skipped_at: float | None = None
 
@@ -231,12 +231,12 @@ class Chunk(msgspec.Struct, frozen=True):
     first: int
     last: int
     body: bytes
-    #: How large all of the body is where `body` is a part of it.
+    #: The size of the whole body if `body` is only a part of it.
     size_bytes: int | None = None
 
     @property
     def is_part(self) -> bool:
-        """Whether the body is not all there."""
+        """Whether the body is only a part."""
         return self.size_bytes is not None
 
 
@@ -258,20 +258,21 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     ready: str | None = None
     by: str = ""
     error: dict[str, Any] | None = None
-    #: Of a service with an endpoint of its own: `{locks, leases}`, the names it handles.
+    #: For a service with an endpoint of its own: `{locks, leases}`, the names it handles.
     app: dict[str, Any] | None = None
-    #: Where it comes from: `{project, commit, dirty, rollback_of}`, each where it is known.
+    #: Where the release comes from: `{project, commit, dirty, rollback_of}`, as far as known.
     origin: dict[str, Any] = {}
     #: How long each part of becoming ready took (seconds): `{upload, environment, import, …}`.
     timings: dict[str, float] = {}
-    #: Whether the former release goes on serving where this one fails.
+    #: Whether the previous release goes on serving if this one fails.
     fallback: bool = True
-    #: When it served no more, or, where nothing served because it failed, when that was over.
+    #: When it stopped serving. For a failed release that left the service without one: when that
+    #: state ended.
     retired: str | None = None
 
     @property
     def has_closed(self) -> bool:
-        """Whether nothing serves because this one failed, and was deployed without a fallback."""
+        """Whether nothing serves because this release failed and was deployed without a fallback."""
         return self.status == "failed" and not self.fallback and self.retired is None
 
 
@@ -315,10 +316,10 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     by: str | None = None
 
     def require_open(self) -> None:
-        """Do nothing where it may still be answered.
+        """Raise unless the lock may still be answered.
 
         Raises:
-            ConflictError: it says what became of it.
+            ConflictError: it is settled. The message says how.
         """
         if self.status == "open" and self.expires > time.time():
             return
@@ -346,22 +347,22 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     by: str
 
 
-#: What is larger is no number to a store: none of its counters comes near.
+#: Larger values are not valid numbers: none of the store's counters comes near.
 LAST = 2**62
 
-#: What a setting that ends in `_mb` counts (bytes).
+#: The unit of settings that end in `_mb` (bytes).
 MB = 1024 * 1024
-#: The same of `_kb`.
+#: The unit of settings that end in `_kb` (bytes).
 KB = 1024
 
 
 class Room(Enum):
-    """Which events there is room for on the store's disk."""
+    """Which events still have room on the store's disk."""
 
     AMPLE = "all"
-    #: Those of executions that have returned, or have written little.
+    #: Events of executions that have returned, or have written little.
     LOW = "little"
-    #: What an execution ends with, and no more.
+    #: Only the last events of an execution.
     NONE = "final"
 
 
@@ -373,10 +374,10 @@ class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_total_mb: float = 102_400
 
     def check(self, new: Sequence[NewFile], *, count: int = 0, total_bytes: int = 0) -> None:
-        """Refuse files that are too many or too large, beside so many that are there.
+        """Refuse files that are too many or too large together with the existing ones.
 
         Raises:
-            LimitError: it names the setting, its value, and what was asked.
+            LimitError: it names the setting, its value, and the requested amount.
         """
         for file in new:
             if file.size_bytes > self.max_size_mb * MB:
@@ -415,16 +416,16 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     #: Who made it.
     by: str = ""
-    #: The flows that it is good for, as `service/flow` with `*` for any text; all where empty.
+    #: The flows that it may use, as `service/flow` with `*` for any text. Empty means all.
     flows: tuple[str, ...] = ()
-    #: Whether its holder sees everybody's executions, not only their own.
+    #: Whether its holder sees all users' executions, not only their own.
     sees_all: bool = False
     expires: float | None = None
-    #: The digest before it was rotated, and how long that is good.
+    #: The digest from before the rotation, and how long it stays valid.
     former: bytes | None = None
     former_until: float | None = None
     last_used: str | None = None
-    #: The address that it was last used from.
+    #: The address of its last use.
     last_from: str | None = None
 
 
@@ -446,7 +447,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     flows: tuple[str, ...] = ()
     sees_all: bool = False
     last_login: str | None = None
-    #: The address of that.
+    #: The address of that login.
     last_from: str | None = None
 
 
@@ -463,12 +464,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
     user: str
     created: str
-    #: When it is good no more (seconds since the epoch).
+    #: When it expires (seconds since the epoch).
     expires: float
 
     @property
     def credential(self) -> str:
-        """What its streams are known by."""
+        """The id under which its streams are counted."""
         return f"session:{self.digest.hex()[:16]}"
 
 
@@ -479,7 +480,7 @@ class Sight(msgspec.Struct, frozen=True):
     flows: tuple[str, ...] = ()
 
 
-#: What the control plane itself sees.
+#: The sight of the control plane itself.
 EVERYTHING = Sight()
 
 
@@ -491,15 +492,15 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     service: str | None = None
     user: str | None = None
     tags: tuple[str, ...] = ()
-    #: Made at that time or later.
+    #: Created at that time or later.
     since: str | None = None
-    #: Made before that time.
+    #: Created before that time.
     until: str | None = None
-    #: Words, "phrases" and beginnings* that are all in its inputs, its result or its error.
+    #: Words, "phrases" and beginnings*, all of which occur in its inputs, its result or its error.
     search: str | None = None
 
 
-#: All of them.
+#: Matches all executions.
 EVERY = Filter()
 
 
@@ -515,7 +516,7 @@ class Page(msgspec.Struct, frozen=True):
 
     items: list[Execution]
     next: str | None
-    #: Whether a search has looked into all of them: after an upgrade, not yet.
+    #: Whether a search covered all executions. After an upgrade it does not at first.
     complete: bool = True
 
 
@@ -532,5 +533,5 @@ class ChangePage(msgspec.Struct, frozen=True):
 
     items: list[Change]
     next: str
-    #: Whether it was all that there is.
+    #: Whether there are no more changes.
     is_last: bool = True

@@ -1,4 +1,4 @@
-"""What the control plane asks of a store, whatever keeps it."""
+"""The protocol that every kind of store implements for the control plane."""
 
 import math
 from collections.abc import Sequence
@@ -39,24 +39,24 @@ from koco.store.model import (
 
 
 class Store(Protocol):
-    """A durable store. A coroutine that has returned has committed.
+    """A durable store. When a coroutine has returned, its change is committed.
 
-    What is new (`create`, `create_release`, `attach`, `open_lock` and the like) is refused
-    with `NoRoomError` where the disk is full, before what ends or removes something is.
+    If the disk is nearly full, methods that add data (`create`, `create_release`, `attach`,
+    `open_lock` and the like) raise `NoRoomError` before methods that end or remove something do.
     """
 
     async def open(self) -> None:
-        """Open it, bring its schema up to date, and keep every other control plane out."""
+        """Open it, migrate its schema, and keep every other control plane out."""
 
     async def close(self) -> None:
-        """Finish what is under way and let go."""
+        """Finish pending work and release it."""
 
     async def size_bytes(self) -> int:
-        """Return how much room it takes."""
+        """Return its size on disk."""
         ...
 
     async def probe(self) -> int:
-        """Commit a change that changes nothing; return the version of the schema.
+        """Commit a change without effect; return the version of the schema.
 
         Raises:
             StoreError: it cannot be written.
@@ -64,7 +64,7 @@ class Store(Protocol):
         ...
 
     async def forget_proofs(self) -> None:
-        """Remove the executions that stand for proofs, with all that is theirs."""
+        """Remove the executions that serve as proofs, with all their data."""
 
     async def secret(self, name: str) -> bytes:
         """Return the store's own random secret of that name, made at first use (32 bytes)."""
@@ -73,10 +73,10 @@ class Store(Protocol):
     # keys
 
     async def put_key(self, key: Key) -> None:
-        """Keep a key; one of that name is replaced."""
+        """Store a key, and replace one of the same name."""
 
     async def key(self, digest: bytes) -> Key | None:
-        """Return the key with that SHA-256, or that had it before it was rotated."""
+        """Return the key that has this SHA-256, or had it before its rotation."""
         ...
 
     async def key_named(self, name: str) -> Key:
@@ -88,11 +88,11 @@ class Store(Protocol):
         ...
 
     async def keys(self, *, limit: int = 50, cursor: str | None = None) -> KeyPage:
-        """Return keys, by name; a cursor stays right meanwhile."""
+        """Return a page of keys, by name. A cursor stays valid while keys change."""
         ...
 
     async def add_key(self, key: Key) -> None:
-        """Keep a new key.
+        """Add a key.
 
         Raises:
             ConflictError: its name is taken.
@@ -106,37 +106,37 @@ class Store(Protocol):
         former_until: float | None,
         expires: float | None = None,
     ) -> Key:
-        """Give a key another digest; the one that it has is good until `former_until`.
+        """Replace a key's digest. The old one stays valid until `former_until`.
 
-        Without `expires` it expires when it did.
+        Without `expires`, the key's expiry does not change.
 
         Raises:
-            NotFoundError: there is none of that name.
-            ConflictError: it has expired; or it is the last admin key without an end, and
-                would get one.
+            NotFoundError: there is no key of that name.
+            ConflictError: it has expired, or it is the last admin key without an expiry and would
+                get one.
         """
         ...
 
     async def revoke_key(self, name: str) -> Key:
-        """Forget a key; return what it was.
+        """Delete a key and return it.
 
         Raises:
             NotFoundError: there is none.
-            ConflictError: it is the last admin key without an end.
+            ConflictError: it is the last admin key without an expiry.
         """
         ...
 
     async def note_use(self, name: str, *, at: str, address: str) -> None:
-        """Note when and from where a key was used; one that is gone is no error."""
+        """Record when and from which address a key was used. A missing key is not an error."""
 
     async def has_keys(self) -> bool:
-        """Say whether any key is known."""
+        """Whether there are any keys."""
         ...
 
     # users
 
     async def create_user(self, user: User) -> None:
-        """Keep a user who is new.
+        """Add a user.
 
         Raises:
             ConflictError: a user or a key has that name.
@@ -147,19 +147,19 @@ class Store(Protocol):
         ...
 
     async def users(self, *, limit: int = 50, cursor: str | None = None) -> UserPage:
-        """Return users, by name; a cursor stays right meanwhile."""
+        """Return a page of users, by name. A cursor stays valid while users change."""
         ...
 
     async def has_users(self) -> bool:
-        """Say whether there is one."""
+        """Whether there are any users."""
         ...
 
     async def set_password(
         self, name: str, password: str, *, verified: str | None = None
     ) -> list[Session]:
-        """Give a user another password's hash; return the sessions that this has ended.
+        """Set the hash of a user's new password; return the sessions that this ended.
 
-        With `verified`, only where that is the hash of the former still.
+        With `verified`, only if that is still the hash of the old password.
 
         Raises:
             NotFoundError: there is no such user.
@@ -167,7 +167,7 @@ class Store(Protocol):
         ...
 
     async def remove_user(self, name: str) -> list[Session]:
-        """Forget a user; return the sessions that this has ended.
+        """Delete a user; return the sessions that this ended.
 
         Raises:
             NotFoundError: there is no such user.
@@ -175,63 +175,63 @@ class Store(Protocol):
         ...
 
     async def create_session(self, session: Session, *, verified: str, address: str) -> bool:
-        """Begin a session of a user whose password's hash is `verified`; forget what is over.
+        """Begin a session of a user whose password's hash is `verified`; delete expired ones.
 
-        False where it is another one by now, or the user was removed.
+        False if the password has changed since, or the user was removed.
         """
         ...
 
     async def rehash(self, name: str, *, verified: str, password: str) -> None:
-        """Give the same password another hash, where it still is the one that was verified."""
+        """Replace the hash of an unchanged password, if it is still the one that was verified."""
 
     async def session(self, digest: bytes) -> tuple[Session, User] | None:
-        """Return the session with that SHA-256, and whose it is; it may be over."""
+        """Return the session with that SHA-256, and its user. It may have expired."""
         ...
 
     async def end_session(self, digest: bytes) -> None:
-        """End a session; one that is not there is no error."""
+        """End a session. A missing one is not an error."""
 
     # services' secrets
 
     async def put_sealed(self, sealed: Sealed) -> bool:
-        """Keep an encrypted secret, in place of one of that name; say whether it is a new one."""
+        """Store an encrypted secret, and replace one of the same name; say whether it is new."""
         ...
 
     async def remove_sealed(self, name: str) -> bool:
-        """Forget one; False where there is none."""
+        """Delete an encrypted secret; False if there is none."""
         ...
 
     async def sealed(self) -> list[Sealed]:
-        """Return all of them, by name."""
+        """Return all encrypted secrets, by name."""
         ...
 
     # settings
 
     async def settings(self) -> dict[str, Any]:
-        """Return what has been set, by name."""
+        """Return the stored settings, by name."""
         ...
 
     async def set(self, values: dict[str, Any]) -> None:
-        """Set some, all of them at once; the others stay."""
+        """Store some settings in one step. The others stay."""
 
     # replies
 
     async def keep_reply(self, reply: Reply) -> None:
-        """Keep what was answered under a user's idempotency key, for a day."""
+        """Store the reply to a request with a user's idempotency key, for a day."""
 
     async def reply(self, user: str, key: str) -> Reply | None:
-        """Return what was answered under a user's idempotency key."""
+        """Return the stored reply for a user's idempotency key."""
         ...
 
     # the audit log
 
     async def note(self, entries: list[AuditEntry]) -> None:
-        """Add to the audit log; its entries stay as they are for ever."""
+        """Add to the audit log. Its entries never change."""
 
     async def audit(
         self, query: AuditQuery, *, limit: int = 50, cursor: str | None = None
     ) -> AuditPage:
-        """Return entries, newest first; a cursor stays right meanwhile."""
+        """Return entries, newest first. A cursor stays valid while entries are added."""
         ...
 
     # executions
@@ -239,54 +239,57 @@ class Store(Protocol):
     async def create(self, new: NewExecution) -> tuple[Execution, bool]:
         """Commit an execution as `queued`, with its first events; say whether it is new.
 
-        A user's key that is known already gives the execution that it was launched with.
+        If the user's key is known, return the execution that was launched with it.
 
         Raises:
-            ConflictError: what was asked under that key was something else.
+            ConflictError: that key was used for a different request.
         """
         ...
 
     async def keyed(self, user: str, key: str) -> Execution | None:
-        """Return the execution that a user launched under an idempotency key."""
+        """Return the execution that a user launched with an idempotency key."""
         ...
 
     async def assign(self, fid: str, runner: str) -> bool:
         """Give a queued execution to a runner (`starting`).
 
-        False if it is queued no more, or was asked to end.
+        False if it is no longer queued, or its cancellation was requested.
         """
         ...
 
     async def requeue(self, fid: str, runner: str) -> bool:
         """Take back an execution that `runner` never began.
 
-        False if it did, or has it no more, or if it was asked to end.
+        False if the runner began it or no longer has it, or if its cancellation was requested.
         """
         ...
 
     async def rebind(
         self, fid: str, *, former: int, release: int, inputs: dict[str, Any], hidden: Sequence[str]
     ) -> Execution | None:
-        """Move an execution that has never begun to another release, with inputs as that has them.
+        """Move an execution that has never begun to another release, with inputs in that one's
+        form.
 
-        Its stream says so. None where it has begun, has ended, or is of another release than
-        `former`; nothing is changed then.
+        Its stream records the move. Returns None and changes nothing if it has begun, has ended,
+        or is of another release than `former`.
         """
         ...
 
     async def append(
         self, batches: list[Batch], *, room: Room = Room.AMPLE, most_bytes: float = math.inf
     ) -> list[Ack]:
-        """Commit batches in their order, each event once, and say how far each producer is held.
+        """Commit batches in their order, each event once; return the last seq held of each
+        producer.
 
-        A batch that would leave a gap is refused whole; what was seen is dropped.
-        A batch's status takes effect in the same transaction as its events.
-        What there is no `room` for is refused as well: its producer sends it again. Of an
-        execution that is to end meanwhile it is cut, and so is what one writes that has
-        `most_bytes` of events; its stream says so, and has its outcome in any case.
+        A batch that would leave a gap is refused whole. Events that are already stored are
+        dropped. A batch's status takes effect in the same transaction as its events.
+
+        A batch that has no `room` is refused as well, and its producer sends it again. Two kinds
+        of executions are cut instead: those that are to end while there is no room, and those that
+        have `most_bytes` of events. A cut stream says so, and still gets its outcome.
 
         Raises:
-            NoRoomError: the disk is full all the same.
+            NoRoomError: the disk is full even so.
         """
         ...
 
@@ -295,27 +298,26 @@ class Store(Protocol):
         ...
 
     async def lose(self, fid: str, runner: str, error: dict[str, Any]) -> bool:
-        """End an execution whose runner died, or have it tried again, as its policy says.
+        """End an execution whose runner died, or queue its next attempt, as its policy says.
 
-        What was asked to end has ended as it was to.
-
-        False if it has ended already, or another runner has it.
+        If its cancellation was requested, it ends as cancelled or timed out. False if it has ended
+        already, or another runner has it.
         """
         ...
 
     async def time_out(self, now_s: float) -> list[str]:
-        """Note of the executions whose time is over that it is; return their fids.
+        """Mark overdue executions as timed out; return their fids.
 
-        When they are cancelled after that, they end as an error of type `TimedOut`.
+        If they are cancelled after that, they end as an error of type `TimedOut`.
         """
         ...
 
     async def next_deadline(self) -> float | None:
-        """Return when the next execution's time is over (seconds since the epoch), if one's is."""
+        """Return the next deadline of an execution (seconds since the epoch), or None."""
         ...
 
     async def request_cancel(self, fid: str, *, grace_s: float) -> Execution:
-        """Note that it shall end, and end it at once where no runner has it yet.
+        """Request the cancellation of an execution, and end it at once if no runner has it yet.
 
         Raises:
             NotFoundError: there is no such execution.
@@ -323,23 +325,24 @@ class Store(Protocol):
         ...
 
     async def request_cancels(self, service: str, *, grace_s: float) -> list[str]:
-        """Note that all of a service's executions shall end; return the fids that runners have.
+        """Request the cancellation of all of a service's executions; return the fids that runners
+        have.
 
-        The others are given to no runner any more, and `end_waiting` ends them.
+        The others are no longer given to runners, and `end_waiting` ends them.
         """
         ...
 
     async def end_waiting(self, service: str, *, most: int) -> list[str]:
-        """End so many of a service's that wait and were asked to end; return their fids."""
+        """End up to a number of a service's queued, cancelled executions; return their fids."""
         ...
 
     async def execution(self, fid: str, sight: Sight = EVERYTHING) -> Execution:
         """Return an execution by its fid, a unique prefix of it, or `latest`.
 
-        What is out of sight does not exist.
+        Executions out of sight count as missing.
 
         Raises:
-            NotFoundError: none is called so.
+            NotFoundError: there is none.
             ConflictError: the prefix fits several.
         """
         ...
@@ -352,13 +355,13 @@ class Store(Protocol):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Return executions that fit, newest first; a cursor stays right while others are added.
+        """Return matching executions, newest first. A cursor stays valid while others are added.
 
-        A page may have fewer than `limit` where they are large, or where looking for them
-        takes long; it has its cursor then, and may even be empty.
+        A page may have fewer than `limit` if its executions are large, or if finding them takes
+        long. It has a cursor then, and may even be empty.
 
         Raises:
-            UsageError: the cursor is none; or there is nothing in `search` to look for.
+            UsageError: the cursor is invalid, or `search` has no words.
             NoSearchError: this store cannot search.
         """
         ...
@@ -366,7 +369,7 @@ class Store(Protocol):
     async def delete(self, fid: str) -> None:
         """Remove an execution that has ended, with its events, files and locks.
 
-        What is interrupted may have removed some of its events, and is to be done again.
+        If it is interrupted, some events may be gone already. Call it again then.
 
         Raises:
             ConflictError: it has not ended.
@@ -377,18 +380,18 @@ class Store(Protocol):
     async def changes(
         self, *, cursor: str | None = None, sight: Sight = EVERYTHING, limit: int = 50
     ) -> ChangePage:
-        """Return what has changed since a cursor, or ever: each execution at its latest.
+        """Return the changes after a cursor, or all of them: each execution at its latest.
 
-        A page may be empty and not the last one.
+        A page may be empty without being the last one.
         """
         ...
 
     async def last_change(self) -> str:
-        """Return the cursor of what is yet to come."""
+        """Return the cursor after the latest change."""
         ...
 
     async def index(self) -> bool:
-        """Make a piece of what is stored searchable; False where there is nothing left."""
+        """Make some stored text searchable; False if all of it is."""
         ...
 
     async def open_executions(self) -> list[Execution]:
@@ -396,7 +399,7 @@ class Store(Protocol):
         ...
 
     async def tallies(self, sight: Sight = EVERYTHING) -> dict[str, int]:
-        """Return how many executions have each status; of a part of them, only what is open."""
+        """Return how many executions have each status. For a limited sight, count only open ones."""
         ...
 
     # events
@@ -406,8 +409,8 @@ class Store(Protocol):
     ) -> list[Chunk]:
         """Return events after a seq, in order: at least one chunk, then up to the budget.
 
-        With an `offset` (bytes), no more than the budget: a chunk that is larger comes alone,
-        and as a part of it that begins there.
+        With an `offset` (bytes), never more than the budget: a larger chunk comes alone, and only
+        the part that begins at the offset.
         """
         ...
 
@@ -427,9 +430,9 @@ class Store(Protocol):
         expires: float,
         most_bytes: float = math.inf,
     ) -> Lock:
-        """Commit an open lock with its event; the execution awaits from now on.
+        """Commit an open lock with its event. The execution is `awaiting` from then on.
 
-        `expires` is in seconds since the epoch. Asked again, it returns the lock as it is.
+        `expires` is in seconds since the epoch. A repeated call returns the lock as it is.
 
         Raises:
             ConflictError: the execution has ended.
@@ -439,10 +442,10 @@ class Store(Protocol):
         ...
 
     async def answer_lock(self, lid: str, answer: Answer, *, by: str) -> Lock:
-        """Settle an open lock with an answer; the execution runs on where no other is open.
+        """Settle an open lock with an answer. The execution resumes if it has no other open lock.
 
         Raises:
-            ConflictError: it is open no more; the message says who answered and when.
+            ConflictError: it is no longer open. The message says who answered and when.
             NotFoundError: there is no such lock.
         """
         ...
@@ -452,7 +455,7 @@ class Store(Protocol):
         ...
 
     async def withdraw_lock(self, lid: str) -> Lock:
-        """Settle an open lock that its flow waits for no more; return it as it is then.
+        """Settle a lock because its flow stopped waiting for it; return its final state.
 
         Raises:
             NotFoundError: there is no such lock.
@@ -474,7 +477,7 @@ class Store(Protocol):
     async def page_of_locks(
         self, execution: int, *, limit: int = 50, cursor: str | None = None
     ) -> LockPage:
-        """Return an execution's locks, oldest first; a cursor stays right meanwhile."""
+        """Return a page of an execution's locks, oldest first. A cursor stays valid meanwhile."""
         ...
 
     async def locks(
@@ -486,11 +489,11 @@ class Store(Protocol):
         limit: int = 50,
         cursor: str | None = None,
     ) -> LockPage:
-        """Return locks of all executions, oldest first; a cursor stays right meanwhile."""
+        """Return locks of all executions, oldest first. A cursor stays valid meanwhile."""
         ...
 
     async def next_expiry(self) -> float | None:
-        """Return when the next open lock expires (seconds since the epoch), if one does."""
+        """Return when the next open lock expires (seconds since the epoch), or None."""
         ...
 
     # files
@@ -510,52 +513,52 @@ class Store(Protocol):
     async def attach(
         self, fid: str, new: NewFile, *, by: str, uploader: str, limits: FileLimits
     ) -> File:
-        """Give an execution a file that `uploader` has brought; a file of that path is replaced.
+        """Attach a blob that `uploader` uploaded to an execution. A file of that path is replaced.
 
-        The `upload` event is committed with it. Asked again, it changes nothing.
+        The `upload` event is committed with it. A repeated call changes nothing.
 
         Raises:
-            ConflictError: it has ended, or a folder is where a file should be, or the reverse.
+            ConflictError: it has ended, or a file would take the place of a folder, or the reverse.
             LimitError: it would hold more than it may.
-            NotFoundError: no such execution, or no such upload.
+            NotFoundError: there is no such execution, or no such upload.
         """
         ...
 
     async def remove_files(self, fid: str, path: str, *, by: str) -> list[File]:
-        """Take a file or all of a folder away; where it has not ended, events tell of it.
+        """Remove a file or a whole folder. If the execution has not ended, events record it.
 
         Raises:
-            NotFoundError: nothing is there.
+            NotFoundError: there is no such file or folder.
         """
         ...
 
     async def uploaded(self, user: str, sha256: str) -> int | None:
-        """Return the size of a blob that a user has brought, and keep it for another day."""
+        """Return the size of a blob that a user uploaded, and keep it for another day."""
         ...
 
     async def add_upload(self, user: str, sha256: str, size_bytes: int) -> None:
-        """Note that a user has brought a blob, and may name it."""
+        """Record that a user uploaded a blob, and so may refer to it."""
         ...
 
     async def unnamed(self, blobs: list[str], *, before: str, keep_releases: int) -> list[str]:
-        """Forget uploads from before a time; return those of the blobs that nothing names.
+        """Delete upload records from before a time; return those of `blobs` without references.
 
-        A release names its bundle while it is live or starting, while executions of it run, and
-        as one of the last so many of its service that have been live.
+        A release refers to its bundle while it is live or starting, while executions of it run,
+        and while it is among the last few of its service that were live.
         """
         ...
 
     # schedules
 
     async def schedules(self) -> dict[tuple[str, str], Schedule]:
-        """Return what became of schedules' last times, by service and the schedule's id."""
+        """Return the state of schedules, by service and the schedule's id."""
         ...
 
     async def put_schedule(self, service: str, schedule: str, state: Schedule) -> None:
-        """Keep what became of a schedule's last times."""
+        """Store the state of a schedule."""
 
     async def forget_schedules(self, gone: list[tuple[str, str]]) -> None:
-        """Forget schedules, by service and id."""
+        """Delete the state of schedules, by service and id."""
 
     # releases
 
@@ -573,8 +576,8 @@ class Store(Protocol):
     ) -> Release:
         """Commit a release as `starting`, under the service's next number.
 
-        Those of the service that are still starting have failed with the same commit: this one
-        supersedes them.
+        The service's other starting releases fail in the same commit, because this one supersedes
+        them.
         """
         ...
 
@@ -589,14 +592,15 @@ class Store(Protocol):
     ) -> Release:
         """Make a release the live one and retire the one before it, in one step.
 
-        One that is not starting any more stays as it is.
+        Does nothing if the release is no longer starting.
         """
         ...
 
     async def mark_broken(self, service: str, number: int, error: dict[str, Any]) -> Release:
-        """Note of a live release that it does not work; it serves until another one does.
+        """Mark a live release as broken. It serves until another one does, and then counts as
+        failed.
 
-        When another one has taken its place it has failed. One that is not live stays as it is.
+        Does nothing if the release is not live.
         """
         ...
 
@@ -608,9 +612,9 @@ class Store(Protocol):
         *,
         timings: dict[str, float] | None = None,
     ) -> Release:
-        """End a release that never became ready; without a fallback the live one retires, too.
+        """End a release that never became ready. Without a fallback, the live one retires, too.
 
-        One that is not starting any more stays as it is.
+        Does nothing if the release is no longer starting.
         """
         ...
 
@@ -622,14 +626,14 @@ class Store(Protocol):
         beside_running: bool,
         cancel_grace_s: float | None = None,
     ) -> list[Release]:
-        """Retire what a service has, and fail what is starting, in one step; return those.
+        """Retire a service's live release and fail its starting ones, in one step; return them.
 
-        Where a grace is given, it is noted in the same step that all of the service's executions
-        shall end: see `request_cancels`.
+        With a grace, the same step requests the cancellation of all of the service's executions:
+        see `request_cancels`.
 
         Raises:
-            ConflictError: executions of it have not ended, and it shall not go `beside_running`.
-            NotFoundError: no release of such a service was ever made.
+            ConflictError: some of its executions have not ended, and `beside_running` is false.
+            NotFoundError: the service never had a release.
         """
         ...
 
@@ -650,23 +654,23 @@ class Store(Protocol):
         ...
 
     async def present_releases(self) -> list[Release]:
-        """Return what is live, starting, or has seen to it that nothing is, of all services."""
+        """Return all services' live and starting releases, and failed ones that left nothing live."""
         ...
 
     async def has_release_of(self, bundle: str) -> bool:
-        """Say whether a release was ever made of a bundle."""
+        """Whether any release was made from a bundle."""
         ...
 
     async def former_release(self, service: str) -> Release | None:
-        """Return the release that served before what does now, or last if nothing does."""
+        """Return the release that served before the live one, or the last one if none is live."""
         ...
 
     async def history(
         self, service: str, *, limit: int = 50, cursor: str | None = None
     ) -> ReleasePage:
-        """Return a service's releases, newest first; a cursor stays right meanwhile."""
+        """Return a service's releases, newest first. A cursor stays valid meanwhile."""
         ...
 
     async def live_release(self, service: str) -> Release | None:
-        """Return what a service runs now."""
+        """Return a service's live release."""
         ...

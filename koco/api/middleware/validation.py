@@ -10,7 +10,7 @@ from koco.manifest.problems import nearest
 
 
 async def check(request: Request[Any, Any, Any]) -> None:
-    """Refuse unknown parameters and bodies of the wrong type: the application's `before_request`."""
+    """Refuse unknown parameters and bodies of the wrong type (`before_request`)."""
     _check_query(request)
     _check_type(request)
 

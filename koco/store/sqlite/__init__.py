@@ -1,8 +1,8 @@
 """The embedded store: one SQLite file in WAL mode, one writer, one reader.
 
-Writes go through `writer`, which groups them. Reads run on the event loop's own
-connection: an indexed read of a page in memory takes some ten microseconds, less
-than handing it to another thread would.
+Writes go through `writer`, which groups them. Reads run on the event loop's own connection: an
+indexed read of a page in memory takes about ten microseconds, less than a switch to another
+thread.
 """
 
 import asyncio
@@ -77,31 +77,32 @@ from koco.store.sqlite.writer import Writer, failure, is_full
 
 T = TypeVar("T")
 
-#: How long a new control plane waits for its dead predecessor's lock to go (seconds).
+#: How long a new control plane waits for the lock of its dead predecessor (seconds).
 _LOCK_PATIENCE_S = 3.0
-#: How long a search waits for what has changed to be searchable (seconds).
+#: How long a search waits for recent changes to be indexed (seconds).
 _CATCH_UP_S = 0.05
-#: As much of a time stamp as tells the hour.
+#: The length of a time stamp's prefix up to the hour.
 _HOUR = len("2026-01-31T12")
 
 
 @told
 class SqliteStore:
-    """A `Store` in the file at `path`; its directory is made when missing."""
+    """A `Store` in the file at `path`. Its directory is created if missing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        #: Refuses what is new where there is no room for it; the control plane knows the disk.
+        #: Raises if there is no room for new data. Set by the control plane, which watches the
+        #: disk.
         self.require_room: Callable[[], None] = lambda: None
         log = path.with_name(f"{path.name}-wal")
         self._ballast = Ballast(path.with_name("reserve"), log=log)
         self._lock_fd: int | None = None
 
     async def check(self) -> None:
-        """Refuse a file that a newer koco has written; nothing is written to it.
+        """Refuse a file that a newer koco has written, without writing to it.
 
         Raises:
-            ConflictError: it is one.
+            ConflictError: a newer koco has written it.
             StoreError: it cannot be read.
         """
         while True:
@@ -109,7 +110,7 @@ class SqliteStore:
                 schema.require_known(schema.version_of(self.path))
                 return
             except sqlite3.Error as exc:
-                # Reading it makes a file as well, on a disk that may be full.
+                # Even reading creates a file, and the disk may be full.
                 if not (is_full(exc) and self._ballast.give_up()):
                     raise failure(exc, f"{self.path} could not be opened") from exc
 
@@ -117,12 +118,12 @@ class SqliteStore:
         """Take the lock, open both connections, migrate.
 
         Raises:
-            StoreError: it cannot be opened; nothing is held then.
+            StoreError: it cannot be opened. Nothing stays locked or open then.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._lock()
         try:
-            # Before a connection that may write: closing that tidies up, and so changes the file.
+            # Before a connection that may write, because closing that one changes the file.
             await self.check()
             db = self._opened()
         except BaseException as exc:
@@ -137,7 +138,7 @@ class SqliteStore:
         self._indexing = asyncio.Lock()
 
     async def close(self) -> None:
-        """Commit what is under way and let go of the file."""
+        """Commit pending changes and release the file."""
         self._writer.close()
         self._readers.close()
         self._reader.close()
@@ -146,12 +147,13 @@ class SqliteStore:
         self._unlock()
 
     def _opened(self) -> sqlite3.Connection:
-        """Return the connection that writes; on a full disk, with the room that was held."""
+        """Return the writing connection. On a full disk, use the reserved room to open it."""
         while True:
             try:
                 db = self._connect()
                 db.execute(f"PRAGMA journal_size_limit = {LONGEST_LOG_BYTES}")
-                # What undoes one of many changes: in a file it would need a disk, too.
+                # The journal of a savepoint with many changes. As a file, it would need room on
+                # the disk, too.
                 db.execute("PRAGMA temp_store = MEMORY")
                 schema.migrate(db)
                 search.prepare(db)
@@ -166,7 +168,7 @@ class SqliteStore:
             self._lock_fd = None
 
     async def _lock(self) -> None:
-        # Two control planes over one store would each settle the other's executions.
+        # Two control planes on one store would each settle the other's executions.
         self._lock_fd = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
         deadline = time.monotonic() + _LOCK_PATIENCE_S
         while True:
@@ -199,22 +201,22 @@ class SqliteStore:
         return await self._writer.submit(change)
 
     async def _add(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Make a change that adds something new, where there is room for that."""
+        """Make a change that adds data, if there is room for it."""
         self.require_room()
         return await self._writer.submit(change, grows=True)
 
     def reusable_bytes(self) -> int:
-        """Return how much is free within the file."""
+        """Return the free space within the file (bytes)."""
         pages: int = self._reader.execute("PRAGMA freelist_count").fetchone()[0]
         size: int = self._reader.execute("PRAGMA page_size").fetchone()[0]
         return pages * size
 
     def hold(self, size_bytes: int) -> bool:
-        """Hold so much room for what must be written; False where there is not so much. Blocks."""
+        """Reserve room for changes that must succeed; False if the disk has too little. Blocks."""
         return self._ballast.hold(size_bytes)
 
     def missing_bytes(self) -> int:
-        """Return how much of the room that was held had to be given up."""
+        """Return how much of the reserved room had to be given up (bytes)."""
         return self._ballast.missing_bytes
 
     async def size_bytes(self) -> int:
@@ -223,19 +225,19 @@ class SqliteStore:
         return sum(file.stat().st_size for file in (self.path, wal) if file.exists())
 
     async def probe(self) -> int:
-        """Commit a change that changes nothing; return the version of the schema."""
+        """Commit a change without effect; return the version of the schema."""
 
         def change(db: sqlite3.Connection) -> int:
             db.execute("UPDATE tallies SET count = count")
             version: int = db.execute("PRAGMA user_version").fetchone()[0]
-            # Set again, so that there is something to be written while there are no tallies.
+            # Set again, so that there is a write even without tallies.
             db.execute(f"PRAGMA user_version = {version}")
             return version
 
         return await self._write(change)
 
     async def forget_proofs(self) -> None:
-        """Remove the executions that stand for proofs, with all that is theirs."""
+        """Remove the executions that serve as proofs, with all their data."""
         await self._write(lambda db: db.execute("DELETE FROM executions WHERE flow = ?", (PROOF,)))
 
     async def secret(self, name: str) -> bytes:
@@ -251,11 +253,11 @@ class SqliteStore:
     # keys
 
     async def put_key(self, key: Key) -> None:
-        """Keep a key; one of that name is replaced."""
+        """Store a key, and replace one of the same name."""
         await self._write(lambda db: keys.put(db, key))
 
     async def key(self, digest: bytes) -> Key | None:
-        """Return the key with that SHA-256, or that had it before it was rotated."""
+        """Return the key that has this SHA-256, or had it before its rotation."""
         return keys.find(self._reader, digest)
 
     async def key_named(self, name: str) -> Key:
@@ -267,7 +269,7 @@ class SqliteStore:
         return keys.listing(self._reader, limit=limit, cursor=cursor)
 
     async def add_key(self, key: Key) -> None:
-        """Keep a new key."""
+        """Add a key."""
         await self._write(lambda db: keys.add(db, key))
 
     async def rotate_key(
@@ -278,27 +280,27 @@ class SqliteStore:
         former_until: float | None,
         expires: float | None = None,
     ) -> Key:
-        """Give a key another digest."""
+        """Replace a key's digest."""
         return await self._write(
             lambda db: keys.rotate(db, name, digest, former_until=former_until, expires=expires)
         )
 
     async def revoke_key(self, name: str) -> Key:
-        """Forget a key."""
+        """Delete a key and return it."""
         return await self._write(lambda db: keys.revoke(db, name))
 
     async def note_use(self, name: str, *, at: str, address: str) -> None:
-        """Note when and from where a key was used."""
+        """Record when and from which address a key was used."""
         await self._write(lambda db: keys.used(db, name, at=at, address=address))
 
     async def has_keys(self) -> bool:
-        """Say whether any key is known."""
+        """Whether there are any keys."""
         return self._reader.execute("SELECT 1 FROM keys LIMIT 1").fetchone() is not None
 
     # users
 
     async def create_user(self, user: User) -> None:
-        """Keep a user who is new."""
+        """Add a user."""
         await self._write(lambda db: users.create(db, user))
 
     async def user(self, name: str) -> User | None:
@@ -310,29 +312,29 @@ class SqliteStore:
         return users.listing(self._reader, limit=limit, cursor=cursor)
 
     async def has_users(self) -> bool:
-        """Say whether there is a user."""
+        """Whether there are any users."""
         return self._reader.execute("SELECT 1 FROM users LIMIT 1").fetchone() is not None
 
     async def set_password(
         self, name: str, password: str, *, verified: str | None = None
     ) -> list[Session]:
-        """Give a user another password's hash; return the sessions that this has ended."""
+        """Set the hash of a user's new password; return the sessions that this ended."""
         return await self._write(lambda db: users.set_password(db, name, password, verified))
 
     async def remove_user(self, name: str) -> list[Session]:
-        """Forget a user; return the sessions that this has ended."""
+        """Delete a user; return the sessions that this ended."""
         return await self._write(lambda db: users.remove(db, name))
 
     async def rehash(self, name: str, *, verified: str, password: str) -> None:
-        """Give the same password another hash, where it still is the one that was verified."""
+        """Replace the hash of an unchanged password, if it is still the one that was verified."""
         await self._write(lambda db: users.rehash(db, name, verified, password))
 
     async def create_session(self, session: Session, *, verified: str, address: str) -> bool:
-        """Begin a session of a user whose password's hash is `verified`; forget what is over."""
+        """Begin a session of a user whose password's hash is `verified`; delete expired ones."""
         return await self._write(lambda db: users.begin(db, session, verified, address))
 
     async def session(self, digest: bytes) -> tuple[Session, User] | None:
-        """Return the session with that SHA-256, and whose it is."""
+        """Return the session with that SHA-256, and its user."""
         return users.session(self._reader, digest)
 
     async def end_session(self, digest: bytes) -> None:
@@ -342,7 +344,7 @@ class SqliteStore:
     # services' secrets
 
     async def put_sealed(self, sealed: Sealed) -> bool:
-        """Keep an encrypted secret."""
+        """Store an encrypted secret; say whether it is new."""
 
         def change(db: sqlite3.Connection) -> bool:
             was_there = db.execute("SELECT 1 FROM sealed WHERE name = ?", (sealed.name,)).fetchone()
@@ -353,7 +355,7 @@ class SqliteStore:
         return await self._add(change)
 
     async def remove_sealed(self, name: str) -> bool:
-        """Forget an encrypted secret."""
+        """Delete an encrypted secret."""
         return await self._write(
             lambda db: db.execute("DELETE FROM sealed WHERE name = ?", (name,)).rowcount > 0
         )
@@ -366,23 +368,23 @@ class SqliteStore:
     # settings
 
     async def settings(self) -> dict[str, Any]:
-        """Return what has been set, by name."""
+        """Return the stored settings, by name."""
         rows = self._reader.execute("SELECT name, value FROM settings")
         return {name: msgspec.json.decode(value) for name, value in rows}
 
     async def set(self, values: dict[str, Any]) -> None:
-        """Set some, all of them at once; the others stay."""
+        """Store some settings in one step. The others stay."""
         rows = [(name, msgspec.json.encode(value).decode()) for name, value in values.items()]
         await self._write(lambda db: db.executemany("REPLACE INTO settings VALUES (?, ?)", rows))
 
     # replies
 
     async def keep_reply(self, reply: Reply) -> None:
-        """Keep what was answered under an idempotency key, for a day."""
+        """Store the reply to a request with an idempotency key, for a day."""
         await self._write(lambda db: replies.keep(db, reply))
 
     async def reply(self, user: str, key: str) -> Reply | None:
-        """Return what was answered under a user's idempotency key."""
+        """Return the stored reply for a user's idempotency key."""
         return replies.get(self._reader, user, key, now=time.time())
 
     # the audit log
@@ -395,7 +397,7 @@ class SqliteStore:
         self, query: AuditQuery, *, limit: int = 50, cursor: str | None = None
     ) -> AuditPage:
         """Return entries of the audit log, newest first."""
-        # Beside the loop, and so by a connection of its own: it may read all of a long log.
+        # In a thread with its own connection, because it may read all of a long log.
         return await asyncio.to_thread(audit.listing, self.path, query, limit=limit, cursor=cursor)
 
     # executions
@@ -405,7 +407,7 @@ class SqliteStore:
         return await self._add(lambda db: executions.create(db, new))
 
     async def keyed(self, user: str, key: str) -> Execution | None:
-        """Return the execution that a user launched under an idempotency key."""
+        """Return the execution that a user launched with an idempotency key."""
         return executions.keyed(self._reader, user, key)
 
     async def assign(self, fid: str, runner: str) -> bool:
@@ -460,19 +462,19 @@ class SqliteStore:
         return await self._write(lambda db: events.settle(db, fid, status, error))
 
     async def lose(self, fid: str, runner: str, error: dict[str, Any]) -> bool:
-        """End an execution whose runner died, or have it tried again."""
+        """End an execution whose runner died, or queue its next attempt."""
         return await self._write(lambda db: events.lose(db, fid, runner, error))
 
     async def time_out(self, now_s: float) -> list[str]:
-        """Note of the executions whose time is over that it is."""
+        """Mark overdue executions as timed out; return their fids."""
         return await self._write(lambda db: events.time_out(db, now_s))
 
     async def next_deadline(self) -> float | None:
-        """Return when the next execution's time is over."""
+        """Return the next deadline of an execution."""
         return events.next_deadline(self._reader)
 
     async def request_cancel(self, fid: str, *, grace_s: float) -> Execution:
-        """Note that it shall end, and end it at once where no runner has it yet."""
+        """Request the cancellation of an execution, and end it at once if no runner has it yet."""
 
         def change(db: sqlite3.Connection) -> Execution:
             found = executions.find(db, fid)
@@ -488,11 +490,13 @@ class SqliteStore:
         return await self._write(change)
 
     async def request_cancels(self, service: str, *, grace_s: float) -> list[str]:
-        """Note that all of a service's executions shall end; return the fids that runners have."""
+        """Request the cancellation of all of a service's executions; return the fids that runners
+        have.
+        """
         return await self._write(lambda db: executions.request_cancels(db, service, grace_s))
 
     async def end_waiting(self, service: str, *, most: int) -> list[str]:
-        """End so many of a service's that wait and were asked to end; return their fids."""
+        """End up to a number of a service's queued, cancelled executions; return their fids."""
         return await self._write(lambda db: executions.end_waiting(db, service, most))
 
     async def execution(self, fid: str, sight: Sight = EVERYTHING) -> Execution:
@@ -518,7 +522,7 @@ class SqliteStore:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Return executions that fit, newest first."""
+        """Return matching executions, newest first."""
         if wanted.search is not None:
             await self._catch_up()
 
@@ -531,24 +535,24 @@ class SqliteStore:
         return await self._readers.read(look, most_s=most_s)
 
     async def delete(self, fid: str) -> None:
-        """Remove an execution that has ended, with all that is theirs."""
+        """Remove an execution that has ended, with all its data."""
         while not await self._write(lambda db: executions.delete(db, fid)):
             pass
 
     async def changes(
         self, *, cursor: str | None = None, sight: Sight = EVERYTHING, limit: int = 50
     ) -> ChangePage:
-        """Return what has changed after a cursor."""
+        """Return the changes after a cursor."""
         return await self._readers.read(
             lambda db: changes.page(db, cursor=cursor, sight=sight, limit=limit)
         )
 
     async def last_change(self) -> str:
-        """Return the cursor of what is yet to come."""
+        """Return the cursor after the latest change."""
         return changes.last(self._reader)
 
     async def index(self) -> bool:
-        """Make a piece of what is stored searchable; say whether there is more."""
+        """Make some stored text searchable; say whether there is more."""
         async with self._indexing:
             piece = await self._readers.read(search.gather)
             if piece is None:
@@ -557,10 +561,10 @@ class SqliteStore:
             return True
 
     async def _catch_up(self) -> None:
-        """Make searchable what has changed, as far as a search can wait for that."""
+        """Index recent changes, for as long as a search can wait."""
         search.require(self._reader)
         until_s = time.monotonic() + _CATCH_UP_S
-        with contextlib.suppress(NoRoomError):  # what is searchable already will do
+        with contextlib.suppress(NoRoomError):  # search the part that is indexed already
             while search.has_news(self._reader) and time.monotonic() < until_s:
                 await self.index()
 
@@ -616,7 +620,7 @@ class SqliteStore:
         return await self._write(lambda db: locks.expire(db, now_s))
 
     async def withdraw_lock(self, lid: str) -> Lock:
-        """Settle an open lock that its flow waits for no more."""
+        """Settle a lock because its flow stopped waiting for it."""
         return await self._write(lambda db: locks.withdraw(db, lid))
 
     async def lock(self, lid: str) -> Lock:
@@ -666,32 +670,32 @@ class SqliteStore:
     async def attach(
         self, fid: str, new: NewFile, *, by: str, uploader: str, limits: FileLimits
     ) -> File:
-        """Give an execution a file, with its event."""
+        """Attach a file to an execution, with its event."""
         return await self._add(
             lambda db: files.attach(db, fid, new, by=by, uploader=uploader, limits=limits)
         )
 
     async def remove_files(self, fid: str, path: str, *, by: str) -> list[File]:
-        """Take a file or all of a folder away."""
+        """Remove a file or a whole folder."""
         return await self._write(lambda db: files.remove(db, fid, path, by=by))
 
     async def uploaded(self, user: str, sha256: str) -> int | None:
-        """Return the size of a blob that a user has brought, and keep it for another day."""
+        """Return the size of a blob that a user uploaded, and keep it for another day."""
         found = files.uploaded(self._reader, user, sha256)
         if found is None:
             return None
         size_bytes, since = found
-        # The hour in it changes: often enough, and a commit less for each look.
+        # Written only if the hour has changed: often enough, and it saves a commit for most calls.
         if since[:_HOUR] != line.timestamp()[:_HOUR]:
             await self.add_upload(user, sha256, size_bytes)
         return size_bytes
 
     async def add_upload(self, user: str, sha256: str, size_bytes: int) -> None:
-        """Note that a user has brought a blob."""
+        """Record that a user uploaded a blob."""
         await self._write(lambda db: files.add_upload(db, user, sha256, size_bytes))
 
     async def unnamed(self, blobs: list[str], *, before: str, keep_releases: int) -> list[str]:
-        """Forget uploads from before a time; return those of the blobs that nothing names."""
+        """Delete upload records from before a time; return those of `blobs` without references."""
         return await self._write(
             lambda db: files.unnamed(db, blobs, before=before, keep_releases=keep_releases)
         )
@@ -699,17 +703,17 @@ class SqliteStore:
     # schedules
 
     async def schedules(self) -> dict[tuple[str, str], Schedule]:
-        """Return what became of schedules' last times."""
+        """Return the state of schedules."""
         rows = self._reader.execute("SELECT service, id, state FROM schedules")
         return {(row[0], row[1]): msgspec.json.decode(row[2], type=Schedule) for row in rows}
 
     async def put_schedule(self, service: str, schedule: str, state: Schedule) -> None:
-        """Keep what became of a schedule's last times."""
+        """Store the state of a schedule."""
         values = (service, schedule, line.encode_payload(state).decode())
         await self._write(lambda db: db.execute("REPLACE INTO schedules VALUES (?, ?, ?)", values))
 
     async def forget_schedules(self, gone: list[tuple[str, str]]) -> None:
-        """Forget schedules, by service and id."""
+        """Delete the state of schedules, by service and id."""
         what = "DELETE FROM schedules WHERE service = ? AND id = ?"
         await self._write(lambda db: db.executemany(what, gone))
 
@@ -759,7 +763,7 @@ class SqliteStore:
         )
 
     async def mark_broken(self, service: str, number: int, error: dict[str, Any]) -> Release:
-        """Note of a live release that it does not work."""
+        """Mark a live release as broken."""
         return await self._write(lambda db: releases.mark_broken(db, service, number, error))
 
     async def fail_release(
@@ -783,7 +787,7 @@ class SqliteStore:
         beside_running: bool,
         cancel_grace_s: float | None = None,
     ) -> list[Release]:
-        """Retire what a service has, and fail what is starting, in one step."""
+        """Retire a service's live release and fail its starting ones, in one step."""
 
         def change(db: sqlite3.Connection) -> list[Release]:
             ended = releases.undeploy(db, service, error=error, beside_running=beside_running)
@@ -806,16 +810,16 @@ class SqliteStore:
         return releases.having(self._reader, status)
 
     async def present_releases(self) -> list[Release]:
-        """Return what is live, starting, or has seen to it that nothing is, of all services."""
+        """Return all services' live and starting releases, and failed ones that left nothing live."""
         return releases.present(self._reader)
 
     async def has_release_of(self, bundle: str) -> bool:
-        """Say whether a release was ever made of a bundle."""
+        """Whether any release was made from a bundle."""
         found = self._reader.execute("SELECT 1 FROM releases WHERE bundle = ? LIMIT 1", (bundle,))
         return found.fetchone() is not None
 
     async def former_release(self, service: str) -> Release | None:
-        """Return the release that served before what does now, or last if nothing does."""
+        """Return the release that served before the live one, or the last one if none is live."""
         return releases.former(self._reader, service)
 
     async def history(
@@ -825,5 +829,5 @@ class SqliteStore:
         return releases.listing(self._reader, service, limit=limit, cursor=cursor)
 
     async def live_release(self, service: str) -> Release | None:
-        """Return what a service runs now."""
+        """Return a service's live release."""
         return releases.live(self._reader, service)
