@@ -272,7 +272,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_closed(self) -> bool:
-        """Whether nothing serves because this release failed and was deployed without a fallback."""
+        """Whether nothing serves because this release failed and has no fallback."""
         return self.status == "failed" and not self.fallback and self.retired is None
 
 

@@ -399,7 +399,7 @@ class Store(Protocol):
         ...
 
     async def tallies(self, sight: Sight = EVERYTHING) -> dict[str, int]:
-        """Return how many executions have each status. For a limited sight, count only open ones."""
+        """Return how many executions have each status. A limited sight counts open ones only."""
         ...
 
     # events
@@ -654,7 +654,7 @@ class Store(Protocol):
         ...
 
     async def present_releases(self) -> list[Release]:
-        """Return all services' live and starting releases, and failed ones that left nothing live."""
+        """Return all live and starting releases, and failed ones that left nothing live."""
         ...
 
     async def has_release_of(self, bundle: str) -> bool:

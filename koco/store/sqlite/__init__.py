@@ -810,7 +810,7 @@ class SqliteStore:
         return releases.having(self._reader, status)
 
     async def present_releases(self) -> list[Release]:
-        """Return all services' live and starting releases, and failed ones that left nothing live."""
+        """Return all live and starting releases, and failed ones that left nothing live."""
         return releases.present(self._reader)
 
     async def has_release_of(self, bundle: str) -> bool:
