@@ -14,7 +14,8 @@ from koco.store.sqlite import pages
 
 _COLUMNS = tuple(name for name in AuditEntry.__struct_fields__ if name != "seq")
 _INSERT = f"INSERT INTO audit ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
-#: The longest text that an entry keeps of each field (characters): callers choose some of them.
+#: The most text that an entry keeps of each field (characters), because callers choose some of
+#: them.
 _LONGEST = 300
 
 

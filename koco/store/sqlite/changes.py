@@ -1,6 +1,6 @@
 """SQL for the feed of changes: each execution once, at its latest change.
 
-Triggers keep the table (`schema`): an execution that changes goes to its end.
+Triggers maintain the table (`schema`): an execution that changes moves to its end.
 """
 
 import sqlite3
@@ -9,14 +9,14 @@ import time
 from koco.store.model import Change, ChangePage, Sight
 from koco.store.sqlite import executions, pages, sights
 
-#: How long one page may be looked for (seconds).
+#: The time limit for finding one page (seconds).
 BUDGET_S = 0.25
-#: How many changes are gone through at once, of which few may be in sight.
+#: How many changes are examined at once. Few of them may be in sight.
 _PIECE = 2000
 
 
 def last(db: sqlite3.Connection) -> str:
-    """Return the cursor of what is yet to come."""
+    """Return the cursor after the latest change."""
     row = db.execute("SELECT coalesce(max(seq), 0) FROM changes").fetchone()
     return str(row[0])
 
@@ -29,7 +29,7 @@ def page(
     limit: int,
     budget_s: float = BUDGET_S,
 ) -> ChangePage:
-    """Return what has changed after a cursor, in order; see `Store.changes`."""
+    """Return the changes after a cursor, in order; see `Store.changes`."""
     until_s = time.monotonic() + budget_s
     seq = pages.number(cursor) if cursor is not None else 0
     items: list[Change] = []
@@ -53,7 +53,7 @@ def page(
 def _seen(
     db: sqlite3.Connection, after: int, upto: int, sight: Sight, limit: int
 ) -> list[tuple[int, int, str | None]]:
-    """Return changes that somebody may see, of those after a number and up to another."""
+    """Return the changes in sight, after one number and up to another."""
     wheres, values = sights.wheres(sight, of="e.")
     of_deleted, _ = sights.wheres(sight, of="c.")
     return db.execute(

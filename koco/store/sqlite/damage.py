@@ -1,7 +1,8 @@
-"""A store whose file does not hold what was written: a bad disk, or somebody else's hand.
+"""Report a damaged store: its file differs from the data that was written.
 
-Each way to read it meets that sooner or later, and none can say more than where. So one decorator
-around all of the store's methods tells it, whatever SQLite or a row's decoder made of it.
+The cause is a bad disk, or another program. Every read may run into it, and can only say which
+method failed. So one decorator around all of the store's methods reports it, for errors of SQLite
+and of decoding rows alike.
 """
 
 import functools
@@ -20,9 +21,9 @@ log = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=type)
 
-#: SQLite's codes for a file that makes no sense, and for one that is no database.
+#: SQLite's codes for a corrupt file, and for one that is not a database.
 _CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-#: What `sqlite3` says of a text that is none, without a code.
+#: The message of `sqlite3` for a text that is not UTF-8. It has no code.
 _NO_TEXT = "Could not decode to UTF-8"
 
 
@@ -34,17 +35,17 @@ class DamagedError(StoreError):
 
 
 def is_damage(exc: BaseException) -> bool:
-    """Say whether an exception means that what is stored is not what was written."""
+    """Whether an exception means that the stored data is damaged."""
     if isinstance(exc, sqlite3.Error):
         code = getattr(exc, "sqlite_errorcode", None) or 0
         return code & 0xFF in _CODES or _NO_TEXT in str(exc)
-    # Of a row that is no such row. What a caller gives cannot be encoded at worst.
+    # Decoding a row failed. Values from callers can at worst fail to be encoded.
     is_of_row = isinstance(exc, msgspec.MsgspecError | ValueError | TypeError | LookupError)
     return is_of_row and not isinstance(exc, UnicodeEncodeError)
 
 
 def told(cls: C) -> C:
-    """Have the coroutines of a store's class say where it is damaged: it has a `path`."""
+    """Decorate the coroutines of a store's class to report damage. The class needs a `path`."""
     for name, method in vars(cls).items():
         if inspect.iscoroutinefunction(method):
             setattr(cls, name, _telling(method))
@@ -60,7 +61,7 @@ def _telling(method: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except Exception as exc:
             cause = exc.__cause__ if isinstance(exc, StoreError) and exc.__cause__ else exc
-            # A mistake in the call itself is raised here, and not below.
+            # A mistake in the call itself is raised in this frame, not in a deeper one.
             if not is_damage(cause) or cause.__traceback__ is None or _is_here(cause):
                 raise
             raise _damaged(self.path, method.__name__, cause) from cause

@@ -1,8 +1,8 @@
-"""SQL for events and for what they do to their execution. Runs in the writer's thread.
+"""SQL for events and their effects on an execution. Runs in the writer's thread.
 
-What there is no room for waits with its producer, or is cut where it would wait in vain:
-beyond the limit of an execution, and of one that is to end while the disk is full. What
-is cut is counted, and the stream says so.
+Events without room wait with their producer. If waiting cannot help, they are cut: beyond an
+execution's limit, and for an execution that is to end while the disk is full. Cut events are
+counted, and the stream says so.
 """
 
 import math
@@ -17,33 +17,33 @@ from koco.events import line
 from koco.events.model import FINAL, Ack, Batch, Kind, Status
 from koco.store.model import MB, Chunk, Policy, Room
 
-#: Executions that have not ended: by an index, for there may be a million that have.
+#: Executions that have not ended. Phrased for an index, because there may be a million that have.
 IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in Status if each not in FINAL)})"
 
-#: What a batch may do to an execution: from which statuses each status is reached.
+#: The statuses from which a batch may move an execution to each status.
 _REACHED_FROM = {
     Status.STARTING: {Status.QUEUED},
     Status.QUEUED: {Status.STARTING},
-    # To `awaiting` and back leads no batch: an execution awaits while it has an open lock.
+    # Batches do not lead to `awaiting` or back, because that depends on open locks.
     Status.RUNNING: {Status.STARTING},
     Status.AWAITING: set(),
 }
 
-#: Kinds whose event holds an execution's outcome.
+#: Kinds of events with an execution's outcome.
 _OUTCOMES = {Kind.FINAL.encode(), Kind.ERROR.encode()}
 
-#: How much of a batch that ends an execution is taken whatever the room (bytes): more than a
-#: runner sends in one call, but for a single large event.
+#: A batch that ends an execution is accepted up to this size even without room (bytes). It is more
+#: than a runner sends in one call, except for a single large event.
 _FINAL_BYTES = 128 * 1024
-#: So much an execution may write although the reserve is begun (bytes): most write no more, and are
-#: not to wait because of one that filled the disk.
+#: An execution may write this much although the reserve is in use (bytes). Most write less, and
+#: should not wait because one execution filled the disk.
 _LITTLE_BYTES = 64 * 1024
-#: About how much is removed in one transaction (bytes).
+#: The approximate amount that is removed in one transaction (bytes).
 _REMOVED_BYTES = MB
 
 
 class State(NamedTuple):
-    """What deciding about a batch needs to know of its execution."""
+    """The facts about an execution that decide what happens to a batch."""
 
     id: int
     status: Status
@@ -59,12 +59,12 @@ class State(NamedTuple):
 
     @property
     def is_ending(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether its cancellation was requested or its deadline has passed."""
         return bool(self.is_cancelled or self.is_timed_out)
 
 
 def state(db: sqlite3.Connection, fid: str) -> State | None:
-    """Return an execution's state, or None where there is none."""
+    """Return an execution's state, or None if there is none."""
     row = db.execute(
         "SELECT id, status, last_seq, runner, attempt, policy, cancel_requested IS NOT NULL,"
         " timed_out IS NOT NULL, event_bytes, cut_events, cut_bytes"
@@ -80,7 +80,7 @@ def policy_of(stored: str | None) -> Policy:
 
 
 def open_state(db: sqlite3.Connection, fid: str, *, refusal: str) -> State:
-    """Return the state of an execution that has not ended; `refusal` ends what is said else.
+    """Return the state of an execution that has not ended. `refusal` is appended to the error.
 
     Raises:
         NotFoundError: there is no such execution.
@@ -95,10 +95,10 @@ def open_state(db: sqlite3.Connection, fid: str, *, refusal: str) -> State:
 
 
 def require_room(now: State, most_bytes: float) -> None:
-    """Refuse more of an execution that has as many bytes of events as it may.
+    """Refuse further events of an execution that has reached its limit.
 
     Raises:
-        LimitError: it has.
+        LimitError: the limit is reached.
     """
     if now.event_bytes > most_bytes:
         raise LimitError(
@@ -114,7 +114,7 @@ def append(
     room: Room = Room.AMPLE,
     most_bytes: float = math.inf,
 ) -> Ack:
-    """Commit what is new in a batch; see `Store.append`."""
+    """Commit the new part of a batch; see `Store.append`."""
     now = state(db, batch.fid)
     if now is None or now.status.is_final or not _is_of(batch, now):
         return Ack(0, closed=True)
@@ -137,7 +137,7 @@ def append(
             (now.id, batch.producer, last),
         )
     body = lines[0] if lines else b""
-    # Once it is cut it stays so: what is left out is one piece, and the stream has said so.
+    # Once cut, it stays cut, so that the missing events are one gap, which the stream reports.
     if count and (is_cut or now.cut_events or now.event_bytes + len(body) > most_bytes):
         why = _DISK if is_cut else _LIMIT.format(most_bytes / MB)
         now, body, count = _cut(db, now, body, count, is_end=bool(batch.status), why=why)
@@ -152,7 +152,7 @@ def append(
 
 
 def _waits(batch: Batch, now: State, room: Room) -> bool:
-    """Say whether there is no room for a batch now: its producer keeps it."""
+    """Whether there is no room for a batch now, so that its producer keeps it."""
     if room is Room.AMPLE or not batch.count:
         return False
     if batch.status is not None:
@@ -160,12 +160,12 @@ def _waits(batch: Batch, now: State, room: Room) -> bool:
         kept = outcome if now.is_ending else batch.body
         return room is Room.NONE and len(kept) > _FINAL_BYTES
     if now.is_ending:
-        return False  # for room that its end may make: it is cut
+        return False  # it is cut, because ending it may make room
     is_little = now.event_bytes + len(batch.body) <= _LITTLE_BYTES
     return not (room is Room.LOW and (batch.is_last or is_little))
 
 
-#: What an execution's stream says where it is cut, and before it ends.
+#: Texts for the stream of a cut execution: at the cut, and before its end.
 _LIMIT = "koco: the events of this execution have reached max_events_mb, {:,g}: no more are kept"
 _DISK = (
     "koco: this execution is to end, and the control plane's disk is full: no more events are kept"
@@ -176,7 +176,9 @@ _TOLD = "koco: {:,} events of this execution, {:,.1f} MB, were not kept"
 def _cut(
     db: sqlite3.Connection, now: State, body: bytes, count: int, *, is_end: bool, why: str
 ) -> tuple[State, bytes, int]:
-    """Count what is not kept of a batch; return the state then, and what is: its outcome."""
+    """Count the events of a batch that are cut; return the new state and the kept lines: its
+    outcome.
+    """
     head, _, last = body.rpartition(b"\n")
     is_kept = is_end and line.kind_of(last) in _OUTCOMES
     cut, size = (count - 1, len(head)) if is_kept else (count, len(body))
@@ -194,13 +196,15 @@ def _cut(
 
 
 def _is_of(batch: Batch, now: State) -> bool:
-    """Say whether a batch is of the runner and of the attempt that the execution has now."""
+    """Whether a batch comes from the execution's current runner and attempt."""
     is_of_runner = not batch.runner or batch.runner == now.runner
     return is_of_runner and (not batch.attempt or batch.attempt == now.attempt)
 
 
 def advance(db: sqlite3.Connection, fid: str, status: Status) -> bool:
-    """Move an execution to a status, with its event; False where that is no step from here."""
+    """Move an execution to a status, with its event; False if it cannot reach that status from
+    here.
+    """
     now = state(db, fid)
     if now is None or not _may_reach(now.status, status):
         return False
@@ -219,7 +223,7 @@ def settle(db: sqlite3.Connection, fid: str, status: Status, error: dict[str, An
 
 
 def lose(db: sqlite3.Connection, fid: str, runner: str, error: dict[str, Any]) -> bool:
-    """End an execution whose runner died, or have it tried again; see `Store.lose`."""
+    """End an execution whose runner died, or queue its next attempt; see `Store.lose`."""
     now = state(db, fid)
     if now is None or now.status.is_final or now.runner != runner:
         return False
@@ -234,7 +238,7 @@ def lose(db: sqlite3.Connection, fid: str, runner: str, error: dict[str, Any]) -
 
 
 def time_out(db: sqlite3.Connection, now_s: float) -> list[str]:
-    """Note of the executions whose time is over that it is; return their fids."""
+    """Mark overdue executions as timed out; return their fids."""
     rows = db.execute(
         "UPDATE executions SET timed_out = ?, deadline = NULL WHERE deadline <= ? RETURNING fid",
         (line.timestamp(now_s), now_s),
@@ -243,7 +247,7 @@ def time_out(db: sqlite3.Connection, now_s: float) -> list[str]:
 
 
 def next_deadline(db: sqlite3.Connection) -> float | None:
-    """Return when the next execution's time is over (seconds since the epoch)."""
+    """Return the next deadline of an execution (seconds since the epoch)."""
     row = db.execute("SELECT min(deadline) FROM executions WHERE deadline IS NOT NULL").fetchone()
     found: float | None = row[0]
     return found
@@ -252,7 +256,7 @@ def next_deadline(db: sqlite3.Connection) -> float | None:
 def tell(
     db: sqlite3.Connection, now: State, lines: list[bytes], status: Status | None = None
 ) -> None:
-    """Add events of koco's own and, where it moves, the execution's next status, in one row."""
+    """Add koco's own events and, if given, the execution's next status, in one row."""
     body, count = b"\n".join(lines), len(lines)
     if status is None:
         _add(db, now, body, count)
@@ -265,7 +269,7 @@ def _may_reach(now: Status, status: Status) -> bool:
 
 
 def _tries_again(now: State, *, because_of_error: bool = False) -> bool:
-    """Say whether another attempt follows one that failed: not where it was asked to end."""
+    """Whether another attempt follows a failed one. Never if the execution is to end."""
     policy = policy_of(now.policy)
     if because_of_error and not policy.retry_errors:
         return False
@@ -273,7 +277,7 @@ def _tries_again(now: State, *, because_of_error: bool = False) -> bool:
 
 
 def _end(db: sqlite3.Connection, now: State, status: Status, body: bytes, count: int) -> None:
-    """Advance; what was made to end as its time was over ends with that error."""
+    """Advance to a final status. An execution cancelled at its deadline ends with that error."""
     if status is Status.CANCELLED and now.is_timed_out and not now.is_cancelled:
         timeout_s = policy_of(now.policy).timeout_s or 0
         said = f"it ran for longer than its limit, limits.timeout: {timeout_s:g} s"
@@ -284,9 +288,9 @@ def _end(db: sqlite3.Connection, now: State, status: Status, body: bytes, count:
 
 
 def _retry(db: sqlite3.Connection, now: State, body: bytes, count: int) -> None:
-    """Put an execution back into line after an attempt that failed, with what it left behind.
+    """Queue an execution again after a failed attempt, with the events that the attempt left.
 
-    It has no runner any more, so the one that had it cannot write to it.
+    The execution has no runner then, so its previous runner cannot write to it.
     """
     policy, at_s = policy_of(now.policy), time.time()
     not_before = at_s + policy.pause_s(now.attempt)
@@ -315,7 +319,7 @@ def _retry(db: sqlite3.Connection, now: State, body: bytes, count: int) -> None:
 def _advance(db: sqlite3.Connection, now: State, status: Status, body: bytes, count: int) -> None:
     """Add the given lines, then the status event, and set the status: one step, one row."""
     if status.is_final and now.cut_events:
-        # First, for an outcome is the last one before the status.
+        # It comes first, because an outcome must be the last event before the status.
         said = line.encode(Kind.STDERR, _TOLD.format(now.cut_events, now.cut_bytes / MB))
         body, count = (b"\n".join((said, body)), count + 1) if count else (said, 1)
     event = line.encode(Kind.STATUS, {"status": status})
@@ -323,7 +327,7 @@ def _advance(db: sqlite3.Connection, now: State, status: Status, body: bytes, co
     if not status.is_final:
         at_s = time.time()
         runs_s = at_s if status is Status.RUNNING else None
-        # Its time passes while it runs, and stands still while it awaits a person.
+        # The deadline only runs while the execution runs, not while it awaits a person.
         db.execute(
             "UPDATE executions SET status = ?, started = coalesce(started, ?),"
             " left_s = coalesce(deadline - ?, left_s),"
@@ -349,12 +353,12 @@ def _advance(db: sqlite3.Connection, now: State, status: Status, body: bytes, co
         " WHERE execution = ? AND status = 'open'",
         (line.timestamp(), now.id),
     )
-    # Nothing is taken from any producer any more, so nothing of them need be known.
+    # No producer may write any more, so their positions are not needed.
     db.execute("DELETE FROM producers WHERE execution = ?", (now.id,))
 
 
 def _brief(event: bytes) -> str:
-    """Return an error event's type and message, for lists that have no room for a traceback."""
+    """Return an error event's type and message, because lists have no room for a traceback."""
     payload = line.decode(1, event).get("payload")
     told = payload if isinstance(payload, dict) else {}
     brief = {key: str(told.get(key, "")) for key in ("type", "message")}
@@ -415,7 +419,7 @@ def parts_after(
 
 
 def _read(db: sqlite3.Connection, number: int, offset: int, size_bytes: int) -> bytes:
-    """Return a part of a chunk's body, without reading what comes after it."""
+    """Return a part of a chunk's body, without reading the rest."""
     with db.blobopen("chunks", "body", number, readonly=True) as blob:
         blob.seek(offset)
         return blob.read(size_bytes)
@@ -431,9 +435,9 @@ def before(db: sqlite3.Connection, execution: int, seq: int, budget_bytes: int) 
 
 
 def remove(db: sqlite3.Connection, execution: int, count: int) -> bool:
-    """Remove so many of an execution's batches, the first ones; say whether that was all.
+    """Remove up to a number of an execution's first batches; say whether those were all.
 
-    Fewer where they are large: SQLite may write all of it to its log once more, as zeros.
+    Fewer if they are large, because SQLite may write all of them to its log once more, as zeros.
     """
     rows = db.execute(
         "SELECT last, length(body) FROM chunks WHERE execution = ? ORDER BY last LIMIT ?",

@@ -13,23 +13,24 @@ from koco.events.model import Kind, Status
 from koco.store.model import EVERYTHING, Execution, NewExecution, Policy, Sight, masked
 from koco.store.sqlite import audit, events, files, search, sights
 
-#: Crockford's base32 in lower case: nothing in it is mistaken for something else.
+#: Crockford's base32 in lower case, which has no characters that look alike.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 #: 16 characters of 5 bits: random, so that a short prefix is enough from the start.
 FID_LENGTH = 16
 
-#: How many batches of events are removed in one transaction: the next launch waits for it.
+#: How many batches of events are removed in one transaction. The next launch waits for it.
 _DELETE_CHUNKS = 100
 
-#: Not one that was an execution's before: lists, changes and the full text go by these.
+#: Never the id of a deleted execution, because lists, changes and the full text index use these
+#: ids.
 _NEXT_ID = (
     "SELECT 1 + max(coalesce((SELECT max(id) FROM executions), 0),"
     " coalesce((SELECT max(execution) FROM changes), 0))"
 )
 
-#: Among how many that begin alike one is looked for: where there are more, it is too short.
+#: A prefix that fits this many executions is too short to resolve.
 _FITTING = 1000
-#: How many of them are named where a prefix is too short.
+#: How many of them the error for a short prefix names.
 _NAMED = 5
 
 _COLUMNS = ", ".join(Execution.__struct_fields__)
@@ -82,14 +83,14 @@ def create(db: sqlite3.Connection, new: NewExecution) -> tuple[Execution, bool]:
         [(number, f.path, f.sha256, f.size_bytes, created, new.user) for f in new.files],
     )
     if new.audited is not None:
-        # With what it is about, in one commit: a launch has no other to wait for.
+        # The audit entry is part of the same commit, so a launch waits for no second one.
         detail = {"flow": new.flow, **new.audited.detail}
         audit.add(db, [msgspec.structs.replace(new.audited, target=fid, detail=detail)])
     return _select(db, "WHERE id = ?", number)[0], True
 
 
 def _first_events(fid: str, new: NewExecution) -> list[bytes]:
-    """Return what an execution's stream begins with."""
+    """Return the first events of an execution's stream."""
     meta = {
         "fid": fid,
         "flow": new.flow,
@@ -108,7 +109,7 @@ def _first_events(fid: str, new: NewExecution) -> list[bytes]:
 
 
 def keyed(db: sqlite3.Connection, user: str, key: str) -> Execution | None:
-    """Return the execution that a user launched under an idempotency key."""
+    """Return the execution that a user launched with an idempotency key."""
     rows = _select(db, "WHERE user = ? AND key = ?", user, key)
     return rows[0] if rows else None
 
@@ -118,12 +119,12 @@ def find(db: sqlite3.Connection, name: str, sight: Sight = EVERYTHING) -> Execut
     wheres, values = sights.wheres(sight)
     found = _select(db, f"WHERE {' AND '.join(['fid = ?', *wheres])}", name, *values)
     if not found and name:
-        # By the fid whatever the planner thinks of it: somebody may have made all of a million.
+        # Force the index on fid, because a single user may own all of a million executions.
         fitting = (
             "SELECT id FROM executions INDEXED BY sqlite_autoindex_executions_1"
             f" WHERE fid >= ? AND fid < ? LIMIT {_FITTING}"
         )
-        # U+10FFFF sorts after every character that a fid can hold.
+        # U+10FFFF sorts after every character of a fid.
         ends = (name, name + "\U0010ffff")
         where = " AND ".join([f"id IN ({fitting})", *wheres])
         newest = f"NOT INDEXED WHERE {where} ORDER BY id DESC LIMIT {_NAMED + 1}"
@@ -139,7 +140,7 @@ def find(db: sqlite3.Connection, name: str, sight: Sight = EVERYTHING) -> Execut
 
 
 def _ambiguous(name: str, found: list[Execution]) -> ConflictError:
-    """Return the error that lists the newest of the executions that a prefix may mean."""
+    """Return the error that lists the newest executions that a prefix fits."""
     listed = [f"{each.fid} ({each.flow}, {each.status})" for each in found[:_NAMED]]
     more = ["more"] if len(found) > _NAMED else []
     named = f": {', '.join(listed + more)}" if len(found) > 1 else ""
@@ -155,7 +156,7 @@ def unsettled(db: sqlite3.Connection) -> list[Execution]:
 
 
 def request_cancels(db: sqlite3.Connection, service: str, grace_s: float) -> list[str]:
-    """Note that all of a service's executions shall end; see `Store.request_cancels`."""
+    """Request the cancellation of all of a service's executions; see `Store.request_cancels`."""
     db.execute(
         "UPDATE executions SET cancel_requested = coalesce(cancel_requested, ?), grace_s = ?"
         f" WHERE {events.IS_OPEN} AND service = ?",
@@ -169,7 +170,7 @@ def request_cancels(db: sqlite3.Connection, service: str, grace_s: float) -> lis
 
 
 def end_waiting(db: sqlite3.Connection, service: str, most: int) -> list[str]:
-    """End some of a service's that wait and were asked to end; see `Store.end_waiting`."""
+    """End some of a service's queued, cancelled executions; see `Store.end_waiting`."""
     found = db.execute(
         "SELECT fid FROM executions WHERE status = 'queued' AND service = ?"
         " AND cancel_requested IS NOT NULL ORDER BY id LIMIT ?",
@@ -182,7 +183,7 @@ def end_waiting(db: sqlite3.Connection, service: str, most: int) -> list[str]:
 
 
 def row(db: sqlite3.Connection, number: int) -> tuple[Any, ...] | None:
-    """Return the row of an execution, as `read` takes it; None where it was deleted."""
+    """Return the row of an execution, for `read`; None if it was deleted."""
     found: tuple[Any, ...] | None = db.execute(
         f"SELECT {_COLUMNS} FROM executions WHERE id = ?", (number,)
     ).fetchone()
@@ -214,7 +215,7 @@ def rebind(
 
 
 def delete(db: sqlite3.Connection, fid: str) -> bool:
-    """Remove a piece of an execution that has ended, or what is left; see `Store.delete`."""
+    """Remove a piece of an execution that has ended, or the rest; see `Store.delete`."""
     now = events.state(db, fid)
     if now is None:
         raise NotFoundError(f"no execution {fid}")

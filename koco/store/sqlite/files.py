@@ -1,4 +1,4 @@
-"""SQL for executions' files and for who brought which blob. Paths have been checked."""
+"""SQL for executions' files and for the records of uploads. Paths have been checked."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ def attach(
         "SELECT sha256 FROM files WHERE execution = ? AND path = ?", (now.id, new.path)
     ).fetchone()
     if old == (new.sha256,):
-        return get(db, now.id, new.path)  # asked again: it has been told
+        return get(db, now.id, new.path)  # a repeated call: the event exists already
     _require_place(db, now.id, new.path)
     count, total = db.execute(
         "SELECT count(*), coalesce(sum(size_bytes), 0) FROM files"
@@ -68,7 +68,7 @@ def attach(
 
 
 def remove(db: sqlite3.Connection, fid: str, path: str, *, by: str) -> list[File]:
-    """Take a file or a folder away; see `Store.remove_files`."""
+    """Remove a file or a folder; see `Store.remove_files`."""
     now = events.state(db, fid)
     found = listing(db, now.id, path) if now else []
     if now is None or not found:
@@ -82,12 +82,12 @@ def remove(db: sqlite3.Connection, fid: str, path: str, *, by: str) -> list[File
 
 
 def told(file: NewFile | File, *, by: str) -> dict[str, Any]:
-    """Return what an `upload` event says of a file."""
+    """Return the content of a file's `upload` event."""
     return {"path": file.path, "size_bytes": file.size_bytes, "sha256": file.sha256, "by": by}
 
 
 def uploaded(db: sqlite3.Connection, user: str, sha256: str) -> tuple[int, str] | None:
-    """Return the size of a blob that a user has brought, and since when it counts."""
+    """Return the size of a blob that a user uploaded, and the time from which it is kept."""
     row = db.execute(
         "SELECT size_bytes, created FROM uploads WHERE user = ? AND sha256 = ?", (user, sha256)
     ).fetchone()
@@ -95,7 +95,7 @@ def uploaded(db: sqlite3.Connection, user: str, sha256: str) -> tuple[int, str] 
 
 
 def add_upload(db: sqlite3.Connection, user: str, sha256: str, size_bytes: int) -> None:
-    """Note that a user has brought a blob, now."""
+    """Record that a user uploaded a blob, now."""
     values = (user, sha256, size_bytes, line.timestamp())
     db.execute("REPLACE INTO uploads VALUES (?, ?, ?, ?)", values)
 
@@ -103,7 +103,7 @@ def add_upload(db: sqlite3.Connection, user: str, sha256: str, size_bytes: int) 
 def unnamed(
     db: sqlite3.Connection, blobs: Iterable[str], *, before: str, keep_releases: int
 ) -> list[str]:
-    """Forget uploads from before a time; return those of the blobs that nothing names."""
+    """Delete upload records from before a time; return those of `blobs` without references."""
     db.execute("DELETE FROM uploads WHERE created < ?", (before,))
     bundles = releases.bundles(db, keep=keep_releases)
     named = (
@@ -129,7 +129,7 @@ def _require_upload(db: sqlite3.Connection, new: NewFile, uploader: str) -> None
 
 
 def _require_place(db: sqlite3.Connection, execution: int, path: str) -> None:
-    """Refuse a file where a folder is, and a folder where a file is."""
+    """Refuse a file in place of a folder, and a folder in place of a file."""
     names = path.split("/")
     above = ["/".join(names[:end]) for end in range(2, len(names))]
     row = db.execute(

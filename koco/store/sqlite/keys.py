@@ -1,4 +1,4 @@
-"""SQL for keys. What changes one runs in the writer's thread, and as one transaction."""
+"""SQL for keys. Changes run in the writer's thread, each as one transaction."""
 
 import sqlite3
 import time
@@ -10,12 +10,12 @@ from koco.errors import ConflictError, NotFoundError
 from koco.store.model import Key, KeyPage
 
 _COLUMNS = ", ".join(Key.__struct_fields__)
-#: Whether a key is an admin's for good: one of these must always be there.
+#: Whether a key is an admin's and never expires. At least one such key must always exist.
 _IS_LASTING = "' ' || scopes || ' ' LIKE '% admin %' AND expires IS NULL"
 
 
 def put(db: sqlite3.Connection, key: Key) -> None:
-    """Keep a key; see `Store.put_key`."""
+    """Store a key; see `Store.put_key`."""
     fields = msgspec.structs.asdict(key)
     fields["scopes"] = " ".join(key.scopes)
     fields["flows"] = msgspec.json.encode(key.flows).decode()
@@ -24,7 +24,7 @@ def put(db: sqlite3.Connection, key: Key) -> None:
 
 
 def add(db: sqlite3.Connection, key: Key) -> None:
-    """Keep a new key; see `Store.add_key`."""
+    """Add a key; see `Store.add_key`."""
     if db.execute("SELECT 1 FROM keys WHERE name = ?", (key.name,)).fetchone():
         raise ConflictError(
             f"there is a key {key.name!r} already",
@@ -46,7 +46,7 @@ def rotate(
     former_until: float | None,
     expires: float | None,
 ) -> Key:
-    """Give a key another secret; see `Store.rotate_key`."""
+    """Replace a key's digest; see `Store.rotate_key`."""
     old = get(db, name)
     if expires is None:
         expires = old.expires
@@ -64,7 +64,7 @@ def rotate(
 
 
 def revoke(db: sqlite3.Connection, name: str) -> Key:
-    """Forget a key; see `Store.revoke_key`."""
+    """Delete a key; see `Store.revoke_key`."""
     key = get(db, name)
     _require_another(db, key, "be revoked")
     db.execute("DELETE FROM keys WHERE name = ?", (name,))
@@ -72,7 +72,7 @@ def revoke(db: sqlite3.Connection, name: str) -> Key:
 
 
 def used(db: sqlite3.Connection, name: str, *, at: str, address: str) -> None:
-    """Note a use; see `Store.note_use`."""
+    """Record a use; see `Store.note_use`."""
     db.execute("UPDATE keys SET last_used = ?, last_from = ? WHERE name = ?", (at, address, name))
 
 

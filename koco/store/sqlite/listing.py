@@ -1,8 +1,8 @@
 """SQL for lists of executions: every filter at once, newest first.
 
-Each filter that an index knows gives a source of ids in their order. The one with the
-fewest is gone through, and the others' conditions are checked on what it gives. Where few
-of many fit, that takes a while: after so long the page ends, with the cursor of the place.
+Each filter with an index gives a source of ids in their order. The source with the fewest ids is
+scanned, and the other filters are checked on its ids. If few of many match, that takes long, so
+the page ends after a time limit, with a cursor for the rest.
 """
 
 import sqlite3
@@ -16,21 +16,22 @@ import msgspec
 from koco.store.model import Filter, Page, Sight
 from koco.store.sqlite import executions, pages, search, sights
 
-#: How long a page may be looked for (seconds).
+#: The time limit for finding a page (seconds).
 BUDGET_S = 0.25
-#: A source with fewer ids than that is gone through to its end.
+#: A source with fewer ids than that is scanned to its end.
 _FEW = 200
-#: How many ids are taken from a source at once, at most.
+#: The most ids that are read from a source at once.
 _MANY = 5000
-#: A source that would have more parts than that is none.
+#: A source that would have more parts than that is not used.
 _PARTS = 64
 _LAST = 2**62
-#: As many are found at once where an index alone tells which: handing that over takes longer.
+#: Up to this many are found on the loop if an index alone finds them: a thread switch takes
+#: longer.
 _AT_ONCE = 100
 
 
 def is_at_once(wanted: Filter, sight: Sight, limit: int) -> bool:
-    """Say whether a page takes no longer to find than to read, whatever there is."""
+    """Whether finding a page takes no longer than reading it, whatever the store holds."""
     narrowing = (wanted.search, wanted.service, wanted.since, wanted.until)
     is_narrowed = any(each is not None for each in narrowing) or wanted.tags or sight.flows
     is_somebodys = wanted.user is not None or sight.user is not None
@@ -38,7 +39,7 @@ def is_at_once(wanted: Filter, sight: Sight, limit: int) -> bool:
 
 
 class Source(NamedTuple):
-    """Where ids come from: a table, the column with the ids, and conditions with their values."""
+    """A source of ids: a table, the column with the ids, and conditions with their values."""
 
     table: str
     column: str
@@ -46,7 +47,7 @@ class Source(NamedTuple):
 
     def ids(self, db: sqlite3.Connection, low: int, high: int, limit: int) -> list[int]:
         """Return the highest ids from `low` to below `high`."""
-        # Each part by itself is in its index's order; all at once would have to be sorted.
+        # Each part alone is in its index's order. All together would have to be sorted.
         part = (
             f"SELECT * FROM (SELECT {self.column} FROM {self.table} WHERE %s"
             f" AND {self.column} >= ? AND {self.column} < ? ORDER BY {self.column} DESC LIMIT ?)"
@@ -87,7 +88,7 @@ def page(
 
 
 def _range(db: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:
-    """Return the ids, from and to below, outside of which nothing is of the times wanted."""
+    """Return the range of ids (end excluded) that holds all executions of the wanted times."""
     low, high = 0, _LAST
     if wanted.since is not None:
         row = db.execute(
@@ -104,7 +105,7 @@ def _range(db: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:
 
 
 def _flows(db: sqlite3.Connection, wanted: Filter, sight: Sight) -> list[str] | None:
-    """Return the flows that are wanted and in sight; None where that is all, or are too many."""
+    """Return the wanted flows that are in sight, or None if that is all or too many of them."""
     if wanted.flow is not None:
         flows = [wanted.flow]
     elif wanted.service is not None:
@@ -129,10 +130,10 @@ def _flows(db: sqlite3.Connection, wanted: Filter, sight: Sight) -> list[str] | 
 
 
 def _known(db: sqlite3.Connection, prefix: str) -> Iterator[str]:
-    """Yield the names of the flows that ever ran and begin so, a few more than are of use."""
+    """Yield the names of flows that ever ran and have a prefix, up to a few more than are usable."""
     last, end, count = prefix, prefix + "\U0010ffff", 0
     while count <= _PARTS:
-        # One step in the index for each, however many executions it has.
+        # One step in the index per name, however many executions it has.
         row = db.execute(
             "SELECT flow FROM executions WHERE flow > ? AND flow < ? ORDER BY flow LIMIT 1",
             (last, end),
@@ -146,7 +147,7 @@ def _known(db: sqlite3.Connection, prefix: str) -> Iterator[str]:
 def _sources(
     wanted: Filter, sight: Sight, flows: Sequence[str] | None, match: str | None
 ) -> list[Source]:
-    """Return what may be gone through; the likeliest to have few first."""
+    """Return the possible sources; those likely to have few ids come first."""
     found: list[Source] = []
     user = wanted.user if sight.user is None else sight.user
     if match is not None:
@@ -173,7 +174,7 @@ def _by(column: str, names: Sequence[str], statuses: Sequence[str]) -> Source:
 
 
 def _source(db: sqlite3.Connection, sources: list[Source], low: int, high: int) -> Source:
-    """Return the source with the fewest ids, as far as a look tells that."""
+    """Return the source with the fewest ids, according to a sample."""
     if len(sources) == 1:
         return sources[0]
     counts = [len(each.ids(db, low, high, _FEW)) for each in sources]
@@ -181,7 +182,7 @@ def _source(db: sqlite3.Connection, sources: list[Source], low: int, high: int) 
 
 
 class _Scan:
-    """Goes through a source; `rest` is the cursor of where it was when its time was over."""
+    """Scan a source. `rest` is the cursor to continue from if the time limit was reached."""
 
     def __init__(
         self,
@@ -196,7 +197,7 @@ class _Scan:
         self.rest: str | None = None
         self._db = db
         self._source = source
-        # Proofs are of no service.
+        # Proofs have no service, so this leaves them out.
         wheres, values = sights.wheres(sight, of="e.")
         wheres.append("e.service <> ''")
         for column in ("flow", "service", "user"):
@@ -223,7 +224,7 @@ class _Scan:
         self._values = values
 
     def rows(self, low: int, high: int, limit: int, until_s: float) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows that fit, newest first."""
+        """Yield the matching rows, newest first."""
         while ids := self._source.ids(self._db, low, high, limit):
             for number in self._fitting(ids):
                 if row := executions.row(self._db, number):

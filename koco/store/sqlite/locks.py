@@ -1,7 +1,7 @@
 """SQL for locks: an execution's pauses for a person. Runs in the writer's thread.
 
-Each change is one transaction with its events and with the execution's status: it
-awaits while a lock of its own is open, and only then.
+Each change is one transaction with its events and the execution's status. An execution is
+`awaiting` exactly while it has an open lock.
 """
 
 import sqlite3
@@ -34,7 +34,7 @@ def open_lock(
 ) -> Lock:
     """Insert a lock with its event; see `Store.open_lock`."""
     if known := _select(db, "WHERE l.lid = ? AND e.fid = ?", lid, fid):
-        return known[0]  # asked again: it has been told
+        return known[0]  # a repeated call: the event exists already
     now = events.open_state(db, fid, refusal=": nobody is asked any more")
     events.require_room(now, most_bytes)
     db.execute(
@@ -64,7 +64,7 @@ def answer(db: sqlite3.Connection, lid: str, given: Answer, *, by: str) -> Lock:
 
 
 def expire(db: sqlite3.Connection, now_s: float) -> list[Lock]:
-    """Settle the locks whose time is over; see `Store.expire_locks`."""
+    """Settle the locks that have expired; see `Store.expire_locks`."""
     late = _select(db, "WHERE l.status = 'open' AND l.expires <= ? ORDER BY l.expires", now_s)
     for lock in late:
         _settle(db, lock, "expired", told={})
@@ -72,7 +72,7 @@ def expire(db: sqlite3.Connection, now_s: float) -> list[Lock]:
 
 
 def withdraw(db: sqlite3.Connection, lid: str) -> Lock:
-    """Settle a lock that nobody waits for any more; see `Store.withdraw_lock`."""
+    """Settle a lock because its flow stopped waiting for it; see `Store.withdraw_lock`."""
     lock = get(db, lid)
     if lock.status == "open":
         _settle(db, lock, "withdrawn", told={})

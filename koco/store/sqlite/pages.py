@@ -1,22 +1,22 @@
-"""Pages of rows: so many, and no more than fit into memory with ease."""
+"""Pages of rows, limited in number and in memory."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from koco.errors import UsageError
 
-#: What one page may bring into memory (bytes of text): inputs and locks may be large, and others
-#: wait while they are decoded.
+#: The memory that one page may need (bytes of text). Inputs and locks may be large, and other
+#: requests wait while they are decoded.
 PAGE_BYTES = 1024 * 1024
-#: What has more digits is larger than any number here.
+#: A number with more digits is larger than any number here.
 _DIGITS = 18
 
 
 def number(cursor: str) -> int:
-    """Return the number that a page's cursor stands for.
+    """Return the number in a page's cursor.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a number.
     """
     if not (cursor.isascii() and cursor.isdecimal()) or len(cursor) > _DIGITS:
         raise UsageError(f"not a cursor: {cursor[:80]!r}", hint="use the `next` of a former page")
@@ -24,7 +24,7 @@ def number(cursor: str) -> int:
 
 
 def size(row: tuple[Any, ...]) -> int:
-    """Return what a row brings into memory, as far as that counts (bytes of text)."""
+    """Return the memory that a row needs, as far as it matters (bytes of text)."""
     return sum(len(value) for value in row if isinstance(value, str))
 
 

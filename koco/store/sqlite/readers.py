@@ -1,7 +1,7 @@
-"""Threads that read beside the event loop, each by a connection of its own.
+"""Threads that read in parallel to the event loop, each with a connection of its own.
 
-For what may have to go through many rows: a statement of SQLite's cannot be left in
-the middle, and on the loop's own connection everybody would wait for it.
+They are for reads that may scan many rows. A statement of SQLite cannot be paused, so on the
+loop's own connection every request would wait for it.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from koco.store.sqlite.writer import StoreError, failure
 
 T = TypeVar("T")
 
-#: How many steps of SQLite's are made before it is looked how late it is: about a millisecond.
+#: How many of SQLite's steps run between two checks of the time limit: about a millisecond.
 _STEPS = 10_000
-#: How many read at once. The machine has other things to do.
+#: How many reads run at once. The machine has other work, too.
 _THREADS = 2
 
 
 class Readers:
-    """Connections, made by `connect` when they are needed."""
+    """A pool of connections, made by `connect` when they are needed."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connect = connect
@@ -34,7 +34,7 @@ class Readers:
         self._all: list[sqlite3.Connection] = []
 
     async def read(self, look: Callable[[sqlite3.Connection], T], *, most_s: float = math.inf) -> T:
-        """Return what `look` finds; it sees all that has been committed by now.
+        """Return the result of `look`, which sees every commit up to now.
 
         Raises:
             StoreError: it cannot be read.
@@ -60,7 +60,7 @@ class Readers:
         until_s = time.monotonic() + most_s
         if most_s < math.inf:
             db.set_progress_handler(lambda: time.monotonic() > until_s, _STEPS)
-        db.execute("BEGIN")  # all its statements see the same
+        db.execute("BEGIN")  # all its statements see the same state
         try:
             return look(db)
         finally:
@@ -68,7 +68,7 @@ class Readers:
             db.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Wait for what reads; close the connections."""
+        """Wait for running reads; close the connections."""
         self._threads.shutdown()
         for db in self._all:
             db.close()

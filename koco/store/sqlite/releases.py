@@ -14,9 +14,9 @@ from koco.store.sqlite import events, pages
 _COLUMNS = ", ".join(Release.__struct_fields__)
 _JSON_COLUMNS = ("manifest", "flows", "error", "app", "origin", "timings")
 
-#: Whose failure has ended what served before: see `Release.has_closed`.
+#: Releases whose failure ended the previous one: see `Release.has_closed`.
 _CLOSING = "status = 'failed' AND fallback = 0 AND retired IS NULL"
-#: What a service has at present.
+#: The releases that make up a service's present state.
 _PRESENT = f"(status IN ('live', 'starting') OR ({_CLOSING}))"
 
 
@@ -34,7 +34,7 @@ def create(
 ) -> Release:
     """Insert a release as `starting`, under the service's next number.
 
-    What of the service is starting has failed then: see `Store.create_release`.
+    The service's other starting releases fail: see `Store.create_release`.
     """
     starting = _select(db, "WHERE service = ? AND status = 'starting'", service)
     db.execute(
@@ -121,7 +121,7 @@ def fail(
 def mark_broken(
     db: sqlite3.Connection, service: str, number: int, error: dict[str, Any]
 ) -> Release:
-    """Note of a live release that it does not work; see `Store.mark_broken`."""
+    """Mark a live release as broken; see `Store.mark_broken`."""
     db.execute(
         "UPDATE releases SET error = ? WHERE service = ? AND number = ? AND status = 'live'",
         (_json(error), service, number),
@@ -132,7 +132,7 @@ def mark_broken(
 def undeploy(
     db: sqlite3.Connection, service: str, *, error: dict[str, Any], beside_running: bool
 ) -> list[Release]:
-    """Take away what a service has; see `Store.undeploy`."""
+    """Retire a service's live release and fail its starting ones; see `Store.undeploy`."""
     if not _select(db, "WHERE service = ? LIMIT 1", service):
         raise NotFoundError(
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
@@ -154,7 +154,7 @@ def undeploy(
 
 
 def _retire(db: sqlite3.Connection, service: str) -> None:
-    """Let what serves be the past, and with it what had made sure that nothing serves."""
+    """Retire the live release, and a failed one that had left nothing live."""
     now = line.timestamp()
     db.execute(
         "UPDATE releases SET status = iif(error IS NULL, 'retired', 'failed'), retired = ?"
@@ -183,7 +183,7 @@ def told(tally: dict[str, int]) -> str:
 
 
 def present(db: sqlite3.Connection) -> list[Release]:
-    """Return what is live, or starting, or has seen to it that nothing is; by service."""
+    """Return all live and starting releases, and failed ones that left nothing live; by service."""
     return _select(db, f"WHERE {_PRESENT} ORDER BY service, number")
 
 
@@ -201,7 +201,7 @@ def listing(db: sqlite3.Connection, service: str, *, limit: int, cursor: str | N
 
 
 def former(db: sqlite3.Connection, service: str) -> Release | None:
-    """Return the release that served before what does now, or last if nothing does."""
+    """Return the release that served before the live one, or the last one if none is live."""
     rows = _select(
         db,
         "WHERE service = ?1 AND ready IS NOT NULL AND error IS NULL AND number < coalesce("
@@ -213,7 +213,7 @@ def former(db: sqlite3.Connection, service: str) -> Release | None:
 
 
 def bundles(db: sqlite3.Connection, *, keep: int) -> set[str]:
-    """Return the bundles that are needed: by what runs or may, and by what can be gone back to."""
+    """Return the bundles of releases that run, may run, or can be rolled back to."""
     rows = db.execute(
         "WITH ranked AS (SELECT service, number, status, bundle, ready, row_number() OVER"
         " (PARTITION BY service, ready IS NULL ORDER BY number DESC) AS place FROM releases)"
@@ -240,7 +240,7 @@ def having(db: sqlite3.Connection, status: str) -> list[Release]:
 
 
 def live(db: sqlite3.Connection, service: str) -> Release | None:
-    """Return what a service runs now."""
+    """Return a service's live release."""
     rows = _select(db, "WHERE service = ? AND status = 'live'", service)
     return rows[0] if rows else None
 

@@ -1,4 +1,4 @@
-"""SQL for replies that are kept under idempotency keys. Changes run in the writer's thread."""
+"""SQL for replies that are stored by idempotency key. Changes run in the writer's thread."""
 
 import sqlite3
 
@@ -13,7 +13,7 @@ _COLUMNS = ", ".join(Reply.__struct_fields__)
 
 
 def keep(db: sqlite3.Connection, reply: Reply) -> None:
-    """Keep a reply, and drop those whose time is over; see `Store.keep_reply`."""
+    """Store a reply, and delete expired ones; see `Store.keep_reply`."""
     db.execute("DELETE FROM replies WHERE created < ?", (reply.created - KEPT_S,))
     values = msgspec.structs.astuple(reply)
     marks = ", ".join("?" * len(values))
@@ -21,7 +21,7 @@ def keep(db: sqlite3.Connection, reply: Reply) -> None:
 
 
 def get(db: sqlite3.Connection, user: str, key: str, *, now: float) -> Reply | None:
-    """Return what was answered; see `Store.reply`."""
+    """Return a stored reply; see `Store.reply`."""
     row = db.execute(
         f"SELECT {_COLUMNS} FROM replies WHERE user = ? AND key = ? AND created >= ?",
         (user, key, now - KEPT_S),

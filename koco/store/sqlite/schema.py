@@ -1,11 +1,11 @@
-"""The tables, and the steps from each version of them to the next."""
+"""The tables, and the migration from each version of them to the next."""
 
 import sqlite3
 from pathlib import Path
 
 from koco.errors import ConflictError
 
-#: Step N brings version N to N + 1. A step that has shipped is never edited.
+#: Step N migrates version N to N + 1. A step that has shipped is never edited.
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -335,7 +335,7 @@ MIGRATIONS: tuple[str, ...] = (
 
 
 def version_of(path: Path) -> int:
-    """Return the version of the database in a file, 0 where there is none; writes nothing."""
+    """Return the version of the database in a file, or 0 if there is none. Writes nothing."""
     if not path.is_file():
         return 0
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
@@ -350,7 +350,7 @@ def require_known(version: int) -> None:
     """Refuse a database that a newer koco has written.
 
     Raises:
-        ConflictError: it is one.
+        ConflictError: a newer koco has written it.
     """
     if version > len(MIGRATIONS):
         raise ConflictError(
@@ -360,10 +360,10 @@ def require_known(version: int) -> None:
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring a database to the newest version, each step in a transaction of its own.
+    """Migrate a database to the newest version, each step in a transaction of its own.
 
     Raises:
-        ConflictError: a newer koco wrote it; it is left as it is.
+        ConflictError: a newer koco has written it. It stays unchanged.
     """
     version = db.execute("PRAGMA user_version").fetchone()[0]
     require_known(version)

@@ -1,8 +1,8 @@
-"""Full text: the words of executions' inputs, results and errors, by SQLite's FTS5.
+"""Full text search over executions' inputs, results and errors, with SQLite's FTS5.
 
-The index follows the table of changes, a little later: a launch need not pay for it, and a
-search has it catch up first. After an upgrade it also goes back, from the newest to the
-oldest, through what is there already.
+The index follows the table of changes with a delay, so that launches do not pay for it. A search
+first brings it up to date. After an upgrade the index also covers existing executions, from the
+newest to the oldest.
 """
 
 import logging
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 #: How much of an execution's inputs, and of its result, is indexed (characters).
 TEXT_CHARS = 64 * 1024
-#: How much is entered at once, executions and characters: a launch may have to wait for that.
+#: How many executions and characters are indexed at once. A launch may have to wait for that.
 _PIECE = 100
 _PIECE_CHARS = 256 * 1024
-#: The longest search: characters, and words and phrases. How long it may take (seconds), as others
-#: wait for it: words that are begun with one letter only have many that fit.
+#: The longest search: characters, then words and phrases. And the time limit (seconds), because
+#: others wait for it: a prefix of one letter matches very many words.
 _LONGEST, _MOST_WORDS, MOST_S = 1000, 32, 2.0
 
-#: A phrase in quotes, the last one perhaps without its end; or a word. Each may end in `*`.
+#: A phrase in quotes, the last one perhaps unclosed, or a word. Each may end in `*`.
 _TOKEN = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
 
 
@@ -41,7 +41,7 @@ class NoSearchError(KocoError):
 
 
 class Piece(NamedTuple):
-    """What is to be entered: texts by execution, and what the index has then."""
+    """A piece to index: texts by execution, and the index's position afterwards."""
 
     texts: list[tuple[int, str]]
     upto: int
@@ -49,11 +49,11 @@ class Piece(NamedTuple):
 
 
 def prepare(db: sqlite3.Connection) -> None:
-    """Make the index where there is none; without FTS5 there stays none."""
+    """Create the index if it is missing. Without FTS5 there is none."""
     if _has_index(db):
         return
     try:
-        # Its own copy of the texts is what lets it forget one.
+        # The index keeps a copy of the texts, because without one it cannot delete an execution.
         db.execute(
             "CREATE VIRTUAL TABLE search USING fts5"
             " (text, columnsize = 0, tokenize = 'unicode61 remove_diacritics 2')"
@@ -67,7 +67,7 @@ def prepare(db: sqlite3.Connection) -> None:
 
 
 def require(db: sqlite3.Connection) -> None:
-    """Refuse to search where there is no index.
+    """Refuse to search if there is no index.
 
     Raises:
         NoSearchError: there is none.
@@ -85,10 +85,10 @@ def _has_index(db: sqlite3.Connection) -> bool:
 
 
 def expression(text: str) -> str:
-    """Return what FTS5 is to match: each word and phrase in quotes, so that none is its syntax.
+    """Return FTS5's match expression. Each word and phrase is quoted, so none is read as syntax.
 
     Raises:
-        UsageError: there is nothing in it to look for.
+        UsageError: it has no words.
     """
     if len(text) > _LONGEST:
         raise UsageError(f"a search has {_LONGEST} characters at most, this one {len(text)}")
@@ -110,7 +110,7 @@ def expression(text: str) -> str:
 
 
 def is_complete(db: sqlite3.Connection) -> bool:
-    """Say whether every change is in the index."""
+    """Whether the index has every change."""
     row = db.execute(
         "SELECT above = 0 AND upto >= (SELECT coalesce(max(seq), 0) FROM changes) FROM indexed"
     ).fetchone()
@@ -118,13 +118,13 @@ def is_complete(db: sqlite3.Connection) -> bool:
 
 
 def has_news(db: sqlite3.Connection) -> bool:
-    """Say whether something has changed since the index was last brought up to date."""
+    """Whether anything has changed since the index was last updated."""
     row = db.execute("SELECT upto < (SELECT max(seq) FROM changes) FROM indexed").fetchone()
     return bool(row[0])
 
 
 def gather(db: sqlite3.Connection) -> Piece | None:
-    """Return the next executions to enter: what is new first, then what is old; None at the end."""
+    """Return the next executions to index: first new ones, then old ones; None at the end."""
     if not _has_index(db):
         return None
     upto, above = db.execute("SELECT upto, above FROM indexed").fetchone()
@@ -141,7 +141,7 @@ def gather(db: sqlite3.Connection) -> Piece | None:
 
 
 def enter(db: sqlite3.Connection, piece: Piece) -> None:
-    """Enter what was gathered, but for what was deleted meanwhile."""
+    """Index a piece, except for executions deleted meanwhile."""
     db.executemany(
         "INSERT OR REPLACE INTO search (rowid, text)"
         " SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM executions WHERE id = ?1)",
@@ -151,7 +151,7 @@ def enter(db: sqlite3.Connection, piece: Piece) -> None:
 
 
 def forget(db: sqlite3.Connection, execution: int) -> None:
-    """Take an execution out of the index."""
+    """Remove an execution from the index."""
     if _has_index(db):
         db.execute("DELETE FROM search WHERE rowid = ?", (execution,))
 
@@ -177,9 +177,9 @@ def _texts(
 
 
 def _readable(db: sqlite3.Connection, number: int, *row: Any) -> str:
-    """Return what is to be found of an execution: nothing where that cannot be read.
+    """Return the searchable text of an execution, or nothing if it cannot be read.
 
-    One row must not keep all that come after it from being found.
+    One damaged row must not keep all later ones out of the index.
     """
     try:
         return _text(db, number, *row)
@@ -197,7 +197,7 @@ def _text(
     outcome_seq: int | None,
     error: str | None,
 ) -> str:
-    """Return what is to be found of an execution: nothing that nobody is shown."""
+    """Return the searchable text of an execution, without hidden values."""
     shown = masked(msgspec.json.decode(inputs), msgspec.json.decode(hidden or "[]"))
     parts = [words(shown)]
     if status == Status.FINISHED and outcome_seq is not None:
@@ -210,7 +210,7 @@ def _text(
 
 
 def words(value: Any) -> str:
-    """Return the texts, numbers and names in a JSON value, as far as they are indexed."""
+    """Return the texts, numbers and names in a JSON value, up to the indexed length."""
     found: list[str] = []
     left, todo = TEXT_CHARS, [value]
     while todo and left > 0:

@@ -1,4 +1,4 @@
-"""SQL for what somebody may see of executions."""
+"""SQL for a caller's sight: the executions that they may see."""
 
 import sqlite3
 from typing import Any
@@ -8,14 +8,17 @@ from koco.store.sqlite import events
 
 
 def wheres(sight: Sight, *, of: str = "") -> tuple[list[str], list[Any]]:
-    """Return conditions on executions' columns, and their values; `of` stands before each name."""
+    """Return conditions on executions' columns, and their values. `of` is the prefix of each
+    column.
+    """
     conditions: list[str] = []
     values: list[Any] = []
     if sight.user is not None:
         conditions.append(f"{of}user = ?")
         values.append(sight.user)
     if sight.flows:
-        # As `koco.control.access.caller` has it: of what GLOB knows, a key's flows have `*` only.
+        # Same matching as in `koco.control.access.caller`: of GLOB's syntax, a key's flows only
+        # have `*`.
         conditions.append(f"({' OR '.join([f'{of}flow GLOB ?'] * len(sight.flows))})")
         values += sight.flows
     return conditions, values
@@ -26,7 +29,8 @@ def tallies(db: sqlite3.Connection, sight: Sight) -> dict[str, int]:
     if sight == EVERYTHING:
         return dict(db.execute("SELECT status, count FROM tallies WHERE count > 0"))
     conditions, values = wheres(sight)
-    # Those of others are nobody's business; to count one's own million would take a second.
+    # Executions of others must not be counted, and counting a user's own million would take a
+    # second.
     where = " AND ".join([events.IS_OPEN, "service <> ''", *conditions])
     counted = "SELECT status, count(*) FROM executions INDEXED BY executions_by_status"
     return dict(db.execute(f"{counted} WHERE {where} GROUP BY status", values))

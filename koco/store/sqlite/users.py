@@ -16,7 +16,7 @@ _SESSIONS = ", ".join(f"sessions.{name}" for name in _SESSION)
 
 
 def create(db: sqlite3.Connection, user: User) -> None:
-    """Keep a new user; see `Store.create_user`."""
+    """Add a user; see `Store.create_user`."""
     for kind in ("user", "key"):
         if db.execute(f"SELECT 1 FROM {kind}s WHERE name = ?", (user.name,)).fetchone():
             raise ConflictError(
@@ -49,7 +49,7 @@ def listing(db: sqlite3.Connection, *, limit: int, cursor: str | None) -> UserPa
 def set_password(
     db: sqlite3.Connection, name: str, password: str, verified: str | None
 ) -> list[Session]:
-    """Change a password and end what began with the former; see `Store.set_password`."""
+    """Change a password and end the sessions of the old one; see `Store.set_password`."""
     changed = db.execute(
         "UPDATE users SET password = ? WHERE name = ? AND password = coalesce(?, password)",
         (password, name, verified),
@@ -59,14 +59,14 @@ def set_password(
 
 
 def remove(db: sqlite3.Connection, name: str) -> list[Session]:
-    """Forget a user; see `Store.remove_user`."""
+    """Delete a user; see `Store.remove_user`."""
     ended = _end_all(db, name)
     _require_one(db.execute("DELETE FROM users WHERE name = ?", (name,)), name)
     return ended
 
 
 def rehash(db: sqlite3.Connection, name: str, verified: str, password: str) -> None:
-    """Replace a hash by another of the same password; see `Store.rehash`."""
+    """Replace the hash of an unchanged password; see `Store.rehash`."""
     db.execute(
         "UPDATE users SET password = ? WHERE name = ? AND password = ?", (password, name, verified)
     )

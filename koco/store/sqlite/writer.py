@@ -1,13 +1,12 @@
 """The one thread that writes: many callers' changes in one transaction.
 
-A commit waits for the disk (`synchronous=FULL`: acknowledged means it survives a
-power cut, too). While one is under way the next callers gather, and share the
-next: no timer, so a lone change is written at once and a crowd pays for one
-wait. Each change runs in a savepoint of its own, so that one that fails takes
-no other with it.
+A commit waits for the disk (`synchronous=FULL`: an acknowledged change survives even a power cut).
+Changes that arrive during a commit share the next one. There is no timer, so a lone change is
+written at once, and many changes share one wait. Each change runs in a savepoint of its own, so
+that a failing one does not affect the others.
 
-Where the disk is full, what is new is refused, and the rest is written with the room
-that is held for it: whoever cancels, revokes or deletes must not be told to come again.
+If the disk is full, new data is refused, and the rest is written into the reserved room: a
+cancellation, revocation or deletion must not be postponed.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ class StoreError(KocoError):
     code = "store"
 
 
-#: What SQLite says where the disk takes no more; of a quota it says that writing failed.
+#: SQLite's errors on a full disk. If a quota is exceeded, it reports a failed write.
 _FULL = frozenset(
     {
         sqlite3.SQLITE_FULL,
@@ -45,14 +44,14 @@ _FULL = frozenset(
 class _Waiting(NamedTuple):
     change: Change
     future: "asyncio.Future[Any]"
-    #: Whether it is new and may be refused where the disk is full.
+    #: Whether it adds data, and so may be refused if the disk is full.
     grows: bool
 
 
 class Writer:
-    """Owns the writing connection; `submit` is called on the event loop only.
+    """Own the writing connection. Call `submit` on the event loop only.
 
-    `give_up` makes room on a full disk; it returns False where it has no more to give.
+    `give_up` makes room on a full disk. It returns False if it has no more to give.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Writer:
         """Run a change in the next transaction; return its result once it is committed.
 
         Raises:
-            NoRoomError: the disk is full, and it `grows`: it is not among what must be written.
+            NoRoomError: the disk is full, and the change `grows`.
             StoreError: it could not be committed.
         """
         future: asyncio.Future[T] = self._loop.create_future()
@@ -83,7 +82,7 @@ class Writer:
         return await future
 
     def close(self) -> None:
-        """Commit what was submitted, then end the thread."""
+        """Commit pending changes, then end the thread."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -102,7 +101,7 @@ class Writer:
             try:
                 self._loop.call_soon_threadsafe(_deliver, futures, results)
             except RuntimeError:
-                return  # the loop is closed: nobody is left to tell
+                return  # the loop is closed, so no caller is waiting
 
     def _commit(self, taken: list[_Waiting]) -> list[Any]:
         try:
@@ -115,14 +114,14 @@ class Writer:
         return [refused if each.grows else next(results) for each in taken]
 
     def _commit_anyway(self, taken: list[_Waiting]) -> list[Any]:
-        """Commit what must be, with the room that is held for it."""
+        """Commit the changes that must succeed, in the reserved room."""
         while True:
             try:
                 return self._transaction(taken)
             except sqlite3.Error as exc:
                 if not (is_full(exc) and self._give_up()):
                     return [failure(exc)] * len(taken)
-                # The log may be full because the file cannot grow: with the new room it can.
+                # The log may be full because the file cannot grow. With the new room it can.
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
@@ -145,7 +144,7 @@ class Writer:
             result = change(self._db)
         except Exception as exc:
             if _is_of_disk(exc):
-                raise  # not the change's: the whole transaction is lost
+                raise  # the error is not the change's own: the whole transaction is lost
             result = exc
             self._db.execute("ROLLBACK TO change")
         self._db.execute("RELEASE change")
@@ -153,7 +152,7 @@ class Writer:
 
 
 def is_full(exc: sqlite3.Error) -> bool:
-    """Say whether SQLite has failed because the disk takes no more."""
+    """Whether SQLite failed because the disk is full."""
     return getattr(exc, "sqlite_errorcode", None) in _FULL
 
 
@@ -167,12 +166,12 @@ def _refused(exc: sqlite3.Error) -> NoRoomError:
 
 
 def _is_of_disk(exc: Exception) -> bool:
-    # A text that is none is one row's, though it has the same class.
+    # An invalid text concerns only one row, though its error has the same class.
     return isinstance(exc, sqlite3.OperationalError) and "Could not decode" not in str(exc)
 
 
 def failure(exc: sqlite3.Error, what: str = "the store could not be written") -> StoreError:
-    """Return what SQLite could not do as an error of the store's."""
+    """Return SQLite's error as a `StoreError`."""
     error = StoreError(
         f"{what}: {exc}",
         hint="check that the data directory's disk has room and is writable",
@@ -184,7 +183,7 @@ def failure(exc: sqlite3.Error, what: str = "the store could not be written") ->
 def _deliver(futures: list[asyncio.Future[Any]], results: list[Any]) -> None:
     for future, result in zip(futures, results, strict=True):
         if future.done():
-            continue  # its caller was cancelled; the change stands all the same
+            continue  # its caller was cancelled, but the change stands
         if isinstance(result, BaseException):
             future.set_exception(result)
         else:
