@@ -130,7 +130,7 @@ def _flows(db: sqlite3.Connection, wanted: Filter, sight: Sight) -> list[str] | 
 
 
 def _known(db: sqlite3.Connection, prefix: str) -> Iterator[str]:
-    """Yield the names of flows that ever ran and have a prefix, up to a few more than are usable."""
+    """Yield the names of flows that ever ran and have a prefix, up to a few more than usable."""
     last, end, count = prefix, prefix + "\U0010ffff", 0
     while count <= _PARTS:
         # One step in the index per name, however many executions it has.
