@@ -793,6 +793,8 @@ def test_a_new_head_gets_the_endpoints_back(fresh: Koco) -> None:
     fresh.deploy("again", VERSIONED.format(version=4), app="again_app:app", flows=[])
     fresh.run("down").ok()
     fresh.up()
+    # On a busy machine Serve takes longer to start than the endpoint's timeout.
+    eventually(lambda: fresh.run("run", "again", "--wait").code == 0, within_s=120)
     assert fresh.execute("again").result == [4, 4]
 
 

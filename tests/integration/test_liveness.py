@@ -168,7 +168,7 @@ def test_neighbours_of_a_stopped_flow_are_told(app: Koco) -> None:
     first_result(app, napping)
     stopped = app.launch("lively-shared/stop")
     assert "stopped" in ends(app, napping, within_s=15).error["message"]
-    assert ends(app, stopped, within_s=1).error["type"] == "RunnerDied"
+    assert ends(app, stopped, within_s=15).error["type"] == "RunnerDied"
     assert ends(app, app.launch("lively-shared/nap", seconds=0), within_s=15).status == "finished"
 
 
