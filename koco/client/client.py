@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import quote
 
 from koco.client import answers
 from koco.client.context_file import Context
 from koco.client.memory_budget import PAYLOAD_BYTES, Room
 from koco.client.stream import Stream
-from koco.client.transport import AWAY_S, IsGone, OnSkew, OnWait, Transport
+from koco.client.transport import Options, Transport
 from koco.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -39,31 +39,10 @@ _KEY_LENGTH = 255
 
 
 class Client:
-    """A control plane, as its context describes it. A short-lived process need not close it.
+    """A control plane, as its context describes it. A short-lived process need not close it."""
 
-    The options are those of `koco.client.transport.Transport`.
-    """
-
-    def __init__(
-        self,
-        context: Context,
-        *,
-        away_s: float = AWAY_S,
-        is_known: bool = False,
-        remembers: bool = False,
-        on_skew: OnSkew | None = None,
-        on_wait: OnWait | None = None,
-        is_gone: IsGone | None = None,
-    ) -> None:
-        self._transport = Transport(
-            context,
-            away_s=away_s,
-            is_known=is_known,
-            remembers=remembers,
-            on_skew=on_skew,
-            on_wait=on_wait,
-            is_gone=is_gone,
-        )
+    def __init__(self, context: Context, **options: Unpack[Options]) -> None:
+        self._transport = Transport(context, **options)
 
     def __enter__(self) -> "Client":
         return self

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from koco import __version__, versions
@@ -80,37 +80,37 @@ OnWait = Callable[[str, float], object]
 IsGone = Callable[[], bool]
 
 
+class Options(TypedDict, total=False):
+    """How long a transport waits for its control plane, and what it calls meanwhile."""
+
+    #: How long a control plane may be away that has answered before (seconds).
+    away_s: float
+    #: Whether it is known to be there, though it has not answered yet.
+    is_known: bool
+    #: Whether answers to earlier processes count, and are noted for later ones.
+    remembers: bool
+    on_skew: OnSkew | None
+    on_wait: OnWait | None
+    #: If this returns true, the control plane is not waited for at first contact.
+    is_gone: IsGone | None
+
+
 class Transport:
-    """The connection to a control plane, as its context describes it.
+    """The connection to a control plane, as its context describes it."""
 
-    A control plane may be away for `away_s` if it has answered this transport, or an earlier
-    process (if the transport `remembers` that), or if it `is_known` to be there. If it `is_gone`,
-    it is not waited for at first contact.
-    """
-
-    def __init__(
-        self,
-        context: Context,
-        *,
-        away_s: float = AWAY_S,
-        is_known: bool = False,
-        remembers: bool = False,
-        on_skew: OnSkew | None = None,
-        on_wait: OnWait | None = None,
-        is_gone: IsGone | None = None,
-    ) -> None:
+    def __init__(self, context: Context, **options: Unpack[Options]) -> None:
         self.url = context.url
-        self._is_gone = is_gone
+        self._is_gone = options.get("is_gone")
         self._way_in = _way_in(context)
-        self._on_skew = on_skew
-        self._on_wait = on_wait
-        self._remembers = remembers
+        self._on_skew = options.get("on_skew")
+        self._on_wait = options.get("on_wait")
+        self._remembers = options.get("remembers", False)
         self._version = ""
         self._httpx = library()
         self._http = _open(self._httpx, context)
         #: Whether it has answered this process, or is known to be there.
-        self.has_answered = is_known
-        self._away_s = away_s
+        self.has_answered = options.get("is_known", False)
+        self._away_s = options.get("away_s", AWAY_S)
 
     def close(self) -> None:
         """Close the connections."""
