@@ -134,16 +134,15 @@ CHECKS: list[Check] = [check_serve, check_serve_options, check_forms, check_secr
 WARNINGS: list[Check] = [warn_of_placement, warn_of_keys]
 
 
-def of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
+def of_files(manifest: Manifest, names: Collection[str]) -> list[Finding]:
     """Return the problems with a bundle's files that would break the import of an entrypoint."""
-    checked = Manifest.model_validate(manifest)
-    found = [*module_check.find_missing(checked, names), *module_check.find_shadows(names)]
+    found = [*module_check.find_missing(manifest, names), *module_check.find_shadows(names)]
     return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
 
 
-def notes_of_files(manifest: dict[str, Any], names: Collection[str]) -> list[Finding]:
+def notes_of_files(manifest: Manifest, names: Collection[str]) -> list[Finding]:
     """Return a finding for each entrypoint whose module can only come from a dependency."""
-    found = module_check.find_foreign(Manifest.model_validate(manifest), names)
+    found = module_check.find_foreign(manifest, names)
     return [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in found]
 
 
@@ -165,7 +164,9 @@ async def refuse(
     """
     found = await find(context, manifest)
     if names is not None:
-        found += await run_check(lambda: of_files(manifest, names), is_quick=is_small(manifest))
+        found += await run_check(
+            lambda: of_files(Manifest.model_validate(manifest), names), is_quick=is_small(manifest)
+        )
     if found:
         raise ManifestError([sentence(each) for each in found])
 

@@ -111,15 +111,16 @@ class Planner:
             step = self._begun(str(data.get("service", "")))
             step.problems = found
             return step
-        manifest = await run_check(lambda: load.to_data(load.check(data)), is_quick=quick)
+        checked = await run_check(lambda: load.check(data), is_quick=quick)
+        manifest = await run_check(lambda: load.to_data(checked), is_quick=quick)
         step = self._begun(manifest["service"])
         step.public = manifest["endpoint"]["public"]
         step.problems = await checks.find(self._parts, manifest, checks.CHECKS)
         step.warnings = await checks.find(self._parts, manifest, checks.WARNINGS)
         names = [file.path for file in files]
-        step.problems += await run_check(lambda: checks.of_files(manifest, names), is_quick=quick)
+        step.problems += await run_check(lambda: checks.of_files(checked, names), is_quick=quick)
         step.warnings += await run_check(
-            lambda: checks.notes_of_files(manifest, names), is_quick=quick
+            lambda: checks.notes_of_files(checked, names), is_quick=quick
         )
         await self._compare(step, manifest, files)
         return step
