@@ -46,7 +46,7 @@ def test_one_that_was_starting_is_replaced_as_well(tmp_path: Path) -> None:
         pool.refresh()
         await asyncio.sleep(0.01)
         w.importing.set()
-        await _until(lambda: len(w.runners) == 2 and len(pool.runners) == 1)
+        await _until(lambda: w.runners[1:] and [*pool.runners] == [w.runners[1].spec.id])
         assert list(pool.runners) == [w.runners[1].spec.id]
 
     world(tmp_path, body)
