@@ -27,9 +27,9 @@ async def list_audit(
     limit: int = 50,
     cursor: str | None = None,
 ) -> dict[str, Any]:
-    """List what was done and what was refused, newest first.
+    """List changes and refusals, newest first.
 
-    `target` finds what is below it, too; `outcome=refused` is whatever is not `ok`.
+    `target` also finds entries below it; `outcome=refused` finds every outcome but `ok`.
     """
     parts: Parts = request.app.state.parts
     list_query.check_limit(limit)

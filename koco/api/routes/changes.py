@@ -23,7 +23,7 @@ from koco.store.sqlite import pages
 
 #: The longest that an answer may be waited for (seconds).
 _LONGEST_S = 60.0
-#: What stands for the cursor of what is yet to come.
+#: The cursor that means: only changes from now on.
 _NOW = "now"
 
 

@@ -31,7 +31,7 @@ from koco.store.model import LAST, Release
 _WAIT_S = 60.0
 #: The longest that a release may be given to become ready (seconds).
 _LONGEST_S = 86_400.0
-#: What a list leaves out of each release: what may be large, and what only a deploy asks.
+#: Keys that a list leaves out of each release: large ones, and those that only a deploy reads.
 _LEFT_OUT = ("manifest", "flows", "app", "fingerprint", "unchanged")
 
 #: How a deploy and a rollback are answered.

@@ -16,7 +16,7 @@ from koco.store.model import Release
 
 #: The longest that executions may be given to end where they are cancelled (seconds).
 _LONGEST_S = 3600.0
-#: What counts for a service that has several: what serves, what is to, what failed.
+#: If a service has several releases, it is listed with the first of these that it has.
 _RANKS = ("live", "starting", "failed")
 
 
@@ -24,7 +24,7 @@ _RANKS = ("live", "starting", "failed")
 async def list_services(
     request: Request[Any, Caller, State], limit: int = 1000, cursor: str | None = None
 ) -> dict[str, Any]:
-    """List what is deployed, by name; without what was undeployed."""
+    """List the deployed services, by name. Undeployed ones are not listed."""
     parts: Parts = request.app.state.parts
     present = await parts.store.present_releases()
     chosen = [each for each in _chosen(present) if sees(request.auth, each)]

@@ -1,4 +1,4 @@
-"""`koco audit`: who changed what, and what was refused."""
+"""`koco audit`: the log of changes and refusals, with who caused them."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""`koco schema`: what editors complete manifests with, and what programs read streams by."""
+"""`koco schema`: JSON Schemas of manifests, for editors, and of event streams, for programs."""
 
 from enum import StrEnum
 from typing import Annotated

@@ -54,7 +54,7 @@ def command(
     if found["deployed"] and not yes:
         _confirm(found, as_json=as_json)
     running = "cancel" if cancel else "drain" if drain else "refuse"
-    # What nobody was asked about stays: somebody may have deployed it meanwhile.
+    # Without `--yes`, only the confirmed release goes: another may have been deployed since.
     expect = None if yes else found["expect"]
     now = client.undeploy(service, running=running, grace_s=grace, expect=expect)
     was_there = found["deployed"] or bool(now["executions"])  # or was draining already

@@ -269,7 +269,7 @@ class Named(TypedDict):
 
 
 class Me(TypedDict):
-    """Who asks, by what, what that may do, and until when."""
+    """The caller: its name, its credential, the scopes of that, and when it expires."""
 
     name: Person
     by: Literal["key", "session"]

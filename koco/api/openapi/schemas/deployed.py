@@ -241,7 +241,7 @@ class StoreFacts(TypedDict):
 
 
 class FlowLoad(TypedDict):
-    """What runs and waits of a flow, and what limits that."""
+    """How many executions of a flow run and wait, and its limits."""
 
     flow: Annotated[str, text("greet")]
     running: int

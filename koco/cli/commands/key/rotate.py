@@ -39,7 +39,8 @@ def command(
     me = client.me()
     is_ours = (me["by"], me["name"]) == ("key", name)
     if is_ours:
-        context_file.replace_key(context.key, context.key)  # what cannot be written is told before
+        # A file that cannot be written must fail before the key has changed.
+        context_file.replace_key(context.key, context.key)
         grace_s = max(grace_s, _OWN_GRACE_S)
     key = client.rotate_key(name, grace_s=grace_s, expires_s=expires_s)
     if as_json:
