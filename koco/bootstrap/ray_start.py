@@ -1,6 +1,7 @@
 """Start a head on this machine, restart its dashboard, and check a running Ray."""
 
 import json
+import os
 import platform
 import socket
 import threading
@@ -19,8 +20,12 @@ _AGAIN_S = 0.05
 
 def start(ports: dict[str, int]) -> str:
     """Start a head that only this machine can reach. Return its address."""
+    from ray._private.ray_constants import RAY_WORKER_NICENESS
     from ray.scripts.scripts import cli
 
+    # Ray gives all its workers niceness 15, the control plane among them. On a busy machine it
+    # would then answer late. `koco.sdk.worker_setup` lowers the priority of flows instead.
+    os.environ.setdefault(RAY_WORKER_NICENESS, "0")
     cli.main(
         [
             *("start", "--head", "--disable-usage-stats", "--log-style", "record"),

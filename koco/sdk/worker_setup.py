@@ -14,6 +14,10 @@ from koco.sdk.ray_work import calls
 #: The name of the function below, for Ray's environment variable.
 HOOK = "koco.sdk.worker_setup.prepare"
 
+#: The niceness of a release's processes, as Ray's own default. The control plane has 0 on a head
+#: that koco started, so it answers although flows use all processors.
+NICENESS = 15
+
 #: Environment variables: the release of a process, and the names of its secrets.
 SERVICE = "KOCO_SERVICE"
 RELEASE = "KOCO_RELEASE"
@@ -31,6 +35,7 @@ def prepare() -> None:
 
 
 def _prepare() -> None:
+    _yield_to_control_plane()
     crash.install_in_worker(f"{os.environ.get(SERVICE)}/{os.environ.get(RELEASE)}")
     memory.restrict(memory.limit_from_environment())
     memory_errors.install()
@@ -42,3 +47,10 @@ def _prepare() -> None:
         from koco.sdk.process import secrets
 
         secrets.load(os.environ[SERVICE], int(os.environ[RELEASE]))
+
+
+def _yield_to_control_plane() -> None:
+    """Lower this thread's priority. The threads and processes that it starts inherit that."""
+    priority = os.getpriority(os.PRIO_PROCESS, 0)
+    if priority < NICENESS:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)

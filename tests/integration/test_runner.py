@@ -281,3 +281,33 @@ def test_executions_in_line_run_when_there_is_room(app: Koco) -> None:
     pids = {app.events(fid)[-2]["payload"] for fid in fids}
     assert 1 <= len(pids) <= 3
     assert os.getpid() not in pids
+
+
+NICE = """
+    import os, threading
+    import ray
+
+    def _nice():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def in_loop():
+        return [_nice(), os.getpriority(os.PRIO_PROCESS, 0)]
+
+    def in_thread():
+        work = ray.remote(num_cpus=0)(_nice)
+        actor = ray.remote(num_cpus=0)(Actor).remote()
+        child = int(os.popen("nice").read())
+        return [_nice(), ray.get(work.remote()), ray.get(actor.nice.remote()), child]
+
+    class Actor:
+        async def nice(self):
+            return _nice()
+"""
+
+
+def test_flows_have_a_lower_priority_than_the_control_plane(koco: Koco) -> None:
+    """On a busy machine, the control plane gets the processor first."""
+    flows = koco.deploy("nice", NICE)
+    assert os.getpriority(os.PRIO_PROCESS, koco.control_pid()) == 0
+    assert flows.execute("in-loop").result == [15, 15]
+    assert flows.execute("in-thread").result == [15, 15, 15, 15]
