@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 
 from koco.client.memory_budget import Room, TooLargeError
+from koco.errors import UnreachableError
 
 if TYPE_CHECKING:
     import ssl
@@ -171,12 +172,13 @@ def require_plain(response: "httpx.Response") -> None:
 
 
 def lines(pieces: Iterable[bytes], pace: Pace) -> Iterator[list[bytes]]:
-    """Yield complete lines that are not blank. An incomplete line at the end is dropped.
+    """Yield complete lines that are not blank.
 
     The pace restarts with each piece that ends a line.
 
     Raises:
         TooLargeError: a line has no end.
+        UnreachableError: the last line is incomplete.
     """
     begun = bytearray()
     for piece in pieces:
@@ -191,3 +193,5 @@ def lines(pieces: Iterable[bytes], pace: Pace) -> Iterator[list[bytes]]:
         text, begun = bytes(begun), bytearray(piece[end + 1 :])
         pace.restart()
         yield [line for line in text.split(b"\n") if line]
+    if begun:
+        raise UnreachableError("the answer ends in the middle of a line")

@@ -429,7 +429,12 @@ class Incoming:
         return self.response.headers
 
     def lines(self) -> Iterator[list[bytes]]:
-        """Yield the complete lines as they arrive. A heartbeat is an empty list."""
+        """Yield the complete lines as they arrive. A heartbeat is an empty list.
+
+        Raises:
+            UnreachableError: the last line is incomplete, although the answer ends in good order: a
+                server between here and the control plane cut it.
+        """
         from koco.client import bounded_body
 
         return bounded_body.lines(self.response.iter_raw(), self.pace)

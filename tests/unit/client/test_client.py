@@ -608,14 +608,31 @@ def test_an_environment_that_httpx_refuses_is_a_usage_error(
 
 
 def test_lines_are_whole_whatever_the_pieces() -> None:
-    """Cut anywhere, the same lines come out, and a half one does not."""
+    """Cut anywhere, the same lines come out, and an incomplete one is an error."""
     data = b"one\n\ntwo\nthree\nhal"
     for size in range(1, len(data) + 1):
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
-        found = [
-            line for lines in bounded_body.lines(pieces, bounded_body.Pace(1)) for line in lines
-        ]
+        found: list[bytes] = []
+        with pytest.raises(errors.UnreachableError, match="in the middle of a line"):
+            for lines in bounded_body.lines(pieces, bounded_body.Pace(1)):
+                found += lines
         assert found == [b"one", b"two", b"three"]
+        assert list(bounded_body.lines([b"one\n"], bounded_body.Pace(1))) == [[b"one"]]
+
+
+def test_a_stream_cut_within_a_line_is_completed_without_following(serve: Any) -> None:
+    """A proxy may end an answer in good order although it has only a part of it."""
+    events = b"".join([event(1), event(2), end(3)])
+
+    def cut(request: Request) -> None:
+        request.begin()
+        since = since_of(request.path)
+        request.piece(events[: len(event(1)) + 9] if since == 0 else event(2) + end(3))
+        request.finish_pieces()
+
+    server = serve(cut)
+    assert seqs(client_of(server.port), follow=False) == [1, 2, 3]
+    assert len(server.requests) == 2
 
 
 def test_a_kind_is_never_taken_from_a_payload() -> None:
