@@ -26,6 +26,9 @@ NEVER = (
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".koco-bundle.json"),
 )
 
+#: The file that makes a folder a virtual environment, which is never shipped under any name.
+_ENVIRONMENT = "pyvenv.cfg"
+
 _NEVER = re.compile("|".join(map(fnmatch.translate, NEVER)))
 
 #: Temporary files of editors, next to the edited file: Vim, Emacs, JetBrains, Kate, LibreOffice,
@@ -158,6 +161,8 @@ class _Walk:
         """Yield the content of a folder; `why` is the kind of secret that the folder looks like."""
         here = self._root / prefix if prefix else self._root
         entries = self._entries(folder, prefix or ".")
+        if prefix and any(entry.name == _ENVIRONMENT for entry in entries):
+            return
         rules = [*rules, (here, own)] if (own := ignore_files.rules_of(folder)) else rules
         for entry in entries:
             name = prefix + entry.name

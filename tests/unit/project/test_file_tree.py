@@ -43,6 +43,14 @@ def test_everything_is_shipped_but_what_tools_make(tmp_path: Path) -> None:
     assert names(tmp_path) == [".env.example", "a/app.py", "koco.yaml"]
 
 
+def test_virtual_environments_are_left_out_under_any_name(tmp_path: Path) -> None:
+    """`python -m venv env` makes thousands of files that a flow does not need."""
+    write(tmp_path, "app.py", "env/pyvenv.cfg", "env/bin/python", "deep/.direnv/py/pyvenv.cfg")
+    write(tmp_path, "deep/.direnv/py/lib/x.py", "deep/env/app.py")
+    assert names(tmp_path) == ["app.py", "deep/env/app.py"]
+    assert names(tmp_path / "env") == ["bin/python", "pyvenv.cfg"]
+
+
 def test_what_is_never_shipped_cannot_be_asked_for(tmp_path: Path) -> None:
     """Neither a pattern nor a `!` rule brings `.git` into a bundle."""
     write(tmp_path, ".git/config", "app.py")
