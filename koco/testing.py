@@ -24,6 +24,16 @@ from koco import file_paths
 from koco.errors import NotFoundError
 from koco.events import datetimes, line
 from koco.events.model import Kind, Status
+from koco.events.questions import (
+    A,
+    AccessFiles,
+    FileAccess,
+    LockOutcome,
+    OpenLock,
+    Question,
+    WaitForLock,
+    WithdrawLock,
+)
 from koco.runner.flow import Flow, Run, load_flow
 from koco.runner.output.capture import Capture
 from koco.runner.output.lines import Output
@@ -57,7 +67,7 @@ class _Memory:
         self._answers = {
             name: list(each) if isinstance(each, list) else each for name, each in answers.items()
         }
-        self._asked: dict[str, dict[str, Any]] = {}
+        self._open: dict[str, OpenLock] = {}
 
     def put(self, fid: str, event: bytes) -> None:
         with self._lock:
@@ -66,47 +76,53 @@ class _Memory:
     async def put_async(self, fid: str, event: bytes) -> None:
         self.put(fid, event)
 
-    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
-        if question == "files.access":
-            return {}  # no access is needed: see `_Place`
-        if question == "lock.open":
-            self._asked[arguments["lid"]] = arguments
-            told = {key: arguments[key] for key in ("lid", "name", "data")}
-            expires = line.timestamp(time.time() + arguments["timeout_s"])
-            self.put(fid, line.encode(Kind.LOCK, {**told, "expires": expires}))
-            return {}
-        if question == "lock.wait":
-            return self._answer_lock(fid, self._asked[arguments["lid"]])
-        if question == "lock.withdraw":
-            return {}  # a flow that gives up a lock ignores its answer
-        raise TypeError(f"a test cannot answer {question!r}")
+    def ask(self, fid: str, question: Question[A]) -> A:
+        answer: Any = self._reply(fid, question)
+        return answer  # type: ignore[no-any-return]
 
-    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
-        return self.ask(fid, question, arguments)
+    def _reply(self, fid: str, question: Question[Any]) -> Any:
+        match question:
+            case AccessFiles():
+                return FileAccess(url="", token="")  # no access is needed: see `_Place`
+            case OpenLock():
+                self._open[question.lid] = question
+                lock = {"lid": question.lid, "name": question.name, "data": question.data}
+                expires = line.timestamp(time.time() + question.timeout_s)
+                self.put(fid, line.encode(Kind.LOCK, {**lock, "expires": expires}))
+            case WaitForLock():
+                return self._answer_lock(fid, self._open[question.lid])
+            case WithdrawLock():
+                pass  # a flow that gives up a lock ignores its answer
+            case _:
+                raise TypeError(f"a test cannot answer {question.NAME!r}")
+        return None
 
-    def _answer_lock(self, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
+    async def ask_async(self, fid: str, question: Question[A]) -> A:
+        return self.ask(fid, question)
+
+    def _answer_lock(self, fid: str, lock: OpenLock) -> LockOutcome:
         """Answer a lock as a person would; raise the test's exception if it has one."""
-        answer = self._answer(asked)
-        told = {"lid": asked["lid"], "name": asked["name"]}
+        answer = self._answer(lock)
+        named = {"lid": lock.lid, "name": lock.name}
         if isinstance(answer, BaseException):
-            self.put(fid, line.encode(Kind.LEASE, {**told, "outcome": "expired"}))
+            self.put(fid, line.encode(Kind.LEASE, {**named, "outcome": "expired"}))
             raise answer
         # Converted to JSON and back, except dates: a flow gets the answer in that form.
         dates = datetimes.find(answer)
         answer = msgspec.json.decode(line.encode_payload(answer))
-        lease = {**told, "outcome": "answered", "answer": answer, "by": "test"}
+        lease = {**named, "outcome": "answered", "answer": answer, "by": "test"}
         self.put(fid, line.encode(Kind.LEASE, lease))
-        return {"status": "answered", "answer": answer, "moments": dates}
+        return LockOutcome(status="answered", answer=answer, moments=dates)
 
-    def _answer(self, asked: dict[str, Any]) -> Any:
+    def _answer(self, lock: OpenLock) -> Any:
         with self._lock:
-            answer = self._answers.get(asked["name"], [])
+            answer = self._answers.get(lock.name, [])
             if isinstance(answer, list):
                 if not answer:
-                    return self._fail(f"the test has no answer for the lock {asked['name']!r}")
+                    return self._fail(f"the test has no answer for the lock {lock.name!r}")
                 answer = answer.pop(0)
         is_asked = callable(answer) and not isinstance(answer, BaseException)
-        return answer(asked["data"]) if is_asked else answer
+        return answer(lock.data) if is_asked else answer
 
     def _fail(self, message: str) -> AssertionError:
         self.failures.append(message)
@@ -170,7 +186,7 @@ class Tracer(_Tracer):
         self.files = {file_paths.path(name): bytes(data) for name, data in (files or {}).items()}
         super().__init__(_FID, self._memory)
 
-    def _place(self, access: dict[str, Any]) -> _Place:
+    def _place(self, access: FileAccess) -> _Place:
         return _Place(self.files, self.note)
 
     def note(self, kind: Kind, payload: Any) -> None:

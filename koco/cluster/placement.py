@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from koco.store.model import MB
 
@@ -25,7 +25,21 @@ class Node:
     death: str = ""
 
 
-def options(runner: dict[str, Any]) -> dict[str, Any]:
+class Wants(Protocol):
+    """The resources and labels that a process needs: a manifest's `runner`, for example."""
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """Amounts by resource; `memory_mb` is in MB."""
+        ...
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label selectors of the node."""
+        ...
+
+
+def options(runner: Wants) -> dict[str, Any]:
     """Return the Ray options that place an actor as a manifest's `runner` asks."""
     custom = _resources(runner)
     found: dict[str, Any] = {"num_cpus": custom.pop("CPU", 0)}
@@ -35,26 +49,26 @@ def options(runner: dict[str, Any]) -> dict[str, Any]:
         found["memory"] = int(custom.pop(_MEMORY))
     if custom:
         found["resources"] = custom
-    if labels := runner.get("labels"):
-        found["label_selector"] = dict(labels)
+    if runner.labels:
+        found["label_selector"] = dict(runner.labels)
     return found
 
 
-def misfit(runner: dict[str, Any], nodes: list[Node]) -> str | None:
+def misfit(runner: Wants, nodes: list[Node]) -> str | None:
     """Return why no node could take a runner even if it were idle, or None if one could."""
     return _why_not(runner, nodes, lambda node: node.resources, "has")
 
 
-def busy(runner: dict[str, Any], nodes: list[Node]) -> str | None:
+def busy(runner: Wants, nodes: list[Node]) -> str | None:
     """Return why no node can take a runner now, or None if one can."""
     return misfit(runner, nodes) or _why_not(runner, nodes, lambda node: node.free, "has free")
 
 
 def _why_not(
-    runner: dict[str, Any], nodes: list[Node], having: Callable[[Node], dict[str, float]], has: str
+    runner: Wants, nodes: list[Node], having: Callable[[Node], dict[str, float]], has: str
 ) -> str | None:
     alive = [node for node in nodes if node.is_alive]
-    wanted, labels = _resources(runner), runner.get("labels") or {}
+    wanted, labels = _resources(runner), runner.labels
     for name, selector in labels.items():
         if not any(selects(selector, node.labels.get(name)) for node in alive):
             there = sorted({node.labels[name] for node in alive if name in node.labels})
@@ -87,9 +101,9 @@ def selects(selector: str, value: str | None) -> bool:
     return (value in values) != selector.startswith("!")
 
 
-def _resources(runner: dict[str, Any]) -> dict[str, float]:
+def _resources(runner: Wants) -> dict[str, float]:
     """Return the requested amounts by Ray's resource names, with memory in bytes."""
-    wanted = dict(runner.get("resources") or {})
+    wanted = dict(runner.resources)
     if "memory_mb" in wanted:
         wanted[_MEMORY] = wanted.pop("memory_mb") * MB
     return wanted

@@ -35,11 +35,12 @@ def reason(found: dict[str, Any]) -> ApplicationFailed:
 class Asked:
     """The resources and labels that each replica of a deployment asks for.
 
-    `runner` has the form of a manifest's `runner`; `text` describes the missing replicas.
+    `text` describes the missing replicas.
     """
 
     text: str
-    runner: dict[str, Any]
+    resources: dict[str, float]
+    labels: dict[str, str]
 
 
 def asked(found: dict[str, Any]) -> list[Asked]:
@@ -52,7 +53,7 @@ def asked(found: dict[str, Any]) -> list[Asked]:
         labels = options.get("label_selector") or {}
         resources = {key: amount for key, amount in amounts.items() if amount}
         if (missing := _missing(name, each)) and (resources or labels):
-            wanted.append(Asked(missing, {"resources": resources, "labels": labels}))
+            wanted.append(Asked(missing, resources, labels))
     return wanted
 
 

@@ -95,7 +95,7 @@ async def assemble(
             spec,
             control=control,
             runtime_env=await environments.of(release),
-            options=placement.options(release.manifest["runner"]),
+            options=placement.options(release.manifest.runner),
         )
 
     spooler = Spooler(store, settings, disk=disk)
@@ -117,10 +117,10 @@ async def assemble(
         return Application(
             service=release.service,
             release=release.number,
-            import_path=release.manifest["app"],
+            import_path=release.manifest.app or "",
             runtime_env=await environments.of_endpoint(release),
-            timeout_s=release.manifest["endpoint"]["timeout"],
-            options=release.manifest.get("serve") or {},
+            timeout_s=release.manifest.endpoint.timeout,
+            options=release.manifest.serve,
         )
 
     applications = Applications(

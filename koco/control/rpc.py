@@ -1,6 +1,6 @@
-"""Questions that flows ask the control plane, from runners and from Ray tasks: one call, by name.
+"""Answers questions of runners, Ray tasks and endpoints (`koco.events.questions`).
 
-A handler takes the parts, the fid of the execution that asks, and the arguments. A question may
+A handler takes the parts, the fid of the execution that asks, and the question. A question may
 arrive twice, because the asker repeats it if this process dies before it answers. Handlers must be
 able to run twice.
 """
@@ -15,79 +15,92 @@ from koco.control.container import Parts
 from koco.control.runners import crash_reports
 from koco.errors import ConflictError, KocoError, UsageError
 from koco.events import wire
+from koco.events.questions import (
+    AccessFiles,
+    Crash,
+    EndpointKey,
+    EndWork,
+    FileAccess,
+    FindCrash,
+    LockOutcome,
+    OpenLock,
+    Question,
+    WaitForLock,
+    WithdrawLock,
+)
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Parts, str, dict[str, Any]], Awaitable[Any]]
+Handler = Callable[[Parts, str, Any], Awaitable[Any]]
 
 
-async def _find_crash(_: Parts, __: str, asked: dict[str, Any]) -> dict[str, Any] | None:
-    return await crash_reports.find(asked["release"], since=asked["since"], pid=asked["pid"])
+async def _find_crash(_: Parts, __: str, question: FindCrash) -> Crash | None:
+    return await crash_reports.find(question)
 
 
-async def _endpoint_key(parts: Parts, _: str, asked: dict[str, Any]) -> str:
-    """Return the key with which a replica checks signatures."""
-    return parts.endpoints.key(asked["service"], asked["release"]).hex()
+async def _endpoint_key(parts: Parts, _: str, question: EndpointKey) -> str:
+    return parts.endpoints.key(question.service, question.release).hex()
 
 
-async def _file_access(parts: Parts, fid: str, _: dict[str, Any]) -> dict[str, str]:
-    """Return the URL of an execution's files and the token for them: `{url, token}`."""
+async def _access_files(parts: Parts, fid: str, _: AccessFiles) -> FileAccess:
     execution = await parts.store.execution(fid)
-    return {"url": parts.node_url, "token": parts.files.token(fid, execution.attempt)}
+    return FileAccess(url=parts.node_url, token=parts.files.token(fid, execution.attempt))
 
 
-async def _open_lock(parts: Parts, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Open a lock, given `{lid, name, data, timeout_s}`; return `{expires}`."""
-    lock = await parts.locks.open(
-        fid, asked["lid"], name=asked["name"], data=asked["data"], timeout_s=asked["timeout_s"]
+async def _open_lock(parts: Parts, fid: str, question: OpenLock) -> None:
+    await parts.locks.open(
+        fid,
+        question.lid,
+        name=question.name,
+        data=question.data,
+        timeout_s=question.timeout_s,
     )
-    return {"expires": lock.expires}
 
 
-async def _wait_for_lock(parts: Parts, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """Wait until a lock is settled; return `{status, answer, moments}`."""
-    lock = await parts.locks.wait(fid, asked["lid"])
-    return {"status": lock.status, "answer": lock.answer, "moments": lock.moments}
+async def _wait_for_lock(parts: Parts, fid: str, question: WaitForLock) -> LockOutcome:
+    lock = await parts.locks.wait(fid, question.lid)
+    return LockOutcome(status=lock.status, answer=lock.answer, moments=lock.moments)
 
 
-async def _withdraw_lock(parts: Parts, fid: str, asked: dict[str, Any]) -> dict[str, Any]:
-    return {"status": (await parts.locks.withdraw(fid, asked["lid"])).status}
+async def _withdraw_lock(parts: Parts, fid: str, question: WithdrawLock) -> None:
+    await parts.locks.withdraw(fid, question.lid)
 
 
-async def _end_work(parts: Parts, fid: str, asked: dict[str, Any]) -> None:
-    """End an execution's remaining work in Ray, after its runner has ended all it could."""
-    await parts.leftovers.settle(fid, asked)
+async def _end_work(parts: Parts, fid: str, question: EndWork) -> None:
+    await parts.leftovers.settle(fid, question)
 
 
-#: Each handler by the name of its question.
-HANDLERS: dict[str, Handler] = {
-    "crash.find": _find_crash,
-    "endpoints.key": _endpoint_key,
-    "files.access": _file_access,
-    "lock.open": _open_lock,
-    "lock.wait": _wait_for_lock,
-    "lock.withdraw": _withdraw_lock,
-    "work.ended": _end_work,
+#: Each handler with the type of its question.
+HANDLERS: dict[type[Question[Any]], Handler] = {
+    FindCrash: _find_crash,
+    EndpointKey: _endpoint_key,
+    AccessFiles: _access_files,
+    OpenLock: _open_lock,
+    WaitForLock: _wait_for_lock,
+    WithdrawLock: _withdraw_lock,
+    EndWork: _end_work,
 }
+_KINDS = {kind.NAME: kind for kind in HANDLERS}
 
 
 async def answer(parts: Parts, blob: bytes) -> bytes:
     """Return the encoded answer to an encoded question; an error is an answer, too."""
     try:
         asked = wire.decode_question(blob)
+        kind = _KINDS.get(asked.name)
+        question = kind and msgspec.convert(asked.arguments, kind)
     except (msgspec.DecodeError, TypeError, RecursionError) as exc:
-        # Not logged: any code in the cluster may ask, so a bad question is no fault of ours.
-        return wire.encode_answer(UsageError(f"that is no question: {exc}"))
-    handler = HANDLERS.get(asked.name)
+        # Not logged: any code in the cluster may ask, so an invalid question is not our fault.
+        return wire.encode_answer(UsageError(f"this is not a valid question: {exc}"))
     try:
-        if handler is None:
+        if kind is None:
             raise UsageError(
                 f"the control plane does not know the question {asked.name!r}",
                 hint="is the runner's koco newer than the control plane's?",
             )
         if asked.attempt:
             await _require_current(parts, asked)
-        return wire.encode_answer(await handler(parts, asked.fid, asked.arguments))
+        return wire.encode_answer(await HANDLERS[kind](parts, asked.fid, question))
     except KocoError as exc:
         return wire.encode_answer(exc)
     except Exception as exc:
@@ -95,7 +108,7 @@ async def answer(parts: Parts, blob: bytes) -> bytes:
         return wire.encode_answer(KocoError(f"the control plane failed at this: {exc!r}"))
 
 
-async def _require_current(parts: Parts, asked: wire.Question) -> None:
+async def _require_current(parts: Parts, asked: wire.Request) -> None:
     """Refuse questions of an earlier attempt, from a leftover thread or Ray task."""
     execution = await parts.store.execution(asked.fid)
     if execution.attempt != asked.attempt:

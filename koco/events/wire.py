@@ -11,6 +11,7 @@ import msgspec
 from koco.errors import KocoError, from_wire
 from koco.events import line
 from koco.events.model import Ack, Batch
+from koco.events.questions import A, Question
 
 _encoder = msgspec.msgpack.Encoder()
 _batches = msgspec.msgpack.Decoder(list[Batch])
@@ -37,8 +38,8 @@ def decode_acks(blob: bytes) -> list[Ack]:
     return _acks.decode(blob)
 
 
-class Question(msgspec.Struct, frozen=True, array_like=True):
-    """A question to the control plane about an execution, with its name and arguments.
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """A question to the control plane about an execution, by its name and arguments.
 
     `attempt` is the number of the attempt that asks, 0 if it is unknown or irrelevant.
     """
@@ -49,28 +50,29 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     attempt: int = 0
 
 
-def encode_question(
-    fid: str, question: str, arguments: dict[str, Any], *, attempt: int = 0
-) -> bytes:
-    """Return a question to the control plane as bytes; see `Question`."""
-    return line.encode_payload([fid, question, arguments, attempt])
+def encode_question(fid: str, question: Question[Any], *, attempt: int = 0) -> bytes:
+    """Return a question to the control plane as bytes; see `Request`."""
+    return line.encode_payload([fid, question.NAME, msgspec.structs.asdict(question), attempt])
 
 
-def decode_question(blob: bytes) -> Question:
+def decode_question(blob: bytes) -> Request:
     """Return the question in bytes."""
-    return msgspec.json.decode(blob, type=Question)
+    return msgspec.json.decode(blob, type=Request)
 
 
 def encode_answer(value: Any) -> bytes:
     """Return an answer as bytes. A `KocoError` can be an answer, too."""
     if isinstance(value, KocoError):
         return line.encode_payload(value.to_wire())
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
     return line.encode_payload({"answer": value})
 
 
-def decode_answer(blob: bytes) -> Any:
-    """Return the answer's value, or raise it if it is a `KocoError`."""
+def decode_answer(blob: bytes, question: Question[A]) -> A:
+    """Return the answer to a question, or raise it if it is a `KocoError`."""
     answer = msgspec.json.decode(blob)
     if "answer" not in answer:
         raise from_wire(answer)
-    return answer["answer"]
+    value: A = msgspec.convert(answer["answer"], question.ANSWER)
+    return value

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from koco.manifest.model import Manifest
+from koco.manifest.model import Manifest, Runtime
 from koco.manifest.problems import KeyPath
 
 
@@ -110,16 +110,15 @@ def compare_files(old: Iterable[File], new: Iterable[File]) -> list[FileChange]:
 
 
 def changed_parts(
-    manifest: dict[str, Any], changed: Iterable[Change], files: Iterable[FileChange]
+    runtime: Runtime, changed: Iterable[Change], files: Iterable[FileChange]
 ) -> list[str]:
-    """Return the parts that these changes to a new manifest concern, in the order of `PARTS`.
+    """Return the parts that these changes concern, in the order of `PARTS`.
 
-    A file that defines the environment does not count as code.
+    `runtime` is the new one. A file that defines the environment does not count as code.
     """
-    runtime = manifest.get("runtime") or {}
-    made_of = {runtime.get("requirements"), runtime.get("pyproject")}
-    if runtime.get("pyproject"):
-        made_of.add(str(PurePosixPath(runtime["pyproject"]).with_name("uv.lock")))
+    made_of = {runtime.requirements, runtime.pyproject}
+    if runtime.pyproject:
+        made_of.add(str(PurePosixPath(runtime.pyproject).with_name("uv.lock")))
     found = {change.part for change in changed}
     found |= {"environment" if file.path in made_of else "code" for file in files}
     return [part for part in PARTS if part in found]

@@ -1,7 +1,10 @@
 """Loading of manifests from a file, a text or data, with all problems in one error."""
 
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import msgspec
 
 from koco import file_reading
 from koco.errors import ManifestError, NotFoundError
@@ -35,9 +38,43 @@ def check(data: Any) -> Manifest:
     return Manifest.model_validate(data)
 
 
+# Cached, because a release is read often, and parsing takes longer than reading.
+@lru_cache(maxsize=128)
+def restore(stored: str) -> Manifest:
+    """Return the manifest of a stored release from its JSON. Don't change what is inside.
+
+    Another koco may have checked it by other rules. Such a manifest is taken as it is: keys that
+    this koco does not know are left out, and new keys have their defaults.
+    """
+    from pydantic import ValidationError
+
+    data = msgspec.json.decode(stored)
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError:
+        manifest: Manifest = _construct(Manifest, data)
+        return manifest
+
+
+def _construct(kind: Any, value: Any) -> Any:
+    """Return a value as the type of its field, without checking it."""
+    if isinstance(value, list):
+        return tuple(_construct((*get_args(kind), None)[0], each) for each in value)
+    if not (isinstance(value, dict) and hasattr(kind, "model_fields")):
+        return value
+    known = kind.model_fields
+    return kind.model_construct(
+        **{
+            key: _construct(known[key].annotation, each)
+            for key, each in value.items()
+            if key in known
+        }
+    )
+
+
 def to_data(manifest: Manifest) -> dict[str, Any]:
     """Return a manifest as plain data, with its defaults. `check` is the inverse."""
-    return manifest.model_dump(mode="json")
+    return manifest.model_dump(mode="json", warnings=False)
 
 
 def to_wire(manifest: Manifest) -> dict[str, Any]:

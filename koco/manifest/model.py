@@ -200,6 +200,11 @@ class Runtime(_Part):
         json_schema_extra={"propertyNames": {"pattern": rules.ENV_NAME}},
     )
 
+    @property
+    def installs(self) -> bool:
+        """Whether nodes must install packages."""
+        return bool(self.dependencies or self.requirements or self.pyproject)
+
 
 class Runner(_Part):
     """How the processes that run the service's executions are pooled."""

@@ -14,6 +14,7 @@ import ray
 from koco.errors import DeployError, KocoError, UnreachableError
 from koco.events import datetimes, line
 from koco.events.model import Kind, Status
+from koco.manifest.descriptions import AppDescription
 from koco.plurals import counted
 from koco.runner import ray_cleanup, result_encoding, stack_report, task_crash
 from koco.runner.event_loop import FlowLoop
@@ -26,7 +27,15 @@ from koco.runner.process import identity, memory_watch
 from koco.runner.process.memory_watch import Watch
 from koco.runner.process.pulse import Pulse
 from koco.runner.process.shared_state import Shared
-from koco.runner.spec import PROTOCOL, Description, FlowSpec, Launch, Presence, RunnerSpec
+from koco.runner.spec import (
+    PROTOCOL,
+    Description,
+    FlowSpec,
+    ImportFailure,
+    Launch,
+    Presence,
+    RunnerSpec,
+)
 from koco.sdk.process import memory
 from koco.sdk.process.control_client import Control
 from koco.sdk.process.tracebacks import describe
@@ -104,9 +113,7 @@ class Executor:
                 # In a thread: a slow import must not keep the runner from answering.
                 self._flows[flow.name] = await asyncio.to_thread(_load, flow)
             except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
-                description.problems.append(
-                    {"flow": flow.name, "entrypoint": flow.entrypoint, **_problem(exc)}
-                )
+                description.problems.append(_failure(exc, flow.entrypoint, flow=flow.name))
             else:
                 form = self._flows[flow.name].form
                 description.forms[flow.name] = form.to_list() if form else None
@@ -122,7 +129,7 @@ class Executor:
         try:
             app = await asyncio.to_thread(_describe_endpoint, path, self._spec)
         except BaseException as exc:  # noqa: BLE001 - as above
-            description.problems.append({"flow": None, "entrypoint": path, **_problem(exc)})
+            description.problems.append(_failure(exc, path))
             return description
         return msgspec.structs.replace(description, app=app)
 
@@ -306,7 +313,7 @@ class Executor:
             outcome.payload,
             release=f"{self._spec.service}/{self._spec.release}",
             since=since,
-            ask=lambda question, arguments: self._spool.ask_async(fid, question, arguments),
+            ask=lambda question: self._spool.ask_async(fid, question),
         )
         return Outcome(outcome.status, outcome.kind, payload)
 
@@ -356,23 +363,23 @@ def _load(spec: FlowSpec) -> Flow:
     return load_flow(spec.name, spec.entrypoint, spec.inputs)
 
 
-def _describe_endpoint(path: str, spec: RunnerSpec) -> dict[str, Any]:
+def _describe_endpoint(path: str, spec: RunnerSpec) -> AppDescription:
     # Imports the author's module, and FastAPI with it: only if the service has an endpoint.
     from koco.sdk.endpoint import serving
 
     app = serving.describe(path, spec.service, public=spec.public)
     named = {flow.name for flow in spec.flows}
-    for flow in app["flows"]:
-        if flow["name"] in named:
+    for flow in app.flows:
+        if flow.name in named:
             raise DeployError(
-                f"the manifest and the endpoint's path {flow['path']!r} "
-                f"both make a flow called {flow['name']!r}",
+                f"the manifest and the endpoint's path {flow.path!r} "
+                f"both make a flow called {flow.name!r}",
                 hint="rename the flow in the manifest, or give the endpoint another path",
             )
     return app
 
 
-def _problem(exc: BaseException) -> dict[str, Any]:
+def _failure(exc: BaseException, entrypoint: str, *, flow: str | None = None) -> ImportFailure:
     if isinstance(exc, KocoError):
-        return {"type": "", "message": exc.message, "traceback": "", "hint": exc.hint}
-    return {**describe(exc), "hint": None}
+        return ImportFailure(flow=flow, entrypoint=entrypoint, message=exc.message, hint=exc.hint)
+    return ImportFailure(flow=flow, entrypoint=entrypoint, **describe(exc))

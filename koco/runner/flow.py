@@ -7,7 +7,7 @@ import contextvars
 import functools
 import inspect
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def load_flow(
-    name: str, path: str | Callable[..., Any], inputs: list[dict[str, Any]] | None
+    name: str, path: str | Callable[..., Any], inputs: Sequence[dict[str, Any]] | None
 ) -> Flow:
     """Import a flow's entrypoint. Its form is the given one, or is made from its signature.
 

@@ -31,7 +31,8 @@ def _end(started: Started, fid: str, control: Control, keep: bool) -> None:
     began = time.monotonic()
     started.end(keep=keep)
     time.sleep(max(0.0, began + _TOLD_S - time.monotonic()))
-    blob = wire.encode_question(fid, "work.ended", started.ids_by_kind(keep=keep))
+    question = started.rest(keep=keep)
+    blob = wire.encode_question(fid, question)
     # If the control plane cannot look for leftovers now, `koco status` does so when it is called.
     with contextlib.suppress(KocoError):
-        wire.decode_answer(control.call_sync("ask", blob))
+        wire.decode_answer(control.call_sync("ask", blob), question)

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from koco.manifest.descriptions import AppDescription
+
 #: The version of the messages between runner and control plane. Raise it for a change that new
 #: fields with defaults cannot express. Then an upgraded control plane lets existing runners finish
 #: their executions, and gives them no new ones. The messages that they send to finish (`append`,
@@ -16,7 +18,7 @@ class FlowSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     entrypoint: str
-    inputs: list[dict[str, Any]] | None = None
+    inputs: tuple[dict[str, Any], ...] | None = None
 
 
 class RunnerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,15 +51,25 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
 
 
+class ImportFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an entrypoint could not be imported. koco's own errors have no type and no traceback."""
+
+    #: None if it is about the service's own endpoint.
+    flow: str | None = None
+    entrypoint: str = ""
+    type: str = ""
+    message: str
+    traceback: str = ""
+    hint: str | None = None
+
+
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """The result of importing the entrypoints: each flow's form by name, or the problems."""
 
     forms: dict[str, list[dict[str, Any]] | None] = {}
-    #: `{flow, entrypoint, type, message, traceback}` of each failure. The flow is None if it
-    #: is about the service's own endpoint.
-    problems: list[dict[str, Any]] = []
-    #: The description of the service's own endpoint: `{flows, locks, leases}`.
-    app: dict[str, Any] | None = None
+    problems: list[ImportFailure] = []
+    #: The service's own endpoint.
+    app: AppDescription | None = None
     #: How long that took (seconds).
     took_s: float = 0.0
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from koco.errors import KocoError
+from koco.events.questions import Crash, FindCrash
 from koco.sdk.process import crash
 
 #: Errors that Ray raises if such a process died. Out of memory has its own error.
@@ -19,7 +20,7 @@ _ASK_S = 5.0
 _PAUSE_S = 0.05
 
 #: Asks the control plane; see `Sink.ask_async`.
-Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
+Ask = Callable[[FindCrash], Awaitable[Crash | None]]
 
 
 def is_crash(payload: Any) -> bool:
@@ -39,16 +40,16 @@ async def add_cause(
     found = await _find_on_this_node(release, since, pid)
     if found is None:
         with contextlib.suppress(KocoError, TimeoutError):
-            question = {"release": release, "since": since, "pid": pid}
-            found = await asyncio.wait_for(ask("crash.find", question), _ASK_S)
+            question = FindCrash(release=release, since=since, pid=pid)
+            found = await asyncio.wait_for(ask(question), _ASK_S)
     if found is None:
         return payload
-    said = f"the process of a Ray task or actor (pid {found['pid']}) {found['how']}"
-    traceback = "\n\n".join(filter(None, (payload["traceback"], found["traceback"])))
+    said = f"the process of a Ray task or actor (pid {found.pid}) {found.how}"
+    traceback = "\n\n".join(filter(None, (payload["traceback"], found.traceback)))
     return {**payload, "message": f"{said}\n\n{payload['message']}", "traceback": traceback}
 
 
-async def _find_on_this_node(release: str, since: float, pid: int) -> dict[str, Any] | None:
+async def _find_on_this_node(release: str, since: float, pid: int) -> Crash | None:
     until = time.monotonic() + _LOOK_S
     while (found := await asyncio.to_thread(look, release, since, pid)) is None:
         if time.monotonic() > until:
@@ -57,9 +58,9 @@ async def _find_on_this_node(release: str, since: float, pid: int) -> dict[str, 
     return found
 
 
-def look(release: str, since: float, pid: int) -> dict[str, Any] | None:
-    """Return `{pid, how, traceback}` of a dead worker of this node, or None."""
+def look(release: str, since: float, pid: int) -> Crash | None:
+    """Return how a worker of this node ended, or None."""
     if (found := crash.find(release, since=since, pid=pid)) is None:
         return None
     number, end = found
-    return {"pid": number, "how": str(end), "traceback": end.traceback}
+    return Crash(pid=number, how=str(end), traceback=end.traceback)

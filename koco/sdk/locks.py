@@ -11,6 +11,7 @@ import msgspec
 
 from koco.errors import UsageError
 from koco.events import datetimes, line
+from koco.events.questions import LockOutcome, OpenLock
 from koco.manifest.rules import LOCK_NAME
 
 log = logging.getLogger(__name__)
@@ -23,21 +24,21 @@ TIMEOUT_S = 3 * 3600.0
 LONGEST_S = 366 * 86_400.0
 
 
-def question(name: str, data: Any, timeout: float | None) -> dict[str, Any]:
-    """Return the question for the control plane; its `lid` makes it safe to repeat.
+def question(name: str, data: Any, timeout: float | None) -> OpenLock:
+    """Return the question that opens a lock.
 
     Raises:
         UsageError: the name or the timeout is invalid.
     """
     timeout_s = TIMEOUT_S if timeout is None else timeout
     check(name, timeout_s)
-    return {
-        "lid": secrets.token_hex(8),
-        "name": name,
+    return OpenLock(
+        lid=secrets.token_hex(8),
+        name=name,
         # Encoded separately: if it cannot be encoded, only this becomes its `repr`.
-        "data": msgspec.json.decode(line.encode_payload(data)),
-        "timeout_s": float(timeout_s),
-    }
+        data=msgspec.json.decode(line.encode_payload(data)),
+        timeout_s=float(timeout_s),
+    )
 
 
 def check(name: Any, timeout_s: Any) -> None:
@@ -72,13 +73,12 @@ def _on_done(task: asyncio.Task[Any]) -> None:
         log.debug("a lock could not be withdrawn: %s", exc)
 
 
-def answer(asked: dict[str, Any], outcome: dict[str, Any]) -> Any:
+def answer(lock: OpenLock, outcome: LockOutcome) -> Any:
     """Return the answer to a lock.
 
     Raises:
         TimeoutError: the lock expired.
     """
-    if outcome["status"] == "expired":
-        waited = f"{asked['timeout_s']:g} s"
-        raise TimeoutError(f"nobody answered the lock {asked['name']!r} within {waited}")
-    return datetimes.restore(outcome["answer"], outcome["moments"])
+    if outcome.status == "expired":
+        raise TimeoutError(f"nobody answered the lock {lock.name!r} within {lock.timeout_s:g} s")
+    return datetimes.restore(outcome.answer, outcome.moments)

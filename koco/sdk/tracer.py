@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from koco.errors import UsageError
 from koco.events import line
 from koco.events.model import Kind
+from koco.events.questions import A, AccessFiles, FileAccess, Question, WaitForLock, WithdrawLock
 from koco.response import HTML, Markdown, Text
 from koco.sdk import locks
 
@@ -26,7 +27,7 @@ class Sink(Protocol):
     async def put_async(self, fid: str, event: bytes) -> None:
         """Take an event; wait while there is no room."""
 
-    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+    def ask(self, fid: str, question: Question[A]) -> A:
         """Ask the control plane once all earlier events are committed; block for the answer.
 
         An answer may take hours. Raises the `KocoError` that the control plane answers
@@ -34,7 +35,7 @@ class Sink(Protocol):
         """
         ...
 
-    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+    async def ask_async(self, fid: str, question: Question[A]) -> A:
         """Do the same, without blocking."""
         ...
 
@@ -167,41 +168,39 @@ class Tracer:
             TimeoutError: there was no answer in time.
             UsageError: the name or the timeout is invalid.
         """
-        asked = locks.question(name, data, timeout)
-        mine = {"lid": asked["lid"]}
+        lock = locks.question(name, data, timeout)
         try:
-            await self._sink.ask_async(self.fid, "lock.open", asked)
-            outcome = await self._sink.ask_async(self.fid, "lock.wait", mine)
+            await self._sink.ask_async(self.fid, lock)
+            outcome = await self._sink.ask_async(self.fid, WaitForLock(lid=lock.lid))
         except asyncio.CancelledError:
             # The flow gave up (with `asyncio.wait_for`, for example), so it needs no answer.
-            locks.ask_in_background(self._sink.ask_async(self.fid, "lock.withdraw", mine))
+            locks.ask_in_background(self._sink.ask_async(self.fid, WithdrawLock(lid=lock.lid)))
             raise
-        return locks.answer(asked, outcome)
+        return locks.answer(lock, outcome)
 
     def lock_sync(self, name: str, data: Any = None, timeout: float | None = None) -> Any:
         """Ask a person, and block until there is an answer; see `lock`."""
-        asked = locks.question(name, data, timeout)
-        self._sink.ask(self.fid, "lock.open", asked)
-        outcome = self._sink.ask(self.fid, "lock.wait", {"lid": asked["lid"]})
-        return locks.answer(asked, outcome)
+        lock = locks.question(name, data, timeout)
+        self._sink.ask(self.fid, lock)
+        return locks.answer(lock, self._sink.ask(self.fid, WaitForLock(lid=lock.lid)))
 
     async def fs(self) -> "AsyncFiles":
         """Return the execution's files, for `async with`."""
         from koco.sdk.files import AsyncFiles, Files
 
-        access = await self._sink.ask_async(self.fid, "files.access", {})
+        access = await self._sink.ask_async(self.fid, AccessFiles())
         return AsyncFiles(Files(self._place(access)))
 
     def fs_sync(self) -> "Files":
         """Return the execution's files, for `with`."""
         from koco.sdk.files import Files
 
-        return Files(self._place(self._sink.ask(self.fid, "files.access", {})))
+        return Files(self._place(self._sink.ask(self.fid, AccessFiles())))
 
-    def _place(self, access: dict[str, Any]) -> "Place":
+    def _place(self, access: FileAccess) -> "Place":
         from koco.sdk.file_backend import Plane
 
-        return Plane(self.fid, url=access["url"], token=access["token"])
+        return Plane(self.fid, url=access.url, token=access.token)
 
 
 #: Called with each tracer that arrives from another process.

@@ -10,6 +10,8 @@ import msgspec
 from koco.errors import ConflictError, LimitError
 from koco.events import line
 from koco.events.model import Status
+from koco.manifest.descriptions import AppHandlers, FlowDescription
+from koco.manifest.model import Flow, Manifest
 
 #: Shown in place of a hidden value.
 MASK = "********"
@@ -240,11 +242,32 @@ class Chunk(msgspec.Struct, frozen=True):
         return self.size_bytes is not None
 
 
+class ReleaseFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a release failed or is broken. `detail` is a traceback or the output of a tool."""
+
+    message: str
+    detail: str | None = None
+    hint: str | None = None
+
+
+class ReleaseOrigin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a release comes from, as far as that is known."""
+
+    project: str | None = None
+    #: The git commit, and whether files of the service differ from it.
+    commit: str | None = None
+    dirty: bool | None = None
+    #: The number of the release that this one repeats.
+    rollback_of: int | None = None
+    #: Why koco went back by itself.
+    because: str | None = None
+
+
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a service. `status` is starting, live, failed or retired.
 
-    `fingerprint` is equal for two releases that would run alike; `flows` is what
-    a runner of it described: a list of `{name, entrypoint, summary, …, form}`.
+    `fingerprint` is equal for two releases that would run alike. `flows` has the flows that a
+    runner described; it is empty until the release is live.
     """
 
     service: str
@@ -252,16 +275,15 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     bundle: str
     fingerprint: str
-    manifest: dict[str, Any]
-    flows: list[dict[str, Any]]
+    manifest: Manifest
+    flows: tuple[FlowDescription, ...]
     created: str
     ready: str | None = None
     by: str = ""
-    error: dict[str, Any] | None = None
-    #: For a service with an endpoint of its own: `{locks, leases}`, the names it handles.
-    app: dict[str, Any] | None = None
-    #: Where the release comes from: `{project, commit, dirty, rollback_of}`, as far as known.
-    origin: dict[str, Any] = {}
+    error: ReleaseFailure | None = None
+    #: Only for a service with an endpoint of its own.
+    app: AppHandlers | None = None
+    origin: ReleaseOrigin = ReleaseOrigin()
     #: How long each part of becoming ready took (seconds): `{upload, environment, import, …}`.
     timings: dict[str, float] = {}
     #: Whether the previous release goes on serving if this one fails.
@@ -269,6 +291,11 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     #: When it stopped serving. For a failed release that left the service without one: when that
     #: state ended.
     retired: str | None = None
+
+    @property
+    def known_flows(self) -> Sequence[FlowDescription | Flow]:
+        """The described flows, or those of the manifest if the release has never been live."""
+        return self.flows or self.manifest.flows
 
     @property
     def has_closed(self) -> bool:

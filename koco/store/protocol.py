@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from koco.events.model import Ack, Batch, Status
+from koco.manifest.descriptions import AppHandlers, FlowDescription
+from koco.manifest.model import Manifest
 from koco.store.model import (
     EVERY,
     EVERYTHING,
@@ -26,6 +28,8 @@ from koco.store.model import (
     NewFile,
     Page,
     Release,
+    ReleaseFailure,
+    ReleaseOrigin,
     ReleasePage,
     Reply,
     Room,
@@ -568,9 +572,9 @@ class Store(Protocol):
         *,
         bundle: str,
         fingerprint: str,
-        manifest: dict[str, Any],
+        manifest: Manifest,
         by: str,
-        origin: dict[str, Any] | None = None,
+        origin: ReleaseOrigin | None = None,
         timings: dict[str, float] | None = None,
         fallback: bool = True,
     ) -> Release:
@@ -585,8 +589,8 @@ class Store(Protocol):
         self,
         service: str,
         number: int,
-        flows: list[dict[str, Any]],
-        app: dict[str, Any] | None = None,
+        flows: Sequence[FlowDescription],
+        app: AppHandlers | None = None,
         *,
         timings: dict[str, float] | None = None,
     ) -> Release:
@@ -596,7 +600,7 @@ class Store(Protocol):
         """
         ...
 
-    async def mark_broken(self, service: str, number: int, error: dict[str, Any]) -> Release:
+    async def mark_broken(self, service: str, number: int, error: ReleaseFailure) -> Release:
         """Mark a live release as broken. It serves until another one does, and then counts as
         failed.
 
@@ -608,7 +612,7 @@ class Store(Protocol):
         self,
         service: str,
         number: int,
-        error: dict[str, Any],
+        error: ReleaseFailure,
         *,
         timings: dict[str, float] | None = None,
     ) -> Release:
@@ -621,7 +625,7 @@ class Store(Protocol):
     async def undeploy(
         self,
         service: str,
-        error: dict[str, Any],
+        error: ReleaseFailure,
         *,
         beside_running: bool,
         cancel_grace_s: float | None = None,

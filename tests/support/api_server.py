@@ -35,8 +35,9 @@ from koco.control.storage.disk import Disk
 from koco.store.model import Key, NewExecution
 from koco.store.sqlite import SqliteStore
 from tests.support.contract import contract
+from tests.support.releases import manifest
 
-MANIFEST = {"files": {"max_count": 100, "max_size_mb": 4, "max_total_mb": 8}}
+MANIFEST = manifest(files={"max_count": 100, "max_size_mb": 4, "max_total_mb": 8})
 
 TS = "2026-01-31T12:00:00.123456Z"
 

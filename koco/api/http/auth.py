@@ -161,8 +161,7 @@ def flow(request: Request[Any, Caller, State], name: str) -> Entry:
 
 def sees(caller: Caller, release: Release) -> bool:
     """Whether any release of a service has a flow that the caller may use."""
-    flows = release.flows or release.manifest["flows"]
-    names = (f"{release.service}/{each['name']}" for each in flows)
+    names = (f"{release.service}/{each.name}" for each in release.known_flows)
     return caller.reaches_all_of(release.service) or any(map(caller.reaches, names))
 
 

@@ -40,11 +40,10 @@ def _is_public(connection: Connection) -> bool:
     parts: Parts = connection.app.state.parts
     service, path = connection.path_params["service"], _path(connection)
     try:
-        endpoint = parts.catalog.release(service).manifest["endpoint"]
+        named = parts.catalog.release(service).manifest.endpoint.public
     except KocoError:  # told to callers only
         return False
     # Deploying has seen to it that no flow is among them; this is the door all the same.
-    named = endpoint.get("public", ())
     return public.is_public(path, named) and parts.catalog.at(service, path) is None
 
 

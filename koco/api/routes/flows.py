@@ -38,14 +38,14 @@ LAUNCHED = {
 
 
 def _summary(parts: Parts, entry: Entry) -> dict[str, Any]:
-    limits = limits_of(parts.catalog.release(entry.service).manifest, entry.flow["name"])
+    limits = limits_of(parts.catalog.release(entry.service).manifest, entry.flow.name)
     return {
         "name": entry.name,
         "service": entry.service,
-        "entrypoint": entry.flow["entrypoint"],
-        "summary": entry.flow.get("summary"),
+        "entrypoint": entry.flow.entrypoint,
+        "summary": entry.flow.summary,
         "release": entry.release,
-        "limits": msgspec.to_builtins(limits),
+        "limits": limits.model_dump(),
         "schedule": parts.schedules.of(entry.name),
     }
 
@@ -72,7 +72,10 @@ async def show_flow(request: Request[Any, Caller, State], name: str) -> dict[str
     parts: Parts = request.app.state.parts
     entry = auth.flow(request, name.lstrip("/"))
     schema = entry.form.json_schema() if entry.form is not None else {"type": "object"}
-    return {**entry.flow, **_summary(parts, entry), "schema": schema}
+    about = msgspec.structs.asdict(entry.flow)
+    if entry.path is None:
+        del about["path"]
+    return {**about.pop("more"), **about, **_summary(parts, entry), "schema": schema}
 
 
 @post(

@@ -25,7 +25,8 @@ from koco.control.deploy.deployer import READY_S
 from koco.errors import ConflictError, ManifestError, NotFoundError, UsageError
 from koco.forms.off_loop import is_small, run_check
 from koco.manifest import key_literals, load
-from koco.store.model import LAST, Release
+from koco.manifest.model import Manifest
+from koco.store.model import LAST, Release, ReleaseOrigin
 
 #: The longest that one request waits for a release (seconds).
 _WAIT_S = 60.0
@@ -86,9 +87,9 @@ async def create_release(
     parts: Parts = request.app.state.parts
     require_service(request.auth, service)
     given = data.manifest
-    manifest = await run_check(lambda: load.to_data(load.check(given)), is_quick=is_small(given))
-    if manifest["service"] != service:
-        raise UsageError(f"the manifest is of service {manifest['service']!r}, not {service!r}")
+    manifest = await run_check(lambda: load.check(given), is_quick=is_small(given))
+    if manifest.service != service:
+        raise UsageError(f"the manifest is of service {manifest.service!r}, not {service!r}")
     await _refuse_more_secrets(request, manifest)
     _check_timeout(data.timeout_s)
     await parts.bundles.check(data.bundle)
@@ -98,7 +99,7 @@ async def create_release(
         bundle=data.bundle,
         by=request.auth.name,
         timeout_s=data.timeout_s,
-        origin=msgspec.to_builtins(data.origin),
+        origin=msgspec.convert(data.origin, ReleaseOrigin, from_attributes=True),
         fallback=data.fallback,
         expect=data.expect,
     )
@@ -125,8 +126,8 @@ async def roll_back(
     target = await parts.deployer.target(service, data.number)
     await _refuse_more_secrets(request, target.manifest)
     # What it needs may have gone since: a secret, say.
-    stored = target.manifest
-    manifest = await run_check(lambda: load.to_data(load.check(stored)), is_quick=is_small(stored))
+    stored = load.to_data(target.manifest)
+    manifest = await run_check(lambda: load.check(stored), is_quick=is_small(stored))
     await checks.refuse(parts, manifest)
     release, unchanged = await parts.deployer.rollback(
         target,
@@ -183,17 +184,15 @@ async def show_release(
     return told
 
 
-async def _refuse_more_secrets(
-    request: Request[Any, Caller, State], manifest: dict[str, Any]
-) -> None:
+async def _refuse_more_secrets(request: Request[Any, Caller, State], manifest: Manifest) -> None:
     """Refuse a service new secrets at the word of who is limited to it: they may be others'."""
-    asked = set(manifest.get("secrets") or ())
+    asked = set(manifest.secrets)
     if not (request.auth.flows and asked):
         return
-    live = await request.app.state.parts.store.live_release(manifest["service"])
-    if more := asked - set(live.manifest.get("secrets") or () if live else ()):
+    live = await request.app.state.parts.store.live_release(manifest.service)
+    if more := asked - set(live.manifest.secrets if live else ()):
         named = ", ".join(sorted(more))
-        what = f"what is live of {manifest['service']!r} has not had these secrets: {named}"
+        what = f"what is live of {manifest.service!r} has not had these secrets: {named}"
         require_unlimited(request.auth, what)
 
 
@@ -218,9 +217,11 @@ async def _begun(
 
 def _told(parts: Parts, release: Release, *, unchanged: bool = False) -> dict[str, Any]:
     fields = msgspec.structs.asdict(release)
+    fields |= {key: msgspec.to_builtins(fields[key]) for key in ("error", "app", "origin")}
+    fields["manifest"] = load.to_data(release.manifest)
     flows = [
-        {"name": f"{release.service}/{flow['name']}", "entrypoint": flow["entrypoint"]}
-        for flow in release.flows or release.manifest["flows"]
+        {"name": f"{release.service}/{flow.name}", "entrypoint": flow.entrypoint}
+        for flow in release.known_flows
     ]
     # Without its bundle nothing goes back to it.
     available = parts.bundles.has(release.bundle)

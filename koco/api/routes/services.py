@@ -91,7 +91,7 @@ async def _shown(parts: Parts, service: str) -> dict[str, Any]:
         "deployed": bool(present),
         "expect": await parts.deployer.replaced(service),
         "former": former.number if former else None,
-        "flows": [flow["name"] for flow in release.flows or release.manifest["flows"]],
+        "flows": [flow.name for flow in release.known_flows],
         "executions": await parts.store.open_tally(service),
         "runners": sum(len(pool.runners) for pool in pools),
     }

@@ -79,11 +79,10 @@ def _seen(caller: Caller, releases: list[Release]) -> list[Release]:
         return releases
     found = []
     for release in filter(lambda each: sees(caller, each), releases):
-        flows, declared = (
-            [each for each in flows if caller.reaches(f"{release.service}/{each['name']}")]
-            for flows in (release.flows, release.manifest["flows"])
-        )
-        manifest = {**release.manifest, "flows": declared}
+        reaches = lambda flow: caller.reaches(f"{release.service}/{flow.name}")  # noqa: E731, B023
+        declared = tuple(filter(reaches, release.manifest.flows))
+        manifest = release.manifest.model_copy(update={"flows": declared})
+        flows = tuple(filter(reaches, release.flows))
         found.append(msgspec.structs.replace(release, flows=flows, manifest=manifest))
     return found
 
@@ -141,7 +140,7 @@ def _service(
         "release": release.number,
         "status": "failed" if release.has_closed else status,
         "trouble": trouble or (unseen if release.app is not None else None),
-        "flows": [flow["name"] for flow in release.flows or release.manifest["flows"]],
+        "flows": [flow.name for flow in release.known_flows],
         "load": _load(parts, release),
         "schedule": _schedule(parts, release),
         "runners": len(pool.runners) if pool else 0,
@@ -153,20 +152,17 @@ def _load(parts: Parts, release: Release) -> list[dict[str, Any]]:
     """Return what runs and waits of each flow that does, or that is limited."""
     load, found = parts.supervisor.load, []
     for flow in release.flows:
-        name, limits = (
-            f"{release.service}/{flow['name']}",
-            limits_of(release.manifest, flow["name"]),
-        )
+        name, limits = f"{release.service}/{flow.name}", limits_of(release.manifest, flow.name)
         running, waiting = load.running[name], load.waiting[name]
         if running or waiting or limits.running is not None or limits.queue is not None:
             most = {"max_running": limits.running, "max_queue": limits.queue}
-            found.append({"flow": flow["name"], "running": running, "waiting": waiting, **most})
+            found.append({"flow": flow.name, "running": running, "waiting": waiting, **most})
     return found
 
 
 def _schedule(parts: Parts, release: Release) -> list[dict[str, Any]]:
     """Return the schedules of a service, each with its flow."""
-    flows = [(flow["name"], f"{release.service}/{flow['name']}") for flow in release.flows]
+    flows = [(flow.name, f"{release.service}/{flow.name}") for flow in release.flows]
     return [{"flow": name, **each} for name, full in flows for each in parts.schedules.of(full)]
 
 

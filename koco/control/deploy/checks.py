@@ -6,7 +6,7 @@ A plan shows their findings. A deploy is refused because of them before anything
 import asyncio
 import importlib.util
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Any, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
 import msgspec
 
@@ -14,8 +14,8 @@ from koco.cluster import placement, serve_options
 from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.errors import ManifestError
-from koco.forms.off_loop import is_small, run_check
-from koco.manifest import key_literals, module_check, problems
+from koco.forms.off_loop import run_check
+from koco.manifest import key_literals, load, module_check, problems
 from koco.manifest.model import Manifest
 from koco.store.model import KB
 
@@ -56,16 +56,16 @@ class Context(Protocol):
 
 
 #: Checks a manifest, including its defaults, and returns all problems.
-Check = Callable[[Context, dict[str, Any]], Awaitable[list[Finding]]]
+Check = Callable[[Context, Manifest], Awaitable[list[Finding]]]
 
 #: Modules that `ray[serve]` installs, and that koco never installs with its own dependencies.
 _OF_SERVE = ("fastapi", "starlette")
 _NO_NODE = "runners wait until a node has it: start one, or does the cluster's autoscaler?"
 
 
-async def check_serve(_: Context, manifest: dict[str, Any]) -> list[Finding]:
+async def check_serve(_: Context, manifest: Manifest) -> list[Finding]:
     """Return a finding if the manifest has an app, and the cluster's Ray has no Serve."""
-    if not manifest.get("app") or all(importlib.util.find_spec(name) for name in _OF_SERVE):
+    if not manifest.app or all(importlib.util.find_spec(name) for name in _OF_SERVE):
         return []
     return [
         {
@@ -76,21 +76,21 @@ async def check_serve(_: Context, manifest: dict[str, Any]) -> list[Finding]:
     ]
 
 
-async def check_serve_options(_: Context, manifest: dict[str, Any]) -> list[Finding]:
+async def check_serve_options(_: Context, manifest: Manifest) -> list[Finding]:
     """Return a finding for each option in `serve` that the installed Ray refuses."""
-    if not (serve := manifest.get("serve")):
+    if not manifest.serve:
         return []
     # In a thread, and only here: importing Serve takes a third of a second and 50 MB.
-    found = await asyncio.to_thread(serve_options.problems_of, serve)
+    found = await asyncio.to_thread(serve_options.problems_of, manifest.serve)
     return [{"message": each.message, "hint": each.hint, "path": [*each.path]} for each in found]
 
 
-async def check_forms(context: Context, manifest: dict[str, Any]) -> list[Finding]:
+async def check_forms(context: Context, manifest: Manifest) -> list[Finding]:
     """Return a finding for each form that is larger than the setting `max_form_kb`."""
     most_kb = context.settings.max_form_kb
     found: list[Finding] = []
-    for number, flow in enumerate(manifest["flows"]):
-        size_kb = len(msgspec.json.encode(flow.get("inputs") or [])) / KB
+    for number, flow in enumerate(manifest.flows):
+        size_kb = len(msgspec.json.encode(flow.inputs or [])) / KB
         if size_kb > most_kb:
             said = f"the form has {size_kb:.0f} kB; this control plane's max_form_kb is {most_kb:g}"
             hint = "long choices can be a file, or a text that the flow checks"
@@ -98,11 +98,11 @@ async def check_forms(context: Context, manifest: dict[str, Any]) -> list[Findin
     return found
 
 
-async def check_secrets(context: Context, manifest: dict[str, Any]) -> list[Finding]:
+async def check_secrets(context: Context, manifest: Manifest) -> list[Finding]:
     """Return a finding for each secret of a manifest that is not set or cannot be read."""
     known = {each["name"]: each["trouble"] for each in await context.vault.listing()}
     findings: list[Finding] = []
-    for index, name in enumerate(manifest.get("secrets", ())):
+    for index, name in enumerate(manifest.secrets):
         message = known.get(name, f"there is no secret {name!r}")
         if message is not None:
             hint = f"`koco secret set {name}`" if name not in known else "`koco secret list`"
@@ -110,20 +110,20 @@ async def check_secrets(context: Context, manifest: dict[str, Any]) -> list[Find
     return findings
 
 
-async def warn_of_placement(context: Context, manifest: dict[str, Any]) -> list[Finding]:
+async def warn_of_placement(context: Context, manifest: Manifest) -> list[Finding]:
     """Return a finding if no node could take a runner. One may still be added later."""
-    runner = manifest["runner"]
-    if not (runner.get("resources") or runner.get("labels")):
+    runner = manifest.runner
+    if not (runner.resources or runner.labels):
         return []
     why = placement.misfit(runner, await context.cluster.nodes())
     return [{"message": why, "hint": _NO_NODE, "path": ["runner"]}] if why else []
 
 
-async def warn_of_keys(_: Context, manifest: dict[str, Any]) -> list[Finding]:
+async def warn_of_keys(_: Context, manifest: Manifest) -> list[Finding]:
     """Return a finding for each value in a manifest that should be a secret."""
     return [
         {"message": each.message, "hint": each.hint, "path": list(each.path)}
-        for each in key_literals.find_problems(manifest)
+        for each in key_literals.find_problems(load.to_data(manifest))
     ]
 
 
@@ -147,7 +147,7 @@ def notes_of_files(manifest: Manifest, names: Collection[str]) -> list[Finding]:
 
 
 async def find(
-    context: Context, manifest: dict[str, Any], checks: Iterable[Check] = CHECKS
+    context: Context, manifest: Manifest, checks: Iterable[Check] = CHECKS
 ) -> list[Finding]:
     """Run the checks and return their findings, in the order of the checks."""
     found = await asyncio.gather(*(check(context, manifest) for check in checks))
@@ -155,7 +155,7 @@ async def find(
 
 
 async def refuse(
-    context: Context, manifest: dict[str, Any], names: Collection[str] | None = None
+    context: Context, manifest: Manifest, names: Collection[str] | None = None
 ) -> None:
     """Refuse a manifest with problems, and its bundle if `names` lists the bundle's files.
 
@@ -164,9 +164,7 @@ async def refuse(
     """
     found = await find(context, manifest)
     if names is not None:
-        found += await run_check(
-            lambda: of_files(Manifest.model_validate(manifest), names), is_quick=is_small(manifest)
-        )
+        found += await run_check(lambda: of_files(manifest, names), is_quick=False)
     if found:
         raise ManifestError([sentence(each) for each in found])
 

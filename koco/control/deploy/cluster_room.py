@@ -53,11 +53,11 @@ class Room:
         if not asked:
             return None
         nodes = await self._look()
-        said = [(each, why) for each in asked if (why := placement.busy(each.runner, nodes))]
+        said = [(each, why) for each in asked if (why := placement.busy(each, nodes))]
         if not said:
             return None
         lines = [f"{each.text}: {why}" if each.text else why for each, why in said]
-        if any(placement.misfit(each.runner, nodes) is None for each, _ in said):
+        if any(placement.misfit(each, nodes) is None for each, _ in said):
             lines += [held] if (held := self._held(await self._holders.look(), said)) else []
         return "; ".join(lines)
 
@@ -74,14 +74,14 @@ class Room:
         if not asked:
             return
         nodes = await self._look()
-        if not any(placement.busy(each.runner, nodes) for each in asked):
+        if not any(placement.busy(each, nodes) for each in asked):
             return
         if await asyncio.to_thread(self._can_grow):
             return
         holders = await self._holders.look()
         left = [_without(node, holders) for node in nodes]
         for each in asked:
-            if placement.misfit(each.runner, left) and placement.busy(each.runner, nodes):
+            if placement.misfit(each, left) and placement.busy(each, nodes):
                 raise NoPlace(
                     f"its endpoint finds no node: {await self.waits_for(release)}",
                     hint="nothing that is under way makes room for it: ask for less with"
@@ -91,15 +91,15 @@ class Room:
     def _asked(self, release: Release) -> list[Asked]:
         if asked := self._serve.asked.get(name_of(release.service, release.number)):
             return asked
-        runner = release.manifest["runner"]
+        runner = release.manifest.runner
         pool = self._supervisor.pools.get((release.service, release.number))
-        if not (runner.get("resources") or runner.get("labels")) or pool is None or pool.runners:
+        if not (runner.resources or runner.labels) or pool is None or pool.runners:
             return []
-        return [Asked("", runner)]
+        return [Asked("", runner.resources, runner.labels)]
 
     def _held(self, holders: list[Holder], said: list[tuple[Asked, str]]) -> str:
         """Return a phrase with the holders of the requested resources, or an empty one."""
-        wanted = {name for each, _ in said for name in each.runner.get("resources") or {}}
+        wanted = {name for each, _ in said for name in each.resources}
         wanted = {"memory" if name == "memory_mb" else name for name in wanted}
         sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for holder in holders:

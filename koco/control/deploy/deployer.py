@@ -7,7 +7,9 @@ another release takes over.
 
 import asyncio
 import logging
-from typing import Any, Literal
+from typing import Literal
+
+import msgspec
 
 from koco.control import fair_turns
 from koco.control.deploy.probation import Probations
@@ -21,8 +23,9 @@ from koco.control.services.bundles import Bundles
 from koco.control.services.catalog import Catalog
 from koco.control.tasks import Tasks
 from koco.errors import ConflictError, NotFoundError
-from koco.manifest import differences
-from koco.store.model import Release
+from koco.manifest import differences, load
+from koco.manifest.model import Manifest
+from koco.store.model import Release, ReleaseFailure, ReleaseOrigin
 from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -106,19 +109,19 @@ class Deployer:
 
     async def deploy(
         self,
-        manifest: dict[str, Any],
+        manifest: Manifest,
         *,
         bundle: str,
         by: str,
         timeout_s: float = READY_S,
-        origin: dict[str, Any] | None = None,
+        origin: ReleaseOrigin = ReleaseOrigin(),  # noqa: B008 - it is frozen
         fallback: bool = True,
         expect: int | None = None,
     ) -> tuple[Release, bool]:
         """Begin a release. Return it, and True if it is the unchanged live one.
 
-        `manifest` must have been checked. `origin` describes the source of the release. Without
-        `fallback`, the former release does not serve if this one fails.
+        `manifest` must have been checked. Without `fallback`, the former release does not serve if
+        this one fails.
 
         If release `expect` has the same manifest and bundle and has failed meanwhile, it is
         returned, because a client that deploys again waits for that release.
@@ -127,8 +130,8 @@ class Deployer:
             ConflictError: The release to replace is not number `expect` (0 for no release).
             NotFoundError: The bundle is not here.
         """
-        service = manifest["service"]
-        fingerprint = differences.fingerprint(manifest, bundle)
+        service = manifest.service
+        fingerprint = differences.fingerprint(load.to_data(manifest), bundle)
         async with self._deciding, self._bundles.held(bundle):
             last = await self._last(service)
             if last is not None and _fingerprint(last) == fingerprint:
@@ -196,7 +199,7 @@ class Deployer:
         repeated request gets the same answer.
         """
         coming = await self._coming(service)
-        if coming and (number := coming[-1].origin.get("rollback_of")):
+        if coming and (number := coming[-1].origin.rollback_of):
             return await self._store.release(service, number)
         if coming and (live := await self._store.live_release(service)):
             return live
@@ -207,7 +210,7 @@ class Deployer:
 
     def _require_bundle(self, release: Release) -> None:
         if not self._bundles.has(release.bundle):
-            commit = str(release.origin.get("commit", ""))[:12]
+            commit = (release.origin.commit or "")[:12]
             again = f"deploy commit {commit} again" if commit else "deploy that code again"
             raise ConflictError(
                 f"the bundle of release {release.number} of {release.service} has been collected",
@@ -229,7 +232,7 @@ class Deployer:
             bundle=target.bundle,
             by=by,
             timeout_s=timeout_s,
-            origin={**_origin(target), "rollback_of": target.number},
+            origin=msgspec.structs.replace(target.origin, rollback_of=target.number, because=None),
             fallback=fallback,
             expect=expect,
         )
@@ -266,7 +269,7 @@ class Deployer:
                 release is not number `expect`.
             NotFoundError: The service was never deployed.
         """
-        error = {"message": f"{by} undeployed {service} meanwhile", "detail": None, "hint": None}
+        error = ReleaseFailure(message=f"{by} undeployed {service} meanwhile")
         async with self._deciding:
             await self._expect(expect, service, await self._last(service))
             ended = await self._store.undeploy(
@@ -360,9 +363,4 @@ def _fingerprint(release: Release) -> str:
 
     The stored fingerprint is not used, because an older koco's manifest has fewer keys.
     """
-    return differences.fingerprint(release.manifest, release.bundle)
-
-
-def _origin(release: Release) -> dict[str, Any]:
-    """Return a release's origin without `because`, the reason for an automatic rollback."""
-    return {key: value for key, value in release.origin.items() if key != "because"}
+    return differences.fingerprint(load.to_data(release.manifest), release.bundle)

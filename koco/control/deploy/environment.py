@@ -52,7 +52,7 @@ class Environments:
         Raises:
             EnvironmentFailed: The bundle's requirements or lock cannot be used.
         """
-        runtime = release.manifest["runtime"]
+        runtime = release.manifest.runtime
         environment: dict[str, Any] = {
             # Modules, because a working directory is shared by all workers of a node.
             # The service's own come first, so that they are found first.
@@ -64,16 +64,16 @@ class Environments:
             # the environment so that the next release does not get the failed one. It does not
             # affect installed packages: releases that install the same ones share them.
             "env_vars": {
-                **runtime["env"],
+                **runtime.env,
                 WORKER_PROCESS_SETUP_HOOK_ENV_VAR: worker_setup.HOOK,
                 worker_setup.SERVICE: release.service,
                 worker_setup.RELEASE: str(release.number),
                 # Set even if empty, so that only the manifest's key decides.
-                memory.VARIABLE: str(release.manifest["runner"].get("memory_mb") or ""),
+                memory.VARIABLE: str(release.manifest.runner.memory_mb or ""),
             },
             "config": {"setup_timeout_seconds": _SETUP_S},
         }
-        if names := release.manifest.get("secrets"):
+        if names := release.manifest.secrets:
             await self._publish(release.service, release.number)
             environment["env_vars"] |= {
                 worker_setup.SECRETS: ",".join(names),
@@ -92,7 +92,7 @@ class Environments:
         variables = environment["env_vars"]
         # Only the manifest's key makes paths public, because plans show that key.
         variables.pop(public.VARIABLE, None)
-        if paths := release.manifest["endpoint"].get("public"):
+        if paths := release.manifest.endpoint.public:
             variables[public.VARIABLE] = json.dumps(paths)
         return environment
 
@@ -101,9 +101,9 @@ class Environments:
 
         One installer gets all lines, because Ray does not accept pip and uv together.
         """
-        runtime = release.manifest["runtime"]
+        runtime = release.manifest.runtime
         installer, lines = "pip", list[str]()
-        if any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject")):
+        if runtime.installs:
             bundle = self._bundles.path(release.bundle)
             installer, lines = await asyncio.to_thread(packages.to_install, bundle, runtime)
         return installer, [*self._base.get("pip", ()), *lines]

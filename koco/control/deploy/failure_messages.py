@@ -1,14 +1,16 @@
 """Messages for failed releases, from a runner's report or from an exception."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from koco.cluster.runners import EnvironmentFailed, RunnerDied
 from koco.cluster.serve_failures import ApplicationFailed
 from koco.control.deploy.start_watch import DiedAtStart
 from koco.errors import KocoError
 from koco.forms import FormError, Model
+from koco.manifest.descriptions import FlowDescription
 from koco.plurals import plural
-from koco.runner.spec import Description
+from koco.runner.spec import Description, ImportFailure
+from koco.store.model import ReleaseFailure
 
 _HINTS = {
     "ModuleNotFoundError": "ship the module with the bundle, or name its package in "
@@ -17,49 +19,47 @@ _HINTS = {
 }
 
 
-def of_imports(description: Description) -> dict[str, Any] | None:
+def of_imports(description: Description) -> ReleaseFailure | None:
     """Return the error of a release whose imports failed, or None if they all worked."""
     if not description.problems:
         return None
     first = description.problems[0]
-    alike: dict[str, list[dict[str, Any]]] = {}
+    alike: dict[str, list[ImportFailure]] = {}
     for problem in description.problems:
         alike.setdefault(_what(problem), []).append(problem)
     message = "; ".join(f"{_where(problems)}{what}" for what, problems in alike.items())
     # Flows of one module fail alike, so show its traceback once.
-    told = dict.fromkeys(p["traceback"] for p in description.problems if p["traceback"])
-    detail = "\n\n".join(told)
-    return {
-        "message": message,
-        "detail": detail or None,
-        "hint": first["hint"] or _HINTS.get(first["type"]),
-    }
+    tracebacks = dict.fromkeys(p.traceback for p in description.problems if p.traceback)
+    return ReleaseFailure(
+        message=message,
+        detail="\n\n".join(tracebacks) or None,
+        hint=first.hint or _HINTS.get(first.type),
+    )
 
 
-def of_forms(flows: list[dict[str, Any]]) -> dict[str, Any] | None:
+def of_forms(flows: Sequence[FlowDescription]) -> ReleaseFailure | None:
     """Return the error of the first invalid form, or None.
 
     Forms are checked because they come from the service's own code.
     """
     for flow in flows:
         try:
-            Model.from_list(flow["form"] or [])
+            Model.from_list(flow.form or [])
         except FormError as exc:
-            message = f"flow {flow['name']!r}: its form cannot be taken: {exc}"
-            return {"message": message, "detail": None, "hint": None}
+            return ReleaseFailure(message=f"flow {flow.name!r}: its form is not valid: {exc}")
     return None
 
 
-def _what(problem: dict[str, Any]) -> str:
-    kind = f"{problem['type']}: " if problem["type"] else ""
-    return f"{kind}{problem['message']}"
+def _what(problem: ImportFailure) -> str:
+    kind = f"{problem.type}: " if problem.type else ""
+    return f"{kind}{problem.message}"
 
 
-def _where(problems: list[dict[str, Any]]) -> str:
+def _where(problems: list[ImportFailure]) -> str:
     """Return the names of all that share a problem: `flows 'a', 'b', app: `."""
-    if not problems[0]["entrypoint"]:  # nothing has been imported yet
+    if not problems[0].entrypoint:  # nothing has been imported yet
         return ""
-    names = [repr(each["flow"]) for each in problems if each["flow"] is not None]
+    names = [repr(each.flow) for each in problems if each.flow is not None]
     said = [f"{plural(len(names), 'flow')} {', '.join(names)}"] if names else []
     said += ["app"] if len(names) < len(problems) else []
     return f"{', '.join(said)}: "
@@ -72,7 +72,7 @@ def of_exception(
     said: str | None,
     unplaced: str | None = None,
     installing: bool = False,
-) -> dict[str, Any]:
+) -> ReleaseFailure:
     """Return the error of a release whose rollout raised an exception.
 
     `said` is Serve's last status message for an endpoint that did not come up. `unplaced` is the
@@ -80,57 +80,54 @@ def of_exception(
     """
     match exc:
         case EnvironmentFailed():
-            return {"message": exc.message, "detail": exc.detail, "hint": exc.hint}
+            return ReleaseFailure(message=exc.message, detail=exc.detail, hint=exc.hint)
         case ApplicationFailed():
-            return {
-                "message": f"the endpoint did not start: {exc.message}",
-                "detail": exc.detail,
-                "hint": "it runs as a Ray Serve application: does its module, or its "
+            return ReleaseFailure(
+                message=f"the endpoint did not start: {exc.message}",
+                detail=exc.detail,
+                hint="it runs as a Ray Serve application: does its module, or its "
                 "deployment's constructor, fail?",
-            }
+            )
         case DiedAtStart():
-            return {
-                "message": f"no runner starts: {exc.message}",
-                "detail": exc.detail or None,
-                "hint": "does a module of the bundle have the name of a package that Ray imports,"
+            return ReleaseFailure(
+                message=f"no runner starts: {exc.message}",
+                detail=exc.detail or None,
+                hint="does a module of the bundle have the name of a package that Ray imports,"
                 " or does a package or `runtime.env` keep Python from starting?",
-            }
+            )
         case RunnerDied():
-            return {
-                "message": "the runner died while it imported the entrypoints, or right after:"
+            return ReleaseFailure(
+                message="the runner died while it imported the entrypoints, or right after:"
                 f" {exc.message}",
-                "detail": exc.detail or None,
-                "hint": "does a module end the process, or use more memory than there is?",
-            }
+                detail=exc.detail or None,
+                hint="does a module end the process, or use more memory than there is?",
+            )
         case TimeoutError() if said:
-            return {
-                "message": f"its endpoint was not up within {timeout_s:g} s",
-                "detail": said,
-                "hint": "have the nodes what its Serve deployment asks for?",
-            }
+            return ReleaseFailure(
+                message=f"its endpoint was not up within {timeout_s:g} s",
+                detail=said,
+                hint="have the nodes what its Serve deployment asks for?",
+            )
         case TimeoutError() if unplaced:
-            return {
-                "message": f"it was not ready within {timeout_s:g} s; {unplaced}",
-                "detail": None,
-                "hint": "`runner.resources` and `runner.labels` are what a runner's node must "
+            return ReleaseFailure(
+                message=f"it was not ready within {timeout_s:g} s; {unplaced}",
+                hint="`runner.resources` and `runner.labels` are what a runner's node must "
                 "have; `koco status` shows the nodes",
-            }
+            )
         case TimeoutError() if installing:
-            return {
-                "message": f"its packages were not installed within {timeout_s:g} s; the node "
+            return ReleaseFailure(
+                message=f"its packages were not installed within {timeout_s:g} s; the node "
                 "goes on with them",
-                "detail": None,
-                "hint": "`koco deploy` again finds what is done by then; `--timeout` allows more "
+                hint="`koco deploy` again finds what is done by then; `--timeout` allows more "
                 "time. Can the nodes reach the package registry?",
-            }
+            )
         case TimeoutError():
-            return {
-                "message": f"it was not ready within {timeout_s:g} s",
-                "detail": None,
-                "hint": "does a module wait for something while it is imported? "
+            return ReleaseFailure(
+                message=f"it was not ready within {timeout_s:g} s",
+                hint="does a module wait for something while it is imported? "
                 "`--timeout` allows more time",
-            }
+            )
         case KocoError():
-            return {"message": exc.message, "detail": None, "hint": exc.hint}
+            return ReleaseFailure(message=exc.message, hint=exc.hint)
         case _:
-            return {"message": f"{type(exc).__name__}: {exc}", "detail": None, "hint": None}
+            return ReleaseFailure(message=f"{type(exc).__name__}: {exc}")

@@ -13,10 +13,10 @@ import tomllib
 import zipfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from koco.cluster.runners import EnvironmentFailed
 from koco.manifest import requirements
+from koco.manifest.model import Runtime
 from koco.manifest.package_check import TextOf, lock_path
 
 #: How long uv may take to convert a lock to requirements (seconds). Without a network, it usually
@@ -32,17 +32,17 @@ _TEXT_BYTES = 16 * 1024 * 1024
 _LOCK_AGAIN = "`uv lock` brings uv.lock up to date"
 
 
-def to_install(bundle: Path, runtime: dict[str, Any]) -> tuple[str, list[str]]:
+def to_install(bundle: Path, runtime: Runtime) -> tuple[str, list[str]]:
     """Return the installer (`pip` or `uv`) and its lines. Blocks on the first call for a bundle.
 
     Raises:
         EnvironmentFailed: The bundle's lock or requirements cannot be used.
     """
-    if pyproject := runtime.get("pyproject"):
-        return "uv", list(_locked(bundle, pyproject))
-    lines = list(runtime["dependencies"])
-    if name := runtime.get("requirements"):
-        lines += _required(bundle, name)
+    if runtime.pyproject:
+        return "uv", list(_locked(bundle, runtime.pyproject))
+    lines = list(runtime.dependencies)
+    if runtime.requirements:
+        lines += _required(bundle, runtime.requirements)
     return "pip", lines
 
 

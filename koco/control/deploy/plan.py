@@ -13,6 +13,7 @@ from koco.errors import NotFoundError, UsageError
 from koco.forms.off_loop import is_small, run_check
 from koco.manifest import differences, key_literals, load
 from koco.manifest.checks import find_problems
+from koco.manifest.model import Manifest
 from koco.manifest.problems import format_path
 from koco.plurals import counted
 from koco.store.model import Release
@@ -112,17 +113,16 @@ class Planner:
             step.problems = found
             return step
         checked = await run_check(lambda: load.check(data), is_quick=quick)
-        manifest = await run_check(lambda: load.to_data(checked), is_quick=quick)
-        step = self._begun(manifest["service"])
-        step.public = manifest["endpoint"]["public"]
-        step.problems = await checks.find(self._parts, manifest, checks.CHECKS)
-        step.warnings = await checks.find(self._parts, manifest, checks.WARNINGS)
+        step = self._begun(checked.service)
+        step.public = [*checked.endpoint.public]
+        step.problems = await checks.find(self._parts, checked, checks.CHECKS)
+        step.warnings = await checks.find(self._parts, checked, checks.WARNINGS)
         names = [file.path for file in files]
         step.problems += await run_check(lambda: checks.of_files(checked, names), is_quick=quick)
         step.warnings += await run_check(
             lambda: checks.notes_of_files(checked, names), is_quick=quick
         )
-        await self._compare(step, manifest, files)
+        await self._compare(step, checked, files)
         return step
 
     async def removals(self, keep: Iterable[str]) -> list[Step]:
@@ -151,16 +151,16 @@ class Planner:
         step.starting = None if starting is None else starting.number
         return step
 
-    async def _compare(
-        self, step: Step, manifest: dict[str, Any], files: list[differences.File]
-    ) -> None:
+    async def _compare(self, step: Step, manifest: Manifest, files: list[differences.File]) -> None:
         live, starting = self._live.get(step.service), self._starting.get(step.service)
         if live is not None:
             before = await self._files(step, live)
-            step.changes = differences.compare_manifests(live.manifest, manifest)
+            step.changes = differences.compare_manifests(
+                load.to_data(live.manifest), load.to_data(manifest)
+            )
             step.files = differences.compare_files(before or (), files)
             step.bundle = live.bundle if before is not None and not step.files else None
-            step.parts = differences.changed_parts(manifest, step.changes, step.files)
+            step.parts = differences.changed_parts(manifest.runtime, step.changes, step.files)
             self._look_around(step, live)
             if not step.parts and step.starting is None:
                 step.action = "unchanged"
@@ -198,8 +198,7 @@ class Planner:
 
 
 def _project_of(release: Release) -> str | None:
-    project: str | None = release.origin.get("project")
-    return project
+    return release.origin.project
 
 
 def _change_to_wire(change: differences.Change) -> dict[str, Any]:

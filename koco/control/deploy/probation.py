@@ -14,14 +14,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+
+import msgspec
 
 from koco.control.executions.supervisor import Supervisor
 from koco.control.runners.pool import Pool
 from koco.control.services.bundles import Bundles
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
-from koco.store.model import AuditEntry, Release
+from koco.store.model import AuditEntry, Release, ReleaseFailure
 from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class Probations:
         if live.error is None:
             self.watch(live)
             return
-        self._tell(live, live.error["message"])
+        self._tell(live, live.error.message)
         newest = (await self._store.history(live.service, limit=1)).items[0]
         target = await self._way_back(live)
         if newest.number == live.number and target is not None:
@@ -136,11 +137,10 @@ class Probations:
         else:
             what = f"koco goes back to release {target.number}"
         log.warning("release %s/%s is broken; %s: %s", service, number, what, cause)
-        error = {
-            "message": f"{cause}; {what}",
-            "detail": None,
-            "hint": "does a module end the process, now or a little later, as in a thread?",
-        }
+        error = ReleaseFailure(
+            message=f"{cause}; {what}",
+            hint="does a module end the process, now or a little later, as in a thread?",
+        )
         marked = await surely(lambda: self._store.mark_broken(service, number, error))
         if marked.status != "live":
             return  # somebody has deployed or undeployed just now
@@ -153,11 +153,11 @@ class Probations:
             await self._return_to(target, broken)
 
     async def _return_to(self, target: Release, broken: Release) -> None:
-        origin: dict[str, Any] = {
-            **target.origin,
-            "rollback_of": target.number,
-            "because": f"release {broken.number} is broken",
-        }
+        origin = msgspec.structs.replace(
+            target.origin,
+            rollback_of=target.number,
+            because=f"release {broken.number} is broken",
+        )
         try:
             await self._deploy(
                 target.manifest, bundle=target.bundle, by=WHO, origin=origin, expect=broken.number
@@ -167,7 +167,7 @@ class Probations:
             log.warning("did not go back from %s/%s: %s", broken.service, broken.number, exc)
 
     async def _way_back(self, broken: Release) -> Release | None:
-        if broken.origin.get("because"):
+        if broken.origin.because:
             return None  # it is an automatic rollback itself: going to and fro would not help
         former = await self._store.former_release(broken.service)
         if former is None or former.fingerprint == broken.fingerprint:

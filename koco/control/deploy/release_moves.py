@@ -45,7 +45,7 @@ class Moves:
         A rollback implies that the replaced release does not work. Any other release takes over
         only from releases without a runner. Executions that the live release cannot run stay.
         """
-        goes_back = bool(live.origin.get("rollback_of"))
+        goes_back = live.origin.rollback_of is not None
         for (service, number), pool in list(self._supervisor.pools.items()):
             is_former = service == live.service and number != live.number
             if is_former and (goes_back or not pool.runners):

@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from koco.cluster import node_processes
 from koco.cluster.runners import RunnerDied
 from koco.control.deploy import failure_messages
@@ -26,8 +28,9 @@ from koco.control.runners.worker import SHORT_LIVED, Runner
 from koco.control.services.catalog import Catalog, closed_by
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
+from koco.manifest.descriptions import FlowDescription
 from koco.runner.spec import Description, Presence
-from koco.store.model import Release
+from koco.store.model import Release, ReleaseFailure
 from koco.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ _LOOK_S = 5.0
 _TELL_S = 5.0
 
 #: Removes the values of a release's secrets from its error.
-Mask = Callable[[Release, dict[str, Any]], Awaitable[dict[str, Any]]]
+Mask = Callable[[Release, ReleaseFailure], Awaitable[ReleaseFailure]]
 
 
 class Watch(Protocol):
@@ -143,7 +146,7 @@ class Rollouts:
         pool = self._supervisor.pools.get(key)
         if pool is not None and pool.newest is not None and pool.newest.actor.is_there:
             return "its entrypoints are being imported"
-        if installs(release.manifest):
+        if release.manifest.runtime.installs:
             line = await self._watch.installing()
             return "packages are being installed" + (f": {line}" if line else "")
         return "a runner is starting"
@@ -158,7 +161,7 @@ class Rollouts:
                     if error is None:
                         flows = _flows(release, description)
                         error = failure_messages.of_forms(flows)
-                        error = error or await schedule_spec.problem(release.manifest, flows)
+                        error = error or await schedule_spec.find_problem(release.manifest, flows)
             except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
                 log.info("release %s/%s: %r", release.service, release.number, exc)
                 said = self._applications.said(release)
@@ -231,7 +234,7 @@ class Rollouts:
         timings["import"] = round(description.took_s, 3)
         # The endpoint starts after the runner, because the runner finds mistakes without Serve.
         # Starting both at once was measured on two cores and was not faster.
-        if release.manifest.get("app") is not None and not description.problems:
+        if release.manifest.app is not None and not description.problems:
             began = time.monotonic()
             try:
                 await self._applications.bring_up(release)
@@ -244,15 +247,16 @@ class Rollouts:
 
     def _is_installing(self, release: Release) -> bool:
         pool = self._supervisor.pools.get((release.service, release.number))
-        return pool is not None and pool.was_awaited and installs(release.manifest)
+        return pool is not None and pool.was_awaited and release.manifest.runtime.installs
 
     async def _go_live(
         self, release: Release, description: Description, timings: dict[str, float]
     ) -> None:
-        flows, handled = _flows(release, description), _handled(description)
+        flows = _flows(release, description)
+        handlers = None if description.app is None else description.app.handlers
         live = await surely(
             lambda: self._store.go_live(
-                release.service, release.number, flows, handled, timings=timings
+                release.service, release.number, flows, handlers, timings=timings
             )
         )
         if live.status != "live":  # it was undeployed or superseded just now
@@ -266,7 +270,7 @@ class Rollouts:
         self.on_live(live)
 
     async def _fail(
-        self, release: Release, error: dict[str, Any], timings: dict[str, float]
+        self, release: Release, error: ReleaseFailure, timings: dict[str, float]
     ) -> None:
         self._give_back(release)
         failed = await surely(
@@ -282,12 +286,6 @@ class Rollouts:
         """Close a service: none of its releases serves, and requests for it get the reason."""
         self._catalog.close(release)
         self._applications.troubles[release.service] = closed_by(release)
-
-
-def installs(manifest: dict[str, Any]) -> bool:
-    """Return True if nodes must install packages for a manifest."""
-    runtime = manifest.get("runtime", {})
-    return any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject"))
 
 
 async def _presence(runner: Runner) -> Presence:
@@ -337,24 +335,30 @@ def _since(began: float) -> float:
     return round(time.monotonic() - began, 3)
 
 
-def _flows(release: Release, description: Description) -> list[dict[str, Any]]:
-    """Return the flows of manifest and endpoint, each with the form that the runner reported."""
-    about = ("description", "author", "organization", "version", "tags")
-    shared = {key: release.manifest.get(key) for key in about}
-    manifest = [
-        {
-            **shared,
-            **{key: value for key, value in flow.items() if key != "inputs" and value is not None},
-            "form": description.forms[flow["name"]],
-        }
-        for flow in release.manifest["flows"]
+def _flows(release: Release, description: Description) -> list[FlowDescription]:
+    """Return the flows of endpoint and manifest, with the forms that the runner reported.
+
+    The service's metadata is the default of each flow's.
+    """
+    about = release.manifest
+    shared: dict[str, Any] = {
+        **{"description": about.description, "version": about.version, "tags": about.tags},
+        **{"author": about.author, "organization": about.organization},
+    }
+    own = [
+        FlowDescription(
+            name=flow.name,
+            entrypoint=flow.entrypoint,
+            form=description.forms[flow.name],
+            summary=flow.summary,
+            **{**shared, "description": flow.description},
+        )
+        for flow in release.manifest.flows
     ]
-    app = description.app["flows"] if description.app is not None else []
-    return [*({**shared, **flow} for flow in app), *manifest]
+    app = description.app.flows if description.app is not None else ()
+    return [*(_with_defaults(flow, shared) for flow in app), *own]
 
 
-def _handled(description: Description) -> dict[str, Any] | None:
-    """Return the names of the locks and leases that the service's own endpoint handles."""
-    if description.app is None:
-        return None
-    return {key: description.app[key] for key in ("locks", "leases")}
+def _with_defaults(flow: FlowDescription, shared: dict[str, Any]) -> FlowDescription:
+    missing = {key: value for key, value in shared.items() if not getattr(flow, key)}
+    return msgspec.structs.replace(flow, **missing)

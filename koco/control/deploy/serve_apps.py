@@ -73,7 +73,7 @@ class Applications:
 
         This happens at once, because it gets no requests.
         """
-        if release.manifest.get("app") is not None:
+        if release.manifest.app is not None:
             name = name_of(release.service, release.number)
             self._given_up.add(name)
             self._tasks.spawn(self._sweep_now(name))

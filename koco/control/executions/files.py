@@ -199,7 +199,7 @@ class Files:
 
     async def _limits(self, service: str, release: int) -> FileLimits:
         manifest = (await self._store.release(service, release)).manifest
-        return msgspec.convert(manifest.get("files") or {}, FileLimits)
+        return msgspec.convert(manifest.files, FileLimits, from_attributes=True)
 
     # tokens of flows
 

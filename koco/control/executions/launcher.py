@@ -198,7 +198,7 @@ class Launches:
         if release.number != entry.release:  # the next one went live a moment ago
             release = await self._store.release(entry.service, entry.release)
         order = await self._endpoints.enter(release, path, inputs=inputs, user=user)
-        flow = next((flow for flow in release.flows if flow["name"] == order.flow), entry.flow)
+        flow = next((flow for flow in release.flows if flow.name == order.flow), entry.flow)
         ordered = Entry(entry.service, entry.release, flow, entry.form)
         what = f"the inputs that the endpoint of {entry.service} orders"
         quick = is_small(order.inputs)
@@ -228,7 +228,7 @@ def _new(
         inputs=msgspec.json.decode(encode_payload(inputs)),
         user=user,
         hidden=entry.form.hidden if entry.form is not None else (),
-        tags=tuple(entry.flow.get("tags") or ()),
+        tags=entry.flow.tags,
         files=files,
     )
 

@@ -25,6 +25,7 @@ from koco.events import datetimes
 from koco.events.line import encode_payload
 from koco.forms import Model
 from koco.forms.off_loop import is_small, run_check
+from koco.manifest.descriptions import AppHandlers
 from koco.sdk import locks
 from koco.store.model import Answer, Execution, Lock, Release
 from koco.store.protocol import Store
@@ -205,7 +206,7 @@ class Locks:
             )
             if form is not None:
                 return form
-        declared: list[dict[str, Any]] | None = release.manifest.get("locks", {}).get(lock.name)
+        declared = release.manifest.locks.get(lock.name)
         return Model.from_list(declared).to_list() if declared is not None else None
 
     async def answer(self, lid: str, given: Any, *, by: str) -> Lock:
@@ -237,7 +238,7 @@ class Locks:
             return await self._endpoints.lease(
                 release, lock.name, inputs=given, data=lock.data, fid=lock.fid, user=by
             )
-        declared = release.manifest.get("locks", {}).get(lock.name)
+        declared = release.manifest.locks.get(lock.name)
         if declared is None:
             return Answer(value=given)
         form = Model.from_list(declared)
@@ -285,5 +286,5 @@ def _answer(form: Model, values: dict[str, Any]) -> Answer:
 
 
 def _is_handled(release: Release, name: str) -> bool:
-    app = release.app or {}
-    return name in app.get("locks", ()) or name in app.get("leases", ())
+    app = release.app or AppHandlers()
+    return name in app.locks or name in app.leases

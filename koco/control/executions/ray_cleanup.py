@@ -10,13 +10,13 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 
 from koco.cluster.ray_work import Item, creation, end
 from koco.control.executions.supervisor import Supervisor
 from koco.errors import KocoError
+from koco.events.questions import EndWork
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +56,13 @@ class Leftovers:
         self._seen: list[Item] = []
         self._seen_at = -math.inf
 
-    async def settle(self, fid: str, told: dict[str, Any]) -> None:
+    async def settle(self, fid: str, rest: EndWork) -> None:
         """End the remaining tasks and actors of an ended execution, and remember those that stay.
 
-        `told` is the runner's report of what the execution started: `tasks`, `actors` and `kept`.
+        `rest` is the runner's report of what the execution started.
         """
-        roots = {*told["tasks"], *map(creation, told["actors"])}
-        kept = {*map(creation, told["kept"])}
+        roots = {*rest.tasks, *map(creation, rest.actors)}
+        kept = {*map(creation, rest.kept)}
         for each in await self._work(since=time.monotonic()):
             if not roots & {*each.ancestors}:
                 continue
@@ -88,7 +88,7 @@ class Leftovers:
                 continue  # it has no process: Ray still lists it after its owner's death ended it
             fid = self._fids.get(each.id)
             if fid is not None or (each.service, each.release) not in busy:
-                left.append(_told(each, fid))
+                left.append(_left(each, fid))
         return left
 
     async def _work(self, *, since: float) -> list[Item]:
@@ -114,7 +114,7 @@ async def _ended(item: Item) -> bool:
         return False
 
 
-def _told(item: Item, fid: str | None) -> Left:
+def _left(item: Item, fid: str | None) -> Left:
     return Left(
         kind=item.kind,
         name=item.name,

@@ -2,45 +2,35 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from koco.errors import InputsError
 from koco.forms import Model
+from koco.manifest.descriptions import FlowDescription
+from koco.manifest.model import Manifest, Schedule
+from koco.store.model import ReleaseFailure
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One schedule of a manifest."""
-
-    flow: str
-    cron: str
-    timezone: str = "UTC"
-    inputs: dict[str, Any] = {}
-    overlap: bool = False
-    catch_up: bool = False
-
-    @property
-    def id(self) -> str:
-        """A hash of the flow, its inputs and the times. It is the same in the next release."""
-        said = [self.flow, self.cron, self.timezone, self.inputs]
-        return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:16]
+def hash_of(schedule: Schedule) -> str:
+    """Return a hash of the flow, its inputs and the times. It is the same in the next release."""
+    hashed = [schedule.flow, schedule.cron, schedule.timezone, schedule.inputs]
+    return hashlib.sha256(msgspec.json.encode(hashed, order="deterministic")).hexdigest()[:16]
 
 
-def entries(manifest: dict[str, Any]) -> list[Entry]:
-    """Return the schedules in a manifest."""
-    return msgspec.convert(manifest.get("schedule", []), list[Entry])
-
-
-async def problem(manifest: dict[str, Any], flows: list[dict[str, Any]]) -> dict[str, Any] | None:
+async def find_problem(
+    manifest: Manifest, flows: Sequence[FlowDescription]
+) -> ReleaseFailure | None:
     """Return the first problem with a release's schedules, or None.
 
     `flows` are the flows as the release described them. A schedule is a problem if its flow does
     not exist or rejects its inputs.
     """
-    forms = {flow["name"]: flow["form"] for flow in flows}
+    forms = {flow.name: flow.form for flow in flows}
     models: dict[str, Model | None] = {}
-    for index, entry in enumerate(entries(manifest)):
+    for index, entry in enumerate(manifest.schedule):
         if entry.flow not in forms:
             said, hint = f"there is no flow {entry.flow!r}", f"flows: {', '.join(forms)}"
         else:
@@ -53,7 +43,7 @@ async def problem(manifest: dict[str, Any], flows: list[dict[str, Any]]) -> dict
                 continue
             said = f"{entry.flow} refuses its inputs: {refusal}"
             hint = f"give it those it wants as schedule[{index}].inputs"
-        return {"message": f"schedule[{index}]: {said}", "detail": None, "hint": hint}
+        return ReleaseFailure(message=f"schedule[{index}]: {said}", hint=hint)
     return None
 
 

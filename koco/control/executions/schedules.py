@@ -18,13 +18,12 @@ from koco.control import clock
 from koco.control.executions import schedule_spec
 from koco.control.executions.launch_pace import Pace
 from koco.control.executions.launcher import Launches
-from koco.control.executions.schedule_spec import Entry
 from koco.control.services.catalog import Catalog
 from koco.control.settings import Settings
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError, NotFoundError
 from koco.events import line
-from koco.manifest import cron
+from koco.manifest import cron, model
 from koco.store.model import AuditEntry, Release, Schedule
 from koco.store.protocol import Store
 
@@ -44,7 +43,7 @@ class _Watch:
     """One schedule of a live release."""
 
     service: str
-    entry: Entry
+    entry: model.Schedule
     state: Schedule
     next_s: float | None = None
     #: Why a launch failed, which due time that was (seconds since the epoch), when it is tried
@@ -98,9 +97,9 @@ class Schedules:
     async def refresh(self, now_s: float) -> None:
         """Follow the schedules of the live releases, and forget all others."""
         live = {
-            (release.service, entry.id): (release, entry)
+            (release.service, schedule_spec.hash_of(entry)): (release, entry)
             for release in self._catalog.releases()
-            for entry in schedule_spec.entries(release.manifest)
+            for entry in release.manifest.schedule
         }
         states = await self._store.schedules()
         for key in self._watches.keys() - live.keys():
@@ -140,20 +139,21 @@ class Schedules:
         latest = cron.latest_until(watch.entry.cron, watch.entry.timezone, now_s)
         is_put_off = watch.trying == latest and now_s < watch.again_s
         if latest is not None and latest > watch.state.due and not is_put_off:
-            await self._decide(watch, latest, now_s)
+            await self._decide(key, latest, now_s)
         watch.next_s = cron.next_after(watch.entry.cron, watch.entry.timezone, now_s)
         if watch.trying is None:
             return watch.next_s
         return min(watch.again_s, watch.next_s or watch.again_s)
 
-    async def _decide(self, watch: _Watch, due: float, now_s: float) -> None:
+    async def _decide(self, which: tuple[str, str], due: float, now_s: float) -> None:
         """Launch the flow for one due time, or record why not. Earlier due times were missed."""
+        watch = self._watches[which]
         entry, state = watch.entry, watch.state
         # In a thread, because a week may hold ten thousand missed times.
         missed = await asyncio.to_thread(_missed, entry, state.due, due)
         is_late = watch.trying != due and now_s - due > _LATE_S
         changes: dict[str, Any] = {}
-        key = f"{watch.service} {entry.id} {int(due)}"
+        key = f"{' '.join(which)} {int(due)}"
         known = await self._store.keyed(USER, key)
         if known is not None:
             changes = {"ran": due, "fid": known.fid}
@@ -173,7 +173,7 @@ class Schedules:
             changes |= {"missed": state.missed + len(missed), "missed_at": missed[-1]}
             log.warning("%s: missed, %d times", _name(watch, missed[-1]), len(missed))
         new = msgspec.structs.replace(state, due=due, **changes)
-        await surely(lambda: self._store.put_schedule(watch.service, entry.id, new))
+        await surely(lambda: self._store.put_schedule(*which, new))
         watch.state, watch.trying, watch.trouble, watch.tries = new, None, None, 0
 
     async def _launch(self, watch: _Watch, due: float, key: str) -> str:
@@ -211,7 +211,7 @@ def _since(release: Release, now_s: float) -> float:
     return datetime.fromisoformat(release.ready).timestamp() if release.ready else now_s
 
 
-def _missed(entry: Entry, after_s: float, due: float) -> list[float]:
+def _missed(entry: model.Schedule, after_s: float, due: float) -> list[float]:
     """Return the due times between two times, which were all missed.
 
     There are at most `cron.MOST`; the last one is the latest in any case.

@@ -18,8 +18,8 @@ from koco.control import clock, fair_turns
 from koco.control.events.spooler import Spooler
 from koco.control.executions.deadlines import Deadlines
 from koco.control.runners import reattach
-from koco.control.runners.concurrency import FlowLimits, Load, limits_of
-from koco.control.runners.pool import Limits, Pool
+from koco.control.runners.concurrency import Load, limits_of, policy_of
+from koco.control.runners.pool import Pool
 from koco.control.runners.queue import Line
 from koco.control.runners.reattach import Key, Present
 from koco.control.runners.recovery import died
@@ -29,6 +29,7 @@ from koco.control.tasks import Tasks, surely
 from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Status
+from koco.manifest.model import Limits
 from koco.runner.spec import FlowSpec, RunnerSpec
 from koco.sdk.process.crash import End
 from koco.store.model import Execution, NewExecution, Release
@@ -96,7 +97,7 @@ class Supervisor:
         limits = pool.line.limits(new.flow)
         self.load.check(new.flow, limits, places=pool.places(new.flow), mean_s=pool.mean_s)
         try:
-            new = msgspec.structs.replace(new, policy=limits.policy)
+            new = msgspec.structs.replace(new, policy=policy_of(limits))
             fair_turns.waits()  # for the disk, which commits any number of launches at once
             execution, is_new = await self._store.create(new)
         finally:
@@ -257,16 +258,16 @@ class Supervisor:
         async def start(runner_id: str) -> Actor:
             return await self._start_runner(_spec(release, runner_id), release)
 
-        known: dict[str, FlowLimits] = {}
+        known: dict[str, Limits] = {}
 
-        def limits(flow: str) -> FlowLimits:
+        def limits(flow: str) -> Limits:
             if flow not in known:
                 known[flow] = limits_of(release.manifest, flow.partition("/")[2])
             return known[flow]
 
         return Pool(
             f"{release.service}/{release.number}",
-            runner_limits(release.manifest),
+            release.manifest.runner,
             line=Line(self.load, limits),
             start=start,
             store=self._store,
@@ -386,29 +387,18 @@ def _is_withdrawn(execution: Execution) -> bool:
     return execution.status is Status.QUEUED and execution.cancel_requested is not None
 
 
-def runner_limits(manifest: dict[str, Any]) -> Limits:
-    """Return the limits given in a manifest's `runner`."""
-    runner = manifest["runner"]
-    return Limits(
-        min=runner["min"],
-        max=runner["max"],
-        idle_timeout_s=runner["idle_timeout"],
-        concurrency=runner["concurrency"],
-        executions=runner["executions"],
-    )
-
-
 def _spec(release: Release, runner_id: str) -> RunnerSpec:
+    manifest = release.manifest
     return RunnerSpec(
         id=runner_id,
         service=release.service,
         release=release.number,
         flows=tuple(
-            FlowSpec(name=flow["name"], entrypoint=flow["entrypoint"], inputs=flow.get("inputs"))
-            for flow in release.manifest["flows"]
+            FlowSpec(name=flow.name, entrypoint=flow.entrypoint, inputs=flow.inputs)
+            for flow in manifest.flows
         ),
-        concurrency=release.manifest["runner"]["concurrency"],
-        app=release.manifest.get("app"),
-        secrets=tuple(release.manifest.get("secrets", ())),
-        public=tuple(release.manifest.get("endpoint", {}).get("public", ())),
+        concurrency=manifest.runner.concurrency,
+        app=manifest.app,
+        secrets=manifest.secrets,
+        public=manifest.endpoint.public,
     )

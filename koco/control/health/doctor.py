@@ -184,7 +184,7 @@ async def _services(parts: Parts) -> list[Finding]:
     for release in live:
         failed = newest.get(release.service)
         if failed is not None and failed.number > release.number:
-            said = str((failed.error or {}).get("message", ""))
+            said = failed.error.message if failed.error else ""
             what = f"release {failed.number} failed, {release.number} serves: {said}"
             found.append(Finding(f"service {release.service}", WARNING, what, "deploy it mended"))
     if not found:
@@ -263,9 +263,9 @@ async def _environments(parts: Parts) -> list[Finding]:
         for name, is_there in (("pip", pip), ("uv", uv))
     )
     live = await parts.store.releases("live")
-    runtimes = [release.manifest.get("runtime", {}) for release in live]
-    lacks_pip = not pip and any(r.get("dependencies") or r.get("requirements") for r in runtimes)
-    lacks_uv = not uv and any(r.get("pyproject") for r in runtimes)
+    runtimes = [release.manifest.runtime for release in live]
+    lacks_pip = not pip and any(r.dependencies or r.requirements for r in runtimes)
+    lacks_uv = not uv and any(r.pyproject for r in runtimes)
     if lacks_pip or lacks_uv:
         hint = "install it into the nodes' Python: live services need it when a runner starts"
         return [Finding("environments", FAILED, f"on the head: {there}", hint)]

@@ -23,12 +23,12 @@ async def of_runners(parts: Parts, live: list[Release]) -> dict[str, str]:
 
 async def unequipped(parts: Parts, live: list[Release]) -> dict[str, str]:
     """Return why a new runner could not get its secrets, by service."""
-    if not any(release.manifest.get("secrets") for release in live):
+    if not any(release.manifest.secrets for release in live):
         return {}
     known = {each["name"]: each["trouble"] for each in await parts.vault.listing()}
     found: dict[str, str] = {}
     for release in live:
-        for name in release.manifest.get("secrets", ()):
+        for name in release.manifest.secrets:
             if why := known.get(name, f"there is no secret {name!r} any more"):
                 found.setdefault(release.service, f"no new runner can start: {why}")
     return found
@@ -45,5 +45,5 @@ async def unplaced(parts: Parts, live: list[Release]) -> dict[str, str]:
     if not waiting:
         return {}
     nodes = await parts.cluster.nodes()
-    said = {each.service: placement.misfit(each.manifest["runner"], nodes) for each in waiting}
+    said = {each.service: placement.misfit(each.manifest.runner, nodes) for each in waiting}
     return {service: f"runners cannot be placed: {why}" for service, why in said.items() if why}

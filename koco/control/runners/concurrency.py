@@ -6,12 +6,10 @@ starts, and every later change goes through `Load`.
 
 import math
 from collections import Counter
-from typing import Any
-
-import msgspec
 
 from koco.control.settings import Settings
 from koco.errors import TooManyError
+from koco.manifest.model import Limits, Manifest
 from koco.plurals import counted, verbal
 from koco.store.model import Policy
 
@@ -19,34 +17,23 @@ from koco.store.model import Policy
 _LONGEST_S = 60.0
 
 
-class FlowLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The `limits` of one flow in a manifest. None means no limit."""
-
-    running: int | None = None
-    queue: int | None = None
-    timeout: float | None = None
-    retries: int = 0
-    retry_errors: bool = False
-    backoff: float = 1.0
-
-    @property
-    def policy(self) -> Policy:
-        """The part of the limits that is stored with each execution."""
-        return Policy(
-            timeout_s=self.timeout,
-            retries=self.retries,
-            retry_errors=self.retry_errors,
-            backoff_s=self.backoff,
-        )
-
-
-def limits_of(manifest: dict[str, Any], flow: str) -> FlowLimits:
+def limits_of(manifest: Manifest, flow: str) -> Limits:
     """Return the limits of a flow, by its short name. Its own keys override the service's."""
-    limits = dict(manifest.get("limits", {}))
-    for each in manifest["flows"]:
-        if each["name"] == flow:
-            limits |= each.get("limits", {})
-    return msgspec.convert(limits, FlowLimits)
+    for each in manifest.flows:
+        if each.name == flow:
+            own = {key: getattr(each.limits, key) for key in each.limits.model_fields_set}
+            return manifest.limits.model_copy(update=own)
+    return manifest.limits
+
+
+def policy_of(limits: Limits) -> Policy:
+    """Return the part of the limits that is stored with each execution."""
+    return Policy(
+        timeout_s=limits.timeout,
+        retries=limits.retries,
+        retry_errors=limits.retry_errors,
+        backoff_s=limits.backoff,
+    )
 
 
 class Load:
@@ -92,14 +79,14 @@ class Load:
 
     # limits
 
-    def room(self, flow: str, limits: FlowLimits) -> float:
+    def room(self, flow: str, limits: Limits) -> float:
         """Return how many more executions of a flow the limits allow to begin now."""
         room = math.inf if limits.running is None else limits.running - self.running[flow]
         if self._settings.max_running:
             room = min(room, self._settings.max_running - self.running.total())
         return max(room, 0)
 
-    def check(self, flow: str, limits: FlowLimits, *, places: float, mean_s: float | None) -> None:
+    def check(self, flow: str, limits: Limits, *, places: float, mean_s: float | None) -> None:
         """Reserve a place in the queue for a launch. Release it with `uncheck`.
 
         `places` is how many executions of this flow the runners could begin now.
@@ -128,7 +115,7 @@ class Load:
         """Release the place that `check` reserved."""
         self.waiting[flow] -= 1
 
-    def reason(self, flow: str, limits: FlowLimits) -> str | None:
+    def reason(self, flow: str, limits: Limits) -> str | None:
         """Return which limit keeps a flow's executions waiting; None if none does."""
         if limits.running is not None and self.running[flow] >= limits.running:
             running = self.running[flow]

@@ -79,12 +79,8 @@ class LastWords:
             release = await self._store.release(execution.service, execution.release)
         except KocoError:
             return  # it has been removed
-        texts = {str(at): text for at, (_, text) in enumerate(tail.lines)}
-        masked = await self._vault.mask(release, texts)
-        lines = [
-            line.encode(kind, text)
-            for (kind, _), text in zip(tail.lines, masked.values(), strict=True)
-        ]
+        masks = await self._vault.masks(release)
+        lines = [line.encode(kind, masks.text(text)) for kind, text in tail.lines]
         body = b"\n".join(lines)
         # The producer is the same each time this is collected, so that the store can drop repeats.
         batch = Batch(

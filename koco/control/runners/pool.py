@@ -13,7 +13,6 @@ import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from koco.cluster.runners import ENDED, RunnerDied
 from koco.control.runners.queue import Line
@@ -31,6 +30,7 @@ from koco.control.runners.worker import (
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
 from koco.events.model import Status
+from koco.manifest import model
 from koco.plurals import counted, verbal
 from koco.runner.spec import Description, Launch
 from koco.sdk.process import memory
@@ -52,17 +52,6 @@ _BEGIN_S = 10.0
 _IMPORT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The manifest's `runner`: how many runners there are, and how much each may run."""
-
-    min: int = 1
-    max: int = 10
-    idle_timeout_s: float = 300.0
-    concurrency: int = 1
-    executions: int | None = None
-
-
 Start = Callable[[str], Awaitable[Actor]]
 
 
@@ -72,7 +61,7 @@ class Pool:
     def __init__(
         self,
         name: str,
-        limits: Limits,
+        limits: model.Runner,
         *,
         line: Line,
         start: Start,
@@ -439,7 +428,7 @@ class Pool:
             description = await self.probe()
             if description.problems:
                 problem = description.problems[0]
-                raise KocoError(f"{problem['entrypoint']}: {problem['message']}")
+                raise KocoError(f"{problem.entrypoint}: {problem.message}")
             self._setbacks.has_started()
             is_there = True
         except Exception as exc:  # noqa: BLE001 - shown by `koco status` and retried
@@ -505,7 +494,7 @@ class Pool:
         if runner.running or not runner.is_ready:
             return
         idle_s = time.monotonic() - runner.idle_since
-        is_spare = len(self.runners) > self.limits.min and idle_s >= self.limits.idle_timeout_s
+        is_spare = len(self.runners) > self.limits.min and idle_s >= self.limits.idle_timeout
         is_over = not self._is_live and not self.line
         if runner.is_leaving or is_spare or is_over:
             runner.is_leaving = True

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from koco.control.runners.concurrency import FlowLimits, Load
+from koco.control.runners.concurrency import Load
+from koco.manifest.model import Limits
 from koco.store.model import Execution
 
 
@@ -48,7 +49,7 @@ class _Waiting:
 class Line:
     """The waiting executions of one release. `limits` returns a flow's limits by its full name."""
 
-    def __init__(self, load: Load, limits: Callable[[str], FlowLimits]) -> None:
+    def __init__(self, load: Load, limits: Callable[[str], Limits]) -> None:
         self._load = load
         self.limits = limits
         self._flows: dict[str, _Waiting] = {}

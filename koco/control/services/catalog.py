@@ -4,10 +4,10 @@ import difflib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from koco.errors import ConflictError, NotFoundError
 from koco.forms import FormError, Model
+from koco.manifest.descriptions import FlowDescription
 from koco.store.model import Release
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ class Entry:
 
     service: str
     release: int
-    flow: dict[str, Any]
+    flow: FlowDescription
     form: Model | None
     #: Why its form cannot be read, for example because an older koco accepted it.
     fault: str = ""
@@ -27,13 +27,12 @@ class Entry:
     @property
     def name(self) -> str:
         """The full name, `service/flow`."""
-        return f"{self.service}/{self.flow['name']}"
+        return f"{self.service}/{self.flow.name}"
 
     @property
     def path(self) -> str | None:
         """The flow's path in the service's own endpoint; None for a flow of the manifest."""
-        path: str | None = self.flow.get("path")
-        return path
+        return self.flow.path
 
 
 class Catalog:
@@ -121,7 +120,7 @@ class Catalog:
         if (entry := self._entries.get(name)) and sees(name):
             return entry
         entries = [entry for entry in self.entries() if sees(entry.name)]
-        fits = [entry for entry in entries if entry.flow["name"] == name]
+        fits = [entry for entry in entries if entry.flow.name == name]
         fits = fits or [entry for entry in entries if entry.service == name]
         if len(fits) == 1:
             return fits[0]
@@ -135,7 +134,7 @@ class Catalog:
         """Raise ConflictError if `name` is a closed service or one of its flows."""
         service = name.partition("/")[0]
         for release in self._closed.values():
-            flows = {flow["name"] for flow in release.manifest["flows"]}
+            flows = {flow.name for flow in release.manifest.flows}
             if not any(sees(f"{release.service}/{flow}") for flow in flows | {"*"}):
                 continue
             if service == release.service or name in flows:
@@ -146,12 +145,12 @@ class Catalog:
                 )
 
 
-def _entry(release: Release, flow: dict[str, Any]) -> Entry:
+def _entry(release: Release, flow: FlowDescription) -> Entry:
     try:
-        form = Model.from_list(flow["form"]) if flow["form"] is not None else None
+        form = Model.from_list(flow.form) if flow.form is not None else None
     except FormError as exc:
         # Don't raise: the release is in the store already, and its other flows must still work.
-        log.error("the form of %s/%s cannot be read: %s", release.service, flow["name"], exc)
+        log.error("the form of %s/%s cannot be read: %s", release.service, flow.name, exc)
         return Entry(release.service, release.number, flow, None, str(exc))
     return Entry(release.service, release.number, flow, form)
 
@@ -168,7 +167,7 @@ def _hint(name: str, entries: list[Entry]) -> str:
             return f"no release of {service!r} is live: `koco status` lists what is"
         known = [each for each in known if each.startswith(f"{meant[0]}/")]
     else:
-        known += [entry.flow["name"] for entry in entries]
+        known += [entry.flow.name for entry in entries]
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else "`koco flows` lists them"
 

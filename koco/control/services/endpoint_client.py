@@ -108,7 +108,7 @@ class Endpoints:
 
         Raises the same errors as `enter`.
         """
-        if release.app is None or name not in release.app["locks"]:
+        if release.app is None or name not in release.app.locks:
             return None
         request = Request("POST", f"{INTERNAL}/locks/{name}", body=encode_payload({"data": data}))
         body = await self._answer(release, request, FORM, user=user, fid=fid)
@@ -288,7 +288,7 @@ class Endpoints:
     @asynccontextmanager
     async def _limit(self, release: Release, path: str) -> AsyncIterator[None]:
         """Apply the manifest's `endpoint.timeout`. Raises TimedOutError if it is exceeded."""
-        timeout_s = release.manifest["endpoint"]["timeout"]
+        timeout_s = release.manifest.endpoint.timeout
         try:
             async with asyncio.timeout(timeout_s):
                 yield

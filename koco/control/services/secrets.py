@@ -21,7 +21,8 @@ from koco.errors import KocoError, NotAllowedError, NotFoundError, UsageError
 from koco.events import line
 from koco.manifest import rules
 from koco.manifest.problems import InvalidValueError
-from koco.store.model import Release, Sealed
+from koco.sdk.process.secrets import Masks
+from koco.store.model import Release, ReleaseFailure, Sealed
 from koco.store.protocol import Store
 
 #: The key's file in the data directory.
@@ -98,7 +99,7 @@ class Vault:
         known = {(each.service, each.number) for each in found}
         others = [each for each in list(running) if each not in known]
         found += [await self._store.release(service, number) for service, number in others]
-        return [(each.service, each.number) for each in found if each.manifest.get("secrets")]
+        return [(each.service, each.number) for each in found if each.manifest.secrets]
 
     async def values_of(
         self, service: str, number: int, running: Collection[ReleaseId]
@@ -113,7 +114,7 @@ class Vault:
         release = await self._store.release(service, number)
         if (service, number) not in running and release.status not in ("starting", "live"):
             raise NotAllowedError(f"release {number} of {service!r} has ended: it gets no secrets")
-        return {name: await self.value(name) for name in release.manifest.get("secrets", ())}
+        return {name: await self.value(name) for name in release.manifest.secrets}
 
     async def last_set(self, names: Collection[str]) -> str:
         """Return when the last of these secrets was set, or an empty text if none exists."""
@@ -129,18 +130,22 @@ class Vault:
             for each in await self._store.sealed()
         ]
 
-    async def mask(self, release: Release, told: dict[str, Any]) -> dict[str, Any]:
-        """Return an error with the values of a release's secrets masked in its texts."""
-        from koco.sdk.process.secrets import Masks
-
+    async def masks(self, release: Release) -> Masks:
+        """Return the masks for the values of a release's secrets."""
         values = []
-        for name in release.manifest.get("secrets", ()):
+        for name in release.manifest.secrets:
             with suppress(KocoError):  # an unreadable value cannot be in the texts either
                 values.append(await self.value(name))
-        masks = Masks(values)
-        return {
-            key: masks.text(text) if isinstance(text, str) else text for key, text in told.items()
-        }
+        return Masks(values)
+
+    async def mask(self, release: Release, error: ReleaseFailure) -> ReleaseFailure:
+        """Return an error with the values of a release's secrets masked in its texts."""
+        masks = await self.masks(release)
+        return ReleaseFailure(
+            message=masks.text(error.message),
+            detail=error.detail and masks.text(error.detail),
+            hint=error.hint and masks.text(error.hint),
+        )
 
     def _why(self, sealed: Sealed) -> str | None:
         try:
@@ -193,7 +198,7 @@ class Vault:
 
 def users_of(name: str, releases: list[Release]) -> list[Release]:
     """Return the releases whose processes get a secret."""
-    return [each for each in releases if name in each.manifest.get("secrets", ())]
+    return [each for each in releases if name in each.manifest.secrets]
 
 
 def _check(name: str, value: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from koco.events import wire
 from koco.events.model import Batch, Status
+from koco.events.questions import A, Question
 from koco.runner.output import lines as outputs
 from koco.runner.output import ray_task
 from koco.runner.output.backlog import Backlog
@@ -98,14 +99,14 @@ class Attempt:
         """Take an event; wait while the spool is full."""
         return self._spool.put_async(fid, event, self._number)
 
-    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+    def ask(self, fid: str, question: Question[A]) -> A:
         """Ask the control plane; see `Sink.ask`."""
         with fence.inside():
-            return self._spool.ask(fid, question, arguments, self._number)
+            return self._spool.ask(fid, question, self._number)
 
-    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+    async def ask_async(self, fid: str, question: Question[A]) -> A:
         """Ask the control plane; see `Sink.ask`."""
-        return await self._spool.ask_async(fid, question, arguments, self._number)
+        return await self._spool.ask_async(fid, question, self._number)
 
     def travel(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Return a function and its arguments that make a sink in another process."""
@@ -188,9 +189,9 @@ class Spool:
                 self._waiting.append((loop, future))
             await future
 
-    def ask(self, fid: str, question: str, arguments: dict[str, Any], attempt: int = 0) -> Any:
+    def ask(self, fid: str, question: Question[A], attempt: int = 0) -> A:
         """Ask the control plane; see `Sink.ask`."""
-        future = self._send_question(fid, question, arguments, attempt)
+        future = self._send_question(fid, question, attempt)
         if (mine := fence.here()) and mine.is_due:
             future.cancel()  # `forget_questions` may have been called before this question
         try:
@@ -198,11 +199,9 @@ class Spool:
         except concurrent.futures.CancelledError:
             raise asyncio.CancelledError from None
 
-    async def ask_async(
-        self, fid: str, question: str, arguments: dict[str, Any], attempt: int = 0
-    ) -> Any:
+    async def ask_async(self, fid: str, question: Question[A], attempt: int = 0) -> A:
         """Ask the control plane; see `Sink.ask`."""
-        return await asyncio.wrap_future(self._send_question(fid, question, arguments, attempt))
+        return await asyncio.wrap_future(self._send_question(fid, question, attempt))
 
     def forget_questions(self, fid: str) -> None:
         """Cancel an execution's questions, because no exception reaches the waiting threads.
@@ -217,12 +216,13 @@ class Spool:
             future.cancel()
 
     def _send_question(
-        self, fid: str, question: str, arguments: dict[str, Any], attempt: int
-    ) -> concurrent.futures.Future[Any]:
+        self, fid: str, question: Question[A], attempt: int
+    ) -> concurrent.futures.Future[A]:
         if outputs.pid != self._pid:
             raise _forked_error()
-        blob = wire.encode_question(fid, question, arguments, attempt=attempt)
-        future = asyncio.run_coroutine_threadsafe(self._ask_after_flush(fid, blob), self._loop)
+        blob = wire.encode_question(fid, question, attempt=attempt)
+        asking = self._ask_after_flush(fid, blob, question)
+        future = asyncio.run_coroutine_threadsafe(asking, self._loop)
         with self._lock:
             if outbox := self._outbox(fid, attempt):
                 outbox.asked.add(future)
@@ -276,10 +276,10 @@ class Spool:
             former.done.set_result(False)
         return sink
 
-    async def _ask_after_flush(self, fid: str, blob: bytes) -> Any:
+    async def _ask_after_flush(self, fid: str, blob: bytes, question: Question[A]) -> A:
         assert self._question is not None
         await self._flush(fid)
-        return wire.decode_answer(await self._question(blob))
+        return wire.decode_answer(await self._question(blob), question)
 
     async def _flush(self, fid: str) -> None:
         """Return once everything that an execution has written so far is committed."""

@@ -18,6 +18,7 @@ import msgspec
 from koco.errors import DeployError, InputsError, KocoError, UsageError
 from koco.events import datetimes
 from koco.forms import Model
+from koco.manifest.descriptions import FlowDescription
 from koco.sdk.endpoint.launch import Launch
 from koco.sdk.entrypoints import loader
 
@@ -27,6 +28,9 @@ LAUNCH, FORM, VALUE, ERRORS, FAILURE = "launch", "form", "value", "errors", "fai
 
 #: The path for questions about locks: neither an author's route nor for other callers.
 INTERNAL = "/_koco"
+
+#: The metadata of a flow that are texts.
+_TEXTS = ("summary", "description", "version", "author", "organization")
 
 #: The parameters that each kind of handler may have.
 _OFFERS: dict[str, tuple[str, ...]] = {
@@ -95,15 +99,15 @@ class Route:
     #: The flow's metadata: summary, description, tags, version, author, organization, …
     about: dict[str, Any] = field(default_factory=dict)
 
-    def describe(self, service: str) -> dict[str, Any]:
+    def describe(self, service: str) -> FlowDescription:
         """Describe the flow of this route."""
-        return {
-            **self.about,  # first, because FastAPI has options such as `name`, too
-            "name": flow_name(self.path, service),
-            "path": self.path,
-            "entrypoint": f"{self.handler.function.__module__}:{self.handler.function_name}",
-            "form": None if self.form is None else self.form.to_list(),
-        }
+        return FlowDescription(
+            name=flow_name(self.path, service),
+            path=self.path,
+            entrypoint=f"{self.handler.function.__module__}:{self.handler.function_name}",
+            form=None if self.form is None else self.form.to_list(),
+            **self.about,
+        )
 
     async def launch(self, request: Any, inputs: Any) -> Launch:
         """Validate inputs, call the handler, and return its launch.
@@ -143,10 +147,10 @@ def _check_entrypoint(path: str) -> None:
 
 
 def about_flow(path: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return a flow's metadata: the given options that JSON can hold, without None.
+    """Return a flow's metadata from the given options, as fields of its description.
 
-    Other options are for FastAPI (`response_model=Answer`, for example). They are about the
-    route's answer, which koco itself gives.
+    Options that JSON cannot hold are for FastAPI (`response_model=Answer`, for example). They are
+    about the route's answer, which koco itself gives.
 
     Raises:
         DeployError: there are dependencies, which koco would not call.
@@ -156,8 +160,10 @@ def about_flow(path: str, given: dict[str, Any]) -> dict[str, Any]:
             f"enter {path!r} cannot have dependencies",
             hint="call them in its handler, which gets the request",
         )
-    about = {key: value for key, value in given.items() if value is not None}
-    return {key: value for key, value in about.items() if _is_plain(value)}
+    plain = {key: value for key, value in given.items() if value is not None and _is_plain(value)}
+    about = {key: plain.pop(key) for key in _TEXTS if isinstance(plain.get(key), str)}
+    tags = plain.pop("tags", ())
+    return {**about, "tags": tuple(map(str, tags)), "more": plain}
 
 
 def _is_plain(value: Any) -> bool:

@@ -17,6 +17,7 @@ from starlette.routing import Route as _Path
 
 from koco.errors import DeployError, KocoError, NotFoundError, UsageError
 from koco.forms import Model
+from koco.manifest.descriptions import AppDescription, AppHandlers
 from koco.sdk.endpoint import handlers
 from koco.sdk.endpoint.handlers import ANSWER, INTERNAL, Answer, Handler, Route
 from koco.sdk.endpoint.signature_gate import Gate, path_of
@@ -112,13 +113,14 @@ class ServeAPI(FastAPI):
 
         return decorate
 
-    def describe(self, service: str) -> dict[str, Any]:
-        """Return `{flows, locks, leases}`, which the control plane needs to know."""
-        return {
-            "flows": [route.describe(service) for route in self.enters.values()],
-            "locks": sorted(self.locks),
-            "leases": sorted(self.leases),
-        }
+    def describe(self, service: str) -> AppDescription:
+        """Return the flows, locks and leases, which the control plane needs to know."""
+        return AppDescription(
+            flows=tuple(route.describe(service) for route in self.enters.values()),
+            handlers=AppHandlers(
+                locks=tuple(sorted(self.locks)), leases=tuple(sorted(self.leases))
+            ),
+        )
 
     async def submit(self, path: str, inputs: Any, *, user: str = "") -> Any:
         """Return the launch of the handler at a path. For tests, which sign nothing."""
@@ -182,7 +184,7 @@ class _Endpoint:
         service = os.environ.get("KOCO_SERVICE", "")
         request = Request(scope, receive)
         if request.method != "POST":
-            answer: Response = JSONResponse(self._route.describe(service))
+            answer: Response = JSONResponse(self._route.describe(service).to_wire())
         else:
             try:
                 inputs = handlers.decode(await request.body())

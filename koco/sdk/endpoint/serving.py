@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from koco.errors import DeployError
+from koco.manifest.descriptions import AppDescription
 from koco.sdk.endpoint import public as opened
 from koco.sdk.entrypoints import loader
 
@@ -23,8 +24,8 @@ _CHECK_S = 2.0
 _FAREWELL_S = 1.0
 
 
-def describe(path: str, service: str, *, public: Iterable[str] = ()) -> dict[str, Any]:
-    """Import an endpoint and return `{flows, locks, leases}`.
+def describe(path: str, service: str, *, public: Iterable[str] = ()) -> AppDescription:
+    """Import an endpoint and return its description.
 
     Raises:
         DeployError: it is not an endpoint, two flows have the same name, or a public path is not
@@ -32,21 +33,21 @@ def describe(path: str, service: str, *, public: Iterable[str] = ()) -> dict[str
         Exception: anything that importing the user's module raises.
     """
     app = serve_api_of(loader.find(path), path)
-    about: dict[str, Any] = app.describe(service)
-    if not about["flows"]:
+    about: AppDescription = app.describe(service)
+    if not about.flows:
         raise DeployError(
             f"the app {path!r} has no `enter` route",
             hint="decorate a handler with @app.enter('/', model=…)",
         )
     paths: dict[str, str] = {}
-    for flow in about["flows"]:
-        if flow["name"] in paths:
+    for flow in about.flows:
+        if flow.name in paths:
             raise DeployError(
-                f"the paths {paths[flow['name']]!r} and {flow['path']!r} of {path!r} "
-                f"both make a flow called {flow['name']!r}",
+                f"the paths {paths[flow.name]!r} and {flow.path!r} of {path!r} "
+                f"both make a flow called {flow.name!r}",
                 hint="give one of them another path",
             )
-        paths[flow["name"]] = flow["path"]
+        paths[flow.name] = flow.path or ""
     opened.check(app, public)
     return about
 

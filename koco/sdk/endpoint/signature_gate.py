@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from koco.errors import UnauthorizedError, UsageError
+from koco.events.questions import EndpointKey
 from koco.sdk.endpoint import headers as passing
 from koco.sdk.endpoint import public
 from koco.sdk.endpoint.signing import (
@@ -140,5 +141,5 @@ async def _ask_for_key() -> bytes:
             "this endpoint runs outside koco and has no control plane to answer",
             hint="`koco deploy` deploys it; `koco.testing.submit` tries it without Ray",
         )
-    arguments = {"service": service, "release": int(release)}
-    return bytes.fromhex(await control_client.ask("endpoints.key", arguments))
+    question = EndpointKey(service=service, release=int(release))
+    return bytes.fromhex(await control_client.ask(question))

@@ -7,10 +7,13 @@ before it gives up.
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from koco.errors import UnreachableError
 from koco.sdk.process.references import let_go
+
+if TYPE_CHECKING:
+    from koco.events.questions import A, Question
 
 #: The namespace of all of koco's actors.
 NAMESPACE = "koco"
@@ -171,7 +174,7 @@ def _find_leader() -> Any:
     return found[min(found)]
 
 
-async def ask(question: str, arguments: dict[str, Any], *, gone_s: float = 10.0) -> Any:
+async def ask(question: "Question[A]", *, gone_s: float = 10.0) -> "A":
     """Ask the control plane a question that is not about an execution; return its answer.
 
     Raises:
@@ -181,5 +184,5 @@ async def ask(question: str, arguments: dict[str, Any], *, gone_s: float = 10.0)
     # Imported here: `koco down` uses this module to find actors, perhaps without msgspec.
     from koco.events import wire
 
-    blob = wire.encode_question("", question, arguments)
-    return wire.decode_answer(await Control(gone_s=gone_s).call("ask", blob))
+    blob = wire.encode_question("", question)
+    return wire.decode_answer(await Control(gone_s=gone_s).call("ask", blob), question)

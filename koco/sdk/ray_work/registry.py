@@ -15,6 +15,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from koco.events.questions import EndWork
+
 #: How long cancelled tasks may take to clean up before their processes are ended (seconds).
 GRACE_S = 3.0
 #: How long tasks that were ended by force may take before they count as left behind (seconds).
@@ -97,15 +99,15 @@ class Started:
         """Whether the execution has never started anything."""
         return not (self._refs or self._ids or self._actors or self._detached or self._groups)
 
-    def ids_by_kind(self, *, keep: bool) -> dict[str, list[str]]:
-        """Return the ids, in hexadecimal, of the tasks, actors and calls that were started.
+    def rest(self, *, keep: bool) -> EndWork:
+        """Return the question that ends everything that was started here and is left.
 
-        `kept` are the actors that stay for the next execution.
+        With `keep`, actors whose handles are still in use may stay for the next execution.
         """
         with self._lock:
             kept = [key.hex() for key, held in self._actors.items() if keep and held()]
             actors = [each.hex() for each in (*self._actors, *self._detached)]
-            return {"tasks": list(self._ids), "actors": actors, "kept": kept}
+            return EndWork(tasks=list(self._ids), actors=actors, kept=kept)
 
     def end(self, *, keep: bool) -> None:
         """End the rest: cancel tasks, then end their processes; kill actors at once. Blocks.

@@ -15,6 +15,7 @@ from typing import Any
 
 from koco.events import wire
 from koco.events.model import Batch
+from koco.events.questions import A, Question
 from koco.sdk.process.control_client import Control
 from koco.sdk.tracer import Sink
 
@@ -78,16 +79,16 @@ class RemoteSink:
         """Commit an event; wait until it is committed."""
         await asyncio.to_thread(self.put, fid, event)
 
-    def ask(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+    def ask(self, fid: str, question: Question[A]) -> A:
         """Ask the control plane; see `Sink.ask`. Earlier events are committed already."""
-        blob = wire.encode_question(fid, question, arguments, attempt=self._attempt)
-        return wire.decode_answer(self._control.call_sync("ask", blob))
+        blob = wire.encode_question(fid, question, attempt=self._attempt)
+        return wire.decode_answer(self._control.call_sync("ask", blob), question)
 
-    async def ask_async(self, fid: str, question: str, arguments: dict[str, Any]) -> Any:
+    async def ask_async(self, fid: str, question: Question[A]) -> A:
         """Do the same, without blocking."""
-        blob = wire.encode_question(fid, question, arguments, attempt=self._attempt)
+        blob = wire.encode_question(fid, question, attempt=self._attempt)
         # Without a thread, because an answer may take hours.
-        return wire.decode_answer(await self._control.call("ask", blob))
+        return wire.decode_answer(await self._control.call("ask", blob), question)
 
     def travel(self) -> tuple[Any, tuple[Any, ...]]:
         """Return a function and its arguments that make a sink in another process."""

@@ -22,6 +22,8 @@ import msgspec
 from koco.errors import ConflictError, NoRoomError, NotFoundError
 from koco.events import line
 from koco.events.model import Ack, Batch, Status
+from koco.manifest.descriptions import AppHandlers, FlowDescription
+from koco.manifest.model import Manifest
 from koco.store.model import (
     EVERY,
     EVERYTHING,
@@ -44,6 +46,8 @@ from koco.store.model import (
     NewFile,
     Page,
     Release,
+    ReleaseFailure,
+    ReleaseOrigin,
     ReleasePage,
     Reply,
     Room,
@@ -725,9 +729,9 @@ class SqliteStore:
         *,
         bundle: str,
         fingerprint: str,
-        manifest: dict[str, Any],
+        manifest: Manifest,
         by: str,
-        origin: dict[str, Any] | None = None,
+        origin: ReleaseOrigin | None = None,
         timings: dict[str, float] | None = None,
         fallback: bool = True,
     ) -> Release:
@@ -740,7 +744,7 @@ class SqliteStore:
                 fingerprint=fingerprint,
                 manifest=manifest,
                 by=by,
-                origin=origin or {},
+                origin=origin or ReleaseOrigin(),
                 timings=timings or {},
                 fallback=fallback,
             )
@@ -750,8 +754,8 @@ class SqliteStore:
         self,
         service: str,
         number: int,
-        flows: list[dict[str, Any]],
-        app: dict[str, Any] | None = None,
+        flows: Sequence[FlowDescription],
+        app: AppHandlers | None = None,
         *,
         timings: dict[str, float] | None = None,
     ) -> Release:
@@ -762,7 +766,7 @@ class SqliteStore:
             )
         )
 
-    async def mark_broken(self, service: str, number: int, error: dict[str, Any]) -> Release:
+    async def mark_broken(self, service: str, number: int, error: ReleaseFailure) -> Release:
         """Mark a live release as broken."""
         return await self._write(lambda db: releases.mark_broken(db, service, number, error))
 
@@ -770,7 +774,7 @@ class SqliteStore:
         self,
         service: str,
         number: int,
-        error: dict[str, Any],
+        error: ReleaseFailure,
         *,
         timings: dict[str, float] | None = None,
     ) -> Release:
@@ -782,7 +786,7 @@ class SqliteStore:
     async def undeploy(
         self,
         service: str,
-        error: dict[str, Any],
+        error: ReleaseFailure,
         *,
         beside_running: bool,
         cancel_grace_s: float | None = None,

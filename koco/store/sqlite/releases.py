@@ -1,18 +1,29 @@
 """SQL for services' releases."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
+from koco.manifest import load
+from koco.manifest.descriptions import AppHandlers, FlowDescription
+from koco.manifest.model import Manifest
 from koco.plurals import counted
-from koco.store.model import LAST, Release, ReleasePage
+from koco.store.model import LAST, Release, ReleaseFailure, ReleaseOrigin, ReleasePage
 from koco.store.sqlite import events, pages
 
 _COLUMNS = ", ".join(Release.__struct_fields__)
-_JSON_COLUMNS = ("manifest", "flows", "error", "app", "origin", "timings")
+#: The types of the columns that hold JSON, except the manifest.
+_JSON_COLUMNS: dict[str, Any] = {
+    "flows": tuple[FlowDescription, ...],
+    "error": ReleaseFailure,
+    "app": AppHandlers,
+    "origin": ReleaseOrigin,
+    "timings": dict[str, float],
+}
 
 #: Releases whose failure ended the previous one: see `Release.has_closed`.
 _CLOSING = "status = 'failed' AND fallback = 0 AND retired IS NULL"
@@ -26,9 +37,9 @@ def create(
     *,
     bundle: str,
     fingerprint: str,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     by: str,
-    origin: dict[str, Any],
+    origin: ReleaseOrigin,
     timings: dict[str, float],
     fallback: bool,
 ) -> Release:
@@ -46,7 +57,7 @@ def create(
             service,
             bundle,
             fingerprint,
-            _json(manifest),
+            _json(load.to_data(manifest)),
             line.timestamp(),
             by,
             _json(origin),
@@ -57,11 +68,10 @@ def create(
     )
     made = _select(db, "WHERE service = ? ORDER BY number DESC LIMIT 1", service)[0]
     for former in starting:
-        error = {
-            "message": f"{by} deployed release {made.number} before this one was ready",
-            "detail": None,
-            "hint": f"`koco releases {service}` says what became of that",
-        }
+        error = ReleaseFailure(
+            message=f"{by} deployed release {made.number} before this one was ready",
+            hint=f"`koco releases {service}` shows whether that one works",
+        )
         db.execute(
             "UPDATE releases SET status = 'failed', error = ?, retired = ?"
             " WHERE service = ? AND number = ?",
@@ -75,8 +85,8 @@ def go_live(
     service: str,
     number: int,
     *,
-    flows: list[dict[str, Any]],
-    app: dict[str, Any] | None,
+    flows: Sequence[FlowDescription],
+    app: AppHandlers | None,
     timings: dict[str, float],
 ) -> Release:
     """Switch a service to a release, in one step; see `Store.go_live`."""
@@ -102,7 +112,7 @@ def fail(
     service: str,
     number: int,
     *,
-    error: dict[str, Any],
+    error: ReleaseFailure,
     timings: dict[str, float],
 ) -> Release:
     """End a release that never became ready; see `Store.fail_release`."""
@@ -119,7 +129,7 @@ def fail(
 
 
 def mark_broken(
-    db: sqlite3.Connection, service: str, number: int, error: dict[str, Any]
+    db: sqlite3.Connection, service: str, number: int, error: ReleaseFailure
 ) -> Release:
     """Mark a live release as broken; see `Store.mark_broken`."""
     db.execute(
@@ -130,7 +140,7 @@ def mark_broken(
 
 
 def undeploy(
-    db: sqlite3.Connection, service: str, *, error: dict[str, Any], beside_running: bool
+    db: sqlite3.Connection, service: str, *, error: ReleaseFailure, beside_running: bool
 ) -> list[Release]:
     """Retire a service's live release and fail its starting ones; see `Store.undeploy`."""
     if not _select(db, "WHERE service = ? LIMIT 1", service):
@@ -252,9 +262,10 @@ def _select(db: sqlite3.Connection, clause: str, *values: Any) -> list[Release]:
 
 def _release(row: tuple[Any, ...]) -> Release:
     fields = dict(zip(Release.__struct_fields__, row, strict=True))
-    for name in _JSON_COLUMNS:
+    fields["manifest"] = load.restore(fields["manifest"])
+    for name, kind in _JSON_COLUMNS.items():
         if fields[name] is not None:
-            fields[name] = msgspec.json.decode(fields[name])
+            fields[name] = msgspec.json.decode(fields[name], type=kind)
     fields["fallback"] = bool(fields["fallback"])
     return Release(**fields)
 

@@ -13,8 +13,9 @@ from koco.control.storage.blobs import Blobs
 from koco.control.storage.disk import Disk
 from koco.errors import NotFoundError
 from koco.events.model import Status
-from koco.store.model import Key
+from koco.store.model import Key, ReleaseFailure
 from tests.support.api_server import Api, serving
+from tests.support.releases import manifest
 
 HUGE = "9" * 30
 
@@ -69,10 +70,10 @@ def test_a_release_is_waited_for_in_seconds(api: Api) -> None:
 def test_what_only_owners_see_of_a_release(api: Api) -> None:
     """Whoever may deploy; others see neither what looks like a key nor a traceback."""
     env = {"TOKEN": "hunter22hunter22", "REGION": "eu"}
-    manifest = {"service": "leaky", "flows": [], "runtime": {"env": env}}
-    error = {"message": "boom", "detail": "Traceback: /home/dora", "hint": None}
+    declared = manifest(service="leaky", runtime={"env": env})
+    error = ReleaseFailure(message="boom", detail="Traceback: /home/dora")
     store = api.parts.store
-    api.call(store.create_release("leaky", bundle="", fingerprint="", manifest=manifest, by="dora"))
+    api.call(store.create_release("leaky", bundle="", fingerprint="", manifest=declared, by="dora"))
     api.call(store.fail_release("leaky", 1, error))
 
     async def wait(service: str, number: int, *, seconds: float) -> Any:

@@ -8,6 +8,8 @@ import pytest
 
 from koco.cluster.placement import Node, busy, misfit, options, selects
 from koco.control.health import problems
+from koco.manifest.model import Runner
+from tests.support.releases import manifest
 
 GB = 1024**3
 NODES = [
@@ -21,14 +23,14 @@ NODES = [
 def test_a_runner_asks_ray_for_what_its_manifest_says() -> None:
     """By Ray's names; nothing is set aside where nothing is said, nor by an older release."""
     asked = {"CPU": 1.0, "GPU": 0.5, "memory_mb": 512.0, "license": 2.0}
-    assert options({"resources": asked, "labels": {"zone": "!a"}}) == {
+    assert options(Runner(resources=asked, labels={"zone": "!a"})) == {
         "num_cpus": 1.0,
         "num_gpus": 0.5,
         "memory": 512 * 1024 * 1024,
         "resources": {"license": 2.0},
         "label_selector": {"zone": "!a"},
     }
-    assert options({"resources": {}, "labels": {}}) == options({"min": 1}) == {"num_cpus": 0}
+    assert options(Runner()) == {"num_cpus": 0}
     assert asked["CPU"] == 1.0, "the release's manifest is not to be touched"
 
 
@@ -57,14 +59,14 @@ def test_a_runner_asks_ray_for_what_its_manifest_says() -> None:
 )
 def test_why_no_node_could_take_a_runner_is_said(runner: dict[str, Any], said: str | None) -> None:
     """What none has, or that none has all of it at once; dead nodes do not count."""
-    assert misfit(runner, NODES) == said
+    assert misfit(Runner(**runner), NODES) == said
 
 
 def test_why_no_node_can_take_a_runner_now_is_said() -> None:
     """What is taken, where a node has it; otherwise that none has it."""
-    assert busy({"resources": {"CPU": 2}}, NODES) is None
-    assert busy({"resources": {"CPU": 4}}, NODES) == "no node has free 4 CPU (the most is 2 CPU)"
-    assert busy({"resources": {"CPU": 9}}, NODES) == "no node has 9 CPU (the most is 4 CPU)"
+    assert busy(Runner(resources={"CPU": 2}), NODES) is None
+    assert busy(Runner(resources={"CPU": 4}), NODES) == "no node has free 4 CPU (the most is 2 CPU)"
+    assert busy(Runner(resources={"CPU": 9}), NODES) == "no node has 9 CPU (the most is 4 CPU)"
 
 
 @pytest.mark.parametrize(
@@ -97,8 +99,8 @@ def test_a_status_says_which_services_have_no_node() -> None:
     parts: Any = SimpleNamespace(supervisor=SimpleNamespace(pools=pools), cluster=cluster)
 
     def unplaced(*names: str, runner: dict[str, Any]) -> dict[str, str]:
-        manifest = {"runner": runner}
-        live: Any = [SimpleNamespace(service=n, number=1, manifest=manifest) for n in names]
+        declared = manifest(runner=runner)
+        live: Any = [SimpleNamespace(service=n, number=1, manifest=declared) for n in names]
         return asyncio.run(problems.unplaced(parts, live))
 
     greedy = {"resources": {"GPU": 4}}

@@ -7,6 +7,7 @@ import pytest
 
 from koco import InputsError, testing
 from koco.manifest import load
+from koco.manifest.descriptions import AppHandlers
 from koco.sdk.endpoint import serving
 from tests.support import pages
 
@@ -29,6 +30,6 @@ def test_the_endpoint_launches_what_it_says(page: ModuleType) -> None:
 def test_the_app_describes_its_flow_and_its_lock(page: ModuleType) -> None:
     """As the deployer is told of it; the manifest that goes with it is one."""
     about = serving.describe("page_flows:app", "hymn")
-    assert [flow["name"] for flow in about["flows"]] == ["hymn"]
-    assert (about["locks"], about["leases"]) == (["approval"], ["approval"])
+    assert [flow.name for flow in about.flows] == ["hymn"]
+    assert about.handlers == AppHandlers(locks=("approval",), leases=("approval",))
     assert load.parse("service: hymn\napp: hymn.app:app\n").app == "hymn.app:app"

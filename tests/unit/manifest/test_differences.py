@@ -190,7 +190,8 @@ def test_changed_parts_are_in_a_fixed_order() -> None:
     def parts(*files: str, **more: Any) -> list[str]:
         new = full(**more)
         changed = differences.compare_files([], [File(path, 1, "x") for path in files])
-        return differences.changed_parts(new, differences.compare_manifests(full(), new), changed)
+        changes = differences.compare_manifests(full(), new)
+        return differences.changed_parts(load.check(new).runtime, changes, changed)
 
     assert parts("app.py", runner={"max": 20}) == ["code", "replicas"]
     assert parts(runtime={"env": {"A": "1"}}) == ["environment"]

@@ -2,13 +2,13 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from koco.cluster.runners import EnvironmentFailed, _environment_failed
 from koco.control.deploy import packages
 from koco.manifest import requirements
+from koco.manifest.model import Runtime
 
 FILES = {
     "reqs/main.txt": """\
@@ -120,7 +120,7 @@ def test_exports_a_lock_without_a_network(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path))
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
     bundle = bundled(tmp_path, {"sub/pyproject.toml": PYPROJECT, "sub/uv.lock": LOCK})
-    installer, lines = packages.to_install(bundle, {"pyproject": "sub/pyproject.toml"})
+    installer, lines = packages.to_install(bundle, Runtime(pyproject="sub/pyproject.toml"))
     assert installer == "uv"
     assert lines == [
         "six==1.16.0 --hash=sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254"
@@ -145,14 +145,14 @@ def test_refuses_an_unusable_lock_with_a_hint(
 ) -> None:
     """With uv's own message."""
     with pytest.raises(EnvironmentFailed, match=said) as caught:
-        packages.to_install(bundled(tmp_path, files), {"pyproject": "pyproject.toml"})
+        packages.to_install(bundled(tmp_path, files), Runtime(pyproject="pyproject.toml"))
     assert hint in str(caught.value.hint)
 
 
 def test_merges_requirements_and_dependencies(tmp_path: Path) -> None:
     """The manifest's `dependencies` come first."""
     bundle = bundled(tmp_path, {"requirements.txt": "six\n"})
-    runtime: dict[str, Any] = {"dependencies": ["iniconfig"], "requirements": "requirements.txt"}
+    runtime = Runtime(dependencies=("iniconfig",), requirements="requirements.txt")
     assert packages.to_install(bundle, runtime) == ("pip", ["iniconfig", "six"])
 
 

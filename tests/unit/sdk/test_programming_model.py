@@ -80,9 +80,9 @@ async def rating(request: fastapi.Request, inputs: dict[str, Any] | None = None)
 
 def test_a_service_is_described() -> None:
     """Routes made in a loop are flows of their own, and each keeps its summary."""
-    flows = serving.describe(f"{__name__}:app", "rate")["flows"]
-    assert [each["name"] for each in flows] == ["rate", "flow-0", "flow-1", "flow-2"]
-    assert [each["summary"] for each in flows[1:]] == ["number 0", "number 1", "number 2"]
+    flows = serving.describe(f"{__name__}:app", "rate").flows
+    assert [each.name for each in flows] == ["rate", "flow-0", "flow-1", "flow-2"]
+    assert [each.summary for each in flows[1:]] == ["number 0", "number 1", "number 2"]
 
 
 def test_a_service_runs() -> None:
@@ -140,7 +140,7 @@ def test_a_bound_app_is_found_by_either_spelling(
         (tmp_path / f"{name}.py").write_text(BOUND)
         serving.describe(f"{name}:fast_app", name)
     for path in ("bound_one:fast_app", "bound_two.fast_app"):
-        (flow,) = serving.describe(path, "mine")["flows"]
-        assert flow["summary"] == path[: len("bound_one")]
+        (flow,) = serving.describe(path, "mine").flows
+        assert flow.summary == path[: len("bound_one")]
     for name in ("bound_one", "bound_two"):
         del sys.modules[name]

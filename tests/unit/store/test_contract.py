@@ -39,11 +39,13 @@ from koco.store.model import (
     NewExecution,
     NewFile,
     Policy,
+    ReleaseFailure,
     Sight,
 )
 from koco.store.protocol import Store
 from koco.store.sqlite import SqliteStore, listing, pages, readers, search
 from koco.store.sqlite.writer import StoreError
+from tests.support.releases import flow, manifest
 from tests.unit.conftest import examples
 
 Check = Callable[[Store], Awaitable[None]]
@@ -470,22 +472,22 @@ def test_releases_switch_in_one_step(check: Callable[[Check], None]) -> None:
     async def body(store: Store) -> None:
         async def make(service: str = "svc") -> int:
             release = await store.create_release(
-                service, bundle="b", fingerprint="f", manifest={"a": 1}, by="me"
+                service, bundle="b", fingerprint="f", manifest=manifest(), by="me"
             )
             assert release.status == "starting"
             return release.number
 
         assert await make() == 1
         assert await store.live_release("svc") is None
-        await store.go_live("svc", 1, [{"name": "x"}])
+        await store.go_live("svc", 1, [flow("x")])
         assert [await make(), await make("other")] == [2, 1]
-        await store.fail_release("svc", 2, {"message": "no"})
+        await store.fail_release("svc", 2, ReleaseFailure(message="no"))
         live = await store.live_release("svc")
         assert live is not None
-        assert (live.number, live.flows) == (1, [{"name": "x"}])
+        assert (live.number, live.flows) == (1, (flow("x"),))
         await store.go_live("svc", await make(), [])
         assert [r.number for r in await store.releases("retired")] == [1]
-        assert (await store.release("svc", 2)).error == {"message": "no"}
+        assert (await store.release("svc", 2)).error == ReleaseFailure(message="no")
         with pytest.raises(NotFoundError):
             await store.release("svc", 99)
 
@@ -497,7 +499,7 @@ def test_a_newer_release_ends_those_that_are_starting(check: Callable[[Check], N
 
     async def body(store: Store) -> None:
         async def make(service: str = "svc", by: str = "ada") -> int:
-            about = {"bundle": "b", "fingerprint": "f", "manifest": {}}
+            about = {"bundle": "b", "fingerprint": "f", "manifest": manifest()}
             return (await store.create_release(service, by=by, fallback=False, **about)).number
 
         await make()
@@ -508,7 +510,7 @@ def test_a_newer_release_ends_those_that_are_starting(check: Callable[[Check], N
         second = await store.release("svc", 2)
         assert second.status == "failed"
         assert second.error is not None
-        assert "bob deployed release 3" in second.error["message"]
+        assert "bob deployed release 3" in second.error.message
         assert not second.has_closed, "what serves goes on"
         assert [(r.service, r.number) for r in await store.releases("starting")] == [
             ("other", 1),
@@ -546,9 +548,9 @@ def test_what_is_out_of_sight_does_not_exist(check: Callable[[Check], None]) -> 
 
     async def body(store: Store) -> None:
         made = {}
-        for user, flow in (("ada", "a/x"), ("bob", "a/x"), ("ada", "b/y")):
-            new = NewExecution(flow=flow, service=flow[0], release=1, inputs={}, user=user)
-            made[user, flow] = (await store.create(new))[0].fid
+        for user, name in (("ada", "a/x"), ("bob", "a/x"), ("ada", "b/y")):
+            new = NewExecution(flow=name, service=name[0], release=1, inputs={}, user=user)
+            made[user, name] = (await store.create(new))[0].fid
         for fid in made.values():
             await store.open_lock(fid, f"l{fid}", name="go", data=None, expires=4e9)
         for sight, seen in (

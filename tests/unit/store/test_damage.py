@@ -18,6 +18,7 @@ from koco.store.model import AuditEntry, AuditQuery, Filter, Key, NewExecution
 from koco.store.sqlite import SqliteStore
 from koco.store.sqlite.damage import DamagedError
 from koco.store.sqlite.writer import StoreError
+from tests.support.releases import manifest
 
 FIDS: list[str] = []
 
@@ -50,9 +51,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name = f"key-{number}"
             await store.put_key(Key(name=name, digest=name.encode(), scopes=("read",), created="x"))
             await store.note([AuditEntry(action="launch", who="ada", target=execution.fid)])
-        manifest = {"service": "s", "flows": []}
         await store.create_release(
-            "s", manifest=manifest, bundle="b" * 64, fingerprint="f", by="ada"
+            "s", manifest=manifest(service="s"), bundle="b" * 64, fingerprint="f", by="ada"
         )
         while await store.index():
             pass

@@ -15,6 +15,7 @@ from koco.events import line
 from koco.events.model import Batch, Kind, Status
 from koco.store.model import Filter, NewExecution
 from koco.store.sqlite import SqliteStore, schema
+from tests.support.releases import manifest
 
 #: Of the steps that are out in the world: what they have made cannot be made otherwise.
 SHIPPED = (
@@ -51,7 +52,13 @@ def old(tmp_path: Path) -> Path:
         db.execute(
             "INSERT INTO releases (service, number, status, bundle, fingerprint, manifest, flows,"
             " created, ready, by, app) VALUES ('svc', 1, 'live', 'b', 'f', ?, ?, ?, ?, 'admin', ?)",
-            (json.dumps(MANIFEST), '[{"name":"flow","form":null}]', TS, TS, None),
+            (
+                json.dumps(MANIFEST),
+                '[{"name":"flow","entrypoint":"m:f","form":null}]',
+                TS,
+                TS,
+                None,
+            ),
         )
         for number, status in enumerate(STATUSES, 1):
             _execution(db, number, status)
@@ -114,7 +121,7 @@ def test_everything_is_kept(old: Path) -> None:
                 True,
             )
             live = await store.live_release("svc")
-            assert live is not None and live.manifest == MANIFEST
+            assert live is not None and live.manifest == manifest(**MANIFEST)
 
             # What was under way goes on: the next event, the end, another launch.
             end = Batch("fid2", "p", 3, 1, line.encode(Kind.FINAL, 1), "runner", Status.FINISHED)

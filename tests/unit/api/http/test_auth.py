@@ -29,8 +29,9 @@ from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.events.model import Status
 from koco.manifest import load
-from koco.store.model import NewExecution, NewFile
+from koco.store.model import NewExecution, NewFile, ReleaseFailure
 from tests.support.api_server import Api, serving
+from tests.support.releases import flow
 
 SHA256 = "0" * 64
 MANIFEST = {"service": "svc", "flows": [{"name": "flow", "entrypoint": "m:f"}]}
@@ -152,14 +153,12 @@ async def _complete(api: Api) -> None:
     """Give the API the parts that deploy and launch, all but Ray's edge."""
     parts = api.parts
     store, catalog = parts.store, Catalog()
-    await store.fail_release("svc", 1, {"message": "", "hint": None, "detail": None})
-    manifest = load.to_data(load.check({**MANIFEST, "secrets": ["A"]}))
+    await store.fail_release("svc", 1, ReleaseFailure(message=""))
+    manifest = load.check({**MANIFEST, "secrets": ["A"]})
     release = await store.create_release(
         "svc", bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
     )
-    said = dict.fromkeys(("summary", "version", "author", "organization", "form"))
-    flows = [{"name": "flow", "entrypoint": "m:f", "description": "", "tags": [], **said}]
-    catalog.put(await store.go_live("svc", release.number, flows))
+    catalog.put(await store.go_live("svc", release.number, [flow()]))
 
     async def describe() -> dict[str, Any]:
         return {"version": "2", "nodes": [], "restarts": 0, "python": "3", "auth": "token"}
@@ -377,7 +376,7 @@ async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) ->
     blob.parent.mkdir(exist_ok=True)
     blob.touch()
     for named in secrets:
-        manifest = load.to_data(load.check({**MANIFEST, "service": service, "secrets": named}))
+        manifest = load.check({**MANIFEST, "service": service, "secrets": named})
         release = await store.create_release(
             service, bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
         )

@@ -10,6 +10,7 @@ import pytest
 from koco.control.services.endpoint_client import Passed
 from koco.store.model import AuditQuery
 from tests.support.api_server import Api, serving
+from tests.support.releases import manifest
 
 KEY = b"Host: koco\r\nAuthorization: Bearer ada\r\n"
 LIST = b"GET /v1/executions HTTP/1.1\r\n"
@@ -400,7 +401,7 @@ def test_a_charset_is_told_once(api: Api) -> None:
 
     parts = api.parts
     parts.catalog = SimpleNamespace(
-        release=lambda _: SimpleNamespace(manifest={"endpoint": {}}, app={}), at=lambda *_: None
+        release=lambda _: SimpleNamespace(manifest=manifest(), app={}), at=lambda *_: None
     )
     parts.endpoints = SimpleNamespace(pass_through=passed)
     with api.http() as client:

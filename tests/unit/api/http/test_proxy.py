@@ -25,6 +25,7 @@ from koco.events.model import Batch, Kind, Status
 from koco.store.model import AuditQuery
 from tests.support.api_server import Api, serving
 from tests.support.driver import calm_s
+from tests.support.releases import manifest
 from tests.unit.control.services.test_endpoint_client import RELEASE, ServeOfOnes, Stranger
 
 
@@ -337,9 +338,9 @@ def test_only_trusted_proxies_say_who_asks(
 
 def test_all_addresses_of_a_home_have_one_share_of_what_is_public(api: Api) -> None:
     """Somebody with IPv6 has as many addresses as they like, all in one /64."""
-    manifest = {"endpoint": {"timeout": 5, "public": ["/x"]}}
+    declared = manifest(endpoint={"timeout": 5, "public": ["/x"]})
     api.parts.catalog = Catalog()
-    api.parts.catalog.put(msgspec.structs.replace(RELEASE, app=None, manifest=manifest))
+    api.parts.catalog.put(msgspec.structs.replace(RELEASE, app=None, manifest=declared))
     api.parts.settings.change({"trusted_proxies": ["127.0.0.1"], "key_requests_per_s": 0.1})
     with api.http() as client:
         codes = [

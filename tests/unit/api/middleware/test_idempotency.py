@@ -19,15 +19,16 @@ from koco.store.model import Reply
 from koco.store.sqlite.replies import KEPT_S
 from tests.support.api_server import Api, serving
 from tests.support.driver import calm_s
+from tests.support.releases import flow, manifest
 from tests.unit.api.routes.test_results import ended
 
 FORM = [{"type": "text", "name": "who"}]
-MANIFEST = {
-    "service": "svc",
-    "flows": [{"name": "flow", "entrypoint": "m:f", "limits": {}}],
-    "runner": {"min": 0, "max": 1, "idle_timeout": 9, "concurrency": 1, "executions": None},
-}
-FLOW = {"name": "flow", "entrypoint": "m:f", "summary": None, "form": FORM}
+MANIFEST = manifest(
+    service="svc",
+    flows=[{"name": "flow", "entrypoint": "m:f", "limits": {}}],
+    runner={"min": 0, "max": 1, "idle_timeout": 9, "concurrency": 1, "executions": None},
+)
+FLOW = flow(form=FORM)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from koco.errors import InputsError
 from koco.events.model import Status
 from koco.store.model import File, NewExecution, NewFile
 from tests.support.api_server import Api, serving
+from tests.support.releases import flow, manifest
 
 FORM = [
     {"type": "text", "name": "who", "label": "Who", "required": True},
@@ -164,16 +165,17 @@ def test_a_follower_ends_where_its_execution_is_deleted(api: Api) -> None:
 def live(api: Api) -> Catalog:
     """Let `svc/flow` be live, with a form; no runner ever comes."""
     store = api.parts.store
-    flow = {"name": "flow", "entrypoint": "m:f", "form": FORM, "tags": ["of-the-flow"]}
-    manifest = {
-        "service": "svc",
-        "flows": [{"name": "flow", "entrypoint": "m:f", "limits": {}}],
-        "runner": {"min": 0, "max": 1, "idle_timeout": 9, "concurrency": 1, "executions": None},
-    }
-    release = api.call(
-        store.create_release("svc", bundle="", fingerprint="", manifest=manifest, by="ada")
+    declared = manifest(
+        service="svc",
+        flows=[{"name": "flow", "entrypoint": "m:f", "limits": {}}],
+        runner={"min": 0, "max": 1, "idle_timeout": 9, "concurrency": 1, "executions": None},
     )
-    release = api.call(store.go_live("svc", release.number, [flow]))
+    release = api.call(
+        store.create_release("svc", bundle="", fingerprint="", manifest=declared, by="ada")
+    )
+    release = api.call(
+        store.go_live("svc", release.number, [flow(form=FORM, tags=("of-the-flow",))])
+    )
 
     async def never(*_: Any) -> Any:
         raise OSError("no runner comes")

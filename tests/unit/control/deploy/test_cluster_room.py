@@ -10,9 +10,10 @@ from koco.cluster.placement import Node
 from koco.cluster.resource_holders import Holder, holder_of
 from koco.cluster.serve_failures import Asked, asked
 from koco.control.deploy.cluster_room import NoPlace, Room
+from tests.support.releases import manifest
 
 REPLICA = "SERVE_REPLICA::koco-other-1#Front#x1"
-RELEASE: Any = SimpleNamespace(service="svc", number=2, manifest={"runner": {}})
+RELEASE: Any = SimpleNamespace(service="svc", number=2, manifest=manifest())
 
 
 def deployment(*, running: int, wanted: int, **options: Any) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def deployment(*, running: int, wanted: int, **options: Any) -> dict[str, Any]:
 
 def room(holders: list[Holder], *, cpus: float = 2, free: float = 0, **more: Any) -> Room:
     """A cluster of one node, and an endpoint that asks for one CPU there."""
-    wants = {"koco-svc-2": [Asked("0 of 1 replicas of Front run", {"resources": {"CPU": 1}})]}
+    wants = {"koco-svc-2": [Asked("0 of 1 replicas of Front run", {"CPU": 1}, {})]}
     pools = {("p", 1): SimpleNamespace(runners={"r": SimpleNamespace(running={"fid1"})})}
 
     async def look() -> list[Any]:
@@ -93,4 +94,4 @@ def test_what_replicas_ask_for_that_do_not_run_is_read_from_serve() -> None:
     }
     [one] = asked(found)
     assert one.text.startswith("1 of 2 replicas of Waits run; each asks for 1 CPU")
-    assert one.runner["resources"] == {"CPU": 1, "memory": 5}
+    assert one.resources == {"CPU": 1, "memory": 5}

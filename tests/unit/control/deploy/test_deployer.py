@@ -23,21 +23,26 @@ from koco.control.storage.disk import Disk
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import Status
-from koco.store.model import AuditQuery, NewExecution, Release
+from koco.runner.spec import ImportFailure
+from koco.store.model import (
+    AuditQuery,
+    NewExecution,
+    Release,
+    ReleaseFailure,
+    ReleaseOrigin,
+)
+from tests.support.releases import manifest
 from tests.unit.control.runners.test_pool import World as Pools
 from tests.unit.control.runners.test_pool import eventually
 from tests.unit.control.runners.test_pool import world as pools_world
 
-MANIFEST: dict[str, Any] = {
-    "service": "svc",
-    "flows": [{"name": "flow", "entrypoint": "m:f"}],
-    "runner": {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None},
-}
+MANIFEST = manifest(
+    service="svc",
+    flows=[{"name": "flow", "entrypoint": "m:f"}],
+    runner={"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None},
+)
 
-PROBLEM = {
-    **{"flow": "flow", "entrypoint": "m:f", "type": "ValueError", "message": "at import"},
-    **{"traceback": "", "hint": None},
-}
+PROBLEM = ImportFailure(flow="flow", entrypoint="m:f", type="ValueError", message="at import")
 
 
 @pytest.fixture(autouse=True)
@@ -197,13 +202,13 @@ def test_a_release_whose_runners_keep_dying_goes_back_by_itself(tmp_path: Path) 
     """Once: in its row, in the audit log, and for what waits for it."""
 
     async def body(w: World) -> None:
-        await w.live("one", origin={"commit": "abc"})
+        await w.live("one", origin=ReleaseOrigin(commit="abc"))
         await w.live("two")
         await killed(w, 2)
         await eventually(lambda: w.catalog.release("svc").number == 3)
         back, broken = await w.store.release("svc", 3), await w.store.release("svc", 2)
-        assert (back.by, back.origin["rollback_of"]) == ("koco", 1)
-        assert back.origin["because"] == "release 2 is broken"
+        assert (back.by, back.origin.rollback_of) == ("koco", 1)
+        assert back.origin.because == "release 2 is broken"
         assert broken.status == "failed"
         assert "signal 11; koco goes back to release 1" in str(broken.error)
         noted = (await w.store.audit(AuditQuery(target="svc"))).items
@@ -241,7 +246,7 @@ def test_going_back_goes_on_after_a_restart(tmp_path: Path) -> None:
     async def body(w: World) -> None:
         await w.live("one")
         await w.live("two")
-        await w.store.mark_broken("svc", 2, {"message": "they die"})
+        await w.store.mark_broken("svc", 2, ReleaseFailure(message="they die"))
         w.begin(tmp_path)
         await w.supervisor.recover({})
         await w.deployer.recover()
@@ -343,7 +348,7 @@ def test_a_rollback_is_a_new_release_of_the_old_code(tmp_path: Path) -> None:
     """By number, or to what served before; the second one goes forward again."""
 
     async def body(w: World) -> None:
-        first = await w.live("one", origin={"commit": "abc", "dirty": False})
+        first = await w.live("one", origin=ReleaseOrigin(commit="abc", dirty=False))
         await w.live("two")
         w.problem = PROBLEM
         await w.live("broken")
@@ -353,7 +358,7 @@ def test_a_rollback_is_a_new_release_of_the_old_code(tmp_path: Path) -> None:
         begun, _ = await w.deployer.rollback(target, by="bob")
         back = await w.deployer.wait("svc", begun.number, seconds=10)
         assert (back.number, back.status, back.bundle) == (4, "live", first.bundle)
-        assert back.origin == {"commit": "abc", "dirty": False, "rollback_of": 1}
+        assert back.origin == ReleaseOrigin(commit="abc", dirty=False, rollback_of=1)
         assert "upload" not in back.timings
         assert (await w.deployer.target("svc", None)).number == 2
         assert (await w.deployer.target("svc", 3)).status == "failed", "where it is asked for"
@@ -419,7 +424,7 @@ def test_a_rollback_that_makes_no_sense_says_why(tmp_path: Path) -> None:
     """No such release, the live one, nothing before it, or its bundle is gone."""
 
     async def body(w: World) -> None:
-        first = await w.live("one", origin={"commit": "abcdef"})
+        first = await w.live("one", origin=ReleaseOrigin(commit="abcdef"))
         with pytest.raises(NotFoundError, match="no release that served before"):
             await w.deployer.target("svc", None)
         with pytest.raises(NotFoundError, match="no release 7"):
@@ -509,7 +514,7 @@ def test_bundles_of_an_earlier_koco_are_taken_over(tmp_path: Path) -> None:
         sha256 = hashlib.sha256(b"old").hexdigest()
         (tmp_path / "bundles").mkdir()
         (tmp_path / "bundles" / f"{sha256}.zip").write_bytes(b"old")
-        await w.store.create_release("s", bundle=sha256, fingerprint="", manifest={}, by="")
+        await w.store.create_release("s", bundle=sha256, fingerprint="", manifest=MANIFEST, by="")
         w.begin(tmp_path)
         assert w.bundles.path(sha256).read_bytes() == b"old"
         assert await w.bundles.state(sha256) == (3, True)
@@ -589,7 +594,9 @@ def test_what_was_to_be_cancelled_is_after_a_restart(tmp_path: Path) -> None:
         made = [await w.launch() for _ in range(250)]
         await w.until(made[0].fid, Status.RUNNING)
         actor = next(r for r in w.runners if made[0].fid in r.fids)
-        await w.store.undeploy("svc", {}, beside_running=True, cancel_grace_s=0.01)
+        await w.store.undeploy(
+            "svc", ReleaseFailure(message="gone"), beside_running=True, cancel_grace_s=0.01
+        )
         now = [await w.store.execution(each.fid) for each in made]
         waiting = [each.fid for each in now if each.status is Status.QUEUED]
         assert len(waiting) > 200
@@ -659,7 +666,7 @@ def test_undeploying_ends_a_release_that_is_starting(tmp_path: Path) -> None:
         await eventually(w.runners[0].over.done)  # it does not import on in vain
         w.importing.set()
         found = await w.deployer.wait("svc", release.number, seconds=10)
-        assert (found.status, found.error and found.error["message"]) == (
+        assert (found.status, found.error and found.error.message) == (
             "failed",
             "bob undeployed svc meanwhile",
         )
@@ -744,7 +751,7 @@ def test_a_release_that_is_late_fails_whatever_ray_says(tmp_path: Path) -> None:
         release = await w.live("one", timeout_s=0.05)
         assert release.status == "failed"
         assert release.error is not None
-        assert "not ready within 0.05 s" in release.error["message"]
+        assert "not ready within 0.05 s" in release.error.message
 
     world(tmp_path, body)
 

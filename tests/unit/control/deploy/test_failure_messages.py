@@ -3,18 +3,19 @@
 from typing import Any
 
 from koco.control.deploy import failure_messages
-from koco.runner.spec import Description
+from koco.runner.spec import Description, ImportFailure
+from tests.support.releases import flow
 
 
-def _problem(flow: str | None, message: str, **more: Any) -> dict[str, Any]:
-    problem = {"flow": flow, "entrypoint": "m:f", "type": "ValueError", "message": message}
-    return {**problem, "traceback": "", "hint": None, **more}
+def _problem(flow: str | None, message: str, **more: Any) -> ImportFailure:
+    fields = {"entrypoint": "m:f", "type": "ValueError", **more}
+    return ImportFailure(flow=flow, message=message, **fields)
 
 
-def _message(*problems: dict[str, Any]) -> str:
-    verdict = failure_messages.of_imports(Description(problems=list(problems)))
-    assert verdict is not None
-    return str(verdict["message"])
+def _message(*problems: ImportFailure) -> str:
+    failure = failure_messages.of_imports(Description(problems=list(problems)))
+    assert failure is not None
+    return failure.message
 
 
 def test_flows_that_fail_alike_are_told_in_one_breath() -> None:
@@ -33,9 +34,9 @@ def test_what_fails_before_any_import_names_no_flow() -> None:
 
 def test_a_form_that_a_service_tells_is_checked() -> None:
     """It is a stranger: what cannot be taken fails the release, and not the control plane."""
-    good = {"name": "a", "form": [{"type": "text", "name": "x"}]}
-    bad = {"name": "b", "form": [{"type": "text", "name": "x", "pattern": "(?=a)a"}]}
-    assert failure_messages.of_forms([good, {"name": "c", "form": None}]) is None
+    good = flow("a", form=[{"type": "text", "name": "x"}])
+    bad = flow("b", form=[{"type": "text", "name": "x", "pattern": "(?=a)a"}])
+    assert failure_messages.of_forms([good, flow("c")]) is None
     found = failure_messages.of_forms([good, bad])
     assert found is not None
-    assert found["message"].startswith("flow 'b': its form cannot be taken: ")
+    assert found.message.startswith("flow 'b': its form is not valid: ")

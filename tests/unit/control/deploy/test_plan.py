@@ -14,8 +14,10 @@ from koco.control.deploy import checks
 from koco.control.deploy.plan import Planner, Step
 from koco.errors import NotFoundError, UsageError
 from koco.manifest import load
+from koco.manifest.descriptions import AppHandlers
 from koco.manifest.differences import File
-from koco.store.model import NewExecution
+from koco.manifest.model import Manifest
+from koco.store.model import NewExecution, ReleaseFailure, ReleaseOrigin
 from koco.store.sqlite import SqliteStore
 
 MANIFEST: dict[str, Any] = {"service": "svc", "flows": [{"name": "a", "entrypoint": "app:a"}]}
@@ -46,14 +48,14 @@ class World:
     async def release(
         self, bundle: str = "one", *, live: bool = True, app: Any = None, **more: Any
     ) -> int:
-        manifest = load.to_data(load.check({**copy.deepcopy(MANIFEST), **more}))
+        manifest = load.check({**copy.deepcopy(MANIFEST), **more})
         release = await self.store.create_release(
-            manifest["service"],
+            manifest.service,
             bundle=bundle,
             fingerprint="",
             manifest=manifest,
             by="ada",
-            origin={"project": "demo"},
+            origin=ReleaseOrigin(project="demo"),
         )
         if live:
             await self.store.go_live(release.service, release.number, [], app)
@@ -97,7 +99,7 @@ def test_what_is_not_live_would_be_created(world: Any) -> None:
 
     async def body(w: World) -> None:
         number = await w.release(live=False)
-        await w.store.fail_release("svc", number, {"message": "no"})
+        await w.store.fail_release("svc", number, ReleaseFailure(message="no"))
         step = await w.step()
         assert (step.action, step.release, step.expect) == ("create", None, 0)
 
@@ -215,7 +217,7 @@ def test_what_somebody_made_of_serve_is_an_update(world: Any) -> None:
     """Where Serve cannot be asked, that is said, and nothing is made of it."""
 
     async def body(w: World) -> None:
-        await w.release(app={"locks": [], "leases": []})
+        await w.release(app=AppHandlers())
         w.drift = {"svc": "somebody removed it"}
         step = await w.step()
         assert (step.action, step.parts, step.drift) == ("update", ["drift"], "somebody removed it")
@@ -242,8 +244,8 @@ def test_a_manifest_that_this_control_plane_refuses_is_a_problem(world: Any) -> 
 def test_checks_find_problems_and_warnings(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What only the cluster knows, of the manifest with its defaults."""
 
-    async def check(_: Any, manifest: dict[str, Any]) -> list[checks.Finding]:
-        return [checks.Finding(message=f"max {manifest['runner']['max']}", hint=None, path=[])]
+    async def check(_: Any, manifest: Manifest) -> list[checks.Finding]:
+        return [checks.Finding(message=f"max {manifest.runner.max}", hint=None, path=[])]
 
     monkeypatch.setattr(checks, "CHECKS", [check])
 

@@ -9,6 +9,7 @@ from koco.control.events import event_size
 from koco.control.settings import Settings
 from koco.events import line
 from koco.events.model import Batch, Kind
+from tests.support.releases import manifest
 
 
 def payloads(batch: Batch) -> list[Any]:
@@ -39,9 +40,9 @@ def test_larger_events_are_cut_and_say_so() -> None:
 def test_a_larger_form_is_refused() -> None:
     """By the setting's name, at its place in the manifest."""
     inputs = [{"type": "text", "name": f"field_{i}"} for i in range(100)]
-    manifest = {"flows": [{"name": "a"}, {"name": "b", "inputs": inputs}]}
+    declared = manifest(flows=[{"name": "a"}, {"name": "b", "inputs": inputs}])
     parts: Any = SimpleNamespace(settings=Settings())
-    assert asyncio.run(checks.check_forms(parts, manifest)) == []
+    assert asyncio.run(checks.check_forms(parts, declared)) == []
     parts.settings.max_form_kb = 2
-    [found] = asyncio.run(checks.check_forms(parts, manifest))
+    [found] = asyncio.run(checks.check_forms(parts, declared))
     assert found["path"] == ["flows", 1, "inputs"] and "max_form_kb is 2" in found["message"]

@@ -13,8 +13,10 @@ from koco.control.events.spooler import Spooler
 from koco.control.executions.locks import Locks
 from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
 from koco.events.model import Batch, Status
+from koco.manifest.descriptions import AppHandlers
 from koco.store.model import Answer, Execution, Lock, NewExecution, Release
 from koco.store.sqlite import SqliteStore
+from tests.support.releases import manifest
 
 FORM = [
     {"type": "boolean", "name": "ok", "option": "Fine"},
@@ -75,11 +77,12 @@ async def planes(path: Path) -> AsyncIterator[Callable[[], Awaitable[Plane]]]:
         store = SqliteStore(path / "store.db")
         await store.open()
         if await store.live_release("svc") is None:
-            manifest = {"locks": {"review": FORM}}
+            declared = manifest(locks={"review": FORM})
             await store.create_release(
-                "svc", bundle="", fingerprint="", manifest=manifest, by="ada"
+                "svc", bundle="", fingerprint="", manifest=declared, by="ada"
             )
-            await store.go_live("svc", 1, [], {"locks": ["own"], "leases": ["own"]})
+            handlers = AppHandlers(locks=("own",), leases=("own",))
+            await store.go_live("svc", 1, [], handlers)
         started.append(Plane(store, Owner()))
         await started[0].locks.recover()
         return started[0]

@@ -12,7 +12,6 @@ import pytest
 from koco.control.executions import schedule_spec
 from koco.control.executions.files import Files
 from koco.control.executions.launcher import Launches
-from koco.control.executions.schedule_spec import Entry
 from koco.control.executions.schedules import Schedules
 from koco.control.services.catalog import Catalog
 from koco.control.storage.blobs import Blobs
@@ -20,8 +19,10 @@ from koco.control.storage.disk import Disk
 from koco.events import line
 from koco.events.model import Status
 from koco.forms import InputText, Model
-from koco.manifest import cron
+from koco.manifest import cron, model
+from koco.manifest.model import Manifest
 from koco.store.model import AuditQuery, Execution, Release
+from tests.support.releases import flow, manifest
 from tests.unit.control.runners.test_pool import World, world
 
 HOUR = 3600.0
@@ -65,8 +66,8 @@ class Clock:
         release = msgspec.structs.replace(
             release,
             ready=line.timestamp(START),
-            manifest={**release.manifest, "schedule": list(schedule)},
-            flows=[{"name": "flow", "entrypoint": "m:f", "form": form}],
+            manifest=_scheduled(release.manifest, *schedule),
+            flows=(flow(form=form),),
         )
         self.catalog.put(release)
         await self.schedules.refresh(START)
@@ -85,6 +86,11 @@ class Clock:
     async def made(self) -> list[Execution]:
         page = await self.w.store.executions(limit=100)
         return page.items[::-1]
+
+
+def _scheduled(manifest: Manifest, *schedule: dict[str, Any]) -> Manifest:
+    parsed = tuple(model.Schedule.model_validate(each) for each in schedule)
+    return manifest.model_copy(update={"schedule": parsed})
 
 
 def clocked(tmp_path: Path, body: Callable[[Clock], Awaitable[None]]) -> None:
@@ -292,7 +298,7 @@ def test_schedules_follow_the_catalog_by_themselves(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         release = await c.live()
         every_second = {"flow": "flow", "cron": "* * * * * *"}
-        manifest = {**release.manifest, "schedule": [every_second]}
+        manifest = _scheduled(release.manifest, every_second)
         c.catalog.put(msgspec.structs.replace(release, manifest=manifest, ready=None))
         while not await c.made():
             await asyncio.sleep(0.02)
@@ -311,29 +317,30 @@ def test_schedules_follow_the_catalog_by_themselves(tmp_path: Path) -> None:
 def test_a_release_whose_schedules_cannot_launch_does_not_get_ready() -> None:
     """It is told which one, why, and what to do."""
     form = Model(InputText(name="who", label="Who", required=True)).to_list()
-    flows = [{"name": "greet", "form": form}, {"name": "any", "form": None}]
+    flows = [flow("greet", form=form), flow("any")]
 
     def said(entry: dict[str, Any]) -> Any:
-        manifest = {"schedule": [{"flow": "any", "cron": "* * * * *", "inputs": {"x": 1}}, entry]}
-        return asyncio.run(schedule_spec.problem(manifest, flows))
+        first = {"flow": "any", "cron": "* * * * *", "inputs": {"x": 1}}
+        return asyncio.run(schedule_spec.find_problem(manifest(schedule=[first, entry]), flows))
 
     assert said({"flow": "greet", "cron": "* * * * *", "inputs": {"who": "Ada"}}) is None
     unknown = said({"flow": "hymn", "cron": "* * * * *"})
-    assert unknown["message"] == "schedule[1]: there is no flow 'hymn'"
-    assert unknown["hint"] == "flows: greet, any"
+    assert unknown.message == "schedule[1]: there is no flow 'hymn'"
+    assert unknown.hint == "flows: greet, any"
     refused = said({"flow": "greet", "cron": "* * * * *"})
-    assert refused["message"].startswith("schedule[1]: greet refuses its inputs: who: ")
-    assert refused["hint"] == "give it those it wants as schedule[1].inputs"
+    assert refused.message.startswith("schedule[1]: greet refuses its inputs: who: ")
+    assert refused.hint == "give it those it wants as schedule[1].inputs"
 
 
 def test_a_schedule_is_known_by_what_it_launches_and_when() -> None:
     """How it minds others does not make another one of it."""
-    entry = Entry(flow="f", cron="* * * * *")
-    assert msgspec.structs.replace(entry, overlap=True, catch_up=True).id == entry.id
+    entry = model.Schedule(flow="f", cron="* * * * *")
+    alike = entry.model_copy(update={"overlap": True, "catch_up": True})
+    assert schedule_spec.hash_of(alike) == schedule_spec.hash_of(entry)
     changes: list[dict[str, Any]] = [
         {"flow": "g"},
         {"inputs": {"a": 1}},
         {"timezone": "Asia/Tokyo"},
     ]
-    ids = {msgspec.structs.replace(entry, **change).id for change in changes}
-    assert len({entry.id, *ids}) == 4
+    others = [entry.model_copy(update=change) for change in changes]
+    assert len({schedule_spec.hash_of(each) for each in (entry, *others)}) == 4

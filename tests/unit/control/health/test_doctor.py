@@ -17,7 +17,11 @@ from koco.control.health import doctor
 from koco.control.health.doctor import Doctor, Finding
 from koco.control.storage.disk import Disk
 from koco.errors import KocoError
+from koco.events.questions import EndWork
+from koco.manifest.descriptions import AppHandlers
+from koco.runner.spec import ImportFailure
 from tests.support import small_disk
+from tests.support.releases import manifest
 from tests.unit.control.runners.test_pool import World, world
 
 NODE = {"address": "10.0.0.1", "alive": True, "resources": {"CPU": 2}, "death": ""}
@@ -106,9 +110,9 @@ def test_an_endpoint_that_is_coming_up_fails_nothing(tmp_path: Path) -> None:
     """So that `koco up && koco doctor` tells what is wrong, and not what is not there yet."""
 
     async def body(w: World) -> None:
-        what: dict[str, Any] = {"manifest": {"flows": []}, "bundle": "b", "by": ""}
+        what: dict[str, Any] = {"manifest": manifest(), "bundle": "b", "by": ""}
         made = await w.store.create_release("svc", fingerprint="f", **what)
-        await w.store.go_live("svc", made.number, [], app={"flows": []})
+        await w.store.go_live("svc", made.number, [], app=AppHandlers())
         for status, verdict in (("DEPLOYING", "warning"), ("RUNNING", "ok"), ("GONE", "failed")):
 
             async def statuses(now: str = status) -> dict[str, str]:
@@ -180,7 +184,7 @@ def test_a_service_without_runners_is_told_by_name_to_those_with_a_key(tmp_path:
     """And in `/health`, to anybody, by number only."""
 
     async def body(w: World) -> None:
-        w.problem = {"entrypoint": "m:f", "message": "no module named secret"}
+        w.problem = ImportFailure(entrypoint="m:f", message="no module named secret")
         await w.live()
         of = parts(w)
         while not any(pool.trouble for pool in w.supervisor.pools.values()):
@@ -255,8 +259,8 @@ def test_what_executions_leave_in_ray_is_told_with_whose_it_is(tmp_path: Path) -
 
     async def body(w: World) -> None:
         of = parts(w, cluster=SimpleNamespace(work=work))
-        told = {"tasks": ["t1"], "actors": [], "kept": []}
-        await of.leftovers.settle("fid-of-the-actor", told)
+        rest = EndWork(tasks=["t1"], actors=[], kept=[])
+        await of.leftovers.settle("fid-of-the-actor", rest)
         left = await of.leftovers.look()
         assert [(each.name, each.fid) for each in left] == [
             ("Cache", "fid-of-the-actor"),

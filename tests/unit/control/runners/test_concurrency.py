@@ -5,16 +5,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from koco.control.executions import supervisor as supervising
-from koco.control.runners.concurrency import FlowLimits, Load, limits_of
+from koco.control.runners.concurrency import Load, limits_of, policy_of
 from koco.control.runners.queue import Line
 from koco.control.settings import Settings
 from koco.errors import TooManyError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
+from koco.manifest.model import Limits
 from koco.store.model import Execution, NewExecution, Policy
+from tests.support.releases import manifest
 from tests.unit.control.runners.test_pool import World, eventually, world
 
 SHORT = {"backoff": 0.02}
@@ -66,7 +69,10 @@ def test_a_flow_at_its_limit_holds_up_no_other(tmp_path: Path) -> None:
     async def body(w: World) -> None:
         w.ends = False
         release = await w.live(limits={}, flows=("slow", "quick"), concurrency=4, max=1)
-        release.manifest["flows"][0]["limits"] = {"running": 1}
+        slow = {"name": "slow", "entrypoint": "m:f", "limits": {"running": 1}}
+        quick = {"name": "quick", "entrypoint": "m:f"}
+        limited = manifest(flows=[slow, quick], runner=release.manifest.runner.model_dump())
+        release = msgspec.structs.replace(release, manifest=limited)
         w.supervisor.pools.clear()
         w.supervisor.pool(release).keep_warm()
         [first, second] = [await w.launch("slow") for _ in range(2)]
@@ -210,10 +216,10 @@ def test_a_launch_that_could_not_be_committed_takes_no_place(
 
 def test_a_flows_own_limits_go_over_the_services() -> None:
     """Key by key; releases of a koco that knew none have none."""
-    manifest = {"flows": [{"name": "a", "limits": {"running": 2, "retries": 1}}, {"name": "b"}]}
-    limits = limits_of({**manifest, "limits": {"running": 5, "timeout": 9.0}}, "a")
-    assert (limits.running, limits.policy) == (2, Policy(timeout_s=9.0, retries=1))
-    assert limits_of(manifest, "b") == limits_of({"flows": []}, "of an app")
+    flows = [{"name": "a", "limits": {"running": 2, "retries": 1}}, {"name": "b"}]
+    limits = limits_of(manifest(flows=flows, limits={"running": 5, "timeout": 9.0}), "a")
+    assert (limits.running, policy_of(limits)) == (2, Policy(timeout_s=9.0, retries=1))
+    assert limits_of(manifest(flows=flows), "b") == limits_of(manifest(), "of an app")
 
 
 def test_the_first_that_may_run_is_first(tmp_path: Path) -> None:
@@ -222,7 +228,7 @@ def test_the_first_that_may_run_is_first(tmp_path: Path) -> None:
     async def body(w: World) -> None:
         await w.live(min=0, flows=("a", "b"))
         load = Load(Settings())
-        waiting = Line(load, lambda flow: FlowLimits(running=2 if flow == "svc/a" else None))
+        waiting = Line(load, lambda flow: Limits(running=2 if flow == "svc/a" else None))
         made = [await w.launch(flow) for flow in ("a", "b", "a", "b", "a", "b")]
         for execution in made:
             load.enter(execution.fid, execution.flow)

@@ -22,13 +22,14 @@ from koco.control.settings import Settings
 from koco.errors import ConflictError, KocoError
 from koco.events import line, wire
 from koco.events.model import Batch, Kind, Status
-from koco.runner.spec import PROTOCOL, Description, Launch, Presence, RunnerSpec
+from koco.runner.spec import PROTOCOL, Description, ImportFailure, Launch, Presence, RunnerSpec
 from koco.sdk.process.crash import End
 from koco.store.model import Execution, NewExecution, Release
 from koco.store.sqlite import SqliteStore
 from koco.store.sqlite.writer import StoreError
 from tests.support.api_server import end_others
 from tests.support.driver import calm_s
+from tests.support.releases import manifest
 
 
 class FakeRunner:
@@ -127,7 +128,7 @@ class World:
         self.fault: Exception | None = None
         self.began: list[str] = []
         self.begins = self.ends = True
-        self.problem: dict[str, Any] | None = None
+        self.problem: ImportFailure | None = None
         #: The releases that this problem is not of.
         self.works: set[int] = set()
         self.dies_after_imports = False
@@ -176,13 +177,13 @@ class World:
         self, *, limits: Any = None, flows: tuple[str, ...] = ("flow",), **runner: Any
     ) -> Release:
         usual = {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None}
-        manifest = {
-            "flows": [{"name": name, "entrypoint": "m:f"} for name in flows],
-            "runner": {**usual, **runner},
-            "limits": limits or {},
-        }
+        declared = manifest(
+            flows=[{"name": name, "entrypoint": "m:f"} for name in flows],
+            runner={**usual, **runner},
+            limits=limits or {},
+        )
         made = await self.store.create_release(
-            "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=manifest, by=""
+            "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=declared, by=""
         )
         release = await self.store.go_live("svc", made.number, [])
         self.supervisor.pool(release).keep_warm()
@@ -347,7 +348,7 @@ def test_a_release_that_cannot_start_backs_off(
     monkeypatch.setattr(start_backoff, "_PAUSES_S", (0.05, 0.1))
 
     async def body(w: World) -> None:
-        w.problem = {"entrypoint": "m:f", "message": "no such module"}
+        w.problem = ImportFailure(entrypoint="m:f", message="no such module")
         release = await w.live()
         execution = await w.launch()
         await asyncio.sleep(0.5)
@@ -1085,7 +1086,7 @@ def test_what_was_cancelled_in_line_keeps_no_pool(tmp_path: Path) -> None:
         pool.retire()
         for execution in made:
             await w.supervisor.cancel(execution.fid, grace_s=0)
-        w.problem = {"entrypoint": "m:f", "message": "broken"}
+        w.problem = ImportFailure(entrypoint="m:f", message="broken")
         w.importing.set()
         await eventually(lambda: pool.is_over)
 

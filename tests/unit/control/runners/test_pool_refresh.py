@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from koco.events.model import Status
-from koco.runner.spec import RunnerSpec
+from koco.runner.spec import ImportFailure, RunnerSpec
 from koco.store.model import Release
 from tests.unit.control.runners.test_pool import FakeRunner, World, world
 
@@ -82,7 +82,7 @@ def test_where_no_new_one_starts_the_former_stays(tmp_path: Path) -> None:
         release = await w.live(max=2)
         pool = w.supervisor.pool(release)
         await _until(lambda: len(pool.runners) == 1)
-        w.problem = {"entrypoint": "m:f", "message": "no", "type": "", "traceback": "", "flow": "f"}
+        w.problem = ImportFailure(flow="f", entrypoint="m:f", message="no")
         pool.refresh()
         await _until(lambda: pool.trouble is not None)
         assert list(pool.runners) == [w.runners[0].spec.id]
@@ -105,7 +105,7 @@ def test_a_runner_knows_the_names_of_its_secrets(tmp_path: Path) -> None:
 
         w.supervisor._start_runner = start
         made = await w.live()
-        manifest = {**made.manifest, "secrets": ["TOKEN"]}
+        manifest = made.manifest.model_copy(update={"secrets": ("TOKEN",)})
         again = await w.store.create_release(
             "other", bundle="b", fingerprint="f", manifest=manifest, by=""
         )

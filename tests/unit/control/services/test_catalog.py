@@ -5,6 +5,7 @@ import pytest
 from koco.control.services.catalog import Catalog
 from koco.errors import ConflictError, NotFoundError
 from koco.store.model import Release
+from tests.support.releases import flow, manifest
 
 
 @pytest.fixture
@@ -18,8 +19,8 @@ def catalog() -> Catalog:
                 status="live",
                 bundle="b",
                 fingerprint="f",
-                manifest={},
-                flows=[{"name": name, "entrypoint": "m:f", "form": None} for name in flows],
+                manifest=manifest(),
+                flows=tuple(map(flow, flows)),
                 created="",
             )
         )
@@ -70,7 +71,6 @@ def test_where_nothing_is_deployed_the_way_is_told() -> None:
 def test_a_form_that_cannot_be_read_stops_its_own_flow_only() -> None:
     """An older koco may have taken it: the control plane starts, and the others are launched."""
     form = [{"type": "text", "name": "x", "pattern": "(?=a)a"}]
-    flows = [{"name": name, "form": each} for name, each in (("old", form), ("new", form[:0]))]
     made = Catalog()
     made.put(
         Release(
@@ -79,8 +79,8 @@ def test_a_form_that_cannot_be_read_stops_its_own_flow_only() -> None:
             status="live",
             bundle="b",
             fingerprint="f",
-            manifest={},
-            flows=flows,
+            manifest=manifest(),
+            flows=(flow("old", form=form), flow("new", form=[])),
             created="",
         )
     )

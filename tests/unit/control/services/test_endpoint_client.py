@@ -14,8 +14,10 @@ import pytest
 from koco.control.services import endpoint_client as forwarding
 from koco.control.services.endpoint_client import Endpoints, Request
 from koco.errors import EndpointError, InputsError, TimedOutError
+from koco.manifest.descriptions import AppHandlers
 from koco.sdk.endpoint import signing
 from koco.store.model import Release
+from tests.support.releases import manifest
 
 RELEASE = Release(
     service="svc",
@@ -23,11 +25,11 @@ RELEASE = Release(
     status="live",
     bundle="",
     fingerprint="",
-    manifest={"endpoint": {"timeout": 5}},
-    flows=[],
+    manifest=manifest(endpoint={"timeout": 5}),
+    flows=(),
     created="",
     by="",
-    app={"locks": ["a"], "leases": ["a"]},
+    app=AppHandlers(locks=("a",), leases=("a",)),
 )
 
 
@@ -362,7 +364,7 @@ def test_a_services_own_404_is_passed_on(ask: Ask, stranger: Stranger) -> None:
 def test_an_endpoint_that_is_coming_up_is_told_as_such(ask: Ask, stranger: Stranger) -> None:
     """More time for its handlers would change nothing."""
     stranger.wait_s = 1
-    release = msgspec.structs.replace(RELEASE, manifest={"endpoint": {"timeout": 0.2}})
+    release = msgspec.structs.replace(RELEASE, manifest=manifest(endpoint={"timeout": 0.2}))
     with pytest.raises(TimedOutError, match="svc is still coming up after") as caught:
         ask(lambda each: each.enter(release, "/", inputs={}, user="ada"))
     assert "endpoint.timeout" not in str(caught.value.hint)

@@ -10,8 +10,9 @@ import pytest
 
 from koco.control.services.secrets import KEY_FILE, VALUE_BYTES, SecretError, Vault
 from koco.errors import NotFoundError, UsageError
-from koco.store.model import Release, Sealed
+from koco.store.model import Release, ReleaseFailure, Sealed
 from koco.store.sqlite import SqliteStore
+from tests.support.releases import manifest
 
 VALUE = "sesame-open-7d1f"
 
@@ -137,12 +138,12 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
 def test_a_failures_texts_lose_a_releases_values(tmp_path: Path) -> None:
     """Serve tells a constructor's traceback, and knows nothing of secrets."""
     fields: dict[str, Any] = dict.fromkeys(Release.__struct_fields__, "")
-    manifest = {"secrets": ["TOKEN", "GONE"]}
-    release = Release(**{**fields, "number": 1, "manifest": manifest})
+    declared = manifest(secrets=["TOKEN", "GONE"])
+    release = Release(**{**fields, "number": 1, "manifest": declared})
 
-    async def work(vault: Vault, store: SqliteStore) -> dict[str, Any]:
+    async def work(vault: Vault, store: SqliteStore) -> ReleaseFailure:
         await vault.put("TOKEN", VALUE, by="ada")
-        return await vault.mask(release, {"message": f"no {VALUE}", "detail": None, "hint": "h"})
+        return await vault.mask(release, ReleaseFailure(message=f"no {VALUE}", hint="h"))
 
     told = run(tmp_path, work)
-    assert told == {"message": "no ********", "detail": None, "hint": "h"}
+    assert told == ReleaseFailure(message="no ********", hint="h")

@@ -24,6 +24,7 @@ from koco.control.storage.upload import PIECE_BYTES
 from koco.errors import ConflictError, InputsError, KocoError, LimitError, NotFoundError, UsageError
 from koco.events import wire
 from koco.events.model import Status
+from koco.events.questions import AccessFiles, OpenLock, Question, WaitForLock
 from koco.store.model import NewExecution, Policy
 from tests.support import small_disk
 from tests.support.api_server import Api, serving
@@ -452,23 +453,25 @@ def test_a_flows_token_opens_the_files_of_its_execution_only(api: Api) -> None:
         assert http.get(f"/v1/executions/{fid}/files").status_code == 401
 
 
-@pytest.mark.parametrize("blob", [b"", b"junk", b"{}", b"[" * 200_000, b"\xff", None, 5])
-def test_what_is_no_question_is_answered_and_not_logged(
+@pytest.mark.parametrize(
+    "blob",
+    [b"", b"junk", b"{}", b"[" * 200_000, b"\xff", None, 5, b'["f","lock.wait",{"lid":1}]'],
+)
+def test_an_invalid_question_is_answered_and_not_logged(
     api: Api, blob: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Any code in the cluster may send it, as often as it likes."""
-    with pytest.raises(UsageError, match="no question"):
-        wire.decode_answer(api.call(rpc.answer(api.parts, blob)))
+    with pytest.raises(UsageError, match="not a valid question"):
+        wire.decode_answer(api.call(rpc.answer(api.parts, blob)), AccessFiles())
     assert caplog.text == ""
 
 
 def test_what_an_attempt_has_left_behind_has_no_part_in_the_next(api: Api) -> None:
     """Its questions are refused, and its token opens nothing any more."""
 
-    def ask(question: str, attempt: int) -> Any:
-        arguments = {"lid": "l1", "name": "n", "data": None, "timeout_s": 60}
-        blob = wire.encode_question(fid, question, arguments, attempt=attempt)
-        return wire.decode_answer(api.call(rpc.answer(api.parts, blob)))
+    def ask(question: Question[Any], attempt: int) -> Any:
+        blob = wire.encode_question(fid, question, attempt=attempt)
+        return wire.decode_answer(api.call(rpc.answer(api.parts, blob)), question)
 
     def state(token: str) -> int:
         with api.http(token) as http:
@@ -479,14 +482,15 @@ def test_what_an_attempt_has_left_behind_has_no_part_in_the_next(api: Api) -> No
     execution, _ = api.call(api.parts.store.create(new))
     fid = execution.fid
     api.call(api.parts.store.assign(fid, "r1"))
-    before = ask("files.access", 1)["token"]
+    before = ask(AccessFiles(), 1).token
     assert state(before) == 200
     assert api.call(api.parts.store.lose(fid, "r1", {"type": "RunnerDied", "message": "m"}))
     assert state(before) == 401
-    for question in ("files.access", "lock.open", "lock.wait"):
+    open_lock = OpenLock(lid="l1", name="n", data=None, timeout_s=60)
+    for question in (AccessFiles(), open_lock, WaitForLock(lid="l1")):
         with pytest.raises(ConflictError, match="ended; attempt 2 follows"):
             ask(question, 1)
-    now = ask("files.access", 2)["token"]
+    now = ask(AccessFiles(), 2).token
     assert now != before
     assert state(now) == 200
 

@@ -14,10 +14,13 @@ import pytest
 from koco.errors import NotFoundError
 from koco.events import line, wire
 from koco.events.model import Ack, Batch, Kind, Status
+from koco.events.questions import OpenLock, WithdrawLock
 from koco.runner.output import backlog
 from koco.runner.output import spool as module
 from koco.runner.output.backlog import Backlog
 from koco.runner.output.spool import Spool
+
+LOCK = OpenLock(lid="l1", name="ok", data=None, timeout_s=1.0)
 
 
 class Shelf:
@@ -269,7 +272,7 @@ def test_questions_wait_until_earlier_events_are_committed(monkeypatch: pytest.M
         async def question(blob: bytes) -> bytes:
             asked = wire.decode_question(blob)
             seen.append(len(shelf.lines.get(asked.fid, ())))
-            if asked.name == "refuse":
+            if asked.name == "lock.withdraw":
                 return wire.encode_answer(NotFoundError("no such lock", hint="look"))
             return wire.encode_answer([asked.name, asked.arguments])
 
@@ -278,16 +281,17 @@ def test_questions_wait_until_earlier_events_are_committed(monkeypatch: pytest.M
         shelf.gate.clear()
         for number in range(5):
             spool.put("f", event(number))
-        asking = asyncio.create_task(spool.ask_async("f", "lock", {"name": "ok"}))
-        in_thread = asyncio.create_task(asyncio.to_thread(spool.ask, "f", "lock", {}))
+        asking = asyncio.create_task(spool.ask_async("f", LOCK))
+        in_thread = asyncio.create_task(asyncio.to_thread(spool.ask, "f", LOCK))
         await asyncio.sleep(0.05)
         assert not seen
         shelf.gate.set()
-        assert await asking == ["lock", {"name": "ok"}]
-        assert await in_thread == ["lock", {}]
+        asked = ["lock.open", {"lid": "l1", "name": "ok", "data": None, "timeout_s": 1.0}]
+        assert await asking == asked
+        assert await in_thread == asked
         assert seen == [5, 5]
         with pytest.raises(NotFoundError, match="no such lock"):
-            await spool.ask_async("f", "refuse", {})
+            await spool.ask_async("f", WithdrawLock(lid="l1"))
 
     spooled(body)
 
@@ -307,8 +311,8 @@ def test_leftovers_of_an_earlier_attempt_are_ignored(monkeypatch: pytest.MonkeyP
         second.put("f", event("second"))
         await spool.mark("f", Status.FINISHED)
         assert shelf.payloads("f") == ["second"]
-        assert await first.ask_async("f", "lock", {}) == 1
-        assert await asyncio.to_thread(second.ask, "f", "lock", {}) == 2
+        assert await first.ask_async("f", LOCK) == 1
+        assert await asyncio.to_thread(second.ask, "f", LOCK) == 2
 
     spooled(body)
 
@@ -323,7 +327,7 @@ def test_questions_of_a_cancelled_execution_are_cancelled(monkeypatch: pytest.Mo
 
         monkeypatch.setattr(spool, "_question", question)
         spool.open("f")
-        waiting = asyncio.create_task(asyncio.to_thread(spool.ask, "f", "lock", {}))
+        waiting = asyncio.create_task(asyncio.to_thread(spool.ask, "f", LOCK))
         await asyncio.sleep(0.05)
         spool.forget_questions("f")
         with pytest.raises(asyncio.CancelledError):

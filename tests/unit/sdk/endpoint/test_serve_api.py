@@ -137,7 +137,7 @@ def test_fastapis_route_options_do_no_harm() -> None:
     def enter() -> Launch:
         return Launch(None, run)
 
-    (flow,) = app.describe("service")["flows"]
+    flow = app.describe("service").flows[0].to_wire()
     assert (flow["name"], flow["path"], flow["deprecated"]) == ("a", "/a", True)
     assert "response_model" not in flow
     assert json.loads(encode_payload(flow)) == flow
@@ -377,7 +377,7 @@ def test_names_of_flows_come_from_paths() -> None:
         @app.enter(path)
         def enter(inputs: Any) -> None: ...
 
-    names = [each["name"] for each in app.describe("hymn")["flows"]]
+    names = [each.name for each in app.describe("hymn").flows]
     assert names == ["hymn", "a-b", "ber-uns", "flow-2nd", "x-y-z"]
 
 

@@ -15,8 +15,9 @@ from koco.control.services.release_tokens import ReleaseTokens
 from koco.errors import KocoError, UnauthorizedError, UnreachableError
 from koco.sdk.process import release_secrets
 from koco.sdk.process.release_secrets import Access
-from koco.store.model import AuditQuery
+from koco.store.model import AuditQuery, ReleaseFailure
 from tests.support.api_server import Api, serving
+from tests.support.releases import manifest
 
 VALUE = "sesame-open-7d1f"
 
@@ -59,7 +60,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
                 await api.parts.vault.put(name, f"{VALUE}-{name}", by="ada")
             for service, names in (("one", ["A"]), ("two", ["B"]), ("needy", ["A", "GONE"])):
                 more = {"bundle": "", "fingerprint": "", "by": "ada"}
-                await store.create_release(service, manifest={"secrets": names}, **more)
+                await store.create_release(service, manifest=manifest(secrets=names), **more)
 
         api.call(prepare())
         yield api
@@ -88,8 +89,7 @@ def test_a_release_gets_only_its_own_secrets(api: Api) -> None:
 def test_a_token_is_valid_while_its_release_has_processes(api: Api) -> None:
     """Processes that outlive a switch of releases may still start tasks; then it expires."""
     store, token = api.parts.store, api.parts.release_tokens.token("one", 1)
-    error = {"message": "", "detail": None, "hint": None}
-    api.call(store.fail_release("one", 1, error))
+    api.call(store.fail_release("one", 1, ReleaseFailure(message="")))
     status, told = ask(api, token)
     assert (status, told["code"]) == (403, "not_allowed")
     assert told["detail"] == "release 1 of 'one' has ended: it gets no secrets"

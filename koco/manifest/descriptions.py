@@ -1,0 +1,43 @@
+"""What a release offers, as its runner describes it after importing the code."""
+
+from typing import Any
+
+import msgspec
+
+
+class FlowDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A flow of a release. The form is None if the flow takes any JSON object."""
+
+    name: str
+    #: `module:object`.
+    entrypoint: str
+    form: list[dict[str, Any]] | None
+    #: Its path in the service's own endpoint; None for a flow of the manifest.
+    path: str | None = None
+    summary: str | None = None
+    description: str = ""
+    author: str = ""
+    organization: str = ""
+    version: str = ""
+    tags: tuple[str, ...] = ()
+    #: Further metadata that the author gave.
+    more: dict[str, Any] = {}
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return it as plain data, without defaults, and with the further metadata beside them."""
+        fields = msgspec.to_builtins(self)
+        return {**fields.pop("more", {}), **fields}
+
+
+class AppHandlers(msgspec.Struct, frozen=True, kw_only=True):
+    """The names of the locks and leases that a service's own endpoint handles."""
+
+    locks: tuple[str, ...] = ()
+    leases: tuple[str, ...] = ()
+
+
+class AppDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """A service's own endpoint: its flows, and what else it handles."""
+
+    flows: tuple[FlowDescription, ...]
+    handlers: AppHandlers = AppHandlers()
