@@ -3,7 +3,7 @@
 `python -m koco.bootstrap.job ORDER` runs on the head with the cluster's Python. It has koco's own
 code, but koco's requirements may be missing. So it first finds the missing ones, with only the
 standard library and Ray's own packages, and has them installed. The order is a
-`koco.bootstrap.driver.Order` as JSON and contains no secret. The command line reads only those
+`koco.bootstrap.order.Order` as JSON and contains no secret. The command line reads only those
 lines of the job's log that have a mark before their JSON.
 """
 
@@ -15,6 +15,7 @@ import sys
 from typing import Any
 
 from koco.bootstrap import driver
+from koco.bootstrap.order import Order
 from koco.errors import KocoError
 
 #: The marks of the lines with the answer, and with notes for the user before it.
@@ -26,7 +27,7 @@ def main() -> None:
     try:
         answer = _carried_out(json.loads(sys.argv[1]))
     except Exception as exc:  # noqa: BLE001 - the command line turns it into its own error
-        answer = driver.told(exc)
+        answer = driver.describe_error(exc)
     # One write per line, because other threads write Ray's own lines to the same log.
     os.write(1, f"\n{ANSWER}{json.dumps(answer)}\n".encode())
     os._exit(0)  # for the reason given in koco.bootstrap.driver
@@ -64,9 +65,9 @@ def _carried_out(order: dict[str, Any]) -> dict[str, Any]:
 
 def _on_head(order: dict[str, Any]) -> dict[str, Any]:
     try:
-        return driver.carry_out(driver.Order(**order))
+        return driver.carry_out(Order(**order))
     except Exception as exc:  # noqa: BLE001 - as above
-        return driver.told(exc)
+        return driver.describe_error(exc)
 
 
 def missing(requirements: list[str]) -> list[str]:

@@ -17,12 +17,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import psutil
 
 from koco.client import context_file
-
-if TYPE_CHECKING:
-    import psutil
 
 #: The environment variable that marks every process of a cluster that `koco up` started.
 MARK = "KOCO_CLUSTER"
@@ -174,8 +172,6 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
 
     They have `term_s` seconds to end by themselves.
     """
-    import psutil
-
     processes = marked(mark)
     folders = {folder for process, _ in processes for folder in _listeners(process)}
     # The GCS ends last, because the other processes sign off with it and take long if it is gone.
@@ -195,14 +191,12 @@ def stop(mark: str, *, term_s: float = _TERM_S) -> int:
     return len(processes)
 
 
-def _listeners(process: "psutil.Process") -> set[Path]:
+def _listeners(process: psutil.Process) -> set[Path]:
     """Return the temporary folders that hold a process's sockets.
 
     Ray's dashboard starts its parts with `multiprocessing`, which creates such a folder. It removes
     the folder when it ends by itself, but not if it is killed.
     """
-    import psutil
-
     try:
         paths = [Path(str(each.laddr)) for each in process.net_connections("unix") if each.laddr]
     except (psutil.Error, OSError):
@@ -210,10 +204,8 @@ def _listeners(process: "psutil.Process") -> set[Path]:
     return {path.parent for path in paths if path.parent.name.startswith("pymp-")}
 
 
-def marked(mark: str) -> "list[tuple[psutil.Process, str]]":
+def marked(mark: str) -> list[tuple[psutil.Process, str]]:
     """Return the processes with a mark, and their names."""
-    import psutil
-
     found: list[tuple[psutil.Process, str]] = []
     for process in psutil.process_iter():
         try:

@@ -8,6 +8,16 @@ import threading
 import time
 from typing import Any
 
+import ray
+from ray._private.ray_constants import (
+    DASHBOARD_ADDRESS,
+    KV_NAMESPACE_DASHBOARD,
+    RAY_WORKER_NICENESS,
+)
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # in C
+from ray.exceptions import AuthenticationError, RayError
+from ray.experimental.internal_kv import _internal_kv_del
+
 from koco.bootstrap import local_head
 from koco.errors import KocoError
 
@@ -20,8 +30,7 @@ _AGAIN_S = 0.05
 
 def start(ports: dict[str, int]) -> str:
     """Start a head that only this machine can reach. Return its address."""
-    from ray._private.ray_constants import RAY_WORKER_NICENESS
-    from ray.scripts.scripts import cli
+    from ray.scripts.scripts import cli  # only here, because the import takes long
 
     # Ray gives all its workers niceness 15, the control plane among them. On a busy machine it
     # would then answer late. `koco.sdk.worker_setup` lowers the priority of flows instead.
@@ -50,10 +59,6 @@ def start_dashboard(port: int) -> int:
     Raises:
         KocoError: the new dashboard does not listen in time.
     """
-    import ray
-    from ray._private.ray_constants import DASHBOARD_ADDRESS, KV_NAMESPACE_DASHBOARD
-    from ray.experimental.internal_kv import _internal_kv_del
-
     node: Any = ray._private.worker.global_worker.node
     # The dead dashboard's address is still stored and would be mistaken for the new one's.
     _internal_kv_del(DASHBOARD_ADDRESS, namespace=KV_NAMESPACE_DASHBOARD)
@@ -73,8 +78,6 @@ def why_not(address: str) -> str:
 
     This asks the GCS, which answers at once. `ray.init` would try for a long time and then guess.
     """
-    import ray  # noqa: F401 - takes a second that must not count as waiting
-
     said: list[str] = []
     # In a thread, because Ray ignores the timeout and waits much longer if nothing answers at all.
     asking = threading.Thread(target=lambda: said.append(_why_not(address)), daemon=True)
@@ -84,10 +87,6 @@ def why_not(address: str) -> str:
 
 
 def _why_not(address: str) -> str:
-    import ray
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # in C
-    from ray.exceptions import AuthenticationError, RayError
-
     try:
         client = GcsClient(address=address)
         about = client.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=_LOOK_S)

@@ -9,12 +9,10 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import psutil
 
 from koco.bootstrap import local_head
-
-if TYPE_CHECKING:
-    import psutil
 
 GCS, RAYLET, AGENTS, DASHBOARD = "GCS", "raylet", "agents", "dashboard"
 CONTROL_PLANE = "control plane"
@@ -114,8 +112,6 @@ def listens(address: str) -> bool:
 
 def at(address: str) -> Head | None:
     """Return this machine's head whose GCS listens on the address's port, or None."""
-    import psutil
-
     port = address.rpartition(":")[2]
     for process in psutil.process_iter():
         try:
@@ -128,8 +124,6 @@ def at(address: str) -> Head | None:
 
 def remains(mark: str) -> Remains:
     """Return the remaining processes of the head with a mark."""
-    import psutil
-
     present, address, dashboard = set(), "", 0
     processes = local_head.marked(mark)
     for process, name in processes:
@@ -156,8 +150,6 @@ def remains(mark: str) -> Remains:
 
 def end_control_plane(data_dir: Path) -> bool:
     """End this user's control plane that has the store open. Return whether there was one."""
-    import psutil
-
     lock = str(data_dir / "store.lock")
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -169,9 +161,7 @@ def end_control_plane(data_dir: Path) -> bool:
     return False
 
 
-def _has_agents(raylet: "psutil.Process") -> bool:
-    import psutil
-
+def _has_agents(raylet: psutil.Process) -> bool:
     lines = []
     # Not by their mark, because agents that an older koco started do not show it.
     for each in raylet.children():
@@ -180,7 +170,7 @@ def _has_agents(raylet: "psutil.Process") -> bool:
     return all(any(name in line for name in names for line in lines) for names in _AGENTS)
 
 
-def _port_of(process: "psutil.Process") -> str:
+def _port_of(process: psutil.Process) -> str:
     return _option(process.cmdline(), "--gcs_server_port")
 
 
@@ -188,9 +178,7 @@ def _option(words: list[str], name: str) -> str:
     return next((each.partition("=")[2] for each in words if each.startswith(f"{name}=")), "")
 
 
-def _mark_of(process: "psutil.Process") -> str:
-    import psutil
-
+def _mark_of(process: psutil.Process) -> str:
     try:
         return process.environ().get(local_head.MARK, "")
     except (psutil.Error, OSError):

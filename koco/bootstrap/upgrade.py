@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import ray
 
-from koco import __version__, code_digest, versions
+from koco import __version__, versions
 from koco.control.start import Start
 from koco.errors import ConflictError, KocoError, UnreachableError
 from koco.sdk.process import control_client
@@ -63,7 +63,7 @@ def running(*, ready_s: float) -> Running | None:
 def is_asked(there: Running, start: Start) -> bool:
     """Return whether the running control plane is this koco, started with these options."""
     same = msgspec.structs.replace(there.start, code=start.code) == start
-    return same and there.version == __version__ and there.code == code_digest.digest()
+    return same and there.version == __version__ and there.code == versions.code_digest()
 
 
 def replace(there: Running, make: Callable[[int], Any], *, ready_s: float) -> Any:

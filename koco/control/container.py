@@ -79,7 +79,7 @@ class Parts:
     url: str
     #: The URL at which nodes and flows reach their part of the API.
     node_url: str
-    #: The digest of the koco code that runs: see `koco.code_digest`.
+    #: The digest of the koco code that runs: see `koco.versions`.
     code: str
     started: str
     store_path: str

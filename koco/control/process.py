@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import ray
 
-from koco import __version__, code_digest
+from koco import __version__, versions
 from koco.cluster import actor_names, runners
 from koco.control import assembly, handover, log_file, rpc
 from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, named, refusal
@@ -55,7 +55,7 @@ class Plane:
         context = ray.get_runtime_context()
         self._control = context.current_actor
         self._generation = control_client.generation(context.get_actor_name() or "") or 1
-        self._code = code_digest.digest()
+        self._code = versions.code_digest()
         self._head_key = HeadKey(Path(self._start_with.data_dir))
         log_file.write_to(Path(self._start_with.data_dir) / "control.log")
         self._store: SqliteStore | None = None
@@ -198,7 +198,7 @@ class Plane:
         former = await handover.before(self._generation)
         if former and self._start_with.code not in ("", self._code):
             raise KocoError(
-                f"Ray's processes would run another koco: {__version__} at {code_digest.HERE}",
+                f"Ray's processes would run another koco: {__version__} at {versions.HERE}",
                 hint="have the cluster's Python use the koco that you call, or `koco down` first",
             )
         # Listen from now on, because the port is free before the store is. Early requests wait.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from koco import __version__, code_digest, versions
+from koco import __version__, versions
 from tests.support.memory_plane import Plane
 from tests.unit.conftest import Cli
 
@@ -101,15 +101,15 @@ def test_code_is_known_by_its_content(tmp_path: Path) -> None:
     import shutil
 
     place = tmp_path / "koco"
-    shutil.copytree(code_digest.HERE, place, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(versions.HERE, place, ignore=shutil.ignore_patterns("__pycache__"))
 
     def of_copy() -> str:
-        script = "from koco import code_digest; print(code_digest.digest())"
+        script = "from koco import versions; print(versions.code_digest())"
         env = {**os.environ, "PYTHONPATH": str(tmp_path)}
         command = [sys.executable, "-c", script]
         return subprocess.check_output(command, env=env, cwd=tmp_path, text=True).strip()
 
-    assert of_copy() == code_digest.digest()
+    assert of_copy() == versions.code_digest()
     with (place / "errors.py").open("a") as file:
         file.write("#\n")
-    assert of_copy() != code_digest.digest()
+    assert of_copy() != versions.code_digest()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from koco import __version__, code_digest, tokens
+from koco import __version__, tokens, versions
 from koco.bootstrap import local_head as cluster
 from koco.bootstrap import running_heads
 from koco.cli.cluster import driver_process, join, options
@@ -129,7 +129,7 @@ def _answering(known: Context, remains: running_heads.Remains) -> dict[str, Any]
     except (UnreachableError, NotAllowedError):
         return None
     plane = status["control_plane"]
-    if (plane["version"], plane.get("code")) != (__version__, code_digest.digest()):
+    if (plane["version"], plane.get("code")) != (__version__, versions.code_digest()):
         return None  # to be upgraded
     more = {"version": plane["version"], "replaced": None, "gone": [], "ended": 0}
     return _result(known, ray=status["ray"]["version"], started=False, **more)

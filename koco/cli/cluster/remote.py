@@ -184,14 +184,14 @@ def _refuse_unless(ray: str) -> Callable[[Context], None]:
 
 def _answers(known: Context) -> bool:
     """Return whether a context's control plane answers with exactly this koco."""
-    from koco import code_digest
+    from koco import versions
     from koco.client.client import Client
 
     try:
         plane = Client(known).status()["control_plane"]
     except KocoError:
         return False  # in any case, the job reports the reason
-    return (plane["version"], plane.get("code")) == (__version__, code_digest.digest())
+    return (plane["version"], plane.get("code")) == (__version__, versions.code_digest())
 
 
 def _require_reachable(context: Context, start: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from koco.control.deploy import checks
 from koco.errors import UnreachableError, UsageError
 from tests.support.certificates import make_certificate
 from tests.support.dashboard import Ray, Server
+from tests.support.releases import manifest
 
 # the head
 
@@ -201,7 +202,7 @@ def test_an_app_is_refused_where_the_clusters_ray_has_no_serve(
     """It says what to install; a service without an app is none of its business."""
 
     def found(app: str | None) -> list[Any]:
-        return asyncio.run(checks.check_serve(None, {"app": app}))  # type: ignore[arg-type]
+        return asyncio.run(checks.check_serve(None, manifest(app=app)))  # type: ignore[arg-type]
 
     assert found("mine:app") == [], "this one has it"
     monkeypatch.setitem(sys.modules, "fastapi", None)  # as where it is not installed

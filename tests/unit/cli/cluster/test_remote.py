@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from koco import __version__, code_digest, tokens
+from koco import __version__, tokens, versions
 from koco.client import context_file, known_servers
 from koco.client.context_file import Context
 from tests.support.dashboard import TOKEN, Ray, Server
@@ -38,7 +38,7 @@ def plane() -> Iterator[Plane]:
     """The control plane that the job brings up; its key is what the test says it is."""
     with serving() as plane:
         plane.status = copy.deepcopy(STATUS)
-        plane.status["control_plane"] |= {"version": __version__, "code": code_digest.digest()}
+        plane.status["control_plane"] |= {"version": __version__, "code": versions.code_digest()}
         yield plane
 
 
