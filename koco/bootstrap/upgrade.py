@@ -16,7 +16,7 @@ from koco import __version__, versions
 from koco.control.start import Start
 from koco.errors import ConflictError, KocoError, UnreachableError
 from koco.sdk.process import control_client
-from koco.store.sqlite import schema
+from koco.store.version import require_known
 
 #: How long a control plane may take to identify itself (seconds), as its process may restart.
 _IDENTITY_S = 30.0
@@ -80,7 +80,7 @@ def replace(there: Running, make: Callable[[int], Any], *, ready_s: float) -> An
             f"the control plane is koco {there.version}, newer than this one, {__version__}",
             hint="`pip install -U koco` here; an older koco takes no newer one's place",
         )
-    schema.require_known(there.store)
+    require_known(there.store)
     new = make(there.generation + 1)
     try:
         ray.get(new.ready.remote(), timeout=ready_s)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 from koco.cluster import memory_guard, placement, runners
@@ -45,7 +46,7 @@ from koco.errors import KocoError
 from koco.events import line
 from koco.runner.spec import RunnerSpec
 from koco.store.model import Release
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -58,33 +59,31 @@ _INDEX_PAUSE_S = 0.02
 _INDEX_FAILED_S = 10.0
 
 
-async def assemble(
-    store: SqliteStore, start: Start, *, control: Any, code: str, tasks: Tasks
-) -> Parts:
+async def assemble(store: Store, start: Start, *, control: Any, code: str, tasks: Tasks) -> Parts:
     """Return the parts over an open store; none of them is started.
 
     `control` is the actor that runners and tasks talk to, `code` the digest of koco's code, and
     `tasks` holds the background work that runs as long as the parts do.
     """
-    data_dir = store.path.parent
+    data_dir = Path(start.data_dir)
     settings = Settings()
-    settings.change(await store.settings())
+    settings.change(await store.settings.all())
     streams = Streams(settings)
     attempts, passwords = Attempts(), Passwords()
     users = Users(store, passwords, attempts, end=streams.end)
-    disk = Disk(data_dir, settings, store)
-    store.require_room = disk.require_room
+    disk = Disk(data_dir, settings, store.engine)
+    store.engine.require_room = disk.require_room
     tasks.keep(disk.keep)
     blobs = Blobs(data_dir, store, settings, disk)
     tasks.keep(lambda: _collect(blobs, settings))
     tasks.keep(lambda: _index(store))
-    bundles = Bundles(blobs, store, secret=await store.secret("bundles"), url=start.node_url)
+    bundles = Bundles(blobs, store, secret=await store.secrets.own("bundles"), url=start.node_url)
     vault = Vault(store, data_dir)
     audit = Audit(store)
     tasks.keep(audit.keep)
     tasks.keep(memory_guard.keep)
     release_tokens = ReleaseTokens(
-        secret=await store.secret("releases"), url=start.node_url or start.url
+        secret=await store.secrets.own("releases"), url=start.node_url or start.url
     )
     environments = Environments(
         bundles, vault, publish=release_tokens.publish, base=start.environment
@@ -107,8 +106,8 @@ async def assemble(
         remains=LastWords(store, spooler, vault).of,
     )
     catalog = Catalog()
-    files = Files(store, spooler, blobs, secret=await store.secret("files"))
-    endpoints = Endpoints(Serve(), secret=await store.secret("endpoints"))
+    files = Files(store, spooler, blobs, secret=await store.secrets.own("files"))
+    endpoints = Endpoints(Serve(), secret=await store.secrets.own("endpoints"))
 
     locks = Locks(store, spooler, endpoints=endpoints)
     supervisor.on_ended = locks.on_final
@@ -166,7 +165,7 @@ async def assemble(
         node_url=start.node_url,
         code=code,
         started=line.timestamp(),
-        store_path=str(store.path),
+        store_path=store.engine.location,
     )
 
 
@@ -181,11 +180,11 @@ async def _collect(blobs: Blobs, settings: Settings) -> None:
         await asyncio.sleep(min(_COLLECT_S, settings.unfinished_hours * 3600))
 
 
-async def _index(store: SqliteStore) -> None:
+async def _index(store: Store) -> None:
     """Index new events for search and, after an upgrade, the older ones."""
     while True:
         try:
-            has_more = await store.index()
+            has_more = await store.executions.index()
         except KocoError as exc:
             log.warning("what is new cannot be made searchable yet: %s", exc)  # a full disk, say
             await asyncio.sleep(_INDEX_FAILED_S)

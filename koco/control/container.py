@@ -28,7 +28,7 @@ from koco.control.services.release_tokens import ReleaseTokens
 from koco.control.services.secrets import Vault
 from koco.control.settings import Settings
 from koco.control.storage.disk import Disk
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 
 class Cluster(Protocol):

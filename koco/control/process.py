@@ -27,7 +27,7 @@ from koco.control.tasks import Tasks
 from koco.errors import ConflictError, KocoError, NotAllowedError
 from koco.sdk.process import control_client
 from koco.store.model import AuditEntry
-from koco.store.sqlite import SqliteStore, schema
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Plane:
         self._code = versions.code_digest()
         self._head_key = HeadKey(Path(self._start_with.data_dir))
         log_file.write_to(Path(self._start_with.data_dir) / "control.log")
-        self._store: SqliteStore | None = None
+        self._store: Store | None = None
         self._listening: Listening | None = None
         self._has: Parts | None = None
         #: During a takeover: the task that releases port and store, and the event that ends
@@ -102,7 +102,7 @@ class Plane:
         parts = await self._parts()
         if recover:
             raise await self._refused(parts, "recover_admin")
-        return await parts.store.key(digest) is not None
+        return await parts.store.keys.find(digest) is not None
 
     async def configure(self, values: dict[str, Any]) -> None:
         """Refuse to change settings without a proof: see `operate`."""
@@ -127,7 +127,7 @@ class Plane:
         if action == "admit":
             return await parts.keys.admit(arguments["digest"], recover=arguments["recover"])
         values = arguments["values"]
-        await parts.store.set(values)
+        await parts.store.settings.put(values)
         parts.settings.change(values)
         entry = AuditEntry(action="set", who=HEAD, target=" ".join(values), detail=values)
         await parts.audit.note(entry)
@@ -158,7 +158,7 @@ class Plane:
             "version": __version__,
             "code": self._code,
             "start": msgspec.to_builtins(self._start_with),
-            "store": schema.version_of(self._store_path),
+            "store": Store.at(self._store_path).engine.version(),
             "state": "running" if self._has else "failed" if self._has_failed else "starting",
         }
 
@@ -194,7 +194,7 @@ class Plane:
     async def _start(self) -> Parts:
         log.info("starting, version %s", __version__)
         self._tasks = Tasks("the control plane")
-        await SqliteStore(self._store_path).check()
+        await Store.at(self._store_path).engine.check()
         former = await handover.before(self._generation)
         if former and self._start_with.code not in ("", self._code):
             raise KocoError(
@@ -212,7 +212,7 @@ class Plane:
         return self._has
 
     async def _open(self, listening: Listening, *, must_listen: bool) -> Parts:
-        store = SqliteStore(self._store_path)
+        store = Store.at(self._store_path)
         await store.open()
         self._store = store
         self._head_key.ensure()

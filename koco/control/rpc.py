@@ -43,7 +43,7 @@ async def _endpoint_key(parts: Parts, _: str, question: EndpointKey) -> str:
 
 
 async def _access_files(parts: Parts, fid: str, _: AccessFiles) -> FileAccess:
-    execution = await parts.store.execution(fid)
+    execution = await parts.store.executions.get(fid)
     return FileAccess(url=parts.node_url, token=parts.files.token(fid, execution.attempt))
 
 
@@ -110,7 +110,7 @@ async def answer(parts: Parts, blob: bytes) -> bytes:
 
 async def _require_current(parts: Parts, asked: wire.Request) -> None:
     """Refuse questions of an earlier attempt, from a leftover thread or Ray task."""
-    execution = await parts.store.execution(asked.fid)
+    execution = await parts.store.executions.get(asked.fid)
     if execution.attempt != asked.attempt:
         raise ConflictError(
             f"attempt {asked.attempt} of {asked.fid} has ended; attempt {execution.attempt} follows"

@@ -1,7 +1,7 @@
 """The durable state: services, releases, executions, events, files and keys, on disk.
 
-It imports `events` and `errors`. Begin with `model`, then `protocol`.
-
-Everything else (actors, environments, connections) can be rebuilt from it. All methods are
-coroutines called from one event loop. When one returns, its change is on disk.
+Everything else (actors, environments, connections) can be rebuilt from it. It imports `events`,
+`plurals` and `errors`. Begin with `store` and `model`, then read a repository: each subject has
+one, in the module of its name, with its SQL. The SQL is portable. Whatever depends on a database
+is in `engine`, and nothing outside of this package may know which one runs.
 """

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from koco.events.model import Status
 from koco.manifest.descriptions import AppHandlers, FlowDescription
 from koco.manifest.model import Flow, Manifest
 
+T = TypeVar("T")
+
 #: Shown in place of a hidden value.
 MASK = "********"
 
@@ -20,6 +22,13 @@ MASK = "********"
 #: The flow of executions that serve as a proof (`koco.control.health.event_canary`). They belong
 #: to no service, appear in no list, and are deleted a moment later.
 PROOF = "/"
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Some rows, and the cursor that the next page starts from."""
+
+    items: list[T]
+    next: str | None
 
 
 class NewFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +110,6 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None = None
     since: str | None = None
     until: str | None = None
-
-
-class AuditPage(msgspec.Struct, frozen=True):
-    """Entries, newest first, and the cursor that the next page starts from."""
-
-    items: list[AuditEntry]
-    next: str | None
 
 
 class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
@@ -303,13 +305,6 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "failed" and not self.fallback and self.retired is None
 
 
-class ReleasePage(msgspec.Struct, frozen=True):
-    """Releases of one service, newest first, and the cursor that the next page starts from."""
-
-    items: list[Release]
-    next: str | None
-
-
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a flow gets for a lock: JSON, its dates and times, and the fields that are not shown."""
 
@@ -456,13 +451,6 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     last_from: str | None = None
 
 
-class KeyPage(msgspec.Struct, frozen=True):
-    """Keys by name, and the cursor that the next page starts from."""
-
-    items: list[Key]
-    next: str | None
-
-
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """A person who logs in with a password; `password` is its hash. See `Key` for the rest."""
 
@@ -476,13 +464,6 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     last_login: str | None = None
     #: The address of that login.
     last_from: str | None = None
-
-
-class UserPage(msgspec.Struct, frozen=True):
-    """Users by name, and the cursor that the next page starts from."""
-
-    items: list[User]
-    next: str | None
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -531,18 +512,9 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 EVERY = Filter()
 
 
-class LockPage(msgspec.Struct, frozen=True):
-    """Locks, oldest first, and the cursor that the next page starts from."""
+class ExecutionPage(Page[Execution], frozen=True):
+    """Executions, newest first."""
 
-    items: list[Lock]
-    next: str | None
-
-
-class Page(msgspec.Struct, frozen=True):
-    """Executions, newest first, and the cursor that the next page starts from."""
-
-    items: list[Execution]
-    next: str | None
     #: Whether a search covered all executions. After an upgrade it does not at first.
     complete: bool = True
 
@@ -555,10 +527,9 @@ class Change(msgspec.Struct, frozen=True):
     fid: str
 
 
-class ChangePage(msgspec.Struct, frozen=True):
-    """Changes in their order, and the cursor of what comes after them; there is always one."""
+class ChangePage(Page[Change], frozen=True):
+    """Changes in their order. There is always a cursor: for the changes that come later."""
 
-    items: list[Change]
     next: str
     #: Whether there are no more changes.
     is_last: bool = True

@@ -33,7 +33,7 @@ from koco.control.settings import Settings
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.disk import Disk
 from koco.store.model import Key, NewExecution
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 from tests.support.contract import contract
 from tests.support.releases import manifest
 
@@ -70,15 +70,15 @@ class Api:
         """Make a key whose secret is its name."""
         digest = hashlib.sha256(name.encode()).digest()
         key = Key(name=name, digest=digest, scopes=scopes, created=TS, **more)
-        self.call(self.parts.store.put_key(key))
+        self.call(self.parts.store.keys.put(key))
 
     def sql(self, statement: str) -> None:
         """Change the store behind everybody's back."""
-        self.call(self.parts.store._write(lambda db: db.execute(statement)))
+        self.call(self.parts.store.engine.write(lambda db: db.execute(statement)))
 
     def execution(self, user: str = "ada") -> str:
         new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, user=user)
-        fid: str = self.call(self.parts.store.create(new))[0].fid
+        fid: str = self.call(self.parts.store.executions.create(new))[0].fid
         return fid
 
     def upload(self, data: bytes, key: str = "ada") -> str:
@@ -119,16 +119,16 @@ def serving(data_dir: Path, *, max_file_mb: float = 16) -> Iterator[Api]:
 
 
 async def _start(api: Api, max_file_mb: float) -> Any:
-    store = SqliteStore(api.data_dir / "store.db")
+    store = Store.at(api.data_dir / "store.db")
     await store.open()
     for name in ("ada", "bob"):
         digest = hashlib.sha256(name.encode()).digest()
-        await store.put_key(Key(name=name, digest=digest, scopes=("read", "launch"), created=TS))
-    if not await store.releases("starting"):
-        await store.create_release("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
+        await store.keys.put(Key(name=name, digest=digest, scopes=("read", "launch"), created=TS))
+    if not await store.releases.with_status("starting"):
+        await store.releases.create("svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada")
     settings = Settings(max_file_mb=max_file_mb)
-    disk = Disk(api.data_dir, settings, store)
-    store.require_room = disk.require_room
+    disk = Disk(api.data_dir, settings, store.engine)
+    store.engine.require_room = disk.require_room
     blobs = Blobs(api.data_dir, store, settings, disk)
     spooler = Spooler(store, settings, disk=disk)
     files = Files(store, spooler, blobs, secret=b"s" * 32)

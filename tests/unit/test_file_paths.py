@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from koco import file_paths
 from koco.errors import PathError
 from koco.store.model import FileLimits, NewExecution, NewFile
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 from tests.support.api_server import Api, serving
 
 #: What stands for "up one folder" in one system or another, mostly in vain.
@@ -107,19 +107,19 @@ def test_nothing_of_the_corpus_reaches_the_disk(tmp_path: Path) -> None:
     """The storage layer: even unchecked, a path is text in a row; no file is named by it."""
 
     async def main() -> list[str]:
-        store = SqliteStore(tmp_path / "data" / "store.db")
+        store = Store.at(tmp_path / "data" / "store.db")
         await store.open()
         new = NewExecution(flow="s/f", service="s", release=1, inputs={})
-        execution, _ = await store.create(new)
-        await store.add_upload("u", "0" * 64, 1)
+        execution, _ = await store.executions.create(new)
+        await store.uploads.add("u", "0" * 64, 1)
         for text in REFUSED:
             if any("\ud800" <= each <= "\udfff" for each in text) or not text.strip("/"):
                 continue  # what SQLite itself does not take as text
             file = NewFile(path=f"x/{text.replace('/', '|')}", sha256="0" * 64, size_bytes=1)
-            await store.attach(
+            await store.files.attach(
                 execution.fid, file, by="u", uploader="u", limits=FileLimits(max_count=10_000)
             )
-        kept = [file.path for file in await store.files(execution.id)]
+        kept = [file.path for file in await store.files.all_of(execution.id)]
         await store.close()
         return kept
 
@@ -173,7 +173,7 @@ def test_no_spelling_reaches_out_over_raw_http(api: Api) -> None:
     body = json.dumps({"sha256": sha256, "size_bytes": 1}).encode()
     fid = api.execution()
     base = f"/v1/executions/{fid}/files/".encode()
-    before = api.call(api.parts.store.tallies())
+    before = api.call(api.parts.store.executions.count_by_status())
     for text in REFUSED:
         for target in spelt(text):
             meant = unquote(target.decode(), errors="surrogateescape")
@@ -185,7 +185,7 @@ def test_no_spelling_reaches_out_over_raw_http(api: Api) -> None:
                 assert b"root:" not in answer
     with api.http() as client:
         assert client.get(f"/v1/executions/{fid}/files").json()["items"] == []
-    assert api.call(api.parts.store.tallies()) == before
+    assert api.call(api.parts.store.executions.count_by_status()) == before
     kept = {path.name for path in api.data_dir.rglob("*") if path.is_file()}
     assert kept <= {sha256, "store.db", "store.lock", "store.db-wal", "store.db-shm"}
 

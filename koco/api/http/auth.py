@@ -135,12 +135,12 @@ async def execution(request: Request[Any, Caller, State], fid: str) -> Execution
     `latest` is always the caller's own last execution, even if the caller sees other users'.
     Otherwise a launch by someone else could change which execution is cancelled or answered.
 
-    Raises as `Store.execution` does. Executions that the caller may not see count as missing.
+    Raises as `Executions.get` does. Executions that the caller may not see count as missing.
     """
     sight = request.auth.sight
     if fid == "latest":
         sight = msgspec.structs.replace(sight, user=request.auth.name)
-    found: Execution = await request.app.state.parts.store.execution(fid, sight)
+    found: Execution = await request.app.state.parts.store.executions.get(fid, sight)
     # For the audit log, because `latest` means another execution tomorrow. A new dict, because
     # litestar keeps its own.
     request.scope["path_params"] = {**request.path_params, "fid": found.fid}

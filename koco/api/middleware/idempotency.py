@@ -97,7 +97,7 @@ class Replies:
     async def _known(self, user: str, key: str) -> Reply | None:
         oldest = time.time() - _SECRET_S
         self._secret = {at: each for at, each in self._secret.items() if each.created >= oldest}
-        return self._secret.get((user, key)) or await self._parts.store.reply(user, key)
+        return self._secret.get((user, key)) or await self._parts.store.replies.find(user, key)
 
     async def _keep(
         self, request: Any, key: str, digest: str, answer: Any, *, has_secret: bool
@@ -115,7 +115,7 @@ class Replies:
         if has_secret:
             self._secret[reply.user, key] = reply
         else:
-            await self._parts.store.keep_reply(reply)
+            await self._parts.store.replies.put(reply)
 
 
 async def _digest(request: Request[Any, Any, Any]) -> str:

@@ -63,8 +63,8 @@ class Metrics:
         if self._tasks is None:
             self._tasks = Tasks("the metrics")
             self._tasks.keep(self._watch)
-        self._executions = await self._parts.store.tallies()
-        self._size_bytes = await self._parts.store.size_bytes()
+        self._executions = await self._parts.store.executions.count_by_status()
+        self._size_bytes = await self._parts.store.engine.size_bytes()
         encode, media = choose_encoder(accept)
         return encode(self._registry), media
 

@@ -46,8 +46,7 @@ from koco import __version__, errors
 from koco.api.openapi import annotations, parameters, schemas
 from koco.api.openapi.annotations import JSON, PROBLEM, STREAMS, Answer, Body
 from koco.errors import KocoError
-from koco.store.sqlite.damage import DamagedError
-from koco.store.sqlite.writer import StoreError
+from koco.store.errors import DamagedError, StoreError
 
 _SCHEMAS = "#/components/schemas/"
 

@@ -41,7 +41,7 @@ async def list_audit(
         since=time_query.moment("since", since),
         until=time_query.moment("until", until),
     )
-    page = await parts.store.audit(query, limit=limit, cursor=cursor)
+    page = await parts.store.audit.page(query, limit=limit, cursor=cursor)
     return {"items": msgspec.to_builtins(page.items), "next": page.next}
 
 

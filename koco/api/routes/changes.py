@@ -19,7 +19,7 @@ from koco.control.container import Parts
 from koco.control.events import changes
 from koco.errors import UsageError
 from koco.store.model import ChangePage
-from koco.store.sqlite import pages
+from koco.store.sql import pages
 
 #: The longest that an answer may be waited for (seconds).
 _LONGEST_S = 60.0
@@ -63,7 +63,7 @@ async def list_changes(
         raise UsageError(f"wait must be from 0 to {_LONGEST_S:g} seconds, got {wait:g}")
     cursor = last_event_id or since
     if cursor == _NOW:
-        cursor = await parts.store.last_change()
+        cursor = await parts.store.changes.latest()
     elif cursor is not None:
         pages.number(cursor)  # before anything is streamed
     as_sse = "text/event-stream" in request.headers.get("accept", "")

@@ -19,8 +19,8 @@ from koco.control.events.chunk_reader import NDJSON, SSE, Wanted
 from koco.errors import ConflictError, InputsError, LimitError, TimedOutError, UsageError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
+from koco.store.errors import NoSearchError
 from koco.store.model import LAST, Execution, Filter, masked
-from koco.store.sqlite.search import NoSearchError
 
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
 #: Columns that are no part of an answer.
@@ -98,7 +98,7 @@ async def list_executions(
         until=time_query.moment("until", until),
         search=search,
     )
-    page = await parts.store.executions(
+    page = await parts.store.executions.page(
         wanted, sight=request.auth.sight, limit=limit, cursor=cursor
     )
     answer = {"items": [render(parts, execution) for execution in page.items], "next": page.next}
@@ -170,7 +170,7 @@ async def delete_execution(request: Request[Any, Caller, State], fid: str) -> No
     """Remove an execution that has ended, with its events, files and locks."""
     parts: Parts = request.app.state.parts
     found = await auth.execution(request, fid)
-    await parts.store.delete(found.fid)
+    await parts.store.executions.delete(found.fid)
     parts.spooler.wake(found.fid)
 
 
@@ -211,7 +211,7 @@ async def stream_events(
         if tail is not None:
             start = await parts.spooler.tail(execution, min(tail, LAST), kinds=kinds)
             if follow:
-                now = await parts.store.execution(execution.fid)
+                now = await parts.store.executions.get(execution.fid)
                 # The end must be told even where `tail` leaves it out.
                 start = min(start, now.last_seq - 1) if now.status.is_final else start
             start = max(since, start)

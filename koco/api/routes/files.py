@@ -114,7 +114,7 @@ async def read_file(request: Request[Any, Caller, State], fid: str) -> Ending:
     """Give a file's content, from a byte on where `Range` asks for it."""
     parts = request.app.state.parts
     execution = await auth.execution(request, fid)
-    file: File = await parts.store.file(execution.id, file_paths.path(_path(request)))
+    file: File = await parts.store.files.get(execution.id, file_paths.path(_path(request)))
     headers = {
         "ETag": f'"{file.sha256}"',
         "Accept-Ranges": "bytes",

@@ -77,7 +77,7 @@ async def list_keys(
     """List keys by name: what each is good for, and when and from where it was last used."""
     list_query.check_limit(limit)
     parts: Parts = request.app.state.parts
-    page = await parts.store.keys(limit=limit, cursor=cursor)
+    page = await parts.store.keys.page(limit=limit, cursor=cursor)
     return {"items": [_told(key) for key in page.items], "next": page.next}
 
 
@@ -85,7 +85,7 @@ async def list_keys(
 async def show_key(request: Request[Any, Caller, State], name: str) -> dict[str, Any]:
     """Show a key."""
     parts: Parts = request.app.state.parts
-    return _told(await parts.store.key_named(name))
+    return _told(await parts.store.keys.get(name))
 
 
 @post(

@@ -50,7 +50,7 @@ async def list_locks(
         )
     list_query.check_limit(limit)
     name = list_query.full_name(request, flow)
-    page = await parts.store.locks(
+    page = await parts.store.locks.page(
         status=status, flow=name, sight=request.auth.sight, limit=limit, cursor=cursor
     )
     return {"items": [_render(lock) for lock in page.items], "next": page.next}
@@ -68,7 +68,7 @@ async def list_execution_locks(
     parts: Parts = request.app.state.parts
     list_query.check_limit(limit)
     execution = await auth.execution(request, fid)
-    page = await parts.store.page_of_locks(execution.id, limit=limit, cursor=cursor)
+    page = await parts.store.locks.page_of(execution.id, limit=limit, cursor=cursor)
     return {"items": [_render(lock) for lock in page.items], "next": page.next}
 
 

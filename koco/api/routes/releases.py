@@ -151,7 +151,7 @@ async def list_releases(
     check_limit(limit)
     require_service(request.auth, service)
     parts: Parts = request.app.state.parts
-    page = await parts.store.history(service, limit=limit, cursor=cursor)
+    page = await parts.store.releases.page(service, limit=limit, cursor=cursor)
     if not page.items and cursor is None:
         raise NotFoundError(
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
@@ -189,7 +189,7 @@ async def _refuse_more_secrets(request: Request[Any, Caller, State], manifest: M
     asked = set(manifest.secrets)
     if not (request.auth.flows and asked):
         return
-    live = await request.app.state.parts.store.live_release(manifest.service)
+    live = await request.app.state.parts.store.releases.live(manifest.service)
     if more := asked - set(live.manifest.secrets if live else ()):
         named = ", ".join(sorted(more))
         what = f"what is live of {manifest.service!r} has not had these secrets: {named}"

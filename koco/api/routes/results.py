@@ -68,7 +68,7 @@ async def outcome(parts: Parts, execution: Execution) -> dict[str, Any]:
     """Return `{fid, status, result | error}` of an execution that has ended."""
     told: dict[str, Any] = {"fid": execution.fid, "status": execution.status}
     if (seq := execution.outcome_seq) is not None:
-        chunks = await parts.store.chunks(execution.id, after=seq - 1, budget_bytes=1)
+        chunks = await parts.store.events.after(execution.id, seq - 1, budget_bytes=1)
         lines = dict(line.number_lines(chunks[0].first, chunks[0].body))
         payload = line.decode(seq, lines[seq]).get("payload")
         told["result" if execution.status is Status.FINISHED else "error"] = payload
@@ -82,12 +82,12 @@ async def ended(parts: Parts, execution: Execution, *, timeout_s: float) -> Exec
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not (await parts.store.execution(execution.fid)).status.is_final:
+                while not (await parts.store.executions.get(execution.fid)).status.is_final:
                     await news.wait()
                     news.clear()
     finally:
         parts.spooler.unwatch(execution.fid, news)
-    return await parts.store.execution(execution.fid)
+    return await parts.store.executions.get(execution.fid)
 
 
 def _shown(value: Any) -> tuple[str, tuple[str, ...]]:

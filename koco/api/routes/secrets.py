@@ -35,7 +35,7 @@ async def list_secrets(
     """List secrets by name: who set them when, and which live services have them."""
     require_unlimited(request.auth, _SHARED)
     parts: Parts = request.app.state.parts
-    live = await parts.store.releases("live")
+    live = await parts.store.releases.with_status("live")
     listing = await parts.vault.listing()
     some, after = list_query.page(listing, by=lambda each: each["name"], limit=limit, cursor=cursor)
     items = [
@@ -77,7 +77,7 @@ async def unset_secret(
     """Forget a secret; refused while live services have it, unless forced."""
     require_unlimited(request.auth, _SHARED)
     parts: Parts = request.app.state.parts
-    live = await parts.store.releases("live")
+    live = await parts.store.releases.with_status("live")
     services = [each.service for each in secrets.users_of(name, live)]
     if services and not force:
         raise ConflictError(
@@ -92,7 +92,7 @@ async def _renew(parts: Parts, name: str) -> list[str]:
     """Have the processes that know a secret's old value replaced; return their services."""
     services: dict[str, None] = {}
     for status in ("live", "starting"):
-        for release in secrets.users_of(name, await parts.store.releases(status)):
+        for release in secrets.users_of(name, await parts.store.releases.with_status(status)):
             services[release.service] = None
             parts.deployer.renew(release)
     return list(services)

@@ -26,7 +26,7 @@ async def list_services(
 ) -> dict[str, Any]:
     """List the deployed services, by name. Undeployed ones are not listed."""
     parts: Parts = request.app.state.parts
-    present = await parts.store.present_releases()
+    present = await parts.store.releases.present()
     chosen = [each for each in _chosen(present) if sees(request.auth, each)]
     items, after = list_query.page(chosen, by=lambda each: each.service, limit=limit, cursor=cursor)
     return {"items": [_told(release) for release in items], "next": after}
@@ -77,8 +77,8 @@ async def undeploy(
 
 
 async def _shown(parts: Parts, service: str) -> dict[str, Any]:
-    present = [each for each in await parts.store.present_releases() if each.service == service]
-    newest = (await parts.store.history(service, limit=1)).items
+    present = [each for each in await parts.store.releases.present() if each.service == service]
+    newest = (await parts.store.releases.page(service, limit=1)).items
     if not newest:
         raise NotFoundError(
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
@@ -92,7 +92,7 @@ async def _shown(parts: Parts, service: str) -> dict[str, Any]:
         "expect": await parts.deployer.replaced(service),
         "former": former.number if former else None,
         "flows": [flow.name for flow in release.known_flows],
-        "executions": await parts.store.open_tally(service),
+        "executions": await parts.store.executions.count_open(service),
         "runners": sum(len(pool.runners) for pool in pools),
     }
 

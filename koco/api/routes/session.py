@@ -60,7 +60,7 @@ async def create_session(
     """
     parts: Parts = request.app.state.parts
     # Else it may be a password, typed in the wrong place.
-    if await parts.store.user(data.name) is not None:
+    if await parts.store.users.find(data.name) is not None:
         audit.about(request, target=data.name)
     address = proxy.address(request.scope)
     token, session, user = await parts.sessions.begin(data.name, data.password, address=address)

@@ -32,7 +32,7 @@ async def show_status(request: Request[Any, Caller, State]) -> dict[str, Any]:
     """
     parts: Parts = request.app.state.parts
     ray = await parts.cluster.describe()
-    present = _seen(request.auth, await parts.store.present_releases())
+    present = _seen(request.auth, await parts.store.releases.present())
     live = [release for release in present if release.status == "live"]
     closed = [release for release in present if release.has_closed]
     shown = {release.service for release in (*live, *closed)}
@@ -49,14 +49,14 @@ async def show_status(request: Request[Any, Caller, State]) -> dict[str, Any]:
             "restarts": ray.pop("restarts"),
         },
         "ray": ray,
-        "store": {"path": parts.store_path, "size_bytes": await parts.store.size_bytes()},
+        "store": {"path": parts.store_path, "size_bytes": await parts.store.engine.size_bytes()},
         "services": [
             _service(parts, release, endpoints, unplaced, unseen=unseen)
             | {"drift": drift.get(release.service)}
             for release in (*live, *closed, *draining)
         ],
         "settings": msgspec.to_builtins(parts.settings),
-        "executions": await parts.store.tallies(request.auth.sight),
+        "executions": await parts.store.executions.count_by_status(request.auth.sight),
         "left": await _left(parts, request.auth),
     }
 
@@ -91,7 +91,7 @@ async def _draining(parts: Parts, *, shown: set[str]) -> list[Release]:
     """Return the releases of undeployed services in which executions run or wait still."""
     pools = parts.supervisor.pools.items()
     keys = sorted(key for key, pool in pools if key[0] not in shown and pool.has_work)
-    found = [await parts.store.release(*key) for key in keys]
+    found = [await parts.store.releases.get(*key) for key in keys]
     # One that was broken has failed, and has its time.
     return [release for release in found if release.ready and release.retired]
 

@@ -74,7 +74,7 @@ async def list_users(
     """List users by name: what each may do, and when and from where they last logged in."""
     list_query.check_limit(limit)
     parts: Parts = request.app.state.parts
-    page = await parts.store.users(limit=limit, cursor=cursor)
+    page = await parts.store.users.page(limit=limit, cursor=cursor)
     return {"items": [_told(user) for user in page.items], "next": page.next}
 
 

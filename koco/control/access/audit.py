@@ -13,7 +13,7 @@ import msgspec
 
 from koco.errors import KocoError
 from koco.store.model import AuditEntry
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +45,12 @@ class Audit:
                 logged.
         """
         if entry.outcome == "ok":
-            await self._store.note([entry])
+            await self._store.audit.add([entry])
             return
         if self._is_summed(entry):
             return
         try:
-            await self._store.note([entry])
+            await self._store.audit.add([entry])
         except KocoError:
             log.exception("refused, and the audit log could not be written: %s", entry)
 
@@ -71,7 +71,7 @@ class Audit:
             for values, count in sums.items()
         ]
         if entries:
-            await self._store.note(entries)
+            await self._store.audit.add(entries)
 
     def _is_summed(self, entry: AuditEntry) -> bool:
         """Count a refusal; return whether it only becomes part of a sum."""

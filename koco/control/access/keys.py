@@ -19,7 +19,7 @@ from koco.control.tasks import Tasks
 from koco.errors import KocoError, UnauthorizedError, UsageError
 from koco.events import line
 from koco.store.model import AuditEntry, Key
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Keys:
             UnauthorizedError: the secret is unknown, or no longer valid.
         """
         digest = tokens.digest(secret)
-        key = await self._store.key(digest)
+        key = await self._store.keys.find(digest)
         # Looked up by its digest, so the time that it takes reveals nothing about the secret.
         is_former = key is not None and hmac.compare_digest(digest, key.former or b"")
         if key is None or not (is_former or hmac.compare_digest(digest, key.digest)):
@@ -109,7 +109,7 @@ class Keys:
             sees_all=sees_all or "admin" in scopes,
             expires=_expires(expires_s),
         )
-        await self._store.add_key(key)
+        await self._store.keys.add(key)
         self._noted.pop(name, None)
         log.info("the key %r was made by %r: %s", name, by, ", ".join(scopes))
         return key, secret
@@ -127,7 +127,7 @@ class Keys:
         if not 0 <= grace_s <= LONGEST_GRACE_S:
             raise UsageError("the grace (grace_s) is 90 days at most, and 0 for none")
         secret = tokens.new()
-        key = await self._store.rotate_key(
+        key = await self._store.keys.rotate(
             name,
             tokens.digest(secret),
             former_until=time.time() + grace_s if grace_s else None,
@@ -145,7 +145,7 @@ class Keys:
             NotFoundError: there is no such key.
             ConflictError: it is the last admin key that does not expire.
         """
-        key = await self._store.revoke_key(name)
+        key = await self._store.keys.revoke(name)
         self._noted.pop(name, None)
         self._end(_credential(name))
         log.info("the key %r was revoked", name)
@@ -157,9 +157,9 @@ class Keys:
         Returns whether the key is known afterwards.
         """
         async with self._admitting:  # if two callers find no key, only one may be the first
-            if await self._store.key(digest) is not None:
+            if await self._store.keys.find(digest) is not None:
                 return True
-            if await self._store.has_keys() and not recover:
+            if await self._store.keys.exist() and not recover:
                 return False
             key = Key(
                 name="admin",
@@ -169,16 +169,16 @@ class Keys:
                 by=HEAD,
                 sees_all=True,
             )
-            await self._store.put_key(key)
+            await self._store.keys.put(key)
             action = "recover_admin" if recover else "create_key"
             entry = AuditEntry(action=action, who=HEAD, target=key.name)
-            await self._store.note([entry])
+            await self._store.audit.add([entry])
             self._end(_credential(key.name))
             return True
 
     async def _note(self, name: str, address: str) -> None:
         try:
-            await self._store.note_use(name, at=line.timestamp(), address=address)
+            await self._store.keys.note_use(name, at=line.timestamp(), address=address)
         except KocoError as exc:
             log.warning("the last use of the key %r could not be noted: %r", name, exc)
 

@@ -13,7 +13,7 @@ from koco.control.settings import Settings
 from koco.errors import NotFoundError, UnauthorizedError
 from koco.events import line
 from koco.store.model import Session, User
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 
 class Sessions:
@@ -43,7 +43,7 @@ class Sessions:
             UnauthorizedError: the name or the password is wrong.
             TooManyError: there were too many failed attempts lately, or too many log in at once.
         """
-        if not await self._store.has_users():
+        if not await self._store.users.exist():
             raise NotFoundError(
                 "nobody can log in here: there are no users",
                 hint="an admin makes one: `koco user create NAME`; a key needs no login",
@@ -57,7 +57,7 @@ class Sessions:
             expires=time.time() + self._settings.session_hours * 3600,
         )
         # Tied to the verified hash, because the user may have been removed meanwhile.
-        if user is None or not await self._store.create_session(
+        if user is None or not await self._store.users.begin_session(
             session, verified=user.password, address=address
         ):
             raise UnauthorizedError(
@@ -65,7 +65,7 @@ class Sessions:
             )
         if self._hashing.is_old(user.password):
             hashed = await self._hashing.hash(password)
-            await self._store.rehash(name, verified=user.password, password=hashed)
+            await self._store.users.rehash(name, verified=user.password, password=hashed)
         return token, session, user
 
     async def caller(self, token: str) -> Caller:
@@ -75,7 +75,7 @@ class Sessions:
             UnauthorizedError: the token is unknown, or its session is over.
         """
         digest = tokens.digest(token)
-        found = await self._store.session(digest)
+        found = await self._store.users.find_session(digest)
         # Looked up by its digest, so the time that it takes reveals nothing about the token.
         if found is None or not hmac.compare_digest(digest, found[0].digest):
             raise _over()
@@ -94,8 +94,8 @@ class Sessions:
     async def end(self, token: str) -> None:
         """End a session and its streams."""
         digest = tokens.digest(token)
-        found = await self._store.session(digest)
-        await self._store.end_session(digest)
+        found = await self._store.users.find_session(digest)
+        await self._store.users.end_session(digest)
         if found is not None:
             self._end(found[0].credential)
 

@@ -10,7 +10,7 @@ from koco.control.access.passwords import Passwords
 from koco.errors import NotAllowedError, NotFoundError, UsageError
 from koco.events import line
 from koco.store.model import Session, User
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Users:
             flows=flows,
             sees_all=sees_all or "admin" in scopes,
         )
-        await self._store.create_user(user)
+        await self._store.users.add(user)
         log.info("the user %r was made by %r: %s", name, by, ", ".join(scopes))
         return user
 
@@ -83,7 +83,7 @@ class Users:
         """
         self._hashing.require_turn()
         self._attempts.check(address=address, name=name)
-        user = await self._store.user(name)
+        user = await self._store.users.find(name)
         is_right = await self._hashing.verify(user.password if user else None, password)
         if user is None or not is_right:
             return None
@@ -124,12 +124,12 @@ class Users:
         Raises:
             NotFoundError: there is no such user.
         """
-        self._ended(await self._store.remove_user(name))
+        self._ended(await self._store.users.remove(name))
         log.info("the user %r was removed", name)
 
     async def _replace(self, name: str, password: str, *, verified: str | None = None) -> None:
         hashed = await self._hashing.hash(passwords.checked(password))
-        self._ended(await self._store.set_password(name, hashed, verified=verified))
+        self._ended(await self._store.users.set_password(name, hashed, verified=verified))
         self._attempts.forget(name)
         log.info("the user %r has another password", name)
 

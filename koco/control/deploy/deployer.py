@@ -26,7 +26,7 @@ from koco.errors import ConflictError, NotFoundError
 from koco.manifest import differences, load
 from koco.manifest.model import Manifest
 from koco.store.model import Release, ReleaseFailure, ReleaseOrigin
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Deployer:
 
     async def recover(self) -> None:
         """Add live releases to the catalog, and continue releases that were under way."""
-        for release in await self._store.present_releases():
+        for release in await self._store.releases.present():
             if release.status == "live":
                 self._catalog.put(release)
                 await self._probations.recover(release)
@@ -144,7 +144,7 @@ class Deployer:
             upload_s = round(self._bundles.took_s(bundle), 3)
             timings = {"upload": upload_s} if upload_s else {}
             superseded = await self._coming(service)
-            release = await self._store.create_release(
+            release = await self._store.releases.create(
                 service,
                 bundle=bundle,
                 fingerprint=fingerprint,
@@ -161,7 +161,7 @@ class Deployer:
 
     async def _give_way(self, former: Release) -> None:
         """Stop a release that a newer one has superseded, unless it went live first."""
-        now = await self._store.release(former.service, former.number)
+        now = await self._store.releases.get(former.service, former.number)
         if now.status == "failed":
             log.info("release %s/%s is superseded", former.service, former.number)
             self._rollouts.stop(former)
@@ -177,7 +177,7 @@ class Deployer:
         if number is None:
             found = await self.former(service)
         else:
-            found = await self._store.release(service, number)
+            found = await self._store.releases.get(service, number)
         if found is None:
             raise NotFoundError(
                 f"{service} has no release that served before", hint=f"`koco releases {service}`"
@@ -200,13 +200,15 @@ class Deployer:
         """
         coming = await self._coming(service)
         if coming and (number := coming[-1].origin.rollback_of):
-            return await self._store.release(service, number)
-        if coming and (live := await self._store.live_release(service)):
+            return await self._store.releases.get(service, number)
+        if coming and (live := await self._store.releases.live(service)):
             return live
-        return await self._store.former_release(service)
+        return await self._store.releases.former(service)
 
     async def _coming(self, service: str) -> list[Release]:
-        return [r for r in await self._store.releases("starting") if r.service == service]
+        return [
+            r for r in await self._store.releases.with_status("starting") if r.service == service
+        ]
 
     def _require_bundle(self, release: Release) -> None:
         if not self._bundles.has(release.bundle):
@@ -272,7 +274,7 @@ class Deployer:
         error = ReleaseFailure(message=f"{by} undeployed {service} meanwhile")
         async with self._deciding:
             await self._expect(expect, service, await self._last(service))
-            ended = await self._store.undeploy(
+            ended = await self._store.releases.undeploy(
                 service,
                 error,
                 beside_running=running != "refuse",
@@ -303,11 +305,11 @@ class Deployer:
         While another release is starting, going back to the live one takes a new release.
         """
         coming = await self._coming(service)
-        return coming[-1] if coming else await self._store.live_release(service)
+        return coming[-1] if coming else await self._store.releases.live(service)
 
     async def _release(self, service: str, number: int | None) -> Release | None:
         try:
-            return await self._store.release(service, number) if number else None
+            return await self._store.releases.get(service, number) if number else None
         except NotFoundError:
             return None
 
@@ -331,12 +333,12 @@ class Deployer:
         # It has a retirement time only if somebody superseded or undeployed it.
         if failed is None or failed.status != "failed" or failed.retired is not None:
             return False
-        newest = (await self._store.history(service, limit=1)).items[0]
+        newest = (await self._store.releases.page(service, limit=1)).items[0]
         if newest.number != number:
             return False
         if last is not None or not failed.fallback:
             return True
-        former = await self._store.former_release(service)
+        former = await self._store.releases.former(service)
         return former is None or (former.retired or "") < failed.created
 
     async def waits_for(self, release: Release) -> str | None:
@@ -355,7 +357,7 @@ class Deployer:
         """
         fair_turns.waits()
         await self._rollouts.wait(service, number, seconds=seconds)
-        return await self._store.release(service, number)
+        return await self._store.releases.get(service, number)
 
 
 def _fingerprint(release: Release) -> str:

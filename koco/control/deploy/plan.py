@@ -17,7 +17,7 @@ from koco.manifest.model import Manifest
 from koco.manifest.problems import format_path
 from koco.plurals import counted
 from koco.store.model import Release
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 Action = Literal["create", "update", "unchanged", "remove"]
 
@@ -97,7 +97,7 @@ class Planner:
     @classmethod
     async def now(cls, parts: Sources, *, project: str | None) -> "Planner":
         """Return a planner for a project, with the releases that are live or starting now."""
-        present = await parts.store.present_releases()
+        present = await parts.store.releases.present()
         try:
             drifted: dict[str, str] | ServeError = await parts.deployer.drift.look()
         except ServeError as exc:
@@ -136,7 +136,7 @@ class Planner:
                 continue
             step = self._begun(service)
             step.action = "remove"
-            if count := sum((await self._parts.store.open_tally(service)).values()):
+            if count := sum((await self._parts.store.executions.count_open(service)).values()):
                 has = counted(count, "execution", "has")
                 message = f"{has} not ended: the service stays as long as that is so"
                 hint = f"`koco undeploy {service} --drain` waits, `--cancel` ends them"

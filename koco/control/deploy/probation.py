@@ -23,7 +23,7 @@ from koco.control.services.bundles import Bundles
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError
 from koco.store.model import AuditEntry, Release, ReleaseFailure
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Probations:
             self.watch(live)
             return
         self._tell(live, live.error.message)
-        newest = (await self._store.history(live.service, limit=1)).items[0]
+        newest = (await self._store.releases.page(live.service, limit=1)).items[0]
         target = await self._way_back(live)
         if newest.number == live.number and target is not None:
             self._tasks.spawn(self._return_to(target, live))
@@ -141,14 +141,14 @@ class Probations:
             message=f"{cause}; {what}",
             hint="does a module end the process, now or a little later, as in a thread?",
         )
-        marked = await surely(lambda: self._store.mark_broken(service, number, error))
+        marked = await surely(lambda: self._store.releases.mark_broken(service, number, error))
         if marked.status != "live":
             return  # somebody has deployed or undeployed just now
         self._tell(broken, f"{cause}; {what}")
         detail = {"cause": cause, **({"release": target.number} if target else {})}
         action = "go_back" if target else "broken"
         entry = AuditEntry(action=action, who=WHO, target=f"{service}/{number}", detail=detail)
-        await surely(lambda: self._store.note([entry]))
+        await surely(lambda: self._store.audit.add([entry]))
         if target is not None:
             await self._return_to(target, broken)
 
@@ -169,7 +169,7 @@ class Probations:
     async def _way_back(self, broken: Release) -> Release | None:
         if broken.origin.because:
             return None  # it is an automatic rollback itself: going to and fro would not help
-        former = await self._store.former_release(broken.service)
+        former = await self._store.releases.former(broken.service)
         if former is None or former.fingerprint == broken.fingerprint:
             return None
         return former if self._bundles.has(former.bundle) else None

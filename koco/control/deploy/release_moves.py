@@ -17,7 +17,7 @@ from koco.control.tasks import Tasks, surely
 from koco.errors import InputsError, KocoError
 from koco.events.line import encode_payload
 from koco.store.model import Execution, Release
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Moves:
         entry = self._entry(execution)
         inputs = await _accepted(entry, execution)
         moved = await surely(
-            lambda: self._store.rebind(
+            lambda: self._store.executions.rebind(
                 execution.fid,
                 former=number,
                 release=entry.release,

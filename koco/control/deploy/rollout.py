@@ -31,7 +31,7 @@ from koco.errors import KocoError
 from koco.manifest.descriptions import FlowDescription
 from koco.runner.spec import Description, Presence
 from koco.store.model import Release, ReleaseFailure
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +255,7 @@ class Rollouts:
         flows = _flows(release, description)
         handlers = None if description.app is None else description.app.handlers
         live = await surely(
-            lambda: self._store.go_live(
+            lambda: self._store.releases.go_live(
                 release.service, release.number, flows, handlers, timings=timings
             )
         )
@@ -274,7 +274,7 @@ class Rollouts:
     ) -> None:
         self._give_back(release)
         failed = await surely(
-            lambda: self._store.fail_release(
+            lambda: self._store.releases.fail(
                 release.service, release.number, error, timings=timings
             )
         )

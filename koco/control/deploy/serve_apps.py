@@ -19,7 +19,7 @@ from koco.control.services.catalog import Catalog
 from koco.control.tasks import Tasks
 from koco.errors import KocoError
 from koco.store.model import Release
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from koco.cluster.dashboard import ServeError
 from koco.cluster.serve import Application, Serve
 from koco.cluster.serve_drift import REMOVED
 from koco.store.model import Release
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 #: How long Serve may take to return the configuration of its applications (seconds).
 _LOOK_S = 10.0
@@ -44,7 +44,9 @@ class Drift:
         return [release for release, what in await self._compare(_LOOK_S) if what == REMOVED]
 
     async def _compare(self, within_s: float) -> list[tuple[Release, str]]:
-        served = [each for each in await self._store.releases("live") if each.app is not None]
+        served = [
+            each for each in await self._store.releases.with_status("live") if each.app is not None
+        ]
         if not served:
             return []  # don't ask Serve, because it may not even run
         made = [await self._application(release) for release in served]

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 from koco.control.events.spooler import ANY, Spooler
 from koco.store.model import ChangePage, Sight
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 #: The shortest time between two reads of one reader, and its increase for each further reader
 #: (seconds). Without it, many readers would keep the store from writing when much changes.
@@ -35,8 +35,8 @@ async def follow(
             event.clear()
             looked_at = loop.time()
             page = None
-            if cursor is None or cursor != await store.last_change():
-                page = await store.changes(cursor=cursor, sight=sight, limit=_PIECE)
+            if cursor is None or cursor != await store.changes.latest():
+                page = await store.changes.page(cursor=cursor, sight=sight, limit=_PIECE)
                 cursor = page.next
                 if page.items or not page.is_last:
                     yield page
@@ -62,7 +62,7 @@ async def wait(
     wait_s: float,
 ) -> ChangePage:
     """Return a page of changes. If there are none yet, wait for some, for at most `wait_s`."""
-    page = await store.changes(cursor=cursor, sight=sight, limit=limit)
+    page = await store.changes.page(cursor=cursor, sight=sight, limit=limit)
     if page.items or not page.is_last or wait_s <= 0:
         return page
     news = follow(store, spooler, cursor=page.next, sight=sight, heartbeat_s=wait_s)
@@ -71,7 +71,7 @@ async def wait(
             async for found in news:
                 if found.items:
                     # Read again, because `limit` may be larger than a page of `follow`.
-                    return await store.changes(cursor=page.next, sight=sight, limit=limit)
+                    return await store.changes.page(cursor=page.next, sight=sight, limit=limit)
                 page = found
     except TimeoutError:
         pass

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from koco.events import line
 from koco.events.model import Kind, Status
 from koco.store.model import Chunk, Execution
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 #: How much one read of the store may load into memory for a reader (bytes).
 READ_BYTES = 128 * 1024
@@ -120,8 +120,8 @@ class Pieces:
         if found := self._kept.get(key):
             self._kept.move_to_end(key)
             return found
-        chunks = await self._store.chunks(
-            execution.id, after=place.since, budget_bytes=READ_BYTES, offset=place.offset
+        chunks = await self._store.events.after(
+            execution.id, place.since, budget_bytes=READ_BYTES, offset=place.offset
         )
         if not chunks:
             return None

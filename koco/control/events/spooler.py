@@ -24,7 +24,7 @@ from koco.errors import NoRoomError, NotFoundError
 from koco.events import line, wire
 from koco.events.model import Ack, Batch, Status
 from koco.store.model import MB, Execution, Room
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +80,13 @@ class Spooler:
         """Refuse an invalid batch; if the execution's own runner sent it, end the execution."""
         log.warning("a batch of %s from %r is refused: %s", batch.fid, batch.producer, fault)
         try:
-            now = await self._store.execution(batch.fid)
+            now = await self._store.executions.get(batch.fid)
         except NotFoundError:
             return
         if batch.runner and batch.runner == now.runner and not now.status.is_final:
             said = f"its process sent what is no batch of events: {fault}"
             error = {"type": "BadEvents", "message": said, "traceback": ""}
-            if await self._store.settle(batch.fid, Status.ERROR, error):
+            if await self._store.executions.settle(batch.fid, Status.ERROR, error):
                 self.wake(batch.fid)
                 self.on_final(batch.fid)
 
@@ -119,18 +119,20 @@ class Spooler:
     async def _committed(self, batches: list[Batch]) -> tuple[list[Ack], Room]:
         """Commit the batches that there is room for; return how much room there was."""
         if self._disk is None:
-            return await self._store.append(batches, most_bytes=self.most_bytes), Room.AMPLE
+            return await self._store.events.append(batches, most_bytes=self.most_bytes), Room.AMPLE
         size_bytes = sum(len(batch.body) for batch in batches)
         room = self._disk.room(size_bytes)
         try:
             with self._disk.writing(size_bytes):
-                return await self._store.append(
+                return await self._store.events.append(
                     batches, room=room, most_bytes=self.most_bytes
                 ), room
         except NoRoomError:
             # The disk has filled up meanwhile, or has a quota: write final events only.
             room = Room.NONE
-            return await self._store.append(batches, room=room, most_bytes=self.most_bytes), room
+            return await self._store.events.append(
+                batches, room=room, most_bytes=self.most_bytes
+            ), room
 
     def _note_refused(self, batches: list[Batch], acks: list[Ack]) -> None:
         now = time.monotonic()
@@ -205,11 +207,11 @@ class Spooler:
         self, execution: Execution, count: int, *, kinds: frozenset[str] = frozenset()
     ) -> int:
         """Return the seq before the last `count` events of some kinds."""
-        before = (await self._store.execution(execution.fid)).last_seq + 1
+        before = (await self._store.executions.get(execution.fid)).last_seq + 1
         if not kinds or not count:
             return max(0, before - 1 - count)
-        while chunks := await self._store.chunks_back(
-            execution.id, before=before, budget_bytes=READ_BYTES
+        while chunks := await self._store.events.before(
+            execution.id, before, budget_bytes=READ_BYTES
         ):
             lines = chain.from_iterable(
                 line.number_lines(chunk.first, chunk.body) for chunk in reversed(chunks)
@@ -261,5 +263,5 @@ class Spooler:
             self.unwatch(execution.fid, event)
 
     async def _is_over(self, execution: Execution, since: int) -> bool:
-        now = await self._store.execution(execution.fid)
+        now = await self._store.executions.get(execution.fid)
         return now.status.is_final and since >= now.last_seq

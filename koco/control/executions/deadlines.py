@@ -14,7 +14,7 @@ from koco.control.events.spooler import Spooler
 from koco.control.tasks import RETRY_S, Tasks
 from koco.errors import KocoError
 from koco.store.model import Execution
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +45,12 @@ class Deadlines:
 
     async def _run(self) -> None:
         while True:
-            due = await self._store.next_deadline()
+            due = await self._store.executions.next_deadline()
             if due is None or due > time.time():
                 await clock.stirred(self._stir, due)
                 continue
             try:
-                late = await self._store.time_out(time.time())
+                late = await self._store.executions.time_out(time.time())
             except KocoError:
                 log.exception("executions whose time is over could not be ended yet")
                 await asyncio.sleep(RETRY_S)

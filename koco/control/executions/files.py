@@ -19,7 +19,7 @@ from koco.errors import ConflictError, InputsError, NotAllowedError, PathError
 from koco.forms import InputFiles, Model
 from koco.forms.off_loop import is_small, run_check
 from koco.store.model import Execution, File, FileLimits, NewFile
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 #: The key that marks an uploaded file in a launch's inputs.
 MARK = "$file"
@@ -147,7 +147,7 @@ class Files:
             path = brought.free(file_paths.path(f"in/{upload.name}"), upload.sha256)
         except (msgspec.ValidationError, PathError, ConflictError) as exc:
             raise InputsError(**{key: str(exc)}) from exc
-        size = await self._store.uploaded(user, upload.sha256)
+        size = await self._store.uploads.renew(user, upload.sha256)
         if size is None:
             message = f"{upload.name} has not been uploaded: you have no blob {upload.sha256[:64]}"
             raise InputsError(**{key: message})
@@ -162,9 +162,9 @@ class Files:
         Raises:
             NotFoundError: no file or folder is there.
         """
-        found = await self._store.files(execution.id, within=place)
+        found = await self._store.files.all_of(execution.id, within=place)
         if not found and place not in (*file_paths.ROOTS, ""):
-            await self._store.file(execution.id, place)  # raises NotFoundError
+            await self._store.files.get(execution.id, place)  # raises NotFoundError
         return found
 
     async def attach(self, fid: str, new: NewFile, *, caller: Caller) -> File:
@@ -172,15 +172,15 @@ class Files:
 
         Raises:
             NotAllowedError: the path is outside in/ (for users) or out/ (for flows).
-            KocoError: see `Store.attach`.
+            KocoError: see the store's `Files.attach`.
         """
-        execution = await self._store.execution(fid)
+        execution = await self._store.executions.get(fid)
         root = "in" if caller.fid is None else "out"
         if not file_paths.is_within(new.path, root):
             who = "users put files into in/" if root == "in" else "flows put files into out/"
             raise NotAllowedError(f"{new.path!r}: {who}, and nowhere else")
         limits = await self._limits(execution.service, execution.release)
-        file = await self._store.attach(
+        file = await self._store.files.attach(
             execution.fid, new, by=caller.name, uploader=caller.uploader, limits=limits
         )
         self._spooler.wake(execution.fid)
@@ -192,13 +192,13 @@ class Files:
         Raises:
             NotFoundError: no file or folder is there.
         """
-        execution = await self._store.execution(fid)
-        removed = await self._store.remove_files(execution.fid, place, by=caller.name)
+        execution = await self._store.executions.get(fid)
+        removed = await self._store.files.remove(execution.fid, place, by=caller.name)
         self._spooler.wake(execution.fid)
         return removed
 
     async def _limits(self, service: str, release: int) -> FileLimits:
-        manifest = (await self._store.release(service, release)).manifest
+        manifest = (await self._store.releases.get(service, release)).manifest
         return msgspec.convert(manifest.files, FileLimits, from_attributes=True)
 
     # tokens of flows
@@ -217,7 +217,7 @@ class Files:
         if not token.isascii() or not hmac.compare_digest(self._sign(name), signature):
             return None
         fid, _, attempt = name.partition(".")
-        execution = await self._store.execution(fid)
+        execution = await self._store.executions.get(fid)
         is_over = execution.status.is_final or execution.attempt != int(attempt or 1)
         return None if is_over else Caller(name="flow", fid=fid, credential=f"flow:{fid}")
 

@@ -19,7 +19,7 @@ from koco.errors import ConflictError, InputsError, UsageError
 from koco.events.line import encode_payload
 from koco.forms.off_loop import is_small, run_check
 from koco.store.model import AuditEntry, Execution, NewExecution, NewFile
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 #: The longest idempotency key.
 KEY_LENGTH = 255
@@ -96,7 +96,7 @@ class Launches:
             raise UsageError(f"an idempotency key has 1 to {KEY_LENGTH} printable characters")
         # If two come at once with one key, the second waits and finds the first one's execution.
         async with self._turns.setdefault((user, key), asyncio.Lock()):
-            known = await self._store.keyed(user, key)
+            known = await self._store.executions.find_by_key(user, key)
             if known is not None:
                 known.require_same(digest)
                 return known, False
@@ -137,7 +137,7 @@ class Launches:
 
     async def _again(self, entry: Entry, former: Execution, user: str) -> NewExecution:
         """Return the new execution that repeats a former one."""
-        found = await self._store.files(former.id, within="in")
+        found = await self._store.files.all_of(former.id, within="in")
         files = tuple(
             NewFile(path=file.path, sha256=file.sha256, size_bytes=file.size_bytes)
             for file in found
@@ -196,7 +196,7 @@ class Launches:
         """Ask the service's own endpoint to validate the inputs; return the execution to create."""
         release = self._catalog.release(entry.service)
         if release.number != entry.release:  # the next one went live a moment ago
-            release = await self._store.release(entry.service, entry.release)
+            release = await self._store.releases.get(entry.service, entry.release)
         order = await self._endpoints.enter(release, path, inputs=inputs, user=user)
         flow = next((flow for flow in release.flows if flow.name == order.flow), entry.flow)
         ordered = Entry(entry.service, entry.release, flow, entry.form)

@@ -28,7 +28,7 @@ from koco.forms.off_loop import is_small, run_check
 from koco.manifest.descriptions import AppHandlers
 from koco.sdk import locks
 from koco.store.model import Answer, Execution, Lock, Release
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Locks:
         expires = time.time() + timeout_s
         while True:
             try:
-                lock = await self._store.open_lock(
+                lock = await self._store.locks.open(
                     fid,
                     lid,
                     name=name,
@@ -99,7 +99,7 @@ class Locks:
                 break
             except NoRoomError:
                 # A flow waits for room on the disk, as its events do, unless its execution ended.
-                if (await self._store.execution(fid)).status.is_final:
+                if (await self._store.executions.get(fid)).status.is_final:
                     raise
                 await asyncio.sleep(RETRY_S)
         self._spooler.wake(fid)
@@ -132,12 +132,12 @@ class Locks:
     async def withdraw(self, fid: str, lid: str) -> Lock:
         """Called when a flow stops waiting for a lock. Returns the lock as it is then."""
         await self._of(fid, lid)
-        lock = await self._store.withdraw_lock(lid)
+        lock = await self._store.locks.withdraw(lid)
         self._wake(lock)
         return lock
 
     async def _of(self, fid: str, lid: str) -> Lock:
-        lock = await self._store.lock(lid)
+        lock = await self._store.locks.get(lid)
         if lock.fid != fid:
             raise NotFoundError(f"execution {fid} has no lock {lid!r}")
         return lock
@@ -175,10 +175,10 @@ class Locks:
         """
         # Try the whole lid first, without reading the others, because there may be thousands.
         with contextlib.suppress(NotFoundError):
-            lock = await self._store.lock(name)
+            lock = await self._store.locks.get(name)
             if lock.fid == execution.fid:
                 return lock
-        known = await self._store.locks_of(execution.id)
+        known = await self._store.locks.all_of(execution.id)
         for fits in (
             [lock for lock in known if lock.name == name and lock.status == "open"],
             [lock for lock in known if lock.name == name][-1:],
@@ -199,7 +199,7 @@ class Locks:
 
     async def form(self, lock: Lock, *, user: str) -> list[dict[str, Any]] | None:
         """Return the form that a lock is answered with, or None if it accepts any JSON value."""
-        release = await self._store.release(lock.service, lock.release)
+        release = await self._store.releases.get(lock.service, lock.release)
         if _is_handled(release, lock.name):
             form = await self._endpoints.lock_form(
                 release, lock.name, data=lock.data, fid=lock.fid, user=user
@@ -223,17 +223,17 @@ class Locks:
 
     async def _answer(self, lid: str, given: Any, by: str) -> Lock:
         async with self._turns.setdefault(lid, asyncio.Lock()):
-            lock = await self._store.lock(lid)
+            lock = await self._store.locks.get(lid)
             # The store decides in the end. This check avoids running a lease for nothing.
             lock.require_open()
             answer = await self._leased(lock, given, by=by)
             json_depth.check(answer.value, f"the values that the lease {lock.name!r} gives")
-            lock = await self._store.answer_lock(lid, answer, by=by)
+            lock = await self._store.locks.answer(lid, answer, by=by)
         self._wake(lock)
         return lock
 
     async def _leased(self, lock: Lock, given: Any, *, by: str) -> Answer:
-        release = await self._store.release(lock.service, lock.release)
+        release = await self._store.releases.get(lock.service, lock.release)
         if _is_handled(release, lock.name):
             return await self._endpoints.lease(
                 release, lock.name, inputs=given, data=lock.data, fid=lock.fid, user=by
@@ -264,14 +264,14 @@ class Locks:
 
     async def _expire(self) -> None:
         try:
-            expired = await self._store.expire_locks(time.time())
+            expired = await self._store.locks.expire(time.time())
         except KocoError:
             log.exception("locks that have expired could not be settled yet")
             self._set_timer(time.time() + RETRY_S)
             return
         for lock in expired:
             self._wake(lock)
-        self._set_timer(await self._store.next_expiry())
+        self._set_timer(await self._store.locks.next_expiry())
 
 
 def _check(given: Any) -> None:

@@ -25,7 +25,7 @@ from koco.errors import KocoError, NotFoundError
 from koco.events import line
 from koco.manifest import cron, model
 from koco.store.model import AuditEntry, Release, Schedule
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +101,12 @@ class Schedules:
             for release in self._catalog.releases()
             for entry in release.manifest.schedule
         }
-        states = await self._store.schedules()
+        states = await self._store.schedules.all()
         for key in self._watches.keys() - live.keys():
             if task := self._watches.pop(key).task:
                 task.cancel()
         if gone := [key for key in states if key not in live]:
-            await surely(lambda: self._store.forget_schedules(gone))
+            await surely(lambda: self._store.schedules.remove(gone))
         for key, (release, entry) in live.items():
             if known := self._watches.get(key):
                 known.entry = entry
@@ -154,7 +154,7 @@ class Schedules:
         is_late = watch.trying != due and now_s - due > _LATE_S
         changes: dict[str, Any] = {}
         key = f"{' '.join(which)} {int(due)}"
-        known = await self._store.keyed(USER, key)
+        known = await self._store.executions.find_by_key(USER, key)
         if known is not None:
             changes = {"ran": due, "fid": known.fid}
         elif is_late and not entry.catch_up:
@@ -173,7 +173,7 @@ class Schedules:
             changes |= {"missed": state.missed + len(missed), "missed_at": missed[-1]}
             log.warning("%s: missed, %d times", _name(watch, missed[-1]), len(missed))
         new = msgspec.structs.replace(state, due=due, **changes)
-        await surely(lambda: self._store.put_schedule(*which, new))
+        await surely(lambda: self._store.schedules.put(*which, new))
         watch.state, watch.trying, watch.trouble, watch.tries = new, None, None, 0
 
     async def _launch(self, watch: _Watch, due: float, key: str) -> str:
@@ -201,7 +201,7 @@ class Schedules:
 
     async def _runs(self, fid: str) -> bool:
         try:
-            return not (await self._store.execution(fid)).status.is_final
+            return not (await self._store.executions.get(fid)).status.is_final
         except NotFoundError:
             return False
 

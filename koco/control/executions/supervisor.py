@@ -33,7 +33,7 @@ from koco.manifest.model import Limits
 from koco.runner.spec import FlowSpec, RunnerSpec
 from koco.sdk.process.crash import End
 from koco.store.model import Execution, NewExecution, Release
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Supervisor:
         try:
             new = msgspec.structs.replace(new, policy=policy_of(limits))
             fair_turns.waits()  # for the disk, which commits any number of launches at once
-            execution, is_new = await self._store.create(new)
+            execution, is_new = await self._store.executions.create(new)
         finally:
             self.load.uncheck(new.flow)
         if is_new:
@@ -114,7 +114,7 @@ class Supervisor:
         """Return a release's pool. Make it again if it was removed because the release retired."""
         if pool := self.pools.get((service, number)):
             return pool
-        release = await self._store.release(service, number)
+        release = await self._store.releases.get(service, number)
         pool = self.pool(release)
         if release.status != "live":
             pool.retire()
@@ -127,10 +127,10 @@ class Supervisor:
             NotFoundError: there is no such execution.
             ConflictError: it has ended already.
         """
-        before = await self._store.execution(fid)
+        before = await self._store.executions.get(fid)
         if before.status.is_final:
             raise ConflictError(f"execution {before.fid} has ended already: {before.status}")
-        execution = await self._store.request_cancel(before.fid, grace_s=grace_s)
+        execution = await self._store.executions.request_cancel(before.fid, grace_s=grace_s)
         if execution.status.is_final:
             self.on_final(execution.fid)
         elif pool := self._pool_of.get(execution.fid):
@@ -166,7 +166,7 @@ class Supervisor:
 
     async def _try_again(self, fid: str) -> None:
         """Run an execution again if the attempt that ended was not its last."""
-        execution = await self._store.execution(fid)
+        execution = await self._store.executions.get(fid)
         if execution.status is Status.QUEUED:
             log.info("attempt %s of an execution follows", execution.attempt, extra={"fid": fid})
             await self._ensure_pool(execution.service, execution.release)
@@ -210,7 +210,7 @@ class Supervisor:
 
     async def give_up(self, execution: Execution, error: dict[str, Any]) -> None:
         """End a waiting execution with an error because no runner will ever run it."""
-        if await surely(lambda: self._store.settle(execution.fid, Status.ERROR, error)):
+        if await surely(lambda: self._store.executions.settle(execution.fid, Status.ERROR, error)):
             self.on_final(execution.fid)
 
     def pool(self, release: Release) -> Pool:
@@ -230,7 +230,7 @@ class Supervisor:
         for (name, _), pool in self.pools.items():
             if name == service:
                 pool.line.clear()
-        for fid in await self._store.request_cancels(service, grace_s=grace_s):
+        for fid in await self._store.executions.request_cancels(service, grace_s=grace_s):
             if runs_in := self._pool_of.get(fid):
                 self._tasks.spawn(runs_in.cancel(fid, grace_s=grace_s))
             self._spooler.wake(fid)
@@ -238,7 +238,9 @@ class Supervisor:
 
     async def _end_waiting(self, service: str) -> None:
         """End the waiting executions of a service that were asked to end."""
-        while ended := await surely(lambda: self._store.end_waiting(service, most=_PIECE)):
+        while ended := await surely(
+            lambda: self._store.executions.end_waiting(service, most=_PIECE)
+        ):
             for fid in ended:
                 self.on_final(fid)
             await asyncio.sleep(0)
@@ -283,11 +285,11 @@ class Supervisor:
 
         Executions that a runner was given count as running there until it answers: see `reattach`.
         """
-        executions = await self._store.open_executions()
-        for release in await self._store.releases("live"):
+        executions = await self._store.executions.all_open()
+        for release in await self._store.releases.with_status("live"):
             self.pool(release)
         for service, number in sorted({(e.service, e.release) for e in executions}):
-            self.pool(await self._store.release(service, number))
+            self.pool(await self._store.releases.get(service, number))
         given: dict[Key, set[str]] = defaultdict(set)
         # In the order of their launch, because that is the order of the line.
         for execution in executions:
@@ -307,7 +309,7 @@ class Supervisor:
         for service in {e.service for e in executions if _is_withdrawn(e)}:
             self._tasks.spawn(self._end_waiting(service))
         for (service, number), pool in self.pools.items():
-            live = await self._store.live_release(service)
+            live = await self._store.releases.live(service)
             if live is None or live.number != number:
                 pool.retire()
             pool.keep_warm()
@@ -341,9 +343,9 @@ class Supervisor:
         pool = self._pool_of.get(fid)
         if pool is None:
             return  # it has ended, because the data that its runner left said so
-        if await surely(lambda: self._store.requeue(fid, runner_id)):
-            pool.put_back(await surely(lambda: self._store.execution(fid)))
-        elif await surely(lambda: self._store.lose(fid, runner_id, error)):
+        if await surely(lambda: self._store.executions.requeue(fid, runner_id)):
+            pool.put_back(await surely(lambda: self._store.executions.get(fid)))
+        elif await surely(lambda: self._store.executions.lose(fid, runner_id, error)):
             self.on_final(fid)
 
     def _enter(self, execution: Execution) -> None:
@@ -375,7 +377,7 @@ class Supervisor:
             self.pump()  # a limit may have been raised
             for key, pool in list(self.pools.items()):
                 pool.trim()
-                live = await self._store.live_release(key[0])
+                live = await self._store.releases.live(key[0])
                 is_live = live is not None and live.number == key[1]
                 # An execution whose attempt failed may be waiting for its next attempt.
                 if not is_live and pool.is_over and pool not in self._pool_of.values():

@@ -127,8 +127,8 @@ class Doctor:
 
 async def _health(parts: Parts) -> dict[str, Any]:
     ray, late_of_ray = await _within(_HEALTH_S, parts.cluster.describe())
-    version, late_of_store = await _within(_HEALTH_S, parts.store.probe())
-    tallies = await parts.store.tallies()
+    version, late_of_store = await _within(_HEALTH_S, parts.store.engine.probe())
+    tallies = await parts.store.executions.count_by_status()
     wrong, late_of_troubles = await _within(_HEALTH_S, problems.of(parts))
     nodes = ray["nodes"] if ray else []
     alive = sum(1 for node in nodes if node["alive"])
@@ -173,13 +173,13 @@ async def _control_plane(parts: Parts) -> list[Finding]:
 
 
 async def _services(parts: Parts) -> list[Finding]:
-    live = await parts.store.releases("live")
+    live = await parts.store.releases.with_status("live")
     found = [
         Finding(f"service {service}", FAILED, trouble, "deploy a corrected one; `koco status`")
         for service, trouble in (await problems.of(parts)).items()
     ]
     newest: dict[str, Release] = {}
-    for release in await parts.store.releases("failed"):
+    for release in await parts.store.releases.with_status("failed"):
         newest[release.service] = release
     for release in live:
         failed = newest.get(release.service)
@@ -193,7 +193,7 @@ async def _services(parts: Parts) -> list[Finding]:
 
 
 async def _queue(parts: Parts) -> list[Finding]:
-    tallies = await parts.store.tallies()
+    tallies = await parts.store.executions.count_by_status()
     queued, running = tallies.get("queued", 0), tallies.get("running", 0)
     awaiting, starting = tallies.get("awaiting", 0), tallies.get("starting", 0)
     what = f"{running} running, {awaiting} {verbal(awaiting, 'awaits')} a person, {queued} in line"
@@ -203,8 +203,8 @@ async def _queue(parts: Parts) -> list[Finding]:
 
 
 async def _store(parts: Parts) -> list[Finding]:
-    version = await parts.store.probe()
-    size = _size(await parts.store.size_bytes())
+    version = await parts.store.engine.probe()
+    size = _size(await parts.store.engine.size_bytes())
     return [Finding("store", OK, f"writable, version {version}, {size}: {parts.store_path}")]
 
 
@@ -262,7 +262,7 @@ async def _environments(parts: Parts) -> list[Finding]:
         f"{name} {'there' if is_there else 'missing'}"
         for name, is_there in (("pip", pip), ("uv", uv))
     )
-    live = await parts.store.releases("live")
+    live = await parts.store.releases.with_status("live")
     runtimes = [release.manifest.runtime for release in live]
     lacks_pip = not pip and any(r.dependencies or r.requirements for r in runtimes)
     lacks_uv = not uv and any(r.pyproject for r in runtimes)
@@ -273,7 +273,7 @@ async def _environments(parts: Parts) -> list[Finding]:
 
 
 async def _serve(parts: Parts) -> list[Finding]:
-    live = [r for r in await parts.store.releases("live") if r.app is not None]
+    live = [r for r in await parts.store.releases.with_status("live") if r.app is not None]
     if not live:
         return [Finding("serve", OK, "no service has an endpoint of its own")]
     statuses = await parts.endpoints.serve.statuses()

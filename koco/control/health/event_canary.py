@@ -29,8 +29,8 @@ async def travel_s(parts: Parts, send: Send) -> float:
         KocoError: It was refused, or did not arrive as it was sent.
     """
     # Also removes the leftovers of a control plane that died during its proof.
-    await parts.store.forget_proofs()
-    execution, _ = await parts.store.create(
+    await parts.store.executions.forget_proofs()
+    execution, _ = await parts.store.executions.create(
         NewExecution(flow=PROOF, service="", release=0, inputs={})
     )
     try:
@@ -44,7 +44,7 @@ async def travel_s(parts: Parts, send: Send) -> float:
             if ack.last != 1:
                 raise KocoError(f"the store did not take an event: it holds {ack.last} of 1")
             # Only a runner may end an execution through its events, and this one has no runner.
-            await parts.store.settle(execution.fid, Status.FINISHED)
+            await parts.store.executions.settle(execution.fid, Status.FINISHED)
             parts.spooler.wake(execution.fid)
             if _WORDS.encode() not in await reader:
                 raise KocoError("a reader was not given the event that was sent")
@@ -52,10 +52,10 @@ async def travel_s(parts: Parts, send: Send) -> float:
         finally:
             reader.cancel()
     finally:
-        await parts.store.forget_proofs()
+        await parts.store.executions.forget_proofs()
 
 
 async def _read(parts: Parts, fid: str) -> bytes:
-    execution = await parts.store.execution(fid)
+    execution = await parts.store.executions.get(fid)
     events = parts.spooler.follow(execution, heartbeat_s=parts.heartbeat_s)
     return b"".join([piece async for piece in events])

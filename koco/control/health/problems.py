@@ -12,7 +12,7 @@ async def of(parts: Parts) -> dict[str, str]:
     """Return the problem of each service that has one, by service."""
     pools = parts.supervisor.pools.items()
     starting = {service: pool.trouble for (service, _), pool in pools if pool.trouble}
-    live = await parts.store.releases("live")
+    live = await parts.store.releases.with_status("live")
     return {**await of_runners(parts, live), **parts.deployer.troubles, **starting}
 
 

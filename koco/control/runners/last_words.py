@@ -16,7 +16,7 @@ from koco.events.model import Batch
 from koco.runner import remains
 from koco.runner.remains import Remains, Tail
 from koco.sdk.process.crash import End
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +75,8 @@ class LastWords:
 
     async def _tell(self, runner_id: str, tail: Tail) -> None:
         try:
-            execution = await self._store.execution(tail.fid)
-            release = await self._store.release(execution.service, execution.release)
+            execution = await self._store.executions.get(tail.fid)
+            release = await self._store.releases.get(execution.service, execution.release)
         except KocoError:
             return  # it has been removed
         masks = await self._vault.masks(release)

@@ -35,7 +35,7 @@ from koco.plurals import counted, verbal
 from koco.runner.spec import Description, Launch
 from koco.sdk.process import memory
 from koco.store.model import Execution
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ class Pool:
             self.keep_warm()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(runner.is_over.wait(), _CANCEL_S)
-        await surely(lambda: self._store.settle(fid, Status.CANCELLED))
+        await surely(lambda: self._store.executions.settle(fid, Status.CANCELLED))
         self._on_final(fid)
 
     def retire(self) -> None:
@@ -283,7 +283,7 @@ class Pool:
 
     async def _dispatch(self, execution: Execution, runner: Runner) -> None:
         fid = execution.fid
-        is_assigned = await surely(lambda: self._store.assign(fid, runner.id))
+        is_assigned = await surely(lambda: self._store.executions.assign(fid, runner.id))
         runner.assigning.pop(fid).set()
         if not is_assigned:
             # It was cancelled while it waited in line.
@@ -313,7 +313,7 @@ class Pool:
             log.exception("runner %s of %s could not begin %s", runner.id, self.name, fid)
             said = f"the runner could not begin this execution: {type(exc).__name__}"
             error = {"type": "RunnerFailed", "message": said, "traceback": ""}
-            await surely(lambda: self._store.settle(fid, Status.ERROR, error))
+            await surely(lambda: self._store.executions.settle(fid, Status.ERROR, error))
             self._on_final(fid)
         finally:
             runner.launching.pop(fid, None)

@@ -14,7 +14,7 @@ from koco.events.model import Status
 from koco.sdk.process import memory
 from koco.sdk.process.crash import End
 from koco.store.model import Execution
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +96,10 @@ class Recovery:
         """Settle an execution whose runner died: end it, or run it elsewhere if it never began."""
         if assigning := runner.assigning.get(fid):
             await assigning.wait()  # until then the store does not know that this runner had it
-        if await surely(lambda: self._store.requeue(fid, runner.id)):
+        if await surely(lambda: self._store.executions.requeue(fid, runner.id)):
             # It never reached `running`, so no user code has run.
             await self._retry(fid, cause, end, is_counted=is_young(runner))
-        elif await surely(lambda: self._store.lose(fid, runner.id, died(cause, end))):
+        elif await surely(lambda: self._store.executions.lose(fid, runner.id, died(cause, end))):
             runner.has_begun = True
             self._on_final(fid)
         # Otherwise it, or its attempt, ended at this very moment.
@@ -107,14 +107,14 @@ class Recovery:
     async def _retry(self, fid: str, cause: str, end: End | None, *, is_counted: bool) -> None:
         self._deaths[fid] += is_counted
         if (tries := self._deaths[fid]) < _TRIES:
-            self._put_back(await surely(lambda: self._store.execution(fid)))
+            self._put_back(await surely(lambda: self._store.executions.get(fid)))
             return
         error = died(cause, end, tries=tries)
-        if await surely(lambda: self._store.settle(fid, Status.ERROR, error)):
+        if await surely(lambda: self._store.executions.settle(fid, Status.ERROR, error)):
             self._on_final(fid)
 
     async def take_back(self, fid: str, runner: Runner) -> None:
         """Take an execution from a living runner that has not begun it, and run it elsewhere."""
-        if not await surely(lambda: self._store.requeue(fid, runner.id)):
+        if not await surely(lambda: self._store.executions.requeue(fid, runner.id)):
             return  # it has begun after all, or has ended
-        self._put_back(await surely(lambda: self._store.execution(fid)))
+        self._put_back(await surely(lambda: self._store.executions.get(fid)))

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from koco.control.settings import Settings
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from koco import tokens
 from koco.control.access import login_throttle
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 #: Has a place of its own, because monitoring calls it without a key.
 _HEALTH = b"/health"
@@ -60,10 +60,10 @@ class Holders:
         is_session = secret.startswith(tokens.SESSION)
         try:
             if is_session:
-                session = _at_once(self._store.session(digest))
+                session = _at_once(self._store.users.find_session(digest))
                 holder = f"user:{session[1].name}" if session else ""
             else:
-                key = _at_once(self._store.key(digest))
+                key = _at_once(self._store.keys.find(digest))
                 holder = f"key:{key.name}" if key else ""
         except Exception:  # noqa: BLE001 - the guard looks it up again, and reports the error
             return ""

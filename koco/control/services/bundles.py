@@ -19,7 +19,7 @@ from koco.control.storage.blobs import Blobs
 from koco.errors import NotFoundError
 from koco.manifest.differences import File
 from koco.project import bundle_listing
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 #: The uploader of all bundles in `Blobs`. No key can have this name.
 UPLOADER = "koco:bundles"
@@ -75,8 +75,8 @@ class Bundles:
         """
         path = self._blobs.path(sha256)
         async with self._blobs.settling:
-            if path.is_file() and await self._store.has_release_of(sha256):
-                await self._store.add_upload(UPLOADER, sha256, path.stat().st_size)
+            if path.is_file() and await self._store.releases.have_bundle(sha256):
+                await self._store.uploads.add(UPLOADER, sha256, path.stat().st_size)
         return await self._blobs.state(UPLOADER, sha256, by=by)
 
     async def receive(
@@ -108,8 +108,8 @@ class Bundles:
         """
         async with self._blobs.settling:
             self.path(sha256)
-            is_bundle = await self._store.uploaded(UPLOADER, sha256) is not None
-            if not (is_bundle or await self._store.has_release_of(sha256)):
+            is_bundle = await self._store.uploads.renew(UPLOADER, sha256) is not None
+            if not (is_bundle or await self._store.releases.have_bundle(sha256)):
                 raise NotFoundError(f"no bundle {sha256}", hint="`koco deploy` uploads it")
             yield
 

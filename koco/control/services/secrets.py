@@ -23,7 +23,7 @@ from koco.manifest import rules
 from koco.manifest.problems import InvalidValueError
 from koco.sdk.process.secrets import Masks
 from koco.store.model import Release, ReleaseFailure, Sealed
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 #: The key's file in the data directory.
 KEY_FILE = "secrets.key"
@@ -62,7 +62,7 @@ class Vault:
             SecretError: There are other secrets, and their key is missing or wrong.
         """
         _check(name, value)
-        others = [each for each in await self._store.sealed() if each.name != name]
+        others = [each for each in await self._store.secrets.all() if each.name != name]
         if others:
             # Refuse if the key has changed. With two keys, no single backup could restore all.
             self._open(others[0])
@@ -71,11 +71,11 @@ class Vault:
         nonce = os.urandom(_NONCE_BYTES)
         sealed = AESGCM(self._key()).encrypt(nonce, value.encode(), name.encode())
         row = Sealed(name, nonce + sealed, line.timestamp(), by)
-        return await self._store.put_sealed(row)
+        return await self._store.secrets.put(row)
 
     async def remove(self, name: str) -> None:
         """Remove a secret. Raises NotFoundError if there is none of that name."""
-        if not await self._store.remove_sealed(name):
+        if not await self._store.secrets.remove(name):
             raise NotFoundError(f"there is no secret {name!r}", hint="`koco secret list` has them")
 
     async def value(self, name: str) -> str:
@@ -85,7 +85,7 @@ class Vault:
             NotFoundError: There is no secret of that name.
             SecretError: It cannot be read.
         """
-        for each in await self._store.sealed():
+        for each in await self._store.secrets.all():
             if each.name == name:
                 return self._open(each)
         raise NotFoundError(f"there is no secret {name!r}", hint=f"`koco secret set {name}`")
@@ -95,10 +95,13 @@ class Vault:
 
         `running` are the releases with runners, whatever their status.
         """
-        found = [*await self._store.releases("live"), *await self._store.releases("starting")]
+        found = [
+            *await self._store.releases.with_status("live"),
+            *await self._store.releases.with_status("starting"),
+        ]
         known = {(each.service, each.number) for each in found}
         others = [each for each in list(running) if each not in known]
-        found += [await self._store.release(service, number) for service, number in others]
+        found += [await self._store.releases.get(service, number) for service, number in others]
         return [(each.service, each.number) for each in found if each.manifest.secrets]
 
     async def values_of(
@@ -111,14 +114,16 @@ class Vault:
             NotFoundError: One of its secrets is not set.
             SecretError: One of them cannot be read.
         """
-        release = await self._store.release(service, number)
+        release = await self._store.releases.get(service, number)
         if (service, number) not in running and release.status not in ("starting", "live"):
             raise NotAllowedError(f"release {number} of {service!r} has ended: it gets no secrets")
         return {name: await self.value(name) for name in release.manifest.secrets}
 
     async def last_set(self, names: Collection[str]) -> str:
         """Return when the last of these secrets was set, or an empty text if none exists."""
-        return max((s.updated for s in await self._store.sealed() if s.name in names), default="")
+        return max(
+            (s.updated for s in await self._store.secrets.all() if s.name in names), default=""
+        )
 
     async def listing(self) -> list[dict[str, Any]]:
         """Return `{name, updated, by, trouble}` of each secret.
@@ -127,7 +132,7 @@ class Vault:
         """
         return [
             {"name": each.name, "updated": each.updated, "by": each.by, "trouble": self._why(each)}
-            for each in await self._store.sealed()
+            for each in await self._store.secrets.all()
         ]
 
     async def masks(self, release: Release) -> Masks:

@@ -24,7 +24,7 @@ from koco.control.storage.upload import PIECE_BYTES, Part, take
 from koco.errors import ConflictError, LimitError, NotFoundError, TooManyError, UsageError
 from koco.events import line
 from koco.store.model import MB
-from koco.store.protocol import Store
+from koco.store.store import Store
 
 #: How long unreferenced blobs are kept (seconds).
 _KEEP_S = 24 * 3600.0
@@ -90,7 +90,7 @@ class Blobs:
         `by` is the uploader, if that is not the user: an unfinished part belongs to the uploader.
         """
         path = self.path(sha256)
-        size = await self._store.uploaded(user, sha256)
+        size = await self._store.uploads.renew(user, sha256)
         if size is not None and path.is_file():
             return size, True
         name = _name(by or user, sha256)
@@ -194,7 +194,7 @@ class Blobs:
         await asyncio.to_thread(part.settle, sha256)
         async with self.settling:
             await asyncio.to_thread(_move, part.path, self.path(sha256))
-            await self._store.add_upload(user, sha256, part.size)
+            await self._store.uploads.add(user, sha256, part.size)
 
     async def collect(self) -> int:
         """Remove parts that have been idle for long, and unreferenced blobs.
@@ -215,7 +215,7 @@ class Blobs:
         for at in range(0, max(len(blobs), 1), _BATCH):
             names = [path.name for path in blobs[at : at + _BATCH]]
             async with self.settling:
-                unnamed = await self._store.unnamed(
+                unnamed = await self._store.uploads.find_unused(
                     names,
                     before=line.timestamp(before),
                     keep_releases=self._settings.keep_releases,

@@ -3,8 +3,7 @@
 A reserve (the setting `disk_reserve_mb`) is kept for urgent writes: cancelling, revoking, deleting,
 and the ends of executions. Large writes are stopped earlier: uploads when twice the reserve is
 left, events when the reserve is left, and anything else that is new when half of it is left. A part
-of the reserve is a file (`koco.store.sqlite.ballast`), because other programs may fill the disk as
-well.
+of the reserve is held by the store's engine, because other programs may fill the disk as well.
 """
 
 import asyncio
@@ -15,10 +14,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from koco.control.settings import Settings
 from koco.errors import NoRoomError
+from koco.store.engine.protocol import Engine
 from koco.store.model import MB, Room
 
 log = logging.getLogger(__name__)
@@ -35,29 +34,13 @@ _BALLAST_SHARE = 8
 _TWICE = 2
 
 
-class Held(Protocol):
-    """A store on the disk."""
-
-    def reusable_bytes(self) -> int:
-        """Return the free space within the store's file (bytes)."""
-        ...
-
-    def hold(self, size_bytes: int) -> bool:
-        """Reserve room for urgent writes (bytes); return False if there is not enough."""
-        ...
-
-    def missing_bytes(self) -> int:
-        """Return how much of the reserved room was given up (bytes)."""
-        ...
-
-
 class Disk:
     """The disk that `directory` is on. Call its methods only in the control plane's event loop."""
 
-    def __init__(self, directory: Path, settings: Settings, store: Held) -> None:
+    def __init__(self, directory: Path, settings: Settings, engine: Engine) -> None:
         self._directory = directory
         self._settings = settings
-        self._store = store
+        self._engine = engine
         self._seen_at = -math.inf
         self._free = self._total = self._reusable = self._missing = 0
         #: Bytes that are being written, and bytes written since the last reading of the disk.
@@ -141,7 +124,7 @@ class Disk:
             # Room that was given up counts as taken already. A new file must leave the reserve.
             more = 0 if self._missing else wanted
             if self._left() - more >= self.reserve_bytes:
-                await asyncio.to_thread(self._store.hold, wanted)
+                await asyncio.to_thread(self._engine.hold, wanted)
                 self._seen_at = -math.inf
             await asyncio.sleep(_AGAIN_S)
 
@@ -165,7 +148,7 @@ class Disk:
         self._seen_at, self._written = now, 0
         found = os.statvfs(self._directory)
         self._free, self._total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-        self._reusable, self._missing = self._store.reusable_bytes(), self._store.missing_bytes()
+        self._reusable, self._missing = self._engine.reusable_bytes(), self._engine.missing_bytes()
 
 
 class Promise:

@@ -4,11 +4,13 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from koco.events import line
 from koco.events.model import Kind
-from koco.store.sqlite import search
+from koco.store.engine.sqlite.connection import connect
+from koco.store.executions import search
 from tests.bench.measures import Bench
 from tests.bench.meters import Spread, samples_ms
 from tests.bench.report import Row
@@ -162,7 +164,8 @@ def _events(number: int) -> bytes:
 
 def _index(path: str) -> None:
     """Make all of it searchable, as the control plane does, but without pauses."""
-    db = sqlite3.connect(path, isolation_level=None, timeout=60)
+    db = connect(Path(path))
+    db.execute("PRAGMA busy_timeout = 60000")
     while piece := search.gather(db):
         db.execute("BEGIN IMMEDIATE")
         search.enter(db, piece)

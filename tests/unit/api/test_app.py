@@ -25,7 +25,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     with serving(tmp_path_factory.mktemp("data")) as api:
         digest = hashlib.sha256(b"dora").digest()
         key = Key(name="dora", digest=digest, scopes=("deploy", "read"), created="")
-        api.call(api.parts.store.put_key(key))
+        api.call(api.parts.store.keys.put(key))
         yield api
 
 
@@ -41,7 +41,7 @@ def test_a_cursor_that_is_no_number_of_a_row_is_refused(api: Api) -> None:
 def test_a_stream_after_its_end_is_empty(api: Api) -> None:
     """However large the number: it ends as it should, and does not break off."""
     fid = api.execution()
-    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
     with api.http() as client:
         for more in ({}, {"tail": HUGE}, {"follow": "true"}):
             params = {"since": HUGE, **more}
@@ -73,11 +73,13 @@ def test_what_only_owners_see_of_a_release(api: Api) -> None:
     declared = manifest(service="leaky", runtime={"env": env})
     error = ReleaseFailure(message="boom", detail="Traceback: /home/dora")
     store = api.parts.store
-    api.call(store.create_release("leaky", bundle="", fingerprint="", manifest=declared, by="dora"))
-    api.call(store.fail_release("leaky", 1, error))
+    api.call(
+        store.releases.create("leaky", bundle="", fingerprint="", manifest=declared, by="dora")
+    )
+    api.call(store.releases.fail("leaky", 1, error))
 
     async def wait(service: str, number: int, *, seconds: float) -> Any:
-        return await store.release(service, number)
+        return await store.releases.get(service, number)
 
     api.parts.deployer = SimpleNamespace(wait=wait)
     api.parts.bundles = SimpleNamespace(has=bool)
@@ -115,7 +117,7 @@ def test_a_body_that_is_no_utf_8_is_refused(api: Api) -> None:
 def test_a_signature_that_is_no_ascii_is_none(api: Api) -> None:
     """404 as for any other that is wrong; nobody needs a key to ask."""
     settings = Settings()
-    disk = Disk(api.data_dir, settings, api.parts.store)
+    disk = Disk(api.data_dir, settings, api.parts.store.engine)
     blobs = Blobs(api.data_dir, api.parts.store, settings, disk)
     api.parts.bundles = Bundles(blobs, api.parts.store, secret=b"s", url="")
     with api.http() as client:

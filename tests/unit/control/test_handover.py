@@ -15,7 +15,7 @@ from koco.control.server.listener import Listening
 from koco.control.settings import Settings
 from koco.control.tasks import Tasks
 from koco.store.model import NewExecution
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 
 
 def test_spawned_tasks_end_and_none_begins() -> None:
@@ -69,11 +69,11 @@ def test_followers_are_let_go(tmp_path: Path) -> None:
     """Their stream ends without a final status, by which they know to come back."""
 
     async def main() -> None:
-        store = SqliteStore(tmp_path / "store.db")
+        store = Store.at(tmp_path / "store.db")
         await store.open()
         spooler = Spooler(store)
         new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
-        execution, _ = await store.create(new)
+        execution, _ = await store.executions.create(new)
 
         async def follow() -> int:
             followed = spooler.follow(execution, heartbeat_s=60)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,8 @@ from koco.errors import NoRoomError
 from koco.events import schema
 from koco.events.model import Kind
 from koco.manifest.model import Runner
-from koco.store.protocol import Store
-from koco.store.sqlite import SqliteStore
+from koco.store.replies import Replies
+from koco.store.store import Store
 from tests.support.checkout import ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
@@ -133,10 +134,9 @@ PLACES = [
     ("Add a key of the manifest", "labels", "koco/manifest/model.py docs/manifest.md"),
     ("Add a key of the manifest", "label", "koco/manifest/rules.py"),
     ("Add an error or an exit code", "NoRoomError", "koco/errors.py"),
-    ("Add a subject to the store", "Reply", "koco/store/model.py koco/store/protocol.py"),
-    ("Add a subject to the store", "Reply", "koco/store/sqlite/replies.py"),
-    ("Add a subject to the store", "replies", "koco/store/sqlite/__init__.py"),
-    ("Add a subject to the store", "replies", "koco/store/sqlite/schema.py"),
+    ("Add a subject to the store", "Reply", "koco/store/model.py koco/store/replies.py"),
+    ("Add a subject to the store", "replies", "koco/store/engine/sqlite/schema.py"),
+    ("Add a subject to the store", "replies", "koco/store/store.py"),
 ]
 
 
@@ -161,11 +161,10 @@ def test_the_example_of_an_error_is_documented() -> None:
     assert row in read("docs/errors.md")
 
 
-def test_the_examples_of_a_key_and_of_the_store_exist() -> None:
-    """`runner.labels` is a key; both the protocol and SQLite's store have the methods."""
+def test_the_examples_of_a_key_and_of_the_store_exist(tmp_path: Path) -> None:
+    """`runner.labels` is a key; the store has a repository of replies."""
     assert "labels" in Runner.model_fields
-    for each in (Store, SqliteStore):
-        assert callable(each.keep_reply) and callable(each.reply)
+    assert isinstance(Store.at(tmp_path / "store.db").replies, Replies)
 
 
 def test_the_programs_in_the_blocks_exist() -> None:

@@ -1,7 +1,7 @@
 """A store's file with flipped bytes: it is told as that, wherever it is read."""
 
 import asyncio
-import inspect
+import functools
 import random
 import shutil
 import sqlite3
@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from koco.errors import KocoError
+from koco.errors import KocoError, NotFoundError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
+from koco.store.engine.protocol import Connection
+from koco.store.errors import DamagedError, StoreError
 from koco.store.model import AuditEntry, AuditQuery, Filter, Key, NewExecution
-from koco.store.sqlite import SqliteStore
-from koco.store.sqlite.damage import DamagedError
-from koco.store.sqlite.writer import StoreError
+from koco.store.store import Store
 from tests.support.releases import manifest
 
 FIDS: list[str] = []
@@ -29,17 +29,17 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "store.db"
 
     async def main() -> None:
-        store = SqliteStore(path)
+        store = Store.at(path)
         await store.open()
         for number in range(60):
             new = NewExecution(
                 flow="s/f", service="s", release=1, inputs={"text": "word " * 30}, tags=("a",)
             )
-            execution, _ = await store.create(new)
+            execution, _ = await store.executions.create(new)
             FIDS.append(execution.fid)
-            await store.assign(execution.fid, "r")
+            await store.executions.assign(execution.fid, "r")
             body = b"\n".join(line.encode(Kind.STDOUT, "hello " * 9) for _ in range(20))
-            await store.append(
+            await store.events.append(
                 [
                     Batch(execution.fid, "p", 1, 0, b"", "r", Status.RUNNING),
                     Batch(execution.fid, "q", 1, 20, body, "r"),
@@ -47,14 +47,18 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
             if number % 2:
                 last = line.encode(Kind.FINAL, {"answer": "word"})
-                await store.append([Batch(execution.fid, "q", 21, 1, last, "r", Status.FINISHED)])
+                await store.events.append(
+                    [Batch(execution.fid, "q", 21, 1, last, "r", Status.FINISHED)]
+                )
             name = f"key-{number}"
-            await store.put_key(Key(name=name, digest=name.encode(), scopes=("read",), created="x"))
-            await store.note([AuditEntry(action="launch", who="ada", target=execution.fid)])
-        await store.create_release(
+            await store.keys.put(
+                Key(name=name, digest=name.encode(), scopes=("read",), created="x")
+            )
+            await store.audit.add([AuditEntry(action="launch", who="ada", target=execution.fid)])
+        await store.releases.create(
             "s", manifest=manifest(service="s"), bundle="b" * 64, fingerprint="f", by="ada"
         )
-        while await store.index():
+        while await store.executions.index():
             pass
         await store.close()
 
@@ -62,31 +66,33 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def reads(store: SqliteStore) -> dict[str, Callable[[], Awaitable[Any]]]:
+def reads(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
     """Return what reads most of it."""
     fid = FIDS[31]
     return {
-        "keys": lambda: store.keys(limit=100),
-        "key": lambda: store.key(b"key-7"),
-        "executions": lambda: store.executions(Filter(), limit=100),
-        "search": lambda: store.executions(Filter(search="word"), limit=100),
-        "by tag": lambda: store.executions(Filter(tags=("a",)), limit=100),
-        "execution": lambda: store.execution(fid),
-        "open": store.open_executions,
-        "tallies": store.tallies,
-        "chunks": lambda: store.chunks(32, after=0, budget_bytes=1 << 20),
-        "back": lambda: store.chunks_back(32, before=99, budget_bytes=1 << 20),
-        "audit": lambda: store.audit(AuditQuery(), limit=100),
-        "changes": lambda: store.changes(limit=100),
-        "releases": lambda: store.releases("s"),
-        "present": store.present_releases,
-        "settings": store.settings,
-        "cancel": lambda: store.request_cancel(FIDS[30], grace_s=1),
-        "append": lambda: store.append(
+        "keys": lambda: store.keys.page(limit=100),
+        "key": lambda: store.keys.find(b"key-7"),
+        "executions": lambda: store.executions.page(Filter(), limit=100),
+        "search": lambda: store.executions.page(Filter(search="word"), limit=100),
+        "by tag": lambda: store.executions.page(Filter(tags=("a",)), limit=100),
+        "execution": lambda: store.executions.get(fid),
+        "open": store.executions.all_open,
+        "tallies": store.executions.count_by_status,
+        "chunks": lambda: store.events.after(32, 0, budget_bytes=1 << 20),
+        "back": lambda: store.events.before(32, 99, budget_bytes=1 << 20),
+        "audit": lambda: store.audit.page(AuditQuery(), limit=100),
+        "changes": lambda: store.changes.page(limit=100),
+        "releases": lambda: store.releases.with_status("s"),
+        "present": store.releases.present,
+        "settings": store.settings.all,
+        "cancel": lambda: store.executions.request_cancel(FIDS[30], grace_s=1),
+        "append": lambda: store.events.append(
             [Batch(FIDS[32], "q", 21, 1, line.encode(Kind.STDOUT, "x"), "r")]
         ),
-        "create": lambda: store.create(NewExecution(flow="f", service="", release=0, inputs={})),
-        "index": store.index,
+        "create": lambda: store.executions.create(
+            NewExecution(flow="f", service="", release=0, inputs={})
+        ),
+        "index": store.executions.index,
     }
 
 
@@ -106,7 +112,7 @@ def test_flipped_bytes_are_told_as_damage_wherever_they_are_read(
     path.write_bytes(data)
 
     async def main() -> None:
-        store = SqliteStore(path)
+        store = Store.at(path)
         try:
             await store.open()
         except KocoError as exc:
@@ -169,7 +175,7 @@ def test_a_row_that_is_none_is_damage(
     db.close()
 
     async def main() -> None:
-        store = SqliteStore(path)
+        store = Store.at(path)
         await store.open()
         try:
             with pytest.raises(DamagedError) as caught:
@@ -191,15 +197,15 @@ def test_damage_of_one_row_takes_no_other_change_with_it(sound: Path, tmp_path: 
     db.close()
 
     async def main() -> None:
-        store = SqliteStore(path)
+        store = Store.at(path)
         await store.open()
         try:
             body = line.encode(Kind.STDOUT, "x")
             new = NewExecution(flow="f", service="", release=0, inputs={})
             found = await asyncio.gather(
-                store.create(new),
-                store.append([Batch(FIDS[30], "q", 21, 1, body, "r")]),
-                store.create(new),
+                store.executions.create(new),
+                store.events.append([Batch(FIDS[30], "q", 21, 1, body, "r")]),
+                store.executions.create(new),
                 return_exceptions=True,
             )
             assert isinstance(found[1], DamagedError)
@@ -210,15 +216,32 @@ def test_damage_of_one_row_takes_no_other_change_with_it(sound: Path, tmp_path: 
     asyncio.run(main())
 
 
-def test_every_method_tells_and_a_mistake_of_the_callers_is_none(sound: Path) -> None:
-    """No method of the store was forgotten; one that is called wrongly says so."""
-    methods = inspect.getmembers(SqliteStore, inspect.iscoroutinefunction)
-    assert len(methods) > 50
-    assert all(hasattr(method, "__wrapped__") for _, method in methods)
+def test_every_way_into_the_store_reports_damage(tmp_path: Path) -> None:
+    """With the name of the work; other errors, and mistakes in a call, stay as they are."""
+
+    def decode(db: Connection) -> None:
+        raise ValueError("not a row")
+
+    def refuse(db: Connection) -> None:
+        raise NotFoundError("none")
 
     async def main() -> None:
-        store = SqliteStore(sound)
-        with pytest.raises(TypeError):
-            await store.check(1)  # type: ignore[call-arg]
+        store = Store.at(tmp_path / "store.db")
+        await store.open()
+        try:
+            for way in (
+                store.engine.read,
+                store.engine.write,
+                store.engine.scan,
+                functools.partial(store.engine.scan, apart=True),
+            ):
+                with pytest.raises(DamagedError, match="test_every_way"):
+                    await way(decode)
+                with pytest.raises(NotFoundError):
+                    await way(refuse)
+            with pytest.raises(TypeError):
+                await store.keys.get()  # type: ignore[call-arg]
+        finally:
+            await store.close()
 
     asyncio.run(main())

@@ -1,9 +1,8 @@
-"""A store that an older koco has written comes forward with all that is in it."""
+"""A store of an older version is migrated with all that is in it; a newer one is left alone."""
 
 import asyncio
 import gc
 import hashlib
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,178 +12,201 @@ import pytest
 from koco.errors import ConflictError
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
-from koco.store.model import Filter, NewExecution
-from koco.store.sqlite import SqliteStore, schema
-from tests.support.releases import manifest
+from koco.store import version
+from koco.store.engine.sqlite import schema
+from koco.store.model import Answer, Filter, Key, NewExecution, NewFile
+from koco.store.store import Store
+from tests.support.releases import flow, manifest
 
-#: Of the steps that are out in the world: what they have made cannot be made otherwise.
-SHIPPED = (
-    "1dda5b797c32fe5dc33c35a8a125914c153ea7b3aa3d9d3a259ac23e78dbc239",
-    "9a836dc900ebd6f333b4d5494ea5cf9ac1f9f4e1d3c71b80dd3f1f17cfa1a7a4",
-)
+#: Digests of the steps that have shipped. Stores in the world were made by them.
+SHIPPED: tuple[str, ...] = ("500b485a93e3a2281521b2f721490abc32f210c05257f5f04688534c367b36e6",)
 
-TS = "2026-01-31T12:00:00.123456Z"
 MANIFEST = {
     "service": "svc",
     "flows": [{"name": "flow", "entrypoint": "m:f"}],
     "runner": {"min": 1, "max": 3, "idle_timeout": 300, "concurrency": 1, "executions": None},
 }
-STATUSES = ("queued", "running", "awaiting", "finished", "finished", "error")
+SHA = "ab" * 32
+#: A further step, as a later koco may have it.
+STEP = "ALTER TABLE executions ADD COLUMN note TEXT NOT NULL DEFAULT 'none'"
 
 
 def test_shipped_steps_are_never_edited() -> None:
-    """Whoever needs another table adds a step."""
+    """A change to the tables is a further step."""
     steps = schema.MIGRATIONS[: len(SHIPPED)]
     assert tuple(hashlib.sha256(step.encode()).hexdigest() for step in steps) == SHIPPED
 
 
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """A store of version 2, with one row and more of everything."""
-    path = tmp_path / "store.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        for step in schema.MIGRATIONS[:2]:
-            db.executescript(step)
-        db.execute("PRAGMA user_version = 2")
-        db.execute("INSERT INTO secrets VALUES ('bundles', x'00ff')")
-        db.execute("INSERT INTO keys VALUES ('admin', x'aa', 'admin', ?)", (TS,))
-        db.execute(
-            "INSERT INTO releases (service, number, status, bundle, fingerprint, manifest, flows,"
-            " created, ready, by, app) VALUES ('svc', 1, 'live', 'b', 'f', ?, ?, ?, ?, 'admin', ?)",
-            (
-                json.dumps(MANIFEST),
-                '[{"name":"flow","entrypoint":"m:f","form":null}]',
-                TS,
-                TS,
-                None,
-            ),
-        )
-        for number, status in enumerate(STATUSES, 1):
-            _execution(db, number, status)
-        db.execute(
-            "INSERT INTO locks (lid, execution, name, data, status, created, expires)"
-            " VALUES ('lid', 3, 'go', '1', 'open', ?, 4e9)",
-            (TS,),
-        )
-        db.execute("INSERT INTO files VALUES (4, 'out/a', ?, 3, ?, 'flow')", ("ab" * 32, TS))
-        db.execute("INSERT INTO uploads VALUES ('admin', ?, 3, ?)", ("ab" * 32, TS))
-    return path
+def test_the_steps_lead_to_the_version_of_all_engines() -> None:
+    """There is one step for each version."""
+    assert len(schema.MIGRATIONS) == version.LATEST
 
 
-def _execution(db: sqlite3.Connection, number: int, status: str) -> None:
-    begun = status != "queued"
-    db.execute(
-        "INSERT INTO executions (id, fid, flow, service, release, status, inputs, user, tags,"
-        " created, started, finished, last_seq, runner, key)"
-        " VALUES (?, ?, 'svc/flow', 'svc', 1, ?, '{\"n\":1}', 'admin', '[]', ?, ?, ?, 2, ?, ?)",
-        (
-            number,
-            f"fid{number}",
-            status,
-            TS,
-            TS if begun else None,
-            TS if status in ("finished", "error") else None,
-            "runner" if begun else "",
-            f"key{number}",
-        ),
+async def _fill(store: Store) -> list[str]:
+    """Store a row and more of everything; return the executions' fids."""
+    await store.keys.put(Key(name="admin", digest=b"a", scopes=("admin",), created="2026"))
+    await store.releases.create(
+        "svc",
+        bundle="b",
+        fingerprint="f",
+        manifest=manifest(**MANIFEST),
+        by="admin",
+        timings={"upload": 1.0},
     )
-    body = b"\n".join([line.encode(Kind.RESULT, number), line.encode(Kind.RESULT, 2)])
-    db.execute("INSERT INTO chunks VALUES (?, ?, 1, 2, ?)", (number, number, body))
-    db.execute("INSERT INTO producers VALUES (?, 'p', 2)", (number,))
+    await store.releases.go_live("svc", 1, [flow()])
+    await store.uploads.add("admin", SHA, 3)
+    fids = []
+    for number in range(4):
+        new = NewExecution(
+            flow="svc/flow",
+            service="svc",
+            release=1,
+            inputs={"n": number},
+            user="admin",
+            tags=("a", "b", "a"),
+            key=f"key{number}",
+            files=(NewFile(path="in/a", sha256=SHA, size_bytes=3),),
+        )
+        fids.append((await store.executions.create(new))[0].fid)
+    for fid in fids[1:]:
+        await store.executions.assign(fid, "runner")
+        await store.events.append([Batch(fid, "p", 1, 0, b"", "runner", Status.RUNNING)])
+    await store.locks.open(fids[2], "lid", name="go", data=1, expires=4e9)
+    await store.executions.settle(fids[3], Status.ERROR, {"type": "E", "message": "m"})
+    return fids
 
 
-def test_everything_is_kept(old: Path) -> None:
-    """Rows, counts, events, locks, files; and it takes new ones."""
+@pytest.fixture
+def old(tmp_path: Path) -> tuple[Path, list[str]]:
+    """A store of this version, and its executions' fids."""
+    path = tmp_path / "store.db"
 
-    async def main() -> None:
-        store = SqliteStore(old)
+    async def main() -> list[str]:
+        store = Store.at(path)
         await store.open()
         try:
-            counts = {status: STATUSES.count(status) for status in STATUSES}
-            assert await store.tallies() == counts
-            found = [each.fid for each in await store.open_executions()]
-            assert found == ["fid1", "fid2", "fid3"]
-            assert (await store.execution("fid2")).inputs == {"n": 1}
-            keyed = await store.keyed("admin", "key4")
-            assert keyed is not None and keyed.fid == "fid4"
-            [chunk] = await store.chunks(2, after=0, budget_bytes=1000)
-            payloads = [line.decode(*pair)["payload"] for pair in line.number_lines(1, chunk.body)]
-            assert payloads == [2, 2]
-            assert (await store.lock("lid")).status == "open"
-            assert [each.path for each in await store.files(4)] == ["out/a"]
-            assert await store.secret("bundles") == b"\x00\xff"
-            key = await store.key(b"\xaa")
-            assert key is not None and (key.name, key.scopes, key.sees_all) == (
-                "admin",
-                ("admin",),
-                True,
-            )
-            live = await store.live_release("svc")
-            assert live is not None and live.manifest == manifest(**MANIFEST)
+            return await _fill(store)
+        finally:
+            await store.close()
 
-            # What was under way goes on: the next event, the end, another launch.
-            end = Batch("fid2", "p", 3, 1, line.encode(Kind.FINAL, 1), "runner", Status.FINISHED)
-            [ack] = await store.append([end])
-            assert (ack.last, ack.closed) == (3, False)
-            await store.create(NewExecution(flow="svc/flow", service="svc", release=1, inputs={}))
-            counts = {**counts, "running": 0, "finished": 3, "queued": 2}
-            assert await store.tallies() == {k: n for k, n in counts.items() if n}
+    return path, asyncio.run(main())
+
+
+def test_everything_is_kept(old: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a further step the store has all that it had, and goes on."""
+    path, fids = old
+    monkeypatch.setattr(version, "LATEST", version.LATEST + 1)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, STEP))
+
+    async def main() -> None:
+        store = Store.at(path)
+        await store.open()
+        try:
+            assert await store.engine.probe() == version.LATEST
+            assert await store.executions.count_by_status() == dict.fromkeys(
+                ("queued", "running", "awaiting", "error"), 1
+            )
+            assert [each.fid for each in await store.executions.all_open()] == fids[:3]
+            found = await store.executions.find_by_key("admin", "key1")
+            assert found is not None and (found.fid, found.inputs) == (fids[1], {"n": 1})
+            tagged = (await store.executions.page(Filter(tags=("b",)))).items
+            assert [each.fid for each in tagged] == fids[::-1]
+            assert [each.path for each in await store.files.all_of(found.id)] == ["in/a"]
+            key = await store.keys.find(b"a")
+            assert key is not None and key.scopes == ("admin",)
+            live = await store.releases.live("svc")
+            assert live is not None and live.manifest == manifest(**MANIFEST)
+            changes = (await store.changes.page()).items
+            assert sorted(each.fid for each in changes) == sorted(fids)
+
+            await store.locks.answer("lid", Answer(value=2), by="ada")
+            end = Batch(fids[1], "p", 1, 1, line.encode(Kind.FINAL, 1), "runner", Status.FINISHED)
+            [ack] = await store.events.append([end])
+            assert (ack.last, ack.closed) == (1, False)
+            assert (await store.executions.get(fids[1])).status is Status.FINISHED
         finally:
             await store.close()
 
     asyncio.run(main())
-    with closing(sqlite3.connect(old)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (version.LATEST,)
+        assert db.execute("SELECT DISTINCT note FROM executions").fetchall() == [("none",)]
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-def test_what_was_there_is_made_searchable_later(old: Path) -> None:
-    """Newest first, in the background; until then a search says that it is not complete."""
-    with closing(sqlite3.connect(old, isolation_level=None)) as db:
-        db.execute('UPDATE executions SET tags = \'["a","b","a"]\' WHERE id > 4')
-        db.execute("UPDATE executions SET outcome_seq = 2 WHERE status = 'finished'")
+def test_a_failing_step_changes_nothing(
+    old: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store stays at its version, and the koco that wrote it opens it again."""
+    path, fids = old
+    with monkeypatch.context() as patched:
+        patched.setattr(version, "LATEST", version.LATEST + 1)
+        patched.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, f"{STEP}; SELECT no_such"))
+
+        async def fail() -> None:
+            with pytest.raises(Exception, match="no_such"):
+                await Store.at(path).open()
+
+        asyncio.run(fail())
+        gc.collect()  # closes the connection, which has an open transaction
 
     async def main() -> None:
-        store = SqliteStore(old)
+        store = Store.at(path)
+        await store.open()
+        try:
+            assert await store.engine.probe() == version.LATEST
+            assert len((await store.executions.page()).items) == len(fids)
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+    with closing(sqlite3.connect(path)) as db:
+        assert "note" not in [row[1] for row in db.execute("PRAGMA table_info(executions)")]
+
+
+def test_executions_from_before_the_index_are_made_searchable(
+    old: tuple[Path, list[str]],
+) -> None:
+    """Newest first, in the background; until then a search says that it is not complete."""
+    path, fids = old
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DROP TABLE search")  # as if this Python had no FTS5 until now
+
+    async def main() -> None:
+        store = Store.at(path)
         await store.open()
         try:
             new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={"n": 1})
-            fid = (await store.create(new))[0].fid
-            page = await store.executions(Filter(search="1"))
+            fid = (await store.executions.create(new))[0].fid
+            page = await store.executions.page(Filter(search="n"))
             assert ([each.fid for each in page.items], page.complete) == ([fid], False)
-            while await store.index():
+            while await store.executions.index():
                 pass
-            page = await store.executions(Filter(search="1"))
-            assert [each.fid for each in page.items] == [fid, *(f"fid{n}" for n in range(6, 0, -1))]
+            page = await store.executions.page(Filter(search="n"))
+            assert [each.fid for each in page.items] == [fid, *reversed(fids)]
             assert page.complete
-            tagged = (await store.executions(Filter(tags=("b",)))).items
-            assert [each.fid for each in tagged] == ["fid6", "fid5"]
-            since = (await store.executions(Filter(since=TS, until=f"{TS}~"))).items
-            assert len(since) == len(STATUSES)
-            changes = (await store.changes()).items
-            assert [each.fid for each in changes] == [*(f"fid{n}" for n in range(1, 7)), fid]
         finally:
             await store.close()
 
     asyncio.run(main())
 
 
-def test_a_newer_store_keeps_every_byte(old: Path) -> None:
-    """Also of what its last process left in the log beside the file."""
-    with closing(sqlite3.connect(old, isolation_level=None)) as db:
+def test_a_newer_store_keeps_every_byte(old: tuple[Path, list[str]]) -> None:
+    """Also those that its last process left in the log next to the file."""
+    path, _ = old
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA wal_autocheckpoint = 0")
         db.execute("PRAGMA user_version = 99")
         names = ("store.db", "store.db-wal")
-        left = {name: old.with_name(name).read_bytes() for name in names}
+        left = {name: path.with_name(name).read_bytes() for name in names}
     for name, content in left.items():
-        old.with_name(name).write_bytes(content)  # as after a kill -9: closing has tidied up
+        path.with_name(name).write_bytes(content)  # as after a kill -9: closing has tidied up
 
     async def main() -> None:
         with pytest.raises(ConflictError, match="version 99"):
-            await SqliteStore(old).open()
+            await Store.at(path).open()
 
     asyncio.run(main())
     gc.collect()  # a connection that is left behind is closed, and that tidies up
-    assert {name: old.with_name(name).read_bytes() for name in names} == left
+    assert {name: path.with_name(name).read_bytes() for name in names} == left

@@ -153,12 +153,12 @@ async def _complete(api: Api) -> None:
     """Give the API the parts that deploy and launch, all but Ray's edge."""
     parts = api.parts
     store, catalog = parts.store, Catalog()
-    await store.fail_release("svc", 1, ReleaseFailure(message=""))
+    await store.releases.fail("svc", 1, ReleaseFailure(message=""))
     manifest = load.check({**MANIFEST, "secrets": ["A"]})
-    release = await store.create_release(
+    release = await store.releases.create(
         "svc", bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
     )
-    catalog.put(await store.go_live("svc", release.number, [flow()]))
+    catalog.put(await store.releases.go_live("svc", release.number, [flow()]))
 
     async def describe() -> dict[str, Any]:
         return {"version": "2", "nodes": [], "restarts": 0, "python": "3", "auth": "token"}
@@ -182,7 +182,7 @@ async def _complete(api: Api) -> None:
     parts.cluster = SimpleNamespace(describe=describe, nodes=nodes, work=nodes)
     parts.leftovers = Leftovers(parts.supervisor, parts.cluster.work)
     parts.send, parts.code, parts.started = send, "", "2026-01-31T12:00:00.123456Z"
-    parts.store_path = str(store.path)
+    parts.store_path = store.engine.location
     applications = Applications(
         parts.endpoints.serve, store, supervisor=parts.supervisor, catalog=catalog, make=nothing
     )
@@ -196,7 +196,7 @@ def store_only(store: Any) -> Any:
     """Return what accepts launches: no runner is ever started here."""
 
     async def launch(new: NewExecution) -> Any:
-        return (await store.create(new))[0]
+        return (await store.executions.create(new))[0]
 
     return launch
 
@@ -235,8 +235,8 @@ def new_execution(api: Api) -> str:
     store = api.parts.store
 
     async def make() -> str:
-        execution, _ = await store.create(new)
-        await store.open_lock(
+        execution, _ = await store.executions.create(new)
+        await store.locks.open(
             execution.fid, f"l{execution.fid}", name="review", data=None, expires=9e9
         )
         fid: str = execution.fid
@@ -306,7 +306,7 @@ def test_lists_show_only_what_is_ones_own(api: Api) -> None:
     """Executions, locks and counts; all of them to who may see all."""
     api.admit("quiet", "launch")
     fid = new_execution(api)
-    api.call(api.parts.store.settle(api.execution("quiet"), Status.CANCELLED))
+    api.call(api.parts.store.executions.settle(api.execution("quiet"), Status.CANCELLED))
     mine = api.execution("quiet")
     for path in ("/v1/executions", "/v1/locks", "/v1/changes"):
         for who in ("admin", "quiet", "narrow"):
@@ -377,10 +377,10 @@ async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) ->
     blob.touch()
     for named in secrets:
         manifest = load.check({**MANIFEST, "service": service, "secrets": named})
-        release = await store.create_release(
+        release = await store.releases.create(
             service, bundle=SHA256, fingerprint="", manifest=manifest, by="ada"
         )
-        await store.go_live(service, release.number, [])
+        await store.releases.go_live(service, release.number, [])
 
 
 def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def statuses(answer: bytes) -> list[int]:
 
 def changes(api: Api) -> int:
     """Return how many changes were done or tried."""
-    page = api.call(api.parts.store.audit(AuditQuery(action="cancel_execution"), limit=1000))
+    page = api.call(api.parts.store.audit.page(AuditQuery(action="cancel_execution"), limit=1000))
     return len(page.items)
 
 

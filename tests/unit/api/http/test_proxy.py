@@ -168,7 +168,7 @@ def big(api: Api, *, events: int, size: int) -> str:
     fid = api.execution()
     for number in range(1, events + 1):
         batch = Batch(fid, "p", number, 1, line.encode(Kind.STDOUT, "x" * size))
-        api.call(api.parts.store.append([batch]))
+        api.call(api.parts.store.events.append([batch]))
     return fid
 
 
@@ -193,7 +193,7 @@ def test_a_reader_that_stops_costs_little_and_is_dropped(api: Api) -> None:
             while piece := client.recv(1 << 20):
                 got += piece
         assert len(got) < 7_000_000
-    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
     with api.http() as client_:
         answer = client_.get(f"/v1/executions/{fid}/events", params={"follow": True, "since": 3})
         kinds = [json.loads(text)["kind"] for text in answer.text.splitlines()]
@@ -219,7 +219,7 @@ def test_a_reader_that_is_slow_is_not_dropped(api: Api) -> None:
     """It takes less in all this time than the server holds for it, but it takes something."""
     api.parts.settings.stream_stall_s = 0.2
     fid = big(api, events=1, size=3_000_000)
-    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
     request = f"GET /v1/executions/{fid}/events HTTP/1.0\r\n".encode()
     with connected(api) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
@@ -306,7 +306,7 @@ def test_streams_are_refused_beyond_the_setting(api: Api) -> None:
 
 
 async def _latest_address(api: Api) -> str:
-    [latest] = (await api.parts.store.audit(AuditQuery(), limit=1)).items
+    [latest] = (await api.parts.store.audit.page(AuditQuery(), limit=1)).items
     return str(latest.address)
 
 

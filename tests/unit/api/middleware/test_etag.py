@@ -41,7 +41,7 @@ def test_what_is_known_is_not_sent_again(api: Api, client: Any) -> None:
         for unknown in ('"x"', "x", "", tag.strip('W/"'), f"{tag[:-1]}x"):
             assert client.get(path, headers={"If-None-Match": unknown}).status_code == 200
     tag = client.get(f"/v1/executions/{fid}").headers["ETag"]
-    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
     changed = client.get(f"/v1/executions/{fid}", headers={"If-None-Match": tag})
     assert changed.status_code == 200
     assert changed.headers["ETag"] != tag

@@ -16,7 +16,7 @@ from koco.control.executions.launcher import Launches
 from koco.control.services.catalog import Catalog
 from koco.control.settings import Settings
 from koco.store.model import Reply
-from koco.store.sqlite.replies import KEPT_S
+from koco.store.replies import KEPT_S
 from tests.support.api_server import Api, serving
 from tests.support.driver import calm_s
 from tests.support.releases import flow, manifest
@@ -42,11 +42,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 async def _with_flow(api: Api) -> None:
     """Let a flow be launched that no runner ever takes."""
     parts = api.parts
-    release = await parts.store.create_release(
+    release = await parts.store.releases.create(
         "svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada"
     )
     catalog = parts.catalog = Catalog()
-    catalog.put(await parts.store.go_live("svc", release.number, [FLOW]))
+    catalog.put(await parts.store.releases.go_live("svc", release.number, [FLOW]))
 
     async def never(*_: Any) -> Any:
         raise OSError("no runner comes")
@@ -139,11 +139,11 @@ def test_a_reply_is_kept_for_a_day(api: Api) -> None:
     store, now = api.parts.store, time.time()
     old = Reply("ada", "old", "d", 202, b"{}", "/v1/x", now - KEPT_S - 1)
     new = Reply("ada", "new", "d", 202, b"{}", "", now)
-    api.call(store.keep_reply(old))
-    assert api.call(store.reply("ada", "old")) is None
-    api.call(store.keep_reply(new))
-    assert api.call(store.reply("ada", "new")) == new
-    assert api.call(store.reply("bob", "new")) is None
+    api.call(store.replies.put(old))
+    assert api.call(store.replies.find("ada", "old")) is None
+    api.call(store.replies.put(new))
+    assert api.call(store.replies.find("ada", "new")) == new
+    assert api.call(store.replies.find("bob", "new")) is None
     with sqlite3.connect(api.data_dir / "store.db") as db:
         assert db.execute("SELECT key FROM replies").fetchall() == [("new",)]
 
@@ -177,9 +177,11 @@ def test_a_launch_says_where_it_is(api: Api) -> None:
 def test_a_launch_waits_for_its_end(api: Api) -> None:
     """The outcome is in the same answer, as soon as it is there; again under the same key: 200."""
     with api.http() as client, ThreadPoolExecutor() as pool:
-        before = api.call(api.parts.store.tallies()).get("queued", 0)
+        before = api.call(api.parts.store.executions.count_by_status()).get("queued", 0)
         waiting = pool.submit(launch, client, "wait=20", **{"Idempotency-Key": "w1"})
-        eventually(lambda: api.call(api.parts.store.tallies()).get("queued", 0) > before)
+        eventually(
+            lambda: api.call(api.parts.store.executions.count_by_status()).get("queued", 0) > before
+        )
         fid = client.get("/v1/executions/latest").json()["fid"]
         began = calm_s()
         ended(api, "done", fid)
@@ -218,7 +220,7 @@ def test_no_launch_waits_beyond_a_minute() -> None:
 
 def test_what_waits_counts_as_a_stream(api: Api) -> None:
     """Beyond the limit nothing is launched: 429, with when to try again."""
-    before = api.call(api.parts.store.tallies())
+    before = api.call(api.parts.store.executions.count_by_status())
     streams = api.parts.streams
     streams._settings.max_streams_per_key, most = 0, streams._settings.max_streams_per_key
     try:
@@ -228,7 +230,7 @@ def test_what_waits_counts_as_a_stream(api: Api) -> None:
         streams._settings.max_streams_per_key = most
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many")
     assert int(answer.headers["Retry-After"]) >= 1
-    assert api.call(api.parts.store.tallies()) == before
+    assert api.call(api.parts.store.executions.count_by_status()) == before
 
 
 def test_a_client_that_hangs_up_hurts_nothing(api: Api) -> None:
@@ -271,7 +273,7 @@ def test_metrics_are_what_prometheus_reads(api: Api) -> None:
     [launches] = families["koco_launches"].samples
     assert launches.value == api.parts.supervisor.launched > 0
     statuses = {s.labels["status"]: s.value for s in families["koco_executions"].samples}
-    tallies = api.call(api.parts.store.tallies())
+    tallies = api.call(api.parts.store.executions.count_by_status())
     assert statuses == {status: count for status, count in tallies.items() if count}
     [queued] = families["koco_flow_queued"].samples
     assert (queued.labels, queued.value > 0) == ({"flow": "svc/flow"}, True)

@@ -31,9 +31,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 def made(api: Api, *, ended: bool = True, **more: Any) -> str:
     fields = {"flow": "svc/flow", "service": "svc", "release": 1, "inputs": {}, "user": "ada"}
     new = NewExecution(**{**fields, **more})
-    fid: str = api.call(api.parts.store.create(new))[0].fid
+    fid: str = api.call(api.parts.store.executions.create(new))[0].fid
     if ended:
-        api.call(api.parts.store.settle(fid, Status.CANCELLED))
+        api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
         api.parts.spooler.wake(fid)
     return fid
 
@@ -79,7 +79,7 @@ def test_changes_come_in_order_and_each_execution_once(api: Api) -> None:
     with api.http("dora") as client:
         since = client.get("/v1/changes?since=now").json()["next"]
         first, second = made(api, ended=False), made(api)
-        api.call(api.parts.store.settle(first, Status.CANCELLED))
+        api.call(api.parts.store.executions.settle(first, Status.CANCELLED))
         page = client.get("/v1/changes", params={"since": since, "limit": 1}).json()
         assert [each["fid"] for each in page["items"]] == [second]
         page = client.get("/v1/changes", params={"since": page["next"]}).json()
@@ -128,9 +128,9 @@ def test_changes_of_others_are_not_told(api: Api) -> None:
     with api.http("bob") as client:
         since = client.get("/v1/changes?since=now").json()["next"]
         others = made(api, user="ada")
-        api.call(api.parts.store.delete(others))
+        api.call(api.parts.store.executions.delete(others))
         mine, gone = made(api, user="bob"), made(api, user="bob")
-        api.call(api.parts.store.delete(gone))
+        api.call(api.parts.store.executions.delete(gone))
         page = client.get("/v1/changes", params={"since": since}).json()
         told = [(each["fid"], each["deleted"]) for each in page["items"]]
         assert told == [(mine, False), (gone, True)]
@@ -141,7 +141,7 @@ def test_only_what_has_ended_is_deleted(api: Api) -> None:
     fid = made(api, ended=False)
     with api.http("ada") as client, api.http("bob") as other:
         assert client.delete(f"/v1/executions/{fid}").status_code == 409
-        api.call(api.parts.store.settle(fid, Status.CANCELLED))
+        api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
         assert other.delete(f"/v1/executions/{fid}").status_code == 404
         assert client.delete(f"/v1/executions/{fid}").status_code == 204
         assert client.get(f"/v1/executions/{fid}").status_code == 404
@@ -155,8 +155,8 @@ def test_a_follower_ends_where_its_execution_is_deleted(api: Api) -> None:
         since = {"since": 10**6}
         with client.stream("GET", f"/v1/executions/{fid}/events?follow=1", params=since) as answer:
             assert answer.status_code == 200
-            api.call(api.parts.store.settle(fid, Status.CANCELLED))
-            api.call(api.parts.store.delete(fid))
+            api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
+            api.call(api.parts.store.executions.delete(fid))
             api.loop.call_soon_threadsafe(api.parts.spooler.wake, fid)
             assert answer.read() == b""
 
@@ -171,10 +171,10 @@ def live(api: Api) -> Catalog:
         runner={"min": 0, "max": 1, "idle_timeout": 9, "concurrency": 1, "executions": None},
     )
     release = api.call(
-        store.create_release("svc", bundle="", fingerprint="", manifest=declared, by="ada")
+        store.releases.create("svc", bundle="", fingerprint="", manifest=declared, by="ada")
     )
     release = api.call(
-        store.go_live("svc", release.number, [flow(form=FORM, tags=("of-the-flow",))])
+        store.releases.go_live("svc", release.number, [flow(form=FORM, tags=("of-the-flow",))])
     )
 
     async def never(*_: Any) -> Any:
@@ -207,10 +207,10 @@ def test_another_try_is_what_was_ordered(api: Api, live: Catalog) -> None:
         told = answer.json()
         assert (told["retry_of"], told["user"], told["tags"]) == (fid, "dora", ["mine"])
         assert told["inputs"] == {"who": "Ada", "token": "********"}
-        again = api.call(api.parts.store.execution(told["fid"]))
+        again = api.call(api.parts.store.executions.get(told["fid"]))
         assert (again.inputs["token"], again.entrypoint) == ("hunter2", "m:g")
         assert again.release == live.find("svc/flow").release
-        files: list[File] = api.call(api.parts.store.files(again.id))
+        files: list[File] = api.call(api.parts.store.files.all_of(again.id))
         assert [(each.path, each.sha256) for each in files] == [("in/a.txt", sha256)]
         events = client.get(f"/v1/executions/{again.fid}/events?kind=meta").text
         assert json.loads(events)["payload"]["retry_of"] == fid
@@ -246,7 +246,7 @@ def test_locks_of_an_execution_come_page_by_page(api: Api) -> None:
     fid = made(api, ended=False)
     for number in range(3):
         store = api.parts.store
-        api.call(store.open_lock(fid, f"l{number}", name=f"n{number}", data=None, expires=4e9))
+        api.call(store.locks.open(fid, f"l{number}", name=f"n{number}", data=None, expires=4e9))
     with api.http() as client:
         page = client.get(f"/v1/executions/{fid}/locks?limit=2").json()
         assert [each["lid"] for each in page["items"]] == ["l0", "l1"]

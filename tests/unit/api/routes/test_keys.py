@@ -251,8 +251,8 @@ def test_a_lost_admin_key_is_replaced_and_no_other(api: Api) -> None:
     """`koco up --recover-admin` gives the key `admin` another secret; it forgets nobody else's."""
     store = api.parts.store
     old = Key(name="admin", digest=b"o" * 32, scopes=("admin",), created="", sees_all=True)
-    api.call(store.put_key(msgspec.structs.replace(old, former=b"f" * 32, former_until=9e9)))
-    before = {each.name for each in api.call(store.keys(limit=1000)).items}
+    api.call(store.keys.put(msgspec.structs.replace(old, former=b"f" * 32, former_until=9e9)))
+    before = {each.name for each in api.call(store.keys.page(limit=1000)).items}
     ended: list[str] = []
     mine = keys.Keys(store, end=ended.append)
     assert api.call(mine.admit(b"n" * 32, recover=False)) is False
@@ -260,7 +260,7 @@ def test_a_lost_admin_key_is_replaced_and_no_other(api: Api) -> None:
     assert api.call(mine.admit(b"n" * 32, recover=False)) is True
     assert ended == ["key:admin"]
     for gone in (b"o", b"f"):
-        assert api.call(store.key(gone * 32)) is None
-    key = api.call(store.key(b"n" * 32))
+        assert api.call(store.keys.find(gone * 32)) is None
+    key = api.call(store.keys.find(b"n" * 32))
     assert (key.name, key.scopes, key.by, key.sees_all) == ("admin", ("admin",), HEAD, True)
-    assert {each.name for each in api.call(store.keys(limit=1000)).items} == before
+    assert {each.name for each in api.call(store.keys.page(limit=1000)).items} == before

@@ -22,7 +22,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 def ended(api: Api, value: Any, fid: str = "") -> str:
     """Have an execution end with a value; return its fid."""
     fid = fid or api.execution()
-    api.call(api.parts.store.assign(fid, "r1"))
+    api.call(api.parts.store.executions.assign(fid, "r1"))
     begun = Batch(fid, "p", 1, 0, b"", "r1", Status.RUNNING)
     final = Batch(fid, "p", 1, 1, line.encode(Kind.FINAL, value), "r1", Status.FINISHED)
     api.call(api.parts.spooler.append(wire.encode_batches([begun, final])))

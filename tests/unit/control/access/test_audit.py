@@ -11,7 +11,7 @@ import pytest
 
 from koco.control.access.audit import Audit
 from koco.store.model import AuditEntry, AuditQuery, Key, NewExecution
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 from tests.support.api_server import Api, serving
 
 
@@ -20,13 +20,13 @@ def api(tmp_path: Path) -> Iterator[Api]:
     with serving(tmp_path) as api:
         digest = hashlib.sha256(b"root").digest()
         key = Key(name="root", digest=digest, scopes=("admin",), created="")
-        api.call(api.parts.store.put_key(key))
+        api.call(api.parts.store.keys.put(key))
         yield api
 
 
 def told(api: Api, **query: Any) -> list[AuditEntry]:
     """Return what the log has, oldest first."""
-    page = api.call(api.parts.store.audit(AuditQuery(**query), limit=1000))
+    page = api.call(api.parts.store.audit.page(AuditQuery(**query), limit=1000))
     items: list[AuditEntry] = page.items
     return items[::-1]
 
@@ -50,7 +50,7 @@ def test_a_refused_change_is_told_with_the_code_of_its_error(api: Api) -> None:
     api.execution()
     digest = hashlib.sha256(b"reader").digest()
     key = Key(name="reader", digest=digest, scopes=("read",), created="", sees_all=True)
-    api.call(api.parts.store.put_key(key))
+    api.call(api.parts.store.keys.put(key))
     with api.http("reader") as client:
         client.post("/v1/executions/latest/cancel")
     with api.http() as client:
@@ -77,7 +77,7 @@ def test_reading_is_not_told_but_for_what_was_refused(api: Api) -> None:
 def test_ten_thousand_wrong_keys_are_two_entries(tmp_path: Path) -> None:
     """The first of a minute at once, so that it is seen, and the others as their number."""
 
-    async def go(store: SqliteStore) -> list[AuditEntry]:
+    async def go(store: Store) -> list[AuditEntry]:
         audit = Audit(store)
         for number in range(10_000):
             wrong = AuditEntry(
@@ -85,9 +85,9 @@ def test_ten_thousand_wrong_keys_are_two_entries(tmp_path: Path) -> None:
             )
             await audit.note(wrong)
             if number == 0:
-                assert len((await store.audit(AuditQuery())).items) == 1
+                assert len((await store.audit.page(AuditQuery())).items) == 1
         await audit.sum_up()
-        return (await store.audit(AuditQuery())).items
+        return (await store.audit.page(AuditQuery())).items
 
     items = within(tmp_path, go)
     assert [each.detail.get("count") for each in items] == [9_999, None]
@@ -97,7 +97,7 @@ def test_ten_thousand_wrong_keys_are_two_entries(tmp_path: Path) -> None:
 def test_wrong_keys_from_ever_new_addresses_do_not_fill_memory_or_disk(tmp_path: Path) -> None:
     """What is too much to be told apart is told as one."""
 
-    async def go(store: SqliteStore) -> list[AuditEntry]:
+    async def go(store: Store) -> list[AuditEntry]:
         audit = Audit(store)
         for number in range(10_000):
             wrong = AuditEntry(
@@ -105,7 +105,7 @@ def test_wrong_keys_from_ever_new_addresses_do_not_fill_memory_or_disk(tmp_path:
             )
             await audit.note(wrong)
         await audit.sum_up()
-        return (await store.audit(AuditQuery(), limit=1000)).items
+        return (await store.audit.page(AuditQuery(), limit=1000)).items
 
     items = within(tmp_path, go)
     assert len(items) <= 401
@@ -115,7 +115,7 @@ def test_wrong_keys_from_ever_new_addresses_do_not_fill_memory_or_disk(tmp_path:
 def test_the_refusals_of_a_known_caller_are_told_one_by_one_up_to_a_number(tmp_path: Path) -> None:
     """What they tried to do is told of the first twenty in a minute, then how often."""
 
-    async def go(store: SqliteStore) -> list[AuditEntry]:
+    async def go(store: Store) -> list[AuditEntry]:
         audit = Audit(store)
         for number in range(25):
             await audit.note(
@@ -128,7 +128,7 @@ def test_the_refusals_of_a_known_caller_are_told_one_by_one_up_to_a_number(tmp_p
                 )
             )
         await audit.sum_up()
-        return (await store.audit(AuditQuery())).items
+        return (await store.audit.page(AuditQuery())).items
 
     items = within(tmp_path, go)
     assert [each.target for each in items[1:]] == [f"service-{n}" for n in range(19, -1, -1)]
@@ -138,16 +138,16 @@ def test_the_refusals_of_a_known_caller_are_told_one_by_one_up_to_a_number(tmp_p
 def test_a_launch_is_told_in_its_own_transaction(tmp_path: Path) -> None:
     """An execution without its entry cannot be, nor the other way round."""
 
-    async def go(store: SqliteStore) -> None:
+    async def go(store: Store) -> None:
         note = AuditEntry(action="launch", who="ada", address="192.0.2.7", request="it-2")
         new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, audited=note)
-        execution, _ = await store.create(new)
-        [entry] = (await store.audit(AuditQuery())).items
+        execution, _ = await store.executions.create(new)
+        [entry] = (await store.audit.page(AuditQuery())).items
         assert (entry.target, entry.detail) == (execution.fid, {"flow": "svc/flow"})
-        await store._write(lambda db: db.execute("DROP TABLE audit"))
+        await store.engine.write(lambda db: db.execute("DROP TABLE audit"))
         with pytest.raises(Exception, match="audit"):
-            await store.create(new)
-        assert len((await store.executions()).items) == 1
+            await store.executions.create(new)
+        assert len((await store.executions.page()).items) == 1
 
     within(tmp_path, go)
 
@@ -164,11 +164,11 @@ def test_a_launch_is_told_in_its_own_transaction(tmp_path: Path) -> None:
 def test_entries_stay_as_they_are(tmp_path: Path, change: str) -> None:
     """The database itself refuses to change or remove one."""
 
-    async def go(store: SqliteStore) -> None:
-        await store.note([AuditEntry(action="undeploy", who="ada")])
+    async def go(store: Store) -> None:
+        await store.audit.add([AuditEntry(action="undeploy", who="ada")])
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            await store._write(lambda db: db.execute(change))
-        assert [each.who for each in (await store.audit(AuditQuery())).items] == ["ada"]
+            await store.engine.write(lambda db: db.execute(change))
+        assert [each.who for each in (await store.audit.page(AuditQuery())).items] == ["ada"]
 
     within(tmp_path, go)
 
@@ -176,8 +176,8 @@ def test_entries_stay_as_they_are(tmp_path: Path, change: str) -> None:
 def test_filters_find_what_they_name(tmp_path: Path) -> None:
     """By who, action, target with what is below it, outcome and time; SQL in them is text."""
 
-    async def go(store: SqliteStore) -> None:
-        await store.note(
+    async def go(store: Store) -> None:
+        await store.audit.add(
             [
                 AuditEntry(action="create_release", who="ada", target="hello"),
                 AuditEntry(action="undeploy", who="bob", target="hello", outcome="not_allowed"),
@@ -185,10 +185,10 @@ def test_filters_find_what_they_name(tmp_path: Path) -> None:
                 AuditEntry(action="set_secret", who="ada", target="hello2", outcome="conflict"),
             ]
         )
-        middle = (await store.audit(AuditQuery())).items[0].ts
+        middle = (await store.audit.page(AuditQuery())).items[0].ts
 
         async def count(**query: Any) -> int:
-            return len((await store.audit(AuditQuery(**query))).items)
+            return len((await store.audit.page(AuditQuery(**query))).items)
 
         assert await count(who="ada") == 3
         assert await count(who="ada' OR '1'='1") == 0
@@ -207,13 +207,13 @@ def test_filters_find_what_they_name(tmp_path: Path) -> None:
 def test_pages_stay_right_while_the_log_grows(tmp_path: Path) -> None:
     """Newest first, each entry once."""
 
-    async def go(store: SqliteStore) -> None:
-        await store.note([AuditEntry(action="a", target=str(n)) for n in range(5)])
-        page = await store.audit(AuditQuery(), limit=2)
-        await store.note([AuditEntry(action="a", target="late")])
+    async def go(store: Store) -> None:
+        await store.audit.add([AuditEntry(action="a", target=str(n)) for n in range(5)])
+        page = await store.audit.page(AuditQuery(), limit=2)
+        await store.audit.add([AuditEntry(action="a", target="late")])
         targets = [each.target for each in page.items]
         while page.next:
-            page = await store.audit(AuditQuery(), limit=2, cursor=page.next)
+            page = await store.audit.page(AuditQuery(), limit=2, cursor=page.next)
             targets += [each.target for each in page.items]
         assert targets == ["4", "3", "2", "1", "0"]
 
@@ -236,7 +236,7 @@ def test_the_api_gives_the_log_to_admins_alone(api: Api) -> None:
 def test_a_change_that_cannot_be_noted_is_answered_by_a_failure(api: Api) -> None:
     """It was made, and nobody shall rely on its being told; a refusal stays what it is."""
     api.execution()
-    api.call(api.parts.store._write(lambda db: db.execute("DROP TABLE audit")))
+    api.call(api.parts.store.engine.write(lambda db: db.execute("DROP TABLE audit")))
     with api.http() as client:
         answer = client.post("/v1/executions/latest/cancel")
         assert answer.status_code == 503
@@ -286,7 +286,7 @@ def within(path: Path, work: Any) -> Any:
     """Run a coroutine on an open store."""
 
     async def go() -> Any:
-        store = SqliteStore(path / "store.db")
+        store = Store.at(path / "store.db")
         await store.open()
         try:
             return await work(store)

@@ -241,11 +241,11 @@ def test_the_hash_is_argon2id_as_the_standard_recommends_it() -> None:
 
 def test_a_hash_of_old_is_made_anew_at_a_login(api: Api, eve: str) -> None:
     """Once what is recommended has changed; sessions go on."""
-    [before] = api.call(api.parts.store.users()).items
+    [before] = api.call(api.parts.store.users.page()).items
     token = token_of(api)
     api.parts.sessions._hashing._made = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1)
     again = token_of(api)
-    [after] = api.call(api.parts.store.users()).items
+    [after] = api.call(api.parts.store.users.page()).items
     assert "t=1" in before.password and "t=2" in after.password
     assert token_of(api) and again != token
     assert ask(api, "GET", "/v1/me", token).status_code == 200
@@ -269,7 +269,7 @@ def test_a_session_ends_in_time(api: Api, eve: str) -> None:
     assert "log in again" in answer.json()["hint"]
     api.parts.settings.session_hours = 12
     token_of(api)
-    db = api.parts.store._reader
+    db = api.parts.store.engine._reader
     assert db.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
 
 

@@ -59,7 +59,7 @@ class World(Pools):
         self.restart()
         self.settings = Settings()
         self.blobs = Blobs(
-            data_dir, self.store, self.settings, Disk(data_dir, self.settings, self.store)
+            data_dir, self.store, self.settings, Disk(data_dir, self.settings, self.store.engine)
         )
         self.bundles = Bundles(self.blobs, self.store, secret=b"s", url="http://x")
         self.catalog = Catalog()
@@ -101,7 +101,7 @@ class World(Pools):
 
     async def number(self) -> int | None:
         """Return what is live now."""
-        live = await self.store.live_release("svc")
+        live = await self.store.releases.live("svc")
         return live.number if live else None
 
 
@@ -206,12 +206,12 @@ def test_a_release_whose_runners_keep_dying_goes_back_by_itself(tmp_path: Path) 
         await w.live("two")
         await killed(w, 2)
         await eventually(lambda: w.catalog.release("svc").number == 3)
-        back, broken = await w.store.release("svc", 3), await w.store.release("svc", 2)
+        back, broken = await w.store.releases.get("svc", 3), await w.store.releases.get("svc", 2)
         assert (back.by, back.origin.rollback_of) == ("koco", 1)
         assert back.origin.because == "release 2 is broken"
         assert broken.status == "failed"
         assert "signal 11; koco goes back to release 1" in str(broken.error)
-        noted = (await w.store.audit(AuditQuery(target="svc"))).items
+        noted = (await w.store.audit.page(AuditQuery(target="svc"))).items
         assert [(e.action, e.who, e.target, e.detail["release"]) for e in noted] == [
             ("go_back", "koco", "svc/2", 1)
         ]
@@ -246,13 +246,13 @@ def test_going_back_goes_on_after_a_restart(tmp_path: Path) -> None:
     async def body(w: World) -> None:
         await w.live("one")
         await w.live("two")
-        await w.store.mark_broken("svc", 2, ReleaseFailure(message="they die"))
+        await w.store.releases.mark_broken("svc", 2, ReleaseFailure(message="they die"))
         w.begin(tmp_path)
         await w.supervisor.recover({})
         await w.deployer.recover()
         assert "they die" in w.deployer.troubles["svc"]
         await eventually(lambda: w.catalog.release("svc").number == 3)
-        assert (await w.store.release("svc", 2)).status == "failed"
+        assert (await w.store.releases.get("svc", 2)).status == "failed"
 
     world(tmp_path, body)
 
@@ -276,9 +276,9 @@ def test_what_waits_for_a_broken_release_moves_to_the_next(tmp_path: Path, resta
         await w.live("two")
         for fid in fids:
             await w.until(fid, Status.FINISHED)
-            execution = await w.store.execution(fid)
+            execution = await w.store.executions.get(fid)
             assert execution.release == 2
-            chunks = await w.store.chunks(execution.id, after=0, budget_bytes=1 << 20)
+            chunks = await w.store.events.after(execution.id, 0, budget_bytes=1 << 20)
             body = b"\n".join(chunk.body for chunk in chunks)
             assert b'{"status":"queued","release":2}' in body
 
@@ -295,7 +295,7 @@ def test_what_nothing_can_run_ends_with_the_cause(tmp_path: Path) -> None:
         fid = (await w.launch()).fid
         await w.deployer.undeploy("svc", by="ada", running="drain")
         await w.until(fid, Status.ERROR)
-        error = (await w.store.execution(fid)).error
+        error = (await w.store.executions.get(fid)).error
         assert error is not None
         assert error["type"] == "ReleaseFailed"
         assert "at import; nothing of svc serves any more" in error["message"]
@@ -339,7 +339,7 @@ def test_without_a_fallback_a_failed_release_ends_what_served(tmp_path: Path) ->
         assert (await w.live("three")).status == "live"
         assert w.catalog.release("svc").number == 3
         assert w.deployer.troubles == {}
-        assert [each.number for each in await w.store.present_releases()] == [3]
+        assert [each.number for each in await w.store.releases.present()] == [3]
 
     world(tmp_path, body)
 
@@ -411,7 +411,7 @@ def test_what_moved_to_a_release_that_was_replaced_in_its_turn_still_runs(tmp_pa
         await w.until(fid, Status.FINISHED)
         await w.live("two")
         new = NewExecution(flow="svc/flow", service="svc", release=release.number, inputs={})
-        execution, _ = await w.store.create(new)
+        execution, _ = await w.store.executions.create(new)
         await eventually(lambda: w.supervisor.pools["svc", 1].is_over)
         del w.supervisor.pools["svc", 1]
         await w.supervisor.hand_over(execution)
@@ -460,7 +460,7 @@ def test_bundles_that_nothing_needs_are_collected_in_the_end(tmp_path: Path) -> 
         assert await collected() == [], "all were brought today"
         age(w, days=2)
         assert await collected() == [2, 3, 6], "not 1, which runs, nor 4 and 5"
-        await w.store.settle(running.fid, Status.CANCELLED)
+        await w.store.executions.settle(running.fid, Status.CANCELLED)
         assert await collected() == [1, 2, 3, 6]
 
     world(tmp_path, body)
@@ -514,7 +514,7 @@ def test_bundles_of_an_earlier_koco_are_taken_over(tmp_path: Path) -> None:
         sha256 = hashlib.sha256(b"old").hexdigest()
         (tmp_path / "bundles").mkdir()
         (tmp_path / "bundles" / f"{sha256}.zip").write_bytes(b"old")
-        await w.store.create_release("s", bundle=sha256, fingerprint="", manifest=MANIFEST, by="")
+        await w.store.releases.create("s", bundle=sha256, fingerprint="", manifest=MANIFEST, by="")
         w.begin(tmp_path)
         assert w.bundles.path(sha256).read_bytes() == b"old"
         assert await w.bundles.state(sha256) == (3, True)
@@ -558,10 +558,10 @@ def test_draining_lets_what_runs_end_and_launches_nothing_new(tmp_path: Path) ->
         )
         await w.until(queued.fid, Status.FINISHED)
         assert await w.deployer.undeploy("svc", by="ada", running="drain") == [], "again"
-        assert await w.store.open_tally("svc") == {}
+        assert await w.store.executions.count_open("svc") == {}
         w.begin(tmp_path)
         await w.deployer.recover()
-        assert (await w.store.release("svc", 1)).retired is not None
+        assert (await w.store.releases.get("svc", 1)).retired is not None
         assert (await w.live()).number == 2, "though it is the same code"
 
     world(tmp_path, body)
@@ -594,10 +594,10 @@ def test_what_was_to_be_cancelled_is_after_a_restart(tmp_path: Path) -> None:
         made = [await w.launch() for _ in range(250)]
         await w.until(made[0].fid, Status.RUNNING)
         actor = next(r for r in w.runners if made[0].fid in r.fids)
-        await w.store.undeploy(
+        await w.store.releases.undeploy(
             "svc", ReleaseFailure(message="gone"), beside_running=True, cancel_grace_s=0.01
         )
-        now = [await w.store.execution(each.fid) for each in made]
+        now = [await w.store.executions.get(each.fid) for each in made]
         waiting = [each.fid for each in now if each.status is Status.QUEUED]
         assert len(waiting) > 200
         w.begin(tmp_path)
@@ -605,7 +605,7 @@ def test_what_was_to_be_cancelled_is_after_a_restart(tmp_path: Path) -> None:
         await w.deployer.recover()
         for execution in made:
             await w.until(execution.fid, Status.CANCELLED)
-        assert not [fid for fid in waiting if (await w.store.execution(fid)).started]
+        assert not [fid for fid in waiting if (await w.store.executions.get(fid)).started]
 
     world(tmp_path, body)
 
@@ -629,7 +629,7 @@ def test_what_is_launched_meanwhile_is_cancelled_with_the_rest(tmp_path: Path) -
         for execution in (first, *made):
             await w.until(execution.fid, Status.CANCELLED)
         for execution in made:
-            assert (await w.store.execution(execution.fid)).started is None
+            assert (await w.store.executions.get(execution.fid)).started is None
 
     world(tmp_path, body)
 
@@ -670,7 +670,7 @@ def test_undeploying_ends_a_release_that_is_starting(tmp_path: Path) -> None:
             "failed",
             "bob undeployed svc meanwhile",
         )
-        assert (await w.store.go_live("svc", 1, [])).status == "failed"
+        assert (await w.store.releases.go_live("svc", 1, [])).status == "failed"
         assert await w.number() is None
 
     world(tmp_path, body)
@@ -711,7 +711,7 @@ def test_what_was_being_decided_while_it_was_undeployed_is_not_launched(tmp_path
         deciding.set()
         with pytest.raises(NotFoundError, match="no service is called 'svc'"):
             await launching
-        assert await w.store.open_tally("svc") == {}
+        assert await w.store.executions.count_open("svc") == {}
 
     world(tmp_path, body)
 
@@ -722,10 +722,10 @@ def test_history_comes_in_pages_newest_first(tmp_path: Path) -> None:
     async def body(w: World) -> None:
         for number in range(5):
             await w.live(str(number))
-        page = await w.store.history("svc", limit=2)
+        page = await w.store.releases.page("svc", limit=2)
         assert [each.number for each in page.items] == [5, 4]
         await w.live("more")
-        page = await w.store.history("svc", limit=9, cursor=page.next)
+        page = await w.store.releases.page("svc", limit=9, cursor=page.next)
         assert ([each.number for each in page.items], page.next) == ([3, 2, 1], None)
 
     world(tmp_path, body)
@@ -736,7 +736,7 @@ def age(w: World, *, days: float) -> None:
     then = time.time() - days * 86_400
     for path in w.blobs.path("0" * 64).parent.parent.glob("??/*"):
         os.utime(path, (then, then))
-    w.store._db.execute("UPDATE uploads SET created = ?", (line.timestamp(then),))
+    w.store.engine._db.execute("UPDATE uploads SET created = ?", (line.timestamp(then),))
 
 
 def test_a_release_that_is_late_fails_whatever_ray_says(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from koco.manifest.descriptions import AppHandlers
 from koco.manifest.differences import File
 from koco.manifest.model import Manifest
 from koco.store.model import NewExecution, ReleaseFailure, ReleaseOrigin
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 
 MANIFEST: dict[str, Any] = {"service": "svc", "flows": [{"name": "a", "entrypoint": "app:a"}]}
 APP = [File("app.py", 10, "one")]
@@ -28,7 +28,7 @@ CHANGED = [File("app.py", 12, "two")]
 class World:
     """A store, bundles in memory, and what a test says of Serve."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         self.bundles: dict[str, list[File]] = {"one": APP, "two": CHANGED}
         self.drift: dict[str, str] | ServeError = {}
@@ -49,7 +49,7 @@ class World:
         self, bundle: str = "one", *, live: bool = True, app: Any = None, **more: Any
     ) -> int:
         manifest = load.check({**copy.deepcopy(MANIFEST), **more})
-        release = await self.store.create_release(
+        release = await self.store.releases.create(
             manifest.service,
             bundle=bundle,
             fingerprint="",
@@ -58,7 +58,7 @@ class World:
             origin=ReleaseOrigin(project="demo"),
         )
         if live:
-            await self.store.go_live(release.service, release.number, [], app)
+            await self.store.releases.go_live(release.service, release.number, [], app)
         return release.number
 
     async def planner(self, project: str | None = "demo") -> Planner:
@@ -82,7 +82,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 
     def run(body: Callable[[World], Awaitable[None]]) -> None:
         async def main() -> None:
-            store = SqliteStore(tmp_path / "store.db")
+            store = Store.at(tmp_path / "store.db")
             await store.open()
             try:
                 await body(World(store))
@@ -99,7 +99,7 @@ def test_what_is_not_live_would_be_created(world: Any) -> None:
 
     async def body(w: World) -> None:
         number = await w.release(live=False)
-        await w.store.fail_release("svc", number, ReleaseFailure(message="no"))
+        await w.store.releases.fail("svc", number, ReleaseFailure(message="no"))
         step = await w.step()
         assert (step.action, step.release, step.expect) == ("create", None, 0)
 
@@ -194,7 +194,7 @@ def test_what_runs_of_a_service_to_be_removed_is_told(world: Any) -> None:
     async def body(w: World) -> None:
         await w.release()
         new = NewExecution(flow="svc/a", service="svc", release=1, inputs={}, user="ada")
-        await w.store.create(new)
+        await w.store.executions.create(new)
         [step] = await (await w.planner()).removals([])
         assert "1 execution has not ended" in step.warnings[0]["message"]
 

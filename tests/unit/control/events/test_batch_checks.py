@@ -17,7 +17,7 @@ from koco.control.events.spooler import Spooler
 from koco.events import line, wire
 from koco.events.model import Ack, Batch, Kind, Status
 from koco.store.model import Filter, NewExecution
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 
 GOOD = line.encode(Kind.STDOUT, "hello")
 STAMP = line.timestamp()
@@ -109,8 +109,8 @@ def test_whatever_is_taken_can_be_read(pieces: list[bytes], data: st.DataObject)
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(path / "store.db")
+async def opened(path: Path) -> AsyncIterator[Store]:
+    store = Store.at(path / "store.db")
     await store.open()
     try:
         yield store
@@ -118,12 +118,12 @@ async def opened(path: Path) -> AsyncIterator[SqliteStore]:
         await store.close()
 
 
-async def _execution(store: SqliteStore, runner: str = "r1") -> Any:
+async def _execution(store: Store, runner: str = "r1") -> Any:
     new = NewExecution(flow="s/f", service="s", release=1, inputs={"x": "findable"})
-    execution, _ = await store.create(new)
-    await store.assign(execution.fid, runner)
-    await store.append([Batch(execution.fid, "own", 1, 0, b"", runner, Status.RUNNING)])
-    return await store.execution(execution.fid)
+    execution, _ = await store.executions.create(new)
+    await store.executions.assign(execution.fid, runner)
+    await store.events.append([Batch(execution.fid, "own", 1, 0, b"", runner, Status.RUNNING)])
+    return await store.executions.get(execution.fid)
 
 
 def test_a_bad_batch_takes_no_other_with_it(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_a_bad_batch_takes_no_other_with_it(tmp_path: Path) -> None:
             acks = wire.decode_acks(await spooler.append(wire.encode_batches(sent)))
             assert [ack.closed for ack in acks] == [False, True, True, True, False]
             assert (acks[0], acks[4]) == (Ack(1), Ack(1))
-            assert (await store.execution(hers.fid)).status == "running"
-            now = await store.execution(mine.fid)
+            assert (await store.executions.get(hers.fid)).status == "running"
+            now = await store.executions.get(mine.fid)
             assert (now.status, ended) == ("error", [mine.fid])
             assert now.error is not None
             assert now.error["type"] == "BadEvents"
@@ -172,21 +172,21 @@ def test_a_row_that_cannot_be_read_stops_neither_streams_nor_search(
             bad, good = await _execution(store), await _execution(store)
             odd = Batch(bad.fid, "p", 1, count, body, "r1", Status.FINISHED)
             # As it was before batches were looked at.
-            await store.append([odd])
+            await store.events.append([odd])
             last = Batch(
                 good.fid, "p", 1, 1, line.encode(Kind.FINAL, "findable"), "r1", Status.FINISHED
             )
-            await store.append([last])
-            bad = await store.execution(bad.fid)
+            await store.events.append([last])
+            bad = await store.executions.get(bad.fid)
             for form in (NDJSON, SSE):
                 for kinds in (frozenset[str](), frozenset({"stdout", "status"})):
                     wanted = Wanted(kinds, form, tells_end=True)
                     async with asyncio.timeout(10):
                         sent = [part async for part in spooler.follow(bad, wanted, heartbeat_s=9)]
                     assert b'"status":"finished"' in sent[-1]
-            while await store.index():
+            while await store.executions.index():
                 pass
-            page = await store.executions(Filter(search="findable"))
+            page = await store.executions.page(Filter(search="findable"))
             assert good.fid in {each.fid for each in page.items}
 
     asyncio.run(main())

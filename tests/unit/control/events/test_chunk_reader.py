@@ -12,28 +12,26 @@ from koco.control.events.spooler import Spooler
 from koco.events import line
 from koco.events.model import Batch, Kind, Status
 from koco.store.model import Execution, NewExecution
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 
 #: Payloads of one batch: long, short, and with ends of lines near those of what is read at once.
 _LENGTHS = (3, READ_BYTES * 3, 7, READ_BYTES - 700, 1, 90, READ_BYTES, 0, 5)
 
 
-def spooled(
-    tmp_path: Path, body: Callable[[SqliteStore, Spooler, Execution], Awaitable[None]]
-) -> None:
+def spooled(tmp_path: Path, body: Callable[[Store, Spooler, Execution], Awaitable[None]]) -> None:
     async def main() -> None:
-        store = SqliteStore(tmp_path / "store.db")
+        store = Store.at(tmp_path / "store.db")
         await store.open()
         new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
-        execution, _ = await store.create(new)
+        execution, _ = await store.executions.create(new)
         kinds = [Kind.STDOUT if i % 3 else Kind.STDERR for i in range(len(_LENGTHS))]
         lines = [line.encode(kind, "x" * size) for kind, size in zip(kinds, _LENGTHS, strict=True)]
         body_ = b"\n".join(lines)
-        await store.append([Batch(execution.fid, "p", 1, len(lines), body_)])
+        await store.events.append([Batch(execution.fid, "p", 1, len(lines), body_)])
         last = line.encode(Kind.RESULT, "y" * READ_BYTES * 2)
         batch = Batch(execution.fid, "p", len(lines) + 1, 1, last, status=Status.FINISHED)
-        await store.append([batch])
-        await body(store, Spooler(store), await store.execution(execution.fid))
+        await store.events.append([batch])
+        await body(store, Spooler(store), await store.executions.get(execution.fid))
         await store.close()
 
     asyncio.run(main())
@@ -55,8 +53,8 @@ def events_of(sent: bytes, form: Form) -> list[tuple[int, str, int]]:
 def test_events_that_are_larger_than_a_piece_come_in_parts(tmp_path: Path, form: Form) -> None:
     """From any seq, of any kinds: what is put together is what was written, and it ends."""
 
-    async def body(store: SqliteStore, spooler: Spooler, execution: Execution) -> None:
-        chunks = await store.chunks(execution.id, after=0, budget_bytes=1 << 30)
+    async def body(store: Store, spooler: Spooler, execution: Execution) -> None:
+        chunks = await store.events.after(execution.id, 0, budget_bytes=1 << 30)
         numbered = [pair for each in chunks for pair in line.number_lines(each.first, each.body)]
         decoded = [line.decode(*pair) for pair in numbered]
         whole = [(each["seq"], each["kind"], len(str(each["payload"]))) for each in decoded]
@@ -81,7 +79,7 @@ def test_events_that_are_larger_than_a_piece_come_in_parts(tmp_path: Path, form:
 def test_others_have_their_turn_while_nothing_is_wanted(tmp_path: Path) -> None:
     """Who asks for a kind that there is none of does not keep the loop until the end."""
 
-    async def body(store: SqliteStore, spooler: Spooler, execution: Execution) -> None:
+    async def body(store: Store, spooler: Spooler, execution: Execution) -> None:
         turns = 0
 
         async def other() -> None:
@@ -103,7 +101,7 @@ def test_others_have_their_turn_while_nothing_is_wanted(tmp_path: Path) -> None:
 def test_the_last_events_of_a_kind_are_found(tmp_path: Path) -> None:
     """The seq after which they come, however large what is between them."""
 
-    async def body(store: SqliteStore, spooler: Spooler, execution: Execution) -> None:
+    async def body(store: Store, spooler: Spooler, execution: Execution) -> None:
         last = execution.last_seq
         assert await spooler.tail(execution, 2) == last - 2
         assert await spooler.tail(execution, 10**6) == 0

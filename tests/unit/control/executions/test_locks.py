@@ -15,7 +15,7 @@ from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
 from koco.events.model import Batch, Status
 from koco.manifest.descriptions import AppHandlers
 from koco.store.model import Answer, Execution, Lock, NewExecution, Release
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 from tests.support.releases import manifest
 
 FORM = [
@@ -47,7 +47,7 @@ class Owner:
 class Plane:
     """What a control plane has of locks."""
 
-    def __init__(self, store: SqliteStore, owner: Owner) -> None:
+    def __init__(self, store: Store, owner: Owner) -> None:
         self.store = store
         self.spooler = Spooler(store)
         self.locks = Locks(store, self.spooler, endpoints=owner)
@@ -55,10 +55,10 @@ class Plane:
 
     async def begun(self) -> Execution:
         new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
-        execution, _ = await self.store.create(new)
-        await self.store.assign(execution.fid, "r1")
-        await self.store.append([Batch(execution.fid, "p", 1, 0, b"", "r1", Status.RUNNING)])
-        return await self.store.execution(execution.fid)
+        execution, _ = await self.store.executions.create(new)
+        await self.store.executions.assign(execution.fid, "r1")
+        await self.store.events.append([Batch(execution.fid, "p", 1, 0, b"", "r1", Status.RUNNING)])
+        return await self.store.executions.get(execution.fid)
 
     async def opened(
         self, execution: Execution, lid: str, name: str = "any", s: float = 60
@@ -74,15 +74,15 @@ async def planes(path: Path) -> AsyncIterator[Callable[[], Awaitable[Plane]]]:
     async def start() -> Plane:
         if started:
             await started.pop().store.close()
-        store = SqliteStore(path / "store.db")
+        store = Store.at(path / "store.db")
         await store.open()
-        if await store.live_release("svc") is None:
+        if await store.releases.live("svc") is None:
             declared = manifest(locks={"review": FORM})
-            await store.create_release(
+            await store.releases.create(
                 "svc", bundle="", fingerprint="", manifest=declared, by="ada"
             )
             handlers = AppHandlers(locks=("own",), leases=("own",))
-            await store.go_live("svc", 1, [], handlers)
+            await store.releases.go_live("svc", 1, [], handlers)
         started.append(Plane(store, Owner()))
         await started[0].locks.recover()
         return started[0]
@@ -142,7 +142,7 @@ def test_a_manifests_form_checks_the_answer(check: Callable[[Body], None]) -> No
         assert set(refused.value.errors) == {"day", "more"}
         with pytest.raises(InputsError):
             await plane.locks.answer("l1", None, by="ada")
-        assert (await plane.store.lock("l1")).status == "open"
+        assert (await plane.store.locks.get("l1")).status == "open"
         answered = await plane.locks.answer("l1", {"ok": "on", "day": "2026-01-31"}, by="ada")
         assert answered.answer == {"ok": True, "day": "2026-01-31"}
 
@@ -229,7 +229,7 @@ def test_locks_expire_by_themselves(check: Callable[[Body], None]) -> None:
         assert order == ["l3", "l4", "l2"]
         with pytest.raises(ConflictError, match="expired at"):
             await plane.locks.answer("l2", 1, by="ada")
-        assert (await plane.store.lock("l1")).status == "open"
+        assert (await plane.store.locks.get("l1")).status == "open"
 
     check(body)
 
@@ -242,11 +242,11 @@ def test_a_restart_finds_what_was_open(tmp_path: Path) -> None:
             plane = await start()
             execution = await plane.begun()
             for lid, seconds in (("past", 0.0), ("soon", 0.2), ("later", 60)):
-                await plane.store.open_lock(
+                await plane.store.locks.open(
                     execution.fid, lid, name="any", data=None, expires=time.time() + seconds
                 )
             plane = await start()
-            assert (await plane.store.lock("past")).status == "expired"
+            assert (await plane.store.locks.get("past")).status == "expired"
             assert (await plane.locks.wait(execution.fid, "soon")).status == "expired"
             await plane.locks.answer("later", "here", by="ada")
             assert (await plane.locks.wait(execution.fid, "later")).answer == "here"
@@ -264,7 +264,9 @@ def test_who_waits_is_told_that_the_execution_has_ended(check: Callable[[Body], 
         gone = asyncio.create_task(plane.locks.wait(execution.fid, "l1"))
         stays = asyncio.create_task(plane.locks.wait(other.fid, "l2"))
         await asyncio.sleep(0)
-        await plane.store.settle(execution.fid, Status.ERROR, {"type": "T", "message": "m"})
+        await plane.store.executions.settle(
+            execution.fid, Status.ERROR, {"type": "T", "message": "m"}
+        )
         plane.locks.on_final(execution.fid)
         with pytest.raises(ConflictError, match="the execution has ended"):
             await gone
@@ -286,7 +288,7 @@ def test_an_execution_has_no_say_about_anothers_locks(check: Callable[[Body], No
             await plane.locks.wait(execution.fid, "l1")
         with pytest.raises(NotFoundError, match="has no lock 'l1'"):
             await plane.locks.withdraw(execution.fid, "l1")
-        assert (await plane.store.lock("l1")).status == "open"
+        assert (await plane.store.locks.get("l1")).status == "open"
 
     check(body)
 
@@ -338,7 +340,7 @@ def test_what_makes_no_sense_is_refused(
         execution = await plane.begun()
         with pytest.raises(UsageError):
             await plane.opened(execution, "l1", name, seconds)
-        assert await plane.store.locks_of(execution.id) == []
+        assert await plane.store.locks.all_of(execution.id) == []
 
     check(body)
 
@@ -358,7 +360,7 @@ def test_what_is_nested_too_deeply_is_neither_asked_nor_answered(
         lock = await plane.opened(execution, "l2")
         with pytest.raises(UsageError, match="levels deep"):
             await plane.locks.answer(lock.lid, deep, by="ada")
-        assert (await plane.store.lock("l2")).status == "open"
+        assert (await plane.store.locks.get("l2")).status == "open"
         await plane.locks.answer(lock.lid, [[[[1]]]], by="ada")
 
     check(body)
@@ -379,7 +381,7 @@ def test_a_lock_is_found_by_its_id_without_reading_all_the_others(
         assert "aa09 (many) and 20 more" in (caught.value.hint or "")
         with pytest.raises(NotFoundError):
             await plane.locks.find(execution, "elsewhere")
-        monkeypatch.setattr(plane.store, "locks_of", None)
+        monkeypatch.setattr(plane.store.locks, "all_of", None)
         assert (await plane.locks.find(execution, "aa17")).lid == "aa17"
 
     check(body)

@@ -48,7 +48,7 @@ class Clock:
             self.tmp_path,
             self.w.store,
             self.w.settings,
-            Disk(self.tmp_path, self.w.settings, self.w.store),
+            Disk(self.tmp_path, self.w.settings, self.w.store.engine),
         )
         files = Files(self.w.store, self.w.spooler, blobs, secret=b"s")
         endpoints: Any = None
@@ -84,7 +84,7 @@ class Clock:
         return told
 
     async def made(self) -> list[Execution]:
-        page = await self.w.store.executions(limit=100)
+        page = await self.w.store.executions.page(limit=100)
         return page.items[::-1]
 
 
@@ -111,12 +111,12 @@ def test_what_is_due_is_launched_once(tmp_path: Path) -> None:
         assert await c.at(SEVEN + 0.5) == [EIGHT]
         [made] = await c.made()
         assert (made.user, made.inputs, made.release) == ("schedule", {"who": "Ada"}, 1)
-        [chunk] = await c.w.store.chunks(made.id, after=0, budget_bytes=1)
+        [chunk] = await c.w.store.events.after(made.id, 0, budget_bytes=1)
         meta = line.decode(1, next(line.number_lines(1, chunk.body))[1])["payload"]
         due = line.timestamp(SEVEN)
         assert meta["schedule"] == {"cron": "0 * * * *", "timezone": "UTC", "due": due}
         assert (c.told["last"], c.told["fid"], c.told["missed"]) == (due, made.fid, 0)
-        [entry] = (await c.w.store.audit(AuditQuery())).items
+        [entry] = (await c.w.store.audit.page(AuditQuery())).items
         assert (entry.who, entry.action, entry.target) == ("schedule", "launch", made.fid)
         assert c.told["next"] == line.timestamp(EIGHT)
 
@@ -138,7 +138,7 @@ def test_a_control_plane_that_dies_in_between_launches_it_once(
                     async def die(*_: Any) -> None:
                         raise SystemError
 
-                    patch.setattr(c.w.store, "put_schedule", die)
+                    patch.setattr(c.w.store.schedules, "put", die)
                     with pytest.raises(SystemError):
                         await c.at(SEVEN)
                 else:
@@ -165,10 +165,10 @@ def test_services_that_look_alike_each_have_their_own_times(tmp_path: Path) -> N
     async def body(c: Clock) -> None:
         release = await c.live(HOURLY)
         await c.put(msgspec.structs.replace(release, service="other"), HOURLY)
-        made = await c.w.store.create_release(
+        made = await c.w.store.releases.create(
             "other", bundle="b", fingerprint="f", manifest=release.manifest, by=""
         )
-        await c.w.store.go_live("other", made.number, [])
+        await c.w.store.releases.go_live("other", made.number, [])
         await c.at(SEVEN)
         assert sorted(each.flow for each in await c.made()) == ["other/flow", "svc/flow"]
 
@@ -281,7 +281,7 @@ def test_a_redeploy_counts_at_once(tmp_path: Path) -> None:
         assert [each.release for each in await c.made()] == [1, 2, 2]
         await c.live()
         assert c.schedules.of("svc/flow") == []
-        assert await c.w.store.schedules() == {}
+        assert await c.w.store.schedules.all() == {}
         await c.live(HOURLY)
         c.catalog.remove("svc")
         await c.schedules.refresh(NINE)

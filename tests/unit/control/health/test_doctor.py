@@ -42,14 +42,14 @@ def parts(w: World, **more: Any) -> Any:
 
     found = {
         "store": w.store,
-        "disk": Disk(w.store.path.parent, w.settings, w.store),
+        "disk": Disk(Path(w.store.engine.location).parent, w.settings, w.store.engine),
         "spooler": w.spooler,
         "supervisor": w.supervisor,
         "deployer": SimpleNamespace(troubles={}),
         "cluster": SimpleNamespace(describe=describe, nodes=nodes, work=work),
         "send": w.spooler.append,
         "heartbeat_s": 10.0,
-        "store_path": str(w.store.path),
+        "store_path": w.store.engine.location,
         "started": "2026-01-31T00:00:00.000000Z",
     }
     found |= more
@@ -80,8 +80,8 @@ def test_where_all_is_well_nothing_has_a_hint(tmp_path: Path) -> None:
         assert found["events"].message.startswith("one went from end to end in ")
         assert found["runners"].message == "1 answers"
         assert "; bundles and files take 0.0 kB" in found["disk"].message
-        assert (await w.store.executions()).items == []
-        assert not any((await w.store.tallies()).values())
+        assert (await w.store.executions.page()).items == []
+        assert not any((await w.store.executions.count_by_status()).values())
 
     world(tmp_path, body)
 
@@ -111,8 +111,8 @@ def test_an_endpoint_that_is_coming_up_fails_nothing(tmp_path: Path) -> None:
 
     async def body(w: World) -> None:
         what: dict[str, Any] = {"manifest": manifest(), "bundle": "b", "by": ""}
-        made = await w.store.create_release("svc", fingerprint="f", **what)
-        await w.store.go_live("svc", made.number, [], app=AppHandlers())
+        made = await w.store.releases.create("svc", fingerprint="f", **what)
+        await w.store.releases.go_live("svc", made.number, [], app=AppHandlers())
         for status, verdict in (("DEPLOYING", "warning"), ("RUNNING", "ok"), ("GONE", "failed")):
 
             async def statuses(now: str = status) -> dict[str, str]:
@@ -157,7 +157,7 @@ def test_a_late_loop_is_no_failed_store(tmp_path: Path, monkeypatch: pytest.Monk
         assert health["status"] == "degraded", "nothing is well in a process that late"
         health = await Doctor(parts(w)).health()
         assert (health["status"], health["store"]) == ("ok", "ok")
-        monkeypatch.setattr(w.store, "probe", hangs)
+        monkeypatch.setattr(w.store.engine, "probe", hangs)
         assert (await Doctor(parts(w)).health())["store"] == "failed"
 
     world(tmp_path, body)
@@ -167,14 +167,14 @@ def test_a_store_without_room_fails_the_doctor_and_the_health(tmp_path: Path) ->
     """The doctor says what to do; `/health` says that executions cannot run."""
 
     async def body(w: World) -> None:
-        w.store._db.execute("PRAGMA query_only = 1")  # as a disk that has become read-only
+        w.store.engine._db.execute("PRAGMA query_only = 1")  # as a disk that has become read-only
         of = parts(w)
         found = await findings(of)
         assert (found["store"].status, found["events"].status) == ("failed", "failed")
         assert "disk has room" in (found["store"].hint or "")
         health = await Doctor(of).health()
         assert (health["status"], health["store"]) == ("degraded", "failed")
-        w.store._db.execute("PRAGMA query_only = 0")
+        w.store.engine._db.execute("PRAGMA query_only = 0")
         assert (await Doctor(of).health())["status"] == "ok"
 
     world(tmp_path, body)

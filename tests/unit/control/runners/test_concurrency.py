@@ -29,7 +29,7 @@ async def begun(w: World, flow: str = "flow") -> Execution:
 
 
 async def stream(w: World, execution: Execution) -> list[dict[str, Any]]:
-    chunks = await w.store.chunks(execution.id, after=0, budget_bytes=1 << 20)
+    chunks = await w.store.events.after(execution.id, 0, budget_bytes=1 << 20)
     pairs = [pair for each in chunks for pair in line.number_lines(each.first, each.body)]
     events = [line.decode(seq, text) for seq, text in pairs]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
@@ -53,7 +53,7 @@ def test_no_more_run_at_once_than_may(tmp_path: Path) -> None:
         await eventually(lambda: len(w.began) == 2)
         await asyncio.sleep(0.05)
         assert set(w.began) == {each.fid for each in made[:2]}
-        why = w.supervisor.why(await w.store.execution(made[3].fid))
+        why = w.supervisor.why(await w.store.executions.get(made[3].fid))
         assert why == "2 run of at most 2"
         await w.runner_of(made[0].fid).report(made[0].fid, Status.FINISHED, count=1)
         await eventually(lambda: len(w.began) == 3)
@@ -96,7 +96,7 @@ def test_a_limit_counts_all_releases(tmp_path: Path) -> None:
         w.supervisor.retire("svc", keep=release.number)
         new = await w.launch()
         await asyncio.sleep(0.05)
-        assert (await w.store.execution(new.fid)).status is Status.QUEUED
+        assert (await w.store.executions.get(new.fid)).status is Status.QUEUED
         await w.runner_of(old.fid).report(old.fid, Status.FINISHED, count=1)
         await w.until(new.fid, Status.RUNNING)
 
@@ -117,7 +117,7 @@ def test_limits_hold_across_a_restart(tmp_path: Path) -> None:
         with pytest.raises(TooManyError):
             await w.launch()
         await asyncio.sleep(0.05)
-        assert (await w.store.execution(queued.fid)).status is Status.QUEUED
+        assert (await w.store.executions.get(queued.fid)).status is Status.QUEUED
         await keeper.report(held.fid, Status.FINISHED, count=1)
         await w.until(queued.fid, Status.RUNNING)
 
@@ -153,7 +153,7 @@ def test_of_fifty_launches_at_once_as_many_are_accepted_as_may(
         refusal = next(each for each in made if isinstance(each, TooManyError))
         assert says in refusal.message
         assert refusal.headers["Retry-After"] == "1"
-        assert sum((await w.store.tallies()).values()) == accepted
+        assert sum((await w.store.executions.count_by_status()).values()) == accepted
         running = min(most, limits.get("running", 9), settings.get("max_running", 9))
         await eventually(lambda: len(w.began) == running)
         first = next(each for each in made if isinstance(each, Execution))
@@ -179,11 +179,11 @@ def test_the_control_planes_limit_is_shared_by_who_waits_longest(tmp_path: Path)
         later = await w.supervisor.launch(
             NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
         )
-        why = w.supervisor.why(await w.store.execution(other.fid))
+        why = w.supervisor.why(await w.store.executions.get(other.fid))
         assert why == "1 of all flows runs of at most 1"
         await w.runner_of(first.fid).report(first.fid, Status.FINISHED, count=1)
         await w.until(other.fid, Status.RUNNING)
-        assert (await w.store.execution(later.fid)).status is Status.QUEUED
+        assert (await w.store.executions.get(later.fid)).status is Status.QUEUED
         await eventually(lambda: len(w.began) == 2)
         w.settings.max_running = 0
         w.supervisor.pump()
@@ -204,7 +204,7 @@ def test_a_launch_that_could_not_be_committed_takes_no_place(
             raise OSError("no disk")
 
         with monkeypatch.context() as patch:
-            patch.setattr(w.store, "create", broken)
+            patch.setattr(w.store.executions, "create", broken)
             with pytest.raises(OSError, match="no disk"):
                 await w.launch()
         await w.until((await w.launch()).fid, Status.FINISHED)
@@ -315,13 +315,13 @@ def test_time_stands_still_while_a_person_is_awaited(tmp_path: Path) -> None:
         w.ends = False
         await w.live(limits={"timeout": 0.15})
         execution = await begun(w)
-        await w.store.open_lock(execution.fid, "l", name="ok", data=None, expires=9e9)
+        await w.store.locks.open(execution.fid, "l", name="ok", data=None, expires=9e9)
         await asyncio.sleep(0.3)
-        waits = await w.store.execution(execution.fid)
+        waits = await w.store.executions.get(execution.fid)
         assert (waits.status, waits.deadline, waits.timed_out) == (Status.AWAITING, None, None)
-        await w.store.withdraw_lock("l")
+        await w.store.locks.withdraw("l")
         w.spooler.wake(execution.fid)
-        assert (await w.store.execution(execution.fid)).status is Status.RUNNING
+        assert (await w.store.executions.get(execution.fid)).status is Status.RUNNING
         await eventually(lambda: bool(w.runner_of(execution.fid).cancelled))
 
     world(tmp_path, body)
@@ -352,13 +352,13 @@ def test_an_execution_whose_runner_dies_is_tried_again(tmp_path: Path) -> None:
         w.ends = False
         await w.live(limits={"retries": 2, "backoff": 0.2})
         execution = await begun(w)
-        await w.store.open_lock(execution.fid, "l", name="ok", data=None, expires=9e9)
+        await w.store.locks.open(execution.fid, "l", name="ok", data=None, expires=9e9)
         w.runner_of(execution.fid).die("struck by lightning")
         waits = await w.until(execution.fid, Status.QUEUED)
         assert (waits.attempt, waits.runner) == (2, "")
         said = "attempt 2 begins at 2"
         await eventually(lambda: (w.supervisor.why(waits) or "").startswith(said))
-        assert (await w.store.lock("l")).status == "withdrawn"
+        assert (await w.store.locks.get("l")).status == "withdrawn"
         await w.until(execution.fid, Status.RUNNING)
         w.runner_of(execution.fid).die("again")
         again = await w.until(execution.fid, Status.QUEUED)
@@ -391,7 +391,7 @@ def test_errors_are_tried_again_where_that_is_asked_for(tmp_path: Path) -> None:
         assert await w.runner_of(execution.fid).report(execution.fid, Status.ERROR)
         runner = w.runners[0].spec.id
         late = Batch(execution.fid, "old", 1, 1, line.encode(Kind.RESULT, "late"), runner)
-        assert [ack.closed for ack in await w.store.append([late])] == [True]
+        assert [ack.closed for ack in await w.store.events.append([late])] == [True]
         await w.until(execution.fid, Status.RUNNING)
         assert len(w.runners) == 1
         await w.runner_of(execution.fid).report(execution.fid, Status.FINISHED, count=1)
@@ -457,7 +457,7 @@ def test_retries_outlive_the_control_plane(tmp_path: Path) -> None:
             ended = await w.until(execution.fid, Status.FINISHED)
             assert ended.attempt == 2
         assert queued.not_before is not None
-        assert (await w.store.execution(waits.fid)).not_before is None
+        assert (await w.store.executions.get(waits.fid)).not_before is None
 
     world(tmp_path, body)
 
@@ -471,8 +471,10 @@ def test_a_runner_that_dies_after_the_attempt_ended_ends_no_other(tmp_path: Path
         execution = await begun(w)
         runner = w.runner_of(execution.fid)
         await runner.report(execution.fid, Status.ERROR)
-        assert not await w.store.lose(execution.fid, runner.spec.id, {"type": "RunnerDied"})
-        now = await w.store.execution(execution.fid)
+        assert not await w.store.executions.lose(
+            execution.fid, runner.spec.id, {"type": "RunnerDied"}
+        )
+        now = await w.store.executions.get(execution.fid)
         assert (now.status, now.attempt) == (Status.QUEUED, 2)
 
     world(tmp_path, body)

@@ -24,9 +24,9 @@ from koco.events import line, wire
 from koco.events.model import Batch, Kind, Status
 from koco.runner.spec import PROTOCOL, Description, ImportFailure, Launch, Presence, RunnerSpec
 from koco.sdk.process.crash import End
+from koco.store.errors import StoreError
 from koco.store.model import Execution, NewExecution, Release
-from koco.store.sqlite import SqliteStore
-from koco.store.sqlite.writer import StoreError
+from koco.store.store import Store
 from tests.support.api_server import end_others
 from tests.support.driver import calm_s
 from tests.support.releases import manifest
@@ -119,7 +119,7 @@ class FakeRunner:
 class World:
     """A store, a supervisor over it, and its runners."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         self.settings = Settings()
         self.runners: list[FakeRunner] = []
@@ -182,15 +182,15 @@ class World:
             runner={**usual, **runner},
             limits=limits or {},
         )
-        made = await self.store.create_release(
+        made = await self.store.releases.create(
             "svc", bundle="b", fingerprint=secrets.token_hex(4), manifest=declared, by=""
         )
-        release = await self.store.go_live("svc", made.number, [])
+        release = await self.store.releases.go_live("svc", made.number, [])
         self.supervisor.pool(release).keep_warm()
         return release
 
     async def launch(self, flow: str = "flow") -> Execution:
-        live = await self.store.live_release("svc")
+        live = await self.store.releases.live("svc")
         assert live
         return await self.supervisor.launch(
             NewExecution(flow=f"svc/{flow}", service="svc", release=live.number, inputs={})
@@ -201,7 +201,7 @@ class World:
         return next(runner for runner in reversed(self.runners) if fid in runner.fids)
 
     async def until(self, fid: str, *statuses: Status) -> Execution:
-        while (now := await self.store.execution(fid)).status not in statuses:
+        while (now := await self.store.executions.get(fid)).status not in statuses:
             await asyncio.sleep(0.002)
         return now
 
@@ -215,7 +215,7 @@ async def soon(work: Awaitable[object], *, within_s: float) -> None:
 
 def world(tmp_path: Path, body: Callable[[World], Awaitable[None]]) -> None:
     async def main() -> None:
-        store = SqliteStore(tmp_path / "store.db")
+        store = Store.at(tmp_path / "store.db")
         await store.open()
         try:
             await asyncio.wait_for(body(World(store)), 60)
@@ -461,8 +461,8 @@ def test_what_a_busy_runner_cannot_begin_goes_elsewhere(
         await eventually(lambda: len(w.runners) == 2)
         await w.until(given.fid, Status.FINISHED)
         assert given.fid in w.runners[1].fids
-        assert w.supervisor.why(await w.store.execution(busy.fid))
-        assert (await w.store.execution(busy.fid)).status is Status.RUNNING
+        assert w.supervisor.why(await w.store.executions.get(busy.fid))
+        assert (await w.store.executions.get(busy.fid)).status is Status.RUNNING
         hanging.set()
         w.runners[0].launch = usual  # type: ignore[method-assign]
         await w.runners[0].report(busy.fid, Status.FINISHED, count=1)
@@ -483,7 +483,7 @@ def test_a_crash_loop_ends_with_its_cause(tmp_path: Path, monkeypatch: pytest.Mo
         await eventually(lambda: len(w.runners) == 2 and w.runners[1].over.done())
         await w.until(execution.fid, Status.QUEUED)
         await asyncio.sleep(0.05)
-        why = w.supervisor.why(await w.store.execution(execution.fid)) or ""
+        why = w.supervisor.why(await w.store.executions.get(execution.fid)) or ""
         assert "its runners end before they begin: its process crashed; next try at" in why
         assert w.supervisor.pool(release).trouble
         done = await w.until(execution.fid, Status.ERROR)
@@ -605,14 +605,14 @@ def test_a_restart_takes_up_everything(tmp_path: Path) -> None:
         keeper = next(r for r in w.runners if held.fid in r.fids)
         queued = await w.launch()
         unheard = await w.launch()
-        await w.store.assign(unheard.fid, keeper.spec.id)
+        await w.store.executions.assign(unheard.fid, keeper.spec.id)
         w.restart()
         w.ends = True
         await w.supervisor.recover({("svc", release.number, keeper.spec.id): keeper})
         await w.until(lost.fid, Status.ERROR)
         await w.until(queued.fid, Status.FINISHED)
         await w.until(unheard.fid, Status.FINISHED)
-        assert (await w.store.execution(held.fid)).status is Status.RUNNING
+        assert (await w.store.executions.get(held.fid)).status is Status.RUNNING
         await keeper.report(held.fid, Status.FINISHED, count=1)
         await w.until(held.fid, Status.FINISHED)
 
@@ -693,7 +693,7 @@ def test_a_follower_gets_each_event_once_and_the_end(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
         await w.runners[0].report(execution.fid, Status.FINISHED, count=1)
         await task
-        done = await w.store.execution(execution.fid)
+        done = await w.store.executions.get(execution.fid)
         assert seen == list(range(2, done.last_seq + 1))
         assert beats
         again = w.spooler.follow(execution, since=done.last_seq, heartbeat_s=0.02)
@@ -714,13 +714,13 @@ def test_death_while_the_store_learns_of_a_runner_runs_it_elsewhere(
     async def body(w: World) -> None:
         await w.live(max=1)
         await w.until((await w.launch()).fid, Status.FINISHED)
-        gate, assign = asyncio.Event(), w.store.assign
+        gate, assign = asyncio.Event(), w.store.executions.assign
 
         async def late(fid: str, runner: str) -> bool:
             await gate.wait()
             return await assign(fid, runner)
 
-        monkeypatch.setattr(w.store, "assign", late)
+        monkeypatch.setattr(w.store.executions, "assign", late)
         execution = await w.launch()
         await asyncio.sleep(0)
         w.runners[0].die()
@@ -773,14 +773,14 @@ def test_a_disk_that_is_full_for_a_while_leaves_no_execution_behind(
             change == "assign",
         )
         name = change.split(maxsplit=1)[0]
-        fails, real = iter([True, True]), getattr(w.store, name)
+        fails, real = iter([True, True]), getattr(w.store.executions, name)
 
         async def full(*args: Any, **more: Any) -> Any:
             if next(fails, False):
                 raise StoreError("no room")
             return await real(*args, **more)
 
-        monkeypatch.setattr(w.store, name, full)
+        monkeypatch.setattr(w.store.executions, name, full)
         execution = await w.launch()
         if change == "assign":
             await w.until(execution.fid, Status.FINISHED)
@@ -804,22 +804,22 @@ def test_a_restart_settles_thousands_in_the_order_of_their_launch(tmp_path: Path
     async def body(w: World) -> None:
         live = await w.live(min=0)
         new = NewExecution(flow="svc/flow", service="svc", release=live.number, inputs={})
-        made = [(await each)[0] for each in [w.store.create(new) for _ in range(300)]]
+        made = [(await each)[0] for each in [w.store.executions.create(new) for _ in range(300)]]
         for number, execution in enumerate(made):
             if number % 3:
-                await w.store.assign(execution.fid, "gone")
+                await w.store.executions.assign(execution.fid, "gone")
             if number % 3 == 1:
                 batch = Batch(execution.fid, "p", 1, 0, b"", "gone", Status.RUNNING)
-                await w.store.append([batch])
+                await w.store.events.append([batch])
         commits = 0
-        submit = w.store._writer._commit
+        submit = w.store.engine._writer._commit
 
         def counted(changes: Any) -> Any:
             nonlocal commits
             commits += 1
             return submit(changes)
 
-        w.store._writer._commit = counted  # type: ignore[method-assign]
+        w.store.engine._writer._commit = counted  # type: ignore[method-assign]
         w.importing.clear()
         w.restart()
         await w.supervisor.recover({})
@@ -867,7 +867,7 @@ def test_runners_that_do_not_answer_delay_no_restart(tmp_path: Path) -> None:
         await soon(w.supervisor.recover(present), within_s=0.5)
         w.ends = True
         await w.until((await w.launch()).fid, Status.FINISHED)
-        assert [(await w.store.execution(e.fid)).status for e in held] == [Status.RUNNING] * 3
+        assert [(await w.store.executions.get(e.fid)).status for e in held] == [Status.RUNNING] * 3
         await w.supervisor.cancel(held[0].fid, grace_s=0.0)
         await w.until(held[0].fid, Status.CANCELLED)
         for event in wakes:
@@ -899,7 +899,7 @@ def test_a_runner_that_stays_silent_is_replaced(
         w.restart()
         await w.supervisor.recover(present)
         waiting = await w.launch()
-        why = w.supervisor.why(await w.store.execution(waiting.fid))
+        why = w.supervisor.why(await w.store.executions.get(waiting.fid))
         assert "have not answered yet since the control plane was restarted" in str(why)
         await w.until(waiting.fid, Status.RUNNING)
         assert idle.over.done()
@@ -935,7 +935,7 @@ def test_what_is_on_its_way_to_a_runner_is_not_begun_elsewhere(tmp_path: Path) -
         await w.supervisor.recover({("svc", release.number, runner.spec.id): runner})
         pool = w.supervisor.pool(release)
         await eventually(lambda: pool.runners[runner.spec.id].is_ready)
-        assert (await w.store.execution(execution.fid)).runner == runner.spec.id
+        assert (await w.store.executions.get(execution.fid)).runner == runner.spec.id
         assert not pool.line
         await runner.report(execution.fid, Status.FINISHED, count=1)
         await w.until(execution.fid, Status.FINISHED)
@@ -982,7 +982,7 @@ def test_what_a_lost_runner_left_delays_no_restart(tmp_path: Path) -> None:
         await soon(w.supervisor.recover({}), within_s=0.5)
         w.ends = True
         await w.until((await w.launch()).fid, Status.FINISHED)
-        assert (await w.store.execution(lost.fid)).status is Status.RUNNING
+        assert (await w.store.executions.get(lost.fid)).status is Status.RUNNING
         told.set()
         ended = await w.until(lost.fid, Status.ERROR)
         assert "lost while the control plane was away" in str(ended.error)
@@ -1033,14 +1033,14 @@ def test_a_restart_waits_for_room_on_the_disk(
         execution = await w.launch()
         await w.until(execution.fid, Status.STARTING)
         w.begins = True
-        fails, requeue = iter([True, True]), w.store.requeue
+        fails, requeue = iter([True, True]), w.store.executions.requeue
 
         async def full(fid: str, runner: str) -> bool:
             if next(fails, False):
                 raise StoreError("no room")
             return await requeue(fid, runner)
 
-        monkeypatch.setattr(w.store, "requeue", full)
+        monkeypatch.setattr(w.store.executions, "requeue", full)
         w.restart()
         await w.supervisor.recover({})
         await w.until(execution.fid, Status.FINISHED)
@@ -1058,17 +1058,17 @@ def test_an_execution_that_is_cancelled_as_its_runner_dies_is_not_begun_again(
         await w.live()
         execution = await w.launch()
         await eventually(lambda: any(execution.fid in each.fids for each in w.runners))
-        requeue = w.store.requeue
+        requeue = w.store.executions.requeue
 
         async def late(fid: str, runner: str) -> bool:
             await w.supervisor.cancel(fid, grace_s=0)
             return await requeue(fid, runner)
 
-        monkeypatch.setattr(w.store, "requeue", late)
+        monkeypatch.setattr(w.store.executions, "requeue", late)
         w.begins = True
         w.runners[0].die()
         await w.until(execution.fid, Status.CANCELLED, Status.FINISHED)
-        assert (await w.store.execution(execution.fid)).status is Status.CANCELLED
+        assert (await w.store.executions.get(execution.fid)).status is Status.CANCELLED
         assert w.began == []
 
     world(tmp_path, body)

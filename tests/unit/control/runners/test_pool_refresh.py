@@ -65,8 +65,8 @@ def test_a_busy_runner_ends_what_it_runs_and_leaves(tmp_path: Path) -> None:
         await asyncio.sleep(0.02)
         second = await w.launch()
         await asyncio.sleep(0.02)
-        assert (await w.store.execution(first.fid)).status is Status.RUNNING
-        assert (await w.store.execution(second.fid)).status is Status.QUEUED
+        assert (await w.store.executions.get(first.fid)).status is Status.RUNNING
+        assert (await w.store.executions.get(second.fid)).status is Status.QUEUED
         w.ends = True
         await w.runners[0].report(first.fid, Status.FINISHED)
         await w.until(second.fid, Status.FINISHED)
@@ -106,7 +106,7 @@ def test_a_runner_knows_the_names_of_its_secrets(tmp_path: Path) -> None:
         w.supervisor._start_runner = start
         made = await w.live()
         manifest = made.manifest.model_copy(update={"secrets": ("TOKEN",)})
-        again = await w.store.create_release(
+        again = await w.store.releases.create(
             "other", bundle="b", fingerprint="f", manifest=manifest, by=""
         )
         await w.supervisor.pool(again).probe()

@@ -11,15 +11,15 @@ import pytest
 from koco.control.services.secrets import KEY_FILE, VALUE_BYTES, SecretError, Vault
 from koco.errors import NotFoundError, UsageError
 from koco.store.model import Release, ReleaseFailure, Sealed
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 from tests.support.releases import manifest
 
 VALUE = "sesame-open-7d1f"
 
 
-def run(tmp_path: Path, work: Callable[[Vault, SqliteStore], Awaitable[Any]]) -> Any:
+def run(tmp_path: Path, work: Callable[[Vault, Store], Awaitable[Any]]) -> Any:
     async def inner() -> Any:
-        store = SqliteStore(tmp_path / "store.db")
+        store = Store.at(tmp_path / "store.db")
         await store.open()
         try:
             return await work(Vault(store, tmp_path), store)
@@ -36,7 +36,7 @@ def _stored(folder: Path) -> bytes:
 def test_a_value_comes_back_and_stands_in_no_file(tmp_path: Path) -> None:
     """Neither the database nor its log has it; the key's file belongs to its user alone."""
 
-    async def work(vault: Vault, store: SqliteStore) -> str:
+    async def work(vault: Vault, store: Store) -> str:
         assert await vault.put("TOKEN", VALUE, by="ada")
         assert not await vault.put("TOKEN", VALUE, by="ada")  # not a new one
         found = await asyncio.to_thread(_stored, tmp_path)
@@ -51,12 +51,12 @@ def test_a_value_comes_back_and_stands_in_no_file(tmp_path: Path) -> None:
 def test_two_of_one_value_look_different_and_none_can_take_anothers_place(tmp_path: Path) -> None:
     """Equal values cannot be told, and a row that was moved to another name does not open."""
 
-    async def work(vault: Vault, store: SqliteStore) -> None:
+    async def work(vault: Vault, store: Store) -> None:
         await vault.put("A", VALUE, by="ada")
         await vault.put("B", VALUE, by="ada")
-        first, second = await store.sealed()
+        first, second = await store.secrets.all()
         assert first.value != second.value
-        await store.put_sealed(Sealed("B", first.value, first.updated, "mallory"))
+        await store.secrets.put(Sealed("B", first.value, first.updated, "mallory"))
         assert await vault.value("A") == VALUE
         with pytest.raises(SecretError, match="'B' was not encrypted with the key"):
             await vault.value("B")
@@ -75,7 +75,7 @@ def test_without_its_key_nothing_is_read_and_nothing_set(
     """Each says so, a second key is not made, and forgetting them makes a beginning again."""
     key = tmp_path / KEY_FILE
 
-    async def work(vault: Vault, store: SqliteStore) -> None:
+    async def work(vault: Vault, store: Store) -> None:
         await vault.put("A", VALUE, by="ada")
         kept = key.read_bytes()
         if content is None:
@@ -113,10 +113,10 @@ def test_without_its_key_nothing_is_read_and_nothing_set(
 def test_what_no_variable_can_be_is_refused(tmp_path: Path, name: str, value: str) -> None:
     """And nothing is made for it."""
 
-    async def work(vault: Vault, store: SqliteStore) -> None:
+    async def work(vault: Vault, store: Store) -> None:
         with pytest.raises(UsageError):
             await vault.put(name, value, by="ada")
-        assert await store.sealed() == []
+        assert await store.secrets.all() == []
 
     run(tmp_path, work)
     assert not (tmp_path / KEY_FILE).exists()
@@ -125,7 +125,7 @@ def test_what_no_variable_can_be_is_refused(tmp_path: Path, name: str, value: st
 def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
     """To read it, and to forget it."""
 
-    async def work(vault: Vault, store: SqliteStore) -> None:
+    async def work(vault: Vault, store: Store) -> None:
         with pytest.raises(NotFoundError, match="NONE"):
             await vault.value("NONE")
         with pytest.raises(NotFoundError):
@@ -141,7 +141,7 @@ def test_a_failures_texts_lose_a_releases_values(tmp_path: Path) -> None:
     declared = manifest(secrets=["TOKEN", "GONE"])
     release = Release(**{**fields, "number": 1, "manifest": declared})
 
-    async def work(vault: Vault, store: SqliteStore) -> ReleaseFailure:
+    async def work(vault: Vault, store: Store) -> ReleaseFailure:
         await vault.put("TOKEN", VALUE, by="ada")
         return await vault.mask(release, ReleaseFailure(message=f"no {VALUE}", hint="h"))
 

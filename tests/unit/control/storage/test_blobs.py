@@ -255,7 +255,7 @@ def test_what_nothing_names_is_collected_after_a_day(own: Api) -> None:
     def age(db: Any) -> None:
         db.execute("UPDATE uploads SET created = '2020' WHERE sha256 IN (?, ?)", (kept, gone))
 
-    own.call(own.parts.store._write(age))
+    own.call(own.parts.store.engine.write(age))
     assert own.call(own.parts.files.blobs.collect()) == 2
     assert {path.name for path in (own.data_dir / "blobs").glob("??/*")} == {kept, fresh}
     assert [path.name[-64:] for path in (own.data_dir / "parts").iterdir()] == [sha(b"uv")]
@@ -328,7 +328,7 @@ def test_an_execution_that_has_ended_takes_no_more_files(api: Api) -> None:
     """Those it has may be read, and removed without an event."""
     fid = api.execution()
     put(api, fid, "in/a", b"1")
-    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
     assert put(api, fid, "in/b", b"2").status_code == 409
     assert [file["path"] for file in client(api).files.remove(fid, "in/a")] == ["in/a"]
     assert events(api, fid)[-1]["kind"] == "status"
@@ -448,7 +448,7 @@ def test_a_flows_token_opens_the_files_of_its_execution_only(api: Api) -> None:
                 headers={"Authorization": f"Bearer {forged}".encode()},
             )
         assert answer.status_code == 401, forged
-    api.call(api.parts.store.settle(fid, Status.CANCELLED))
+    api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
     with api.http(token) as http:
         assert http.get(f"/v1/executions/{fid}/files").status_code == 401
 
@@ -479,12 +479,14 @@ def test_what_an_attempt_has_left_behind_has_no_part_in_the_next(api: Api) -> No
 
     policy = Policy(retries=1, backoff_s=0)
     new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={}, policy=policy)
-    execution, _ = api.call(api.parts.store.create(new))
+    execution, _ = api.call(api.parts.store.executions.create(new))
     fid = execution.fid
-    api.call(api.parts.store.assign(fid, "r1"))
+    api.call(api.parts.store.executions.assign(fid, "r1"))
     before = ask(AccessFiles(), 1).token
     assert state(before) == 200
-    assert api.call(api.parts.store.lose(fid, "r1", {"type": "RunnerDied", "message": "m"}))
+    assert api.call(
+        api.parts.store.executions.lose(fid, "r1", {"type": "RunnerDied", "message": "m"})
+    )
     assert state(before) == 401
     open_lock = OpenLock(lid="l1", name="n", data=None, timeout_s=60)
     for question in (AccessFiles(), open_lock, WaitForLock(lid="l1")):

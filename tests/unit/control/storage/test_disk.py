@@ -18,7 +18,7 @@ from koco.errors import LimitError, NoRoomError
 from koco.events import line, wire
 from koco.events.model import Ack, Batch, Kind, Status
 from koco.store.model import Execution, Key, NewExecution, Room
-from koco.store.sqlite import SqliteStore
+from koco.store.store import Store
 from tests.support import small_disk
 from tests.support.small_disk import MB
 
@@ -30,18 +30,18 @@ SIZE_MB, RESERVE = 80, 16 * MB
 class Parts:
     """What a control plane has, as far as the disk goes."""
 
-    def __init__(self, store: SqliteStore, **settings: float) -> None:
+    def __init__(self, store: Store, **settings: float) -> None:
         self.store = store
         self.settings = Settings(**settings)  # type: ignore[arg-type]
-        self.disk = Disk(store.path.parent, self.settings, store)
+        self.disk = Disk(Path(store.engine.location).parent, self.settings, store.engine)
         self.spooler = Spooler(store, self.settings, disk=self.disk)
-        store.require_room = self.disk.require_room
+        store.engine.require_room = self.disk.require_room
         self._next: dict[str, int] = {}
 
     async def running(self) -> Execution:
         new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
-        execution, _ = await self.store.create(new)
-        await self.store.assign(execution.fid, "r1")
+        execution, _ = await self.store.executions.create(new)
+        await self.store.executions.assign(execution.fid, "r1")
         await self.send(self.batch(execution, status=Status.RUNNING))
         return execution
 
@@ -78,7 +78,7 @@ class Parts:
         return batch.is_held((await self.send(batch))[0])
 
     async def lines(self, of: Execution) -> list[tuple[str, object]]:
-        chunks = await self.store.chunks(of.id, after=0, budget_bytes=10**9)
+        chunks = await self.store.events.after(of.id, 0, budget_bytes=10**9)
         found = [pair for each in chunks for pair in line.number_lines(each.first, each.body)]
         assert [seq for seq, _ in found] == list(range(1, len(found) + 1))
         events = [line.decode(seq, text) for seq, text in found]
@@ -98,7 +98,7 @@ def data_dir(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 @asynccontextmanager
 async def opened(data_dir: Path, **settings: float) -> AsyncIterator[Parts]:
-    store = SqliteStore(data_dir / "store.db")
+    store = Store.at(data_dir / "store.db")
     await store.open()
     parts = Parts(store, **settings)
     keeping = asyncio.create_task(parts.disk.keep())
@@ -130,7 +130,7 @@ def test_below_the_reserve_events_wait_and_what_ends_something_is_done(data_dir:
 
     async def body(parts: Parts) -> None:
         store = parts.store
-        await store.put_key(Key(name="eve", digest=b"e" * 32, scopes=("launch",), created=TS))
+        await store.keys.put(Key(name="eve", digest=b"e" * 32, scopes=("launch",), created=TS))
         noisy, other, third = [await parts.running() for _ in range(3)]
         assert await parts.fill(noisy) > 20
         while not parts.disk.trouble:  # what was written is counted double until the next look
@@ -140,11 +140,11 @@ def test_below_the_reserve_events_wait_and_what_ends_something_is_done(data_dir:
         assert not await parts.write(other)
         assert await parts.write(other, 1000), "what is little does not wait"
         assert await parts.end(other)
-        await store.revoke_key("eve")
-        await store.request_cancel(noisy.fid, grace_s=1)
-        assert await store.settle(noisy.fid, Status.CANCELLED)
+        await store.keys.revoke("eve")
+        await store.executions.request_cancel(noisy.fid, grace_s=1)
+        assert await store.executions.settle(noisy.fid, Status.CANCELLED)
         assert (await parts.running()).fid, "what is launched goes on until half of it is used"
-        await store.delete(noisy.fid)
+        await store.executions.delete(noisy.fid)
         await asyncio.sleep(0.2)
         assert await parts.write(third)
         assert await parts.fill(third) > 20, "the room within the store's file counts"
@@ -160,7 +160,7 @@ def test_what_is_to_end_is_cut_and_says_so(data_dir: Path) -> None:
     async def body(parts: Parts) -> None:
         noisy = await parts.running()
         kept = await parts.fill(noisy)
-        await parts.store.request_cancel(noisy.fid, grace_s=1)
+        await parts.store.executions.request_cancel(noisy.fid, grace_s=1)
         assert await parts.write(noisy)
         assert await parts.write(noisy)
         assert await parts.end(noisy)
@@ -229,7 +229,7 @@ def test_one_that_is_refused_delays_no_other_in_the_same_call(data_dir: Path) ->
         last = parts.batch(other, line.encode(Kind.FINAL, 1), status=Status.FINISHED)
         acks = await parts.send(waiting, last)
         assert [waiting.is_held(acks[0]), last.is_held(acks[1])] == [False, True]
-        assert (await parts.store.execution(other.fid)).status is Status.FINISHED
+        assert (await parts.store.executions.get(other.fid)).status is Status.FINISHED
         # A result that is larger than what is left waits, and is not half there.
         huge = parts.batch(noisy, line.encode(Kind.FINAL, "x" * 20 * MB), status=Status.FINISHED)
         assert not huge.is_held((await parts.send(huge))[0])
@@ -241,11 +241,11 @@ def test_others_may_fill_the_disk_and_what_must_be_is_written(tmp_path: Path) ->
     """To the last byte, again and again; what is new is told 507. With room all goes on."""
 
     async def body(parts: Parts) -> None:
-        data_dir, store = parts.store.path.parent, parts.store
+        data_dir, store = Path(parts.store.engine.location).parent, parts.store
         executions = [await parts.running() for _ in range(12)]
         await parts.write(executions[0], 2 * MB)
         for number in range(8):
-            await store.put_key(
+            await store.keys.put(
                 Key(name=f"k{number}", digest=bytes([number]) * 32, scopes=("read",), created=TS)
             )
         for number, execution in enumerate(executions):
@@ -253,20 +253,20 @@ def test_others_may_fill_the_disk_and_what_must_be_is_written(tmp_path: Path) ->
             assert small_disk.free(data_dir) < 8192
             await asyncio.sleep(0.11)
             assert not await parts.write(execution)
-            await store.request_cancel(execution.fid, grace_s=1)
+            await store.executions.request_cancel(execution.fid, grace_s=1)
             assert await parts.end(execution, Status.CANCELLED)
             if number < 8:
-                await store.revoke_key(f"k{number}")
-            await store.delete(execution.fid)
+                await store.keys.revoke(f"k{number}")
+            await store.executions.delete(execution.fid)
             with pytest.raises(NoRoomError):
-                await store.create(
+                await store.executions.create(
                     NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
                 )
         foreign.unlink()
         await asyncio.sleep(0.2)
         assert await parts.write(await parts.running())
-        await asyncio.to_thread(store.hold, RESERVE // 8)
-        assert store.missing_bytes() == 0
+        await asyncio.to_thread(store.engine.hold, RESERVE // 8)
+        assert store.engine.missing_bytes() == 0
 
     with small_disk.mounted(SIZE_MB) as data_dir:
         run(data_dir, body)
@@ -291,9 +291,9 @@ def test_a_control_plane_starts_on_a_full_disk(tmp_path: Path) -> None:
             for name in ("store.db", "store.db-wal", "reserve"):
                 (again / name).write_bytes((copied / name).read_bytes())
             small_disk.fill(data_dir)
-            store = SqliteStore(again / "store.db")
+            store = Store.at(again / "store.db")
             await store.open()
-            assert await store.settle(execution.fid, Status.CANCELLED)
+            assert await store.executions.settle(execution.fid, Status.CANCELLED)
             await store.close()
 
         run(data_dir, body)
@@ -303,36 +303,36 @@ def test_where_the_disk_is_full_only_what_is_new_is_refused(tmp_path: Path) -> N
     """In one transaction as well; and the room that is held is given up in pieces."""
 
     async def body() -> None:
-        store = SqliteStore(tmp_path / "store.db")
+        store = Store.at(tmp_path / "store.db")
         await store.open()
         given: list[int] = []
 
         def pages(more: int) -> None:
-            count = store._db.execute("PRAGMA page_count").fetchone()[0]
-            store._db.execute(f"PRAGMA max_page_count = {count + more}")
+            count = store.engine._db.execute("PRAGMA page_count").fetchone()[0]
+            store.engine._db.execute(f"PRAGMA max_page_count = {count + more}")
 
         def give_up() -> bool:
             given.append(len(given))
             pages(20 * len(given))
             return len(given) < 3
 
-        execution, _ = await store.create(
+        execution, _ = await store.executions.create(
             NewExecution(flow="svc/flow", service="svc", release=1, inputs={})
         )
-        store._writer._give_up = give_up
+        store.engine._writer._give_up = give_up
         pages(0)
         new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={"x": "x" * 200_000})
         error = {"type": "E", "message": "x" * 60_000, "traceback": ""}
         made = await asyncio.gather(
-            store.create(new),
-            store.settle(execution.fid, Status.ERROR, error),
-            store.create(new),
+            store.executions.create(new),
+            store.executions.settle(execution.fid, Status.ERROR, error),
+            store.executions.create(new),
             return_exceptions=True,
         )
         assert [type(each) for each in made] == [NoRoomError, bool, NoRoomError]
         assert given == [0, 1]
-        store._db.execute("PRAGMA max_page_count = 1000000")
-        assert (await store.execution(execution.fid)).status is Status.ERROR
+        store.engine._db.execute("PRAGMA max_page_count = 1000000")
+        assert (await store.executions.get(execution.fid)).status is Status.ERROR
         await store.close()
 
     asyncio.run(body())
@@ -357,7 +357,7 @@ def test_an_execution_has_a_limit_of_stored_events(tmp_path: Path) -> None:
             "koco: 28 events of this execution, 2.1 MB, were not kept",
         ]
         assert lines[-2:] == [("final", {"n": 40}), ("status", {"status": "finished"})]
-        ended = await parts.store.execution(noisy.fid)
+        ended = await parts.store.executions.get(noisy.fid)
         assert ended.outcome_seq == len(lines) - 1
         assert [kind for kind, _ in await parts.lines(other)].count("stdout") == 1
         # Locks are events as well, which koco writes itself.

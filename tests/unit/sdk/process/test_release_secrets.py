@@ -60,7 +60,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
                 await api.parts.vault.put(name, f"{VALUE}-{name}", by="ada")
             for service, names in (("one", ["A"]), ("two", ["B"]), ("needy", ["A", "GONE"])):
                 more = {"bundle": "", "fingerprint": "", "by": "ada"}
-                await store.create_release(service, manifest=manifest(secrets=names), **more)
+                await store.releases.create(service, manifest=manifest(secrets=names), **more)
 
         api.call(prepare())
         yield api
@@ -89,7 +89,7 @@ def test_a_release_gets_only_its_own_secrets(api: Api) -> None:
 def test_a_token_is_valid_while_its_release_has_processes(api: Api) -> None:
     """Processes that outlive a switch of releases may still start tasks; then it expires."""
     store, token = api.parts.store, api.parts.release_tokens.token("one", 1)
-    api.call(store.fail_release("one", 1, ReleaseFailure(message="")))
+    api.call(store.releases.fail("one", 1, ReleaseFailure(message="")))
     status, told = ask(api, token)
     assert (status, told["code"]) == (403, "not_allowed")
     assert told["detail"] == "release 1 of 'one' has ended: it gets no secrets"
@@ -111,7 +111,7 @@ def test_refusals_are_audited_and_delayed(api: Api) -> None:
         status, _ = ask(api, "kocor_one_1_" + "0" * 64)
     assert status == 429
     assert ask(api, api.parts.release_tokens.token("one", 1))[0] == 200
-    page = api.call(api.parts.store.audit(AuditQuery(), limit=1000))
+    page = api.call(api.parts.store.audit.page(AuditQuery(), limit=1000))
     told = {(each.action, each.outcome) for each in page.items}
     assert ("show_values", "unauthorized") in told
 

@@ -1,22 +1,22 @@
-"""Full text search over executions' inputs, results and errors, with SQLite's FTS5.
+"""Full text search over executions' inputs, results and errors.
 
 The index follows the table of changes with a delay, so that launches do not pay for it. A search
-first brings it up to date. After an upgrade the index also covers existing executions, from the
-newest to the oldest.
+first brings it up to date. If search becomes possible later than there are executions, the index
+also covers those, from the newest to the oldest.
 """
 
 import logging
 import re
-import sqlite3
 from typing import Any, NamedTuple
 
 import msgspec
 
-from koco.errors import KocoError, UsageError
+from koco.errors import UsageError
 from koco.events import line
 from koco.events.model import Status
+from koco.store.engine.protocol import Connection, Word
 from koco.store.model import masked
-from koco.store.sqlite import events
+from koco.store.stream import events
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +33,6 @@ _LONGEST, _MOST_WORDS, MOST_S = 1000, 32, 2.0
 _TOKEN = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
 
 
-class NoSearchError(KocoError):
-    """This Python's SQLite cannot search."""
-
-    http_status = 501
-    code = "no_search"
-
-
 class Piece(NamedTuple):
     """A piece to index: texts by execution, and the index's position afterwards."""
 
@@ -48,68 +41,32 @@ class Piece(NamedTuple):
     above: int
 
 
-def prepare(db: sqlite3.Connection) -> None:
-    """Create the index if it is missing. Without FTS5 there is none."""
-    if _has_index(db):
-        return
-    try:
-        # The index keeps a copy of the texts, because without one it cannot delete an execution.
-        db.execute(
-            "CREATE VIRTUAL TABLE search USING fts5"
-            " (text, columnsize = 0, tokenize = 'unicode61 remove_diacritics 2')"
-        )
-    except sqlite3.OperationalError as exc:
-        if "fts5" not in str(exc):
-            raise
-        return
-    last = "(SELECT coalesce(max(seq), 0) FROM changes)"
-    db.execute(f"UPDATE indexed SET upto = {last}, above = {last}")
-
-
-def require(db: sqlite3.Connection) -> None:
-    """Refuse to search if there is no index.
+def parse(text: str) -> list[Word]:
+    """Return the words and phrases of a search.
 
     Raises:
-        NoSearchError: there is none.
-    """
-    if not _has_index(db):
-        raise NoSearchError(
-            f"the control plane's SQLite ({sqlite3.sqlite_version}) has no full text search, FTS5",
-            hint="all other filters work; a Python whose SQLite has FTS5 brings it",
-        )
-
-
-def _has_index(db: sqlite3.Connection) -> bool:
-    row = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'search'").fetchone()
-    return row is not None
-
-
-def expression(text: str) -> str:
-    """Return FTS5's match expression. Each word and phrase is quoted, so none is read as syntax.
-
-    Raises:
-        UsageError: it has no words.
+        UsageError: it has none, or too many.
     """
     if len(text) > _LONGEST:
         raise UsageError(f"a search has {_LONGEST} characters at most, this one {len(text)}")
-    found: list[str] = []
+    found: list[Word] = []
     for match in _TOKEN.finditer("".join(c if c.isprintable() else " " for c in text)):
         phrase, star, word = match.groups()
         if word is not None:
             phrase, star = word.rstrip("*"), "*" if word.endswith("*") else ""
         if any(c.isalnum() for c in phrase):
-            found.append(f'"{phrase}"{star}')
+            found.append(Word(phrase, is_prefix=bool(star)))
     if len(found) > _MOST_WORDS:
         raise UsageError(f"a search has {_MOST_WORDS} words and phrases at most")
     if not found:
         raise UsageError(
             "the search has neither a letter nor a digit",
-            hint='words that are all to be found; "a phrase"; begin*',
+            hint='give words, all of which must be found; or "a phrase"; or begin*',
         )
-    return " AND ".join(found)
+    return found
 
 
-def is_complete(db: sqlite3.Connection) -> bool:
+def is_complete(db: Connection) -> bool:
     """Whether the index has every change."""
     row = db.execute(
         "SELECT above = 0 AND upto >= (SELECT coalesce(max(seq), 0) FROM changes) FROM indexed"
@@ -117,56 +74,48 @@ def is_complete(db: sqlite3.Connection) -> bool:
     return bool(row[0])
 
 
-def has_news(db: sqlite3.Connection) -> bool:
+def has_news(db: Connection) -> bool:
     """Whether anything has changed since the index was last updated."""
     row = db.execute("SELECT upto < (SELECT max(seq) FROM changes) FROM indexed").fetchone()
     return bool(row[0])
 
 
-def gather(db: sqlite3.Connection) -> Piece | None:
+def gather(db: Connection) -> Piece | None:
     """Return the next executions to index: first new ones, then old ones; None at the end."""
-    if not _has_index(db):
+    if not db.dialect.search.exists(db):
         return None
     upto, above = db.execute("SELECT upto, above FROM indexed").fetchone()
+    values = {"upto": upto, "above": above, "most": _PIECE}
     select = "SELECT seq, execution FROM changes WHERE"
-    new = db.execute(f"{select} seq > ? ORDER BY seq LIMIT ?", (upto, _PIECE)).fetchall()
+    new = db.execute(f"{select} seq > :upto ORDER BY seq LIMIT :most", values).fetchall()
     if new:
         texts, last = _texts(db, new)
         return Piece(texts, last, above)
-    old = db.execute(f"{select} seq <= ? ORDER BY seq DESC LIMIT ?", (above, _PIECE)).fetchall()
+    old = db.execute(f"{select} seq <= :above ORDER BY seq DESC LIMIT :most", values).fetchall()
     if old:
         texts, last = _texts(db, old)
         return Piece(texts, upto, last - 1)
     return Piece([], upto, 0) if above else None
 
 
-def enter(db: sqlite3.Connection, piece: Piece) -> None:
+def enter(db: Connection, piece: Piece) -> None:
     """Index a piece, except for executions deleted meanwhile."""
-    db.executemany(
-        "INSERT OR REPLACE INTO search (rowid, text)"
-        " SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM executions WHERE id = ?1)",
-        piece.texts,
+    db.dialect.search.put(db, piece.texts)
+    db.execute(
+        "UPDATE indexed SET upto = :upto, above = :above",
+        {"upto": piece.upto, "above": piece.above},
     )
-    db.execute("UPDATE indexed SET upto = ?, above = ?", (piece.upto, piece.above))
 
 
-def forget(db: sqlite3.Connection, execution: int) -> None:
-    """Remove an execution from the index."""
-    if _has_index(db):
-        db.execute("DELETE FROM search WHERE rowid = ?", (execution,))
-
-
-def _texts(
-    db: sqlite3.Connection, changes: list[tuple[int, int]]
-) -> tuple[list[tuple[int, str]], int]:
+def _texts(db: Connection, changes: list[tuple[int, int]]) -> tuple[list[tuple[int, str]], int]:
     """Return texts by execution, as many as fit into a piece, and the last change's number."""
     found: list[tuple[int, str]] = []
     left, last = _PIECE_CHARS, 0
     for seq, number in changes:
         last = seq
         row = db.execute(
-            "SELECT inputs, hidden, status, outcome_seq, error FROM executions WHERE id = ?",
-            (number,),
+            "SELECT inputs, hidden, status, outcome_seq, error FROM executions WHERE id = :id",
+            {"id": number},
         ).fetchone()
         if row is not None:
             found.append((number, _readable(db, number, *row)))
@@ -176,7 +125,7 @@ def _texts(
     return found, last
 
 
-def _readable(db: sqlite3.Connection, number: int, *row: Any) -> str:
+def _readable(db: Connection, number: int, *row: Any) -> str:
     """Return the searchable text of an execution, or nothing if it cannot be read.
 
     One damaged row must not keep all later ones out of the index.
@@ -189,7 +138,7 @@ def _readable(db: sqlite3.Connection, number: int, *row: Any) -> str:
 
 
 def _text(
-    db: sqlite3.Connection,
+    db: Connection,
     number: int,
     inputs: str,
     hidden: str | None,

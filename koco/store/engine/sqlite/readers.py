@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from koco.errors import TimedOutError
-from koco.store.sqlite.writer import StoreError, failure
+from koco.store.engine.sqlite.connection import Connection
+from koco.store.engine.sqlite.writer import failure
+from koco.store.errors import StoreError
 
 T = TypeVar("T")
 
@@ -27,13 +29,13 @@ _THREADS = 2
 class Readers:
     """A pool of connections, made by `connect` when they are needed."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="koco-read")
         self._own = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all: list[Connection] = []
 
-    async def read(self, look: Callable[[sqlite3.Connection], T], *, most_s: float = math.inf) -> T:
+    async def read(self, look: Callable[[Connection], T], *, most_s: float = math.inf) -> T:
         """Return the result of `look`, which sees every commit up to now.
 
         Raises:
@@ -55,7 +57,7 @@ class Readers:
                 ) from exc
             raise failure(exc, "the store could not be read") from exc
 
-    def _look(self, look: Callable[[sqlite3.Connection], T], most_s: float) -> T:
+    def _look(self, look: Callable[[Connection], T], most_s: float) -> T:
         db = self._connection()
         until_s = time.monotonic() + most_s
         if most_s < math.inf:
@@ -73,7 +75,7 @@ class Readers:
         for db in self._all:
             db.close()
 
-    def _connection(self) -> sqlite3.Connection:
+    def _connection(self) -> Connection:
         if (db := getattr(self._own, "db", None)) is None:
             db = self._own.db = self._connect()
             self._all.append(db)

@@ -16,18 +16,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from koco.errors import KocoError, NoRoomError
+from koco.errors import NoRoomError
+from koco.store.engine.sqlite.connection import Connection
+from koco.store.errors import StoreError
 
 T = TypeVar("T")
 
-Change = Callable[[sqlite3.Connection], Any]
-
-
-class StoreError(KocoError):
-    """The store could not write: the disk is full, say. Nothing of the change was kept."""
-
-    http_status = 503
-    code = "store"
+Change = Callable[[Connection], Any]
 
 
 #: SQLite's errors on a full disk. If a quota is exceeded, it reports a failed write.
@@ -54,9 +49,7 @@ class Writer:
     `give_up` makes room on a full disk. It returns False if it has no more to give.
     """
 
-    def __init__(
-        self, db: sqlite3.Connection, *, give_up: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, db: Connection, *, give_up: Callable[[], bool] = lambda: False) -> None:
         self._db = db
         self._give_up = give_up
         self._loop = asyncio.get_running_loop()
@@ -66,7 +59,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="koco-store", daemon=True)
         self._thread.start()
 
-    async def submit(self, change: Callable[[sqlite3.Connection], T], *, grows: bool = False) -> T:
+    async def submit(self, change: Callable[[Connection], T], *, grows: bool = False) -> T:
         """Run a change in the next transaction; return its result once it is committed.
 
         Raises:

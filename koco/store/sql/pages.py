@@ -1,9 +1,12 @@
 """Pages of rows, limited in number and in memory."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from koco.errors import UsageError
+from koco.store.model import Page
+
+T = TypeVar("T")
 
 #: The memory that one page may need (bytes of text). Inputs and locks may be large, and other
 #: requests wait while they are decoded.
@@ -19,18 +22,23 @@ def number(cursor: str) -> int:
         UsageError: it is not a number.
     """
     if not (cursor.isascii() and cursor.isdecimal()) or len(cursor) > _DIGITS:
-        raise UsageError(f"not a cursor: {cursor[:80]!r}", hint="use the `next` of a former page")
+        raise invalid(cursor[:80])
     return int(cursor)
 
 
-def size(row: tuple[Any, ...]) -> int:
+def invalid(cursor: str) -> UsageError:
+    """Return the error for an invalid cursor."""
+    return UsageError(f"not a cursor: {cursor!r}", hint="use the `next` of a former page")
+
+
+def size(row: Sequence[Any]) -> int:
     """Return the memory that a row needs, as far as it matters (bytes of text)."""
     return sum(len(value) for value in row if isinstance(value, str))
 
 
-def take(rows: Iterable[tuple[Any, ...]], limit: int) -> tuple[list[tuple[Any, ...]], bool]:
+def take(rows: Iterable[Sequence[Any]], limit: int) -> tuple[list[Sequence[Any]], bool]:
     """Return the first rows, at least one if there is any, and whether there are more."""
-    taken: list[tuple[Any, ...]] = []
+    taken: list[Sequence[Any]] = []
     left = PAGE_BYTES
     for row in rows:
         if len(taken) == limit or (taken and left <= 0):
@@ -38,3 +46,15 @@ def take(rows: Iterable[tuple[Any, ...]], limit: int) -> tuple[list[tuple[Any, .
         taken.append(row)
         left -= size(row)
     return taken, False
+
+
+def page(
+    rows: Iterable[Sequence[Any]],
+    limit: int,
+    read: Callable[[Sequence[Any]], T],
+    cursor: Callable[[T], object],
+) -> Page[T]:
+    """Return a page of rows. `cursor` returns the cursor after an item."""
+    taken, more = take(rows, limit)
+    items = [read(row) for row in taken]
+    return Page(items, str(cursor(items[-1])) if more else None)

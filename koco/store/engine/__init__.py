@@ -1,0 +1,5 @@
+"""The engines: databases that a store can run on.
+
+`protocol` says what a store needs of an engine, and is all that the rest of `koco.store` knows.
+Each engine is a package beside it. They import `koco.store.errors` and `koco.store.version`.
+"""

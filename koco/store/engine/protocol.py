@@ -1,0 +1,199 @@
+"""The protocol of an engine: transactions, reads, and the SQL in which engines differ."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
+
+#: The values of a statement, by the names that it has them under (`:name`).
+Values = Mapping[str, Any]
+
+
+class Rows(Protocol):
+    """The result of a statement."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows an `INSERT`, `UPDATE` or `DELETE` changed."""
+        ...
+
+    def fetchone(self) -> Any:
+        """Return the next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """Return all other rows."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the other rows."""
+        ...
+
+    def close(self) -> None:
+        """Skip the other rows."""
+
+
+class Word(NamedTuple):
+    """A word or phrase that is searched for, or the beginning of one."""
+
+    text: str
+    is_prefix: bool
+
+
+class TextIndex(Protocol):
+    """Full text search: an index of texts by execution."""
+
+    #: The table, its column with an execution's id, and the condition on `:match`.
+    table: str
+    column: str
+    condition: str
+
+    def require(self, db: "Connection") -> None:
+        """Check that there is an index.
+
+        Raises:
+            NoSearchError: this database cannot search.
+        """
+
+    def exists(self, db: "Connection") -> bool:
+        """Whether there is an index."""
+        ...
+
+    def match(self, words: Sequence[Word]) -> str:
+        """Return the value of `:match` that finds texts with all of these words."""
+        ...
+
+    def put(self, db: "Connection", texts: Iterable[tuple[int, str]]) -> None:
+        """Index texts by execution. Executions that were deleted meanwhile are left out."""
+
+    def remove(self, db: "Connection", execution: int) -> None:
+        """Remove an execution's text."""
+
+
+class Dialect(Protocol):
+    """The SQL in which engines differ."""
+
+    search: TextIndex
+
+    def by_index(self, table: str, index: str) -> str:
+        """Return a table for `FROM`, to be read by an index whatever the planner estimates."""
+        ...
+
+    def by_key(self, table: str) -> str:
+        """Return a table for `FROM`, to be read by its primary key."""
+        ...
+
+    def matches(self, column: str, name: str) -> str:
+        """Return the condition that a column fits the pattern `:name`, where `*` is any text."""
+        ...
+
+    def numbers(self, name: str) -> str:
+        """Return a table for `FROM` whose column `value` has the numbers of a JSON list `:name`."""
+        ...
+
+    def read_part(self, db: "Connection", chunk: int, *, offset: int, size_bytes: int) -> bytes:
+        """Return a part of the body of a chunk of events, without reading the rest."""
+        ...
+
+
+class Connection(Protocol):
+    """Executes SQL, in one transaction. All names in it are portable; `dialect` has the rest."""
+
+    dialect: Dialect
+
+    def execute(self, sql: str, values: Values = ..., /) -> Rows:
+        """Execute a statement."""
+        ...
+
+    def executemany(self, sql: str, values: Iterable[Values], /) -> Rows:
+        """Execute a statement once for each of the values."""
+        ...
+
+
+class Engine(Protocol):
+    """A database. All methods are called from one event loop."""
+
+    #: Raises `NoRoomError` if there is no room for new data. Set by whoever watches the disk.
+    require_room: Callable[[], None]
+
+    @property
+    def location(self) -> str:
+        """Where the data is, for people."""
+        ...
+
+    def version(self) -> int:
+        """Return the version of the tables, or 0 if there are none. Changes nothing."""
+        ...
+
+    async def check(self) -> None:
+        """Refuse a database that a newer koco has written. Changes nothing.
+
+        Raises:
+            ConflictError: a newer koco has written it.
+            StoreError: it cannot be read.
+        """
+
+    async def open(self) -> None:
+        """Open it, migrate its tables, and keep every other control plane out.
+
+        Raises:
+            ConflictError: another control plane has it, or a newer koco has written it.
+            StoreError: it cannot be opened. Nothing stays locked or open then.
+        """
+
+    async def close(self) -> None:
+        """Finish pending changes and release it."""
+
+    async def write(self, change: Callable[[Connection], T], *, grows: bool = False) -> T:
+        """Make a change, together with others; return its result once it is committed.
+
+        A change that fails does not affect the others. One that `grows` the database is refused
+        first if the disk is full.
+
+        Raises:
+            NoRoomError: the disk is full, and the change `grows`.
+            StoreError: it could not be committed.
+            DamagedError: the stored data is damaged.
+        """
+        ...
+
+    async def read(self, look: Callable[[Connection], T]) -> T:
+        """Return the result of a quick look, which sees every commit up to now."""
+        ...
+
+    async def scan(
+        self, look: Callable[[Connection], T], *, most_s: float = math.inf, apart: bool = False
+    ) -> T:
+        """Return the result of a look that may take long, and does not keep others waiting.
+
+        Scans wait for one another, except for those that run `apart`.
+
+        Raises:
+            StoreError: it cannot be read.
+            TimedOutError: it takes longer than `most_s`.
+        """
+        ...
+
+    async def probe(self) -> int:
+        """Commit a change without effect; return the version of the tables.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        ...
+
+    async def size_bytes(self) -> int:
+        """Return its size on disk."""
+        ...
+
+    def reusable_bytes(self) -> int:
+        """Return the free space within its files (bytes)."""
+        ...
+
+    def hold(self, size_bytes: int) -> bool:
+        """Reserve room for changes that must succeed; False if the disk has too little. Blocks."""
+        ...
+
+    def missing_bytes(self) -> int:
+        """Return how much of the reserved room had to be given up (bytes)."""
+        ...

@@ -1,0 +1,65 @@
+"""Connections to SQLite, and its dialect."""
+
+import sqlite3
+from pathlib import Path
+from typing import cast
+
+from koco.store.engine import protocol
+from koco.store.engine.sqlite.search import TextIndex
+
+
+class Dialect:
+    """SQLite's dialect; see `protocol.Dialect`."""
+
+    def __init__(self) -> None:
+        self.search: protocol.TextIndex = TextIndex()
+
+    def by_index(self, table: str, index: str) -> str:
+        """Return a table that is read by an index."""
+        return f"{table} INDEXED BY {index}"
+
+    def by_key(self, table: str) -> str:
+        """Return a table that is read by its primary key."""
+        return f"{table} NOT INDEXED"
+
+    def matches(self, column: str, name: str) -> str:
+        """Return the condition that a column fits a pattern."""
+        # Of GLOB's syntax, the patterns only have `*`: see `koco.control.access.scopes`.
+        return f"{column} GLOB :{name}"
+
+    def numbers(self, name: str) -> str:
+        """Return a table of the numbers of a JSON list."""
+        return f"json_each(:{name})"
+
+    def read_part(
+        self, db: protocol.Connection, chunk: int, *, offset: int, size_bytes: int
+    ) -> bytes:
+        """Return a part of the body of a chunk."""
+        connection = cast(Connection, db)
+        with connection.blobopen("chunks", "body", chunk, readonly=True) as blob:
+            blob.seek(offset)
+            return blob.read(size_bytes)
+
+
+class Connection(sqlite3.Connection):
+    """A connection, in which each statement is a transaction of its own unless one is begun."""
+
+    dialect: protocol.Dialect = Dialect()
+
+
+def connect(path: Path) -> Connection:
+    """Return a connection to the file at `path`, which is made if it is missing."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Connection)
+    path.chmod(0o600)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = 1")
+    db.execute("PRAGMA busy_timeout = 5000")
+    return db
+
+
+def connect_to_read(path: Path) -> Connection:
+    """Return a connection that cannot write."""
+    db = connect(path)
+    db.execute("PRAGMA query_only = 1")
+    return db

@@ -1,0 +1,331 @@
+"""The tables, and the migration from each version of them to the next."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from koco.store.version import require_known
+
+#: Step N migrates version N to N + 1. A step that has shipped is never edited.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    -- The store's own random secrets.
+    CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+    -- Services' secrets, encrypted with a key that is not in here (`koco.control.services`).
+    CREATE TABLE sealed (
+        name TEXT PRIMARY KEY,
+        value BLOB NOT NULL,
+        updated TEXT NOT NULL,
+        by TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    -- The settings that an operator has changed (`koco.control.settings`), as JSON.
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    -- `expires` and `former_until` are in seconds since the epoch; `scopes` and `flows` are lists,
+    -- as JSON.
+    CREATE TABLE keys (
+        name TEXT PRIMARY KEY,
+        digest BLOB NOT NULL UNIQUE,
+        scopes TEXT NOT NULL,
+        created TEXT NOT NULL,
+        by TEXT NOT NULL,
+        flows TEXT NOT NULL,
+        sees_all INTEGER NOT NULL,
+        expires REAL,
+        former BLOB,
+        former_until REAL,
+        last_used TEXT,
+        last_from TEXT
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX keys_by_former ON keys (former) WHERE former IS NOT NULL;
+
+    -- People who log in: `password` is a hash by argon2id. No key has the name of one.
+    CREATE TABLE users (
+        name TEXT PRIMARY KEY,
+        password TEXT NOT NULL,
+        scopes TEXT NOT NULL,
+        created TEXT NOT NULL,
+        by TEXT NOT NULL,
+        flows TEXT NOT NULL,
+        sees_all INTEGER NOT NULL,
+        last_login TEXT,
+        last_from TEXT
+    ) WITHOUT ROWID;
+
+    -- Users show a session instead of their password; `expires` is in seconds since the epoch.
+    CREATE TABLE sessions (
+        digest BLOB PRIMARY KEY,
+        "user" TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+        created TEXT NOT NULL,
+        expires REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX sessions_by_user ON sessions ("user");
+    CREATE INDEX sessions_by_expires ON sessions (expires);
+
+    -- The answers to requests with idempotency keys, for a day; `created` is in seconds since the
+    -- epoch. Launches have their key in `executions`.
+    CREATE TABLE replies (
+        "user" TEXT NOT NULL,
+        key TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        status INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        location TEXT NOT NULL,
+        created REAL NOT NULL,
+        PRIMARY KEY ("user", key)
+    ) WITHOUT ROWID;
+    CREATE INDEX replies_by_age ON replies (created);
+
+    -- `koco.store.model.AuditEntry`; `detail` is JSON. Nothing changes a row: not even REPLACE,
+    -- which removes one without asking a trigger for deletes.
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        ts TEXT NOT NULL,
+        who TEXT NOT NULL,
+        credential TEXT NOT NULL,
+        action TEXT NOT NULL,
+        target TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        address TEXT NOT NULL,
+        request TEXT NOT NULL,
+        detail TEXT
+    );
+    CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN
+        SELECT RAISE(ABORT, 'the audit log is append-only');
+    END;
+    CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit BEGIN
+        SELECT RAISE(ABORT, 'the audit log is append-only');
+    END;
+    CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
+    WHEN EXISTS (SELECT 1 FROM audit WHERE seq = new.seq) BEGIN
+        SELECT RAISE(ABORT, 'the audit log is append-only');
+    END;
+
+    -- `manifest`, `flows`, `error`, `app`, `origin` and `timings` are JSON.
+    CREATE TABLE releases (
+        service TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        bundle TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        manifest TEXT NOT NULL,
+        flows TEXT NOT NULL DEFAULT '[]',
+        created TEXT NOT NULL,
+        ready TEXT,
+        by TEXT NOT NULL,
+        error TEXT,
+        app TEXT,
+        origin TEXT NOT NULL,
+        timings TEXT NOT NULL,
+        fallback INTEGER NOT NULL,
+        retired TEXT,
+        PRIMARY KEY (service, number)
+    ) WITHOUT ROWID;
+    CREATE INDEX releases_by_status ON releases (status, service, number);
+    CREATE UNIQUE INDEX one_live_release ON releases (service) WHERE status = 'live';
+    CREATE INDEX releases_by_bundle ON releases (bundle);
+
+    -- The state of each schedule (`koco.store.model.Schedule`), as JSON.
+    CREATE TABLE schedules (
+        service TEXT NOT NULL,
+        id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        PRIMARY KEY (service, id)
+    ) WITHOUT ROWID;
+
+    -- `inputs`, `tags`, `error`, `moments`, `hidden` and `policy` are JSON. `deadline` is set while
+    -- the execution runs, and `left_s` is the time that it had left when it last began to run.
+    -- `not_before` and `deadline` are in seconds since the epoch.
+    CREATE TABLE executions (
+        id INTEGER PRIMARY KEY,
+        fid TEXT NOT NULL,
+        flow TEXT NOT NULL,
+        service TEXT NOT NULL,
+        release INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        inputs TEXT NOT NULL,
+        "user" TEXT NOT NULL,
+        tags TEXT NOT NULL,
+        created TEXT NOT NULL,
+        started TEXT,
+        finished TEXT,
+        last_seq INTEGER NOT NULL DEFAULT 0,
+        outcome_seq INTEGER,
+        error TEXT,
+        runner TEXT NOT NULL DEFAULT '',
+        cancel_requested TEXT,
+        grace_s REAL NOT NULL DEFAULT 0,
+        entrypoint TEXT NOT NULL DEFAULT '',
+        key TEXT,
+        key_digest TEXT,
+        moments TEXT,
+        hidden TEXT,
+        policy TEXT,
+        attempt INTEGER NOT NULL DEFAULT 1,
+        not_before REAL,
+        deadline REAL,
+        left_s REAL,
+        timed_out TEXT,
+        retry_of TEXT,
+        event_bytes INTEGER NOT NULL DEFAULT 0,
+        cut_events INTEGER NOT NULL DEFAULT 0,
+        cut_bytes INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE UNIQUE INDEX executions_by_fid ON executions (fid);
+    CREATE UNIQUE INDEX executions_by_key ON executions ("user", key) WHERE key IS NOT NULL;
+    CREATE INDEX executions_by_deadline ON executions (deadline) WHERE deadline IS NOT NULL;
+    -- Those with a status: a flow or a user may have a million others.
+    CREATE INDEX executions_by_status ON executions (status, id);
+    CREATE INDEX executions_by_flow ON executions (flow, id);
+    CREATE INDEX executions_by_flow_and_status ON executions (flow, status, id);
+    CREATE INDEX executions_by_user ON executions ("user", id);
+    CREATE INDEX executions_by_user_and_status ON executions ("user", status, id);
+
+    -- Counting a million rows would take 50 ms, and these counters cost nothing.
+    CREATE TABLE tallies (status TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TRIGGER count_new AFTER INSERT ON executions BEGIN
+        INSERT INTO tallies VALUES (new.status, 1)
+            ON CONFLICT DO UPDATE SET count = count + 1;
+    END;
+    CREATE TRIGGER count_moved AFTER UPDATE OF status ON executions
+    WHEN old.status IS NOT new.status BEGIN
+        UPDATE tallies SET count = count - 1 WHERE status = old.status;
+        INSERT INTO tallies VALUES (new.status, 1)
+            ON CONFLICT DO UPDATE SET count = count + 1;
+    END;
+    CREATE TRIGGER count_gone AFTER DELETE ON executions BEGIN
+        UPDATE tallies SET count = count - 1 WHERE status = old.status;
+    END;
+
+    CREATE TABLE tags (
+        tag TEXT NOT NULL,
+        execution INTEGER NOT NULL,
+        PRIMARY KEY (tag, execution)
+    ) WITHOUT ROWID;
+    CREATE TRIGGER tags_new AFTER INSERT ON executions WHEN new.tags <> '[]' BEGIN
+        INSERT OR IGNORE INTO tags SELECT value, new.id FROM json_each(new.tags);
+    END;
+    CREATE TRIGGER tags_gone AFTER DELETE ON executions WHEN old.tags <> '[]' BEGIN
+        DELETE FROM tags WHERE execution = old.id
+            AND tag IN (SELECT value FROM json_each(old.tags));
+    END;
+
+    -- The times at which the executions of each thousand ids were created. Ids follow the clock
+    -- unless somebody sets it back, so a range of times is a range of these.
+    CREATE TABLE spans (block INTEGER PRIMARY KEY, earliest TEXT NOT NULL, latest TEXT NOT NULL);
+    CREATE TRIGGER spans_new AFTER INSERT ON executions BEGIN
+        INSERT INTO spans VALUES (new.id / 1000, new.created, new.created)
+            ON CONFLICT DO UPDATE SET earliest = min(earliest, excluded.earliest),
+            latest = max(latest, excluded.latest);
+    END;
+
+    -- Each execution once, by its latest change: a new row replaces the execution's previous one,
+    -- and has a higher number than all others. Of a deleted execution, the row stays, with the
+    -- columns that decide who may know of it.
+    CREATE TABLE changes (
+        seq INTEGER PRIMARY KEY,
+        execution INTEGER NOT NULL UNIQUE,
+        fid TEXT,
+        flow TEXT,
+        "user" TEXT
+    );
+    CREATE TRIGGER changes_new AFTER INSERT ON executions WHEN new.service <> '' BEGIN
+        INSERT OR REPLACE INTO changes (execution) VALUES (new.id);
+    END;
+    CREATE TRIGGER changes_moved AFTER UPDATE OF status ON executions
+    WHEN old.status IS NOT new.status AND new.service <> '' BEGIN
+        INSERT OR REPLACE INTO changes (execution) VALUES (new.id);
+    END;
+    CREATE TRIGGER changes_gone AFTER DELETE ON executions WHEN old.service <> '' BEGIN
+        INSERT OR REPLACE INTO changes (execution, fid, flow, "user")
+            VALUES (old.id, old.fid, old.flow, old."user");
+    END;
+
+    -- Which changes the full text index has (see `koco.store.executions.search`): those above
+    -- `above`, up to `upto`. It grows at both ends.
+    CREATE TABLE indexed (upto INTEGER NOT NULL, above INTEGER NOT NULL);
+    INSERT INTO indexed VALUES (0, 0);
+
+    -- A row holds the events of one batch as they came, so that neither storing
+    -- nor reading them costs anything per event.
+    CREATE TABLE chunks (
+        id INTEGER PRIMARY KEY,
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX chunks_in_order ON chunks (execution, last);
+
+    CREATE TABLE producers (
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        producer TEXT NOT NULL,
+        last INTEGER NOT NULL,
+        PRIMARY KEY (execution, producer)
+    ) WITHOUT ROWID;
+
+    -- `expires` is in seconds since the epoch; `data`, `answer`, `moments` and `hidden` are JSON.
+    CREATE TABLE locks (
+        lid TEXT PRIMARY KEY,
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        data TEXT NOT NULL,
+        status TEXT NOT NULL,
+        created TEXT NOT NULL,
+        expires REAL NOT NULL,
+        answer TEXT,
+        moments TEXT,
+        hidden TEXT,
+        settled TEXT,
+        by TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX locks_of_execution ON locks (execution, status);
+    CREATE INDEX locks_open ON locks (expires) WHERE status = 'open';
+    CREATE INDEX locks_by_status ON locks (status, created, lid);
+
+    -- Files are names for blobs: no path of a user's ever reaches the file system.
+    CREATE TABLE files (
+        execution INTEGER NOT NULL REFERENCES executions ON DELETE CASCADE,
+        path TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        created TEXT NOT NULL,
+        by TEXT NOT NULL,
+        PRIMARY KEY (execution, path)
+    ) WITHOUT ROWID;
+    CREATE INDEX files_by_blob ON files (sha256);
+
+    -- The blobs that a user has uploaded, and may therefore name in a launch.
+    CREATE TABLE uploads (
+        "user" TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        created TEXT NOT NULL,
+        PRIMARY KEY ("user", sha256)
+    ) WITHOUT ROWID;
+    CREATE INDEX uploads_by_blob ON uploads (sha256);
+    """,
+)
+
+
+def version_of(path: Path) -> int:
+    """Return the version of the database in a file, or 0 if there is none. Writes nothing."""
+    if not path.is_file():
+        return 0
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Migrate a database to the newest version, each step in a transaction of its own.
+
+    Raises:
+        ConflictError: a newer koco has written it. It stays unchanged.
+    """
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    require_known(version)
+    for number, step in enumerate(MIGRATIONS[version:], version + 1):
+        db.executescript(f"BEGIN IMMEDIATE; {step}; PRAGMA user_version = {number}; COMMIT;")

@@ -1,0 +1,24 @@
+"""The errors of a store, the same for every engine."""
+
+from koco.errors import KocoError
+
+
+class StoreError(KocoError):
+    """The store could not write: the disk is full, say. Nothing of the change was kept."""
+
+    http_status = 503
+    code = "store"
+
+
+class DamagedError(StoreError):
+    """The store is damaged: its file does not hold what koco wrote."""
+
+    http_status = 500
+    code = "damaged"
+
+
+class NoSearchError(KocoError):
+    """This Python's SQLite cannot search."""
+
+    http_status = 501
+    code = "no_search"

@@ -1,0 +1,250 @@
+"""Lists of executions: every filter at once, newest first.
+
+Each filter with an index gives a source of ids in their order. The source with the fewest ids is
+scanned, and the other filters are checked on its ids. If few of many match, that takes long, so
+the page ends after a time limit, with a cursor for the rest.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import Any, NamedTuple
+
+import msgspec
+
+from koco.store.engine.protocol import Connection, Dialect
+from koco.store.executions import search
+from koco.store.executions.rows import EXECUTIONS, fetch
+from koco.store.model import ExecutionPage, Filter, Sight
+from koco.store.sql import pages
+from koco.store.sql.sight import conditions
+
+#: The time limit for finding a page (seconds).
+BUDGET_S = 0.25
+#: A source with fewer ids than that is scanned to its end.
+_FEW = 200
+#: The most ids that are read from a source at once.
+_MANY = 5000
+#: A source that would have more parts than that is not used.
+_PARTS = 64
+_LAST = 2**62
+#: Up to this many are found on the loop if an index alone finds them: a thread switch takes
+#: longer.
+_AT_ONCE = 100
+
+
+def is_at_once(wanted: Filter, sight: Sight, limit: int) -> bool:
+    """Whether finding a page takes no longer than reading it, whatever the store holds."""
+    narrowing = (wanted.search, wanted.service, wanted.since, wanted.until)
+    is_narrowed = any(each is not None for each in narrowing) or wanted.tags or sight.flows
+    is_somebodys = wanted.user is not None or sight.user is not None
+    return limit <= _AT_ONCE and not is_narrowed and not (is_somebodys and wanted.flow is not None)
+
+
+class Source(NamedTuple):
+    """A source of ids: a table, the column with the ids, and conditions with their values."""
+
+    table: str
+    column: str
+    conditions: list[str]
+    values: dict[str, Any]
+
+    def ids(self, db: Connection, low: int, high: int, limit: int) -> list[int]:
+        """Return the highest ids from `low` to below `high`."""
+        # Each part alone is in its index's order. All together would have to be sorted.
+        part = (
+            f"SELECT * FROM (SELECT {self.column} FROM {self.table} WHERE %s AND {self.column} >="
+            f" :low AND {self.column} < :high ORDER BY {self.column} DESC LIMIT :most) AS part"
+        )
+        statement = " UNION ALL ".join(part % condition for condition in self.conditions)
+        values = {**self.values, "low": low, "high": high, "most": limit}
+        rows = db.execute(f"{statement} ORDER BY 1 DESC LIMIT :most", values)
+        return [number for (number,) in rows]
+
+
+def page(
+    db: Connection,
+    wanted: Filter,
+    *,
+    sight: Sight,
+    limit: int,
+    cursor: str | None,
+    budget_s: float = BUDGET_S,
+) -> ExecutionPage:
+    """Return a page of executions."""
+    until_s = time.monotonic() + budget_s
+    low, high = _range(db, wanted)
+    if cursor is not None:
+        high = min(high, pages.number(cursor))
+    is_search = wanted.search is not None
+    match = db.dialect.search.match(search.parse(wanted.search or "")) if is_search else None
+    flows = _flows(db, wanted, sight)
+    is_nobodys = sight.user is not None and wanted.user not in (None, sight.user)
+    if is_nobodys or flows == []:
+        return ExecutionPage([], None)
+    sources = _sources(db.dialect, wanted, sight, flows=flows, match=match)
+    source = _best(db, sources, low, high)
+    scan = Scan(db, source, wanted, sight=sight, match=match)
+    taken, more = pages.take(scan.rows(low, high, limit + 1, until_s), limit)
+    items = [EXECUTIONS.read(each) for each in taken]
+    is_complete = match is None or search.is_complete(db)
+    return ExecutionPage(items, str(items[-1].id) if more else scan.rest, is_complete)
+
+
+def _range(db: Connection, wanted: Filter) -> tuple[int, int]:
+    """Return the range of ids (end excluded) that holds all executions of the wanted times."""
+    low, high = 0, _LAST
+    values = {"since": wanted.since, "until": wanted.until}
+    if wanted.since is not None:
+        first = "SELECT block FROM spans WHERE latest >= :since ORDER BY block LIMIT 1"
+        found = db.execute(first, values).fetchone()
+        low = found[0] * 1000 if found else _LAST
+    if wanted.until is not None:
+        last = "SELECT block FROM spans WHERE earliest < :until ORDER BY block DESC LIMIT 1"
+        found = db.execute(last, values).fetchone()
+        high = (found[0] + 1) * 1000 if found else 0
+    return low, high
+
+
+def _flows(db: Connection, wanted: Filter, sight: Sight) -> list[str] | None:
+    """Return the wanted flows that are in sight, or None if that is all or too many of them."""
+    if wanted.flow is not None:
+        flows = [wanted.flow]
+    elif wanted.service is not None:
+        flows = list(_known(db, f"{wanted.service}/"))
+    elif sight.flows:
+        found = [
+            _known(db, each.partition("*")[0]) if "*" in each else [each] for each in sight.flows
+        ]
+        flows = [flow for flows in found for flow in flows]
+    else:
+        return None
+    if wanted.service is not None:
+        flows = [flow for flow in flows if flow.startswith(f"{wanted.service}/")]
+    if sight.flows:
+        fitting = (f for f in flows if any(fnmatchcase(f, pattern) for pattern in sight.flows))
+        flows = list(dict.fromkeys(fitting))
+    return flows if len(flows) <= _PARTS else None
+
+
+def _known(db: Connection, prefix: str) -> Iterator[str]:
+    """Yield the names of flows that ever ran and have a prefix, up to a few more than usable."""
+    last, end, count = prefix, prefix + "\U0010ffff", 0
+    while count <= _PARTS:
+        # One step in the index per name, however many executions it has.
+        found = db.execute(
+            "SELECT flow FROM executions WHERE flow > :last AND flow < :end ORDER BY flow LIMIT 1",
+            {"last": last, "end": end},
+        ).fetchone()
+        if found is None:
+            return
+        count, last = count + 1, found[0]
+        yield last
+
+
+def _sources(
+    dialect: Dialect,
+    wanted: Filter,
+    sight: Sight,
+    *,
+    flows: Sequence[str] | None,
+    match: str | None,
+) -> list[Source]:
+    """Return the possible sources; those likely to have few ids come first."""
+    found: list[Source] = []
+    user = wanted.user if sight.user is None else sight.user
+    if match is not None:
+        index = dialect.search
+        found.append(Source(index.table, index.column, [index.condition], {"match": match}))
+    found += [Source("tags", "execution", ["tag = :tag"], {"tag": tag}) for tag in wanted.tags]
+    if user is not None:
+        found.append(_by(dialect, "user", [user], wanted.statuses))
+    if flows is not None:
+        found.append(_by(dialect, "flow", flows, wanted.statuses))
+    if wanted.statuses and user is None and flows is None:
+        found.append(_by(dialect, "status", wanted.statuses, ()))
+    return found or [Source("executions", "id", ["1 = 1"], {})]
+
+
+def _by(dialect: Dialect, column: str, names: Sequence[str], statuses: Sequence[str]) -> Source:
+    """Return a source of the executions with some names in a column, and some statuses or all."""
+    is_narrow = statuses and len(names) * len(statuses) <= _PARTS
+    index = f"executions_by_{column}_and_status" if is_narrow else f"executions_by_{column}"
+    parts: list[str] = []
+    values: dict[str, str] = {}
+    for number, (name, status) in enumerate(product(names, statuses if is_narrow else (None,))):
+        parts.append(f'"{column}" = :name_{number}')
+        values[f"name_{number}"] = name
+        if status is not None:
+            parts[-1] += f" AND status = :status_{number}"
+            values[f"status_{number}"] = status
+    return Source(dialect.by_index("executions", index), "id", parts, values)
+
+
+def _best(db: Connection, sources: list[Source], low: int, high: int) -> Source:
+    """Return the source with the fewest ids, according to a sample."""
+    if len(sources) == 1:
+        return sources[0]
+    counts = [len(each.ids(db, low, high, _FEW)) for each in sources]
+    return sources[counts.index(min(counts))]
+
+
+class Scan:
+    """Scan a source. `rest` is the cursor to continue from if the time limit was reached."""
+
+    def __init__(
+        self, db: Connection, source: Source, wanted: Filter, *, sight: Sight, match: str | None
+    ) -> None:
+        self.rest: str | None = None
+        self._db = db
+        self._source = source
+        found, values = conditions(sight, db.dialect, of="e.")
+        # Proofs have no service, so this leaves them out.
+        found.append("e.service <> ''")
+        given = {
+            'e."user" = :user': wanted.user,
+            "e.flow = :flow": wanted.flow,
+            "e.service = :service": wanted.service,
+            "e.created >= :since": wanted.since,
+            "e.created < :until": wanted.until,
+        }
+        for condition, value in given.items():
+            if value is not None:
+                found.append(condition)
+                values[condition.rpartition(":")[2]] = value
+        statuses = {f"status_{number}": each for number, each in enumerate(wanted.statuses)}
+        if statuses:
+            found.append(f"e.status IN ({', '.join(f':{name}' for name in statuses)})")
+        tags = {f"tag_{number}": tag for number, tag in enumerate(wanted.tags)}
+        for name in tags:
+            found.append(f"EXISTS (SELECT 1 FROM tags WHERE tag = :{name} AND execution = e.id)")
+        index = db.dialect.search
+        if match is not None and source.table != index.table:
+            matching = f"SELECT 1 FROM {index.table} WHERE {index.condition}"
+            found.append(f"EXISTS ({matching} AND {index.column} = e.id)")
+        self._where = " AND ".join(found)
+        self._values = {**values, **statuses, **tags, "match": match}
+
+    def rows(self, low: int, high: int, limit: int, until_s: float) -> Iterator[Sequence[Any]]:
+        """Yield the matching rows, newest first."""
+        while ids := self._source.ids(self._db, low, high, limit):
+            for number in self._fitting(ids):
+                if found := fetch(self._db, number):
+                    yield found
+            high = ids[-1]
+            if len(ids) < limit:
+                return
+            if time.monotonic() > until_s:
+                self.rest = str(high)
+                return
+            limit = min(limit * 4, _MANY)
+
+    def _fitting(self, ids: list[int]) -> list[int]:
+        given = self._db.dialect.numbers("ids")
+        rows = self._db.execute(
+            f"SELECT e.id FROM {given} AS given CROSS JOIN executions e"
+            f" WHERE e.id = given.value AND {self._where}",
+            {**self._values, "ids": msgspec.json.encode(ids).decode()},
+        )
+        return sorted((number for (number,) in rows), reverse=True)

@@ -1,0 +1,215 @@
+"""Locks: executions' pauses for a person.
+
+Each change is one transaction with its events and the execution's status.
+"""
+
+import math
+from typing import Any
+
+from koco.errors import NotFoundError
+from koco.events import line
+from koco.events.model import Kind, Status
+from koco.store.engine.protocol import Connection
+from koco.store.model import EVERYTHING, Answer, Lock, Page, Sight, masked
+from koco.store.sql import pages
+from koco.store.sql.repository import Repository
+from koco.store.sql.sight import conditions
+from koco.store.sql.table import Table
+from koco.store.stream import events, lifecycle
+
+_LOCKS = Table("locks", Lock, json=("data", "answer", "moments", "hidden"))
+_SELECT = (
+    "SELECT l.lid, e.fid, e.flow, e.service, e.release, l.name, l.data, l.status, l.created,"
+    " l.expires, l.answer, l.moments, l.hidden, l.settled, l.by"
+    " FROM locks l JOIN executions e ON e.id = l.execution"
+)
+
+
+class Locks(Repository):
+    """Locks by id."""
+
+    async def open(
+        self,
+        fid: str,
+        lid: str,
+        *,
+        name: str,
+        data: Any,
+        expires: float,
+        most_bytes: float = math.inf,
+    ) -> Lock:
+        """Commit an open lock with its event. The execution is `awaiting` from then on.
+
+        `expires` is in seconds since the epoch. A repeated call returns the lock as it is.
+
+        Raises:
+            ConflictError: the execution has ended.
+            LimitError: it has `most_bytes` of events.
+            NotFoundError: there is no such execution.
+        """
+
+        def change(db: Connection) -> Lock:
+            if known := _select(db, "WHERE l.lid = :lid AND e.fid = :fid", lid=lid, fid=fid):
+                return known[0]  # a repeated call: the event exists already
+            now = lifecycle.open_state(db, fid, refusal=", so it cannot ask anybody")
+            events.require_room(now, most_bytes)
+            values = {"lid": lid, "execution": now.id, "name": name, "data": _json(data)}
+            db.execute(
+                "INSERT INTO locks (lid, execution, name, data, status, created, expires)"
+                " VALUES (:lid, :execution, :name, :data, 'open', :created, :expires)",
+                {**values, "created": line.timestamp(), "expires": expires},
+            )
+            event = {"lid": lid, "name": name, "data": data, "expires": line.timestamp(expires)}
+            status = Status.AWAITING if now.status is Status.RUNNING else None
+            lifecycle.add(db, now, lifecycle.lines(line.encode(Kind.LOCK, event)), status)
+            return _get(db, lid)
+
+        return await self._add(change)
+
+    async def answer(self, lid: str, answer: Answer, *, by: str) -> Lock:
+        """Settle an open lock with an answer. The execution resumes if it has no other open lock.
+
+        Raises:
+            ConflictError: it is no longer open. The message says who answered and when.
+            NotFoundError: there is no such lock.
+        """
+
+        def change(db: Connection) -> Lock:
+            lock = _get(db, lid)
+            lock.require_open()
+            _settle(db, lock, "answered", answer=answer, by=by)
+            return _get(db, lid)
+
+        return await self._add(change)
+
+    async def expire(self, now_s: float) -> list[Lock]:
+        """Settle the open locks that expire by a time (seconds since the epoch); return them."""
+
+        def change(db: Connection) -> list[Lock]:
+            late = "WHERE l.status = 'open' AND l.expires <= :now_s ORDER BY l.expires"
+            locks = _select(db, late, now_s=now_s)
+            for lock in locks:
+                _settle(db, lock, "expired")
+            return [_get(db, lock.lid) for lock in locks]
+
+        return await self._write(change)
+
+    async def withdraw(self, lid: str) -> Lock:
+        """Settle a lock because its flow stopped waiting for it; return its final state.
+
+        Raises:
+            NotFoundError: there is no such lock.
+        """
+
+        def change(db: Connection) -> Lock:
+            lock = _get(db, lid)
+            if lock.status == "open":
+                _settle(db, lock, "withdrawn")
+            return _get(db, lid)
+
+        return await self._write(change)
+
+    async def get(self, lid: str) -> Lock:
+        """Return a lock.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return await self._read(lambda db: _get(db, lid))
+
+    async def all_of(self, execution: int) -> list[Lock]:
+        """Return an execution's locks, oldest first."""
+        where = "WHERE l.execution = :execution ORDER BY l.created, l.lid"
+        return await self._read(lambda db: _select(db, where, execution=execution))
+
+    async def page_of(
+        self, execution: int, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[Lock]:
+        """Return a page of an execution's locks, oldest first. A cursor stays valid meanwhile."""
+        wanted, values = ["l.execution = :execution"], {"execution": execution}
+        return await self._read(lambda db: _page(db, wanted, values, limit, cursor))
+
+    async def page(
+        self,
+        *,
+        status: str = "open",
+        flow: str | None = None,
+        sight: Sight = EVERYTHING,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Lock]:
+        """Return locks of all executions, oldest first. A cursor stays valid meanwhile."""
+
+        def look(db: Connection) -> Page[Lock]:
+            wanted, values = conditions(sight, db.dialect, of="e.")
+            wanted.append("l.status = :status")
+            if flow is not None:
+                wanted.append("e.flow = :flow")
+            values |= {"status": status, "flow": flow}
+            return _page(db, wanted, values, limit, cursor)
+
+        return await self._scan(look)
+
+    async def next_expiry(self) -> float | None:
+        """Return when the next open lock expires (seconds since the epoch), or None."""
+        look = "SELECT min(expires) FROM locks WHERE status = 'open'"
+        row: tuple[float | None] = await self._read(lambda db: db.execute(look).fetchone())
+        return row[0]
+
+
+def _get(db: Connection, lid: str) -> Lock:
+    found = _select(db, "WHERE l.lid = :lid", lid=lid)
+    if not found:
+        raise NotFoundError(f"there is no lock {lid!r}", hint="`koco inbox` lists the open ones")
+    return found[0]
+
+
+def _select(db: Connection, clause: str, /, **values: Any) -> list[Lock]:
+    return [_LOCKS.read(row) for row in db.execute(f"{_SELECT} {clause}", values)]
+
+
+def _page(
+    db: Connection, wanted: list[str], values: dict[str, Any], limit: int, cursor: str | None
+) -> Page[Lock]:
+    if cursor is not None:
+        created, tilde, lid = cursor.partition("~")
+        if not tilde:
+            raise pages.invalid(cursor)
+        wanted = [*wanted, "(l.created, l.lid) > (:after_created, :after_lid)"]
+        values = {**values, "after_created": created, "after_lid": lid}
+    clause = f"WHERE {' AND '.join(wanted)} ORDER BY l.created, l.lid LIMIT :most"
+    rows = db.execute(f"{_SELECT} {clause}", {**values, "most": limit + 1})
+    return pages.page(rows, limit, _LOCKS.read, lambda lock: f"{lock.created}~{lock.lid}")
+
+
+def _settle(
+    db: Connection, lock: Lock, status: str, *, answer: Answer | None = None, by: str | None = None
+) -> None:
+    """Settle a lock, with its event. If it was the last open one, the execution resumes."""
+    lease: dict[str, Any] = {"lid": lock.lid, "name": lock.name, "outcome": status}
+    values: dict[str, Any] = dict.fromkeys(("answer", "moments", "hidden"))
+    if answer is not None:
+        lease |= {"answer": masked(answer.value, answer.hidden), "by": by}
+        values = {
+            "answer": _json(answer.value),
+            "moments": _json(answer.moments) if answer.moments else None,
+            "hidden": _json(answer.hidden) if answer.hidden else None,
+        }
+    db.execute(
+        "UPDATE locks SET status = :status, answer = :answer, moments = :moments,"
+        " hidden = :hidden, by = :by, settled = :settled WHERE lid = :lid",
+        {**values, "status": status, "by": by, "settled": line.timestamp(), "lid": lock.lid},
+    )
+    now = lifecycle.state(db, lock.fid)
+    if now is None or now.status.is_final:
+        return
+    other = db.execute(
+        "SELECT 1 FROM locks WHERE execution = :id AND status = 'open' LIMIT 1", {"id": now.id}
+    ).fetchone()
+    resumes = now.status is Status.AWAITING and other is None
+    event = lifecycle.lines(line.encode(Kind.LEASE, lease))
+    lifecycle.add(db, now, event, Status.RUNNING if resumes else None)
+
+
+def _json(value: Any) -> str:
+    return line.encode_payload(value).decode()

@@ -1,0 +1,29 @@
+"""The settings that an operator has changed."""
+
+from typing import Any
+
+import msgspec
+
+from koco.store.sql.repository import Repository
+from koco.store.sql.table import replacement
+
+_PUT = replacement("settings", ("name", "value"), key=("name",))
+
+
+class Settings(Repository):
+    """The stored settings."""
+
+    async def all(self) -> dict[str, Any]:
+        """Return all stored settings, by name."""
+        rows = await self._read(
+            lambda db: db.execute("SELECT name, value FROM settings").fetchall()
+        )
+        return {name: msgspec.json.decode(value) for name, value in rows}
+
+    async def put(self, values: dict[str, Any]) -> None:
+        """Store some settings in one step. The others stay."""
+        rows = [
+            {"name": name, "value": msgspec.json.encode(value).decode()}
+            for name, value in values.items()
+        ]
+        await self._write(lambda db: db.executemany(_PUT, rows))

@@ -1,0 +1,125 @@
+"""Tables whose rows are structs."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from koco.store.engine.protocol import Connection
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+#: Names of columns that are reserved words of SQL.
+_RESERVED = {"user"}
+
+
+def column(name: str) -> str:
+    """Return a column's name for SQL."""
+    return f'"{name}"' if name in _RESERVED else name
+
+
+def columns(names: Iterable[str], *, of: str = "") -> str:
+    """Return columns, separated by commas. `of` is the prefix of each."""
+    return ", ".join(f"{of}{column(name)}" for name in names)
+
+
+def insertion(table: str, names: Sequence[str]) -> str:
+    """Return the statement that inserts a row with these columns, each from a value of its name."""
+    values = ", ".join(f":{name}" for name in names)
+    return f"INSERT INTO {table} ({columns(names)}) VALUES ({values})"
+
+
+def replacement(table: str, names: Sequence[str], key: Sequence[str]) -> str:
+    """Return the statement that inserts a row, or replaces the one with the same key."""
+    changes = ", ".join(
+        f"{column(name)} = excluded.{column(name)}" for name in names if name not in key
+    )
+    conflict = f"ON CONFLICT ({columns(key)}) DO UPDATE SET {changes}"
+    return f"{insertion(table, names)} {conflict}"
+
+
+class Codec(NamedTuple):
+    """How the values of a column are stored."""
+
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+class Table(Generic[R]):
+    """A table with a column for each field of `row`. NULL stands for a field's default.
+
+    The fields in `json` are stored as JSON, and those in `codecs` in forms of their own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        row: type[R],
+        *,
+        key: Sequence[str] = (),
+        json: Sequence[str] = (),
+        codecs: Mapping[str, Codec] | None = None,
+    ) -> None:
+        self.name = name
+        self.names = row.__struct_fields__
+        self.columns = columns(self.names)
+        self._row = row
+        self._insertion = insertion(name, self.names)
+        self._replacement = replacement(name, self.names, key) if key else ""
+        self._codecs = {**_codecs(row, json), **(codecs or {})}
+
+    def select(self, db: Connection, clause: str = "", /, **values: Any) -> list[R]:
+        """Return the rows of a query, from its `WHERE` on."""
+        rows = db.execute(f"SELECT {self.columns} FROM {self.name} {clause}", values)
+        return [self.read(row) for row in rows]
+
+    def first(self, db: Connection, clause: str, /, **values: Any) -> R | None:
+        """Return the first row of a query, from its `WHERE` on, or None if it has none."""
+        rows = db.execute(f"SELECT {self.columns} FROM {self.name} {clause}", values)
+        row = rows.fetchone()
+        rows.close()
+        return self.read(row) if row is not None else None
+
+    def insert(self, db: Connection, row: R) -> None:
+        """Insert a row."""
+        db.execute(self._insertion, self.values(row))
+
+    def put(self, db: Connection, row: R) -> None:
+        """Insert a row, or replace the one with the same key."""
+        db.execute(self._replacement, self.values(row))
+
+    def values(self, row: R) -> dict[str, Any]:
+        """Return a row's values by column."""
+        values = {name: getattr(row, name) for name in self.names}
+        for name, codec in self._codecs.items():
+            if values[name] is not None:
+                values[name] = codec.encode(values[name])
+        return values
+
+    def read(self, row: Sequence[Any]) -> R:
+        """Return the struct for the values of all columns."""
+        fields = {
+            name: value for name, value in zip(self.names, row, strict=True) if value is not None
+        }
+        for name, codec in self._codecs.items():
+            if name in fields:
+                fields[name] = codec.decode(fields[name])
+        return self._row(**fields)
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON."""
+    return msgspec.json.encode(value).decode()
+
+
+def _codecs(row: type[msgspec.Struct], json: Sequence[str]) -> dict[str, Codec]:
+    """Return the codecs of the columns that are not stored as they are."""
+    codecs = {}
+    for field in msgspec.structs.fields(row):
+        kind = field.type
+        if field.name in json:
+            codecs[field.name] = Codec(to_json, msgspec.json.Decoder(kind).decode)
+        elif kind is bool or (isinstance(kind, type) and issubclass(kind, Enum)):
+            codecs[field.name] = Codec(lambda value: value, kind)
+    return codecs

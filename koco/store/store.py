@@ -1,0 +1,54 @@
+"""The store: a repository for each subject, over one engine."""
+
+from pathlib import Path
+
+from koco.store.audit import Audit
+from koco.store.engine.protocol import Engine
+from koco.store.engine.sqlite.engine import SqliteEngine
+from koco.store.executions.changes import Changes
+from koco.store.executions.repository import Executions
+from koco.store.files import Files
+from koco.store.keys import Keys
+from koco.store.locks import Locks
+from koco.store.releases import Releases
+from koco.store.replies import Replies
+from koco.store.schedules import Schedules
+from koco.store.secrets import Secrets
+from koco.store.settings import Settings
+from koco.store.stream.events import Events
+from koco.store.uploads import Uploads
+from koco.store.users import Users
+
+
+class Store:
+    """A durable store on an engine, which must be opened first."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.executions = Executions(engine)
+        self.events = Events(engine)
+        self.changes = Changes(engine)
+        self.locks = Locks(engine)
+        self.files = Files(engine)
+        self.uploads = Uploads(engine)
+        self.releases = Releases(engine)
+        self.schedules = Schedules(engine)
+        self.keys = Keys(engine)
+        self.users = Users(engine)
+        self.secrets = Secrets(engine)
+        self.settings = Settings(engine)
+        self.replies = Replies(engine)
+        self.audit = Audit(engine)
+
+    @classmethod
+    def at(cls, path: Path) -> "Store":
+        """Return the store in a file. Its directory is created when it is opened."""
+        return cls(SqliteEngine(path))
+
+    async def open(self) -> None:
+        """Open it, migrate its tables, and keep every other control plane out; see `Engine`."""
+        await self.engine.open()
+
+    async def close(self) -> None:
+        """Finish pending changes and release it."""
+        await self.engine.close()

@@ -1,0 +1,157 @@
+"""Users, who log in with a password, and their sessions."""
+
+import time
+from typing import Any
+
+from koco.errors import ConflictError, NotFoundError
+from koco.store.engine.protocol import Connection, Rows
+from koco.store.model import Page, Session, User
+from koco.store.sql import pages
+from koco.store.sql.repository import Repository
+from koco.store.sql.table import Table, columns
+
+_USERS = Table("users", User, key=("name",), json=("scopes", "flows"))
+_SESSIONS = Table("sessions", Session, key=("digest",))
+#: The columns of a session and of its user.
+_BOTH = f"{columns(_SESSIONS.names, of='sessions.')}, {columns(_USERS.names, of='users.')}"
+
+
+class Users(Repository):
+    """Users by name, and sessions by digest."""
+
+    async def add(self, user: User) -> None:
+        """Add a user.
+
+        Raises:
+            ConflictError: a user or a key has that name.
+        """
+        await self._write(lambda db: _add(db, user))
+
+    async def find(self, name: str) -> User | None:
+        """Return the user of that name."""
+        return await self._read(lambda db: _USERS.first(db, "WHERE name = :name", name=name))
+
+    async def page(self, *, limit: int = 50, cursor: str | None = None) -> Page[User]:
+        """Return a page of users, by name. A cursor stays valid while users change."""
+        query = f"SELECT {_USERS.columns} FROM users WHERE name > :after ORDER BY name LIMIT :most"
+        values = {"after": cursor or "", "most": limit + 1}
+        return await self._read(
+            lambda db: pages.page(
+                db.execute(query, values), limit, _USERS.read, lambda user: user.name
+            )
+        )
+
+    async def exist(self) -> bool:
+        """Whether there are any users."""
+        look = "SELECT 1 FROM users LIMIT 1"
+        return await self._read(lambda db: db.execute(look).fetchone() is not None)
+
+    async def set_password(
+        self, name: str, password: str, *, verified: str | None = None
+    ) -> list[Session]:
+        """Set the hash of a user's new password; return the sessions that this ended.
+
+        With `verified`, only if that is still the hash of the old password.
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+        values = {"name": name, "password": password, "verified": verified}
+
+        def change(db: Connection) -> list[Session]:
+            changed = db.execute(
+                "UPDATE users SET password = :password"
+                " WHERE name = :name AND password = coalesce(:verified, password)",
+                values,
+            )
+            _require_one(changed, name)
+            return _end_all(db, name)
+
+        return await self._write(change)
+
+    async def rehash(self, name: str, *, verified: str, password: str) -> None:
+        """Replace the hash of an unchanged password, if it is still the one that was verified."""
+        change = "UPDATE users SET password = :new WHERE name = :name AND password = :old"
+        values = {"name": name, "old": verified, "new": password}
+        await self._write(lambda db: db.execute(change, values))
+
+    async def remove(self, name: str) -> list[Session]:
+        """Delete a user; return the sessions that this ended.
+
+        Raises:
+            NotFoundError: there is no such user.
+        """
+
+        def change(db: Connection) -> list[Session]:
+            ended = _end_all(db, name)
+            _require_one(db.execute("DELETE FROM users WHERE name = :name", {"name": name}), name)
+            return ended
+
+        return await self._write(change)
+
+    async def begin_session(self, session: Session, *, verified: str, address: str) -> bool:
+        """Begin a session of a user whose password's hash is `verified`; delete expired ones.
+
+        False if the password has changed since, or the user was removed.
+        """
+
+        def change(db: Connection) -> bool:
+            db.execute("DELETE FROM sessions WHERE expires <= :now", {"now": time.time()})
+            changed = db.execute(
+                "UPDATE users SET last_login = :created, last_from = :address"
+                " WHERE name = :name AND password = :verified",
+                {
+                    "created": session.created,
+                    "address": address,
+                    "name": session.user,
+                    "verified": verified,
+                },
+            )
+            if not changed.rowcount:
+                return False
+            _SESSIONS.insert(db, session)
+            return True
+
+        return await self._write(change)
+
+    async def find_session(self, digest: bytes) -> tuple[Session, User] | None:
+        """Return the session with that SHA-256, and its user. It may have expired."""
+        query = (
+            f'SELECT {_BOTH} FROM sessions JOIN users ON users.name = sessions."user"'
+            " WHERE digest = :digest"
+        )
+
+        def look(db: Connection) -> tuple[Session, User] | None:
+            row: tuple[Any, ...] | None = db.execute(query, {"digest": digest}).fetchone()
+            if row is None:
+                return None
+            end = len(_SESSIONS.names)
+            return _SESSIONS.read(row[:end]), _USERS.read(row[end:])
+
+        return await self._read(look)
+
+    async def end_session(self, digest: bytes) -> None:
+        """End a session. A missing one is not an error."""
+        delete = "DELETE FROM sessions WHERE digest = :digest"
+        await self._write(lambda db: db.execute(delete, {"digest": digest}))
+
+
+def _add(db: Connection, user: User) -> None:
+    for kind in ("user", "key"):
+        named = f"SELECT 1 FROM {kind}s WHERE name = :name"
+        if db.execute(named, {"name": user.name}).fetchone():
+            raise ConflictError(
+                f"a {kind} is called {user.name!r} already",
+                hint="keys and users are known by their names: choose another",
+            )
+    _USERS.insert(db, user)
+
+
+def _require_one(changed: Rows, name: str) -> None:
+    if not changed.rowcount:
+        raise NotFoundError(f"there is no user {name!r}", hint="`koco user list` lists them")
+
+
+def _end_all(db: Connection, user: str) -> list[Session]:
+    delete = f'DELETE FROM sessions WHERE "user" = :user RETURNING {_SESSIONS.columns}'
+    return [_SESSIONS.read(row) for row in db.execute(delete, {"user": user}).fetchall()]
