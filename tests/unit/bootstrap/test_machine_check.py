@@ -30,8 +30,8 @@ from tests.support.releases import manifest
 # the head
 
 
-def test_the_data_directory_is_made_and_tried(tmp_path: Path) -> None:
-    """It belongs to its user alone; one that cannot be written to is named, with its machine."""
+def test_creates_and_tries_the_data_directory(tmp_path: Path) -> None:
+    """It belongs to its user alone. An error names it and its machine."""
     made = machine_check.folder(str(tmp_path / "a" / "b"))
     assert stat.S_IMODE(Path(made).stat().st_mode) == 0o700
     (tmp_path / "file").write_text("")
@@ -42,8 +42,8 @@ def test_the_data_directory_is_made_and_tried(tmp_path: Path) -> None:
         machine_check.folder("data")
 
 
-def test_a_certificate_is_tried_with_its_key(tmp_path: Path) -> None:
-    """A missing half, a missing file and a pair that is none are told before anything starts."""
+def test_tries_a_certificate_with_its_key(tmp_path: Path) -> None:
+    """Half a pair, a missing file and a mismatch are found before anything starts."""
     (tmp_path / "other").mkdir()
     cert, key = map(str, make_certificate(tmp_path))
     _, strange = map(str, make_certificate(tmp_path / "other"))
@@ -60,8 +60,8 @@ def test_a_certificate_is_tried_with_its_key(tmp_path: Path) -> None:
             machine_check.tls(*pair)
 
 
-def test_an_address_is_tried() -> None:
-    """A port that is taken and an address that is not the head's are told apart."""
+def test_tries_an_address() -> None:
+    """A taken port and an address that is not the head's have different errors."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -75,8 +75,8 @@ def test_an_address_is_tried() -> None:
     assert "--host" in str(caught.value.hint)
 
 
-def test_nodes_have_a_way_of_their_own_where_they_need_one() -> None:
-    """They reach the head's address in clear; only where the API is not there, a listener is."""
+def test_nodes_get_their_own_listener_if_needed() -> None:
+    """They use plain HTTP at the head's address, unless the API serves that already."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -119,8 +119,8 @@ def wanted(asked: dict[str, Any], here: dict[str, Any] | None = None) -> options
     return options.wanted(asked, here or {}, DEFAULTS, reached_at="127.0.0.1")
 
 
-def test_what_was_asked_is_remembered_and_can_be_taken_back() -> None:
-    """Flags hold for the next `koco up`, as defaults; an empty value undoes one."""
+def test_requested_options_are_remembered_and_can_be_reset() -> None:
+    """Flags become defaults of the next `koco up`; an empty value resets one."""
     first = wanted({"data_dir": "/x", "tls_cert": "/c", "tls_key": "/k"})
     assert first.all["url"] == "https://127.0.0.1:8400"
     assert first.kept == {"data_dir": "/x", "tls_cert": "/c", "tls_key": "/k", "api": 8400}
@@ -143,14 +143,14 @@ def test_what_was_asked_is_remembered_and_can_be_taken_back() -> None:
         ({"url": "https://koco.example.com", "port": 9000}, "https://koco.example.com"),
     ],
 )
-def test_the_url_follows_the_address_unless_it_is_told(asked: dict[str, Any], url: str) -> None:
-    """It counts as asked where something that moves it is."""
+def test_the_url_follows_the_address_unless_set(asked: dict[str, Any], url: str) -> None:
+    """It counts as requested if an option that moves it is."""
     found = wanted(asked)
     assert found.all["url"] == url
     assert ("url" in found.asked) == bool(asked)
 
 
-def test_options_are_checked_before_anything_starts(tmp_path: Path) -> None:
+def test_checks_options_before_anything_starts(tmp_path: Path) -> None:
     """Ports, URLs, and files with certificates."""
     for asked, says in (
         ({"port": 0}, "0 is no port"),
@@ -170,7 +170,7 @@ def test_options_are_checked_before_anything_starts(tmp_path: Path) -> None:
 
 
 def test_the_package_is_named_by_its_content() -> None:
-    """The same code gives the same bytes; it can be imported, and knows what it needs."""
+    """Equal code gives equal bytes. It can be imported, and has its requirements."""
     name, data = package.of_koco()
     assert (name, data) == package.of_koco()
     files = zipfile.ZipFile(io.BytesIO(data)).namelist()
@@ -180,8 +180,8 @@ def test_the_package_is_named_by_its_content() -> None:
     assert "2.60" in package.ray_bounds()
 
 
-def test_what_a_cluster_lacks_is_found_by_name_and_version() -> None:
-    """Ray is its own affair, and so is what only developers need."""
+def test_finds_missing_packages_by_name_and_version() -> None:
+    """Ray itself and development packages are not checked."""
     have = importlib.metadata.version("msgspec")
     assert job.missing(
         [
@@ -196,10 +196,10 @@ def test_what_a_cluster_lacks_is_found_by_name_and_version() -> None:
     assert job.missing(importlib.metadata.requires("koco") or []) == [], "this one has all"
 
 
-def test_an_app_is_refused_where_the_clusters_ray_has_no_serve(
+def test_refuses_an_app_if_rays_serve_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It says what to install; a service without an app is none of its business."""
+    """The hint says what to install. A service without an app is accepted."""
 
     def found(app: str | None) -> list[Any]:
         return asyncio.run(checks.check_serve(None, manifest(app=app)))  # type: ignore[arg-type]
@@ -215,10 +215,8 @@ def test_an_app_is_refused_where_the_clusters_ray_has_no_serve(
 # trust
 
 
-def test_a_contexts_certificates_are_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """For that context only; where they are missing, the error says what names them.
+def test_trusts_a_contexts_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For that context only; if they are missing, the error names them.
 
     SSL_CERT_FILE does so without a context, for a tunnel's loopback as well.
     """
@@ -259,10 +257,10 @@ def test_a_contexts_certificates_are_trusted(
         ("GET", "/health", "", False),
     ],
 )
-def test_only_what_nodes_fetch_passes_their_door(
+def test_the_listener_for_nodes_serves_only_nodes(
     method: str, path: str, authorization: str, passes: bool
 ) -> None:
-    """Bundles by their signed URL, files by a flow's token, secrets; never a key."""
+    """Bundles by signed URL, files by a flow's token, secrets; never a key."""
     assert asyncio.run(_asked(method, path, authorization)) == (200 if passes else 404)
 
 

@@ -61,8 +61,8 @@ def gcs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcs]:
         yield start
 
 
-def test_whose_a_head_is(gcs: Gcs) -> None:
-    """By hand of one's own, of another koco home, or none at all."""
+def test_knows_whose_a_head_is(gcs: Gcs) -> None:
+    """One's own, another koco home's, or no head at all."""
     assert running_heads.at(gcs()) == running_heads.Head(os.getuid(), "")
     other = running_heads.at(gcs(mark="another"))
     assert other == running_heads.Head(os.getuid(), "another")
@@ -71,8 +71,8 @@ def test_whose_a_head_is(gcs: Gcs) -> None:
     assert running_heads.at("127.0.0.1:1") is None
 
 
-def test_another_homes_ray_is_not_joined(gcs: Gcs, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line says why; no Ray is asked for that."""
+def test_does_not_join_another_homes_ray(gcs: Gcs, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says why, without asking Ray."""
     address = gcs(mark="another")
     assert join.joinable({}, free=False) == ""
     [line] = capsys.readouterr().err.splitlines()
@@ -81,10 +81,10 @@ def test_another_homes_ray_is_not_joined(gcs: Gcs, capsys: pytest.CaptureFixture
     )
 
 
-def test_one_that_does_not_answer_is_not_waited_for(
+def test_does_not_wait_for_a_head_that_does_not_answer(
     gcs: Gcs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It listens, as a GCS that is stopped does: Ray itself would try for 40 s."""
+    """It listens like a stopped GCS. Ray itself would try for 40 s."""
     address = gcs()
     began = calm_s()
     assert join.joinable({}, free=False) == ""
@@ -92,10 +92,10 @@ def test_one_that_does_not_answer_is_not_waited_for(
     assert f"a Ray runs at {address}, and it does not answer" in capsys.readouterr().err
 
 
-def test_an_address_in_a_file_is_not_believed(
+def test_does_not_trust_an_address_in_a_file(
     gcs: Gcs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever listens there: only a head's process on this machine tells whose it is."""
+    """Only a head's process on this machine shows whose it is."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         (tmp_path / "ray" / "ray_current_cluster").write_text(address)
@@ -103,17 +103,15 @@ def test_an_address_in_a_file_is_not_believed(
         assert "it is not this machine's" in capsys.readouterr().err
 
 
-def test_free_ports_ask_for_a_ray_of_ones_own(gcs: Gcs, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also beside one that could be joined."""
+def test_free_ports_ask_for_a_separate_ray(gcs: Gcs, capsys: pytest.CaptureFixture[str]) -> None:
+    """Even if there is one that could be joined."""
     address = gcs()
     assert join.joinable({}, free=True) == ""
     assert f"a Ray runs at {address}, and --free-ports" in capsys.readouterr().err
 
 
-def test_what_ray_address_names_is_joined_or_told(
-    gcs: Gcs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whosever it is: it was asked for, and is remembered as such; a dead one is an error."""
+def test_joins_the_head_that_ray_address_names(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns it, and remembers that. A dead one is an error."""
     address = gcs(mark="another")
     monkeypatch.setenv("RAY_ADDRESS", address)
     assert join.joinable({}, free=False) == address
@@ -144,13 +142,13 @@ def test_other_values_of_ray_address_name_no_head(
 
 
 @pytest.mark.parametrize("named", ["http://127.0.0.1:8265", "ray://a:10001", "head"])
-def test_a_ray_address_that_is_not_joined_is_told(
+def test_says_that_a_ray_address_is_not_joined(
     named: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Or a Ray here would be taken for the one that it names."""
+    """Otherwise the user would take a Ray here for the one that it names."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     join.joinable({}, free=True)
@@ -160,7 +158,7 @@ def test_a_ray_address_that_is_not_joined_is_told(
     assert f"RAY_ADDRESS is {named}, which names no Ray" in capsys.readouterr().err
 
 
-def test_white_space_around_ray_address_is_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_white_space_around_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here, and for Ray itself in the process that joins."""
     monkeypatch.setenv("RAY_ADDRESS", " 127.0.0.1:1\n")
     assert running_heads.asked() == "127.0.0.1:1"
@@ -168,10 +166,10 @@ def test_white_space_around_ray_address_is_none_of_it(monkeypatch: pytest.Monkey
         assert local_head.joining_environment(address)["RAY_ADDRESS"] == "127.0.0.1:1"
 
 
-def test_a_failed_up_here_leaves_contexts_alone(
+def test_a_failed_up_leaves_contexts_alone(
     cli: Cli, gcs: Gcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The key that was made is kept for the next one, where only its user reads it."""
+    """The new key is kept for the next try, readable only by its user."""
     (tmp_path / "ray.py").write_text("raise ImportError(\"No module named 'ray'\")\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
@@ -189,8 +187,8 @@ def test_a_failed_up_here_leaves_contexts_alone(
     assert context_file.contexts_path().read_bytes() == before
 
 
-def test_ports_are_chosen_by_one_at_a_time() -> None:
-    """Between choosing them and listening there, nobody else on this machine chooses."""
+def test_one_process_at_a_time_chooses_ports() -> None:
+    """Nobody else on this machine chooses until they are in use."""
     with local_head.turn() as held:
         assert held
         code = "import fcntl, os; fcntl.flock(os.open('/tmp', os.O_RDONLY), 6)"
@@ -201,7 +199,7 @@ def test_ports_are_chosen_by_one_at_a_time() -> None:
     assert len(set(local_head.choose_ports({}, free=True).values())) == len(local_head.PORTS)
 
 
-def test_rays_folder_is_its_users_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rays_folder_belongs_to_its_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One that somebody else has made under its name is not used."""
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setattr(local_head, "_TEMPORARY", tmp_path)
@@ -214,8 +212,8 @@ def test_rays_folder_is_its_users_alone(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert local_head.starting_environment("m")["RAY_TMPDIR"] == "/elsewhere"
 
 
-def test_a_control_plane_whose_ray_is_gone_lets_go_of_its_store(tmp_path: Path) -> None:
-    """It is the one that has the store open; another one's goes on."""
+def test_a_control_plane_without_ray_releases_its_store(tmp_path: Path) -> None:
+    """The one that has the store open is ended; others continue."""
     code = "import sys; held = open(sys.argv[1], 'w'); print(flush=True); sys.stdin.read()"
     with ExitStack() as running:
         planes = []

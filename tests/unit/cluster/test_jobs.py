@@ -32,8 +32,8 @@ def opened(url: str, token: str = TOKEN, ca: str = "") -> jobs.Dashboard:
     return jobs.Dashboard(url, lambda: token, ca=ca)
 
 
-def test_the_token_goes_only_to_a_ray_that_wants_one(ray: Ray, url: str) -> None:
-    """Nothing is sent before Ray has said that it wants one, and nothing where it does not."""
+def test_sends_the_token_only_to_a_ray_that_asks_for_it(ray: Ray, url: str) -> None:
+    """Not before Ray has asked, and never if it does not."""
     assert opened(url).version() == "2.60.0"
     (_, _, first, _), (_, _, second, _) = ray.requests
     assert "Authorization" not in first
@@ -46,7 +46,7 @@ def test_the_token_goes_only_to_a_ray_that_wants_one(ray: Ray, url: str) -> None
 
 
 @pytest.mark.parametrize(("token", "says"), [("", "wants its token"), ("no", "does not know")])
-def test_a_missing_and_a_wrong_token_are_told_apart(url: str, token: str, says: str) -> None:
+def test_distinguishes_a_missing_and_a_wrong_token(url: str, token: str, says: str) -> None:
     """Both are exit code 6, and say where a token comes from."""
     with pytest.raises(errors.NotAllowedError, match=says) as caught:
         opened(url, token).version()
@@ -54,15 +54,15 @@ def test_a_missing_and_a_wrong_token_are_told_apart(url: str, token: str, says: 
     assert "--ray-token -" in str(caught.value.hint)
 
 
-def test_a_token_with_white_space_is_refused_without_showing_it(url: str) -> None:
-    """It would be no header, and httpx's own error would show it."""
+def test_refuses_a_token_with_white_space_without_showing_it(url: str) -> None:
+    """It is not a valid header, and httpx's own error would show it."""
     with pytest.raises(errors.UsageError) as caught:
         opened(url, "se\ncret").version()
     assert "cret" not in f"{caught.value} {caught.value.hint}"
 
 
-def test_nothing_there_is_unreachable() -> None:
-    """Exit code 3, with what to look at."""
+def test_an_absent_server_is_unreachable() -> None:
+    """Exit code 3, with things to check."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and not listening
         with pytest.raises(errors.UnreachableError, match="no Ray answers") as caught:
@@ -82,10 +82,10 @@ def test_nothing_there_is_unreachable() -> None:
         (500, "Traceback\nValueError: no", errors.KocoError, "is no dashboard of Ray"),
     ],
 )
-def test_what_is_no_ray_is_told(
+def test_recognises_other_servers(
     ray: Ray, code: int, what: Any, kind: type[errors.KocoError], says: str
 ) -> None:
-    """Another web server, a login page and a proxy without a Ray behind it."""
+    """Another web server, a login page, and a proxy without a Ray behind it."""
     server = Server(ray, lambda *_: (code, what))
     try:
         with pytest.raises(kind, match=says) as caught:
@@ -96,8 +96,8 @@ def test_what_is_no_ray_is_told(
     assert caught.value.hint
 
 
-def test_http_and_https_mixed_up_are_told(ray: Ray, url: str, tmp_path: Path) -> None:
-    """Each way round the hint names the other; a certificate can be trusted."""
+def test_recognises_http_and_https_mixed_up(ray: Ray, url: str, tmp_path: Path) -> None:
+    """Either way, the hint names the other; a certificate can be trusted."""
     with pytest.raises(errors.UnreachableError) as caught:
         opened(url.replace("http:", "https:")).version()
     assert "want http://" in str(caught.value.hint)
@@ -118,8 +118,8 @@ def test_http_and_https_mixed_up_are_told(ray: Ray, url: str, tmp_path: Path) ->
         server.close()
 
 
-def test_a_package_is_sent_once(ray: Ray, url: str) -> None:
-    """What the cluster has already is not sent again."""
+def test_sends_a_package_once(ray: Ray, url: str) -> None:
+    """If the cluster has it, it is not sent again."""
     dashboard = opened(url)
     dashboard.version()
     assert dashboard.require_package("koco-1.zip", b"zip")
@@ -127,8 +127,8 @@ def test_a_package_is_sent_once(ray: Ray, url: str) -> None:
     assert not dashboard.require_package("koco-1.zip", b"zip")
 
 
-def test_a_job_is_waited_for(ray: Ray, url: str) -> None:
-    """What it writes is given as it comes; its whole log is what it ends with."""
+def test_waits_for_a_job(ray: Ray, url: str) -> None:
+    """Its output is passed on as it comes, and returned whole at the end."""
     ray.log = "koco-answer: {}"
     ray.job = [{"status": "PENDING"}, {"status": "RUNNING"}, {"status": "SUCCEEDED"}]
     dashboard = opened(url)
@@ -155,10 +155,10 @@ def test_a_job_is_waited_for(ray: Ray, url: str) -> None:
         ({"status": "STOPPED"}, "some line", "stopped: some line", "logs"),
     ],
 )
-def test_a_job_that_fails_says_why(
+def test_a_failed_job_says_why(
     ray: Ray, url: str, about: dict[str, Any], log: str, says: str, hint: str
 ) -> None:
-    """The message has the last line; the hint names what has the rest, or mends it."""
+    """The message has the last line; the hint says where the rest is, or what to do."""
     ray.job, ray.log = [about], log
     dashboard = opened(url)
     dashboard.version()
@@ -167,8 +167,8 @@ def test_a_job_that_fails_says_why(
     assert hint in str(caught.value.hint)
 
 
-def test_a_job_that_takes_too_long_is_told(ray: Ray, url: str) -> None:
-    """It goes on there, and the same command finds it."""
+def test_reports_a_job_that_takes_too_long(ray: Ray, url: str) -> None:
+    """It continues there, and the same command finds it."""
     ray.job = [{"status": "RUNNING"}]
     dashboard = opened(url)
     dashboard.version()
@@ -176,9 +176,7 @@ def test_a_job_that_takes_too_long_is_told(ray: Ray, url: str) -> None:
         dashboard.wait("koco-up-1", timeout_s=0, on_log=lambda _: None)
 
 
-def test_the_token_is_found_as_ray_finds_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finds_the_token_like_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RAY_AUTH_TOKEN, then the file that RAY_AUTH_TOKEN_PATH names, then ~/.ray/auth_token."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)

@@ -59,8 +59,8 @@ def until(process: Process, letter: str) -> None:
     raise AssertionError(f"it is {state(process)}, not {letter}")
 
 
-def test_a_look_tells_what_a_process_does() -> None:
-    """One that sleeps uses nothing; one that computes does; one that is stopped says so."""
+def test_a_look_shows_what_a_process_does() -> None:
+    """Sleeping uses nothing, computing does, and a stopped process is recognised."""
     with python(SLEEPS) as (child, process):
         until(process, "S")
         first = node_processes.look(process)
@@ -83,8 +83,8 @@ def test_a_look_tells_what_a_process_does() -> None:
         assert second.cpu_s > first.cpu_s
 
 
-def test_waiting_for_the_interpreter_shows_in_switches() -> None:
-    """C code that keeps the interpreter's lock, without using the CPU, is told from idling."""
+def test_switches_show_waiting_for_the_interpreter() -> None:
+    """C code that holds the interpreter's lock without using the CPU is not idle."""
     with python(KEEPS_THE_LOCK) as (_, process):
         time.sleep(0.1)
         first = node_processes.look(process)
@@ -98,7 +98,7 @@ def test_waiting_for_the_interpreter_shows_in_switches() -> None:
 @pytest.mark.parametrize("code", [SLEEPS, SPINS, DEAF])
 @pytest.mark.parametrize("is_stopped", [False, True])
 def test_a_kill_is_certain(code: str, *, is_stopped: bool) -> None:
-    """Also of a process that ignores signals, and of one that is stopped. A zombie is gone."""
+    """Also of a process that ignores signals or is stopped. A zombie counts as gone."""
     with python(code) as (child, process):
         if is_stopped:
             child.send_signal(signal.SIGSTOP)
@@ -110,7 +110,7 @@ def test_a_kill_is_certain(code: str, *, is_stopped: bool) -> None:
 
 
 def test_a_kill_is_certain_without_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel has none, its number is used after a look."""
+    """Without them, the process is checked before its number is used."""
 
     def missing(*_: Any) -> int:
         raise OSError
@@ -121,7 +121,7 @@ def test_a_kill_is_certain_without_pidfds(monkeypatch: pytest.MonkeyPatch) -> No
         assert child.wait() == -signal.SIGKILL
 
 
-def test_a_number_that_was_given_out_again_is_not_hit() -> None:
+def test_a_reused_process_number_is_not_hit() -> None:
     """Another process of that number is neither seen, nor signalled, nor killed."""
     with python(CATCHES) as (child, process):
         other = Process(process.pid, process.started - 1)
@@ -146,8 +146,8 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("is_known", [False, True])
-def test_what_a_runner_started_ends_with_it(*, is_known: bool) -> None:
-    """Forked, executed, in a session of its own; also when the runner had died before."""
+def test_a_runners_children_end_with_it(*, is_known: bool) -> None:
+    """Forked, executed, in another session; also if the runner has died before."""
     child = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True)
     assert child.stdout
     offspring = [identify(int(pid)) for pid in child.stdout.readline().split()]
@@ -164,16 +164,16 @@ def test_what_a_runner_started_ends_with_it(*, is_known: bool) -> None:
     child.stdout.close()
 
 
-def test_others_are_spared() -> None:
-    """Neither this process's group, nor that of a process that lives, is a dead runner's."""
+def test_other_processes_are_spared() -> None:
+    """Neither this process's group nor a living process's belongs to a dead runner."""
     with python(SLEEPS) as (child, process):
         own = identify(os.getpgrp())
         assert node_processes.end_offspring({"r2": process, "r3": own, "r4": None}) == 0
         assert child.poll() is None
 
 
-def test_only_a_signal_with_a_handler_is_sent() -> None:
-    """Without one it would kill."""
+def test_sends_only_a_signal_that_has_a_handler() -> None:
+    """Without a handler it would kill."""
     with python(CATCHES) as (child, process):
         assert not node_processes.signal(process, signal.SIGUSR2)
         assert node_processes.signal(process, signal.SIGUSR1)
@@ -182,7 +182,7 @@ def test_only_a_signal_with_a_handler_is_sent() -> None:
 
 
 def test_a_call_on_this_node_needs_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs in a thread; one that takes too long is given up."""
+    """It runs in a thread, and is given up if it takes too long."""
     monkeypatch.setattr(node_processes, "own_node", lambda: "here")
 
     async def body() -> None:

@@ -20,8 +20,8 @@ NODES = [
 ]
 
 
-def test_a_runner_asks_ray_for_what_its_manifest_says() -> None:
-    """By Ray's names; nothing is set aside where nothing is said, nor by an older release."""
+def test_translates_a_runner_into_rays_options() -> None:
+    """With Ray's names. Nothing is reserved by default."""
     asked = {"CPU": 1.0, "GPU": 0.5, "memory_mb": 512.0, "license": 2.0}
     assert options(Runner(resources=asked, labels={"zone": "!a"})) == {
         "num_cpus": 1.0,
@@ -57,13 +57,13 @@ def test_a_runner_asks_ray_for_what_its_manifest_says() -> None:
         ),
     ],
 )
-def test_why_no_node_could_take_a_runner_is_said(runner: dict[str, Any], said: str | None) -> None:
-    """What none has, or that none has all of it at once; dead nodes do not count."""
+def test_says_why_no_node_could_take_a_runner(runner: dict[str, Any], said: str | None) -> None:
+    """A missing resource, or no node with all at once. Dead nodes do not count."""
     assert misfit(Runner(**runner), NODES) == said
 
 
-def test_why_no_node_can_take_a_runner_now_is_said() -> None:
-    """What is taken, where a node has it; otherwise that none has it."""
+def test_says_why_no_node_can_take_a_runner_now() -> None:
+    """Used resources if a node has them, or else that none has."""
     assert busy(Runner(resources={"CPU": 2}), NODES) is None
     assert busy(Runner(resources={"CPU": 4}), NODES) == "no node has free 4 CPU (the most is 2 CPU)"
     assert busy(Runner(resources={"CPU": 9}), NODES) == "no node has 9 CPU (the most is 4 CPU)"
@@ -79,13 +79,13 @@ def test_why_no_node_can_take_a_runner_now_is_said() -> None:
         ("!in(a, b)", ["c", None]),
     ],
 )
-def test_selectors_take_what_ray_takes(selector: str, taken: list[str | None]) -> None:
-    """A node without the label is not the value that is refused."""
+def test_selectors_match_like_rays(selector: str, taken: list[str | None]) -> None:
+    """A node without the label does not have the excluded value."""
     assert [value for value in ("a", "b", "c", None) if selects(selector, value)] == taken
 
 
-def test_a_status_says_which_services_have_no_node() -> None:
-    """Of those whose runners are on their way; nodes are not asked for the others."""
+def test_a_status_names_services_without_a_node() -> None:
+    """Only those with starting runners. For others, nodes are not asked."""
 
     class Cluster:
         asked = 0

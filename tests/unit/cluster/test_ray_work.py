@@ -37,8 +37,8 @@ def at_work(*tasks: dict[str, Any]) -> list[tuple[str, int | None]]:
     return [(each.name, each.pid) for each in asyncio.run(work.look())]
 
 
-def test_a_task_runs_on_that_ray_calls_dead() -> None:
-    """As it does some seconds after `koco up`; but not one whose worker is gone, or that ended."""
+def test_a_task_that_ray_calls_dead_may_still_run() -> None:
+    """Some seconds after `koco up`; unless its worker is gone or the task has ended."""
     dead = {"state": "FAILED", "error_type": "WORKER_DIED"}
     running = {"events": [{"state": "RUNNING"}, {"state": "FAILED"}]}
     ended = {"events": [{"state": "RUNNING"}, {"state": "FINISHED"}, {"state": "FAILED"}]}
@@ -52,8 +52,8 @@ def test_a_task_runs_on_that_ray_calls_dead() -> None:
     assert found == [("running on", 11)]
 
 
-def test_the_process_of_a_stopped_task_is_its_workers() -> None:
-    """It may not have told Ray yet which it is."""
+def test_a_stopped_tasks_process_is_its_workers() -> None:
+    """It may not have told Ray its own yet."""
     found = at_work(
         {"name": "stopped", "worker_id": "w2"},
         {"name": "waiting", "state": "PENDING_NODE_ASSIGNMENT"},

@@ -134,7 +134,7 @@ def application(service: str = "hymn", release: int = 1) -> Application:
 
 
 def test_serve_starts_on_loopback_on_a_free_port(board: Dashboard) -> None:
-    """With a proxy on the head only: nobody but the control plane needs it."""
+    """With a proxy on the head only, because only the control plane needs it."""
 
     asyncio.run(serve_of(board).bring_up(application()))
     [put] = board.puts
@@ -147,8 +147,8 @@ def test_serve_starts_on_loopback_on_a_free_port(board: Dashboard) -> None:
     assert not any("Mozilla" in agent for agent in board.agents)
 
 
-def test_what_others_have_is_kept_as_it_is(board: Dashboard) -> None:
-    """Their configurations and Serve's options go back unchanged; imperative ones need no word."""
+def test_keeps_other_applications(board: Dashboard) -> None:
+    """Their configurations and Serve's options stay; imperative ones need no entry."""
     board.started(
         running("koco-alike", THEIRS),
         running("imperative", None, source="imperative"),
@@ -176,8 +176,8 @@ def test_what_others_have_is_kept_as_it_is(board: Dashboard) -> None:
     assert base.startswith("http://127.0.0.1:")
 
 
-def test_what_comes_up_while_a_sweep_waits_is_kept(board: Dashboard) -> None:
-    """What is needed is decided in turn: a decision from before would remove it."""
+def test_keeps_an_application_that_comes_up_during_a_sweep(board: Dashboard) -> None:
+    """The need is decided in turn, because an earlier decision would remove it."""
     board.started(running("koco-alike", THEIRS))
 
     async def story() -> None:
@@ -202,8 +202,8 @@ def test_what_comes_up_while_a_sweep_waits_is_kept(board: Dashboard) -> None:
     assert set(board.applications) == {"koco-alike", "koco-hymn-2", "koco-hymn-3"}
 
 
-def test_what_comes_up_while_serve_tells_what_it_has_is_ours(board: Dashboard) -> None:
-    """A look that began before does not make us forget it."""
+def test_an_application_that_comes_up_during_a_look_is_ours(board: Dashboard) -> None:
+    """A look that began before does not make it foreign."""
 
     async def story() -> set[str]:
         serve = serve_of(board)
@@ -215,10 +215,10 @@ def test_what_comes_up_while_serve_tells_what_it_has_is_ours(board: Dashboard) -
     assert asyncio.run(story()) == {"koco-hymn-1"}
 
 
-def test_what_is_not_wanted_any_more_when_its_turn_comes_is_not_put_there(
+def test_does_not_configure_an_application_that_is_no_longer_wanted(
     board: Dashboard,
 ) -> None:
-    """Its release may have been replaced while others' were built."""
+    """Its release may have been replaced while others were built."""
 
     async def story() -> bool:
         return await serve_of(board).bring_up(application(), is_wanted=lambda: False)
@@ -227,8 +227,8 @@ def test_what_is_not_wanted_any_more_when_its_turn_comes_is_not_put_there(
     assert board.puts == []
 
 
-def test_what_is_there_already_is_left_alone(board: Dashboard) -> None:
-    """A control plane that comes back writes nothing; one that failed is tried again."""
+def test_leaves_an_existing_application_alone(board: Dashboard) -> None:
+    """After a restart nothing is written. A failed one is tried again."""
 
     async def story() -> None:
         await serve_of(board).bring_up(application())
@@ -253,16 +253,18 @@ async def _tried(board: Dashboard) -> None:
     ],
     ids=["not-told", "redacted"],
 )
-def test_could_not_look_is_never_nothing_there(board: Dashboard, found: dict[str, Any]) -> None:
-    """Where somebody else's configuration is not known, nothing is written."""
+def test_an_unreadable_configuration_is_not_an_empty_one(
+    board: Dashboard, found: dict[str, Any]
+) -> None:
+    """If others' configuration is unknown, nothing is written."""
     board.started(found)
     with pytest.raises(ServeError, match=r"does not tell|hides"):
         asyncio.run(serve_of(board).bring_up(application()))
     assert board.puts == []
 
 
-def test_it_is_up_when_the_proxy_knows_it(board: Dashboard) -> None:
-    """Serve says RUNNING a moment before its proxy has the route; who asks then waits."""
+def test_an_application_is_up_when_the_proxy_knows_it(board: Dashboard) -> None:
+    """Serve says RUNNING a moment before its proxy has the route."""
     board.routed_after = 3
 
     async def story() -> None:
@@ -277,8 +279,8 @@ def test_it_is_up_when_the_proxy_knows_it(board: Dashboard) -> None:
     asyncio.run(story())
 
 
-def test_what_others_made_of_ours_is_said(board: Dashboard) -> None:
-    """Removed, replaced, changed and in what; what is as it was written is not told of."""
+def test_describes_changes_by_others(board: Dashboard) -> None:
+    """Removed, replaced or changed, and in what. Unchanged ones are not mentioned."""
 
     async def said(change: Any) -> str | None:
         serve, mine = serve_of(board), application()
@@ -306,8 +308,8 @@ def test_what_others_made_of_ours_is_said(board: Dashboard) -> None:
     assert len(board.puts) == 4, "to look changes nothing"
 
 
-def test_drift_that_cannot_be_seen_is_an_error() -> None:
-    """Not the answer that there is none."""
+def test_drift_that_cannot_be_read_is_an_error() -> None:
+    """It does not count as no drift."""
 
     async def story() -> None:
         with pytest.raises(ServeError, match="does not answer"):
@@ -316,8 +318,8 @@ def test_drift_that_cannot_be_seen_is_an_error() -> None:
     asyncio.run(story())
 
 
-def test_a_status_says_that_it_could_not_look() -> None:
-    """Serve that cannot be asked is no answer; where no service has an app, it is not asked."""
+def test_a_status_says_that_serve_did_not_answer() -> None:
+    """Without a service with an app, Serve is not asked."""
     serve = Serve(dashboard=lambda: "http://127.0.0.1:9")
     parts: Any = SimpleNamespace(endpoints=SimpleNamespace(serve=serve))
     served: Any = SimpleNamespace(service="hymn", app={"flows": []})
@@ -365,10 +367,10 @@ OSError: no model here"""
     ],
     ids=["constructor", "no-traceback", "nothing-said"],
 )
-def test_why_it_failed_is_said_in_its_authors_lines(
+def test_a_failure_shows_its_authors_own_lines(
     board: Dashboard, fate: dict[str, Any], message: str, detail: str | None
 ) -> None:
-    """Without the frames of Serve, without colours, without where the bundle lies."""
+    """Without Serve's frames, colours, and the bundle's folder."""
     board.fate = fate
     with pytest.raises(ApplicationFailed) as caught:
         asyncio.run(serve_of(board).bring_up(application()))
@@ -376,7 +378,7 @@ def test_why_it_failed_is_said_in_its_authors_lines(
 
 
 def test_without_a_dashboard_the_hint_says_what_is_needed() -> None:
-    """No answer is an error that says so, and nothing is taken for granted."""
+    """No answer is an error, and nothing is assumed."""
 
     async def story() -> None:
         with pytest.raises(ServeError, match="does not answer") as caught:

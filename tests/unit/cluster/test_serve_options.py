@@ -32,8 +32,8 @@ RIGHT: dict[str, Any] = {
         {"autoscaling_config": {"policy": {"policy_function": "their.policy:scale"}}},
     ],
 )
-def test_what_serve_takes_is_no_problem(options: dict[str, Any]) -> None:
-    """Options pass through as Ray names them."""
+def test_accepts_serves_options(options: dict[str, Any]) -> None:
+    """They pass through with Ray's names."""
     assert problems_of(options) == []
 
 
@@ -70,13 +70,13 @@ def test_what_serve_takes_is_no_problem(options: dict[str, Any]) -> None:
         ({"max_surge_percent": 50}, "serve.max_surge_percent: has no effect: nothing is updated"),
     ],
 )
-def test_what_serve_refuses_is_said_at_its_place(options: dict[str, Any], said: str) -> None:
-    """One problem for one mistake: misspelt keys, too, which Ray passes over."""
+def test_reports_a_refused_option_at_its_place(options: dict[str, Any], said: str) -> None:
+    """One problem for each mistake, also for misspelt keys, which Ray ignores."""
     [problem] = problems_of(options)
     assert str(problem).startswith(said)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_reports_all_problems_at_once() -> None:
     """Keys and values."""
     found = problems_of({"num_replica": 1, "ray_actor_options": {"num_cpus": -1}, "name": "x"})
     assert [each.path for each in found] == [
@@ -98,8 +98,8 @@ class Mine:
 MINE: Any = Mine
 
 
-def test_a_manifests_options_go_over_the_codes() -> None:
-    """Key by key, those of `ray_actor_options` as well; a number ends the autoscaling."""
+def test_a_manifests_options_override_the_codes() -> None:
+    """Key by key, also in `ray_actor_options`. A number turns autoscaling off."""
     made = apply_options(MINE, {"num_replicas": 3, "ray_actor_options": {"num_gpus": 1}})
     assert made.num_replicas == 3
     assert made._deployment_config.autoscaling_config is None
@@ -138,10 +138,10 @@ app = Front.options(max_ongoing_requests=7).bind(
 """
 
 
-def test_deployments_ask_for_no_cpu_where_their_author_named_none(
+def test_deployments_request_no_cpu_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of all that are bound together; Serve itself would ask for one CPU each."""
+    """All that are bound together. Serve itself would request one CPU each."""
     from ray.serve._private.build_app import build_app
 
     (tmp_path / "bound_apps.py").write_text(BOUND)

@@ -46,8 +46,8 @@ def ended() -> int:
     return process.pid
 
 
-def test_what_a_process_wrote_before_it_died_is_told(log: Logs) -> None:
-    """Its own traceback, by the folder of its bundle, and not another's beside it."""
+def test_shows_what_a_process_wrote_before_it_died(log: Logs) -> None:
+    """Its own traceback, found by its bundle's folder, not another's."""
     now = time.time()
     log.born("svc", pid := ended(), at=now)
     from ray._private.runtime_env.packaging import get_local_dir_from_uri
@@ -58,8 +58,8 @@ def test_what_a_process_wrote_before_it_died_is_told(log: Logs) -> None:
     assert worker_starts.look("svc", 2, now - 1) == worker_starts.Birth(pid, False, mine)
 
 
-def test_a_process_that_lives_has_not_died(log: Logs) -> None:
-    """Nor is one told that is of another service, another release, or of before."""
+def test_a_living_process_has_not_died(log: Logs) -> None:
+    """Others are ignored: of other services and releases, and earlier ones."""
     now = time.time()
     assert worker_starts.look("svc", 2, now - 1) is None, "no logs"
     log.born("svc", os.getpid(), at=now)
@@ -69,8 +69,8 @@ def test_a_process_that_lives_has_not_died(log: Logs) -> None:
     assert worker_starts.look("svc", 2, now + 1) is None
 
 
-def test_what_is_no_traceback_is_told_by_its_last_lines(log: Logs) -> None:
-    """A program may say what it likes before it ends."""
+def test_shows_the_last_lines_if_there_is_no_traceback(log: Logs) -> None:
+    """A program may write anything before it ends."""
     log.born("svc", pid := ended(), at=time.time())
     log.write("raylet.err", "no licence\n")
     assert worker_starts.look("svc", 2, time.time() - 5) == worker_starts.Birth(
@@ -78,16 +78,16 @@ def test_what_is_no_traceback_is_told_by_its_last_lines(log: Logs) -> None:
     )
 
 
-def test_a_process_that_wrote_nothing_is_told_as_well(log: Logs) -> None:
-    """What others had written earlier is not its own."""
+def test_reports_a_process_that_wrote_nothing(log: Logs) -> None:
+    """Earlier output of others is not its own."""
     log.write("raylet.err", "old\n")
     os.utime(log.folder / "raylet.err", (1, 1))
     log.born("svc", pid := ended(), at=time.time())
     assert worker_starts.look("svc", 2, time.time() - 5) == worker_starts.Birth(pid, False, "")
 
 
-def test_what_the_installer_does_is_read_from_its_log(log: Logs) -> None:
-    """The last step that says something to whoever waits."""
+def test_reads_the_installers_progress_from_its_log(log: Logs) -> None:
+    """The last step that helps someone who waits."""
     assert worker_starts.installing() is None
     log.write("runtime_env_setup-01.log", "x INFO -- Cloning virtualenv /a to /b\nRun cmd[1]\n")
     assert worker_starts.installing() == "a virtual environment is made"

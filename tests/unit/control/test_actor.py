@@ -19,7 +19,7 @@ SHIPPED = {
 
 @pytest.mark.parametrize("actor", SHIPPED, ids=lambda actor: actor.__name__)
 def test_an_actor_keeps_its_released_methods_and_has_no_private_ones(actor: type) -> None:
-    """Another koco looks up each of them by name, and could not call the actor otherwise."""
+    """Another koco looks up each of them by name."""
     methods = {name for name, _ in inspect.getmembers(actor, inspect.isfunction)}
     assert methods >= SHIPPED[actor]
     assert {name for name in methods if name.startswith("_")} == {"__init__"}

@@ -25,7 +25,7 @@ async def take(mine: Turns, holder: str) -> Turn:
 
 
 def test_others_pass_a_burst() -> None:
-    """Of a thousand of one holder's a few are worked on at once; another's is one of the next."""
+    """Of a thousand requests, a few are worked on at once; another holder's is next."""
 
     async def scenario() -> None:
         mine = Turns()
@@ -56,8 +56,8 @@ def test_others_pass_a_burst() -> None:
     asyncio.run(scenario())
 
 
-def test_what_never_waits_is_done_a_few_in_a_round() -> None:
-    """A request that is done in one step leaves room for the next, and for others before that."""
+def test_requests_that_never_wait_are_limited_per_round() -> None:
+    """One that is done in a single step leaves room for others first."""
 
     async def scenario() -> None:
         mine, rounds = Turns(), Counter[int]()
@@ -77,10 +77,10 @@ def test_what_never_waits_is_done_a_few_in_a_round() -> None:
     asyncio.run(scenario())
 
 
-def test_fewer_are_worked_on_where_each_takes_the_loop_for_long(
+def test_fewer_run_at_once_if_each_takes_the_loop_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is ready at once is what somebody else has to wait for."""
+    """Work that is ready at once makes others wait."""
     monkeypatch.setattr(fair_turns, "_LATE_S", 0.005)
 
     async def scenario() -> None:
@@ -102,10 +102,10 @@ def test_fewer_are_worked_on_where_each_takes_the_loop_for_long(
     asyncio.run(scenario())
 
 
-def test_what_waits_for_something_else_keeps_nobody_waiting(
+def test_a_request_that_waits_delays_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It says so, or has lost its turn after a moment."""
+    """It says that it waits, or loses its turn after a moment."""
     monkeypatch.setattr(fair_turns, "_LAPSE_S", 0.02)
 
     async def scenario() -> None:
@@ -133,10 +133,10 @@ def test_what_waits_for_something_else_keeps_nobody_waiting(
     asyncio.run(scenario())
 
 
-def test_a_line_has_an_end_and_who_leaves_it_takes_no_turn(
+def test_a_line_has_a_limit_and_leaving_it_takes_no_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The one too many is refused; of a connection that has gone nothing is left."""
+    """One too many is refused. Nothing of a closed connection is left."""
     monkeypatch.setattr(fair_turns, "_LONGEST", 2)
 
     async def scenario() -> None:
@@ -187,8 +187,8 @@ class _Keys:
         ("\r\nAuthorization:", "address:1.2.3.4"),
     ],
 )
-def test_whose_a_request_is_is_seen_in_its_first_bytes(head: str, holder: str) -> None:
-    """By what it shows, where that is good; else by the address."""
+def test_the_first_bytes_identify_a_requests_holder(head: str, holder: str) -> None:
+    """By its credential if that is valid, or else by its address."""
     store: object = _Keys()
     holders = Holders(store)  # type: ignore[arg-type]
     for _ in range(2):

@@ -18,8 +18,8 @@ from koco.store.model import NewExecution
 from koco.store.store import Store
 
 
-def test_spawned_tasks_end_and_none_begins() -> None:
-    """What was to be carried to its end goes on; what is spawned afterwards does nothing."""
+def test_spawned_tasks_end_and_no_more_begin() -> None:
+    """Work that must finish does. Tasks that are spawned later do nothing."""
 
     async def main() -> None:
         tasks, done = Tasks("test"), []
@@ -43,8 +43,8 @@ def test_spawned_tasks_end_and_none_begins() -> None:
     asyncio.run(main())
 
 
-def test_what_never_ends_begins_again_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A moment in which Ray or the disk is away must not be the last one that somebody looks."""
+def test_a_permanent_task_restarts_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment without Ray or disk must not end it for good."""
     monkeypatch.setattr(module, "RETRY_S", 0.01)
 
     async def main() -> None:
@@ -65,8 +65,8 @@ def test_what_never_ends_begins_again_where_it_fails(monkeypatch: pytest.MonkeyP
     asyncio.run(main())
 
 
-def test_followers_are_let_go(tmp_path: Path) -> None:
-    """Their stream ends without a final status, by which they know to come back."""
+def test_followers_are_disconnected(tmp_path: Path) -> None:
+    """Their stream ends without a final status, so they come back."""
 
     async def main() -> None:
         store = Store.at(tmp_path / "store.db")
@@ -90,7 +90,7 @@ def test_followers_are_let_go(tmp_path: Path) -> None:
 
 
 def test_the_port_is_free_before_the_last_request_has_ended() -> None:
-    """The successor listens meanwhile: clients wait, and are not refused."""
+    """The successor listens meanwhile. Clients wait and are not refused."""
     answer_now = asyncio.Event()
     port = _free_port()
 
@@ -128,8 +128,8 @@ def test_the_port_is_free_before_the_last_request_has_ended() -> None:
     asyncio.run(main())
 
 
-def test_a_listener_that_serves_nobody_lets_the_port_go() -> None:
-    """One that never came so far, too: the former one listens again."""
+def test_an_unused_listener_releases_the_port() -> None:
+    """Also one that never listened, so the former one can listen again."""
     port = _free_port()
 
     async def main() -> None:

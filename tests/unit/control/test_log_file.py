@@ -5,8 +5,8 @@ import logging
 from koco.control.log_file import Formatter
 
 
-def test_what_a_request_brings_makes_no_entry_and_no_terminal_obey() -> None:
-    """Line breaks of any kind go on with the entry; control characters are spelt out."""
+def test_text_from_requests_can_neither_forge_entries_nor_control_terminals() -> None:
+    """Line breaks continue the entry; control characters are escaped."""
     path = "/v1/a\n2026-01-31 12:00:00 INFO koco.control.access.keys x\r\x1b[2J\u2028\x85y"
     record = logging.LogRecord("koco", logging.ERROR, "", 1, "GET %s failed", (path,), None)
     first, second = Formatter("%(asctime)s %(message)s").format(record).splitlines()

@@ -8,8 +8,8 @@ from koco.control.settings import Settings, parsed
 from koco.errors import UsageError
 
 
-def test_lists_are_parted_by_commas() -> None:
-    """Each of them checked; none takes back what was set."""
+def test_lists_are_separated_by_commas() -> None:
+    """Each element is checked. An empty value resets the list."""
     values = parsed(
         [
             "cors_origins=https://A.example.com, http://localhost:3000",
@@ -39,8 +39,8 @@ def test_lists_are_parted_by_commas() -> None:
         "max_boddy_mb=1",
     ],
 )
-def test_what_makes_no_sense_is_refused_by_its_name(pair: str) -> None:
-    """With the value, before anything is asked of a control plane."""
+def test_refuses_an_invalid_setting_by_name(pair: str) -> None:
+    """With its value, before a control plane is asked."""
     with pytest.raises(UsageError) as refused:
         parsed([pair])
     assert pair.partition("=")[0] in refused.value.message
@@ -57,7 +57,7 @@ def test_what_makes_no_sense_is_refused_by_its_name(pair: str) -> None:
         ("api_docs=maybe", "api_docs cannot be 'maybe'", "true or false"),
     ],
 )
-def test_who_sets_something_wrong_is_told_what_is_right(pair: str, message: str, hint: str) -> None:
+def test_an_error_says_which_values_are_valid(pair: str, message: str, hint: str) -> None:
     """In words, not in the types of a library."""
     with pytest.raises(UsageError) as refused:
         parsed([pair])
@@ -65,8 +65,8 @@ def test_who_sets_something_wrong_is_told_what_is_right(pair: str, message: str,
     assert (refused.value.hint or "").startswith(hint)
 
 
-def test_status_shows_what_was_set() -> None:
-    """In the words of `koco up --set`, and nothing of what is as it comes."""
+def test_shows_changed_settings() -> None:
+    """In the form of `koco up --set`, without defaults."""
     now = Settings(max_queue=4, api_docs=True, cors_origins=("https://a", "https://b"))
     told = msgspec.json.decode(msgspec.json.encode(now))
     said = ["max_queue=4", "api_docs=true", "cors_origins=https://a,https://b"]

@@ -31,8 +31,8 @@ def told(api: Api, **query: Any) -> list[AuditEntry]:
     return items[::-1]
 
 
-def test_a_change_is_told_with_who_from_where_and_the_requests_id(api: Api) -> None:
-    """It is in the log before it is answered; `latest` is told as the execution that it was."""
+def test_logs_a_change_with_caller_address_and_request_id(api: Api) -> None:
+    """The entry is committed before the answer; `latest` is logged as the execution's fid."""
     fid = api.execution()
     with api.http() as client:
         answer = client.post(
@@ -45,8 +45,8 @@ def test_a_change_is_told_with_who_from_where_and_the_requests_id(api: Api) -> N
     assert entry.request == "it-1"
 
 
-def test_a_refused_change_is_told_with_the_code_of_its_error(api: Api) -> None:
-    """For want of a scope, of the thing itself, or of sense."""
+def test_logs_a_refused_change_with_its_error_code(api: Api) -> None:
+    """For a missing scope, a missing object, and invalid input."""
     api.execution()
     digest = hashlib.sha256(b"reader").digest()
     key = Key(name="reader", digest=digest, scopes=("read",), created="", sees_all=True)
@@ -63,8 +63,8 @@ def test_a_refused_change_is_told_with_the_code_of_its_error(api: Api) -> None:
     ]
 
 
-def test_reading_is_not_told_but_for_what_was_refused(api: Api) -> None:
-    """Looking leaves no trace; looking where one may not does."""
+def test_logs_reads_only_if_they_are_refused(api: Api) -> None:
+    """A permitted read leaves no entry."""
     api.execution()
     with api.http() as client:
         client.get("/v1/executions")
@@ -74,8 +74,8 @@ def test_reading_is_not_told_but_for_what_was_refused(api: Api) -> None:
     assert [(each.action, each.outcome) for each in told(api)] == [("list_secrets", "not_allowed")]
 
 
-def test_ten_thousand_wrong_keys_are_two_entries(tmp_path: Path) -> None:
-    """The first of a minute at once, so that it is seen, and the others as their number."""
+def test_ten_thousand_wrong_keys_make_two_entries(tmp_path: Path) -> None:
+    """The first one in a minute is logged at once, the others as a count."""
 
     async def go(store: Store) -> list[AuditEntry]:
         audit = Audit(store)
@@ -94,8 +94,8 @@ def test_ten_thousand_wrong_keys_are_two_entries(tmp_path: Path) -> None:
     assert {each.address for each in items} == {"192.0.2.7"}
 
 
-def test_wrong_keys_from_ever_new_addresses_do_not_fill_memory_or_disk(tmp_path: Path) -> None:
-    """What is too much to be told apart is told as one."""
+def test_wrong_keys_from_many_addresses_fill_neither_memory_nor_disk(tmp_path: Path) -> None:
+    """Beyond a limit, all are summed into one entry."""
 
     async def go(store: Store) -> list[AuditEntry]:
         audit = Audit(store)
@@ -112,8 +112,8 @@ def test_wrong_keys_from_ever_new_addresses_do_not_fill_memory_or_disk(tmp_path:
     assert sum(each.detail.get("count", 1) for each in items) == 10_000
 
 
-def test_the_refusals_of_a_known_caller_are_told_one_by_one_up_to_a_number(tmp_path: Path) -> None:
-    """What they tried to do is told of the first twenty in a minute, then how often."""
+def test_logs_the_first_refusals_of_a_known_caller_one_by_one(tmp_path: Path) -> None:
+    """The first twenty in a minute have an entry each, the others are counted."""
 
     async def go(store: Store) -> list[AuditEntry]:
         audit = Audit(store)
@@ -135,8 +135,8 @@ def test_the_refusals_of_a_known_caller_are_told_one_by_one_up_to_a_number(tmp_p
     assert (items[0].who, items[0].detail) == ("eve", {"count": 5})
 
 
-def test_a_launch_is_told_in_its_own_transaction(tmp_path: Path) -> None:
-    """An execution without its entry cannot be, nor the other way round."""
+def test_a_launch_and_its_entry_are_one_transaction(tmp_path: Path) -> None:
+    """Neither exists without the other."""
 
     async def go(store: Store) -> None:
         note = AuditEntry(action="launch", who="ada", address="192.0.2.7", request="it-2")
@@ -161,7 +161,7 @@ def test_a_launch_is_told_in_its_own_transaction(tmp_path: Path) -> None:
         " address, request, detail FROM audit",
     ],
 )
-def test_entries_stay_as_they_are(tmp_path: Path, change: str) -> None:
+def test_entries_cannot_be_changed(tmp_path: Path, change: str) -> None:
     """The database itself refuses to change or remove one."""
 
     async def go(store: Store) -> None:
@@ -173,8 +173,8 @@ def test_entries_stay_as_they_are(tmp_path: Path, change: str) -> None:
     within(tmp_path, go)
 
 
-def test_filters_find_what_they_name(tmp_path: Path) -> None:
-    """By who, action, target with what is below it, outcome and time; SQL in them is text."""
+def test_filters_match_their_fields(tmp_path: Path) -> None:
+    """Who, action, target with everything below it, outcome and time; SQL is only text."""
 
     async def go(store: Store) -> None:
         await store.audit.add(
@@ -204,8 +204,8 @@ def test_filters_find_what_they_name(tmp_path: Path) -> None:
     within(tmp_path, go)
 
 
-def test_pages_stay_right_while_the_log_grows(tmp_path: Path) -> None:
-    """Newest first, each entry once."""
+def test_pages_stay_correct_while_the_log_grows(tmp_path: Path) -> None:
+    """Newest first, and each entry once."""
 
     async def go(store: Store) -> None:
         await store.audit.add([AuditEntry(action="a", target=str(n)) for n in range(5)])
@@ -220,7 +220,7 @@ def test_pages_stay_right_while_the_log_grows(tmp_path: Path) -> None:
     within(tmp_path, go)
 
 
-def test_the_api_gives_the_log_to_admins_alone(api: Api) -> None:
+def test_the_api_shows_the_log_only_to_admins(api: Api) -> None:
     """With the filters, and times in any form of RFC 3339."""
     api.execution()
     with api.http() as client:
@@ -233,8 +233,8 @@ def test_the_api_gives_the_log_to_admins_alone(api: Api) -> None:
         assert client.get("/v1/audit", params={"since": "yesterday"}).status_code == 400
 
 
-def test_a_change_that_cannot_be_noted_is_answered_by_a_failure(api: Api) -> None:
-    """It was made, and nobody shall rely on its being told; a refusal stays what it is."""
+def test_a_change_that_cannot_be_logged_is_answered_with_a_failure(api: Api) -> None:
+    """The change was made but may not be relied on; a refusal stays a refusal."""
     api.execution()
     api.call(api.parts.store.engine.write(lambda db: db.execute("DROP TABLE audit")))
     with api.http() as client:
@@ -246,8 +246,8 @@ def test_a_change_that_cannot_be_noted_is_answered_by_a_failure(api: Api) -> Non
         assert client.post("/v1/executions/latest/cancel").status_code == 409
 
 
-def test_what_a_flow_does_with_its_own_files_is_told_by_its_events_only(api: Api) -> None:
-    """There may be thousands; what it was refused is told."""
+def test_a_flows_own_file_changes_are_only_in_its_events(api: Api) -> None:
+    """There may be thousands. Refused ones are logged."""
     fid = api.execution()
     sha256 = hashlib.sha256(b"1").hexdigest()
     with api.http(api.parts.files.token(fid)) as flow:
@@ -264,8 +264,8 @@ def test_what_a_flow_does_with_its_own_files_is_told_by_its_events_only(api: Api
     )
 
 
-def test_a_failed_login_is_told_by_a_name_that_there_is_only(api: Api) -> None:
-    """Any other may be a password that was typed in the wrong place."""
+def test_a_failed_login_is_logged_only_with_an_existing_name(api: Api) -> None:
+    """Any other text may be a password that was typed into the wrong field."""
     password = "correct horse battery staple"
     with api.http("root") as client:
         body = {"name": "grace", "password": password}

@@ -19,16 +19,16 @@ def mine(tmp_path: Path) -> HeadKey:
     return key
 
 
-def test_what_is_signed_is_opened_once(mine: HeadKey, tmp_path: Path) -> None:
-    """With its arguments; sent again, it is refused."""
+def test_opens_a_signed_request_once(mine: HeadKey, tmp_path: Path) -> None:
+    """With its arguments. If it is sent again, it is refused."""
     blob = signed(str(tmp_path), "admit", digest=b"d" * 32, recover=True)
     assert mine.opened(blob) == ("admit", {"digest": b"d" * 32, "recover": True})
     with pytest.raises(NotAllowedError):
         mine.opened(blob)
 
 
-def test_nothing_else_is(mine: HeadKey, tmp_path: Path) -> None:
-    """Not by another key, for another action, with other arguments, and no rubbish."""
+def test_refuses_every_other_request(mine: HeadKey, tmp_path: Path) -> None:
+    """Another key, another action, other arguments, and garbage."""
     (tmp_path / "other").mkdir()
     other = HeadKey(tmp_path / "other")
     other.ensure()
@@ -61,13 +61,13 @@ def test_nothing_else_is(mine: HeadKey, tmp_path: Path) -> None:
         *[(values, "") for values in (None, 5, [1], "max_running", {})],
     ],
 )
-def test_whatever_is_asked_to_be_set_has_a_name_for_the_log(values: Any, name: str) -> None:
-    """Also where it makes no sense: an attempt that is refused is an entry all the same."""
+def test_any_requested_settings_have_a_name_for_the_log(values: Any, name: str) -> None:
+    """Even invalid ones, because a refused attempt is logged, too."""
     assert named(values) == name
 
 
-def test_the_file_is_its_owners_alone_and_stays(mine: HeadKey, tmp_path: Path) -> None:
-    """It is made once, and whoever cannot read it is told where it is."""
+def test_the_file_belongs_to_its_owner_and_stays(mine: HeadKey, tmp_path: Path) -> None:
+    """It is created once. An error about it names its path."""
     path = tmp_path / head_key.FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = path.read_bytes()

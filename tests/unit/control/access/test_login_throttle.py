@@ -37,8 +37,8 @@ def wait_of(attempts: Attempts, *, address: str = HOME, name: str | None = None)
     return 0
 
 
-def test_waits_double_up_to_a_quarter_of_an_hour(attempts: Attempts, clock: Clock) -> None:
-    """Five of a name are free, from wherever they come."""
+def test_delays_double_up_to_a_quarter_of_an_hour(attempts: Attempts, clock: Clock) -> None:
+    """The first five failures of a name are free, from any address."""
     waits = []
     for number in range(20):
         address = f"198.51.100.{number}"
@@ -48,16 +48,16 @@ def test_waits_double_up_to_a_quarter_of_an_hour(attempts: Attempts, clock: Cloc
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900, 900]
 
 
-def test_one_that_comes_too_early_is_not_counted(attempts: Attempts, clock: Clock) -> None:
-    """So whoever waits gets in, however often somebody else asks meanwhile."""
+def test_an_attempt_that_comes_too_early_does_not_count(attempts: Attempts, clock: Clock) -> None:
+    """So a user who waits gets in, however often others try meanwhile."""
     for _ in range(1000):
         wait_of(attempts, name="ada")
     clock.now += 1
     assert wait_of(attempts, name="ada") == 0
 
 
-def test_an_address_has_more_that_are_free(attempts: Attempts) -> None:
-    """Many people may share one; all that has one network of IPv6 is one address."""
+def test_an_address_has_more_free_failures(attempts: Attempts) -> None:
+    """Many people may share it; an IPv6 network counts as one address."""
     assert not any(wait_of(attempts, name=f"user{number}") for number in range(20))
     assert wait_of(attempts, name="another") == 1
     assert wait_of(attempts, address="192.0.2.8", name="another") == 0
@@ -68,15 +68,15 @@ def test_an_address_has_more_that_are_free(attempts: Attempts) -> None:
     assert wait_of(attempts, address=f"::ffff:{HOME}", name="another") == 1
 
 
-def test_wrong_keys_keep_nobody_from_logging_in(attempts: Attempts) -> None:
-    """And the other way round: a script with an old key shares its address with people."""
+def test_wrong_keys_do_not_delay_logins(attempts: Attempts) -> None:
+    """Nor the reverse: a script with an old key may share an address with people."""
     assert not any(wait_of(attempts) for _ in range(100))
     assert wait_of(attempts) == 1
     assert wait_of(attempts, name="ada") == 0
 
 
-def test_who_got_in_has_a_clean_name_and_an_old_address(attempts: Attempts) -> None:
-    """Or somebody with a password of their own could guess others' for ever."""
+def test_a_successful_login_clears_the_name_but_not_the_address(attempts: Attempts) -> None:
+    """Otherwise a user with a password could guess others' for ever."""
     for number in range(19):
         wait_of(attempts, name=f"user{number % 5}")
     assert wait_of(attempts, name="ada") == 0
@@ -89,7 +89,7 @@ def test_who_got_in_has_a_clean_name_and_an_old_address(attempts: Attempts) -> N
 
 
 def test_failures_are_forgotten_after_an_hour(attempts: Attempts, clock: Clock) -> None:
-    """Of quiet, not since the first."""
+    """An hour without failures, not an hour after the first."""
     for _ in range(15):
         clock.now += wait_of(attempts, name="ada")
     clock.now += 3601
@@ -97,14 +97,14 @@ def test_failures_are_forgotten_after_an_hour(attempts: Attempts, clock: Clock) 
 
 
 def test_memory_is_bounded(attempts: Attempts) -> None:
-    """Who has failed last is remembered."""
+    """The names that failed last are remembered."""
     for number in range(12_000):
         wait_of(attempts, address=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
     assert len(attempts._failures) == 10_000
 
 
-def test_what_is_told_says_how_long_to_wait(attempts: Attempts) -> None:
-    """And that there is another way in."""
+def test_the_error_says_how_long_to_wait(attempts: Attempts) -> None:
+    """And that a key works at once."""
     for _ in range(5):
         attempts.check(address=HOME, name="ada")
     with pytest.raises(TooManyError, match="too many failed logins as 'ada'") as caught:

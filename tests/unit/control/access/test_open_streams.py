@@ -33,8 +33,8 @@ async def outcome(task: "asyncio.Task[None]") -> BaseException | None:
     return task.exception()
 
 
-def test_each_key_has_its_share() -> None:
-    """The setting that is reached is named, with its value; what ends makes room again."""
+def test_each_key_has_a_limit() -> None:
+    """The error names the setting and its value. A stream that ends makes room."""
 
     async def scenario() -> None:
         streams = Streams(Settings(max_streams_per_key=1, max_streams=2))
@@ -53,8 +53,8 @@ def test_each_key_has_its_share() -> None:
     asyncio.run(scenario())
 
 
-def test_however_many_come_the_next_one_finds_room() -> None:
-    """Nobody has more open than stay free: not one key, and not several together."""
+def test_there_is_always_room_for_another_holder() -> None:
+    """No key, and no group of keys, may have more open than stay free."""
 
     async def scenario() -> None:
         streams = Streams(Settings(max_streams_per_key=100, max_streams=100))
@@ -72,8 +72,8 @@ def test_however_many_come_the_next_one_finds_room() -> None:
     asyncio.run(scenario())
 
 
-def test_revoking_ends_all_streams_of_a_key_at_once() -> None:
-    """They end where they wait, and nobody else's do."""
+def test_revoking_a_key_ends_all_its_streams_at_once() -> None:
+    """Wherever they wait. Streams of others continue."""
 
     async def scenario() -> None:
         streams = Streams(Settings())
@@ -89,7 +89,7 @@ def test_revoking_ends_all_streams_of_a_key_at_once() -> None:
 
 
 def test_a_stream_ends_when_its_key_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was opened in time ends with the time."""
+    """Even if it was opened before."""
     monkeypatch.setattr("koco.control.access.open_streams._LOOK_S", 0.02)
 
     async def scenario() -> None:
@@ -102,8 +102,8 @@ def test_a_stream_ends_when_its_key_expires(monkeypatch: pytest.MonkeyPatch) -> 
     asyncio.run(scenario())
 
 
-def test_who_was_let_in_before_the_end_begins_nothing_after_it() -> None:
-    """Between the guard and the stream a body may have taken its time."""
+def test_a_caller_who_loses_access_before_the_stream_begins_gets_none() -> None:
+    """Reading the body may take long after the guard has run."""
 
     async def scenario() -> None:
         streams = Streams(Settings())
@@ -117,8 +117,8 @@ def test_who_was_let_in_before_the_end_begins_nothing_after_it() -> None:
     asyncio.run(scenario())
 
 
-def test_a_users_sessions_have_one_share() -> None:
-    """Whoever logs in once more may not follow more, nor ask more often."""
+def test_a_users_sessions_share_one_limit() -> None:
+    """Another login gives neither more streams nor more requests."""
 
     async def scenario() -> None:
         settings = Settings(max_streams_per_key=1, key_requests_per_s=0.1)

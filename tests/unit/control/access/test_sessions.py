@@ -71,8 +71,8 @@ def token_of(api: Api, **more: Any) -> str:
     return token
 
 
-def test_without_a_user_nobody_can_log_in(api: Api) -> None:
-    """There is no default one, and it is said how there would be one."""
+def test_without_a_user_no_login_is_possible(api: Api) -> None:
+    """There is no default user. The error says how to create one."""
     assert ask(api, "GET", "/v1/users").json() == {"items": [], "next": None}
     answer = log_in(api)
     assert answer.status_code == 404
@@ -80,7 +80,7 @@ def test_without_a_user_nobody_can_log_in(api: Api) -> None:
     assert "koco user create" in answer.json()["hint"]
 
 
-def test_only_admins_make_users(api: Api) -> None:
+def test_only_admins_create_users(api: Api) -> None:
     """And list and remove them."""
     for method, path in (("POST", "/v1/users"), ("GET", "/v1/users"), ("DELETE", "/v1/users/eve")):
         body = {"json": LOGIN} if method == "POST" else {}
@@ -88,8 +88,8 @@ def test_only_admins_make_users(api: Api) -> None:
         assert anonymous(api, method, path, **body).status_code == 401
 
 
-def test_a_user_is_listed_as_they_were_made(api: Api) -> None:
-    """With who made them and where they last logged in, and without a trace of the password."""
+def test_a_user_is_listed_as_created(api: Api) -> None:
+    """With their creator and last login, and nothing of the password."""
     more = {"scopes": ["read"], "flows": ["svc/*"], "all_executions": True}
     made = ask(api, "POST", "/v1/users", json={**LOGIN, **more}).json()
     assert made | more == made
@@ -101,7 +101,7 @@ def test_a_user_is_listed_as_they_were_made(api: Api) -> None:
     assert listed["last_login"] > made["created"]
 
 
-def test_users_come_in_pages(api: Api, eve: str) -> None:
+def test_users_are_listed_in_pages(api: Api, eve: str) -> None:
     """By name."""
     ask(api, "POST", "/v1/users", json={**LOGIN, "name": "abe"})
     page = ask(api, "GET", "/v1/users?limit=1").json()
@@ -111,7 +111,7 @@ def test_users_come_in_pages(api: Api, eve: str) -> None:
 
 
 def test_keys_and_users_share_one_set_of_names(api: Api, eve: str) -> None:
-    """What is whose goes by them."""
+    """Because executions belong to names."""
     taken = ask(api, "POST", "/v1/users", json={**LOGIN, "name": "ada"})
     assert (taken.status_code, taken.json()["code"]) == (409, "conflict")
     assert ask(api, "POST", "/v1/users", json=LOGIN).status_code == 409
@@ -133,8 +133,8 @@ def test_keys_and_users_share_one_set_of_names(api: Api, eve: str) -> None:
         ({"pasword": "x"}, "unknown field"),
     ],
 )
-def test_what_makes_no_sense_makes_no_user(lasting: Api, asked: dict[str, Any], said: str) -> None:
-    """The password is not repeated."""
+def test_invalid_values_create_no_user(lasting: Api, asked: dict[str, Any], said: str) -> None:
+    """The error does not repeat the password."""
     answer = ask(lasting, "POST", "/v1/users", json={**LOGIN, "name": "abe", **asked})
     assert answer.status_code == 400
     assert said in answer.json()["detail"]
@@ -143,8 +143,8 @@ def test_what_makes_no_sense_makes_no_user(lasting: Api, asked: dict[str, Any], 
     assert user["name"] == "eve"
 
 
-def test_a_session_may_do_what_its_user_may(api: Api, eve: str) -> None:
-    """It is shown as a key is; `/v1/me` tells of it."""
+def test_a_session_has_its_users_rights(api: Api, eve: str) -> None:
+    """It is shown like a key; `/v1/me` describes it."""
     answer = log_in(api)
     assert answer.headers["cache-control"] == "no-store"
     assert "set-cookie" not in answer.headers
@@ -159,7 +159,7 @@ def test_a_session_may_do_what_its_user_may(api: Api, eve: str) -> None:
 
 
 def test_neither_passwords_nor_tokens_are_stored(api: Api, eve: str) -> None:
-    """Only hashes of them are: of the password by argon2id."""
+    """Only their hashes: argon2id for the password."""
     token = token_of(api)
     held = b"".join(each.read_bytes() for each in api.data_dir.glob("store.db*"))
     assert b"$argon2id$" in held
@@ -167,8 +167,8 @@ def test_neither_passwords_nor_tokens_are_stored(api: Api, eve: str) -> None:
     assert token.encode() not in held and token.removeprefix("kocos_").encode() not in held
 
 
-def test_who_is_unknown_is_answered_as_who_is_wrong(api: Api, eve: str) -> None:
-    """Word by word but for the request's id; see also how long it takes, below."""
+def test_an_unknown_user_gets_the_same_answer_as_a_wrong_password(api: Api, eve: str) -> None:
+    """Word for word, except the request's id. A test below checks the time."""
     unknown, wrong = log_in(api, name="nobody"), log_in(api, password="x" * 12)
     assert unknown.status_code == wrong.status_code == 401
     assert unknown.json() | {"request_id": ""} == wrong.json() | {"request_id": ""}
@@ -197,8 +197,8 @@ class Hasher(PasswordHasher):
 
 
 @pytest.mark.parametrize("attempt", ["first", "second"])
-def test_a_hash_is_verified_for_who_is_unknown(attempt: str) -> None:
-    """As much work as for a user, so that the time tells nothing; also the first time."""
+def test_a_hash_is_verified_for_an_unknown_user(attempt: str) -> None:
+    """The same work as for a known one, so the time reveals nothing; also at first."""
 
     async def work(is_known: bool) -> list[str]:
         passwords = Passwords(hasher := Hasher())
@@ -214,8 +214,8 @@ def test_a_hash_is_verified_for_who_is_unknown(attempt: str) -> None:
     assert known == (["hash", "verify"] if attempt == "first" else ["verify"])
 
 
-def test_one_hash_is_made_at_a_time_and_few_wait() -> None:
-    """Each takes 64 MiB: whoever comes when sixteen wait is told to come again."""
+def test_hashes_are_computed_one_at_a_time_and_few_wait() -> None:
+    """Each takes 64 MiB. If sixteen wait, the next caller must come again."""
 
     async def crowd() -> None:
         passwords = Passwords(hasher := Hasher())
@@ -233,14 +233,14 @@ def test_one_hash_is_made_at_a_time_and_few_wait() -> None:
     asyncio.run(crowd())
 
 
-def test_the_hash_is_argon2id_as_the_standard_recommends_it() -> None:
-    """RFC 9106: 64 MiB, three passes, four lanes."""
+def test_the_hash_follows_the_standard() -> None:
+    """RFC 9106: argon2id, 64 MiB, three passes, four lanes."""
     hashed = asyncio.run(Passwords().hash(PASSWORD))
     assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
-def test_a_hash_of_old_is_made_anew_at_a_login(api: Api, eve: str) -> None:
-    """Once what is recommended has changed; sessions go on."""
+def test_an_outdated_hash_is_renewed_at_a_login(api: Api, eve: str) -> None:
+    """When the recommended parameters have changed. Sessions continue."""
     [before] = api.call(api.parts.store.users.page()).items
     token = token_of(api)
     api.parts.sessions._hashing._made = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1)
@@ -251,16 +251,16 @@ def test_a_hash_of_old_is_made_anew_at_a_login(api: Api, eve: str) -> None:
     assert ask(api, "GET", "/v1/me", token).status_code == 200
 
 
-def test_the_same_character_is_the_same_however_it_is_typed(api: Api, eve: str) -> None:
-    """One keyboard sends é as one, another as two."""
+def test_equivalent_characters_are_equal_in_passwords(api: Api, eve: str) -> None:
+    """Some keyboards send é as one character, others as two."""
     for number, (made, typed) in enumerate((("é", "e\u0301"), ("e\u0301", "é"))):
         more = {"name": f"user{number}", "password": PASSWORD + made}
         assert ask(api, "POST", "/v1/users", json=more).status_code == 201
         assert log_in(api, **{**more, "password": PASSWORD + typed}).status_code == 201
 
 
-def test_a_session_ends_in_time(api: Api, eve: str) -> None:
-    """`session_hours` after the login; the next login removes what is left of it."""
+def test_a_session_expires(api: Api, eve: str) -> None:
+    """`session_hours` after the login. The next login removes the expired row."""
     api.parts.settings.session_hours = 0.1 / 3600
     token = token_of(api)
     time.sleep(0.12)
@@ -298,8 +298,8 @@ def follow(api: Api, token: str) -> tuple[threading.Thread, list[Any]]:
     return thread, came
 
 
-def test_logging_out_ends_a_session_and_no_other(api: Api, eve: str) -> None:
-    """At once, with what is followed by it."""
+def test_logging_out_ends_only_that_session(api: Api, eve: str) -> None:
+    """At once, with its streams."""
     token, other = token_of(api), token_of(api)
     thread, came = follow(api, token)
     assert ask(api, "DELETE", "/v1/session", token).json() == {"name": eve}
@@ -311,7 +311,7 @@ def test_logging_out_ends_a_session_and_no_other(api: Api, eve: str) -> None:
 
 @pytest.mark.parametrize("how", ["removed", "by an admin", "by the user"])
 def test_sessions_end_with_their_user_or_password(api: Api, eve: str, how: str) -> None:
-    """At once, streams included: whoever has stolen one is out."""
+    """At once, with their streams, so a stolen session is useless."""
     token, other = token_of(api), token_of(api)
     thread, _ = follow(api, token)
     new = {"password": f"{PASSWORD}, too"}
@@ -335,7 +335,7 @@ def test_sessions_end_with_their_user_or_password(api: Api, eve: str, how: str) 
 
 
 def test_users_change_only_their_own_password(api: Api, eve: str) -> None:
-    """Knowing the old one; the holder of a key has none."""
+    """With the old one. The holder of a key has none."""
     ask(api, "POST", "/v1/users", json={**LOGIN, "name": "abe"})
     token, new = token_of(api), {"password": f"{PASSWORD}, too"}
     for path, key, body, status in (
@@ -350,10 +350,10 @@ def test_users_change_only_their_own_password(api: Api, eve: str) -> None:
     assert log_in(api).status_code == 201
 
 
-def test_a_login_whose_user_goes_meanwhile_begins_nothing(
+def test_a_login_fails_if_its_user_is_removed_meanwhile(
     api: Api, eve: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While its password is verified, which takes a while."""
+    """While the password is verified, which takes a while."""
     users = api.parts.users
     verified = users.verified
 
@@ -366,10 +366,10 @@ def test_a_login_whose_user_goes_meanwhile_begins_nothing(
     assert log_in(api).status_code == 401
 
 
-def test_who_knew_the_former_password_does_not_undo_an_admins_change(
+def test_a_slow_password_change_does_not_undo_an_admins(
     api: Api, eve: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was verified a moment before, and its successor is hashed while the admin is faster."""
+    """The admin's is faster than the hashing of the user's own."""
     users, token = api.parts.users, token_of(api)
     verified, by_admin = users.verified, f"{PASSWORD}, by an admin"
 
@@ -386,8 +386,8 @@ def test_who_knew_the_former_password_does_not_undo_an_admins_change(
     token_of(api, password=by_admin)
 
 
-def test_failures_hold_up_a_name_and_no_key(api: Api, eve: str) -> None:
-    """After five; it is said for how long, and an admin's new password ends it."""
+def test_failures_delay_a_name_but_no_key(api: Api, eve: str) -> None:
+    """After five. The error says for how long; a new password by an admin ends it."""
     for _ in range(5):
         assert log_in(api, password="x" * 12).status_code == 401
     held = log_in(api)
@@ -401,16 +401,16 @@ def test_failures_hold_up_a_name_and_no_key(api: Api, eve: str) -> None:
     token_of(api, **new)
 
 
-def test_a_login_that_succeeds_forgets_what_failed(api: Api, eve: str) -> None:
-    """Whoever mistypes now and then is never held up."""
+def test_a_successful_login_clears_failures(api: Api, eve: str) -> None:
+    """Occasional typing errors never cause a delay."""
     for _ in range(2):
         for _ in range(4):
             assert log_in(api, password="x" * 12).status_code == 401
         assert log_in(api).status_code == 201
 
 
-def test_a_wrong_old_password_is_a_failure_as_well(api: Api, eve: str) -> None:
-    """Whoever finds a browser that is logged in must not guess for ever."""
+def test_a_wrong_old_password_counts_as_a_failure(api: Api, eve: str) -> None:
+    """Otherwise a browser left logged in could be used to guess for ever."""
     token = token_of(api)
     body = {"password": PASSWORD, "old": "x" * 12}
     codes = [
@@ -419,8 +419,8 @@ def test_a_wrong_old_password_is_a_failure_as_well(api: Api, eve: str) -> None:
     assert codes == [403] * 5 + [429]
 
 
-def test_wrong_keys_hold_up_their_address_and_nobody_who_has_a_key(api: Api, eve: str) -> None:
-    """Sessions' tokens count as well; what is right is never looked at."""
+def test_wrong_keys_delay_their_address_but_no_valid_key(api: Api, eve: str) -> None:
+    """Session tokens count as well. Valid credentials are never delayed."""
     with api.http("koco_wrong") as client:
         for number in range(100):
             headers = {"Authorization": f"Bearer kocos_{number}"} if number % 2 else {}
@@ -441,8 +441,8 @@ def cookie_of(api: Api) -> dict[str, str]:
     return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
-def test_a_cookie_is_for_browsers_alone(api: Api, eve: str) -> None:
-    """No script of a page has the token, and no other site's page sends it."""
+def test_a_cookie_is_only_for_browsers(api: Api, eve: str) -> None:
+    """No script of a page can read it, and no other site's page sends it."""
     answer = log_in(api, cookie=True)
     assert "token" not in answer.json()
     name_value, *attributes = answer.headers["set-cookie"].split("; ")
@@ -457,8 +457,8 @@ def test_a_cookie_is_for_browsers_alone(api: Api, eve: str) -> None:
     assert (me["name"], me["by"]) == (eve, "session")
 
 
-def test_over_tls_a_cookie_is_secure_and_its_hosts_alone() -> None:
-    """A browser takes it with that prefix from this host only, over TLS only."""
+def test_over_tls_a_cookie_is_secure_and_bound_to_the_host() -> None:
+    """Browsers accept its prefix only from this host, and only over TLS."""
     cookie = cookies.given("kocos_x", {"scheme": "https"}, max_age_s=60)
     header = cookie.to_header(header="")
     assert header.startswith("__Host-koco_session=kocos_x; ")
@@ -469,7 +469,7 @@ def test_over_tls_a_cookie_is_secure_and_its_hosts_alone() -> None:
 
 @pytest.mark.parametrize("is_trusted", [True, False])
 def test_behind_a_trusted_proxy_a_cookie_is_secure(api: Api, eve: str, is_trusted: bool) -> None:
-    """Where TLS ends there; what anybody else says of it is not believed."""
+    """Where the proxy ends TLS. Other senders of its header are not believed."""
     api.parts.settings.trusted_proxies = ("127.0.0.1",) if is_trusted else ()
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
     answer = log_in(api, headers=headers, cookie=True)
@@ -485,8 +485,8 @@ def test_behind_a_trusted_proxy_a_cookie_is_secure(api: Api, eve: str, is_truste
         assert (anonymous(api, "GET", "/v1/me", headers=shown).status_code == 200) is is_good
 
 
-def test_a_cookie_is_believed_from_pages_that_are_let_in(api: Api, eve: str) -> None:
-    """Those whose origin an admin has named for CORS; no others, whatever `*` lets read."""
+def test_a_cookie_is_accepted_from_permitted_pages(api: Api, eve: str) -> None:
+    """From origins that an admin has named for CORS, whatever `*` may read."""
     page = {"Origin": "https://app.example.com", "Sec-Fetch-Site": "same-site"}
     for origins, status in ((("*",), 403), (("https://app.example.com",), 200)):
         api.parts.settings.cors_origins = origins
@@ -494,8 +494,8 @@ def test_a_cookie_is_believed_from_pages_that_are_let_in(api: Api, eve: str) -> 
         assert anonymous(api, "DELETE", "/v1/session", headers=headers).status_code == status
 
 
-def test_logging_out_takes_the_cookie_away(api: Api, eve: str) -> None:
-    """In the browser, too; without one, what was shown was a key."""
+def test_logging_out_removes_the_cookie(api: Api, eve: str) -> None:
+    """In the browser as well. Without a cookie, the credential was a key."""
     cookie = cookie_of(api)
     answer = anonymous(api, "DELETE", "/v1/session", headers={**cookie, "Origin": api.url})
     assert answer.status_code == 200
@@ -530,7 +530,7 @@ def test_logging_out_takes_the_cookie_away(api: Api, eve: str) -> None:
 def test_a_cookie_changes_nothing_for_other_sites(
     lasting: Api, headers: dict[str, str], is_ours: bool
 ) -> None:
-    """What a browser says of the page that asks decides; reading needs no proof."""
+    """The browser's headers about the page decide. Reads need no proof."""
     cookie = cookie_of(lasting)
     path = f"/v1/executions/{lasting.execution(user='eve')}/cancel"
     answer = anonymous(lasting, "POST", path, headers={**cookie, **headers})
@@ -538,8 +538,8 @@ def test_a_cookie_changes_nothing_for_other_sites(
     assert anonymous(lasting, "GET", "/v1/me", headers={**cookie, **headers}).status_code == 200
 
 
-def test_a_cookie_is_not_looked_at_beside_a_key(api: Api, eve: str) -> None:
-    """Nor beside whatever else says who asks."""
+def test_a_cookie_is_ignored_beside_a_key(api: Api, eve: str) -> None:
+    """And beside any other credential."""
     cookie = cookie_of(api)
     for shown, status in (
         ("Bearer ada", 200),
@@ -552,8 +552,8 @@ def test_a_cookie_is_not_looked_at_beside_a_key(api: Api, eve: str) -> None:
         assert status != 200 or answer.json()["name"] == "ada"
 
 
-def test_a_key_in_a_cookie_is_none(api: Api) -> None:
-    """It would be good for years, in a browser."""
+def test_a_key_in_a_cookie_is_refused(api: Api) -> None:
+    """It would be valid for years, in a browser."""
     for name in ("koco_session", "__Host-koco_session"):
         answer = anonymous(api, "GET", "/v1/me", headers={"Cookie": f"{name}=ada"})
         assert answer.status_code == 401
@@ -563,8 +563,8 @@ def test_a_key_in_a_cookie_is_none(api: Api) -> None:
     "kind",
     ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", None],
 )
-def test_no_form_of_another_site_logs_anybody_in(lasting: Api, kind: str | None) -> None:
-    """A browser sends those without asking; as whom they would be logged in, nobody would see."""
+def test_forms_of_other_sites_cannot_log_in(lasting: Api, kind: str | None) -> None:
+    """Browsers send them without asking, and nobody would notice the other user."""
     headers = {"Content-Type": kind} if kind else {}
     body = msgspec.json.encode({**LOGIN, "cookie": True})
     answer = anonymous(lasting, "POST", "/v1/session", content=body, headers=headers)

@@ -47,8 +47,8 @@ STAYS = Holder("the replica Front of koco-other-1", "n", {"CPU": 2}, is_replica=
 ENDS = Holder("a runner of p/1", "n", {"CPU": 1}, runner=("p", 1, "r"))
 
 
-def test_who_holds_what_it_waits_for_is_named() -> None:
-    """With the executions that run in a runner; nothing where there is room."""
+def test_names_the_holders_of_missing_resources() -> None:
+    """With the executions in a runner. Nothing is named if there is room."""
     said = asyncio.run(room([ENDS, STAYS]).waits_for(RELEASE))
     assert said == (
         "0 of 1 replicas of Front run: no node has free 1 CPU (the most is 0 CPU); held by"
@@ -57,8 +57,8 @@ def test_who_holds_what_it_waits_for_is_named() -> None:
     assert asyncio.run(room([STAYS], free=1).waits_for(RELEASE)) is None
 
 
-def test_it_is_in_vain_where_only_replicas_hold_it() -> None:
-    """Executions end, and give back what they hold; an autoscaler starts nodes."""
+def test_a_release_fails_if_only_replicas_hold_its_resources() -> None:
+    """Executions end and give theirs back, and an autoscaler starts nodes."""
     with pytest.raises(NoPlace, match=r"its endpoint finds no node: 0 of 1 .* held by"):
         asyncio.run(room([STAYS]).check(RELEASE))
     asyncio.run(room([ENDS]).check(RELEASE))
@@ -66,14 +66,14 @@ def test_it_is_in_vain_where_only_replicas_hold_it() -> None:
     asyncio.run(room([STAYS], free=1).check(RELEASE))
 
 
-def test_it_is_in_vain_where_no_node_is_large_enough() -> None:
-    """However much of it is given back."""
+def test_a_release_fails_if_no_node_is_large_enough() -> None:
+    """Because nothing that ends would help."""
     with pytest.raises(NoPlace, match=r"no node has 1 CPU \(the most is 0\.5 CPU\)"):
         asyncio.run(room([], cpus=0.5).check(RELEASE))
 
 
-def test_holders_are_known_by_what_ray_says_of_them() -> None:
-    """Replicas, runners and tasks; what asks for nothing holds nothing."""
+def test_describes_holders_from_rays_entries() -> None:
+    """Replicas, runners and tasks. Without a request, nothing is held."""
     replica = holder_of({"name": REPLICA, "node_id": "n", "required_resources": {"CPU": 1.0}})
     assert (replica.name, replica.is_replica) == ("the replica Front of koco-other-1", True)
     runner = holder_of({"name": "runner:svc:3:ab", "required_resources": {"GPU": 1}})
@@ -83,8 +83,8 @@ def test_holders_are_known_by_what_ray_says_of_them() -> None:
     assert holder_of({"name": "idle", "class_name": "A", "actor_id": "a"}).resources == {}
 
 
-def test_what_replicas_ask_for_that_do_not_run_is_read_from_serve() -> None:
-    """Not of those that run, and not of those that ask for nothing."""
+def test_reads_the_requests_of_missing_replicas_from_serve() -> None:
+    """Not of running ones, and not of those that request nothing."""
     found = {
         "deployments": {
             "Waits": deployment(running=1, wanted=2, num_cpus=1, memory=5),

@@ -112,8 +112,8 @@ def world(tmp_path: Path, body: Callable[[World], Awaitable[None]]) -> None:
     pools_world(tmp_path, begun)
 
 
-def test_two_deploys_of_the_same_at_once_are_one_release(tmp_path: Path) -> None:
-    """Neither is told that it failed, and nothing is started twice."""
+def test_equal_deploys_at_the_same_time_make_one_release(tmp_path: Path) -> None:
+    """None of them fails, and nothing is started twice."""
 
     async def body(w: World) -> None:
         await w.upload("one")
@@ -126,8 +126,10 @@ def test_two_deploys_of_the_same_at_once_are_one_release(tmp_path: Path) -> None
     world(tmp_path, body)
 
 
-def test_going_back_while_another_release_is_on_its_way_counts(tmp_path: Path) -> None:
-    """The last deploy wins: what is live now would not be, once the other one is ready."""
+def test_deploying_the_live_code_while_another_release_starts_makes_a_release(
+    tmp_path: Path,
+) -> None:
+    """The last deploy wins, so the live one has to come after the other."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -143,8 +145,8 @@ def test_going_back_while_another_release_is_on_its_way_counts(tmp_path: Path) -
     world(tmp_path, body)
 
 
-def test_what_was_looked_at_is_what_is_taken_away(tmp_path: Path) -> None:
-    """Or nothing is: somebody may deploy while another one is asked."""
+def test_undeploys_only_the_release_that_the_caller_saw(tmp_path: Path) -> None:
+    """Somebody may have deployed while a user was asked to confirm."""
 
     async def body(w: World) -> None:
         assert await w.deployer.replaced("svc") == 0
@@ -163,8 +165,8 @@ def test_what_was_looked_at_is_what_is_taken_away(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_runner_that_dies_right_after_its_imports_is_no_live_release(tmp_path: Path) -> None:
-    """Its process must answer once more; the cause is told, and no runner is left."""
+def test_a_runner_that_dies_right_after_its_imports_fails_the_release(tmp_path: Path) -> None:
+    """It must answer once more. The cause is shown, and no runner is left."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -198,8 +200,8 @@ async def alive(w: World) -> Any:
     return next(r.actor for r in pool.runners.values() if not r.actor.over.done())
 
 
-def test_a_release_whose_runners_keep_dying_goes_back_by_itself(tmp_path: Path) -> None:
-    """Once: in its row, in the audit log, and for what waits for it."""
+def test_a_release_whose_runners_keep_dying_is_rolled_back(tmp_path: Path) -> None:
+    """Once: recorded in its row and in the audit log, also for waiting executions."""
 
     async def body(w: World) -> None:
         await w.live("one", origin=ReleaseOrigin(commit="abc"))
@@ -225,7 +227,7 @@ def test_a_release_whose_runners_keep_dying_goes_back_by_itself(tmp_path: Path) 
 
 
 def test_a_release_that_has_finished_an_execution_stays(tmp_path: Path) -> None:
-    """So does one whose runner was lost once: that may be anything."""
+    """So does one that lost a single runner, which may have any reason."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -240,8 +242,8 @@ def test_a_release_that_has_finished_an_execution_stays(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_going_back_goes_on_after_a_restart(tmp_path: Path) -> None:
-    """The control plane may die right after it has noted that a release is broken."""
+def test_an_automatic_rollback_continues_after_a_restart(tmp_path: Path) -> None:
+    """The control plane may die right after marking the release as broken."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -258,8 +260,10 @@ def test_going_back_goes_on_after_a_restart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-def test_what_waits_for_a_broken_release_moves_to_the_next(tmp_path: Path, restarts: bool) -> None:
-    """As far as that has the flow; its stream says so, and a restart in between changes nothing."""
+def test_executions_waiting_for_a_broken_release_move_to_the_next(
+    tmp_path: Path, restarts: bool
+) -> None:
+    """If it has the flow. Their streams say so; a restart changes nothing."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -285,8 +289,8 @@ def test_what_waits_for_a_broken_release_moves_to_the_next(tmp_path: Path, resta
     world(tmp_path, body)
 
 
-def test_what_nothing_can_run_ends_with_the_cause(tmp_path: Path) -> None:
-    """Its release does not start, and the service is undeployed: it must not wait for ever."""
+def test_executions_that_nothing_can_run_end_with_the_cause(tmp_path: Path) -> None:
+    """Their release does not start and the service is undeployed."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -304,7 +308,7 @@ def test_what_nothing_can_run_ends_with_the_cause(tmp_path: Path) -> None:
 
 
 def test_a_failed_release_leaves_the_former_one(tmp_path: Path) -> None:
-    """It never goes live; what served serves, in the store and for launches."""
+    """It never goes live. The former one serves, in the store and for launches."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -318,8 +322,8 @@ def test_a_failed_release_leaves_the_former_one(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_without_a_fallback_a_failed_release_ends_what_served(tmp_path: Path) -> None:
-    """Launches are refused with the reason, after a restart, too, until something works."""
+def test_without_a_fallback_a_failed_release_closes_the_service(tmp_path: Path) -> None:
+    """Launches are refused with the reason, also after a restart, until one works."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -344,8 +348,8 @@ def test_without_a_fallback_a_failed_release_ends_what_served(tmp_path: Path) ->
     world(tmp_path, body)
 
 
-def test_a_rollback_is_a_new_release_of_the_old_code(tmp_path: Path) -> None:
-    """By number, or to what served before; the second one goes forward again."""
+def test_a_rollback_is_a_new_release_of_former_code(tmp_path: Path) -> None:
+    """By number, or the last one that served. A second rollback goes forward again."""
 
     async def body(w: World) -> None:
         first = await w.live("one", origin=ReleaseOrigin(commit="abc", dirty=False))
@@ -366,8 +370,8 @@ def test_a_rollback_is_a_new_release_of_the_old_code(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_rollback_that_is_asked_for_again_is_the_same(tmp_path: Path) -> None:
-    """Whoever was killed while it was under way finds it, and does not go forward again."""
+def test_a_repeated_rollback_returns_the_same_release(tmp_path: Path) -> None:
+    """A client that was killed meanwhile finds it, and does not go forward again."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -386,8 +390,8 @@ def test_a_rollback_that_is_asked_for_again_is_the_same(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_rollback_is_from_what_was_seen(tmp_path: Path) -> None:
-    """Somebody may deploy while it is decided where to go back to: theirs is not gone back from."""
+def test_a_rollback_applies_to_the_release_that_the_caller_saw(tmp_path: Path) -> None:
+    """If somebody deploys meanwhile, theirs is not rolled back."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -402,7 +406,7 @@ def test_a_rollback_is_from_what_was_seen(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_what_moved_to_a_release_that_was_replaced_in_its_turn_still_runs(tmp_path: Path) -> None:
+def test_an_execution_that_moved_to_a_replaced_release_runs(tmp_path: Path) -> None:
     """Its pool may be gone by then."""
 
     async def body(w: World) -> None:
@@ -420,7 +424,7 @@ def test_what_moved_to_a_release_that_was_replaced_in_its_turn_still_runs(tmp_pa
     world(tmp_path, body)
 
 
-def test_a_rollback_that_makes_no_sense_says_why(tmp_path: Path) -> None:
+def test_an_impossible_rollback_says_why(tmp_path: Path) -> None:
     """No such release, the live one, nothing before it, or its bundle is gone."""
 
     async def body(w: World) -> None:
@@ -440,8 +444,8 @@ def test_a_rollback_that_makes_no_sense_says_why(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_bundles_that_nothing_needs_are_collected_in_the_end(tmp_path: Path) -> None:
-    """Not what is live, runs, is kept to go back to, or was brought within the last day."""
+def test_unneeded_bundles_are_collected(tmp_path: Path) -> None:
+    """Not those that are live, run, can be rolled back to, or are less than a day old."""
 
     async def body(w: World) -> None:
         w.settings.keep_releases = 2
@@ -466,8 +470,8 @@ def test_bundles_that_nothing_needs_are_collected_in_the_end(tmp_path: Path) -> 
     world(tmp_path, body)
 
 
-def test_a_bundle_is_not_collected_under_a_deploys_feet(tmp_path: Path) -> None:
-    """Where a deploy hears that it is there already, it stays for another day."""
+def test_a_bundle_is_not_collected_during_a_deploy(tmp_path: Path) -> None:
+    """If the deploy was told that it is there, it stays for another day."""
 
     async def body(w: World) -> None:
         w.settings.keep_releases = 1
@@ -490,8 +494,8 @@ def test_a_bundle_is_not_collected_under_a_deploys_feet(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_what_somebody_uploaded_as_a_file_is_no_bundle(tmp_path: Path) -> None:
-    """Else whoever may deploy could read any file whose hash is known."""
+def test_an_uploaded_file_is_not_a_bundle(tmp_path: Path) -> None:
+    """Otherwise a deployer could read any file whose hash is known."""
 
     async def body(w: World) -> None:
         sha256 = hashlib.sha256(b"secret").hexdigest()
@@ -507,8 +511,8 @@ def test_what_somebody_uploaded_as_a_file_is_no_bundle(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_bundles_of_an_earlier_koco_are_taken_over(tmp_path: Path) -> None:
-    """They stood in a folder of their own; releases made of them can be gone back to."""
+def test_adopts_the_bundles_of_an_earlier_koco(tmp_path: Path) -> None:
+    """They had their own folder. Their releases can be rolled back to."""
 
     async def body(w: World) -> None:
         sha256 = hashlib.sha256(b"old").hexdigest()
@@ -522,8 +526,8 @@ def test_bundles_of_an_earlier_koco_are_taken_over(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_undeploying_refuses_while_executions_run(tmp_path: Path) -> None:
-    """It names how many, and has changed nothing then."""
+def test_an_undeploy_is_refused_while_executions_run(tmp_path: Path) -> None:
+    """The error has their number, and nothing is changed."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -540,8 +544,8 @@ def test_undeploying_refuses_while_executions_run(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_draining_lets_what_runs_end_and_launches_nothing_new(tmp_path: Path) -> None:
-    """So it is after a restart in the middle of it; the next deploy has the next number."""
+def test_draining_lets_executions_end_and_refuses_launches(tmp_path: Path) -> None:
+    """Also after a restart. The next deploy has the next number."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -567,8 +571,8 @@ def test_draining_lets_what_runs_end_and_launches_nothing_new(tmp_path: Path) ->
     world(tmp_path, body)
 
 
-def test_undeploying_can_cancel_what_has_not_ended(tmp_path: Path) -> None:
-    """What is queued, too; runners leave."""
+def test_an_undeploy_can_cancel_executions(tmp_path: Path) -> None:
+    """Queued ones, too. Runners leave."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -585,8 +589,8 @@ def test_undeploying_can_cancel_what_has_not_ended(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_what_was_to_be_cancelled_is_after_a_restart(tmp_path: Path) -> None:
-    """A control plane that dies right after the commit runs nothing of what waited."""
+def test_executions_are_cancelled_after_a_restart(tmp_path: Path) -> None:
+    """If the control plane dies right after the commit, no waiting one runs."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -610,8 +614,8 @@ def test_what_was_to_be_cancelled_is_after_a_restart(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_what_is_launched_meanwhile_is_cancelled_with_the_rest(tmp_path: Path) -> None:
-    """Accepted in the moment of the undeploy, it is kept and ends; it does not run."""
+def test_launches_during_an_undeploy_are_cancelled_as_well(tmp_path: Path) -> None:
+    """An execution accepted at that moment is kept and ends without running."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -634,8 +638,8 @@ def test_what_is_launched_meanwhile_is_cancelled_with_the_rest(tmp_path: Path) -
     world(tmp_path, body)
 
 
-def test_what_is_left_draining_can_be_cancelled(tmp_path: Path) -> None:
-    """Also after a restart: so a control plane that dies between the two leaves nothing half."""
+def test_executions_that_drain_can_be_cancelled(tmp_path: Path) -> None:
+    """Also after a restart, so no undeploy is left half done."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -655,8 +659,8 @@ def test_what_is_left_draining_can_be_cancelled(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_undeploying_ends_a_release_that_is_starting(tmp_path: Path) -> None:
-    """It fails, and cannot go live behind the back of who undeployed it."""
+def test_an_undeploy_ends_a_starting_release(tmp_path: Path) -> None:
+    """It fails, and cannot go live afterwards."""
 
     async def body(w: World) -> None:
         w.importing.clear()
@@ -676,8 +680,8 @@ def test_undeploying_ends_a_release_that_is_starting(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_undeploying_a_closed_service_opens_it_for_good(tmp_path: Path) -> None:
-    """Nothing serves still, and nobody is told to mend it."""
+def test_undeploying_a_closed_service_opens_it(tmp_path: Path) -> None:
+    """Nothing serves, but nobody is asked to fix the release."""
 
     async def body(w: World) -> None:
         w.problem = PROBLEM
@@ -692,8 +696,8 @@ def test_undeploying_a_closed_service_opens_it_for_good(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_what_was_being_decided_while_it_was_undeployed_is_not_launched(tmp_path: Path) -> None:
-    """Nothing new, as the drain promised: who asked is told that there is no such service."""
+def test_a_launch_that_is_being_decided_during_an_undeploy_is_refused(tmp_path: Path) -> None:
+    """Draining promises no new ones. The error says that there is no such service."""
 
     async def body(w: World) -> None:
         deciding = asyncio.Event()
@@ -716,8 +720,8 @@ def test_what_was_being_decided_while_it_was_undeployed_is_not_launched(tmp_path
     world(tmp_path, body)
 
 
-def test_history_comes_in_pages_newest_first(tmp_path: Path) -> None:
-    """A cursor stays right while others are added."""
+def test_history_has_pages_newest_first(tmp_path: Path) -> None:
+    """A cursor stays valid while releases are added."""
 
     async def body(w: World) -> None:
         for number in range(5):
@@ -739,8 +743,8 @@ def age(w: World, *, days: float) -> None:
     w.store.engine._db.execute("UPDATE uploads SET created = ?", (line.timestamp(then),))
 
 
-def test_a_release_that_is_late_fails_whatever_ray_says(tmp_path: Path) -> None:
-    """Ray may be away just then, and not say where a runner could be: that is not for ever."""
+def test_a_late_release_fails_even_if_ray_does_not_answer(tmp_path: Path) -> None:
+    """The question where a runner could be placed must not block for ever."""
 
     async def body(w: World) -> None:
         async def away(_: Release) -> str | None:
@@ -756,8 +760,8 @@ def test_a_release_that_is_late_fails_whatever_ray_says(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_an_application_on_its_way_is_configured_as_it_is_to_be_then(tmp_path: Path) -> None:
-    """A secret may be set while it comes up: what it was before does not stay."""
+def test_an_application_that_comes_up_gets_its_latest_configuration(tmp_path: Path) -> None:
+    """A secret may be set meanwhile, and the old value must not stay."""
 
     async def body(w: World) -> None:
         release, wanted = await w.live(), ["old"]
@@ -789,8 +793,8 @@ def test_an_application_on_its_way_is_configured_as_it_is_to_be_then(tmp_path: P
     world(tmp_path, body)
 
 
-def test_a_newer_deploy_supersedes_one_that_is_starting(tmp_path: Path) -> None:
-    """At once: who waits for it hears so, its runner ends, and the newer one need not wait."""
+def test_a_newer_deploy_supersedes_a_starting_one(tmp_path: Path) -> None:
+    """At once: its client hears so, its runner ends, and the newer need not wait."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -811,8 +815,8 @@ def test_a_newer_deploy_supersedes_one_that_is_starting(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_who_deploys_again_is_told_what_became_of_the_first(tmp_path: Path) -> None:
-    """Also where that fails between the second one's plan and its release: nobody changed it."""
+def test_a_repeated_deploy_returns_the_first_ones_outcome(tmp_path: Path) -> None:
+    """Even if that fails between the plan and the deploy."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -831,8 +835,8 @@ def test_who_deploys_again_is_told_what_became_of_the_first(tmp_path: Path) -> N
     world(tmp_path, body)
 
 
-def test_who_deploys_again_is_told_who_has_superseded_the_first(tmp_path: Path) -> None:
-    """As whoever waited for it is; likewise where it was undeployed."""
+def test_a_repeated_deploy_is_told_who_superseded_the_first(tmp_path: Path) -> None:
+    """Like the client that waited for it. The same holds for an undeploy."""
 
     async def body(w: World) -> None:
         w.importing.clear()
@@ -847,8 +851,8 @@ def test_who_deploys_again_is_told_who_has_superseded_the_first(tmp_path: Path) 
     world(tmp_path, body)
 
 
-def test_a_release_that_failed_meanwhile_is_no_reason_against_another(tmp_path: Path) -> None:
-    """Nobody else has changed anything: what is live is what the plan compared with."""
+def test_a_failed_release_does_not_prevent_another(tmp_path: Path) -> None:
+    """Nothing else has changed: the plan compared with the live release."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -869,8 +873,8 @@ def test_a_release_that_failed_meanwhile_is_no_reason_against_another(tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["deployed", "undeployed"])
-def test_what_somebody_has_changed_besides_is_a_conflict(tmp_path: Path, how: str) -> None:
-    """A release that failed hides neither a deploy nor an undeploy that came after it."""
+def test_a_change_by_somebody_else_is_a_conflict(tmp_path: Path, how: str) -> None:
+    """A failed release hides neither a deploy nor an undeploy that came after it."""
 
     async def body(w: World) -> None:
         await w.live("one")
@@ -887,8 +891,8 @@ def test_what_somebody_has_changed_besides_is_a_conflict(tmp_path: Path, how: st
     world(tmp_path, body)
 
 
-def test_who_deploys_again_is_told_that_the_first_is_broken(tmp_path: Path) -> None:
-    """It went live meanwhile, and koco has gone back from it."""
+def test_a_repeated_deploy_is_told_that_the_first_is_broken(tmp_path: Path) -> None:
+    """It went live meanwhile, and koco has rolled back."""
 
     async def body(w: World) -> None:
         await w.live("one")

@@ -18,7 +18,7 @@ def _message(*problems: ImportFailure) -> str:
     return failure.message
 
 
-def test_flows_that_fail_alike_are_told_in_one_breath() -> None:
+def test_flows_with_the_same_failure_share_one_message() -> None:
     """A module that cannot be imported is one mistake, however many flows it has."""
     said = _message(_problem("a", "bad"), _problem("b", "worse"), _problem("c", "bad"))
     assert said == "flows 'a', 'c': ValueError: bad; flow 'b': ValueError: worse"
@@ -27,13 +27,13 @@ def test_flows_that_fail_alike_are_told_in_one_breath() -> None:
     assert _message(_problem(None, "bad")) == "app: ValueError: bad"
 
 
-def test_what_fails_before_any_import_names_no_flow() -> None:
-    """Where a secret is missing, say, no flow is at fault."""
+def test_a_failure_before_the_imports_names_no_flow() -> None:
+    """If a secret is missing, for example, no flow is at fault."""
     assert _message(_problem(None, "no", entrypoint="", type="")) == "no"
 
 
-def test_a_form_that_a_service_tells_is_checked() -> None:
-    """It is a stranger: what cannot be taken fails the release, and not the control plane."""
+def test_a_services_own_form_is_checked() -> None:
+    """It comes from untrusted code: an invalid one fails the release, nothing else."""
     good = flow("a", form=[{"type": "text", "name": "x"}])
     bad = flow("b", form=[{"type": "text", "name": "x", "pattern": "(?=a)a"}])
     assert failure_messages.of_forms([good, flow("c")]) is None

@@ -94,8 +94,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     return run
 
 
-def test_what_is_not_live_would_be_created(world: Any) -> None:
-    """A release that failed is none."""
+def test_a_service_that_is_not_live_is_created(world: Any) -> None:
+    """A failed release does not count."""
 
     async def body(w: World) -> None:
         number = await w.release(live=False)
@@ -106,8 +106,8 @@ def test_what_is_not_live_would_be_created(world: Any) -> None:
     world(body)
 
 
-def test_the_same_is_unchanged(world: Any) -> None:
-    """Whatever project or koco it was deployed with."""
+def test_equal_contents_are_unchanged(world: Any) -> None:
+    """Whatever project or koco deployed them."""
 
     async def body(w: World) -> None:
         await w.release()
@@ -117,8 +117,8 @@ def test_the_same_is_unchanged(world: Any) -> None:
     world(body)
 
 
-def test_settings_alone_need_no_other_bundle(world: Any) -> None:
-    """The plan names the one that is there; where files differ, there is none."""
+def test_changed_settings_need_no_other_bundle(world: Any) -> None:
+    """The plan names the existing one. If files differ, there is none."""
 
     async def body(w: World) -> None:
         await w.release()
@@ -131,8 +131,8 @@ def test_settings_alone_need_no_other_bundle(world: Any) -> None:
     world(body)
 
 
-def test_a_release_on_its_way_is_what_a_deploy_replaces(world: Any) -> None:
-    """And its bundle can be used again; what is live is what is compared with."""
+def test_a_deploy_replaces_the_starting_release(world: Any) -> None:
+    """Its bundle can be used again. The comparison is with the live one."""
 
     async def body(w: World) -> None:
         await w.release()
@@ -146,8 +146,8 @@ def test_a_release_on_its_way_is_what_a_deploy_replaces(world: Any) -> None:
     world(body)
 
 
-def test_a_bundle_that_cannot_be_read_stops_no_plan(world: Any) -> None:
-    """It is told of, and that release is not compared with."""
+def test_a_plan_works_without_a_readable_bundle(world: Any) -> None:
+    """It has a warning, and the files are not compared."""
 
     async def body(w: World) -> None:
         await w.release()
@@ -160,7 +160,7 @@ def test_a_bundle_that_cannot_be_read_stops_no_plan(world: Any) -> None:
 
 
 def test_a_bundle_that_is_gone_is_sent_again(world: Any) -> None:
-    """Not being able to look is not being the same."""
+    """Files that cannot be compared do not count as equal."""
 
     async def body(w: World) -> None:
         await w.release()
@@ -172,8 +172,8 @@ def test_a_bundle_that_is_gone_is_sent_again(world: Any) -> None:
     world(body)
 
 
-def test_only_what_is_live_of_the_same_project_is_removed(world: Any) -> None:
-    """Neither another's services, nor what its manifests name."""
+def test_only_live_services_of_the_project_are_removed(world: Any) -> None:
+    """Neither those of others nor those in its manifests."""
 
     async def body(w: World) -> None:
         for name in ("old", "svc"):
@@ -188,8 +188,8 @@ def test_only_what_is_live_of_the_same_project_is_removed(world: Any) -> None:
     world(body)
 
 
-def test_what_runs_of_a_service_to_be_removed_is_told(world: Any) -> None:
-    """It would be refused: better to know that before."""
+def test_a_removal_warns_of_running_executions(world: Any) -> None:
+    """It would be refused, so the user should know before."""
 
     async def body(w: World) -> None:
         await w.release()
@@ -201,8 +201,8 @@ def test_what_runs_of_a_service_to_be_removed_is_told(world: Any) -> None:
     world(body)
 
 
-def test_a_service_of_another_project_is_told_of(world: Any) -> None:
-    """It may be a mistake: a name that two teams chose."""
+def test_warns_if_the_service_belongs_to_another_project(world: Any) -> None:
+    """It may be a mistake: two teams may have chosen one name."""
 
     async def body(w: World) -> None:
         await w.release()
@@ -213,8 +213,8 @@ def test_a_service_of_another_project_is_told_of(world: Any) -> None:
     world(body)
 
 
-def test_what_somebody_made_of_serve_is_an_update(world: Any) -> None:
-    """Where Serve cannot be asked, that is said, and nothing is made of it."""
+def test_a_change_in_serve_by_others_is_an_update(world: Any) -> None:
+    """If Serve does not answer, there is a warning only."""
 
     async def body(w: World) -> None:
         await w.release(app=AppHandlers())
@@ -229,8 +229,8 @@ def test_what_somebody_made_of_serve_is_an_update(world: Any) -> None:
     world(body)
 
 
-def test_a_manifest_that_this_control_plane_refuses_is_a_problem(world: Any) -> None:
-    """Of its service only, where it stands: an older control plane knows fewer keys."""
+def test_a_manifest_that_is_refused_is_a_problem(world: Any) -> None:
+    """Of its service only, with its place: an older control plane knows fewer keys."""
 
     async def body(w: World) -> None:
         step = await w.step(nope=1)
@@ -242,7 +242,7 @@ def test_a_manifest_that_this_control_plane_refuses_is_a_problem(world: Any) -> 
 
 
 def test_checks_find_problems_and_warnings(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only the cluster knows, of the manifest with its defaults."""
+    """They need the cluster, and see the manifest with its defaults."""
 
     async def check(_: Any, manifest: Manifest) -> list[checks.Finding]:
         return [checks.Finding(message=f"max {manifest.runner.max}", hint=None, path=[])]
@@ -255,8 +255,8 @@ def test_checks_find_problems_and_warnings(world: Any, monkeypatch: pytest.Monke
     world(body)
 
 
-def test_the_wire_form_leaves_out_what_is_absent(world: Any) -> None:
-    """So that null is told from nothing."""
+def test_the_wire_form_omits_absent_values(world: Any) -> None:
+    """So that null and absent differ."""
 
     async def body(w: World) -> None:
         await w.release(runtime={"env": {"A": "1"}})

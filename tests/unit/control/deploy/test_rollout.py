@@ -36,24 +36,24 @@ def waited(process: Any, monkeypatch: pytest.MonkeyPatch) -> float:
     return time.monotonic() - began
 
 
-def test_a_process_that_rests_costs_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second one says that nothing happened since the first."""
+def test_an_idle_process_costs_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one shows that nothing has happened since the first."""
     process = Process(busy=0)
     waited(process, monkeypatch)
     assert process.looks == 2
 
 
-def test_a_process_that_is_busy_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be dying; when it is gone nobody waits any longer."""
+def test_a_busy_process_gets_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be dying. Once it is gone, the wait ends."""
     process = Process(busy=5, goes=True)
     waited(process, monkeypatch)
     assert process.looks == 6
 
 
-def test_what_never_rests_or_cannot_be_seen_is_waited_for_no_longer_than_that(
+def test_the_wait_for_an_idle_process_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A module may have started a thread that computes, and a node may be elsewhere or silent."""
+    """A module's thread may compute, and a node may be elsewhere or not answer."""
     monkeypatch.setattr(rollout, "_OUTLIVE_S", 0.1)
     monkeypatch.setattr(rollout, "_ELSEWHERE_S", 0.03)
     assert waited(Process(busy=1e9), monkeypatch) >= 0.09

@@ -40,8 +40,8 @@ def batch(*lines: bytes, **more: Any) -> Batch:
         batch(line.encode(Kind.DEBUG, "x" * 1_000_000)),
     ],
 )
-def test_what_a_runner_sends_is_taken(sound: Batch) -> None:
-    """Lines, the status at their end, tasks' lines, long ones."""
+def test_accepts_what_a_runner_sends(sound: Batch) -> None:
+    """Lines, the status at their end, lines of tasks, long lines."""
     assert batch_checks.fault_of(sound) is None
 
 
@@ -81,8 +81,8 @@ def forged(kind: str, payload: bytes = b"1", end: bytes = b"}") -> bytes:
         (batch(status=Status.RUNNING), "comes from no runner"),
     ],
 )
-def test_what_nobody_could_read_is_refused(bad: Batch, said: str) -> None:
-    """With what is wrong with it."""
+def test_refuses_batches_that_cannot_be_read(bad: Batch, said: str) -> None:
+    """With the reason."""
     assert said in (batch_checks.fault_of(bad) or "it is taken")
 
 
@@ -92,8 +92,8 @@ BYTES = st.sampled_from(
 
 
 @given(st.lists(st.binary(max_size=3) | BYTES, max_size=6), st.data())
-def test_whatever_is_taken_can_be_read(pieces: list[bytes], data: st.DataObject) -> None:
-    """Bytes put anywhere into good lines: each line is an event then, or the batch is refused."""
+def test_every_accepted_batch_can_be_read(pieces: list[bytes], data: st.DataObject) -> None:
+    """Random bytes in valid lines: all lines are events, or the batch is refused."""
     body = b"\n".join([GOOD] * 3)
     for piece in pieces:
         at = data.draw(st.integers(0, len(body)))
@@ -126,8 +126,8 @@ async def _execution(store: Store, runner: str = "r1") -> Any:
     return await store.executions.get(execution.fid)
 
 
-def test_a_bad_batch_takes_no_other_with_it(tmp_path: Path) -> None:
-    """Its own runner's ends its execution, a stranger's changes nothing; the rest is stored."""
+def test_an_invalid_batch_affects_no_other(tmp_path: Path) -> None:
+    """Its own runner's ends its execution, a stranger's nothing; the rest is stored."""
 
     async def main() -> None:
         async with opened(tmp_path) as store:
@@ -161,10 +161,10 @@ def test_a_bad_batch_takes_no_other_with_it(tmp_path: Path) -> None:
     [(3, GOOD), (1, GOOD + b"\n" + GOOD), (2, b""), (1, b"no json\n\xff"), (2, GOOD + b"\n{")],
     ids=["too few", "too many", "nothing", "no text", "half a line"],  # else with the time of GOOD
 )
-def test_a_row_that_cannot_be_read_stops_neither_streams_nor_search(
+def test_an_unreadable_row_stops_neither_streams_nor_search(
     tmp_path: Path, count: int, body: bytes
 ) -> None:
-    """An older koco stored it: what is around it is read to the end, and found."""
+    """An older koco stored it. Everything around it is read and found."""
 
     async def main() -> None:
         async with opened(tmp_path) as store:

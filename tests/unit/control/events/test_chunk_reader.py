@@ -50,8 +50,8 @@ def events_of(sent: bytes, form: Form) -> list[tuple[int, str, int]]:
 
 
 @pytest.mark.parametrize("form", [NDJSON, SSE], ids=["ndjson", "sse"])
-def test_events_that_are_larger_than_a_piece_come_in_parts(tmp_path: Path, form: Form) -> None:
-    """From any seq, of any kinds: what is put together is what was written, and it ends."""
+def test_large_events_come_in_parts(tmp_path: Path, form: Form) -> None:
+    """From any seq, of any kinds: the parts make up what was written."""
 
     async def body(store: Store, spooler: Spooler, execution: Execution) -> None:
         chunks = await store.events.after(execution.id, 0, budget_bytes=1 << 30)
@@ -76,8 +76,8 @@ def test_events_that_are_larger_than_a_piece_come_in_parts(tmp_path: Path, form:
     spooled(tmp_path, body)
 
 
-def test_others_have_their_turn_while_nothing_is_wanted(tmp_path: Path) -> None:
-    """Who asks for a kind that there is none of does not keep the loop until the end."""
+def test_others_get_their_turn_during_a_long_search(tmp_path: Path) -> None:
+    """A reader of a kind without events does not block the loop."""
 
     async def body(store: Store, spooler: Spooler, execution: Execution) -> None:
         turns = 0
@@ -98,8 +98,8 @@ def test_others_have_their_turn_while_nothing_is_wanted(tmp_path: Path) -> None:
     spooled(tmp_path, body)
 
 
-def test_the_last_events_of_a_kind_are_found(tmp_path: Path) -> None:
-    """The seq after which they come, however large what is between them."""
+def test_finds_the_last_events_of_a_kind(tmp_path: Path) -> None:
+    """The seq before them, however much is in between."""
 
     async def body(store: Store, spooler: Spooler, execution: Execution) -> None:
         last = execution.last_seq
@@ -114,8 +114,8 @@ def test_the_last_events_of_a_kind_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [NDJSON, SSE], ids=["ndjson", "sse"])
-def test_what_looks_like_a_form_is_text(form: Form) -> None:
-    """Lines are written by forms of Python's, which have no say in what a flow writes."""
+def test_format_fields_in_events_are_text(form: Form) -> None:
+    """Lines are written with Python's format strings, which must not read a flow's text."""
     texts = ["100 %", "%d %b %(seq)s %%", "{} {0}"]
     sent = form.render(range(7, 10), [line.encode(Kind.STDOUT, text) for text in texts])
     events = [

@@ -20,8 +20,8 @@ def batch(*lines: bytes) -> Batch:
     return Batch("fid", "p", 1, len(lines), b"\n".join(lines))
 
 
-def test_larger_events_are_cut_and_say_so() -> None:
-    """Those that fit are left as they are; of an error its kind and its words are left."""
+def test_large_events_are_cut_and_marked() -> None:
+    """Events that fit are unchanged. Of an error, its type and message stay."""
     large = {"type": "E", "message": "m" * 9000, "traceback": "t" * 9000 + "end"}
     sent = batch(
         line.encode(Kind.STDOUT, "short"),
@@ -37,8 +37,8 @@ def test_larger_events_are_cut_and_say_so() -> None:
     assert error["traceback"].endswith("tend")
 
 
-def test_a_larger_form_is_refused() -> None:
-    """By the setting's name, at its place in the manifest."""
+def test_refuses_a_form_that_is_too_large() -> None:
+    """The error has the setting's name and the place in the manifest."""
     inputs = [{"type": "text", "name": f"field_{i}"} for i in range(100)]
     declared = manifest(flows=[{"name": "a"}, {"name": "b", "inputs": inputs}])
     parts: Any = SimpleNamespace(settings=Settings())

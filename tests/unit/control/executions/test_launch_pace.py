@@ -7,8 +7,8 @@ from collections import Counter
 from koco.control.executions.launch_pace import Pace
 
 
-def test_who_has_many_delays_its_own_only() -> None:
-    """A hundred of one are in line, and the first of another is one of the next."""
+def test_many_schedules_of_one_service_delay_only_its_own() -> None:
+    """A hundred of one wait, and another service's first is among the next."""
 
     async def scenario() -> None:
         pace, begun = Pace(lambda: 100.0), []
@@ -29,8 +29,8 @@ def test_who_has_many_delays_its_own_only() -> None:
     asyncio.run(scenario())
 
 
-def test_no_more_begin_than_the_rate_allows() -> None:
-    """Nor fewer: what one pause leaves over is not lost."""
+def test_no_more_launches_begin_than_the_rate_allows() -> None:
+    """Nor fewer: the rest of a pause is not lost."""
 
     async def scenario() -> None:
         pace, began = Pace(lambda: 50.0), time.monotonic()

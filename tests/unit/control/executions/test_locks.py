@@ -109,8 +109,8 @@ def check(tmp_path: Path) -> Callable[[Body], None]:
 
 
 @pytest.mark.parametrize("answer", [None, False, 0, "", {}, [], {"ok": True}, "yes"])
-def test_whoever_waits_gets_the_answer(check: Callable[[Body], None], answer: Any) -> None:
-    """Any JSON value of a lock that nobody describes, falsy ones included, with who gave it."""
+def test_a_waiting_flow_gets_the_answer(check: Callable[[Body], None], answer: Any) -> None:
+    """Any JSON value if the lock has no form, also falsy ones, with who answered."""
 
     async def body(plane: Plane) -> None:
         execution = await plane.begun()
@@ -127,7 +127,7 @@ def test_whoever_waits_gets_the_answer(check: Callable[[Body], None], answer: An
 
 
 def test_a_manifests_form_checks_the_answer(check: Callable[[Body], None]) -> None:
-    """Refused by field, the lock stays open; what passes is typed, and dates travel as text."""
+    """If a field is refused, the lock stays open. Values are typed; dates are text."""
 
     async def body(plane: Plane) -> None:
         execution = await plane.begun()
@@ -149,8 +149,8 @@ def test_a_manifests_form_checks_the_answer(check: Callable[[Body], None]) -> No
     check(body)
 
 
-def test_the_services_own_endpoint_describes_and_leases(check: Callable[[Body], None]) -> None:
-    """It is asked about the names that it handles, and about no others."""
+def test_the_services_own_endpoint_handles_its_locks(check: Callable[[Body], None]) -> None:
+    """It is asked only about the names that it handles."""
 
     async def body(plane: Plane) -> None:
         execution = await plane.begun()
@@ -173,8 +173,8 @@ def test_the_services_own_endpoint_describes_and_leases(check: Callable[[Body], 
     check(body)
 
 
-def test_the_lease_runs_once_where_two_answer_at_once(check: Callable[[Body], None]) -> None:
-    """The second waits for the first, and is then told that it came too late."""
+def test_a_lease_runs_once_for_simultaneous_answers(check: Callable[[Body], None]) -> None:
+    """The second answer waits for the first, and then comes too late."""
 
     async def body(plane: Plane) -> None:
         execution = await plane.begun()
@@ -195,8 +195,8 @@ def test_the_lease_runs_once_where_two_answer_at_once(check: Callable[[Body], No
     check(body)
 
 
-def test_an_answer_whose_sender_hangs_up_counts(check: Callable[[Body], None]) -> None:
-    """A lease that has begun runs to its end, and the flow gets what it gives."""
+def test_an_answer_counts_even_if_its_sender_disconnects(check: Callable[[Body], None]) -> None:
+    """A lease that has begun runs to its end, and the flow gets its result."""
 
     async def body(plane: Plane) -> None:
         execution = await plane.begun()
@@ -210,8 +210,8 @@ def test_an_answer_whose_sender_hangs_up_counts(check: Callable[[Body], None]) -
     check(body)
 
 
-def test_locks_expire_by_themselves(check: Callable[[Body], None]) -> None:
-    """In the order of their time, whatever the order in which they were opened."""
+def test_locks_expire_in_order_of_their_time(check: Callable[[Body], None]) -> None:
+    """Whatever the order in which they were opened."""
 
     async def body(plane: Plane) -> None:
         execution = await plane.begun()
@@ -234,8 +234,8 @@ def test_locks_expire_by_themselves(check: Callable[[Body], None]) -> None:
     check(body)
 
 
-def test_a_restart_finds_what_was_open(tmp_path: Path) -> None:
-    """What expired meanwhile expires now, what has time left expires then, the rest goes on."""
+def test_a_restart_finds_open_locks(tmp_path: Path) -> None:
+    """What expired meanwhile expires now, the others at their time."""
 
     async def main() -> None:
         async with planes(tmp_path) as start:
@@ -254,8 +254,8 @@ def test_a_restart_finds_what_was_open(tmp_path: Path) -> None:
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
-def test_who_waits_is_told_that_the_execution_has_ended(check: Callable[[Body], None]) -> None:
-    """A Ray task, say, that its flow has left behind; other executions' locks wait on."""
+def test_waiting_ends_with_the_execution(check: Callable[[Body], None]) -> None:
+    """For a Ray task that its flow has left behind, for example. Other locks stay."""
 
     async def body(plane: Plane) -> None:
         execution, other = await plane.begun(), await plane.begun()
@@ -278,8 +278,8 @@ def test_who_waits_is_told_that_the_execution_has_ended(check: Callable[[Body], 
     check(body)
 
 
-def test_an_execution_has_no_say_about_anothers_locks(check: Callable[[Body], None]) -> None:
-    """To know a lock's id is not to have it."""
+def test_an_execution_cannot_touch_anothers_locks(check: Callable[[Body], None]) -> None:
+    """Knowing a lock's id gives no access."""
 
     async def body(plane: Plane) -> None:
         execution, other = await plane.begun(), await plane.begun()
@@ -293,8 +293,8 @@ def test_an_execution_has_no_say_about_anothers_locks(check: Callable[[Body], No
     check(body)
 
 
-def test_a_lock_is_found_by_id_name_or_prefix(check: Callable[[Body], None]) -> None:
-    """A name means the open lock of that name, or the latest one that is settled."""
+def test_finds_a_lock_by_id_name_or_prefix(check: Callable[[Body], None]) -> None:
+    """A name means the open lock of that name, or the latest settled one."""
 
     async def body(plane: Plane) -> None:
         execution = await plane.begun()
@@ -331,10 +331,10 @@ def test_a_lock_is_found_by_id_name_or_prefix(check: Callable[[Body], None]) -> 
     ("name", "seconds"),
     [("", 1), ("a b", 1), ("../x", 1), ("x" * 64, 1), ("x", -1), ("x", float("nan")), ("x", 1e9)],
 )
-def test_what_makes_no_sense_is_refused(
+def test_refuses_invalid_questions(
     check: Callable[[Body], None], name: str, seconds: float
 ) -> None:
-    """Also where a question does not come from koco's own tracer."""
+    """Also those that do not come from koco's own tracer."""
 
     async def body(plane: Plane) -> None:
         execution = await plane.begun()
@@ -345,10 +345,10 @@ def test_what_makes_no_sense_is_refused(
     check(body)
 
 
-def test_what_is_nested_too_deeply_is_neither_asked_nor_answered(
+def test_refuses_deeply_nested_data_and_answers(
     check: Callable[[Body], None],
 ) -> None:
-    """It would break every list that shows it, for everybody; the lock stays open."""
+    """They would break every list that shows them. The lock stays open."""
     deep: Any = "end"
     for _ in range(300):
         deep = {"x": [deep]}
@@ -366,10 +366,10 @@ def test_what_is_nested_too_deeply_is_neither_asked_nor_answered(
     check(body)
 
 
-def test_a_lock_is_found_by_its_id_without_reading_all_the_others(
+def test_finds_a_lock_by_id_without_reading_the_others(
     check: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of thousands in one execution each is answered as fast; errors name a few of them."""
+    """Among thousands it is as fast. Errors name only a few of them."""
 
     async def body(plane: Plane) -> None:
         execution, other = await plane.begun(), await plane.begun()

@@ -100,8 +100,8 @@ def clocked(tmp_path: Path, body: Callable[[Clock], Awaitable[None]]) -> None:
     world(tmp_path, run)
 
 
-def test_what_is_due_is_launched_once(tmp_path: Path) -> None:
-    """When its time comes, not before, and not again; the execution says what launched it."""
+def test_launches_once_at_the_due_time(tmp_path: Path) -> None:
+    """Not before and not again. The execution names its schedule."""
 
     async def body(c: Clock) -> None:
         await c.live({**HOURLY, "inputs": {"who": "Ada"}})
@@ -124,10 +124,10 @@ def test_what_is_due_is_launched_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["before the launch", "after it", "after it was noted"])
-def test_a_control_plane_that_dies_in_between_launches_it_once(
+def test_launches_once_if_the_control_plane_dies_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    """The next one looks under its key; a few seconds late it is launched all the same."""
+    """The next one looks up the key. A few seconds of delay do not matter."""
 
     async def body(c: Clock) -> None:
         release = await c.live(HOURLY)
@@ -159,8 +159,8 @@ def test_a_control_plane_that_dies_in_between_launches_it_once(
     clocked(tmp_path, body)
 
 
-def test_services_that_look_alike_each_have_their_own_times(tmp_path: Path) -> None:
-    """The same flow at the same times: what one of them launched is not the other's."""
+def test_similar_services_have_separate_schedules(tmp_path: Path) -> None:
+    """The same flow at the same times: each service has its own launch."""
 
     async def body(c: Clock) -> None:
         release = await c.live(HOURLY)
@@ -176,8 +176,8 @@ def test_services_that_look_alike_each_have_their_own_times(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("catch_up", [False, True])
-def test_what_was_missed_is_told(tmp_path: Path, catch_up: bool) -> None:
-    """How often, and when last; made up for is only the latest, and only where that is wanted."""
+def test_counts_missed_times(tmp_path: Path, catch_up: bool) -> None:
+    """How often and when last. Only the latest is made up for, if wanted."""
 
     async def body(c: Clock) -> None:
         release = await c.live({**HOURLY, "catch_up": catch_up})
@@ -195,8 +195,8 @@ def test_what_was_missed_is_told(tmp_path: Path, catch_up: bool) -> None:
     clocked(tmp_path, body)
 
 
-def test_the_latest_that_was_missed_is_told_however_many_were(tmp_path: Path) -> None:
-    """Beyond what is counted, too."""
+def test_shows_the_latest_missed_time(tmp_path: Path) -> None:
+    """Even if there are more than are counted."""
 
     async def body(c: Clock) -> None:
         release = await c.live({"flow": "flow", "cron": "* * * * * *"})
@@ -211,8 +211,8 @@ def test_the_latest_that_was_missed_is_told_however_many_were(tmp_path: Path) ->
         clocked(tmp_path, body)
 
 
-def test_a_clock_that_is_put_back_launches_nothing_twice(tmp_path: Path) -> None:
-    """What ran has run."""
+def test_a_clock_that_is_set_back_launches_nothing_twice(tmp_path: Path) -> None:
+    """Launched times stay launched."""
 
     async def body(c: Clock) -> None:
         await c.live(HOURLY)
@@ -225,8 +225,8 @@ def test_a_clock_that_is_put_back_launches_nothing_twice(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("overlap", [False, True])
-def test_two_do_not_run_at_once_unless_they_may(tmp_path: Path, overlap: bool) -> None:
-    """One that would is skipped, and that is told; once the former has ended it goes on."""
+def test_launches_do_not_overlap_unless_permitted(tmp_path: Path, overlap: bool) -> None:
+    """An overlapping one is skipped and counted. Later ones run again."""
 
     async def body(c: Clock) -> None:
         c.w.ends = False
@@ -246,8 +246,8 @@ def test_two_do_not_run_at_once_unless_they_may(tmp_path: Path, overlap: bool) -
     clocked(tmp_path, body)
 
 
-def test_a_launch_that_is_refused_is_told_and_tried_again(tmp_path: Path) -> None:
-    """With growing pauses, until its next time comes: then it was missed."""
+def test_a_refused_launch_is_tried_again(tmp_path: Path) -> None:
+    """With growing pauses until the next due time. Then it counts as missed."""
 
     async def body(c: Clock) -> None:
         c.w.ends = False
@@ -267,8 +267,8 @@ def test_a_launch_that_is_refused_is_told_and_tried_again(tmp_path: Path) -> Non
     clocked(tmp_path, body)
 
 
-def test_a_redeploy_counts_at_once(tmp_path: Path) -> None:
-    """What is the same goes on, with what is known of it; what changed begins anew."""
+def test_a_redeploy_applies_at_once(tmp_path: Path) -> None:
+    """Equal schedules keep their state, changed ones start anew."""
 
     async def body(c: Clock) -> None:
         await c.live(HOURLY)
@@ -290,8 +290,8 @@ def test_a_redeploy_counts_at_once(tmp_path: Path) -> None:
     clocked(tmp_path, body)
 
 
-def test_schedules_follow_the_catalog_by_themselves(tmp_path: Path) -> None:
-    """Nobody asks: a release that goes live stirs them, and what is due runs."""
+def test_schedules_follow_the_catalog(tmp_path: Path) -> None:
+    """A release that goes live starts them, without any call."""
 
     async def body(c: Clock) -> None:
         await c.schedules.recover()
@@ -314,8 +314,8 @@ def test_schedules_follow_the_catalog_by_themselves(tmp_path: Path) -> None:
     clocked(tmp_path, body)
 
 
-def test_a_release_whose_schedules_cannot_launch_does_not_get_ready() -> None:
-    """It is told which one, why, and what to do."""
+def test_a_release_whose_schedules_cannot_launch_fails() -> None:
+    """The error says which one, why, and what to do."""
     form = Model(InputText(name="who", label="Who", required=True)).to_list()
     flows = [flow("greet", form=form), flow("any")]
 
@@ -332,8 +332,8 @@ def test_a_release_whose_schedules_cannot_launch_does_not_get_ready() -> None:
     assert refused.hint == "give it those it wants as schedule[1].inputs"
 
 
-def test_a_schedule_is_known_by_what_it_launches_and_when() -> None:
-    """How it minds others does not make another one of it."""
+def test_a_schedule_is_identified_by_what_and_when_it_launches() -> None:
+    """Its other options do not change its identity."""
     entry = model.Schedule(flow="f", cron="* * * * *")
     alike = entry.model_copy(update={"overlap": True, "catch_up": True})
     assert schedule_spec.hash_of(alike) == schedule_spec.hash_of(entry)

@@ -69,8 +69,8 @@ async def ready(w: World) -> None:
         await asyncio.sleep(0.002)
 
 
-def test_where_all_is_well_nothing_has_a_hint(tmp_path: Path) -> None:
-    """Each part is told of; an event has travelled, and nothing of it is left."""
+def test_findings_without_problems_have_no_hint(tmp_path: Path) -> None:
+    """Each part has one. The proof of events has left nothing behind."""
 
     async def body(w: World) -> None:
         await ready(w)
@@ -86,8 +86,8 @@ def test_where_all_is_well_nothing_has_a_hint(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_an_event_that_does_not_travel_is_found_within_the_deadline(tmp_path: Path) -> None:
-    """Where calls hang, and where they are answered without being kept."""
+def test_finds_events_that_do_not_arrive_within_the_deadline(tmp_path: Path) -> None:
+    """If calls hang, and if they are answered but nothing is kept."""
 
     async def body(w: World) -> None:
         async def hangs(blob: bytes) -> bytes:
@@ -106,8 +106,8 @@ def test_an_event_that_does_not_travel_is_found_within_the_deadline(tmp_path: Pa
     world(tmp_path, body)
 
 
-def test_an_endpoint_that_is_coming_up_fails_nothing(tmp_path: Path) -> None:
-    """So that `koco up && koco doctor` tells what is wrong, and not what is not there yet."""
+def test_an_endpoint_that_comes_up_is_a_warning(tmp_path: Path) -> None:
+    """So `koco up && koco doctor` reports only real problems."""
 
     async def body(w: World) -> None:
         what: dict[str, Any] = {"manifest": manifest(), "bundle": "b", "by": ""}
@@ -129,8 +129,10 @@ def test_an_endpoint_that_is_coming_up_fails_nothing(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_late_loop_is_no_failed_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the process has too much to do, that is told, and not that nothing can be kept."""
+def test_a_late_event_loop_is_not_a_failed_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy process is reported as late, not as unable to store anything."""
     monkeypatch.setattr(doctor, "_HEALTH_S", 0.1)
     monkeypatch.setattr(doctor, "_FRESH_S", 0.0)
 
@@ -163,7 +165,7 @@ def test_a_late_loop_is_no_failed_store(tmp_path: Path, monkeypatch: pytest.Monk
     world(tmp_path, body)
 
 
-def test_a_store_without_room_fails_the_doctor_and_the_health(tmp_path: Path) -> None:
+def test_a_full_store_fails_doctor_and_health(tmp_path: Path) -> None:
     """The doctor says what to do; `/health` says that executions cannot run."""
 
     async def body(w: World) -> None:
@@ -180,8 +182,8 @@ def test_a_store_without_room_fails_the_doctor_and_the_health(tmp_path: Path) ->
     world(tmp_path, body)
 
 
-def test_a_service_without_runners_is_told_by_name_to_those_with_a_key(tmp_path: Path) -> None:
-    """And in `/health`, to anybody, by number only."""
+def test_names_services_without_runners_only_to_callers_with_a_key(tmp_path: Path) -> None:
+    """`/health`, which is public, has only their number."""
 
     async def body(w: World) -> None:
         w.problem = ImportFailure(entrypoint="m:f", message="no module named secret")
@@ -201,8 +203,8 @@ def test_a_service_without_runners_is_told_by_name_to_those_with_a_key(tmp_path:
     world(tmp_path, body)
 
 
-def test_a_runner_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    """The others answer; the doctor goes on."""
+def test_names_a_runner_that_does_not_answer(tmp_path: Path) -> None:
+    """The others answer, and the doctor continues."""
 
     async def body(w: World) -> None:
         await ready(w)
@@ -218,8 +220,8 @@ def test_a_runner_that_does_not_answer_is_named(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_nodes_that_died_are_told_and_those_that_left_are_not(tmp_path: Path) -> None:
-    """Ray lists both for as long as it runs."""
+def test_reports_nodes_that_died_but_not_those_that_left(tmp_path: Path) -> None:
+    """Ray lists both as long as it runs."""
 
     async def body(w: World) -> None:
         async def describe() -> dict[str, Any]:
@@ -237,8 +239,8 @@ def test_nodes_that_died_are_told_and_those_that_left_are_not(tmp_path: Path) ->
     world(tmp_path, body)
 
 
-def test_a_doctor_with_a_fault_of_its_own_says_so(tmp_path: Path) -> None:
-    """What cannot be looked at has failed, and does not take the others with it."""
+def test_an_error_in_a_check_is_a_finding(tmp_path: Path) -> None:
+    """The check has failed, and the others still run."""
 
     async def body(w: World) -> None:
         found = await findings(parts(w, deployer=None))
@@ -249,8 +251,8 @@ def test_a_doctor_with_a_fault_of_its_own_says_so(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_what_executions_leave_in_ray_is_told_with_whose_it_is(tmp_path: Path) -> None:
-    """With the fid where that is known: what stays on purpose, and what could not be ended."""
+def test_names_the_executions_of_leftover_tasks(tmp_path: Path) -> None:
+    """With the fid if known: what stays on purpose, and what could not be ended."""
     actor = Item("a1", "actor", "Cache", "svc", 1, ("t1",), 41, "node", is_detached=True)
     task = Item("t2", "task", "count", "svc", 1, ("t2", "t0"), 42, "node")
 
@@ -270,8 +272,8 @@ def test_what_executions_leave_in_ray_is_told_with_whose_it_is(tmp_path: Path) -
     world(tmp_path, body)
 
 
-def test_a_disk_where_events_wait_is_told_with_what_to_do(tmp_path: Path) -> None:
-    """By the doctor and by `/health`; and no more once there is room."""
+def test_says_what_to_do_about_a_full_disk(tmp_path: Path) -> None:
+    """In the doctor and in `/health`, until there is room again."""
 
     async def body(w: World) -> None:
         await ready(w)

@@ -43,8 +43,8 @@ def told(events: list[dict[str, Any]]) -> list[Any]:
             for each in statuses]  # fmt: skip
 
 
-def test_no_more_run_at_once_than_may(tmp_path: Path) -> None:
-    """Whatever room there is; the next one begins when one of them has ended."""
+def test_no_more_run_at_once_than_the_limit(tmp_path: Path) -> None:
+    """However much room there is. The next begins when one has ended."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -63,8 +63,8 @@ def test_no_more_run_at_once_than_may(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_flow_at_its_limit_holds_up_no_other(tmp_path: Path) -> None:
-    """The other flows of its release go past it in the line."""
+def test_a_flow_at_its_limit_does_not_delay_others(tmp_path: Path) -> None:
+    """Other flows of its release pass it in the line."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -86,7 +86,7 @@ def test_a_flow_at_its_limit_holds_up_no_other(tmp_path: Path) -> None:
 
 
 def test_a_limit_counts_all_releases(tmp_path: Path) -> None:
-    """What runs on as the next release takes over counts for it; its end lets that one begin."""
+    """Executions of the former release count; when they end, others begin."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -104,7 +104,7 @@ def test_a_limit_counts_all_releases(tmp_path: Path) -> None:
 
 
 def test_limits_hold_across_a_restart(tmp_path: Path) -> None:
-    """They are counted anew, from what runs."""
+    """Running executions are counted again."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -135,10 +135,10 @@ def test_limits_hold_across_a_restart(tmp_path: Path) -> None:
         ({}, {"max_running": 1, "max_queue": 4}, 2, 5, "and at most 4 may: max_queue"),
     ],
 )
-def test_of_fifty_launches_at_once_as_many_are_accepted_as_may(
+def test_accepts_exactly_the_permitted_launches(
     tmp_path: Path, limits: Any, settings: Any, most: int, accepted: int, says: str
 ) -> None:
-    """To the number; nothing is committed of the others, and a place that is free is given."""
+    """Of fifty at once. Nothing of the others is committed; a free place is given."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -165,8 +165,8 @@ def test_of_fifty_launches_at_once_as_many_are_accepted_as_may(
     world(tmp_path, body)
 
 
-def test_the_control_planes_limit_is_shared_by_who_waits_longest(tmp_path: Path) -> None:
-    """Of two releases the one whose execution has waited longer begins; raising it counts."""
+def test_the_control_planes_limit_goes_by_waiting_time(tmp_path: Path) -> None:
+    """Between two releases, the longest waiting begins. Raising the limit works."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -192,10 +192,10 @@ def test_the_control_planes_limit_is_shared_by_who_waits_longest(tmp_path: Path)
     world(tmp_path, body)
 
 
-def test_a_launch_that_could_not_be_committed_takes_no_place(
+def test_a_launch_that_cannot_be_committed_takes_no_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was counted on its way, and is counted no more."""
+    """It is counted while under way, and not afterwards."""
 
     async def body(w: World) -> None:
         await w.live(limits={"queue": 0}, max=1)
@@ -214,16 +214,16 @@ def test_a_launch_that_could_not_be_committed_takes_no_place(
     world(tmp_path, body)
 
 
-def test_a_flows_own_limits_go_over_the_services() -> None:
-    """Key by key; releases of a koco that knew none have none."""
+def test_a_flows_own_limits_override_the_services() -> None:
+    """Key by key. A manifest without limits has none."""
     flows = [{"name": "a", "limits": {"running": 2, "retries": 1}}, {"name": "b"}]
     limits = limits_of(manifest(flows=flows, limits={"running": 5, "timeout": 9.0}), "a")
     assert (limits.running, policy_of(limits)) == (2, Policy(timeout_s=9.0, retries=1))
     assert limits_of(manifest(flows=flows), "b") == limits_of(manifest(), "of an app")
 
 
-def test_the_first_that_may_run_is_first(tmp_path: Path) -> None:
-    """Whatever its flow; one that comes back has its place at the front."""
+def test_takes_the_first_that_the_limits_allow(tmp_path: Path) -> None:
+    """Of any flow. One that comes back goes to the front."""
 
     async def body(w: World) -> None:
         await w.live(min=0, flows=("a", "b"))
@@ -248,8 +248,8 @@ def test_the_first_that_may_run_is_first(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_what_left_is_counted_no_more() -> None:
-    """However often, and whatever comes after it."""
+def test_an_execution_that_left_is_not_counted() -> None:
+    """However often it leaves, and whatever follows."""
     load = Load(Settings())
     load.enter("x", "f")
     load.begin("x")
@@ -263,8 +263,8 @@ def test_what_left_is_counted_no_more() -> None:
 # time
 
 
-def test_an_execution_whose_time_is_over_ends_with_that_error(tmp_path: Path) -> None:
-    """It is asked to end, as by cancelling; what it reports then is `TimedOut`."""
+def test_an_execution_ends_at_its_timeout(tmp_path: Path) -> None:
+    """It is asked to end as by a cancel, and its error is `TimedOut`."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -286,10 +286,10 @@ def test_an_execution_whose_time_is_over_ends_with_that_error(tmp_path: Path) ->
     world(tmp_path, body)
 
 
-def test_what_does_not_end_in_its_time_is_killed(
+def test_kills_what_does_not_end_after_its_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the grace; also where the control plane was restarted in between."""
+    """After the grace, also if the control plane was restarted in between."""
     monkeypatch.setattr(supervising, "_GRACE_S", 0.05)
 
     async def body(w: World) -> None:
@@ -308,8 +308,8 @@ def test_what_does_not_end_in_its_time_is_killed(
     world(tmp_path, body)
 
 
-def test_time_stands_still_while_a_person_is_awaited(tmp_path: Path) -> None:
-    """A limit is about running; an answer may take its time."""
+def test_a_timeout_pauses_while_a_person_is_awaited(tmp_path: Path) -> None:
+    """It limits the running time; an answer may take long."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -327,8 +327,8 @@ def test_time_stands_still_while_a_person_is_awaited(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_who_cancels_what_is_late_gets_cancelled(tmp_path: Path) -> None:
-    """A person's word counts for more than the clock's."""
+def test_a_cancel_after_the_timeout_counts_as_a_cancel(tmp_path: Path) -> None:
+    """A person's decision takes precedence."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -345,8 +345,8 @@ def test_who_cancels_what_is_late_gets_cancelled(tmp_path: Path) -> None:
 # retries
 
 
-def test_an_execution_whose_runner_dies_is_tried_again(tmp_path: Path) -> None:
-    """In one stream, with what it died of, and one final status; its pauses grow."""
+def test_retries_an_execution_whose_runner_dies(tmp_path: Path) -> None:
+    """In one stream, with each cause and one final status. The pauses grow."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -381,8 +381,8 @@ def test_an_execution_whose_runner_dies_is_tried_again(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_errors_are_tried_again_where_that_is_asked_for(tmp_path: Path) -> None:
-    """In the same runner, too; what the former attempt still sends is not taken."""
+def test_retries_errors_if_requested(tmp_path: Path) -> None:
+    """In the same runner, too. Late events of the former attempt are dropped."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -406,8 +406,8 @@ def test_errors_are_tried_again_where_that_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limits", [{}, {"retries": 3}])
-def test_errors_end_an_execution_else(tmp_path: Path, limits: dict[str, Any]) -> None:
-    """Retries are for runners that die: a flow may have done half of its work."""
+def test_errors_are_final_otherwise(tmp_path: Path, limits: dict[str, Any]) -> None:
+    """Retries are for dead runners, because a flow may have done half its work."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -419,8 +419,8 @@ def test_errors_end_an_execution_else(tmp_path: Path, limits: dict[str, Any]) ->
     world(tmp_path, body)
 
 
-def test_what_was_cancelled_is_not_tried_again(tmp_path: Path) -> None:
-    """Neither while it ends, nor while it waits for its next attempt."""
+def test_does_not_retry_a_cancelled_execution(tmp_path: Path) -> None:
+    """Neither while it ends nor while it waits for its next attempt."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -441,8 +441,8 @@ def test_what_was_cancelled_is_not_tried_again(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_retries_outlive_the_control_plane(tmp_path: Path) -> None:
-    """One that waits goes on waiting; one whose runner died meanwhile is tried again."""
+def test_retries_survive_a_restart(tmp_path: Path) -> None:
+    """A waiting one waits on; one whose runner died meanwhile is retried."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -462,8 +462,8 @@ def test_retries_outlive_the_control_plane(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_runner_that_dies_after_the_attempt_ended_ends_no_other(tmp_path: Path) -> None:
-    """The attempt that it had is over: its death is not the next one's."""
+def test_a_runner_that_dies_after_its_attempt_ends_nothing(tmp_path: Path) -> None:
+    """The attempt is over, so its death does not affect the next one."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -480,7 +480,7 @@ def test_a_runner_that_dies_after_the_attempt_ended_ends_no_other(tmp_path: Path
     world(tmp_path, body)
 
 
-def test_pauses_are_twice_as_long_each_time() -> None:
+def test_each_pause_is_twice_as_long() -> None:
     """Up to an hour, however many there are."""
     policy = Policy(backoff_s=3)
     assert [policy.pause_s(attempt) for attempt in (1, 2, 3)] == [3, 6, 12]

@@ -85,8 +85,8 @@ def kept(look: Callable[[int], Any], *, within_s: float = 60.0) -> str | None:
     ],
     ids=["stopped", "gone", "zombie", "idle", "the interpreter is free"],
 )
-def test_a_runner_that_will_never_answer_is_given_up(look: Any, cause: str) -> None:
-    """It is stopped, gone, or idle; or its interpreter is free, and yet nobody answers."""
+def test_gives_up_a_runner_that_will_never_answer(look: Any, cause: str) -> None:
+    """It is stopped, gone or idle, or has a free interpreter and does not answer."""
     assert cause in (kept(look) or "")
 
 
@@ -115,8 +115,8 @@ def test_a_runner_that_will_never_answer_is_given_up(look: Any, cause: str) -> N
         "job",
     ],
 )
-def test_a_runner_that_is_busy_is_left_alone(look: Any) -> None:
-    """Code that keeps the interpreter, a machine that is slow, a node that does not answer."""
+def test_leaves_a_busy_runner_alone(look: Any) -> None:
+    """Code that holds the interpreter, a slow machine, or a silent node."""
     with pytest.raises(TimeoutError):
         kept(look, within_s=0.5)
 
@@ -132,10 +132,10 @@ def test_looks_may_take_long() -> None:
     assert "a signal had stopped" in (asyncio.run(body()) or "")
 
 
-def test_what_a_silent_runner_does_is_told_until_it_answers(
+def test_describes_what_a_silent_runner_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """For how long its code has kept the interpreter, and what that uses."""
+    """For how long its code has held the interpreter, and with how much CPU."""
 
     async def body() -> None:
         actor = Actor(seen=lambda n: seen(n, pulse=190, cores=0.98))
@@ -160,8 +160,8 @@ def test_what_a_silent_runner_does_is_told_until_it_answers(
     asyncio.run(body())
 
 
-def test_a_runner_that_refuses_calls_is_given_up() -> None:
-    """Ray calls it dead, and yet never says that it has ended."""
+def test_gives_up_a_runner_that_refuses_calls() -> None:
+    """Ray calls it dead but never reports its end."""
 
     async def body() -> str | None:
         actor = Actor()
@@ -175,8 +175,8 @@ def test_a_runner_that_refuses_calls_is_given_up() -> None:
     assert asyncio.run(body()) == "it is leaving"
 
 
-def test_nobody_watches_without_work() -> None:
-    """Not a call is made."""
+def test_does_not_watch_an_idle_runner() -> None:
+    """No call is made."""
 
     async def body() -> None:
         actor = Actor(answers=0)

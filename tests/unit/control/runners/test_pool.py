@@ -231,8 +231,8 @@ async def eventually(claim: Callable[[], bool]) -> None:
         await asyncio.sleep(0.002)
 
 
-def test_one_warm_runner_serves_one_after_the_other(tmp_path: Path) -> None:
-    """`min` runners are kept; quick executions reuse them, and nothing else is started."""
+def test_one_warm_runner_serves_many_executions(tmp_path: Path) -> None:
+    """`min` runners are kept; quick executions reuse them, and none is added."""
 
     async def body(w: World) -> None:
         await w.live()
@@ -245,8 +245,8 @@ def test_one_warm_runner_serves_one_after_the_other(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_an_execution_that_cannot_be_begun_ends(tmp_path: Path) -> None:
-    """It is told as an error, not left starting for ever; the next one has its place."""
+def test_an_execution_that_cannot_begin_ends(tmp_path: Path) -> None:
+    """With an error, instead of staying `starting`. The next one gets its place."""
 
     async def body(w: World) -> None:
         await w.live(max=1)
@@ -261,7 +261,7 @@ def test_an_execution_that_cannot_be_begun_ends(tmp_path: Path) -> None:
 
 
 def test_the_pool_grows_to_its_maximum_and_shrinks(tmp_path: Path) -> None:
-    """A line that does not clear brings more runners, up to `max`; idle ones leave."""
+    """A line that does not clear adds runners up to `max`; idle ones leave."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -281,7 +281,7 @@ def test_the_pool_grows_to_its_maximum_and_shrinks(tmp_path: Path) -> None:
 
 
 def test_concurrency_fills_one_process_first(tmp_path: Path) -> None:
-    """With room in a runner no other is started."""
+    """No other is started while a runner has room."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -308,8 +308,8 @@ def test_a_runner_leaves_after_its_number_of_executions(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_death_settles_what_ran_with_its_cause_and_the_pool_recovers(tmp_path: Path) -> None:
-    """A running execution ends `error` with the cause; the next one finds a new runner."""
+def test_a_death_ends_executions_with_the_cause(tmp_path: Path) -> None:
+    """A running execution ends as `error`; the next one gets a new runner."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -325,8 +325,8 @@ def test_death_settles_what_ran_with_its_cause_and_the_pool_recovers(tmp_path: P
     world(tmp_path, body)
 
 
-def test_death_before_the_beginning_runs_it_elsewhere(tmp_path: Path) -> None:
-    """What never reached `running` has done nothing: it runs again, and nobody notices."""
+def test_a_death_before_the_start_runs_the_execution_elsewhere(tmp_path: Path) -> None:
+    """It has done nothing before `running`, so it is queued again unnoticed."""
 
     async def body(w: World) -> None:
         w.begins = False
@@ -344,7 +344,7 @@ def test_death_before_the_beginning_runs_it_elsewhere(tmp_path: Path) -> None:
 def test_a_release_that_cannot_start_backs_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Failing starts are tried with growing pauses, are told, and executions wait for the cure."""
+    """Starts are tried with growing pauses and reported, and executions wait."""
     monkeypatch.setattr(start_backoff, "_PAUSES_S", (0.05, 0.1))
 
     async def body(w: World) -> None:
@@ -361,8 +361,8 @@ def test_a_release_that_cannot_start_backs_off(
     world(tmp_path, body)
 
 
-def test_cancelling_asks_first_and_kills_after_the_grace(tmp_path: Path) -> None:
-    """The runner is asked; after the grace period its process ends and the stream says so."""
+def test_a_cancel_asks_first_and_kills_after_the_grace(tmp_path: Path) -> None:
+    """The runner is asked; after the grace its process ends, as the stream says."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -381,8 +381,10 @@ def test_cancelling_asks_first_and_kills_after_the_grace(tmp_path: Path) -> None
     world(tmp_path, body)
 
 
-def test_cancelling_waits_for_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runner that does not answer, and whose process does not go, holds nobody up."""
+def test_a_cancel_does_not_wait_for_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runner that neither answers nor ends delays nobody."""
     monkeypatch.setattr(module, "_CANCEL_S", 0.05)
 
     async def body(w: World) -> None:
@@ -405,10 +407,10 @@ def quick_vigil(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(liveness, name, 0.02)
 
 
-def test_a_runner_that_works_no_more_is_replaced(
+def test_replaces_a_runner_that_no_longer_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What ran in it ends with what was seen, what it never began runs elsewhere."""
+    """Its executions end with the finding; those that never began run elsewhere."""
     quick_vigil(monkeypatch)
 
     async def body(w: World) -> None:
@@ -431,10 +433,10 @@ def test_a_runner_that_works_no_more_is_replaced(
     world(tmp_path, body)
 
 
-def test_what_a_busy_runner_cannot_begin_goes_elsewhere(
+def test_executions_that_a_busy_runner_cannot_begin_go_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Code that keeps the interpreter is let finish, but nobody waits for it in its process."""
+    """Code that holds the interpreter may finish, but nobody waits for it."""
     quick_vigil(monkeypatch)
     monkeypatch.setattr(module, "_BEGIN_S", 0.1)
 
@@ -473,7 +475,7 @@ def test_what_a_busy_runner_cannot_begin_goes_elsewhere(
 
 
 def test_a_crash_loop_ends_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An execution is tried three times, with growing pauses, which are told; then it ends."""
+    """Three tries with growing pauses, which are reported. Then it ends."""
     monkeypatch.setattr(start_backoff, "_PAUSES_S", (0.05, 1.2, 0.05))
 
     async def body(w: World) -> None:
@@ -498,10 +500,8 @@ def test_a_crash_loop_ends_with_its_cause(tmp_path: Path, monkeypatch: pytest.Mo
     world(tmp_path, body)
 
 
-def test_runners_that_die_idle_come_back_less_and_less_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Deaths count like starts that fail; one that lived for long has worked."""
+def test_idle_deaths_slow_down_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count like failed starts. A runner that lived long counts as working."""
     monkeypatch.setattr(start_backoff, "_PAUSES_S", (0.02, 0.3))
 
     async def body(w: World) -> None:
@@ -525,8 +525,8 @@ def test_runners_that_die_idle_come_back_less_and_less_often(
     world(tmp_path, body)
 
 
-def test_what_a_dead_runner_left_is_delivered_first(tmp_path: Path) -> None:
-    """It is collected once the process is gone, and may know the cause; so after a restart."""
+def test_delivers_a_dead_runners_last_output_first(tmp_path: Path) -> None:
+    """It is collected once the process is gone, and may name the cause."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -552,8 +552,8 @@ def test_what_a_dead_runner_left_is_delivered_first(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_death_over_the_imports_is_told_as_exactly(tmp_path: Path) -> None:
-    """With how its process ended, where it crashed, and what it wrote; `koco status` has it."""
+def test_a_death_during_imports_has_an_exact_cause(tmp_path: Path) -> None:
+    """How the process ended, where it crashed, its output; `koco status` shows it."""
 
     async def body(w: World) -> None:
         release = await w.live(min=0)
@@ -575,8 +575,8 @@ def test_a_death_over_the_imports_is_told_as_exactly(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_cancelling_one_of_many_spares_its_neighbours(tmp_path: Path) -> None:
-    """In a shared process the others go on; it takes nothing new and leaves after them."""
+def test_a_cancel_spares_the_runners_other_executions(tmp_path: Path) -> None:
+    """In a shared process they continue; it takes nothing new and leaves afterwards."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -593,8 +593,8 @@ def test_cancelling_one_of_many_spares_its_neighbours(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_restart_takes_up_everything(tmp_path: Path) -> None:
-    """Queued runs, held goes on, begun but lost ends with the cause, given but unheard runs."""
+def test_a_restart_continues_everything(tmp_path: Path) -> None:
+    """Queued, running, lost and unconfirmed executions each go the right way."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -619,10 +619,10 @@ def test_a_restart_takes_up_everything(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_runner_that_nothing_needs_is_seen_off(
+def test_removes_a_runner_that_nothing_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of a release that is gone is asked to leave after a restart, and killed if it stays."""
+    """After a restart, one of a removed release is asked to leave, then killed."""
     monkeypatch.setattr(worker, "_LEAVE_S", 0.05)
 
     async def body(w: World) -> None:
@@ -637,8 +637,8 @@ def test_a_runner_that_nothing_needs_is_seen_off(
     world(tmp_path, body)
 
 
-def test_a_runner_whose_start_was_cut_short_is_not_taken_over(tmp_path: Path) -> None:
-    """It has imported nothing: it is ended, and executions go to one that has."""
+def test_does_not_adopt_a_runner_whose_start_was_interrupted(tmp_path: Path) -> None:
+    """It has imported nothing, so it is ended and others take its executions."""
 
     async def body(w: World) -> None:
         release = await w.live()
@@ -654,8 +654,8 @@ def test_a_runner_whose_start_was_cut_short_is_not_taken_over(tmp_path: Path) ->
     world(tmp_path, body)
 
 
-def test_a_retired_release_runs_out(tmp_path: Path) -> None:
-    """Executions accepted for a release run on it; then its runners leave."""
+def test_a_retired_release_finishes_its_executions(tmp_path: Path) -> None:
+    """They run on it, and then its runners leave."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -673,7 +673,7 @@ def test_a_retired_release_runs_out(tmp_path: Path) -> None:
 
 
 def test_a_follower_gets_each_event_once_and_the_end(tmp_path: Path) -> None:
-    """Following from any point gives what is new, in order, heartbeats while idle, then ends."""
+    """From any point: new events in order, heartbeats while idle, then the end."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -706,10 +706,10 @@ def test_a_follower_gets_each_event_once_and_the_end(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_death_while_the_store_learns_of_a_runner_runs_it_elsewhere(
+def test_a_death_during_the_assignment_runs_the_execution_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The execution was given to it, and the commit was still on its way: nothing has run."""
+    """The commit was still under way, so nothing has run."""
 
     async def body(w: World) -> None:
         await w.live(max=1)
@@ -732,10 +732,10 @@ def test_death_while_the_store_learns_of_a_runner_runs_it_elsewhere(
     world(tmp_path, body)
 
 
-def test_a_runner_that_died_as_it_described_itself_takes_nothing(
+def test_a_runner_that_died_while_it_described_itself_gets_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its process is gone, though what it left has not been looked at yet."""
+    """Its process is gone, even if its remains have not been collected."""
 
     async def body(w: World) -> None:
         looked_at = asyncio.Event()
@@ -760,10 +760,10 @@ def test_a_runner_that_died_as_it_described_itself_takes_nothing(
 
 
 @pytest.mark.parametrize("change", ["assign", "requeue", "settle", "settle after a cancel"])
-def test_a_disk_that_is_full_for_a_while_leaves_no_execution_behind(
+def test_a_full_disk_leaves_no_execution_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """What could not be written is written when there is room again; nobody else would do it."""
+    """What could not be written is written when there is room."""
     monkeypatch.setattr(tasks, "RETRY_S", 0.01)
 
     async def body(w: World) -> None:
@@ -798,8 +798,8 @@ def test_a_disk_that_is_full_for_a_while_leaves_no_execution_behind(
     world(tmp_path, body)
 
 
-def test_a_restart_settles_thousands_in_the_order_of_their_launch(tmp_path: Path) -> None:
-    """In few commits: executions that a reboot has ended must not delay the start."""
+def test_a_restart_settles_thousands_in_launch_order(tmp_path: Path) -> None:
+    """In few commits: executions that a reboot ended must not delay the start."""
 
     async def body(w: World) -> None:
         live = await w.live(min=0)
@@ -851,8 +851,8 @@ def silent(runner: FakeRunner) -> asyncio.Event:
     return wakes
 
 
-def test_runners_that_do_not_answer_delay_no_restart(tmp_path: Path) -> None:
-    """Launches are accepted and run beside them; what they run is neither lost nor begun twice."""
+def test_silent_runners_do_not_delay_a_restart(tmp_path: Path) -> None:
+    """Launches run beside them; their executions are neither lost nor begun twice."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -880,10 +880,10 @@ def test_runners_that_do_not_answer_delay_no_restart(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_runner_that_stays_silent_is_replaced(
+def test_replaces_a_runner_that_stays_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One without work is ended; one with work gets nothing new, and goes on if it wakes."""
+    """An idle one is ended. A busy one gets nothing new, and continues if it wakes."""
     monkeypatch.setattr(reattach, "_ATTACH_S", 0.05)
 
     async def body(w: World) -> None:
@@ -912,8 +912,8 @@ def test_a_runner_that_stays_silent_is_replaced(
     world(tmp_path, body)
 
 
-def test_what_is_on_its_way_to_a_runner_is_not_begun_elsewhere(tmp_path: Path) -> None:
-    """It was sent before the restart, and arrives after the runner has said what it holds."""
+def test_a_launch_under_way_is_not_begun_elsewhere(tmp_path: Path) -> None:
+    """It was sent before the restart and arrives after the runner's report."""
 
     async def body(w: World) -> None:
         w.begins = False
@@ -943,8 +943,8 @@ def test_what_is_on_its_way_to_a_runner_is_not_begun_elsewhere(tmp_path: Path) -
     world(tmp_path, body)
 
 
-def test_a_runner_that_says_nonsense_holds_up_nobody(tmp_path: Path) -> None:
-    """Its process is broken: the start goes on, and the next execution runs elsewhere."""
+def test_a_runner_that_answers_nonsense_delays_nobody(tmp_path: Path) -> None:
+    """Its process is broken. The start continues, the next one runs elsewhere."""
 
     async def body(w: World) -> None:
         release = await w.live()
@@ -963,8 +963,8 @@ def test_a_runner_that_says_nonsense_holds_up_nobody(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_what_a_lost_runner_left_delays_no_restart(tmp_path: Path) -> None:
-    """Its node does not answer: others are served, and its executions are settled once it does."""
+def test_a_lost_runners_remains_do_not_delay_a_restart(tmp_path: Path) -> None:
+    """Its node is silent. Others are served, and it is settled once it answers."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -991,7 +991,7 @@ def test_what_a_lost_runner_left_delays_no_restart(tmp_path: Path) -> None:
 
 
 def test_a_runner_of_another_protocol_finishes_and_gets_nothing_new(tmp_path: Path) -> None:
-    """After an upgrade that changed what is said: what it runs ends there, the next elsewhere."""
+    """After an upgrade, its executions end there and the next run elsewhere."""
 
     async def body(w: World) -> None:
         release = await w.live(concurrency=2, max=2)
@@ -1014,8 +1014,8 @@ def test_a_runner_of_another_protocol_finishes_and_gets_nothing_new(tmp_path: Pa
     world(tmp_path, body)
 
 
-def test_presence_of_a_runner_that_tells_no_protocol() -> None:
-    """Those from before it was told speak the first one."""
+def test_a_presence_without_a_protocol_means_the_first() -> None:
+    """Runners from before there was a number."""
     said = {"pid": 1, "node": "n", "fids": [], "served": 0, "is_ready": True}
     told = msgspec.msgpack.encode(said)
     assert msgspec.msgpack.decode(told, type=Presence).protocol == 1
@@ -1024,7 +1024,7 @@ def test_presence_of_a_runner_that_tells_no_protocol() -> None:
 def test_a_restart_waits_for_room_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A control plane that could not write what it found must not stay broken for ever."""
+    """A control plane that cannot write its findings must not stay broken."""
     monkeypatch.setattr(tasks, "RETRY_S", 0.01)
 
     async def body(w: World) -> None:
@@ -1048,7 +1048,7 @@ def test_a_restart_waits_for_room_on_the_disk(
     world(tmp_path, body)
 
 
-def test_an_execution_that_is_cancelled_as_its_runner_dies_is_not_begun_again(
+def test_an_execution_cancelled_while_its_runner_dies_does_not_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody would ask the next runner to end it."""
@@ -1074,8 +1074,8 @@ def test_an_execution_that_is_cancelled_as_its_runner_dies_is_not_begun_again(
     world(tmp_path, body)
 
 
-def test_what_was_cancelled_in_line_keeps_no_pool(tmp_path: Path) -> None:
-    """A retired one whose runners do not start is over, and starts none for what waits no more."""
+def test_a_cancelled_queue_keeps_no_pool(tmp_path: Path) -> None:
+    """A retired one that cannot start is over, and starts no runner for nothing."""
 
     async def body(w: World) -> None:
         w.importing.clear()
@@ -1093,8 +1093,8 @@ def test_what_was_cancelled_in_line_keeps_no_pool(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_pool_remembers_nothing_of_what_it_killed(tmp_path: Path) -> None:
-    """Nor does what ran before a restart count as something that took no time."""
+def test_a_pool_forgets_what_it_killed(tmp_path: Path) -> None:
+    """And executions from before a restart do not count as instant."""
 
     async def body(w: World) -> None:
         w.ends = False

@@ -15,8 +15,8 @@ async def _until(claim: object) -> None:
             await asyncio.sleep(0.002)
 
 
-def test_an_idle_runner_is_replaced_by_one_that_is_there_already(tmp_path: Path) -> None:
-    """Nobody waits for a start; a second refresh meanwhile counts, too."""
+def test_replaces_an_idle_runner_after_the_new_one_is_ready(tmp_path: Path) -> None:
+    """Nobody waits for a start. A second refresh meanwhile counts, too."""
 
     async def body(w: World) -> None:
         release = await w.live(max=2)
@@ -36,8 +36,8 @@ def test_an_idle_runner_is_replaced_by_one_that_is_there_already(tmp_path: Path)
     world(tmp_path, body)
 
 
-def test_one_that_was_starting_is_replaced_as_well(tmp_path: Path) -> None:
-    """It may have asked for its secrets before they changed."""
+def test_replaces_a_runner_that_was_starting(tmp_path: Path) -> None:
+    """It may have fetched its secrets before they changed."""
 
     async def body(w: World) -> None:
         w.importing.clear()
@@ -52,8 +52,8 @@ def test_one_that_was_starting_is_replaced_as_well(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_busy_runner_ends_what_it_runs_and_leaves(tmp_path: Path) -> None:
-    """It takes nothing new; at the pool's maximum, what is launched waits for the next one."""
+def test_a_busy_runner_finishes_and_leaves(tmp_path: Path) -> None:
+    """It takes nothing new. At the pool's maximum, launches wait for the next one."""
 
     async def body(w: World) -> None:
         w.ends = False
@@ -75,8 +75,8 @@ def test_a_busy_runner_ends_what_it_runs_and_leaves(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_where_no_new_one_starts_the_former_stays(tmp_path: Path) -> None:
-    """A value with which the module cannot be imported takes no service down."""
+def test_keeps_the_former_runner_if_no_new_one_starts(tmp_path: Path) -> None:
+    """A value that breaks the imports does not stop the service."""
 
     async def body(w: World) -> None:
         release = await w.live(max=2)
@@ -93,8 +93,8 @@ def test_where_no_new_one_starts_the_former_stays(tmp_path: Path) -> None:
     world(tmp_path, body)
 
 
-def test_a_runner_knows_the_names_of_its_secrets(tmp_path: Path) -> None:
-    """And no value: those it asks for."""
+def test_a_runner_knows_only_the_names_of_its_secrets(tmp_path: Path) -> None:
+    """It asks for the values."""
 
     async def body(w: World) -> None:
         specs: list[RunnerSpec] = []

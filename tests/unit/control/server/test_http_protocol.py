@@ -49,8 +49,8 @@ def status_of(connection: socket.socket, count: int = 1) -> list[int]:
     return found
 
 
-def test_a_burst_delays_only_who_sends_it(api: Api) -> None:
-    """Somebody else's request is answered while most of the burst waits; all of it is answered."""
+def test_a_burst_delays_only_its_sender(api: Api) -> None:
+    """Others are answered while most of the burst waits; all of it is answered."""
     burst = [connected(api) for _ in range(COUNT)]
     with connected(api) as other, connected(api) as unknown:
         for connection in burst:
@@ -65,8 +65,8 @@ def test_a_burst_delays_only_who_sends_it(api: Api) -> None:
             connection.close()
 
 
-def test_what_is_pipelined_takes_turns_as_well(api: Api) -> None:
-    """Thirty requests on each of ten connections: all are answered, and others meanwhile."""
+def test_pipelined_requests_take_turns(api: Api) -> None:
+    """Thirty requests on each of ten connections: all are answered, others meanwhile."""
     burst = [connected(api) for _ in range(10)]
     with connected(api) as other:
         for connection in burst:
@@ -78,8 +78,8 @@ def test_what_is_pipelined_takes_turns_as_well(api: Api) -> None:
             connection.close()
 
 
-def test_a_head_that_comes_in_pieces_keeps_no_turn(api: Api) -> None:
-    """Neither its own holder nor anybody else waits for what may never come."""
+def test_an_incomplete_head_takes_no_turn(api: Api) -> None:
+    """Neither its own holder nor anybody else waits for the rest."""
     slow = [connected(api) for _ in range(20)]
     for connection in slow:
         connection.sendall(request("ada")[:-2])
@@ -92,8 +92,8 @@ def test_a_head_that_comes_in_pieces_keeps_no_turn(api: Api) -> None:
         connection.close()
 
 
-def test_connections_that_go_while_they_wait_take_no_turn(api: Api) -> None:
-    """What they asked for is not done, and whoever comes next is answered."""
+def test_a_waiting_connection_that_closes_takes_no_turn(api: Api) -> None:
+    """Its request is not carried out, and the next one is answered."""
     for connection in [connected(api) for _ in range(50)]:
         connection.sendall(request("ada"))
         connection.close()
@@ -102,8 +102,8 @@ def test_connections_that_go_while_they_wait_take_no_turn(api: Api) -> None:
         assert status_of(next_one) == [200]
 
 
-def test_a_body_comes_whole_behind_a_head_that_waited(api: Api) -> None:
-    """What arrives meanwhile is kept, and beyond some of it not read."""
+def test_a_body_arrives_whole_behind_a_waiting_head(api: Api) -> None:
+    """What arrives meanwhile is kept; beyond a limit it is not read."""
     body = b'{"status": "x", "pad": "' + b"x" * 300_000 + b'"}'
     head = request(
         "ada", "/v1/keys", f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"

@@ -28,12 +28,12 @@ def catalog() -> Catalog:
 
 
 @pytest.mark.parametrize(("name", "found"), [("shop/quote", "shop/quote"), ("quote", "shop/quote")])
-def test_a_flow_is_found_by_its_names(catalog: Catalog, name: str, found: str) -> None:
-    """By the full one, or the short one where that is unique."""
+def test_finds_a_flow_by_its_names(catalog: Catalog, name: str, found: str) -> None:
+    """By the full name, or by a short one if that is unique."""
     assert catalog.find(name).name == found
 
 
-def test_a_name_of_several_is_refused(catalog: Catalog) -> None:
+def test_refuses_an_ambiguous_name(catalog: Catalog) -> None:
     """With the full names to choose from."""
     for name, hint in (("order", "press/order, shop/order"), ("shop", "shop/order, shop/quote")):
         with pytest.raises(ConflictError) as caught:
@@ -51,16 +51,14 @@ def test_a_name_of_several_is_refused(catalog: Catalog) -> None:
         ("nothing", "`koco flows` lists them"),
     ],
 )
-def test_what_is_not_found_is_told_with_what_may_be_meant(
-    catalog: Catalog, name: str, hint: str
-) -> None:
-    """The nearest name; never another service's flow for a full name."""
+def test_suggests_similar_names(catalog: Catalog, name: str, hint: str) -> None:
+    """The nearest; for a full name never another service's flow."""
     with pytest.raises(NotFoundError, match="no flow is called") as caught:
         catalog.find(name)
     assert caught.value.hint == hint
 
 
-def test_where_nothing_is_deployed_the_way_is_told() -> None:
+def test_without_a_deploy_the_error_says_how_to_deploy() -> None:
     """Before the first deploy."""
     with pytest.raises(NotFoundError) as caught:
         Catalog().find("quote")
@@ -68,8 +66,8 @@ def test_where_nothing_is_deployed_the_way_is_told() -> None:
     assert "koco deploy" in caught.value.hint
 
 
-def test_a_form_that_cannot_be_read_stops_its_own_flow_only() -> None:
-    """An older koco may have taken it: the control plane starts, and the others are launched."""
+def test_an_unreadable_form_stops_only_its_own_flow() -> None:
+    """An older koco may have accepted it. The control plane starts."""
     form = [{"type": "text", "name": "x", "pattern": "(?=a)a"}]
     made = Catalog()
     made.put(

@@ -155,10 +155,10 @@ ERRORS = (b"5", b"null", b"[]", b'"x"', b'{"topic": "No."}', b'{"topic": [5]}', 
         ("errors", b'{"errors": {"a": [%b"m"]}}' % (b'"m",' * 2000)),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_the_endpoints_fault(
+def test_an_invalid_answer_is_the_endpoints_fault(
     ask: Ask, stranger: Stranger, kind: str, body: bytes
 ) -> None:
-    """Whatever an author's route says in koco's name: 502, and never a failure of koco's."""
+    """Whatever an author's route sends in koco's name: 502, not an error of koco."""
     stranger.kind, stranger.body = kind, body
     with pytest.raises(EndpointError) as caught:
         ask(enter)
@@ -166,10 +166,8 @@ def test_an_answer_that_makes_no_sense_is_the_endpoints_fault(
 
 
 @pytest.mark.parametrize("body", [b"5", b'{"form": {"not": "a list"}}', b'{"form": [1]}', b"{"])
-def test_a_form_that_makes_no_sense_is_the_endpoints_fault(
-    ask: Ask, stranger: Stranger, body: bytes
-) -> None:
-    """So it is with what a lock shows, and with what a lease gives."""
+def test_an_invalid_form_is_the_endpoints_fault(ask: Ask, stranger: Stranger, body: bytes) -> None:
+    """The form of a lock, and the result of a lease."""
     stranger.kind, stranger.body = "form", body
     asked: dict[str, Any] = {"data": 1, "fid": "f", "user": "ada"}
     with pytest.raises(EndpointError):
@@ -179,8 +177,8 @@ def test_a_form_that_makes_no_sense_is_the_endpoints_fault(
         ask(lambda endpoints: endpoints.lease(RELEASE, "a", inputs=1, **asked))
 
 
-def test_an_order_says_nothing_of_who_runs_what(ask: Ask, stranger: Stranger) -> None:
-    """Fid, user, service and release are koco's to tell; the rest of `about` is kept."""
+def test_an_order_cannot_set_identity(ask: Ask, stranger: Stranger) -> None:
+    """Fid, user, service and release are koco's. The rest of `about` is kept."""
     about = {"fid": "zz", "user": "admin", "release": 99, "service": "other", "summary": "S"}
     stranger.kind = "launch"
     stranger.body = json.dumps({"entrypoint": "m:f", "inputs": {}, "about": about}).encode()
@@ -189,8 +187,8 @@ def test_an_order_says_nothing_of_who_runs_what(ask: Ask, stranger: Stranger) ->
     assert told == {"summary": "S", "description": None, "reference": None}
 
 
-def test_refused_inputs_are_told_by_field(ask: Ask, stranger: Stranger) -> None:
-    """As ever: strictness with strangers is for those who make no sense."""
+def test_refused_inputs_are_reported_by_field(ask: Ask, stranger: Stranger) -> None:
+    """As with koco's own forms."""
     stranger.kind = "errors"
     stranger.body = json.dumps(InputsError("Closed.", topic="No.").to_wire()).encode()
     with pytest.raises(InputsError) as caught:
@@ -206,10 +204,10 @@ def test_refused_inputs_are_told_by_field(ask: Ask, stranger: Stranger) -> None:
         *({"code": "too_many", "hint": [1], "detail": {}, "message": 5}, {}),
     ],
 )
-def test_an_endpoint_refuses_inputs_and_nothing_else(
+def test_an_endpoints_refusal_is_about_inputs_only(
     ask: Ask, stranger: Stranger, error: dict[str, Any]
 ) -> None:
-    """Whatever it calls its error: a caller is told what is wrong with the inputs, by field."""
+    """Whatever it calls its error, the caller gets messages by field."""
     stranger.kind = "errors"
     names = {"self": ["a"], "message": ["b"], "errors": ["c"], "": ["d"]}
     stranger.body = json.dumps({"error": error, "errors": names}).encode()
@@ -219,15 +217,15 @@ def test_an_endpoint_refuses_inputs_and_nothing_else(
     assert caught.value.http_status == 422
 
 
-def test_an_answer_that_breaks_off_is_the_endpoints_fault(ask: Ask, stranger: Stranger) -> None:
-    """A replica that dies in the middle of its answer: 502; nothing was launched."""
+def test_an_incomplete_answer_is_the_endpoints_fault(ask: Ask, stranger: Stranger) -> None:
+    """A replica that dies in the middle of an answer: 502, and nothing is launched."""
     stranger.kind, stranger.body, stranger.missing = "launch", b'{"entry', 100
     with pytest.raises(EndpointError, match="cannot be reached"):
         ask(enter)
 
 
-def test_a_head_request_passes_without_a_body(ask: Ask, stranger: Stranger) -> None:
-    """It announces a length and ends at once; several headers of one name are all told."""
+def test_forwards_a_head_request_without_a_body(ask: Ask, stranger: Stranger) -> None:
+    """It announces a length and ends at once. Repeated headers are kept."""
     stranger.body = b"hello"
 
     async def passing(endpoints: Endpoints) -> Any:
@@ -240,7 +238,7 @@ def test_a_head_request_passes_without_a_body(ask: Ask, stranger: Stranger) -> N
 
 
 def test_an_answer_without_a_body_announces_none(ask: Ask, stranger: Stranger) -> None:
-    """A reader that believes it takes the next answer's head for a body."""
+    """Otherwise a client would take the next answer's head for the body."""
     stranger.status, stranger.body = 204, b""
     stranger.answered = {"X-Kept": "yes"}
 
@@ -267,8 +265,8 @@ def passed(ask: Ask, headers: dict[str, str]) -> dict[str, str]:
     return answered
 
 
-def test_a_service_hears_from_koco_alone_who_asks(ask: Ask, stranger: Stranger) -> None:
-    """No header of a caller's says so, in whatever spelling, nor what Connection names."""
+def test_only_koco_tells_a_service_who_calls(ask: Ask, stranger: Stranger) -> None:
+    """No header of the caller does, in any spelling, nor those that Connection names."""
     sent = {
         **{"X-Koco-User": "bob", "x_koco_user": "bob", "X-KOCO-FID": "1", "Koco-Version": "9"},
         **{"X-Forwarded-For": "1", "x_forwarded_user": "bob", "Forwarded": "for=1", "Via": "1.1 x"},
@@ -289,8 +287,10 @@ def test_a_service_hears_from_koco_alone_who_asks(ask: Ask, stranger: Stranger) 
     assert heard["connection"] == "keep-alive"
 
 
-def test_an_answer_is_about_the_services_part_of_the_origin(ask: Ask, stranger: Stranger) -> None:
-    """Neither cookies nor logins nor anything else of the whole origin; pages are sandboxed."""
+def test_an_answer_affects_only_the_services_part_of_the_origin(
+    ask: Ask, stranger: Stranger
+) -> None:
+    """No cookies, no logins, nothing for the whole origin; pages are sandboxed."""
     stranger.answered = {
         **{"Set-Cookie": "session=1", "Clear-Site-Data": '"*"', "WWW-Authenticate": "Basic"},
         **{"Strict-Transport-Security": "max-age=1", "Access-Control-Allow-Origin": "*"},
@@ -315,8 +315,8 @@ def test_an_answer_is_about_the_services_part_of_the_origin(ask: Ask, stranger: 
 
 
 @pytest.mark.parametrize("value", ["caf\xe9", "\xe2\x82\xac", "a, b"])
-def test_headers_pass_byte_for_byte(ask: Ask, stranger: Stranger, value: str) -> None:
-    """Latin-1 and UTF-8 in a caller's header reach the service as they came."""
+def test_forwards_headers_byte_for_byte(ask: Ask, stranger: Stranger, value: str) -> None:
+    """Latin-1 and UTF-8 in a caller's header arrive as they were sent."""
 
     async def passing(endpoints: Endpoints) -> Any:
         request = Request("GET", "/x", headers={"X-Name": value})
@@ -331,10 +331,8 @@ def test_headers_pass_byte_for_byte(ask: Ask, stranger: Stranger, value: str) ->
 # While Serve comes back: its proxy answers for an application that it does not know yet
 
 
-def test_a_proxy_that_does_not_know_the_application_yet_is_waited_for(
-    ask: Ask, stranger: Stranger
-) -> None:
-    """It answers 404 itself: nothing has reached the service, which has that path."""
+def test_waits_for_a_proxy_that_does_not_know_the_application(ask: Ask, stranger: Stranger) -> None:
+    """Its own 404 means that nothing has reached the service, which has that path."""
     stranger.kind, stranger.unknown = "launch", 3
     stranger.body = b'{"entrypoint": "m:f", "inputs": {}}'
     assert ask(enter).entrypoint == "m:f"
@@ -343,26 +341,26 @@ def test_a_proxy_that_does_not_know_the_application_yet_is_waited_for(
     assert ask(lambda each: each.pass_through(RELEASE, route, user="ada")).status == 200
 
 
-def test_a_proxy_that_never_knows_it_is_told_as_such(
+def test_a_proxy_that_never_knows_it_is_an_error(
     ask: Ask, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No 404: what was asked for may well be there."""
+    """It is not passed on as a 404, because the path may well exist."""
     monkeypatch.setattr(forwarding, "_ROUTE_S", 0.0)
     stranger.unknown = 1000
     with pytest.raises(EndpointError, match="svc is not up: Serve does not know it yet"):
         ask(enter)
 
 
-def test_a_services_own_404_is_passed_on(ask: Ask, stranger: Stranger) -> None:
-    """Also one of plain text, as the proxy's is."""
+def test_forwards_a_services_own_404(ask: Ask, stranger: Stranger) -> None:
+    """Also one of plain text, like the proxy's."""
     stranger.status, stranger.body = 404, b"no such rate"
     stranger.answered = {"Content-Type": "text/plain"}
     route = Request("GET", "/rates/x", headers={})
     assert ask(lambda each: each.pass_through(RELEASE, route, user="ada")).status == 404
 
 
-def test_an_endpoint_that_is_coming_up_is_told_as_such(ask: Ask, stranger: Stranger) -> None:
-    """More time for its handlers would change nothing."""
+def test_an_endpoint_that_comes_up_has_its_own_error(ask: Ask, stranger: Stranger) -> None:
+    """A longer timeout for its handlers would not help."""
     stranger.wait_s = 1
     release = msgspec.structs.replace(RELEASE, manifest=manifest(endpoint={"timeout": 0.2}))
     with pytest.raises(TimedOutError, match="svc is still coming up after") as caught:

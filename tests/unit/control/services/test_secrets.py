@@ -33,8 +33,8 @@ def _stored(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.glob("store.*"))
 
 
-def test_a_value_comes_back_and_stands_in_no_file(tmp_path: Path) -> None:
-    """Neither the database nor its log has it; the key's file belongs to its user alone."""
+def test_a_value_can_be_read_and_is_in_no_file(tmp_path: Path) -> None:
+    """Neither in the database nor in its log. The key's file belongs to its user."""
 
     async def work(vault: Vault, store: Store) -> str:
         assert await vault.put("TOKEN", VALUE, by="ada")
@@ -48,8 +48,8 @@ def test_a_value_comes_back_and_stands_in_no_file(tmp_path: Path) -> None:
     assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
 
 
-def test_two_of_one_value_look_different_and_none_can_take_anothers_place(tmp_path: Path) -> None:
-    """Equal values cannot be told, and a row that was moved to another name does not open."""
+def test_equal_values_look_different_and_cannot_be_swapped(tmp_path: Path) -> None:
+    """A row that is moved to another name cannot be decrypted."""
 
     async def work(vault: Vault, store: Store) -> None:
         await vault.put("A", VALUE, by="ada")
@@ -69,10 +69,8 @@ def test_two_of_one_value_look_different_and_none_can_take_anothers_place(tmp_pa
     [None, b"", b"AAAA\n", b"x" * 44, b64encode(bytes(32))],
     ids=["gone", "empty", "short", "long", "another"],
 )
-def test_without_its_key_nothing_is_read_and_nothing_set(
-    tmp_path: Path, content: bytes | None
-) -> None:
-    """Each says so, a second key is not made, and forgetting them makes a beginning again."""
+def test_without_its_key_nothing_is_read_or_set(tmp_path: Path, content: bytes | None) -> None:
+    """Each call says so, no second key is made, and removing all allows a new start."""
     key = tmp_path / KEY_FILE
 
     async def work(vault: Vault, store: Store) -> None:
@@ -110,8 +108,8 @@ def test_without_its_key_nothing_is_read_and_nothing_set(
     ],
     ids=["name", "koco's own", "empty", "NUL", "surrogate", "large"],
 )
-def test_what_no_variable_can_be_is_refused(tmp_path: Path, name: str, value: str) -> None:
-    """And nothing is made for it."""
+def test_refuses_values_that_no_variable_can_hold(tmp_path: Path, name: str, value: str) -> None:
+    """And makes no key for them."""
 
     async def work(vault: Vault, store: Store) -> None:
         with pytest.raises(UsageError):
@@ -122,8 +120,8 @@ def test_what_no_variable_can_be_is_refused(tmp_path: Path, name: str, value: st
     assert not (tmp_path / KEY_FILE).exists()
 
 
-def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
-    """To read it, and to forget it."""
+def test_a_missing_secret_is_not_found(tmp_path: Path) -> None:
+    """Reading it, and removing it."""
 
     async def work(vault: Vault, store: Store) -> None:
         with pytest.raises(NotFoundError, match="NONE"):
@@ -135,8 +133,8 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
     run(tmp_path, work)
 
 
-def test_a_failures_texts_lose_a_releases_values(tmp_path: Path) -> None:
-    """Serve tells a constructor's traceback, and knows nothing of secrets."""
+def test_a_failures_texts_are_masked(tmp_path: Path) -> None:
+    """Serve shows a constructor's traceback and does not know the secrets."""
     fields: dict[str, Any] = dict.fromkeys(Release.__struct_fields__, "")
     declared = manifest(secrets=["TOKEN", "GONE"])
     release = Release(**{**fields, "number": 1, "manifest": declared})

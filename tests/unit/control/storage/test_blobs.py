@@ -74,7 +74,7 @@ def put(api: Api, fid: str, path: str, data: bytes, key: str = "ada") -> httpx.R
 
 @pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, 3 * PIECE_BYTES + 7])
 def test_an_upload_becomes_a_blob(own: Api, size: int) -> None:
-    """Whole, under its hash, and its part is gone; empty files, too."""
+    """Whole and under its hash; its part is gone. Empty files work, too."""
     data = os.urandom(size)
     sha256 = own.upload(data)
     assert state(own, sha256) == (size, True)
@@ -82,8 +82,8 @@ def test_an_upload_becomes_a_blob(own: Api, size: int) -> None:
     assert list((own.data_dir / "parts").iterdir()) == []
 
 
-def test_an_upload_goes_on_where_it_ended(api: Api) -> None:
-    """In as many requests as it takes; a wrong offset is told the right one."""
+def test_an_upload_continues_where_it_ended(api: Api) -> None:
+    """In any number of requests. An error about the offset has the right one."""
     data = os.urandom(1000)
     sha256 = sha(data)
     assert state(api, sha256) == (0, False)
@@ -98,8 +98,8 @@ def test_an_upload_goes_on_where_it_ended(api: Api) -> None:
     assert (again.status_code, again.headers["Upload-Complete"]) == (204, "?1")
 
 
-def test_what_a_broken_connection_delivered_stays(own: Api) -> None:
-    """The next request goes on from there, also in another process of the control plane."""
+def test_bytes_of_a_broken_connection_are_kept(own: Api) -> None:
+    """The next request continues from there, also after a restart."""
     data = os.urandom(3 * MB)
     sha256 = sha(data)
     url = urlsplit(own.url)
@@ -124,8 +124,8 @@ def test_what_a_broken_connection_delivered_stays(own: Api) -> None:
         assert (answer.status_code, state(other, sha256)) == (204, (len(data), True))
 
 
-def test_content_with_another_hash_is_refused_and_removed(own: Api) -> None:
-    """Nothing of it is kept, and a right upload passes afterwards."""
+def test_removes_content_with_another_hash(own: Api) -> None:
+    """None of it is kept, and a correct upload works afterwards."""
     sha256 = sha(b"right")
     wrong = patch(own, b"wrong", sha256, 0, 5)
     assert wrong.status_code == 400
@@ -135,16 +135,16 @@ def test_content_with_another_hash_is_refused_and_removed(own: Api) -> None:
     assert patch(own, b"right", sha256, 0, 5).status_code == 204
 
 
-def test_more_than_was_announced_is_refused(api: Api) -> None:
-    """Nothing of it counts."""
+def test_refuses_more_than_was_announced(api: Api) -> None:
+    """None of it counts."""
     answer = patch(api, b"123456", sha(b"12345"), 0, 5)
     assert answer.status_code == 400
     assert "Upload-Length" in answer.json()["detail"]
     assert state(api, sha(b"12345")) == (0, False)
 
 
-def test_two_requests_do_not_write_to_one_part(api: Api) -> None:
-    """The second is told to come again (423), and the first one's bytes are as they came."""
+def test_two_requests_cannot_write_one_part(api: Api) -> None:
+    """The second must come again (423), and the first one's bytes are correct."""
     data = os.urandom(2 * MB)
     sha256 = sha(data)
     release = threading.Event()
@@ -170,8 +170,8 @@ def test_two_requests_do_not_write_to_one_part(api: Api) -> None:
     assert state(api, sha256) == (len(data), True)
 
 
-def test_a_blob_of_another_user_can_neither_be_seen_nor_named(api: Api) -> None:
-    """Knowing a hash is not having the file."""
+def test_another_users_blob_can_be_neither_seen_nor_named(api: Api) -> None:
+    """Knowing a hash does not give access to the file."""
     sha256 = api.upload(b"ada's own")
     assert state(api, sha256, "bob") == (0, False)
     fid = api.execution()
@@ -189,8 +189,8 @@ def look_again(api: Api) -> None:
     api.parts.disk._seen_at = -math.inf
 
 
-def test_a_full_disk_is_told_and_nothing_is_half_counted(own: Api) -> None:
-    """507, with the offset as it was; it goes on when there is room."""
+def test_a_full_disk_counts_nothing_twice(own: Api) -> None:
+    """507, with the offset unchanged. The upload continues when there is room."""
     data = os.urandom(2 * PIECE_BYTES)
     sha256 = sha(data)
     patch(own, data[:100], sha256, 0, len(data))
@@ -211,16 +211,16 @@ def test_a_full_disk_is_told_and_nothing_is_half_counted(own: Api) -> None:
     assert state(own, sha256) == (len(data), True)
 
 
-def test_a_file_above_the_control_planes_limit_is_refused(tmp_path: Path) -> None:
-    """413, before anything is sent, with the setting and its value."""
+def test_refuses_a_file_above_the_control_planes_limit(tmp_path: Path) -> None:
+    """413 before anything is sent, with the setting and its value."""
     with serving(tmp_path, max_file_mb=1) as api:
         answer = patch(api, b"", "0" * 64, 0, MB + 1)
     assert (answer.status_code, answer.json()["code"]) == (413, "limit")
     assert "max_file_mb is 1" in answer.json()["detail"]
 
 
-def test_a_silent_upload_gives_its_part_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who holds a connection open without sending keeps nobody from going on."""
+def test_a_silent_upload_releases_its_part(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open connection that sends nothing prevents no other upload."""
     monkeypatch.setattr(upload, "_SILENCE_S", 0.2)
     hold = threading.Event()
 
@@ -239,8 +239,8 @@ def test_a_silent_upload_gives_its_part_back(api: Api, monkeypatch: pytest.Monke
     thread.join(10)
 
 
-def test_what_nothing_names_is_collected_after_a_day(own: Api) -> None:
-    """Blobs of files stay, however old; fresh uploads and parts stay, old ones go."""
+def test_unreferenced_blobs_are_collected_after_a_day(own: Api) -> None:
+    """Blobs of files stay, and fresh uploads. Old uploads go."""
     day_ago = time.time() - 25 * 3600
     fid = own.execution()
     kept = put(own, fid, "in/kept", b"kept").json()["sha256"]
@@ -263,8 +263,8 @@ def test_what_nothing_names_is_collected_after_a_day(own: Api) -> None:
     assert state(own, fresh) == (5, True)
 
 
-def test_a_file_is_listed_read_from_any_byte_and_removed(api: Api) -> None:
-    """With what a browser must know: it is a download, whatever is in it."""
+def test_a_file_can_be_listed_read_from_any_byte_and_removed(api: Api) -> None:
+    """With headers that make browsers download it."""
     fid = api.execution()
     data = os.urandom(MB)
     assert put(api, fid, "in/a/b.html", data).status_code == 200
@@ -297,8 +297,8 @@ def test_a_file_is_listed_read_from_any_byte_and_removed(api: Api) -> None:
         assert http.get(url).status_code == 404
 
 
-def test_the_two_folders_always_exist_and_others_only_with_files(api: Api) -> None:
-    """An empty list is an answer for in and out, and a lie for anything else."""
+def test_only_in_and_out_exist_without_files(api: Api) -> None:
+    """An empty list is correct for these and wrong for others."""
     fid = api.execution()
     files = client(api).files
     assert files.ls(fid) == files.ls(fid, "in") == files.ls(fid, "out/") == []
@@ -309,7 +309,7 @@ def test_the_two_folders_always_exist_and_others_only_with_files(api: Api) -> No
 
 
 def test_each_change_is_an_event(api: Api) -> None:
-    """In the same transaction; asked twice it is told once; a removal says so."""
+    """In the same transaction. A repeated change has one; a removal says so."""
     fid = api.execution()
     for _ in range(2):
         assert put(api, fid, "in/a", b"1").status_code == 200
@@ -324,8 +324,8 @@ def events(api: Api, fid: str) -> list[dict[str, Any]]:
     return list(client(api).events(fid))
 
 
-def test_an_execution_that_has_ended_takes_no_more_files(api: Api) -> None:
-    """Those it has may be read, and removed without an event."""
+def test_an_ended_execution_takes_no_files(api: Api) -> None:
+    """Its own can be read, and removed without an event."""
     fid = api.execution()
     put(api, fid, "in/a", b"1")
     api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
@@ -334,15 +334,15 @@ def test_an_execution_that_has_ended_takes_no_more_files(api: Api) -> None:
     assert events(api, fid)[-1]["kind"] == "status"
 
 
-def test_users_write_to_in_only(api: Api) -> None:
-    """What is in out/ is what the flow has made."""
+def test_users_write_only_to_in(api: Api) -> None:
+    """The flow makes the files in out/."""
     fid = api.execution()
     answer = put(api, fid, "out/a", b"1")
     assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
 
 
-def test_a_file_is_no_folder_and_a_folder_no_file(api: Api) -> None:
-    """Either way round; so any set of files can be downloaded."""
+def test_a_path_is_a_file_or_a_folder(api: Api) -> None:
+    """In either order, so that any set of files can be downloaded."""
     fid = api.execution()
     put(api, fid, "in/a", b"1")
     assert put(api, fid, "in/a/b", b"2").status_code == 409
@@ -356,8 +356,8 @@ def test_a_file_is_no_folder_and_a_folder_no_file(api: Api) -> None:
     ("sizes", "setting"),
     [([5 * MB], "max_size_mb is 4"), ([3 * MB, 3 * MB + 1, 3 * MB + 2], "max_total_mb is 8")],
 )
-def test_the_services_limits_are_named(api: Api, sizes: list[int], setting: str) -> None:
-    """With the value, and what was asked; what was there before stays."""
+def test_names_the_services_limits(api: Api, sizes: list[int], setting: str) -> None:
+    """With value and requested amount. Existing files stay."""
     fid = api.execution()
     for number, size in enumerate(sizes):
         answer = put(api, fid, f"in/{number}", bytes(size))
@@ -366,8 +366,8 @@ def test_the_services_limits_are_named(api: Api, sizes: list[int], setting: str)
     assert len(client(api).files.ls(fid)) == len(sizes) - 1
 
 
-def test_a_launch_is_checked_against_the_services_limits(api: Api) -> None:
-    """Before anything is committed: 101 files where a hundred may be."""
+def test_checks_a_launch_against_the_services_limits(api: Api) -> None:
+    """Before anything is committed: 101 files if a hundred are allowed."""
     sha256 = api.upload(b"x")
     marks = [{"$file": {"name": f"d/{n}", "sha256": sha256}} for n in range(101)]
     resolve = api.parts.files.resolve
@@ -379,7 +379,7 @@ def test_a_launch_is_checked_against_the_services_limits(api: Api) -> None:
 
 
 def test_two_files_of_a_launch_with_one_name_both_arrive(api: Api) -> None:
-    """The second gets a number; the same content twice is one file."""
+    """The second gets a number. The same content twice is one file."""
     one, two = api.upload(b"1"), api.upload(b"2")
     inputs = {
         "a": {"$file": {"name": "r.pdf", "sha256": one}},
@@ -392,7 +392,7 @@ def test_two_files_of_a_launch_with_one_name_both_arrive(api: Api) -> None:
 
 
 @pytest.mark.parametrize("names", [("a", "a/b"), ("a/b/c", "a/b"), ("a/b", "c", "a/b/d/e")])
-def test_a_file_of_a_launch_is_no_folder_of_another(api: Api, names: tuple[str, ...]) -> None:
+def test_a_file_of_a_launch_is_not_anothers_folder(api: Api, names: tuple[str, ...]) -> None:
     """Whichever comes first."""
     sha256 = api.upload(b"x")
     marks = [{"$file": {"name": name, "sha256": sha256}} for name in names]
@@ -403,8 +403,8 @@ def test_a_file_of_a_launch_is_no_folder_of_another(api: Api, names: tuple[str, 
 @pytest.mark.parametrize(
     "wanted", [[f"in/d{n}/x" for n in range(12_000)], ["in/r.pdf"] * 12_000], ids=["other", "same"]
 )
-def test_many_files_of_a_launch_get_their_paths_in_no_time(wanted: list[str]) -> None:
-    """Not in the square of it: others wait meanwhile."""
+def test_names_many_files_of_a_launch_quickly(wanted: list[str]) -> None:
+    """Not in quadratic time, because others wait meanwhile."""
     brought, began = Brought(), time.thread_time()
     for number, path in enumerate(wanted):
         brought.take(brought.free(path, str(number)), str(number), 1)
@@ -414,8 +414,8 @@ def test_many_files_of_a_launch_get_their_paths_in_no_time(wanted: list[str]) ->
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a\x00", ""])
-def test_a_file_of_a_launch_has_a_proper_name(api: Api, name: str) -> None:
-    """What is none is told at its field."""
+def test_a_file_of_a_launch_needs_a_valid_name(api: Api, name: str) -> None:
+    """The error is reported at its field."""
     sha256 = api.upload(b"x")
     mark = {"$file": {"name": name, "sha256": sha256}}
     with pytest.raises(KocoError) as raised:
@@ -423,8 +423,8 @@ def test_a_file_of_a_launch_has_a_proper_name(api: Api, name: str) -> None:
     assert "doc" in raised.value.errors  # type: ignore[attr-defined]
 
 
-def test_a_flows_token_opens_the_files_of_its_execution_only(api: Api) -> None:
-    """Nothing else at all, by no other name, and no longer than it runs."""
+def test_a_flows_token_opens_only_its_own_files(api: Api) -> None:
+    """Nothing else, under no other name, and only while it runs."""
     fid, other = api.execution(), api.execution()
     put(api, fid, "in/a", b"1")
     put(api, other, "in/a", b"2")
@@ -466,8 +466,8 @@ def test_an_invalid_question_is_answered_and_not_logged(
     assert caplog.text == ""
 
 
-def test_what_an_attempt_has_left_behind_has_no_part_in_the_next(api: Api) -> None:
-    """Its questions are refused, and its token opens nothing any more."""
+def test_leftovers_of_an_attempt_cannot_act_for_the_next(api: Api) -> None:
+    """Their questions are refused, and their token is invalid."""
 
     def ask(question: Question[Any], attempt: int) -> Any:
         blob = wire.encode_question(fid, question, attempt=attempt)
@@ -497,10 +497,8 @@ def test_what_an_attempt_has_left_behind_has_no_part_in_the_next(api: Api) -> No
     assert state(now) == 200
 
 
-def test_the_client_uploads_what_is_not_there_and_fetches_it_again(
-    own: Api, tmp_path: Path
-) -> None:
-    """In slices, resumed from what is there; the second time nothing is sent."""
+def test_the_client_uploads_missing_content_and_downloads_it(own: Api, tmp_path: Path) -> None:
+    """In slices, resumed where they stopped. The second time nothing is sent."""
     source = tmp_path / "source"
     source.write_bytes(os.urandom(5 * MB))
     sha256, size = sha(source.read_bytes()), 5 * MB
@@ -527,8 +525,8 @@ def test_the_client_uploads_what_is_not_there_and_fetches_it_again(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "dest", "source"]
 
 
-def test_the_client_waits_for_another_upload_and_goes_on_from_it(api: Api, tmp_path: Path) -> None:
-    """However long a slice takes: what counts is the time without progress."""
+def test_the_client_waits_for_another_upload_and_continues_it(api: Api, tmp_path: Path) -> None:
+    """However long a slice takes: only time without progress counts."""
     source = tmp_path / "source"
     source.write_bytes(data := os.urandom(2 * MB))
     release = threading.Event()
@@ -557,8 +555,8 @@ def test_the_client_waits_for_another_upload_and_goes_on_from_it(api: Api, tmp_p
     assert sum(seen) == len(data)
 
 
-def test_a_damaged_blob_is_noticed(api: Api, tmp_path: Path) -> None:
-    """A download is checked against the hash of what was uploaded."""
+def test_detects_a_damaged_blob(api: Api, tmp_path: Path) -> None:
+    """A download is checked against the hash of the upload."""
     fid = api.execution()
     file = put(api, fid, "in/a", b"12345").json()
     (api.data_dir / "blobs" / file["sha256"][:2] / file["sha256"]).write_bytes(b"1234X")
@@ -567,8 +565,8 @@ def test_a_damaged_blob_is_noticed(api: Api, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_a_file_that_changes_while_it_is_read_is_told(api: Api) -> None:
-    """Not two halves of two files."""
+def test_detects_a_file_that_changes_while_it_is_read(api: Api) -> None:
+    """Instead of uploading halves of two versions."""
     fid = api.execution()
     file = put(api, fid, "in/a", b"1").json()
     put(api, fid, "in/a", b"2")
@@ -577,7 +575,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(api: Api) -> None:
 
 
 def test_events_do_not_wait_for_a_large_upload(api: Api) -> None:
-    """While 16 MB come in, the loop answers others within milliseconds."""
+    """While 16 MB arrive, the loop answers others within milliseconds."""
     late: list[float] = []
 
     async def watch() -> None:

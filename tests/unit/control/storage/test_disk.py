@@ -125,8 +125,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOOK_S", 0.01)
 
 
-def test_below_the_reserve_events_wait_and_what_ends_something_is_done(data_dir: Path) -> None:
-    """Cancel, revoke, final statuses and delete commit; then there is room, without a restart."""
+def test_below_the_reserve_events_wait_but_endings_are_written(data_dir: Path) -> None:
+    """Cancel, revoke, final statuses and delete commit, and then there is room."""
 
     async def body(parts: Parts) -> None:
         store = parts.store
@@ -154,8 +154,8 @@ def test_below_the_reserve_events_wait_and_what_ends_something_is_done(data_dir:
     run(data_dir, body)
 
 
-def test_what_is_to_end_is_cut_and_says_so(data_dir: Path) -> None:
-    """Its events would wait in vain: it ends at once, with its outcome, and none is missing."""
+def test_an_execution_that_must_end_is_cut(data_dir: Path) -> None:
+    """Its events would wait in vain, so it ends with its outcome and none missing."""
 
     async def body(parts: Parts) -> None:
         noisy = await parts.running()
@@ -174,8 +174,8 @@ def test_what_is_to_end_is_cut_and_says_so(data_dir: Path) -> None:
     run(data_dir, body)
 
 
-def test_what_has_returned_may_use_half_of_the_reserve(data_dir: Path) -> None:
-    """Its runner holds what is left of it: an end must not wait for the others' room."""
+def test_an_ended_run_may_use_half_of_the_reserve(data_dir: Path) -> None:
+    """Its runner holds the rest of its events, and must not wait for others."""
 
     async def body(parts: Parts) -> None:
         noisy, returned = await parts.running(), await parts.running()
@@ -194,8 +194,8 @@ def test_what_has_returned_may_use_half_of_the_reserve(data_dir: Path) -> None:
     run(data_dir, body)
 
 
-def test_what_a_dead_runner_left_may_use_it_as_well(data_dir: Path) -> None:
-    """Where not even that is there, it is told to come again, and nothing is half kept."""
+def test_a_dead_runners_last_output_may_use_it_as_well(data_dir: Path) -> None:
+    """If even that is full, it must come again, and nothing is half stored."""
 
     async def body(parts: Parts) -> None:
         noisy, lost = await parts.running(), await parts.running()
@@ -219,8 +219,8 @@ def test_what_a_dead_runner_left_may_use_it_as_well(data_dir: Path) -> None:
     run(data_dir, body)
 
 
-def test_one_that_is_refused_delays_no_other_in_the_same_call(data_dir: Path) -> None:
-    """What is kept is acknowledged at once, and what is not comes again."""
+def test_a_refused_batch_delays_no_other_in_the_call(data_dir: Path) -> None:
+    """Stored ones are acknowledged at once, refused ones come again."""
 
     async def body(parts: Parts) -> None:
         noisy, other = await parts.running(), await parts.running()
@@ -237,8 +237,8 @@ def test_one_that_is_refused_delays_no_other_in_the_same_call(data_dir: Path) ->
     run(data_dir, body)
 
 
-def test_others_may_fill_the_disk_and_what_must_be_is_written(tmp_path: Path) -> None:
-    """To the last byte, again and again; what is new is told 507. With room all goes on."""
+def test_endings_are_written_although_others_fill_the_disk(tmp_path: Path) -> None:
+    """To the last byte, repeatedly. New data gets 507. With room, all continues."""
 
     async def body(parts: Parts) -> None:
         data_dir, store = Path(parts.store.engine.location).parent, parts.store
@@ -273,7 +273,7 @@ def test_others_may_fill_the_disk_and_what_must_be_is_written(tmp_path: Path) ->
 
 
 def test_a_control_plane_starts_on_a_full_disk(tmp_path: Path) -> None:
-    """Its predecessor died there; the room that it held is what the next one starts with."""
+    """Its predecessor died there. The room that it reserved is used to start."""
     with small_disk.mounted(SIZE_MB) as data_dir:
 
         async def body(parts: Parts) -> None:
@@ -299,8 +299,8 @@ def test_a_control_plane_starts_on_a_full_disk(tmp_path: Path) -> None:
         run(data_dir, body)
 
 
-def test_where_the_disk_is_full_only_what_is_new_is_refused(tmp_path: Path) -> None:
-    """In one transaction as well; and the room that is held is given up in pieces."""
+def test_on_a_full_disk_only_new_data_is_refused(tmp_path: Path) -> None:
+    """Also within one transaction. The reserve is given up in pieces."""
 
     async def body() -> None:
         store = Store.at(tmp_path / "store.db")
@@ -339,7 +339,7 @@ def test_where_the_disk_is_full_only_what_is_new_is_refused(tmp_path: Path) -> N
 
 
 def test_an_execution_has_a_limit_of_stored_events(tmp_path: Path) -> None:
-    """What comes on top is cut: told when it begins, and how much it was before the outcome."""
+    """The rest is cut: marked at the start, and summed up before the outcome."""
 
     async def body(parts: Parts) -> None:
         noisy, other = await parts.running(), await parts.running()
@@ -372,10 +372,10 @@ def test_an_execution_has_a_limit_of_stored_events(tmp_path: Path) -> None:
     run(tmp_path, body, max_events_mb=1)
 
 
-def test_the_disk_is_not_looked_at_for_each_event(
+def test_the_disk_is_not_checked_for_each_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten times a second is enough, since what was written meanwhile is counted."""
+    """Ten times a second is enough, because writes in between are counted."""
     looks = 0
     real = small_disk.os.statvfs
 
@@ -395,8 +395,8 @@ def test_the_disk_is_not_looked_at_for_each_event(
     run(tmp_path, body)
 
 
-def test_what_is_being_written_counts_before_the_disk_shows_it(tmp_path: Path) -> None:
-    """Many runners' calls at once must not each be let in by the same look."""
+def test_pending_writes_count_before_the_disk_shows_them(tmp_path: Path) -> None:
+    """Many runners' calls must not all rely on the same free space."""
 
     async def body(parts: Parts) -> None:
         await asyncio.sleep(0.11)

@@ -50,8 +50,8 @@ def other(number: int) -> str:
     return hashlib.sha256(b"%d" % number).hexdigest()
 
 
-def test_uploads_under_way_are_counted_together(api: Api) -> None:
-    """Four of almost all the room: one passes, and launches and a revocation do meanwhile."""
+def test_simultaneous_uploads_are_counted_together(api: Api) -> None:
+    """Of four that need almost all room, one passes; launches work meanwhile."""
     api.admit("admin", "admin")
     free = small_disk.free(api.data_dir)
     size = free - (LEAVES_MB + 5) * MB
@@ -84,8 +84,8 @@ def test_uploads_under_way_are_counted_together(api: Api) -> None:
     assert again.status_code == 204
 
 
-def test_what_others_take_meanwhile_stops_an_upload_in_time(api: Api) -> None:
-    """Nothing was promised to them: it is told 507 where it is, and goes on from there."""
+def test_an_upload_stops_in_time_if_others_fill_the_disk(api: Api) -> None:
+    """It gets 507 where it is, and continues from there."""
     size = small_disk.free(api.data_dir) - (LEAVES_MB + 10) * MB
 
     def disturbed() -> Iterator[bytes]:
@@ -109,8 +109,8 @@ def test_what_others_take_meanwhile_stops_an_upload_in_time(api: Api) -> None:
     assert patch(api, other(0), b"x", size, offset=arrived).status_code == 204
 
 
-def test_500_parts_of_one_key_are_refused_and_nobody_else_notices(own: Api) -> None:
-    """A quota says how many it may leave unfinished; others upload, and are answered at once."""
+def test_a_quota_of_unfinished_uploads_affects_only_its_key(own: Api) -> None:
+    """500 parts of one key are refused; others upload without delay."""
     waits: list[float] = []
     is_over = threading.Event()
 
@@ -149,7 +149,7 @@ def test_500_parts_of_one_key_are_refused_and_nobody_else_notices(own: Api) -> N
 
 
 def test_unfinished_uploads_have_a_quota_of_bytes(own: Api) -> None:
-    """What arrived of them counts, and all of those that are under way; not what is finished."""
+    """Received bytes count, of all that are under way; finished ones do not."""
     own.parts.settings.max_unfinished_mb = 3
     assert own.upload(os.urandom(2 * MB))
     assert patch(own, other(0), b"x" * MB, 2 * MB).status_code == 204
@@ -162,8 +162,8 @@ def test_unfinished_uploads_have_a_quota_of_bytes(own: Api) -> None:
     assert patch(own, other(2), b"x", 3 * MB).status_code == 204
 
 
-def test_the_quota_outlives_the_process(tmp_path: Path) -> None:
-    """What an earlier one left counts; and a deploy key's bundles do not use up another's."""
+def test_the_quota_survives_a_restart(tmp_path: Path) -> None:
+    """Earlier uploads count. A deploy key's bundles use only its own quota."""
     with serving(tmp_path) as api:
         api.parts.settings.max_unfinished_uploads = 1
         assert patch(api, other(0), b"x", 2).status_code == 204
@@ -187,8 +187,8 @@ def test_the_quota_outlives_the_process(tmp_path: Path) -> None:
         assert bundle(11, "bob") == 1
 
 
-def test_what_nothing_comes_of_goes_after_a_while(own: Api) -> None:
-    """As the setting says; and it counts no more."""
+def test_abandoned_uploads_are_removed(own: Api) -> None:
+    """After the time in the settings. Then they no longer count."""
     own.parts.settings.max_unfinished_uploads = 1
     assert patch(own, other(0), b"x", 2).status_code == 204
     [path] = (own.data_dir / "parts").iterdir()
