@@ -8,7 +8,8 @@ from litestar.datastructures import State
 
 from koco.api import node_app
 from koco.api.http import audit, auth, errors, proxy, request_id
-from koco.api.middleware import body_limit, etag, metrics, validation
+from koco.api.http.request import Request
+from koco.api.middleware import etag, metrics, validation
 from koco.api.middleware.idempotency import Replies
 from koco.api.openapi import routes
 from koco.api.routes import (
@@ -93,8 +94,8 @@ def _routed() -> Litestar:
         before_send=[audit.record],
         openapi_config=None,
         logging_config=None,
-        request_class=body_limit.Request,
-        # `body_limit` counts instead, by a setting that may change.
+        request_class=Request,
+        # `Request` counts instead, because the limit is a setting that may change.
         request_max_body_size=None,
     )
     auth.check_guards(app)

@@ -4,34 +4,39 @@ If the API is encrypted, or open to this machine only, the cluster's nodes reach
 the head's address. It is unencrypted, as is all of Ray's own traffic. It accepts no keys.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from litestar import Request, get
-from litestar.datastructures import State
+from litestar import get
+from msgspec import Meta
 
 from koco import tokens
 from koco.api.http import auth
-from koco.api.openapi.schemas import deployed
-from koco.control.container import Parts
+from koco.api.http.request import Request
+from koco.api.openapi.shapes import Shape
 from koco.control.services import secrets
 from koco.errors import NotAllowedError, NotFoundError, TooManyError, UnauthorizedError
 from koco.sdk.process import release_secrets
 
 
+class Values(Shape):
+    """The values of a release's secrets by name, for its own processes."""
+
+    values: Annotated[dict[str, str], Meta(examples=[{"OPENAI_API_KEY": "…"}])]
+
+
 @get(
     release_secrets.PATH,
-    answers={200: deployed.Values},
     errors=[UnauthorizedError, NotAllowedError, NotFoundError, TooManyError, secrets.SecretError],
 )
-async def show_values(request: Request[Any, Any, State]) -> dict[str, dict[str, str]]:
-    """Give a process of a release the values of its secrets, by the release's own token.
+async def show_values(request: Request) -> Values:
+    """Return the values of a release's secrets to its processes, by the release's own token.
 
-    No key is taken here, and no other release's secrets are told.
+    Keys are not accepted here, and a token shows no other release's secrets.
     """
-    parts: Parts = request.app.state.parts
+    parts = request.parts
     caller, service, number = auth.release(request)
     request.scope["auth"] = caller
-    return {"values": await parts.vault.values_of(service, number, parts.supervisor.pools)}
+    return Values(await parts.vault.values_of(service, number, parts.supervisor.pools))
 
 
 ROUTES = (show_values,)

@@ -1,6 +1,6 @@
 """The parts of API answers that the client relies on. `shape_check` checks answers against them.
 
-They are a subset of the schemas in `koco.api.openapi.schemas`, which a test verifies. Keys that no
+They are a subset of the shapes in the OpenAPI document, which a test verifies. Keys that no
 client code reads are not listed, so older and newer control planes may differ in them. A key is
 `NotRequired` if an older control plane or some answers leave it out.
 """

@@ -25,6 +25,18 @@ class Node:
     death: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterState:
+    """The cluster: its versions, its nodes, and how it authenticates (`token` or `disabled`)."""
+
+    version: str
+    python: str
+    nodes: list[Node]
+    auth: str
+    #: How often Ray has restarted the control plane.
+    restarts: int
+
+
 class Wants(Protocol):
     """The resources and labels that a process needs: a manifest's `runner`, for example."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import platform
-from typing import Any
 
 import ray
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
@@ -17,27 +16,16 @@ class Overview:
     def __init__(self) -> None:
         self._work = Work()
 
-    async def describe(self) -> dict[str, Any]:
+    async def describe(self) -> placement.ClusterState:
         """Ask Ray, in threads because its answers come over the network."""
         restarts, found = await asyncio.gather(asyncio.to_thread(self._restarts), nodes.look())
-        return {
-            "version": ray.__version__,
-            "python": platform.python_version(),
-            "nodes": [
-                {
-                    "id": node.id,
-                    "address": node.address,
-                    "alive": node.is_alive,
-                    "resources": node.resources,
-                    "free": node.free,
-                    "labels": node.labels,
-                    "death": node.death,
-                }
-                for node in found
-            ],
-            "restarts": restarts,
-            "auth": "token" if is_token_auth_enabled() else "disabled",
-        }
+        return placement.ClusterState(
+            version=ray.__version__,
+            python=platform.python_version(),
+            nodes=found,
+            restarts=restarts,
+            auth="token" if is_token_auth_enabled() else "disabled",
+        )
 
     async def nodes(self) -> list[placement.Node]:
         """Return the current nodes."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from koco.cluster.placement import Node
+from koco.cluster.placement import ClusterState, Node
 from koco.cluster.ray_work import Item
 from koco.control.access.audit import Audit
 from koco.control.access.keys import Keys
@@ -34,8 +34,8 @@ from koco.store.store import Store
 class Cluster(Protocol):
     """The questions that the API asks Ray."""
 
-    async def describe(self) -> dict[str, Any]:
-        """Return `{version, nodes: [{id, address, alive, resources, free, labels}], restarts}`."""
+    async def describe(self) -> ClusterState:
+        """Return the state of the cluster."""
         ...
 
     async def nodes(self) -> list[Node]:

@@ -8,10 +8,10 @@ from koco.sdk.process.stacks import Stack
 
 #: Shown if a run has no frame yet.
 _STARTING = Stack(
-    "it has not begun: its module is being imported, or it was only just asked to", []
+    "it has not begun: its module is being imported, or it was only just asked to", [], ""
 )
 #: Shown if an execution's run is over, but the control plane still waits for its outcome.
-_RETURNED = Stack("its code has returned, and its outcome is being made JSON or written", [])
+_RETURNED = Stack("its code has returned, and its outcome is being made JSON or written", [], "")
 
 
 def stacks_of(
@@ -52,5 +52,5 @@ def _stacks_of_run(run: Run, loop: asyncio.AbstractEventLoop, loop_thread: int) 
         running = stacks.of_thread(loop_thread) if asyncio.current_task(loop) is task else None
         return stacks.of_task(task, "task of the flow", running)
     if ident := run.thread:
-        return [Stack("thread of the flow", stacks.of_thread(ident))]
+        return [Stack("thread of the flow", stacks.of_thread(ident), "")]
     return [_STARTING]

@@ -9,12 +9,11 @@ import logging
 from typing import Any
 
 import msgspec
-from litestar import Request
-from litestar.datastructures import State
 
 from koco import tokens
 from koco.api.http import cookies, problem_details, proxy, request_id
 from koco.api.http.auth import Connection
+from koco.api.http.request import Request
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.errors import KocoError
@@ -38,7 +37,7 @@ def about(
     known |= {name: value for name, value in (("who", who), ("target", target)) if value}
 
 
-def launch(request: Request[Any, Caller, State], **detail: Any) -> AuditEntry:
+def launch(request: Request, **detail: Any) -> AuditEntry:
     """Return the entry that the store writes when it creates an execution.
 
     The request then gets no second entry, unless it is refused.
@@ -62,7 +61,7 @@ async def record(message: Any, scope: Any) -> None:
     """
     if message["type"] == "http.response.body" and "instead" in _known(scope):
         message["body"], _known(scope)["instead"] = _known(scope)["instead"], b""
-    if message["type"] != "http.response.start" or not _is_told(scope, message["status"]):
+    if message["type"] != "http.response.start" or not _is_logged(scope, message["status"]):
         return
     status = message["status"]
     parts: Parts = scope["app"].state.parts
@@ -85,7 +84,7 @@ def _answer_instead(message: Any, scope: Any, error: KocoError) -> None:
     _known(scope)["instead"] = body
 
 
-def _is_told(scope: Any, status: int) -> bool:
+def _is_logged(scope: Any, status: int) -> bool:
     if scope["type"] != "http":
         return False
     caller = scope.get("auth")

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.connection import ASGIConnection
-from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 
 from koco import tokens
 from koco.api.http import cookies, proxy
+from koco.api.http.request import Request
 from koco.api.http.request_id import request_id
 from koco.control.access import login_throttle
 from koco.control.access.caller import NOBODY, Caller
@@ -66,18 +66,17 @@ def requires_files(scope: str) -> Guard:
         parts: Parts = connection.app.state.parts
         caller = await parts.files.caller(token)
         if caller is None:
-            raise UnauthorizedError("that token is of no execution that runs here")
+            raise UnauthorizedError("that token belongs to no execution that runs here")
         connection.scope["auth"] = _placed(caller, connection)
         # Only the whole fid counts: `latest` and prefixes may mean another execution.
         if connection.path_params.get("fid", caller.fid) != caller.fid:
-            raise NotAllowedError(f"the token is good for the files of {caller.fid} only")
+            raise NotAllowedError(f"the token is valid only for the files of {caller.fid}")
 
     return _named(guard, scope)
 
 
 def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
-    """Return a guard that admits everyone as anonymous if the route is open, whatever they
-    present.
+    """Return a guard that admits everyone as anonymous if the route is open, whatever they present.
 
     Otherwise it admits keys with a scope.
     """
@@ -119,8 +118,8 @@ def check_guards(app: Litestar) -> None:
         for handler in getattr(route, "route_handlers", ()):
             is_guarded = any(hasattr(guard, "scope") for guard in handler.resolve_guards())
             if not (is_guarded or handler.fn.__name__ in PUBLIC):
-                what = f"{route.path}: the route {handler.fn.__name__} has no guard of `access`"
-                raise RuntimeError(f"{what}, and is none of `access.PUBLIC`")
+                what = f"{route.path}: the route {handler.fn.__name__} has no guard of this module"
+                raise RuntimeError(f"{what} and is not in `PUBLIC`")
 
 
 def is_owner(connection: Connection) -> bool:
@@ -129,7 +128,7 @@ def is_owner(connection: Connection) -> bool:
     return isinstance(caller, Caller) and caller.may("deploy")
 
 
-async def execution(request: Request[Any, Caller, State], fid: str) -> Execution:
+async def execution(request: Request, fid: str) -> Execution:
     """Return an execution that the caller may see, by fid, unique prefix or `latest`.
 
     `latest` is always the caller's own last execution, even if the caller sees other users'.
@@ -140,14 +139,14 @@ async def execution(request: Request[Any, Caller, State], fid: str) -> Execution
     sight = request.auth.sight
     if fid == "latest":
         sight = msgspec.structs.replace(sight, user=request.auth.name)
-    found: Execution = await request.app.state.parts.store.executions.get(fid, sight)
+    found = await request.parts.store.executions.get(fid, sight)
     # For the audit log, because `latest` means another execution tomorrow. A new dict, because
     # litestar keeps its own.
     request.scope["path_params"] = {**request.path_params, "fid": found.fid}
     return found
 
 
-def flow(request: Request[Any, Caller, State], name: str) -> Entry:
+def flow(request: Request, name: str) -> Entry:
     """Return a flow that the caller may see, by full name, or by a short one that is unique.
 
     Raises as `Catalog.find` does, and refuses the full name of a flow that is not the caller's.
@@ -155,8 +154,7 @@ def flow(request: Request[Any, Caller, State], name: str) -> Entry:
     caller = request.auth
     if "/" in name:
         require_flow(caller, name)
-    parts: Parts = request.app.state.parts
-    return parts.catalog.find(name, sees=caller.reaches)
+    return request.parts.catalog.find(name, sees=caller.reaches)
 
 
 def sees(caller: Caller, release: Release) -> bool:

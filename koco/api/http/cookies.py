@@ -38,7 +38,7 @@ def token(connection: Connection) -> str:
         return ""  # keys are not accepted in cookies: a browser would keep them for years
     if scope["method"] not in SAFE and not _is_same_origin(connection):
         raise NotAllowedError(
-            "a cookie is no proof of who asks for a change: the request is of no page from here",
+            "a cookie alone may not change anything: the request is from another site's page",
             hint="send the `Origin` of this control plane, or the token as `Authorization: Bearer`",
         )
     return found

@@ -30,20 +30,20 @@ def shared(app: Any, settings: Settings) -> Any:
         if not origins or scope["type"] != "http":
             await app(scope, receive, send)
             return
-        told = {name: value for name, value in scope["headers"] if name in _ASKED}
-        allowed = _allowed(told.get(b"origin"), origins)
-        if scope["method"] == "OPTIONS" and _ASKS_FIRST in told and allowed:
+        asked = {name: value for name, value in scope["headers"] if name in _ASKED}
+        allowed = _allowed(asked.get(b"origin"), origins)
+        if scope["method"] == "OPTIONS" and _ASKS_FIRST in asked and allowed:
             headers = [*allowed, *_PREFLIGHT]
             await send({"type": "http.response.start", "status": 204, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
 
-        async def tell(message: Any) -> None:
+        async def send_shared(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *(allowed or [_VARIES])]
             await send(message)
 
-        await app(scope, receive, tell)
+        await app(scope, receive, send_shared)
 
     return serve
 
@@ -65,10 +65,10 @@ def _allowed(origin: bytes | None, origins: tuple[str, ...]) -> Headers:
         return []
     if origin.decode("latin-1") in origins:
         # Cookies are allowed only for a named origin, never for `*`.
-        said = [(b"access-control-allow-credentials", b"true"), _VARIES]
+        more = [(b"access-control-allow-credentials", b"true"), _VARIES]
     elif "*" in origins:
-        origin, said = b"*", []
+        origin, more = b"*", []
     else:
         return []
     exposed = (b"access-control-expose-headers", _READ)
-    return [(b"access-control-allow-origin", origin), *said, exposed]
+    return [(b"access-control-allow-origin", origin), *more, exposed]

@@ -7,6 +7,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from koco.api.http import audit, auth, problem_details, request_id
+from koco.api.openapi.shapes import Problem
 from koco.errors import (
     EndpointError,
     KocoError,
@@ -19,6 +20,8 @@ from koco.errors import (
 
 log = logging.getLogger(__name__)
 
+AnyRequest = Request[Any, Any, Any]
+
 #: When to retry if an error does not say (seconds).
 _RETRY_S = 1
 
@@ -30,10 +33,8 @@ _WHOLE = "data"
 _GONE = "client disconnected prematurely"
 
 
-def answer(
-    request: Request[Any, Any, Any], error: KocoError, *, pointer: str | None = None
-) -> Response[dict[str, Any]]:
-    """Return an error as an answer. `pointer` names the value of the body that it is about."""
+def answer(request: AnyRequest, error: KocoError, *, place: str | None = None) -> Response[Problem]:
+    """Return an error as an answer. `place` is the JSON pointer of the value that it is about."""
     if isinstance(error, EndpointError) and not auth.is_owner(request):
         hint = auth.ABOUT_TRACEBACKS if error.detail else None
         error = EndpointError(error.message, hint=error.hint or hint)
@@ -44,16 +45,15 @@ def answer(
         headers.setdefault("Retry-After", str(_RETRY_S))
     if error.http_status == 401:
         headers.setdefault("WWW-Authenticate", "Bearer")
-    told = problem_details.problem(error, request=request_id.request_id(request.scope))
     return Response(
-        told | ({"pointer": pointer} if pointer else {}),
+        problem_details.problem(error, request=request_id.request_id(request.scope), place=place),
         status_code=error.http_status,
         headers=headers,
         media_type=problem_details.MEDIA_TYPE,
     )
 
 
-def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
+def refused(request: AnyRequest, exc: HTTPException) -> Response[Problem]:
     """Put litestar's own refusals (no such route, wrong method, bad body) into our form."""
     error: KocoError
     if exc.status_code == 404:
@@ -67,34 +67,34 @@ def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dic
     elif exc.status_code == 415:
         error = MediaTypeError(exc.detail)
     elif exc.detail == _GONE:
-        error = UsageError("the client has gone before the end of the body")
+        error = UsageError("the client disconnected before the end of the body")
     elif exc.status_code < 500:
         extra = exc.extra if isinstance(exc.extra, list) else []
         items = [item for item in extra if isinstance(item, dict)]
         error = UsageError("; ".join(map(_detail, items)) or exc.detail)
         keys = [item["key"] for item in items if item.get("source") == "body"]
-        pointer = problem_details.pointer(f".{keys[0]}") if keys and keys[0] != _WHOLE else None
-        return answer(request, error, pointer=pointer)
+        place = problem_details.pointer(f".{keys[0]}") if keys and keys[0] != _WHOLE else None
+        return answer(request, error, place=place)
     else:
         return unexpected(request, exc)
     return answer(request, error)
 
 
-def too_deep(request: Request[Any, Any, Any], _: RecursionError) -> Response[dict[str, Any]]:
+def too_deep(request: AnyRequest, _: RecursionError) -> Response[Problem]:
     """Refuse a body that is nested too deeply for a JSON reader."""
     log.warning("%s %s is nested too deeply", request.method, request.url.path)
-    error = UsageError("the body is nested too deeply", hint="send what is deep as a text")
+    error = UsageError("the body is nested too deeply", hint="send the deep part as a text")
     return answer(request, error)
 
 
-def no_text(request: Request[Any, Any, Any], exc: UnicodeDecodeError) -> Response[dict[str, Any]]:
+def no_text(request: AnyRequest, exc: UnicodeDecodeError) -> Response[Problem]:
     """Refuse a body that is not valid text."""
-    log.warning("%s %s is no UTF-8", request.method, request.url.path)
-    error = UsageError(f"the body is no UTF-8: {exc}", hint="JSON is sent as UTF-8")
+    log.warning("%s %s is not UTF-8", request.method, request.url.path)
+    error = UsageError(f"the body is not UTF-8: {exc}", hint="JSON is sent as UTF-8")
     return answer(request, error)
 
 
-def unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, Any]]:
+def unexpected(request: AnyRequest, exc: Exception) -> Response[Problem]:
     """Answer an unexpected error without revealing its cause."""
     # The traceback is for the operator of the control plane, never for a caller.
     found = request_id.request_id(request.scope)

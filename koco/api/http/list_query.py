@@ -3,13 +3,11 @@
 import base64
 import binascii
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
-
-from litestar import Request
-from litestar.datastructures import State
+from typing import TypeVar
 
 from koco.api.http import auth
-from koco.control.access.caller import Caller
+from koco.api.http.request import Request
+from koco.api.openapi.shapes import Page
 from koco.errors import ConflictError, NotFoundError, UsageError
 
 T = TypeVar("T")
@@ -26,9 +24,7 @@ def check_limit(limit: int) -> None:
         raise UsageError(f"limit must be from 1 to {_PAGE_LIMIT}, got {limit}")
 
 
-def page(
-    items: Iterable[T], *, by: Callable[[T], str], limit: int, cursor: str | None
-) -> tuple[list[T], str | None]:
+def page(items: Iterable[T], *, by: Callable[[T], str], limit: int, cursor: str | None) -> Page[T]:
     """Return a page of items that are all in memory, ordered by name.
 
     The cursor holds the last name of the previous page, so items that come or go meanwhile do not
@@ -37,8 +33,8 @@ def page(
     check_limit(limit)
     after = _name(cursor) if cursor is not None else None
     left = sorted((each for each in items if after is None or by(each) > after), key=by)
-    more = len(left) > limit
-    return left[:limit], _cursor(by(left[limit - 1])) if more else None
+    has_more = len(left) > limit
+    return Page(left[:limit], _cursor(by(left[limit - 1])) if has_more else None)
 
 
 def _cursor(name: str) -> str:
@@ -57,6 +53,6 @@ def _name(cursor: str) -> str:
     return name
 
 
-def full_name(request: Request[Any, Caller, State], flow: str | None) -> str | None:
+def full_name(request: Request, flow: str | None) -> str | None:
     """Return a flow's full name. If it is given in full, the flow need not be live."""
     return flow if flow is None or "/" in flow else auth.flow(request, flow).name

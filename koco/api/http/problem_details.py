@@ -1,10 +1,12 @@
 """Errors as problem details for HTTP APIs (RFC 9457): only the body, without request or answer."""
 
 import re
-from typing import Any
+
+from msgspec import UNSET
 
 from koco import tokens
-from koco.errors import KocoError, UsageError
+from koco.api.openapi.shapes import Problem
+from koco.errors import InputsError, KocoError, UsageError
 
 #: The media type of problem details.
 MEDIA_TYPE = "application/problem+json"
@@ -16,27 +18,34 @@ _TITLES = {"error": "The control plane failed", "usage": "The request is invalid
 _PLACE = re.compile(r"(?: - at `(?:key in )?\$(?P<path>[^`]*)`)")
 
 
-def problem(error: KocoError, *, request: str) -> dict[str, Any]:
-    """Return the problem details of a request's error."""
-    told: dict[str, Any] = {
-        "type": f"urn:koco:error:{error.code}",
-        "title": title(type(error)),
-        "status": error.http_status,
-        # A path or a refused value may contain a key.
-        "detail": tokens.mask_all(error.message),
-        "code": error.code,
-        "hint": error.hint,
-        "request_id": request,
-    }
-    wire = error.to_wire()
-    if "errors" in wire:
-        said = wire["errors"].items()
-        told["errors"] = {field: [tokens.mask_all(each) for each in those] for field, those in said}
-    if (traceback := wire["error"].get("detail")) is not None:
-        told["traceback"] = traceback
+def problem(error: KocoError, *, request: str, place: str | None = None) -> Problem:
+    """Return the problem details of a request's error.
+
+    `place` is the JSON pointer of the value that it is about, unless its message names one.
+    """
     if isinstance(error, UsageError) and (found := _PLACE.search(error.message)):
-        told["pointer"] = pointer(found["path"])
-    return told
+        place = place or pointer(found["path"])
+    traceback: str | None = getattr(error, "detail", None)
+    return Problem(
+        type=f"urn:koco:error:{error.code}",
+        title=title(type(error)),
+        status=error.http_status,
+        # A path or a refused value may contain a key.
+        detail=tokens.mask_all(error.message),
+        code=error.code,
+        hint=error.hint,
+        request_id=request,
+        errors=_messages(error) if isinstance(error, InputsError) else UNSET,
+        traceback=UNSET if traceback is None else traceback,
+        pointer=UNSET if place is None else place,
+    )
+
+
+def _messages(error: InputsError) -> dict[str, list[str]]:
+    return {
+        field: [tokens.mask_all(message) for message in messages]
+        for field, messages in error.errors.items()
+    }
 
 
 def title(kind: type[KocoError]) -> str:

@@ -28,7 +28,7 @@ def is_secure(scope: Mapping[str, Any]) -> bool:
 
 def transported(app: Any, settings: Settings) -> Any:
     """Wrap an ASGI application. Changes of the settings take effect while it runs."""
-    return _Proxied(cors.shared(_told(app, settings), settings), settings)
+    return _Proxied(cors.shared(_secured(app, settings), settings), settings)
 
 
 class _Proxied:
@@ -52,19 +52,19 @@ class _Proxied:
         self._believing = ProxyHeadersMiddleware(self._app, list(proxies)) if proxies else self._app
 
 
-def _told(app: Any, settings: Settings) -> Any:
+def _secured(app: Any, settings: Settings) -> Any:
     """Wrap an application so that its answers carry the security headers."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
-        async def tell(message: Any) -> None:
+        async def send_secured(message: Any) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"] = list(message["headers"])
-                said = {name.lower() for name, _ in headers}
-                headers += [pair for pair in _HEADERS.items() if pair[0] not in said]
+                present = {name.lower() for name, _ in headers}
+                headers += [pair for pair in _HEADERS.items() if pair[0] not in present]
                 if is_secure(scope) and (seconds := settings.hsts_s):
                     headers.append((b"strict-transport-security", b"max-age=%d" % seconds))
             await send(message)
 
-        await app(scope, receive, tell)
+        await app(scope, receive, send_secured)
 
     return serve

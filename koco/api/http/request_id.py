@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from litestar.exceptions import MethodNotAllowedException
@@ -45,31 +45,30 @@ def enveloped(app: Any, observe: Observe) -> Any:
             await app(scope, receive, send)
             return
         began = time.perf_counter()
-        found = _told(scope) or secrets.token_hex(8).encode()
+        found = _own_id(scope) or secrets.token_hex(8).encode()
         scope[_SCOPE_KEY] = found.decode()
 
-        async def tell(message: Any) -> None:
+        async def send_enveloped(message: Any) -> None:
             if message["type"] == "http.response.start":
                 # For every answer, even an error from before any route was found.
-                told = (*message["headers"], _VERSION, (_ID_HEADER, found))
-                message["headers"] = _completed(scope, told)
+                headers = [*message["headers"], _VERSION, (_ID_HEADER, found)]
+                message["headers"] = _completed(scope, headers)
                 observe(scope, message["status"], began)
             await send(message)
 
-        await app(scope, receive, tell)
+        await app(scope, receive, send_enveloped)
 
     return serve
 
 
-def _completed(scope: Any, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _completed(scope: Any, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return an answer's headers together with those that follow from the request."""
-    told = list(headers)
     if scope["method"] == "OPTIONS":
         # litestar's own value has only the methods of the first route at this path.
-        told = [(n, _methods(scope).encode() if n == b"allow" else value) for n, value in told]
-    if scope["path"].startswith(_PRIVATE) and all(name != b"cache-control" for name, _ in told):
-        told.append(_NO_STORE)
-    return told
+        headers = [(n, _methods(scope).encode() if n == b"allow" else v) for n, v in headers]
+    if scope["path"].startswith(_PRIVATE) and all(name != b"cache-control" for name, _ in headers):
+        headers = [*headers, _NO_STORE]
+    return headers
 
 
 def _methods(scope: Any) -> str:
@@ -81,7 +80,7 @@ def _methods(scope: Any) -> str:
     return "OPTIONS"
 
 
-def _told(scope: Any) -> bytes | None:
+def _own_id(scope: Any) -> bytes | None:
     """Return the client's own id for the request if it is valid."""
     for name, value in scope["headers"]:
         if name == _ID_HEADER:

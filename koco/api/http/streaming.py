@@ -5,11 +5,10 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
-from litestar import Request
-from litestar.datastructures import State
 from litestar.response import Stream
 from litestar.response.streaming import ASGIStreamingResponse
 
+from koco.api.http.request import Request
 from koco.control.access.caller import Caller
 from koco.control.access.open_streams import Stream as OpenStream
 from koco.control.access.open_streams import Streams
@@ -28,11 +27,9 @@ class Ending(Stream):
     It is refused if the caller has too many streams open.
     """
 
-    def __init__(
-        self, request: Request[Any, Caller, State], pieces: AsyncIterator[bytes], **told: Any
-    ) -> None:
-        super().__init__(pieces, **told)
-        self._streams: Streams = request.app.state.parts.streams
+    def __init__(self, request: Request, pieces: AsyncIterator[bytes], **options: Any) -> None:
+        super().__init__(pieces, **options)
+        self._streams = request.parts.streams
         self._caller = request.auth
 
     def to_asgi_response(self, app: Any, request: Any, **more: Any) -> Any:
@@ -47,7 +44,7 @@ class Following(Ending):
 
     def __init__(
         self,
-        request: Request[Any, Caller, State],
+        request: Request,
         pieces: AsyncGenerator[bytes, None],
         *,
         media_type: str,
@@ -104,4 +101,4 @@ async def _gone(receive: Any, stream: OpenStream) -> None:
     """End a stream when its client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    stream.end(UnreachableError("the client has hung up"))
+    stream.end(UnreachableError("the client disconnected"))

@@ -31,5 +31,5 @@ def moment(name: str, text: str | None) -> str | None:
         return line.timestamp(at)
     except (ValueError, OverflowError, OSError) as exc:
         raise UsageError(
-            f"{name} is no time: {text[:80]!r}", hint="such as 2026-01-31T12:00:00Z, or 24h"
+            f"{name} is not a time: {text[:80]!r}", hint="such as 2026-01-31T12:00:00Z, or 24h"
         ) from exc

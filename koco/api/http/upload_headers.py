@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from litestar import Request, Response
-from litestar.datastructures import State
+from litestar import Response
 
+from koco.api.http.request import Request
 from koco.api.openapi.annotations import Answer, Body
 from koco.control.storage.blobs import BusyError, OffsetError
 from koco.errors import NoRoomError, TimedOutError, TooManyError, UsageError
@@ -32,7 +32,7 @@ def answer(offset: int, *, is_complete: bool, status_code: int) -> Response[None
     return Response(None, status_code=status_code, headers=headers)
 
 
-def place(request: Request[str, Any, State]) -> tuple[int, int]:
+def place(request: Request) -> tuple[int, int]:
     """Return the offset at which a request continues, and the upload's total length (bytes).
 
     Raises:
@@ -41,7 +41,7 @@ def place(request: Request[str, Any, State]) -> tuple[int, int]:
     return _number(request, "Upload-Offset"), _number(request, "Upload-Length")
 
 
-def _number(request: Request[str, Any, State], name: str) -> int:
+def _number(request: Request, name: str) -> int:
     text = request.headers.get(name, "")
     if not (text.isascii() and text.isdecimal() and len(text) < 19):
         raise UsageError(f"{name} must be a number of bytes, got {text[:40]!r}")

@@ -117,8 +117,8 @@ class _Reading:
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _problem(self, error: KocoError) -> tuple[Any, bytes]:
-        told = problem_details.problem(error, request=request_id.request_id(self._scope))
-        body = msgspec.json.encode(told)
+        problem = problem_details.problem(error, request=request_id.request_id(self._scope))
+        body = msgspec.json.encode(problem)
         headers = [(b"content-type", problem_details.MEDIA_TYPE.encode())]
         headers.append((b"content-length", str(len(body)).encode()))
         start = {"type": "http.response.start", "status": error.http_status, "headers": headers}

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
-from litestar import Request, Response
+from litestar import Response
 
-from koco.api.middleware import body_limit
+from koco.api.http.request import Request
 from koco.api.openapi.annotations import JSON
 from koco.control.container import Parts
 from koco.control.executions.launcher import KEY_LENGTH
@@ -41,12 +41,12 @@ def keyed(*, has_secret: bool = False) -> Callable[[Handler], Handler]:
 
     def decorate(handler: Handler) -> Handler:
         @functools.wraps(handler)
-        async def once(**asked: Any) -> Any:
-            request = asked["request"]
+        async def once(**arguments: Any) -> Any:
+            request = arguments["request"]
             if HEADER.lower() not in request.headers:
-                return await handler(**asked)
+                return await handler(**arguments)
             replies: Replies = request.app.state.replies
-            return await replies.once(request, lambda: handler(**asked), has_secret=has_secret)
+            return await replies.once(request, lambda: handler(**arguments), has_secret=has_secret)
 
         return once  # type: ignore[return-value]
 
@@ -63,7 +63,7 @@ class Replies:
 
     async def once(
         self,
-        request: Request[Any, Any, Any],
+        request: Request,
         handle: Callable[[], Awaitable[Any]],
         *,
         has_secret: bool,
@@ -89,7 +89,7 @@ class Replies:
         if known.digest != digest:
             raise ConflictError(
                 f"the idempotency key {key[:80]!r} was used for another request",
-                hint="take a new key for each thing that is to be done",
+                hint="use a new key for each new request",
             )
         headers = {"Location": known.location} if known.location else {}
         return Response(known.body, status_code=known.status, media_type=JSON, headers=headers)
@@ -118,10 +118,9 @@ class Replies:
             await self._parts.store.replies.put(reply)
 
 
-async def _digest(request: Request[Any, Any, Any]) -> str:
+async def _digest(request: Request) -> str:
     """Return a digest that identifies a request."""
     scope = request.scope
     parts = (request.method.encode(), scope["raw_path"], scope["query_string"])
-    assert isinstance(request, body_limit.Request)
     # The request may be for a service's own route, so a body that is not JSON is fine.
     return hashlib.sha256(b"\0".join((*parts, await request.octets()))).hexdigest()

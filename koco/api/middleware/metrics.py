@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import prometheus_client as prometheus
-from litestar import Request, Response, get
-from litestar.datastructures import State
+from litestar import Response, get
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from koco import __version__
 from koco.api.http.auth import require_unlimited, requires
+from koco.api.http.request import Request
 from koco.api.openapi.annotations import Answer
-from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.control.tasks import Tasks
 
@@ -87,11 +86,11 @@ class Metrics:
         load = parts.supervisor.load
         text = "Executions of a flow that wait for their turn."
         yield _gauge("koco_flow_queued", text, _labelled(load.waiting), labels=("flow",))
-        text = "Executions of a flow that are under way."
+        text = "Executions of a flow that have begun and not ended."
         yield _gauge("koco_flow_running", text, _labelled(load.running), labels=("flow",))
         yield GaugeMetricFamily("koco_streams_open", "Open streams.", len(parts.streams))
         yield GaugeMetricFamily("koco_store_bytes", "The store's size on disk.", self._size_bytes)
-        text = "The latest that the event loop was, since the last time this was read."
+        text = "The longest delay of the event loop since this was last read."
         yield GaugeMetricFamily("koco_event_loop_lag_seconds", text, self._lag_s)
         self._lag_s = 0.0
 
@@ -112,8 +111,8 @@ class Metrics:
     },
     headers=["If-None-Match"],
 )
-async def show_metrics(request: Request[Any, Caller, State]) -> Response[bytes]:
-    """Show metrics in Prometheus' text format, or in OpenMetrics where `Accept` asks for it."""
+async def show_metrics(request: Request) -> Response[bytes]:
+    """Show metrics in Prometheus' text format, or in OpenMetrics if `Accept` asks for it."""
     require_unlimited(request.auth, "metrics are of all flows")
     metrics: Metrics = request.app.state.metrics
     text, media = await metrics.render(request.headers.get("accept", ""))

@@ -1,6 +1,5 @@
 """`fields=a,b`: return only these members of an item, or of each item of a list."""
 
-from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -23,23 +22,19 @@ def selected(scope: Any, body: bytes) -> bytes:
         return body
     asked = parse_qs(query.decode("latin-1")).get("fields", [])
     names = [name for each in asked for name in each.split(",") if name]
-    known, is_list = _members(scope["route_handler"])
+    known, is_list = annotations.members(scope["route_handler"])
     if not names or not known:
         return body
     if unknown := [name for name in names if name not in known]:
         raise UsageError(
             f"there is no field {unknown[0][:80]!r}", hint=f"the fields are: {', '.join(known)}"
         )
-    told = msgspec.json.decode(body, type=_Object)
+    whole = msgspec.json.decode(body, type=_Object)
     if not is_list:
-        return msgspec.json.encode(_some(told, names))
-    items = msgspec.json.decode(told["items"], type=list[_Object])
-    some = msgspec.json.encode([_some(item, names) for item in items])
-    return msgspec.json.encode({**told, "items": msgspec.Raw(some)})
+        return msgspec.json.encode(_some(whole, names))
+    items = msgspec.json.decode(whole["items"], type=list[_Object])
+    return msgspec.json.encode({**whole, "items": [_some(item, names) for item in items]})
 
 
 def _some(item: _Object, names: list[str]) -> _Object:
     return {name: item[name] for name in names if name in item}
-
-
-_members = lru_cache(maxsize=256)(annotations.members)

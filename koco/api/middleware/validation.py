@@ -19,7 +19,7 @@ def _check_query(request: Request[Any, Any, Any]) -> None:
     """Refuse parameters that a route would ignore: `?sttus=error` would list everything."""
     if not request.scope["query_string"]:
         return
-    known = annotations.query(request.route_handler)
+    known = annotations.query_names(request.route_handler)
     unknown = [] if known is None else [name for name in request.query_params if name not in known]
     if known is not None and unknown:
         near = nearest(unknown[0], known)
@@ -41,6 +41,6 @@ def _check_type(request: Request[Any, Any, Any]) -> None:
     kind = given.partition(";")[0].strip().lower()
     if kind != annotations.JSON and not kind.endswith("+json"):
         raise MediaTypeError(
-            f"the body is {given[:80]!r}, and JSON is taken here",
+            f"the body is {given[:80]!r}, but must be JSON",
             hint="send `Content-Type: application/json`, as `curl --json` does",
         )

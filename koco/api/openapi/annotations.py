@@ -5,27 +5,27 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_origin
 
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.typing import FieldDefinition
 
-from koco.api.openapi import parameters, schemas
+from koco.api.openapi import parameters
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-#: Arguments of handlers that are not parameters of requests.
-OWN = {"request", "state", "scope", "data"}
 #: Media types whose shape is that of one line or event.
 STREAMS = ("application/x-ndjson", "text/event-stream")
+#: Arguments of handlers that are not parameters of requests.
+NOT_PARAMETERS = {"request", "data"}
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a status comes with: shapes by media type, headers by name, and when."""
+    """The answer with one status: its shapes by media type, its headers, and a description."""
 
     media: Mapping[str, Any] = {}
     headers: Sequence[str] = ()
@@ -33,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent: shapes by media type."""
+    """The body of a request: its shapes by media type."""
 
     media: Mapping[str, Any]
     required: bool = True
@@ -52,16 +52,16 @@ def operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
 def parameters_of(handler: HTTPRouteHandler) -> Iterator[tuple[str, FieldDefinition]]:
     """Yield a route's arguments from path, query and headers, by name."""
     for name, field in handler.parsed_fn_signature.parameters.items():
-        if name not in OWN:
+        if name not in NOT_PARAMETERS:
             yield name, field
 
 
 @lru_cache(maxsize=256)
-def query(handler: HTTPRouteHandler) -> frozenset[str] | None:
+def query_names(handler: HTTPRouteHandler) -> frozenset[str] | None:
     """Return the names that a request's query may have, or None if it may have any."""
-    if scope_of(handler) is None or "default" in handler.opt.get("answers", {}):
+    if scope_of(handler) is None or "default" in answers(handler):
         return None  # for everyone, or for another application
-    found = {"fields"} if "GET" in handler.http_methods and members(handler)[0] else set()
+    found = {"fields"} if takes_fields(handler) else set()
     for name, field in parameters_of(handler):
         how = field.kwarg_definition
         is_in_path = any(f"{{{name}:" in path for path in handler.paths)
@@ -70,47 +70,62 @@ def query(handler: HTTPRouteHandler) -> frozenset[str] | None:
     return frozenset(found)
 
 
+def body(handler: HTTPRouteHandler) -> Body | None:
+    """Return the body that a route takes: that of `body=`, or its parameter `data`."""
+    shape = handler.opt.get("body")
+    if (data := handler.parsed_fn_signature.parameters.get("data")) is not None:
+        shape = data.annotation
+    return shape if shape is None or isinstance(shape, Body) else Body(media={JSON: shape})
+
+
 def takes_json(handler: HTTPRouteHandler) -> bool:
     """Whether a route takes a body, and only as JSON."""
-    shape = handler.opt.get("body")
-    if isinstance(shape, Body):
-        return set(shape.media) == {JSON}
-    return shape is not None or "data" in handler.parsed_fn_signature.parameters
+    taken = body(handler)
+    return taken is not None and set(taken.media) == {JSON}
 
 
+@lru_cache(maxsize=256)
+def answers(handler: HTTPRouteHandler) -> Mapping[int | str, Answer]:
+    """Return a route's answers by status: those of `answers=`, or the one of its return type."""
+    given = handler.opt.get("answers")
+    if given is None:
+        shape = handler.parsed_fn_signature.return_type.raw
+        [shape] = get_args(shape) if get_origin(shape) is Response else [shape]
+        given = {handler.status_code: Answer() if shape in (None, NoneType) else shape}
+    return {
+        status: each if isinstance(each, Answer) else Answer(media={JSON: each})
+        for status, each in given.items()
+    }
+
+
+@lru_cache(maxsize=256)
 def members(handler: HTTPRouteHandler) -> tuple[tuple[str, ...], bool]:
     """Return the members of a route's answer that `fields` may name, and whether it is a list."""
-    shape = handler.opt.get("answers", {}).get(200)
-    if isinstance(shape, Answer):
-        shape = shape.media.get(JSON)
-    if get_origin(shape) is schemas.Page:
-        return tuple(_names(get_args(shape)[0])), True
-    names = _names(shape)
+    names = _members(answers(handler)[200].media.get(JSON)) if 200 in answers(handler) else {}
     # A list may have members of its own in addition to those of a page.
     is_list = {"items", "next"} <= names.keys()
-    return tuple(_names(get_args(names["items"])[0]) if is_list else names), is_list
+    return tuple(_members(get_args(names["items"])[0]) if is_list else names), is_list
 
 
-def _names(shape: Any) -> dict[str, Any]:
-    """Return a shape's members with their types. For several shapes, those of all together."""
-    if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
-        return {field.name: field.type for field in msgspec.structs.fields(shape)}
-    if isinstance(shape, type) and hasattr(shape, "__required_keys__"):
-        return get_type_hints(shape)
-    is_union = get_origin(shape) in (Union, UnionType)
-    several = [_names(each) for each in get_args(shape)] if is_union else []
-    return {name: kind for each in several for name, kind in each.items()}
+def _members(shape: Any) -> dict[str, Any]:
+    """Return the members of a struct with their types. Other shapes have none."""
+    if not isinstance(get_origin(shape) or shape, msgspec.StructMeta):
+        return {}
+    return {field.name: field.type for field in msgspec.structs.fields(shape)}
+
+
+def takes_fields(handler: HTTPRouteHandler) -> bool:
+    """Whether a request for a route may have `fields`: see `koco.api.middleware.sparse_fields`."""
+    return "GET" in handler.http_methods and bool(members(handler)[0])
 
 
 def is_conditional(handler: HTTPRouteHandler) -> bool:
     """Whether a route's answer has an ETag: see `koco.api.middleware.etag`."""
-    answer = handler.opt.get("answers", {}).get(200)
-    if isinstance(answer, Answer):
-        return "GET" in handler.http_methods and (JSON in answer.media or "ETag" in answer.headers)
-    return "GET" in handler.http_methods and answer is not None
+    answer = answers(handler).get(200, Answer())
+    return "GET" in handler.http_methods and (JSON in answer.media or "ETag" in answer.headers)
 
 
-def read(handler: HTTPRouteHandler) -> list[str]:
+def headers(handler: HTTPRouteHandler) -> list[str]:
     """Return the request headers that a route's answer depends on."""
     names = list(handler.opt.get("headers", ()))
     if is_conditional(handler) and "If-None-Match" not in names:
@@ -119,8 +134,9 @@ def read(handler: HTTPRouteHandler) -> list[str]:
 
 
 def security(handler: HTTPRouteHandler, scope: str | None) -> list[dict[str, list[str]]]:
-    """Return the accepted ways to authenticate, any one of which is enough. Empty if none is
-    needed.
+    """Return the accepted ways to authenticate, any one of which is enough.
+
+    The list is empty if none is needed.
     """
     ways = [{each: [scope]} for each in parameters.SECURITY] if scope else []
     # Such a route answers some requests without authentication.

@@ -6,23 +6,24 @@ A route's decorator adds the facts that its signature does not show, with
     @get(
         "/v1/executions/{fid:str}/result",
         guards=[requires("read")],
-        answers={200: shapes.Result},         # by status: a shape, or an `Answer`
         errors=[ConflictError],               # beyond those that follow from the route
         headers=["If-None-Match"],            # request headers that it reads (`HEADERS`)
     )
+    async def show_result(request: Request, fid: str) -> Result:
 
-- **Shapes** (`koco.api.openapi.schemas`) are `TypedDict`s, structs, or any type that msgspec
-  describes. They match the real answers: the unit tests check each answer against this document.
-  `Page[Shape]` is a list. Examples are made from those of the fields' types.
-- **An `Answer`** adds media types, headers, a reason. A body that is not JSON is a text. For
+- **Shapes** are the structs that routes return (`koco.api.openapi.shapes`), or any type that
+  msgspec describes. The unit tests check each answer against this document. `Page[Shape]` is a
+  list. Examples are made from those of the fields' types.
+- **`answers=`** replaces the return type if it does not say all: by status, a shape or an `Answer`,
+  which has media types, headers and a description. A body that is not JSON is a text. For
   `application/x-ndjson` and `text/event-stream` the shape is that of one line or event.
-- **`body=`** names the shape of a body that the route reads by hand (a `Body` has more options).
+- **`body=`** names the shape of a body that the route reads itself (a `Body` has more options).
   A parameter `data` describes itself.
 - **Errors that follow**: a guard adds 401, 403 and 429; a parameter in the path 404; any parameter
   or body 400, a body 413; every route 500 and 503. `errors=` adds classes of `KocoError`, whose
-  status and code are used. Headers add their own: `If-None-Match` adds 304, and so on.
+  status and code are used.
 - **GET** that answers JSON at once gets an ETag, `If-None-Match` and 304 automatically, and
-  `fields` if its shape has names (`koco.api.middleware.etag`). Every GET has a HEAD. A HEAD is
+  `fields` if its shape has members (`koco.api.middleware.etag`). Every GET has a HEAD. A HEAD is
   documented only if it differs.
 - Summary and description are the docstring, the operation's id is the function's name, the tag
   is the file's. Parameters are explained in `koco.api.openapi.parameters`, by their names.
@@ -33,7 +34,7 @@ would save half of this file. Making the document takes some 70 ms, at the first
 """
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -43,39 +44,39 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.typing import FieldDefinition
 
 from koco import __version__, errors
-from koco.api.openapi import annotations, parameters, schemas
-from koco.api.openapi.annotations import JSON, PROBLEM, STREAMS, Answer, Body
+from koco.api.openapi import annotations, parameters
+from koco.api.openapi.annotations import JSON, PROBLEM, STREAMS, Answer
+from koco.api.openapi.parameters import Schema
+from koco.api.openapi.shapes import Problem
 from koco.errors import KocoError
 from koco.store.errors import DamagedError, StoreError
 
 _SCHEMAS = "#/components/schemas/"
 
 
-def make(app: Litestar, *, url: str = "/") -> dict[str, Any]:
+def make(app: Litestar, *, url: str = "/") -> Schema:
     """Return the OpenAPI document of an application that is served at a URL."""
-    return _Document(url).of(app)
+    return _Document().make(app, url)
 
 
 class _Document:
-    """A document in the making. It collects components as they are named."""
+    """Makes a document. It collects schemas and responses as operations refer to them."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._schemas: dict[str, Any] = {}
-        self._responses: dict[str, Any] = {}
+    def __init__(self) -> None:
+        self._schemas: Schema = {}
+        self._responses: Schema = {}
 
-    def of(self, app: Litestar) -> dict[str, Any]:
-        paths: dict[str, dict[str, Any]] = {}
+    def make(self, app: Litestar, url: str) -> Schema:
+        paths: dict[str, Schema] = {}
         tags: dict[str, str] = {}
         for path, method, handler in sorted(annotations.operations(app), key=lambda each: each[:2]):
-            module = inspect.getmodule(handler.fn)
             tag = handler.fn.__module__.rpartition(".")[2]
-            tags[tag] = inspect.getdoc(module) or ""
+            tags[tag] = inspect.getdoc(inspect.getmodule(handler.fn)) or ""
             paths.setdefault(path, {})[method.lower()] = self._operation(path, method, handler, tag)
         return {
             "openapi": "3.1.1",
             "info": {"title": "koco", "version": __version__, "description": parameters.ABOUT},
-            "servers": [{"url": self._url}],
+            "servers": [{"url": url}],
             "tags": [{"name": name, "description": tags[name]} for name in sorted(tags)],
             "paths": paths,
             "components": {
@@ -86,95 +87,73 @@ class _Document:
             },
         }
 
-    def _operation(
-        self, path: str, method: str, handler: HTTPRouteHandler, tag: str
-    ) -> dict[str, Any]:
+    def _operation(self, path: str, method: str, handler: HTTPRouteHandler, tag: str) -> Schema:
         summary, _, more = (inspect.getdoc(handler.fn) or "").partition("\n\n")
         scope = annotations.scope_of(handler)
         takes = f"Takes the scope `{scope}`." if scope else "Takes no key."
-        told: dict[str, Any] = {
+        operation: Schema = {
             "operationId": annotations.id_of(path, method, handler),
             "summary": " ".join(summary.split()),
-            "description": "\n\n".join([*([more] if more else []), takes]),
+            "description": f"{more}\n\n{takes}" if more else takes,
             "tags": [tag],
             "security": annotations.security(handler, scope),
         }
-        found = [*self._in_path(path), *self._in_query(path, handler)]
-        names = annotations.read(handler)
-        found += [{"name": name, "in": "header", **parameters.HEADERS[name]} for name in names]
-        if found:
-            told["parameters"] = [{"required": False, **each} for each in found]
-        body = self._body(handler) if method not in ("GET", "HEAD", "DELETE") else None
-        if body:
-            told["requestBody"] = body
-        told["responses"] = self._answers(method, handler)
-        for status, name in self._refusals(handler, scope, path, has_body=body is not None):
-            refusal = {"$ref": f"#/components/responses/{name}"}
-            if "default" in told["responses"]:
-                # A forwarded answer may have any status, too.
-                anything = {**self._responses[name]["content"], "*/*": {"example": None}}
-                told["responses"][status] = {**self._responses[name], "content": anything}
-            elif (answer := told["responses"].get(status)) is None:
-                told["responses"][status] = refusal
-            else:
-                answer["content"] |= self._responses[name]["content"]
-        told["responses"] = dict(sorted(told["responses"].items()))
-        return told
+        if found := [{"required": False, **each} for each in self._parameters(path, handler)]:
+            operation["parameters"] = found
+        body = None if method in ("GET", "HEAD", "DELETE") else annotations.body(handler)
+        if body is not None:
+            content = self._content(body.media)
+            operation["requestBody"] = {"required": body.required, "content": content}
+        responses = self._answers(method, handler)
+        for kinds in self._errors(handler, scope, path, has_body=body is not None):
+            self._add_error(responses, kinds)
+        operation["responses"] = dict(sorted(responses.items()))
+        return operation
 
-    def _in_path(self, path: str) -> Iterator[dict[str, Any]]:
+    def _parameters(self, path: str, handler: HTTPRouteHandler) -> Iterator[Schema]:
+        """Yield the parameters of a path, its query and its headers."""
         for part in path.split("/"):
             if part.startswith("{"):
                 name = part.strip("{}")
                 yield {"name": name, "in": "path", "required": True, **parameters.PATH[name]}
-
-    def _in_query(self, path: str, handler: HTTPRouteHandler) -> Iterator[dict[str, Any]]:
         for name, field in annotations.parameters_of(handler):
-            if f"{{{name}}}" in path:
-                continue
-            how = field.kwarg_definition
-            header = getattr(how, "header", None)
-            query = getattr(how, "query", None) or name
-            known = dict(parameters.HEADERS[header] if header else parameters.QUERY.get(query, {}))
-            if description := getattr(how, "description", None):
-                known["description"] = description
-            schema = {**self._parameter(field), **known.get("schema", {}), **_bounds(how)}
-            if field.has_default and field.default is not None:
-                schema["default"] = msgspec.to_builtins(field.default)
-            place = {"name": header or query, "in": "header" if header else "query"}
-            yield {**place, "required": not field.has_default, **known, "schema": schema}
-        if "GET" in handler.http_methods and annotations.members(handler)[0]:
-            yield {"name": "fields", "in": "query", "required": False, **parameters.QUERY["fields"]}
+            if f"{{{name}}}" not in path:
+                yield self._parameter(name, field)
+        if annotations.takes_fields(handler):
+            yield {"name": "fields", "in": "query", **parameters.QUERY["fields"]}
+        for name in annotations.headers(handler):
+            yield {"name": name, "in": "header", **parameters.HEADERS[name]}
 
-    def _parameter(self, field: FieldDefinition) -> dict[str, Any]:
-        """Return the schema of a parameter, which is absent rather than null."""
+    def _parameter(self, name: str, field: FieldDefinition) -> Schema:
+        """Return a parameter of the query or of the headers, as a handler's signature has it."""
+        how = field.kwarg_definition
+        header, query = getattr(how, "header", None), getattr(how, "query", None) or name
+        known = dict(parameters.HEADERS[header] if header else parameters.QUERY.get(query, {}))
+        if description := getattr(how, "description", None):
+            known["description"] = description
         schema = self._schema(field.annotation)
+        # A parameter is absent rather than null.
         kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
-        return kinds[0] if len(kinds) == 1 else schema
+        schema = {**(kinds[0] if len(kinds) == 1 else schema), **known.get("schema", {})}
+        if field.has_default and field.default is not None:
+            schema["default"] = msgspec.to_builtins(field.default)
+        place = {"name": header or query, "in": "header" if header else "query"}
+        return {**place, "required": not field.has_default, **known, "schema": schema}
 
-    def _body(self, handler: HTTPRouteHandler) -> dict[str, Any] | None:
-        shape = handler.opt.get("body")
-        if (data := handler.parsed_fn_signature.parameters.get("data")) is not None:
-            shape = data.annotation
-        if shape is None:
-            return None
-        body = shape if isinstance(shape, Body) else Body(media={JSON: shape})
-        return {"required": body.required, "content": self._content(body.media)}
-
-    def _answers(self, method: str, handler: HTTPRouteHandler) -> dict[str, Any]:
-        told: dict[str, Any] = {}
-        for status, given in handler.opt.get("answers", {}).items():
-            answer = given if isinstance(given, Answer) else Answer(media={JSON: given})
+    def _answers(self, method: str, handler: HTTPRouteHandler) -> Schema:
+        found: Schema = {}
+        for status, answer in annotations.answers(handler).items():
             # `default` stands for all statuses that are not named.
-            told[str(status)] = self._answer(status, answer, bodiless=method == "HEAD")
+            found[str(status)] = self._answer(status, answer, has_body=method != "HEAD")
         if annotations.is_conditional(handler):
-            told["304"] = self._answer(304, Answer(headers=["ETag"]))
-            told["200"]["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
-            if annotations.members(handler)[0]:
-                media = told["200"]["content"][JSON]
+            found["304"] = self._answer(304, Answer(headers=["ETag"]))
+            found["200"]["headers"] |= _headers("ETag")
+            if annotations.takes_fields(handler):
+                media = found["200"]["content"][JSON]
                 media["schema"] = {"anyOf": [media["schema"], self._some_of(media["schema"])]}
-        return told
+        return found
 
-    def _some_of(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _some_of(self, schema: Schema) -> Schema:
         """Return an answer's schema after `fields` was applied: no member is required."""
         name = schema["$ref"].removeprefix(_SCHEMAS)
         whole = self._schemas[name]
@@ -188,18 +167,18 @@ class _Document:
         self._schemas[f"Some{name}"] = some | {"title": f"Some{name}"}
         return {"$ref": f"{_SCHEMAS}Some{name}"}
 
-    def _answer(
-        self, status: int | str, answer: Answer, *, bodiless: bool = False
-    ) -> dict[str, Any]:
-        told: dict[str, Any] = {"description": answer.about or HTTPStatus(int(status)).phrase}
-        names = [*answer.headers, *parameters.ALWAYS]
-        told["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-        if answer.media and not bodiless:
-            told["content"] = self._content(answer.media)
-        return told
+    def _answer(self, status: int | str, answer: Answer, *, has_body: bool = True) -> Schema:
+        about = answer.about or HTTPStatus(int(status)).phrase
+        found = {
+            "description": about,
+            "headers": _headers(*answer.headers, *parameters.ALWAYS),
+        }
+        return found | (
+            {"content": self._content(answer.media)} if answer.media and has_body else {}
+        )
 
-    def _content(self, media: Mapping[str, Any]) -> dict[str, Any]:
-        content: dict[str, Any] = {}
+    def _content(self, media: Mapping[str, Any]) -> Schema:
+        content: Schema = {}
         for kind, shape in media.items():
             # The body may be anything, so the schema is empty.
             schema = self._schema(shape) if kind != "*/*" else {}
@@ -212,12 +191,11 @@ class _Document:
                 content[kind] = {"schema": schema, "example": example}
         return content
 
-    def _refusals(
+    def _errors(
         self, handler: HTTPRouteHandler, scope: str | None, path: str, *, has_body: bool
-    ) -> Iterator[tuple[str, str]]:
-        """Yield statuses, each with the name of its problem response."""
+    ) -> Iterator[list[type[KocoError]]]:
+        """Yield the kinds of errors that a route can answer, those of a status together."""
         kinds: list[type[KocoError]] = [KocoError, DamagedError, StoreError]
-        takes = set(handler.parsed_fn_signature.parameters) - (annotations.OWN - {"data"})
         if scope:
             kinds += [errors.UnauthorizedError, errors.NotAllowedError, errors.TooManyError]
         if "{" in path:
@@ -228,50 +206,61 @@ class _Document:
             kinds += [errors.LimitError]
         if has_body and annotations.takes_json(handler):
             kinds += [errors.MediaTypeError]
-        if takes or has_body or handler.opt.get("headers") or annotations.members(handler)[0]:
+        takes = any(annotations.parameters_of(handler)) or annotations.takes_fields(handler)
+        if scope or has_body or takes:
             kinds += [errors.UsageError]
-        by_status: dict[int, set[str]] = {}
+        by_status: dict[int, list[type[KocoError]]] = {}
         for kind in [*kinds, *handler.opt.get("errors", ())]:
-            by_status.setdefault(kind.http_status, set()).add(kind.code)
-        for status, codes in by_status.items():
-            yield str(status), self._refusal(status, codes)
+            by_status.setdefault(kind.http_status, []).append(kind)
+        yield from by_status.values()
 
-    def _refusal(self, status: int, codes: Iterable[str]) -> str:
-        """Return the name of the problem response for some error codes."""
-        known = sorted(codes)
-        name = f"{status}-{'-'.join(known)}"
+    def _add_error(self, responses: Schema, kinds: list[type[KocoError]]) -> None:
+        """Add the kinds of errors of one status to an operation's responses."""
+        status, name = str(kinds[0].http_status), self._problem(kinds)
+        problem = self._responses[name]
+        if "default" in responses:
+            # A forwarded answer may have any status, too.
+            content = {**problem["content"], "*/*": {"example": None}}
+            responses[status] = {**problem, "content": content}
+        elif status in responses:
+            responses[status]["content"] |= problem["content"]
+        else:
+            responses[status] = {"$ref": f"#/components/responses/{name}"}
+
+    def _problem(self, kinds: list[type[KocoError]]) -> str:
+        """Return the name of the response for some kinds of errors with the same status."""
+        status, codes = kinds[0].http_status, sorted({kind.code for kind in kinds})
+        name, phrase = f"{status}-{'-'.join(codes)}", HTTPStatus(status).phrase
         if name not in self._responses:
-            narrowed = {"code": {"type": "string", "enum": known}}
-            example = self._example(self._schema(schemas.Problem))
-            example |= {"status": status, "code": known[0], "title": HTTPStatus(status).phrase}
-            example["type"] = f"urn:koco:error:{known[0]}"
-            schema = {"allOf": [self._schema(schemas.Problem), {"properties": narrowed}]}
-            heads = [*parameters.ALWAYS, *(["Retry-After"] if status in (429, 503) else [])]
+            schema = self._schema(Problem)
+            example = self._example(schema) | {"type": f"urn:koco:error:{codes[0]}"}
+            example |= {"status": status, "code": codes[0], "title": phrase}
+            narrowed = {"properties": {"code": {"type": "string", "enum": codes}}}
+            retry = ["Retry-After"] if status in (429, 503) else []
             self._responses[name] = {
-                "description": f"{HTTPStatus(status).phrase}: `{'`, `'.join(known)}`",
-                "headers": {each: {"$ref": f"#/components/headers/{each}"} for each in heads},
-                "content": {PROBLEM: {"schema": schema, "example": example}},
+                "description": f"{phrase}: `{'`, `'.join(codes)}`",
+                "headers": _headers(*parameters.ALWAYS, *retry),
+                "content": {PROBLEM: {"schema": {"allOf": [schema, narrowed]}, "example": example}},
             }
         return name
 
-    def _schema(self, shape: Any) -> dict[str, Any]:
-        if isinstance(shape, dict):
-            return shape
+    def _schema(self, shape: Any) -> Schema:
         [schema], found = msgspec.json.schema_components([shape], ref_template=_SCHEMAS + "{name}")
         for name, each in found.items():
             if self._schemas.setdefault(name, each) != each:
                 raise RuntimeError(f"two shapes are called {name}")
         return schema
 
-    def _example(self, schema: dict[str, Any]) -> Any:
+    def _example(self, schema: Schema) -> Any:
         """Return a value that a schema allows, made from its fields' own examples."""
         if ref := schema.get("$ref"):
             schema = self._schemas[ref.removeprefix(_SCHEMAS)]
         for key in ("examples", "enum"):
             if key in schema:
                 return schema[key][0]
-        if "const" in schema:
-            return schema["const"]
+        for key in ("const", "default"):
+            if schema.get(key) is not None:
+                return schema[key]
         if kinds := schema.get("anyOf") or schema.get("oneOf"):
             return self._example(kinds[0])
         match schema.get("type"):
@@ -283,20 +272,11 @@ class _Document:
         return _PLAIN.get(str(schema.get("type")))
 
 
-_PLAIN: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boolean": True}
+_PLAIN: Schema = {"string": "text", "integer": 1, "number": 1.5, "boolean": True}
 
 
-#: litestar's names for JSON Schema's keywords.
-_BOUNDS = {
-    **{"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"},
-    **{"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"},
-}
-
-
-def _bounds(how: object) -> dict[str, Any]:
-    """Return the bounds that a `Parameter` sets for its values."""
-    found = {name: getattr(how, given, None) for given, name in _BOUNDS.items()}
-    return {name: value for name, value in found.items() if value is not None}
+def _headers(*names: str) -> Schema:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _streamed(kind: str, example: Any) -> str:

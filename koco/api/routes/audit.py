@@ -1,22 +1,17 @@
 """Reading the audit log."""
 
-from typing import Any
-
-import msgspec
-from litestar import Request, get
-from litestar.datastructures import State
+from litestar import get
 
 from koco.api.http import list_query, time_query
 from koco.api.http.auth import requires
-from koco.api.openapi import schemas
-from koco.control.access.caller import Caller
-from koco.control.container import Parts
+from koco.api.http.request import Request
+from koco.api.openapi.shapes import Page
 from koco.store.model import AuditEntry, AuditQuery
 
 
-@get("/v1/audit", guards=[requires("admin")], answers={200: schemas.Page[AuditEntry]})
+@get("/v1/audit", guards=[requires("admin")])
 async def list_audit(
-    request: Request[Any, Caller, State],
+    request: Request,
     *,
     who: str | None = None,
     action: str | None = None,
@@ -26,12 +21,11 @@ async def list_audit(
     until: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
-) -> dict[str, Any]:
+) -> Page[AuditEntry]:
     """List changes and refusals, newest first.
 
-    `target` also finds entries below it; `outcome=refused` finds every outcome but `ok`.
+    `target` also finds entries below it; `outcome=refused` finds every outcome except `ok`.
     """
-    parts: Parts = request.app.state.parts
     list_query.check_limit(limit)
     query = AuditQuery(
         who=who,
@@ -41,8 +35,8 @@ async def list_audit(
         since=time_query.moment("since", since),
         until=time_query.moment("until", until),
     )
-    page = await parts.store.audit.page(query, limit=limit, cursor=cursor)
-    return {"items": msgspec.to_builtins(page.items), "next": page.next}
+    page = await request.parts.store.audit.page(query, limit=limit, cursor=cursor)
+    return Page(page.items, page.next)
 
 
 ROUTES = (list_audit,)

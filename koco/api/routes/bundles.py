@@ -1,23 +1,18 @@
-"""Bundles: taken from those who deploy, given to the nodes that run them."""
+"""Bundles: uploaded by a deploy, fetched by the nodes that run them."""
 
-from typing import Any
-
-from litestar import Request, Response, get, head, patch
-from litestar.datastructures import State
+from litestar import Response, get, head, patch
 from litestar.response import File
 
 from koco.api.http import upload_headers
 from koco.api.http.auth import requires
+from koco.api.http.request import Request
 from koco.api.openapi.annotations import Answer
-from koco.control.access.caller import Caller
-from koco.control.services.bundles import Bundles
 
 
 @head("/v1/bundles/{sha256:str}", guards=[requires("deploy")], answers=upload_headers.SHOWN)
-async def show_bundle(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
-    """Say how much of a bundle is here, and whether that is all of it."""
-    bundles: Bundles = request.app.state.parts.bundles
-    offset, is_complete = await bundles.state(sha256, by=request.auth.uploader)
+async def show_bundle(request: Request, sha256: str) -> Response[None]:
+    """Show how much of a bundle has arrived, and whether that is all of it."""
+    offset, is_complete = await request.parts.bundles.state(sha256, by=request.auth.uploader)
     return upload_headers.answer(offset, is_complete=is_complete, status_code=200)
 
 
@@ -28,11 +23,10 @@ async def show_bundle(request: Request[Any, Caller, State], sha256: str) -> Resp
     guards=[requires("deploy")],
     **upload_headers.TAKEN,
 )
-async def upload_bundle(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
-    """Append to a bundle; it counts once all of it is on disk and has that hash."""
+async def upload_bundle(request: Request, sha256: str) -> Response[None]:
+    """Append to a bundle; it can be used once all of it is on disk and has that hash."""
     offset, length = upload_headers.place(request)
-    bundles: Bundles = request.app.state.parts.bundles
-    arrived = await bundles.receive(
+    arrived = await request.parts.bundles.receive(
         sha256, offset=offset, length=length, body=request.stream(), by=request.auth.uploader
     )
     return upload_headers.answer(arrived, is_complete=arrived == length, status_code=204)
@@ -42,9 +36,9 @@ async def upload_bundle(request: Request[Any, Caller, State], sha256: str) -> Re
     "/bundles/{signature:str}/{name:str}",
     answers={200: Answer(media={"application/zip": bytes}, about="the bundle")},
 )
-async def fetch_bundle(state: State, signature: str, name: str) -> File:
-    """Give a bundle to a node, which has no key but knows the signed URL."""
-    path = state.parts.bundles.signed_path(signature, name.removesuffix(".zip"))
+async def fetch_bundle(request: Request, signature: str, name: str) -> File:
+    """Return a bundle to a node, which has no key but knows the signed URL."""
+    path = request.parts.bundles.signed_path(signature, name.removesuffix(".zip"))
     return File(path, media_type="application/zip", filename=name)
 
 

@@ -1,19 +1,20 @@
 """Changes of all executions: what is new, has another status, or is gone."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, get
-from litestar.datastructures import State
+from litestar import Response, get
 from litestar.params import Parameter
+from msgspec import Meta
 
 from koco.api.http import list_query
 from koco.api.http.auth import requires
+from koco.api.http.request import Request
 from koco.api.http.streaming import Following
-from koco.api.openapi import schemas
 from koco.api.openapi.annotations import JSON, STREAMS, Answer
-from koco.api.routes import executions
+from koco.api.openapi.shapes import Fid, Shape, text
+from koco.api.routes.executions import Execution
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.control.events import changes
@@ -27,21 +28,37 @@ _LONGEST_S = 60.0
 _NOW = "now"
 
 
+class Change(Shape):
+    """An execution that is new, has another status, or was deleted."""
+
+    cursor: Annotated[str, text("4711", "for `since`: only changes after this one")]
+    fid: Fid
+    deleted: bool
+    execution: Annotated[Execution | None, Meta(description="as it is now; null if deleted")]
+
+
+class Changes(Shape):
+    """Changes in their order. `next` is the `since` of the changes after them."""
+
+    items: list[Change]
+    next: str
+
+
 @get(
     "/v1/changes",
     guards=[requires("read")],
     answers={
         200: Answer(
             media={
-                JSON: schemas.Changes,
-                **dict.fromkeys(STREAMS, schemas.Change),
+                JSON: Changes,
+                **dict.fromkeys(STREAMS, Change),
             },
-            about="changes; with `follow` one a line or event, blank lines are signs of life",
+            about="changes; with `follow` one per line or event, blank lines are heartbeats",
         )
     },
 )
 async def list_changes(
-    request: Request[Any, Caller, State],
+    request: Request,
     *,
     since: str | None = None,
     limit: int = 50,
@@ -49,15 +66,15 @@ async def list_changes(
     follow: bool = False,
     last_event_id: str | None = Parameter(header="Last-Event-ID", default=None),
 ) -> Response[Any]:
-    """Tell which executions are new, have another status, or were deleted, since a cursor.
+    """List the executions that are new, have another status, or were deleted, since a cursor.
 
-    Each execution is told once, as it is now. Without `since` all are told; `since=now` begins
-    with what comes next. `next`, and the `cursor` of each change, are what to ask `since`; as
-    long as `items` is empty and `next` moves, there may be more at once. With `wait` an answer
-    that would be empty waits for news. With `follow` changes are streamed as they come, as
-    NDJSON or, where `Accept` asks for them, as server-sent events.
+    Each execution is listed once, as it is now. Without `since` all are listed; `since=now` begins
+    with the next change. `next`, and the `cursor` of each change, are values for `since`. If
+    `items` is empty but `next` has moved, there may be more right away. With `wait`, an answer
+    that would be empty waits for news. With `follow`, changes are streamed as they come, as
+    NDJSON or, if `Accept` asks for them, as server-sent events.
     """
-    parts: Parts = request.app.state.parts
+    parts = request.parts
     list_query.check_limit(limit)
     if not 0 <= wait <= _LONGEST_S:
         raise UsageError(f"wait must be from 0 to {_LONGEST_S:g} seconds, got {wait:g}")
@@ -80,7 +97,7 @@ async def list_changes(
             limit=limit,
             wait_s=wait,
         )
-    return Response({"items": _items(parts, page), "next": page.next})
+    return Response(Changes(_items(parts, page), next=page.next))
 
 
 async def _pieces(
@@ -95,24 +112,24 @@ async def _pieces(
     )
     async for page in news:
         if not page.items:
-            # A reader that comes back need not go through what it may not see once more.
+            # A reader that reconnects need not skip the changes that it may not see again.
             yield b"id: %b\n:\n\n" % page.next.encode() if as_sse else b"\n"
         for item in _items(parts, page):
             data = msgspec.json.encode(item)
             if as_sse:
-                yield b"id: %b\ndata: %b\n\n" % (item["cursor"].encode(), data)
+                yield b"id: %b\ndata: %b\n\n" % (item.cursor.encode(), data)
             else:
                 yield data + b"\n"
 
 
-def _items(parts: Parts, page: ChangePage) -> list[dict[str, Any]]:
+def _items(parts: Parts, page: ChangePage) -> list[Change]:
     return [
-        {
-            "cursor": str(change.seq),
-            "fid": change.fid,
-            "deleted": change.execution is None,
-            "execution": executions.render(parts, change.execution) if change.execution else None,
-        }
+        Change(
+            cursor=str(change.seq),
+            fid=change.fid,
+            deleted=change.execution is None,
+            execution=Execution.render(parts, change.execution) if change.execution else None,
+        )
         for change in page.items
     ]
 

@@ -1,50 +1,55 @@
-"""Is it well? For everybody, in numbers; and with a key, in every part and what to do."""
+"""Health: for everybody in numbers, and for callers with a key in detail."""
 
-from typing import Any
+from typing import Annotated
 
-import msgspec
-from litestar import Request, Response, get, post
-from litestar.datastructures import State
+from litestar import Response, get, post
 
 from koco import __version__
 from koco.api.http.auth import requires
-from koco.api.openapi import schemas
+from koco.api.http.request import Request
 from koco.api.openapi.annotations import JSON, Answer
-from koco.control.access.caller import Caller
-from koco.control.health.doctor import OK, Doctor, Finding
+from koco.api.openapi.shapes import Shape, text
+from koco.control.health.doctor import OK, Doctor, Finding, Health
 
-#: When to look again at what is not well (seconds).
-_AGAIN_S = 5
+#: When to ask again if something is wrong (seconds).
+_RETRY_S = 5
+
+
+class Findings(Shape):
+    """The findings of the doctor."""
+
+    items: list[Finding]
+    next: None
+    version: Annotated[str, text("0.1.0")]
 
 
 @get(
     "/health",
     answers={
-        200: schemas.Health,
-        503: Answer(media={JSON: schemas.Health}, headers=["Retry-After"]),
+        200: Health,
+        503: Answer(media={JSON: Health}, headers=["Retry-After"]),
     },
 )
-async def health(state: State) -> Response[dict[str, Any]]:
-    """Say whether executions can run; 503 where they can not, or not all services' can."""
-    found = await _doctor(state).health()
-    if found["status"] == "ok":
+async def health(request: Request) -> Response[Health]:
+    """Show whether executions can run; 503 if those of some services cannot."""
+    found = await _doctor(request).health()
+    if found.status == "ok":
         return Response(found)
-    return Response(found, status_code=503, headers={"Retry-After": str(_AGAIN_S)})
+    return Response(found, status_code=503, headers={"Retry-After": str(_RETRY_S)})
 
 
-@post("/v1/doctor", guards=[requires("read")], status_code=200, answers={200: schemas.Findings})
-async def examine(request: Request[Any, Caller, State]) -> dict[str, Any]:
-    """Look at everything, each part within a deadline, and prove that an event can travel."""
+@post("/v1/doctor", guards=[requires("read")], status_code=200)
+async def examine(request: Request) -> Findings:
+    """Check everything, each part within a deadline, and prove that an event can travel."""
     scopes = ", ".join(sorted(request.auth.scopes))
     key = f"{request.auth.name!r} is known, with the scopes: {scopes}"
-    # What is found of services is told to those who may see all of them.
-    findings = await _doctor(request.app.state).findings(of_services=not request.auth.flows)
-    found = [Finding("key", OK, key), *findings]
-    return {"items": msgspec.to_builtins(found), "next": None, "version": __version__}
+    # Findings about services are only for callers who may see all of them.
+    findings = await _doctor(request).findings(of_services=not request.auth.flows)
+    return Findings([Finding("key", OK, key), *findings], next=None, version=__version__)
 
 
-def _doctor(state: State) -> Doctor:
-    doctor: Doctor = state.doctor
+def _doctor(request: Request) -> Doctor:
+    doctor: Doctor = request.app.state.doctor
     return doctor
 
 

@@ -1,49 +1,109 @@
 """Executions: list, show, follow, cancel, try again, delete."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, delete, get, post
-from litestar.datastructures import State
+from litestar import Response, delete, get, post
 from litestar.params import Parameter
+from msgspec import UNSET, Meta, UnsetType
 
 from koco.api.http import audit, auth, list_query, time_query
 from koco.api.http.auth import requires
+from koco.api.http.request import Request
 from koco.api.http.streaming import Following
-from koco.api.openapi import schemas
-from koco.api.openapi.annotations import Answer, Body
-from koco.control.access.caller import Caller
+from koco.api.openapi import shapes
+from koco.api.openapi.annotations import JSON, STREAMS, Answer, Body
+from koco.api.openapi.shapes import Fid, Shape, Time, text
 from koco.control.container import Parts
 from koco.control.events.chunk_reader import NDJSON, SSE, Wanted
 from koco.errors import ConflictError, InputsError, LimitError, TimedOutError, UsageError
-from koco.events import line
 from koco.events.model import FINAL, Kind, Status
+from koco.store import model
 from koco.store.errors import NoSearchError
-from koco.store.model import LAST, Execution, Filter, masked
+from koco.store.model import LAST, Filter, masked
 
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
-#: Columns that are no part of an answer.
-_INTERNAL = {"id", "runner", "outcome_seq", "cancel_requested", "grace_s", "key_digest"}
-_INTERNAL |= {"moments", "hidden", "policy", "timed_out"}
+
+
+class Failure(Shape):
+    """The error that an execution ended with."""
+
+    type: Annotated[str, text("ValueError")]
+    message: str
+
+
+class Execution(Shape):
+    """One run of a flow."""
+
+    fid: Fid
+    flow: shapes.Flow
+    service: shapes.Service
+    release: shapes.Number
+    status: Status
+    inputs: shapes.Object
+    user: shapes.Person
+    tags: tuple[str, ...]
+    created: Time
+    started: Time | None
+    finished: Time | None
+    last_seq: Annotated[int, Meta(description="the number of its latest event")]
+    error: Failure | None
+    entrypoint: Annotated[
+        str, Meta(description="the entrypoint that the service's own endpoint chose, or empty")
+    ]
+    key: Annotated[str | None, Meta(description="the idempotency key of its launch")]
+    attempt: int
+    attempts: Annotated[int, Meta(description="the most attempts that it may have")]
+    not_before: Time | None
+    deadline: Time | None
+    waits: Annotated[
+        str | None,
+        Meta(description="why it is queued, or what its process does if it does not answer"),
+    ]
+    retry_of: Annotated[Fid | None, Meta(description="the execution that it is a retry of")]
+
+    @classmethod
+    def render(cls, parts: Parts, execution: model.Execution) -> "Execution":
+        """Return an execution as answers show it."""
+        return cls.of(
+            execution,
+            inputs=masked(execution.inputs, execution.hidden),
+            not_before=shapes.format_time(execution.not_before),
+            deadline=shapes.format_time(execution.deadline),
+            attempts=1 + execution.policy.retries,
+            waits=parts.supervisor.why(execution),
+        )
+
+
+class Executions(Shape):
+    """A page of executions."""
+
+    items: list[Execution]
+    next: str | None
+    complete: (
+        Annotated[bool, Meta(description="of a search: whether it covered all executions")]
+        | UnsetType
+    ) = UNSET
+
+
+class Event(Shape):
+    """One event of a stream. docs/events.md shows each kind's payload."""
+
+    seq: Annotated[int, Meta(ge=1, examples=[7])]
+    ts: Time
+    kind: Annotated[Kind, Meta(examples=["stdout"])]
+    payload: Annotated[Any, Meta(examples=["Hello, Ada"])]
+    task: (
+        Annotated[str, text("count", "the Ray task or actor that printed it, if it was one")]
+        | UnsetType
+    ) = UNSET
 
 
 class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """How long the execution may take over ending by itself (seconds)."""
+    """How long the execution may take to end by itself (seconds)."""
 
     grace_s: float = 5.0
-
-
-def render(parts: Parts, execution: Execution) -> dict[str, Any]:
-    """Return an execution as answers have it (`shapes.Execution`)."""
-    fields = msgspec.structs.asdict(execution)
-    fields["inputs"] = masked(execution.inputs, execution.hidden)
-    for name in ("not_before", "deadline"):
-        fields[name] = line.timestamp(fields[name]) if fields[name] is not None else None
-    fields["attempts"] = 1 + execution.policy.retries
-    # Why one that is queued is not under way.
-    fields["waits"] = parts.supervisor.why(execution)
-    return {key: value for key, value in fields.items() if key not in _INTERNAL}
 
 
 def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ...]:
@@ -61,11 +121,10 @@ def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ..
 @get(
     "/v1/executions",
     guards=[requires("read")],
-    answers={200: schemas.Executions},
     errors=[*list_query.ERRORS, NoSearchError, TimedOutError],
 )
 async def list_executions(
-    request: Request[Any, Caller, State],
+    request: Request,
     *,
     status: str | None = None,
     flow: str | None = None,
@@ -78,15 +137,15 @@ async def list_executions(
     active: bool = False,
     limit: int = 50,
     cursor: str | None = None,
-) -> dict[str, Any]:
-    """List executions that fit all that is asked for, newest first.
+) -> Executions:
+    """List the executions that match all parameters, newest first.
 
-    A page may have fewer than `limit`, or none, and a `next` all the same: where few of many
-    fit, it ends after a quarter of a second, and `next` goes on from there. With `search`,
-    `complete` says whether all has been looked into: after an upgrade the index of what was
-    there already is made in the background, newest first.
+    A page may have fewer than `limit` items, or none, and still have a `next`: if few of many
+    executions match, it ends after a quarter of a second, and `next` continues from there. With
+    `search`, `complete` says whether all executions were searched: after an upgrade, the index of
+    the existing ones is made in the background, newest first.
     """
-    parts: Parts = request.app.state.parts
+    parts = request.parts
     list_query.check_limit(limit)
     wanted = Filter(
         statuses=_names(status, Status) or (_OPEN if active else ()),
@@ -101,53 +160,53 @@ async def list_executions(
     page = await parts.store.executions.page(
         wanted, sight=request.auth.sight, limit=limit, cursor=cursor
     )
-    answer = {"items": [render(parts, execution) for execution in page.items], "next": page.next}
-    return answer if search is None else {**answer, "complete": page.complete}
+    return Executions(
+        [Execution.render(parts, execution) for execution in page.items],
+        next=page.next,
+        complete=UNSET if search is None else page.complete,
+    )
 
 
-@get("/v1/executions/{fid:str}", guards=[requires("read")], answers={200: schemas.Execution})
-async def show_execution(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
+@get("/v1/executions/{fid:str}", guards=[requires("read")])
+async def show_execution(request: Request, fid: str) -> Execution:
     """Show an execution, by fid, unique prefix or `latest`."""
-    return render(request.app.state.parts, await auth.execution(request, fid))
+    return Execution.render(request.parts, await auth.execution(request, fid))
 
 
 @post(
     "/v1/executions/{fid:str}/cancel",
     status_code=202,
     guards=[requires("launch")],
-    body=Body(media={"application/json": CancelRequest}, required=False),
-    answers={202: schemas.Execution},
+    body=Body(media={JSON: CancelRequest}, required=False),
 )
-async def cancel_execution(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
-    """Ask an execution to end; it is killed if it has not after the grace period."""
+async def cancel_execution(request: Request, fid: str) -> Execution:
+    """Ask an execution to end; it is killed if it has not ended after the grace period."""
     try:
         wish = msgspec.json.decode(await request.body() or b"{}", type=CancelRequest)
     except msgspec.DecodeError as exc:
         raise UsageError(f"the body: {exc}", hint='such as {"grace_s": 5}, or none') from exc
     if not 0 <= wish.grace_s <= 3600:
         raise UsageError(f"grace_s must be from 0 to 3600 seconds, got {wish.grace_s:g}")
-    parts: Parts = request.app.state.parts
     found = await auth.execution(request, fid)
-    return render(parts, await parts.supervisor.cancel(found.fid, grace_s=wish.grace_s))
+    ending = await request.parts.supervisor.cancel(found.fid, grace_s=wish.grace_s)
+    return Execution.render(request.parts, ending)
 
 
 @post(
     "/v1/executions/{fid:str}/retry",
     guards=[requires("launch")],
     headers=["Idempotency-Key"],
-    answers={201: schemas.Execution, 200: schemas.Execution},
+    answers={201: Execution, 200: Execution},
     errors=[InputsError, ConflictError, LimitError],
 )
-async def retry_execution(
-    request: Request[Any, Caller, State], fid: str
-) -> Response[dict[str, Any]]:
-    """Launch again what an execution that has ended was ordered to do, on the live release.
+async def retry_execution(request: Request, fid: str) -> Response[Execution]:
+    """Launch an ended execution again, on the live release.
 
-    Its inputs, also those that nobody is shown, its files in `in/`, its tags and entrypoint are
-    the former one's; the live form must take them, a service's own endpoint is not asked again.
-    201, or 200 where the idempotency key was used for the same before.
+    The new one has the same inputs (hidden ones, too), files in `in/`, tags and entrypoint. The
+    live form must accept the inputs; a service's own endpoint is not asked again. The answer is
+    201, or 200 if the idempotency key was already used for this retry.
     """
-    parts: Parts = request.app.state.parts
+    parts = request.parts
     former = await auth.execution(request, fid)
     execution, is_new = await parts.launches.retry(
         parts.catalog.find(former.flow),
@@ -156,19 +215,18 @@ async def retry_execution(
         key=request.headers.get("idempotency-key"),
         audited=audit.launch(request, retry_of=former.fid),
     )
-    return Response(render(parts, execution), status_code=201 if is_new else 200)
+    return Response(Execution.render(parts, execution), status_code=201 if is_new else 200)
 
 
 @delete(
     "/v1/executions/{fid:str}",
     status_code=204,
     guards=[requires("launch")],
-    answers={204: Answer()},
     errors=[ConflictError],
 )
-async def delete_execution(request: Request[Any, Caller, State], fid: str) -> None:
+async def delete_execution(request: Request, fid: str) -> None:
     """Remove an execution that has ended, with its events, files and locks."""
-    parts: Parts = request.app.state.parts
+    parts = request.parts
     found = await auth.execution(request, fid)
     await parts.store.executions.delete(found.fid)
     parts.spooler.wake(found.fid)
@@ -179,14 +237,14 @@ async def delete_execution(request: Request[Any, Caller, State], fid: str) -> No
     guards=[requires("read")],
     answers={
         200: Answer(
-            media=dict.fromkeys(("application/x-ndjson", "text/event-stream"), schemas.Event),
+            media=dict.fromkeys(STREAMS, Event),
             headers=["X-Koco-Fid"],
-            about="events, one a line; blank lines and comments are signs of life",
+            about="events, one per line; blank lines and comments are heartbeats",
         )
     },
 )
 async def stream_events(
-    request: Request[Any, Caller, State],
+    request: Request,
     fid: str,
     *,
     since: int = 0,
@@ -195,14 +253,14 @@ async def stream_events(
     follow: bool = False,
     last_event_id: int | None = Parameter(header="Last-Event-ID", default=None),
 ) -> Following:
-    """Stream events as NDJSON, or as server-sent events where `Accept` asks for them."""
-    parts: Parts = request.app.state.parts
+    """Stream events as NDJSON, or as server-sent events if `Accept` asks for them."""
+    parts = request.parts
     execution = await auth.execution(request, fid)
     as_sse = "text/event-stream" in request.headers.get("accept", "")
     kinds = frozenset(_names(kind, Kind))
     if min(since, tail or 0, last_event_id or 0) < 0:
         raise UsageError("`since` and `tail` cannot be negative")
-    # No stream is as long; what is longer is no number to the store.
+    # No stream is as long, and the store does not accept larger numbers.
     since = min(max(since, last_event_id or 0), LAST)
     wanted = Wanted(kinds, SSE if as_sse else NDJSON, tells_end=follow)
 
@@ -212,7 +270,7 @@ async def stream_events(
             start = await parts.spooler.tail(execution, min(tail, LAST), kinds=kinds)
             if follow:
                 now = await parts.store.executions.get(execution.fid)
-                # The end must be told even where `tail` leaves it out.
+                # The end must be sent even if `tail` leaves it out.
                 start = min(start, now.last_seq - 1) if now.status.is_final else start
             start = max(since, start)
         if follow:
@@ -220,7 +278,7 @@ async def stream_events(
             events = parts.spooler.follow(execution, wanted, since=start, heartbeat_s=beats)
             async for piece in events:
                 yield piece
-                piece = b""  # noqa: PLW2901 - it is not kept while the next one is waited for
+                piece = b""  # noqa: PLW2901 - free it while waiting for the next one
         else:
             until = execution.last_seq
             async for found in parts.spooler.read(execution, wanted, since=start, until=until):

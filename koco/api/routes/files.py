@@ -1,38 +1,34 @@
-"""Files of executions, and the uploads that bring their content.
+"""Files of executions, and the uploads of their content.
 
-A path is read from the request's raw target, decoded once: the router has already
-made it prettier, and what it mended may have been an attack.
+A path is read from the request's raw target and decoded once. The router's own version is
+normalized, which could hide an attack.
 """
 
 import re
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from litestar import Request, Response, delete, get, head, patch, put
-from litestar.datastructures import State
+from litestar import Response, delete, get, head, patch, put
 
 from koco import file_paths
 from koco.api.http import auth, list_query, upload_headers
 from koco.api.http.auth import requires_files
+from koco.api.http.request import Request
 from koco.api.http.streaming import Ending
-from koco.api.openapi import schemas
 from koco.api.openapi.annotations import Answer
-from koco.control.access.caller import Caller
-from koco.control.executions.files import Files
-from koco.control.storage.blobs import Blobs
+from koco.api.openapi.shapes import Page
 from koco.errors import PathError, UsageError
 from koco.plurals import counted
 from koco.store.model import File, NewFile
 
 _BYTES = {"application/octet-stream": bytes}
 
-# No file has more bytes than those digits can say.
+# No file's size has more digits.
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
 
 
 class RangeError(UsageError):
-    """A range that begins behind a file's end."""
+    """The range begins after the file's end."""
 
     http_status = 416
     code = "range"
@@ -43,16 +39,16 @@ class RangeError(UsageError):
 
 
 class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a file shall hold: a blob that was uploaded."""
+    """The content of a file: an uploaded blob."""
 
     sha256: str
     size_bytes: int
 
 
 @head("/v1/blobs/{sha256:str}", guards=[requires_files("launch")], answers=upload_headers.SHOWN)
-async def show_upload(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
-    """Say how much of a blob the caller has uploaded, and whether that is all of it."""
-    blobs: Blobs = request.app.state.parts.files.blobs
+async def show_upload(request: Request, sha256: str) -> Response[None]:
+    """Show how much of a blob the caller has uploaded, and whether that is all of it."""
+    blobs = request.parts.files.blobs
     offset, is_complete = await blobs.state(request.auth.uploader, sha256)
     return upload_headers.answer(offset, is_complete=is_complete, status_code=200)
 
@@ -64,11 +60,10 @@ async def show_upload(request: Request[Any, Caller, State], sha256: str) -> Resp
     guards=[requires_files("launch")],
     **upload_headers.TAKEN,
 )
-async def upload(request: Request[Any, Caller, State], sha256: str) -> Response[None]:
+async def upload(request: Request, sha256: str) -> Response[None]:
     """Append to an upload; with the last byte it becomes a blob, if it has that hash."""
-    blobs: Blobs = request.app.state.parts.files.blobs
     offset, length = upload_headers.place(request)
-    arrived = await blobs.receive(
+    arrived = await request.parts.files.blobs.receive(
         request.auth.uploader,
         sha256,
         offset=offset,
@@ -81,23 +76,21 @@ async def upload(request: Request[Any, Caller, State], sha256: str) -> Response[
 @get(
     "/v1/executions/{fid:str}/files",
     guards=[requires_files("read")],
-    answers={200: schemas.Page[schemas.File]},
     errors=[PathError],
 )
 async def list_files(
-    request: Request[Any, Caller, State],
+    request: Request,
     fid: str,
     path: str = "",
     *,
     limit: int = 1000,
     cursor: str | None = None,
-) -> dict[str, Any]:
+) -> Page[File]:
     """List an execution's files: all, or those at or below a path."""
-    files: Files = request.app.state.parts.files
     execution = await auth.execution(request, fid)
-    found = await files.listing(execution, file_paths.place(path) if path else "")
-    some, after = list_query.page(found, by=lambda file: file.path, limit=limit, cursor=cursor)
-    return {"items": [msgspec.structs.asdict(file) for file in some], "next": after}
+    place = file_paths.place(path) if path else ""
+    found = await request.parts.files.listing(execution, place)
+    return list_query.page(found, by=lambda file: file.path, limit=limit, cursor=cursor)
 
 
 @get(
@@ -106,19 +99,19 @@ async def list_files(
     headers=["Range"],
     answers={
         200: Answer(media=_BYTES, headers=["ETag"], about="the content"),
-        206: Answer(media=_BYTES, headers=["ETag", "Content-Range"], about="the rest of it"),
+        206: Answer(media=_BYTES, headers=["ETag", "Content-Range"], about="a part of the content"),
     },
     errors=[PathError, RangeError],
 )
-async def read_file(request: Request[Any, Caller, State], fid: str) -> Ending:
-    """Give a file's content, from a byte on where `Range` asks for it."""
-    parts = request.app.state.parts
+async def read_file(request: Request, fid: str) -> Ending:
+    """Return a file's content; with `Range`, from a byte on."""
+    parts = request.parts
     execution = await auth.execution(request, fid)
-    file: File = await parts.store.files.get(execution.id, file_paths.path(_path(request)))
+    file = await parts.store.files.get(execution.id, file_paths.path(_path(request)))
     headers = {
         "ETag": f'"{file.sha256}"',
         "Accept-Ranges": "bytes",
-        # A flow's file may be a page with scripts: nothing here is to be shown by a browser.
+        # A flow's file may be a page with scripts, so a browser must not show it.
         "Content-Disposition": "attachment",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
@@ -143,10 +136,9 @@ async def read_file(request: Request[Any, Caller, State], fid: str) -> Ending:
     "/v1/executions/{fid:str}/files/{rest:path}",
     guards=[requires_files("launch")],
     body=Content,
-    answers={200: schemas.File},
     errors=[PathError],
 )
-async def put_file(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
+async def put_file(request: Request, fid: str) -> File:
     """Attach an uploaded blob under a path."""
     try:
         content = msgspec.json.decode(await request.body(), type=Content)
@@ -154,43 +146,39 @@ async def put_file(request: Request[Any, Caller, State], fid: str) -> dict[str, 
         hint = 'such as {"sha256": "…", "size_bytes": 5}'
         raise UsageError(f"the body: {exc}", hint=hint) from exc
     new = NewFile(path=file_paths.path(_path(request)), **msgspec.structs.asdict(content))
-    files: Files = request.app.state.parts.files
     execution = await auth.execution(request, fid)
-    file = await files.attach(execution.fid, new, caller=request.auth)
-    return msgspec.structs.asdict(file)
+    return await request.parts.files.attach(execution.fid, new, caller=request.auth)
 
 
 @delete(
     "/v1/executions/{fid:str}/files/{rest:path}",
     status_code=200,
     guards=[requires_files("launch")],
-    answers={200: schemas.Page[schemas.File]},
     errors=[PathError],
 )
-async def remove_files(request: Request[Any, Caller, State], fid: str) -> dict[str, Any]:
-    """Remove a file or a folder; say what was removed."""
+async def remove_files(request: Request, fid: str) -> Page[File]:
+    """Remove a file or a folder; the answer lists the removed files."""
     place = file_paths.place(_path(request))
-    files: Files = request.app.state.parts.files
     execution = await auth.execution(request, fid)
-    removed = await files.remove(execution.fid, place, caller=request.auth)
-    return {"items": [msgspec.structs.asdict(file) for file in removed], "next": None}
+    removed = await request.parts.files.remove(execution.fid, place, caller=request.auth)
+    return Page(list(removed), None)
 
 
-def _path(request: Request[Any, Caller, State]) -> str:
+def _path(request: Request) -> str:
     _, marker, rest = request.scope["raw_path"].partition(b"/files/")
     try:
         text = unquote_to_bytes(rest).decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise PathError(f"{rest[:200]!r} is no UTF-8") from exc
+        raise PathError(f"{rest[:200]!r} is not UTF-8") from exc
     if not marker:
-        raise PathError("the path of a file comes after `/files/`, spelt just so")
+        raise PathError("the path of a file comes after `/files/`, spelled exactly so")
     return text
 
 
-def _start(request: Request[Any, Caller, State], size_bytes: int) -> int | None:
-    """Return where the asked range begins; None where all is asked for."""
+def _start(request: Request, size_bytes: int) -> int | None:
+    """Return where the requested range begins, or None if the whole file is requested."""
     found = _RANGE.fullmatch(request.headers.get("Range", ""))
-    # As HTTP has it: what is not understood is answered with the whole.
+    # HTTP demands it: a range that is not understood is answered with the whole.
     if found is None or (found[2] and int(found[2]) < size_bytes - 1):
         return None
     start = int(found[1])

@@ -1,107 +1,169 @@
-"""Flows: what can be launched, and launching it."""
+"""Flows: list and launch them."""
 
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Self
 
 import msgspec
-from litestar import Request, Response, get, post
-from litestar.datastructures import State
+from litestar import Response, get, post
+from msgspec import UNSET, Meta, UnsetType
 
 from koco.api.http import audit, auth, list_query
 from koco.api.http.auth import requires
+from koco.api.http.request import Request
 from koco.api.middleware import idempotency
-from koco.api.openapi import schemas
+from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Answer
-from koco.api.routes import executions, results
-from koco.control.access.caller import Caller
+from koco.api.openapi.shapes import Page, Shape, text
+from koco.api.routes import results
+from koco.api.routes.executions import Execution
+from koco.api.routes.results import Result
 from koco.control.container import Parts
+from koco.control.executions.schedules import ScheduleState
 from koco.control.runners.concurrency import limits_of
 from koco.control.services.catalog import Entry
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
 from koco.sdk.endpoint import handlers
-from koco.store.model import Execution
+from koco.store import model
 
 #: The longest that a launch waits for its end (seconds).
 _LONGEST_WAIT_S = 60
 #: The preference, among others, as a number or quoted.
 _WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)', re.IGNORECASE)
 
+_METADATA = ("description", "author", "organization", "version", "tags")
 _HEADERS = ["Location", "Preference-Applied"]
-#: What a launch is answered with, at either of its endpoints.
+
+
+class FlowLimits(Shape):
+    """The limits of a flow. Null means no limit."""
+
+    running: int | None
+    queue: int | None
+    timeout: float | None
+    retries: int
+    retry_errors: bool
+    backoff: float
+
+
+class FlowSummary(Shape):
+    """A flow that can be launched."""
+
+    name: shapes.Flow
+    service: shapes.Service
+    entrypoint: Annotated[str, text("hello_app:greet")]
+    summary: str | None
+    release: shapes.Number
+    limits: FlowLimits
+    schedule: list[ScheduleState]
+
+    @classmethod
+    def render(cls, parts: Parts, entry: Entry, **others: Any) -> Self:
+        """Return a flow as answers show it."""
+        limits = limits_of(parts.catalog.release(entry.service).manifest, entry.flow.name)
+        return cls.of(
+            entry,
+            entrypoint=entry.flow.entrypoint,
+            summary=entry.flow.summary,
+            limits=FlowLimits.of(limits),
+            schedule=parts.schedules.of(entry.name),
+            **others,
+        )
+
+
+class FlowWithForm(FlowSummary):
+    """A flow, its form (null if any JSON object is accepted), and the form as JSON Schema."""
+
+    description: str
+    author: str
+    organization: str
+    version: str
+    tags: tuple[str, ...]
+    form: list[dict[str, Any]] | None
+    schema: Annotated[dict[str, Any], Meta(examples=[{"type": "object"}])]
+    path: str | UnsetType = UNSET
+
+    @classmethod
+    def render(cls, parts: Parts, entry: Entry, **others: Any) -> Self:
+        """Return a flow as answers show it, without its author's further metadata."""
+        form, path = entry.form, entry.path
+        return super().render(
+            parts,
+            entry,
+            **{name: getattr(entry.flow, name) for name in _METADATA},
+            form=entry.flow.form,
+            schema=form.json_schema() if form is not None else {"type": "object"},
+            path=UNSET if path is None else path,
+            **others,
+        )
+
+
+class Launched(Shape):
+    """An accepted execution. With `Prefer: wait=N` also its state, and its outcome if it ended."""
+
+    result: shapes.Fid
+    execution: Execution | UnsetType = UNSET
+    outcome: Result | UnsetType = UNSET
+
+
+#: The answers to a launch, at either of its endpoints.
 LAUNCHED = {
-    201: Answer(media={JSON: schemas.Launched}, headers=_HEADERS, about="launched"),
-    200: Answer(media={JSON: schemas.Launched}, headers=_HEADERS, about="launched before"),
-    202: Answer(media={JSON: schemas.Launched}, headers=_HEADERS, about="has not ended yet"),
+    201: Answer(media={JSON: Launched}, headers=_HEADERS, about="launched"),
+    200: Answer(media={JSON: Launched}, headers=_HEADERS, about="launched before"),
+    202: Answer(media={JSON: Launched}, headers=_HEADERS, about="has not ended yet"),
 }
 
 
-def _summary(parts: Parts, entry: Entry) -> dict[str, Any]:
-    limits = limits_of(parts.catalog.release(entry.service).manifest, entry.flow.name)
-    return {
-        "name": entry.name,
-        "service": entry.service,
-        "entrypoint": entry.flow.entrypoint,
-        "summary": entry.flow.summary,
-        "release": entry.release,
-        "limits": limits.model_dump(),
-        "schedule": parts.schedules.of(entry.name),
-    }
-
-
-@get("/v1/flows", guards=[requires("read")], answers={200: schemas.Page[schemas.FlowSummary]})
+@get("/v1/flows", guards=[requires("read")])
 async def list_flows(
-    request: Request[Any, Caller, State], limit: int = 1000, cursor: str | None = None
-) -> dict[str, Any]:
+    request: Request, limit: int = 1000, cursor: str | None = None
+) -> Page[FlowSummary]:
     """List the flows that can be launched."""
-    parts: Parts = request.app.state.parts
-    entries = [each for each in parts.catalog.entries() if request.auth.reaches(each.name)]
-    some, after = list_query.page(entries, by=lambda each: each.name, limit=limit, cursor=cursor)
-    return {"items": [_summary(parts, entry) for entry in some], "next": after}
+    parts, caller = request.parts, request.auth
+    entries = [each for each in parts.catalog.entries() if caller.reaches(each.name)]
+    page = list_query.page(entries, by=lambda each: each.name, limit=limit, cursor=cursor)
+    return Page([FlowSummary.render(parts, entry) for entry in page.items], page.next)
 
 
 @get(
     "/v1/flows/{name:path}",
     guards=[requires("read")],
-    answers={200: schemas.FlowWithForm},
+    answers={200: FlowWithForm},
     errors=[ConflictError],
 )
-async def show_flow(request: Request[Any, Caller, State], name: str) -> dict[str, Any]:
+async def show_flow(request: Request, name: str) -> dict[str, Any]:
     """Show a flow with its form, also as the JSON Schema of its inputs."""
-    parts: Parts = request.app.state.parts
     entry = auth.flow(request, name.lstrip("/"))
-    schema = entry.form.json_schema() if entry.form is not None else {"type": "object"}
-    about = msgspec.structs.asdict(entry.flow)
-    if entry.path is None:
-        del about["path"]
-    return {**about.pop("more"), **about, **_summary(parts, entry), "schema": schema}
+    flow = FlowWithForm.render(request.parts, entry)
+    # A dict, because the author's further metadata are members, too.
+    return {**entry.flow.more, **msgspec.to_builtins(flow)}
 
 
 @post(
     "/v1/flows/{name:path}",
     guards=[requires("launch")],
-    body=schemas.Object,
+    body=shapes.Object,
     headers=[idempotency.HEADER, "Prefer"],
     answers=LAUNCHED,
     errors=[InputsError, ConflictError, EndpointError, TimedOutError],
 )
-async def launch(request: Request[Any, Caller, State], name: str) -> Response[dict[str, Any]]:
+async def launch(request: Request, name: str) -> Response[Launched]:
     """Validate inputs and accept an execution; the fid is returned once it is committed.
 
-    201, or 200 where the idempotency key was used for the same before. With `Prefer: wait=N`
-    it is answered with the outcome once it has ended; 202 where it has not within N seconds.
+    The answer is 201, or 200 if the idempotency key was already used for this launch. With
+    `Prefer: wait=N` the answer comes when the execution has ended, with its outcome. It is 202 if
+    it has not ended within N seconds.
     """
-    return await launched(request, auth.flow(request, name.lstrip("/")))
+    return await launch_entry(request, auth.flow(request, name.lstrip("/")))
 
 
-async def launched(request: Request[Any, Caller, State], entry: Entry) -> Response[dict[str, Any]]:
-    """Launch a flow with the inputs in a request's body; return the answer to it."""
+async def launch_entry(request: Request, entry: Entry) -> Response[Launched]:
+    """Launch a flow with the inputs in a request's body, and return the answer."""
     auth.require_flow(request.auth, entry.name)
-    parts: Parts = request.app.state.parts
     inputs = _object(await request.body())
     launch_it = partial(
-        parts.launches.launch,
+        request.parts.launches.launch,
         entry,
         inputs,
         user=request.auth.name,
@@ -110,37 +172,37 @@ async def launched(request: Request[Any, Caller, State], entry: Entry) -> Respon
         audited=audit.launch(request),
     )
     if (seconds := _patience(request.headers.get("prefer", ""))) is not None:
-        return await _awaited(request, launch_it, seconds)
+        return await _launch_and_wait(request, launch_it, seconds)
     execution, is_new = await launch_it()
-    return _accepted(execution, status_code=201 if is_new else 200)
+    return _answer(Launched(execution.fid), status_code=201 if is_new else 200)
 
 
-async def _awaited(
-    request: Request[Any, Caller, State],
-    launch_it: Callable[[], Awaitable[tuple[Execution, bool]]],
+async def _launch_and_wait(
+    request: Request,
+    launch_it: Callable[[], Awaitable[tuple[model.Execution, bool]]],
     seconds: int,
-) -> Response[dict[str, Any]]:
-    """Launch; answer with the outcome, or once so many seconds are over."""
-    parts: Parts = request.app.state.parts
-    # Counted before anything is launched: what is refused has not happened.
+) -> Response[Launched]:
+    """Launch, and answer when the execution has ended or the time is over."""
+    parts = request.parts
+    # Counted before the launch, because a refused request must not launch anything.
     with parts.streams.open(request.auth):
         execution, is_new = await launch_it()
         now = await results.ended(parts, execution, timeout_s=seconds)
-    code, more = 202, {"execution": executions.render(parts, now)}
+    code, outcome = 202, None
     if now.status.is_final:
-        code, more["outcome"] = 201 if is_new else 200, await results.outcome(parts, now)
-    answer = _accepted(now, status_code=code, **more)
-    answer.headers["Preference-Applied"] = f"wait={seconds}"
-    return answer
+        code, outcome = 201 if is_new else 200, await results.outcome(parts, now)
+    launched = Launched(now.fid, Execution.render(parts, now), outcome or UNSET)
+    return _answer(launched, status_code=code, applied=f"wait={seconds}")
 
 
-def _accepted(accepted: Execution, *, status_code: int, **more: Any) -> Response[dict[str, Any]]:
-    headers = {"Location": f"/v1/executions/{accepted.fid}"}
-    return Response({"result": accepted.fid, **more}, status_code=status_code, headers=headers)
+def _answer(launched: Launched, *, status_code: int, applied: str = "") -> Response[Launched]:
+    headers = {"Location": f"/v1/executions/{launched.result}"}
+    headers |= {"Preference-Applied": applied} if applied else {}
+    return Response(launched, status_code=status_code, headers=headers)
 
 
 def _patience(prefer: str) -> int | None:
-    """Return how many seconds a client would wait (RFC 7240); None where it does not say."""
+    """Return how many seconds a client would wait (RFC 7240), or None if it does not say."""
     found = _WAIT.search(prefer)
     return min(int(found[1]), _LONGEST_WAIT_S) if found else None
 

@@ -1,64 +1,105 @@
-"""Keys, for admins; and for everybody: who am I?"""
+"""Keys, for admins; and the caller's own data, for everybody."""
 
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from litestar import Request, Response, delete, get, post
-from litestar.datastructures import State
-from msgspec import UNSET, Struct, UnsetType
+from litestar import Response, delete, get, post
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from koco import tokens
 from koco.api.http import audit, list_query
 from koco.api.http.auth import requires
+from koco.api.http.request import Request
 from koco.api.middleware import idempotency
-from koco.api.openapi import schemas
+from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Answer
+from koco.api.openapi.shapes import Page, Person, Shape, Time, format_time
 from koco.control.access import keys
-from koco.control.access.caller import Caller
-from koco.control.container import Parts
 from koco.errors import ConflictError
-from koco.events import line
-from koco.store.model import Key
+from koco.store import model
 
-#: Secrets are in no cache.
+#: Caches must not keep secrets.
 _PRIVATE = {"Cache-Control": "no-store"}
 
 
+class Key(Shape):
+    """A key, without its secret."""
+
+    name: Person
+    status: Literal["active", "expired", "rotating"]
+    scopes: tuple[shapes.Scope, ...]
+    flows: shapes.Flows
+    all_executions: bool
+    created: Time
+    by: Person
+    expires: Time | None
+    former_until: Annotated[Time | None, Meta(description="until when its former secret is valid")]
+    last_used: Annotated[Time | None, Meta(description="to the minute")]
+    last_from: shapes.Address | None
+
+    @classmethod
+    def render(cls, key: model.Key, **others: Any) -> Self:
+        """Return a key as answers show it."""
+        return cls.of(
+            key,
+            status=keys.status(key),
+            all_executions=key.sees_all,
+            expires=format_time(key.expires),
+            former_until=format_time(key.former_until),
+            **others,
+        )
+
+
+class KeyWithSecret(Key):
+    """A key and its secret, which is shown only this once."""
+
+    secret: Annotated[str, Meta(pattern=f"^{tokens.PATTERN}$", examples=["koco_" + "x" * 43])]
+
+
+class Me(Shape):
+    """The caller: its name, its kind of credential, and the rights and expiry of that."""
+
+    name: Person
+    by: Literal["key", "session"]
+    scopes: list[shapes.Scope]
+    flows: shapes.Flows
+    all_executions: bool
+    expires: Time | None
+
+
 class NewKey(Struct, forbid_unknown_fields=True):
-    """What a key shall be called, and what it shall be good for."""
+    """The name of a key, and what it may do."""
 
     name: str
     scopes: tuple[str, ...] = ("launch",)
-    #: Patterns of flows, `service/flow` with `*` for any text; without one it is good for all.
+    #: Patterns of flows, `service/flow` with `*` for any text. Empty means all.
     flows: tuple[str, ...] = ()
-    #: Whether its holder sees everybody's executions, not only their own.
+    #: Whether its holder sees all users' executions, not only their own.
     all_executions: bool = False
-    #: How long it is good (seconds); for good where that is left out.
+    #: How long it is valid (seconds). If absent, for ever.
     expires_s: float | None = None
 
 
 class Rotation(Struct, forbid_unknown_fields=True):
-    """How long the old secret is good yet, and from now on the new one (seconds)."""
+    """How long the old secret stays valid, and how long the new one is (seconds)."""
 
     grace_s: float = keys.GRACE_S
-    #: Left out, the key expires when it did.
+    #: If absent, the key expires when it did before.
     expires_s: float | UnsetType = UNSET
 
 
 @post(
     "/v1/keys",
     guards=[requires("admin")],
-    answers={201: Answer(media={JSON: schemas.KeyWithSecret}, headers=["Location"])},
+    answers={201: Answer(media={JSON: KeyWithSecret}, headers=["Location"])},
     headers=[idempotency.HEADER],
     errors=[ConflictError],
 )
 @idempotency.keyed(has_secret=True)
-async def create_key(
-    request: Request[Any, Caller, State], data: NewKey
-) -> Response[dict[str, Any]]:
-    """Make a key; its secret is in this answer, and never again in any other."""
-    parts: Parts = request.app.state.parts
+async def create_key(request: Request, data: NewKey) -> Response[KeyWithSecret]:
+    """Create a key; its secret is in this answer, and never again in any other."""
     audit.about(request, target=data.name, scopes=data.scopes)
-    key, secret = await parts.keys.create(
+    key, secret = await request.parts.keys.create(
         data.name,
         by=request.auth.name,
         scopes=data.scopes,
@@ -67,94 +108,64 @@ async def create_key(
         expires_s=data.expires_s,
     )
     headers = {**_PRIVATE, "Location": f"/v1/keys/{quote(key.name)}"}
-    return Response({**_told(key), "secret": secret}, status_code=201, headers=headers)
+    return Response(KeyWithSecret.render(key, secret=secret), status_code=201, headers=headers)
 
 
-@get("/v1/keys", guards=[requires("admin")], answers={200: schemas.Page[schemas.Key]})
-async def list_keys(
-    request: Request[Any, Caller, State], limit: int = 50, cursor: str | None = None
-) -> dict[str, Any]:
-    """List keys by name: what each is good for, and when and from where it was last used."""
+@get("/v1/keys", guards=[requires("admin")])
+async def list_keys(request: Request, limit: int = 50, cursor: str | None = None) -> Page[Key]:
+    """List keys by name: what each may do, and when and from where it was last used."""
     list_query.check_limit(limit)
-    parts: Parts = request.app.state.parts
-    page = await parts.store.keys.page(limit=limit, cursor=cursor)
-    return {"items": [_told(key) for key in page.items], "next": page.next}
+    page = await request.parts.store.keys.page(limit=limit, cursor=cursor)
+    return Page([Key.render(key) for key in page.items], page.next)
 
 
-@get("/v1/keys/{name:str}", guards=[requires("admin")], answers={200: schemas.Key})
-async def show_key(request: Request[Any, Caller, State], name: str) -> dict[str, Any]:
+@get("/v1/keys/{name:str}", guards=[requires("admin")])
+async def show_key(request: Request, name: str) -> Key:
     """Show a key."""
-    parts: Parts = request.app.state.parts
-    return _told(await parts.store.keys.get(name))
+    return Key.render(await request.parts.store.keys.get(name))
 
 
 @post(
     "/v1/keys/{name:str}/rotate",
     status_code=200,
     guards=[requires("admin")],
-    answers={200: schemas.KeyWithSecret},
+    answers={200: KeyWithSecret},
     headers=[idempotency.HEADER],
     errors=[ConflictError],
 )
 @idempotency.keyed(has_secret=True)
-async def rotate_key(
-    request: Request[Any, Caller, State], name: str, data: Rotation
-) -> Response[dict[str, Any]]:
-    """Give a key a new secret, which is in this answer only; the old one is good for a grace.
+async def rotate_key(request: Request, name: str, data: Rotation) -> Response[KeyWithSecret]:
+    """Give a key a new secret, which is only in this answer; the old one is valid for a while.
 
-    One old secret is good at most: of a key that is rotated again, the one before that ends.
+    A key has at most one old secret. If it is rotated again, the one before that ends.
     """
-    parts: Parts = request.app.state.parts
     expires_s = None if data.expires_s is UNSET else data.expires_s
-    key, secret = await parts.keys.rotate(name, grace_s=data.grace_s, expires_s=expires_s)
-    return Response({**_told(key), "secret": secret}, headers=_PRIVATE)
+    key, secret = await request.parts.keys.rotate(name, grace_s=data.grace_s, expires_s=expires_s)
+    return Response(KeyWithSecret.render(key, secret=secret), headers=_PRIVATE)
 
 
 @delete(
     "/v1/keys/{name:str}",
     status_code=200,
     guards=[requires("admin")],
-    answers={200: schemas.Key},
     errors=[ConflictError],
 )
-async def revoke_key(request: Request[Any, Caller, State], name: str) -> dict[str, Any]:
-    """Revoke a key: it is good for nothing at once, and what is followed by it ends."""
-    parts: Parts = request.app.state.parts
-    return _told(await parts.keys.revoke(name))
+async def revoke_key(request: Request, name: str) -> Key:
+    """Revoke a key: it is invalid at once, and its open streams end."""
+    return Key.render(await request.parts.keys.revoke(name))
 
 
-@get("/v1/me", guards=[requires("read")], answers={200: schemas.Me})
-async def show_me(request: Request[Any, Caller, State]) -> dict[str, Any]:
-    """Say who the caller is, by which key or session, what that may do, and until when."""
+@get("/v1/me", guards=[requires("read")])
+async def show_me(request: Request) -> Me:
+    """Show who the caller is, by which key or session, what that may do, and until when."""
     caller = request.auth
-    return {
-        "name": caller.name,
-        "by": caller.credential.partition(":")[0],
-        "scopes": sorted(caller.scopes),
-        "flows": caller.flows,
-        "all_executions": caller.sees_all or "admin" in caller.scopes,
-        "expires": _time(caller.expires),
-    }
-
-
-def _told(key: Key) -> dict[str, Any]:
-    return {
-        "name": key.name,
-        "status": keys.status(key),
-        "scopes": key.scopes,
-        "flows": key.flows,
-        "all_executions": key.sees_all,
-        "created": key.created,
-        "by": key.by,
-        "expires": _time(key.expires),
-        "former_until": _time(key.former_until),
-        "last_used": key.last_used,
-        "last_from": key.last_from,
-    }
-
-
-def _time(at_s: float | None) -> str | None:
-    return None if at_s is None else line.timestamp(at_s)
+    return Me.of(
+        caller,
+        by=caller.credential.partition(":")[0],
+        scopes=sorted(caller.scopes),
+        all_executions=caller.sees_all or "admin" in caller.scopes,
+        expires=format_time(caller.expires),
+    )
 
 
 ROUTES = (create_key, list_keys, show_key, rotate_key, revoke_key, show_me)

@@ -1,44 +1,113 @@
-"""What a deploy would do."""
+"""Plans: the effect of a deploy."""
 
 from collections import Counter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, post
-from litestar.datastructures import State
+from litestar import post
+from msgspec import UNSET, Meta, UnsetType
 
 from koco.api.http.auth import require_service, requires
-from koco.api.openapi.schemas import deployed
-from koco.control.access.caller import Caller
-from koco.control.container import Parts
+from koco.api.http.request import Request
+from koco.api.openapi import shapes
+from koco.api.openapi.shapes import Shape, enum, text
+from koco.control.deploy import plan
 from koco.control.deploy.plan import Planner
 from koco.errors import UsageError
+from koco.manifest import differences, key_literals
 from koco.manifest.differences import File
+from koco.manifest.problems import format_path
 
-#: The largest plan that can be asked for: some hundred thousand files. Only deployers ask for
-#: one, so it may have more values than other bodies: each file has four.
+#: The largest body: some hundred thousand files. It may have more values than other bodies, because
+#: only deployers may send it, and each file has four.
 _BODY_BYTES = 64 * 1024 * 1024
 _BODY_VALUES = 1_000_000
 
 
+class PlannedChange(Shape):
+    """A manifest value that differs. `old` or `new` is absent if there is no such value."""
+
+    path: Annotated[str, text("runner.max")]
+    part: Annotated[str, enum(*differences.PARTS)]
+    old: Any | UnsetType = UNSET
+    new: Any | UnsetType = UNSET
+
+    @classmethod
+    def render(cls, change: differences.Change) -> "PlannedChange":
+        """Return a change with keys masked."""
+        sides = [
+            UNSET if value is differences.ABSENT else key_literals.mask(change.path, value)
+            for value in (change.old, change.new)
+        ]
+        return cls(format_path(change.path), change.part, *sides)
+
+
+class PlannedFileChange(Shape):
+    """A file that differs."""
+
+    path: Annotated[str, text("hello_app.py")]
+    change: Literal["added", "changed", "mode", "removed"]
+    old_bytes: int | None
+    new_bytes: int | None
+
+
+class ManifestFinding(Shape):
+    """A problem in a manifest, and its place: keys and indices from the root."""
+
+    message: str
+    hint: str | None
+    path: list[str | int]
+
+
+class Step(Shape):
+    """The effect of a deploy on one service."""
+
+    service: shapes.Service
+    action: Literal["create", "update", "unchanged", "remove"]
+    release: int | None
+    starting: int | None
+    bundle: shapes.Sha256 | None
+    parts: list[str]
+    changes: list[PlannedChange]
+    files: list[PlannedFileChange]
+    drift: str | None
+    public: Annotated[list[str], Meta(description="paths of its endpoint that take no key")]
+    problems: list[ManifestFinding]
+    warnings: list[ManifestFinding]
+    expect: int
+
+    @classmethod
+    def render(cls, step: plan.Step) -> "Step":
+        """Return a step as answers show it."""
+        return cls.of(step, changes=[PlannedChange.render(each) for each in step.changes])
+
+
+class Plan(Shape):
+    """The effect of a deploy on each service, and the number of services per action."""
+
+    items: list[Step]
+    next: None
+    counts: dict[str, int]
+
+
 class PlannedFile(msgspec.Struct, forbid_unknown_fields=True):
-    """A file to be shipped, as `koco.project.bundle_listing` lists it."""
+    """A file of a bundle, as `koco.project.bundle_listing` lists it."""
 
     path: str
-    size_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", examples=["0" * 64])]
+    size_bytes: Annotated[int, Meta(ge=0)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", examples=["0" * 64])]
     executable: bool = False
 
 
 class PlannedService(msgspec.Struct, forbid_unknown_fields=True):
-    """A manifest as data, and the files that are shipped with it."""
+    """A manifest as data, and the files of its bundle."""
 
     manifest: dict[str, Any]
     files: list[PlannedFile]
 
 
 class NewPlan(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to be deployed; with `prune`, nothing else of the project is to stay."""
+    """The services to deploy. With `prune`, the project's other services are to be removed."""
 
     services: list[PlannedService]
     project: str | None = None
@@ -51,19 +120,17 @@ class NewPlan(msgspec.Struct, forbid_unknown_fields=True):
     request_max_body_size=_BODY_BYTES,
     max_body_values=_BODY_VALUES,
     guards=[requires("deploy")],
-    answers={200: deployed.Plan},
 )
-async def make_plan(request: Request[Any, Caller, State], data: NewPlan) -> dict[str, Any]:
-    """Compare manifests and files with what is live: `{items, next, counts}`."""
-    parts: Parts = request.app.state.parts
+async def make_plan(request: Request, data: NewPlan) -> Plan:
+    """Compare manifests and files with the live releases."""
     names = Counter(str(each.manifest.get("service")) for each in data.services)
     for name in names:
         require_service(request.auth, name)
     if twice := [name for name, count in names.items() if count > 1]:
         raise UsageError(f"service {twice[0]!r} is there twice", hint="one would undo the other")
     if data.prune and data.project is None:
-        raise UsageError("what to remove goes by project, and none is named")
-    planner = await Planner.now(parts, project=data.project)
+        raise UsageError("`prune` needs the name of a project")
+    planner = await Planner.now(request.parts, project=data.project)
     steps = []
     for each in data.services:
         files = [File(f.path, f.size_bytes, f.sha256, f.executable) for f in each.files]
@@ -72,11 +139,11 @@ async def make_plan(request: Request[Any, Caller, State], data: NewPlan) -> dict
         removals = await planner.removals(names)
         steps += [each for each in removals if request.auth.reaches_all_of(each.service)]
     counts = Counter(step.action for step in steps)
-    return {
-        "items": [step.to_wire() for step in steps],
-        "next": None,
-        "counts": {key: counts[key] for key in ("create", "update", "remove", "unchanged")},
-    }
+    return Plan(
+        items=[Step.render(step) for step in steps],
+        next=None,
+        counts={key: counts[key] for key in ("create", "update", "remove", "unchanged")},
+    )
 
 
 ROUTES = (make_plan,)

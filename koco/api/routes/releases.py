@@ -1,10 +1,10 @@
-"""Releases of services: making them, going back to them, and their history."""
+"""Releases of services: deploy, roll back, and list them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
-from litestar import Request, Response, get, post
-from litestar.datastructures import State
+from litestar import Response, get, post
+from msgspec import UNSET, Meta, UnsetType
 
 from koco.api.http import audit
 from koco.api.http.auth import (
@@ -15,59 +15,139 @@ from koco.api.http.auth import (
     requires,
 )
 from koco.api.http.list_query import check_limit
+from koco.api.http.request import Request
 from koco.api.middleware import idempotency
+from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Answer
-from koco.api.openapi.schemas import Page, deployed
-from koco.control.access.caller import Caller
-from koco.control.container import Parts
+from koco.api.openapi.shapes import Page, Shape, Time, text
 from koco.control.deploy import checks
 from koco.control.deploy.deployer import READY_S
 from koco.errors import ConflictError, ManifestError, NotFoundError, UsageError
 from koco.forms.off_loop import is_small, run_check
 from koco.manifest import key_literals, load
+from koco.manifest.descriptions import AppHandlers
 from koco.manifest.model import Manifest
-from koco.store.model import LAST, Release, ReleaseOrigin
+from koco.store import model
+from koco.store.model import LAST, ReleaseFailure, ReleaseOrigin
 
 #: The longest that one request waits for a release (seconds).
 _WAIT_S = 60.0
 #: The longest that a release may be given to become ready (seconds).
 _LONGEST_S = 86_400.0
-#: Keys that a list leaves out of each release: large ones, and those that only a deploy reads.
-_LEFT_OUT = ("manifest", "flows", "app", "fingerprint", "unchanged")
 
-#: How a deploy and a rollback are answered.
+
+class ReleaseFlow(Shape):
+    """A flow of a release."""
+
+    name: shapes.Flow
+    entrypoint: Annotated[str, text("hello_app:greet")]
+
+
+class ListedRelease(Shape):
+    """One version of a service, without its large members."""
+
+    service: shapes.Service
+    number: shapes.Number
+    status: shapes.ReleaseStatus
+    bundle: shapes.Sha256
+    created: Time
+    ready: Time | None
+    by: shapes.Person
+    error: ReleaseFailure | None
+    origin: ReleaseOrigin
+    timings: Annotated[
+        dict[str, float], Meta(description="how long each part of becoming ready took (seconds)")
+    ]
+    fallback: bool
+    retired: Time | None
+    available: Annotated[bool, Meta(description="whether a rollback can go back to it")]
+
+    @classmethod
+    def render(cls, request: Request, release: model.Release, **others: Any) -> Self:
+        """Return a release as the caller may see it."""
+        error = release.error
+        if error and error.detail and not is_owner(request):
+            hint = error.hint or ABOUT_TRACEBACKS
+            error = ReleaseFailure(message=error.message, hint=hint)
+        # Without its bundle nothing can go back to it.
+        available = request.parts.bundles.has(release.bundle)
+        return cls.of(release, error=error, available=available, **others)
+
+
+class Release(ListedRelease):
+    """One version of a service, with its manifest and its flows."""
+
+    fingerprint: str
+    manifest: Annotated[
+        dict[str, Any],
+        Meta(
+            description="a manifest as data (docs/manifest.md)",
+            examples=[
+                {"service": "hello", "flows": [{"name": "greet", "entrypoint": "hello_app:greet"}]}
+            ],
+        ),
+    ]
+    flows: list[ReleaseFlow]
+    app: AppHandlers | None
+    unchanged: Annotated[bool, Meta(description="whether it was live before the request")]
+    waits_for: (
+        Annotated[str | None, Meta(description="why no node takes it, and who uses what it needs")]
+        | UnsetType
+    ) = UNSET
+    doing: (
+        Annotated[str | None, Meta(description="the step of its deploy that is being done")]
+        | UnsetType
+    ) = UNSET
+
+    @classmethod
+    def render(cls, request: Request, release: model.Release, **others: Any) -> Self:
+        """Return a release as the caller may see it: only those who may deploy see keys in it."""
+        manifest = load.to_data(release.manifest)
+        flows = [
+            ReleaseFlow(f"{release.service}/{flow.name}", flow.entrypoint)
+            for flow in release.known_flows
+        ]
+        if not is_owner(request):
+            manifest = key_literals.mask((), manifest)
+        defaults = {"unchanged": False, "waits_for": UNSET, "doing": UNSET}
+        return super().render(
+            request, release, manifest=manifest, flows=flows, **{**defaults, **others}
+        )
+
+
+#: The answers to a deploy and to a rollback.
 _BEGUN = {
-    202: Answer(media={JSON: deployed.Release}, about="it is starting"),
-    200: Answer(media={JSON: deployed.Release}, about="it is live already"),
+    202: Answer(media={JSON: Release}, about="it is starting"),
+    200: Answer(media={JSON: Release}, about="it is live already"),
 }
 
 
 class Origin(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Where a release comes from, as far as its deployer knows."""
+    """The origin of a release, as far as its deployer knows."""
 
-    project: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
+    project: Annotated[str, Meta(max_length=1000)] | None = None
     #: The git commit, and whether files of the service differ from it.
-    commit: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    commit: Annotated[str, Meta(max_length=100)] | None = None
     dirty: bool | None = None
 
 
 class NewRelease(msgspec.Struct, forbid_unknown_fields=True):
-    """A manifest as data, the bundle it goes with, and how long getting ready may take."""
+    """A manifest as data, its bundle, and how long it may take to become ready."""
 
     manifest: dict[str, Any]
     bundle: str
     timeout_s: float = READY_S
     origin: Origin = msgspec.field(default_factory=Origin)
-    #: Whether the former release goes on serving where this one fails.
+    #: Whether the former release goes on serving if this one fails.
     fallback: bool = True
-    #: The number of the release that it is to replace, as a plan said; 0 for none.
+    #: The number of the release that it should replace, as in a plan; 0 for none.
     expect: int | None = None
 
 
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     """The release to go back to: a number, or the last one that served before."""
 
-    number: Annotated[int, msgspec.Meta(ge=1, le=LAST)] | None = None
+    number: Annotated[int, Meta(ge=1, le=LAST)] | None = None
     timeout_s: float = READY_S
     fallback: bool = True
 
@@ -80,11 +160,9 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
     errors=[ConflictError, ManifestError],
 )
 @idempotency.keyed()
-async def create_release(
-    request: Request[Any, Caller, State], service: str, data: NewRelease
-) -> Response[dict[str, Any]]:
-    """Begin a release; 202 while it is starting, 200 where it is live or has failed."""
-    parts: Parts = request.app.state.parts
+async def create_release(request: Request, service: str, data: NewRelease) -> Response[Release]:
+    """Begin a release; 202 while it is starting, 200 if it is live or has failed."""
+    parts = request.parts
     require_service(request.auth, service)
     given = data.manifest
     manifest = await run_check(lambda: load.check(given), is_quick=is_small(given))
@@ -114,18 +192,16 @@ async def create_release(
     errors=[ConflictError, ManifestError],
 )
 @idempotency.keyed()
-async def roll_back(
-    request: Request[Any, Caller, State], service: str, data: Rollback
-) -> Response[dict[str, Any]]:
-    """Begin a release that is as a former one was; answered as a deploy is."""
-    parts: Parts = request.app.state.parts
+async def roll_back(request: Request, service: str, data: Rollback) -> Response[Release]:
+    """Begin a release that repeats a former one; the answer is like a deploy's."""
+    parts = request.parts
     require_service(request.auth, service)
     _check_timeout(data.timeout_s)
-    # Where to go back to is decided by what is there now, and by nothing that comes meanwhile.
+    # The target is chosen by the current release, whatever is deployed meanwhile.
     seen = await parts.deployer.replaced(service)
     target = await parts.deployer.target(service, data.number)
     await _refuse_more_secrets(request, target.manifest)
-    # What it needs may have gone since: a secret, say.
+    # Something that it needs may be gone since, for example a secret.
     stored = load.to_data(target.manifest)
     manifest = await run_check(lambda: load.check(stored), is_quick=is_small(stored))
     await checks.refuse(parts, manifest)
@@ -139,60 +215,46 @@ async def roll_back(
     return await _begun(request, release, unchanged=unchanged)
 
 
-@get(
-    "/v1/services/{service:str}/releases",
-    guards=[requires("read")],
-    answers={200: Page[deployed.ListedRelease]},
-)
+@get("/v1/services/{service:str}/releases", guards=[requires("read")])
 async def list_releases(
-    request: Request[Any, Caller, State], service: str, limit: int = 50, cursor: str | None = None
-) -> dict[str, Any]:
-    """List a service's releases, newest first, without what is large of them."""
+    request: Request, service: str, limit: int = 50, cursor: str | None = None
+) -> Page[ListedRelease]:
+    """List a service's releases, newest first, without their large members."""
     check_limit(limit)
     require_service(request.auth, service)
-    parts: Parts = request.app.state.parts
-    page = await parts.store.releases.page(service, limit=limit, cursor=cursor)
+    page = await request.parts.store.releases.page(service, limit=limit, cursor=cursor)
     if not page.items and cursor is None:
         raise NotFoundError(
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
         )
-    items = [_shown(request, release) for release in page.items]
-    small = [{key: value for key, value in each.items() if key not in _LEFT_OUT} for each in items]
-    return {"items": small, "next": page.next}
+    return Page([ListedRelease.render(request, release) for release in page.items], page.next)
 
 
-@get(
-    "/v1/services/{service:str}/releases/{number:int}",
-    guards=[requires("read")],
-    answers={200: deployed.Release},
-)
-async def show_release(
-    request: Request[Any, Caller, State], service: str, number: int, wait: float = 0.0
-) -> dict[str, Any]:
+@get("/v1/services/{service:str}/releases/{number:int}", guards=[requires("read")])
+async def show_release(request: Request, service: str, number: int, wait: float = 0.0) -> Release:
     """Show a release, after it left `starting` or `wait` seconds."""
     require_service(request.auth, service)
     if number > LAST:
         raise NotFoundError(f"service {service!r} has no release {number}")
     # Not `max(wait, 0.0)`: that is NaN for NaN, and a timer set to it breaks the loop's others.
     seconds = min(wait, _WAIT_S) if wait > 0 else 0.0
-    parts: Parts = request.app.state.parts
-    release = await parts.deployer.wait(service, number, seconds=seconds)
-    told = _shown(request, release)
-    if release.status == "starting":
-        told["waits_for"] = await parts.deployer.waits_for(release)
-        told["doing"] = await parts.deployer.doing(release)
-    return told
+    deployer = request.parts.deployer
+    release = await deployer.wait(service, number, seconds=seconds)
+    if release.status != "starting":
+        return Release.render(request, release)
+    waits_for, doing = await deployer.waits_for(release), await deployer.doing(release)
+    return Release.render(request, release, waits_for=waits_for, doing=doing)
 
 
-async def _refuse_more_secrets(request: Request[Any, Caller, State], manifest: Manifest) -> None:
-    """Refuse a service new secrets at the word of who is limited to it: they may be others'."""
+async def _refuse_more_secrets(request: Request, manifest: Manifest) -> None:
+    """Refuse new secrets to callers who are limited to flows: they may belong to other services."""
     asked = set(manifest.secrets)
     if not (request.auth.flows and asked):
         return
-    live = await request.app.state.parts.store.releases.live(manifest.service)
+    live = await request.parts.store.releases.live(manifest.service)
     if more := asked - set(live.manifest.secrets if live else ()):
         named = ", ".join(sorted(more))
-        what = f"what is live of {manifest.service!r} has not had these secrets: {named}"
+        what = f"the live release of {manifest.service!r} does not have these secrets: {named}"
         require_unlimited(request.auth, what)
 
 
@@ -201,42 +263,15 @@ def _check_timeout(timeout_s: float) -> None:
         raise UsageError(f"timeout_s must be from 0 to {_LONGEST_S:g} seconds, got {timeout_s:g}")
 
 
-async def _begun(
-    request: Request[Any, Caller, State], release: Release, *, unchanged: bool
-) -> Response[dict[str, Any]]:
-    parts: Parts = request.app.state.parts
+async def _begun(request: Request, release: model.Release, *, unchanged: bool) -> Response[Release]:
     audit.about(request, target=f"{release.service}/{release.number}", unchanged=unchanged)
     if unchanged:
-        # What somebody else has made of its endpoint is no other release.
-        await parts.deployer.repair(release)
+        # Others may have changed its endpoint, which makes no new release.
+        await request.parts.deployer.repair(release)
     code = 202 if release.status == "starting" else 200
     headers = {"Location": f"/v1/services/{release.service}/releases/{release.number}"}
-    told = _told(parts, release, unchanged=unchanged)
-    return Response(told, status_code=code, headers=headers)
-
-
-def _told(parts: Parts, release: Release, *, unchanged: bool = False) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(release)
-    fields |= {key: msgspec.to_builtins(fields[key]) for key in ("error", "app", "origin")}
-    fields["manifest"] = load.to_data(release.manifest)
-    flows = [
-        {"name": f"{release.service}/{flow.name}", "entrypoint": flow.entrypoint}
-        for flow in release.known_flows
-    ]
-    # Without its bundle nothing goes back to it.
-    available = parts.bundles.has(release.bundle)
-    return {**fields, "flows": flows, "available": available, "unchanged": unchanged}
-
-
-def _shown(request: Request[Any, Caller, State], release: Release) -> dict[str, Any]:
-    """Return a release as its reader may see it: what looks like a key is its owners' business."""
-    told = _told(request.app.state.parts, release)
-    if is_owner(request):
-        return told
-    told["manifest"] = key_literals.mask((), told["manifest"])
-    if (error := told["error"]) and error.get("detail"):
-        told["error"] = {**error, "detail": None, "hint": error["hint"] or ABOUT_TRACEBACKS}
-    return told
+    answer = Release.render(request, release, unchanged=unchanged)
+    return Response(answer, status_code=code, headers=headers)
 
 
 ROUTES = (create_release, roll_back, list_releases, show_release)

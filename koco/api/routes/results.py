@@ -1,18 +1,18 @@
-"""Results: what an execution ended with, as JSON or as what it is meant to be shown as."""
+"""Results: the outcome of an execution, as JSON or in the media type of the flow's response."""
 
 import asyncio
 import contextlib
 from typing import Any
 
-from litestar import Request, Response, get
-from litestar.datastructures import State
+from litestar import Response, get
 from litestar.datastructures.headers import Accept
+from msgspec import UNSET, UnsetType
 
 from koco.api.http import auth
 from koco.api.http.auth import requires
-from koco.api.openapi import schemas
+from koco.api.http.request import Request
 from koco.api.openapi.annotations import JSON, Answer
-from koco.control.access.caller import Caller
+from koco.api.openapi.shapes import Fid, Json, Shape
 from koco.control.container import Parts
 from koco.errors import AcceptError, ConflictError, UsageError
 from koco.events import line
@@ -26,12 +26,22 @@ _MEDIA = {
     "text": ("text/plain",),
 }
 
-#: A flow's page is somebody else's: without scripts, forms or requests, and of no origin.
+#: A flow's page is not trusted: it may have no scripts, forms, requests or origin.
 _POLICY = "sandbox; default-src 'none'"
 
+
+class Result(Shape):
+    """The outcome of an execution. An error is `{type, message, traceback}`."""
+
+    fid: Fid
+    status: Status
+    result: Json | UnsetType = UNSET
+    error: dict[str, Any] | UnsetType = UNSET
+
+
 _SHOWN = Answer(
-    media={JSON: schemas.Result, "text/markdown": str, "text/html": str, "text/plain": str},
-    about="what it ended with: in the media type of what it returned, where that is asked for",
+    media={JSON: Result, "text/markdown": str, "text/html": str, "text/plain": str},
+    about="the outcome, in the media type of the flow's response if `Accept` asks for it",
 )
 
 
@@ -41,11 +51,11 @@ _SHOWN = Answer(
     answers={200: _SHOWN},
     errors=[ConflictError, AcceptError],
 )
-async def show_result(request: Request[Any, Caller, State], fid: str) -> Response[Any]:
-    """Return what an execution ended with.
+async def show_result(request: Request, fid: str) -> Response[Any]:
+    """Return the result or the error of an execution.
 
-    As JSON, `{fid, status, result | error}`; or alone where the flow returned a
-    `koco.response` or a text, and `Accept` asks for its media type.
+    As JSON, `{fid, status, result | error}`. If the flow returned a `koco.response` or a text, and
+    `Accept` asks for its media type, only that.
     """
     execution = await auth.execution(request, fid)
     if not execution.status.is_final:
@@ -53,26 +63,27 @@ async def show_result(request: Request[Any, Caller, State], fid: str) -> Respons
             f"execution {execution.fid} has no result yet: it is {execution.status}",
             hint=f"`koco wait {execution.fid}` waits for it",
         )
-    told = await outcome(request.app.state.parts, execution)
-    body, offered = _shown(told.get("result"))
+    found = await outcome(request.parts, execution)
+    body, offered = _offers(found.result)
     media = _chosen(request.headers.get("accept", ""), (JSON, *offered))
     headers = {"Vary": "Accept"}
     if media == JSON:
-        return Response(told, media_type=JSON, headers=headers)
+        return Response(found, media_type=JSON, headers=headers)
     if media == "text/html":
         headers["Content-Security-Policy"] = _POLICY
     return Response(body.encode(), media_type=media, headers=headers)
 
 
-async def outcome(parts: Parts, execution: Execution) -> dict[str, Any]:
-    """Return `{fid, status, result | error}` of an execution that has ended."""
-    told: dict[str, Any] = {"fid": execution.fid, "status": execution.status}
-    if (seq := execution.outcome_seq) is not None:
-        chunks = await parts.store.events.after(execution.id, seq - 1, budget_bytes=1)
-        lines = dict(line.number_lines(chunks[0].first, chunks[0].body))
-        payload = line.decode(seq, lines[seq]).get("payload")
-        told["result" if execution.status is Status.FINISHED else "error"] = payload
-    return told
+async def outcome(parts: Parts, execution: Execution) -> Result:
+    """Return the outcome of an execution that has ended."""
+    if (seq := execution.outcome_seq) is None:
+        return Result(execution.fid, execution.status)
+    chunks = await parts.store.events.after(execution.id, seq - 1, budget_bytes=1)
+    lines = dict(line.number_lines(chunks[0].first, chunks[0].body))
+    payload: Any = line.decode(seq, lines[seq]).get("payload")
+    if execution.status is Status.FINISHED:
+        return Result(execution.fid, execution.status, result=payload)
+    return Result(execution.fid, execution.status, error=payload)
 
 
 async def ended(parts: Parts, execution: Execution, *, timeout_s: float) -> Execution:
@@ -90,8 +101,8 @@ async def ended(parts: Parts, execution: Execution, *, timeout_s: float) -> Exec
     return await parts.store.executions.get(execution.fid)
 
 
-def _shown(value: Any) -> tuple[str, tuple[str, ...]]:
-    """Return a result's text, and the media types that it can be sent as beside JSON."""
+def _offers(value: Any) -> tuple[str, tuple[str, ...]]:
+    """Return a result's text, and the media types besides JSON in which it can be sent."""
     if isinstance(value, str):
         return value, _MEDIA["text"]
     if isinstance(value, dict) and value.keys() == {"type", "body"}:
@@ -102,7 +113,7 @@ def _shown(value: Any) -> tuple[str, tuple[str, ...]]:
 
 
 def _chosen(accepted: str, offered: tuple[str, ...]) -> str:
-    """Return the media type that a client likes best of those that are there."""
+    """Return the offered media type that a client prefers."""
     if not accepted:
         return offered[0]
     try:

@@ -1,66 +1,86 @@
-"""Services' secrets. Values go in and never out.
+"""Services' secrets. Their values can be set, but not read.
 
-All of it takes the scope `deploy`: whoever may deploy can run code that has them.
+All routes need the scope `deploy`, because a deployed service can read them anyway.
 """
 
-from typing import Any
+from typing import Annotated
 
 import msgspec
-from litestar import Request, Response, delete, get, put
-from litestar.datastructures import State
+from litestar import Response, delete, get, put
 
 from koco.api.http import list_query
 from koco.api.http.auth import require_unlimited, requires
-from koco.api.openapi.schemas import Page, deployed
-from koco.control.access.caller import Caller
+from koco.api.http.request import Request
+from koco.api.openapi import shapes
+from koco.api.openapi.shapes import Page, Shape, text
 from koco.control.container import Parts
 from koco.control.services import secrets
 from koco.errors import ConflictError
 from koco.plurals import verbal
 
-#: Why keys that are limited to flows have no say here.
+#: Why keys that are limited to flows may not use these routes.
 _SHARED = "secrets are shared by all services"
 
 
+class Secret(Shape):
+    """A secret without its value, and the live services that have it."""
+
+    name: Annotated[str, text("OPENAI_API_KEY")]
+    updated: shapes.Time
+    by: shapes.Person
+    trouble: str | None
+    services: list[shapes.Service]
+
+
+class SecretSet(Shape):
+    """A secret that was set, and the services whose processes are replaced because of it."""
+
+    name: str
+    new: bool
+    services: list[shapes.Service]
+
+
+class SecretUnset(Shape):
+    """A secret that was removed, and the live services that miss it."""
+
+    name: str
+    services: list[shapes.Service]
+
+
 class NewSecret(msgspec.Struct, forbid_unknown_fields=True):
-    """What a secret shall be."""
+    """The value of a secret."""
 
     value: str
 
 
-@get("/v1/secrets", guards=[requires("deploy")], answers={200: Page[deployed.Secret]})
+@get("/v1/secrets", guards=[requires("deploy")])
 async def list_secrets(
-    request: Request[Any, Caller, State], limit: int = 1000, cursor: str | None = None
-) -> dict[str, Any]:
+    request: Request, limit: int = 1000, cursor: str | None = None
+) -> Page[Secret]:
     """List secrets by name: who set them when, and which live services have them."""
     require_unlimited(request.auth, _SHARED)
-    parts: Parts = request.app.state.parts
+    parts = request.parts
     live = await parts.store.releases.with_status("live")
-    listing = await parts.vault.listing()
-    some, after = list_query.page(listing, by=lambda each: each["name"], limit=limit, cursor=cursor)
-    items = [
-        {**each, "services": [user.service for user in secrets.users_of(each["name"], live)]}
-        for each in some
+    found = [
+        Secret(**each, services=[user.service for user in secrets.users_of(each["name"], live)])
+        for each in await parts.vault.listing()
     ]
-    return {"items": items, "next": after}
+    return list_query.page(found, by=lambda each: each.name, limit=limit, cursor=cursor)
 
 
 @put(
     "/v1/secrets/{name:str}",
     guards=[requires("deploy")],
-    answers={201: deployed.SecretSet, 200: deployed.SecretSet},
+    answers={201: SecretSet, 200: SecretSet},
     errors=[secrets.SecretError],
 )
-async def set_secret(
-    request: Request[Any, Caller, State], name: str, data: NewSecret
-) -> Response[dict[str, Any]]:
-    """Set a secret; runners that have it are replaced by such as have the new value."""
+async def set_secret(request: Request, name: str, data: NewSecret) -> Response[SecretSet]:
+    """Set a secret; runners that have it are replaced by runners with the new value."""
     require_unlimited(request.auth, _SHARED)
-    parts: Parts = request.app.state.parts
+    parts = request.parts
     is_new = await parts.vault.put(name, data.value, by=request.auth.name)
-    # Where it is new, too: a process may have started with one that was unset since.
-    services = await _renew(parts, name)
-    answer = {"name": name, "new": is_new, "services": services}
+    # Even if it is new: a process may have started with one that was unset since.
+    answer = SecretSet(name, is_new, await _renew(parts, name))
     return Response(answer, status_code=201 if is_new else 200)
 
 
@@ -68,28 +88,25 @@ async def set_secret(
     "/v1/secrets/{name:str}",
     guards=[requires("deploy")],
     status_code=200,
-    answers={200: deployed.SecretUnset},
     errors=[ConflictError],
 )
-async def unset_secret(
-    request: Request[Any, Caller, State], name: str, force: bool = False
-) -> dict[str, Any]:
-    """Forget a secret; refused while live services have it, unless forced."""
+async def unset_secret(request: Request, name: str, force: bool = False) -> SecretUnset:
+    """Remove a secret; refused while live services have it, unless forced."""
     require_unlimited(request.auth, _SHARED)
-    parts: Parts = request.app.state.parts
+    parts = request.parts
     live = await parts.store.releases.with_status("live")
     services = [each.service for each in secrets.users_of(name, live)]
     if services and not force:
         raise ConflictError(
             f"{', '.join(services)} {verbal(len(services), 'needs')} the secret {name!r}",
-            hint="no new runner of theirs would start; `--force` forgets it all the same",
+            hint="no new runner of theirs would start; `--force` removes it anyway",
         )
     await parts.vault.remove(name)
-    return {"name": name, "services": services}
+    return SecretUnset(name, services)
 
 
 async def _renew(parts: Parts, name: str) -> list[str]:
-    """Have the processes that know a secret's old value replaced; return their services."""
+    """Replace the processes that know a secret's old value. Return their services."""
     services: dict[str, None] = {}
     for status in ("live", "starting"):
         for release in secrets.users_of(name, await parts.store.releases.with_status(status)):

@@ -1,18 +1,19 @@
-"""Services: what is deployed, and undeploying it."""
+"""Services: list, show and undeploy them."""
 
-from typing import Any, get_args
+from typing import Annotated, Any, Self, get_args
 
-from litestar import Request, delete, get
-from litestar.datastructures import State
+from litestar import delete, get
+from msgspec import Meta
 
 from koco.api.http import audit, list_query
 from koco.api.http.auth import require_service, requires, sees
-from koco.api.openapi.schemas import Page, deployed
-from koco.control.access.caller import Caller
+from koco.api.http.request import Request
+from koco.api.openapi import shapes
+from koco.api.openapi.shapes import Page, ReleaseStatus, Shape
 from koco.control.container import Parts
 from koco.control.deploy.deployer import GRACE_S, Running
 from koco.errors import ConflictError, NotFoundError, UsageError
-from koco.store.model import Release
+from koco.store.model import Release, ReleaseOrigin
 
 #: The longest that executions may be given to end where they are cancelled (seconds).
 _LONGEST_S = 3600.0
@@ -20,45 +21,76 @@ _LONGEST_S = 3600.0
 _RANKS = ("live", "starting", "failed")
 
 
-@get("/v1/services", guards=[requires("read")], answers={200: Page[deployed.DeployedService]})
+class DeployedService(Shape):
+    """A service, and the release that shows its state."""
+
+    service: shapes.Service
+    release: shapes.Number
+    status: ReleaseStatus
+    bundle: shapes.Sha256
+    origin: ReleaseOrigin
+    created: shapes.Time
+    ready: shapes.Time | None
+    by: shapes.Person
+
+    @classmethod
+    def render(cls, release: Release, **others: Any) -> Self:
+        """Return the service of a release as answers show it."""
+        return cls.of(release, release=release.number, **others)
+
+
+class ServiceInFull(DeployedService):
+    """A service, deployed or undeployed, and its parts that have not ended."""
+
+    deployed: bool
+    expect: Annotated[
+        int, Meta(description="the number of the release that a deploy would replace; 0 for none")
+    ]
+    former: Annotated[int | None, Meta(description="the release that a rollback goes back to")]
+    flows: list[str]
+    executions: dict[str, int]
+    runners: int
+
+
+class Undeployed(ServiceInFull):
+    """A service that was undeployed, and the numbers of the releases that ended."""
+
+    ended: list[shapes.Number]
+
+
+@get("/v1/services", guards=[requires("read")])
 async def list_services(
-    request: Request[Any, Caller, State], limit: int = 1000, cursor: str | None = None
-) -> dict[str, Any]:
+    request: Request, limit: int = 1000, cursor: str | None = None
+) -> Page[DeployedService]:
     """List the deployed services, by name. Undeployed ones are not listed."""
-    parts: Parts = request.app.state.parts
-    present = await parts.store.releases.present()
+    present = await request.parts.store.releases.present()
     chosen = [each for each in _chosen(present) if sees(request.auth, each)]
-    items, after = list_query.page(chosen, by=lambda each: each.service, limit=limit, cursor=cursor)
-    return {"items": [_told(release) for release in items], "next": after}
+    page = list_query.page(chosen, by=lambda each: each.service, limit=limit, cursor=cursor)
+    return Page([DeployedService.render(release) for release in page.items], page.next)
 
 
-@get(
-    "/v1/services/{service:str}",
-    guards=[requires("read")],
-    answers={200: deployed.ServiceInFull},
-)
-async def show_service(request: Request[Any, Caller, State], service: str) -> dict[str, Any]:
-    """Show a service, deployed or not any more: also what of it has not ended."""
+@get("/v1/services/{service:str}", guards=[requires("read")])
+async def show_service(request: Request, service: str) -> ServiceInFull:
+    """Show a service, deployed or undeployed, and its parts that have not ended."""
     require_service(request.auth, service)
-    return await _shown(request.app.state.parts, service)
+    return ServiceInFull.render(**await _details(request.parts, service))
 
 
 @delete(
     "/v1/services/{service:str}",
     status_code=200,
     guards=[requires("deploy")],
-    answers={200: deployed.Undeployed},
     errors=[ConflictError],
 )
 async def undeploy(
-    request: Request[Any, Caller, State],
+    request: Request,
     service: str,
     running: str = "refuse",
     grace_s: float = GRACE_S,
     expect: int | None = None,
-) -> dict[str, Any]:
-    """Take a service away; `running` says what becomes of executions that have not ended."""
-    parts: Parts = request.app.state.parts
+) -> Undeployed:
+    """Undeploy a service; `running` decides what happens to executions that have not ended."""
+    parts = request.parts
     if running not in get_args(Running):
         known = ", ".join(get_args(Running))
         raise UsageError(f"running must be one of {known}, got {running[:40]!r}")
@@ -73,10 +105,12 @@ async def undeploy(
         grace_s=grace_s,
         expect=expect,
     )
-    return {**await _shown(parts, service), "ended": [release.number for release in ended]}
+    details = await _details(parts, service)
+    return Undeployed.render(**details, ended=[release.number for release in ended])
 
 
-async def _shown(parts: Parts, service: str) -> dict[str, Any]:
+async def _details(parts: Parts, service: str) -> dict[str, Any]:
+    """Return the members of `ServiceInFull`, with its release."""
     present = [each for each in await parts.store.releases.present() if each.service == service]
     newest = (await parts.store.releases.page(service, limit=1)).items
     if not newest:
@@ -87,7 +121,7 @@ async def _shown(parts: Parts, service: str) -> dict[str, Any]:
     former = await parts.deployer.former(service)
     pools = [pool for key, pool in parts.supervisor.pools.items() if key[0] == service]
     return {
-        **_told(release),
+        "release": release,
         "deployed": bool(present),
         "expect": await parts.deployer.replaced(service),
         "former": former.number if former else None,
@@ -98,7 +132,7 @@ async def _shown(parts: Parts, service: str) -> dict[str, Any]:
 
 
 def _chosen(present: list[Release]) -> list[Release]:
-    """Return the release of each service that says how the service is."""
+    """Return the release of each service that shows the service's state."""
     best: dict[str, Release] = {}
     for release in present:
         before = best.get(release.service)
@@ -106,19 +140,6 @@ def _chosen(present: list[Release]) -> list[Release]:
         if before is None or _RANKS.index(release.status) <= _RANKS.index(before.status):
             best[release.service] = release
     return list(best.values())
-
-
-def _told(release: Release) -> dict[str, Any]:
-    return {
-        "service": release.service,
-        "release": release.number,
-        "status": release.status,
-        "bundle": release.bundle,
-        "origin": release.origin,
-        "created": release.created,
-        "ready": release.ready,
-        "by": release.by,
-    }
 
 
 ROUTES = (list_services, show_service, undeploy)

@@ -1,18 +1,18 @@
-"""Logging in with a name and a password, and out again. No user, no login."""
+"""Sessions: log in with a name and a password, and log out."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, Response, delete, post
-from litestar.datastructures import State
+from litestar import Response, delete, post
 from litestar.handlers.base import BaseRouteHandler
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from koco.api.http import audit, auth, cookies, proxy
-from koco.api.openapi import schemas
+from koco.api.http.request import Request
+from koco.api.openapi import shapes
+from koco.api.openapi.annotations import JSON
+from koco.api.openapi.shapes import Named, Shape
 from koco.control.access import passwords
-from koco.control.access.caller import Caller
-from koco.control.container import Parts
 from koco.errors import (
     ConflictError,
     MediaTypeError,
@@ -22,57 +22,62 @@ from koco.errors import (
 )
 from koco.events import line
 
-_TYPE = "application/json"
+
+class Session(Shape):
+    """The user who has logged in, and the session: its scopes, its expiry, its token."""
+
+    name: shapes.Person
+    scopes: tuple[shapes.Scope, ...]
+    expires: shapes.Time
+    #: Absent if a cookie has it.
+    token: (
+        Annotated[str, Meta(pattern="^kocos_[A-Za-z0-9_-]{43}$", examples=["kocos_" + "x" * 43])]
+        | UnsetType
+    ) = UNSET
 
 
 class Login(Struct, forbid_unknown_fields=True):
-    """Who wants to log in, and whether a cookie shall keep the session's token."""
+    """The user who logs in, and whether the session's token goes into a cookie."""
 
     name: Annotated[str, Meta(max_length=64)]
     password: Annotated[str, Meta(max_length=passwords.LONGEST)]
-    #: For browsers: then no script of a page ever has the token.
+    #: For browsers: then a page's scripts cannot read the token.
     cookie: bool = False
 
 
 def _only_json(connection: auth.Connection, _: BaseRouteHandler) -> None:
-    """Refuse what another site's page can send unasked: somebody would be logged in as another.
+    """Refuse requests that another site's page can send: it could log its visitor in as another.
 
-    Stricter than for other routes (`koco.api.middleware.validation`): a page can leave the type out
-    as well.
+    Stricter than for other routes (`koco.api.middleware.validation`), because a page can also omit
+    the type.
     """
     found = connection.headers.get("content-type", "").partition(";")[0]
-    if found.strip().lower() != _TYPE:
-        raise MediaTypeError(f"a login is sent as {_TYPE}", hint=f"send `Content-Type: {_TYPE}`")
+    if found.strip().lower() != JSON:
+        raise MediaTypeError(f"a login is sent as {JSON}", hint=f"send `Content-Type: {JSON}`")
 
 
 @post(
     "/v1/session",
     guards=[_only_json],
-    answers={201: schemas.Session},
     errors=[NotFoundError, MediaTypeError, UnauthorizedError, TooManyError],
 )
-async def create_session(
-    request: Request[Any, Any, State], data: Login
-) -> Response[dict[str, Any]]:
-    """Log in; the answer has the session's token, or its cookie where that is asked for.
+async def create_session(request: Request, data: Login) -> Response[Session]:
+    """Log in; the answer has the session's token, or a cookie with it if the request asks for one.
 
-    The token is shown as a key is. After failures the next try has to wait, longer each time.
+    The token is sent like a key. After failures the next try has to wait, longer each time.
     """
-    parts: Parts = request.app.state.parts
-    # Else it may be a password, typed in the wrong place.
+    parts = request.parts
+    # An unknown name may be a password, typed in the wrong place.
     if await parts.store.users.find(data.name) is not None:
         audit.about(request, target=data.name)
     address = proxy.address(request.scope)
     token, session, user = await parts.sessions.begin(data.name, data.password, address=address)
     audit.about(request, who=user.name)
-    answer = {
-        "name": user.name,
-        "scopes": user.scopes,
-        "expires": line.timestamp(session.expires),
-    }
+    expires = line.timestamp(session.expires)
     if not data.cookie:
-        return Response({**answer, "token": token}, status_code=201)
+        return Response(Session(user.name, user.scopes, expires, token), status_code=201)
     cookie = cookies.given(token, request.scope, max_age_s=round(session.expires - time.time()))
+    answer = Session(user.name, user.scopes, expires)
     return Response(answer, status_code=201, cookies=[cookie])
 
 
@@ -80,21 +85,19 @@ async def create_session(
     "/v1/session",
     status_code=200,
     guards=[auth.requires("read")],
-    answers={200: schemas.Named},
     errors=[ConflictError],
 )
-async def end_session(request: Request[Any, Caller, State]) -> Response[dict[str, Any]]:
-    """Log out: the session is good for nothing at once, and what is followed by it ends."""
+async def end_session(request: Request) -> Response[Named]:
+    """Log out: the session is invalid at once, and its open streams end."""
     caller = request.auth
     if not caller.credential.startswith("session:"):
         raise ConflictError(
-            f"{caller.name!r} has shown a key, which is no session",
+            f"{caller.name!r} used a key, not a session",
             hint="an admin revokes it: `koco key revoke`",
         )
-    parts: Parts = request.app.state.parts
-    await parts.sessions.end(auth.shown(request))
+    await request.parts.sessions.end(auth.shown(request))
     cookie = cookies.given("", request.scope, max_age_s=0)
-    return Response({"name": caller.name}, cookies=[cookie])
+    return Response(Named(caller.name), cookies=[cookie])
 
 
 ROUTES = (create_session, end_session)

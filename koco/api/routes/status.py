@@ -1,37 +1,129 @@
-"""How the control plane is."""
+"""Status: the control plane, the cluster, services and executions."""
 
 import asyncio
 import os
-from typing import Any
+from typing import Annotated, Literal
 
 import msgspec
-from litestar import Request, get
-from litestar.datastructures import State
+from litestar import get
+from msgspec import Meta
 
 from koco import __version__
 from koco.api.http.auth import requires, sees
-from koco.api.openapi.schemas import deployed
+from koco.api.http.request import Request
+from koco.api.openapi import shapes
+from koco.api.openapi.shapes import Shape, text
 from koco.cluster.serve import name_of
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
+from koco.control.executions.ray_cleanup import LeftOver
+from koco.control.executions.schedules import ScheduleState
 from koco.control.health import problems
 from koco.control.runners.concurrency import limits_of
+from koco.control.settings import Settings
 from koco.errors import KocoError
 from koco.store.model import EVERYTHING, Release
 
-#: How long Serve may take to say how its applications are (seconds).
+#: How long Serve may take to report its applications (seconds).
 _SERVE_S = 2.0
 
 
-@get("/v1/status", guards=[requires("read")], answers={200: deployed.Overview})
-async def show_status(request: Request[Any, Caller, State]) -> dict[str, Any]:
-    """Show what runs: control plane, Ray, store, services, executions by status.
+class ControlPlane(Shape):
+    """The control plane's process."""
 
-    Of services, and of executions, those that the caller may see; of executions that are not
-    everybody's, only such as have not ended are counted.
+    pid: int
+    version: Annotated[str, text("0.1.0")]
+    code: str
+    url: Annotated[str, text("http://127.0.0.1:8700")]
+    started: shapes.Time
+    restarts: int
+
+
+class Node(Shape):
+    """A node of the cluster. `death` says why it died."""
+
+    id: str
+    address: str
+    alive: bool
+    resources: dict[str, float]
+    free: dict[str, float]
+    labels: dict[str, str]
+    death: str | None
+
+
+class Ray(Shape):
+    """The cluster: its versions, its nodes, and whether it demands a token."""
+
+    version: Annotated[str, text("2.60.0")]
+    python: Annotated[str, text("3.11.2")]
+    nodes: list[Node]
+    auth: str
+
+
+class StoreFacts(Shape):
+    """The store's location and size."""
+
+    path: str
+    size_bytes: int
+
+
+class FlowLoad(Shape):
+    """The number of running and waiting executions of a flow, and its limits."""
+
+    flow: Annotated[str, text("greet")]
+    running: int
+    waiting: int
+    max_running: int | None
+    max_queue: int | None
+
+
+class FlowSchedule(ScheduleState, frozen=True, kw_only=True):
+    """A schedule and the short name of its flow."""
+
+    flow: Annotated[str, text("greet")]
+
+
+class ServiceStatus(Shape):
+    """The state of a service."""
+
+    name: shapes.Service
+    release: shapes.Number
+    status: Literal["live", "failing", "draining", "failed"]
+    trouble: str | None
+    flows: list[str]
+    load: list[FlowLoad]
+    schedule: list[FlowSchedule]
+    runners: int
+    endpoint: Annotated[
+        str | None, Meta(description="the status of its endpoint in Serve; null if it has none")
+    ]
+    drift: str | None
+
+
+class Overview(Shape):
+    """The state of the control plane, the cluster, the services and the executions."""
+
+    control_plane: ControlPlane
+    ray: Ray
+    store: StoreFacts
+    services: list[ServiceStatus]
+    settings: Settings
+    executions: dict[str, int]
+    left: Annotated[
+        list[LeftOver] | None,
+        Meta(description="Ray tasks and actors of ended executions; null if Ray does not say"),
+    ]
+
+
+@get("/v1/status", guards=[requires("read")])
+async def show_status(request: Request) -> Overview:
+    """Show the control plane, Ray, the store, services, and executions by status.
+
+    Only services and executions that the caller may see are included. Callers who do not see all
+    executions get no counts of ended ones.
     """
-    parts: Parts = request.app.state.parts
-    ray = await parts.cluster.describe()
+    parts = request.parts
+    cluster = await parts.cluster.describe()
     present = _seen(request.auth, await parts.store.releases.present())
     live = [release for release in present if release.status == "live"]
     closed = [release for release in present if release.has_closed]
@@ -39,42 +131,40 @@ async def show_status(request: Request[Any, Caller, State]) -> dict[str, Any]:
     draining = _seen(request.auth, await _draining(parts, shown=shown))
     endpoints, drift, unseen = await _endpoints(parts, live)
     unplaced = await problems.of_runners(parts, live)
-    return {
-        "control_plane": {
-            "pid": os.getpid(),
-            "version": __version__,
-            "code": parts.code,
-            "url": parts.url,
-            "started": parts.started,
-            "restarts": ray.pop("restarts"),
-        },
-        "ray": ray,
-        "store": {"path": parts.store_path, "size_bytes": await parts.store.engine.size_bytes()},
-        "services": [
-            _service(parts, release, endpoints, unplaced, unseen=unseen)
-            | {"drift": drift.get(release.service)}
+    return Overview(
+        control_plane=ControlPlane(
+            pid=os.getpid(),
+            version=__version__,
+            code=parts.code,
+            url=parts.url,
+            started=parts.started,
+            restarts=cluster.restarts,
+        ),
+        ray=Ray.of(cluster, nodes=[Node.of(each, alive=each.is_alive) for each in cluster.nodes]),
+        store=StoreFacts(parts.store_path, await parts.store.engine.size_bytes()),
+        services=[
+            _service(parts, release, endpoints, unplaced, drift, unseen=unseen)
             for release in (*live, *closed, *draining)
         ],
-        "settings": msgspec.to_builtins(parts.settings),
-        "executions": await parts.store.executions.count_by_status(request.auth.sight),
-        "left": await _left(parts, request.auth),
-    }
+        settings=parts.settings,
+        executions=await parts.store.executions.count_by_status(request.auth.sight),
+        left=await _left(parts, request.auth),
+    )
 
 
-async def _left(parts: Parts, caller: Caller) -> list[dict[str, Any]] | None:
-    """Return what executions have left in Ray, None where that could not be looked for."""
+async def _left(parts: Parts, caller: Caller) -> list[LeftOver] | None:
+    """Return the Ray tasks and actors of ended executions, or None if Ray does not list them."""
     if caller.sight != EVERYTHING:
-        return []  # whose it is cannot always be told
+        return []  # their owners are not always known
     try:
         async with asyncio.timeout(_SERVE_S):
-            found = await parts.leftovers.look()
+            return await parts.leftovers.look()
     except (TimeoutError, KocoError):
         return None
-    return [msgspec.to_builtins(each) for each in found]
 
 
 def _seen(caller: Caller, releases: list[Release]) -> list[Release]:
-    """Return the releases that have flows of a caller's, without their other flows."""
+    """Return the releases with flows that a caller may use, without their other flows."""
     if not caller.flows:
         return releases
     found = []
@@ -88,21 +178,20 @@ def _seen(caller: Caller, releases: list[Release]) -> list[Release]:
 
 
 async def _draining(parts: Parts, *, shown: set[str]) -> list[Release]:
-    """Return the releases of undeployed services in which executions run or wait still."""
+    """Return the releases of undeployed services that still have executions."""
     pools = parts.supervisor.pools.items()
     keys = sorted(key for key, pool in pools if key[0] not in shown and pool.has_work)
     found = [await parts.store.releases.get(*key) for key in keys]
-    # One that was broken has failed, and has its time.
+    # Failed releases were never ready, or are not retired.
     return [release for release in found if release.ready and release.retired]
 
 
 async def _endpoints(
     parts: Parts, live: list[Release]
 ) -> tuple[dict[str, str], dict[str, str], str | None]:
-    """Return what Serve says of services' own endpoints, what others made of them, and why not.
+    """Return statuses of endpoints by application, drift by service, and why they are unknown.
 
-    The first by application, the second by service; the third is None where Serve has answered.
-    Nothing is asked where there are none.
+    The last one is None if Serve has answered, or if there are no endpoints.
     """
     if all(release.app is None for release in live):
         return {}, {}, None
@@ -111,12 +200,12 @@ async def _endpoints(
             statuses = await parts.endpoints.serve.statuses()
             return statuses, await parts.deployer.drift.look(), None
     except TimeoutError:
-        said = f"Ray's dashboard did not answer within {_SERVE_S:g} s"
+        why = f"Ray's dashboard did not answer within {_SERVE_S:g} s"
     except KocoError as exc:
-        said = exc.message
-    # Shown as unknown: a status must not fail with what it is to tell of. And it is no drift,
-    # which a deploy puts back.
-    return {}, {}, f"its endpoint could not be looked at: {said}"
+        why = exc.message
+    # Shown as unknown, because the status must work when Serve does not. It is not drift, which a
+    # deploy would repair.
+    return {}, {}, f"its endpoint could not be checked: {why}"
 
 
 def _service(
@@ -124,9 +213,10 @@ def _service(
     release: Release,
     endpoints: dict[str, str],
     unplaced: dict[str, str],
+    drift: dict[str, str],
     *,
     unseen: str | None,
-) -> dict[str, Any]:
+) -> ServiceStatus:
     pool = parts.supervisor.pools.get((release.service, release.number))
     trouble = (
         parts.deployer.troubles.get(release.service)
@@ -134,36 +224,49 @@ def _service(
         or unplaced.get(release.service)
     )
     name = name_of(release.service, release.number)
-    status = "failing" if trouble else "draining" if release.status != "live" else "live"
-    return {
-        "name": release.service,
-        "release": release.number,
-        "status": "failed" if release.has_closed else status,
-        "trouble": trouble or (unseen if release.app is not None else None),
-        "flows": [flow.name for flow in release.known_flows],
-        "load": _load(parts, release),
-        "schedule": _schedule(parts, release),
-        "runners": len(pool.runners) if pool else 0,
-        "endpoint": None if release.app is None else endpoints.get(name, "unknown").lower(),
-    }
+    return ServiceStatus(
+        name=release.service,
+        release=release.number,
+        status=_status(release, trouble),
+        trouble=trouble or (unseen if release.app is not None else None),
+        flows=[flow.name for flow in release.known_flows],
+        load=_load(parts, release),
+        schedule=_schedule(parts, release),
+        runners=len(pool.runners) if pool else 0,
+        endpoint=None if release.app is None else endpoints.get(name, "unknown").lower(),
+        drift=drift.get(release.service),
+    )
 
 
-def _load(parts: Parts, release: Release) -> list[dict[str, Any]]:
-    """Return what runs and waits of each flow that does, or that is limited."""
-    load, found = parts.supervisor.load, []
+def _status(
+    release: Release, trouble: str | None
+) -> Literal["live", "failing", "draining", "failed"]:
+    if release.has_closed:
+        return "failed"
+    if trouble:
+        return "failing"
+    return "live" if release.status == "live" else "draining"
+
+
+def _load(parts: Parts, release: Release) -> list[FlowLoad]:
+    """Return the load of each flow that has executions or limits."""
+    counts, found = parts.supervisor.load, []
     for flow in release.flows:
         name, limits = f"{release.service}/{flow.name}", limits_of(release.manifest, flow.name)
-        running, waiting = load.running[name], load.waiting[name]
+        running, waiting = counts.running[name], counts.waiting[name]
         if running or waiting or limits.running is not None or limits.queue is not None:
-            most = {"max_running": limits.running, "max_queue": limits.queue}
-            found.append({"flow": flow.name, "running": running, "waiting": waiting, **most})
+            load = FlowLoad(flow.name, running, waiting, limits.running, limits.queue)
+            found.append(load)
     return found
 
 
-def _schedule(parts: Parts, release: Release) -> list[dict[str, Any]]:
+def _schedule(parts: Parts, release: Release) -> list[FlowSchedule]:
     """Return the schedules of a service, each with its flow."""
-    flows = [(flow.name, f"{release.service}/{flow.name}") for flow in release.flows]
-    return [{"flow": name, **each} for name, full in flows for each in parts.schedules.of(full)]
+    return [
+        FlowSchedule(flow=flow.name, **msgspec.structs.asdict(each))
+        for flow in release.flows
+        for each in parts.schedules.of(f"{release.service}/{flow.name}")
+    ]
 
 
 ROUTES = (show_status,)

@@ -1,22 +1,21 @@
-"""Users, who log in with a password; for admins, but for changing one's own."""
+"""Users, who log in with a password. For admins; users may change their own password."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, delete, get, post, put
-from litestar.datastructures import State
+from litestar import delete, get, post, put
 from msgspec import Meta, Struct
 
 from koco.api.http import audit, list_query
 from koco.api.http.auth import requires
+from koco.api.http.request import Request
 from koco.api.middleware import idempotency
-from koco.api.openapi import schemas
+from koco.api.openapi import shapes
+from koco.api.openapi.shapes import Named, Page, Person, Shape, Time
 from koco.control.access import passwords
-from koco.control.access.caller import Caller
-from koco.control.container import Parts
 from koco.errors import ConflictError, NotAllowedError
-from koco.store.model import User
+from koco.store import model
 
-# The least is told here and checked elsewhere, with better words.
+# The minimum is only documented here. The check elsewhere has a better message.
 _Password = Annotated[
     str,
     Meta(
@@ -27,8 +26,26 @@ _Password = Annotated[
 ]
 
 
+class User(Shape):
+    """A person who logs in with a password."""
+
+    name: Person
+    scopes: tuple[shapes.Scope, ...]
+    flows: shapes.Flows
+    all_executions: bool
+    created: Time
+    by: Person
+    last_login: Time | None
+    last_from: shapes.Address | None
+
+    @classmethod
+    def render(cls, user: model.User) -> "User":
+        """Return a user as answers show them."""
+        return cls.of(user, all_executions=user.sees_all)
+
+
 class NewUser(Struct, forbid_unknown_fields=True):
-    """What a user shall be called, and what they may do; as for keys."""
+    """The name and password of a user, and what they may do: see `NewKey`."""
 
     name: str
     password: _Password
@@ -38,7 +55,7 @@ class NewUser(Struct, forbid_unknown_fields=True):
 
 
 class NewPassword(Struct, forbid_unknown_fields=True):
-    """What a password shall be; whoever is no admin needs the old one."""
+    """A new password. Callers without the scope `admin` need the old one."""
 
     password: _Password
     old: Annotated[str, Meta(max_length=passwords.LONGEST)] | None = None
@@ -47,16 +64,14 @@ class NewPassword(Struct, forbid_unknown_fields=True):
 @post(
     "/v1/users",
     guards=[requires("admin")],
-    answers={201: schemas.User},
     headers=[idempotency.HEADER],
     errors=[ConflictError],
 )
 @idempotency.keyed(has_secret=True)
-async def create_user(request: Request[Any, Caller, State], data: NewUser) -> dict[str, Any]:
-    """Make a user. From the first one on, there are logins."""
-    parts: Parts = request.app.state.parts
+async def create_user(request: Request, data: NewUser) -> User:
+    """Create a user. Once there is one, users can log in."""
     audit.about(request, target=data.name, scopes=data.scopes)
-    user = await parts.users.create(
+    user = await request.parts.users.create(
         data.name,
         data.password,
         by=request.auth.name,
@@ -64,72 +79,43 @@ async def create_user(request: Request[Any, Caller, State], data: NewUser) -> di
         flows=data.flows,
         sees_all=data.all_executions,
     )
-    return _told(user)
+    return User.render(user)
 
 
-@get("/v1/users", guards=[requires("admin")], answers={200: schemas.Page[schemas.User]})
-async def list_users(
-    request: Request[Any, Caller, State], limit: int = 50, cursor: str | None = None
-) -> dict[str, Any]:
+@get("/v1/users", guards=[requires("admin")])
+async def list_users(request: Request, limit: int = 50, cursor: str | None = None) -> Page[User]:
     """List users by name: what each may do, and when and from where they last logged in."""
     list_query.check_limit(limit)
-    parts: Parts = request.app.state.parts
-    page = await parts.store.users.page(limit=limit, cursor=cursor)
-    return {"items": [_told(user) for user in page.items], "next": page.next}
+    page = await request.parts.store.users.page(limit=limit, cursor=cursor)
+    return Page([User.render(user) for user in page.items], page.next)
 
 
-@delete(
-    "/v1/users/{name:str}",
-    status_code=200,
-    guards=[requires("admin")],
-    answers={200: schemas.Named},
-)
-async def remove_user(request: Request[Any, Caller, State], name: str) -> dict[str, Any]:
+@delete("/v1/users/{name:str}", status_code=200, guards=[requires("admin")])
+async def remove_user(request: Request, name: str) -> Named:
     """Remove a user; their sessions end at once. Executions keep the name."""
-    parts: Parts = request.app.state.parts
-    await parts.users.remove(name)
-    return {"name": name}
+    await request.parts.users.remove(name)
+    return Named(name)
 
 
-@put(
-    "/v1/users/{name:str}/password",
-    guards=[requires("read")],
-    answers={200: schemas.Named},
-)
-async def set_password(
-    request: Request[Any, Caller, State], name: str, data: NewPassword
-) -> dict[str, Any]:
-    """Give a user another password; all their sessions end at once.
+@put("/v1/users/{name:str}/password", guards=[requires("read")])
+async def set_password(request: Request, name: str, data: NewPassword) -> Named:
+    """Give a user a new password; all their sessions end at once.
 
-    Admins need not know the old one. Users change their own only, and must.
+    Admins need not know the old one. Users can change only their own, and must know it.
     """
-    parts: Parts = request.app.state.parts
-    caller = request.auth
+    users, caller = request.parts.users, request.auth
     if caller.may("admin"):
-        await parts.users.set_password(name, data.password)
-        return {"name": name}
+        await users.set_password(name, data.password)
+        return Named(name)
     if caller.name != name or not caller.credential.startswith("session:"):
         raise NotAllowedError(
             f"{caller.name!r} may not change the password of {name!r}",
-            hint="users change their own, having logged in; an admin changes any",
+            hint="users change their own after logging in; an admin changes any",
         )
     if data.old is None:
         raise NotAllowedError("the old password is missing", hint="send it as `old`")
-    await parts.users.change_password(name, data.old, data.password, address=caller.address)
-    return {"name": name}
-
-
-def _told(user: User) -> dict[str, Any]:
-    return {
-        "name": user.name,
-        "scopes": user.scopes,
-        "flows": user.flows,
-        "all_executions": user.sees_all,
-        "created": user.created,
-        "by": user.by,
-        "last_login": user.last_login,
-        "last_from": user.last_from,
-    }
+    await users.change_password(name, data.old, data.password, address=caller.address)
+    return Named(name)
 
 
 ROUTES = (create_user, list_users, remove_user, set_password)

@@ -1,7 +1,7 @@
 """Plans a deploy: compares a project with live and starting releases. It changes nothing."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from koco.cluster.dashboard import ServeError
@@ -11,10 +11,9 @@ from koco.control.deploy.deployer import Deployer
 from koco.control.services.bundles import Bundles
 from koco.errors import NotFoundError, UsageError
 from koco.forms.off_loop import is_small, run_check
-from koco.manifest import differences, key_literals, load
+from koco.manifest import differences, load
 from koco.manifest.checks import find_problems
 from koco.manifest.model import Manifest
-from koco.manifest.problems import format_path
 from koco.plurals import counted
 from koco.store.model import Release
 from koco.store.store import Store
@@ -47,13 +46,6 @@ class Step:
     def expect(self) -> int:
         """The number of the release that a deploy would replace, 0 for none."""
         return self.starting or self.release or 0
-
-    def to_wire(self) -> dict[str, Any]:
-        """Return the step as plain data. A change has no key for a side that is absent."""
-        wire = {name: getattr(self, name) for name in self.__slots__}
-        changes = [_change_to_wire(change) for change in self.changes]
-        files = [asdict(change) for change in self.files]
-        return {**wire, "expect": self.expect, "changes": changes, "files": files}
 
 
 class Sources(checks.Context, Protocol):
@@ -199,9 +191,3 @@ class Planner:
 
 def _project_of(release: Release) -> str | None:
     return release.origin.project
-
-
-def _change_to_wire(change: differences.Change) -> dict[str, Any]:
-    sides = {side: key_literals.mask(change.path, getattr(change, side)) for side in ("old", "new")}
-    there = {name: value for name, value in sides.items() if value is not differences.ABSENT}
-    return {"path": format_path(change.path), "part": change.part, **there}

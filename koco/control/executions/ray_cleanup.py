@@ -27,7 +27,7 @@ _REMEMBERED = 10_000
 _FRESH_S = 2.0
 
 
-class Left(msgspec.Struct, frozen=True):
+class LeftOver(msgspec.Struct, frozen=True):
     """A task or an actor that still works although its execution is over."""
 
     kind: str
@@ -35,10 +35,10 @@ class Left(msgspec.Struct, frozen=True):
     service: str
     release: int
     #: Its execution; null if no longer known.
-    fid: str | None = None
-    pid: int | None = None
-    node: str = ""
-    detached: bool = False
+    fid: str | None
+    pid: int | None
+    node: str
+    detached: bool
 
 
 class Leftovers:
@@ -74,7 +74,7 @@ class Leftovers:
             if not await _ended(each):
                 self._remember(each.id, fid)
 
-    async def look(self) -> list[Left]:
+    async def look(self) -> list[LeftOver]:
         """Return the tasks and actors that work for no running execution, at most 2 s old.
 
         Raises:
@@ -114,8 +114,8 @@ async def _ended(item: Item) -> bool:
         return False
 
 
-def _left(item: Item, fid: str | None) -> Left:
-    return Left(
+def _left(item: Item, fid: str | None) -> LeftOver:
+    return LeftOver(
         kind=item.kind,
         name=item.name,
         service=item.service,

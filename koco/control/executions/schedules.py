@@ -10,9 +10,10 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from koco.control import clock
 from koco.control.executions import schedule_spec
@@ -36,6 +37,24 @@ USER = "schedule"
 _LATE_S = 60.0
 #: Pauses after the first, second, … failed try of a launch (seconds); the last one repeats.
 _AGAIN_S = (5.0, 15.0, 60.0, 300.0)
+
+
+class ScheduleState(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule of a flow, and the outcome of its past times. Times are RFC 3339 in UTC."""
+
+    cron: Annotated[str, Meta(examples=["0 7 * * 1-5"])]
+    timezone: Annotated[str, Meta(examples=["Europe/Berlin"])]
+    overlap: bool
+    catch_up: bool
+    next: str | None
+    last: str | None
+    #: The execution of the last time.
+    fid: str | None
+    missed: int
+    missed_at: str | None
+    skipped: int
+    skipped_at: str | None
+    trouble: str | None
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +97,7 @@ class Schedules:
         """Begin with the live releases. The catalog must have been loaded before."""
         self._tasks.keep(self._run)
 
-    def of(self, flow: str) -> list[dict[str, Any]]:
+    def of(self, flow: str) -> list[ScheduleState]:
         """Return the schedules of a flow, by its full name, with their launches and failures."""
         return [_shown(each) for each in self._of.get(flow, ())]
 
@@ -226,22 +245,22 @@ def _name(watch: _Watch, due: float) -> str:
     return f"{watch.service}/{watch.entry.flow}, due at {line.timestamp(due)}"
 
 
-def _shown(watch: _Watch) -> dict[str, Any]:
+def _shown(watch: _Watch) -> ScheduleState:
     entry, state = watch.entry, watch.state
-    return {
-        "cron": entry.cron,
-        "timezone": entry.timezone,
-        "overlap": entry.overlap,
-        "catch_up": entry.catch_up,
-        "next": _time(watch.next_s),
-        "last": _time(state.ran),
-        "fid": state.fid,
-        "missed": state.missed,
-        "missed_at": _time(state.missed_at),
-        "skipped": state.skipped,
-        "skipped_at": _time(state.skipped_at),
-        "trouble": watch.trouble,
-    }
+    return ScheduleState(
+        cron=entry.cron,
+        timezone=entry.timezone,
+        overlap=entry.overlap,
+        catch_up=entry.catch_up,
+        next=_time(watch.next_s),
+        last=_time(state.ran),
+        fid=state.fid,
+        missed=state.missed,
+        missed_at=_time(state.missed_at),
+        skipped=state.skipped,
+        skipped_at=_time(state.skipped_at),
+        trouble=watch.trouble,
+    )
 
 
 def _time(at_s: float | None) -> str | None:

@@ -7,16 +7,17 @@ does not answer, its process gets a signal and writes its stacks while it goes o
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from koco.cluster import node_processes, runner_processes
 from koco.cluster.runner_processes import Place
 from koco.control.executions.supervisor import Supervisor
 from koco.control.runners.worker import Actor
 from koco.errors import ConflictError, KocoError, UnreachableError
+from koco.events.model import Status
 from koco.runner.process import identity
 from koco.runner.process.identity import Process
 from koco.sdk.process import stacks
@@ -41,32 +42,30 @@ _STATES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A process with its state and its stacks."""
+class StackedProcess(msgspec.Struct, frozen=True):
+    """A process of an execution: its runner's, or a Ray task's."""
 
-    name: str
-    place: Place
-    state: str
+    name: Annotated[str, Meta(examples=["runner"])]
+    pid: int
+    node: str
+    state: Annotated[str, Meta(description="running, sleeping, stopped, gone, …")]
+    note: Annotated[
+        str | None, Meta(description="why there are no more stacks, or how they were read")
+    ]
     stacks: list[Stack]
-    note: str | None = None
-
-    def told(self) -> dict[str, Any]:
-        """Return it in the form that the API returns."""
-        return {
-            "name": self.name,
-            "pid": self.place.pid,
-            "node": self.place.node,
-            "state": self.state,
-            "note": self.note,
-            "stacks": [msgspec.to_builtins(each) for each in self.stacks],
-        }
 
 
-async def of(
-    execution: Execution, supervisor: Supervisor, *, everything: bool = False
-) -> dict[str, Any]:
-    """Return the stacks of an execution as `{fid, status, note, processes}`.
+class Stacks(msgspec.Struct, frozen=True):
+    """The current stacks of an execution, in all its processes."""
+
+    fid: str
+    status: Status
+    note: Annotated[str | None, Meta(description="why it has no process, if it has none")]
+    processes: list[StackedProcess]
+
+
+async def of(execution: Execution, supervisor: Supervisor, *, everything: bool = False) -> Stacks:
+    """Return the stacks of an execution.
 
     With `everything`, all stacks of each process are included, not only those of the execution and
     those with code that is not koco's, Python's or Ray's.
@@ -79,24 +78,23 @@ async def of(
             f"execution {execution.fid} has ended: {execution.status}",
             hint="`koco logs` shows what it did, with the traceback of an error",
         )
-    found: dict[str, Any] = {"fid": execution.fid, "status": execution.status.value}
     actor = supervisor.runner_of(execution.fid)
     if actor is None:
         why = supervisor.why(execution)
-        return {**found, "note": f"it has no process{f': {why}' if why else ''}", "processes": []}
+        note = f"it has no process{f': {why}' if why else ''}"
+        return Stacks(execution.fid, execution.status, note, [])
     place = await runner_processes.place_of(actor.handle)
-    note, tasks = None, list[tuple[str, Place]]()
+    unlisted, tasks = None, list[tuple[str, Place]]()
     try:
         tasks = await runner_processes.tasks_of(actor.handle, most=_TASKS)
     except UnreachableError as exc:
-        note = exc.message
+        unlisted = exc.message
     looks = [_runner(actor, place, execution.fid, everything=everything)]
-    looks += [_task(name, each, everything=everything) for name, each in tasks]
-    seen = await asyncio.gather(*looks)
-    return {**found, "note": note, "processes": [each.told() for each in seen if each]}
+    looks += [_outside(name, each, everything=everything, is_silent=False) for name, each in tasks]
+    return Stacks(execution.fid, execution.status, unlisted, await asyncio.gather(*looks))
 
 
-async def _runner(actor: Actor, place: Place, fid: str, *, everything: bool) -> Seen:
+async def _runner(actor: Actor, place: Place, fid: str, *, everything: bool) -> StackedProcess:
     try:
         answer = actor.stack(fid, everything=everything)
         answered = await asyncio.wait_for(answer, _ANSWER_S)
@@ -104,24 +102,28 @@ async def _runner(actor: Actor, place: Place, fid: str, *, everything: bool) -> 
         log.info("the runner of an execution did not tell its stack: %r", exc, extra={"fid": fid})
         return await _outside("runner", place, everything=everything)
     state, _ = await _look(place, with_stacks=False)
-    return Seen("runner", place, state, answered)
+    return _process("runner", place, state, answered)
 
 
-async def _task(name: str, place: Place, *, everything: bool) -> Seen:
-    return await _outside(name, place, everything=everything, is_silent=False)
-
-
-async def _outside(name: str, place: Place, *, everything: bool, is_silent: bool = True) -> Seen:
+async def _outside(
+    name: str, place: Place, *, everything: bool, is_silent: bool = True
+) -> StackedProcess:
     """Inspect a process from outside, because it does not answer or cannot be asked."""
     state, found = await _look(place, with_stacks=True)
     if state in ("stopped", "gone"):
         what = "by a signal: nothing of it runs until `kill -CONT`" if state == "stopped" else ""
-        return Seen(name, place, state, [], note=f"it is {state} {what}".strip())
+        return _process(name, place, state, [], note=f"it is {state} {what}".strip())
     if found is None:
-        return Seen(name, place, state, [], note="it does not tell its stacks")
+        return _process(name, place, state, [], note="it does not tell its stacks")
     chosen = [each for each in found if everything or stacks.is_of_an_author(each)]
     note = "it does not answer: its code keeps the interpreter to itself" if is_silent else None
-    return Seen(name, place, state, [stacks.for_display(each) for each in chosen], note=note)
+    return _process(name, place, state, [stacks.for_display(each) for each in chosen], note=note)
+
+
+def _process(
+    name: str, place: Place, state: str, found: list[Stack], note: str | None = None
+) -> StackedProcess:
+    return StackedProcess(name, place.pid, place.node, state, note, found)
 
 
 async def _look(place: Place, *, with_stacks: bool) -> tuple[str, list[Stack] | None]:

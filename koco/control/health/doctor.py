@@ -12,11 +12,12 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from koco import __version__
+from koco.cluster.placement import Node
 from koco.cluster.serve import name_of
 from koco.control import patient_wait
 from koco.control.container import Parts
@@ -50,16 +51,39 @@ _SIZING_S = 1.0
 #: This many restarts of the control plane cause a warning, because they are no accident.
 _RESTARTS = 3
 
-OK, WARNING, FAILED = "ok", "warning", "failed"
+OK: Final = "ok"
+WARNING: Final = "warning"
+FAILED: Final = "failed"
 
 
 class Finding(msgspec.Struct, frozen=True):
     """A result of a check. `status` is ok, warning or failed; `hint` is advice for the user."""
 
     name: str
-    status: str
+    status: Literal["ok", "warning", "failed"]
     message: str
     hint: str | None = None
+
+
+class NodeCounts(msgspec.Struct, frozen=True):
+    """The number of nodes."""
+
+    alive: int
+    dead: int
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether executions can run, in numbers. Null means that it could not be checked."""
+
+    status: Literal["ok", "degraded"]
+    troubles: int | None
+    nodes: NodeCounts | None
+    restarts: int | None
+    executions: dict[str, int]
+    store: Literal["ok", "failed"]
+    late_ms: Annotated[
+        int, msgspec.Meta(description="how late the control plane's own process was meanwhile")
+    ]
 
 
 Look = Callable[[Parts], Awaitable[list[Finding]]]
@@ -74,8 +98,8 @@ class Doctor:
         self._tasks = Tasks("the doctor")
         self._turn = asyncio.Lock()
         self._looking = asyncio.Lock()
-        self._health: dict[str, Any] = {}
-        self._seen = -_FRESH_S
+        self._health: Health | None = None
+        self._seen = 0.0
 
     async def findings(self, *, of_services: bool = True) -> list[Finding]:
         """Run all checks and return their findings in order.
@@ -88,14 +112,14 @@ class Doctor:
             found = await asyncio.gather(*(self._one(*each) for each in looks.items()))
         return [each for findings in found for each in findings]
 
-    async def health(self) -> dict[str, Any]:
-        """Return `{status, troubles, nodes, restarts, executions, store, late_ms}`.
+    async def health(self) -> Health:
+        """Return whether executions can run.
 
         It contains no names, because anybody may ask for it. It is cached for `_FRESH_S` seconds,
         because they may ask as often as they like.
         """
         async with self._looking:
-            if time.monotonic() - self._seen >= _FRESH_S:
+            if self._health is None or time.monotonic() - self._seen >= _FRESH_S:
                 self._health = await _health(self._parts)
                 self._seen = time.monotonic()
             return self._health
@@ -125,26 +149,26 @@ class Doctor:
         return [Finding("events", OK, f"one went from end to end in {took_s * 1e3:.1f} ms")]
 
 
-async def _health(parts: Parts) -> dict[str, Any]:
+async def _health(parts: Parts) -> Health:
     ray, late_of_ray = await _within(_HEALTH_S, parts.cluster.describe())
     version, late_of_store = await _within(_HEALTH_S, parts.store.engine.probe())
     tallies = await parts.store.executions.count_by_status()
     wrong, late_of_troubles = await _within(_HEALTH_S, problems.of(parts))
-    nodes = ray["nodes"] if ray else []
-    alive = sum(1 for node in nodes if node["alive"])
+    nodes = ray.nodes if ray else []
+    alive = sum(1 for node in nodes if node.is_alive)
     late_s = max(late_of_ray, late_of_store, late_of_troubles)
     is_late = late_s > _HEALTH_S
     failed = wrong is None or ray is None or version is None
     degraded = failed or wrong or is_late or parts.disk.trouble
-    return {
-        "status": "degraded" if degraded else "ok",
-        "troubles": None if wrong is None else len(wrong),
-        "nodes": {"alive": alive, "dead": len(nodes) - alive} if ray else None,
-        "restarts": ray["restarts"] if ray else None,
-        "executions": {status: tallies.get(status, 0) for status in Status if not status.is_final},
-        "store": "failed" if version is None else "ok",
-        "late_ms": round(late_s * 1000),
-    }
+    return Health(
+        status="degraded" if degraded else "ok",
+        troubles=None if wrong is None else len(wrong),
+        nodes=NodeCounts(alive, len(nodes) - alive) if ray else None,
+        restarts=ray.restarts if ray else None,
+        executions={status: tallies.get(status, 0) for status in Status if not status.is_final},
+        store="failed" if version is None else "ok",
+        late_ms=round(late_s * 1000),
+    )
 
 
 async def _within(seconds: float, work: Awaitable[Any]) -> tuple[Any, float]:
@@ -163,7 +187,7 @@ async def _within(seconds: float, work: Awaitable[Any]) -> tuple[Any, float]:
 
 
 async def _control_plane(parts: Parts) -> list[Finding]:
-    restarts = (await parts.cluster.describe())["restarts"]
+    restarts = (await parts.cluster.describe()).restarts
     what = f"{__version__}, process {os.getpid()}, up since {parts.started}"
     if restarts < _RESTARTS:
         return [Finding("control plane", OK, what)]
@@ -237,21 +261,21 @@ def _held(folder: Path) -> str:
 
 async def _ray(parts: Parts) -> list[Finding]:
     ray = await parts.cluster.describe()
-    what = f"{ray['version']}, Python {ray.get('python')}, token mode {ray.get('auth')}"
-    if ray.get("auth") == "disabled":
+    what = f"{ray.version}, Python {ray.python}, token mode {ray.auth}"
+    if ray.auth == "disabled":
         hint = "start Ray with RAY_AUTH_MODE=token: who reaches its dashboard runs code on it"
-        return [Finding("ray", WARNING, what, hint), *_nodes(ray["nodes"])]
-    return [Finding("ray", OK, what), *_nodes(ray["nodes"])]
+        return [Finding("ray", WARNING, what, hint), *_nodes(ray.nodes)]
+    return [Finding("ray", OK, what), *_nodes(ray.nodes)]
 
 
-def _nodes(nodes: list[dict[str, Any]]) -> list[Finding]:
-    alive = [node for node in nodes if node["alive"]]
-    cpus = sum(node["resources"].get("CPU", 0) for node in alive)
-    memory = _size(sum(node["resources"].get("memory", 0) for node in alive))
+def _nodes(nodes: list[Node]) -> list[Finding]:
+    alive = [node for node in nodes if node.is_alive]
+    cpus = sum(node.resources.get("CPU", 0) for node in alive)
+    memory = _size(sum(node.resources.get("memory", 0) for node in alive))
     found = [Finding("nodes", OK, f"{len(alive)} alive: {cpus:g} CPU, {memory}")]
     for node in nodes:
-        if death := node.get("death"):
-            what = f"{node['address']} is dead: {death}"
+        if node.death:
+            what = f"{node.address} is dead: {node.death}"
             found.append(Finding("node", WARNING, what, "start it again, if it is wanted"))
     return found
 

@@ -64,7 +64,7 @@ class Stack(msgspec.Struct, frozen=True):
     name: str
     frames: list[Frame]
     #: The object that it waits for, if its newest frame does not show that.
-    waits: str = ""
+    waits: str
 
 
 def install() -> None:
@@ -129,6 +129,7 @@ def parse(text: str) -> list[Stack]:
                 Frame(file, int(line), function)
                 for file, line, function in reversed(_FRAME.findall(body))
             ],
+            waits="",
         )
         for number, body in zip(parts[::2], parts[1::2], strict=True)
     ]
@@ -158,7 +159,7 @@ def of_task(task: "asyncio.Task[Any]", name: str, running: list[Frame] | None) -
     `running` is the stack of the loop's thread, if the task is the one that runs just now.
     """
     if running is not None:
-        return [Stack(name, running)]
+        return [Stack(name, running, "")]
     frames, inner = _frames_of_awaitable(task.get_coro())
     waiting = getattr(task, "_fut_waiter", None)
     below = [each for each in _tasks_in(waiting) if not each.done()]
@@ -240,7 +241,7 @@ def stacks_of_threads(skip: Callable[[int], bool]) -> list[Stack]:
     """Return the stacks of this process's threads, except those for which `skip` is true."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return [
-        Stack(f"thread {names.get(ident, ident)}", _frames(frame))
+        Stack(f"thread {names.get(ident, ident)}", _frames(frame), "")
         for ident, frame in sys._current_frames().items()
         if not skip(ident)
     ]

@@ -123,7 +123,7 @@ EXAMPLES = {
 PLACES = [
     ("Add a command", "stack", "koco/cli/main.py koco/client/client.py docs/commands.md"),
     ("Add a route", "stacks", "koco/api/app.py"),
-    ("Add a route", "Stacks", "koco/api/routes/stacks.py koco/api/openapi/schemas/__init__.py"),
+    ("Add a route", "Stacks", "koco/api/routes/stacks.py koco/control/executions/stacks.py"),
     ("Add a route", "/v1/executions/{fid}/stack", "docs/api.md"),
     ("Add a kind of event", "LEASE", "koco/events/model.py koco/events/schema.py"),
     ("Add a kind of event", "LEASE", "koco/control/events/batch_checks.py koco/testing.py"),

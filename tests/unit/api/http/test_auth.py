@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from koco.api.app import _routed, create_app
+from koco.cluster.placement import ClusterState
 from koco.cluster.serve import Serve
 from koco.control.access.login_throttle import Attempts
 from koco.control.deploy.deployer import Deployer
@@ -160,8 +161,8 @@ async def _complete(api: Api) -> None:
     )
     catalog.put(await store.releases.go_live("svc", release.number, [flow()]))
 
-    async def describe() -> dict[str, Any]:
-        return {"version": "2", "nodes": [], "restarts": 0, "python": "3", "auth": "token"}
+    async def describe() -> ClusterState:
+        return ClusterState(version="2", python="3", auth="token", nodes=[], restarts=0)
 
     async def nodes() -> list[Any]:
         return []

@@ -291,7 +291,7 @@ def test_a_body_that_trickles_in_is_not_waited_for(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One byte now and then holds a task and a connection no longer than it may."""
-    monkeypatch.setattr("koco.api.middleware.body_limit._BODY_S", 0.2)
+    monkeypatch.setattr("koco.api.http.request._BODY_S", 0.2)
     monkeypatch.setattr("koco.control.server.http_protocol._LINGER_S", 0.2)
     head = CANCEL + KEY + b"Content-Length: 1000\r\n\r\n"
     assert closed_after_s(api, head, trickle=b" ") < 4
@@ -322,8 +322,8 @@ def test_a_body_that_nobody_reads_is_not_waited_for(
 
 def test_a_slow_body_that_comes_is_taken(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time grows with what has come."""
-    monkeypatch.setattr("koco.api.middleware.body_limit._BODY_S", 0.4)
-    monkeypatch.setattr("koco.api.middleware.body_limit._BYTES_S", 1000)
+    monkeypatch.setattr("koco.api.http.request._BODY_S", 0.4)
+    monkeypatch.setattr("koco.api.http.request._BYTES_S", 1000)
     with connect(api) as client:
         client.sendall(CANCEL + KEY + b"Connection: close\r\nContent-Length: 1600\r\n\r\n")
         for _ in range(8):

@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from koco.api.app import create_app
+from koco.api.openapi import annotations
 from koco.control.executions.launcher import Launches
 from koco.control.services.catalog import Catalog
 from koco.control.settings import Settings
@@ -76,7 +77,7 @@ def test_every_route_that_creates_takes_a_key() -> None:
 
 
 def _creates(handler: HTTPRouteHandler) -> bool:
-    return bool({201, 202} & handler.opt.get("answers", {}).keys())
+    return bool({201, 202} & annotations.answers(handler).keys())
 
 
 def _is_keyed(handler: HTTPRouteHandler) -> bool:

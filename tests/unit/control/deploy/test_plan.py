@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from koco.api.routes.plan import PlannedChange
 from koco.cluster.dashboard import ServeError
 from koco.control.deploy import checks
 from koco.control.deploy.plan import Planner, Step
@@ -260,11 +262,12 @@ def test_the_wire_form_omits_absent_values(world: Any) -> None:
 
     async def body(w: World) -> None:
         await w.release(runtime={"env": {"A": "1"}})
-        wire = (await w.step(runner={"executions": 5})).to_wire()
-        assert wire["changes"] == [
+        step = await w.step(runner={"executions": 5})
+        changes = [PlannedChange.render(each) for each in step.changes]
+        assert msgspec.to_builtins(changes) == [
             {"path": "runtime.env.A", "part": "environment", "old": "1"},
             {"path": "runner.executions", "part": "replicas", "old": None, "new": 5},
         ]
-        assert (wire["expect"], wire["action"]) == (1, "update")
+        assert (step.expect, step.action) == (1, "update")
 
     world(body)

@@ -12,7 +12,7 @@ import pytest
 from koco.control.executions import schedule_spec
 from koco.control.executions.files import Files
 from koco.control.executions.launcher import Launches
-from koco.control.executions.schedules import Schedules
+from koco.control.executions.schedules import Schedules, ScheduleState
 from koco.control.services.catalog import Catalog
 from koco.control.storage.blobs import Blobs
 from koco.control.storage.disk import Disk
@@ -79,9 +79,9 @@ class Clock:
         return [await self.schedules.attend(key, now_s) for key in keys]
 
     @property
-    def told(self) -> dict[str, Any]:
-        [told] = self.schedules.of("svc/flow")
-        return told
+    def state(self) -> ScheduleState:
+        [state] = self.schedules.of("svc/flow")
+        return state
 
     async def made(self) -> list[Execution]:
         page = await self.w.store.executions.page(limit=100)
@@ -115,10 +115,10 @@ def test_launches_once_at_the_due_time(tmp_path: Path) -> None:
         meta = line.decode(1, next(line.number_lines(1, chunk.body))[1])["payload"]
         due = line.timestamp(SEVEN)
         assert meta["schedule"] == {"cron": "0 * * * *", "timezone": "UTC", "due": due}
-        assert (c.told["last"], c.told["fid"], c.told["missed"]) == (due, made.fid, 0)
+        assert (c.state.last, c.state.fid, c.state.missed) == (due, made.fid, 0)
         [entry] = (await c.w.store.audit.page(AuditQuery())).items
         assert (entry.who, entry.action, entry.target) == ("schedule", "launch", made.fid)
-        assert c.told["next"] == line.timestamp(EIGHT)
+        assert c.state.next == line.timestamp(EIGHT)
 
     clocked(tmp_path, body)
 
@@ -150,8 +150,8 @@ def test_launches_once_if_the_control_plane_dies_meanwhile(
         await c.schedules.refresh(back)
         await c.at(back)
         [made] = await c.made()
-        assert (c.told["fid"], c.told["last"]) == (made.fid, line.timestamp(SEVEN))
-        assert c.told["missed"] == 0
+        assert (c.state.fid, c.state.last) == (made.fid, line.timestamp(SEVEN))
+        assert c.state.missed == 0
         await c.w.until(made.fid, Status.FINISHED)
         await c.at(EIGHT)
         assert len(await c.made()) == 2
@@ -186,11 +186,11 @@ def test_counts_missed_times(tmp_path: Path, catch_up: bool) -> None:
         await c.schedules.refresh(NINE + 1800)
         assert await c.at(NINE + 1800) == [TEN]
         assert len(await c.made()) == catch_up
-        assert c.told["missed"] == 3 - catch_up
-        assert c.told["missed_at"] == line.timestamp(EIGHT if catch_up else NINE)
-        assert c.told["last"] == (line.timestamp(NINE) if catch_up else None)
+        assert c.state.missed == 3 - catch_up
+        assert c.state.missed_at == line.timestamp(EIGHT if catch_up else NINE)
+        assert c.state.last == (line.timestamp(NINE) if catch_up else None)
         await c.at(NINE + 1801)
-        assert (len(await c.made()), c.told["missed"]) == (catch_up, 3 - catch_up)
+        assert (len(await c.made()), c.state.missed) == (catch_up, 3 - catch_up)
 
     clocked(tmp_path, body)
 
@@ -204,7 +204,7 @@ def test_shows_the_latest_missed_time(tmp_path: Path) -> None:
         c.catalog.put(release)
         await c.schedules.refresh(NINE)
         await c.at(NINE + 0.5)
-        assert c.told["missed_at"] == line.timestamp(NINE - 1)
+        assert c.state.missed_at == line.timestamp(NINE - 1)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cron, "MOST", 100)
@@ -235,9 +235,9 @@ def test_launches_do_not_overlap_unless_permitted(tmp_path: Path, overlap: bool)
         await c.at(EIGHT)
         made = await c.made()
         assert len(made) == 1 + overlap
-        assert (c.told["skipped"], c.told["missed"]) == (1 - overlap, 0)
+        assert (c.state.skipped, c.state.missed) == (1 - overlap, 0)
         if not overlap:
-            assert c.told["skipped_at"] == line.timestamp(EIGHT)
+            assert c.state.skipped_at == line.timestamp(EIGHT)
             await c.w.until(made[0].fid, Status.RUNNING)
             await c.w.runner_of(made[0].fid).report(made[0].fid, Status.FINISHED, count=1)
             await c.at(NINE)
@@ -254,15 +254,15 @@ def test_a_refused_launch_is_tried_again(tmp_path: Path) -> None:
         await c.live(HOURLY, limits={"queue": 0}, max=1)
         await c.w.until((await c.w.launch()).fid, Status.RUNNING)
         assert await c.at(SEVEN) == [SEVEN + 5]
-        assert "limits.queue" in c.told["trouble"]
+        assert "limits.queue" in c.state.trouble
         assert await c.at(SEVEN + 5) == [SEVEN + 20]
         assert await c.at(SEVEN + 6) == [SEVEN + 20]
-        assert (await c.at(EIGHT - 1), c.told["missed"]) == ([EIGHT], 0)
+        assert (await c.at(EIGHT - 1), c.state.missed) == ([EIGHT], 0)
         running = c.w.began[0]
         await c.w.runner_of(running).report(running, Status.FINISHED, count=1)
         await c.at(EIGHT)
-        assert (c.told["trouble"], c.told["missed"]) == (None, 1)
-        assert c.told["last"] == line.timestamp(EIGHT)
+        assert (c.state.trouble, c.state.missed) == (None, 1)
+        assert c.state.last == line.timestamp(EIGHT)
 
     clocked(tmp_path, body)
 
@@ -275,8 +275,8 @@ def test_a_redeploy_applies_at_once(tmp_path: Path) -> None:
         await c.at(SEVEN)
         await c.live({**HOURLY, "overlap": True}, {**HOURLY, "cron": "0 8 * * *"})
         first, second = c.schedules.of("svc/flow")
-        assert (first["last"], second["last"]) == (line.timestamp(SEVEN), None)
-        assert first["overlap"]
+        assert (first.last, second.last) == (line.timestamp(SEVEN), None)
+        assert first.overlap
         await c.at(EIGHT)
         assert [each.release for each in await c.made()] == [1, 2, 2]
         await c.live()

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from koco.cluster import placement
+from koco.cluster.placement import ClusterState
 from koco.cluster.ray_work import Item
 from koco.cluster.serve import name_of
 from koco.control.executions.ray_cleanup import Leftovers
@@ -24,21 +26,21 @@ from tests.support import small_disk
 from tests.support.releases import manifest
 from tests.unit.control.runners.test_pool import World, world
 
-NODE = {"address": "10.0.0.1", "alive": True, "resources": {"CPU": 2}, "death": ""}
+NODE = placement.Node(id="ab", address="10.0.0.1", is_alive=True, resources={"CPU": 2})
+CLUSTER = ClusterState(version="2.60.0", python="3.11.9", auth="token", restarts=0, nodes=[NODE])
 
 
 def parts(w: World, **more: Any) -> Any:
     """Return what a doctor looks at, all of it well."""
 
-    async def describe() -> dict[str, Any]:
-        about = {"version": "2.60.0", "python": "3.11.9", "auth": "token", "restarts": 0}
-        return {**about, "nodes": [NODE]}
+    async def describe() -> ClusterState:
+        return CLUSTER
 
     async def work() -> list[Item]:
         return []
 
     async def nodes() -> list[placement.Node]:
-        return [placement.Node(id="ab", address="10.0.0.1", is_alive=True, resources={"CPU": 2})]
+        return [NODE]
 
     found = {
         "store": w.store,
@@ -142,7 +144,7 @@ def test_a_late_event_loop_is_not_a_failed_store(
                 await asyncio.sleep(0)
                 time.sleep(0.2)  # noqa: ASYNC251 - as thousands of requests would
 
-        async def describe() -> dict[str, Any]:
+        async def describe() -> ClusterState:
             hogging.append(asyncio.create_task(hog()))  # while the store is asked
             return await well.cluster.describe()
 
@@ -154,13 +156,13 @@ def test_a_late_event_loop_is_not_a_failed_store(
         well = parts(w)
         cluster = SimpleNamespace(**{**vars(well.cluster), "describe": describe})
         health = await Doctor(parts(w, cluster=cluster)).health()
-        assert health["store"] == "ok"
-        assert health["late_ms"] >= 80
-        assert health["status"] == "degraded", "nothing is well in a process that late"
+        assert health.store == "ok"
+        assert health.late_ms >= 80
+        assert health.status == "degraded", "nothing is well in a process that late"
         health = await Doctor(parts(w)).health()
-        assert (health["status"], health["store"]) == ("ok", "ok")
+        assert (health.status, health.store) == ("ok", "ok")
         monkeypatch.setattr(w.store.engine, "probe", hangs)
-        assert (await Doctor(parts(w)).health())["store"] == "failed"
+        assert (await Doctor(parts(w)).health()).store == "failed"
 
     world(tmp_path, body)
 
@@ -175,9 +177,9 @@ def test_a_full_store_fails_doctor_and_health(tmp_path: Path) -> None:
         assert (found["store"].status, found["events"].status) == ("failed", "failed")
         assert "disk has room" in (found["store"].hint or "")
         health = await Doctor(of).health()
-        assert (health["status"], health["store"]) == ("degraded", "failed")
+        assert (health.status, health.store) == ("degraded", "failed")
         w.store.engine._db.execute("PRAGMA query_only = 0")
-        assert (await Doctor(of).health())["status"] == "ok"
+        assert (await Doctor(of).health()).status == "ok"
 
     world(tmp_path, body)
 
@@ -195,8 +197,8 @@ def test_names_services_without_runners_only_to_callers_with_a_key(tmp_path: Pat
         assert found["service svc"].status == "failed"
         assert "no module named secret" in found["service svc"].message
         health = await Doctor(of).health()
-        assert (health["status"], health["troubles"]) == ("degraded", 1)
-        assert health["nodes"] == {"alive": 1, "dead": 0}
+        assert (health.status, health.troubles) == ("degraded", 1)
+        assert health.nodes == doctor.NodeCounts(alive=1, dead=0)
         assert "secret" not in str(health)
         assert "svc" not in str(health)
 
@@ -224,11 +226,10 @@ def test_reports_nodes_that_died_but_not_those_that_left(tmp_path: Path) -> None
     """Ray lists both as long as it runs."""
 
     async def body(w: World) -> None:
-        async def describe() -> dict[str, Any]:
-            gone = {"address": "10.0.0.2", "alive": False, "resources": {}}
-            nodes = [NODE, {**gone, "death": ""}, {**gone, "death": "its raylet was killed"}]
-            about = {"version": "2.60.0", "python": "3.11.9", "auth": "disabled", "restarts": 4}
-            return {**about, "nodes": nodes}
+        async def describe() -> ClusterState:
+            gone = placement.Node(id="cd", address="10.0.0.2", is_alive=False, resources={})
+            died = replace(gone, death="its raylet was killed")
+            return replace(CLUSTER, auth="disabled", restarts=4, nodes=[NODE, gone, died])
 
         found = await findings(parts(w, cluster=SimpleNamespace(describe=describe)))
         assert found["node"].message == "10.0.0.2 is dead: its raylet was killed"
@@ -285,9 +286,9 @@ def test_says_what_to_do_about_a_full_disk(tmp_path: Path) -> None:
             assert found.status == "failed"
             assert "events wait" in found.message
             assert "`koco cancel`" in (found.hint or "")
-            assert (await Doctor(of).health())["status"] == "degraded"
+            assert (await Doctor(of).health()).status == "degraded"
         of.disk._seen_at = -math.inf
         assert (await findings(of))["disk"].status != "failed"
-        assert (await Doctor(of).health())["status"] == "ok"
+        assert (await Doctor(of).health()).status == "ok"
 
     world(tmp_path, body)

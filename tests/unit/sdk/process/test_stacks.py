@@ -50,8 +50,8 @@ def test_parses_the_output_of_faulthandler() -> None:
         'Current thread 0x0b (most recent call first):\n  File "/c.py", line 1 in <module>\n'
     )
     assert stacks.parse(text) == [
-        Stack("thread 10", [Frame("/a/b.py", 7, "outer"), Frame("/a/b.py", 2, "inner")]),
-        Stack("thread 11", [Frame("/c.py", 1, "<module>")]),
+        Stack("thread 10", [Frame("/a/b.py", 7, "outer"), Frame("/a/b.py", 2, "inner")], ""),
+        Stack("thread 11", [Frame("/c.py", 1, "<module>")], ""),
     ]
 
 
@@ -105,8 +105,9 @@ def test_only_the_authors_frames_are_shown() -> None:
             Frame(f"{root}/hello/app.py", 3, "greet"),
             Frame(threading.__file__, 2, "wait"),
         ],
+        "",
     )
     assert stacks.is_of_an_author(stack)
     shown = stacks.for_display(stack).frames
     assert [each.file for each in shown] == ["hello/app.py", threading.__file__]
-    assert not stacks.is_of_an_author(Stack("x", stack.frames[:1]))
+    assert not stacks.is_of_an_author(Stack("x", stack.frames[:1], ""))

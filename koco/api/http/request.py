@@ -1,4 +1,4 @@
-"""Limit the size and the duration of a request's body."""
+"""A request: its caller, the control plane, and a body of limited size and duration."""
 
 import asyncio
 import math
@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import litestar
+from litestar.datastructures import State
 
 from koco.control import fair_turns
 from koco.control.access.caller import Caller
+from koco.control.container import Parts
 from koco.errors import LimitError, TimedOutError
 from koco.forms import json_value_count
 from koco.store.model import MB
@@ -19,14 +21,21 @@ _BODY_S = 30.0
 _BYTES_S = 16 * 1024
 
 
-class Request(litestar.Request[Any, Any, Any]):
-    """A request that refuses to read a whole body larger than the setting `max_body_mb`.
+class Request(litestar.Request[Any, Caller, State]):
+    """A request. Its `auth` is the caller, if the route has a guard.
 
-    Routes that read by `stream` count for themselves: see `koco.control.storage.blobs`.
+    It refuses to read a whole body larger than the setting `max_body_mb`. Routes that read by
+    `stream` count for themselves: see `koco.control.storage.blobs`.
     """
 
     _is_whole = False
     _patience: asyncio.Timeout | None = None
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of the control plane."""
+        parts: Parts = self.app.state.parts
+        return parts
 
     async def body(self) -> bytes:
         """Return the body, which is JSON.
@@ -37,7 +46,7 @@ class Request(litestar.Request[Any, Any, Any]):
             TimedOutError: it arrives too slowly.
         """
         found = await self.octets()
-        most = self.app.state.parts.settings.max_body_values
+        most = self.parts.settings.max_body_values
         most = max(most, self.route_handler.opt.get("max_body_values", 0))
         if json_value_count.has_more(found, most):
             raise LimitError(
@@ -65,7 +74,7 @@ class Request(litestar.Request[Any, Any, Any]):
         """Yield the body as it arrives."""
         if not self._is_whole:
             fair_turns.waits()  # for the client, until its data arrives
-        most_mb = self.app.state.parts.settings.max_body_mb if self._is_whole else math.inf
+        most_mb = self.parts.settings.max_body_mb if self._is_whole else math.inf
         _refuse_more(self.content_length or 0, most_mb)
         arrived = 0
         async for piece in super().stream():
@@ -80,7 +89,7 @@ class Request(litestar.Request[Any, Any, Any]):
     def _require_known(self) -> None:
         """Refuse a caller whose key was revoked while the body arrived."""
         if isinstance(caller := self.scope.get("auth"), Caller):
-            self.app.state.parts.streams.require(caller)
+            self.parts.streams.require(caller)
 
 
 def _refuse_more(size_bytes: int, most_mb: float) -> None:
