@@ -6,6 +6,9 @@ import re
 #: of a release's processes. With them, scanners of code and logs find the secrets.
 KEY, SESSION, FLOW, RELEASE = "koco_", "kocos_", "kocof_", "kocor_"
 
+#: Shown in place of a value that must not be seen.
+MASK = "********"
+
 #: A regular expression for keys, for such scanners.
 PATTERN = r"koco_[A-Za-z0-9_-]{43}"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from koco.store.model import MB
+from koco.sizes import MB
 
 #: The resource that Ray counts in bytes and koco in MB.
 _MEMORY = "memory"

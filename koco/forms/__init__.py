@@ -25,7 +25,7 @@ from koco.forms.elements import (
 )
 from koco.forms.fields import Field, InputArea, InputNumber, InputPassword, InputText
 from koco.forms.model import TYPES, Model, match_names
-from koco.forms.problems import FormError, Problem, nearest
+from koco.forms.problems import FormError, Problem
 
 __all__ = [
     "HR",
@@ -55,5 +55,4 @@ __all__ = [
     "Select",
     "Submit",
     "match_names",
-    "nearest",
 ]

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from koco.forms import nested, readers
 from koco.forms.elements import Part, read_with
 from koco.forms.fields import Field
-from koco.forms.problems import FormError, Problem, nearest
+from koco.forms.problems import FormError, Problem
+from koco.spelling import nearest
 
 #: How many options a message lists before it stops.
 _LISTED = 20

@@ -1,11 +1,9 @@
-"""The problems of a form's definition, and suggestions for misspelt words."""
+"""The problems of a form's definition, and suggestions for unknown words."""
 
-import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-#: The longest word to look for a similar one (characters), because comparing long words is slow.
-_LONGEST = 100
+from koco.spelling import nearest
 
 
 class Problem(NamedTuple):
@@ -32,15 +30,6 @@ class FormError(ValueError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is similar to a misspelt one, if there is one."""
-    if len(word) > _LONGEST:
-        return None
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[close[0]] if close else None
 
 
 def suggestion(word: str, known: Iterable[str], *, otherwise: str) -> str:

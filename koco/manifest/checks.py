@@ -17,10 +17,10 @@ from koco.manifest.problems import (
     InvalidValueError,
     KeyPath,
     Problem,
-    nearest,
     unknown_key,
     wrong_type,
 )
+from koco.spelling import nearest
 
 
 def find_problems(data: Any) -> list[Problem]:

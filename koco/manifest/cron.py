@@ -4,7 +4,8 @@ import functools
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from koco.manifest.problems import InvalidValueError, nearest
+from koco.manifest.problems import InvalidValueError
+from koco.spelling import nearest
 
 #: How many missed times are counted at most.
 MOST = 10_000

@@ -5,13 +5,13 @@ only be installed on the cluster. Another check finds files that hide a module t
 Ray needs.
 """
 
-import re
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 
 from koco.manifest.model import Manifest
 from koco.manifest.problems import KeyPath, Problem
+from koco.spelling import nearest
 
 #: The endings of a module's file.
 _ENDINGS = (".py", ".so", ".pyd")
@@ -180,8 +180,5 @@ def _find_in_subfolder(path: str, names: Collection[str]) -> str | None:
 
 
 def _nearest(path: str, names: Collection[str]) -> str | None:
-    import difflib
-
-    files = [name for name in names if re.search(r"\.py$", name)]
-    close = difflib.get_close_matches(path, files, n=1, cutoff=0.5)
-    return f"nearest is {close[0]}" if close else None
+    near = nearest(path, [name for name in names if name.endswith(".py")], cutoff=0.5)
+    return f"nearest is {near}" if near else None

@@ -6,6 +6,8 @@ Standard library only, because `koco.project.project` uses it in commands that m
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from koco.spelling import nearest
+
 #: A path in the data: keys and list indices from the root.
 KeyPath = tuple[str | int, ...]
 
@@ -45,15 +47,6 @@ def format_path(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is similar to a misspelt one, if there is one."""
-    import difflib
-
-    choices = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(word.casefold(), list(choices), n=1, cutoff=0.6)
-    return choices[close[0]] if close else None
 
 
 def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:

@@ -14,9 +14,7 @@ from pathlib import Path
 from koco.errors import LimitError, UsageError
 from koco.manifest.differences import File
 from koco.project import bundle
-
-#: The unit of `max_file_mb` (bytes).
-MB = 1024 * 1024
+from koco.sizes import MB
 
 #: Errors from reading a zip that is broken or was made by hand.
 _BROKEN = (

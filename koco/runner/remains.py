@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from koco.events import wire
-from koco.events.model import Batch, Kind
+from koco.events.model import Kind
+from koco.events.wire import Batch
 from koco.runner.output import backlog, partial_lines, pipe_buffer, pipe_keeper
 from koco.runner.output.keeper_client import HANDED_OVER
 from koco.runner.output.lines import Output

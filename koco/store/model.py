@@ -12,11 +12,10 @@ from koco.events import line
 from koco.events.model import Status
 from koco.manifest.descriptions import AppHandlers, FlowDescription
 from koco.manifest.model import Flow, Manifest
+from koco.sizes import MB
+from koco.tokens import MASK
 
 T = TypeVar("T")
-
-#: Shown in place of a hidden value.
-MASK = "********"
 
 
 #: The flow of executions that serve as a proof (`koco.control.health.event_canary`). They belong
@@ -371,11 +370,6 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 #: Larger values are not valid numbers: none of the store's counters comes near.
 LAST = 2**62
-
-#: The unit of settings that end in `_mb` (bytes).
-MB = 1024 * 1024
-#: The unit of settings that end in `_kb` (bytes).
-KB = 1024
 
 
 class Room(Enum):

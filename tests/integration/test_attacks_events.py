@@ -8,7 +8,8 @@ CODE = '''
 import ray
 
 from koco.events import line, wire
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.sdk.process import control_client
 
 GOOD = line.encode(Kind.STDOUT, "needle")

@@ -13,7 +13,7 @@ from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.errors import LimitError, TimedOutError
 from koco.forms import json_value_count
-from koco.store.model import MB
+from koco.sizes import MB
 
 #: The time limit for reading a whole body (seconds), plus a second for every so many bytes.
 #: Without it, a client that sends one byte a minute would hold a connection and a task for ever.

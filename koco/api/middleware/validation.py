@@ -6,7 +6,7 @@ from litestar import Request
 
 from koco.api.openapi import annotations
 from koco.errors import MediaTypeError, UsageError
-from koco.manifest.problems import nearest
+from koco.spelling import nearest
 
 
 async def check(request: Request[Any, Any, Any]) -> None:

@@ -17,7 +17,7 @@ from koco.errors import ManifestError
 from koco.forms.off_loop import run_check
 from koco.manifest import key_literals, load, module_check, problems
 from koco.manifest.model import Manifest
-from koco.store.model import KB
+from koco.sizes import KB
 
 
 class Finding(TypedDict):

@@ -18,6 +18,7 @@ from koco.cluster.runners import EnvironmentFailed
 from koco.manifest import requirements
 from koco.manifest.model import Runtime
 from koco.manifest.package_check import TextOf, lock_path
+from koco.sizes import format_size
 
 #: How long uv may take to convert a lock to requirements (seconds). Without a network, it usually
 #: takes milliseconds.
@@ -98,7 +99,7 @@ def _require_small(archive: zipfile.ZipFile, names: list[str]) -> None:
     """Refuse to read implausibly large files, because they are read into memory here."""
     if sum(archive.getinfo(name).file_size for name in names) > _TEXT_BYTES:
         raise EnvironmentFailed(
-            f"{names[0]} in the bundle is larger than {_TEXT_BYTES >> 20} MB",
+            f"{names[0]} in the bundle is larger than {format_size(_TEXT_BYTES)}",
             detail="",
             hint="it is read by the control plane, and lists packages",
         )

@@ -10,7 +10,8 @@ import re
 import msgspec
 
 from koco.events.line import PAYLOAD_BYTES
-from koco.events.model import Batch, Kind
+from koco.events.model import Kind
+from koco.events.wire import Batch
 
 #: The largest size of one batch (bytes). A runner sends 88 KiB at a time, or one event; a Ray task
 #: sends all that several threads wrote at once.

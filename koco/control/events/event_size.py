@@ -4,8 +4,8 @@ import msgspec
 
 from koco.control.settings import Settings
 from koco.events import line
-from koco.events.model import Batch
-from koco.store.model import KB
+from koco.events.wire import Batch
+from koco.sizes import KB
 
 
 def fitting(batch: Batch, settings: Settings) -> Batch:

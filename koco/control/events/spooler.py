@@ -22,8 +22,10 @@ from koco.control.settings import Settings
 from koco.control.storage.disk import Disk
 from koco.errors import NoRoomError, NotFoundError
 from koco.events import line, wire
-from koco.events.model import Ack, Batch, Status
-from koco.store.model import MB, Execution, Room
+from koco.events.model import Status
+from koco.events.wire import Ack, Batch
+from koco.sizes import MB
+from koco.store.model import Execution, Room
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)

@@ -27,6 +27,7 @@ from koco.control.tasks import Tasks
 from koco.errors import KocoError
 from koco.events.model import Status
 from koco.plurals import counted, verbal
+from koco.sizes import format_size
 from koco.store.model import Release
 
 log = logging.getLogger(__name__)
@@ -228,7 +229,7 @@ async def _queue(parts: Parts) -> list[Finding]:
 
 async def _store(parts: Parts) -> list[Finding]:
     version = await parts.store.engine.probe()
-    size = _size(await parts.store.engine.size_bytes())
+    size = format_size(await parts.store.engine.size_bytes())
     return [Finding("store", OK, f"writable, version {version}, {size}: {parts.store_path}")]
 
 
@@ -236,7 +237,7 @@ async def _disk(parts: Parts) -> list[Finding]:
     data_dir = Path(parts.store_path).parent
     free = shutil.disk_usage(data_dir).free
     held = await asyncio.to_thread(_held, data_dir / "blobs")
-    what = f"{_size(free)} free at {data_dir}; bundles and files take {held}"
+    what = f"{format_size(free)} free at {data_dir}; bundles and files take {held}"
     if trouble := parts.disk.trouble:
         return [Finding("disk", FAILED, f"{trouble}; bundles and files take {held}", _NO_ROOM)]
     if free >= _LITTLE_BYTES:
@@ -255,8 +256,8 @@ def _held(folder: Path) -> str:
             except FileNotFoundError:
                 continue  # collected meanwhile
         if time.monotonic() > deadline:
-            return f"more than {_size(total)}"
-    return _size(total)
+            return f"more than {format_size(total)}"
+    return format_size(total)
 
 
 async def _ray(parts: Parts) -> list[Finding]:
@@ -271,7 +272,7 @@ async def _ray(parts: Parts) -> list[Finding]:
 def _nodes(nodes: list[Node]) -> list[Finding]:
     alive = [node for node in nodes if node.is_alive]
     cpus = sum(node.resources.get("CPU", 0) for node in alive)
-    memory = _size(sum(node.resources.get("memory", 0) for node in alive))
+    memory = format_size(sum(node.resources.get("memory", 0) for node in alive))
     found = [Finding("nodes", OK, f"{len(alive)} alive: {cpus:g} CPU, {memory}")]
     for node in nodes:
         if node.death:
@@ -357,13 +358,6 @@ async def _left(parts: Parts) -> list[Finding]:
         what = f"{each.kind} {each.name} of {whose} is at work (process {each.pid})"
         found.append(Finding("left in Ray", WARNING, what, hint))
     return found or [Finding("left in Ray", OK, "nothing")]
-
-
-def _size(size_bytes: float) -> str:
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes / 1e3:.1f} kB"
 
 
 _LOOKS: dict[str, Look] = {

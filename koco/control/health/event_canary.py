@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from koco.control.container import Parts
 from koco.errors import KocoError
 from koco.events import line, wire
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.store.model import PROOF, NewExecution
 
 #: Sends encoded batches; returns their encoded acknowledgements.

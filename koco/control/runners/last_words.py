@@ -12,7 +12,7 @@ from koco.control.services.secrets import Vault
 from koco.control.tasks import Tasks, surely
 from koco.errors import KocoError, NoRoomError
 from koco.events import line, wire
-from koco.events.model import Batch
+from koco.events.wire import Batch
 from koco.runner import remains
 from koco.runner.remains import Remains, Tail
 from koco.sdk.process.crash import End

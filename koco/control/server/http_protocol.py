@@ -15,7 +15,7 @@ from koco.control.fair_turns import Place, Turn, Turns
 from koco.control.server.request_owner import Holders
 from koco.control.settings import Settings
 from koco.errors import TooManyError
-from koco.store.model import KB
+from koco.sizes import KB
 
 #: How long the head of a request may take to arrive, for the first one after connecting (seconds).
 _HEAD_S = 30.0

@@ -1,6 +1,5 @@
 """The catalog of flows that can be launched: those of live releases, by full or short name."""
 
-import difflib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from koco.errors import ConflictError, NotFoundError
 from koco.forms import FormError, Model
 from koco.manifest.descriptions import FlowDescription
+from koco.spelling import nearest
 from koco.store.model import Release
 
 log = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ class Catalog:
         if release := self._releases.get(service):
             return release
         self._require_open(service)
-        near = difflib.get_close_matches(service, self._releases, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "`koco status` lists them"
+        near = nearest(service, self._releases)
+        hint = f"did you mean {near!r}?" if near else "`koco status` lists them"
         raise NotFoundError(f"no service is called {service!r}", hint=hint)
 
     def at(self, service: str, path: str) -> Entry | None:
@@ -162,14 +162,14 @@ def _hint(name: str, entries: list[Entry]) -> str:
     known = [entry.name for entry in entries]
     if slash:
         # Suggest only flows of this service: a flow of the same name elsewhere is not meant.
-        meant = difflib.get_close_matches(service, {entry.service for entry in entries}, n=1)
+        meant = nearest(service, {entry.service for entry in entries})
         if not meant:
             return f"no release of {service!r} is live: `koco status` lists what is"
-        known = [each for each in known if each.startswith(f"{meant[0]}/")]
+        known = [each for each in known if each.startswith(f"{meant}/")]
     else:
         known += [entry.flow.name for entry in entries]
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else "`koco flows` lists them"
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else "`koco flows` lists them"
 
 
 def closed_by(release: Release) -> str:

@@ -22,6 +22,7 @@ from koco.forms import json_value_count
 from koco.sdk.endpoint import signing
 from koco.sdk.endpoint.handlers import ANSWER, ERRORS, FAILURE, FORM, INTERNAL, LAUNCH, VALUE
 from koco.sdk.endpoint.headers import HOP, may_pass
+from koco.sizes import format_size
 from koco.store.model import Answer, Release
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class Endpoints:
                 if len(blob) > _ANSWER_BYTES:
                     raise EndpointError(
                         f"{_at(release, request.path)} answers with more than "
-                        f"{_ANSWER_BYTES >> 20} MiB",
+                        f"{format_size(_ANSWER_BYTES)}",
                         hint="large inputs belong into files",
                     )
         except httpx.HTTPError as exc:  # its replica died in the middle

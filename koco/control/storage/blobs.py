@@ -23,7 +23,7 @@ from koco.control.storage.disk import Disk
 from koco.control.storage.upload import PIECE_BYTES, Part, take
 from koco.errors import ConflictError, LimitError, NotFoundError, TooManyError, UsageError
 from koco.events import line
-from koco.store.model import MB
+from koco.sizes import MB
 from koco.store.store import Store
 
 #: How long unreferenced blobs are kept (seconds).

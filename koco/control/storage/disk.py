@@ -17,8 +17,9 @@ from pathlib import Path
 
 from koco.control.settings import Settings
 from koco.errors import NoRoomError
+from koco.sizes import MB
 from koco.store.engine.protocol import Engine
-from koco.store.model import MB, Room
+from koco.store.model import Room
 
 log = logging.getLogger(__name__)
 

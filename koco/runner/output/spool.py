@@ -17,8 +17,9 @@ from itertools import accumulate
 from typing import Any, Protocol
 
 from koco.events import wire
-from koco.events.model import Batch, Status
+from koco.events.model import Status
 from koco.events.questions import A, Question
+from koco.events.wire import Batch
 from koco.runner.output import lines as outputs
 from koco.runner.output import ray_task
 from koco.runner.output.backlog import Backlog

@@ -16,6 +16,7 @@ from pathlib import Path
 from koco.runner.process import identity
 from koco.sdk.process import memory
 from koco.sdk.process.memory import Limit
+from koco.sizes import MB
 
 #: How often it measures (seconds): far from the limit, and near it.
 _FAR_S, _NEAR_S = 0.5, 0.1
@@ -24,7 +25,7 @@ _NEAR = 0.7
 #: Ray's object store: it belongs to the node, not to the process that reads from it.
 _PLASMA = "/dev/shm/plasma"
 #: Open files in memory are only looked for if all such files use at least this much (bytes).
-_MANY_FILES = 32 * memory.MB
+_MANY_FILES = 32 * MB
 #: The kernel's names for memory that processes share and that is no file on a disk.
 _SHARED = ("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")
 

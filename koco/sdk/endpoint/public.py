@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from koco.errors import DeployError
-from koco.manifest.problems import nearest
 from koco.sdk.endpoint.handlers import INTERNAL
+from koco.spelling import nearest
 
 #: The environment variable that lists a replica's public paths, as JSON.
 VARIABLE = "KOCO_PUBLIC"

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from koco.errors import GLOBAL_FIELD, DeployError, InputsError
-from koco.forms import Model, match_names, nearest
+from koco.forms import Model, match_names
 from koco.sdk.entrypoints.crew import adapt
 from koco.sdk.entrypoints.hints import layers
 from koco.sdk.entrypoints.signature import NOTHING, Gathered, Input, is_pydantic, signature_of
+from koco.spelling import nearest
 
 _DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _PATH = re.compile(rf"{_DOTTED}:{_DOTTED}|[^\W\d]\w*(\.[^\W\d]\w*)+")

@@ -13,6 +13,7 @@ import select
 import sys
 from collections.abc import Iterable
 
+#: `koco.tokens.MASK`, repeated because the filter runs as a file of its own, without koco.
 MASK = b"********"
 
 #: How much is read at once (bytes).

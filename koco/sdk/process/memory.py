@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MB = 1024 * 1024
+from koco.sizes import MB
 
 #: The environment variable with the limit of a release's processes (MB); empty for the default.
 VARIABLE = "KOCO_MEMORY_MB"

@@ -21,8 +21,8 @@ from urllib.parse import quote, quote_plus
 import msgspec
 
 from koco.events import line
+from koco.tokens import MASK
 
-MASK = "********"
 #: Shorter values are not masked, because ordinary texts would contain them (characters).
 SHORTEST = 6
 #: Lines of a multi-line value are also masked singly, from this length on (characters).

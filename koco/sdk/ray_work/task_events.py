@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from koco.events import wire
-from koco.events.model import Batch
 from koco.events.questions import A, Question
+from koco.events.wire import Batch
 from koco.sdk.process.control_client import Control
 from koco.sdk.tracer import Sink
 

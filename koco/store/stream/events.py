@@ -9,9 +9,11 @@ import math
 
 from koco.errors import LimitError
 from koco.events import line
-from koco.events.model import Ack, Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Ack, Batch
+from koco.sizes import MB
 from koco.store.engine.protocol import Connection, Rows
-from koco.store.model import MB, Chunk, Room
+from koco.store.model import Chunk, Room
 from koco.store.sql.repository import Repository
 from koco.store.stream import lifecycle
 from koco.store.stream.lifecycle import OUTCOMES, Lines, State

@@ -11,8 +11,9 @@ import msgspec
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
 from koco.events.model import FINAL, Kind, Status
+from koco.sizes import MB
 from koco.store.engine.protocol import Connection
-from koco.store.model import MB, Policy
+from koco.store.model import Policy
 
 #: Executions that have not ended. Phrased for an index, because there may be a million that have.
 IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in Status if each not in FINAL)})"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from koco.events import wire
-from koco.events.model import Batch, Status
+from koco.events.model import Status
+from koco.events.wire import Batch
 from koco.runner.output import backlog, pipe_keeper
 from koco.runner.process import ray_logs
 from koco.runner.remains import Remains, collect_from

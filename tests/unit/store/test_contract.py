@@ -25,7 +25,8 @@ from koco.errors import (
     UsageError,
 )
 from koco.events import line
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.store.engine.sqlite import readers
 from koco.store.engine.sqlite.engine import SqliteEngine
 from koco.store.engine.sqlite.search import TextIndex

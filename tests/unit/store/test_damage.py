@@ -13,7 +13,8 @@ import pytest
 
 from koco.errors import KocoError, NotFoundError
 from koco.events import line
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.store.engine.protocol import Connection
 from koco.store.errors import DamagedError, StoreError
 from koco.store.model import AuditEntry, AuditQuery, Filter, Key, NewExecution

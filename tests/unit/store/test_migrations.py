@@ -11,7 +11,8 @@ import pytest
 
 from koco.errors import ConflictError
 from koco.events import line
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.store import version
 from koco.store.engine.sqlite import schema
 from koco.store.model import Answer, Filter, Key, NewExecution, NewFile

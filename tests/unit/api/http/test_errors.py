@@ -213,7 +213,7 @@ def test_a_client_gathers_the_pages_that_it_wants_all_of(api: Api) -> None:
         for name in "abc":
             client.files.attach(fid, f"in/{name}", sha256=sha256, size_bytes=1)
         listed = client._transport.items(
-            f"/v1/executions/{fid}/files", answers.Files, {"limit": "2"}
+            f"/v1/executions/{fid}/files", answers.File, {"limit": "2"}
         )
         assert [each["path"] for each in listed] == ["in/a", "in/b", "in/c"]
         with pytest.raises(errors.NotFoundError) as caught:

@@ -21,7 +21,8 @@ from koco.control.services.endpoint_client import Endpoints
 from koco.control.settings import Settings
 from koco.errors import TooManyError
 from koco.events import line
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.store.model import AuditQuery
 from tests.support.api_server import Api, serving
 from tests.support.driver import calm_s

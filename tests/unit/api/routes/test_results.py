@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from koco.events import line, wire
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.response import HTML, Markdown, Text
 from tests.support.api_server import Api, serving
 

@@ -15,7 +15,8 @@ from koco.control.events import batch_checks
 from koco.control.events.chunk_reader import NDJSON, SSE, Wanted
 from koco.control.events.spooler import Spooler
 from koco.events import line, wire
-from koco.events.model import Ack, Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Ack, Batch
 from koco.store.model import Filter, NewExecution
 from koco.store.store import Store
 

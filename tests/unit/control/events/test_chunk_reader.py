@@ -10,7 +10,8 @@ import pytest
 from koco.control.events.chunk_reader import NDJSON, READ_BYTES, SSE, Form, Wanted
 from koco.control.events.spooler import Spooler
 from koco.events import line
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.store.model import Execution, NewExecution
 from koco.store.store import Store
 

@@ -8,7 +8,8 @@ from koco.control.deploy import checks
 from koco.control.events import event_size
 from koco.control.settings import Settings
 from koco.events import line
-from koco.events.model import Batch, Kind
+from koco.events.model import Kind
+from koco.events.wire import Batch
 from tests.support.releases import manifest
 
 

@@ -12,7 +12,8 @@ import pytest
 from koco.control.events.spooler import Spooler
 from koco.control.executions.locks import Locks
 from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
-from koco.events.model import Batch, Status
+from koco.events.model import Status
+from koco.events.wire import Batch
 from koco.manifest.descriptions import AppHandlers
 from koco.store.model import Answer, Execution, Lock, NewExecution, Release
 from koco.store.store import Store

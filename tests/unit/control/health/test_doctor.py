@@ -81,7 +81,7 @@ def test_findings_without_problems_have_no_hint(tmp_path: Path) -> None:
         assert wrong == []
         assert found["events"].message.startswith("one went from end to end in ")
         assert found["runners"].message == "1 answers"
-        assert "; bundles and files take 0.0 kB" in found["disk"].message
+        assert "; bundles and files take 0 B" in found["disk"].message
         assert (await w.store.executions.page()).items == []
         assert not any((await w.store.executions.count_by_status()).values())
 

@@ -14,7 +14,8 @@ from koco.control.runners.queue import Line
 from koco.control.settings import Settings
 from koco.errors import TooManyError
 from koco.events import line
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.manifest.model import Limits
 from koco.store.model import Execution, NewExecution, Policy
 from tests.support.releases import manifest

@@ -21,7 +21,8 @@ from koco.control.runners import pool as module
 from koco.control.settings import Settings
 from koco.errors import ConflictError, KocoError
 from koco.events import line, wire
-from koco.events.model import Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Batch
 from koco.runner.spec import PROTOCOL, Description, ImportFailure, Launch, Presence, RunnerSpec
 from koco.sdk.process.crash import End
 from koco.store.errors import StoreError

@@ -16,7 +16,8 @@ from koco.control.settings import Settings
 from koco.control.storage.disk import Disk
 from koco.errors import LimitError, NoRoomError
 from koco.events import line, wire
-from koco.events.model import Ack, Batch, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Ack, Batch
 from koco.store.model import Execution, Key, NewExecution, Room
 from koco.store.store import Store
 from tests.support import small_disk

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from koco.events import line, wire
-from koco.events.model import Ack, Kind, Status
+from koco.events.model import Kind, Status
+from koco.events.wire import Ack
 from koco.runner.output import backlog as module
 from koco.runner.output.backlog import Backlog
 from koco.runner.output.spool import Spool

@@ -13,8 +13,9 @@ import pytest
 
 from koco.errors import NotFoundError
 from koco.events import line, wire
-from koco.events.model import Ack, Batch, Kind, Status
+from koco.events.model import Kind, Status
 from koco.events.questions import OpenLock, WithdrawLock
+from koco.events.wire import Ack, Batch
 from koco.runner.output import backlog
 from koco.runner.output import spool as module
 from koco.runner.output.backlog import Backlog

@@ -11,8 +11,9 @@ import pytest
 
 from koco.runner.process import memory_watch
 from koco.sdk.process import memory
-from koco.sdk.process.memory import MB, Limit
+from koco.sdk.process.memory import Limit
 from koco.sdk.process.tracebacks import describe
+from koco.sizes import MB
 from tests.support.driver import eventually
 
 

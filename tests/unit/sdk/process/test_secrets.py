@@ -13,8 +13,9 @@ from koco.events import line
 from koco.events.model import Kind
 from koco.runner.output.lines import LINE_CHARS, Output
 from koco.sdk.process import secrets
-from koco.sdk.process.secrets import MASK, Masks
+from koco.sdk.process.secrets import Masks
 from koco.sdk.process.tracebacks import describe
+from koco.tokens import MASK
 
 VALUE = 'se"sam\\e öpen/7d'
 

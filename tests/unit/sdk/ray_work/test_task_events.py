@@ -3,7 +3,8 @@
 import pytest
 
 from koco.events import line, wire
-from koco.events.model import Ack, Kind
+from koco.events.model import Kind
+from koco.events.wire import Ack
 from koco.sdk.ray_work import task_events
 from koco.sdk.ray_work.task_events import Producer, RemoteSink, remote_sink
 
