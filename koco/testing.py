@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from koco import file_paths
+from koco.client.answers import File
 from koco.errors import NotFoundError
 from koco.events import datetimes, line
 from koco.events.model import Kind, Status
@@ -139,16 +140,16 @@ class _Place:
         self._content = content
         self._note = note_event
 
-    def ls(self, path: str) -> list[dict[str, Any]]:
+    def ls(self, path: str) -> list[File]:
         found = [name for name in sorted(self._content) if file_paths.is_within(name, path)]
         if not found and path not in file_paths.ROOTS:
             raise NotFoundError(f"there is no file {path!r}")
-        return [{**self._about(name), "created": line.timestamp()} for name in found]
+        return [self._about(name) for name in found]
 
-    def read(self, file: dict[str, Any]) -> Iterator[bytes]:
+    def read(self, file: File) -> Iterator[bytes]:
         yield self._content[file["path"]]
 
-    def fetch(self, file: dict[str, Any], dest: Path) -> None:
+    def fetch(self, file: File, dest: Path) -> None:
         dest.write_bytes(self._content[file["path"]])
 
     def put(self, path: str, source: Path, check: Callable[[int], object]) -> None:
@@ -163,11 +164,17 @@ class _Place:
     def close(self) -> None:
         pass
 
-    def _about(self, path: str) -> dict[str, Any]:
+    def _about(self, path: str) -> File:
         data = self._content[path]
         sha256 = hashlib.sha256(data).hexdigest()
         by = "flow" if path.startswith("out/") else "test"
-        return {"path": path, "size_bytes": len(data), "sha256": sha256, "by": by}
+        return {
+            "path": path,
+            "size_bytes": len(data),
+            "sha256": sha256,
+            "created": line.timestamp(),
+            "by": by,
+        }
 
 
 class Tracer(_Tracer):

@@ -2,10 +2,20 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from koco.cli.inputs import prompt
+from koco.cli.inputs import file_inputs, prompt
+from koco.cli.terminal import event_view, keyboard, output, times
+from koco.client.answers import Lock, LockWithForm
+from koco.errors import (
+    AwaitingError,
+    ConflictError,
+    InputsError,
+    Interrupted,
+    KocoError,
+    TimedOutError,
+)
 
 if TYPE_CHECKING:
     from koco.client.client import Client
@@ -14,39 +24,36 @@ if TYPE_CHECKING:
 OnLock = Callable[[], None]
 
 
-def open_locks(client: "Client", fid: str) -> list[dict[str, Any]]:
+def open_locks(client: "Client", fid: str) -> list[Lock]:
     """Return an execution's open locks, oldest first."""
     return [lock for lock in client.locks_of(fid) if lock["status"] == "open"]
 
 
-def refusing(client: "Client", fid: str) -> OnLock:
+def refuse_locks(client: "Client", fid: str) -> OnLock:
     """Return a function that stops waiting if a person is needed and cannot be asked here."""
-    from koco.errors import AwaitingError
 
     def look() -> None:
         if locks := open_locks(client, fid):
             names = ", ".join(lock["name"] for lock in locks)
-            raise AwaitingError(f"{fid} awaits an answer: {names}", hint=f"`{command(locks)}`")
+            raise AwaitingError(f"{fid} waits for an answer: {names}", hint=f"`{command(locks)}`")
 
     return look
 
 
-def noting(client: "Client", fid: str) -> OnLock:
+def report_locks(client: "Client", fid: str) -> OnLock:
     """Return a function that reports, once for each lock, that a person is needed."""
-    from koco.cli.terminal import output
-
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def look() -> None:
         for lock in open_locks(client, fid):
-            if lock["lid"] not in told:
-                told.add(lock["lid"])
-                output.note(f"{fid} awaits an answer: `{command([lock])}`")
+            if lock["lid"] not in reported:
+                reported.add(lock["lid"])
+                output.note(f"{fid} waits for an answer: `{command([lock])}`")
 
     return look
 
 
-def offering(client: "Client", fid: str) -> OnLock:
+def offer_locks(client: "Client", fid: str) -> OnLock:
     """Return a function that offers to answer locks here. A declined lock is not offered again."""
     offered: set[str] = set()
 
@@ -59,27 +66,24 @@ def offering(client: "Client", fid: str) -> OnLock:
     return look
 
 
-def _offer(client: "Client", lock: dict[str, Any]) -> None:
-    from koco.cli.terminal import output, times
-    from koco.errors import ConflictError, Interrupted, KocoError, TimedOutError
-
-    later = f"not answered; `{command([lock])}` does it later"
+def _offer(client: "Client", opened: Lock) -> None:
+    later = f"not answered; `{command([opened])}` answers it later"
     try:
-        if not _agrees(lock["name"]):
+        if not _agrees(opened["name"]):
             output.note(later)
             return
-        lock = client.lock(lock["fid"], lock["lid"])
+        lock = client.lock(opened["fid"], opened["lid"])
         if lock["status"] != "open":
             settled = times.at(lock["settled"] or "", sys.stderr)
             who = f" by {lock['by']} at {settled}" if lock["by"] else ""
-            output.note(f"{lock['name']} was {lock['status']}{who}; it goes on")
+            output.note(f"{lock['name']} was {lock['status']}{who}; the execution goes on")
             return
         if not output.is_terminal():
             show(lock)  # stderr, because the stream goes to stdout
         answer(client, lock, ask(lock), asks=True)
     except ConflictError as exc:
         # Somebody else was faster, or the lock timed out. The stream shows what happens next.
-        output.note(f"{exc.message}; it goes on")
+        output.note(f"{exc.message}; the execution goes on")
     except Interrupted:
         output.note(later)
     except TimedOutError:
@@ -91,9 +95,6 @@ def _offer(client: "Client", lock: dict[str, Any]) -> None:
 
 
 def _agrees(name: str) -> bool:
-    from koco.cli.terminal import keyboard
-    from koco.errors import Interrupted
-
     while True:
         sys.stderr.write(f"Answer {name} now? (yes or no) [yes]\n")
         try:
@@ -107,12 +108,10 @@ def _agrees(name: str) -> bool:
             return typed in ("", "y", "yes")
 
 
-def show(lock: dict[str, Any]) -> None:
+def show(lock: Lock) -> None:
     """Write a lock's question to stderr."""
-    from koco.cli.terminal import event_view, output, times
-
     time_s = -times.seconds(lock["expires"])
-    output.note(f"{lock['name']} of {lock['flow']} waits for an answer, {times.short(time_s)} more")
+    output.note(f"{lock['name']} of {lock['flow']} waits for an answer; {times.short(time_s)} left")
     if lock["data"] is None:
         return
     text = event_view.text_of(lock["data"], indent=2)
@@ -123,7 +122,7 @@ def show(lock: dict[str, Any]) -> None:
             output.note(body)
 
 
-def ask(lock: dict[str, Any]) -> Any:
+def ask(lock: LockWithForm) -> Any:
     """Return a person's answer to a lock, by its form or as any JSON value.
 
     Raises:
@@ -136,16 +135,13 @@ def ask(lock: dict[str, Any]) -> Any:
 
 
 def _any_json() -> Any:
-    from koco.cli.terminal import keyboard
-    from koco.errors import Interrupted
-
     sys.stderr.write('Answer (JSON, such as true or {"ok": true}; anything else is text)\n')
     while True:
         try:
             typed = keyboard.line(sys.stderr).strip()
         except EOFError:
             sys.stderr.write("\n")
-            raise Interrupted("the answer was left; nothing was sent") from None
+            raise Interrupted("no answer was given; nothing was sent") from None
         except UnicodeError:
             continue
         if not typed:
@@ -156,16 +152,13 @@ def _any_json() -> Any:
             return typed
 
 
-def answer(client: "Client", lock: dict[str, Any], given: Any, *, asks: bool) -> dict[str, Any]:
+def answer(client: "Client", lock: LockWithForm, given: Any, *, asks: bool) -> Lock:
     """Send an answer and return the settled lock. At a terminal, ask again for refused values.
 
     Raises:
         InputsError: the lock's form or its lease refuses it; the lock stays open.
         ConflictError: somebody was faster, or the lock timed out.
     """
-    from koco.cli.inputs import file_inputs
-    from koco.errors import InputsError
-
     while True:
         is_object = isinstance(given, dict)
         sent = file_inputs.resolve(client, given, fid=lock["fid"]) if is_object else given
@@ -175,13 +168,13 @@ def answer(client: "Client", lock: dict[str, Any], given: Any, *, asks: bool) ->
             exc.hint = exc.hint or "the lock stays open"
             if not asks or not is_object:
                 raise
-            form = lock.get("form") or client.lock(lock["fid"], lock["lid"])["form"]
+            form = lock["form"]
             if form is None:
                 raise
             given = prompt.ask_again(form, given, exc)
 
 
-def command(locks: list[dict[str, Any]]) -> str:
+def command(locks: Sequence[Lock]) -> str:
     """Return the command that answers a lock. It has the name, because other locks may open too."""
     name = locks[0]["name"] if len(locks) == 1 else "LOCK"
     return f"koco answer {locks[0]['fid']} {name}"

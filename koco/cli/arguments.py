@@ -1,4 +1,4 @@
-"""Arguments that several commands share."""
+"""Arguments and options that several commands share."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,17 +13,17 @@ Fid = Annotated[
     typer.Argument(
         metavar="[FID]",
         show_default=False,
-        help="Its fid, a unique prefix, or SERVICE/FLOW; the latest if left out.",
+        help="The execution: its fid, or SERVICE/FLOW for its latest [default: latest of all].",
     ),
 ]
 
 
-def meant(client: "Client", given: str) -> str:
-    """Return the id of the execution to look at; for SERVICE/FLOW that of its latest one.
+def resolve_fid(client: "Client", given: str) -> str:
+    """Return the fid that an argument stands for: for SERVICE/FLOW, that of its latest execution.
 
     Commands that change an execution do not use this, because the latest may be somebody else's.
 
     Raises:
-        NotFoundError: that flow has none.
+        NotFoundError: that flow has no execution.
     """
     return client.latest(given) if "/" in given else given

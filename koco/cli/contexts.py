@@ -5,8 +5,9 @@ from typing import Any
 
 from koco import tokens
 from koco.cli.inputs import prompt
-from koco.cli.terminal import output
+from koco.cli.terminal import keyboard, output
 from koco.client import context_file, url
+from koco.client.client import Client
 from koco.client.context_file import Choice, Context
 from koco.errors import AnswerError, ConflictError, NotFoundError, UsageError
 
@@ -14,7 +15,7 @@ from koco.errors import AnswerError, ConflictError, NotFoundError, UsageError
 LOCAL = "local"
 
 #: The help of `--key`, wherever it is an option.
-KEY_HELP = "`-` reads the key from stdin; left out, it is asked for at a terminal."
+KEY_HELP = "Read the key from stdin; without this, a terminal asks for it."
 
 #: The maximum length of a name (characters): long enough for a host name.
 _NAME_LENGTH = 253
@@ -27,11 +28,11 @@ def checked_name(name: str) -> str:
     """Return a name after checking that a new context may have it."""
     fits = name.isprintable() and not set(name) & set(" /@") and not name.startswith("-")
     if not name or not fits or len(name) > _NAME_LENGTH:
-        what = f"{url.shown(name)!r} is no name of a context"
+        what = f"{url.shown(name)!r} is not a valid name of a context"
         raise UsageError(what, hint="such as staging; the name goes before the URL")
     if name in (LOCAL, context_file.FROM_ENVIRONMENT):
-        whose = "`koco up`" if name == LOCAL else "the environment"
-        raise UsageError(f"the name {name!r} belongs to {whose}", hint="choose another")
+        owner = "`koco up`" if name == LOCAL else "the environment"
+        raise UsageError(f"the name {name!r} is reserved for {owner}", hint="choose another")
     return name
 
 
@@ -52,16 +53,16 @@ def key(option: str | None, *, is_optional: bool = False) -> str:
         Interrupted: Ctrl-D.
     """
     if option not in (None, "-"):
-        hint = "`--key -` reads it from stdin; at a terminal it is asked for"
+        hint = "`--key -` reads it from stdin; a terminal asks for it"
         raise UsageError("a key in a command line can be seen by others", hint=hint)
     if prompt.can_ask(no_input=False):
-        found = _typed("no key if left blank" if is_optional else "not shown")
+        found = _ask("may be left blank" if is_optional else "not shown")
     elif option is None and is_optional:
         return ""
     elif option == "-" and sys.stdin is not None and not sys.stdin.isatty():
         found = _piped()
     else:
-        hint = "`--key -` reads it from stdin; KOCO_URL and KOCO_KEY do without a login"
+        hint = "`--key -` reads it from stdin; with KOCO_URL and KOCO_KEY no login is needed"
         raise UsageError("there is nobody to ask for the key", hint=hint)
     return _checked(found.strip(), is_optional=is_optional and option is None)
 
@@ -83,13 +84,15 @@ def announce(name: str) -> Choice:
     choice = context_file.chosen()
     if choice.name == name:
         if context_file.key_of_environment():
-            output.note("note: KOCO_KEY is set, and goes over the context's key")
+            output.note("note: KOCO_KEY is set, and overrides the context's key")
     elif choice.by == "KOCO_URL":
-        output.note("note: KOCO_URL is set, and goes over contexts: `unset KOCO_URL`")
+        output.note("note: KOCO_URL is set, and overrides contexts: `unset KOCO_URL`")
     elif choice.by == "contexts.toml":
-        output.note(f"current stays {choice.name!r}: `koco context use {name}` changes that")
+        output.note(
+            f"the current context is still {choice.name!r}: `koco context use {name}` changes that"
+        )
     else:
-        output.note(f"note: current is {choice.name!r}, as {choice.said_by} says")
+        output.note(f"note: the current context is {choice.name!r}, selected by {choice.said_by}")
     return choice
 
 
@@ -101,26 +104,22 @@ def version(context: Context) -> str:
         NotAllowedError: it rejects the key, or the key may not read.
         AnswerError: it is not a control plane.
     """
-    from koco.client.client import Client
-
     with Client(context, remembers=True) as client:
         try:
             return str(client.status()["control_plane"]["version"])
         except NotFoundError as exc:
             hint = "does that URL belong to something else?"
-            what = f"{context.url} answers, and is no control plane"
+            what = f"{context.url} answers, but is not a control plane"
             raise AnswerError(what, hint=hint) from exc
 
 
 def refuse_any(old: Context) -> None:
     """Raise if a context already has the new one's name."""
-    what = f"there is a context {old.name!r} already, for {old.url}"
+    what = f"the context {old.name!r} already exists, for {old.url}"
     raise ConflictError(what, hint="`--force` replaces it")
 
 
-def _typed(about: str) -> str:
-    from koco.cli.terminal import keyboard
-
+def _ask(about: str) -> str:
     try:
         return keyboard.asked_secret(f"Key ({about})", left="no key was given; nothing was saved")
     except UnicodeError:
@@ -136,6 +135,6 @@ def _checked(found: str, *, is_optional: bool) -> str:
     if not found and not is_optional:
         raise UsageError("no key was given; nothing was saved")
     if not all("!" <= character <= "~" for character in found):
-        hint = "white space, or more than the key, was copied with it"
-        raise UsageError("that is no key: it has characters that no key has", hint=hint)
+        hint = "was white space, or more than the key, copied with it?"
+        raise UsageError("that is not a key: it has characters that no key has", hint=hint)
     return found

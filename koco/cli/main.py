@@ -18,57 +18,59 @@ from koco.cli import connection
 from koco.cli.terminal import output
 from koco.errors import Interrupted, KocoError, UsageError, unexpected
 
-#: Command -> module, in the order of `koco --help`: the order in which a new user needs them. A
-#: name of two words is a command of a group.
+#: Command -> the first line of its help, in the order in which a new user needs the commands. A
+#: name of two words is a command of a group. The module is `koco.cli.commands.` and the name. The
+#: lines are here, and a test compares them with the docstrings, so that `koco --help` imports no
+#: command.
 COMMANDS = {
-    "init": "koco.cli.commands.init",
-    "validate": "koco.cli.commands.validate",
-    "schema": "koco.cli.commands.schema",
-    "up": "koco.cli.commands.up",
-    "down": "koco.cli.commands.down",
-    "status": "koco.cli.commands.status",
-    "doctor": "koco.cli.commands.doctor",
-    "plan": "koco.cli.commands.plan",
-    "deploy": "koco.cli.commands.deploy",
-    "releases": "koco.cli.commands.releases",
-    "rollback": "koco.cli.commands.rollback",
-    "undeploy": "koco.cli.commands.undeploy",
-    "flows": "koco.cli.commands.flows",
-    "run": "koco.cli.commands.run",
-    "logs": "koco.cli.commands.logs",
-    "ps": "koco.cli.commands.ps",
-    "show": "koco.cli.commands.show",
-    "stack": "koco.cli.commands.stack",
-    "result": "koco.cli.commands.result",
-    "wait": "koco.cli.commands.wait",
-    "cancel": "koco.cli.commands.cancel",
-    "retry": "koco.cli.commands.retry",
-    "delete": "koco.cli.commands.delete",
-    "inbox": "koco.cli.commands.inbox",
-    "answer": "koco.cli.commands.answer",
-    "files ls": "koco.cli.commands.files.ls",
-    "files put": "koco.cli.commands.files.put",
-    "files get": "koco.cli.commands.files.get",
-    "files rm": "koco.cli.commands.files.rm",
-    "secret set": "koco.cli.commands.secret.set",
-    "secret list": "koco.cli.commands.secret.list",
-    "secret unset": "koco.cli.commands.secret.unset",
-    "audit": "koco.cli.commands.audit",
-    "key create": "koco.cli.commands.key.create",
-    "key list": "koco.cli.commands.key.list",
-    "key rotate": "koco.cli.commands.key.rotate",
-    "key revoke": "koco.cli.commands.key.revoke",
-    "user create": "koco.cli.commands.user.create",
-    "user list": "koco.cli.commands.user.list",
-    "user remove": "koco.cli.commands.user.remove",
-    "user password": "koco.cli.commands.user.password",
-    "login": "koco.cli.commands.login",
-    "logout": "koco.cli.commands.logout",
-    "context list": "koco.cli.commands.context.list",
-    "context show": "koco.cli.commands.context.show",
-    "context use": "koco.cli.commands.context.use",
-    "context add": "koco.cli.commands.context.add",
-    "context remove": "koco.cli.commands.context.remove",
+    "init": "Create a project: a manifest, code, a test and a README.",
+    "validate": "Check manifests and koco.toml without contacting a control plane.",
+    "schema": "Print a JSON Schema: of manifests, of koco.toml, or of event streams.",
+    "up": "Start koco on this machine, or on a Ray cluster with --ray.",
+    "down": "Stop what `koco up` started, on this machine or on a Ray cluster.",
+    "status": "Show the control plane, Ray's nodes, the store, services and executions.",
+    "doctor": "Check this machine, the connection, and everything that flows need to run.",
+    "plan": "Show what `koco deploy` would change.",
+    "deploy": "Deploy services, and wait until they are live.",
+    "releases": "List a service's releases, newest first, or show one.",
+    "rollback": "Go back to an earlier release of a service.",
+    "undeploy": "Remove a service: its flows, its runners and its endpoint.",
+    "flows": "List flows, or show one flow with its inputs.",
+    "run": "Launch a flow, and print the fid of the new execution.",
+    "logs": "Show an execution's events.",
+    "ps": "List executions, newest first.",
+    "show": "Show an execution: flow, status, times, inputs, error.",
+    "stack": "Show the current Python stacks of an execution.",
+    "result": "Print an execution's result.",
+    "wait": "Wait until executions have ended, and print their statuses.",
+    "cancel": "Cancel an execution.",
+    "retry": "Launch an ended execution again, and print the fid of the new one.",
+    "delete": "Delete ended executions, with their events, files and locks.",
+    "inbox": "List locks that wait for a person's answer, oldest first.",
+    "answer": "Answer a lock that an execution waits for.",
+    "files ls": "List an execution's files.",
+    "files put": "Upload files into an execution.",
+    "files get": "Download an execution's files.",
+    "files rm": "Remove files from an execution.",
+    "secret set": "Set a secret.",
+    "secret list": "List secrets, without their values.",
+    "secret unset": "Remove a secret.",
+    "audit": "Show the audit log, newest first: who changed what, and what was refused.",
+    "key create": "Create an API key, and print it.",
+    "key list": "List API keys.",
+    "key rotate": "Give an API key a new secret, and print it.",
+    "key revoke": "Revoke an API key.",
+    "user create": "Create a user, who can then log in with a password.",
+    "user list": "List users.",
+    "user remove": "Remove a user, and end their sessions.",
+    "user password": "Change a user's password.",
+    "login": "Log in to a control plane, and make it the current context.",
+    "logout": "Log out: end the session of the current context.",
+    "context list": "List contexts.",
+    "context show": "Show a context: its URL, the start of its key, and whether it is current.",
+    "context use": "Make a context the current one.",
+    "context add": "Add a context without contacting its control plane.",
+    "context remove": "Remove a context and its key.",
 }
 
 #: Group -> its help, which `koco GROUP --help` shows above the list of its commands.
@@ -77,19 +79,19 @@ GROUPS = {
 
     Example: koco files ls 5wzk
     """,
-    "secret": """Keep what services need and nobody may read: keys, passwords, tokens.
+    "secret": """Manage secrets: API keys, passwords and tokens that services need.
 
     Example: koco secret set OPENAI_API_KEY
     """,
-    "key": """Give people, pipelines and agents keys, each good for what it is for.
+    "key": """Manage API keys for people, pipelines and agents.
 
     Example: koco key create ci --scope deploy
     """,
-    "user": """Say who may log in with a password, and for what.
+    "user": """Manage users, who log in with a password.
 
     Example: koco user create ada --scope launch
     """,
-    "context": """Say which control planes are known here, and which of them is meant.
+    "context": """Manage contexts: the control planes that you work with.
 
     Example: koco context use staging
     """,
@@ -112,20 +114,26 @@ class Registry(TyperGroup):
         ours = (name.removeprefix(self.prefix) for name in COMMANDS if self._has(name))
         return list(dict.fromkeys(name.partition(" ")[0] for name in ours))
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands without importing any of them."""
+        names = self.list_commands(ctx)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_line(self.prefix + name)) for name in names])
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import a command's module and return the command, or None."""
         if cmd_name not in self.list_commands(ctx):
             return None
         if cmd_name not in self.commands:
             name = self.prefix + cmd_name
-            self.commands[cmd_name] = _load(name) if name in COMMANDS else _group(name)
+            self.commands[cmd_name] = _load(name) if name in COMMANDS else _load_group(name)
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Resolve a command. If there is none of that name, suggest the likely one."""
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not name.startswith("-"):
-            from koco.cli import words
+            from koco.cli import words  # only for a command line that is wrong
 
             path = f"koco {self.prefix}"
             hint = words.about_command(name, self.prefix.strip())
@@ -141,20 +149,20 @@ class Registry(TyperGroup):
 
 def build() -> Any:
     """Return the group `koco`, with its global options."""
-    return _made(Registry, _globals)
+    return _make_group(Registry, _globals)
 
 
-def _group(name: str) -> Any:
+def _load_group(name: str) -> Any:
     """Return a group of commands."""
 
     def no_options() -> None:
         pass
 
     no_options.__doc__ = GROUPS[name]
-    return _made(type("Group", (Registry,), {"prefix": f"{name} "}), no_options)
+    return _make_group(type("Group", (Registry,), {"prefix": f"{name} "}), no_options)
 
 
-def _made(kind: type[Registry], options: Callable[..., None]) -> Any:
+def _make_group(kind: type[Registry], options: Callable[..., None]) -> Any:
     app = typer.Typer(
         cls=kind,
         add_completion=False,
@@ -174,13 +182,13 @@ def run(args: list[str]) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        return pipe_closed()
+        return end_quietly()
     except KeyboardInterrupt:
         return Interrupted.exit_code
     except typer.Abort:
         return Interrupted.exit_code
     except Exception as exc:  # noqa: BLE001 - the one place where errors become messages
-        return _failed(exc, args)
+        return _report(exc, args)
     finally:
         output.let_go()
 
@@ -190,23 +198,23 @@ def _invoke(args: list[str]) -> int:
     # followed execution had ended in error.
     group = build()
     try:
-        with group.make_context("koco", _spelt_out(args)) as ctx:
+        with group.make_context("koco", _expand(args)) as ctx:
             code = group.invoke(ctx)
     except typer.Exit as exc:
         return exc.exit_code
     return code if isinstance(code, int) else 0
 
 
-def _spelt_out(args: list[str]) -> list[str]:
+def _expand(args: list[str]) -> list[str]:
     """Return the arguments with `help` and `version` replaced by their options."""
     if args[:1] == ["help"]:
-        asked = [each for each in args[1:] if each not in ("help", "--help", "-h")]
-        return [*asked, "--help"]
+        names = [each for each in args[1:] if each not in ("help", "--help", "-h")]
+        return [*names, "--help"]
     return ["--version"] if args == ["version"] else list(args)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         output.print_line(f"koco {__version__}")
         raise typer.Exit
 
@@ -214,72 +222,78 @@ def _print_version(asked: bool) -> None:
 def _globals(
     context: Annotated[
         str | None,
-        typer.Option("--context", metavar="NAME", help="The control plane to talk to, by name."),
+        typer.Option("--context", metavar="NAME", help="The context to use."),
     ] = None,
     version: Annotated[
         bool,
         typer.Option(
-            "--version", "-V", help="Print the version.", is_eager=True, callback=_print_version
+            "--version", "-V", help="Print koco's version.", is_eager=True, callback=_print_version
         ),
     ] = False,
 ) -> None:
-    """Deploy flows to Ray, run them, and follow them to the end.
+    """Deploy flows to Ray, run them, and follow their executions.
 
-    `koco help COMMAND` shows how a command is used.
+    `koco COMMAND --help` explains a command.
 
     Example: koco init hello && cd hello && koco up && koco deploy && koco run greet -f
     """
     connection.choose(context)
 
 
+def _first_line(name: str) -> str:
+    """Return the first line of the help of a command or a group."""
+    return COMMANDS[name] if name in COMMANDS else GROUPS[name].partition("\n")[0]
+
+
 def _load(name: str) -> Any:
-    module = importlib.import_module(COMMANDS[name])
+    """Import a command's module and return the command."""
+    module = importlib.import_module(f"koco.cli.commands.{name.replace(' ', '.')}")
     app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
     app.command(name.rpartition(" ")[2])(module.command)
     return typer.main.get_command(app)
 
 
-def _failed(exc: Exception, args: list[str]) -> int:
+def _report(exc: Exception, args: list[str]) -> int:
     """Write an error to stderr and return its exit code."""
     if isinstance(exc, typer.TyperException):
         if type(exc).__name__ == "NoArgsIsHelpError":  # the message is the help
             output.note(exc.format_message())
             return UsageError.exit_code
-        from koco.cli import usage
+        from koco.cli import usage  # only for a command line that is wrong
 
         exc = usage.error(exc, args)
     elif isinstance(exc, OSError) and (unwritten := output.unwritten(exc)):
         exc = unwritten
-    elif isinstance(exc, FileNotFoundError) and exc.filename is None and _is_nowhere():
+    elif isinstance(exc, FileNotFoundError) and exc.filename is None and _is_folder_gone():
         # Any command raises this when it reads the current folder.
-        what = "the current folder is not there any more"
-        exc = UsageError(what, hint="`cd` to one that is there; `cd .` if it was made again")
+        what = "the current folder no longer exists"
+        exc = UsageError(what, hint="`cd` to another one, or `cd .` if it was created again")
     elif not isinstance(exc, KocoError):
         if os.environ.get("KOCO_DEBUG"):
-            import traceback
+            import traceback  # only for a bug
 
             traceback.print_exception(exc)
         exc = unexpected(exc)
     try:
-        from koco.tokens import mask_all
+        from koco.tokens import mask_all  # only if there is an error
 
         # A key that was typed in the wrong place must not get into logs.
         exc.message, exc.hint = mask_all(exc.message), mask_all(exc.hint or "") or None
         # Earlier output comes first, even if both streams go to one file.
         sys.stdout.flush()
     except BrokenPipeError:
-        return pipe_closed()
+        return end_quietly()
     except OSError as unwritable:
         # This error goes first, because the output is incomplete.
         exc = output.unwritten(unwritable) or exc
     try:
         output.print_error(exc, as_json="--json" in args)
     except BrokenPipeError:
-        return pipe_closed()
+        return end_quietly()
     return exc.exit_code
 
 
-def _is_nowhere() -> bool:
+def _is_folder_gone() -> bool:
     """Return whether the current folder was removed."""
     try:
         os.getcwd()  # noqa: PTH109 - no path object is wanted
@@ -288,7 +302,7 @@ def _is_nowhere() -> bool:
     return False
 
 
-def pipe_closed() -> int:
+def end_quietly() -> int:
     """Let the interpreter end without a message about the closed pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return PIPE_CLOSED

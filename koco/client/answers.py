@@ -7,7 +7,7 @@ client code reads are not listed, so older and newer control planes may differ i
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 
 def _is_time(text: str) -> bool:
@@ -25,6 +25,8 @@ Size = Annotated[int, lambda size_bytes: size_bytes >= 0]
 Token = Annotated[str, re.compile("[!-~]{1,4096}").fullmatch]
 Final = Literal["finished", "error", "cancelled"]
 
+Item = TypeVar("Item")
+
 
 class Problem(TypedDict):
     """An error response of the API."""
@@ -38,7 +40,7 @@ class Problem(TypedDict):
     errors: NotRequired[dict[str, list[str]]]
 
 
-class _Told(TypedDict):
+class _ErrorFacts(TypedDict):
     code: NotRequired[str]
     message: NotRequired[str]
     hint: NotRequired[str | None]
@@ -47,15 +49,16 @@ class _Told(TypedDict):
 
 
 class Error(TypedDict):
-    """An error as `KocoError.to_wire` tells it."""
+    """An error in the form of `KocoError.to_wire`."""
 
-    error: _Told
+    error: _ErrorFacts
     errors: NotRequired[dict[str, list[str]]]
 
 
-class Page(TypedDict):
+class Page(TypedDict, Generic[Item]):
     """One page of a list, and the cursor of the next one."""
 
+    items: list[Item]
     next: str | None
 
 
@@ -74,10 +77,9 @@ class Found(TypedDict):
     hint: NotRequired[str | None]
 
 
-class Doctor(Page):
+class Doctor(Page[Found]):
     """The findings of the control plane's doctor."""
 
-    items: list[Found]
     version: NotRequired[str]
 
 
@@ -120,10 +122,9 @@ class Execution(Named, Progress):
     attempts: NotRequired[int]
 
 
-class Executions(Page):
+class Executions(Page[Execution]):
     """A page of executions."""
 
-    items: list[Execution]
     complete: NotRequired[bool]
 
 
@@ -210,12 +211,6 @@ class Lock(Named):
     by: str | None
 
 
-class Locks(Page):
-    """A page of locks."""
-
-    items: list[Lock]
-
-
 class Element(TypedDict):
     """One element of a form; `koco.forms` defines the rest."""
 
@@ -260,6 +255,7 @@ class FlowLimits(TypedDict):
     queue: NotRequired[int | None]
     timeout: NotRequired[float | None]
     retries: NotRequired[int]
+    retry_errors: NotRequired[bool]
 
 
 class FlowSummary(TypedDict):
@@ -271,12 +267,6 @@ class FlowSummary(TypedDict):
     summary: str | None
     limits: NotRequired[FlowLimits | None]
     schedule: NotRequired[list[Schedule]]
-
-
-class Flows(Page):
-    """A page of flows."""
-
-    items: list[FlowSummary]
 
 
 class Flow(FlowSummary):
@@ -300,12 +290,6 @@ class File(TypedDict):
     size_bytes: Size
     created: Time
     by: str
-
-
-class Files(Page):
-    """A page of files."""
-
-    items: list[File]
 
 
 class Removed(TypedDict):
@@ -374,12 +358,6 @@ class ListedRelease(ReleaseState):
     available: bool
 
 
-class Releases(Page):
-    """A page of releases."""
-
-    items: list[ListedRelease]
-
-
 class ReleaseFlow(TypedDict):
     """A flow of a release."""
 
@@ -392,18 +370,16 @@ class Release(ListedRelease):
     flows: list[ReleaseFlow]
 
 
+#: A release that may still be starting, as one of these answers describes it.
+AnyRelease = BegunRelease | RolledBack | Release
+
+
 class Service(TypedDict):
     """A service, and the release that shows its state."""
 
     service: str
     release: int
     status: str
-
-
-class Services(Page):
-    """The deployed services."""
-
-    items: list[Service]
 
 
 class ServiceInFull(Service):
@@ -474,10 +450,9 @@ class Counts(TypedDict):
     unchanged: int
 
 
-class Plan(Page):
+class Plan(Page[Step]):
     """The effect of a deploy."""
 
-    items: list[Step]
     counts: Counts
 
 
@@ -489,12 +464,6 @@ class Secret(TypedDict):
     by: str
     trouble: str | None
     services: list[str]
-
-
-class Secrets(Page):
-    """A page of secrets."""
-
-    items: list[Secret]
 
 
 class SecretSet(TypedDict):
@@ -522,12 +491,6 @@ class Entry(TypedDict):
     credential: str | None
     request: str | None
     detail: Any
-
-
-class Audit(Page):
-    """A page of the audit log."""
-
-    items: list[Entry]
 
 
 class Holder(TypedDict):
@@ -564,12 +527,6 @@ class Key(Holder):
     former_until: Time | None
 
 
-class Keys(Page):
-    """A page of keys."""
-
-    items: list[Key]
-
-
 class KeyWithSecret(Key):
     """An API key with its secret."""
 
@@ -583,12 +540,6 @@ class User(Holder):
     by: str | None
     last_login: Time | None
     last_from: str | None
-
-
-class Users(Page):
-    """A page of users."""
-
-    items: list[User]
 
 
 class ControlPlane(TypedDict):

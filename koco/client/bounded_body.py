@@ -14,6 +14,7 @@ import httpcore
 
 from koco.client.memory_budget import Room, TooLargeError
 from koco.errors import UnreachableError
+from koco.sizes import format_size
 
 if TYPE_CHECKING:
     import ssl
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 #: The minimum average rate of an answer after its grace period (bytes per second).
 SLOWEST = 1024
 
-#: The largest line of a stream (bytes): an event of 64 MiB and the JSON around it.
+#: The largest line of a stream (bytes): an event of 64 MB and the JSON around it.
 LINE_BYTES = 66 << 20
 
 _STRANGE = "does that URL belong to something else?"
@@ -184,7 +185,7 @@ def lines(pieces: Iterable[bytes], pace: Pace) -> Iterator[list[bytes]]:
     for piece in pieces:
         end = piece.rfind(b"\n")
         if len(begun) + (end if end >= 0 else len(piece)) > LINE_BYTES:
-            raise TooLargeError(f"a line of more than {LINE_BYTES >> 20} MiB", _STRANGE)
+            raise TooLargeError(f"a line of more than {format_size(LINE_BYTES)}", _STRANGE)
         if end < 0:
             begun += piece
             continue

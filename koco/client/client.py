@@ -1,4 +1,4 @@
-"""The control plane's API as methods that return plain dicts, with the shapes in `answers`.
+"""The control plane's API as methods. Their results are the typed dictionaries in `answers`.
 
 `transport` makes the requests and is the only user of httpx. `stream` follows an execution's
 events. If a control plane restarts, the client waits for it when that is safe.
@@ -66,23 +66,23 @@ class Client:
 
         return Files(self._transport)
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> answers.Health:
         """Return the answer of `/health`; `{"status": "degraded"}` is not an error."""
         return self._transport.json("GET", "/health", answers.Health, accept=(503,))
 
-    def doctor(self, *, timeout_s: float = 20.0) -> dict[str, Any]:
+    def doctor(self, *, timeout_s: float = 20.0) -> answers.Doctor:
         """Return `{items, next, version}`: the control plane's findings and its koco version."""
         return self._transport.json("POST", "/v1/doctor", answers.Doctor, timeout_s=timeout_s)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> answers.Overview:
         """Return the state of control plane, Ray, store and services, and executions by status."""
         return self._transport.json("GET", "/v1/status", answers.Overview)
 
-    def flows(self) -> list[dict[str, Any]]:
+    def flows(self) -> list[answers.FlowSummary]:
         """Return the flows that can be launched."""
-        return self._transport.items("/v1/flows", answers.Flows)
+        return self._transport.items("/v1/flows", answers.FlowSummary)
 
-    def flow(self, name: str) -> dict[str, Any]:
+    def flow(self, name: str) -> answers.Flow:
         """Return a flow with its form, by short or full name."""
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
         return self._transport.json("GET", path, answers.Flow)
@@ -96,7 +96,7 @@ class Client:
         """
         path = f"/v1/flows/{_part(name, 'flow', safe='/')}"
         headers = None if key is None else {"Idempotency-Key": _key(key)}
-        fid: str = self._transport.json(
+        return self._transport.json(
             "POST",
             path,
             answers.Launched,
@@ -105,7 +105,6 @@ class Client:
             repeatable=key is not None,
             timeout_s=_ENDPOINT_S,
         )["result"]
-        return fid
 
     def executions(
         self,
@@ -122,7 +121,7 @@ class Client:
         limit: int = 50,
         cursor: str | None = None,
         room: Room | None = None,
-    ) -> dict[str, Any]:
+    ) -> answers.Executions:
         """Return a page of executions that match all filters, newest first: `{items, next}`.
 
         A page may have few items or none and still have a `next`. For a search, `complete` is true
@@ -145,7 +144,7 @@ class Client:
             "GET", "/v1/executions", answers.Executions, query=query, room=room
         )
 
-    def execution(self, fid: str) -> dict[str, Any]:
+    def execution(self, fid: str) -> answers.Execution:
         """Return an execution, by fid, unique prefix or `latest`."""
         return self._transport.json(
             "GET", _execution(fid), answers.Execution, room=Room(PAYLOAD_BYTES)
@@ -161,13 +160,13 @@ class Client:
         for _ in range(_PAGES):
             page = self.executions(flow=flow, limit=1, cursor=cursor)
             for execution in page["items"]:
-                return str(execution["fid"])
+                return execution["fid"]
             if not (cursor := page["next"]):
                 break
         hint = "`koco flows` lists flows, `koco run` launches one"
         raise NotFoundError(f"{flow} has no execution", hint=hint)
 
-    def stack(self, fid: str, *, threads: bool = False) -> dict[str, Any]:
+    def stack(self, fid: str, *, threads: bool = False) -> answers.Stacks:
         """Return the current stacks of an execution: `{fid, status, note, processes}`.
 
         Raises:
@@ -176,7 +175,7 @@ class Client:
         query = {"threads": "true"} if threads else {}
         return self._transport.json("GET", f"{_execution(fid)}/stack", answers.Stacks, query=query)
 
-    def result(self, fid: str) -> dict[str, Any]:
+    def result(self, fid: str) -> answers.Result:
         """Return `{fid, status, result | error}`; raises ConflictError if it has not ended."""
         path = f"{_execution(fid)}/result"
         return self._transport.json("GET", path, answers.Result, room=Room(PAYLOAD_BYTES))
@@ -188,21 +187,23 @@ class Client:
         limit: int = 50,
         cursor: str | None = None,
         room: Room | None = None,
-    ) -> dict[str, Any]:
+    ) -> answers.Page[answers.Lock]:
         """Return a page of open locks, oldest first: `{items, next}`."""
         query = {"flow": flow, "limit": str(limit), "cursor": cursor}
-        return self._transport.json("GET", "/v1/locks", answers.Locks, query=query, room=room)
+        return self._transport.json(
+            "GET", "/v1/locks", answers.Page[answers.Lock], query=query, room=room
+        )
 
-    def locks_of(self, fid: str) -> list[dict[str, Any]]:
+    def locks_of(self, fid: str) -> list[answers.Lock]:
         """Return all locks of an execution, open or settled, oldest first."""
-        return self._transport.items(f"{_execution(fid)}/locks", answers.Locks, {"limit": "1000"})
+        return self._transport.items(f"{_execution(fid)}/locks", answers.Lock, {"limit": "1000"})
 
-    def lock(self, fid: str, name: str) -> dict[str, Any]:
+    def lock(self, fid: str, name: str) -> answers.LockWithForm:
         """Return a lock with its form (None: any JSON value), by id, unique prefix or name."""
         path = f"{_execution(fid)}/locks/{_part(name, 'lock')}"
         return self._transport.json("GET", path, answers.LockWithForm, room=Room(PAYLOAD_BYTES))
 
-    def answer(self, fid: str, name: str, value: Any) -> dict[str, Any]:
+    def answer(self, fid: str, name: str, value: Any) -> answers.Lock:
         """Answer a lock with any JSON value and return the settled lock.
 
         Raises:
@@ -222,12 +223,12 @@ class Client:
             repeatable=False,
         )
 
-    def cancel(self, fid: str, *, grace_s: float) -> dict[str, Any]:
+    def cancel(self, fid: str, *, grace_s: float) -> answers.Execution:
         """Ask an execution to end and return it. It is killed after `grace_s`."""
         path = f"{_execution(fid)}/cancel"
         return self._transport.json("POST", path, answers.Execution, body={"grace_s": grace_s})
 
-    def retry(self, fid: str, *, key: str | None = None) -> dict[str, Any]:
+    def retry(self, fid: str, *, key: str | None = None) -> answers.Named:
         """Launch an ended execution again and return the new one.
 
         The idempotency key works as with `launch`.
@@ -269,7 +270,7 @@ class Client:
         *,
         project: str | None,
         prune: bool,
-    ) -> dict[str, Any]:
+    ) -> answers.Plan:
         """Return the effect of deploying manifests with their files: `{items, next, counts}`."""
         asked = [
             {"manifest": manifest, "files": [asdict(file) for file in files]}
@@ -288,7 +289,7 @@ class Client:
         origin: dict[str, Any] | None = None,
         fallback: bool = True,
         expect: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> answers.BegunRelease:
         """Begin a release, or return the one that is in progress or unchanged.
 
         With `expect`, raises ConflictError if the release would replace any other release.
@@ -303,7 +304,7 @@ class Client:
         path = f"{_service(service)}/releases"
         return self._transport.json("POST", path, answers.BegunRelease, body=body)
 
-    def release(self, service: str, number: int, *, wait_s: float = 0) -> dict[str, Any]:
+    def release(self, service: str, number: int, *, wait_s: float = 0) -> answers.Release:
         """Return a release when it leaves `starting`, or after `wait_s` seconds."""
         path = f"{_service(service)}/releases/{number}"
         return self._transport.json(
@@ -317,11 +318,13 @@ class Client:
         limit: int = 50,
         cursor: str | None = None,
         room: Room | None = None,
-    ) -> dict[str, Any]:
+    ) -> answers.Page[answers.ListedRelease]:
         """Return a page of a service's releases, newest first: `{items, next}`."""
         query = {"limit": str(limit), "cursor": cursor}
         path = f"{_service(service)}/releases"
-        return self._transport.json("GET", path, answers.Releases, query=query, room=room)
+        return self._transport.json(
+            "GET", path, answers.Page[answers.ListedRelease], query=query, room=room
+        )
 
     def roll_back(
         self,
@@ -330,7 +333,7 @@ class Client:
         *,
         timeout_s: float | None,
         fallback: bool = True,
-    ) -> dict[str, Any]:
+    ) -> answers.RolledBack:
         """Begin a release that repeats an earlier one; returns the same as `create_release`."""
         body: dict[str, Any] = {"number": number, "fallback": fallback}
         if timeout_s is not None:
@@ -344,11 +347,11 @@ class Client:
             repeatable=number is not None,
         )
 
-    def services(self) -> list[dict[str, Any]]:
+    def services(self) -> list[answers.Service]:
         """Return the deployed services."""
-        return self._transport.items("/v1/services", answers.Services)
+        return self._transport.items("/v1/services", answers.Service)
 
-    def service(self, service: str) -> dict[str, Any]:
+    def service(self, service: str) -> answers.ServiceInFull:
         """Return a service, deployed or not, and its parts that have not ended."""
         return self._transport.json("GET", _service(service), answers.ServiceInFull)
 
@@ -359,7 +362,7 @@ class Client:
         running: str = "refuse",
         grace_s: float = 5.0,
         expect: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> answers.Undeployed:
         """Undeploy a service and return it; `ended` has the releases that it had.
 
         `running` sets the fate of executions that have not ended: `refuse`, `drain` or `cancel`.
@@ -369,16 +372,16 @@ class Client:
             query["expect"] = str(expect)
         return self._transport.json("DELETE", _service(service), answers.Undeployed, query=query)
 
-    def secrets(self) -> list[dict[str, Any]]:
+    def secrets(self) -> list[answers.Secret]:
         """Return services' secrets, without their values."""
-        return self._transport.items("/v1/secrets", answers.Secrets)
+        return self._transport.items("/v1/secrets", answers.Secret)
 
-    def set_secret(self, name: str, value: str) -> dict[str, Any]:
+    def set_secret(self, name: str, value: str) -> answers.SecretSet:
         """Set a secret and return `{name, new, services}`; `services` are those that use it."""
         path = f"/v1/secrets/{_part(name, 'secret')}"
         return self._transport.json("PUT", path, answers.SecretSet, body={"value": value})
 
-    def unset_secret(self, name: str, *, force: bool = False) -> dict[str, Any]:
+    def unset_secret(self, name: str, *, force: bool = False) -> answers.SecretUnset:
         """Remove a secret. Raises ConflictError if live services use it, unless forced."""
         path = f"/v1/secrets/{_part(name, 'secret')}"
         query = {"force": "true" if force else None}
@@ -391,19 +394,21 @@ class Client:
         cursor: str | None = None,
         room: Room | None = None,
         **wanted: str | None,
-    ) -> dict[str, Any]:
+    ) -> answers.Page[answers.Entry]:
         """Return a page of the audit log, newest first: `{items, next}`.
 
         `wanted` may have `who`, `action`, `target`, `outcome`, and `since` and `until` in RFC 3339.
         """
         query = {**wanted, "limit": str(limit), "cursor": cursor}
-        return self._transport.json("GET", "/v1/audit", answers.Audit, query=query, room=room)
+        return self._transport.json(
+            "GET", "/v1/audit", answers.Page[answers.Entry], query=query, room=room
+        )
 
-    def me(self) -> dict[str, Any]:
+    def me(self) -> answers.Me:
         """Return the owner of the context's key or session, and its permissions."""
         return self._transport.json("GET", "/v1/me", answers.Me)
 
-    def log_in(self, user: str, password: str) -> dict[str, Any]:
+    def log_in(self, user: str, password: str) -> answers.Session:
         """Begin a session and return its `token` and the time when it `expires`."""
         body = {"name": user, "password": password}
         return self._transport.json(
@@ -414,9 +419,9 @@ class Client:
         """End the session whose token is the context's key."""
         self._transport.call("DELETE", "/v1/session")
 
-    def keys(self) -> list[dict[str, Any]]:
+    def keys(self) -> list[answers.Key]:
         """Return the keys by name, without their secrets."""
-        return self._transport.items("/v1/keys", answers.Keys)
+        return self._transport.items("/v1/keys", answers.Key)
 
     def create_key(
         self,
@@ -426,7 +431,7 @@ class Client:
         flows: list[str],
         all_executions: bool,
         expires_s: float | None,
-    ) -> dict[str, Any]:
+    ) -> answers.KeyWithSecret:
         """Create a key and return it with its `secret`, which is shown only once."""
         body: dict[str, Any] = {"name": name, "scopes": scopes, "flows": flows}
         body["all_executions"] = all_executions
@@ -438,7 +443,7 @@ class Client:
 
     def rotate_key(
         self, name: str, *, grace_s: float, expires_s: float | None = None
-    ) -> dict[str, Any]:
+    ) -> answers.KeyWithSecret:
         """Give a key a new `secret`; the old one stays valid for `grace_s`."""
         body = {"grace_s": grace_s} | ({} if expires_s is None else {"expires_s": expires_s})
         path = f"/v1/keys/{_part(name, 'key')}/rotate"
@@ -450,9 +455,9 @@ class Client:
         path = f"/v1/keys/{_part(name, 'key')}"
         return self._transport.json("DELETE", path, dict[str, Any], repeatable=False)
 
-    def users(self) -> list[dict[str, Any]]:
+    def users(self) -> list[answers.User]:
         """Return the users by name."""
-        return self._transport.items("/v1/users", answers.Users)
+        return self._transport.items("/v1/users", answers.User)
 
     def create_user(
         self,
@@ -462,7 +467,7 @@ class Client:
         scopes: list[str],
         flows: list[str],
         all_executions: bool,
-    ) -> dict[str, Any]:
+    ) -> answers.Holder:
         """Create a user; raises ConflictError if a user or a key has that name."""
         body = {
             "name": name,
@@ -507,7 +512,7 @@ class Client:
             patience_s=patience_s,
         )
 
-    def events(self, fid: str, **options: Any) -> Iterator[dict[str, Any]]:
+    def events(self, fid: str, **options: Any) -> Iterator[answers.Event]:
         """Yield the same events as dicts: `{seq, ts, kind, payload}`."""
         stream = self.stream(fid, **options)
         for lines in stream:
@@ -517,7 +522,7 @@ class Client:
 def _execution(fid: str) -> str:
     if "/" in fid:
         hint = f"`koco ps -a --flow {fid}` lists its executions"
-        raise UsageError(f"{fid!r} names a flow, and one execution is meant here", hint=hint)
+        raise UsageError(f"{fid!r} is a flow, and this command needs an execution", hint=hint)
     return f"/v1/executions/{_part('latest' if fid == '-' else fid, 'fid')}"
 
 
@@ -528,13 +533,13 @@ def _service(name: str) -> str:
 def _part(name: str, what: str, *, safe: str = "") -> str:
     """Return a name as a path segment. Empty names and dots are refused: they change the path."""
     if not name.strip("/") or any(part in ("", ".", "..") for part in name.split("/")):
-        raise UsageError(f"{name!r} is no {what}")
+        raise UsageError(f"{name!r} is not a valid {what}")
     return quote(name, safe=safe)
 
 
 def _once() -> dict[str, str]:
     """Return the header that makes a repeated request take effect only once."""
-    import secrets
+    import secrets  # 5 ms, and few commands need it
 
     return {"Idempotency-Key": secrets.token_urlsafe(16)}
 
@@ -544,7 +549,7 @@ def _key(key: str) -> str:
     fits = 0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()
     if not fits or key != key.strip():
         raise UsageError(
-            f"{key[:40]!r} is no idempotency key",
-            hint=f"1 to {_KEY_LENGTH} letters, digits and signs of ASCII",
+            f"{key[:40]!r} is not a valid idempotency key",
+            hint=f"a key has 1 to {_KEY_LENGTH} printable ASCII characters",
         )
     return key

@@ -380,7 +380,7 @@ def _broken(path: Path, what: str) -> UsageError:
 @contextmanager
 def _changing(path: Path) -> Iterator[dict[str, Any]]:
     """Hold the lock, give the document to change, and write it."""
-    import fcntl
+    import fcntl  # only to write contexts
 
     directory = home()
     try:
@@ -407,6 +407,7 @@ def _changing(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _write(document: dict[str, Any], path: Path) -> None:
+    # Only to write contexts: most commands only read them.
     import tempfile
 
     import tomli_w

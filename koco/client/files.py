@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from koco import file_paths
 from koco.client import answers, local_files
+from koco.client.answers import File
 from koco.client.local_files import Advance
 from koco.client.transport import Answer, Attempts, Incoming, Transport
 from koco.errors import AnswerError, ConflictError, KocoError, UnreachableError
@@ -30,8 +31,6 @@ _SILENCE_S = 30.0
 
 #: A size in a header.
 _DIGITS = re.compile("[0-9]{1,18}")
-
-File = dict[str, Any]
 
 
 def _nothing(_: int) -> None:
@@ -51,20 +50,17 @@ class Files:
             NotFoundError: there is no file or folder at that path.
         """
         query = {"path": file_paths.place(path) if path else None}
-        return self._transport.items(f"/v1/executions/{quote(fid)}/files", answers.Files, query)
+        return self._transport.items(f"/v1/executions/{quote(fid)}/files", File, query)
 
     def attach(self, fid: str, path: str, *, sha256: str, size_bytes: int) -> File:
         """Give an execution a file whose content is already uploaded."""
         body = {"sha256": sha256, "size_bytes": size_bytes}
-        return self._transport.json(
-            "PUT", _url(fid, file_paths.path(path)), answers.File, body=body
-        )
+        return self._transport.json("PUT", _url(fid, file_paths.path(path)), File, body=body)
 
     def remove(self, fid: str, path: str) -> list[File]:
         """Remove a file or a whole folder, and return the removed files."""
         url = _url(fid, file_paths.place(path))
-        items: list[File] = self._transport.json("DELETE", url, answers.Removed)["items"]
-        return items
+        return self._transport.json("DELETE", url, answers.Removed)["items"]
 
     # up
 

@@ -3,8 +3,10 @@
 import json
 from typing import Any, NoReturn
 
+from koco.sizes import format_size
+
 #: The largest answer (bytes), and the largest that may hold an event's payload: `max_event_kb`
-#: allows 64 MiB of it.
+#: allows 64 MB of it.
 ANSWER_BYTES = 32 << 20
 PAYLOAD_BYTES = 128 << 20
 
@@ -17,7 +19,7 @@ _COSTS = ((b"{", 200), (b"[", 60), (b",", 32), (b'"', 25))
 #: The extra room for each requested item, as text and as a value (bytes).
 _ITEM_TEXT_BYTES, _ITEM_VALUE_BYTES = 4 << 10, 16 << 10
 
-_LESS = "`--limit` asks for less at once, where a command has it"
+_LESS = "if the command has `--limit`, request less at once"
 
 
 class TooLargeError(Exception):
@@ -39,13 +41,13 @@ class Room:
         """Take room for that many bytes; raises TooLargeError if there is none."""
         self._text -= count
         if self._text < 0:
-            raise TooLargeError(f"more than {self._most_text >> 20} MiB", _LESS)
+            raise TooLargeError(f"more than {format_size(self._most_text)}", _LESS)
 
     def take_value(self, text: bytes | bytearray) -> None:
         """Take room for the value of a JSON text; raises TooLargeError if there is none."""
         self._values -= len(text) + sum(cost * text.count(sign) for sign, cost in _COSTS)
         if self._values < 0:
-            what = f"values that take more than {self._most_values >> 20} MiB"
+            what = f"values that take more than {format_size(self._most_values)}"
             raise TooLargeError(what, _LESS)
 
 
@@ -65,4 +67,4 @@ def decoded(text: bytes | bytearray, room: Room | None) -> Any:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

@@ -99,7 +99,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _proxy(url: str) -> str | None:
-    from urllib.request import getproxies, proxy_bypass
+    from urllib.request import getproxies, proxy_bypass  # 15 ms
 
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -115,7 +115,7 @@ def _connection(context: Context) -> Iterator[Finding]:
     try:
         found = within(STEP_S, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError, TimedOutError) as exc:
-        hint = "is the name in the context's URL right, and this machine on the network?"
+        hint = "is the host in the context's URL right, and does this machine have a network?"
         raise _Stop(Finding("dns", FAILED, f"{host} has no address: {exc}", hint)) from exc
     addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in found))
     if addresses != host:
@@ -123,7 +123,9 @@ def _connection(context: Context) -> Iterator[Finding]:
     try:
         connection = within(STEP_S, lambda: socket.create_connection((host, port), STEP_S))
     except (OSError, TimedOutError) as exc:
-        hint = "is it running? `koco up` starts a local one; else a firewall, or another port"
+        hint = (
+            "is it running (`koco up` starts a local one), behind a firewall, or at another port?"
+        )
         what = f"no connection to port {port} of {host}: {exc}"
         raise _Stop(Finding("tcp", FAILED, what, hint)) from exc
     with connection:
@@ -139,18 +141,18 @@ def _tls(connection: socket.socket, host: str, ca: str) -> Finding:
         with trusted.wrap_socket(connection, server_hostname=host) as secured:
             certificate, version = secured.getpeercert() or {}, secured.version()
     except ssl.SSLCertVerificationError as exc:
-        hint = "your own? `koco login --ca FILE` names certificates to trust, or SSL_CERT_FILE"
+        hint = "if it is yours: `koco login --ca FILE` or SSL_CERT_FILE names certificates to trust"
         what = f"the certificate is not trusted: {exc.verify_message}"
         raise _Stop(Finding("tls", FAILED, what, hint)) from exc
     except UsageError as exc:
         raise _Stop(Finding("tls", FAILED, exc.message, exc.hint)) from exc
     except OSError as exc:
-        hint = "does the server speak TLS on that port? http:// is another thing"
+        hint = "does the server speak TLS on that port? If not, the URL begins with http://"
         raise _Stop(Finding("tls", FAILED, f"no TLS: {exc}", hint)) from exc
     ends = str(certificate.get("notAfter", ""))
     what = f"{version}, certificate until {ends}"
     if ends and ssl.cert_time_to_seconds(ends) - time.time() < _CERTIFICATE_S:
-        return Finding("tls", WARNING, what, "renew it: it ends soon")
+        return Finding("tls", WARNING, what, "renew it: it expires soon")
     return Finding("tls", OK, what)
 
 
@@ -169,18 +171,20 @@ def _answer(context: Context) -> Iterator[Finding]:
     except AnswerError as exc:
         raise _Stop(_stranger(context.url)) from exc
     except KocoError as exc:
-        hint = exc.hint or "it hangs, or what stands before it does: its log, and `koco up` again"
+        hint = (
+            exc.hint or "does it hang, or a proxy before it? See its log, then run `koco up` again"
+        )
         raise _Stop(Finding("http", FAILED, exc.message, hint)) from exc
     if status == "ok":
-        yield Finding("http", OK, "a control plane answers, and says that executions can run")
+        yield Finding("http", OK, "a control plane answers, and executions can run")
     else:
-        hint = "the findings below say why, or `koco status`"
-        yield Finding("http", FAILED, "a control plane answers, and says: degraded", hint)
+        hint = "the findings below or `koco status` say why"
+        yield Finding("http", FAILED, "a control plane answers, but its status is degraded", hint)
     yield _clock(date)
 
 
 def _stranger(url: str) -> Finding:
-    what = f"{url} answers, and is no control plane"
+    what = f"{url} answers, but is not a control plane"
     return Finding("http", FAILED, what, "does that URL belong to something else?")
 
 
@@ -188,10 +192,10 @@ def _clock(date: str | None) -> Finding:
     try:
         theirs = parsedate_to_datetime(date or "").timestamp() + 0.5  # the header has whole seconds
     except (ValueError, TypeError, OverflowError):
-        return Finding(LAST, OK, "the server does not say what time it is")
+        return Finding(LAST, OK, "the server does not send its time")
     ahead_s = time.time() - theirs
     if abs(ahead_s) <= _SKEW_S:
-        return Finding(LAST, OK, "this machine's and the control plane's agree")
-    what = f"this machine's is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
-    hint = "set the one that is wrong: times, timeouts and signatures go by them"
+        return Finding(LAST, OK, "this machine and the control plane agree")
+    what = f"this machine's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
+    hint = "correct the wrong one: times, timeouts and signatures depend on them"
     return Finding(LAST, WARNING, f"{what} the control plane's", hint)

@@ -42,7 +42,11 @@ def _check(kind: Any) -> _Check:
     if kind is Any:
         return lambda _: None
     if is_typeddict(kind):
-        return _members(kind)
+        # `class Plan(Page[Step])` has `Page`'s members, in which `Step` stands for the variable.
+        bases = getattr(kind, "__orig_bases__", ())
+        return _members(kind, next(filter(None, map(get_args, bases)), ()))
+    if is_typeddict(origin):
+        return _members(origin, args)
     if origin in (Required, NotRequired):
         return _check(args[0])
     if origin is Annotated:
@@ -58,9 +62,14 @@ def _check(kind: Any) -> _Check:
     return _SCALARS[kind]
 
 
-def _members(kind: Any) -> _Check:
+def _members(kind: Any, args: tuple[Any, ...]) -> _Check:
+    """Return the check of a typed dictionary; `args` are the types for its type variables."""
     checks = [
-        (name, _check(each), name in kind.__required_keys__)
+        (
+            name,
+            _check(each[args] if getattr(each, "__parameters__", ()) else each),
+            name in kind.__required_keys__,
+        )
         for name, each in kind.__annotations__.items()
     ]
 

@@ -7,14 +7,13 @@ from koco.client import answers
 from koco.client.memory_budget import PAYLOAD_BYTES, Room, TooLargeError, decoded
 from koco.client.transport import Query, Transport
 from koco.errors import AnswerError, KocoError, UnreachableError
+from koco.events.model import FINAL
 
 #: How long a stream may be silent (seconds). Heartbeats come every 10.
 _SILENCE_S = 30.0
 
 #: Lines longer than this (bytes) are checked for the memory that they need.
 _LONG_BYTES = 1 << 20
-
-_FINAL = ("finished", "error", "cancelled")
 
 
 class Stream:
@@ -99,12 +98,12 @@ class Stream:
             self.last_seq = self._seq(lines[-1])
             self._tail = None  # the tail has begun, so `since` counts now
             # The final status is the last event, so it can only be in the last line.
-            if self.kind_of(lines[-1]) == "status":
+            if self.read_kind(lines[-1]) == "status":
                 status = self.decoded(lines[-1])["payload"]["status"]
-                self.status = status if status in _FINAL else None
+                self.status = status if status in FINAL else None
         return lines
 
-    def decoded(self, line: bytes) -> dict[str, Any]:
+    def decoded(self, line: bytes) -> answers.Event:
         """Return a line's event: `{seq, ts, kind, payload}`.
 
         Raises:
@@ -116,10 +115,10 @@ class Stream:
             what = f"{self._transport.url} sends an event that cannot be read: {exc}"
             raise AnswerError(what, hint="`--json` shows it as it came") from exc
         kind = answers.StatusEvent if is_status(event) else answers.Event
-        checked: dict[str, Any] = self._transport.checked(event, kind)
+        checked: answers.Event = self._transport.checked(event, kind)
         return checked
 
-    def kind_of(self, line: bytes) -> str:
+    def read_kind(self, line: bytes) -> str:
         """Return the kind of an event's line, without reading the payload if possible.
 
         Raises:
@@ -141,17 +140,16 @@ class Stream:
 
     def waits(self) -> str | None:
         """Return why the execution waits, or the activity of a runner that does not answer."""
-        told: str | None = self._execution().get("waits")
-        return told
+        return self._execution().get("waits")
 
     def _has_ended(self) -> bool:
         """Return whether no more events will come, for example because `since` is past the end."""
         execution = self._execution()
-        if execution["status"] in _FINAL and execution["last_seq"] <= self.last_seq:
+        if execution["status"] in FINAL and execution["last_seq"] <= self.last_seq:
             self.status = execution["status"]
         return self.status is not None
 
-    def _execution(self) -> dict[str, Any]:
+    def _execution(self) -> answers.Progress:
         return self._transport.json("GET", self._path, answers.Progress, room=Room(PAYLOAD_BYTES))
 
 

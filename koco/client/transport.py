@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from koco import __version__, versions
@@ -56,18 +56,21 @@ _BACKOFF_S = (0.1, 0.8)
 #: Timeout for making a connection, and for sending a piece of a body (seconds).
 _CONNECT_S = 5.0
 
-_HINT = "is it running? `koco up` starts a local one, `--context` chooses another"
-_HINT_GONE = "`koco up` starts both again, with all that was there before"
+_HINT = "is it running? `koco up` starts a local one, `--context` selects another"
+_HINT_GONE = "`koco up` starts both again, with the same store"
 _HINT_CA = "`--ca FILE` of `koco login` or `koco up` names certificates to trust, or SSL_CERT_FILE"
 #: The path that takes passwords instead of keys.
 _LOGIN = "/v1/session"
-_HINT_SENT = "the request may have been carried out all the same: `koco ps -a` shows"
+_HINT_SENT = "the request may have been carried out anyway: see `koco ps -a`"
 _HINT_ODD = "does that URL belong to something else?"
 
 #: The maximum number of pages of one list: a server could send pages without end.
 _PAGES = 10_000
 
 Query = Mapping[str, str | list[str] | None]
+
+#: The type of an answer; see `answers`.
+Kind = TypeVar("Kind")
 
 #: Called with a message and a hint if the control plane's version differs in a way that matters.
 OnSkew = Callable[[str, str], object]
@@ -117,44 +120,37 @@ class Transport:
         self._http.close()
 
     def json(
-        self, method: str, path: str, kind: Any, *, room: Room | None = None, **options: Any
-    ) -> dict[str, Any]:
-        """Return the object in the answer to a request (see `call`), checked to be of that `kind`.
+        self, method: str, path: str, kind: type[Kind], *, room: Room | None = None, **options: Any
+    ) -> Kind:
+        """Return the value in the answer to a request (see `call`), checked to be of that `kind`.
 
         Raises:
-            AnswerError: the answer is of another kind, is no object, or does not fit in the room.
+            AnswerError: the answer is of another kind, or does not fit in the room.
         """
         room = room or Room()
         answer = self.call(method, path, room=room, **options)
-        found: dict[str, Any] = self.checked(self.decoded(answer, room), kind)
+        found: Kind = self.checked(self.decoded(answer, room), kind)
         return found
 
-    def items(self, path: str, kind: Any, query: Query | None = None) -> list[dict[str, Any]]:
-        """Return all items of a list. Its pages, as many as it takes, are of a `kind`."""
-        items: list[dict[str, Any]] = []
-        for page in self.pages(lambda cursor: {**(query or {}), "cursor": cursor}, path, kind):
-            items += page["items"]
-        return items
-
-    def pages(
-        self, query: Callable[[str | None], Query], path: str, kind: Any
-    ) -> Iterator[dict[str, Any]]:
-        """Yield a list's pages. `query` maps a cursor to the query for the page that starts there.
+    def items(self, path: str, kind: type[Kind], query: Query | None = None) -> list[Kind]:
+        """Return all items of a list, each of a `kind`, from as many pages as that takes.
 
         Raises:
             AnswerError: the pages have no end.
         """
+        items: list[Kind] = []
         cursor: str | None = None
         room = Room()
         for _ in range(_PAGES):
-            page = self.json("GET", path, kind, room=room, query=query(cursor))
-            yield page
+            asked = {**(query or {}), "cursor": cursor}
+            page = self.json("GET", path, answers.Page[kind], room=room, query=asked)  # type: ignore[valid-type]
+            items += page["items"]
             former, cursor = cursor, page["next"]
             if not cursor:
-                return
+                return items
             if cursor == former:
                 break
-        raise AnswerError(f"{self.url} gives a list that has no end", hint=_HINT_ODD)
+        raise AnswerError(f"{self.url} returns a list that has no end", hint=_HINT_ODD)
 
     def checked(self, value: Any, kind: Any) -> Any:
         """Return a value after checking that it is of a `kind` (see `answers`).
@@ -165,8 +161,8 @@ class Transport:
         if (part := shape_check.misfit(value, kind)) is None:
             return value
         what = f"{self.url} does not answer as a control plane does"
-        told = f": `{part[:200]}` is missing or wrong" if part else ""
-        raise AnswerError(f"{what}{told}", hint=_HINT_ODD)
+        detail = f": `{part[:200]}` is missing or wrong" if part else ""
+        raise AnswerError(f"{what}{detail}", hint=_HINT_ODD)
 
     def decoded(self, answer: "Answer", room: Room | None = None) -> Any:
         """Return the value of an answer's JSON; raises AnswerError if it is not JSON."""
@@ -231,10 +227,10 @@ class Transport:
                 attempts.pause(exc, patience_s=self.patience_s(exc, of_silence_s=0.0))
 
     def _answer(self, request: "httpx.Request", timeout_s: float, room: Room) -> "Answer":
-        from koco.client import bounded_body
+        from koco.client import bounded_body  # httpcore, which comes with httpx
 
         with bounded_body.answering(self._http, request, bounded_body.Pace(timeout_s)) as response:
-            self._hear(response)
+            self._check_version(response)
             return Answer.of(response, room)
 
     @contextmanager
@@ -248,13 +244,13 @@ class Transport:
             AnswerError: a line has no end.
             KocoError: it refused.
         """
-        from koco.client import bounded_body
+        from koco.client import bounded_body  # httpcore, which comes with httpx
 
         headers = {"Accept": "application/x-ndjson", **(headers or {})}
         request = self._request("GET", path, query=query, headers=headers, timeout_s=silence_s)
         pace = bounded_body.Pace(silence_s)
         with self._translated(), bounded_body.answering(self._http, request, pace) as response:
-            self._hear(response)
+            self._check_version(response)
             if not response.is_success:
                 raise self._refused(Answer.of(response, Room()))
             bounded_body.require_plain(response)
@@ -285,7 +281,7 @@ class Transport:
             return None
         if not _is_hopeless(exc) and self._remembers and known_servers.before(self.url):
             if self._is_gone is not None and self._is_gone():
-                what = f"the control plane at {self.url} does not run any more, nor does its Ray"
+                what = f"the control plane at {self.url} no longer runs, and neither does its Ray"
                 raise UnreachableError(what, hint=_HINT_GONE) from exc
             return self._away_s
         return min(_FIRST_CONTACT_S, self._away_s)
@@ -334,7 +330,7 @@ class Transport:
         except TooLargeError as exc:
             raise AnswerError(f"{url} sends {exc}", hint=exc.hint) from exc
 
-    def _hear(self, response: "httpx.Response") -> None:
+    def _check_version(self, response: "httpx.Response") -> None:
         """Read the server's koco version, and report it once if the difference matters."""
         if self._version:
             return
@@ -344,9 +340,9 @@ class Transport:
         self.has_answered = True
         if self._remembers:
             known_servers.remember(self.url)
-        told = versions.warning(__version__, self._version, url=self.url)
-        if told and self._on_skew:
-            self._on_skew(*told)
+        warning = versions.warning(__version__, self._version, url=self.url)
+        if warning and self._on_skew:
+            self._on_skew(*warning)
 
     def _refused(self, answer: "Answer") -> KocoError:
         """Return the error that an answer stands for."""
@@ -368,7 +364,7 @@ class Transport:
             return error
         # An answer to HEAD has no body, and a proxy's answer does not have our form.
         bare: dict[int, KocoError] = {
-            401: UnauthorizedError(f"the key is not known at {self.url}"),
+            401: UnauthorizedError(f"{self.url} does not know the key"),
             403: NotAllowedError(f"{self.url} does not allow that"),
         }
         if code in bare:
@@ -385,11 +381,11 @@ class Transport:
     def _too_long(self, below: str) -> KocoError:
         """Return the error for a URL that has a path, because no proxy strips it."""
         whole = self.url.rstrip("/").removesuffix(below)
-        what = f"a control plane answers at {whole}, and has nothing at {below}"
+        what = f"a control plane answers at {whole}, but not at {below}"
         return AnswerError(what, hint=f"is its URL {whole}?")
 
     def _not_koco(self, code: int) -> KocoError:
-        what = f"{self.url} answers {code}, and not as a control plane does"
+        what = f"{self.url} answers {code}, but not as a control plane does"
         return AnswerError(what, hint=_HINT_ODD)
 
 
@@ -405,7 +401,7 @@ class Answer:
     @classmethod
     def of(cls, response: "httpx.Response", room: Room) -> "Answer":
         """Read a response."""
-        from koco.client import bounded_body
+        from koco.client import bounded_body  # httpcore, which comes with httpx
 
         body = bounded_body.whole(response, room)
         return cls(response.status_code, response.url.path, response.headers, body)
@@ -435,7 +431,7 @@ class Incoming:
             UnreachableError: the last line is incomplete, although the answer ends in good order: a
                 server between here and the control plane cut it.
         """
-        from koco.client import bounded_body
+        from koco.client import bounded_body  # httpcore, which comes with httpx
 
         return bounded_body.lines(self.response.iter_raw(), self.pace)
 
@@ -474,7 +470,7 @@ class Attempts:
 
 def _is_hopeless(exc: BaseException | None) -> bool:
     """Return whether a restart cannot explain the failure: an unknown host, or no trust."""
-    import ssl
+    import ssl  # 15 ms, and plain HTTP does not need it
 
     while exc is not None:
         if isinstance(exc, socket.gaierror | ssl.SSLCertVerificationError):
@@ -499,7 +495,7 @@ def library() -> Any:
 
 
 def _open(made_by: Any, context: Context) -> "httpx.Client":
-    from koco.client import bounded_body
+    from koco.client import bounded_body  # httpcore, which comes with httpx
 
     url = urlsplit(context.url)
     # A proxy from the environment cannot reach this machine's loopback.
@@ -523,7 +519,7 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
         # invalid.
         raise UsageError(
             f"cannot ask {context.url}: {exc}",
-            hint="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+            hint="check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
         ) from exc
     return client
 
@@ -534,7 +530,7 @@ def trusting(path: str) -> "ssl.SSLContext":
     Without a file, it trusts those of httpx, or those that SSL_CERT_FILE or SSL_CERT_DIR name. This
     includes loopback, because a tunnel may end there.
     """
-    import ssl
+    import ssl  # as above
 
     if not path:
         made: ssl.SSLContext = library().create_ssl_context()
@@ -552,17 +548,17 @@ def _way_in(context: Context) -> str:
     """Return a hint for a refused context; empty for a key, which may just be wrong."""
     if context.is_session or (context.user and not context.key):
         return f"log in again: `{context.login}`"
-    return "" if context.key else f"KOCO_KEY gives one, `koco login {context.url}` saves one"
+    return "" if context.key else f"set KOCO_KEY, or save a key with `koco login {context.url}`"
 
 
 def _headers(context: Context) -> dict[str, str]:
     if not all("!" <= character <= "~" for character in context.key):
         # Checked here because httpx's own error would show the key.
         is_ours = key_of_environment() == context.key
-        whose = "KOCO_KEY" if is_ours else f"the key of the context {context.name!r}"
+        owner = "KOCO_KEY" if is_ours else f"the key of the context {context.name!r}"
         raise UsageError(
-            f"{whose} has characters that no key has",
-            hint="white space, or more than the key, was copied with it",
+            f"{owner} has characters that no key has",
+            hint="was white space, or more than the key, copied with it?",
         )
     # No compression: a kilobyte might become a gigabyte, and events would wait for a full block.
     headers = {versions.HEADER: __version__, "Accept-Encoding": "identity"}
@@ -570,6 +566,6 @@ def _headers(context: Context) -> dict[str, str]:
 
 
 def _has_proxy() -> bool:
-    from urllib.request import getproxies
+    from urllib.request import getproxies  # 15 ms, and most URLs are of this machine
 
     return bool(getproxies())

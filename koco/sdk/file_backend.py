@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from koco.client import local_files
+from koco.client.answers import File
 
 #: How long a control plane may be away before a flow's files give up (seconds).
 AWAY_S = 60.0
@@ -13,15 +14,15 @@ AWAY_S = 60.0
 class Place(Protocol):
     """Stores an execution's files; raises `NotFoundError` for missing ones."""
 
-    def ls(self, path: str) -> list[dict[str, Any]]:
+    def ls(self, path: str) -> list[File]:
         """Return the files at or below a path."""
         ...
 
-    def read(self, file: dict[str, Any]) -> Iterator[bytes]:
+    def read(self, file: File) -> Iterator[bytes]:
         """Yield a file's content."""
         ...
 
-    def fetch(self, file: dict[str, Any], dest: Path) -> None:
+    def fetch(self, file: File, dest: Path) -> None:
         """Copy a file to a local path."""
         ...
 
@@ -49,15 +50,15 @@ class Plane:
         context = Context(name="files", url=url, key=token)
         self._client = Client(context, away_s=AWAY_S, is_known=True)
 
-    def ls(self, path: str) -> list[dict[str, Any]]:
+    def ls(self, path: str) -> list[File]:
         """Return the files at or below a path."""
         return self._client.files.ls(self._fid, path)
 
-    def read(self, file: dict[str, Any]) -> Iterator[bytes]:
+    def read(self, file: File) -> Iterator[bytes]:
         """Yield a file's content. A broken connection is resumed, and the hash is checked."""
         return self._client.files.read(self._fid, file)
 
-    def fetch(self, file: dict[str, Any], dest: Path) -> None:
+    def fetch(self, file: File, dest: Path) -> None:
         """Copy a file to a local path; resumed and checked like `read`."""
         self._client.files.fetch(self._fid, file, dest)
 

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 from koco import file_paths
 from koco.client import local_files
+from koco.client.answers import File
 from koco.errors import NotFoundError, UsageError
 from koco.sdk.file_backend import Place
 from koco.sdk.process import secrets
@@ -57,7 +58,7 @@ class Files:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ls(self, path: str = "in") -> list[dict[str, Any]]:
+    def ls(self, path: str = "in") -> list[File]:
         """List the files below a folder, at any depth, or a single file.
 
         Each is a dict: `path size_bytes sha256 created by`.
@@ -203,7 +204,7 @@ class AsyncFiles:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def ls(self, path: str = "in") -> list[dict[str, Any]]:
+    async def ls(self, path: str = "in") -> list[File]:
         """Return the files below a folder; see `Files.ls`."""
         return await _in_thread(self._files.ls, path)
 

@@ -192,7 +192,7 @@ def test_what_runs_goes_on(kocos: Kocos) -> None:
     assert version == "0.1.0"
     with asked(koco, "/v1/services/many/app/hello") as gaps:
         told = kocos.up(kocos.copy("0.2.0")).ok()
-    assert "upgraded the control plane, which was koco 0.1.0, in place" in told.err
+    assert "upgraded the control plane in place, from koco 0.1.0" in told.err
     assert kocos.runs()[0] == "0.2.0"
     assert kocos.runs()[1] != pid
     assert kocos.processes("ray::ControlPlane") == {kocos.runs()[1]}, "the old one is gone"

@@ -13,9 +13,11 @@ from koco.bootstrap import local_head as cluster
 from koco.bootstrap import running_heads
 from koco.cli.cluster import driver_process, join, options
 from koco.cli.terminal import output
-from koco.client import context_file
+from koco.client import context_file, known_servers
+from koco.client.client import Client
 from koco.client.context_file import Context
 from koco.errors import KocoError, NotAllowedError, UnreachableError
+from koco.events.model import FINAL
 
 NAME = "local"
 
@@ -37,7 +39,7 @@ def up(
     dead parts of a cluster that `koco up` started, and `ended` counts its remaining processes,
     which are ended.
     """
-    from koco.control.settings import parsed
+    from koco.control.settings import parsed  # msgspec, which `koco down` does not need
 
     values = parsed(settings)
     with alone():
@@ -86,22 +88,17 @@ def down() -> dict[str, Any]:
 
 def _forget(known: Context | None) -> None:
     """Make commands stop waiting for a control plane that was stopped."""
-    from koco.client import known_servers
-
     if known:
         known_servers.forget(known.url)
 
 
 def open_executions(known: Context) -> dict[str, int] | None:
     """Return the number of open executions by status; None if the control plane does not answer."""
-    from koco.cli.terminal.event_view import OUTCOMES
-    from koco.client.client import Client
-
     try:
         tallies = Client(known).status()["executions"]
     except KocoError:
         return None  # one that does not answer can still be stopped
-    return {status: count for status, count in tallies.items() if status not in OUTCOMES}
+    return {status: count for status, count in tallies.items() if status not in FINAL}
 
 
 def _known() -> Context | None:
@@ -111,8 +108,6 @@ def _known() -> Context | None:
 
 def _finish(context: Context) -> None:
     """Write the context of a control plane that answers, as the current one."""
-    from koco.client import known_servers
-
     context_file.save_context(context)
     context_file.forget_begun(NAME)
     known_servers.remember(context.url)
@@ -120,8 +115,6 @@ def _finish(context: Context) -> None:
 
 def _answering(known: Context, remains: running_heads.Remains) -> dict[str, Any] | None:
     """Return the result of `up` if this context's control plane already runs this version."""
-    from koco.client.client import Client
-
     if remains.gone or not running_heads.listens(str(known.cluster.get("address", ""))):
         return None
     try:
@@ -131,8 +124,8 @@ def _answering(known: Context, remains: running_heads.Remains) -> dict[str, Any]
     plane = status["control_plane"]
     if (plane["version"], plane.get("code")) != (__version__, versions.code_digest()):
         return None  # to be upgraded
-    more = {"version": plane["version"], "replaced": None, "gone": [], "ended": 0}
-    return _result(known, ray=status["ray"]["version"], started=False, **more)
+    facts = {"ray": status["ray"]["version"], "version": plane["version"], "started": False}
+    return _result(known, **facts, replaced=None, gone=[], ended=0)
 
 
 def _bring_up(
@@ -159,7 +152,7 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
     Raises:
         UsageError: they cannot be met.
     """
-    from koco.bootstrap import machine_check
+    from koco.bootstrap import machine_check  # only if something has to start
 
     remembered = known.cluster if known else {}
     wanted = options.wanted(asked, remembered, {"port": 0}, reached_at="127.0.0.1").all
@@ -291,8 +284,6 @@ def _ports(
 
 
 def _serves(known: Context) -> bool:
-    from koco.client.client import Client
-
     try:
         Client(known).status()
     except KocoError:

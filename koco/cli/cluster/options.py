@@ -64,7 +64,7 @@ def checked_ca(path: str | None) -> str | None:
     Raises:
         UsageError: it is not one.
     """
-    import ssl
+    import ssl  # 15 ms, and few users give `--ca`
 
     if not path:
         return path

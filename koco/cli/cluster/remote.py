@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from koco import __version__, tokens
+from koco import __version__, tokens, versions
 from koco.cli import contexts
 from koco.cli.cluster import options
+from koco.cli.cluster.local import alone, open_executions
 from koco.cli.terminal import output
-from koco.client import context_file, url
+from koco.client import context_file, known_servers, url
+from koco.client.client import Client
 from koco.client.context_file import Context
 from koco.errors import (
     ConflictError,
@@ -41,7 +43,7 @@ def up(
     settings: Sequence[str],
 ) -> dict[str, Any]:
     """Start the missing parts; return `{url, context, dashboard, ray, version, started, …}`."""
-    from koco.control.settings import parsed
+    from koco.control.settings import parsed  # msgspec, which `koco down` does not need
 
     values = parsed(settings)
     if name is not None:
@@ -62,9 +64,6 @@ def up(
 
 def down(ray: str, *, token: str | None) -> dict[str, Any]:
     """Remove the control plane and its runners; return `{what, ended, executions}`."""
-    from koco.cli.cluster.local import open_executions
-    from koco.client import known_servers
-
     with _alone(), _dashboard(ray, token) as dashboard:
         _checked_version(dashboard)
         known = _known(dashboard.url, None)
@@ -184,9 +183,6 @@ def _refuse_unless(ray: str) -> Callable[[Context], None]:
 
 def _answers(known: Context) -> bool:
     """Return whether a context's control plane answers with exactly this koco."""
-    from koco import versions
-    from koco.client.client import Client
-
     try:
         plane = Client(known).status()["control_plane"]
     except KocoError:
@@ -219,7 +215,7 @@ def _require_reachable(context: Context, start: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _dashboard(ray: str, token: str | None, *, ca: str | None = None) -> Iterator[Any]:
-    from koco.cluster import jobs
+    from koco.cluster import jobs  # httpx; most users have no `--ray`
 
     address = _address(ray)
     if ca is None:
@@ -257,6 +253,7 @@ def _typed(token: str) -> str:
 
 
 def _checked_version(dashboard: Any) -> str:
+    # As `jobs`: only for `--ray`.
     from packaging.specifiers import SpecifierSet
 
     from koco.bootstrap import package
@@ -273,6 +270,7 @@ def _checked_version(dashboard: Any) -> str:
 
 def _ordered(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
     """Run an order as a job on the cluster and return its answer."""
+    # As `jobs`: only for `--ray`.
     from koco.bootstrap import job, package
     from koco.cluster import job_python
 
@@ -307,7 +305,7 @@ class _Notes:
         self._has_told = False
 
     def __call__(self, log: str) -> None:
-        from koco.bootstrap import job
+        from koco.bootstrap import job  # only for `--ray`
 
         if not self._has_told and (note := _line(log, job.NOTE)):
             self._has_told = True
@@ -330,7 +328,5 @@ def _line(log: str, mark: str) -> dict[str, Any] | None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Wait until no other `koco up --ray` or `koco down --ray` of this user is running."""
-    from koco.cli.cluster.local import alone
-
     with alone("remote.lock"):
         yield

@@ -1,68 +1,72 @@
-"""`koco answer`: answer what an execution asks."""
+"""`koco answer`: answer a lock."""
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from koco.cli.inputs import prompt
-
-if TYPE_CHECKING:
-    from koco.client.client import Client
+from koco.cli import approvals, connection
+from koco.cli.inputs import key_values, prompt
+from koco.cli.terminal import output
+from koco.client.answers import LockWithForm
+from koco.client.client import Client
+from koco.errors import ConflictError, UsageError
 
 
 def command(
     fid: Annotated[
-        str, typer.Argument(metavar="FID", help="The execution: its fid or a unique prefix.")
+        str,
+        typer.Argument(
+            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
+        ),
     ],
     lock: Annotated[
         str | None,
         typer.Argument(
             metavar="[LOCK]",
             show_default=False,
-            help="The lock, by name or id; the one that is open if left out.",
+            help="The lock: its name or id [default: the one that is open].",
         ),
     ] = None,
     pairs: Annotated[
         list[str] | None,
-        typer.Option("--input", "-i", metavar="KEY=VALUE", help="A value; repeatable."),
+        typer.Option(
+            "--input", "-i", metavar="KEY=VALUE", help="A value of the answer (repeatable)."
+        ),
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option("--inputs", metavar="FILE", help="JSON or YAML with the answer; - is stdin."),
+        typer.Option(
+            "--inputs", metavar="FILE", help="Read the answer from a JSON or YAML file; - is stdin."
+        ),
     ] = None,
     no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lock as JSON.")] = False,
 ) -> None:
-    """Answer what an execution asks a person.
+    """Answer a lock that an execution waits for.
 
-    At a terminal, where nothing is given, what is asked is shown, and the lock's form
-    asked for field by field. A lock without a form takes any JSON value: --inputs gives
-    one, -i makes an object.
+    At a terminal, without -i and --inputs, the command shows the question and asks for
+    each field of the lock's form. A lock without a form takes any JSON value: --inputs
+    reads one from a file, and -i makes an object.
 
     Example: koco answer 5wzk approval -i ok=yes
     """
-    from koco.cli import approvals, connection
-    from koco.cli.inputs import key_values
-    from koco.cli.terminal import output
-    from koco.errors import UsageError
-
     if lock is not None and "=" in lock:
-        what = f"{lock!r} is no name of a lock"
-        raise UsageError(what, hint=f"a value is given so: `-i {shlex.quote(lock)}`")
+        what = f"{lock!r} is not the name of a lock"
+        raise UsageError(what, hint=f"to give a value: `-i {shlex.quote(lock)}`")
     client = connection.connect()
     is_bare = not (pairs or file)
     asks = prompt.can_ask(no_input)
     given = {} if is_bare else key_values.anything(pairs or (), file)
-    found = _chosen(client, fid, lock)
+    found = _find(client, fid, lock)
     if is_bare and found["status"] == "open":
         if asks:
             approvals.show(found)
             given = approvals.ask(found)
         elif found["form"] is None:
             raise UsageError(
-                f"the lock {found['name']!r} takes any JSON value, and none is given",
-                hint="-i key=value makes an object, --inputs FILE gives any value",
+                f"no answer is given: the lock {found['name']!r} takes any JSON value",
+                hint="-i key=value makes an object, --inputs FILE reads any JSON value",
             )
     settled = approvals.answer(client, found, given, asks=asks)
     if as_json:
@@ -71,11 +75,8 @@ def command(
         output.print_line(f"{settled['fid']}\t{settled['name']}\t{settled['status']}")
 
 
-def _chosen(client: "Client", fid: str, name: str | None) -> dict[str, Any]:
-    """Return the lock that is meant, with its form."""
-    from koco.cli import approvals
-    from koco.errors import ConflictError
-
+def _find(client: Client, fid: str, name: str | None) -> LockWithForm:
+    """Return the requested lock with its form. Without a name, it is the only open one."""
     if name is not None:
         return client.lock(fid, name)
     locks = approvals.open_locks(client, fid)
@@ -84,15 +85,15 @@ def _chosen(client: "Client", fid: str, name: str | None) -> dict[str, Any]:
     if not locks:
         execution = client.execution(fid)
         raise ConflictError(
-            f"{execution['fid']} awaits no answer: its status is {execution['status']}",
-            hint="`koco inbox` lists what waits for a person",
+            f"{execution['fid']} does not wait for an answer: it is {execution['status']}",
+            hint="`koco inbox` lists the locks that wait for an answer",
         )
     names = [lock["name"] for lock in locks]
-    called = [
+    labels = [
         lock["name"] if names.count(lock["name"]) == 1 else f"{lock['lid']} ({lock['name']})"
         for lock in locks
     ]
     raise ConflictError(
-        f"{locks[0]['fid']} awaits several answers: {', '.join(called)}",
-        hint=f"say which: `koco answer {locks[0]['fid']} {called[0].split()[0]}`",
+        f"{locks[0]['fid']} waits for several answers: {', '.join(labels)}",
+        hint=f"choose one: `koco answer {locks[0]['fid']} {labels[0].split()[0]}`",
     )

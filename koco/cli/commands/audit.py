@@ -1,39 +1,49 @@
-"""`koco audit`: the log of changes and refusals, with who caused them."""
+"""`koco audit`: show the audit log."""
 
 from typing import Annotated, Any
 
 import typer
 
+from koco.cli import connection, pages
+from koco.cli.terminal import output, times
+from koco.client.answers import Entry
+
+#: The columns for scripts.
 _NAMES = ("ts", "who", "action", "target", "outcome", "address", "credential", "request", "detail")
 
 
 def command(
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only from then on: 24h, 7d, or RFC 3339.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Only entries since then: an age such as 24h or 7d, or RFC 3339."
+        ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only before then.")] = None,
-    who: Annotated[str | None, typer.Option(metavar="NAME", help="Only by this caller.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only entries before then.")
+    ] = None,
+    who: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only by this user or key.")
+    ] = None,
     action: Annotated[
-        str | None, typer.Option(metavar="ACTION", help="Only this, such as launch.")
+        str | None, typer.Option(metavar="ACTION", help="Only this action, such as launch.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="TARGET", help="Only on this, or what is below it.")
+        str | None,
+        typer.Option(metavar="TARGET", help="Only on this target, or on anything below it."),
     ] = None,
     outcome: Annotated[
-        str | None, typer.Option(metavar="OUTCOME", help="Only ok, refused, or this error's code.")
+        str | None, typer.Option(metavar="OUTCOME", help="Only ok, refused, or an error code.")
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")
+        int, typer.Option("--limit", min=1, metavar="N", help="The maximum number of entries.")
     ] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
-    """Show who changed what, from where, and what was refused: newest first.
+    """Show the audit log, newest first: who changed what, and what was refused.
 
     Example: koco audit --since 24h
     """
-    from koco.cli import connection, pages
-    from koco.cli.terminal import output, times
-
     page = pages.gather(
         connection.connect().audit,
         limit,
@@ -51,11 +61,9 @@ def command(
     pages.tell_more(page, limit)
 
 
-def _print(items: list[dict[str, Any]]) -> None:
-    from koco.cli.terminal import output, times
-
+def _print(items: list[Entry]) -> None:
     if not output.is_terminal():
-        output.print_table(_NAMES, [[_text(item[name]) for name in _NAMES] for item in items])
+        output.print_fields(_NAMES, items, _text)
     elif items:
         rows = [
             [
@@ -73,7 +81,7 @@ def _print(items: list[dict[str, Any]]) -> None:
 
 
 def _text(value: Any) -> str:
-    """Return a field in a word or some; of details `name=value` each."""
+    """Return a field as text; details become `name=value` pairs."""
     if isinstance(value, dict):
         value = " ".join(f"{name}={_text(each)}" for name, each in value.items())
     elif isinstance(value, list):

@@ -1,29 +1,33 @@
-"""`koco delete`: remove executions for good."""
+"""`koco delete`: delete executions permanently."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from koco.cli import connection
+from koco.cli.inputs import prompt
+from koco.cli.terminal import output
+from koco.client.answers import Execution
+from koco.errors import ConflictError, Interrupted, UsageError
+from koco.events.model import FINAL
 
 
 def command(
     fids: Annotated[
         list[str],
-        typer.Argument(metavar="FID…", help="The executions: fids or unique prefixes."),
+        typer.Argument(metavar="FID…", help="The executions: fids, or unique starts of them."),
     ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
-    """Remove executions that have ended, with their events, files and locks.
+    """Delete ended executions, with their events, files and locks.
 
-    Nothing is removed where one of them has not ended. What is removed does not come back.
+    This cannot be undone. If one of them has not ended, none is deleted.
 
     Example: koco delete 5wzk 8q2m --yes
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output
-
     client = connection.connect()
-    # All of them are looked up before any is removed.
+    # Look up all of them before any is deleted.
     found = list({each["fid"]: each for each in map(client.execution, fids)}.values())
     _require_ended(found)
     if not yes:
@@ -36,33 +40,27 @@ def command(
         output.print_items([{"fid": each["fid"], "deleted": True} for each in found])
 
 
-def _require_ended(found: list[dict[str, Any]]) -> None:
-    from koco.cli.terminal import event_view
-    from koco.errors import ConflictError
-
+def _require_ended(found: list[Execution]) -> None:
     for each in found:
-        if each["status"] not in event_view.OUTCOMES:
+        if each["status"] not in FINAL:
             raise ConflictError(
                 f"execution {each['fid']} has not ended: it is {each['status']}",
                 hint=f"`koco cancel {each['fid']} --wait` ends it",
             )
 
 
-def _confirm(found: list[dict[str, Any]], *, as_json: bool) -> None:
-    """Ask whether to go on.
+def _confirm(found: list[Execution], *, as_json: bool) -> None:
+    """Ask for confirmation.
 
     Raises:
-        UsageError: nobody can be asked, and `--yes` does not say so.
+        UsageError: there is no person to ask, and `--yes` is not given.
         Interrupted: the answer is no.
     """
-    from koco.cli.inputs import prompt
-    from koco.errors import Interrupted, UsageError
-
     what = found[0]["fid"] if len(found) == 1 else f"{len(found)} executions"
     if as_json or not prompt.can_ask(False):
         raise UsageError(
-            f"this would delete {what} for good, and nobody is here to be asked",
+            f"this would delete {what} permanently, and there is nobody to confirm it",
             hint="--yes deletes without asking",
         )
-    if not prompt.agrees(f"Delete {what} for good, with events and files?"):
+    if not prompt.agrees(f"Delete {what} permanently, with events and files?"):
         raise Interrupted("nothing was deleted")

@@ -1,58 +1,62 @@
-"""`koco deploy`: a new release of each service that changed."""
+"""`koco deploy`: make a new release of each service that changed."""
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
+
+from koco.cli import connection
+from koco.cli.deploy import pack, plan, ship, wait_live
+from koco.cli.terminal import ndjson, times
 
 
 def command(
     manifests: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MANIFEST…]", help="The manifests to deploy; those of koco.toml if left out."
+            metavar="[MANIFEST…]", help="The manifests to deploy [default: those of koco.toml]."
         ),
     ] = None,
     prune: Annotated[
         bool,
         typer.Option(
-            "--prune", help="Remove what of this project is live and in no manifest any more."
+            "--prune",
+            help="Also undeploy this project's services that are no longer in a manifest.",
         ),
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before something is removed.")
+        bool, typer.Option("--yes", "-y", help="Remove services without asking.")
     ] = False,
     rollback_on_failure: Annotated[
         bool,
         typer.Option(
             "--rollback-on-failure/--no-rollback-on-failure",
-            help="Whether what is live goes on serving where the new release fails.",
+            help="Whether the live release keeps serving if the new one fails.",
         ),
     ] = True,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not wait until the release is live.")
+        bool, typer.Option("--no-wait", help="Return as soon as the release has begun.")
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Wait no longer than that; the deploy goes on."),
+        typer.Option(metavar="SECONDS", help="Stop waiting after this time; the deploy goes on."),
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Name every file of what is new.")
+        bool, typer.Option("--verbose", "-v", help="List every file of a new service.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each step as one line of JSON.")
     ] = False,
 ) -> None:
-    """Deploy services: plan, bundle, upload, release, and wait until it is live.
+    """Deploy services, and wait until they are live.
 
-    Does what `koco plan` says, with the files as they are when they are read. Those that look
-    like secrets, such as .env, are left out and named; runtime.include ships them. A release
-    goes live once a runner of it has imported every entrypoint. Until then, and for good if it
-    fails (exit code 5), the former one serves.
+    Carries out what `koco plan` shows. Files that look like secrets, such as .env, are left
+    out and listed; runtime.include in the manifest ships them. A release goes live when one
+    of its runners has imported every entrypoint. Until then the live release keeps serving,
+    also if the new one fails (exit code 5).
 
     Example: koco deploy koco.yaml --timeout 300
     """
-    from koco.cli.terminal import ndjson, times
-
     times.check(timeout)
     with ndjson.ending(as_json):
         _deploy(
@@ -78,25 +82,19 @@ def _deploy(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    from contextlib import ExitStack
-
-    from koco.cli import connection
-    from koco.cli.deploy import pack, ship, wait_live
-    from koco.cli.deploy import plan as planning
-
-    targets = planning.targets(manifests, prune=prune)
+    targets = plan.targets(manifests, prune=prune)
     if timeout is None:
         timeout = next((each.project.timeout_s for each in targets if each.project), None)
     client = connection.connect()
     report = ship.Report(as_json)
-    plan = planning.make(client, targets, prune=prune)
+    planned = plan.make(client, targets, prune=prune)
     with ExitStack() as stack:
-        plan, bundles = pack.pack(client, plan, stack)
-        ship.tell(plan, report, verbose=verbose)
-        plan.check()
-        planning.confirm(plan, yes=yes, as_json=as_json)
-        shipped = ship.ship(client, plan, bundles, report, timeout_s=timeout, fallback=fallback)
+        planned, bundles = pack.pack(client, planned, stack)
+        ship.show_plan(planned, report, verbose=verbose)
+        planned.check()
+        plan.confirm(planned, yes=yes, as_json=as_json)
+        shipped = ship.ship(client, planned, bundles, report, timeout_s=timeout, fallback=fallback)
     awaited = ship.leave(shipped.releases, report) if no_wait else shipped.releases
     wait_live.settle(client, awaited, report, timeout_s=timeout)
     ship.check(shipped)
-    ship.remove(client, plan, report)
+    ship.remove(client, planned, report)

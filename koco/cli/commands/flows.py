@@ -1,18 +1,24 @@
-"""`koco flows`: what can be run."""
+"""`koco flows`: list flows, or show one."""
 
 import json
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from koco.cli import connection
+from koco.cli.inputs import field_limits
+from koco.cli.terminal import output, schedule_text, times
+from koco.client.answers import Element, Flow, FlowSummary
+from koco.errors import UsageError
 
 if TYPE_CHECKING:
     from koco.forms import Field
 
-#: Form elements that carry no value.
+#: Form elements that have no value.
 _SHOWN_ONLY = ("submit", "cancel", "action", "markdown", "html", "break", "hr", "errors")
 
-#: What is said of a flow, beside its inputs.
+#: The facts to show about a flow, besides its inputs.
 _FACTS = (
     *("name", "summary", "description", "entrypoint", "release", "version", "author"),
     *("organization", "tags"),
@@ -23,7 +29,7 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FLOW]", help="A flow's name, or `service/flow`; shows its inputs."
+            metavar="[FLOW]", help="The flow to show: SERVICE/FLOW, or a name that is unique."
         ),
     ] = None,
     schema: Annotated[
@@ -31,14 +37,10 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the flows that can be run, or show one with its inputs.
+    """List flows, or show one flow with its inputs.
 
     Example: koco flows greet
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output
-    from koco.errors import UsageError
-
     if schema and name is None:
         raise UsageError("--schema needs a flow", hint="`koco flows` lists them")
     client = connection.connect()
@@ -57,15 +59,13 @@ def command(
     if items or not output.is_terminal():
         _print_list(items)
     elif not closed:
-        output.note("nothing is deployed yet: `koco deploy` deploys a project")
+        output.note("no flows yet: `koco deploy` deploys a project")
     for each in closed:
         service, number = each["service"], each["release"]
-        output.note(f"nothing of {service} serves: release {number} failed, `koco status` says how")
+        output.note(f"{service} is not served: release {number} failed; `koco status` says why")
 
 
-def _print_list(items: list[dict[str, Any]]) -> None:
-    from koco.cli.terminal import output, schedule_text, times
-
+def _print_list(items: list[FlowSummary]) -> None:
     columns, rows = ["flow", "release", "summary"], []
     for item in items:
         due = schedule_text.next_run(item.get("schedule") or ())
@@ -78,10 +78,8 @@ def _print_list(items: list[dict[str, Any]]) -> None:
     output.print_table(header, [row[: len(header)] for row in rows], widest=_title("summary"))
 
 
-def _print_flow(flow: dict[str, Any]) -> None:
-    from koco.cli.terminal import output
-
-    facts = [(key, flow.get(key)) for key in _FACTS]
+def _print_flow(flow: Flow) -> None:
+    facts = [(key, dict(flow).get(key)) for key in _FACTS]
     for key, value in (*facts, *_plans(flow)):
         if value:
             text = ", ".join(value) if isinstance(value, list) else str(value)
@@ -104,13 +102,11 @@ def _print_flow(flow: dict[str, Any]) -> None:
         output.print_table(columns, [_row(field) for field in fields])
     missing = [each for each in fields if each.get("required") and each.get("value") is None]
     needed = [f"-i {each['name']}=…" for each in missing]
-    output.note(" ".join(["run it: koco run", flow["name"], *needed, "-f"]))
+    output.note(" ".join(["to run it: koco run", flow["name"], *needed, "-f"]))
 
 
-def _plans(flow: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what limits a flow, and when it is launched by itself."""
-    from koco.cli.terminal import schedule_text
-
+def _plans(flow: FlowSummary) -> list[tuple[str, str]]:
+    """Return a flow's limits and schedules, each with its label."""
     lines = [("limits", schedule_text.limits(flow.get("limits") or {}))]
     for each in flow.get("schedule") or ():
         lines += [
@@ -120,47 +116,42 @@ def _plans(flow: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _row(data: dict[str, Any]) -> tuple[str, ...]:
-    from koco.cli.inputs import field_limits
-
+def _row(data: Element) -> tuple[str, ...]:
     field = _field(data)
     needed = "yes" if data.get("required") else "no"
     value = data.get("value") if data["type"] != "password" else None
     default = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    said = (name for name, _ in field_limits.choices(field)) if field else ()
+    choices = (name for name, _ in field_limits.choices(field)) if field else ()
     limits = field_limits.limits(field) if field else ()
-    about = ", ".join([*said, *limits])
-    lead = (data["name"], data["type"], needed, "" if value is None else default)
-    return (*lead, str(data.get("label") or ""), about)
+    about = ", ".join([*choices, *limits])
+    default = "" if value is None else default
+    return data["name"] or "", data["type"], needed, default, str(data.get("label") or ""), about
 
 
-def _draw(fields: list[dict[str, Any]]) -> None:
-    """Draw the inputs as `koco run` asks for them; what is long goes on below, uncut."""
-    from koco.cli.terminal import output
-
-    taken = sum(max(len(each[key]) for each in fields) + 2 for key in ("name", "type"))
+def _draw(fields: list[Element]) -> None:
+    """Draw the inputs as `koco run` asks for them; long texts are wrapped."""
+    names = [(each["name"] or "", each["type"]) for each in fields]
+    indent = sum(max(map(len, column)) + 2 for column in zip(*names, strict=True))
     rows = []
-    for each in fields:
-        first, *more = output.wrapped(_about(each), indent=taken)
-        rows += [(each["name"], each["type"], first), *(("", "", line) for line in more)]
+    for each, lead in zip(fields, names, strict=True):
+        first, *more = output.wrapped(_about(each), indent=indent)
+        rows += [(*lead, first), *(("", "", line) for line in more)]
     output.print_table(("INPUT", "TYPE", "ABOUT"), rows, widest="ABOUT")
 
 
-def _about(data: dict[str, Any]) -> str:
-    from koco.cli.inputs import field_limits
-
+def _about(data: Element) -> str:
     label, field = str(data.get("label") or ""), _field(data)
     if field is None:
         return label
     words = [*field_limits.words(field), *(name for name, _ in field_limits.choices(field))]
     default = field_limits.shown(field, field.default)
-    said = [label, f"({', '.join(words)})" if words else "", f"[{default}]" if default else ""]
-    return " ".join(each for each in said if each)
+    parts = [label, f"({', '.join(words)})" if words else "", f"[{default}]" if default else ""]
+    return " ".join(filter(None, parts))
 
 
-def _field(data: dict[str, Any]) -> "Field | None":
-    """Return a field, or None where only a newer koco knows it."""
-    from koco.forms import FormError, Model
+def _field(data: Element) -> "Field | None":
+    """Return a field, or None if this koco does not know its type."""
+    from koco.forms import FormError, Model  # only to show one flow
 
     try:
         return next(iter(Model.from_list([data]).fields), None)
@@ -169,8 +160,6 @@ def _field(data: dict[str, Any]) -> "Field | None":
 
 
 def _title(name: str) -> str:
-    from koco.cli.terminal import output
-
     return name.upper() if output.is_terminal() else name
 
 

@@ -1,22 +1,27 @@
-"""`koco inbox`: what waits for a person."""
+"""`koco inbox`: list the locks that wait for an answer."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from koco.cli import connection, pages
+from koco.cli.terminal import output, times
+from koco.client.answers import Lock
+
 
 def command(
-    flow: Annotated[str | None, typer.Option(metavar="FLOW", help="Only of this flow.")] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    flow: Annotated[
+        str | None, typer.Option(metavar="FLOW", help="Only locks of this flow.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The maximum number of locks.")
+    ] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
-    """List what waits for a person's answer, the oldest first.
+    """List locks that wait for a person's answer, oldest first.
 
     Example: koco inbox --flow approval/review
     """
-    from koco.cli import connection, pages
-    from koco.cli.terminal import output
-
     page = pages.gather(connection.connect().locks, limit, flow=flow)
     if as_json:
         output.print_json(page)
@@ -26,19 +31,15 @@ def command(
     if not output.is_terminal():
         return
     if page["items"]:
-        output.note(
-            "`koco answer FID` answers; where several of a FID wait, `koco answer FID LOCK`"
-        )
+        output.note("`koco answer FID` answers; if a FID has several locks, `koco answer FID LOCK`")
     else:
-        output.note("nothing waits for a person")
+        output.note("no lock waits for an answer")
 
 
-def _print(items: list[dict[str, Any]]) -> None:
-    from koco.cli.terminal import output, times
-
+def _print(items: list[Lock]) -> None:
     if not output.is_terminal():
         names = ("fid", "name", "lid", "flow", "created", "expires")
-        output.print_table(names, [[item[name] for name in names] for item in items])
+        output.print_fields(names, items)
         return
     if not items:
         return

@@ -1,63 +1,69 @@
-"""`koco init`: a project that deploys as it is, made from a template.
+"""`koco init`: create a project from a template. It can be deployed as it is.
 
-A template is a folder: `template.toml` describes it, all else is copied, with
+A template is a folder: `template.toml` describes it, and everything else is copied, with
 `__name__` (the service's name) and `__package__` replaced in contents and paths.
 """
 
 import keyword
 import os
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from koco.cli.terminal import output
 from koco.errors import ConflictError, NotFoundError, UsageError
+from koco.manifest.rules import slug
 from koco.plurals import counted
+from koco.spelling import nearest
 
-#: Describes a template, and is not copied.
+#: The file that describes a template; it is not copied.
 _ABOUT = "template.toml"
 
-#: Names that a package of the user's must not hide or be hidden by.
+#: Names that the user's package must not have, because one would hide the other.
 _TAKEN = frozenset({*sys.stdlib_module_names, "koco", "ray", "tests"})
 
 
 def command(
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Where to; made if it is not there.")
+        Path, typer.Argument(metavar="[DIR]", help="The project's folder; created if needed.")
     ] = Path(),
     template: Annotated[
-        str, typer.Option("--template", "-t", metavar="NAME", help="What to begin with.")
+        str, typer.Option("--template", "-t", metavar="NAME", help="The template to use.")
     ] = "hello",
     name: Annotated[
         str | None,
-        typer.Option("--name", metavar="NAME", help="The service's name [default: DIR's]."),
+        typer.Option(
+            "--name", metavar="NAME", help="The service's name [default: the name of DIR]."
+        ),
     ] = None,
     as_list: Annotated[bool, typer.Option("--list", help="List the templates.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Make a project: manifest, code, a test that runs without Ray, and a README.
+    """Create a project: a manifest, code, a test and a README.
 
-    Nothing is overwritten: where a file is in the way, it is named, and nothing is
-    written at all.
+    The test runs without Ray. Existing files are never overwritten: if one is in the way,
+    nothing is written.
 
     Example: koco init hello --template hello
     """
     if as_list:
         _list(as_json=as_json)
         return
-    chosen = _template(template)
+    chosen = _find_template(template)
     names = Names.of(name or directory.resolve().name)
     files = _render(chosen.folder, names)
     _refuse_overwrite(directory, files)
     _write(directory, files)
-    _tell(directory, chosen, names, sorted(map(str, files)), as_json=as_json)
+    _print_result(directory, chosen, names, sorted(map(str, files)), as_json=as_json)
 
 
 @dataclass(frozen=True)
 class Template:
-    """A template, what it shows, and the flow that it has."""
+    """A template, its description, and the name of its flow."""
 
     name: str
     description: str
@@ -67,20 +73,18 @@ class Template:
 
 @dataclass(frozen=True)
 class Names:
-    """What a new service and its package are called."""
+    """The names of a new service and of its package."""
 
     service: str
     package: str
 
     @classmethod
     def of(cls, text: str) -> "Names":
-        """Return the names made of a folder's name, or of what the user asked for."""
-        from koco.manifest.rules import slug
-
+        """Return names derived from a folder's name, or from the requested one."""
         service = slug(text)
         if not service:
             raise UsageError(
-                f"no service can be named after {text!r}", hint="--name gives it another name"
+                f"{text!r} cannot be made a service's name", hint="--name gives it another name"
             )
         package = service.replace("-", "_")
         is_free = package not in _TAKEN and not keyword.iskeyword(package)
@@ -92,9 +96,7 @@ class Names:
 
 
 def _templates() -> list[Template]:
-    import tomllib
-
-    # In the wheel they are in the package, in the source tree beside it.
+    # In a wheel they are inside the package, in the source tree next to it.
     package = Path(__file__).parents[2]
     places = (package / "_templates", package.parent / "templates")
     root = next((place for place in places if place.is_dir()), places[0])
@@ -105,9 +107,7 @@ def _templates() -> list[Template]:
     return found
 
 
-def _template(name: str) -> Template:
-    from koco.manifest.problems import nearest
-
+def _find_template(name: str) -> Template:
     known = {template.name: template for template in _templates()}
     if name in known:
         return known[name]
@@ -119,8 +119,6 @@ def _template(name: str) -> Template:
 
 
 def _list(*, as_json: bool) -> None:
-    from koco.cli.terminal import output
-
     known = [(template.name, template.description) for template in _templates()]
     if as_json:
         items = [{"name": name, "description": about} for name, about in known]
@@ -140,18 +138,18 @@ def _render(folder: Path, names: Names) -> dict[Path, str]:
 
 
 def _refuse_overwrite(directory: Path, files: dict[Path, str]) -> None:
-    """Raise `ConflictError` with what stands where a file or one of its folders is to be."""
+    """Raise `ConflictError` if something exists where a file or folder is to be written."""
     hint = "choose another folder, or move these away"
     above = (directory, *directory.absolute().parents)
     if any(os.path.lexists(path) and not path.is_dir() for path in above):
-        raise ConflictError(f"{directory} is no folder", hint=hint)
+        raise ConflictError(f"{directory} is not a folder", hint=hint)
     folders = {directory / parent for path in files for parent in path.parents} - {directory}
     ways = [path for path in folders if os.path.lexists(path) and not path.is_dir()]
-    # Also a link that leads nowhere: writing would make what it leads to.
+    # Broken links count too, because writing would create their targets.
     ways += [directory / path for path in files if os.path.lexists(directory / path)]
     if ways:
         listed = ", ".join(sorted(path.relative_to(directory).as_posix() for path in ways))
-        raise ConflictError(f"in the way in {directory}: {listed}", hint=hint)
+        raise ConflictError(f"these already exist in {directory}: {listed}", hint=hint)
 
 
 def _write(directory: Path, files: dict[Path, str]) -> None:
@@ -159,24 +157,22 @@ def _write(directory: Path, files: dict[Path, str]) -> None:
         for path, text in files.items():
             target = directory / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            # Not even a file that has come in between is overwritten.
+            # Mode "x", so that a file that was created meanwhile is not overwritten either.
             with target.open("x", encoding="utf-8", newline="\n") as out:
                 out.write(text)
     except OSError as exc:
         raise UsageError(f"{exc.filename} cannot be written: {exc.strerror}") from exc
 
 
-def _tell(
+def _print_result(
     directory: Path, chosen: Template, names: Names, files: list[str], *, as_json: bool
 ) -> None:
-    from koco.cli.terminal import output
-
     if as_json:
         facts: dict[str, Any] = {"path": str(directory.resolve()), "template": chosen.name}
         output.print_json({**facts, "service": names.service, "files": files})
         return
     output.print_line(str(directory))
-    output.note(f"made {counted(len(files), 'file')} from the template {chosen.name!r}; next:")
+    output.note(f"created {counted(len(files), 'file')} from the template {chosen.name!r}; next:")
     steps = ["koco up", "koco deploy", f"koco run {chosen.flow} -f"]
     if directory.resolve() != Path.cwd():
         steps.insert(0, f"cd {directory}")

@@ -1,52 +1,51 @@
-"""`koco plan`: what a deploy would do."""
+"""`koco plan`: show what a deploy would change."""
 
+import sys
 from typing import Annotated
 
 import typer
+
+from koco.cli import connection
+from koco.cli.deploy import plan, plan_view
+from koco.cli.terminal import output
 
 
 def command(
     manifests: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MANIFEST…]", help="The manifests to compare; those of koco.toml if left out."
+            metavar="[MANIFEST…]", help="The manifests to compare [default: those of koco.toml]."
         ),
     ] = None,
     prune: Annotated[
         bool,
         typer.Option(
-            "--prune", help="Also what of this project is live and in no manifest any more."
+            "--prune", help="Also this project's services that are no longer in a manifest."
         ),
     ] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 10 where there is something to do.")
+        bool, typer.Option("--exit-code", help="Exit with 10 if there is something to do.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Name every file, however many there are.")
+        bool, typer.Option("--verbose", "-v", help="List every file, however many there are.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Show what `koco deploy` would do; nothing is changed or uploaded.
+    """Show what `koco deploy` would change.
 
-    Compares manifests and files with what is live: what would be created, updated (which
-    files and settings, from what to what) and, with --prune, removed. Files that look like
-    secrets, such as .env, are left out and named; runtime.include ships them.
+    Compares manifests and files with the live releases: services to create, to update (with
+    the files and settings that differ) and, with --prune, to remove. Nothing is changed or
+    uploaded. Files that look like secrets, such as .env, are left out and listed;
+    runtime.include in the manifest ships them.
 
     Example: koco plan --exit-code
     """
-    import sys
-
-    from koco.cli import connection
-    from koco.cli.deploy import plan as planning
-    from koco.cli.deploy import plan_view
-    from koco.cli.terminal import output
-
-    chosen = planning.targets(manifests or [], prune=prune)
-    plan = planning.make(connection.connect(), chosen, prune=prune)
+    targets = plan.targets(manifests or [], prune=prune)
+    planned = plan.make(connection.connect(), targets, prune=prune)
     if as_json:
-        output.print_json(plan.answer)
+        output.print_json(planned.answer)
     else:
-        plan_view.show(plan, sys.stdout, details=True, verbose=verbose)
-    plan.check()
-    if exit_code and not plan.is_empty:
-        raise typer.Exit(planning.CHANGES)
+        plan_view.show(planned, sys.stdout, details=True, verbose=verbose)
+    planned.check()
+    if exit_code and not planned.is_empty:
+        raise typer.Exit(plan.CHANGES)

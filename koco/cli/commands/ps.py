@@ -1,8 +1,12 @@
-"""`koco ps`: executions."""
+"""`koco ps`: list executions."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from koco.cli import connection, pages, words
+from koco.cli.terminal import output, times
+from koco.client.answers import Execution
 
 _STYLES = {
     "finished": "green",
@@ -15,9 +19,7 @@ _STYLES = {
 
 
 def command(
-    everything: Annotated[
-        bool, typer.Option("--all", "-a", help="Also those that have ended.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Also ended executions.")] = False,
     status: Annotated[
         list[str] | None, typer.Option(metavar="STATUS", help="Only with this status (repeatable).")
     ] = None,
@@ -26,39 +28,40 @@ def command(
         str | None, typer.Option(metavar="SERVICE", help="Only of this service.")
     ] = None,
     user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only launched by this key or user.")
+        str | None, typer.Option(metavar="NAME", help="Only launched by this user or key.")
     ] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="TAG", help="Only with this tag (repeatable: with all of them)."),
+        typer.Option(metavar="TAG", help="Only with this tag (repeatable; all must match)."),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Only made from then on: 24h, 7d, or RFC 3339."),
+        typer.Option(
+            metavar="TIME", help="Only created since then: an age such as 24h or 7d, or RFC 3339."
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only made before then.")
+        str | None, typer.Option(metavar="TIME", help="Only created before then.")
     ] = None,
     search: Annotated[
         str | None,
         typer.Option(
             metavar="WORDS",
-            help='Only with all these words, "phrases" or begin* in inputs, result or error.',
+            help='Only with all these words, "phrases" or prefix* in inputs, result or error.',
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The maximum number of executions.")
+    ] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print {items, next} as JSON.")] = False,
 ) -> None:
-    """List executions, newest first: those that have not ended, or all with -a.
+    """List executions, newest first.
 
-    Who asks for a status, a time or words is shown ended ones, too.
+    Ended executions are listed only with -a, or with --status, --since, --until or --search.
 
     Example: koco ps -a --status error --limit 5
     """
-    from koco.cli import connection, pages, words
-    from koco.cli.terminal import output, times
-
-    is_past = everything or bool(status or since or until or search)
+    includes_ended = everything or bool(status or since or until or search)
     page = pages.gather(
         connection.connect().executions,
         limit,
@@ -70,7 +73,7 @@ def command(
         since=times.moment(since, "--since"),
         until=times.moment(until, "--until"),
         search=search,
-        active=not is_past,
+        active=not includes_ended,
     )
     if as_json:
         output.print_json(page)
@@ -78,17 +81,15 @@ def command(
     _print(page["items"])
     pages.tell_more(page, limit)
     if not page.get("complete", True):
-        output.note("older ones are still being made searchable: ask again in some minutes")
-    elif not page["items"] and output.is_terminal() and not is_past:
-        output.note("nothing runs; `koco ps -a` shows what has ended")
+        output.note("older executions cannot be searched yet: try again in a few minutes")
+    elif not page["items"] and output.is_terminal() and not includes_ended:
+        output.note("nothing is running; `koco ps -a` also lists ended executions")
 
 
-def _print(items: list[dict[str, Any]]) -> None:
-    from koco.cli.terminal import output, times
-
+def _print(items: list[Execution]) -> None:
     if not output.is_terminal():
         names = ("fid", "flow", "status", "created", "started", "finished", "waits", "user")
-        output.print_table(names, [[item.get(name) or "-" for name in names] for item in items])
+        output.print_fields(names, items, lambda value: value or "-")
         return
     if not items:
         return
@@ -107,14 +108,14 @@ def _print(items: list[dict[str, Any]]) -> None:
         for item in items
     ]
     columns = ("FID", "FLOW", "STATUS", "CREATED", "TOOK", "BY", "WHY")
-    # Whose they are is told where they are not all of one, and why one waits where one does; that
-    # may be cut, as flows' names may where none does.
-    idle = {"BY"} if len({item["user"] for item in items}) == 1 else set()
-    idle |= set() if any(row[-1] for row in rows) else {"WHY"}
-    shown = [place for place, column in enumerate(columns) if column not in idle]
+    # BY is shown if the executions are not all of one user, WHY if one of them waits. WHY may be
+    # cut to fit the terminal; without it, flows' names may.
+    hidden = {"BY"} if len({item["user"] for item in items}) == 1 else set()
+    hidden |= set() if any(row[-1] for row in rows) else {"WHY"}
+    shown = [place for place, column in enumerate(columns) if column not in hidden]
     output.print_table(
         [columns[place] for place in shown],
         [[row[place] for place in shown] for row in rows],
         styles=_STYLES,
-        widest="FLOW" if "WHY" in idle else "WHY",
+        widest="FLOW" if "WHY" in hidden else "WHY",
     )

@@ -1,12 +1,17 @@
-"""`koco releases`: what was deployed of a service, and how that went."""
+"""`koco releases`: list a service's releases, or show one."""
 
-from typing import Annotated, Any
+import functools
+from typing import Annotated
 
 import typer
 
+from koco.cli import connection, pages
+from koco.cli.terminal import output, times
+from koco.client.answers import ListedRelease, Origin, Release
+
 _STYLES = {"live": "green", "failed": "red", "retired": "dim", "starting": "cyan"}
 
-#: Characters of a commit that are shown in a list.
+#: The length of a commit in a list (characters).
 _COMMIT = 8
 
 
@@ -14,39 +19,36 @@ def command(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")],
     number: Annotated[
         int | None,
-        typer.Argument(metavar="[N]", min=1, help="A release's number; shows all about it."),
+        typer.Argument(metavar="[N]", min=1, help="The release to show: its number."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The maximum number of releases.")
+    ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List a service's releases, newest first, or show one.
 
     Example: koco releases hello 7
     """
-    from koco.cli import connection, pages
-    from koco.cli.terminal import output
-
     client = connection.connect()
     if number is not None:
         release = client.release(service, number)
         output.print_json(release) if as_json else _show(release)
         return
-    page = pages.gather(lambda **asked: client.releases(service, **asked), limit)
+    page = pages.gather(functools.partial(client.releases, service), limit)
     if as_json:
         output.print_json(page)
         return
     if output.is_terminal():
         columns = ("RELEASE", "STATUS", "CREATED", "BY", "COMMIT", "READY IN", "NOTE")
-        output.print_table(columns, map(_drawn, page["items"]), styles=_STYLES, widest="NOTE")
+        output.print_table(columns, map(_short_row, page["items"]), styles=_STYLES, widest="NOTE")
     else:
         columns = ("release", "status", "created", "by", "commit", "ready_s", "note")
         output.print_table(columns, map(_row, page["items"]))
     pages.tell_more(page, limit)
 
 
-def _drawn(item: dict[str, Any]) -> tuple[str, ...]:
-    from koco.cli.terminal import times
-
+def _short_row(item: ListedRelease) -> tuple[str, ...]:
     ready_s = _ready_s(item)
     return (
         str(item["number"]),
@@ -59,7 +61,7 @@ def _drawn(item: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _row(item: dict[str, Any]) -> tuple[str, ...]:
+def _row(item: ListedRelease) -> tuple[str, ...]:
     ready_s = _ready_s(item)
     return (
         str(item["number"]),
@@ -72,35 +74,31 @@ def _row(item: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _ready_s(item: dict[str, Any]) -> float | None:
-    """Return how long it took from its upload to its being ready (seconds)."""
-    from koco.cli.terminal import times
-
+def _ready_s(item: ListedRelease) -> float | None:
+    """Return the time from the start of the upload until it was ready (seconds)."""
     if not item["ready"]:
         return None
     return times.seconds(item["created"], item["ready"]) + float(item["timings"].get("upload", 0))
 
 
-def _commit(origin: dict[str, Any], length: int | None = None) -> str:
-    """Return the commit, with a `+` where files differed from it."""
+def _commit(origin: Origin, length: int | None = None) -> str:
+    """Return the commit, with a `+` if files differed from it."""
     commit = str(origin.get("commit") or "")[:length]
     return f"{commit}+" if commit and origin.get("dirty") else commit
 
 
-def _note(item: dict[str, Any]) -> str:
-    """Return what else is worth a word: what it goes back to, and why it failed."""
-    said = []
+def _note(item: ListedRelease) -> str:
+    """Return a note: which release it repeats, and why it failed."""
+    notes = []
     if number := item["origin"].get("rollback_of"):
         because = item["origin"].get("because")
-        said.append(f"as release {number}" + (f", as {because}" if because else ""))
+        notes.append(f"as release {number}" + (f", as {because}" if because else ""))
     if error := item["error"]:
-        said.append(str(error.get("message", "")).partition("\n")[0])
-    return "; ".join(said)
+        notes.append(str(error.get("message", "")).partition("\n")[0])
+    return "; ".join(notes)
 
 
-def _show(release: dict[str, Any]) -> None:
-    from koco.cli.terminal import output
-
+def _show(release: Release) -> None:
     for label, value in _facts(release):
         output.print_line(f"{label:<12} {value}")
     if error := release["error"]:
@@ -112,9 +110,7 @@ def _show(release: dict[str, Any]) -> None:
             output.note(f"hint: {hint}")
 
 
-def _facts(release: dict[str, Any]) -> list[tuple[str, str]]:
-    from koco.cli.terminal import times
-
+def _facts(release: Release) -> list[tuple[str, str]]:
     origin, timings = release["origin"], release["timings"]
     facts = [
         ("service", release["service"]),

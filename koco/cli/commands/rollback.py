@@ -1,8 +1,13 @@
-"""`koco rollback`: a release that is as a former one was."""
+"""`koco rollback`: make a release that repeats an earlier one."""
 
 from typing import Annotated
 
 import typer
+
+from koco.cli import connection
+from koco.cli.deploy import ship, wait_live
+from koco.cli.terminal import ndjson, times
+from koco.client.answers import AnyRelease
 
 
 def command(
@@ -10,38 +15,38 @@ def command(
     number: Annotated[
         int | None,
         typer.Argument(
-            metavar="[N]", min=1, help="The release to go back to; the last one that served before."
+            metavar="[N]",
+            min=1,
+            help="The release to go back to [default: the one that was live before].",
         ),
     ] = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not wait until the release is live.")
+        bool, typer.Option("--no-wait", help="Return as soon as the release has begun.")
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Wait no longer than that; the rollback goes on."),
+        typer.Option(metavar="SECONDS", help="Stop waiting after this time; the rollback goes on."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each step as one line of JSON.")
     ] = False,
 ) -> None:
-    """Go back to a former release: a new one with its code and its settings.
+    """Go back to an earlier release of a service.
 
-    It goes live as a deploy does, once a runner of it has imported every entrypoint;
-    until then, and for good if it fails (exit code 5), what is live serves.
+    This makes a new release with the code and settings of the earlier one. As with a deploy,
+    it goes live when one of its runners has imported every entrypoint; until then the live
+    release keeps serving, also if the new one fails (exit code 5).
 
     Example: koco rollback hello 7
     """
-    from koco.cli import connection
-    from koco.cli.deploy import ship, wait_live
-    from koco.cli.terminal import ndjson, times
-
     times.check(timeout)
     with ndjson.ending(as_json):
         client = connection.connect()
         report = ship.Report(as_json)
         if number is None:
             number = client.service(service)["former"]
-        begun = client.roll_back(service, number, timeout_s=ship.allowed(timeout))
-        ship.begun(begun, report, f"as release {begun['origin'].get('rollback_of', number)}")
-        awaited = ship.leave([begun], report) if no_wait else [begun]
+        begun = client.roll_back(service, number, timeout_s=ship.server_timeout_s(timeout))
+        ship.report_begun(begun, report, f"as release {begun['origin'].get('rollback_of', number)}")
+        awaited: list[AnyRelease] = [begun]
+        awaited = ship.leave(awaited, report) if no_wait else awaited
         wait_live.settle(client, awaited, report, timeout_s=timeout)

@@ -4,20 +4,25 @@ from typing import Annotated, Any
 
 import typer
 
-from koco.cli.inputs import prompt
+from koco.cli import approvals, connection
+from koco.cli.approvals import OnLock
+from koco.cli.inputs import file_inputs, key_values, prompt
+from koco.cli.terminal import event_view, output, times
+from koco.client.client import Client
+from koco.errors import InputsError, UnreachableError, UsageError
 
-#: The options of whatever launches, and may go on to follow what it has launched.
+#: The options of commands that launch an execution and may follow it.
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show the events until it ends.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait silently until it ends.")]
 Timeout = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help="With --follow or --wait: wait no longer than that."),
+    typer.Option(metavar="SECONDS", help="With --follow or --wait: stop waiting after this time."),
 ]
 Key = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="An idempotency key: launched once, however often it is tried under it.",
+        help="An idempotency key: however often you try, it is launched only once.",
     ),
 ]
 Json = Annotated[
@@ -28,19 +33,22 @@ Json = Annotated[
 def command(
     flow: Annotated[
         str,
-        typer.Argument(
-            metavar="FLOW", help="The flow: service/flow, or its own name where that is unique."
-        ),
+        typer.Argument(metavar="FLOW", help="The flow: SERVICE/FLOW, or a name that is unique."),
     ],
     pairs: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", "-i", metavar="KEY=VALUE", help="An input; repeatable; KEY=@PATH is a file."
+            "--input",
+            "-i",
+            metavar="KEY=VALUE",
+            help="An input (repeatable); KEY=@PATH uploads a file.",
         ),
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option("--inputs", metavar="FILE", help="JSON or YAML with the inputs; - is stdin."),
+        typer.Option(
+            "--inputs", metavar="FILE", help="Read inputs from a JSON or YAML file; - is stdin."
+        ),
     ] = None,
     follow: Follow = False,
     wait: Wait = False,
@@ -49,25 +57,22 @@ def command(
     no_input: Annotated[bool, typer.Option("--no-input", help=prompt.NO_INPUT)] = False,
     as_json: Json = False,
 ) -> int:
-    """Launch a flow and print the execution's id, the fid.
+    """Launch a flow, and print the fid of the new execution.
 
-    With --follow or --wait the exit code is the outcome: 0 finished, 1 error,
-    7 cancelled. Inputs given by -i go over those of the file. At a terminal, where
-    none are given, the flow's form is asked for field by field; where some are, what
-    the form misses or refuses. There --follow also offers to answer what the execution
-    asks a person; --wait --no-input gives up then, with exit code 8.
+    Inputs of -i override those of the file. A terminal asks for each field of the flow's
+    form if no inputs are given, else only for those that are missing or refused. With
+    --follow or --wait the exit code is the outcome: 0 finished, 1 error, 7 cancelled. If
+    the execution waits for a person's answer, --follow offers to answer at a terminal, and
+    --wait --no-input exits with 8.
 
     Example: koco run hello/greet -i who=Ada -f
     """
-    from koco.cli import connection
-    from koco.cli.inputs import key_values
-
     check(follow=follow, wait=wait, timeout=timeout)
     values = key_values.gather(pairs or (), file)
     client = connection.connect()
     asks = prompt.can_ask(no_input)
     fid = _launch(client, flow, values, key=key, asks=asks, is_bare=not (pairs or file))
-    return launched(
+    return show_launched(
         client,
         fid,
         follow=follow,
@@ -79,23 +84,16 @@ def command(
 
 
 def check(*, follow: bool, wait: bool, timeout: float | None) -> None:
-    """Refuse options that do not go together.
-
-    Raises:
-        UsageError: it says which.
-    """
-    from koco.cli.terminal import times
-    from koco.errors import UsageError
-
+    """Raise `UsageError` for options that exclude or need each other."""
     times.check(timeout)
     if timeout is not None and not (follow or wait):
         raise UsageError("--timeout needs --follow or --wait")
     if follow and wait:
-        raise UsageError("--follow waits already: leave out --wait")
+        raise UsageError("--follow and --wait exclude each other")
 
 
-def launched(
-    client: Any,
+def show_launched(
+    client: Client,
     fid: str,
     *,
     follow: bool,
@@ -104,8 +102,8 @@ def launched(
     as_json: bool,
     no_input: bool = False,
 ) -> int:
-    """Tell of an execution that was launched; where that is asked for, until it ends."""
-    _tell(fid, as_json=as_json, follow=follow)
+    """Print a new execution's fid, then follow it or wait for it if requested."""
+    _print_fid(fid, as_json=as_json, follow=follow)
     if not (follow or wait):
         return 0
     on_lock = _on_lock(client, fid, follow=follow, no_input=no_input)
@@ -115,17 +113,15 @@ def launched(
 
 
 def _launch(
-    client: Any, flow: str, values: dict[str, Any], *, key: str | None, asks: bool, is_bare: bool
+    client: Client, flow: str, values: dict[str, Any], *, key: str | None, asks: bool, is_bare: bool
 ) -> str:
-    """Launch with what is given and, at a terminal, with what is asked for."""
-    from koco.errors import InputsError
-
+    """Launch with the given inputs, and at a terminal with those that a person is asked for."""
     form = client.flow(flow).get("form") if asks and is_bare else None
     if form:
         values = prompt.ask(form, values)
     while True:
         try:
-            return _sent(client, flow, values, key=key)
+            return _send(client, flow, values, key=key)
         except InputsError as exc:
             exc.hint = exc.hint or f"`koco flows {flow}` shows its inputs"
             form = form or (client.flow(flow).get("form") if asks else None)
@@ -134,25 +130,19 @@ def _launch(
             values = prompt.ask_again(form, values, exc)
 
 
-def _sent(client: Any, flow: str, values: dict[str, Any], *, key: str | None) -> str:
-    from koco.cli.inputs import file_inputs
-    from koco.errors import UnreachableError
-
+def _send(client: Client, flow: str, values: dict[str, Any], *, key: str | None) -> str:
     inputs = file_inputs.resolve(client, values)
     try:
-        fid: str = client.launch(flow, inputs, key=key)
+        return client.launch(flow, inputs, key=key)
     except UnreachableError as exc:
         if key is not None:
-            exc.hint = f"{exc.hint}; with the same --key it is safe to try again"
+            exc.hint = f"{exc.hint}; it is safe to try again with the same --key"
         raise
-    return fid
 
 
-def _tell(fid: str, *, as_json: bool, follow: bool) -> None:
-    from koco.cli.terminal import output
-
+def _print_fid(fid: str, *, as_json: bool, follow: bool) -> None:
     if follow:
-        output.note(fid)  # stdout is the flow's
+        output.note(fid)  # stdout is for the events
     elif as_json:
         output.print_ndjson({"fid": fid})
     else:
@@ -160,30 +150,26 @@ def _tell(fid: str, *, as_json: bool, follow: bool) -> None:
         output.flush()
 
 
-def _on_lock(client: Any, fid: str, *, follow: bool, no_input: bool) -> Any:
-    """Return what is done when the execution awaits a person."""
-    from koco.cli import approvals
-
+def _on_lock(client: Client, fid: str, *, follow: bool, no_input: bool) -> OnLock | None:
+    """Return the function to call when the execution waits for a person's answer."""
     if follow:
-        return approvals.offering(client, fid) if prompt.can_ask(no_input) else None
-    return approvals.refusing(client, fid) if no_input else approvals.noting(client, fid)
+        return approvals.offer_locks(client, fid) if prompt.can_ask(no_input) else None
+    return approvals.refuse_locks(client, fid) if no_input else approvals.report_locks(client, fid)
 
 
 def _until_end(
-    client: Any,
+    client: Client,
     fid: str,
     *,
     silently: bool,
     timeout_s: float | None,
     as_json: bool,
-    on_lock: Any,
+    on_lock: OnLock | None,
 ) -> int:
-    from koco.cli.terminal import event_view, output
-
     view = None if silently else event_view.View(as_json=as_json)
     kinds = ("status",) if silently else ()
     events = client.stream(fid, kinds=kinds, follow=True)
     status = event_view.follow(events, view, timeout_s=timeout_s, on_lock=on_lock)
     if silently and as_json:
         output.print_ndjson(client.result(fid))
-    return event_view.OUTCOMES[status]
+    return event_view.EXIT_CODES[status]

@@ -1,13 +1,15 @@
-"""`koco schema`: JSON Schemas of manifests, for editors, and of event streams, for programs."""
+"""`koco schema`: print a JSON Schema, for editors or for programs."""
 
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from koco.cli.terminal import output
+
 
 class What(StrEnum):
-    """What there is a schema of."""
+    """The schemas that an argument can name."""
 
     MANIFEST = "manifest"
     STREAM = "stream"
@@ -19,23 +21,24 @@ def command(
         typer.Argument(
             metavar="[WHAT]",
             show_default=False,
-            help="manifest (if left out), or stream: the lines that --json writes.",
+            help="manifest, or stream for the lines that --json writes [default: manifest].",
         ),
     ] = What.MANIFEST,
     koco_toml: Annotated[
         bool, typer.Option("--koco-toml", help="Print the schema of koco.toml instead.")
     ] = False,
 ) -> None:
-    """Print a JSON Schema: of manifests, for editors, or of streams, for programs.
+    """Print a JSON Schema: of manifests, of koco.toml, or of event streams.
+
+    Editors check and complete manifests with it; programs rely on the schema of streams.
 
     Example: koco schema > koco.schema.json
     """
-    from koco.cli.terminal import output
-
+    # Each imports much that the others do not need.
     if koco_toml:
-        from koco.project.config_file import json_schema
+        from koco.project.config_file import json_schema  # pydantic
     elif what is What.STREAM:
-        from koco.events.schema import json_schema
+        from koco.events.schema import json_schema  # msgspec
     else:
-        from koco.manifest.schema import json_schema
+        from koco.manifest.schema import json_schema  # pydantic
     output.print_json(json_schema())

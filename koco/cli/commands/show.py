@@ -1,57 +1,53 @@
-"""`koco show`: one execution."""
+"""`koco show`: show an execution."""
 
 import json
 from typing import Annotated, Any
 
 import typer
 
-from koco.cli import arguments
+from koco.cli import approvals, arguments, connection
 from koco.cli.arguments import Fid
+from koco.cli.terminal import output, times
+from koco.client.answers import Execution, Lock
 
 
 def command(
     fid: Fid = "-",
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the execution as JSON.")] = False,
 ) -> None:
     """Show an execution: flow, status, times, inputs, error.
 
     Example: koco show 5wzk
     """
-    from koco.cli import approvals, connection
-    from koco.cli.terminal import output
-
     client = connection.connect()
-    execution = client.execution(arguments.meant(client, fid))
+    execution = client.execution(arguments.resolve_fid(client, fid))
     if as_json:
         output.print_json(execution)
         return
     lines = _lines(execution)
     if execution["status"] == "awaiting":
         lines += [
-            ("awaits", _asked(lock)) for lock in approvals.open_locks(client, execution["fid"])
+            ("awaits", _describe(lock)) for lock in approvals.open_locks(client, execution["fid"])
         ]
     for label, value in lines:
         output.print_line(f"{label:<9} {value}")
 
 
-def _asked(lock: dict[str, Any]) -> str:
-    from koco.cli.terminal import times
-
+def _describe(lock: Lock) -> str:
     data = "" if lock["data"] is None else f" {json.dumps(lock['data'], ensure_ascii=False)}"
     return f"{lock['name']} (until {times.at(lock['expires'])}){data}"
 
 
 def _at(time: str | None) -> str | None:
-    from koco.cli.terminal import times
-
     return time and times.at(time)
 
 
-def _lines(execution: dict[str, Any]) -> list[tuple[str, str]]:
-    from koco.cli.terminal import output, times
-
-    lines = [(name, execution[name]) for name in ("fid", "flow", "release", "status")]
-    lines += [(name, _at(execution[name])) for name in ("created", "started", "finished")]
+def _lines(execution: Execution) -> list[tuple[str, str]]:
+    facts: dict[str, Any] = dict(execution)
+    lines: list[tuple[str, Any]] = [
+        (name, facts[name]) for name in ("fid", "flow", "release", "status")
+    ]
+    lines += [(name, _at(facts[name])) for name in ("created", "started", "finished")]
     if execution["started"]:
         took_s = times.seconds(execution["started"], execution["finished"])
         lines.append(("took", times.short(took_s)))

@@ -1,33 +1,33 @@
-"""`koco stack`: what an execution is in the middle of."""
+"""`koco stack`: show the current stacks of an execution."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from koco.cli import arguments
+from koco.cli import arguments, connection
 from koco.cli.arguments import Fid
+from koco.cli.terminal import output
+from koco.client.answers import StackedProcess
 
 
 def command(
     fid: Fid = "-",
     everything: Annotated[
-        bool, typer.Option("--all", help="All threads of its process, koco's and Ray's as well.")
+        bool, typer.Option("--all", help="All threads of its process, including koco's and Ray's.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the stacks as JSON.")] = False,
 ) -> None:
-    """Print the Python stacks of an execution's process and of its Ray tasks, as they go on.
+    """Show the current Python stacks of an execution.
 
-    Of each thread or task the newest call comes last. Nothing is stopped for it, and
-    nothing has to be installed; code that never gives up the interpreter is shown, too.
+    They include its Ray tasks. The newest call comes last. The execution is not stopped for
+    this, and nothing has to be installed. It works even for code that never releases the
+    interpreter's lock.
 
     Example: koco stack 5wzk
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output
-
     client = connection.connect()
-    found = client.stack(arguments.meant(client, fid), threads=everything)
+    found = client.stack(arguments.resolve_fid(client, fid), threads=everything)
     if as_json:
         output.print_json(found)
         return
@@ -39,7 +39,7 @@ def command(
             output.print_line(line)
 
 
-def _lines(process: dict[str, Any]) -> Iterator[str]:
+def _lines(process: StackedProcess) -> Iterator[str]:
     yield ""
     where = f"pid {process['pid']} on node {process['node'][:8]}"
     yield f"{process['name']}, {where}: {process['state']}"

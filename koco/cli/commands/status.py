@@ -1,23 +1,24 @@
-"""`koco status`: what runs."""
+"""`koco status`: show the state of the control plane, Ray and the services."""
 
 from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
 
+from koco.cli import connection
+from koco.cli.terminal import output, schedule_text, times
+from koco.client.answers import LeftOver, Node, Overview, Ray
 from koco.plurals import counted
+from koco.sizes import GB, format_size
 
 
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what runs: the control plane, Ray's nodes, the store, services, executions.
+    """Show the control plane, Ray's nodes, the store, services and executions.
 
     Example: koco status --json
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output
-
     status = connection.connect().status()
     if as_json:
         output.print_json(status)
@@ -30,15 +31,16 @@ def command(
             output.print_line(f"{name:<14} {line}")
 
 
-def _set(settings: dict[str, Any]) -> list[str]:
-    """Return the settings that somebody has set, as `koco up --set` takes them."""
+def _changed_settings(settings: dict[str, Any]) -> list[str]:
+    """Return the settings that differ from their defaults, in the form of `koco up --set`."""
+    # Imported here, because they cost 30 ms, and `--json` does not need them.
     import msgspec
 
     from koco.control.settings import Settings
 
     defaults = msgspec.json.decode(msgspec.json.encode(Settings()))
-    told = {name: value for name, value in settings.items() if value != defaults.get(name)}
-    return [f"{name}={_value(value)}" for name, value in told.items()]
+    changed = {name: value for name, value in settings.items() if value != defaults.get(name)}
+    return [f"{name}={_value(value)}" for name, value in changed.items()]
 
 
 def _value(value: Any) -> str:
@@ -48,9 +50,7 @@ def _value(value: Any) -> str:
     return f"{value:g}" if is_number else str(value).lower()
 
 
-def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
-    from koco.cli.terminal import schedule_text, times
-
+def _lines(status: Overview) -> list[tuple[str, str]]:
     plane, ray, store = status["control_plane"], status["ray"], status["store"]
     lines = [
         ("control plane", f"{plane['version']} at {plane['url']}, process {plane['pid']}"),
@@ -61,8 +61,10 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
         ("ray", f"{_versions(ray)}, {counted(len(ray['nodes']), 'node')}"),
     ]
     lines += [("", _node(node)) for node in ray["nodes"]]
-    lines.append(("store", f"{store['path']}, {store['size_bytes'] / 1e6:.1f} MB"))
-    if settings := _set(status.get("settings") or {}):  # an older control plane does not tell
+    lines.append(("store", f"{store['path']}, {format_size(store['size_bytes'])}"))
+    if settings := _changed_settings(
+        status.get("settings") or {}
+    ):  # older control planes leave it out
         lines.append(("settings", ", ".join(settings)))
     for service in status["services"]:
         flows = ", ".join(service["flows"])
@@ -73,52 +75,54 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
         if trouble := service.get("trouble"):
             lines.append(("", str(trouble)))
         if drift := service.get("drift"):
-            lines.append(("", f"{drift}; `koco deploy` puts it back"))
-        # What has limits and nothing to do is in `--json`, and in `koco flows NAME`.
+            lines.append(("", f"{drift}; `koco deploy` restores it"))
+        # Only busy flows: the limits of the others are in `--json` and in `koco flows NAME`.
         busy = [each for each in service.get("load") or () if each["running"] or each["waiting"]]
         lines += [("", schedule_text.load(each)) for each in busy]
         for each in service.get("schedule") or ():
             lines += [("", f"{each['flow']}: {text}") for text in schedule_text.troubles(each)]
     tallies = ", ".join(f"{count} {name}" for name, count in status["executions"].items() if count)
     lines.append(("executions", tallies or "none yet"))
-    for at, each in enumerate(status.get("left") or ()):
-        lines.append(("" if at else "left in Ray", _stays(each)))
+    for at, left in enumerate(status.get("left") or ()):
+        lines.append(("" if at else "left in Ray", _left_over(left)))
     return lines
 
 
-def _stays(left: dict[str, Any]) -> str:
+def _left_over(left: LeftOver) -> str:
     whose = left["fid"] or f"{left['service']}, release {left['release']}"
     kind = f"detached {left['kind']}" if left["detached"] else left["kind"]
     return f"{kind} {left['name']} of {whose}, process {left['pid']}"
 
 
-def _versions(ray: dict[str, Any]) -> str:
-    python = ray.get("python")  # an older control plane does not tell
+def _versions(ray: Ray) -> str:
+    python = ray.get("python")  # older control planes leave it out
     return f"{ray['version']} on Python {python}" if python else str(ray["version"])
 
 
-def _node(node: dict[str, Any]) -> str:
+def _node(node: Node) -> str:
     if not node["alive"]:
         return f"{node['address']} DEAD"
     resources, free = node.get("resources") or {}, node.get("free")
-    # What objects of Ray's may take is nothing that a runner asks for.
+    # Runners do not request the memory of Ray's object store.
     hidden = ("memory", "object_store_memory", "accelerator_type:")
     parts = [
-        _left(free, resources, name, f"{{:g}} {name}")
+        _amount(free, resources, name, f"{{:g}} {name}")
         for name in sorted(resources)
         if not name.startswith(hidden)
     ]
-    gigabytes = {"memory": resources.get("memory", 0) / 1e9}
-    left = None if free is None else {"memory": free.get("memory", 0) / 1e9}
-    parts.append(_left(left, gigabytes, "memory", "{:.1f} GB"))
+    gigabytes = {"memory": resources.get("memory", 0) / GB}
+    left = None if free is None else {"memory": free.get("memory", 0) / GB}
+    parts.append(_amount(left, gigabytes, "memory", "{:.1f} GB"))
     labels = node.get("labels") or {}
     own = [f"{name}={labels[name]}" for name in sorted(labels) if not name.startswith("ray.io/")]
     has = f"{node['address']} alive, {', '.join(parts)}"
     return f"{has}; {', '.join(own)}" if own else has
 
 
-def _left(free: dict[str, float] | None, resources: dict[str, float], name: str, shape: str) -> str:
-    """Return what of a resource there is, and what of it is free where that is less."""
+def _amount(
+    free: dict[str, float] | None, resources: dict[str, float], name: str, shape: str
+) -> str:
+    """Return the amount of a resource, and how much of it is free if that is less."""
     there = shape.format(resources[name])
     if free is None or free.get(name, 0) == resources[name]:
         return there

@@ -1,51 +1,50 @@
-"""`koco undeploy`: take a service away."""
+"""`koco undeploy`: remove a service."""
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from koco.cli import connection
+from koco.cli.inputs import prompt
+from koco.cli.terminal import output, times
+from koco.client.answers import ServiceInFull
+from koco.client.client import Client
+from koco.errors import Interrupted, TimedOutError, UsageError
 from koco.plurals import counted, verbal
 
-if TYPE_CHECKING:
-    from koco.client.client import Client
-
-#: Pause between two looks at what has not ended yet (seconds).
-_LOOK_S = 0.5
+#: The pause between two requests for the number of open executions (seconds).
+_POLL_S = 0.5
 
 
 def command(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service's name.")],
     cancel: Annotated[
-        bool, typer.Option("--cancel", help="Cancel what has not ended, what is queued too.")
+        bool, typer.Option("--cancel", help="Cancel its open executions, also queued ones.")
     ] = False,
     drain: Annotated[
-        bool, typer.Option("--drain", help="Launch nothing more, and wait for what has not ended.")
+        bool, typer.Option("--drain", help="Refuse launches, and wait for its open executions.")
     ] = False,
     grace: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0, help="With --cancel: how long it may take over ending."
+            metavar="SECONDS", min=0, help="With --cancel: how long executions may take to end."
         ),
     ] = 5.0,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Wait no longer than that; what runs goes on."),
+        typer.Option(metavar="SECONDS", help="Stop waiting after this time; the executions go on."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Undeploy without asking.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the service as JSON.")] = False,
 ) -> None:
-    """Take a service away: its flows, its runners and its endpoint.
+    """Remove a service: its flows, its runners and its endpoint.
 
-    Refuses while executions have not ended, unless --drain or --cancel says what
-    becomes of them. Releases stay as history: `koco rollback` brings the last one back.
+    If executions of the service have not ended, this is refused unless --drain or --cancel
+    is given. Releases are kept as history, and `koco rollback` brings the last one back.
 
     Example: koco undeploy hello --drain --timeout 600
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output, times
-    from koco.errors import UsageError
-
     times.check(timeout)
     if cancel and drain:
         raise UsageError("--cancel and --drain exclude each other")
@@ -54,34 +53,31 @@ def command(
     if found["deployed"] and not yes:
         _confirm(found, as_json=as_json)
     running = "cancel" if cancel else "drain" if drain else "refuse"
-    # Without `--yes`, only the confirmed release goes: another may have been deployed since.
+    # Without `--yes`, remove only the confirmed release: another may have been deployed since.
     expect = None if yes else found["expect"]
     now = client.undeploy(service, running=running, grace_s=grace, expect=expect)
-    was_there = found["deployed"] or bool(now["executions"])  # or was draining already
+    existed = found["deployed"] or bool(now["executions"])  # or it was already draining
     if now["executions"]:
-        now = {**_ended(client, now, timeout), "ended": now["ended"]}
+        now = {**_wait(client, now, timeout), "ended": now["ended"]}
     if as_json:
         output.print_json(now)
-    elif was_there:
+    elif existed:
         output.print_line(f"{service}  undeployed (release {found['release']})")
     else:
         output.print_line(f"{service}  not deployed")
 
 
-def _confirm(found: dict[str, Any], *, as_json: bool) -> None:
-    """Ask whether to go on.
+def _confirm(found: ServiceInFull, *, as_json: bool) -> None:
+    """Ask for confirmation.
 
     Raises:
-        UsageError: nobody can be asked, and `--yes` does not say so.
+        UsageError: there is no person to ask, and `--yes` is not given.
         Interrupted: the answer is no.
     """
-    from koco.cli.inputs import prompt
-    from koco.errors import Interrupted, UsageError
-
     service = found["service"]
     if as_json or not prompt.can_ask(False):
         raise UsageError(
-            f"this would undeploy {service}, and nobody is here to be asked",
+            f"this would undeploy {service}, and there is nobody to confirm it",
             hint="--yes undeploys without asking",
         )
     flows = counted(len(found["flows"]), "flow")
@@ -91,38 +87,35 @@ def _confirm(found: dict[str, Any], *, as_json: bool) -> None:
         raise Interrupted("nothing was undeployed")
 
 
-def _ended(client: "Client", now: dict[str, Any], timeout: float | None) -> dict[str, Any]:
-    """Wait until nothing of a service runs any more; return it as it is then.
+def _wait(client: Client, now: ServiceInFull, timeout: float | None) -> ServiceInFull:
+    """Wait until a service has no open executions, and return the service.
 
     Raises:
-        TimedOutError: something has not ended after `timeout` seconds; it goes on.
-        Interrupted: Ctrl-C; it goes on.
+        TimedOutError: an execution has not ended after `timeout` seconds; it goes on.
+        Interrupted: Ctrl-C; the executions go on.
     """
-    from koco.cli.terminal import output
-    from koco.errors import Interrupted, TimedOutError
-
-    service, told = now["service"], ""
+    service, shown = now["service"], ""
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
         while now["executions"]:
             left = ", ".join(f"{count} {status}" for status, count in now["executions"].items())
-            if left != told:
-                output.note(f"{service}: waits for {left}")
-                told = left
+            if left != shown:
+                output.note(f"{service}: waiting for {left}")
+                shown = left
             if now["deployed"]:
-                output.note(f"{service}: deployed again meanwhile")
+                output.note(f"{service}: was deployed again")
                 break
             if deadline is not None and time.monotonic() > deadline:
                 raise TimedOutError(
                     f"{service}: not ended within {timeout:g} s: {left}",
-                    hint=f"nothing new is launched; `koco undeploy {service} --drain` waits on",
+                    hint=f"launches are refused; `koco undeploy {service} --drain` waits again",
                 )
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
             now = client.service(service)
     except KeyboardInterrupt:
         has = verbal(sum(now["executions"].values()), "has")
         raise Interrupted(
-            f"{service}: {told} {has} not ended; nothing new is launched",
+            f"{service}: {shown} {has} not ended; launches are refused",
             hint=f"`koco undeploy {service} --drain` waits for them",
         ) from None
     return now

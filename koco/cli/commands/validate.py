@@ -1,36 +1,38 @@
-"""`koco validate`: check manifests without a cluster."""
+"""`koco validate`: check manifests without a control plane."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import os
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from koco.project.project import Target
+from koco.cli.terminal import output
+from koco.errors import ManifestError
+from koco.manifest import key_literals, load, variables
+from koco.manifest.load import display_path
+from koco.project import project
+from koco.project.project import Target
 
 
 def command(
     manifests: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MANIFEST]...", help="Manifests, or folders of them [default: the project's]."
+            metavar="[MANIFEST]...",
+            help="Manifests, or folders with manifests [default: the project's].",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check manifests and koco.toml; nothing is sent anywhere.
+    """Check manifests and koco.toml without contacting a control plane.
 
-    Also looks for the entrypoints' files among those that would be shipped. Every
-    problem is told at once as file:line:column, and the exit code is 2 then.
+    Also checks that the entrypoints' files would be shipped. All problems are reported at
+    once as file:line:column, with exit code 2.
 
     Example: koco validate
     """
-    from koco.cli.terminal import output
-    from koco.errors import ManifestError
-    from koco.project import project
-
     valid, problems = project.check(project.targets(manifests or []))
     for target in valid:
-        _note(target)
+        _warn(target)
     if as_json:
         output.print_items([_item(target) for target in valid])
     else:
@@ -40,17 +42,12 @@ def command(
         raise ManifestError(problems)
 
 
-def _note(target: "Target") -> None:
-    """Tell on stderr what is no mistake here, and may be one for a deploy."""
-    import os
-
-    from koco.cli.terminal import output
-    from koco.manifest import key_literals, load, variables
-
+def _warn(target: Target) -> None:
+    """Report on stderr what is allowed here but may fail in a deploy."""
     for name, value in target.manifest.runtime.env.items():
         for unset in (each for each in variables.required_names(value) if each not in os.environ):
-            told = target.problem(("runtime", "env", name), f"${{{unset}}} is not set here")
-            output.note(f"note: {told[0]}")
+            [line] = target.problem(("runtime", "env", name), f"${{{unset}}} is not set here")
+            output.note(f"note: {line}")
     for line in target.notes():
         output.note(f"note: {line}")
     for each in key_literals.find_problems(load.to_data(target.manifest)):
@@ -58,7 +55,7 @@ def _note(target: "Target") -> None:
         output.note(f"warning: {line}")
 
 
-def _item(target: "Target") -> dict[str, Any]:
+def _item(target: Target) -> dict[str, Any]:
     flows = [flow.name for flow in target.manifest.flows]
     return {
         "path": str(target.manifest_path),
@@ -68,11 +65,9 @@ def _item(target: "Target") -> dict[str, Any]:
     }
 
 
-def _columns(target: "Target") -> tuple[str, str, str]:
-    from koco.manifest.load import display_path
-
+def _columns(target: Target) -> tuple[str, str, str]:
     manifest = target.manifest
     flows = [flow.name for flow in manifest.flows]
-    # Its flows are known once it is imported.
+    # The flows of an app are only known once it is imported.
     app = [f"the flows of {manifest.app}"] if manifest.app else []
     return display_path(target.manifest_path), manifest.service, ", ".join([*flows, *app])

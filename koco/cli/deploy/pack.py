@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from koco.cli.deploy import plan as planning
 from koco.cli.terminal import output
+from koco.project import bundle
 
 if TYPE_CHECKING:
     from koco.cli.deploy.plan import Plan, Planned
@@ -65,8 +66,6 @@ def _steady(planned: "Planned") -> "Bundle":
 
 
 def _packed(planned: "Planned") -> "Bundle":
-    from koco.project import bundle
-
     tree = planned.target.look()
     size_bytes = sum(file.size_bytes for file in tree.files)
     if size_bytes < _LONG_BYTES:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from koco.cli.terminal import output
+from koco.client.answers import Change, FileChange
 from koco.plurals import counted
+from koco.sizes import format_size
 
 if TYPE_CHECKING:
-    from koco.cli.deploy.plan import Plan, Planned
+    from koco.cli.deploy.plan import FullStep, Plan, Planned
 
 #: The number of files to name per changed service, and per new one (its largest); `--verbose` names
 #: all.
@@ -27,20 +29,16 @@ _INCLUDE = "runtime.include in the manifest ships what is left out"
 _Row = tuple[str, str, str]
 
 
-def size(size_bytes: int) -> str:
-    """Return a size in a readable form."""
-    if size_bytes < 1000:
-        return f"{size_bytes} B"
-    return f"{size_bytes / 1e3:.1f} kB" if size_bytes < 1e6 else f"{size_bytes / 1e6:.1f} MB"
-
-
 def summary(plan: "Plan") -> str:
     """Return the number of services per action: `1 to create, 2 to update, 4 unchanged`."""
     counts = plan.answer["counts"]
-    told = [f"{counts[key]} to {key}" for key in ("create", "update", "remove") if counts[key]]
-    if counts["unchanged"]:
-        told.append(f"{counts['unchanged']} unchanged")
-    return ", ".join(told)
+    parts = [
+        (counts["create"], "to create"),
+        (counts["update"], "to update"),
+        (counts["remove"], "to remove"),
+        (counts["unchanged"], "unchanged"),
+    ]
+    return ", ".join(f"{count} {text}" for count, text in parts if count)
 
 
 def show(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool = False) -> None:
@@ -55,10 +53,10 @@ def show(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool = False) 
 
 
 def _lines(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool) -> Iterator[str]:
-    names = {step["service"]: output.inline(step["service"]) for step in plan.answer["items"]}
+    names = {step["service"]: output.inline(step["service"]) for step in plan.steps}
     wide = max(map(len, names.values()), default=0)
     ours = {each.service: each for each in plan.services}
-    for step in plan.answer["items"]:
+    for step in plan.steps:
         if step["action"] == "unchanged":
             continue
         action = output.paint(f"{step['action']:<6}", _COLOURS[_ACTIONS[step["action"]]], stream)
@@ -78,25 +76,26 @@ def _lines(plan: "Plan", stream: TextIO, *, details: bool, verbose: bool) -> Ite
         yield from _details(blocks, stream, verbose=verbose)
 
 
-def _about(step: dict[str, Any], *, details: bool) -> str:
+def _about(step: "FullStep", *, details: bool) -> str:
     """Return the text after the action in a service's line."""
-    told = [f"release {step['release']}"] if step["release"] is not None else []
+    facts = [f"release {step['release']}"] if step["release"] is not None else []
     if step["starting"] is not None:
-        told.append(f"(release {step['starting']} is on its way)")
+        facts.append(f"(release {step['starting']} is starting)")
     if step["action"] == "create":
         ships = step["ships"]
-        told.append(f"{counted(ships['files'], 'file')}, {size(ships['size_bytes'])}")
+        facts.append(f"{counted(ships['files'], 'file')}, {format_size(ships['size_bytes'])}")
     files = "" if details else f" ({counted(len(step['files']), 'file')})"
     parts = [part + files if part == "code" else part for part in step["parts"]]
-    return "  ".join([*told, ", ".join(parts)]).rstrip()
+    return "  ".join([*facts, ", ".join(parts)]).rstrip()
 
 
-def _openings(step: dict[str, Any], stream: TextIO) -> Iterator[str]:
+def _openings(step: "FullStep", stream: TextIO) -> Iterator[str]:
     """Yield a line for each path that is public or stops being public. Always shown."""
     now = step.get("public", [])
     changes = {change["path"]: change for change in step["changes"]}
     kept = now if step["action"] == "update" else []
-    former = changes.get("endpoint.public", {}).get("old", kept)
+    change = changes.get("endpoint.public")
+    former = kept if change is None else change.get("old", kept)
     for path in [*now, *(each for each in former if each not in now)]:
         shown = output.inline(path)
         if path not in now:
@@ -134,52 +133,53 @@ def _details(blocks: list[_Block], stream: TextIO, *, verbose: bool) -> Iterator
             yield f"    {output.paint(line[:1], _COLOURS[sign], stream)}{line[1:]}"
         if len(rows) < len(block.rows):
             more = counted(len(block.rows) - len(rows), block.more)
-            yield f"    … and {more}; --verbose names all"
+            yield f"    … and {more}; --verbose lists all"
         if rows and block.hint:
             yield f"      {block.hint}"
 
 
-def _files(step: dict[str, Any], ours: "Planned | None", *, details: bool) -> list[_Row]:
+def _files(step: "FullStep", ours: "Planned | None", *, details: bool) -> list[_Row]:
     """Return the rows of files: all of a new service, the largest first, or the changed ones."""
     if step["action"] == "create" and ours is not None:
         largest = sorted(ours.files, key=lambda file: (-file.size_bytes, file.path))
-        return [("+", file.path, size(file.size_bytes)) for file in largest]
+        return [("+", file.path, format_size(file.size_bytes)) for file in largest]
     return [_file(each) for each in step["files"]] if details else []
 
 
-def _settings(step: dict[str, Any]) -> list[_Row]:
+def _settings(step: "FullStep") -> list[_Row]:
     paths = {change["path"] for change in step["changes"]}
     return [each for change in step["changes"] for each in _setting(change, paths)]
 
 
-def _left_out(step: dict[str, Any]) -> list[_Row]:
+def _left_out(step: "FullStep") -> list[_Row]:
     return [
         ("!", each["path"], f"left out: looks like {each['looks_like']}")
         for each in step.get("left_out", ())
     ]
 
 
-def _file(change: dict[str, Any]) -> _Row:
+def _file(change: FileChange) -> _Row:
     old, new = change["old_bytes"], change["new_bytes"]
     if change["change"] == "mode":
-        return "~", change["path"], "whether it can be executed"
+        return "~", change["path"], "whether it is executable"
     if old is None or new is None:
-        return _SIGNS.get(change["change"], "~"), change["path"], size(old if new is None else new)
-    before, after = size(old), size(new)
+        size = format_size((old or 0) if new is None else new)
+        return _SIGNS.get(change["change"], "~"), change["path"], size
+    before, after = format_size(old), format_size(new)
     if before == after and old != new:
         before, after = f"{old:,} B", f"{new:,} B"
     return "~", change["path"], before if old == new else f"{before} → {after}"
 
 
-def _setting(change: dict[str, Any], paths: set[str]) -> Iterable[_Row]:
+def _setting(change: Change, paths: set[str]) -> Iterable[_Row]:
     """Return the rows of a changed value; `paths` are the paths of all changed values."""
     path, old, new = change["path"], change.get("old", _ABSENT), change.get("new", _ABSENT)
     if isinstance(old, list) and isinstance(new, list):
-        gone = [("-", path, each) for each in old if each not in new]
-        come = [("+", path, each) for each in new if each not in old]
-        if gone or come:
+        removed = [("-", path, each) for each in old if each not in new]
+        added = [("+", path, each) for each in new if each not in old]
+        if removed or added:
             # A value that has its own row is not repeated.
-            rows = [row for row in (*gone, *come) if f"{path}.{row[2]}" not in paths]
+            rows = [row for row in (*removed, *added) if f"{path}.{row[2]}" not in paths]
             return [(sign, path, _value(each)) for sign, path, each in rows]
         return [("~", path, f"{_value(old)} → {_value(new)}")]
     if old is _ABSENT:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from koco.errors import ManifestError
+from koco.manifest import package_check
 
 if TYPE_CHECKING:
     from koco.client.client import Client
@@ -27,8 +28,6 @@ def check(client: "Client", targets: Sequence["Target"]) -> None:
 
 
 def _wanted(target: "Target") -> str | None:
-    from koco.manifest import package_check
-
     path = target.root / (target.manifest.runtime.pyproject or "pyproject.toml")
     try:
         return package_check.required_python(path.read_text("utf-8"))
@@ -37,6 +36,7 @@ def _wanted(target: "Target") -> str | None:
 
 
 def _problem(target: "Target", wanted: str, python: str) -> list[str]:
+    # Only for projects that require a Python.
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     named = target.manifest.runtime.pyproject

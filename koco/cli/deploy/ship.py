@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from koco.cli.deploy import plan_view
+from koco.cli.deploy.origin import origin
 from koco.cli.terminal import ndjson, output
+from koco.client.answers import AnyRelease, BegunRelease, RolledBack
 from koco.errors import ConflictError
 from koco.plurals import counted
+from koco.sizes import format_size
 
 if TYPE_CHECKING:
     from koco.cli.deploy.plan import Plan, Planned
@@ -60,14 +63,14 @@ class Shipped:
     A conflict means that somebody else deployed the service in the meantime.
     """
 
-    releases: list[dict[str, Any]] = field(default_factory=list)
+    releases: list[AnyRelease] = field(default_factory=list)
     refused: list[ConflictError] = field(default_factory=list)
 
 
-def tell(plan: "Plan", report: Report, *, verbose: bool = False) -> None:
+def show_plan(plan: "Plan", report: Report, *, verbose: bool = False) -> None:
     """Report the planned actions before any of them starts."""
     if report.as_json:
-        ndjson.emit("plan", plan.answer)
+        ndjson.emit("plan", dict(plan.answer))
     elif not plan.is_empty:
         plan_view.show(plan, sys.stderr, details=False, verbose=verbose)
 
@@ -87,16 +90,14 @@ def ship(
         if each.step["action"] == "unchanged":
             text = f"unchanged (release {number})"
             report.result("unchanged", each.service, text, release=number)
-    ours = {
-        each.service: bundles[each.service] for each in plan.changed if each.step["bundle"] is None
-    }
+    ours = {each.service: bundles[each.service] for each in plan.changed if not each.step["bundle"]}
     for service, bundle in ours.items():
-        _bundled(service, bundle, report)
+        _report_bundle(service, bundle, report)
     for service, bundle in ours.items():
         _upload(client, service, bundle, report)
     shipped = Shipped()
     for each in plan.changed:
-        sha256 = ours[each.service].sha256 if each.service in ours else each.step["bundle"]
+        sha256 = each.step["bundle"] or ours[each.service].sha256
         try:
             release = _begin(client, each, sha256, timeout_s=timeout_s, fallback=fallback)
         except ConflictError as exc:
@@ -106,26 +107,26 @@ def ship(
                 output.note(exc.message)
             continue
         if each.step.get("drift") and release["unchanged"]:
-            output.note(f"{each.service}: its Serve application is put back")
-        begun(release, report, ", ".join(_about(each.manifest)))
+            output.note(f"{each.service}: its Serve application is restored")
+        report_begun(release, report, ", ".join(_about(each.manifest)))
         shipped.releases.append(release)
     return shipped
 
 
 def _about(manifest: dict[str, Any]) -> list[str]:
     runtime = manifest.get("runtime", {})
-    about = ["with an endpoint of its own"] if manifest.get("app") else []
+    about = ["with its own endpoint"] if manifest.get("app") else []
     if any(runtime.get(key) for key in ("dependencies", "requirements", "pyproject")):
-        about.append("its packages are installed first where no node has them")
+        about.append("its packages are installed first on nodes that lack them")
     return about
 
 
-def allowed(timeout_s: float | None) -> float | None:
+def server_timeout_s(timeout_s: float | None) -> float | None:
     """Return how long the control plane may try if this command waits that long."""
     return None if timeout_s is None else max(_READY_S, timeout_s + _LONGER_S)
 
 
-def begun(release: dict[str, Any], report: Report, about: str) -> None:
+def report_begun(release: BegunRelease | RolledBack, report: Report, about: str) -> None:
     """Report that a release is starting, with a remark about it, or that nothing has changed.
 
     A release that has failed by now was already in progress when the plan was made. The code that
@@ -141,7 +142,7 @@ def begun(release: dict[str, Any], report: Report, about: str) -> None:
     report.step("release", service, f"{text}, {about}" if about else text, release=number)
 
 
-def leave(releases: Iterable[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+def leave(releases: Iterable[AnyRelease], report: Report) -> list[AnyRelease]:
     """Report which releases continue without a wait; return the others."""
     others = []
     for release in releases:
@@ -156,7 +157,7 @@ def leave(releases: Iterable[dict[str, Any]], report: Report) -> list[dict[str, 
 def check(shipped: Shipped) -> None:
     """Raise `ConflictError` if services were left alone because somebody else has deployed them."""
     if shipped.refused:
-        raise _refused(shipped.refused, hint=shipped.refused[0].hint)
+        raise _join_conflicts(shipped.refused, hint=shipped.refused[0].hint)
 
 
 def remove(client: "Client", plan: "Plan", report: Report) -> None:
@@ -174,21 +175,23 @@ def remove(client: "Client", plan: "Plan", report: Report) -> None:
             continue
         report.result("removed", step["service"], "removed", release=step["release"])
     if refused:
-        hint = "all else is done; `koco undeploy SERVICE --drain` waits for what runs"
-        raise _refused(refused, hint=hint)
+        hint = (
+            "everything else is done; `koco undeploy SERVICE --drain` waits for running executions"
+        )
+        raise _join_conflicts(refused, hint=hint)
 
 
-def _refused(errors: list[ConflictError], *, hint: str | None) -> ConflictError:
+def _join_conflicts(errors: list[ConflictError], *, hint: str | None) -> ConflictError:
     return ConflictError("\n".join(each.message for each in errors), hint=hint)
 
 
-def _bundled(service: str, bundle: "Bundle", report: Report) -> None:
+def _report_bundle(service: str, bundle: "Bundle", report: Report) -> None:
     """Report a finished bundle."""
     files, size = len(bundle.files), bundle.size_bytes
     report.step(
         "bundled",
         service,
-        f"bundled {counted(files, 'file')}, {plan_view.size(size)}",
+        f"bundled {counted(files, 'file')}, {format_size(size)}",
         bundle=bundle.sha256,
         files=files,
         size_bytes=size,
@@ -200,20 +203,18 @@ def _upload(client: "Client", service: str, bundle: "Bundle", report: Report) ->
     if not is_there:
         with output.progress(f"{service}: uploading", bundle.size_bytes) as advance:
             client.put_bundle(bundle.sha256, bundle.path, advance=advance)
-    text = "the control plane has that bundle already" if is_there else "uploaded"
+    text = "the control plane already has this bundle" if is_there else "uploaded"
     report.step("uploaded", service, text, bundle=bundle.sha256, skipped=is_there)
 
 
 def _begin(
     client: "Client", planned: "Planned", bundle: str, *, timeout_s: float | None, fallback: bool
-) -> dict[str, Any]:
-    from koco.cli.deploy.origin import origin
-
+) -> BegunRelease:
     return client.create_release(
         planned.service,
         manifest=planned.manifest,
         bundle=bundle,
-        timeout_s=allowed(timeout_s),
+        timeout_s=server_timeout_s(timeout_s),
         origin=origin(planned.target),
         fallback=fallback,
         expect=planned.step["expect"],

@@ -6,11 +6,12 @@ release waits for room on a node, that is reported once, as soon as it is known.
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from koco.cli.terminal import ndjson, output
+from koco.client.answers import AnyRelease
 from koco.errors import DeployError, Interrupted, TimedOutError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class _Waiting:
     line: output.StatusLine = field(default_factory=output.StatusLine)
     failures: list[DeployError] = field(default_factory=list)
     #: The live releases, and the time when each became live.
-    live: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    live: list[tuple[float, AnyRelease]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     said: float = field(default_factory=time.monotonic)
     #: The last reported reason for a wait, by service.
@@ -46,13 +47,13 @@ class _Waiting:
         usual = _SHOW_S if self.line.is_shown else _POLL_S
         return usual if self.deadline is None else min(usual, self.deadline - time.monotonic())
 
-    def look(self, pending: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def poll(self, pending: Sequence[AnyRelease]) -> list[AnyRelease]:
         """Fetch each release, report those that are no longer starting, and return the others."""
-        rest = []
+        rest: list[AnyRelease] = []
         # Waits only for the first, because the state of the others is then known as soon.
         wait_s = max(0.0, self.left_s())
         for release in pending:
-            now = release
+            now: AnyRelease = release
             if release["status"] == "starting":
                 now = self.client.release(release["service"], release["number"], wait_s=wait_s)
                 wait_s = 0.0
@@ -60,10 +61,10 @@ class _Waiting:
                 rest.append(now)
             else:
                 self.line.clear()
-                self.tell(now, is_unchanged=release.get("unchanged", False))
+                self.report_outcome(now, is_unchanged=bool(release.get("unchanged")))
         return rest
 
-    def tell(self, release: dict[str, Any], *, is_unchanged: bool) -> None:
+    def report_outcome(self, release: AnyRelease, *, is_unchanged: bool) -> None:
         """Report the outcome of a release."""
         is_broken = release.get("error") is not None and not is_unchanged
         if release["status"] == "failed" or is_broken:
@@ -74,7 +75,7 @@ class _Waiting:
             self.report.result("live", service, text, release=number)
             self.live.append((time.monotonic(), release))
 
-    def progress(self, pending: list[dict[str, Any]]) -> None:
+    def progress(self, pending: Sequence[AnyRelease]) -> None:
         """Report the current activity, and the releases that wait for a node."""
         for release in pending:
             waits_for = "; ".join(str(release.get("waits_for") or "").splitlines())
@@ -91,16 +92,16 @@ class _Waiting:
             for each in pending:
                 self._say(each, f"{_doing(each)} ({took_s:.0f} s)")
 
-    def _say(self, release: dict[str, Any], text: str, **more: Any) -> None:
+    def _say(self, release: AnyRelease, text: str, **more: Any) -> None:
         self.line.clear()
         if self.report.as_json:
-            told = {"service": release["service"], "release": release["number"], **more}
+            facts = {"service": release["service"], "release": release["number"], **more}
             took_s = round(time.monotonic() - self.began, 3)
-            ndjson.emit("waiting", {**told, "doing": _doing(release), "took_s": took_s})
+            ndjson.emit("waiting", {**facts, "doing": _doing(release), "took_s": took_s})
         else:
             output.note(f"{release['service']}: {text}")
 
-    def look_again(self) -> None:
+    def check_again(self) -> None:
         """Report releases that koco found broken during the wait for others."""
         for at, release in self.live:
             if time.monotonic() - at < _AGAIN_S:
@@ -112,7 +113,7 @@ class _Waiting:
 
 def settle(
     client: "Client",
-    releases: Iterable[dict[str, Any]],
+    releases: Iterable[AnyRelease],
     report: "Report",
     *,
     timeout_s: float | None,
@@ -125,15 +126,15 @@ def settle(
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     waiting = _Waiting(client, report, deadline)
-    pending = list(releases)
+    pending: list[AnyRelease] = list(releases)
     try:
         while pending:
             is_last = deadline is not None and deadline <= time.monotonic()
-            pending = waiting.look(pending)
+            pending = waiting.poll(pending)
             if is_last:
                 break
             waiting.progress(pending)
-        waiting.look_again()
+        waiting.check_again()
     except KeyboardInterrupt:
         waiting.line.clear()
         if output.is_terminal(sys.stderr):
@@ -143,31 +144,31 @@ def settle(
     finally:
         waiting.line.clear()
     if waiting.failures:
-        raise _joined(waiting.failures)
+        raise _join(waiting.failures)
     if pending:
         raise _late(pending[-1])
 
 
-def _doing(release: dict[str, Any]) -> str:
+def _doing(release: AnyRelease) -> str:
     return str(release.get("doing") or "it is starting")
 
 
-def _late(release: dict[str, Any]) -> TimedOutError:
+def _late(release: AnyRelease) -> TimedOutError:
     goes_on, again = _goes_on(release)
-    said = "; ".join(str(release.get("waits_for") or "").splitlines())
-    late = f"{goes_on}: {said}" if said else goes_on
+    reason = "; ".join(str(release.get("waits_for") or "").splitlines())
+    late = f"{goes_on}: {reason}" if reason else goes_on
     return TimedOutError(late, hint=f"{again}, `koco status` shows what is live")
 
 
-def _goes_on(release: dict[str, Any]) -> tuple[str, str]:
+def _goes_on(release: AnyRelease) -> tuple[str, str]:
     """Return a message that the control plane continues a release, and a hint how to wait again."""
     service, number = release["service"], release["number"]
     command = "rollback" if release.get("origin", {}).get("rollback_of") else "deploy"
-    said = f"{service}: release {number} is not ready yet; the control plane goes on with it"
-    return said, f"`koco {command}` again waits for it"
+    message = f"{service}: release {number} is not ready yet; the control plane goes on with it"
+    return message, f"`koco {command}` again waits for it"
 
 
-def _failure(client: "Client", release: dict[str, Any], report: "Report") -> DeployError:
+def _failure(client: "Client", release: AnyRelease, report: "Report") -> DeployError:
     """Report a failed release and the release that serves; return the error."""
     service, number, error = release["service"], release["number"], release["error"] or {}
     if report.as_json:
@@ -176,7 +177,7 @@ def _failure(client: "Client", release: dict[str, Any], report: "Report") -> Dep
     if not report.as_json and former is not None:
         output.note(f"{service}: release {former} still serves")
     elif not report.as_json and not release.get("fallback", True):
-        output.note(f"{service}: nothing serves now, as --no-rollback-on-failure has it")
+        output.note(f"{service}: nothing serves now, because of --no-rollback-on-failure")
     return DeployError(
         f"{service}: release {number} failed: {error.get('message')}",
         detail=error.get("detail"),
@@ -184,7 +185,7 @@ def _failure(client: "Client", release: dict[str, Any], report: "Report") -> Dep
     )
 
 
-def _joined(failures: list[DeployError]) -> DeployError:
+def _join(failures: list[DeployError]) -> DeployError:
     """Return one error that combines all failures."""
     if len(failures) == 1:
         return failures[0]

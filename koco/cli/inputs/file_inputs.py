@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koco.cli.terminal import output
-from koco.client import context_file
+from koco.client import context_file, local_files
+from koco.client.answers import File
 from koco.errors import ConflictError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None)
         NotFoundError: there is no such file or folder.
         KocoError: see `Client.files`.
     """
-    chosen = {each: _found(each) for each in _locals(values.values())}
+    chosen = {each: _find_local(each) for each in _locals(values.values())}
     if not chosen:
         return values
     hashes = send(client, [file for files in chosen.values() for file in files])
@@ -57,29 +58,25 @@ def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None)
         name = file.name
         return f"in/{name}" if fid else {"$file": {"name": name, "sha256": hashes[file]}}
 
-    def named(value: Any) -> Any:
+    def replace(value: Any) -> Any:
         if isinstance(value, list):
-            return [mark for each in value for mark in _as_list(named(each))]
+            return [mark for each in value for mark in _as_list(replace(each))]
         if not isinstance(value, Local):
             return value
         marks = [mark(file) for file in chosen[value]]
         return marks if value.path.is_dir() else marks[0]
 
-    return {key: named(value) for key, value in values.items()}
+    return {key: replace(value) for key, value in values.items()}
 
 
 def find(given: str | Path) -> list["LocalFile"]:
     """Return a local file, or every file below a folder; see `koco.client.local_files.found`."""
-    from koco.client import local_files
-
     with _readable():
         return local_files.found(Path(given))
 
 
 def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", str]:
     """Upload the missing files, with a bar at a terminal; return each file's SHA-256."""
-    from koco.client import local_files
-
     unique = list(dict.fromkeys(files))
     total = sum(file.size_bytes for file in unique)
     label = unique[0].name if len(unique) == 1 else f"{len(unique)} files"
@@ -93,7 +90,7 @@ def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", st
 
 def attach(
     client: "Client", fid: str, hashes: dict["LocalFile", str], *, to: str = "in"
-) -> list[dict[str, Any]]:
+) -> list[File]:
     """Put uploaded files into a folder of an execution and return them.
 
     Raises:
@@ -102,7 +99,7 @@ def attach(
     names = [file.name for file in hashes]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConflictError(
-            f"two files would be called {to}/{twice[0]}", hint="put them into different folders"
+            f"two files have the same path {to}/{twice[0]}", hint="put them into different folders"
         )
     return [
         client.files.attach(fid, f"{to}/{file.name}", sha256=sha256, size_bytes=file.size_bytes)
@@ -118,11 +115,11 @@ def _locals(values: Iterable[Any]) -> Iterator[Local]:
             yield from _locals(value)
 
 
-def _found(given: Local) -> list["LocalFile"]:
+def _find_local(given: Local) -> list["LocalFile"]:
     try:
         return find(given.path)
     except NotFoundError as exc:
-        exc.hint = exc.hint or f"for the text {str(given)!r} write {f'@{given}'!r}"
+        exc.hint = exc.hint or f"to send the text {str(given)!r}, write {f'@{given}'!r}"
         raise
 
 

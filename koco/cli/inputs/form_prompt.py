@@ -72,7 +72,7 @@ class Dialogue:
             try:
                 raw = self._read(field)
             except UnicodeError:
-                self._refuse(["is no UTF-8: is the terminal's locale right?"])
+                self._refuse(["is not UTF-8: is the terminal's locale right?"])
                 continue
             raw = offered if raw is None else raw
             if raw is None and not field.is_required:

@@ -127,6 +127,7 @@ def _unique(source: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _yaml(text: str, source: str) -> Any:
+    # Only for YAML: most inputs are given with `-i` or as JSON.
     import yaml
 
     from koco.manifest.yaml_document import Loader

@@ -26,19 +26,19 @@ def known(source: str | None, about: str, *, usage: str) -> str:
     if source not in (None, "-"):
         raise UsageError("a password in a command line can be seen by others", hint=usage)
     if source is None and prompt.can_ask(no_input=False):
-        return _typed(about)
+        return _ask(about)
     if source is None or sys.stdin is None:
         raise UsageError("there is nobody to ask for the password", hint=usage)
     if sys.stdin.isatty():
-        return _typed(about)
+        return _ask(about)
     data = sys.stdin.buffer.read(_BYTES + 1)
     try:
         found = data.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise UsageError("the password is no UTF-8") from None
+        raise UsageError("the password is not UTF-8") from None
     if len(data) > _BYTES or "\n" in found:
-        raise UsageError("stdin has more than one line: that is no password")
-    return _given(found)
+        raise UsageError("stdin has more than one line, so it is not a password")
+    return _require(found)
 
 
 def new(source: str | None, about: str, *, usage: str) -> str:
@@ -47,22 +47,22 @@ def new(source: str | None, about: str, *, usage: str) -> str:
     if len(first) < _SHORTEST:
         raise UsageError(
             f"a password has at least {_SHORTEST} characters",
-            hint="four or five words that have nothing to do with one another are a good one",
+            hint="four or five unrelated words make a good one",
         )
-    if prompt.can_ask(no_input=False) and _typed("Once more") != first:
-        raise UsageError("those were two passwords; nothing was set")
+    if prompt.can_ask(no_input=False) and _ask("Again") != first:
+        raise UsageError("the two passwords differ; nothing was set")
     return first
 
 
-def _typed(about: str) -> str:
+def _ask(about: str) -> str:
     try:
         left = "no password was given; nothing was done"
-        return _given(keyboard.asked_secret(f"{about} (not shown)", left=left))
+        return _require(keyboard.asked_secret(f"{about} (not shown)", left=left))
     except UnicodeError:
-        raise UsageError("the password is no UTF-8") from None
+        raise UsageError("the password is not UTF-8") from None
 
 
-def _given(found: str) -> str:
+def _require(found: str) -> str:
     if not found:
         raise UsageError("no password was given; nothing was done")
     return found

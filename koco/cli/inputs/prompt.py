@@ -4,13 +4,15 @@ Forms and the code that draws them are imported only when a person is asked, nev
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any, TextIO
 
-from koco.cli.terminal import output
+from koco.cli.terminal import keyboard, output
+from koco.client.answers import Element
 from koco.errors import GLOBAL_FIELD, InputsError, Interrupted, KocoError, UsageError
 
 #: The help of `--no-input`, wherever it is an option.
-NO_INPUT = "Ask nothing, not even at a terminal."
+NO_INPUT = "Never ask, not even at a terminal."
 
 
 def can_ask(no_input: bool) -> bool:
@@ -20,7 +22,7 @@ def can_ask(no_input: bool) -> bool:
 
 
 def ask(
-    form: list[dict[str, Any]],
+    form: Sequence[Element],
     given: dict[str, Any],
     *,
     out: TextIO | None = None,
@@ -37,14 +39,15 @@ def ask(
         Interrupted: Ctrl-D, or the terminal is gone.
         UsageError: the form has elements that this koco does not know.
     """
+    # Not for scripts: forms take 20 ms to import.
     from koco.cli.inputs.form_prompt import Dialogue
     from koco.forms import FormError, Model
 
     out = out or sys.stderr
     try:
-        model = Model.from_list(form)
+        model = Model.from_list([dict(each) for each in form])
     except FormError as exc:
-        hint = "is the control plane newer than this koco? -i and --inputs do without the form"
+        hint = "is the control plane newer than this koco? -i and --inputs need no form"
         raise UsageError(f"cannot show this form: {exc}", hint=hint) from exc
     try:
         return given | Dialogue(out).fill(model, given, typed)
@@ -53,11 +56,11 @@ def ask(
         raise
     except EOFError:
         out.write("\n")
-        raise Interrupted("the form was left; nothing was sent") from None
+        raise Interrupted("the form was not completed; nothing was sent") from None
 
 
 def ask_again(
-    form: list[dict[str, Any]],
+    form: Sequence[Element],
     values: dict[str, Any],
     refused: InputsError,
     *,
@@ -67,7 +70,7 @@ def ask_again(
 
     Raises `refused` itself if no field of the form can fix it.
     """
-    fields = {each["name"] for each in form if "name" in each}
+    fields = {each.get("name") for each in form}
     wrong = refused.errors.keys() - {GLOBAL_FIELD}
     if not wrong or not wrong <= fields:
         raise refused
@@ -79,8 +82,6 @@ def ask_again(
 
 def agrees(question: str) -> bool:
     """Ask a person a question. Any answer except yes means no."""
-    from koco.cli.terminal import keyboard
-
     sys.stderr.write(f"{output.harmless(question)} [y/N]\n")
     try:
         typed = keyboard.line(sys.stderr)

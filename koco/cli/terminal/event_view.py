@@ -4,22 +4,24 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import typer
 
 from koco.cli.terminal import output, times
+from koco.client.answers import Event
 from koco.client.client import Stream
 from koco.errors import CancelledError, Interrupted, KocoError, TimedOutError
+from koco.events.model import Status
 from koco.plurals import counted
 
-#: Final status of an execution -> exit code.
-OUTCOMES = {
-    "finished": 0,
-    "error": KocoError.exit_code,
-    "cancelled": CancelledError.exit_code,
+#: Final status of an execution -> exit code of a command that follows it.
+EXIT_CODES: Mapping[str, int] = {
+    Status.FINISHED: 0,
+    Status.ERROR: KocoError.exit_code,
+    Status.CANCELLED: CancelledError.exit_code,
 }
 
 #: Kinds about the execution itself and not its work. They are shown if requested by name. A
@@ -70,38 +72,37 @@ def follow(
     Raises:
         TimedOutError: it has not ended in time; it continues.
         typer.Exit: the user pressed Ctrl-C. The execution continues, and the user sees the command
-            to
-            follow it again.
+            to follow it again.
     """
-    stream.on_beat = _Beats(stream).tell
+    stream.on_beat = _Heartbeats(stream).report
     try:
         with times.limit(timeout_s, lambda: _too_slow(stream, timeout_s)):
             show(stream, view, on_lock=on_lock)
     except KeyboardInterrupt:
         if output.is_terminal(sys.stderr):
             output.note("")  # after the `^C` that a terminal shows
-        output.note(f"{stream.fid} goes on; `koco logs -f {stream.fid}` comes back to it")
+        output.note(f"{stream.fid} goes on; `koco logs -f {stream.fid}` follows it again")
         raise typer.Exit(Interrupted.exit_code) from None
     assert stream.status is not None
     return stream.status
 
 
-class _Beats:
+class _Heartbeats:
     """Reports on stderr, once each, the reasons why a stream has no new events."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._told: str | None = None
+        self._reported: str | None = None
 
-    def tell(self) -> None:
+    def report(self) -> None:
         with contextlib.suppress(KocoError):  # the stream itself reports the error
             waits = self._stream.waits()
-            if waits and _without_figures(waits) != self._told:
+            if waits and _without_numbers(waits) != self._reported:
                 output.note(f"{self._stream.fid}: {waits}")
-            self._told = _without_figures(waits or "")
+            self._reported = _without_numbers(waits or "")
 
 
-def _without_figures(text: str) -> str:
+def _without_numbers(text: str) -> str:
     return re.sub(r"[0-9]+", "", text)
 
 
@@ -110,11 +111,11 @@ def show(stream: Stream, view: View | None, *, on_lock: Callable[[], None] | Non
     for lines in stream:
         if view is not None:
             _show(stream, lines, replace(view, fid=stream.fid))
-        if on_lock is not None and any(_asks(stream, line) for line in lines):
+        if on_lock is not None and any(_may_ask(stream, line) for line in lines):
             on_lock()
     # A terminal has already drawn it, and NDJSON contains it.
-    tells = view is not None and not view.as_json and not output.is_terminal()
-    if tells and stream.status in _STATUS_STYLES:
+    reports = view is not None and not view.as_json and not output.is_terminal()
+    if reports and stream.status in _STATUS_STYLES:
         output.note(f"{stream.fid} has ended: {stream.status}")
 
 
@@ -128,9 +129,9 @@ def _show(stream: Stream, lines: list[bytes], view: View) -> None:
     sys.stdout.flush()
 
 
-def _asks(stream: Stream, line: bytes) -> bool:
+def _may_ask(stream: Stream, line: bytes) -> bool:
     """Return whether an event may mean that a person is needed now."""
-    kind = stream.kind_of(line)
+    kind = stream.read_kind(line)
     return kind == "lock" or (kind == "status" and b'"awaiting"' in line)
 
 
@@ -184,7 +185,7 @@ def _body(value: Any) -> tuple[str, str] | None:
 
 def _write_json(stream: Stream, lines: list[bytes], view: View) -> None:
     # The original lines, because encoding them again would take a whole core for no gain.
-    if view.kinds and "status" not in view.kinds and stream.kind_of(lines[-1]) == "status":
+    if view.kinds and "status" not in view.kinds and stream.read_kind(lines[-1]) == "status":
         lines = lines[:-1]  # it was sent to mark the end, and was not requested
     if not lines:
         return
@@ -196,15 +197,15 @@ def _write_json(stream: Stream, lines: list[bytes], view: View) -> None:
         sys.stdout.buffer.write(raw)
 
 
-def _plain(events: Iterable[dict[str, Any]], view: View) -> Iterator[str]:
+def _plain(events: Iterable[Event], view: View) -> Iterator[str]:
     for event in events:
         kind, payload = event["kind"], event["payload"]
         if _is_shown(kind, payload, view):
-            text = _led(_text(kind, payload, view.fid), event)
-            yield _stamped(text, event["ts"], view) + "\n"
+            text = _label_task(_text(kind, payload, view.fid), event)
+            yield _add_time(text, event["ts"], view) + "\n"
 
 
-def _draw(events: Iterable[dict[str, Any]], view: View) -> None:
+def _draw(events: Iterable[Event], view: View) -> None:
     for event in events:
         kind, payload, ts = event["kind"], event["payload"], event["ts"]
         if kind == "status" and not view.kinds:
@@ -218,7 +219,7 @@ def _draw(events: Iterable[dict[str, Any]], view: View) -> None:
         elif _is_shown(kind, payload, view):
             for type_, body in _parts(kind, payload, view.fid):
                 if type_ != "markdown":
-                    _put(_led(body, event), ts, view, _STYLES.get(kind, ""))
+                    _put(_label_task(body, event), ts, view, _STYLES.get(kind, ""))
                     continue
                 if view.timestamps:
                     _put("", ts, view, "")
@@ -228,7 +229,7 @@ def _draw(events: Iterable[dict[str, Any]], view: View) -> None:
 def _parts(kind: str, payload: Any, fid: str) -> list[tuple[str, str]]:
     """Return the bodies that a terminal shows of an event, each with its type."""
     if kind == "lock" and isinstance(payload, dict) and (found := bodies_of(payload.get("data"))):
-        return [("text", _asked(payload, fid)), *found]
+        return [("text", _describe_lock(payload, fid)), *found]
     return bodies_of(payload) or [("text", _text(kind, payload, fid, indent=2))]
 
 
@@ -236,7 +237,7 @@ def _put(text: str, ts: str, view: View, style: str) -> None:
     shown = output.paint(output.harmless(text), style)
     if view.timestamps:
         ts = output.paint(output.inline(times.at(ts, is_exact=True)), output.DIM)
-    sys.stdout.write(_stamped(shown, ts, view) + "\n")
+    sys.stdout.write(_add_time(shown, ts, view) + "\n")
 
 
 def _is_shown(kind: str, payload: Any, view: View) -> bool:
@@ -249,11 +250,13 @@ def _is_shown(kind: str, payload: Any, view: View) -> bool:
 def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> str:
     if kind == "lock" and isinstance(payload, dict):
         data = payload.get("data")
-        return _asked(payload, fid) + ("" if data is None else f"\n{text_of(data, indent=indent)}")
+        return _describe_lock(payload, fid) + (
+            "" if data is None else f"\n{text_of(data, indent=indent)}"
+        )
     if kind == "lease" and isinstance(payload, dict):
-        return _settled(payload)
+        return _describe_lease(payload)
     if kind == "upload" and isinstance(payload, dict):
-        return _moved(payload)
+        return _describe_file(payload)
     if kind == "error":
         return error_text(payload)
     if kind == "status" and isinstance(payload, dict):
@@ -265,7 +268,7 @@ def _text(kind: str, payload: Any, fid: str, *, indent: int | None = None) -> st
     return text if kind in _SELF_EVIDENT else f"{kind}: {text}"
 
 
-def _asked(lock: dict[str, Any], fid: str) -> str:
+def _describe_lock(lock: dict[str, Any], fid: str) -> str:
     # The command has its own line, so that a narrow terminal does not break text that users copy.
     return (
         f"lock: {lock.get('name')} waits for an answer until {_at(lock.get('expires'))}\n"
@@ -277,28 +280,28 @@ def _at(time: Any) -> str:
     return times.at(time) if isinstance(time, str) else str(time)
 
 
-def _moved(file: dict[str, Any]) -> str:
+def _describe_file(file: dict[str, Any]) -> str:
     size = file.get("size_bytes")
-    came = counted(size, "byte") if isinstance(size, int) else f"{size} bytes"
-    did = "removed" if file.get("removed") else came
-    return output.inline(f"upload: {file.get('path')} {did} by {file.get('by')}")
+    change = counted(size, "byte") if isinstance(size, int) else f"{size} bytes"
+    change = "removed" if file.get("removed") else change
+    return output.inline(f"upload: {file.get('path')} {change} by {file.get('by')}")
 
 
-def _settled(lease: dict[str, Any]) -> str:
+def _describe_lease(lease: dict[str, Any]) -> str:
     outcome = f"lease: {lease.get('name')} {lease.get('outcome')}"
     if lease.get("outcome") != "answered":
         return outcome
     return f"{outcome} by {lease.get('by')}: {text_of(lease.get('answer'))}"
 
 
-def _led(text: str, event: dict[str, Any]) -> str:
+def _label_task(text: str, event: Event) -> str:
     """Return the output of a Ray task, with the task's name before each line."""
     if not (task := event.get("task")):
         return text
     return "\n".join(f"[{output.inline(task)}] {line}" for line in text.split("\n"))
 
 
-def _stamped(text: str, ts: str, view: View) -> str:
+def _add_time(text: str, ts: str, view: View) -> str:
     if not view.timestamps:
         return text
     return "\n".join(f"{ts} {line}" for line in text.split("\n"))
@@ -307,5 +310,5 @@ def _stamped(text: str, ts: str, view: View) -> str:
 def _too_slow(stream: Stream, timeout_s: float | None) -> TimedOutError:
     return TimedOutError(
         f"{stream.fid} has not ended within {timeout_s:g} s; it goes on",
-        hint=f"`koco logs -f {stream.fid}` comes back to it",
+        hint=f"`koco logs -f {stream.fid}` follows it again",
     )

@@ -31,7 +31,7 @@ def line(out: TextIO) -> str:
 
 def secret(out: TextIO) -> str:
     """Return a line that was typed without echo; raises the errors of `line`."""
-    import getpass
+    import getpass  # termios, only to type a secret
 
     typed = getpass.getpass(PROMPT, stream=out)
     typed.encode()
@@ -104,12 +104,12 @@ def _can_edit(out: TextIO) -> bool:
 
 def _load_editor() -> None:
     """Make `input` use readline if it is available. Loading it may write to stdout."""
-    import locale
+    import locale  # only at a terminal
 
     if locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX"):
         return  # readline would drop characters that are not ASCII
     try:
-        import readline
+        import readline  # writes to stdout when it is loaded, in some builds
     except ImportError:
         return
     if hasattr(readline, "set_auto_history"):

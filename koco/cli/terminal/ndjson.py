@@ -11,6 +11,7 @@ from typing import Any
 
 from koco.cli.terminal import output
 from koco.errors import Interrupted, KocoError, unexpected
+from koco.tokens import mask_all
 
 
 def emit(kind: str, payload: dict[str, Any]) -> None:
@@ -43,8 +44,6 @@ def ending(as_json: bool) -> Iterator[None]:
 
 def failed(error: KocoError) -> dict[str, Any]:
     """Return the last line's payload for an error. Its details are on stderr."""
-    from koco.tokens import mask_all
-
     hint = mask_all(error.hint) if error.hint else None
-    told = {"code": error.code, "message": mask_all(error.message), "hint": hint}
-    return {"status": "error", "exit_code": error.exit_code, "error": told}
+    facts = {"code": error.code, "message": mask_all(error.message), "hint": hint}
+    return {"status": "error", "exit_code": error.exit_code, "error": facts}

@@ -11,15 +11,15 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from koco.errors import KocoError, OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
-
-    from koco.errors import KocoError
 
 #: Characters that control a terminal: control characters except tab and newline, C1, and those that
 #: change the direction of text.
@@ -52,10 +52,8 @@ def prepare() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def unwritten(exc: OSError, what: str | None = None) -> "KocoError | None":
+def unwritten(exc: OSError, what: str | None = None) -> KocoError | None:
     """Return our error for a failed write if there is no room; None for other errors."""
-    from koco.errors import OutputError
-
     if exc.errno not in _NO_ROOM:
         return None
     if what is None:
@@ -205,7 +203,7 @@ def warn(text: str, *, hint: str) -> None:
     _labelled("hint", CYAN, hint)
 
 
-def print_error(error: "KocoError", *, as_json: bool = False) -> None:
+def print_error(error: KocoError, *, as_json: bool = False) -> None:
     """Write an error to stderr: `error:` and `hint:`, or its wire form."""
     if as_json:
         _say(json.dumps(error.to_wire()) + "\n")
@@ -245,6 +243,13 @@ def print_table(
     for row in rows:
         table.add_row(*[_cell(Text, cell, styles or {}) for cell in row])
     _console().print(table)
+
+
+def print_fields(
+    names: Sequence[str], items: Iterable[Mapping[str, object]], text: Callable[[Any], str] = str
+) -> None:
+    """Write items as a table for scripts, with these fields of each, as `text`."""
+    print_table(names, [[text(item.get(name)) for name in names] for item in items])
 
 
 def print_markdown(text: str, stream: TextIO | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from koco.client.answers import Holder
+
 
 def plain(value: Any) -> str:
     """Return a field for scripts: lists with commas, `yes` and `no`, and empty text for None."""
@@ -10,7 +12,7 @@ def plain(value: Any) -> str:
     return ",".join(value) if isinstance(value, list) else value or ""
 
 
-def flows(holder: dict[str, Any]) -> str:
+def flows(holder: Holder) -> str:
     """Return the flows that a holder may use, and whether only its own executions."""
     named = ", ".join(holder["flows"]) or "all"
     return named if holder["all_executions"] else f"{named}, own executions"

@@ -3,16 +3,15 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from koco.cli.terminal import output
 from koco.errors import UsageError
+from koco.time_text import UNITS_S, read_duration, read_time
 
 #: A year. Longer times are mistakes, and timers have limits (seconds).
 _LONGEST_S = 366 * 86_400
-
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def seconds(start: str, end: str | None = None) -> float:
@@ -25,7 +24,7 @@ def short(duration_s: float) -> str:
     """Return a duration in its largest unit: `0.3s`, `12s`, `5m`, `3h`, `2d`."""
     if duration_s < 10:
         return f"{max(duration_s, 0):.1f}s"
-    unit, size = next((unit, size) for unit, size in _UNITS if duration_s >= size)
+    unit, size = next((unit, size) for unit, size in UNITS_S.items() if duration_s >= size)
     return f"{int(duration_s // size)}{unit}"
 
 
@@ -71,10 +70,7 @@ def moment(text: str | None, option: str) -> str | None:
     if text is None:
         return None
     try:
-        if (span_s := _span(text)) is not None:
-            at = datetime.now(UTC) - timedelta(seconds=span_s)
-        else:
-            at = datetime.fromisoformat(text).astimezone(UTC)
+        at = read_time(text, zone=None)
     except (ValueError, OverflowError) as exc:
         hint = "so long ago, as 30m, 24h or 7d; or a time of RFC 3339"
         raise UsageError(f"{option} cannot be {text!r}", hint=hint) from exc
@@ -87,18 +83,10 @@ def duration(text: str, option: str) -> float:
     Raises:
         UsageError: it is not a duration.
     """
-    span_s = _span(text)
+    span_s = read_duration(text)
     if span_s is None:
         raise UsageError(f"{option} must be a time such as 30d, 12h or 90m, got {text!r}")
     return span_s
-
-
-def _span(text: str) -> float | None:
-    """Return a number with a unit in seconds; None if it is not one."""
-    number, unit = text[:-1], text[-1:]
-    if unit not in dict(_UNITS) or not (number.isascii() and number.isdecimal()):
-        return None
-    return float(number) * dict(_UNITS)[unit]
 
 
 def check(timeout_s: float | None) -> None:

@@ -56,7 +56,7 @@ def test_the_inbox_fits_80_columns_and_says_how_to_answer(
     plane: Plane, terminal: Cli, fid: str
 ) -> None:
     """The fid is whole, for it is what one types next."""
-    assert terminal("inbox").out == "nothing waits for a person\n"
+    assert terminal("inbox").out == "no lock waits for an answer\n"
     plane.executions[fid]["flow"] = f"service/{'very-' * 10}long"
     plane.lock(fid, "a-lock-of-twenty-char")
     lines = re.sub(r"\x1b\[\d*m", "", terminal("inbox").out).splitlines()
@@ -118,15 +118,15 @@ def test_without_a_lock_it_must_be_clear_which(plane: Plane, cli: Cli, fid: str)
     ran = cli("answer", fid, "-i", "a=b")
     assert (ran.code, ran.err.splitlines()[0]) == (
         2,
-        f"error: {fid} awaits no answer: its status is running",
+        f"error: {fid} does not wait for an answer: it is running",
     )
     plane.lock(fid, "one")
     for _ in range(2):
         plane.lock(fid, "two")
     ran = cli("answer", fid, "-i", "a=b")
     assert ran.err.splitlines() == [
-        f"error: {fid} awaits several answers: one, lid1 (two), lid2 (two)",
-        f"hint: say which: `koco answer {fid} one`",
+        f"error: {fid} waits for several answers: one, lid1 (two), lid2 (two)",
+        f"hint: choose one: `koco answer {fid} one`",
     ]
     assert cli("answer", fid, "three", "-i", "a=b").code == 4
     assert cli("answer", fid, "lid2", "-i", "a=b").code == 0
@@ -300,7 +300,7 @@ def test_somebody_else_may_answer_before_the_offer_is_taken(plane: Plane, script
         script.settle()
         typist.types("yes\n")
         typist.sees("first was answered by bob at ")
-        typist.sees("; it goes on")
+        typist.sees("; the execution goes on")
         typist.sees("done")
         assert typist.leaves() == 0
     assert "fine" not in typist.seen
@@ -327,7 +327,7 @@ def test_ctrl_c_at_an_offer_leaves_the_execution_running(plane: Plane, script: S
     """And says how to come back."""
     with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
         typist.types("\x03")
-        typist.sees(f"{script.fid} goes on; `koco logs -f {script.fid}` comes back to it")
+        typist.sees(f"{script.fid} goes on; `koco logs -f {script.fid}` follows it again")
         assert typist.leaves() == 130
     script.settle()
 
@@ -355,7 +355,7 @@ def test_waiting_without_input_gives_up_when_a_person_is_awaited(
         ran = cli("wait", *fids, "--no-input", "--timeout", "10")
         assert (ran.code, ran.out) == (8, "")
         assert ran.err.splitlines() == [
-            f"error: {fid} awaits an answer: now",
+            f"error: {fid} waits for an answer: now",
             f"hint: `koco answer {fid} now`",
         ]
 
@@ -366,14 +366,14 @@ def test_waiting_with_a_person_around_says_who_is_awaited(plane: Plane, cli: Cli
     threading.Timer(0.2, lambda: (plane.answer(lid, 1), plane.end(fid, "finished"))).start()
     ran = cli("wait", fid)
     assert (ran.code, ran.out) == (0, f"{fid}\tfinished\n")
-    assert ran.err == f"{fid} awaits an answer: `koco answer {fid} approval`\n"
+    assert ran.err == f"{fid} waits for an answer: `koco answer {fid} approval`\n"
 
 
 def test_run_and_wait_without_input_gives_up_too(plane: Plane, cli: Cli, script: Script) -> None:
     """The fid is on stdout: what was launched goes on."""
     ran = cli("run", "greet", "-i", "who=Ada", "--wait", "--no-input")
     assert (ran.code, ran.out) == (8, f"{script.fid}\n")
-    assert ran.err.startswith(f"error: {script.fid} awaits an answer: first")
+    assert ran.err.startswith(f"error: {script.fid} waits for an answer: first")
     script.settle()
 
 

@@ -1,15 +1,20 @@
 """How fast the command line starts, and what it leaves alone for that."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
 import threading
+import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from koco.cli import main
+from tests.support.checkout import ROOT
 
 HEAVY = {"ray", "litestar", "fastapi", "uvicorn", "pydantic", "msgspec", "rich", "re2"}
 
@@ -92,3 +97,67 @@ def test_version_needs_not_even_typer(env: dict[str, str]) -> None:
     modules, stdout = loaded(env, "--version")
     assert "typer" not in modules
     assert stdout.startswith("koco 0.")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["key", "--help"], ["help", "files"]])
+def test_help_imports_no_command(env: dict[str, str], args: list[str]) -> None:
+    """Lists of commands come from the table in `main`, which has each one's first line."""
+    code = PROBE.replace("if '.' not in name", "if name.startswith('koco.cli.commands.')")
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(args=args)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Usage: koco" in done.stdout
+    assert done.stderr == "CODE 0 LOADED\n"
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_the_table_has_the_first_line_of_each_docstring(name: str) -> None:
+    """So each line is maintained in two places, and this test compares them."""
+    command = main.build()
+    for word in name.split():
+        command = command.get_command(None, word)
+    assert command.help.partition("\n")[0] == main.COMMANDS[name]
+
+
+#: Packages that no module of the command line may import at its top, so no reason is needed.
+BANNED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"][
+    "flake8-tidy-imports"
+]["banned-module-level-imports"]
+
+
+@pytest.mark.parametrize("folder", ["koco/cli", "koco/client"])
+def test_an_import_in_a_function_has_a_reason(folder: str) -> None:
+    """A comment on its line, or above it: everything else is imported at the top."""
+    bare = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in (ROOT / folder).rglob("*.py")
+        for line in _unexplained(path.read_text())
+    ]
+    assert bare == []
+
+
+def _unexplained(source: str) -> list[int]:
+    """Return the lines of a module's imports in functions that have no comment."""
+    lines, found = source.splitlines(), []
+    for function in ast.walk(ast.parse(source)):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        explained = 0
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            module = getattr(node, "module", None) or node.names[0].name
+            above = node.lineno - 2
+            while not lines[above].strip():
+                above -= 1
+            if "#" in lines[node.lineno - 1] or lines[above].lstrip().startswith("#"):
+                explained = node.lineno
+            elif above + 1 != explained and module.partition(".")[0] not in BANNED:
+                found.append(node.lineno)
+            else:
+                explained = node.lineno  # the next line of the same block
+    return found

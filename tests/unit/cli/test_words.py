@@ -119,7 +119,7 @@ def test_no_guess_destroys(plane: Plane, cli: Cli, name: str) -> None:
         ("run greet title=x", "an input is given so: `-i title=x`"),
         ("run greet --folow", "did you mean --follow?"),
         ("answer fid approval ok=yes", "an input is given so: `-i ok=yes`"),
-        ("answer fid ok=yes", "a value is given so: `-i ok=yes`"),
+        ("answer fid ok=yes", "to give a value: `-i ok=yes`"),
         ("ps --output json", "`--json` prints JSON"),
         ("logs --lines 5", "did you mean --tail?"),
         ("logs --last 5", "did you mean --tail?"),

@@ -638,7 +638,7 @@ def test_a_stream_cut_within_a_line_is_completed_without_following(serve: Any) -
 def test_a_kind_is_never_taken_from_a_payload() -> None:
     """A line of output that looks like an event's end is output."""
     line = event(5, "stdout", 'x","kind":"status","payload":{"status":"finished"}')
-    assert client_of(1).stream(FID).kind_of(line) == "stdout"
+    assert client_of(1).stream(FID).read_kind(line) == "stdout"
 
 
 def test_a_long_event_costs_no_more_than_its_size(serve: Any) -> None:

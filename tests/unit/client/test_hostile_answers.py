@@ -297,7 +297,7 @@ def test_a_list_has_an_end(serve: Any, asks: Asks) -> None:
     url = serve(lambda _: [answer({"items": [], "next": "x"})])
     for args in (["flows"], ["ps", "--limit", "3"]):
         ran = asks(url, *args)
-        assert ran.code == 3 and f"{url} gives a list that has no end" in ran.err
+        assert ran.code == 3 and f"{url} returns a list that has no end" in ran.err
 
 
 # times

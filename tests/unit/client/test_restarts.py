@@ -108,7 +108,7 @@ def test_one_whose_ray_is_gone_is_not_waited_for() -> None:
     """As after a reboot: nothing brings it back but `koco up`."""
     with (
         waiting(0.0, 5),
-        pytest.raises(errors.UnreachableError, match="nor does its Ray") as caught,
+        pytest.raises(errors.UnreachableError, match="neither does its Ray") as caught,
     ):
         known(free_port(), is_gone=lambda: True).flows()
     assert "koco up" in (caught.value.hint or "")
@@ -131,14 +131,14 @@ def test_what_is_left_of_the_local_cluster_decides(home: Path, cli: Cli) -> None
         known_servers.remember(each)
     with waiting(0.0, 8):
         ran = cli("--context", "local", "ps")
-    assert (ran.code, "nor does its Ray" in ran.err) == (3, True)
+    assert (ran.code, "neither does its Ray" in ran.err) == (3, True)
     environ = {**os.environ, local_head.MARK: local_head.mark_of(home), "KOCO_RESTART_WAIT": "1"}
     rest = subprocess.Popen(["sleep", "60"], env=environ)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KOCO_RESTART_WAIT", "1")
             for name in ("local", "other"):
-                assert "nor does its Ray" not in cli("--context", name, "ps").err
+                assert "neither does its Ray" not in cli("--context", name, "ps").err
     finally:
         rest.kill()
         rest.wait()
@@ -345,7 +345,7 @@ def test_a_terminal_is_told(away: int, serve: Any, terminal: Cli) -> None:
     with back_soon(serve, away, nothing_listed, away_s=4):
         ran = terminal("ps")
     assert ran.code == 0
-    said = f"http://127.0.0.1:{away} does not answer, and has before: waiting 14 s for it…\n"
+    said = f"http://127.0.0.1:{away} does not answer, but has before: waiting 14 s for it…\n"
     assert ran.out.startswith(said)
 
 

@@ -58,7 +58,7 @@ def test_an_entirely_different_value_has_no_part(value: Any) -> None:
 #: Names that differ between the client and the API.
 NAMES = {
     **{"Doctor": "Findings", "Found": "Finding", "Failure": "Failure", "Named": "Execution"},
-    **{"Progress": "Execution", "Service": "DeployedService", "Services": "Page"},
+    **{"Progress": "Execution", "Service": "DeployedService"},
     **{"ReleaseState": "Release", "BegunRelease": "Release", "RolledBack": "Release"},
     **{"Origin": "ReleaseOrigin", "Change": "PlannedChange", "FileChange": "PlannedFileChange"},
     **{"Finding": "ManifestFinding", "Holder": "Key", "Load": "FlowLoad"},
@@ -71,8 +71,7 @@ NAMES = {
     },
 }
 #: Answers that are not the API's own, or that are pages of a named type.
-OTHERS = {"Error", "Uploading", "Page", "Counts", "Element", "Files", "Flows", "Keys", "Locks"}
-OTHERS |= {"Releases", "Secrets", "Users", "Audit", "Services", "Removed", "ReleaseFailure"}
+OTHERS = {"Error", "Uploading", "Page", "Counts", "Element", "Removed", "ReleaseFailure"}
 #: A browser gets its token in a cookie; the route describes entries of the audit log.
 OTHERS |= {"Session", "Entry"}
 
@@ -94,5 +93,5 @@ def test_the_api_documents_the_keys_that_the_client_needs(kind: Any) -> None:
 def test_every_type_that_is_used_can_be_checked() -> None:
     """Otherwise the first user to get such an answer would find the gap."""
     for kind in kinds():
-        shape_check.misfit({}, kind)
+        shape_check.misfit({}, kind if kind is not answers.Page else answers.Page[answers.Lock])
     assert get_args(answers.Time)

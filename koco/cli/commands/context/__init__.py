@@ -1,1 +1,1 @@
-"""`koco context`: the control planes that are known, one module for each of its commands."""
+"""The commands of `koco context`."""

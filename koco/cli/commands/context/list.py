@@ -1,21 +1,23 @@
-"""`koco context list`: the control planes that are known."""
+"""`koco context list`: list contexts."""
 
 from typing import Annotated
 
 import typer
 
+from koco.cli import connection, contexts
+from koco.cli.terminal import output
+from koco.client import context_file
+
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the contexts as JSON.")] = False,
 ) -> None:
-    """List the contexts, the current one marked, with what makes it so.
+    """List contexts.
+
+    The current context is marked, with the option, variable or file that selects it.
 
     Example: koco context list
     """
-    from koco.cli import connection, contexts
-    from koco.cli.terminal import output
-    from koco.client import context_file
-
     choice = connection.choice()
     known = list(context_file.load_contexts().values())
     if choice.by == "KOCO_URL":
@@ -37,8 +39,8 @@ def command(
     if rows or not output.is_terminal():
         output.print_table(columns, rows, widest="URL")
     if not rows:
-        output.note("none yet: `koco up` makes `local`, `koco login URL` makes another known")
+        output.note("no contexts yet: `koco up` creates `local`, `koco login URL` adds another")
     elif choice.name is None:
-        output.note("none is current: `koco context use NAME` chooses one")
+        output.note("no context is current: `koco context use NAME` selects one")
     elif not any(each["current"] for each in items):
-        output.note(f"{choice.said_by} names {choice.name!r}, which is none of them")
+        output.note(f"{choice.said_by} selects {choice.name!r}, which does not exist")

@@ -1,30 +1,31 @@
-"""`koco context remove`: forget a control plane."""
+"""`koco context remove`: remove a context."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from koco.client.context_file import Context
+from koco.cli.terminal import output
+from koco.client import context_file
+from koco.client.context_file import Context
+from koco.errors import ConflictError
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The context.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The context's name.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Also `local` while its cluster runs.")
+        bool, typer.Option("--force", help="Remove `local` even if its cluster is running.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what is current then.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the new current context as JSON.")
+    ] = False,
 ) -> None:
-    """Forget a context and its key; the control plane itself is left alone.
+    """Remove a context and its key.
 
-    `local` is refused while its cluster runs: it holds the admin key, and `koco down`
-    may need it.
+    The control plane is not affected. `local` is kept while its cluster is running, because
+    it has the admin key, and `koco down` may need it.
 
     Example: koco context remove staging
     """
-    from koco.cli.terminal import output
-    from koco.client import context_file
-
     context = context_file.find(name)
     if context.cluster and not force:
         _refuse_running(context)
@@ -36,26 +37,23 @@ def command(
         output.print_json({"removed": name, "current": after.name, "chosen_by": by})
         return
     if context.cluster:
-        output.note("note: the admin key is gone with it: `koco up --recover-admin` makes another")
+        output.note("note: its admin key is gone, too: `koco up --recover-admin` creates another")
     if after.name is None:
-        output.note("none is current now: `koco context use NAME` chooses one")
+        output.note("no context is current now: `koco context use NAME` selects one")
     elif after.name == name:
-        output.note(f"note: {after.said_by} still names it")
+        output.note(f"note: {after.said_by} still selects it")
     elif before.name != after.name:
-        output.note(f"current is {after.name!r}, as {after.said_by} says")
+        output.note(f"the current context is {after.name!r}, selected by {after.said_by}")
     output.print_line(name)
 
 
-def _refuse_running(context: "Context") -> None:
-    from koco.bootstrap import local_head as cluster
-    from koco.bootstrap import running_heads
-    from koco.client import context_file
-    from koco.errors import ConflictError
+def _refuse_running(context: Context) -> None:
+    from koco.bootstrap import local_head, running_heads  # psutil, only for `local`
 
     address = str(context.cluster.get("address", ""))
-    is_ours = cluster.is_running(cluster.mark_of(context_file.home()))
+    is_ours = local_head.is_running(local_head.mark_of(context_file.home()))
     if is_ours or running_heads.listens(address):
         raise ConflictError(
-            f"the cluster of {context.name!r} runs, and this context holds its admin key",
-            hint="`koco down` first, or `--force`",
+            f"the cluster of {context.name!r} is running, and the context has its admin key",
+            hint="`koco down` stops it; `--force` removes the context anyway",
         )

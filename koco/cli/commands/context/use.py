@@ -1,23 +1,25 @@
-"""`koco context use`: which control plane is meant from now on."""
+"""`koco context use`: make a context the current one."""
 
 from typing import Annotated
 
 import typer
 
+from koco.cli import contexts
+from koco.cli.terminal import output
+from koco.client import context_file
+
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The context.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The context's name.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the context as JSON.")] = False,
 ) -> None:
-    """Make a context the current one, and say so where something else goes over it.
+    """Make a context the current one.
+
+    A note says if the environment or koco.toml selects another one.
 
     Example: koco context use staging
     """
-    from koco.cli import contexts
-    from koco.cli.terminal import output
-    from koco.client import context_file
-
-    context_file.chosen()  # a broken koco.toml is told of before anything is done
+    context_file.chosen()  # reports a broken koco.toml before anything changes
     context_file.use_context(name)
     choice = contexts.announce(name)
     if as_json:

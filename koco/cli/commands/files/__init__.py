@@ -1,1 +1,1 @@
-"""`koco files`: the files of executions, one module for each of its commands."""
+"""The commands of `koco files`."""

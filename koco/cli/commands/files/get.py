@@ -3,47 +3,54 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from koco.client.client import Client
+from koco import file_paths
+from koco.cli import arguments, connection
+from koco.cli.terminal import output
+from koco.client.answers import File
+from koco.client.client import Client
+from koco.errors import ConflictError, PathError, UsageError
 
-#: The place that is standard output.
+#: The value of `--to` for standard output.
 STDOUT = "-"
 
-#: A file of the execution, and where it shall be.
-Target = tuple[dict[str, Any], Path]
+#: A file of the execution, and its local path.
+Target = tuple[File, Path]
 
 
 def command(
-    fid: Annotated[str, typer.Argument(metavar="FID", help="The execution.")],
+    fid: Annotated[
+        str,
+        typer.Argument(
+            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
+        ),
+    ],
     given: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files, or folders with all in them.")
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files, or folders with everything in them."),
     ],
     to: Annotated[
-        str, typer.Option("--to", metavar="DIR", help="Where to put them; - is stdout.")
+        str,
+        typer.Option("--to", metavar="DIR", help="The local folder; - writes one file to stdout."),
     ] = ".",
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what came as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
 ) -> None:
-    """Download files of an execution, and print where they are.
+    """Download an execution's files.
 
-    Each is put under its name, a folder with all below it. A file is there whole and
-    verified or not at all; what was interrupted goes on where it ended.
+    Files and folders keep their names. A file appears only when it is complete and verified,
+    and an interrupted download resumes. Prints the local paths.
 
     Example: koco files get 5wzk out/result.csv
     """
-    from koco import file_paths
-    from koco.cli import arguments, connection
-    from koco.cli.terminal import output
-
     places = [file_paths.place(each) for each in given]
     client = connection.connect()
-    whole = client.execution(arguments.meant(client, fid))["fid"]
+    whole = client.execution(arguments.resolve_fid(client, fid))["fid"]
     if to == STDOUT:
-        _write(client, whole, places, as_json=as_json)
+        _write_to_stdout(client, whole, places, as_json=as_json)
         return
     targets = [target for place in places for target in _targets(client, whole, place, Path(to))]
     _require_free(targets, force=force)
@@ -56,11 +63,9 @@ def command(
         output.print_line(str(local))
 
 
-def _write(client: "Client", fid: str, places: list[str], *, as_json: bool) -> None:
-    from koco.errors import UsageError
-
+def _write_to_stdout(client: Client, fid: str, places: list[str], *, as_json: bool) -> None:
     if as_json:
-        raise UsageError("--json would stand among the content: leave it out with --to -")
+        raise UsageError("--json and --to - exclude each other: both write to stdout")
     files = [file for place in places for file in client.files.ls(fid, place)]
     if len(places) != 1 or [file["path"] for file in files] != places:
         raise UsageError("--to - takes one file", hint="`koco files ls` lists them")
@@ -69,42 +74,34 @@ def _write(client: "Client", fid: str, places: list[str], *, as_json: bool) -> N
     sys.stdout.buffer.flush()
 
 
-def _targets(client: "Client", fid: str, place: str, folder: Path) -> list[Target]:
-    """Return the files at or below a place, each with where it goes: below its own name."""
-    from koco import file_paths
-    from koco.errors import PathError
-
+def _targets(client: Client, fid: str, place: str, folder: Path) -> list[Target]:
+    """Return the files at or below a path, each with its local path."""
     above = place.rpartition("/")[0]
     found: list[Target] = []
     for file in client.files.ls(fid, place):
-        # What a server calls a file is checked here once more: it becomes a local path.
+        # Check the server's file names again, because they become local paths.
         name = file_paths.path(file["path"])
         if not file_paths.is_within(name, place):
-            raise PathError(f"the control plane gives {name!r} where {place!r} was asked for")
+            raise PathError(f"the control plane sent {name!r}, but {place!r} was requested")
         name = name.removeprefix(f"{above}/" if above else "")
         found.append((file, folder / name))
     return found
 
 
 def _require_free(targets: list[Target], *, force: bool) -> None:
-    from koco.errors import ConflictError
-
     seen: set[Path] = set()
     for file, local in targets:
         if local in seen:
             what = f"{file['path']} and another would both be {local}"
-            raise ConflictError(what, hint="get them one by one, with another --to")
+            raise ConflictError(what, hint="download them one by one, with different --to folders")
         seen.add(local)
         if local.is_dir() and not local.is_symlink():
             raise ConflictError(f"{local} is a folder")
         if os.path.lexists(local) and not force:
-            raise ConflictError(f"{local} is there already", hint="--force replaces it")
+            raise ConflictError(f"{local} already exists", hint="--force replaces it")
 
 
-def _fetch(client: "Client", fid: str, targets: list[Target], folder: Path) -> None:
-    from koco.cli.terminal import output
-    from koco.errors import UsageError
-
+def _fetch(client: Client, fid: str, targets: list[Target], folder: Path) -> None:
     total = sum(file["size_bytes"] for file, _ in targets)
     label = targets[0][1].name if len(targets) == 1 else f"{len(targets)} files"
     with output.progress(f"downloading {label}", total) as advance:
@@ -118,15 +115,13 @@ def _fetch(client: "Client", fid: str, targets: list[Target], folder: Path) -> N
 
 
 def _make_folder(wanted: Path, folder: Path) -> None:
-    """Make a folder below another, unless a link that is there leads out of it."""
-    from koco.errors import ConflictError, UsageError
-
+    """Create a folder below another. Raises ConflictError if a link leads out of it."""
     if not wanted.resolve().is_relative_to(folder.resolve()):
         raise ConflictError(
-            f"{wanted} leads out of {folder}, by a link to {wanted.resolve()}",
+            f"{wanted} is outside of {folder}: a link leads to {wanted.resolve()}",
             hint="remove the link, or choose another --to",
         )
     try:
         wanted.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
-        raise UsageError(f"cannot make the folder {wanted}: {exc.strerror}") from exc
+        raise UsageError(f"cannot create the folder {wanted}: {exc.strerror}") from exc

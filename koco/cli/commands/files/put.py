@@ -4,35 +4,43 @@ from typing import Annotated
 
 import typer
 
+from koco import file_paths
+from koco.cli import connection
+from koco.cli.inputs import file_inputs
+from koco.cli.terminal import output
+from koco.errors import PathError
+
 
 def command(
     fid: Annotated[
-        str, typer.Argument(metavar="FID", help="The execution; it must not have ended.")
+        str,
+        typer.Argument(
+            metavar="FID",
+            help="The execution, which must not have ended: its fid, or a unique start of it.",
+        ),
     ],
     given: Annotated[
-        list[str], typer.Argument(metavar="LOCAL...", help="Files, or folders with all in them.")
+        list[str],
+        typer.Argument(metavar="LOCAL...", help="Files, or folders with everything in them."),
     ],
     to: Annotated[
-        str, typer.Option("--to", metavar="FOLDER", help="Where to put them: in, or in/….")
+        str,
+        typer.Option("--to", metavar="FOLDER", help="The target folder: in, or a folder below it."),
     ] = "in",
     as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
 ) -> None:
     """Upload files into an execution.
 
-    Each keeps its name, a folder with all below it; a file of that name is replaced.
-    What was interrupted goes on where it ended, and what is there is not sent again.
+    Files and folders keep their names, and an existing file is replaced. An interrupted
+    upload resumes, and content that is already there is not sent again. Prints the paths.
 
     Example: koco files put 5wzk report.pdf --to in/more
     """
-    from koco import file_paths
-    from koco.cli import connection
-    from koco.cli.inputs import file_inputs
-    from koco.cli.terminal import output
-    from koco.errors import PathError
-
     folder = file_paths.place(to)
     if not file_paths.is_within(folder, "in"):
-        raise PathError(f"--to {to}: you put files into in/", hint="out/ is the flow's own")
+        raise PathError(
+            f"--to {to}: files can only be uploaded below in/", hint="out/ is for the flow"
+        )
     files = [file for each in given for file in file_inputs.find(each)]
     client = connection.connect()
     whole = client.execution(fid)["fid"]

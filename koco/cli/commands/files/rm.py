@@ -4,22 +4,30 @@ from typing import Annotated
 
 import typer
 
+from koco import file_paths
+from koco.cli import connection
+from koco.cli.terminal import output
+
 
 def command(
-    fid: Annotated[str, typer.Argument(metavar="FID", help="The execution.")],
+    fid: Annotated[
+        str,
+        typer.Argument(
+            metavar="FID", help="The execution: its fid, or the start of it if that is unique."
+        ),
+    ],
     given: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files, or folders with all in them.")
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files, or folders with everything in them."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
 ) -> None:
-    """Remove files of an execution, and print what was removed.
+    """Remove files from an execution.
+
+    This also works after it has ended. Prints the removed paths.
 
     Example: koco files rm 5wzk in/report.pdf
     """
-    from koco import file_paths
-    from koco.cli import connection
-    from koco.cli.terminal import output
-
     places = [file_paths.place(each) for each in given]
     client = connection.connect()
     whole = client.execution(fid)["fid"]

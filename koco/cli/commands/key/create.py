@@ -1,42 +1,51 @@
-"""`koco key create`: make a key for a person, a pipeline or an agent."""
+"""`koco key create`: create a key for a person, a pipeline or an agent."""
 
 import sys
 from typing import Annotated
 
 import typer
 
+from koco.cli import connection
+from koco.cli.terminal import output, times
+
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom koco knows its holder as.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The key's name, by which koco knows its holder.")
+    ],
     scopes: Annotated[
         list[str] | None,
         typer.Option(
-            "--scope", metavar="SCOPE", help="What it is good for; repeatable. launch if left out."
+            "--scope", metavar="SCOPE", help="A permission (repeatable) [default: launch]."
         ),
     ] = None,
     flows: Annotated[
         list[str] | None,
-        typer.Option("--flow", metavar="GLOB", help="Only these flows, as hymn/*; repeatable."),
+        typer.Option(
+            "--flow", metavar="GLOB", help="Only these flows, such as hymn/* (repeatable)."
+        ),
     ] = None,
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="TIME", help="How long it is good: 30d, 12h."),
+        typer.Option(
+            "--expires",
+            metavar="TIME",
+            help="When it expires: after 30d or 12h, for example [default: never].",
+        ),
     ] = None,
     all_executions: Annotated[
-        bool, typer.Option("--all-executions", help="It sees everybody's executions.")
+        bool, typer.Option("--all-executions", help="Let it see everybody's executions.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the key as JSON.")] = False,
 ) -> None:
-    """Make a key and print it; it is shown this once.
+    """Create an API key, and print it.
 
-    Scopes are read, launch, deploy and admin; each includes read, and admin all of them.
-    Without an admin's or --all-executions, its holder sees their own executions only.
+    The key is shown only once. The scopes are read, launch, deploy and admin; each includes
+    read, and admin includes all. A key without admin or --all-executions sees only the
+    executions that it launched.
 
     Example: koco key create ci --scope deploy --expires 90d
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output, times
-
     expires_s = times.duration(expires, "--expires") if expires is not None else None
     key = connection.connect().create_key(
         name,
@@ -49,5 +58,5 @@ def command(
         output.print_json(key)
         return
     until = f", until {times.at(key['expires'], sys.stderr)}" if key["expires"] else ""
-    output.note(f"the key {name!r}, for: {', '.join(key['scopes'])}{until}; it is shown this once")
+    output.note(f"key {name!r} with scope {', '.join(key['scopes'])}{until}; it is shown only once")
     output.print_line(key["secret"])

@@ -1,23 +1,26 @@
-"""`koco key revoke`: take a key away."""
+"""`koco key revoke`: revoke a key."""
 
 from typing import Annotated
 
 import typer
 
+from koco.cli import connection
+from koco.cli.terminal import output
+
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The key.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print what it was as JSON.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The key's name.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the key's last state as JSON.")
+    ] = False,
 ) -> None:
-    """Take a key away: it is good for nothing at once, and what is followed by it ends.
+    """Revoke an API key.
 
-    Executions that were launched by it go on. The last admin key that does not expire stays.
+    It is invalid at once, and streams that are followed with it end. Executions that it
+    launched go on. The last admin key that does not expire cannot be revoked.
 
     Example: koco key revoke ci
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output
-
     key = connection.connect().revoke_key(name)
     if as_json:
         output.print_json(key)

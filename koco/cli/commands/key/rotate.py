@@ -5,34 +5,41 @@ from typing import Annotated
 
 import typer
 
-#: What the old secret of the key in use is good for at least, while the new one is written
-#: into the context (seconds): should the answer be lost, it asks for another one.
+from koco.cli import connection
+from koco.cli.terminal import output, times
+from koco.client import context_file
+
+#: The minimum grace for the key in use (seconds): if the answer with the new secret gets lost, the
+#: old one can still request another.
 _OWN_GRACE_S = 60.0
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The key.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The key's name.")],
     grace: Annotated[
         str,
-        typer.Option("--grace", metavar="TIME", help="How long the old one is good yet: 24h, 0."),
+        typer.Option(
+            "--grace", metavar="TIME", help="How long the old secret stays valid, such as 24h or 0."
+        ),
     ] = "24h",
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="TIME", help="How long the new one is good: 30d."),
+        typer.Option(
+            "--expires",
+            metavar="TIME",
+            help="When the new one expires: after 30d, for example [default: as before].",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the key as JSON.")] = False,
 ) -> None:
-    """Give a key a new secret and print it; it is shown this once.
+    """Give an API key a new secret, and print it.
 
-    The old one is good for the grace. Where it is the key of this context, the context takes
-    the new one, and the old one has a minute at least. Without --expires it expires as before.
+    The secret is shown only once. The old one stays valid for the grace period. If it is the
+    key of the current context, the context gets the new one, and the grace period is at least
+    a minute.
 
     Example: koco key rotate ci --grace 1h
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output, times
-    from koco.client import context_file
-
     grace_s = 0.0 if grace == "0" else times.duration(grace, "--grace")
     expires_s = times.duration(expires, "--expires") if expires is not None else None
     client, context = connection.connect(), connection.context()
@@ -47,22 +54,21 @@ def command(
         output.print_json(key)
     else:
         output.print_line(key["secret"])
-    # Before anything else can go wrong: it is told nowhere else.
+    # Before anything else can go wrong, because the secret is shown nowhere else.
     sys.stdout.flush()
     if is_ours:
-        _keep(context.key, key["secret"])
+        _update_contexts(context.key, key["secret"])
     over = key["former_until"]
-    until = f"is good until {times.at(over, sys.stderr)}" if over else "is good no more"
-    output.note(f"the old one {until}")
+    until = f"stays valid until {times.at(over, sys.stderr)}" if over else "is no longer valid"
+    output.note(f"the old secret {until}")
 
 
-def _keep(old: str, new: str) -> None:
-    from koco.cli.terminal import output
-    from koco.client import context_file
-
+def _update_contexts(old: str, new: str) -> None:
     if names := context_file.replace_key(old, new):
         output.note(
-            f"it is the key of {', '.join(map(repr, names))} in {context_file.contexts_path()}"
+            f"{context_file.contexts_path()} has the new one, for {', '.join(map(repr, names))}"
         )
     else:
-        output.note("note: it is in no context; what sets KOCO_KEY has the old one")
+        output.note(
+            "note: no context has this key; wherever KOCO_KEY is set, it is still the old one"
+        )

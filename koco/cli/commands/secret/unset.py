@@ -1,26 +1,27 @@
-"""`koco secret unset`: forget a secret."""
+"""`koco secret unset`: remove a secret."""
 
 from typing import Annotated
 
 import typer
 
+from koco.cli import connection
+from koco.cli.terminal import output
+
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The secret.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The secret's name.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Also where live services have it.")
+        bool, typer.Option("--force", help="Remove it even if live services use it.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Forget a secret; refused while live services have it.
+    """Remove a secret.
 
-    Processes that have it keep it; with `--force`, no new ones of theirs start.
+    Refused while live services use it, unless --force is given: then their processes keep
+    it, but no new ones start.
 
     Example: koco secret unset OPENAI_API_KEY
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output
-
     answer = connection.connect().unset_secret(name, force=force)
     if as_json:
         output.print_json(answer)

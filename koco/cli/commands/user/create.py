@@ -1,44 +1,45 @@
-"""`koco user create`: let somebody log in with a password."""
+"""`koco user create`: create a user."""
 
 from typing import Annotated
 
 import typer
 
+from koco.cli import connection
+from koco.cli.inputs import password_prompt
+from koco.cli.terminal import output
+
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom koco knows them as.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
     source: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[-]", help="`-` reads the password from stdin.", show_default=False
-        ),
+        typer.Argument(metavar="[-]", help="- reads the password from stdin.", show_default=False),
     ] = None,
     scopes: Annotated[
         list[str] | None,
         typer.Option(
-            "--scope", metavar="SCOPE", help="What they may do; repeatable. launch if left out."
+            "--scope", metavar="SCOPE", help="A permission (repeatable) [default: launch]."
         ),
     ] = None,
     flows: Annotated[
         list[str] | None,
-        typer.Option("--flow", metavar="GLOB", help="Only these flows, as hymn/*; repeatable."),
+        typer.Option(
+            "--flow", metavar="GLOB", help="Only these flows, such as hymn/* (repeatable)."
+        ),
     ] = None,
     all_executions: Annotated[
-        bool, typer.Option("--all-executions", help="They see everybody's executions.")
+        bool, typer.Option("--all-executions", help="Let them see everybody's executions.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the user as JSON.")] = False,
 ) -> None:
-    """Let somebody log in; their password is typed twice and not shown, or comes from stdin.
+    """Create a user, who can then log in with a password.
 
-    Scopes are read, launch, deploy and admin; each includes read, and admin all of them.
-    Without an admin's or --all-executions, they see their own executions only.
+    The password is typed twice without being shown, or comes from stdin. The scopes are read,
+    launch, deploy and admin; each includes read, and admin includes all. A user without admin
+    or --all-executions sees only their own executions.
 
     Example: koco user create ada --scope launch
     """
-    from koco.cli import connection
-    from koco.cli.inputs import password_prompt
-    from koco.cli.terminal import output
-
     client = connection.connect()
     usage = f"`koco user create {name} -` reads it from stdin"
     user = client.create_user(
@@ -52,5 +53,7 @@ def command(
         output.print_json(user)
         return
     address = connection.context().url
-    output.note(f"`koco login {address} --user {name}` logs in, for: {', '.join(user['scopes'])}")
+    output.note(
+        f"scope {', '.join(user['scopes'])}; to log in: `koco login {address} --user {name}`"
+    )
     output.print_line(name)

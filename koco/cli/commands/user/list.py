@@ -1,9 +1,14 @@
-"""`koco user list`: who can log in."""
+"""`koco user list`: list users."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from koco.cli import connection
+from koco.cli.terminal import output, scope_text, times
+from koco.client.answers import User
+
+#: The columns for scripts.
 _FIELDS = (
     *("name", "scopes", "flows", "all_executions"),
     *("created", "by", "last_login", "last_from"),
@@ -11,31 +16,27 @@ _FIELDS = (
 
 
 def command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the users as JSON.")] = False,
 ) -> None:
-    """List users by name: what each may do, and when and from where they last logged in.
+    """List users.
+
+    Shows each user's scopes and flows, and when and from where they last logged in.
 
     Example: koco user list
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output, scope_text
-
     items = connection.connect().users()
     if as_json:
         output.print_items(items)
     elif not output.is_terminal():
-        rows = [[scope_text.plain(each[name]) for name in _FIELDS] for each in items]
-        output.print_table(_FIELDS, rows)
+        output.print_fields(_FIELDS, items, scope_text.plain)
     elif items:
         columns = ("NAME", "SCOPES", "FLOWS", "LAST LOGIN", "FROM")
         output.print_table(columns, [_row(each) for each in items], widest="FLOWS")
     else:
-        output.note("there are none; `koco user create NAME` makes one")
+        output.note("no users yet; `koco user create NAME` creates one")
 
 
-def _row(user: dict[str, Any]) -> tuple[str, ...]:
-    from koco.cli.terminal import scope_text, times
-
+def _row(user: User) -> tuple[str, ...]:
     last = times.ago(user["last_login"]) if user["last_login"] else "never"
     return (
         user["name"],

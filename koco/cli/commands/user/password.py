@@ -1,36 +1,38 @@
-"""`koco user password`: give a user another one."""
+"""`koco user password`: change a user's password."""
 
 from typing import Annotated
 
 import typer
 
+from koco.cli import connection
+from koco.cli.inputs import password_prompt, prompt
+from koco.cli.terminal import output
 from koco.errors import UsageError
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The user.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[-]", help="`-` reads the new one from stdin.", show_default=False),
+        typer.Argument(
+            metavar="[-]", help="- reads the new password from stdin.", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Give a user another password: an admin to anybody, others to themselves.
+    """Change a user's password.
 
-    Whoever is no admin is asked for the old one. All sessions of that user end at once.
+    Admins can change any password. Others can change their own, and must give the old one.
+    All sessions of that user end at once.
 
     Example: koco user password ada
     """
-    from koco.cli import connection
-    from koco.cli.inputs import password_prompt, prompt
-    from koco.cli.terminal import output
-
     client = connection.connect()
     me = client.me()
     old = None
     if "admin" not in me["scopes"]:
         if not prompt.can_ask(no_input=False):
-            raise UsageError("the old password is asked for, at a terminal")
+            raise UsageError("the old password must be typed at a terminal")
         old = password_prompt.known(None, f"Old password of {name}", usage="")
     usage = f"`koco user password {name} -` reads it from stdin"
     password = password_prompt.new(source, f"New password of {name}", usage=usage)
@@ -39,5 +41,5 @@ def command(
         output.print_json(answer)
         return
     if me["name"] == name:
-        output.note(f"this session has ended, too; log in again: `{connection.context().login}`")
+        output.note(f"your session has ended, too; log in again: `{connection.context().login}`")
     output.print_line(f"{name}  password set")

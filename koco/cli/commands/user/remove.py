@@ -1,23 +1,23 @@
-"""`koco user remove`: nobody logs in by that name any more."""
+"""`koco user remove`: remove a user."""
 
 from typing import Annotated
 
 import typer
 
+from koco.cli import connection
+from koco.cli.terminal import output
+
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The user.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Remove a user; their sessions end at once, with what is followed by them.
+    """Remove a user, and end their sessions.
 
-    Executions that they have launched go on, and keep their name.
+    Executions that they launched go on, and keep the user's name.
 
     Example: koco user remove ada
     """
-    from koco.cli import connection
-    from koco.cli.terminal import output
-
     answer = connection.connect().remove_user(name)
     if as_json:
         output.print_json(answer)

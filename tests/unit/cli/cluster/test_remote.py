@@ -183,7 +183,7 @@ def test_down_says_what_became_of_it(cli: Cli, ray: Ray) -> None:
     assert "the control plane and its runners (1 process)" in done.err
     assert ordered(ray)["action"] == "down"
     ray.log = 'koco-answer: {"ended": 0}\n'
-    assert "nothing runs" in cli("down", "--ray", ray.url).err
+    assert "nothing to stop" in cli("down", "--ray", ray.url).err
     ray.log = 'koco-answer: {"error": {"code": "usage", "message": "no", "hint": "do"}}\n'
     assert cli("down", "--ray", ray.url).code == 2
     ray.log = "killed half-way\n"

@@ -189,7 +189,7 @@ def test_list_lives_with_a_name_that_is_not_known(
     monkeypatch.setenv("KOCO_CONTEXT", "gone")
     ran = cli("context", "list")
     assert (ran.code, "*" in ran.out) == (0, False)
-    assert ran.err == "KOCO_CONTEXT names 'gone', which is none of them\n"
+    assert ran.err == "KOCO_CONTEXT selects 'gone', which does not exist\n"
     assert cli("context", "show").code == 4
 
 
@@ -209,7 +209,7 @@ def test_use_changes_the_current_one(cli: Cli) -> None:
     ("variable", "value", "says"),
     [
         ("KOCO_URL", "http://x.test", "KOCO_URL is set"),
-        ("KOCO_CONTEXT", "a", "current is 'a', as KOCO_CONTEXT says"),
+        ("KOCO_CONTEXT", "a", "the current context is 'a', selected by KOCO_CONTEXT"),
         ("KOCO_KEY", "k", "KOCO_KEY is set"),
     ],
 )
@@ -244,7 +244,7 @@ def test_add_asks_nothing_in_a_script(cli: Cli) -> None:
     assert context_file.current() == Context("a", "https://a.test/koco", "")
     ran = cli("context", "add", "b", "http://[::1]:8400", "--key", "-", stdin=f"{KEY}\n")
     assert (ran.code, ran.out) == (0, "b\n")
-    assert ran.err == "current stays 'a': `koco context use b` changes that\n"
+    assert ran.err == "the current context is still 'a': `koco context use b` changes that\n"
     assert context_file.find("b") == Context("b", "http://[::1]:8400", KEY)
     assert context_file.current().name == "a"
 
@@ -278,7 +278,7 @@ def test_remove_forgets_and_says_what_is_current_then(
     ran = cli("context", "remove", "b")
     assert (ran.code, ran.out, ran.err) == (0, "b\n", "")
     ran = cli("context", "remove", "a")
-    assert ran.err == "none is current now: `koco context use NAME` chooses one\n"
+    assert ran.err == "no context is current now: `koco context use NAME` selects one\n"
     assert list(context_file.load_contexts()) == ["c"]
     assert cli("context", "remove", "a").code == 4
     monkeypatch.setenv("KOCO_CONTEXT", "c")
@@ -297,7 +297,7 @@ def test_removing_local_is_refused_while_its_cluster_runs(
         context_file.save_context(local)
         ran = cli("context", "remove", "local")
         assert (ran.code, ran.out) == (2, "")
-        assert "hint: `koco down` first, or `--force`" in ran.err
+        assert "hint: `koco down` stops it; `--force` removes" in ran.err
         assert context_file.find("local") == local
         assert "--recover-admin" in cli("context", "remove", "local", "--force").err
         context_file.save_context(local)
@@ -342,7 +342,7 @@ def test_a_key_that_is_refused_is_not_saved(cli: Cli, server: Plane) -> None:
     save("a")
     ran = cli("login", server.url, "--key", "-", stdin=KEY.upper())
     assert (ran.code, ran.out) == (6, "")
-    assert "hint: nothing was saved; is it this control plane's key" in ran.err
+    assert "hint: nothing was saved; is it the complete key of this control plane?" in ran.err
     server.refuses = errors.NotAllowedError("the key 'ci' has no scope 'read'")
     ran = cli("login", server.url, "--key", "-", "--json", stdin=KEY)
     assert ran.code == 6
@@ -358,7 +358,7 @@ def test_a_plane_that_does_not_answer_is_not_saved(cli: Cli) -> None:
     address = refused_url()
     ran = cli("login", address, "--key", "-", stdin=KEY)
     assert (ran.code, ran.out) == (3, "")
-    assert "`--no-check` saves it all the same" in ran.err
+    assert "`--no-check` saves it anyway" in ran.err
     assert context_file.load_contexts() == {}
     ran = cli("login", address, "--key", "-", "--no-check", "--json", stdin=KEY)
     assert (ran.code, json.loads(ran.out)["version"]) == (0, None)
@@ -388,7 +388,7 @@ def test_the_404_of_another_server_is_no_missing_execution(
         ran = cli(*command.split())
     assert (ran.code, ran.out) == (3, "")
     assert ran.err == (
-        f"error: {address} answers 404, and not as a control plane does\n"
+        f"error: {address} answers 404, but not as a control plane does\n"
         "hint: does that URL belong to something else?\n"
     )
 
@@ -405,7 +405,7 @@ def test_a_url_with_more_than_the_control_planes_is_told(
         ran = cli("ps")
     assert (ran.code, ran.out) == (3, "")
     assert ran.err == (
-        f"error: a control plane answers at {address}, and has nothing at {path}\n"
+        f"error: a control plane answers at {address}, but not at {path}\n"
         f"hint: is its URL {address}?\n"
     )
 

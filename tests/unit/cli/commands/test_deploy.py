@@ -90,7 +90,7 @@ def test_a_bundle_that_is_there_is_not_sent_again(plane: Plane, project: Path, c
     """It is asked for by its hash first."""
     cli("deploy")
     plane.requests.clear()
-    assert "has that bundle already" in cli("deploy").err
+    assert "already has this bundle" in cli("deploy").err
     assert not [path for method, path, _ in plane.requests if method == "PUT"]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from koco.cli.commands import doctor
 from koco.client import probe
 from koco.client.context_file import Context
 from koco.errors import KocoError, TimedOutError
@@ -69,7 +70,7 @@ def test_what_failed_anywhere_is_told_with_what_to_do(plane: Plane, cli: Cli) ->
     assert "failed   disk            1.0 MB free\n" in ran.out
     assert "                         hint: make room\n" in ran.out
     assert ran.out.splitlines()[-1].startswith("ok       store")
-    assert ran.err == "error: 1 of 9 findings failed\n"
+    assert ran.err == "error: 1 of 9 checks failed\n"
 
 
 def test_json_is_a_line_for_each_finding_and_the_status(plane: Plane, cli: Cli) -> None:
@@ -129,7 +130,7 @@ def test_an_older_or_newer_control_plane_is_a_warning(
     plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which is which, and how to bring them together."""
-    monkeypatch.setattr("koco.__version__", "0.0.9")
+    monkeypatch.setattr(doctor, "__version__", "0.0.9")
     version = checks(cli("doctor", "--json"))["version"]
     assert version["status"] == "warning"
     assert "0.0.9" in version["message"]
@@ -186,7 +187,7 @@ def test_something_else_at_the_url_is_told(strange: Any) -> None:
         strange.body = body
         found = way(strange.url)
         assert found["http"].status == "failed"
-        assert "no control plane" in found["http"].message
+        assert "not a control plane" in found["http"].message
         assert "clock" not in found
 
 

@@ -97,7 +97,7 @@ def test_ps_on_a_terminal_fits_80_columns(plane: Plane, terminal: Cli) -> None:
 
 def test_ps_on_a_terminal_says_when_nothing_runs(plane: Plane, terminal: Cli) -> None:
     """An empty screen would leave one wondering."""
-    assert "nothing runs; `koco ps -a`" in terminal("ps").out
+    assert "nothing is running; `koco ps -a`" in terminal("ps").out
 
 
 def test_an_unknown_option_names_the_nearest(plane: Plane, cli: Cli) -> None:
@@ -219,7 +219,7 @@ def test_cancel_asks_with_a_grace_period(plane: Plane, three: list[str], cli: Cl
     """It returns at once, saying what will happen."""
     ran = cli("cancel", "aaaa", "--grace", "3")
     assert (ran.code, ran.out) == (0, "aaaa\trunning\n")
-    assert "within 3 s" in ran.err
+    assert "has 3 s to end" in ran.err
     assert plane.requests[-1] == ("POST", "/v1/executions/aaaa/cancel", {"grace_s": 3.0})
 
 

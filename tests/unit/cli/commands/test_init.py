@@ -108,7 +108,7 @@ def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) 
     (here / "demo/README.md").symlink_to("nowhere")
     assert run(["init", "demo"]) == 2
     told = capsys.readouterr()
-    assert "in the way in demo: README.md, demo, koco.yaml" in told.err
+    assert "these already exist in demo: README.md, demo, koco.yaml" in told.err
     assert told.out == ""
     found = sorted(path.name for path in (here / "demo").iterdir())
     assert found == ["README.md", "demo", "koco.yaml", "tests"]
@@ -120,7 +120,7 @@ def test_a_file_cannot_become_a_project(here: Path, capsys: pytest.CaptureFixtur
     (here / "demo").write_text("mine")
     assert run(["init", "demo"]) == 2
     assert run(["init", "demo/inner"]) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_an_unknown_template_is_not_found(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

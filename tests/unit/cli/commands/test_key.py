@@ -20,7 +20,7 @@ def test_a_key_is_made_and_nothing_but_it_is_on_stdout(plane: Plane, cli: Cli) -
     args = ("--scope", "read,launch", "--scope", "deploy", "--flow", "hymn/*", "--expires", "30d")
     ran = cli("key", "create", "ci", *args)
     assert (ran.code, ran.out) == (0, f"{'koco_ci-1'.ljust(48, 'x')}\n")
-    assert "shown this once" in ran.err
+    assert "shown only once" in ran.err
     assert "koco_" not in ran.err
     assert asked(plane, "/keys") == {
         "name": "ci",
@@ -72,10 +72,10 @@ def test_rotating_says_how_long_the_old_one_is_good(plane: Plane, cli: Cli) -> N
     plane.key("ci", scopes=["deploy"], flows=[], all_executions=False)
     ran = cli("key", "rotate", "ci")
     assert ran.out == f"{'koco_ci-1'.ljust(48, 'x')}\n"
-    assert "is good until 2999-" in ran.err
+    assert "stays valid until 2999-" in ran.err
     assert asked(plane, "/rotate") == {"grace_s": 86_400}
     ran = cli("key", "rotate", "ci", "--grace", "0", "--expires", "7d")
-    assert "is good no more" in ran.err
+    assert "is no longer valid" in ran.err
     assert asked(plane, "/rotate") == {"grace_s": 0, "expires_s": 7 * 86_400}
 
 
@@ -91,7 +91,7 @@ def test_the_contexts_own_key_is_kept_where_it_stood(
     ran = cli("key", "rotate", "admin", "--grace", "0")
     assert ran.code == 0
     assert asked(plane, "/rotate") == {"grace_s": 60}
-    assert "'again', 'here' in" in ran.err
+    assert "for 'again', 'here'" in ran.err
     found = {name: context.key for name, context in context_file.load_contexts().items()}
     new = ran.out.strip()
     assert found == {"other": "koco_other", "again": new, "here": new}
@@ -111,4 +111,4 @@ def test_a_key_of_the_environment_is_told_to_be_the_old_one(plane: Plane, cli: C
     plane.key("admin", scopes=["admin"], flows=[], all_executions=True)
     ran = cli("key", "rotate", "admin")
     assert ran.code == 0
-    assert "KOCO_KEY has the old one" in ran.err
+    assert "wherever KOCO_KEY is set, it is still the old one" in ran.err

@@ -12,6 +12,7 @@ import pytest
 
 from koco.cli.deploy import plan
 from koco.errors import ConflictError, NotAllowedError, UsageError
+from koco.sizes import MB
 from tests.support.memory_plane import Plane
 from tests.support.typist import Typist
 from tests.unit.conftest import Cli
@@ -83,7 +84,7 @@ def test_an_update_is_told_line_by_line(plane: Plane, project: Path, cli: Cli) -
         "hello  update  release 3  code, replicas\n"
         "    ~ app.py         1.2 kB → 1.3 kB\n"
         "    + new.txt        5 B\n"
-        "    ~ run.sh         whether it can be executed\n"
+        "    ~ run.sh         whether it is executable\n"
         "    ~ runner.max     10 → 20\n"
         '    + runtime.env.A  "x"\n'
         '    - tags           "a"\n'
@@ -143,11 +144,11 @@ def test_many_files_are_not_all_named(plane: Plane, project: Path, cli: Cli) -> 
     plane.steps["hello"] = {**UPDATE, "files": [file] * 33}
     ran = cli("plan")
     assert ran.out.count("+ f ") == 20
-    assert "    … and 13 more files; --verbose names all\n    ~ runner.max" in ran.out
+    assert "    … and 13 more files; --verbose lists all\n    ~ runner.max" in ran.out
     assert cli("plan", "--verbose").out.count("+ f ") == 33
     assert len(json.loads(cli("plan", "--json").out)["items"][0]["files"]) == 33
     plane.steps["hello"] = {**UPDATE, "files": [file] * 33, "changes": []}
-    assert "    … and 13 more files; --verbose names all\n1 to update" in cli("plan").out
+    assert "    … and 13 more files; --verbose lists all\n1 to update" in cli("plan").out
 
 
 def test_a_new_services_files_are_named(plane: Plane, project: Path, cli: Cli) -> None:
@@ -156,10 +157,10 @@ def test_a_new_services_files_are_named(plane: Plane, project: Path, cli: Cli) -
         (project / f"f{number:02}").write_text("x" * (number + 1) * 100)
     ran = cli("plan")
     assert ran.out.startswith(
-        "hello  create  13 files, 7.8 kB\n    + f11  1.2 kB\n    + f10  1.1 kB\n"
+        "hello  create  13 files, 7.6 kB\n    + f11  1.2 kB\n    + f10  1.1 kB\n"
     )
     assert ran.out.endswith(
-        "    + f02  300 B\n    … and 3 more files; --verbose names all\n1 to create\n"
+        "    + f02  300 B\n    … and 3 more files; --verbose lists all\n1 to create\n"
     )
     assert ran.out.splitlines()[:-1] == cli("deploy").err.splitlines()[:12]
     for args in (["plan", "-v"], ["deploy", "--verbose"]):
@@ -228,10 +229,10 @@ def test_large_files_are_warned_of(
     plane: Plane, project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each above the limit, or the largest of many that are above it together."""
-    monkeypatch.setattr(plan, "_LARGE_BYTES", 2_000_000)
-    for name, size in (("a.bin", 1_500_000), ("b.bin", 2_100_000)):
+    monkeypatch.setattr(plan, "_LARGE_BYTES", 2 * MB)
+    for name, size in (("a.bin", 1.5 * MB), ("b.bin", 2.1 * MB)):
         with (project / name).open("wb") as file:
-            file.truncate(size)
+            file.truncate(int(size))
     ran = cli("plan")
     assert (ran.code, ran.err.count("warning")) == (0, 1)
     assert (
@@ -240,8 +241,8 @@ def test_large_files_are_warned_of(
     [item] = json.loads(cli("plan", "--json").out)["items"]
     assert "b.bin" in item["warnings"][0]["message"]
     with (project / "b.bin").open("wb") as file:
-        file.truncate(1_000_000)
-    told = "this ships 2.5 MB of files: a.bin (1.5 MB), b.bin (1.0 MB), app.py (0.0 MB) (hint"
+        file.truncate(MB)
+    told = "this ships 2.5 MB of files: a.bin (1.5 MB), b.bin (1 MB), app.py (17 B) (hint"
     assert told in cli("plan").err
     plane.steps["hello"] = {"action": "unchanged", "release": 3}
     assert cli("plan").err == ""
@@ -392,7 +393,7 @@ def test_a_removal_that_is_refused_is_told(plane: Plane, project: Path, cli: Cli
     plane.busy = {"a-old"}
     ran = cli("deploy", "--prune", "-y")
     assert (ran.code, ran.out.splitlines()[-1]) == (2, "b-old  removed")
-    assert "error: a-old has 2 executions\nhint: all else is done; `koco undeploy" in ran.err
+    assert "error: a-old has 2 executions\nhint: everything else is done; `koco undeploy" in ran.err
 
 
 def test_prune_wants_the_whole_project(plane: Plane, project: Path, cli: Cli) -> None:

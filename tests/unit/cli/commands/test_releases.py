@@ -176,13 +176,13 @@ def test_undeploying_waits_until_nothing_runs(
     plane: Plane, cli: Cli, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is left is told when it changes."""
-    monkeypatch.setattr(undeploy, "_LOOK_S", 0.01)
+    monkeypatch.setattr(undeploy, "_POLL_S", 0.01)
     plane.running = [{"running": 2}, {"running": 2}, {"running": 1}]
     plane.deployed = False
     ran = cli("undeploy", "hello", f"--{mode}", "--yes")
     assert ran.code == 0
     assert ran.out == "hello  undeployed (release 3)\n"
-    assert ran.err.splitlines() == ["hello: waits for 2 running", "hello: waits for 1 running"]
+    assert ran.err.splitlines() == ["hello: waiting for 2 running", "hello: waiting for 1 running"]
     [url] = [path for method, path, _ in plane.requests if method == "DELETE"]
     assert f"running={mode}" in url
 
@@ -202,8 +202,8 @@ def test_a_drain_that_is_left_goes_on(plane: Plane) -> None:
     plane.running = [{"running": 1}] * 99
     plane.deployed = False
     with Typist(["-m", "koco", "undeploy", "hello", "--drain"]) as person:
-        person.types(CTRL_C, after="waits for 1 running")
-        assert "nothing new is launched" in person.sees("--drain")
+        person.types(CTRL_C, after="waiting for 1 running")
+        assert "launches are refused" in person.sees("--drain")
         assert person.leaves() == 130
 
 
@@ -221,7 +221,7 @@ def test_undeploying_twice_is_no_mistake(plane: Plane, cli: Cli) -> None:
 def test_flows_says_which_services_nothing_serves_of(plane: Plane, cli: Cli) -> None:
     """On stderr, below what can be run; also where nothing can."""
     plane.services = [{"service": "strict", "release": 2, "status": "failed"}]
-    told = "nothing of strict serves: release 2 failed, `koco status` says how\n"
+    told = "strict is not served: release 2 failed; `koco status` says why\n"
     assert cli("flows").err == told
     plane.flows.clear()
     assert cli("flows").err == told

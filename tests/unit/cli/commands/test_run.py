@@ -185,7 +185,7 @@ def test_a_key_that_no_header_can_hold_is_refused(plane: Plane, cli: Cli, key: s
     """Exit code 2 before anything is sent."""
     ran = cli("run", "greet", "--key", key)
     assert (ran.code, plane.requests) == (2, [])
-    assert "is no idempotency key" in ran.err
+    assert "is not a valid idempotency key" in ran.err
 
 
 @pytest.mark.parametrize("args", [(), ("-i", "who=Ada"), ("--no-input",)])
@@ -262,7 +262,9 @@ def test_what_no_answer_would_mend_ends_it(plane: Plane, tmp_path: Path) -> None
     assert "error: who: must be somebody" in typist.seen
 
 
-@pytest.mark.parametrize(("key", "said"), [("\x03", ""), ("\x04", "error: the form was left")])
+@pytest.mark.parametrize(
+    ("key", "said"), [("\x03", ""), ("\x04", "error: the form was not completed")]
+)
 def test_leaving_the_form_launches_nothing(
     plane: Plane, tmp_path: Path, key: str, said: str
 ) -> None:

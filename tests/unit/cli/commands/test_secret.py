@@ -33,7 +33,7 @@ def test_a_new_value_says_whose_processes_are_replaced(plane: Plane, cli: Cli) -
     ran = cli("secret", "set", "TOKEN", "-", stdin="1234")
     assert ran.out == "TOKEN  replaced\n"
     assert "not masked" in ran.err
-    assert ran.err.endswith("processes are replaced by such as have it: hello\n")
+    assert ran.err.endswith("these services get processes with the new value: hello\n")
 
 
 def test_a_value_in_the_command_line_is_refused_and_not_repeated(plane: Plane, cli: Cli) -> None:
@@ -49,9 +49,9 @@ def test_a_value_in_the_command_line_is_refused_and_not_repeated(plane: Plane, c
     ("args", "said"),
     [
         (("--file", "missing"), "missing cannot be read"),
-        (("--file", "large"), "more than 64 KiB"),
-        (("--file", "binary"), "no UTF-8"),
-        (("-", "--file", "large"), "two places"),
+        (("--file", "large"), "more than 64 kB"),
+        (("--file", "binary"), "not UTF-8"),
+        (("-", "--file", "large"), "exclude each other"),
     ],
 )
 def test_what_cannot_be_a_value_is_refused(

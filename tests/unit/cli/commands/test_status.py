@@ -23,7 +23,7 @@ def test_flows_shows_one_with_its_inputs(plane: Plane, cli: Cli) -> None:
         ["who", "text", "yes", "", "Who", ""],
         ["size", "number", "no", "3", "", ""],
     ]
-    assert ran.err == "run it: koco run hello/greet -i who=… -f\n"
+    assert ran.err == "to run it: koco run hello/greet -i who=… -f\n"
 
 
 def test_flows_without_a_form_take_any_object(plane: Plane, cli: Cli) -> None:
@@ -58,7 +58,7 @@ def test_flows_says_what_each_input_allows(plane: Plane, cli: Cli, terminal: Cli
         "day     date      (YYYY-MM-DD, from 2026-01-01)",
         "token   password  (not shown, at least 3 characters) […]",
         "newer   slider",
-        "run it: koco run hello/greet -f",
+        "to run it: koco run hello/greet -f",
     ]
 
 
@@ -92,7 +92,7 @@ def test_flows_names_what_is_near(plane: Plane, cli: Cli) -> None:
 def test_flows_on_a_terminal_says_when_there_are_none(plane: Plane, terminal: Cli) -> None:
     """And what to do about it."""
     plane.flows.clear()
-    assert "nothing is deployed yet: `koco deploy`" in terminal("flows").out
+    assert "no flows yet: `koco deploy`" in terminal("flows").out
 
 
 def test_status_says_what_runs(plane: Plane, cli: Cli) -> None:
@@ -102,14 +102,14 @@ def test_status_says_what_runs(plane: Plane, cli: Cli) -> None:
         "0.1.0 at http://127.0.0.1:8400, process 42",
         "1 restart",
         "2.60.0, 3 nodes",
-        "127.0.0.1 alive, 2 CPU (0.5 free), 3 license, 8.0 GB; zone=a",
+        "127.0.0.1 alive, 2 CPU (0.5 free), 3 license, 7.5 GB; zone=a",
         "10.0.0.3 alive, 2 CPU, 0.0 GB",
         "10.0.0.2 DEAD",
-        "/data/koco.db, 2.5 MB",
+        "/data/koco.db, 2.4 MB",
         "release 2 failing, 0 runners: greet",
         "no runner starts",
         "release 1 live, 1 runner, endpoint running: hymn",
-        "its Serve application: its environment; `koco deploy` puts it back",
+        "its Serve application: its environment; `koco deploy` restores it",
         "3 finished, 1 error",
     ):
         assert told in out

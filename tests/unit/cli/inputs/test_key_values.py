@@ -100,9 +100,9 @@ def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
     """In the file, and in an argument of another locale."""
     file = tmp_path / "in.json"
     file.write_bytes(b'{"a": "\xff"}')
-    with pytest.raises(UsageError, match="no UTF-8"):
+    with pytest.raises(UsageError, match="not UTF-8"):
         key_values.gather([], str(file))
-    with pytest.raises(UsageError, match="no UTF-8"):
+    with pytest.raises(UsageError, match="not UTF-8"):
         key_values.gather(["a=\udcff"], None)
 
 

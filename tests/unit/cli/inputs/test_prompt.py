@@ -335,10 +335,10 @@ def test_what_is_no_utf8_is_asked_for_again(at: At, answers: Answers) -> None:
     """Nothing is sent that nobody could read."""
     typist = at([{"type": "text", "name": "x"}, {"type": "textarea", "name": "y"}])
     typist.types("\udcff\n")
-    typist.sees("is no UTF-8")
+    typist.sees("is not UTF-8")
     typist.types("ü\n")
     typist.types("\udcff\n")
-    typist.sees("is no UTF-8")
+    typist.sees("is not UTF-8")
     typist.types("\n")
     assert answers(typist) == {"x": "ü"}
 

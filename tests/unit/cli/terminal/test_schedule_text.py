@@ -36,12 +36,12 @@ def test_flows_tells_limits_and_what_became_of_schedules(plane: Plane, cli: Cli)
     plane.flows["greet"] = flow
     out = cli("flows", "greet").out
     assert re.search(
-        r"^limits +3 running, 600 s a run, 1 retry \(errors, too\)$", out, re.MULTILINE
+        r"^limits +3 running, 600 s a run, 1 retry \(also after errors\)$", out, re.MULTILINE
     )
     said = re.findall(r"^schedule +(.*)$", out, re.MULTILINE)
     assert said == [
         f"0 6 * * * (Europe/Berlin), next {NEXT}, last {TS} as fid0, catch up",
-        f"missed: the run due at {NEXT}, as nothing was there to launch it (2 so far)",
+        f"missed: the run due at {NEXT}, because nothing could launch it (2 so far)",
     ]
     assert json.loads(cli("flows", "greet", "--json").out)["schedule"] == [SCHEDULE]
 
@@ -65,7 +65,7 @@ def test_status_tells_what_waits_and_what_was_missed(plane: Plane, cli: Cli) -> 
     lines = [line.strip() for line in cli("status").out.splitlines()]
     assert "greet: 3 running of at most 3, 7 waiting" in lines
     assert not any(line.startswith("idle:") for line in lines)
-    assert f"greet: not launched, and tried again: {trouble}" in lines
+    assert f"greet: not launched yet, and tried again: {trouble}" in lines
     assert any(line.startswith("greet: missed: the run due at 2026-02-01T06") for line in lines)
 
 
