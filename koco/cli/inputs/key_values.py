@@ -50,7 +50,7 @@ def _require_json(inputs: Any) -> None:
         json.dumps(inputs, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise UsageError(
-            "the inputs are no UTF-8", hint="is the terminal's locale right?"
+            "the inputs are not UTF-8", hint="is the terminal's locale right?"
         ) from None
     except RecursionError:
         raise UsageError("the inputs are nested too deep") from None
@@ -80,7 +80,7 @@ def load(file: str) -> Any:
     except OSError as exc:
         raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
-        raise UsageError(f"{source} is no UTF-8 text") from exc
+        raise UsageError(f"{source} is not UTF-8 text") from exc
     if not text.strip():
         # YAML reads an empty file as null. That is a valid answer, but not one that the user gave.
         raise UsageError(f"{source} holds nothing", hint='such as {"name": "value"}')
