@@ -25,7 +25,7 @@ ANSWER, NOTE = "koco-answer: ", "koco-note: "
 def main() -> None:
     """Carry out the order in the argument."""
     try:
-        answer = _carried_out(json.loads(sys.argv[1]))
+        answer = _carry_out(json.loads(sys.argv[1]))
     except Exception as exc:  # noqa: BLE001 - the command line turns it into its own error
         answer = driver.describe_error(exc)
     # One write per line, because other threads write Ray's own lines to the same log.
@@ -33,10 +33,10 @@ def main() -> None:
     os._exit(0)  # for the reason given in koco.bootstrap.driver
 
 
-def _carried_out(order: dict[str, Any]) -> dict[str, Any]:
+def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     requirements = importlib.metadata.requires("koco") or []
     _check_python()
-    packages = missing(requirements)
+    packages = missing_packages(requirements)
     environment = dict(order.get("environment", {}))
     if packages and order["action"] == "up":
         environment["pip"] = packages
@@ -70,7 +70,7 @@ def _on_head(order: dict[str, Any]) -> dict[str, Any]:
         return driver.describe_error(exc)
 
 
-def missing(requirements: list[str]) -> list[str]:
+def missing_packages(requirements: list[str]) -> list[str]:
     """Return koco's requirements that this Python does not meet. Ray itself is not checked."""
     from packaging.requirements import Requirement
 

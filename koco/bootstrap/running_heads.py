@@ -79,14 +79,14 @@ class Remains:
         return [part for part in every if part not in self.present] if self.count else []
 
 
-def asked() -> str:
+def requested_address() -> str:
     """Return the address that RAY_ADDRESS names, or "" if it is not a head's address."""
-    name = named()
+    name = ray_address()
     # RAY_ADDRESS may also be `auto` or, for some of Ray's tools, a dashboard's URL.
     return "" if "://" in name or ":" not in name else name
 
 
-def named() -> str:
+def ray_address() -> str:
     """Return the value of RAY_ADDRESS, or "" if it is unset or blank."""
     return os.environ.get("RAY_ADDRESS", "").strip()
 

@@ -29,7 +29,7 @@ def up(order: Order) -> dict[str, Any]:
     data_dir = ready["start"]["data_dir"]
     admitted = _admits(control, order, data_dir)
     if admitted and order.settings:
-        signed = head_key.signed(data_dir, "configure", values=order.settings)
+        signed = head_key.sign_request(data_dir, "configure", values=order.settings)
         ray.get(control.operate.remote(signed), timeout=30)
     return {"ray": ray.__version__, "admitted": admitted, **done, **ready}
 
@@ -59,7 +59,7 @@ def _admits(control: Any, order: Order, data_dir: str) -> bool:
     admitted = control.admit.remote(digest, recover=order.recover and is_older)
     if ray.get(admitted, timeout=30) or is_older:
         return bool(ray.get(admitted))
-    signed = head_key.signed(data_dir, "admit", digest=digest, recover=order.recover)
+    signed = head_key.sign_request(data_dir, "admit", digest=digest, recover=order.recover)
     return bool(ray.get(control.operate.remote(signed), timeout=30))
 
 

@@ -215,7 +215,7 @@ async def on_node(
         NodeSilent: no answer within `timeout_s`, or the node is lost.
     """
     bound = functools.partial(function, *args, **more)
-    call = _here(bound) if node_id in ("", own_node()) else _there(node_id, bound)
+    call = _here(bound) if node_id in ("", own_node()) else _run_there(node_id, bound)
     try:
         return await asyncio.wait_for(call, timeout_s)
     except TimeoutError as exc:
@@ -233,7 +233,7 @@ async def _here(function: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_threads, function)
 
 
-async def _there(node_id: str, function: Callable[[], T]) -> T:
+async def _run_there(node_id: str, function: Callable[[], T]) -> T:
     task = ray.remote(_call).options(
         num_cpus=0,
         max_retries=0,

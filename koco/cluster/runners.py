@@ -100,14 +100,14 @@ class RunnerActor:
         """Import the entrypoints in the runner and return the result."""
         await self.attach()
         self.is_there = True
-        blob = await _answer(self._handle.describe.remote())
+        blob = await _await_answer(self._handle.describe.remote())
         # A runner of an older koco answers in msgpack.
         decode = msgspec.json.decode if blob[:1] == b"{" else msgspec.msgpack.decode
         return decode(blob, type=Description)
 
     async def attach(self) -> Presence:
         """Return the runner's report about itself, and remember its node and process."""
-        blob = await self._reached(self._handle.attach.remote)
+        blob = await self._call_until_reached(self._handle.attach.remote)
         presence = msgspec.msgpack.decode(blob, type=Presence)
         if presence.started:
             self._place = presence.node, Process(presence.pid, presence.started)
@@ -117,11 +117,11 @@ class RunnerActor:
         """Start an execution in the runner."""
         # JSON, unlike the other calls, because its integers have any size, as in Python.
         blob = msgspec.json.encode(launch)
-        await self._reached(lambda: self._handle.launch.remote(blob))
+        await self._call_until_reached(lambda: self._handle.launch.remote(blob))
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution in the runner to end."""
-        await self._reached(lambda: self._handle.cancel.remote(fid))
+        await self._call_until_reached(lambda: self._handle.cancel.remote(fid))
 
     async def hold(self) -> None:
         """Wait until the runner has ended as asked.
@@ -130,7 +130,7 @@ class RunnerActor:
             RunnerDied: its process died.
             EnvironmentFailed: its environment could not be built.
         """
-        await self._reached(self._handle.hold.remote)
+        await self._call_until_reached(self._handle.hold.remote)
 
     @property
     def handle(self) -> Any:
@@ -143,13 +143,13 @@ class RunnerActor:
         Raises:
             AttributeError: the runner is of an older koco, which has no such call.
         """
-        blob = await _answer(self._handle.stack.remote(fid, everything=everything))
+        blob = await _await_answer(self._handle.stack.remote(fid, everything=everything))
         return msgspec.msgpack.decode(blob, type=list[Stack])
 
     async def end(self) -> None:
         """Ask the runner to exit."""
         try:
-            await _answer(self._handle.end.remote())
+            await _await_answer(self._handle.end.remote())
         except (RunnerDied, ActorUnavailableError):
             return  # it has exited, as asked
 
@@ -159,7 +159,7 @@ class RunnerActor:
         Raises:
             NodeSilent: its node did not answer, or Ray does not know its process yet.
         """
-        place = await self._placed()
+        place = await self._locate()
         if place is None:
             raise node_processes.NodeSilent("Ray does not say where a runner is")
         node, process = place
@@ -177,7 +177,7 @@ class RunnerActor:
         if not after_s:
             await self._kill_by_ray()
         try:
-            place = await self._placed()
+            place = await self._locate()
             if place is None:
                 return True  # it has no process yet and will not get one
             node, process = place
@@ -204,7 +204,7 @@ class RunnerActor:
         except (TimeoutError, RayError) as exc:
             log.warning("Ray did not end a runner: %r", exc)
 
-    async def _placed(self) -> tuple[str, Process] | None:
+    async def _locate(self) -> tuple[str, Process] | None:
         """Return its node and process, or None if it has no process.
 
         Asks Ray if the runner itself has never answered.
@@ -216,14 +216,14 @@ class RunnerActor:
             self._place = await _place_of(told)
         return self._place
 
-    async def _reached(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _call_until_reached(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call, and repeat it until the runner's node can be reached or is lost.
 
         The call must be safe to repeat.
         """
         while True:
             try:
-                return await _answer(call())
+                return await _await_answer(call())
             except RunnerDied as exc:
                 self._is_node_lost |= exc.message == NODE_LOST
                 raise
@@ -263,7 +263,7 @@ async def start(
         return RunnerActor(await asyncio.shield(creating), spec.id)
     except asyncio.CancelledError:
         # The thread continues, and the actor that it creates would have no owner.
-        creating.add_done_callback(_unwanted)
+        creating.add_done_callback(_kill_unwanted)
         raise
 
 
@@ -299,7 +299,7 @@ async def _place_of(actor: dict[str, Any] | None) -> tuple[str, Process] | None:
     return None if process is None else (node, process)
 
 
-def _unwanted(creating: "asyncio.Future[Any]") -> None:
+def _kill_unwanted(creating: "asyncio.Future[Any]") -> None:
     if not creating.cancelled() and creating.exception() is None:
         ray.kill(creating.result(), no_restart=True)
 
@@ -325,7 +325,7 @@ async def present() -> dict[str, RunnerActor]:
     return await asyncio.to_thread(look)
 
 
-async def _answer(reference: Awaitable[T]) -> T:
+async def _await_answer(reference: Awaitable[T]) -> T:
     """Await a call's answer. Translates Ray's errors into koco's, the most specific first."""
     try:
         return await reference
@@ -351,13 +351,13 @@ def _environment_failed(text: str) -> EnvironmentFailed:
     marker = "lines of stdout:"
     detail = text.partition(marker)[2].strip() if marker in text else text.strip()
     return EnvironmentFailed(
-        f"the environment could not be built: {_installer_said(text) or _last_line(text)}",
+        f"the environment could not be built: {_installer_error(text) or _last_line(text)}",
         detail="\n".join(line.strip() for line in detail.splitlines() if line.strip()),
         hint="check what the manifest's `runtime` has nodes install",
     )
 
 
-def _installer_said(text: str) -> str | None:
+def _installer_error(text: str) -> str | None:
     """Return pip's or uv's last error, or None if there is none.
 
     uv's error comes with its innermost cause, because that explains most.

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from koco.cluster import serve_drift
 from koco.cluster.dashboard import Dashboard, ServeError
-from koco.cluster.serve_failures import ApplicationFailed, Asked, asked, reason, waiting
+from koco.cluster.serve_failures import (
+    ApplicationFailed,
+    Request,
+    describe_waiting,
+    missing_requests,
+    read_failure,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -91,9 +97,9 @@ class Serve:
         #: The names of koco's applications that exist, as far as this process knows.
         self.ours: set[str] = set()
         #: Serve's last message about each application that does not run yet, by name.
-        self.said: dict[str, str] = {}
+        self.messages: dict[str, str] = {}
         #: The requests of replicas that do not run yet, by the application's name.
-        self.asked: dict[str, list[Asked]] = {}
+        self.requests: dict[str, list[Request]] = {}
         #: The applications that are being brought up, by name.
         self._coming: dict[str, asyncio.Event] = {}
 
@@ -121,11 +127,11 @@ class Serve:
             await self._running(name)
         finally:
             self._coming.pop(name, None)
-            self.asked.pop(name, None)
+            self.requests.pop(name, None)
             coming.set()
         return True
 
-    async def arrived(self, service: str, release: int) -> None:
+    async def wait_until_up(self, service: str, release: int) -> None:
         """Wait until a release's application is no longer being brought up."""
         if coming := self._coming.get(name_of(service, release)):
             await coming.wait()
@@ -149,7 +155,7 @@ class Serve:
         there = details["applications"].get(name) or {}
         is_there = there.get("deployed_app_config") == wanted
         if not is_there or there.get("status") == "DEPLOY_FAILED":
-            others = [each for each in _kept(details) if each["name"] != name]
+            others = [each for each in _declared_applications(details) if each["name"] != name]
             await self._put(details, [*others, wanted])
         self.ours.add(name)
 
@@ -163,7 +169,7 @@ class Serve:
             return
         async with self._turn:
             details = await self._details()
-            kept = _kept(details)
+            kept = _declared_applications(details)
             # Nothing is awaited from here to the PUT, so the decision is up to date.
             wanted = [each for each in kept if not _is_ours(each) or is_needed(each["name"])]
             if len(wanted) < len(kept):
@@ -177,7 +183,9 @@ class Serve:
         async with self._turn:
             if await asyncio.to_thread(_is_started):
                 details = await self._details()
-                self.ours = {each["name"] for each in _kept(details) if _is_ours(each)}
+                self.ours = {
+                    each["name"] for each in _declared_applications(details) if _is_ours(each)
+                }
 
     async def base(self, *, anew: bool = False) -> str:
         """Return the URL of Serve's HTTP proxy, as this node reaches it.
@@ -242,9 +250,9 @@ class Serve:
                 if await _is_routed(proxy, self._url, found["route_prefix"]):
                     return
             if found["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
-                raise reason(found)
-            self.said[name] = waiting(found)
-            self.asked[name] = asked(found)
+                raise read_failure(found)
+            self.messages[name] = describe_waiting(found)
+            self.requests[name] = missing_requests(found)
             await asyncio.sleep(_LOOK_S)
 
     async def _details(self) -> dict[str, Any]:
@@ -277,7 +285,7 @@ def _is_ours(config: dict[str, Any]) -> bool:
     return config.get("import_path") == BUILDER
 
 
-def _kept(details: dict[str, Any]) -> list[dict[str, Any]]:
+def _declared_applications(details: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the configurations that a PUT must include so that Serve keeps the applications.
 
     Serve keeps applications that were not started through the REST API, even if they are left out.

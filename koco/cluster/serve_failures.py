@@ -17,7 +17,7 @@ class ApplicationFailed(KocoError):  # noqa: N818 - a fact about the world, not 
         self.detail = detail
 
 
-def reason(found: dict[str, Any]) -> ApplicationFailed:
+def read_failure(found: dict[str, Any]) -> ApplicationFailed:
     """Return why an application did not come up, reduced to its author's own traceback lines."""
     texts = [str(each.get("message") or "") for each in found.get("deployments", {}).values()]
     text = next((each for each in texts if "Traceback" in each), str(found["message"]))
@@ -26,13 +26,13 @@ def reason(found: dict[str, Any]) -> ApplicationFailed:
     if not mark:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return ApplicationFailed(lines[-1] if lines else "Serve gave no reason")
-    detail = mark + "\n" + _without_machinery(last)
+    detail = mark + "\n" + _keep_authors_frames(last)
     said = [line for line in last.splitlines() if line.strip() and not line.startswith(" ")]
     return ApplicationFailed(said[-1].strip() if said else head.strip(), detail=detail)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """The resources and labels that each replica of a deployment asks for.
 
     `text` describes the missing replicas.
@@ -43,51 +43,55 @@ class Asked:
     labels: dict[str, str]
 
 
-def asked(found: dict[str, Any]) -> list[Asked]:
+def missing_requests(found: dict[str, Any]) -> list[Request]:
     """Return the requests of an application's replicas that do not run yet."""
-    wanted: list[Asked] = []
+    wanted: list[Request] = []
     for name, each in found.get("deployments", {}).items():
         options = (each.get("deployment_config") or {}).get("ray_actor_options") or {}
         amounts = {"CPU": options.get("num_cpus"), "GPU": options.get("num_gpus")}
         amounts |= {"memory": options.get("memory"), **(options.get("resources") or {})}
         labels = options.get("label_selector") or {}
         resources = {key: amount for key, amount in amounts.items() if amount}
-        if (missing := _missing(name, each)) and (resources or labels):
-            wanted.append(Asked(missing, resources, labels))
+        if (missing := _describe_missing(name, each)) and (resources or labels):
+            wanted.append(Request(missing, resources, labels))
     return wanted
 
 
-def waiting(found: dict[str, Any]) -> str:
+def describe_waiting(found: dict[str, Any]) -> str:
     """Return Serve's messages about an application, and the requests of its missing replicas."""
     said: list[str] = []
     for name, each in found.get("deployments", {}).items():
-        said += filter(None, (str(each.get("message") or "").strip(), _missing(name, each)))
+        said += filter(
+            None, (str(each.get("message") or "").strip(), _describe_missing(name, each))
+        )
     return "\n".join(said)
 
 
-def _missing(name: str, deployment: dict[str, Any]) -> str:
+def _describe_missing(name: str, deployment: dict[str, Any]) -> str:
     """Describe how many replicas of a deployment run and what each asks for; "" if all run."""
     states = [str(replica.get("state")) for replica in deployment.get("replicas") or ()]
     wanted = deployment.get("target_num_replicas") or len(states)
     if (count := states.count("RUNNING")) >= wanted:
         return ""
-    asks = _asked((deployment.get("deployment_config") or {}).get("ray_actor_options") or {})
+    asks = _describe_request(
+        (deployment.get("deployment_config") or {}).get("ray_actor_options") or {}
+    )
     return f"{count} of {wanted} replicas of {name} run{asks}"
 
 
-def _asked(options: dict[str, Any]) -> str:
+def _describe_request(options: dict[str, Any]) -> str:
     amounts = {
         "CPU": options.get("num_cpus"),
         "GPU": options.get("num_gpus"),
         "bytes of memory": options.get("memory"),
         **(options.get("resources") or {}),
     }
-    asked = [f"{amount:g} {name}" for name, amount in amounts.items() if amount]
-    asked += [f"{name}: {value}" for name, value in (options.get("label_selector") or {}).items()]
-    return f"; each asks for {', '.join(asked)}" if asked else ""
+    parts = [f"{amount:g} {name}" for name, amount in amounts.items() if amount]
+    parts += [f"{name}: {value}" for name, value in (options.get("label_selector") or {}).items()]
+    return f"; each asks for {', '.join(parts)}" if parts else ""
 
 
-def _without_machinery(frames: str) -> str:
+def _keep_authors_frames(frames: str) -> str:
     """Drop Serve's and koco's frames before the author's, and the path of the bundle's folder."""
     # The path goes first, because it contains `/ray/` and its frames would count as Ray's.
     frames = re.sub(r'[^\s"]*/py_modules_files/[^/"]+/', "", frames.strip("\n"))

@@ -36,7 +36,7 @@ def problems_of(serve: dict[str, Any]) -> list[Problem]:
 
     known = _without_code({k: v for k, v in serve.items() if k in DeploymentSchema.model_fields})
     found = [*_unknown(serve, DeploymentSchema, ()), *_invalid(known, DeploymentSchema)]
-    return [_placed(each) for each in found or _refused(known)]
+    return [_below_serve(each) for each in found or _refused_by_serve(known)]
 
 
 def _without_code(value: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _without_code(value: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _placed(problem: Problem) -> Problem:
+def _below_serve(problem: Problem) -> Problem:
     return Problem(("serve", *problem.path), problem.message, problem.hint, problem.on_key)
 
 
@@ -81,12 +81,12 @@ def _invalid(serve: dict[str, Any], model: Any) -> list[Problem]:
             schema.model_validate(value)
         except ValidationError as exc:
             for error in exc.errors(include_url=False, include_context=False):
-                problem = _worded((*path, *_written(error["loc"], value)), error)
+                problem = _problem_of((*path, *_existing_path(error["loc"], value)), error)
                 found.setdefault(problem.path, problem)
     return list(found.values())
 
 
-def _written(loc: tuple[str | int, ...], value: Any) -> KeyPath:
+def _existing_path(loc: tuple[str | int, ...], value: Any) -> KeyPath:
     """Return the part of an error's location that exists in `value`.
 
     pydantic also puts names of types into the location.
@@ -103,13 +103,13 @@ def _written(loc: tuple[str | int, ...], value: Any) -> KeyPath:
     return tuple(path)
 
 
-def _worded(path: KeyPath, error: Any) -> Problem:
+def _problem_of(path: KeyPath, error: Any) -> Problem:
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     is_ours = error["type"] != "value_error"
     return Problem(path, f"must be {message}, got {error['input']!r}" if is_ours else message)
 
 
-def _refused(serve: dict[str, Any]) -> list[Problem]:
+def _refused_by_serve(serve: dict[str, Any]) -> list[Problem]:
     """Return the problem if Serve rejects the combination of options on a real deployment."""
     from ray._common import ray_option_utils
     from ray.serve import deployment

@@ -66,7 +66,7 @@ def look(service: str, release: int, since_s: float) -> Birth | None:
     for pid, started in _started(folder):
         if at - 0.01 <= started <= at + _SOON_S:
             is_alive = _is_alive(pid)
-            return Birth(pid, is_alive, "" if is_alive else _said(folder, at, _marks(line)))
+            return Birth(pid, is_alive, "" if is_alive else _output_of(folder, at, _marks(line)))
     return None
 
 
@@ -86,7 +86,7 @@ def _started(folder: Path) -> list[tuple[int, float]]:
     return [(int(each[2]), _at(each[1])) for each in found]
 
 
-def _said(folder: Path, since_s: float, marks: list[str]) -> str:
+def _output_of(folder: Path, since_s: float, marks: list[str]) -> str:
     """Return the last lines of the output of a process that died before it reached Ray.
 
     They are in the raylet's file, together with the output of all such processes of this node.

@@ -30,7 +30,7 @@ async def before(generation: int) -> list[Any]:
 
 
 @asynccontextmanager
-async def taken_over(
+async def take_over(
     former: list[Any], *, give_up: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[None]:
     """Have the former control planes hand over, and end them if the block succeeds.
@@ -41,18 +41,18 @@ async def taken_over(
 
     try:
         for each in former:
-            await _told(each.hand_over)
+            await _call(each.hand_over)
         yield
     except BaseException:
         await give_up()
         for each in former:
-            await _told(each.resume)
+            await _call(each.resume)
         raise
     for each in former:
         ray.kill(each, no_restart=True)
 
 
-async def _told(method: Any) -> None:
+async def _call(method: Any) -> None:
     """Call a control plane that may restart meanwhile, or be gone."""
     from ray.exceptions import ActorDiedError, ActorUnavailableError
 

@@ -19,7 +19,7 @@ import ray
 from koco import __version__, versions
 from koco.cluster import actor_names, runners
 from koco.control import assembly, handover, log_file, rpc
-from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, named, refusal
+from koco.control.access.head_key import HEAD, SOMEBODY, HeadKey, refusal, setting_names
 from koco.control.container import Parts
 from koco.control.server.listener import Listening
 from koco.control.start import Start
@@ -106,10 +106,10 @@ class Plane:
 
     async def configure(self, values: dict[str, Any]) -> None:
         """Refuse to change settings without a proof: see `operate`."""
-        raise await self._refused(await self._parts(), "set", named(values))
+        raise await self._refused(await self._parts(), "set", setting_names(values))
 
     async def operate(self, blob: bytes) -> bool:
-        """Carry out a request of the head's user, as `head_key.signed` encodes it.
+        """Carry out a request of the head's user, as `head_key.sign_request` encodes it.
 
         `admit` makes a key, by its SHA-256 (`digest`), the admin key if there is none or if
         `recover` is set, and returns whether the key is known afterwards. `configure` sets `values`
@@ -121,7 +121,7 @@ class Plane:
         """
         parts = await self._parts()
         try:
-            action, arguments = self._head_key.opened(blob)
+            action, arguments = self._head_key.open_request(blob)
         except NotAllowedError as exc:
             raise await self._refused(parts, "operate") from exc
         if action == "admit":
@@ -203,7 +203,7 @@ class Plane:
             )
         # Listen from now on, because the port is free before the store is. Early requests wait.
         self._listening = Listening(*self._places())
-        async with handover.taken_over(former, give_up=self._close):
+        async with handover.take_over(former, give_up=self._close):
             self._has = await self._open(self._listening, must_listen=bool(former))
         # All objects made so far stay. If the garbage collector scanned them each time, requests
         # would wait a tenth of a second for it.

@@ -80,7 +80,7 @@ class Settings(msgspec.Struct, kw_only=True):
                 setattr(self, name, tuple(value) if isinstance(value, list) else value)
 
 
-def parsed(pairs: Iterable[str]) -> dict[str, Any]:
+def parse(pairs: Iterable[str]) -> dict[str, Any]:
     """Return the settings in texts `NAME=VALUE`; `NAME=a,b` if a setting takes several values.
 
     Raises:

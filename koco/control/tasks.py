@@ -60,9 +60,9 @@ class Tasks:
 
     def keep(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[Any]:
         """Run a coroutine that should never end, and restart it after a pause if it fails."""
-        return self.spawn(self._kept(work))
+        return self.spawn(self._run_for_ever(work))
 
-    async def _kept(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _run_for_ever(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
             try:
                 await work()

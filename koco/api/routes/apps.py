@@ -99,7 +99,7 @@ async def _forward(request: Request, service: str, path: str) -> Response[Any]:
         path,
         query=request.scope["query_string"].decode("latin-1"),
         body=await request.octets(),
-        headers=endpoint_client.joined(request.headers.multi_items()),
+        headers=endpoint_client.join_headers(request.headers.multi_items()),
     )
     # Counted as an open stream, because an endpoint that does not answer keeps its caller waiting.
     with parts.streams.open(request.auth):

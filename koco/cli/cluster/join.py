@@ -23,7 +23,7 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
         NotAllowedError: it names another user's Ray.
         UsageError: it names one, and free ports are requested.
     """
-    if asked := running_heads.asked():
+    if asked := running_heads.requested_address():
         if free:
             what = f"RAY_ADDRESS names a Ray to join, {asked}, and --free-ports is for one's own"
             raise UsageError(what, hint="leave out --free-ports, or unset RAY_ADDRESS")
@@ -37,7 +37,7 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
                 what, hint="`koco up --ray URL` takes its dashboard's URL instead"
             )
         return asked
-    if (name := running_heads.named()) not in ("", "auto", "local"):
+    if (name := running_heads.ray_address()) not in ("", "auto", "local"):
         output.note(
             f"note: RAY_ADDRESS is {shown(name)}, which names no Ray to join here: it is left alone"
             " (`koco up --ray URL` takes a dashboard's URL, and RAY_ADDRESS a head's host:port)"

@@ -39,9 +39,9 @@ def up(
     dead parts of a cluster that `koco up` started, and `ended` counts its remaining processes,
     which are ended.
     """
-    from koco.control.settings import parsed  # msgspec, which `koco down` does not need
+    from koco.control.settings import parse  # msgspec, which `koco down` does not need
 
-    values = parsed(settings)
+    values = parse(settings)
     with alone():
         known = _known()
         remains = running_heads.remains(cluster.mark_of(context_file.home()))
@@ -228,7 +228,7 @@ def _brought_up(
         if starts_ray:
             cluster.ensure_token()
         key = known.key if known and known.key and not recover else tokens.new()
-        was_asked = address and address in (running_heads.asked(), here.get("asked"))
+        was_asked = address and address in (running_heads.requested_address(), here.get("asked"))
         asked_for = {"asked": address} if was_asked else {}
         address = address or f"127.0.0.1:{ports['gcs']}"
         kept = {**ports, **wanted.kept, "address": address, **asked_for}

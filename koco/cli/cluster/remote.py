@@ -43,9 +43,9 @@ def up(
     settings: Sequence[str],
 ) -> dict[str, Any]:
     """Start the missing parts; return `{url, context, dashboard, ray, version, started, …}`."""
-    from koco.control.settings import parsed  # msgspec, which `koco down` does not need
+    from koco.control.settings import parse  # msgspec, which `koco down` does not need
 
-    values = parsed(settings)
+    values = parse(settings)
     if name is not None:
         contexts.checked_name(name)
     with _alone(), _dashboard(ray, token, ca=ca) as dashboard:

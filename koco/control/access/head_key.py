@@ -29,7 +29,7 @@ SOMEBODY = "code in the cluster"
 _BYTES = 32
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Signed(msgspec.Struct, frozen=True):
     """A signed request: `admit` or `configure`, with its arguments."""
 
     action: str
@@ -53,7 +53,7 @@ class HeadKey:
         except FileExistsError:
             pass
 
-    def opened(self, blob: bytes) -> tuple[str, dict[str, Any]]:
+    def open_request(self, blob: bytes) -> tuple[str, dict[str, Any]]:
         """Return the action and the arguments of a signed request.
 
         Raises:
@@ -63,16 +63,16 @@ class HeadKey:
         if self._verifier is None or self._verifier.key != key:
             self._verifier = signing.Verifier(key)
         try:
-            asked = msgspec.msgpack.decode(blob, type=Asked)
-            claim = self._verifier.verify("POST", asked.action, asked.signature)
-            if claim.digest != signing.digest_of(asked.arguments):
+            request = msgspec.msgpack.decode(blob, type=Signed)
+            claim = self._verifier.verify("POST", request.action, request.signature)
+            if claim.digest != signing.digest_of(request.arguments):
                 raise UnauthorizedError("the arguments are not those that were signed")
-            return asked.action, msgspec.msgpack.decode(asked.arguments)
+            return request.action, msgspec.msgpack.decode(request.arguments)
         except (UnauthorizedError, msgspec.DecodeError, TypeError, ValueError) as exc:
             raise refusal() from exc
 
 
-def signed(data_dir: str, action: str, **arguments: Any) -> bytes:
+def sign_request(data_dir: str, action: str, **arguments: Any) -> bytes:
     """Return a signed request for the control plane; called on the head.
 
     Raises:
@@ -80,10 +80,12 @@ def signed(data_dir: str, action: str, **arguments: Any) -> bytes:
     """
     body = msgspec.msgpack.encode(arguments)
     key = _read(Path(data_dir) / FILE)
-    return msgspec.msgpack.encode(Asked(action, body, signing.sign(key, "POST", action, body=body)))
+    return msgspec.msgpack.encode(
+        Signed(action, body, signing.sign(key, "POST", action, body=body))
+    )
 
 
-def named(values: Any) -> str:
+def setting_names(values: Any) -> str:
     """Return the names of the requested settings for the audit log.
 
     They are shortened, because the request is unproven and may contain anything.

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 
 from koco import tokens
-from koco.control.access import scopes as reach
 from koco.control.access.caller import Caller
 from koco.control.access.head_key import HEAD
+from koco.control.access.scopes import check_name, check_rights
 from koco.control.tasks import Tasks
 from koco.errors import KocoError, UnauthorizedError, UsageError
 from koco.events import line
@@ -96,8 +96,8 @@ class Keys:
             UsageError: the name, a scope, a flow or the lifetime is invalid.
             ConflictError: the name is taken.
         """
-        reach.check_name(name, what="key")
-        scopes, flows = reach.checked(scopes, flows)
+        check_name(name, what="key")
+        scopes, flows = check_rights(scopes, flows)
         secret = tokens.new()
         key = Key(
             name=name,

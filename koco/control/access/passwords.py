@@ -24,7 +24,7 @@ SHORTEST, LONGEST = 12, 1024
 _LINE = 16
 
 
-def checked(password: str) -> str:
+def normalize(password: str) -> str:
     """Return a new password if it is acceptable.
 
     Raises:

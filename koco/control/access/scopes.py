@@ -29,7 +29,9 @@ def check_name(name: str, *, what: str) -> None:
         raise UsageError(f"the name {name!r} belongs to koco itself", hint="choose another")
 
 
-def checked(scopes: Iterable[str], flows: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def check_rights(
+    scopes: Iterable[str], flows: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the checked scopes and patterns of flows of a key or a user.
 
     Raises:

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Iterable
 
 from koco.control.access import passwords
-from koco.control.access import scopes as reach
 from koco.control.access.login_throttle import Attempts
 from koco.control.access.passwords import Passwords
+from koco.control.access.scopes import check_name, check_rights
 from koco.errors import NotAllowedError, NotFoundError, UsageError
 from koco.events import line
 from koco.store.model import Session, User
@@ -54,17 +54,17 @@ class Users:
             UsageError: the name, the password, a scope or a flow is invalid.
             ConflictError: a user or a key has that name.
         """
-        reach.check_name(name, what="user")
+        check_name(name, what="user")
         if name == _FIRST:
             # If that key is created again later, its executions would belong to this user.
             raise UsageError(
                 f"{name!r} is what `koco up` calls its key", hint="choose another name"
             )
-        scopes, flows = reach.checked(scopes, flows)
+        scopes, flows = check_rights(scopes, flows)
         self._hashing.require_turn()
         user = User(
             name=name,
-            password=await self._hashing.hash(passwords.checked(password)),
+            password=await self._hashing.hash(passwords.normalize(password)),
             scopes=scopes,
             created=line.timestamp(),
             by=by,
@@ -108,7 +108,7 @@ class Users:
         Raises:
             NotAllowedError: the old password is wrong.
         """
-        passwords.checked(password)
+        passwords.normalize(password)
         if (user := await self.verified(name, old, address=address)) is None:
             raise NotAllowedError("the old password is wrong")
         # Tied to the verified hash, because an admin may have set a new password meanwhile, to lock
@@ -124,15 +124,15 @@ class Users:
         Raises:
             NotFoundError: there is no such user.
         """
-        self._ended(await self._store.users.remove(name))
+        self._end_streams(await self._store.users.remove(name))
         log.info("the user %r was removed", name)
 
     async def _replace(self, name: str, password: str, *, verified: str | None = None) -> None:
-        hashed = await self._hashing.hash(passwords.checked(password))
-        self._ended(await self._store.users.set_password(name, hashed, verified=verified))
+        hashed = await self._hashing.hash(passwords.normalize(password))
+        self._end_streams(await self._store.users.set_password(name, hashed, verified=verified))
         self._attempts.forget(name)
         log.info("the user %r has another password", name)
 
-    def _ended(self, sessions: list[Session]) -> None:
+    def _end_streams(self, sessions: list[Session]) -> None:
         for each in sessions:
             self._end(each.credential)

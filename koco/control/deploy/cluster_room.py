@@ -5,12 +5,12 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
-from koco.cluster import nodes as cluster
+from koco.cluster import nodes as cluster_nodes
 from koco.cluster import placement
 from koco.cluster.placement import Node
 from koco.cluster.resource_holders import Holder, Holders
 from koco.cluster.serve import Serve, name_of
-from koco.cluster.serve_failures import Asked
+from koco.cluster.serve_failures import Request
 from koco.control.executions.supervisor import Supervisor
 from koco.errors import KocoError
 from koco.store.model import Release
@@ -34,7 +34,7 @@ class Room:
         supervisor: Supervisor,
         *,
         holders: Holders | None = None,
-        look: Callable[[], Awaitable[list[Node]]] = cluster.look,
+        look: Callable[[], Awaitable[list[Node]]] = cluster_nodes.look,
         can_grow: Callable[[], bool] = lambda: True,
     ) -> None:
         """`can_grow` returns True if the cluster may add nodes automatically."""
@@ -49,16 +49,18 @@ class Room:
 
         The text includes the free resources and the holders of the rest.
         """
-        asked = self._asked(release)
-        if not asked:
+        requests = self._requests(release)
+        if not requests:
             return None
         nodes = await self._look()
-        said = [(each, why) for each in asked if (why := placement.busy(each, nodes))]
+        said = [(each, why) for each in requests if (why := placement.busy(each, nodes))]
         if not said:
             return None
         lines = [f"{each.text}: {why}" if each.text else why for each, why in said]
         if any(placement.misfit(each, nodes) is None for each, _ in said):
-            lines += [held] if (held := self._held(await self._holders.look(), said)) else []
+            lines += (
+                [held] if (held := self._describe_holders(await self._holders.look(), said)) else []
+            )
         return "; ".join(lines)
 
     async def check(self, release: Release) -> None:
@@ -70,17 +72,17 @@ class Room:
         Raises:
             NoPlace: Nothing under way will make room for the endpoint.
         """
-        asked = self._serve.asked.get(name_of(release.service, release.number)) or []
-        if not asked:
+        requests = self._serve.requests.get(name_of(release.service, release.number)) or []
+        if not requests:
             return
         nodes = await self._look()
-        if not any(placement.busy(each, nodes) for each in asked):
+        if not any(placement.busy(each, nodes) for each in requests):
             return
         if await asyncio.to_thread(self._can_grow):
             return
         holders = await self._holders.look()
         left = [_without(node, holders) for node in nodes]
-        for each in asked:
+        for each in requests:
             if placement.misfit(each, left) and placement.busy(each, nodes):
                 raise NoPlace(
                     f"its endpoint finds no node: {await self.waits_for(release)}",
@@ -88,16 +90,16 @@ class Room:
                     " `serve.ray_actor_options`, undeploy what holds it, or start a node",
                 )
 
-    def _asked(self, release: Release) -> list[Asked]:
-        if asked := self._serve.asked.get(name_of(release.service, release.number)):
-            return asked
+    def _requests(self, release: Release) -> list[Request]:
+        if requests := self._serve.requests.get(name_of(release.service, release.number)):
+            return requests
         runner = release.manifest.runner
         pool = self._supervisor.pools.get((release.service, release.number))
         if not (runner.resources or runner.labels) or pool is None or pool.runners:
             return []
-        return [Asked("", runner.resources, runner.labels)]
+        return [Request("", runner.resources, runner.labels)]
 
-    def _held(self, holders: list[Holder], said: list[tuple[Asked, str]]) -> str:
+    def _describe_holders(self, holders: list[Holder], said: list[tuple[Request, str]]) -> str:
         """Return a phrase with the holders of the requested resources, or an empty one."""
         wanted = {name for each, _ in said for name in each.resources}
         wanted = {"memory" if name == "memory_mb" else name for name in wanted}
@@ -105,12 +107,12 @@ class Room:
         for holder in holders:
             for name in wanted & holder.resources.keys():
                 sums[self._name(holder)][name] += holder.resources[name]
-        told = [
+        holders_text = [
             f"{who} ({', '.join(placement.sized(name, amount) for name, amount in each.items())})"
             for who, each in sorted(sums.items(), key=lambda item: -max(item[1].values()))
         ]
-        more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
-        return f"held by {', '.join(told[:_NAMED])}{more}" if told else ""
+        more = f" and {len(holders_text) - _NAMED} more" if len(holders_text) > _NAMED else ""
+        return f"held by {', '.join(holders_text[:_NAMED])}{more}" if holders_text else ""
 
     def _name(self, holder: Holder) -> str:
         if holder.runner is None:

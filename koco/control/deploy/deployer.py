@@ -132,7 +132,7 @@ class Deployer:
         """
         service = manifest.service
         fingerprint = differences.fingerprint(load.to_data(manifest), bundle)
-        async with self._deciding, self._bundles.held(bundle):
+        async with self._deciding, self._bundles.hold(bundle):
             last = await self._last(service)
             if last is not None and _fingerprint(last) == fingerprint:
                 # If it is not live, somebody else is deploying the same.

@@ -56,7 +56,7 @@ class Probation:
         until = time.monotonic() + seconds
         while not self._pool.has_proven and self._pool.is_live:
             if self._is_broken:
-                return self._said(seconds)
+                return self._reason(seconds)
             if self._losses:
                 # The pool may not need a runner now, but without one nothing tests the release.
                 self._pool.try_again()
@@ -72,7 +72,7 @@ class Probation:
         idle = sum(not had_work for _, had_work in self._losses)
         return idle >= _IDLE or len(self._losses) >= _ALL
 
-    def _said(self, seconds: float) -> str:
+    def _reason(self, seconds: float) -> str:
         return (
             f"{len(self._losses)} of its runners died or did not start within {seconds:g} s, and"
             f" none had finished an execution: {self._losses[-1][0]}"

@@ -86,7 +86,7 @@ class Moves:
         if execution.started is not None or execution.attempt > 1:
             raise _RefusedError("another one must not go on with what has begun there")
         entry = self._entry(execution)
-        inputs = await _accepted(entry, execution)
+        inputs = await _validate_inputs(entry, execution)
         moved = await surely(
             lambda: self._store.executions.rebind(
                 execution.fid,
@@ -115,7 +115,7 @@ class Moves:
         return found[0]
 
 
-async def _accepted(entry: Entry, execution: Execution) -> dict[str, Any]:
+async def _validate_inputs(entry: Entry, execution: Execution) -> dict[str, Any]:
     """Return an execution's inputs, validated by the live release; see `Launches.retry`."""
     if entry.form is None or entry.path is not None:
         return execution.inputs

@@ -141,7 +141,7 @@ class Rollouts:
         key = (release.service, release.number)
         if self._watch is None or key not in self._under_way:
             return None
-        if self._applications.said(release):
+        if self._applications.last_message(release):
             return "its endpoint is starting"
         pool = self._supervisor.pools.get(key)
         if pool is not None and pool.newest is not None and pool.newest.actor.is_there:
@@ -164,7 +164,7 @@ class Rollouts:
                         error = error or await schedule_spec.find_problem(release.manifest, flows)
             except Exception as exc:  # noqa: BLE001 - whatever it was, the release has failed
                 log.info("release %s/%s: %r", release.service, release.number, exc)
-                said = self._applications.said(release)
+                said = self._applications.last_message(release)
                 is_late = said is None and isinstance(exc, TimeoutError)
                 unplaced = await self.waits_for(release) if is_late else None
                 error = failure_messages.of_exception(
@@ -241,8 +241,8 @@ class Rollouts:
             finally:
                 timings["replicas"] = _since(began)
         if runner is not None and before is not None:
-            await _rested(runner, imported)
-            await _outlived(pool, runner, before)
+            await _wait_until_idle(runner, imported)
+            await _require_alive(pool, runner, before)
         return description
 
     def _is_installing(self, release: Release) -> bool:
@@ -294,10 +294,10 @@ async def _presence(runner: Runner) -> Presence:
     except TimeoutError as exc:
         raise RunnerDied("its process did not answer after it had imported them") from exc
     except RunnerDied as exc:
-        raise await runner.told_exactly(exc) from exc
+        raise await runner.explain(exc) from exc
 
 
-async def _rested(runner: Runner, since: float) -> None:
+async def _wait_until_idle(runner: Runner, since: float) -> None:
     """Wait until a runner's process is idle after its imports, or gone.
 
     `since` is when the imports ended (monotonic seconds). The process is observed from outside,
@@ -320,7 +320,7 @@ async def _rested(runner: Runner, since: float) -> None:
         before = now
 
 
-async def _outlived(pool: Pool, runner: Runner, before: Presence) -> None:
+async def _require_alive(pool: Pool, runner: Runner, before: Presence) -> None:
     """Check that a runner is still alive, and still the process that ran the imports.
 
     Raises:
@@ -328,7 +328,7 @@ async def _outlived(pool: Pool, runner: Runner, before: Presence) -> None:
     """
     now = await _presence(runner)
     if (now.pid, now.started) != (before.pid, before.started) or runner.id not in pool.runners:
-        raise await runner.told_exactly(RunnerDied(SHORT_LIVED))
+        raise await runner.explain(RunnerDied(SHORT_LIVED))
 
 
 def _since(began: float) -> float:

@@ -84,9 +84,9 @@ class Applications:
         except KocoError as exc:  # the periodic sweep tries again
             log.warning("the Serve application %s stays for now: %s", name, exc.message)
 
-    def said(self, release: Release) -> str | None:
+    def last_message(self, release: Release) -> str | None:
         """Return Serve's last message on a release's application if it was not running then."""
-        return self._serve.said.get(name_of(release.service, release.number))
+        return self._serve.messages.get(name_of(release.service, release.number))
 
     async def repair(self, release: Release) -> None:
         """Restore a live release's application if somebody else has changed it.

@@ -49,7 +49,7 @@ def fault_of(batch: Batch) -> str | None:
     lines = b"\n" + batch.body
     if not (known := _LINES.match(lines)) or known.end() < len(lines):
         at = known.end() if known else 0
-        return f"a line of it is no event: {_shown(lines[at + 1 :])}"
+        return f"a line of it is no event: {_excerpt(lines[at + 1 :])}"
     try:
         if not lines.isascii():
             lines.decode()
@@ -62,5 +62,5 @@ def fault_of(batch: Batch) -> str | None:
     return None if is_whole else f"it says that it has {batch.count} events, and has {found}"
 
 
-def _shown(text: bytes) -> str:
+def _excerpt(text: bytes) -> str:
     return repr(text[:80].partition(b"\n")[0])[1:]

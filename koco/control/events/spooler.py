@@ -94,7 +94,7 @@ class Spooler:
 
     async def _append(self, sent: list[Batch]) -> list[Ack]:
         batches = [event_size.fitting(batch, self._settings) for batch in sent]
-        acks = await self._kept(batches)
+        acks = await self._commit_when_possible(batches)
         for batch, ack in zip(batches, acks, strict=True):
             if not batch.is_held(ack):
                 continue
@@ -106,11 +106,11 @@ class Spooler:
                 self.on_final(batch.fid)
         return acks
 
-    async def _kept(self, batches: list[Batch]) -> list[Ack]:
+    async def _commit_when_possible(self, batches: list[Batch]) -> list[Ack]:
         """Commit the batches that there is room for; if there is none, wait a while for it."""
         until = time.monotonic() + _HELD_S
         while True:
-            acks, room = await self._committed(batches)
+            acks, room = await self._commit_fitting(batches)
             if room is Room.AMPLE:
                 return acks
             if any(map(Batch.is_held, batches, acks)) or time.monotonic() >= until:
@@ -118,7 +118,7 @@ class Spooler:
                 return acks
             await asyncio.sleep(_LOOK_S)
 
-    async def _committed(self, batches: list[Batch]) -> tuple[list[Ack], Room]:
+    async def _commit_fitting(self, batches: list[Batch]) -> tuple[list[Ack], Room]:
         """Commit the batches that there is room for; return how much room there was."""
         if self._disk is None:
             return await self._store.events.append(batches, most_bytes=self.most_bytes), Room.AMPLE

@@ -101,7 +101,9 @@ class Files:
         if not await run_check(lambda: _has_uploads(inputs), is_quick=is_small(inputs)):
             return inputs, ()
         brought = Brought()
-        values = {key: await self._named(key, inputs[key], user, brought) for key in inputs}
+        values = {
+            key: await self._resolve_uploads(key, inputs[key], user, brought) for key in inputs
+        }
         files = tuple(brought.files.values())
         if service:
             await self.check(files, service=service, release=release)
@@ -137,9 +139,9 @@ class Files:
         if errors:
             raise InputsError(**errors)
 
-    async def _named(self, key: str, value: Any, user: str, brought: Brought) -> Any:
+    async def _resolve_uploads(self, key: str, value: Any, user: str, brought: Brought) -> Any:
         if isinstance(value, list):
-            return [await self._named(key, each, user, brought) for each in value]
+            return [await self._resolve_uploads(key, each, user, brought) for each in value]
         if not isinstance(value, dict) or set(value) != {MARK}:
             return value
         try:

@@ -70,7 +70,7 @@ class Launches:
             TooManyError: the execution would have to wait, and the queue is full.
         """
         payload_checks.refuse(key or "", "what says which launch it is")
-        digest = await run_check(lambda: _checked(entry, inputs), is_quick=is_small(inputs))
+        digest = await run_check(lambda: _check_inputs(entry, inputs), is_quick=is_small(inputs))
 
         async def decide() -> NewExecution:
             new = await self._decide(entry, inputs, user)
@@ -130,12 +130,12 @@ class Launches:
             )
 
         async def decide() -> NewExecution:
-            new = await self._again(entry, former, user)
+            new = await self._repeat(entry, former, user)
             return msgspec.structs.replace(new, audited=audited)
 
         return await self._tasks.finish(self._once(user, key, f"retry {former.fid}", decide))
 
-    async def _again(self, entry: Entry, former: Execution, user: str) -> NewExecution:
+    async def _repeat(self, entry: Entry, former: Execution, user: str) -> NewExecution:
         """Return the new execution that repeats a former one."""
         found = await self._store.files.all_of(former.id, within="in")
         files = tuple(
@@ -154,7 +154,7 @@ class Launches:
                     f" `koco run {entry.name}` launches it with other inputs"
                 )
                 raise
-        new = _new(entry, inputs, user, files)
+        new = _new_execution(entry, inputs, user, files)
         about = {"entrypoint": former.entrypoint} if former.entrypoint else {}
         return msgspec.structs.replace(
             new,
@@ -183,7 +183,7 @@ class Launches:
         if entry.form is not None:
             inputs = await entry.form.validate_async(inputs)
             self._files.require_brought(entry.form, inputs, files)
-        return await _made(entry, inputs, user, files)
+        return await _make_execution(entry, inputs, user, files)
 
     async def _ordered(
         self,
@@ -204,20 +204,22 @@ class Launches:
         quick = is_small(order.inputs)
         await run_check(lambda: json_depth.check(order.inputs, what), is_quick=quick)
         return msgspec.structs.replace(
-            await _made(ordered, order.inputs, user, files),
+            await _make_execution(ordered, order.inputs, user, files),
             entrypoint=order.entrypoint,
             moments=order.moments,
             about={"entrypoint": order.entrypoint, **msgspec.to_builtins(order.about)},
         )
 
 
-async def _made(
+async def _make_execution(
     entry: Entry, inputs: dict[str, Any], user: str, files: tuple[NewFile, ...]
 ) -> NewExecution:
-    return await run_check(lambda: _new(entry, inputs, user, files), is_quick=is_small(inputs))
+    return await run_check(
+        lambda: _new_execution(entry, inputs, user, files), is_quick=is_small(inputs)
+    )
 
 
-def _new(
+def _new_execution(
     entry: Entry, inputs: dict[str, Any], user: str, files: tuple[NewFile, ...]
 ) -> NewExecution:
     return NewExecution(
@@ -233,7 +235,7 @@ def _new(
     )
 
 
-def _checked(entry: Entry, inputs: dict[str, Any]) -> str:
+def _check_inputs(entry: Entry, inputs: dict[str, Any]) -> str:
     """Reject inputs that could not be displayed later; return the launch's digest."""
     json_depth.check(inputs, "the inputs")
     payload_checks.refuse(inputs, "the inputs")

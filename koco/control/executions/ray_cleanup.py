@@ -71,7 +71,7 @@ class Leftovers:
                 self._remember(each.id, fid)
                 continue
             log.warning("%s %s outlived its execution", each.kind, each.name, extra={"fid": fid})
-            if not await _ended(each):
+            if not await _try_to_end(each):
                 self._remember(each.id, fid)
 
     async def look(self) -> list[LeftOver]:
@@ -88,7 +88,7 @@ class Leftovers:
                 continue  # it has no process: Ray still lists it after its owner's death ended it
             fid = self._fids.get(each.id)
             if fid is not None or (each.service, each.release) not in busy:
-                left.append(_left(each, fid))
+                left.append(_describe(each, fid))
         return left
 
     async def _work(self, *, since: float) -> list[Item]:
@@ -106,7 +106,7 @@ class Leftovers:
             del self._fids[next(iter(self._fids))]
 
 
-async def _ended(item: Item) -> bool:
+async def _try_to_end(item: Item) -> bool:
     try:
         return await end(item)
     except KocoError as exc:
@@ -114,7 +114,7 @@ async def _ended(item: Item) -> bool:
         return False
 
 
-def _left(item: Item, fid: str | None) -> LeftOver:
+def _describe(item: Item, fid: str | None) -> LeftOver:
     return LeftOver(
         kind=item.kind,
         name=item.name,

@@ -99,7 +99,7 @@ class Schedules:
 
     def of(self, flow: str) -> list[ScheduleState]:
         """Return the schedules of a flow, by its full name, with their launches and failures."""
-        return [_shown(each) for each in self._of.get(flow, ())]
+        return [_describe(each) for each in self._of.get(flow, ())]
 
     async def _run(self) -> None:
         while True:
@@ -169,7 +169,7 @@ class Schedules:
         watch = self._watches[which]
         entry, state = watch.entry, watch.state
         # In a thread, because a week may hold ten thousand missed times.
-        missed = await asyncio.to_thread(_missed, entry, state.due, due)
+        missed = await asyncio.to_thread(_missed_times, entry, state.due, due)
         is_late = watch.trying != due and now_s - due > _LATE_S
         changes: dict[str, Any] = {}
         key = f"{' '.join(which)} {int(due)}"
@@ -180,7 +180,7 @@ class Schedules:
             missed.append(due)
         elif not entry.overlap and state.fid and await self._runs(state.fid):
             changes = {"skipped": state.skipped + 1, "skipped_at": due}
-            log.warning("%s: skipped, %s has not ended", _name(watch, due), state.fid)
+            log.warning("%s: skipped, %s has not ended", _describe_launch(watch, due), state.fid)
         else:
             try:
                 fid = await self._launch(watch, due, key)
@@ -190,7 +190,7 @@ class Schedules:
             changes = {"ran": due, "fid": fid}
         if missed:
             changes |= {"missed": state.missed + len(missed), "missed_at": missed[-1]}
-            log.warning("%s: missed, %d times", _name(watch, missed[-1]), len(missed))
+            log.warning("%s: missed, %d times", _describe_launch(watch, missed[-1]), len(missed))
         new = msgspec.structs.replace(state, due=due, **changes)
         await surely(lambda: self._store.schedules.put(*which, new))
         watch.state, watch.trying, watch.trouble, watch.tries = new, None, None, 0
@@ -207,7 +207,7 @@ class Schedules:
             about={"schedule": about},
             audited=AuditEntry(action="launch", who=USER),
         )
-        log.info("%s: launched", _name(watch, due), extra={"fid": execution.fid})
+        log.info("%s: launched", _describe_launch(watch, due), extra={"fid": execution.fid})
         return execution.fid
 
     def _put_off(self, watch: _Watch, due: float, now_s: float, exc: KocoError) -> None:
@@ -216,7 +216,7 @@ class Schedules:
         watch.trying, watch.trouble = due, exc.message
         pause_s = _AGAIN_S[min(watch.tries, len(_AGAIN_S)) - 1]
         watch.again_s = now_s + pause_s
-        log.warning("%s: not launched: %s", _name(watch, due), exc.message)
+        log.warning("%s: not launched: %s", _describe_launch(watch, due), exc.message)
 
     async def _runs(self, fid: str) -> bool:
         try:
@@ -230,7 +230,7 @@ def _since(release: Release, now_s: float) -> float:
     return datetime.fromisoformat(release.ready).timestamp() if release.ready else now_s
 
 
-def _missed(entry: model.Schedule, after_s: float, due: float) -> list[float]:
+def _missed_times(entry: model.Schedule, after_s: float, due: float) -> list[float]:
     """Return the due times between two times, which were all missed.
 
     There are at most `cron.MOST`; the last one is the latest in any case.
@@ -241,11 +241,11 @@ def _missed(entry: model.Schedule, after_s: float, due: float) -> list[float]:
     return times
 
 
-def _name(watch: _Watch, due: float) -> str:
+def _describe_launch(watch: _Watch, due: float) -> str:
     return f"{watch.service}/{watch.entry.flow}, due at {line.timestamp(due)}"
 
 
-def _shown(watch: _Watch) -> ScheduleState:
+def _describe(watch: _Watch) -> ScheduleState:
     entry, state = watch.entry, watch.state
     return ScheduleState(
         cron=entry.cron,

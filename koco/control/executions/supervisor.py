@@ -148,7 +148,7 @@ class Supervisor:
         """Free an execution's place. Called when it has a final status or its attempt has ended."""
         self.load.leave(fid)
         if pool := self._pool_of.pop(fid, None):
-            pool.ended(fid)
+            pool.settle_ended(fid)
             self.pump()
             pool.trim()
         self._spooler.wake(fid)

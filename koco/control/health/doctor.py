@@ -126,7 +126,7 @@ class Doctor:
             return self._health
 
     async def _one(self, name: str, look: Look) -> list[Finding]:
-        task = self._tasks.spawn(self._found(name, look))
+        task = self._tasks.spawn(self._run(name, look))
         # Don't use `wait_for`: it waits for the cancelled task, which may hang as well.
         is_done, _ = await patient_wait.done(task, self._look_s)
         if is_done:
@@ -135,7 +135,7 @@ class Doctor:
         what = f"no answer within {self._look_s:g} s"
         return [Finding(name, FAILED, what, "the control plane's log may say what it waits for")]
 
-    async def _found(self, name: str, look: Look) -> list[Finding]:
+    async def _run(self, name: str, look: Look) -> list[Finding]:
         try:
             return await look(self._parts)
         except KocoError as exc:
@@ -236,7 +236,7 @@ async def _store(parts: Parts) -> list[Finding]:
 async def _disk(parts: Parts) -> list[Finding]:
     data_dir = Path(parts.store_path).parent
     free = shutil.disk_usage(data_dir).free
-    held = await asyncio.to_thread(_held, data_dir / "blobs")
+    held = await asyncio.to_thread(_folder_size, data_dir / "blobs")
     what = f"{format_size(free)} free at {data_dir}; bundles and files take {held}"
     if trouble := parts.disk.trouble:
         return [Finding("disk", FAILED, f"{trouble}; bundles and files take {held}", _NO_ROOM)]
@@ -246,7 +246,7 @@ async def _disk(parts: Parts) -> list[Finding]:
     return [Finding("disk", WARNING, what, hint)]
 
 
-def _held(folder: Path) -> str:
+def _folder_size(folder: Path) -> str:
     """Return the size of a folder as text, or a lower bound if adding up takes too long."""
     total, deadline = 0, time.monotonic() + _SIZING_S
     for root, _, names in os.walk(folder):
@@ -340,17 +340,17 @@ async def _runners(parts: Parts) -> list[Finding]:
     hint = "one that works no more is ended 10 s after it has work; `koco stack` shows what runs"
     return [
         Finding(
-            "runners", WARNING, f"no answer within {_RUNNER_S:g} s from {name}{_doing(says)}", hint
+            "runners", WARNING, f"no answer within {_RUNNER_S:g} s from {name}{_suffix(says)}", hint
         )
         for name, says in silent.items()
     ]
 
 
-def _doing(says: str | None) -> str:
+def _suffix(says: str | None) -> str:
     return f": {says}" if says else ""
 
 
-async def _left(parts: Parts) -> list[Finding]:
+async def _leftovers(parts: Parts) -> list[Finding]:
     hint = "`ray.kill` ends a detached actor; an undeploy ends what a runner keeps for its next run"
     found = []
     for each in await parts.leftovers.look():
@@ -371,6 +371,6 @@ _LOOKS: dict[str, Look] = {
 _LOOKS_AT_SERVICES: dict[str, Look] = {
     "services": _services,
     "runners": _runners,
-    "left in Ray": _left,
+    "left in Ray": _leftovers,
     "serve": _serve,
 }

@@ -44,14 +44,14 @@ class LastWords:
         if node:
             blob = await node_processes.on_node(node, remains.collect, runner_id)
         else:
-            node, blob = await _found(runner_id)
+            node, blob = await _find_remains(runner_id)
         if blob is None:
             return None
         left = msgspec.msgpack.decode(blob, type=Remains)
         for batches in left.batches:
             await surely(lambda batches=batches: self._deliver(batches))  # type: ignore[misc]
         for tail in left.tails:
-            await surely(lambda tail=tail: self._tell(runner_id, tail))  # type: ignore[misc]
+            await surely(lambda tail=tail: self._deliver_tail(runner_id, tail))  # type: ignore[misc]
         self._tasks.spawn(_discard(runner_id, node))
         return left.end
 
@@ -73,7 +73,7 @@ class LastWords:
         if any(self._spooler.why(each.fid) for each in waiting):
             raise NoRoomError("what a dead runner left waits for room on the disk")
 
-    async def _tell(self, runner_id: str, tail: Tail) -> None:
+    async def _deliver_tail(self, runner_id: str, tail: Tail) -> None:
         try:
             execution = await self._store.executions.get(tail.fid)
             release = await self._store.releases.get(execution.service, execution.release)
@@ -89,7 +89,7 @@ class LastWords:
         await self._deliver(wire.encode_batches([batch]))
 
 
-async def _found(runner_id: str) -> tuple[str, bytes | None]:
+async def _find_remains(runner_id: str) -> tuple[str, bytes | None]:
     """Return the node on which a runner left data, and the data; `("", None)` if none has any."""
     nodes = [node["NodeID"] for node in await asyncio.to_thread(ray.nodes) if node["Alive"]]
     asking = [node_processes.on_node(node, remains.collect, runner_id) for node in nodes]

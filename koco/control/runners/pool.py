@@ -177,7 +177,7 @@ class Pool:
         self._on_step(execution.fid)
         self.pump()
 
-    def ended(self, fid: str) -> None:
+    def settle_ended(self, fid: str) -> None:
         """Free the place of an execution. Called when it, or its attempt, has ended."""
         self.line.remove(fid)
         self._recovery.forget(fid)
@@ -387,9 +387,9 @@ class Pool:
         self._tasks.spawn(self._watch(runner))
         self._guard(runner)
         try:
-            description = await self._described(runner)
+            description = await self._describe(runner)
             if runner.has_ended:
-                raise await runner.told_exactly(RunnerDied(SHORT_LIVED))
+                raise await runner.explain(RunnerDied(SHORT_LIVED))
         except BaseException:
             self.was_awaited = not runner.actor.is_there
             runner.give_up("its start was given up")  # it must not linger
@@ -404,7 +404,7 @@ class Pool:
                 self._ensure_renewal()  # it fetched its secrets before they changed
         return description
 
-    async def _described(self, runner: Runner) -> Description:
+    async def _describe(self, runner: Runner) -> Description:
         describing = asyncio.ensure_future(runner.actor.describe())
         try:
             await first(describing, runner.given_up)
@@ -414,7 +414,7 @@ class Pool:
         except RunnerDied as exc:
             if ENDED not in exc.message:
                 raise
-            raise await runner.told_exactly(exc) from exc
+            raise await runner.explain(exc) from exc
         finally:
             describing.cancel()
 
@@ -464,7 +464,7 @@ class Pool:
         return next((each for each in former if not each.is_leaving), None)
 
     async def _watch(self, runner: Runner) -> None:
-        cause = await runner.ended()
+        cause = await runner.wait_for_end()
         runner.has_ended = True
         was_ready, had_work = self.runners.pop(runner.id, None) is not None, bool(runner.running)
         if runner.watch:

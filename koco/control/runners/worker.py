@@ -134,7 +134,7 @@ class Runner:
         if not self.given_up.done():
             self.given_up.set_result(cause)
 
-    async def ended(self) -> str:
+    async def wait_for_end(self) -> str:
         """Wait until it has ended or is given up; return the cause."""
         holding = asyncio.ensure_future(self.actor.hold())
         try:
@@ -148,7 +148,7 @@ class Runner:
             holding.cancel()
         return "its runner left"
 
-    async def told_exactly(self, death: RunnerDied) -> RunnerDied:
+    async def explain(self, death: RunnerDied) -> RunnerDied:
         """Return its death with the details that are known once its process has been cleaned up.
 
         Waits at most a few seconds for them, and returns `death` itself if there are none.

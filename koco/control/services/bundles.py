@@ -100,7 +100,7 @@ class Bundles:
         return self._took_s.pop(sha256, 0.0)
 
     @asynccontextmanager
-    async def held(self, sha256: str) -> AsyncIterator[None]:
+    async def hold(self, sha256: str) -> AsyncIterator[None]:
         """Keep a bundle from being collected until a release uses it.
 
         Raises:

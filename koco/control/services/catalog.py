@@ -108,7 +108,7 @@ class Catalog:
             ConflictError: Several flows have this name, its service is closed, or its form cannot
                 be read.
         """
-        found = self._found(name, sees)
+        found = self._find_unique(name, sees)
         if found.fault:
             raise ConflictError(
                 f"the form of {found.name} cannot be read: {found.fault}",
@@ -116,7 +116,7 @@ class Catalog:
             )
         return found
 
-    def _found(self, name: str, sees: Callable[[str], bool]) -> Entry:
+    def _find_unique(self, name: str, sees: Callable[[str], bool]) -> Entry:
         if (entry := self._entries.get(name)) and sees(name):
             return entry
         entries = [entry for entry in self.entries() if sees(entry.name)]

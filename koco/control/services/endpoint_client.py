@@ -58,7 +58,7 @@ _SANDBOX = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-do
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class Forwarded:
     """The answer of an author's own route. Its body is streamed."""
 
     status: int
@@ -100,7 +100,7 @@ class Endpoints:
         """
         request = Request("POST", path, body=encode_payload(inputs))
         body = await self._answer(release, request, LAUNCH, user=user)
-        return read_as(Order, body, where=_at(release, path))
+        return read_as(Order, body, where=_describe_place(release, path))
 
     async def lock_form(
         self, release: Release, name: str, *, data: Any, fid: str, user: str
@@ -113,7 +113,7 @@ class Endpoints:
             return None
         request = Request("POST", f"{INTERNAL}/locks/{name}", body=encode_payload({"data": data}))
         body = await self._answer(release, request, FORM, user=user, fid=fid)
-        return read_as(Form, body, where=_at(release, request.path)).form
+        return read_as(Form, body, where=_describe_place(release, request.path)).form
 
     async def lease(
         self, release: Release, name: str, *, inputs: Any, data: Any, fid: str, user: str
@@ -125,9 +125,9 @@ class Endpoints:
         asked = encode_payload({"inputs": inputs, "data": data})
         request = Request("POST", f"{INTERNAL}/leases/{name}", body=asked)
         body = await self._answer(release, request, VALUE, user=user, fid=fid)
-        return read_as(Answer, body, where=_at(release, request.path))
+        return read_as(Answer, body, where=_describe_place(release, request.path))
 
-    async def pass_through(self, release: Release, request: Request, *, user: str) -> Passed:
+    async def pass_through(self, release: Release, request: Request, *, user: str) -> Forwarded:
         """Forward a request to an author's own route. The body of the answer is streamed.
 
         Raises:
@@ -141,10 +141,10 @@ class Endpoints:
         async with self._limit(release, request.path):
             answer = await self._send(release, request, user=user, fid="")
         base = f"{await self.serve.base()}{prefix_of(release.service, release.number)}"
-        headers = _back(answer.headers, base, release)
+        headers = _response_headers(answer.headers, base, release)
         if answer.status_code == 204:  # it has no body, so a client must not wait for one
             headers.pop("content-length", None)
-        return Passed(answer.status_code, headers, _Body(answer))
+        return Forwarded(answer.status_code, headers, _Body(answer))
 
     async def _answer(
         self, release: Release, request: Request, wanted: str, *, user: str, fid: str = ""
@@ -157,7 +157,7 @@ class Endpoints:
         """
         async with self._limit(release, request.path):
             status, kind, blob = await self._read(release, request, user=user, fid=fid)
-        where = _at(release, request.path)
+        where = _describe_place(release, request.path)
         if not kind:
             said = blob[:200].decode(errors="replace").strip()
             raise EndpointError(
@@ -172,13 +172,13 @@ class Endpoints:
         if kind == ERRORS:
             raise InputsError(**read_as(Refusal, blob, where=where).errors)
         if kind == FAILURE:
-            told = read_as(Failure, blob, where=where)
-            log.warning("%s failed: %s\n%s", where, told.message, told.traceback)
-            what = f"{told.type}: {told.message}" if told.type else told.message
+            failure = read_as(Failure, blob, where=where)
+            log.warning("%s failed: %s\n%s", where, failure.message, failure.traceback)
+            what = f"{failure.type}: {failure.message}" if failure.type else failure.message
             raise EndpointError(
                 f"{where} failed: {what}",
-                detail=told.traceback or None,
-                hint=told.hint or "the service's own code raised it: mend it and deploy again",
+                detail=failure.traceback or None,
+                hint=failure.hint or "the service's own code raised it: mend it and deploy again",
             )
         if kind != wanted:
             raise EndpointError(f"{where} answered with {kind!r}, not {wanted!r}")
@@ -196,7 +196,7 @@ class Endpoints:
                 blob += part
                 if len(blob) > _ANSWER_BYTES:
                     raise EndpointError(
-                        f"{_at(release, request.path)} answers with more than "
+                        f"{_describe_place(release, request.path)} answers with more than "
                         f"{format_size(_ANSWER_BYTES)}",
                         hint="large inputs belong into files",
                     )
@@ -215,11 +215,11 @@ class Endpoints:
         the request does not reach the application. Wait until it does.
         """
         fair_turns.waits()
-        await self.serve.arrived(release.service, release.number)
+        await self.serve.wait_until_up(release.service, release.number)
         loop = asyncio.get_running_loop()
         deadline, was_routed = loop.time() + _ROUTE_S, not _may_be_repeated(request)
         while True:
-            answer = await self._sent(release, request, user=user, fid=fid)
+            answer = await self._send_once(release, request, user=user, fid=fid)
             if not _may_be_the_proxys(answer):
                 return answer
             try:
@@ -246,7 +246,7 @@ class Endpoints:
         except ServeError as exc:
             raise _unreachable(release, exc) from exc
 
-    async def _sent(
+    async def _send_once(
         self, release: Release, request: Request, *, user: str, fid: str
     ) -> "httpx.Response":
         import httpx
@@ -255,7 +255,7 @@ class Endpoints:
         headers = {
             # Compressed only if the caller asks for it, because we pass the body on as it comes.
             "accept-encoding": "identity",
-            **(_JSON if request.headers is None else _forth(request.headers)),
+            **(_JSON if request.headers is None else _request_headers(request.headers)),
             **signing.sign(
                 self.key(release.service, release.number),
                 request.method,
@@ -300,7 +300,7 @@ class Endpoints:
                     hint="nothing was launched; `koco status` shows when it is up",
                 ) from exc
             raise TimedOutError(
-                f"{_at(release, path)} did not answer within {timeout_s:g} s",
+                f"{_describe_place(release, path)} did not answer within {timeout_s:g} s",
                 hint="nothing was launched; the manifest's `endpoint.timeout` allows more time",
             ) from exc
 
@@ -338,7 +338,7 @@ def _unreachable(release: Release, exc: Exception) -> EndpointError:
     )
 
 
-def _at(release: Release, path: str) -> str:
+def _describe_place(release: Release, path: str) -> str:
     for kind, what in (("locks", "lock"), ("leases", "lease")):
         if path.startswith(f"{INTERNAL}/{kind}/"):
             return f"the {what} {path.rpartition('/')[2]!r} of {release.service}"
@@ -346,37 +346,37 @@ def _at(release: Release, path: str) -> str:
     return f"the endpoint {where}"
 
 
-def _forth(headers: Mapping[str, str]) -> dict[str, str]:
+def _request_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the caller's headers that are passed on to the service."""
-    sent = joined((name.lower(), value) for name, value in headers.items())
-    named = _named(sent)
+    sent = join_headers((name.lower(), value) for name, value in headers.items())
+    hop = _connection_headers(sent)
     return {
-        name: value for name, value in sent.items() if name not in named and may_pass(name, value)
+        name: value for name, value in sent.items() if name not in hop and may_pass(name, value)
     }
 
 
-def _back(headers: "httpx.Headers", base: str, release: Release) -> dict[str, str]:
+def _response_headers(headers: "httpx.Headers", base: str, release: Release) -> dict[str, str]:
     """Return the answer's headers that are passed on to the caller, each name once."""
-    given = joined(headers.multi_items())  # httpx returns the names in lower case
+    given = join_headers(headers.multi_items())  # httpx returns the names in lower case
     if "location" in given:
-        given["location"] = _moved(given["location"], base, release)
-    named = _named(given)
+        given["location"] = _translate_redirect(given["location"], base, release)
+    hop = _connection_headers(given)
     kept = {
         name: value
         for name, value in given.items()
-        if name not in _DROPPED | named and not name.startswith(_DROPPED_PREFIXES)
+        if name not in _DROPPED | hop and not name.startswith(_DROPPED_PREFIXES)
     }
     # Browsers enforce every policy in the list, so a service can tighten ours but not loosen it.
-    policy = joined([*((n, v) for n, v in kept.items() if n == _POLICY), (_POLICY, _SANDBOX)])
+    policy = join_headers([*((n, v) for n, v in kept.items() if n == _POLICY), (_POLICY, _SANDBOX)])
     return {**kept, **policy, "x-content-type-options": "nosniff"}
 
 
-def _named(headers: Mapping[str, str]) -> set[str]:
+def _connection_headers(headers: Mapping[str, str]) -> set[str]:
     """Return the names of hop-by-hop headers listed in `connection` (RFC 9110, 7.6.1)."""
     return {each.strip().lower() for each in headers.get("connection", "").split(",")}
 
 
-def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+def join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return headers by name. Headers of the same name are joined with commas, as HTTP allows."""
     found: dict[str, str] = {}
     for name, value in headers:
@@ -384,7 +384,7 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def _moved(location: str, base: str, release: Release) -> str:
+def _translate_redirect(location: str, base: str, release: Release) -> str:
     """Translate a redirect into Serve to our own URL, because callers cannot reach Serve."""
     for where in (base, prefix_of(release.service, release.number)):
         if f"{location}/".startswith(f"{where}/"):

@@ -82,7 +82,7 @@ class Blobs:
         Raises:
             UsageError: `sha256` is not a SHA-256.
         """
-        return self._blobs / digests.checked(sha256)[:2] / sha256
+        return self._blobs / digests.check(sha256)[:2] / sha256
 
     async def state(self, user: str, sha256: str, *, by: str = "") -> tuple[int, bool]:
         """Return how much of a user's blob has arrived (bytes), and whether it is complete.

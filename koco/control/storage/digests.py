@@ -7,7 +7,7 @@ from koco.errors import UsageError
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def checked(sha256: str) -> str:
+def check(sha256: str) -> str:
     """Return a digest that is safe as a file's name.
 
     Raises:

@@ -58,10 +58,10 @@ class Disk:
     def room(self, size_bytes: int) -> Room:
         """Return which events there is room for, if `size_bytes` are to be added."""
         size_bytes *= _TWICE
-        left, reserve = self._left() - size_bytes, self.reserve_bytes
+        left, reserve = self._free_bytes() - size_bytes, self.reserve_bytes
         if left < reserve and self._written:
             self._seen_at = -math.inf  # the writes may have taken less than was counted
-            left = self._left() - size_bytes
+            left = self._free_bytes() - size_bytes
         if left >= reserve:
             return Room.AMPLE
         return Room.LOW if left >= reserve / 2 else Room.NONE
@@ -72,7 +72,7 @@ class Disk:
         Raises:
             NoRoomError: half of the reserve is used.
         """
-        if self._left() < self.reserve_bytes / 2:
+        if self._free_bytes() < self.reserve_bytes / 2:
             raise no_room(self.trouble or "")
 
     @contextmanager
@@ -110,7 +110,7 @@ class Disk:
     @property
     def trouble(self) -> str | None:
         """Why events wait, or None if they do not."""
-        left = self._left()
+        left = self._free_bytes()
         if left >= self.reserve_bytes:
             return None
         return (
@@ -124,12 +124,12 @@ class Disk:
             wanted = self.reserve_bytes // _BALLAST_SHARE
             # Room that was given up counts as taken already. A new file must leave the reserve.
             more = 0 if self._missing else wanted
-            if self._left() - more >= self.reserve_bytes:
+            if self._free_bytes() - more >= self.reserve_bytes:
                 await asyncio.to_thread(self._engine.hold, wanted)
                 self._seen_at = -math.inf
             await asyncio.sleep(_AGAIN_S)
 
-    def _left(self) -> int:
+    def _free_bytes(self) -> int:
         """Return how much the store could still take (bytes), including the whole reserve."""
         self._look()
         free = self._free - self._under_way - self._written - self._missing
@@ -169,7 +169,7 @@ class Promise:
         if size_bytes > free:
             raise no_room(f"{max(free, 0) / MB:.1f} MB are free by now")
 
-    def kept(self, size_bytes: int) -> None:
+    def fulfil(self, size_bytes: int) -> None:
         """Count a piece that has been written to the disk (bytes)."""
         self._disk._written += size_bytes
         self._disk._promised -= size_bytes

@@ -87,7 +87,7 @@ async def take(part: Part, body: AsyncIterator[bytes], length: int, promise: Pro
     async def append(pieces: list[bytes], size_bytes: int) -> None:
         promise.require_room(size_bytes)
         await asyncio.to_thread(part.append, pieces)
-        promise.kept(size_bytes)
+        promise.fulfil(size_bytes)
 
     pieces: list[bytes] = []
     gathered = 0

@@ -183,7 +183,7 @@ def test_the_package_is_named_by_its_content() -> None:
 def test_finds_missing_packages_by_name_and_version() -> None:
     """Ray itself and development packages are not checked."""
     have = importlib.metadata.version("msgspec")
-    assert job.missing(
+    assert job.missing_packages(
         [
             f"msgspec=={have}",
             "msgspec>=999",
@@ -193,7 +193,7 @@ def test_finds_missing_packages_by_name_and_version() -> None:
             "no-such-linter; extra == 'dev'",
         ]
     ) == ["msgspec>=999", "no-such-package-of-koco<2,>=1", "no-such-server"]
-    assert job.missing(importlib.metadata.requires("koco") or []) == [], "this one has all"
+    assert job.missing_packages(importlib.metadata.requires("koco") or []) == [], "this one has all"
 
 
 def test_refuses_an_app_if_rays_serve_is_missing(

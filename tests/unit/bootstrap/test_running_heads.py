@@ -138,7 +138,7 @@ def test_other_values_of_ray_address_name_no_head(
 ) -> None:
     """They are for Ray's other tools."""
     monkeypatch.setenv("RAY_ADDRESS", named)
-    assert running_heads.asked() == ""
+    assert running_heads.requested_address() == ""
 
 
 @pytest.mark.parametrize("named", ["http://127.0.0.1:8265", "ray://a:10001", "head"])
@@ -161,7 +161,7 @@ def test_says_that_a_ray_address_is_not_joined(
 def test_strips_white_space_around_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here, and for Ray itself in the process that joins."""
     monkeypatch.setenv("RAY_ADDRESS", " 127.0.0.1:1\n")
-    assert running_heads.asked() == "127.0.0.1:1"
+    assert running_heads.requested_address() == "127.0.0.1:1"
     for address in ("127.0.0.1:1", "192.0.2.1:1"):
         assert local_head.joining_environment(address)["RAY_ADDRESS"] == "127.0.0.1:1"
 

@@ -271,9 +271,9 @@ def test_an_application_is_up_when_the_proxy_knows_it(board: Dashboard) -> None:
         serve = serve_of(board)
         coming = asyncio.ensure_future(serve.bring_up(application()))
         await asyncio.sleep(0)
-        await serve.arrived("hymn", 1)
+        await serve.wait_until_up("hymn", 1)
         assert board.routed_after < 0
-        await serve.arrived("other", 1)
+        await serve.wait_until_up("other", 1)
         await coming
 
     asyncio.run(story())

@@ -4,13 +4,13 @@ import msgspec
 import pytest
 
 from koco.cli.commands import status
-from koco.control.settings import Settings, parsed
+from koco.control.settings import Settings, parse
 from koco.errors import UsageError
 
 
 def test_lists_are_separated_by_commas() -> None:
     """Each element is checked. An empty value resets the list."""
-    values = parsed(
+    values = parse(
         [
             "cors_origins=https://A.example.com, http://localhost:3000",
             "trusted_proxies=10.0.0.0/8,::1",
@@ -20,7 +20,7 @@ def test_lists_are_separated_by_commas() -> None:
     settings.change(values)
     assert settings.cors_origins == ("https://a.example.com", "http://localhost:3000")
     assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
-    settings.change(parsed(["cors_origins="]))
+    settings.change(parse(["cors_origins="]))
     assert not settings.cors_origins
 
 
@@ -42,7 +42,7 @@ def test_lists_are_separated_by_commas() -> None:
 def test_refuses_an_invalid_setting_by_name(pair: str) -> None:
     """With its value, before a control plane is asked."""
     with pytest.raises(UsageError) as refused:
-        parsed([pair])
+        parse([pair])
     assert pair.partition("=")[0] in refused.value.message
 
 
@@ -60,7 +60,7 @@ def test_refuses_an_invalid_setting_by_name(pair: str) -> None:
 def test_an_error_says_which_values_are_valid(pair: str, message: str, hint: str) -> None:
     """In words, not in the types of a library."""
     with pytest.raises(UsageError) as refused:
-        parsed([pair])
+        parse([pair])
     assert message in refused.value.message
     assert (refused.value.hint or "").startswith(hint)
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from koco.control.access import head_key
-from koco.control.access.head_key import Asked, HeadKey, named, signed
+from koco.control.access.head_key import HeadKey, Signed, setting_names, sign_request
 from koco.errors import KocoError, NotAllowedError
 
 
@@ -21,10 +21,10 @@ def mine(tmp_path: Path) -> HeadKey:
 
 def test_opens_a_signed_request_once(mine: HeadKey, tmp_path: Path) -> None:
     """With its arguments. If it is sent again, it is refused."""
-    blob = signed(str(tmp_path), "admit", digest=b"d" * 32, recover=True)
-    assert mine.opened(blob) == ("admit", {"digest": b"d" * 32, "recover": True})
+    blob = sign_request(str(tmp_path), "admit", digest=b"d" * 32, recover=True)
+    assert mine.open_request(blob) == ("admit", {"digest": b"d" * 32, "recover": True})
     with pytest.raises(NotAllowedError):
-        mine.opened(blob)
+        mine.open_request(blob)
 
 
 def test_refuses_every_other_request(mine: HeadKey, tmp_path: Path) -> None:
@@ -32,24 +32,24 @@ def test_refuses_every_other_request(mine: HeadKey, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = HeadKey(tmp_path / "other")
     other.ensure()
-    blob = signed(str(tmp_path), "admit", digest=b"d" * 32, recover=True)
-    asked = msgspec.msgpack.decode(blob, type=Asked)
+    blob = sign_request(str(tmp_path), "admit", digest=b"d" * 32, recover=True)
+    request = msgspec.msgpack.decode(blob, type=Signed)
     changed = msgspec.msgpack.encode({"digest": b"e" * 32, "recover": True})
     for wrong in (
-        signed(str(tmp_path / "other"), "admit", digest=b"d" * 32, recover=True),
-        msgspec.msgpack.encode(msgspec.structs.replace(asked, action="configure")),
-        msgspec.msgpack.encode(msgspec.structs.replace(asked, arguments=changed)),
-        msgspec.msgpack.encode(msgspec.structs.replace(asked, signature={})),
+        sign_request(str(tmp_path / "other"), "admit", digest=b"d" * 32, recover=True),
+        msgspec.msgpack.encode(msgspec.structs.replace(request, action="configure")),
+        msgspec.msgpack.encode(msgspec.structs.replace(request, arguments=changed)),
+        msgspec.msgpack.encode(msgspec.structs.replace(request, signature={})),
         msgspec.msgpack.encode(
-            msgspec.structs.replace(asked, signature={**asked.signature, "x-koco-time": "soon"})
+            msgspec.structs.replace(request, signature={**request.signature, "x-koco-time": "soon"})
         ),
         b"",
         b"\xff" * 10,
         *(None, 5, {"a": 1}, "text"),
     ):
         with pytest.raises(NotAllowedError):
-            mine.opened(wrong)  # type: ignore[arg-type]
-    assert mine.opened(signed(str(tmp_path), "admit"))[0] == "admit"
+            mine.open_request(wrong)  # type: ignore[arg-type]
+    assert mine.open_request(sign_request(str(tmp_path), "admit"))[0] == "admit"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_refuses_every_other_request(mine: HeadKey, tmp_path: Path) -> None:
 )
 def test_any_requested_settings_have_a_name_for_the_log(values: Any, name: str) -> None:
     """Even invalid ones, because a refused attempt is logged, too."""
-    assert named(values) == name
+    assert setting_names(values) == name
 
 
 def test_the_file_belongs_to_its_owner_and_stays(mine: HeadKey, tmp_path: Path) -> None:
@@ -75,4 +75,4 @@ def test_the_file_belongs_to_its_owner_and_stays(mine: HeadKey, tmp_path: Path) 
     assert path.read_bytes() == before
     path.unlink()
     with pytest.raises(KocoError, match=r"cannot read .*head\.key"):
-        signed(str(tmp_path), "admit")
+        sign_request(str(tmp_path), "admit")

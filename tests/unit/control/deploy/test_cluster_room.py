@@ -8,7 +8,7 @@ import pytest
 
 from koco.cluster.placement import Node
 from koco.cluster.resource_holders import Holder, holder_of
-from koco.cluster.serve_failures import Asked, asked
+from koco.cluster.serve_failures import Request, missing_requests
 from koco.control.deploy.cluster_room import NoPlace, Room
 from tests.support.releases import manifest
 
@@ -27,7 +27,7 @@ def deployment(*, running: int, wanted: int, **options: Any) -> dict[str, Any]:
 
 def room(holders: list[Holder], *, cpus: float = 2, free: float = 0, **more: Any) -> Room:
     """A cluster of one node, and an endpoint that asks for one CPU there."""
-    wants = {"koco-svc-2": [Asked("0 of 1 replicas of Front run", {"CPU": 1}, {})]}
+    wants = {"koco-svc-2": [Request("0 of 1 replicas of Front run", {"CPU": 1}, {})]}
     pools = {("p", 1): SimpleNamespace(runners={"r": SimpleNamespace(running={"fid1"})})}
 
     async def look() -> list[Any]:
@@ -36,7 +36,7 @@ def room(holders: list[Holder], *, cpus: float = 2, free: float = 0, **more: Any
     async def who() -> list[Holder]:
         return holders
 
-    serve: Any = SimpleNamespace(asked=wants)
+    serve: Any = SimpleNamespace(requests=wants)
     supervisor: Any = SimpleNamespace(pools=pools)
     kept: Any = SimpleNamespace(look=who)
     more.setdefault("can_grow", lambda: False)
@@ -92,6 +92,6 @@ def test_reads_the_requests_of_missing_replicas_from_serve() -> None:
             "Light": deployment(running=0, wanted=1, num_cpus=0),
         }
     }
-    [one] = asked(found)
+    [one] = missing_requests(found)
     assert one.text.startswith("1 of 2 replicas of Waits run; each asks for 1 CPU")
     assert one.resources == {"CPU": 1, "memory": 5}

@@ -63,7 +63,7 @@ class World(Pools):
         )
         self.bundles = Bundles(self.blobs, self.store, secret=b"s", url="http://x")
         self.catalog = Catalog()
-        serve: Any = SimpleNamespace(said={})
+        serve: Any = SimpleNamespace(messages={})
         applications = Applications(
             serve, self.store, supervisor=self.supervisor, catalog=self.catalog, make=serve
         )
@@ -481,7 +481,7 @@ def test_a_bundle_is_not_collected_during_a_deploy(tmp_path: Path) -> None:
         assert (await w.bundles.state(first.bundle))[1]
         await w.blobs.collect()
         assert w.bundles.has(first.bundle)
-        async with w.bundles.held(first.bundle):
+        async with w.bundles.hold(first.bundle):
             age(w, days=2)
             collecting = asyncio.create_task(w.blobs.collect())
             await asyncio.sleep(0.05)

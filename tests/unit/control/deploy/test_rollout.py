@@ -32,7 +32,7 @@ def waited(process: Any, monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr(rollout, "_REST_S", 0.01)
     runner: Any = SimpleNamespace(actor=process)
     began = time.monotonic()
-    asyncio.run(rollout._rested(runner, began))
+    asyncio.run(rollout._wait_until_idle(runner, began))
     return time.monotonic() - began
 
 

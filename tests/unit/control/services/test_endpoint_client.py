@@ -57,7 +57,7 @@ class ServeOfOnes:
         self.url = url
         self.stranger = stranger
 
-    async def arrived(self, service: str, release: int) -> None: ...
+    async def wait_until_up(self, service: str, release: int) -> None: ...
 
     def is_coming(self, service: str, release: int) -> bool:
         return self.stranger.wait_s > 0
