@@ -326,7 +326,7 @@ def test_a_status_says_that_serve_did_not_answer() -> None:
     found, drift, unseen = asyncio.run(status._endpoints(parts, [served]))
     assert (found, drift) == ({}, {}), "drift is what a deploy puts back"
     assert str(unseen).startswith(
-        "its endpoint could not be looked at: Ray's dashboard does not answer"
+        "its endpoint could not be checked: Ray's dashboard does not answer"
     )
     plain: Any = SimpleNamespace(service="hello", app=None)
     assert asyncio.run(status._endpoints(parts, [plain])) == ({}, {}, None)

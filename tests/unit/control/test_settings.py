@@ -70,5 +70,5 @@ def test_shows_changed_settings() -> None:
     now = Settings(max_queue=4, api_docs=True, cors_origins=("https://a", "https://b"))
     told = msgspec.json.decode(msgspec.json.encode(now))
     said = ["max_queue=4", "api_docs=true", "cors_origins=https://a,https://b"]
-    assert status._set(told) == said
-    assert status._set(msgspec.json.decode(msgspec.json.encode(Settings()))) == []
+    assert status._changed_settings(told) == said
+    assert status._changed_settings(msgspec.json.decode(msgspec.json.encode(Settings()))) == []
