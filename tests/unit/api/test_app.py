@@ -1,4 +1,4 @@
-"""The API's edges over a real socket: numbers, depths and names that nobody means."""
+"""The API's limits over a real socket: extreme numbers, depths and names."""
 
 import hashlib
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         yield api
 
 
-def test_a_cursor_that_is_no_number_of_a_row_is_refused(api: Api) -> None:
-    """400 and what to send instead, also where it is too large for the store."""
+def test_an_invalid_cursor_is_refused(api: Api) -> None:
+    """400 with a hint, also if the number is too large for the store."""
     with api.http() as client:
         for cursor in (HUGE, "-1", "x", "1.0"):
             answer = client.get("/v1/executions", params={"cursor": cursor})
@@ -39,7 +39,7 @@ def test_a_cursor_that_is_no_number_of_a_row_is_refused(api: Api) -> None:
 
 
 def test_a_stream_after_its_end_is_empty(api: Api) -> None:
-    """However large the number: it ends as it should, and does not break off."""
+    """For any large number it ends normally and does not break off."""
     fid = api.execution()
     api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
     with api.http() as client:
@@ -51,8 +51,8 @@ def test_a_stream_after_its_end_is_empty(api: Api) -> None:
         assert client.get(f"/v1/executions/{fid}/events", headers=headers).content == b""
 
 
-def test_a_release_is_waited_for_in_seconds(api: Api) -> None:
-    """No more than a minute, never a time that is no number; unknown numbers are 404."""
+def test_waiting_for_a_release_takes_seconds(api: Api) -> None:
+    """At most a minute, and NaN is no wait. Unknown numbers are 404."""
     waits: list[float] = []
 
     async def wait(service: str, number: int, *, seconds: float) -> Any:
@@ -67,8 +67,8 @@ def test_a_release_is_waited_for_in_seconds(api: Api) -> None:
         assert client.get(f"/v1/services/svc/releases/{HUGE}").status_code == 404
 
 
-def test_what_only_owners_see_of_a_release(api: Api) -> None:
-    """Whoever may deploy; others see neither what looks like a key nor a traceback."""
+def test_only_owners_see_all_of_a_release(api: Api) -> None:
+    """Callers who may not deploy see neither keys nor tracebacks."""
     env = {"TOKEN": "hunter22hunter22", "REGION": "eu"}
     declared = manifest(service="leaky", runtime={"env": env})
     error = ReleaseFailure(message="boom", detail="Traceback: /home/dora")
@@ -95,7 +95,7 @@ def test_what_only_owners_see_of_a_release(api: Api) -> None:
 
 
 def test_a_body_that_is_nested_too_deeply_is_refused(api: Api) -> None:
-    """With 400, on every route: it is the sender's mistake."""
+    """400 on every route, because it is the sender's mistake."""
     fid = api.execution()
     deep = b'{"x":' + b"[" * 40_000
     with api.http("dora") as client:
@@ -106,16 +106,16 @@ def test_a_body_that_is_nested_too_deeply_is_refused(api: Api) -> None:
         assert answer.status_code == 400
 
 
-def test_a_body_that_is_no_utf_8_is_refused(api: Api) -> None:
-    """With 400, too."""
+def test_a_body_that_is_not_utf_8_is_refused(api: Api) -> None:
+    """400 as well."""
     with api.http("dora") as client:
         for method, path in (("POST", "/v1/plan"), ("PUT", "/v1/secrets/A")):
             answer = client.request(method, path, content=b'{"value": "\xff"}')
             assert (answer.status_code, answer.json()["code"]) == (400, "usage")
 
 
-def test_a_signature_that_is_no_ascii_is_none(api: Api) -> None:
-    """404 as for any other that is wrong; nobody needs a key to ask."""
+def test_a_signature_that_is_not_ascii_is_wrong(api: Api) -> None:
+    """404 as for any wrong signature. No key is needed."""
     settings = Settings()
     disk = Disk(api.data_dir, settings, api.parts.store.engine)
     blobs = Blobs(api.data_dir, api.parts.store, settings, disk)
@@ -126,8 +126,8 @@ def test_a_signature_that_is_no_ascii_is_none(api: Api) -> None:
             assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_who_deploys_is_who_the_key_says(api: Api) -> None:
-    """Nobody names another one."""
+def test_the_deployer_is_the_owner_of_the_key(api: Api) -> None:
+    """The body cannot name another one."""
     with api.http("dora") as client:
         for path, body in (("releases", {"manifest": {}, "bundle": ""}), ("rollback", {})):
             answer = client.post(f"/v1/services/svc/{path}", json={**body, "by": "ada"})

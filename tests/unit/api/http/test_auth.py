@@ -194,7 +194,7 @@ async def _complete(api: Api) -> None:
 
 
 def store_only(store: Any) -> Any:
-    """Return what accepts launches: no runner is ever started here."""
+    """Return a supervisor that accepts launches but never starts a runner."""
 
     async def launch(new: NewExecution) -> Any:
         return (await store.executions.create(new))[0]
@@ -203,19 +203,19 @@ def store_only(store: Any) -> Any:
 
 
 def names(app: Any) -> set[str]:
-    """Return the names of an application's routes, but for what litestar adds for OPTIONS."""
+    """Return the names of an application's routes, except those that litestar adds for OPTIONS."""
     handlers = (each for route in app.routes for each in getattr(route, "route_handlers", ()))
     return {each.fn.__name__ for each in handlers} - {"options_handler"}
 
 
 def test_every_route_is_in_the_table(api: Api) -> None:
-    """Also one that takes no key."""
+    """Those without a key, too."""
     parts: Any = SimpleNamespace(settings=Settings())
     assert names(create_app(parts)) == set(ROUTES)
 
 
 def ask(api: Api, route: Asked, key: str | None) -> httpx.Response:
-    """Ask a route by a key, about an execution that is new."""
+    """Send a request to a route with a key, about a new execution."""
     fid = new_execution(api) if "{fid}" in route.path else ""
     headers = {**(route.headers or {}), "Authorization": f"Bearer {key}"}
     body = {"content": b"x"} if route.headers else {"json": route.body}
@@ -228,7 +228,7 @@ def ask(api: Api, route: Asked, key: str | None) -> httpx.Response:
 
 
 def new_execution(api: Api) -> str:
-    """Make an execution of Ada's that has a file, asks a person, and has not ended."""
+    """Make an execution of Ada's that has a file and an open lock, and has not ended."""
     upload = NewFile(path="in/a", sha256=SHA256, size_bytes=0)
     new = NewExecution(
         flow="svc/flow", service="svc", release=1, inputs={}, user="ada", files=(upload,)
@@ -248,8 +248,8 @@ def new_execution(api: Api) -> str:
 
 
 @pytest.mark.parametrize("name", ROUTES)
-def test_nobody_and_unknown_keys_are_refused(api: Api, name: str) -> None:
-    """401 with `WWW-Authenticate`, whatever is asked for; and never a hint of what there is."""
+def test_missing_and_unknown_keys_are_refused(api: Api, name: str) -> None:
+    """401 with `WWW-Authenticate` on every route, without a hint whether the object exists."""
     route = ROUTES[name]
     api.parts.attempts = Attempts()  # too many wrong keys are 429
     for key in (None, "koco_" + "x" * 43, "kocos_" + "x" * 43, "kocof_x_y"):
@@ -262,8 +262,8 @@ def test_nobody_and_unknown_keys_are_refused(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, each in ROUTES.items() if each.scope])
-def test_each_scope_alone_reaches_what_it_is_for(api: Api, name: str) -> None:
-    """Each includes `read`, and `admin` all; what is refused says which scope is missing."""
+def test_each_scope_alone_opens_its_routes(api: Api, name: str) -> None:
+    """Each includes `read`, and `admin` all. A refusal names the missing scope."""
     route = ROUTES[name]
     for scope in SCOPES:
         answer = ask(api, route, scope)
@@ -279,8 +279,8 @@ def test_each_scope_alone_reaches_what_it_is_for(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, e in ROUTES.items() if e.scope not in (None, "admin")])
-def test_others_do_not_find_what_is_somebodys(api: Api, name: str) -> None:
-    """Who sees only their own gets 404 for an execution, as where there is none."""
+def test_other_users_objects_are_not_found(api: Api, name: str) -> None:
+    """Callers who see only their own executions get 404, as if there were none."""
     route = ROUTES[name]
     answer = ask(api, route, "other")
     if route.about == "execution":
@@ -291,8 +291,8 @@ def test_others_do_not_find_what_is_somebodys(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, e in ROUTES.items() if e.scope not in (None, "admin")])
-def test_who_is_limited_to_flows_reaches_no_others(api: Api, name: str) -> None:
-    """403 for flows and services that are named; nothing of them in any list."""
+def test_limited_keys_reach_no_other_flows(api: Api, name: str) -> None:
+    """403 for other flows and services by name, and no list contains them."""
     route = ROUTES[name]
     answer = ask(api, route, "narrow")
     if route.about == "execution":
@@ -303,8 +303,8 @@ def test_who_is_limited_to_flows_reaches_no_others(api: Api, name: str) -> None:
         assert b"svc" not in answer.content
 
 
-def test_lists_show_only_what_is_ones_own(api: Api) -> None:
-    """Executions, locks and counts; all of them to who may see all."""
+def test_lists_show_only_the_callers_own(api: Api) -> None:
+    """Executions, locks and counts. A key that sees all executions gets all of them."""
     api.admit("quiet", "launch")
     fid = new_execution(api)
     api.call(api.parts.store.executions.settle(api.execution("quiet"), Status.CANCELLED))
@@ -324,8 +324,8 @@ def test_lists_show_only_what_is_ones_own(api: Api) -> None:
         assert client.get("/v1/status").json()["services"] == []
 
 
-def test_latest_is_ones_own(api: Api) -> None:
-    """Also for who sees others': nobody cancels, by it, what somebody else has launched since."""
+def test_latest_is_the_callers_own(api: Api) -> None:
+    """Even if they see all executions: nobody may cancel another user's launch by it."""
     api.admit("boss", "admin", sees_all=True)
     with api.http("boss") as client:
         none = client.get("/v1/executions/latest")
@@ -338,8 +338,8 @@ def test_latest_is_ones_own(api: Api) -> None:
         assert client.get(f"/v1/executions/{others[:10]}").json()["fid"] == others
 
 
-def test_short_names_mean_flows_that_one_sees(api: Api) -> None:
-    """And neither a hint nor a conflict names others."""
+def test_short_names_mean_visible_flows(api: Api) -> None:
+    """Neither a hint nor a conflict names others."""
     with api.http("narrow") as client:
         for name in ("flow", "svc", "flo"):
             answer = client.get(f"/v1/flows/{name}")
@@ -349,8 +349,8 @@ def test_short_names_mean_flows_that_one_sees(api: Api) -> None:
         assert client.get("/v1/executions", params={"flow": "svc/flow"}).json()["items"] == []
 
 
-def test_a_limited_key_gives_a_service_no_secrets_that_it_had_not(api: Api) -> None:
-    """They may be others': whoever deploys could read them."""
+def test_a_limited_key_gives_a_service_no_new_secrets(api: Api) -> None:
+    """They may belong to other services, and its code could read them."""
     api.admit("svc-only", "deploy", flows=("svc/*",))
     with api.http("svc-only") as client:
         for asked, status in ((["A"], 404), (["A", "B"], 403)):
@@ -360,8 +360,8 @@ def test_a_limited_key_gives_a_service_no_secrets_that_it_had_not(api: Api) -> N
         assert "secrets: B" in answer.json()["detail"]
 
 
-def test_a_limited_key_goes_back_to_no_secrets_that_were_taken_away(api: Api) -> None:
-    """Else it would have, by the next deploy, what an unlimited key gave and took."""
+def test_a_limited_key_restores_no_removed_secrets(api: Api) -> None:
+    """Otherwise its next deploy would have secrets that an unlimited key has taken away."""
     api.admit("two-only", "deploy", flows=("two/*",))
     api.call(_two_releases(api, "two", (["A", "B"], ["A"])))
     with api.http("two-only") as client:
@@ -385,7 +385,7 @@ async def _two_releases(api: Api, service: str, secrets: Iterable[list[str]]) ->
 
 
 def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Default deny: it must say which scope it takes, or stand among those that take no key."""
+    """Default deny: a route has a scope, or is in the list of those without a key."""
     monkeypatch.setattr("koco.api.http.auth.PUBLIC", frozenset({"options_handler"}))
     parts: Any = SimpleNamespace(settings=Settings())
     _routed.cache_clear()
@@ -396,8 +396,8 @@ def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) 
         _routed.cache_clear()
 
 
-def test_the_doctor_names_no_services_to_who_is_limited(tmp_path: Path) -> None:
-    """Its looks at services are left out."""
+def test_the_doctor_names_no_services_to_limited_callers(tmp_path: Path) -> None:
+    """It does not check services for them."""
     from koco.control.health import doctor
 
     assert Doctor  # the same that the API asks

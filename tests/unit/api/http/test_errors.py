@@ -33,15 +33,15 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 def every_error() -> list[type[KocoError]]:
-    """Return all kinds of errors, of whatever module."""
+    """Return all classes of errors, of all modules."""
     for module in pkgutil.walk_packages(koco.__path__, "koco."):
         if not module.name.endswith(("__main__", "boot", "job")):
             importlib.import_module(module.name)
     return errors._with_subclasses(KocoError)
 
 
-def test_the_docs_know_every_error_and_no_other() -> None:
-    """Code, status and exit code of each, once; sorted by status."""
+def test_the_docs_list_every_error() -> None:
+    """Each error once, sorted by status, with its code, status and exit code."""
     told = [(code, int(status), int(exit_code)) for code, status, exit_code in ROWS]
     there = {(each.code, each.http_status, each.exit_code) for each in every_error()}
     assert set(told) == there
@@ -50,18 +50,16 @@ def test_the_docs_know_every_error_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(("code", "status", "exit_code"), ROWS)
-def test_a_client_makes_of_each_the_exit_code_that_is_documented(
-    code: str, status: str, exit_code: str
-) -> None:
-    """Also of those that it has no class for."""
+def test_a_client_exits_with_the_documented_code(code: str, status: str, exit_code: str) -> None:
+    """Even if it has no class for the error."""
     body = {"code": code, "status": int(status), "detail": "it\nfailed", "hint": "do"}
     error = errors.from_wire(body | {"request_id": "r1", "errors": {"_global_": ["it\nfailed"]}})
     assert (error.exit_code, error.message) == (int(exit_code), "it\nfailed")
     assert error.to_wire()["error"]["request_id"] == "r1"
 
 
-def test_an_error_that_an_older_control_plane_told_is_read_as_well() -> None:
-    """Its form was the one that `--json` prints."""
+def test_an_error_of_an_older_control_plane_can_be_read() -> None:
+    """It had the form that `--json` prints."""
     old = {"error": {"code": "deploy_failed", "message": "m", "hint": "h", "detail": "Traceback"}}
     error = errors.from_wire(old)
     assert isinstance(error, errors.DeployError)
@@ -69,7 +67,7 @@ def test_an_error_that_an_older_control_plane_told_is_read_as_well() -> None:
 
 
 def check(answer: Any, status: int, code: str) -> dict[str, Any]:
-    """Hold an answer against the form; return the problem."""
+    """Check that an answer is a problem with this status and code, and return the problem."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()
@@ -81,15 +79,15 @@ def check(answer: Any, status: int, code: str) -> dict[str, Any]:
 
 
 def test_a_title_is_the_first_sentence_of_the_docstring() -> None:
-    """Text after a full stop, colon or semicolon is for readers of the code."""
+    """The rest, after a full stop, colon or semicolon, is for readers of the code."""
     titles = {kind.code: problem_details.title(kind) for kind in every_error()}
     assert titles["method"] == "The path does not have this method"
     assert titles["limit"] == "The request exceeds a setting"
     assert not [each for each in titles.values() if set(each) & set(":;") or not each]
 
 
-def test_every_refusal_has_the_form(api: Api) -> None:
-    """Before a route is found, before a key is known, of the route and of the body."""
+def test_every_error_has_the_form(api: Api) -> None:
+    """Before a route is found, before the key is known, in the route, and for its body."""
     with api.http() as client:
         check(client.get("/v1/nothing"), 404, "not_found")
         check(client.get("/v1/executions/zzzz"), 404, "not_found")
@@ -100,15 +98,15 @@ def test_every_refusal_has_the_form(api: Api) -> None:
         assert refused.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_a_bug_tells_its_callers_nothing(api: Api) -> None:
-    """500 in the same form; the cause and the request's id are in the log."""
+def test_a_bug_reveals_nothing(api: Api) -> None:
+    """500 in the same form. The log has the cause with the request's id."""
     with api.http() as client:
         problem = check(client.get("/v1/flows"), 500, "error")  # there is no catalog here
     assert "catalog" not in str(problem)
 
 
-def test_an_answer_tells_the_requests_id(api: Api) -> None:
-    """The one that was sent, if it is one; else a new one."""
+def test_an_answer_has_the_requests_id(api: Api) -> None:
+    """The client's own if it is valid, otherwise a new one."""
     with api.http() as client:
         for path in ("/v1/executions", "/v1/nothing", "/v1/executions/none"):
             told = client.get(path, headers={"X-Request-ID": "my.id-1_A"})
@@ -135,10 +133,10 @@ def test_an_answer_tells_the_requests_id(api: Api) -> None:
         (b'{"name":' * 40_000, None, ""),
     ],
 )
-def test_a_body_that_is_wrong_is_refused_with_its_place(
+def test_a_wrong_body_is_refused_with_the_place(
     api: Api, body: bytes, pointer: str | None, said: str
 ) -> None:
-    """400, what was expected, and a JSON pointer to where something else is."""
+    """400 with the expected type and a JSON pointer to the wrong value."""
     api.admit("root", "admin")
     with api.http("root") as client:
         problem = check(client.post("/v1/keys", content=body), 400, "usage")
@@ -147,8 +145,8 @@ def test_a_body_that_is_wrong_is_refused_with_its_place(
     assert problem.get("pointer") == pointer
 
 
-def test_a_body_that_is_no_json_says_so(api: Api) -> None:
-    """415 for forms and texts; JSON of any kind is taken, and what says nothing is tried."""
+def test_a_body_must_be_json(api: Api) -> None:
+    """415 for forms and texts. JSON of any type is accepted, and a body without a type is tried."""
     api.admit("root", "admin")
     with api.http("root") as client:
         for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "x"):
@@ -164,7 +162,7 @@ def test_a_body_that_is_no_json_says_so(api: Api) -> None:
 
 
 def test_pages_of_names_are_stable(api: Api) -> None:
-    """What comes and goes between two of them neither hides nor doubles another."""
+    """Items that come or go between two pages neither hide nor repeat others."""
     sha256 = api.upload(b"x")
     fid = api.execution()
     path = f"/v1/executions/{fid}/files"
@@ -191,8 +189,8 @@ def test_pages_of_names_are_stable(api: Api) -> None:
             check(client.get(path, params={"limit": limit}), 400, "usage")
 
 
-def test_every_list_comes_in_pages() -> None:
-    """`limit` and `cursor` on each that answers `{items, next}`; a feed goes by `since`."""
+def test_every_list_has_pages() -> None:
+    """Each `{items, next}` has `limit` and `cursor`. The feed of changes has `since`."""
     parts: Any = type("Parts", (), {"settings": Settings()})
     without = set()
     for route in create_app(parts).routes:
@@ -204,8 +202,8 @@ def test_every_list_comes_in_pages() -> None:
     assert without == {"list_changes"}
 
 
-def test_a_client_gathers_the_pages_that_it_wants_all_of(api: Api) -> None:
-    """And sends an id with each request, which its errors tell."""
+def test_a_client_collects_all_pages(api: Api) -> None:
+    """It sends an id with each request, which its errors contain."""
     fid = api.execution()
     sha256 = api.upload(b"y")
     context = Context(name="test", url=api.url, key="ada")
@@ -221,8 +219,8 @@ def test_a_client_gathers_the_pages_that_it_wants_all_of(api: Api) -> None:
     assert re.fullmatch(r"[0-9a-f]{16}", caught.value.request_id or "")
 
 
-def test_parameters_that_nobody_knows_are_refused(api: Api) -> None:
-    """`?sttus=error` would list everything; whoever asks for what is not there is told."""
+def test_unknown_parameters_are_refused(api: Api) -> None:
+    """Otherwise `?sttus=error` would list everything."""
     with api.http() as client:
         answer = client.get("/v1/executions", params={"sttus": "error"})
         told = answer.json()

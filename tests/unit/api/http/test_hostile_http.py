@@ -1,4 +1,4 @@
-"""Attacks on HTTP itself, by raw sockets: what gets through, and is the API well afterwards?"""
+"""Attacks on HTTP itself over raw sockets. Afterwards the API must still work."""
 
 import socket
 import time
@@ -39,7 +39,7 @@ def connect(api: Api) -> socket.socket:
 
 
 def raw(api: Api, sent: bytes, *, patience_s: float = 10.0) -> bytes:
-    """Send bytes; return what comes until the API closes the connection, which it does."""
+    """Send bytes, and return the answer until the API closes the connection."""
     received = b""
     with connect(api) as client:
         client.settimeout(patience_s)
@@ -53,7 +53,7 @@ def raw(api: Api, sent: bytes, *, patience_s: float = 10.0) -> bytes:
 
 
 def statuses(answer: bytes) -> list[int]:
-    """Return the status of each answer in what has come."""
+    """Return the status of each answer in some bytes."""
     starts = [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
     inside = answer.count(b"HTTP/1.1 ")
     assert inside == len(starts)
@@ -61,7 +61,7 @@ def statuses(answer: bytes) -> list[int]:
 
 
 def changes(api: Api) -> int:
-    """Return how many changes were done or tried."""
+    """Return how many changes were made or refused."""
     page = api.call(api.parts.store.audit.page(AuditQuery(action="cancel_execution"), limit=1000))
     return len(page.items)
 
@@ -91,8 +91,8 @@ def changes(api: Api) -> int:
         b"X: a\r\n Authorization: Bearer bob\r\n",
     ],
 )
-def test_what_two_servers_could_read_in_two_ways_is_no_request(api: Api, head: bytes) -> None:
-    """Nothing of it is carried out, and the connection is closed: nothing hides behind it."""
+def test_an_ambiguous_request_is_refused(api: Api, head: bytes) -> None:
+    """None of it is carried out, and the connection is closed, so nothing can hide behind it."""
     before = changes(api)
     answer = raw(api, CANCEL + KEY + head + b"\r\n0\r\n\r\n" + HIDDEN)
     assert set(statuses(answer)) == {400}
@@ -104,8 +104,8 @@ def test_what_two_servers_could_read_in_two_ways_is_no_request(api: Api, head: b
     "chunk",
     [b"2\n{}\n0\n\n", b"-2\r\n{}\r\n0\r\n\r\n", b"fffffffffffffffff\r\n{}\r\n", b"2x\r\n{}\r\n"],
 )
-def test_a_chunk_that_is_none_ends_the_connection(api: Api, chunk: bytes) -> None:
-    """And what comes behind it is carried out by nobody."""
+def test_an_invalid_chunk_ends_the_connection(api: Api, chunk: bytes) -> None:
+    """The bytes after it are not read as a request."""
     answer = raw(api, CANCEL + KEY + b"Transfer-Encoding: chunked\r\n\r\n" + chunk + HIDDEN)
     assert 202 not in statuses(answer)
 
@@ -123,8 +123,8 @@ def test_a_chunk_that_is_none_ends_the_connection(api: Api, chunk: bytes) -> Non
         b"G\xcb\xa2T /v1/executions HTTP/1.1\r\n" + KEY + b"\r\n",
     ],
 )
-def test_what_is_no_request_is_refused(api: Api, request_: bytes) -> None:
-    """In one word, and with no traceback in the log."""
+def test_an_invalid_request_is_refused(api: Api, request_: bytes) -> None:
+    """Briefly, and without a traceback in the log."""
     assert statuses(raw(api, request_)) == [400]
 
 
@@ -152,8 +152,8 @@ def test_what_is_no_request_is_refused(api: Api, request_: bytes) -> None:
         (b"/%76%31/keys", 403),
     ],
 )
-def test_no_spelling_of_a_path_leads_past_its_guard(api: Api, target: bytes, status: int) -> None:
-    """The guard stands at the route, so whatever leads there leads to the guard."""
+def test_no_spelling_of_a_path_avoids_its_guard(api: Api, target: bytes, status: int) -> None:
+    """The guard belongs to the route, so every path to the route has it."""
     answer = raw(api, b"GET " + target + b" HTTP/1.1\r\n" + KEY + b"Connection: close\r\n\r\n")
     assert statuses(answer) == [status]
 
@@ -176,21 +176,21 @@ def test_no_spelling_of_a_path_leads_past_its_guard(api: Api, target: bytes, sta
         b"X-Forwarded-For: 127.0.0.1\r\nForwarded: for=127.0.0.1\r\n",
     ],
 )
-def test_no_header_but_a_key_says_who_one_is(api: Api, headers: bytes) -> None:
-    """Neither what a proxy might say, nor what looks like one of koco's."""
+def test_only_a_key_identifies_the_caller(api: Api, headers: bytes) -> None:
+    """Neither a proxy's header nor one that looks like koco's own does."""
     answer = raw(api, LIST + b"Host: koco\r\nConnection: close\r\n" + headers + b"\r\n")
     assert statuses(answer) in ([401], [429])
 
 
-def test_a_key_in_the_address_is_none(api: Api) -> None:
-    """Addresses end up in logs."""
+def test_a_key_in_the_url_does_not_count(api: Api) -> None:
+    """URLs end up in logs."""
     target = b"GET /v1/executions?access_token=ada&key=ada&token=ada HTTP/1.1\r\n"
     target += b"Host: x\r\nConnection: close\r\n\r\n"
     assert statuses(raw(api, target)) in ([401], [429])
 
 
-def test_what_comes_behind_a_body_is_no_header(api: Api) -> None:
-    """A trailer is no key, and passes by no proxy that has taken such a header out."""
+def test_a_trailer_is_not_a_header(api: Api) -> None:
+    """A trailer cannot bring a key or a header that a proxy has removed."""
     body = b"Host: koco\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer ada\r\n\r\n"
     with connect(api) as client:
         client.sendall(LIST + body)
@@ -198,8 +198,8 @@ def test_what_comes_behind_a_body_is_no_header(api: Api) -> None:
     assert statuses(answer) == [401]
 
 
-def test_a_trailer_without_end_is_refused(api: Api) -> None:
-    """Also where nobody looks at it: the parser would keep it."""
+def test_an_endless_trailer_is_refused(api: Api) -> None:
+    """Even if nothing reads it, because the parser would keep it."""
     head = b"POST /v1/session HTTP/1.1\r\nHost: koco\r\nContent-Type: application/json\r\n"
     with connect(api) as client:
         client.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: ")
@@ -212,16 +212,16 @@ def test_a_trailer_without_end_is_refused(api: Api) -> None:
                 time.sleep(0.001)
 
 
-def test_few_requests_wait_behind_one_another(api: Api) -> None:
-    """Many in one piece would be kept, at some hundred times their size; a few are answered."""
+def test_pipelined_requests_are_limited(api: Api) -> None:
+    """A few are answered. Many would cost some hundred times their size in memory."""
     one = LIST + KEY + b"\r\n"
     last = LIST + KEY + b"Connection: close\r\n\r\n"
     assert raw(api, one * 10 + last).count(b"HTTP/1.1 200 OK") == 11
     assert raw(api, one * 500).count(b"HTTP/1.1") < 50
 
 
-def test_what_is_no_request_is_no_answer_to_the_one_before(api: Api) -> None:
-    """A refusal in the middle of another answer would be taken for a part of it."""
+def test_an_invalid_request_does_not_interrupt_an_answer(api: Api) -> None:
+    """An error in the middle of another answer would be read as a part of it."""
     follow = b"GET /v1/executions/latest/events?follow=true HTTP/1.1\r\n" + KEY + b"\r\n"
     with connect(api) as client:
         client.sendall(follow)
@@ -235,8 +235,8 @@ def test_what_is_no_request_is_no_answer_to_the_one_before(api: Api) -> None:
     assert statuses(received) == [200]
 
 
-def test_a_head_without_end_is_refused(api: Api) -> None:
-    """Whether in one header or in many."""
+def test_an_endless_head_is_refused(api: Api) -> None:
+    """In one header or in many."""
     for head in (b"X: " + b"a" * 10_000_000, b"X: a\r\n" * 100_000):
         answer = b""
         with connect(api) as client:
@@ -279,26 +279,24 @@ def closed_after_s(api: Api, sent: bytes, *, trickle: bytes = b"") -> float:
     ],
     ids=["nothing", "half a line", "a name without end", "a value without end"],
 )
-def test_a_head_that_trickles_in_is_not_waited_for(
+def test_a_slow_head_is_refused(
     api: Api, monkeypatch: pytest.MonkeyPatch, sent: bytes, trickle: bytes
 ) -> None:
-    """Connections cost whoever holds them something: they have to come again."""
+    """The connection is closed, so holding it costs the client work."""
     monkeypatch.setattr("koco.control.server.http_protocol._HEAD_S", 0.2)
     assert closed_after_s(api, sent, trickle=trickle) < 20
 
 
-def test_a_body_that_trickles_in_is_not_waited_for(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One byte now and then holds a task and a connection no longer than it may."""
+def test_a_slow_body_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte now and then must not hold a task and a connection."""
     monkeypatch.setattr("koco.api.http.request._BODY_S", 0.2)
     monkeypatch.setattr("koco.control.server.http_protocol._LINGER_S", 0.2)
     head = CANCEL + KEY + b"Content-Length: 1000\r\n\r\n"
     assert closed_after_s(api, head, trickle=b" ") < 4
 
 
-def test_what_a_revoked_key_has_begun_to_ask_is_refused(api: Api) -> None:
-    """A body that waits until its key was revoked changes nothing any more."""
+def test_a_request_is_refused_if_its_key_is_revoked_meanwhile(api: Api) -> None:
+    """A body that arrives after the key was revoked changes nothing."""
     api.admit("gone", "launch", sees_all=True)
     before = changes(api)
     with connect(api) as client:
@@ -311,17 +309,17 @@ def test_what_a_revoked_key_has_begun_to_ask_is_refused(api: Api) -> None:
     assert changes(api) == before + 1  # which says that it was refused
 
 
-def test_a_body_that_nobody_reads_is_not_waited_for(
+def test_the_body_of_a_refused_request_is_not_awaited(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is refused without a key cannot hold the connection by going on with a body."""
+    """A caller without a key cannot hold the connection by sending a slow body."""
     monkeypatch.setattr("koco.control.server.http_protocol._LINGER_S", 0.2)
     head = CANCEL + b"Host: x\r\nContent-Length: 100000\r\n\r\n"
     assert closed_after_s(api, head, trickle=b" ") < 4
 
 
-def test_a_slow_body_that_comes_is_taken(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time grows with what has come."""
+def test_a_large_body_gets_more_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit grows with the bytes that have arrived."""
     monkeypatch.setattr("koco.api.http.request._BODY_S", 0.4)
     monkeypatch.setattr("koco.api.http.request._BYTES_S", 1000)
     with connect(api) as client:
@@ -332,8 +330,8 @@ def test_a_slow_body_that_comes_is_taken(api: Api, monkeypatch: pytest.MonkeyPat
         assert statuses(client.recv(65536)) == [400]  # it has come, and is no JSON
 
 
-def test_a_thousand_connections_that_say_nothing_keep_nobody_out(api: Api) -> None:
-    """They are held, and cost little."""
+def test_a_thousand_silent_connections_block_nobody(api: Api) -> None:
+    """They stay open and cost little."""
     held = [connect(api) for _ in range(1000)]
     try:
         began = time.process_time()
@@ -345,10 +343,10 @@ def test_a_thousand_connections_that_say_nothing_keep_nobody_out(api: Api) -> No
             each.close()
 
 
-def test_a_client_that_hangs_up_in_a_body_leaves_no_traceback(
+def test_a_client_that_disconnects_in_a_body_leaves_no_traceback(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Else anybody with a key could fill the log."""
+    """Otherwise any caller with a key could fill the log."""
     with connect(api) as client:
         client.sendall(CANCEL + KEY + b"Content-Length: 1000\r\n\r\n{")
     with connect(api) as client:
@@ -373,10 +371,8 @@ def test_a_client_that_hangs_up_in_a_body_leaves_no_traceback(
         (b"HTTP/1.1\r\n" + KEY + b"authorization: Bearer ada\r\n", b"this one has several"),
     ],
 )
-def test_a_head_that_a_proxy_could_read_in_another_way_is_refused(
-    api: Api, head: bytes, said: bytes
-) -> None:
-    """No or two `Host`, or two keys: 400 that says which, and nothing behind it is carried out."""
+def test_an_ambiguous_head_is_refused(api: Api, head: bytes, said: bytes) -> None:
+    """No or two `Host`, or two keys: 400 that names it, and the next request is not read."""
     before = changes(api)
     answer = raw(api, b"POST /v1/executions/latest/cancel " + head + b"\r\n" + HIDDEN)
     assert statuses(answer) == [400]
@@ -385,13 +381,13 @@ def test_a_head_that_a_proxy_could_read_in_another_way_is_refused(
 
 
 def test_a_request_of_http_1_0_needs_no_host(api: Api) -> None:
-    """As load balancers ask for a health check."""
+    """Load balancers send such health checks."""
     answer = raw(api, b"GET /v1/executions HTTP/1.0\r\nAuthorization: Bearer ada\r\n\r\n")
     assert statuses(answer) == [200]
 
 
-def test_a_charset_is_told_once(api: Api) -> None:
-    """Of what services answer, of metrics, and of texts: litestar would add one to each."""
+def test_a_charset_is_sent_once(api: Api) -> None:
+    """litestar would add one to answers of services, to metrics and to texts."""
 
     async def passed(*_: object, **__: object) -> Passed:
         async def body() -> AsyncIterator[bytes]:

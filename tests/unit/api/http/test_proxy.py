@@ -1,4 +1,4 @@
-"""What the API takes, whom it believes, and what it tells browsers; over real sockets."""
+"""Limits, slow readers, proxies and browsers, over real sockets."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ def api(running: Api) -> Iterator[Api]:
 
 
 def raw(api: Api, request: bytes, *, timeout_s: float = 5) -> bytes:
-    """Send bytes; return all that comes until the server closes."""
+    """Send bytes, and return the answer until the API closes the connection."""
     with connected(api, timeout_s) as client:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             client.sendall(request)  # it may be refused before all of it was sent
@@ -68,8 +68,8 @@ def problem(answer: bytes) -> tuple[int, dict[str, Any]]:
 # limits
 
 
-def test_a_body_is_as_large_as_the_setting_says_then(api: Api) -> None:
-    """Also without a length; a change counts at once; the error names setting and value."""
+def test_the_size_of_a_body_is_limited(api: Api) -> None:
+    """With and without a length. A change takes effect at once, and the error names the setting."""
     body = json.dumps({"text": "x" * 20_000}).encode()
 
     def pieces() -> Iterator[bytes]:
@@ -85,8 +85,8 @@ def test_a_body_is_as_large_as_the_setting_says_then(api: Api) -> None:
             assert "max_body_mb, 0.01" in answer.json()["detail"]
 
 
-def test_a_body_has_as_many_values_as_the_setting_says(api: Api) -> None:
-    """It is refused before it is decoded; text with as many commas is not."""
+def test_the_number_of_values_in_a_body_is_limited(api: Api) -> None:
+    """Before it is decoded. A text with as many commas is accepted."""
     with api.http() as client:
         path = f"/v1/executions/{api.execution()}/cancel"
         api.parts.settings.max_body_values = 1000
@@ -97,8 +97,8 @@ def test_a_body_has_as_many_values_as_the_setting_says(api: Api) -> None:
         assert client.post(path, content=commas).status_code == 400
 
 
-def test_a_plan_may_list_more_files_than_other_bodies_have_values(api: Api) -> None:
-    """A project of a hundred thousand files can be deployed."""
+def test_a_plan_may_have_more_values(api: Api) -> None:
+    """A project with a hundred thousand files can be deployed."""
     api.admit("ci", "deploy")
     plan = b'{"services": [%b1]}'
     with api.http("ci") as client:
@@ -106,8 +106,8 @@ def test_a_plan_may_list_more_files_than_other_bodies_have_values(api: Api) -> N
         assert client.post("/v1/plan", content=plan % (b"1," * 1_000_000)).status_code == 413
 
 
-def test_a_head_is_as_large_as_the_setting_says(api: Api) -> None:
-    """In one header or many, whole or going on for ever: 431, and the connection is closed."""
+def test_the_size_of_a_head_is_limited(api: Api) -> None:
+    """In one header or many, whole or endless: 431, and the connection is closed."""
     many = b"".join(b"X-%d: %b\r\n" % (i, b"v" * 500) for i in range(200))
     for head in (many + b"\r\n", b"X: " + b"v" * 500_000, many):
         status, told = problem(raw(api, b"GET /health HTTP/1.1\r\nHost: x\r\n" + head))
@@ -117,23 +117,21 @@ def test_a_head_is_as_large_as_the_setting_says(api: Api) -> None:
     assert problem(raw(api, request))[0] == 404
 
 
-def test_what_is_no_http_is_refused_as_a_problem(api: Api) -> None:
+def test_invalid_http_is_answered_with_a_problem(api: Api) -> None:
     """400 in the form of all other errors."""
     status, told = problem(raw(api, b"hello\r\n\r\n"))
     assert (status, told["code"]) == (400, "usage")
 
 
-def test_a_head_that_does_not_come_is_not_waited_for(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither the first one after connecting, nor one that was begun."""
+def test_a_missing_head_is_not_awaited(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the first one of a connection nor one that has begun."""
     monkeypatch.setattr("koco.control.server.http_protocol._HEAD_S", 0.1)
     assert raw(api, b"") == b""
     assert raw(api, b"GET /health HTTP/1.1\r\nHost") == b""
 
 
-def test_a_key_has_so_many_requests(api: Api) -> None:
-    """429 names the setting and says when to come back; other keys go on."""
+def test_the_requests_of_a_key_are_limited(api: Api) -> None:
+    """429 names the setting and when to retry. Other keys are not affected."""
     api.parts.settings.key_requests_per_s = 0.2  # two at once, then one in five seconds
     with api.http("ada") as ada, api.http("bob") as bob:
         answers = [ada.get("/v1/executions") for _ in range(3)]
@@ -143,8 +141,8 @@ def test_a_key_has_so_many_requests(api: Api) -> None:
         assert bob.get("/v1/executions").status_code == 200
 
 
-def test_a_bucket_fills_as_time_goes_by() -> None:
-    """As many as the rate allows in the long run, ten seconds' worth at once, none for 0."""
+def test_a_bucket_fills_over_time() -> None:
+    """The rate holds in the long run, ten seconds' worth at once; 0 means no limit."""
     now = [0.0]
     settings = Settings(key_requests_per_s=2)
     rates = Rates(settings, clock=lambda: now[0])
@@ -165,7 +163,7 @@ def test_a_bucket_fills_as_time_goes_by() -> None:
 
 
 def big(api: Api, *, events: int, size: int) -> str:
-    """Make an execution with events of a size, that goes on."""
+    """Make an execution that has large events and has not ended."""
     fid = api.execution()
     for number in range(1, events + 1):
         batch = Batch(fid, "p", number, 1, line.encode(Kind.STDOUT, "x" * size))
@@ -173,8 +171,8 @@ def big(api: Api, *, events: int, size: int) -> str:
     return fid
 
 
-def test_a_reader_that_stops_costs_little_and_is_dropped(api: Api) -> None:
-    """However large the events: less than a megabyte, then none, and it may come back."""
+def test_a_stalled_reader_costs_little_and_is_dropped(api: Api) -> None:
+    """Less than a megabyte, however large the events are. The reader may reconnect."""
     api.parts.settings.stream_stall_s = 0.3
     fid = big(api, events=2, size=8_000_000)
     request = f"GET /v1/executions/{fid}/events?follow=1 HTTP/1.1\r\nHost: x\r\n".encode()
@@ -202,8 +200,8 @@ def test_a_reader_that_stops_costs_little_and_is_dropped(api: Api) -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="not on this system")
-def test_the_kernel_holds_little_for_a_reader_that_stops() -> None:
-    """A few hundred kilobytes; it would be megabytes."""
+def test_the_kernel_buffers_little_for_a_stalled_reader() -> None:
+    """A few hundred kilobytes. By default it would be megabytes."""
     listener = asyncio.run(listening._listen("127.0.0.1", 0))
     listener.setblocking(True)
     with listener, socket.create_connection(listener.getsockname()):
@@ -216,8 +214,8 @@ def test_the_kernel_holds_little_for_a_reader_that_stops() -> None:
     assert taken < 1_000_000
 
 
-def test_a_reader_that_is_slow_is_not_dropped(api: Api) -> None:
-    """It takes less in all this time than the server holds for it, but it takes something."""
+def test_a_slow_reader_is_not_dropped(api: Api) -> None:
+    """It takes less than the server's buffer during this time, but it takes something."""
     api.parts.settings.stream_stall_s = 0.2
     fid = big(api, events=1, size=3_000_000)
     api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
@@ -233,7 +231,7 @@ def test_a_reader_that_is_slow_is_not_dropped(api: Api) -> None:
 
 
 def test_streams_of_a_revoked_key_end(api: Api) -> None:
-    """At once, while they wait for events; who comes back is told why."""
+    """At once, while they wait for events. A reader that reconnects is told why."""
     fid = api.execution()
     with api.http("bob") as other, api.http("ada") as client:
         with client.stream("GET", f"/v1/executions/{fid}/events", params={"follow": 1}) as answer:
@@ -259,8 +257,8 @@ class _Endless(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None: ...
 
 
-def test_what_a_service_tells_a_revoked_key_ends(api: Api) -> None:
-    """A stream of its own endpoint's ends as those of events do, and counts as they do."""
+def test_a_services_stream_to_a_revoked_key_ends(api: Api) -> None:
+    """Streams of a service's endpoint end, and count, like streams of events."""
     api.parts.settings.max_streams_per_key = 2
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Endless)
     server.daemon_threads = True
@@ -290,8 +288,8 @@ def test_what_a_service_tells_a_revoked_key_ends(api: Api) -> None:
         server.server_close()
 
 
-def test_streams_are_refused_beyond_the_setting(api: Api) -> None:
-    """429, the setting's name, and when to try again."""
+def test_the_number_of_streams_is_limited(api: Api) -> None:
+    """429 with the setting's name and `Retry-After`."""
     api.parts.settings.max_streams_per_key = 1
     fid = api.execution()
     path, params = f"/v1/executions/{fid}/events", {"follow": "1"}
@@ -321,10 +319,10 @@ async def _latest_address(api: Api) -> str:
         (("127.0.0.0/8", "10.0.0.0/8"), "spoofed, 6.6.6.6, 10.1.2.3", "6.6.6.6"),
     ],
 )
-def test_only_trusted_proxies_say_who_asks(
+def test_only_trusted_proxies_report_the_address(
     api: Api, proxies: tuple[str, ...], told: str, address: str
 ) -> None:
-    """By the right-most address that is no proxy's; what clients have put before it is not read."""
+    """It is the right-most address that is not a proxy's. Those before it may be forged."""
     api.parts.settings.trusted_proxies = proxies
     with api.http() as client:
         sent = {"X-Forwarded-For": told, "X-Forwarded-Proto": "https"}
@@ -337,8 +335,8 @@ def test_only_trusted_proxies_say_who_asks(
 # browsers
 
 
-def test_all_addresses_of_a_home_have_one_share_of_what_is_public(api: Api) -> None:
-    """Somebody with IPv6 has as many addresses as they like, all in one /64."""
+def test_all_addresses_of_a_network_share_one_limit(api: Api) -> None:
+    """A home network with IPv6 has any number of addresses, all in one /64."""
     declared = manifest(endpoint={"timeout": 5, "public": ["/x"]})
     api.parts.catalog = Catalog()
     api.parts.catalog.put(msgspec.structs.replace(RELEASE, app=None, manifest=declared))
@@ -351,8 +349,8 @@ def test_all_addresses_of_a_home_have_one_share_of_what_is_public(api: Api) -> N
     assert codes == [404, 429, 404]
 
 
-def test_every_answer_says_how_to_treat_it(api: Api) -> None:
-    """Errors before any route was found, too; and what server this is stays unsaid."""
+def test_every_answer_has_the_security_headers(api: Api) -> None:
+    """Even an error before any route was found. No header names the server."""
     with api.http() as client:
         for path in ("/v1/executions", "/nothing/here", "/health"):
             headers = client.get(path).headers
@@ -366,8 +364,8 @@ HTTPS = {"Origin": "https://app.example.com"}
 ASKING = {**HTTPS, "Access-Control-Request-Method": "POST"}
 
 
-def test_no_page_of_another_origin_is_let_in(api: Api) -> None:
-    """Unless an admin names its origin: no header of CORS is in any answer."""
+def test_pages_of_other_origins_are_not_allowed(api: Api) -> None:
+    """No answer has a CORS header unless an admin names the origin."""
     with api.http() as client:
         for answer in (
             client.get("/v1/executions", headers=HTTPS),
@@ -376,8 +374,8 @@ def test_no_page_of_another_origin_is_let_in(api: Api) -> None:
             assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_pages_of_named_origins_are_let_in(api: Api) -> None:
-    """With credentials, asked before and after, also where the answer is an error."""
+def test_pages_of_named_origins_are_allowed(api: Api) -> None:
+    """With credentials, in the preflight and in the answer, even if it is an error."""
     api.parts.settings.cors_origins = ("https://app.example.com",)
     with api.http() as client:
         first = client.options("/v1/flows/x", headers=ASKING)
@@ -398,8 +396,8 @@ def test_pages_of_named_origins_are_let_in(api: Api) -> None:
         assert other.headers["Vary"] == "Origin"
 
 
-def test_all_origins_are_let_in_without_credentials_only(api: Api) -> None:
-    """A cookie of the user's is never sent for whoever asks."""
+def test_all_origins_are_allowed_only_without_credentials(api: Api) -> None:
+    """Otherwise any page could send the user's cookie."""
     api.parts.settings.cors_origins = ("*",)
     with api.http() as client:
         answer = client.get("/v1/executions", headers=HTTPS)

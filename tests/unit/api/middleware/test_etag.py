@@ -1,4 +1,4 @@
-"""Reading: conditions, HEAD, OPTIONS, methods that are not there, and chosen fields."""
+"""Conditional requests, HEAD, OPTIONS, unknown methods, and `fields`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,8 +26,8 @@ def client(api: Api) -> Iterator[Any]:
         yield client
 
 
-def test_what_is_known_is_not_sent_again(api: Api, client: Any) -> None:
-    """304 without a body until it changes; tags are compared weakly, in lists, and with `*`."""
+def test_a_known_answer_is_not_sent_again(api: Api, client: Any) -> None:
+    """304 without a body until it changes. Tags are compared weakly, in lists, and with `*`."""
     fid = api.execution()
     for path in (f"/v1/executions/{fid}", "/v1/executions", "/v1/locks"):
         first = client.get(path)
@@ -47,14 +47,14 @@ def test_what_is_known_is_not_sent_again(api: Api, client: Any) -> None:
     assert changed.headers["ETag"] != tag
 
 
-def test_no_condition_makes_of_a_refusal_anything_else(client: Any) -> None:
-    """An error has no tag, and stays what it is."""
+def test_a_condition_does_not_change_an_error(client: Any) -> None:
+    """An error has no tag and stays the same."""
     answer = client.get("/v1/executions/none", headers={"If-None-Match": "*"})
     assert answer.status_code == 404
     assert "ETag" not in answer.headers
 
 
-def test_a_file_that_is_known_is_not_sent_again(api: Api, client: Any) -> None:
+def test_a_known_file_is_not_sent_again(api: Api, client: Any) -> None:
     """Its tag is its hash."""
     fid = api.execution()
     path = f"/v1/executions/{fid}/files/in/a.txt"
@@ -69,7 +69,7 @@ def test_a_file_that_is_known_is_not_sent_again(api: Api, client: Any) -> None:
 
 
 def test_head_is_get_without_a_body(api: Api, client: Any) -> None:
-    """Everywhere: the same status and headers, the length where it is known."""
+    """On every route: the same status and headers, and the length if it is known."""
     fid = ended(api, "done")
     paths = ["", "/result", "/locks", "/files", "/events", "/events?follow=1"]
     for path in ["/v1/locks", "/v1/nothing", *(f"/v1/executions/{fid}{each}" for each in paths)]:
@@ -82,7 +82,7 @@ def test_head_is_get_without_a_body(api: Api, client: Any) -> None:
 
 
 def test_head_on_a_stream_does_not_follow_it(api: Api, client: Any) -> None:
-    """It ends at once, and so does what would have been sent."""
+    """HEAD ends at once, and so does the stream behind it."""
     fid = api.execution()
     head = client.head(f"/v1/executions/{fid}/events?follow=1")
     assert (head.status_code, head.headers["X-Koco-Fid"]) == (200, fid)
@@ -100,8 +100,8 @@ async def _turn() -> None:
     await asyncio.sleep(0.01)
 
 
-def test_what_is_no_method_of_a_path_is_405(client: Any) -> None:
-    """With those that are: HEAD wherever there is GET; OPTIONS says the same without a key."""
+def test_an_unknown_method_of_a_path_is_405(client: Any) -> None:
+    """The answer lists the methods: HEAD if there is GET. OPTIONS lists the same without a key."""
     for path, allowed in (
         ("/v1/executions", "GET, HEAD, OPTIONS"),
         ("/v1/executions/x/cancel", "OPTIONS, POST"),
@@ -119,19 +119,19 @@ def test_what_is_no_method_of_a_path_is_405(client: Any) -> None:
 
 
 def test_a_slash_at_the_end_changes_nothing(client: Any) -> None:
-    """As in most of the web; only services' own endpoints may mind."""
+    """It can matter only to services' own endpoints."""
     assert client.get("/v1/executions/").json() == client.get("/v1/executions").json()
     assert client.post("/v1/executions/").status_code == 405
 
 
-def test_what_is_private_is_for_no_cache(client: Any) -> None:
-    """`no-store` on all under /v1, whatever the answer is."""
+def test_private_answers_are_not_cached(client: Any) -> None:
+    """All answers below /v1 have `no-store`."""
     for path in ("/v1/executions", "/v1/nothing", "/v1/executions/none", "/v1/secrets"):
         assert client.get(path).headers["Cache-Control"] == "no-store"
 
 
-def test_fields_are_chosen(api: Api, client: Any) -> None:
-    """Of each item of a list, and of what is shown; the tag is of what is sent."""
+def test_fields_selects_members(api: Api, client: Any) -> None:
+    """Of each item of a list, or of the answer. The tag is that of the selected part."""
     fid = api.execution()
     page = client.get("/v1/executions", params={"fields": "status,fid", "limit": 1})
     assert set(page.json()) == {"items", "next"}
@@ -145,8 +145,8 @@ def test_fields_are_chosen(api: Api, client: Any) -> None:
     assert client.get(f"/v1/executions/{fid}?fields=fid,flow", headers=known).status_code == 304
 
 
-def test_a_field_that_is_not_there_is_refused(api: Api, client: Any) -> None:
-    """400, with those that are; in an empty list, too."""
+def test_an_unknown_field_is_refused(api: Api, client: Any) -> None:
+    """400 with the known fields, for an empty list, too."""
     for path in (f"/v1/executions/{api.execution()}", "/v1/executions", "/v1/locks?status=expired"):
         answer = client.get(path, params={"fields": "fid,password"})
         assert (answer.status_code, answer.json()["code"]) == (400, "usage"), path
@@ -154,8 +154,8 @@ def test_a_field_that_is_not_there_is_refused(api: Api, client: Any) -> None:
         assert "fid, " in answer.json()["hint"]
 
 
-def test_what_services_answer_themselves_is_left_alone() -> None:
-    """Their own endpoint's tags, parameters and methods are theirs."""
+def test_answers_of_services_are_not_changed() -> None:
+    """Tags, parameters and methods of a service's endpoint are its own."""
     parts: Any = type("Parts", (), {"settings": Settings()})
     forwarded = {
         route.path_format
@@ -165,8 +165,8 @@ def test_what_services_answer_themselves_is_left_alone() -> None:
     assert forwarded == {"/v1/services/{service}/app", "/v1/services/{service}/app/{path}"}
 
 
-def test_fields_of_what_is_no_json_choose_nothing(api: Api, client: Any) -> None:
-    """A page is sent whole, and a refusal as it is."""
+def test_fields_is_ignored_if_the_answer_is_not_json(api: Api, client: Any) -> None:
+    """A page is sent whole, and an error unchanged."""
     path = f"/v1/executions/{ended(api, HTML('<p>'))}/result?fields=fid"
     assert client.get(path, headers={"Accept": "text/html"}).text == "<p>"
     assert set(client.get(path).json()) == {"fid"}

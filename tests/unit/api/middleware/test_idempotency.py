@@ -1,4 +1,4 @@
-"""What creates something does so once for each idempotency key; waiting for a launch's end."""
+"""Idempotency keys, launches that wait for the end, and metrics."""
 
 import json
 import sqlite3
@@ -41,7 +41,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 
 async def _with_flow(api: Api) -> None:
-    """Let a flow be launched that no runner ever takes."""
+    """Make a flow that can be launched, but is never run."""
     parts = api.parts
     release = await parts.store.releases.create(
         "svc", bundle="", fingerprint="", manifest=MANIFEST, by="ada"
@@ -63,8 +63,8 @@ def make_key(client: Any, key: str, name: str = "new", **more: Any) -> Any:
     return client.post("/v1/keys", json={"name": name, **more}, headers={"Idempotency-Key": key})
 
 
-def test_every_route_that_creates_takes_a_key() -> None:
-    """But a login, whose caller is not known yet, and asking twice to cancel, which is once."""
+def test_every_route_that_creates_accepts_a_key() -> None:
+    """Except a login, whose caller is not known yet, and a cancellation, which can be repeated."""
     parts: Any = type("Parts", (), {"settings": Settings()})
     without = set()
     for route in create_app(parts).routes:
@@ -84,8 +84,8 @@ def _is_keyed(handler: HTTPRouteHandler) -> bool:
     return "Idempotency-Key" in handler.opt.get("headers", ())
 
 
-def test_what_was_created_is_answered_again(api: Api) -> None:
-    """The same answer, and nothing more is made; a key is each user's own."""
+def test_a_repeated_request_gets_the_same_answer(api: Api) -> None:
+    """Nothing more is created. Each user has their own keys."""
     with api.http("root") as client:
         first, again = make_key(client, "k1"), make_key(client, "k1")
         assert (first.status_code, again.status_code) == (201, 201)
@@ -97,8 +97,8 @@ def test_what_was_created_is_answered_again(api: Api) -> None:
         assert make_key(client, "k1").status_code == 409
 
 
-def test_a_key_is_good_for_one_request(api: Api) -> None:
-    """Another body, path or query under it is 409, which says what to do."""
+def test_a_key_is_valid_for_one_request(api: Api) -> None:
+    """Another body, path or query under it is 409 with a hint."""
     with api.http("root") as client:
         assert make_key(client, "k3", "third").status_code == 201
         answer = make_key(client, "k3", "fourth")
@@ -111,22 +111,22 @@ def test_a_key_is_good_for_one_request(api: Api) -> None:
 
 
 def test_a_refusal_is_not_kept(api: Api) -> None:
-    """What was wrong is mended, and sent again under the same key."""
+    """The client can fix the mistake and use the same key."""
     with api.http("root") as client:
         assert make_key(client, "k4", "fine", scopes=["fly"]).status_code == 400
         assert make_key(client, "k4", "fine").status_code == 201
 
 
-def test_two_at_once_are_one(api: Api) -> None:
-    """The second waits for the first, and is answered as that was."""
+def test_two_requests_at_once_are_handled_once(api: Api) -> None:
+    """The second waits for the first and gets the same answer."""
     with api.http("root") as client, ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: make_key(client, "k5", "once"), range(4)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["secret"] for answer in answers}) == 1
 
 
-def test_no_secret_is_written_down(api: Api) -> None:
-    """Neither a new key, nor a password, nor a digest of either: in memory, for a minute."""
+def test_no_secret_is_written_to_disk(api: Api) -> None:
+    """Neither a new key, nor a password, nor a digest of them: memory has them for a minute."""
     with api.http("root") as client:
         secret = make_key(client, "k6", "sixth").json()["secret"]
     files = [path.read_bytes() for path in api.data_dir.glob("store.db*")]
@@ -136,7 +136,7 @@ def test_no_secret_is_written_down(api: Api) -> None:
 
 
 def test_a_reply_is_kept_for_a_day(api: Api) -> None:
-    """Across a restart; after that its key is free, and its row goes with the next one kept."""
+    """Across a restart. Then its key is free, and its row is deleted with the next reply."""
     store, now = api.parts.store, time.time()
     old = Reply("ada", "old", "d", 202, b"{}", "/v1/x", now - KEPT_S - 1)
     new = Reply("ada", "new", "d", 202, b"{}", "", now)
@@ -164,8 +164,8 @@ def eventually(check: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_a_launch_says_where_it_is(api: Api) -> None:
-    """`Location`, and the fid as ever."""
+def test_a_launch_has_a_location(api: Api) -> None:
+    """`Location`, and the fid in the body."""
     with api.http() as client:
         answer = launch(client)
         assert (answer.status_code, set(answer.json())) == (201, {"result"})
@@ -175,8 +175,8 @@ def test_a_launch_says_where_it_is(api: Api) -> None:
         assert json.loads(meta)["payload"]["request"] == answer.headers["X-Request-ID"]
 
 
-def test_a_launch_waits_for_its_end(api: Api) -> None:
-    """The outcome is in the same answer, as soon as it is there; again under the same key: 200."""
+def test_a_launch_can_wait_for_its_end(api: Api) -> None:
+    """The answer has the outcome as soon as it is there. Under the same key it is 200."""
     with api.http() as client, ThreadPoolExecutor() as pool:
         before = api.call(api.parts.store.executions.count_by_status()).get("queued", 0)
         waiting = pool.submit(launch, client, "wait=20", **{"Idempotency-Key": "w1"})
@@ -197,8 +197,8 @@ def test_a_launch_waits_for_its_end(api: Api) -> None:
         assert (again.status_code, again.json()["outcome"]) == (200, outcome)
 
 
-def test_a_launch_that_does_not_end_in_time_goes_on(api: Api) -> None:
-    """202, and where it is; nobody watches it any more."""
+def test_a_launch_that_does_not_end_in_time_continues(api: Api) -> None:
+    """202 with its location, and nothing watches it afterwards."""
     with api.http() as client:
         for prefer, applied in (("wait=0", "wait=0"), ('respond-async, Wait="0"; x', "wait=0")):
             answer = launch(client, prefer)
@@ -212,15 +212,15 @@ def test_a_launch_that_does_not_end_in_time_goes_on(api: Api) -> None:
     assert (len(api.parts.streams), dict(api.parts.spooler._readers)) == (0, {})
 
 
-def test_no_launch_waits_beyond_a_minute() -> None:
-    """However long the client would."""
+def test_no_launch_waits_longer_than_a_minute() -> None:
+    """Even if the client would."""
     from koco.api.routes import flows
 
     assert [flows._patience(f"wait={text}") for text in ("60", "61", "999999999")] == [60, 60, 60]
 
 
-def test_what_waits_counts_as_a_stream(api: Api) -> None:
-    """Beyond the limit nothing is launched: 429, with when to try again."""
+def test_a_waiting_launch_counts_as_a_stream(api: Api) -> None:
+    """Beyond the limit nothing is launched: 429 with `Retry-After`."""
     before = api.call(api.parts.store.executions.count_by_status())
     streams = api.parts.streams
     streams._settings.max_streams_per_key, most = 0, streams._settings.max_streams_per_key
@@ -234,8 +234,8 @@ def test_what_waits_counts_as_a_stream(api: Api) -> None:
     assert api.call(api.parts.store.executions.count_by_status()) == before
 
 
-def test_a_client_that_hangs_up_hurts_nothing(api: Api) -> None:
-    """The execution goes on, to its end."""
+def test_an_execution_continues_if_its_client_disconnects(api: Api) -> None:
+    """It runs to its end."""
     import httpx
 
     with api.http() as client:
@@ -250,8 +250,8 @@ def test_a_client_that_hangs_up_hurts_nothing(api: Api) -> None:
 # metrics
 
 
-def test_metrics_are_what_prometheus_reads(api: Api) -> None:
-    """Counts of executions, launches, events and answers; both formats; not for limited keys."""
+def test_prometheus_can_read_the_metrics(api: Api) -> None:
+    """Executions, launches, events and answers, in both formats. Limited keys are refused."""
     from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
     from prometheus_client.parser import text_string_to_metric_families
 

@@ -1,4 +1,4 @@
-"""The document says of every operation what it takes, what it answers, and what may go wrong."""
+"""The OpenAPI document describes each operation: its parameters, answers and errors."""
 
 import json
 import re
@@ -28,14 +28,14 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         yield api
 
 
-def test_it_is_valid() -> None:
-    """As OpenAPI 3.1 has it, schemas included."""
+def test_the_document_is_valid() -> None:
+    """It conforms to OpenAPI 3.1, and so do its schemas."""
     validate(DOCUMENT)
     assert DOCUMENT["openapi"].startswith("3.1")
 
 
 def test_every_operation_is_described() -> None:
-    """A summary, what its parameters mean, an answer that is none of an error, and 500."""
+    """It has a summary, described parameters, an answer that is not an error, and 500."""
     for name, operation in OPERATIONS.items():
         assert operation["summary"].endswith((".", "`")), name
         assert "Takes " in operation["description"], name
@@ -48,8 +48,8 @@ def test_every_operation_is_described() -> None:
             assert {"401", "403", "429"} <= set(answers), name
 
 
-def test_examples_are_what_their_schemas_allow() -> None:
-    """Of bodies and of answers, errors too: whoever copies one has something that works."""
+def test_examples_fit_their_schemas() -> None:
+    """Those of bodies, answers and errors, so that a copied example works."""
     responses = DOCUMENT["components"]["responses"].values()
     contents = [each["content"] for each in responses]
     for operation in OPERATIONS.values():
@@ -67,7 +67,7 @@ def test_examples_are_what_their_schemas_allow() -> None:
 
 
 def test_errors_are_problems_with_known_codes() -> None:
-    """Every answer of an error is a problem; its codes are those of koco's errors."""
+    """Their codes are those of koco's error classes."""
     known = {kind.code for kind in errors._with_subclasses(errors.KocoError)}
     for name, answer in DOCUMENT["components"]["responses"].items():
         [(kind, media)] = answer["content"].items()
@@ -75,8 +75,8 @@ def test_errors_are_problems_with_known_codes() -> None:
         assert set(media["schema"]["allOf"][1]["properties"]["code"]["enum"]) <= known, name
 
 
-def test_a_page_for_reading_is_there_where_it_is_asked_for(api: Api) -> None:
-    """Off as it comes; on, it has every operation, and needs nothing from elsewhere."""
+def test_the_page_is_served_if_it_is_enabled(api: Api) -> None:
+    """It is off by default. It has every operation and loads nothing from other hosts."""
     with api.http() as client:
         assert client.get("/docs").status_code == 404
         api.parts.settings.api_docs = True
@@ -87,16 +87,16 @@ def test_a_page_for_reading_is_there_where_it_is_asked_for(api: Api) -> None:
     assert "<script" not in answer.text and "//" not in answer.text.partition("<h2>")[0]
 
 
-def test_ids_are_names() -> None:
-    """Of functions, for whoever has a client generated."""
+def test_ids_are_unique_names() -> None:
+    """They are names of functions, for generated clients."""
     ids = [operation["operationId"] for operation in OPERATIONS.values()]
     assert len(set(ids)) == len(ids)
     assert all(each.isidentifier() for each in ids)
     assert {"launch", "list_executions", "stream_events", "answer_lock"} <= set(ids)
 
 
-def test_it_is_served_to_everybody_and_once(api: Api) -> None:
-    """Without a key; who has it already is told so."""
+def test_the_document_is_public_and_cached(api: Api) -> None:
+    """No key is needed, and a client that has it gets 304."""
     with api.http() as client:
         del client.headers["Authorization"]
         answer = client.get("/openapi.json")
@@ -107,8 +107,8 @@ def test_it_is_served_to_everybody_and_once(api: Api) -> None:
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
 
 
-def test_the_page_has_every_route() -> None:
-    """With its scope, and what it does; and no other."""
+def test_the_docs_list_every_route() -> None:
+    """With its scope and its summary."""
     page = (ROOT / "docs/api.md").read_text()
     told = re.findall(r"^\| `([A-Z]+ \S+)` \| (?:`(\w+)`|-) \| (.+) \|$", page, re.MULTILINE)
     there = [

@@ -1,4 +1,4 @@
-"""Lists of executions, their changes, another try and the end of them, over a real socket."""
+"""Lists, changes, retries and deletion of executions, over a real socket."""
 
 import json
 import threading
@@ -46,7 +46,7 @@ def listed(api: Api, key: str = "dora", **params: Any) -> list[str]:
 
 
 def test_filters_are_combined(api: Api) -> None:
-    """Each by itself and all at once; `search` says whether all has been looked into."""
+    """Each alone and all together. `complete` says whether a search covered everything."""
     fid = made(api, user="eve", tags=("a", "b"), inputs={"topic": "zebra crossing"})
     other = made(api, user="eve", tags=("a",), inputs={"topic": "crossing"}, ended=False)
     assert listed(api, user="eve") == [other, fid]
@@ -63,8 +63,8 @@ def test_filters_are_combined(api: Api) -> None:
 
 
 @pytest.mark.parametrize("text", ["'", '"', "%", "*", "a;--", "NEAR(", "\\", "\0", "ümlaut*", "{"])
-def test_no_text_is_anything_but_text(api: Api, text: str) -> None:
-    """In no filter: an empty list, or a refusal that says what is wrong."""
+def test_odd_texts_in_filters_are_harmless(api: Api, text: str) -> None:
+    """Each filter returns an empty list, or an error that explains it."""
     with api.http("dora") as client:
         for name in ("flow", "service", "user", "tag", "search", "status", "since", "cursor"):
             value = f"svc/{text}" if name == "flow" else text
@@ -75,7 +75,7 @@ def test_no_text_is_anything_but_text(api: Api, text: str) -> None:
 
 
 def test_changes_come_in_order_and_each_execution_once(api: Api) -> None:
-    """A page ends with a cursor that is good later; what was deleted is told as that."""
+    """A page's cursor stays valid, and deletions are listed."""
     with api.http("dora") as client:
         since = client.get("/v1/changes?since=now").json()["next"]
         first, second = made(api, ended=False), made(api)
@@ -93,7 +93,7 @@ def test_changes_come_in_order_and_each_execution_once(api: Api) -> None:
         assert client.get("/v1/changes?since=x").status_code == 400
 
 
-def test_changes_are_waited_for(api: Api) -> None:
+def test_changes_can_be_awaited(api: Api) -> None:
     """The answer comes with the change, or empty when the time is over."""
     with api.http("dora") as client:
         since = client.get("/v1/changes?since=now").json()["next"]
@@ -105,8 +105,8 @@ def test_changes_are_waited_for(api: Api) -> None:
         assert client.get("/v1/changes?wait=61").status_code == 400
 
 
-def test_changes_are_followed(api: Api) -> None:
-    """As lines, and as server-sent events that go on after the last one that was seen."""
+def test_changes_can_be_followed(api: Api) -> None:
+    """As lines, and as server-sent events that continue after the last known one."""
     with api.http("dora") as client:
         since = client.get("/v1/changes?since=now").json()["next"]
         fids = [made(api), made(api)]
@@ -123,8 +123,8 @@ def test_changes_are_followed(api: Api) -> None:
             assert json.loads(next(texts).removeprefix("data: "))["fid"] == seen[1]["fid"]
 
 
-def test_changes_of_others_are_not_told(api: Api) -> None:
-    """Neither what they run nor what they delete; the cursor passes it by."""
+def test_changes_of_other_users_are_not_listed(api: Api) -> None:
+    """Neither their executions nor their deletions. The cursor skips them."""
     with api.http("bob") as client:
         since = client.get("/v1/changes?since=now").json()["next"]
         others = made(api, user="ada")
@@ -136,8 +136,8 @@ def test_changes_of_others_are_not_told(api: Api) -> None:
         assert told == [(mine, False), (gone, True)]
 
 
-def test_only_what_has_ended_is_deleted(api: Api) -> None:
-    """409 before that, 404 afterwards and for whoever may not see it."""
+def test_only_ended_executions_can_be_deleted(api: Api) -> None:
+    """409 before the end, 404 afterwards and for callers who may not see it."""
     fid = made(api, ended=False)
     with api.http("ada") as client, api.http("bob") as other:
         assert client.delete(f"/v1/executions/{fid}").status_code == 409
@@ -148,8 +148,8 @@ def test_only_what_has_ended_is_deleted(api: Api) -> None:
         assert client.delete(f"/v1/executions/{fid}").status_code == 404
 
 
-def test_a_follower_ends_where_its_execution_is_deleted(api: Api) -> None:
-    """As if it had seen the end: a reader that came back after it."""
+def test_a_follower_ends_if_its_execution_is_deleted(api: Api) -> None:
+    """A reader that reconnected after the end sees the stream end."""
     fid = made(api, ended=False)
     with api.http("ada") as client:
         since = {"since": 10**6}
@@ -163,7 +163,7 @@ def test_a_follower_ends_where_its_execution_is_deleted(api: Api) -> None:
 
 @pytest.fixture
 def live(api: Api) -> Catalog:
-    """Let `svc/flow` be live, with a form; no runner ever comes."""
+    """Make `svc/flow` live with a form; no runner is ever started."""
     store = api.parts.store
     declared = manifest(
         service="svc",
@@ -190,8 +190,8 @@ def live(api: Api) -> Catalog:
     return parts.catalog
 
 
-def test_another_try_is_what_was_ordered(api: Api, live: Catalog) -> None:
-    """Inputs that nobody is shown, files, tags, entrypoint; on the live release, by who asks."""
+def test_a_retry_repeats_the_order(api: Api, live: Catalog) -> None:
+    """With hidden inputs, files, tags and entrypoint, on the live release, as the caller."""
     sha256 = api.upload(b"data")
     fid = made(
         api,
@@ -216,8 +216,8 @@ def test_another_try_is_what_was_ordered(api: Api, live: Catalog) -> None:
         assert json.loads(events)["payload"]["retry_of"] == fid
 
 
-def test_another_try_is_made_once_for_a_key(api: Api, live: Catalog) -> None:
-    """The second answer is the first one's; for another execution the key is refused."""
+def test_a_retry_is_made_once_for_a_key(api: Api, live: Catalog) -> None:
+    """The second request gets the same answer; for another execution the key is refused."""
     fid, other = made(api, inputs={"who": "Ada"}), made(api, inputs={"who": "Bob"})
     with api.http("ada") as client:
         headers = {"Idempotency-Key": "once"}
@@ -228,8 +228,8 @@ def test_another_try_is_made_once_for_a_key(api: Api, live: Catalog) -> None:
         assert client.post(f"/v1/executions/{other}/retry", headers=headers).status_code == 409
 
 
-def test_what_is_not_tried_again(api: Api, live: Catalog) -> None:
-    """What has not ended, what the live form refuses, what others run, what is not live."""
+def test_some_executions_cannot_be_retried(api: Api, live: Catalog) -> None:
+    """If it has not ended, the live form refuses it, it is another user's, or it is not live."""
     running = made(api, inputs={"who": "Ada"}, ended=False)
     strange, elsewhere = made(api, inputs={"whom": "Ada"}), made(api, flow="other/flow")
     with api.http("ada") as client, api.http("bob") as other:
@@ -241,8 +241,8 @@ def test_what_is_not_tried_again(api: Api, live: Catalog) -> None:
         assert client.post(f"/v1/executions/{elsewhere}/retry").status_code == 404
 
 
-def test_locks_of_an_execution_come_page_by_page(api: Api) -> None:
-    """As all lists do."""
+def test_locks_of_an_execution_have_pages(api: Api) -> None:
+    """Like all lists."""
     fid = made(api, ended=False)
     for number in range(3):
         store = api.parts.store

@@ -1,4 +1,4 @@
-"""The API's routes of keys over a real socket: made, shown, rotated, revoked."""
+"""The routes of keys over a real socket: create, show, rotate, revoke."""
 
 import re
 import time
@@ -28,15 +28,15 @@ def ask(api: Api, method: str, path: str, key: str = "root", **more: Any) -> Any
 
 
 def make(api: Api, name: str, **more: Any) -> str:
-    """Make a key; return its secret."""
+    """Create a key and return its secret."""
     answer = ask(api, "POST", "/v1/keys", json={"name": name, **more})
     assert answer.status_code == 201, answer.text
     secret: str = answer.json()["secret"]
     return secret
 
 
-def test_a_key_is_made_and_its_secret_told_once(api: Api) -> None:
-    """Random, in the form that is documented for scanners, and nowhere else: not in the file."""
+def test_a_secret_is_shown_once(api: Api) -> None:
+    """It is random, in the form documented for scanners, and not in the store's file."""
     answer = ask(api, "POST", "/v1/keys", json={"name": "ci", "scopes": ["deploy"]})
     secret = answer.json()["secret"]
     assert re.fullmatch(tokens.PATTERN, secret)
@@ -48,8 +48,8 @@ def test_a_key_is_made_and_its_secret_told_once(api: Api) -> None:
     assert b"ci" in held
 
 
-def test_a_key_is_shown_as_it_was_made(api: Api) -> None:
-    """With who made it, and by default only what a user of flows needs."""
+def test_a_key_is_shown_as_it_was_created(api: Api) -> None:
+    """With its creator. By default it may only launch."""
     make(api, "eve")
     told = ask(api, "GET", "/v1/keys/eve").json()
     assert told["scopes"] == ["launch"]
@@ -57,7 +57,7 @@ def test_a_key_is_shown_as_it_was_made(api: Api) -> None:
     assert (told["by"], told["status"], told["last_used"]) == ("root", "active", None)
 
 
-def test_whoever_has_a_key_can_see_what_it_is(api: Api) -> None:
+def test_every_key_can_show_itself(api: Api) -> None:
     """`/v1/me` takes any key."""
     secret = make(api, "me-too", scopes=["read"], flows=["svc/*"], expires_s=3600)
     me = ask(api, "GET", "/v1/me", secret).json()
@@ -92,16 +92,16 @@ def test_whoever_has_a_key_can_see_what_it_is(api: Api) -> None:
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused(api: Api, wrong: dict[str, Any]) -> None:
-    """400, and no key is made."""
+def test_invalid_keys_are_refused(api: Api, wrong: dict[str, Any]) -> None:
+    """400, and no key is created."""
     refused = ask(api, "POST", "/v1/keys", json=wrong)
     assert refused.status_code == 400
     assert ("ten years" in refused.json()["detail"]) == ("expires_s" in wrong)
     assert ask(api, "GET", "/v1/keys/x").status_code == 404
 
 
-def test_a_name_is_given_once(api: Api) -> None:
-    """409 for another of that name; also where a user has it."""
+def test_a_name_is_unique(api: Api) -> None:
+    """409 if another key or a user has it."""
     make(api, "once")
     assert ask(api, "POST", "/v1/keys", json={"name": "once"}).status_code == 409
     api.sql(
@@ -111,8 +111,8 @@ def test_a_name_is_given_once(api: Api) -> None:
     assert ask(api, "POST", "/v1/keys", json={"name": "grace"}).status_code == 409
 
 
-def test_keys_come_in_pages_that_bear_inserts(api: Api) -> None:
-    """By name; what is inserted meanwhile moves nothing."""
+def test_pages_of_keys_are_stable(api: Api) -> None:
+    """By name, so that a new key moves no other to another page."""
     for name in ("p1", "p2", "p3"):
         make(api, name)
     page = ask(api, "GET", "/v1/keys", params={"limit": 2, "cursor": "p0"}).json()
@@ -122,8 +122,8 @@ def test_keys_come_in_pages_that_bear_inserts(api: Api) -> None:
     assert [each["name"] for each in page["items"]] == ["p3"]
 
 
-def test_an_expired_key_is_refused_and_told_so(api: Api) -> None:
-    """401, which says when, and how to be let in."""
+def test_an_expired_key_is_refused_with_the_reason(api: Api) -> None:
+    """401 with the time, and a hint."""
     secret = make(api, "late", expires_s=3600)
     assert ask(api, "GET", "/v1/me", secret).status_code == 200
     api.sql("UPDATE keys SET expires = 1000 WHERE name = 'late'")
@@ -138,16 +138,16 @@ def test_an_expired_key_is_refused_and_told_so(api: Api) -> None:
     "shown",
     ["", "Bearer", "Basic cm9vdDpyb290", "Bearer koco_" + "x" * 43, "Bearer Zoë", "Bearer Root"],
 )
-def test_what_is_no_key_is_refused(api: Api, shown: str) -> None:
-    """401 with `WWW-Authenticate`, whatever it is."""
+def test_wrong_credentials_are_refused(api: Api, shown: str) -> None:
+    """401 with `WWW-Authenticate` for each."""
     with api.http() as client:
         answer = client.get("/v1/me", headers={"Authorization": shown.encode()})
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_the_old_secret_is_good_for_its_grace(api: Api) -> None:
-    """Both are, until the grace is over; then the old one is told that it was replaced."""
+def test_the_old_secret_is_valid_for_the_grace_period(api: Api) -> None:
+    """Then it is refused with the reason that it was replaced."""
     old = make(api, "turn")
     answer = ask(api, "POST", "/v1/keys/turn/rotate", json={"grace_s": 3600})
     new = answer.json()["secret"]
@@ -164,7 +164,7 @@ def test_the_old_secret_is_good_for_its_grace(api: Api) -> None:
 
 
 def test_without_a_grace_the_old_secret_ends_at_once(api: Api) -> None:
-    """`grace_s: 0`; left out, it is a day."""
+    """With `grace_s: 0`. The default is a day."""
     old = make(api, "swift")
     day = ask(api, "POST", "/v1/keys/swift/rotate", json={}).json()
     assert day["former_until"] > day["created"]
@@ -178,8 +178,8 @@ def test_without_a_grace_the_old_secret_ends_at_once(api: Api) -> None:
         assert (refused.status_code, "90 days" in refused.json()["detail"]) == (400, True)
 
 
-def test_an_expired_key_gets_more_time_only_where_that_is_said(api: Api) -> None:
-    """A new secret of a key that has expired would be good for nothing."""
+def test_rotating_an_expired_key_needs_a_new_expiry(api: Api) -> None:
+    """Otherwise its new secret would be expired, too."""
     make(api, "again", expires_s=3600)
     api.sql("UPDATE keys SET expires = 1000 WHERE name = 'again'")
     assert ask(api, "POST", "/v1/keys/again/rotate", json={}).status_code == 409
@@ -189,7 +189,7 @@ def test_an_expired_key_gets_more_time_only_where_that_is_said(api: Api) -> None
 
 
 def test_a_revoked_key_is_refused_at_once(api: Api) -> None:
-    """And gone: its name can be given again, its secret is good for nothing."""
+    """Its name is free, and its secret is invalid."""
     secret = make(api, "gone")
     assert ask(api, "GET", "/v1/me", secret).status_code == 200
     assert ask(api, "DELETE", "/v1/keys/gone").status_code == 200
@@ -201,7 +201,7 @@ def test_a_revoked_key_is_refused_at_once(api: Api) -> None:
 
 
 def test_the_last_admin_key_that_does_not_expire_stays(api: Api) -> None:
-    """It is neither revoked nor given an end; one that expires is none to rely on."""
+    """It can be neither revoked nor given an expiry, because an expiring one is not enough."""
     make(api, "second", scopes=["admin"], expires_s=3600)
     for method, path, body in (
         ("DELETE", "/v1/keys/root", None),
@@ -217,7 +217,7 @@ def test_the_last_admin_key_that_does_not_expire_stays(api: Api) -> None:
     assert ask(api, "DELETE", "/v1/keys/third").status_code == 200
 
 
-def test_when_and_from_where_a_key_was_used_is_noted_once_a_minute(api: Api) -> None:
+def test_the_last_use_of_a_key_is_noted_once_a_minute(api: Api) -> None:
     """Beside the request, which does not wait for it."""
     secret = make(api, "seen")
     ask(api, "GET", "/v1/me", secret)
@@ -232,8 +232,8 @@ def test_when_and_from_where_a_key_was_used_is_noted_once_a_minute(api: Api) -> 
     assert ask(api, "GET", "/v1/keys/seen").json()["last_from"] == "elsewhere"
 
 
-def test_revoking_and_rotating_end_what_is_followed(api: Api) -> None:
-    """By the key's credential: whoever has a secret that is good comes again."""
+def test_revoking_and_rotating_end_open_streams(api: Api) -> None:
+    """Those of the key's credential. A reader with a valid secret can reconnect."""
     ended: list[str] = []
     mine = keys.Keys(api.parts.store, end=ended.append)
 
@@ -247,8 +247,8 @@ def test_revoking_and_rotating_end_what_is_followed(api: Api) -> None:
     assert ended == ["key:follower"] * 2
 
 
-def test_a_lost_admin_key_is_replaced_and_no_other(api: Api) -> None:
-    """`koco up --recover-admin` gives the key `admin` another secret; it forgets nobody else's."""
+def test_only_a_lost_admin_key_is_replaced(api: Api) -> None:
+    """`koco up --recover-admin` gives the key `admin` a new secret and changes no other."""
     store = api.parts.store
     old = Key(name="admin", digest=b"o" * 32, scopes=("admin",), created="", sees_all=True)
     api.call(store.keys.put(msgspec.structs.replace(old, former=b"f" * 32, former_until=9e9)))

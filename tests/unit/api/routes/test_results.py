@@ -1,4 +1,4 @@
-"""Results in the media types that they are meant for."""
+"""Results in the media types of flows' responses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -48,7 +48,7 @@ def get(api: Api, fid: str, accept: str) -> Any:
 def test_a_body_is_sent_in_its_media_type(
     api: Api, value: Any, accept: str, media: str, body: str
 ) -> None:
-    """Where `Accept` asks for it; a page may do nothing where it is shown."""
+    """If `Accept` asks for it. A page has a policy that forbids everything."""
     answer = get(api, ended(api, value), accept)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, media)
     assert answer.content == body.encode()
@@ -58,8 +58,8 @@ def test_a_body_is_sent_in_its_media_type(
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "application/json", "text/csv, application/*"])
-def test_json_is_what_everything_can_be_had_in(api: Api, accept: str) -> None:
-    """`{fid, status, result}`, of a body as of any other value."""
+def test_every_result_is_available_as_json(api: Api, accept: str) -> None:
+    """`{fid, status, result}`, whatever the flow returned."""
     for value, told in ((HTML("<p>"), {"type": "html", "body": "<p>"}), ([1], [1])):
         fid = ended(api, value)
         answer = get(api, fid, accept)
@@ -67,13 +67,13 @@ def test_json_is_what_everything_can_be_had_in(api: Api, accept: str) -> None:
 
 
 @pytest.mark.parametrize("value", [[1], {"type": "html", "body": 1}, {"type": [], "body": ""}])
-def test_what_is_no_text_is_not_acceptable_as_one(api: Api, value: Any) -> None:
-    """406, with what there is."""
+def test_a_value_is_not_acceptable_as_text(api: Api, value: Any) -> None:
+    """406 with the available types."""
     answer = get(api, ended(api, value), "text/html")
     assert (answer.status_code, answer.json()["code"]) == (406, "accept")
     assert "application/json" in answer.json()["hint"]
 
 
-def test_an_endless_preference_is_refused(api: Api) -> None:
+def test_an_infinite_preference_is_refused(api: Api) -> None:
     """400: a `q` is a number up to 1."""
     assert get(api, ended(api, 1), "text/html;q=inf").status_code == 400
