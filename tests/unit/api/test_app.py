@@ -87,8 +87,8 @@ def test_only_owners_see_all_of_a_release(api: Api) -> None:
     for key, sees in (("dora", True), ("ada", False)):
         with api.http(key) as client:
             one, listed = client.get(f"{path}/1"), client.get(path)
-        shown = one.json()["manifest"]["runtime"]["env"]
-        assert shown == (env if sees else {"TOKEN": "********", "REGION": "eu"})
+        variables = one.json()["manifest"]["runtime"]["env"]
+        assert variables == (env if sees else {"TOKEN": "********", "REGION": "eu"})
         for answer in (one, listed):
             assert ("/home/dora" in answer.text) is sees
             assert "boom" in answer.text

@@ -1,6 +1,6 @@
-"""Every route of the API, asked by nobody, by each scope, by others, and by limited keys.
+"""Every route of the API, called without a key, with each scope, by others, and by limited keys.
 
-A route that is not in the table fails: nobody adds one without saying who may call it.
+The tests fail for a route that is not in the table, so each new one must say who may call it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,14 +39,14 @@ MANIFEST = {"service": "svc", "flows": [{"name": "flow", "entrypoint": "m:f"}]}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A route: what it is asked with, the scope that it takes, and what it is about."""
+class Call:
+    """A call of a route, the scope that it takes, and the kind of object that it is about."""
 
     method: str
     path: str
-    #: None where it takes no key.
+    #: None if it takes no key.
     scope: str | None
-    #: `execution`, `flow`, `service` or `shared`: what others, or limited keys, may not see.
+    #: `execution`, `flow`, `service` or `shared`: objects that others or limited keys may not see.
     about: str = ""
     body: Any = None
     headers: Any = None
@@ -56,82 +56,80 @@ FID = "/v1/executions/{fid}"
 UPLOAD = {"Upload-Offset": "0", "Upload-Length": "1"}
 
 ROUTES = {
-    "act": Asked("PUT", "/v1/services/svc/app/x", "launch", "service"),
-    "answer_lock": Asked("POST", f"{FID}/locks/review", "launch", "execution", True),
-    "cancel_execution": Asked("POST", f"{FID}/cancel", "launch", "execution"),
-    "create_key": Asked("POST", "/v1/keys", "admin", "", {"name": "ada"}),
-    "create_release": Asked(
+    "act": Call("PUT", "/v1/services/svc/app/x", "launch", "service"),
+    "answer_lock": Call("POST", f"{FID}/locks/review", "launch", "execution", True),
+    "cancel_execution": Call("POST", f"{FID}/cancel", "launch", "execution"),
+    "create_key": Call("POST", "/v1/keys", "admin", "", {"name": "ada"}),
+    "create_release": Call(
         "POST", "/v1/services/svc/releases", "deploy", "service", {"manifest": {}, "bundle": SHA256}
     ),
-    "create_session": Asked("POST", "/v1/session", None, "", {"name": "x", "password": "y"}),
-    "create_user": Asked("POST", "/v1/users", "admin", "", {"name": "ada", "password": "z" * 12}),
-    "delete_execution": Asked("DELETE", FID, "launch", "execution"),
-    "describe": Asked("GET", "/openapi.json", None),
-    "end_session": Asked("DELETE", "/v1/session", "read"),
-    "examine": Asked("POST", "/v1/doctor", "read"),
-    "fetch_bundle": Asked("GET", "/bundles/forged/x.zip", None),
-    "health": Asked("GET", "/health", None),
-    "launch": Asked("POST", "/v1/flows/svc/flow", "launch", "flow", {}),
-    "list_audit": Asked("GET", "/v1/audit", "admin"),
-    "list_changes": Asked("GET", "/v1/changes", "read"),
-    "list_execution_locks": Asked("GET", f"{FID}/locks", "read", "execution"),
-    "list_executions": Asked("GET", "/v1/executions", "read"),
-    "list_files": Asked("GET", f"{FID}/files", "read", "execution"),
-    "list_flows": Asked("GET", "/v1/flows", "read"),
-    "list_keys": Asked("GET", "/v1/keys", "admin"),
-    "list_locks": Asked("GET", "/v1/locks", "read"),
-    "list_releases": Asked("GET", "/v1/services/svc/releases", "read", "service"),
-    "list_secrets": Asked("GET", "/v1/secrets", "deploy", "shared"),
-    "list_services": Asked("GET", "/v1/services", "read"),
-    "list_users": Asked("GET", "/v1/users", "admin"),
-    "look": Asked("GET", "/v1/services/svc/app/x", "read", "service"),
-    "make_plan": Asked(
+    "create_session": Call("POST", "/v1/session", None, "", {"name": "x", "password": "y"}),
+    "create_user": Call("POST", "/v1/users", "admin", "", {"name": "ada", "password": "z" * 12}),
+    "delete_execution": Call("DELETE", FID, "launch", "execution"),
+    "describe": Call("GET", "/openapi.json", None),
+    "end_session": Call("DELETE", "/v1/session", "read"),
+    "examine": Call("POST", "/v1/doctor", "read"),
+    "fetch_bundle": Call("GET", "/bundles/forged/x.zip", None),
+    "health": Call("GET", "/health", None),
+    "launch": Call("POST", "/v1/flows/svc/flow", "launch", "flow", {}),
+    "list_audit": Call("GET", "/v1/audit", "admin"),
+    "list_changes": Call("GET", "/v1/changes", "read"),
+    "list_execution_locks": Call("GET", f"{FID}/locks", "read", "execution"),
+    "list_executions": Call("GET", "/v1/executions", "read"),
+    "list_files": Call("GET", f"{FID}/files", "read", "execution"),
+    "list_flows": Call("GET", "/v1/flows", "read"),
+    "list_keys": Call("GET", "/v1/keys", "admin"),
+    "list_locks": Call("GET", "/v1/locks", "read"),
+    "list_releases": Call("GET", "/v1/services/svc/releases", "read", "service"),
+    "list_secrets": Call("GET", "/v1/secrets", "deploy", "shared"),
+    "list_services": Call("GET", "/v1/services", "read"),
+    "list_users": Call("GET", "/v1/users", "admin"),
+    "look": Call("GET", "/v1/services/svc/app/x", "read", "service"),
+    "make_plan": Call(
         "POST",
         "/v1/plan",
         "deploy",
         "service",
         {"services": [{"manifest": {"service": "svc"}, "files": []}]},
     ),
-    "put_file": Asked(
+    "put_file": Call(
         "PUT", f"{FID}/files/in/b", "launch", "execution", {"sha256": SHA256, "size_bytes": 1}
     ),
-    "read_file": Asked("GET", f"{FID}/files/in/a", "read", "execution"),
-    "remove_files": Asked("DELETE", f"{FID}/files/in/a", "launch", "execution"),
-    "remove_user": Asked("DELETE", "/v1/users/nobody", "admin"),
-    "retry_execution": Asked("POST", f"{FID}/retry", "launch", "execution"),
-    "revoke_key": Asked("DELETE", "/v1/keys/nobody", "admin"),
-    "roll_back": Asked("POST", "/v1/services/svc/rollback", "deploy", "service", {"number": 7}),
-    "rotate_key": Asked("POST", "/v1/keys/nobody/rotate", "admin", "", {}),
-    "set_password": Asked(
-        "PUT", "/v1/users/nobody/password", "read", "own", {"password": "z" * 12}
-    ),
-    "set_secret": Asked("PUT", "/v1/secrets/TOKEN", "deploy", "shared", {"value": "v"}),
-    "show_bundle": Asked("HEAD", f"/v1/bundles/{SHA256}", "deploy"),
-    "show_execution": Asked("GET", FID, "read", "execution"),
-    "show_flow": Asked("GET", "/v1/flows/svc/flow", "read", "flow"),
-    "show_key": Asked("GET", "/v1/keys/nobody", "admin"),
-    "show_lock": Asked("GET", f"{FID}/locks/review", "read", "execution"),
-    "show_me": Asked("GET", "/v1/me", "read"),
-    "show_metrics": Asked("GET", "/v1/metrics", "read", "shared"),
-    "show_reader": Asked("GET", "/docs", None),
-    "show_release": Asked("GET", "/v1/services/svc/releases/1", "read", "service"),
-    "show_stack": Asked("GET", f"{FID}/stack", "read", "execution"),
-    "show_result": Asked("GET", f"{FID}/result", "read", "execution"),
-    "show_service": Asked("GET", "/v1/services/svc", "read", "service"),
-    "show_status": Asked("GET", "/v1/status", "read"),
-    "show_upload": Asked("HEAD", f"/v1/blobs/{SHA256}", "launch"),
-    "stream_events": Asked("GET", f"{FID}/events", "read", "execution"),
-    "undeploy": Asked("DELETE", "/v1/services/gone", "deploy", "service"),
-    "show_values": Asked("GET", "/v1/values", None),
-    "unset_secret": Asked("DELETE", "/v1/secrets/MISSING", "deploy", "shared"),
-    "upload": Asked("PATCH", f"/v1/blobs/{SHA256}", "launch", headers=UPLOAD),
-    "upload_bundle": Asked("PATCH", f"/v1/bundles/{SHA256}", "deploy", headers=UPLOAD),
+    "read_file": Call("GET", f"{FID}/files/in/a", "read", "execution"),
+    "remove_files": Call("DELETE", f"{FID}/files/in/a", "launch", "execution"),
+    "remove_user": Call("DELETE", "/v1/users/nobody", "admin"),
+    "retry_execution": Call("POST", f"{FID}/retry", "launch", "execution"),
+    "revoke_key": Call("DELETE", "/v1/keys/nobody", "admin"),
+    "roll_back": Call("POST", "/v1/services/svc/rollback", "deploy", "service", {"number": 7}),
+    "rotate_key": Call("POST", "/v1/keys/nobody/rotate", "admin", "", {}),
+    "set_password": Call("PUT", "/v1/users/nobody/password", "read", "own", {"password": "z" * 12}),
+    "set_secret": Call("PUT", "/v1/secrets/TOKEN", "deploy", "shared", {"value": "v"}),
+    "show_bundle": Call("HEAD", f"/v1/bundles/{SHA256}", "deploy"),
+    "show_execution": Call("GET", FID, "read", "execution"),
+    "show_flow": Call("GET", "/v1/flows/svc/flow", "read", "flow"),
+    "show_key": Call("GET", "/v1/keys/nobody", "admin"),
+    "show_lock": Call("GET", f"{FID}/locks/review", "read", "execution"),
+    "show_me": Call("GET", "/v1/me", "read"),
+    "show_metrics": Call("GET", "/v1/metrics", "read", "shared"),
+    "show_reader": Call("GET", "/docs", None),
+    "show_release": Call("GET", "/v1/services/svc/releases/1", "read", "service"),
+    "show_stack": Call("GET", f"{FID}/stack", "read", "execution"),
+    "show_result": Call("GET", f"{FID}/result", "read", "execution"),
+    "show_service": Call("GET", "/v1/services/svc", "read", "service"),
+    "show_status": Call("GET", "/v1/status", "read"),
+    "show_upload": Call("HEAD", f"/v1/blobs/{SHA256}", "launch"),
+    "stream_events": Call("GET", f"{FID}/events", "read", "execution"),
+    "undeploy": Call("DELETE", "/v1/services/gone", "deploy", "service"),
+    "show_values": Call("GET", "/v1/values", None),
+    "unset_secret": Call("DELETE", "/v1/secrets/MISSING", "deploy", "shared"),
+    "upload": Call("PATCH", f"/v1/blobs/{SHA256}", "launch", headers=UPLOAD),
+    "upload_bundle": Call("PATCH", f"/v1/bundles/{SHA256}", "deploy", headers=UPLOAD),
 }
 
 SCOPES = ("read", "launch", "deploy", "admin")
-#: Secrets of keys, which are their names: each scope alone, seeing everybody's executions …
+#: Secrets of keys, which are their names: each scope alone, seeing all executions …
 KEYS: dict[str, dict[str, Any]] = {scope: {"sees_all": True} for scope in SCOPES}
-#: … one that sees its own only, and one for other flows.
+#: … one that sees only its own, and one for other flows.
 ALL_BUT_ADMIN = ("read", "launch", "deploy")
 OTHERS: dict[str, dict[str, Any]] = {
     "other": {},
@@ -214,7 +212,7 @@ def test_every_route_is_in_the_table(api: Api) -> None:
     assert names(create_app(parts)) == set(ROUTES)
 
 
-def ask(api: Api, route: Asked, key: str | None) -> httpx.Response:
+def ask(api: Api, route: Call, key: str | None) -> httpx.Response:
     """Send a request to a route with a key, about a new execution."""
     fid = new_execution(api) if "{fid}" in route.path else ""
     headers = {**(route.headers or {}), "Authorization": f"Bearer {key}"}

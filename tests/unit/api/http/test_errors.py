@@ -42,11 +42,11 @@ def every_error() -> list[type[KocoError]]:
 
 def test_the_docs_list_every_error() -> None:
     """Each error once, sorted by status, with its code, status and exit code."""
-    told = [(code, int(status), int(exit_code)) for code, status, exit_code in ROWS]
+    documented = [(code, int(status), int(exit_code)) for code, status, exit_code in ROWS]
     there = {(each.code, each.http_status, each.exit_code) for each in every_error()}
-    assert set(told) == there
-    assert len(told) == len({code for code, *_ in told})
-    assert [status for _, status, _ in told] == sorted(status for _, status, _ in told)
+    assert set(documented) == there
+    assert len(documented) == len({code for code, *_ in documented})
+    assert [status for _, status, _ in documented] == sorted(status for _, status, _ in documented)
 
 
 @pytest.mark.parametrize(("code", "status", "exit_code"), ROWS)
@@ -109,18 +109,18 @@ def test_an_answer_has_the_requests_id(api: Api) -> None:
     """The client's own if it is valid, otherwise a new one."""
     with api.http() as client:
         for path in ("/v1/executions", "/v1/nothing", "/v1/executions/none"):
-            told = client.get(path, headers={"X-Request-ID": "my.id-1_A"})
-            assert told.headers["X-Request-ID"] == "my.id-1_A"
+            answer = client.get(path, headers={"X-Request-ID": "my.id-1_A"})
+            assert answer.headers["X-Request-ID"] == "my.id-1_A"
             for bad in ("", "x" * 65, "a b", "é".encode(), "<script>"):
-                made = client.get(path, headers={"X-Request-ID": bad}).headers["X-Request-ID"]
-                assert re.fullmatch(r"[0-9a-f]{16}", made), bad
+                own = client.get(path, headers={"X-Request-ID": bad}).headers["X-Request-ID"]
+                assert re.fullmatch(r"[0-9a-f]{16}", own), bad
 
 
 # bodies
 
 
 @pytest.mark.parametrize(
-    ("body", "pointer", "said"),
+    ("body", "pointer", "message"),
     [
         (b'{"name": 5}', "/name", "Expected `str`, got `int`"),
         (b'{"name": "x", "scopes": ["read", 5]}', "/scopes/1", "Expected `str`, got `int`"),
@@ -134,13 +134,13 @@ def test_an_answer_has_the_requests_id(api: Api) -> None:
     ],
 )
 def test_a_wrong_body_is_refused_with_the_place(
-    api: Api, body: bytes, pointer: str | None, said: str
+    api: Api, body: bytes, pointer: str | None, message: str
 ) -> None:
     """400 with the expected type and a JSON pointer to the wrong value."""
     api.admit("root", "admin")
     with api.http("root") as client:
         problem = check(client.post("/v1/keys", content=body), 400, "usage")
-    assert said in problem["detail"]
+    assert message in problem["detail"]
     assert "POST" not in problem["detail"]
     assert problem.get("pointer") == pointer
 
@@ -223,8 +223,8 @@ def test_unknown_parameters_are_refused(api: Api) -> None:
     """Otherwise `?sttus=error` would list everything."""
     with api.http() as client:
         answer = client.get("/v1/executions", params={"sttus": "error"})
-        told = answer.json()
-        assert (answer.status_code, told["hint"]) == (400, "did you mean 'status'?")
+        body = answer.json()
+        assert (answer.status_code, body["hint"]) == (400, "did you mean 'status'?")
         answer = client.get("/v1/me", params={"x": "1"})
         assert (answer.status_code, answer.json()["hint"]) == (400, "it takes: fields")
         assert client.get("/openapi.json", params={"version": "1"}).status_code == 200

@@ -357,7 +357,7 @@ def test_a_client_that_disconnects_in_a_body_leaves_no_traceback(
 
 
 @pytest.mark.parametrize(
-    ("head", "said"),
+    ("head", "message"),
     [
         (
             b"HTTP/1.1\r\nAuthorization: Bearer ada\r\n",
@@ -371,12 +371,12 @@ def test_a_client_that_disconnects_in_a_body_leaves_no_traceback(
         (b"HTTP/1.1\r\n" + KEY + b"authorization: Bearer ada\r\n", b"this one has several"),
     ],
 )
-def test_an_ambiguous_head_is_refused(api: Api, head: bytes, said: bytes) -> None:
+def test_an_ambiguous_head_is_refused(api: Api, head: bytes, message: bytes) -> None:
     """No or two `Host`, or two keys: 400 that names it, and the next request is not read."""
     before = changes(api)
     answer = raw(api, b"POST /v1/executions/latest/cancel " + head + b"\r\n" + HIDDEN)
     assert statuses(answer) == [400]
-    assert said in answer
+    assert message in answer
     assert changes(api) == before
 
 

@@ -110,8 +110,8 @@ def test_the_size_of_a_head_is_limited(api: Api) -> None:
     """In one header or many, whole or endless: 431, and the connection is closed."""
     many = b"".join(b"X-%d: %b\r\n" % (i, b"v" * 500) for i in range(200))
     for head in (many + b"\r\n", b"X: " + b"v" * 500_000, many):
-        status, told = problem(raw(api, b"GET /health HTTP/1.1\r\nHost: x\r\n" + head))
-        assert status == 431 and "max_header_kb, 64" in told["detail"]
+        status, body = problem(raw(api, b"GET /health HTTP/1.1\r\nHost: x\r\n" + head))
+        assert status == 431 and "max_header_kb, 64" in body["detail"]
     api.parts.settings.max_header_kb = 200
     request = b"GET /v1/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + many + b"\r\n"
     assert problem(raw(api, request))[0] == 404
@@ -119,8 +119,8 @@ def test_the_size_of_a_head_is_limited(api: Api) -> None:
 
 def test_invalid_http_is_answered_with_a_problem(api: Api) -> None:
     """400 in the form of all other errors."""
-    status, told = problem(raw(api, b"hello\r\n\r\n"))
-    assert (status, told["code"]) == (400, "usage")
+    status, body = problem(raw(api, b"hello\r\n\r\n"))
+    assert (status, body["code"]) == (400, "usage")
 
 
 def test_a_missing_head_is_not_awaited(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +294,7 @@ def test_the_number_of_streams_is_limited(api: Api) -> None:
     fid = api.execution()
     path, params = f"/v1/executions/{fid}/events", {"follow": "1"}
     with api.http() as client, client.stream("GET", path, params=params) as answer:
-        pieces = answer.iter_raw()  # kept: what nobody holds is closed
+        pieces = answer.iter_raw()  # kept, because otherwise it is closed
         next(pieces)
         refused = client.get(path, params=params)
         assert refused.status_code == 429 and "max_streams_per_key is 1" in refused.json()["detail"]
@@ -310,7 +310,7 @@ async def _latest_address(api: Api) -> str:
 
 
 @pytest.mark.parametrize(
-    ("proxies", "told", "address"),
+    ("proxies", "forwarded", "address"),
     [
         ((), "6.6.6.6", "127.0.0.1"),
         (("10.0.0.0/8",), "6.6.6.6", "127.0.0.1"),
@@ -320,13 +320,13 @@ async def _latest_address(api: Api) -> str:
     ],
 )
 def test_only_trusted_proxies_report_the_address(
-    api: Api, proxies: tuple[str, ...], told: str, address: str
+    api: Api, proxies: tuple[str, ...], forwarded: str, address: str
 ) -> None:
     """It is the right-most address that is not a proxy's. Those before it may be forged."""
     api.parts.settings.trusted_proxies = proxies
     with api.http() as client:
-        sent = {"X-Forwarded-For": told, "X-Forwarded-Proto": "https"}
-        answer = client.post("/v1/executions/none/cancel", headers=sent)
+        headers = {"X-Forwarded-For": forwarded, "X-Forwarded-Proto": "https"}
+        answer = client.post("/v1/executions/none/cancel", headers=headers)
     is_secure = "Strict-Transport-Security" in answer.headers
     assert is_secure == (address == "6.6.6.6")
     assert api.call(_latest_address(api)) == address

@@ -39,8 +39,8 @@ def test_every_operation_is_described() -> None:
     for name, operation in OPERATIONS.items():
         assert operation["summary"].endswith((".", "`")), name
         assert "Takes " in operation["description"], name
-        asked = operation.get("parameters", ())
-        assert not [each["name"] for each in asked if "description" not in each], name
+        parameters = operation.get("parameters", ())
+        assert not [each["name"] for each in parameters if "description" not in each], name
         answers = operation["responses"]
         assert any(status < "400" or status == "default" for status in answers), name
         assert "500" in answers, name
@@ -110,10 +110,10 @@ def test_the_document_is_public_and_cached(api: Api) -> None:
 def test_the_docs_list_every_route() -> None:
     """With its scope and its summary."""
     page = (ROOT / "docs/api.md").read_text()
-    told = re.findall(r"^\| `([A-Z]+ \S+)` \| (?:`(\w+)`|-) \| (.+) \|$", page, re.MULTILINE)
-    there = [
+    rows = re.findall(r"^\| `([A-Z]+ \S+)` \| (?:`(\w+)`|-) \| (.+) \|$", page, re.MULTILINE)
+    routes = [
         (name, next((scopes[0] for each in op["security"] for scopes in each.values()), ""))
         for name, op in OPERATIONS.items()
     ]
-    assert [(name, scope) for name, scope, _ in told] == there
-    assert [about for *_, about in told] == [op["summary"] for op in OPERATIONS.values()]
+    assert [(name, scope) for name, scope, _ in rows] == routes
+    assert [about for *_, about in rows] == [op["summary"] for op in OPERATIONS.values()]

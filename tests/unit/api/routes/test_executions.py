@@ -28,7 +28,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         yield api
 
 
-def made(api: Api, *, ended: bool = True, **more: Any) -> str:
+def make(api: Api, *, ended: bool = True, **more: Any) -> str:
     fields = {"flow": "svc/flow", "service": "svc", "release": 1, "inputs": {}, "user": "ada"}
     new = NewExecution(**{**fields, **more})
     fid: str = api.call(api.parts.store.executions.create(new))[0].fid
@@ -47,8 +47,8 @@ def listed(api: Api, key: str = "dora", **params: Any) -> list[str]:
 
 def test_filters_are_combined(api: Api) -> None:
     """Each alone and all together. `complete` says whether a search covered everything."""
-    fid = made(api, user="eve", tags=("a", "b"), inputs={"topic": "zebra crossing"})
-    other = made(api, user="eve", tags=("a",), inputs={"topic": "crossing"}, ended=False)
+    fid = make(api, user="eve", tags=("a", "b"), inputs={"topic": "zebra crossing"})
+    other = make(api, user="eve", tags=("a",), inputs={"topic": "crossing"}, ended=False)
     assert listed(api, user="eve") == [other, fid]
     assert listed(api, user="eve", tag="a") == [other, fid]
     assert listed(api, tag=["a", "b"]) == [fid]
@@ -78,7 +78,7 @@ def test_changes_come_in_order_and_each_execution_once(api: Api) -> None:
     """A page's cursor stays valid, and deletions are listed."""
     with api.http("dora") as client:
         since = client.get("/v1/changes?since=now").json()["next"]
-        first, second = made(api, ended=False), made(api)
+        first, second = make(api, ended=False), make(api)
         api.call(api.parts.store.executions.settle(first, Status.CANCELLED))
         page = client.get("/v1/changes", params={"since": since, "limit": 1}).json()
         assert [each["fid"] for each in page["items"]] == [second]
@@ -99,7 +99,7 @@ def test_changes_can_be_awaited(api: Api) -> None:
         since = client.get("/v1/changes?since=now").json()["next"]
         page = client.get("/v1/changes", params={"since": since, "wait": "0.05"}).json()
         assert (page["items"], page["next"]) == ([], since)
-        threading.Timer(0.1, made, (api,)).start()
+        threading.Timer(0.1, make, (api,)).start()
         page = client.get("/v1/changes", params={"since": since, "wait": "15"}).json()
         assert len(page["items"]) == 1
         assert client.get("/v1/changes?wait=61").status_code == 400
@@ -109,12 +109,12 @@ def test_changes_can_be_followed(api: Api) -> None:
     """As lines, and as server-sent events that continue after the last known one."""
     with api.http("dora") as client:
         since = client.get("/v1/changes?since=now").json()["next"]
-        fids = [made(api), made(api)]
+        fids = [make(api), make(api)]
         with client.stream("GET", f"/v1/changes?since={since}&follow=1") as answer:
             lines = (json.loads(text) for text in answer.iter_lines() if text)
             seen = [next(lines), next(lines)]
             assert [each["fid"] for each in seen] == fids
-            threading.Timer(0.05, made, (api,)).start()
+            threading.Timer(0.05, make, (api,)).start()
             assert next(lines)["execution"]["status"] in ("queued", "cancelled")
         headers = {"Accept": "text/event-stream", "Last-Event-ID": seen[0]["cursor"]}
         with client.stream("GET", "/v1/changes", headers=headers) as answer:
@@ -127,18 +127,18 @@ def test_changes_of_other_users_are_not_listed(api: Api) -> None:
     """Neither their executions nor their deletions. The cursor skips them."""
     with api.http("bob") as client:
         since = client.get("/v1/changes?since=now").json()["next"]
-        others = made(api, user="ada")
+        others = make(api, user="ada")
         api.call(api.parts.store.executions.delete(others))
-        mine, gone = made(api, user="bob"), made(api, user="bob")
+        mine, gone = make(api, user="bob"), make(api, user="bob")
         api.call(api.parts.store.executions.delete(gone))
         page = client.get("/v1/changes", params={"since": since}).json()
-        told = [(each["fid"], each["deleted"]) for each in page["items"]]
-        assert told == [(mine, False), (gone, True)]
+        changes = [(each["fid"], each["deleted"]) for each in page["items"]]
+        assert changes == [(mine, False), (gone, True)]
 
 
 def test_only_ended_executions_can_be_deleted(api: Api) -> None:
     """409 before the end, 404 afterwards and for callers who may not see it."""
-    fid = made(api, ended=False)
+    fid = make(api, ended=False)
     with api.http("ada") as client, api.http("bob") as other:
         assert client.delete(f"/v1/executions/{fid}").status_code == 409
         api.call(api.parts.store.executions.settle(fid, Status.CANCELLED))
@@ -150,7 +150,7 @@ def test_only_ended_executions_can_be_deleted(api: Api) -> None:
 
 def test_a_follower_ends_if_its_execution_is_deleted(api: Api) -> None:
     """A reader that reconnected after the end sees the stream end."""
-    fid = made(api, ended=False)
+    fid = make(api, ended=False)
     with api.http("ada") as client:
         since = {"since": 10**6}
         with client.stream("GET", f"/v1/executions/{fid}/events?follow=1", params=since) as answer:
@@ -193,7 +193,7 @@ def live(api: Api) -> Catalog:
 def test_a_retry_repeats_the_order(api: Api, live: Catalog) -> None:
     """With hidden inputs, files, tags and entrypoint, on the live release, as the caller."""
     sha256 = api.upload(b"data")
-    fid = made(
+    fid = make(
         api,
         inputs={"who": "Ada", "token": "hunter2"},
         hidden=("token",),
@@ -204,10 +204,10 @@ def test_a_retry_repeats_the_order(api: Api, live: Catalog) -> None:
     with api.http("dora") as client:
         answer = client.post(f"/v1/executions/{fid}/retry")
         assert answer.status_code == 201, answer.text
-        told = answer.json()
-        assert (told["retry_of"], told["user"], told["tags"]) == (fid, "dora", ["mine"])
-        assert told["inputs"] == {"who": "Ada", "token": "********"}
-        again = api.call(api.parts.store.executions.get(told["fid"]))
+        retry = answer.json()
+        assert (retry["retry_of"], retry["user"], retry["tags"]) == (fid, "dora", ["mine"])
+        assert retry["inputs"] == {"who": "Ada", "token": "********"}
+        again = api.call(api.parts.store.executions.get(retry["fid"]))
         assert (again.inputs["token"], again.entrypoint) == ("hunter2", "m:g")
         assert again.release == live.find("svc/flow").release
         files: list[File] = api.call(api.parts.store.files.all_of(again.id))
@@ -218,7 +218,7 @@ def test_a_retry_repeats_the_order(api: Api, live: Catalog) -> None:
 
 def test_a_retry_is_made_once_for_a_key(api: Api, live: Catalog) -> None:
     """The second request gets the same answer; for another execution the key is refused."""
-    fid, other = made(api, inputs={"who": "Ada"}), made(api, inputs={"who": "Bob"})
+    fid, other = make(api, inputs={"who": "Ada"}), make(api, inputs={"who": "Bob"})
     with api.http("ada") as client:
         headers = {"Idempotency-Key": "once"}
         first = client.post(f"/v1/executions/{fid}/retry", headers=headers)
@@ -230,8 +230,8 @@ def test_a_retry_is_made_once_for_a_key(api: Api, live: Catalog) -> None:
 
 def test_some_executions_cannot_be_retried(api: Api, live: Catalog) -> None:
     """If it has not ended, the live form refuses it, it is another user's, or it is not live."""
-    running = made(api, inputs={"who": "Ada"}, ended=False)
-    strange, elsewhere = made(api, inputs={"whom": "Ada"}), made(api, flow="other/flow")
+    running = make(api, inputs={"who": "Ada"}, ended=False)
+    strange, elsewhere = make(api, inputs={"whom": "Ada"}), make(api, flow="other/flow")
     with api.http("ada") as client, api.http("bob") as other:
         assert client.post(f"/v1/executions/{running}/retry").status_code == 409
         refused = client.post(f"/v1/executions/{strange}/retry")
@@ -243,7 +243,7 @@ def test_some_executions_cannot_be_retried(api: Api, live: Catalog) -> None:
 
 def test_locks_of_an_execution_have_pages(api: Api) -> None:
     """Like all lists."""
-    fid = made(api, ended=False)
+    fid = make(api, ended=False)
     for number in range(3):
         store = api.parts.store
         api.call(store.locks.open(fid, f"l{number}", name=f"n{number}", data=None, expires=4e9))

@@ -51,10 +51,10 @@ def test_a_secret_is_shown_once(api: Api) -> None:
 def test_a_key_is_shown_as_it_was_created(api: Api) -> None:
     """With its creator. By default it may only launch."""
     make(api, "eve")
-    told = ask(api, "GET", "/v1/keys/eve").json()
-    assert told["scopes"] == ["launch"]
-    assert (told["flows"], told["all_executions"], told["expires"]) == ([], False, None)
-    assert (told["by"], told["status"], told["last_used"]) == ("root", "active", None)
+    key = ask(api, "GET", "/v1/keys/eve").json()
+    assert key["scopes"] == ["launch"]
+    assert (key["flows"], key["all_executions"], key["expires"]) == ([], False, None)
+    assert (key["by"], key["status"], key["last_used"]) == ("root", "active", None)
 
 
 def test_every_key_can_show_itself(api: Api) -> None:
@@ -135,13 +135,13 @@ def test_an_expired_key_is_refused_with_the_reason(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "shown",
+    "credential",
     ["", "Bearer", "Basic cm9vdDpyb290", "Bearer koco_" + "x" * 43, "Bearer Zoë", "Bearer Root"],
 )
-def test_wrong_credentials_are_refused(api: Api, shown: str) -> None:
+def test_wrong_credentials_are_refused(api: Api, credential: str) -> None:
     """401 with `WWW-Authenticate` for each."""
     with api.http() as client:
-        answer = client.get("/v1/me", headers={"Authorization": shown.encode()})
+        answer = client.get("/v1/me", headers={"Authorization": credential.encode()})
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
 
@@ -222,9 +222,9 @@ def test_the_last_use_of_a_key_is_noted_once_a_minute(api: Api) -> None:
     secret = make(api, "seen")
     ask(api, "GET", "/v1/me", secret)
     deadline = time.monotonic() + 60
-    while (told := ask(api, "GET", "/v1/keys/seen").json())["last_used"] is None:
+    while (key := ask(api, "GET", "/v1/keys/seen").json())["last_used"] is None:
         assert time.monotonic() < deadline
-    assert told["last_from"] == "127.0.0.1"
+    assert key["last_from"] == "127.0.0.1"
     api.sql("UPDATE keys SET last_from = 'elsewhere' WHERE name = 'seen'")
     for _ in range(5):
         ask(api, "GET", "/v1/me", secret)
