@@ -41,24 +41,24 @@ from koco.control.health.doctor import Doctor
 
 def create_app(parts: Parts) -> Litestar:
     """Return the API of a control plane."""
-    measured = metrics.Metrics(parts)
-    app = copy.copy(_routed())
+    counters = metrics.Metrics(parts)
+    app = copy.copy(_make_routes())
     app.state = State(
         {
             "parts": parts,
             "doctor": Doctor(parts),
             "replies": Replies(parts),
-            "metrics": measured,
+            "metrics": counters,
         }
     )
     # Outermost, because litestar's own middleware does not see requests without a route.
-    enveloped = request_id.enveloped(etag.conditional(app.asgi_handler), measured.observe)
-    app.asgi_handler = proxy.transported(enveloped, parts.settings)
+    identified = request_id.wrap(etag.wrap(app.asgi_handler), counters.observe)
+    app.asgi_handler = proxy.wrap(identified, parts.settings)
     return app
 
 
 @functools.cache
-def _routed() -> Litestar:
+def _make_routes() -> Litestar:
     """Return all routes, without their state: they are the same for each control plane.
 
     Cached, because tests start hundreds of control planes and litestar needs a tenth of a second

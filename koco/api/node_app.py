@@ -34,7 +34,7 @@ async def show_values(request: Request) -> Values:
     Keys are not accepted here, and a token shows no other release's secrets.
     """
     parts = request.parts
-    caller, service, number = auth.release(request)
+    caller, service, number = auth.authenticate_release(request)
     request.scope["auth"] = caller
     return Values(await parts.vault.values_of(service, number, parts.supervisor.pools))
 

@@ -42,7 +42,7 @@ def requires(scope: str) -> Guard:
     """Return a guard that admits callers with a scope and passes the caller to the route."""
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
-        caller = await _known(connection)
+        caller = await _authenticate(connection)
         # Set before the check, because the audit log names refused callers, too.
         connection.scope["auth"] = caller
         if not caller.may(scope):
@@ -51,7 +51,7 @@ def requires(scope: str) -> Guard:
                 hint=f"it has: {', '.join(sorted(caller.scopes)) or 'none'}",
             )
 
-    return _named(guard, scope)
+    return _with_scope(guard, scope)
 
 
 def requires_files(scope: str) -> Guard:
@@ -59,7 +59,7 @@ def requires_files(scope: str) -> Guard:
     by_key = requires(scope)
 
     async def guard(connection: Connection, route: BaseRouteHandler) -> None:
-        token = shown(connection)
+        token = read_secret(connection)
         if not token.startswith(tokens.FLOW):
             await by_key(connection, route)
             return
@@ -67,12 +67,12 @@ def requires_files(scope: str) -> Guard:
         caller = await parts.files.caller(token)
         if caller is None:
             raise UnauthorizedError("that token belongs to no execution that runs here")
-        connection.scope["auth"] = _placed(caller, connection)
+        connection.scope["auth"] = _admit(caller, connection)
         # Only the whole fid counts: `latest` and prefixes may mean another execution.
         if connection.path_params.get("fid", caller.fid) != caller.fid:
             raise NotAllowedError(f"the token is valid only for the files of {caller.fid}")
 
-    return _named(guard, scope)
+    return _with_scope(guard, scope)
 
 
 def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
@@ -87,15 +87,15 @@ def requires_unless(is_open: Callable[[Connection], bool], scope: str) -> Guard:
             # Each address is limited like a key, and so is each home network.
             credential = f"address:{login_throttle.network(proxy.address(connection.scope))}"
             nobody = msgspec.structs.replace(NOBODY, credential=credential)
-            connection.scope["auth"] = _placed(nobody, connection)
+            connection.scope["auth"] = _admit(nobody, connection)
         else:
             await by_key(connection, route)
 
     guard.__dict__["is_open"] = True
-    return _named(guard, scope)
+    return _with_scope(guard, scope)
 
 
-def release(connection: Connection) -> tuple[Caller, str, int]:
+def authenticate_release(connection: Connection) -> tuple[Caller, str, int]:
     """Return the caller with a release's token, and the release: its service and number.
 
     Raises:
@@ -104,12 +104,12 @@ def release(connection: Connection) -> tuple[Caller, str, int]:
     """
     parts: Parts = connection.app.state.parts
     try:
-        service, number = parts.release_tokens.release(shown(connection))
+        service, number = parts.release_tokens.release(read_secret(connection))
     except UnauthorizedError:
         parts.attempts.check(address=proxy.address(connection.scope))
         raise
     name = f"{service}/{number}"
-    return _placed(Caller(name=name, credential=f"release:{name}"), connection), service, number
+    return _admit(Caller(name=name, credential=f"release:{name}"), connection), service, number
 
 
 def check_guards(app: Litestar) -> None:
@@ -128,7 +128,7 @@ def is_owner(connection: Connection) -> bool:
     return isinstance(caller, Caller) and caller.may("deploy")
 
 
-async def execution(request: Request, fid: str) -> Execution:
+async def find_execution(request: Request, fid: str) -> Execution:
     """Return an execution that the caller may see, by fid, unique prefix or `latest`.
 
     `latest` is always the caller's own last execution, even if the caller sees other users'.
@@ -146,7 +146,7 @@ async def execution(request: Request, fid: str) -> Execution:
     return found
 
 
-def flow(request: Request, name: str) -> Entry:
+def find_flow(request: Request, name: str) -> Entry:
     """Return a flow that the caller may see, by full name, or by a short one that is unique.
 
     Raises as `Catalog.find` does, and refuses the full name of a flow that is not the caller's.
@@ -187,15 +187,15 @@ def _refusal(caller: Caller, what: str) -> NotAllowedError:
     return NotAllowedError(f"{caller.name!r} {what}", hint=hint)
 
 
-def _named(guard: Guard, scope: str) -> Guard:
+def _with_scope(guard: Guard, scope: str) -> Guard:
     """Set a guard's scope, for `koco.api.openapi.generator`."""
     guard.__dict__["scope"] = scope
     return guard
 
 
-async def _known(connection: Connection) -> Caller:
+async def _authenticate(connection: Connection) -> Caller:
     """Return the caller of a connection's key or session."""
-    secret = shown(connection)
+    secret = read_secret(connection)
     if not secret:
         raise UnauthorizedError(
             "no key was sent", hint="send `Authorization: Bearer koco_…`, as the CLI's context does"
@@ -203,8 +203,8 @@ async def _known(connection: Connection) -> Caller:
     parts: Parts = connection.app.state.parts
     try:
         if secret.startswith(tokens.SESSION):
-            return _placed(await parts.sessions.caller(secret), connection)
-        caller = _placed(await parts.keys.caller(secret), connection)
+            return _admit(await parts.sessions.caller(secret), connection)
+        caller = _admit(await parts.keys.caller(secret), connection)
     except UnauthorizedError:
         # Checked only now, so that an attacker at the same address cannot block callers with a
         # valid key.
@@ -214,15 +214,15 @@ async def _known(connection: Connection) -> Caller:
     return caller
 
 
-def shown(connection: Connection) -> str:
+def read_secret(connection: Connection) -> str:
     """Return the secret in a connection's headers or cookie, or an empty string."""
-    if token := cookies.token(connection):
+    if token := cookies.read_token(connection):
         return token
     scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
 
 
-def _placed(caller: Caller, connection: Connection) -> Caller:
+def _admit(caller: Caller, connection: Connection) -> Caller:
     """Return a caller with its address, and count the request."""
     connection.app.state.parts.rates.take(caller)
     address = proxy.address(connection.scope)

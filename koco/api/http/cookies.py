@@ -22,7 +22,7 @@ _PORTS = {"http": 80, "https": 443}
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def token(connection: Connection) -> str:
+def read_token(connection: Connection) -> str:
     """Return the session's token from a connection's cookie, or an empty string.
 
     If there is an `Authorization` header, the cookie is ignored.
@@ -44,7 +44,7 @@ def token(connection: Connection) -> str:
     return found
 
 
-def given(value: str, scope: Any, *, max_age_s: int) -> Cookie:
+def make(value: str, scope: Any, *, max_age_s: int) -> Cookie:
     """Return the cookie that holds a token. An age of 0 removes it."""
     return Cookie(
         key=_name(scope),

@@ -22,7 +22,7 @@ _REMEMBERED_S = b"600"
 Headers = list[tuple[bytes, bytes]]
 
 
-def shared(app: Any, settings: Settings) -> Any:
+def wrap(app: Any, settings: Settings) -> Any:
     """Wrap an ASGI application so that pages of the named origins may read its answers."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -31,19 +31,19 @@ def shared(app: Any, settings: Settings) -> Any:
             await app(scope, receive, send)
             return
         asked = {name: value for name, value in scope["headers"] if name in _ASKED}
-        allowed = _allowed(asked.get(b"origin"), origins)
+        allowed = _headers_for(asked.get(b"origin"), origins)
         if scope["method"] == "OPTIONS" and _ASKS_FIRST in asked and allowed:
             headers = [*allowed, *_PREFLIGHT]
             await send({"type": "http.response.start", "status": 204, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
 
-        async def send_shared(message: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *(allowed or [_VARIES])]
             await send(message)
 
-        await app(scope, receive, send_shared)
+        await app(scope, receive, send_with_headers)
 
     return serve
 
@@ -59,7 +59,7 @@ _PREFLIGHT: Headers = [
 ]
 
 
-def _allowed(origin: bytes | None, origins: tuple[str, ...]) -> Headers:
+def _headers_for(origin: bytes | None, origins: tuple[str, ...]) -> Headers:
     """Return the CORS headers for an origin, or nothing if it may not read the answer."""
     if origin is None:
         return []

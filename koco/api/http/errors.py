@@ -38,7 +38,7 @@ def answer(request: AnyRequest, error: KocoError, *, place: str | None = None) -
     if isinstance(error, EndpointError) and not auth.is_owner(request):
         hint = auth.ABOUT_TRACEBACKS if error.detail else None
         error = EndpointError(error.message, hint=error.hint or hint)
-    audit.because(request, error.code)
+    audit.note_code(request, error.code)
     # Some errors need headers: for an upload, the offset to continue from.
     headers = dict(getattr(error, "headers", None) or {})
     if error.http_status in (429, 503):
@@ -53,13 +53,13 @@ def answer(request: AnyRequest, error: KocoError, *, place: str | None = None) -
     )
 
 
-def refused(request: AnyRequest, exc: HTTPException) -> Response[Problem]:
+def answer_refusal(request: AnyRequest, exc: HTTPException) -> Response[Problem]:
     """Put litestar's own refusals (no such route, wrong method, bad body) into our form."""
     error: KocoError
     if exc.status_code == 404:
         error = NotFoundError(f"there is nothing at {request.url.path}")
     elif exc.status_code == 405:
-        allow = request_id.allowed((exc.headers or {}).get("allow", ""))
+        allow = request_id.allow_header((exc.headers or {}).get("allow", ""))
         what = f"there is no {request.method} at {request.url.path}"
         error = MethodError(what, hint=f"there is: {allow}", allow=allow)
     elif exc.status_code == 413:
@@ -76,25 +76,25 @@ def refused(request: AnyRequest, exc: HTTPException) -> Response[Problem]:
         place = problem_details.pointer(f".{keys[0]}") if keys and keys[0] != _WHOLE else None
         return answer(request, error, place=place)
     else:
-        return unexpected(request, exc)
+        return answer_unexpected(request, exc)
     return answer(request, error)
 
 
-def too_deep(request: AnyRequest, _: RecursionError) -> Response[Problem]:
+def answer_too_deep(request: AnyRequest, _: RecursionError) -> Response[Problem]:
     """Refuse a body that is nested too deeply for a JSON reader."""
     log.warning("%s %s is nested too deeply", request.method, request.url.path)
     error = UsageError("the body is nested too deeply", hint="send the deep part as a text")
     return answer(request, error)
 
 
-def no_text(request: AnyRequest, exc: UnicodeDecodeError) -> Response[Problem]:
+def answer_not_text(request: AnyRequest, exc: UnicodeDecodeError) -> Response[Problem]:
     """Refuse a body that is not valid text."""
     log.warning("%s %s is not UTF-8", request.method, request.url.path)
     error = UsageError(f"the body is not UTF-8: {exc}", hint="JSON is sent as UTF-8")
     return answer(request, error)
 
 
-def unexpected(request: AnyRequest, exc: Exception) -> Response[Problem]:
+def answer_unexpected(request: AnyRequest, exc: Exception) -> Response[Problem]:
     """Answer an unexpected error without revealing its cause."""
     # The traceback is for the operator of the control plane, never for a caller.
     found = request_id.request_id(request.scope)
@@ -108,10 +108,10 @@ def unexpected(request: AnyRequest, exc: Exception) -> Response[Problem]:
 #: The handler of each exception that becomes an answer.
 HANDLERS: dict[Any, Any] = {
     KocoError: answer,
-    HTTPException: refused,
-    RecursionError: too_deep,
-    UnicodeDecodeError: no_text,
-    Exception: unexpected,
+    HTTPException: answer_refusal,
+    RecursionError: answer_too_deep,
+    UnicodeDecodeError: answer_not_text,
+    Exception: answer_unexpected,
 }
 
 

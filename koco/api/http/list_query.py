@@ -55,4 +55,4 @@ def _name(cursor: str) -> str:
 
 def full_name(request: Request, flow: str | None) -> str | None:
     """Return a flow's full name. If it is given in full, the flow need not be live."""
-    return flow if flow is None or "/" in flow else auth.flow(request, flow).name
+    return flow if flow is None or "/" in flow else auth.find_flow(request, flow).name

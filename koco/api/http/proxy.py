@@ -26,37 +26,37 @@ def is_secure(scope: Mapping[str, Any]) -> bool:
     return bool(scope.get("scheme") == "https")
 
 
-def transported(app: Any, settings: Settings) -> Any:
+def wrap(app: Any, settings: Settings) -> Any:
     """Wrap an ASGI application. Changes of the settings take effect while it runs."""
-    return _Proxied(cors.shared(_secured(app, settings), settings), settings)
+    return _TrustedProxies(cors.wrap(_with_headers(app, settings), settings), settings)
 
 
-class _Proxied:
+class _TrustedProxies:
     """Take the client's address and scheme from trusted proxies, and from no other sender."""
 
     def __init__(self, app: Any, settings: Settings) -> None:
         self._app = app
         self._settings = settings
         self._trusted: tuple[str, ...] = ()
-        self._believing = app
+        self._handler = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._settings.trusted_proxies != self._trusted:
             self._trust(self._settings.trusted_proxies)
-        await self._believing(scope, receive, send)
+        await self._handler(scope, receive, send)
 
     def _trust(self, proxies: tuple[str, ...]) -> None:
         from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
         self._trusted = proxies
-        self._believing = ProxyHeadersMiddleware(self._app, list(proxies)) if proxies else self._app
+        self._handler = ProxyHeadersMiddleware(self._app, list(proxies)) if proxies else self._app
 
 
-def _secured(app: Any, settings: Settings) -> Any:
+def _with_headers(app: Any, settings: Settings) -> Any:
     """Wrap an application so that its answers carry the security headers."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
-        async def send_secured(message: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"] = list(message["headers"])
                 present = {name.lower() for name, _ in headers}
@@ -65,6 +65,6 @@ def _secured(app: Any, settings: Settings) -> Any:
                     headers.append((b"strict-transport-security", b"max-age=%d" % seconds))
             await send(message)
 
-        await app(scope, receive, send_secured)
+        await app(scope, receive, send_with_headers)
 
     return serve

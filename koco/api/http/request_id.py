@@ -31,13 +31,13 @@ def request_id(scope: Any) -> str:
     return str(scope.get(_SCOPE_KEY, ""))
 
 
-def allowed(methods: str) -> str:
+def allow_header(methods: str) -> str:
     """Return the value of `Allow`. A path with GET also has HEAD."""
     found = {name.strip() for name in methods.split(",") if name.strip()}
     return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
-def enveloped(app: Any, observe: Observe) -> Any:
+def wrap(app: Any, observe: Observe) -> Any:
     """Wrap an ASGI application so that all answers carry the request's id and koco's version."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -48,20 +48,20 @@ def enveloped(app: Any, observe: Observe) -> Any:
         found = _own_id(scope) or secrets.token_hex(8).encode()
         scope[_SCOPE_KEY] = found.decode()
 
-        async def send_enveloped(message: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 # For every answer, even an error from before any route was found.
                 headers = [*message["headers"], _VERSION, (_ID_HEADER, found)]
-                message["headers"] = _completed(scope, headers)
+                message["headers"] = _complete(scope, headers)
                 observe(scope, message["status"], began)
             await send(message)
 
-        await app(scope, receive, send_enveloped)
+        await app(scope, receive, send_with_headers)
 
     return serve
 
 
-def _completed(scope: Any, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _complete(scope: Any, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return an answer's headers together with those that follow from the request."""
     if scope["method"] == "OPTIONS":
         # litestar's own value has only the methods of the first route at this path.
@@ -76,7 +76,7 @@ def _methods(scope: Any) -> str:
     try:
         scope["litestar_app"].asgi_router.handle_routing(path=scope["path"], method="none")
     except MethodNotAllowedException as exc:
-        return allowed((exc.headers or {}).get("allow", ""))
+        return allow_header((exc.headers or {}).get("allow", ""))
     return "OPTIONS"
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _SLICE_BYTES = 64 * 1024
 
 
-class Ending(Stream):
+class RevocableStream(Stream):
     """An answer that ends when its caller's credential is no longer valid.
 
     It is refused if the caller has too many streams open.
@@ -36,10 +36,10 @@ class Ending(Stream):
         """Return a streaming response."""
         sent = super().to_asgi_response(app, request, **more)
         assert isinstance(sent, ASGIStreamingResponse)
-        return _Sent(sent, self._streams, self._caller)
+        return _StreamResponse(sent, self._streams, self._caller)
 
 
-class Following(Ending):
+class LiveStream(RevocableStream):
     """A streaming answer to the caller of a request, sent piece by piece."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Following(Ending):
         super().__init__(request, pieces, media_type=media_type, headers=headers)
 
 
-class _Sent:
+class _StreamResponse:
     """An ASGI application that sends a stream's head and its pieces."""
 
     def __init__(self, head: ASGIStreamingResponse, streams: Streams, caller: Caller) -> None:
@@ -70,7 +70,7 @@ class _Sent:
                 await self._head.start_response(send)
                 has_begun = True
                 if not self._head.is_head_response:
-                    await _send(pieces, send, until=_gone(receive, stream))
+                    await _send(pieces, send, until=_end_on_disconnect(receive, stream))
         except KocoError as exc:
             if not has_begun:
                 raise
@@ -97,7 +97,7 @@ async def _send(pieces: Any, send: Any, *, until: Coroutine[Any, Any, None]) -> 
         watching.cancel()
 
 
-async def _gone(receive: Any, stream: OpenStream) -> None:
+async def _end_on_disconnect(receive: Any, stream: OpenStream) -> None:
     """End a stream when its client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -7,7 +7,7 @@ from koco.events import line
 from koco.time_text import read_time
 
 
-def moment(name: str, text: str | None) -> str | None:
+def parse(name: str, text: str | None) -> str | None:
     """Return a time in the store's form, which can be compared as text. None stays None.
 
     A time without a zone is in UTC.

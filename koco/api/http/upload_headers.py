@@ -32,7 +32,7 @@ def answer(offset: int, *, is_complete: bool, status_code: int) -> Response[None
     return Response(None, status_code=status_code, headers=headers)
 
 
-def place(request: Request) -> tuple[int, int]:
+def read(request: Request) -> tuple[int, int]:
     """Return the offset at which a request continues, and the upload's total length (bytes).
 
     Raises:

@@ -27,13 +27,13 @@ _TAG_BYTES = 12
 _JSON = (b"content-type", annotations.JSON.encode())
 
 
-def conditional(app: Any) -> Any:
+def wrap(app: Any) -> Any:
     """Wrap an ASGI application so that GET is conditional, and HEAD works for every GET route."""
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
         method = scope.get("method") if scope["type"] == "http" else None
         if method == "GET":
-            await app(scope, receive, _Reading(scope, send).send)
+            await app(scope, receive, _Answer(scope, send).send)
         elif method == "HEAD":
             await _head(app, scope, receive, send)
         else:
@@ -56,11 +56,11 @@ async def _head(app: Any, scope: Any, receive: Any, send: Any) -> None:
     if is_missing:
         # A separate scope, because the server reads the method from the original.
         asked = {**scope, "method": "GET", "headers": list(scope["headers"])}
-        await app(asked, receive, _Reading(asked, send, is_bodiless=True).send)
+        await app(asked, receive, _Answer(asked, send, is_bodiless=True).send)
         scope["path_template"] = asked.get("path_template")
 
 
-class _Reading:
+class _Answer:
     """One answer to GET on its way out."""
 
     def __init__(self, scope: Any, send: Any, *, is_bodiless: bool = False) -> None:
@@ -77,7 +77,7 @@ class _Reading:
             if self._held is None:
                 await self._send(message)
             else:
-                await self._whole(message)
+                await self._send_whole(message)
         elif self._may_be_whole(message):
             self._held = message
         else:
@@ -93,7 +93,7 @@ class _Reading:
     def _is_forwarded(self) -> bool:
         return str(self._scope.get("path_template", "")).startswith(_FORWARDED)
 
-    async def _whole(self, message: Any) -> None:
+    async def _send_whole(self, message: Any) -> None:
         """Send the held headers, because the body is here now."""
         start, self._held = self._held, None
         if message.get("more_body"):
@@ -104,9 +104,9 @@ class _Reading:
         body = message.get("body", b"")
         try:
             if _JSON in start["headers"]:
-                body = sparse_fields.selected(self._scope, body)
+                body = sparse_fields.select(self._scope, body)
         except KocoError as exc:
-            start, body = self._problem(exc)
+            start, body = self._make_problem(exc)
         else:
             tag = hashlib.blake2b(body, digest_size=_TAG_BYTES).hexdigest()
             others = [pair for pair in start["headers"] if pair[0] != b"content-length"]
@@ -116,7 +116,7 @@ class _Reading:
         if not self._is_done:
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
-    def _problem(self, error: KocoError) -> tuple[Any, bytes]:
+    def _make_problem(self, error: KocoError) -> tuple[Any, bytes]:
         problem = problem_details.problem(error, request=request_id.request_id(self._scope))
         body = msgspec.json.encode(problem)
         headers = [(b"content-type", problem_details.MEDIA_TYPE.encode())]

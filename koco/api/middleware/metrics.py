@@ -77,7 +77,7 @@ class Metrics:
             labels=("version", "python"),
         )
         text = "Executions in the store, by status."
-        yield _gauge("koco_executions", text, _labelled(self._executions), labels=("status",))
+        yield _gauge("koco_executions", text, _label(self._executions), labels=("status",))
         launched, appended = parts.supervisor.launched, parts.spooler.appended
         text = "Executions launched since the control plane started."
         yield CounterMetricFamily("koco_launches", text, launched)
@@ -85,9 +85,9 @@ class Metrics:
         yield CounterMetricFamily("koco_events_appended", text, appended)
         load = parts.supervisor.load
         text = "Executions of a flow that wait for their turn."
-        yield _gauge("koco_flow_queued", text, _labelled(load.waiting), labels=("flow",))
+        yield _gauge("koco_flow_queued", text, _label(load.waiting), labels=("flow",))
         text = "Executions of a flow that have begun and not ended."
-        yield _gauge("koco_flow_running", text, _labelled(load.running), labels=("flow",))
+        yield _gauge("koco_flow_running", text, _label(load.running), labels=("flow",))
         yield GaugeMetricFamily("koco_streams_open", "Open streams.", len(parts.streams))
         yield GaugeMetricFamily("koco_store_bytes", "The store's size on disk.", self._size_bytes)
         text = "The longest delay of the event loop since this was last read."
@@ -129,7 +129,7 @@ def _gauge(
     return family
 
 
-def _labelled(counted: dict[str, int]) -> dict[tuple[str, ...], float]:
+def _label(counted: dict[str, int]) -> dict[tuple[str, ...], float]:
     return {(name,): count for name, count in counted.items() if count}
 
 

@@ -11,7 +11,7 @@ from koco.errors import UsageError
 _Object = dict[str, msgspec.Raw]
 
 
-def selected(scope: Any, body: bytes) -> bytes:
+def select(scope: Any, body: bytes) -> bytes:
     """Return an answer's JSON with only the members that the query names.
 
     Raises:

@@ -186,7 +186,7 @@ class _Document:
             if kind in STREAMS:
                 # OpenAPI 3.2 calls it `itemSchema`.
                 content[kind] = {"schema": {"type": "string"}, "x-itemSchema": schema}
-                content[kind]["example"] = _streamed(kind, example)
+                content[kind]["example"] = _format_item(kind, example)
             else:
                 content[kind] = {"schema": schema, "example": example}
         return content
@@ -279,7 +279,7 @@ def _headers(*names: str) -> Schema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _streamed(kind: str, example: Any) -> str:
+def _format_item(kind: str, example: Any) -> str:
     text = msgspec.json.encode(example).decode()
     if kind == "text/event-stream":
         name = example.get("seq") or example.get("cursor")

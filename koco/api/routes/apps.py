@@ -12,7 +12,7 @@ from litestar.enums import HttpMethod
 
 from koco.api.http.auth import Connection, require_service, requires_unless
 from koco.api.http.request import Request
-from koco.api.http.streaming import Ending
+from koco.api.http.streaming import RevocableStream
 from koco.api.middleware import idempotency
 from koco.api.openapi.annotations import Answer, Body
 from koco.api.routes.flows import LAUNCHED, launch_entry
@@ -107,7 +107,7 @@ async def _forward(request: Request, service: str, path: str) -> Response[Any]:
     # Without a type it is bytes; litestar would say JSON. As a header, because litestar adds a
     # second charset to a text media type.
     headers = {"content-type": "application/octet-stream", **answer.headers}
-    return Ending(request, answer.body, status_code=answer.status, headers=headers)
+    return RevocableStream(request, answer.body, status_code=answer.status, headers=headers)
 
 
 ROUTES = (look, act)

@@ -32,8 +32,8 @@ async def list_audit(
         action=action,
         target=target,
         outcome=outcome,
-        since=time_query.moment("since", since),
-        until=time_query.moment("until", until),
+        since=time_query.parse("since", since),
+        until=time_query.parse("until", until),
     )
     page = await request.parts.store.audit.page(query, limit=limit, cursor=cursor)
     return Page(page.items, page.next)

@@ -25,7 +25,7 @@ async def show_bundle(request: Request, sha256: str) -> Response[None]:
 )
 async def upload_bundle(request: Request, sha256: str) -> Response[None]:
     """Append to a bundle; it can be used once all of it is on disk and has that hash."""
-    offset, length = upload_headers.place(request)
+    offset, length = upload_headers.read(request)
     arrived = await request.parts.bundles.receive(
         sha256, offset=offset, length=length, body=request.stream(), by=request.auth.uploader
     )

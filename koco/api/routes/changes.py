@@ -11,7 +11,7 @@ from msgspec import Meta
 from koco.api.http import list_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
-from koco.api.http.streaming import Following
+from koco.api.http.streaming import LiveStream
 from koco.api.openapi.annotations import JSON, STREAMS, Answer
 from koco.api.openapi.shapes import Fid, Shape, text
 from koco.api.routes.executions import Execution
@@ -87,7 +87,7 @@ async def list_changes(
     if follow or as_sse:
         media_type = "text/event-stream" if as_sse else "application/x-ndjson"
         pieces = _pieces(parts, request.auth, cursor, as_sse=as_sse)
-        return Following(request, pieces, media_type=media_type)
+        return LiveStream(request, pieces, media_type=media_type)
     with parts.streams.open(request.auth):
         page = await changes.wait(
             parts.store,

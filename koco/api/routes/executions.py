@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from koco.api.http import audit, auth, list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
-from koco.api.http.streaming import Following
+from koco.api.http.streaming import LiveStream
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, STREAMS, Answer, Body
 from koco.api.openapi.shapes import Fid, Shape, Time, text
@@ -153,8 +153,8 @@ async def list_executions(
         service=service,
         user=user,
         tags=tuple(tag or ()),
-        since=time_query.moment("since", since),
-        until=time_query.moment("until", until),
+        since=time_query.parse("since", since),
+        until=time_query.parse("until", until),
         search=search,
     )
     page = await parts.store.executions.page(
@@ -170,7 +170,7 @@ async def list_executions(
 @get("/v1/executions/{fid:str}", guards=[requires("read")])
 async def show_execution(request: Request, fid: str) -> Execution:
     """Show an execution, by fid, unique prefix or `latest`."""
-    return Execution.render(request.parts, await auth.execution(request, fid))
+    return Execution.render(request.parts, await auth.find_execution(request, fid))
 
 
 @post(
@@ -187,7 +187,7 @@ async def cancel_execution(request: Request, fid: str) -> Execution:
         raise UsageError(f"the body: {exc}", hint='such as {"grace_s": 5}, or none') from exc
     if not 0 <= wish.grace_s <= 3600:
         raise UsageError(f"grace_s must be from 0 to 3600 seconds, got {wish.grace_s:g}")
-    found = await auth.execution(request, fid)
+    found = await auth.find_execution(request, fid)
     ending = await request.parts.supervisor.cancel(found.fid, grace_s=wish.grace_s)
     return Execution.render(request.parts, ending)
 
@@ -207,13 +207,13 @@ async def retry_execution(request: Request, fid: str) -> Response[Execution]:
     201, or 200 if the idempotency key was already used for this retry.
     """
     parts = request.parts
-    former = await auth.execution(request, fid)
+    former = await auth.find_execution(request, fid)
     execution, is_new = await parts.launches.retry(
         parts.catalog.find(former.flow),
         former,
         user=request.auth.name,
         key=request.headers.get("idempotency-key"),
-        audited=audit.launch(request, retry_of=former.fid),
+        audited=audit.launch_entry(request, retry_of=former.fid),
     )
     return Response(Execution.render(parts, execution), status_code=201 if is_new else 200)
 
@@ -227,7 +227,7 @@ async def retry_execution(request: Request, fid: str) -> Response[Execution]:
 async def delete_execution(request: Request, fid: str) -> None:
     """Remove an execution that has ended, with its events, files and locks."""
     parts = request.parts
-    found = await auth.execution(request, fid)
+    found = await auth.find_execution(request, fid)
     await parts.store.executions.delete(found.fid)
     parts.spooler.wake(found.fid)
 
@@ -252,10 +252,10 @@ async def stream_events(
     tail: int | None = None,
     follow: bool = False,
     last_event_id: int | None = Parameter(header="Last-Event-ID", default=None),
-) -> Following:
+) -> LiveStream:
     """Stream events as NDJSON, or as server-sent events if `Accept` asks for them."""
     parts = request.parts
-    execution = await auth.execution(request, fid)
+    execution = await auth.find_execution(request, fid)
     as_sse = "text/event-stream" in request.headers.get("accept", "")
     kinds = frozenset(_names(kind, Kind))
     if min(since, tail or 0, last_event_id or 0) < 0:
@@ -284,7 +284,7 @@ async def stream_events(
             async for found in parts.spooler.read(execution, wanted, since=start, until=until):
                 yield found.data
 
-    return Following(
+    return LiveStream(
         request,
         pieces(),
         media_type="text/event-stream" if as_sse else "application/x-ndjson",

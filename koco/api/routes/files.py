@@ -14,7 +14,7 @@ from koco import file_paths
 from koco.api.http import auth, list_query, upload_headers
 from koco.api.http.auth import requires_files
 from koco.api.http.request import Request
-from koco.api.http.streaming import Ending
+from koco.api.http.streaming import RevocableStream
 from koco.api.openapi.annotations import Answer
 from koco.api.openapi.shapes import Page
 from koco.errors import PathError, UsageError
@@ -62,7 +62,7 @@ async def show_upload(request: Request, sha256: str) -> Response[None]:
 )
 async def upload(request: Request, sha256: str) -> Response[None]:
     """Append to an upload; with the last byte it becomes a blob, if it has that hash."""
-    offset, length = upload_headers.place(request)
+    offset, length = upload_headers.read(request)
     arrived = await request.parts.files.blobs.receive(
         request.auth.uploader,
         sha256,
@@ -87,7 +87,7 @@ async def list_files(
     cursor: str | None = None,
 ) -> Page[File]:
     """List an execution's files: all, or those at or below a path."""
-    execution = await auth.execution(request, fid)
+    execution = await auth.find_execution(request, fid)
     place = file_paths.place(path) if path else ""
     found = await request.parts.files.listing(execution, place)
     return list_query.page(found, by=lambda file: file.path, limit=limit, cursor=cursor)
@@ -103,10 +103,10 @@ async def list_files(
     },
     errors=[PathError, RangeError],
 )
-async def read_file(request: Request, fid: str) -> Ending:
+async def read_file(request: Request, fid: str) -> RevocableStream:
     """Return a file's content; with `Range`, from a byte on."""
     parts = request.parts
-    execution = await auth.execution(request, fid)
+    execution = await auth.find_execution(request, fid)
     file = await parts.store.files.get(execution.id, file_paths.path(_path(request)))
     headers = {
         "ETag": f'"{file.sha256}"',
@@ -123,7 +123,7 @@ async def read_file(request: Request, fid: str) -> Ending:
         status = 206
         headers["Content-Range"] = f"bytes {start}-{file.size_bytes - 1}/{file.size_bytes}"
     headers["Content-Length"] = str(file.size_bytes - start)
-    return Ending(
+    return RevocableStream(
         request,
         parts.files.blobs.read(file.sha256, start=start),
         status_code=status,
@@ -146,7 +146,7 @@ async def put_file(request: Request, fid: str) -> File:
         hint = 'such as {"sha256": "…", "size_bytes": 5}'
         raise UsageError(f"the body: {exc}", hint=hint) from exc
     new = NewFile(path=file_paths.path(_path(request)), **msgspec.structs.asdict(content))
-    execution = await auth.execution(request, fid)
+    execution = await auth.find_execution(request, fid)
     return await request.parts.files.attach(execution.fid, new, caller=request.auth)
 
 
@@ -159,7 +159,7 @@ async def put_file(request: Request, fid: str) -> File:
 async def remove_files(request: Request, fid: str) -> Page[File]:
     """Remove a file or a folder; the answer lists the removed files."""
     place = file_paths.place(_path(request))
-    execution = await auth.execution(request, fid)
+    execution = await auth.find_execution(request, fid)
     removed = await request.parts.files.remove(execution.fid, place, caller=request.auth)
     return Page(list(removed), None)
 

@@ -134,7 +134,7 @@ async def list_flows(
 )
 async def show_flow(request: Request, name: str) -> dict[str, Any]:
     """Show a flow with its form, also as the JSON Schema of its inputs."""
-    entry = auth.flow(request, name.lstrip("/"))
+    entry = auth.find_flow(request, name.lstrip("/"))
     flow = FlowWithForm.render(request.parts, entry)
     # A dict, because the author's further metadata are members, too.
     return {**entry.flow.more, **msgspec.to_builtins(flow)}
@@ -155,7 +155,7 @@ async def launch(request: Request, name: str) -> Response[Launched]:
     `Prefer: wait=N` the answer comes when the execution has ended, with its outcome. It is 202 if
     it has not ended within N seconds.
     """
-    return await launch_entry(request, auth.flow(request, name.lstrip("/")))
+    return await launch_entry(request, auth.find_flow(request, name.lstrip("/")))
 
 
 async def launch_entry(request: Request, entry: Entry) -> Response[Launched]:
@@ -169,7 +169,7 @@ async def launch_entry(request: Request, entry: Entry) -> Response[Launched]:
         user=request.auth.name,
         key=request.headers.get("idempotency-key"),
         about={"request": request.auth.request},
-        audited=audit.launch(request),
+        audited=audit.launch_entry(request),
     )
     if (seconds := _patience(request.headers.get("prefer", ""))) is not None:
         return await _launch_and_wait(request, launch_it, seconds)
@@ -187,10 +187,10 @@ async def _launch_and_wait(
     # Counted before the launch, because a refused request must not launch anything.
     with parts.streams.open(request.auth):
         execution, is_new = await launch_it()
-        now = await results.ended(parts, execution, timeout_s=seconds)
+        now = await results.wait_for_end(parts, execution, timeout_s=seconds)
     code, outcome = 202, None
     if now.status.is_final:
-        code, outcome = 201 if is_new else 200, await results.outcome(parts, now)
+        code, outcome = 201 if is_new else 200, await results.read_outcome(parts, now)
     launched = Launched(now.fid, Execution.render(parts, now), outcome or UNSET)
     return _answer(launched, status_code=code, applied=f"wait={seconds}")
 

@@ -98,7 +98,7 @@ class Rotation(Struct, forbid_unknown_fields=True):
 @idempotency.keyed(has_secret=True)
 async def create_key(request: Request, data: NewKey) -> Response[KeyWithSecret]:
     """Create a key; its secret is in this answer, and never again in any other."""
-    audit.about(request, target=data.name, scopes=data.scopes)
+    audit.add(request, target=data.name, scopes=data.scopes)
     key, secret = await request.parts.keys.create(
         data.name,
         by=request.auth.name,

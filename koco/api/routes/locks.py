@@ -80,7 +80,7 @@ async def list_execution_locks(
 ) -> Page[Lock]:
     """List an execution's locks, whatever their status, oldest first."""
     list_query.check_limit(limit)
-    execution = await auth.execution(request, fid)
+    execution = await auth.find_execution(request, fid)
     page = await request.parts.store.locks.page_of(execution.id, limit=limit, cursor=cursor)
     return Page([Lock.render(lock) for lock in page.items], page.next)
 
@@ -93,7 +93,7 @@ async def list_execution_locks(
 async def show_lock(request: Request, fid: str, lock: str) -> LockWithForm:
     """Show a lock, by lid, unique prefix or name, with the form for its answer."""
     locks = request.parts.locks
-    found = await locks.find(await auth.execution(request, fid), lock)
+    found = await locks.find(await auth.find_execution(request, fid), lock)
     form = await locks.form(found, user=request.auth.name) if found.status == "open" else None
     return LockWithForm.render(found, form=form)
 
@@ -111,7 +111,7 @@ async def show_lock(request: Request, fid: str, lock: str) -> LockWithForm:
 async def answer_lock(request: Request, fid: str, lock: str) -> Lock:
     """Answer a lock with the body, any JSON value; the flow has it when this returns."""
     parts = request.parts
-    found = await parts.locks.find(await auth.execution(request, fid), lock)
+    found = await parts.locks.find(await auth.find_execution(request, fid), lock)
     body = await request.body()
     try:
         given = msgspec.json.decode(body)

@@ -181,7 +181,7 @@ async def create_release(request: Request, service: str, data: NewRelease) -> Re
         fallback=data.fallback,
         expect=data.expect,
     )
-    return await _begun(request, release, unchanged=unchanged)
+    return await _answer(request, release, unchanged=unchanged)
 
 
 @post(
@@ -212,7 +212,7 @@ async def roll_back(request: Request, service: str, data: Rollback) -> Response[
         fallback=data.fallback,
         expect=seen,
     )
-    return await _begun(request, release, unchanged=unchanged)
+    return await _answer(request, release, unchanged=unchanged)
 
 
 @get("/v1/services/{service:str}/releases", guards=[requires("read")])
@@ -263,8 +263,10 @@ def _check_timeout(timeout_s: float) -> None:
         raise UsageError(f"timeout_s must be from 0 to {_LONGEST_S:g} seconds, got {timeout_s:g}")
 
 
-async def _begun(request: Request, release: model.Release, *, unchanged: bool) -> Response[Release]:
-    audit.about(request, target=f"{release.service}/{release.number}", unchanged=unchanged)
+async def _answer(
+    request: Request, release: model.Release, *, unchanged: bool
+) -> Response[Release]:
+    audit.add(request, target=f"{release.service}/{release.number}", unchanged=unchanged)
     if unchanged:
         # Others may have changed its endpoint, which makes no new release.
         await request.parts.deployer.repair(release)

@@ -57,15 +57,15 @@ async def show_result(request: Request, fid: str) -> Response[Any]:
     As JSON, `{fid, status, result | error}`. If the flow returned a `koco.response` or a text, and
     `Accept` asks for its media type, only that.
     """
-    execution = await auth.execution(request, fid)
+    execution = await auth.find_execution(request, fid)
     if not execution.status.is_final:
         raise ConflictError(
             f"execution {execution.fid} has no result yet: it is {execution.status}",
             hint=f"`koco wait {execution.fid}` waits for it",
         )
-    found = await outcome(request.parts, execution)
-    body, offered = _offers(found.result)
-    media = _chosen(request.headers.get("accept", ""), (JSON, *offered))
+    found = await read_outcome(request.parts, execution)
+    body, offered = _offered_types(found.result)
+    media = _choose(request.headers.get("accept", ""), (JSON, *offered))
     headers = {"Vary": "Accept"}
     if media == JSON:
         return Response(found, media_type=JSON, headers=headers)
@@ -74,7 +74,7 @@ async def show_result(request: Request, fid: str) -> Response[Any]:
     return Response(body.encode(), media_type=media, headers=headers)
 
 
-async def outcome(parts: Parts, execution: Execution) -> Result:
+async def read_outcome(parts: Parts, execution: Execution) -> Result:
     """Return the outcome of an execution that has ended."""
     if (seq := execution.outcome_seq) is None:
         return Result(execution.fid, execution.status)
@@ -86,7 +86,7 @@ async def outcome(parts: Parts, execution: Execution) -> Result:
     return Result(execution.fid, execution.status, error=payload)
 
 
-async def ended(parts: Parts, execution: Execution, *, timeout_s: float) -> Execution:
+async def wait_for_end(parts: Parts, execution: Execution, *, timeout_s: float) -> Execution:
     """Return an execution once it has ended, or as it is when the time is over."""
     news = asyncio.Event()
     parts.spooler.watch(execution.fid, news)
@@ -101,7 +101,7 @@ async def ended(parts: Parts, execution: Execution, *, timeout_s: float) -> Exec
     return await parts.store.executions.get(execution.fid)
 
 
-def _offers(value: Any) -> tuple[str, tuple[str, ...]]:
+def _offered_types(value: Any) -> tuple[str, tuple[str, ...]]:
     """Return a result's text, and the media types besides JSON in which it can be sent."""
     if isinstance(value, str):
         return value, _MEDIA["text"]
@@ -112,7 +112,7 @@ def _offers(value: Any) -> tuple[str, tuple[str, ...]]:
     return "", ()
 
 
-def _chosen(accepted: str, offered: tuple[str, ...]) -> str:
+def _choose(accepted: str, offered: tuple[str, ...]) -> str:
     """Return the offered media type that a client prefers."""
     if not accepted:
         return offered[0]

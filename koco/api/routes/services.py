@@ -64,7 +64,7 @@ async def list_services(
 ) -> Page[DeployedService]:
     """List the deployed services, by name. Undeployed ones are not listed."""
     present = await request.parts.store.releases.present()
-    chosen = [each for each in _chosen(present) if sees(request.auth, each)]
+    chosen = [each for each in _choose(present) if sees(request.auth, each)]
     page = list_query.page(chosen, by=lambda each: each.service, limit=limit, cursor=cursor)
     return Page([DeployedService.render(release) for release in page.items], page.next)
 
@@ -97,7 +97,7 @@ async def undeploy(
     if not 0 <= grace_s <= _LONGEST_S:
         raise UsageError(f"grace_s must be from 0 to {_LONGEST_S:g} seconds, got {grace_s:g}")
     require_service(request.auth, service)
-    audit.about(request, running=running)
+    audit.add(request, running=running)
     ended = await parts.deployer.undeploy(
         service,
         by=request.auth.name,
@@ -117,7 +117,7 @@ async def _details(parts: Parts, service: str) -> dict[str, Any]:
         raise NotFoundError(
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
         )
-    [release] = _chosen(present) or newest
+    [release] = _choose(present) or newest
     former = await parts.deployer.former(service)
     pools = [pool for key, pool in parts.supervisor.pools.items() if key[0] == service]
     return {
@@ -131,7 +131,7 @@ async def _details(parts: Parts, service: str) -> dict[str, Any]:
     }
 
 
-def _chosen(present: list[Release]) -> list[Release]:
+def _choose(present: list[Release]) -> list[Release]:
     """Return the release of each service that shows the service's state."""
     best: dict[str, Release] = {}
     for release in present:

@@ -69,14 +69,14 @@ async def create_session(request: Request, data: Login) -> Response[Session]:
     parts = request.parts
     # An unknown name may be a password, typed in the wrong place.
     if await parts.store.users.find(data.name) is not None:
-        audit.about(request, target=data.name)
+        audit.add(request, target=data.name)
     address = proxy.address(request.scope)
     token, session, user = await parts.sessions.begin(data.name, data.password, address=address)
-    audit.about(request, who=user.name)
+    audit.add(request, who=user.name)
     expires = line.timestamp(session.expires)
     if not data.cookie:
         return Response(Session(user.name, user.scopes, expires, token), status_code=201)
-    cookie = cookies.given(token, request.scope, max_age_s=round(session.expires - time.time()))
+    cookie = cookies.make(token, request.scope, max_age_s=round(session.expires - time.time()))
     answer = Session(user.name, user.scopes, expires)
     return Response(answer, status_code=201, cookies=[cookie])
 
@@ -95,8 +95,8 @@ async def end_session(request: Request) -> Response[Named]:
             f"{caller.name!r} used a key, not a session",
             hint="an admin revokes it: `koco key revoke`",
         )
-    await request.parts.sessions.end(auth.shown(request))
-    cookie = cookies.given("", request.scope, max_age_s=0)
+    await request.parts.sessions.end(auth.read_secret(request))
+    cookie = cookies.make("", request.scope, max_age_s=0)
     return Response(Named(caller.name), cookies=[cookie])
 
 

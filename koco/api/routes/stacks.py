@@ -16,7 +16,7 @@ async def show_stack(request: Request, fid: str, *, threads: bool = False) -> St
 
     Frames have file, line and function, the newest call last, and no values.
     """
-    execution = await auth.execution(request, fid)
+    execution = await auth.find_execution(request, fid)
     return await stacks.of(execution, request.parts.supervisor, everything=threads)
 
 

@@ -70,7 +70,7 @@ class NewPassword(Struct, forbid_unknown_fields=True):
 @idempotency.keyed(has_secret=True)
 async def create_user(request: Request, data: NewUser) -> User:
     """Create a user. Once there is one, users can log in."""
-    audit.about(request, target=data.name, scopes=data.scopes)
+    audit.add(request, target=data.name, scopes=data.scopes)
     user = await request.parts.users.create(
         data.name,
         data.password,

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from koco.api.app import _routed, create_app
+from koco.api.app import _make_routes, create_app
 from koco.cluster.placement import ClusterState
 from koco.cluster.serve import Serve
 from koco.control.access.login_throttle import Attempts
@@ -386,12 +386,12 @@ def test_a_route_without_a_guard_is_not_served(monkeypatch: pytest.MonkeyPatch) 
     """Default deny: a route has a scope, or is in the list of those without a key."""
     monkeypatch.setattr("koco.api.http.auth.PUBLIC", frozenset({"options_handler"}))
     parts: Any = SimpleNamespace(settings=Settings())
-    _routed.cache_clear()
+    _make_routes.cache_clear()
     try:
         with pytest.raises(RuntimeError, match="has no guard"):
             create_app(parts)
     finally:
-        _routed.cache_clear()
+        _make_routes.cache_clear()
 
 
 def test_the_doctor_names_no_services_to_limited_callers(tmp_path: Path) -> None:

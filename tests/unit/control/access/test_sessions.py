@@ -459,7 +459,7 @@ def test_a_cookie_is_only_for_browsers(api: Api, eve: str) -> None:
 
 def test_over_tls_a_cookie_is_secure_and_bound_to_the_host() -> None:
     """Browsers accept its prefix only from this host, and only over TLS."""
-    cookie = cookies.given("kocos_x", {"scheme": "https"}, max_age_s=60)
+    cookie = cookies.make("kocos_x", {"scheme": "https"}, max_age_s=60)
     header = cookie.to_header(header="")
     assert header.startswith("__Host-koco_session=kocos_x; ")
     attributes = {each.lower() for each in header.split("; ")[1:]}
