@@ -1,5 +1,5 @@
-"""The HTTP API: litestar routes that check, call one operation and render its result.
+"""The HTTP API: litestar routes that check a request, call one operation and return a struct.
 
-It may import `control` and everything below it; nothing but `bootstrap` imports it. Begin with
-`app`, which lists all routes and what stands around them; `node_app` is the listener for nodes.
+It may import `control` and everything below it; only `bootstrap` imports it. Begin with `app`,
+which lists all routes and the layers around them. `node_app` is the listener for nodes.
 """

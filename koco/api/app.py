@@ -7,13 +7,14 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from koco.api import node_app
-from koco.api.http import audit, auth, errors, proxy, request_id
+from koco.api.http import auth, errors, proxy, request_id
+from koco.api.http.audit import record
 from koco.api.http.request import Request
 from koco.api.middleware import etag, metrics, validation
 from koco.api.middleware.idempotency import Replies
-from koco.api.openapi import routes
 from koco.api.routes import (
     apps,
+    audit,
     bundles,
     changes,
     doctor,
@@ -22,6 +23,7 @@ from koco.api.routes import (
     flows,
     keys,
     locks,
+    openapi,
     plan,
     releases,
     results,
@@ -32,11 +34,14 @@ from koco.api.routes import (
     status,
     users,
 )
-from koco.api.routes import (
-    audit as audit_log,
-)
 from koco.control.container import Parts
 from koco.control.health.doctor import Doctor
+
+#: The modules with routes.
+MODULES = (
+    *(node_app, metrics, apps, audit, bundles, changes, doctor, executions, files, flows, keys),
+    *(locks, openapi, plan, releases, results, secrets, services, session, stacks, status, users),
+)
 
 
 def create_app(parts: Parts) -> Litestar:
@@ -65,33 +70,10 @@ def _make_routes() -> Litestar:
     to build the routes.
     """
     app = Litestar(
-        route_handlers=[
-            *apps.ROUTES,
-            *audit_log.ROUTES,
-            *bundles.ROUTES,
-            *changes.ROUTES,
-            *doctor.ROUTES,
-            *executions.ROUTES,
-            *files.ROUTES,
-            *flows.ROUTES,
-            *keys.ROUTES,
-            *locks.ROUTES,
-            *metrics.ROUTES,
-            *node_app.ROUTES,
-            *plan.ROUTES,
-            *routes.ROUTES,
-            *secrets.ROUTES,
-            *releases.ROUTES,
-            *results.ROUTES,
-            *services.ROUTES,
-            *session.ROUTES,
-            *stacks.ROUTES,
-            *status.ROUTES,
-            *users.ROUTES,
-        ],
+        route_handlers=[route for module in MODULES for route in module.ROUTES],
         exception_handlers=errors.HANDLERS,
         before_request=validation.check,
-        before_send=[audit.record],
+        before_send=[record],
         openapi_config=None,
         logging_config=None,
         request_class=Request,

@@ -24,7 +24,7 @@ PROOF = "/"
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """Some rows, and the cursor that the next page starts from."""
+    """A part of a list. `next` is the cursor of the next page, null on the last one."""
 
     items: list[T]
     next: str | None

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from koco.api.http import auth
 from koco.api.http.request import Request
-from koco.api.openapi.shapes import Page
 from koco.errors import ConflictError, NotFoundError, UsageError
+from koco.store.model import Page
 
 T = TypeVar("T")
 

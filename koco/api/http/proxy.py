@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
 from koco.api.http import cors
 from koco.control.settings import Settings
 
@@ -46,8 +48,6 @@ class _TrustedProxies:
         await self._handler(scope, receive, send)
 
     def _trust(self, proxies: tuple[str, ...]) -> None:
-        from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-
         self._trusted = proxies
         self._handler = ProxyHeadersMiddleware(self._app, list(proxies)) if proxies else self._app
 

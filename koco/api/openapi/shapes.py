@@ -5,14 +5,12 @@ A member that can be absent has the type `… | UnsetType` and the default `UNSE
 always present, if only as null.
 """
 
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from koco.events import line
-
-T = TypeVar("T")
 
 
 def text(example: str, about: str | None = None) -> Meta:
@@ -51,13 +49,6 @@ class Shape(msgspec.Struct):
         """Return an answer with the members that a row has under the same names, and `others`."""
         same = {name: getattr(row, name) for name in cls.__struct_fields__ if name not in others}
         return cls(**same, **others)
-
-
-class Page(Shape, Generic[T]):
-    """A part of a list. `next` is the cursor of the next page, null on the last one."""
-
-    items: list[T]
-    next: str | None
 
 
 class Named(Shape):

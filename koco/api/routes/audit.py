@@ -5,8 +5,7 @@ from litestar import get
 from koco.api.http import list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
-from koco.api.openapi.shapes import Page
-from koco.store.model import AuditEntry, AuditQuery
+from koco.store.model import AuditEntry, AuditQuery, Page
 
 
 @get("/v1/audit", guards=[requires("admin")])
@@ -35,8 +34,7 @@ async def list_audit(
         since=time_query.parse("since", since),
         until=time_query.parse("until", until),
     )
-    page = await request.parts.store.audit.page(query, limit=limit, cursor=cursor)
-    return Page(page.items, page.next)
+    return await request.parts.store.audit.page(query, limit=limit, cursor=cursor)
 
 
 ROUTES = (list_audit,)

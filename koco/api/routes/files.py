@@ -16,10 +16,9 @@ from koco.api.http.auth import requires_files
 from koco.api.http.request import Request
 from koco.api.http.streaming import RevocableStream
 from koco.api.openapi.annotations import Answer
-from koco.api.openapi.shapes import Page
 from koco.errors import PathError, UsageError
 from koco.plurals import counted
-from koco.store.model import File, NewFile
+from koco.store.model import File, NewFile, Page
 
 _BYTES = {"application/octet-stream": bytes}
 

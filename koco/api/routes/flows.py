@@ -15,7 +15,7 @@ from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Answer
-from koco.api.openapi.shapes import Page, Shape, text
+from koco.api.openapi.shapes import Shape, text
 from koco.api.routes import results
 from koco.api.routes.executions import Execution
 from koco.api.routes.results import Result
@@ -26,6 +26,7 @@ from koco.control.services.catalog import Entry
 from koco.errors import ConflictError, EndpointError, InputsError, TimedOutError, UsageError
 from koco.sdk.endpoint import handlers
 from koco.store import model
+from koco.store.model import Page
 
 #: The longest that a launch waits for its end (seconds).
 _LONGEST_WAIT_S = 60

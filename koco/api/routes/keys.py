@@ -13,10 +13,11 @@ from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Answer
-from koco.api.openapi.shapes import Page, Person, Shape, Time, format_time
+from koco.api.openapi.shapes import Person, Shape, Time, format_time
 from koco.control.access import keys
 from koco.errors import ConflictError
 from koco.store import model
+from koco.store.model import Page
 
 #: Caches must not keep secrets.
 _PRIVATE = {"Cache-Control": "no-store"}

@@ -11,11 +11,11 @@ from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
-from koco.api.openapi.shapes import Page, Shape, Time, text
+from koco.api.openapi.shapes import Shape, Time, text
 from koco.errors import EndpointError, InputsError, TimedOutError, UsageError
 from koco.events import line
 from koco.store import model
-from koco.store.model import masked
+from koco.store.model import Page, masked
 
 _Status = Literal["open", "answered", "expired", "withdrawn"]
 _STATUSES = get_args(_Status)

@@ -19,7 +19,7 @@ from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Answer
-from koco.api.openapi.shapes import Page, Shape, Time, text
+from koco.api.openapi.shapes import Shape, Time, text
 from koco.control.deploy import checks
 from koco.control.deploy.deployer import READY_S
 from koco.errors import ConflictError, ManifestError, NotFoundError, UsageError
@@ -28,7 +28,7 @@ from koco.manifest import key_literals, load
 from koco.manifest.descriptions import AppHandlers
 from koco.manifest.model import Manifest
 from koco.store import model
-from koco.store.model import LAST, ReleaseFailure, ReleaseOrigin
+from koco.store.model import LAST, Page, ReleaseFailure, ReleaseOrigin
 
 #: The longest that one request waits for a release (seconds).
 _WAIT_S = 60.0

@@ -12,11 +12,12 @@ from koco.api.http import list_query
 from koco.api.http.auth import require_unlimited, requires
 from koco.api.http.request import Request
 from koco.api.openapi import shapes
-from koco.api.openapi.shapes import Page, Shape, text
+from koco.api.openapi.shapes import Shape, text
 from koco.control.container import Parts
 from koco.control.services import secrets
 from koco.errors import ConflictError
 from koco.plurals import verbal
+from koco.store.model import Page
 
 #: Why keys that are limited to flows may not use these routes.
 _SHARED = "secrets are shared by all services"

@@ -9,11 +9,11 @@ from koco.api.http import audit, list_query
 from koco.api.http.auth import require_service, requires, sees
 from koco.api.http.request import Request
 from koco.api.openapi import shapes
-from koco.api.openapi.shapes import Page, ReleaseStatus, Shape
+from koco.api.openapi.shapes import ReleaseStatus, Shape
 from koco.control.container import Parts
 from koco.control.deploy.deployer import GRACE_S, Running
 from koco.errors import ConflictError, NotFoundError, UsageError
-from koco.store.model import Release, ReleaseOrigin
+from koco.store.model import Page, Release, ReleaseOrigin
 
 #: The longest that executions may be given to end where they are cancelled (seconds).
 _LONGEST_S = 3600.0

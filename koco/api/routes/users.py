@@ -10,10 +10,11 @@ from koco.api.http.auth import requires
 from koco.api.http.request import Request
 from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
-from koco.api.openapi.shapes import Named, Page, Person, Shape, Time
+from koco.api.openapi.shapes import Named, Person, Shape, Time
 from koco.control.access import passwords
 from koco.errors import ConflictError, NotAllowedError
 from koco.store import model
+from koco.store.model import Page
 
 # The minimum is only documented here. The check elsewhere has a better message.
 _Password = Annotated[
