@@ -1,6 +1,6 @@
-"""The API's own document as a judge: of what it answers, and of what it is asked.
+"""Checks of requests and answers against the API's own OpenAPI document.
 
-In tests the document is taken at its word: where it names an answer's keys, there are no others.
+The tests are strict: if the document names an answer's members, it may have no others.
 """
 
 import functools
@@ -22,21 +22,21 @@ _LONG = {"name": r".+", "rest": r".+", "path": r".+"}
 
 
 class Contract:
-    """A document, asked about single requests and answers.
+    """A document that checks single requests and answers.
 
-    With `some`, answers may lack members: those of a fake that tells what is looked at.
+    With `some`, answers may lack members: a fake has only those that a test needs.
     """
 
-    def __init__(self, told: dict[str, Any], *, some: bool = False) -> None:
-        self.told = told
-        self._components = _closed(told["components"], some=some)
-        self._paths = [(_pattern(path), path, item) for path, item in told["paths"].items()]
+    def __init__(self, document: dict[str, Any], *, some: bool = False) -> None:
+        self.document = document
+        self._components = _closed(document["components"], some=some)
+        self._paths = [(_pattern(path), path, item) for path, item in document["paths"].items()]
         self._validators: dict[str, Any] = {}
 
     def operation(self, method: str, target: str) -> dict[str, Any] | None:
-        """Return the operation that a request is of; None where the document has none."""
+        """Return the operation of a request, or None if the document has none."""
         fits = [(path, item) for rule, path, item in self._paths if rule.fullmatch(target)]
-        # As a router does: what is spelt out counts more than a parameter.
+        # As a router does: a literal part counts more than a parameter.
         fits.sort(key=lambda each: -sum("{" not in part for part in each[0].split("/")))
         for _, item in fits:
             found: dict[str, Any] | None = item.get(method.lower())
@@ -48,13 +48,13 @@ class Contract:
     def check_answer(
         self, method: str, url: str, status: int, headers: Mapping[str, str], body: bytes | None
     ) -> None:
-        """Hold an answer against the document; a body that is None is not looked at."""
+        """Check an answer against the document. A body that is None is not checked."""
         target, _, query = url.partition("?")
         where = f"{method} {target} answered {status}"
         kind = headers.get("content-type", "").partition(";")[0]
         operation = self.operation(method, target)
         if operation is None or (method == "OPTIONS" and status in (200, 204)):
-            # No such path, or no such method there; told as all problems are.
+            # The path or the method does not exist. The answer is a problem as always.
             assert status in (200, 204, 401, 404, 405), where
             self._check(self._problem, body if status >= 400 else None, where)
             return
@@ -77,7 +77,7 @@ class Contract:
             self._check(_whole(media["schema"], query), body, where)
 
     def check_request(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Hold a request against the document: its query, its headers, its body."""
+        """Check a request against the document: its query, its headers, its body."""
         target, _, query = url.partition("?")
         where = f"{method} {target}"
         operation = self.operation(method, target)
@@ -101,11 +101,11 @@ class Contract:
     def _problem(self) -> dict[str, Any]:
         return {"$ref": "#/components/schemas/Problem"}
 
-    def _resolved(self, told: dict[str, Any]) -> dict[str, Any]:
-        if ref := told.get("$ref"):
-            found: dict[str, Any] = self.told["components"]["responses"][ref.rpartition("/")[2]]
+    def _resolved(self, answer: dict[str, Any]) -> dict[str, Any]:
+        if ref := answer.get("$ref"):
+            found: dict[str, Any] = self.document["components"]["responses"][ref.rpartition("/")[2]]
             return found
-        return told
+        return answer
 
     def _check(self, schema: dict[str, Any], body: bytes | None, where: str) -> None:
         if body is None or not schema:
@@ -119,12 +119,12 @@ class Contract:
             f"{'/'.join(map(str, error.instance_path))}: {error.message}"
             for error in self._validators[key].iter_errors(value)
         ]
-        assert not problems, f"{where}, other than documented: {problems[:5]}"
+        assert not problems, f"{where}, not as documented: {problems[:5]}"
 
 
 @functools.cache
 def contract(*, some: bool = False) -> Contract:
-    """Return the document of this koco's API; no control plane is needed for it."""
+    """Return the document of this koco's API. It needs no control plane."""
     nothing: Any = SimpleNamespace(settings=Settings())
     return Contract(json.loads(json.dumps(generator.make(create_app(nothing)))), some=some)
 
@@ -138,7 +138,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _closed(components: dict[str, Any], *, some: bool) -> dict[str, Any]:
-    """Return the components with no keys in answers but those that are named."""
+    """Return the components, with answers that may have only the named members."""
     schemas = {
         name: {"additionalProperties": False, **schema} if "properties" in schema else schema
         for name, schema in components["schemas"].items()
@@ -150,7 +150,7 @@ def _closed(components: dict[str, Any], *, some: bool) -> dict[str, Any]:
 
 
 def _whole(schema: dict[str, Any], query: str) -> dict[str, Any]:
-    """Return what an answer is: only where `fields` is asked for, less than all of it."""
+    """Return the schema of a whole answer, or of a part of it if the query has `fields`."""
     is_some = "fields" in dict(parse_qsl(query))
     whole: dict[str, Any] = schema["anyOf"][1 if is_some else 0] if "anyOf" in schema else schema
     return whole
@@ -164,7 +164,7 @@ def _items(kind: str, body: bytes) -> Iterable[bytes]:
 
 
 def _read(text: str, parameter: dict[str, Any]) -> bytes:
-    """Return the JSON that stands for what a query says."""
+    """Return the value of a query's parameter as JSON."""
     kinds = parameter["schema"].get("type")
     if kinds == "array":
         return json.dumps([unquote(text)]).encode()

@@ -29,7 +29,7 @@ A route's decorator adds the facts that its signature does not show, with
   is the file's. Parameters are explained in `koco.api.openapi.parameters`, by their names.
 
 litestar's own generator is not used, because it knows one media type and no headers for an answer,
-no bodies or headers that a route reads by hand, and only its own errors. Using the rest of it
+no bodies or headers that a route reads itself, and only its own errors. Using the rest of it
 would save half of this file. Making the document takes some 70 ms, at the first request for it.
 """
 

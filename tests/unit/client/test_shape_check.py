@@ -85,7 +85,7 @@ def kinds() -> list[Any]:
 def test_the_api_documents_the_keys_that_the_client_needs(kind: Any) -> None:
     """Each key, and those that are always present."""
     name = NAMES.get(kind.__name__, kind.__name__)
-    schema = contract().told["components"]["schemas"][name]
+    schema = contract().document["components"]["schemas"][name]
     assert kind.__annotations__.keys() <= schema["properties"].keys() | {"traceback"}
     assert kind.__required_keys__ <= set(schema["required"])
 

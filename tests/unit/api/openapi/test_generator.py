@@ -14,7 +14,7 @@ from tests.support.api_server import Api, serving
 from tests.support.checkout import ROOT
 from tests.support.contract import contract
 
-DOCUMENT = contract().told
+DOCUMENT = contract().document
 OPERATIONS = {
     f"{method.upper()} {path}": operation
     for path, item in DOCUMENT["paths"].items()
