@@ -46,11 +46,8 @@ def _page(db: Connection, query: AuditQuery, before: int | None, limit: int) -> 
     if before is not None:
         conditions.append("seq < :before")
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    rows = db.execute(
-        f"SELECT {_AUDIT.columns} FROM audit {where} ORDER BY seq DESC LIMIT :most",
-        {**values, "before": before, "most": limit + 1},
-    )
-    return pages.page(rows, limit, _AUDIT.read, lambda entry: entry.seq)
+    newest_first = f"{where} ORDER BY seq DESC"
+    return _AUDIT.page(db, limit, lambda entry: entry.seq, newest_first, before=before, **values)
 
 
 def _conditions(query: AuditQuery) -> tuple[list[str], dict[str, Any]]:

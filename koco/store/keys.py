@@ -7,11 +7,11 @@ import msgspec
 from koco.errors import ConflictError, NotFoundError
 from koco.store.engine.protocol import Connection
 from koco.store.model import Key, Page
-from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import Table
 
 _KEYS = Table("keys", Key, key=("name",), json=("scopes", "flows"))
+_NAMED = "WHERE name = :name"
 #: Whether a key is an admin's and never expires. At least one such key must always exist.
 _IS_LASTING = """scopes LIKE '%"admin"%' AND expires IS NULL"""
 
@@ -46,18 +46,14 @@ class Keys(Repository):
 
     async def page(self, *, limit: int = 50, cursor: str | None = None) -> Page[Key]:
         """Return a page of keys, by name. A cursor stays valid while keys change."""
-        query = f"SELECT {_KEYS.columns} FROM keys WHERE name > :after ORDER BY name LIMIT :most"
-        values = {"after": cursor or "", "most": limit + 1}
+        after, by_name = cursor or "", "WHERE name > :after ORDER BY name"
         return await self._read(
-            lambda db: pages.page(
-                db.execute(query, values), limit, _KEYS.read, lambda key: key.name
-            )
+            lambda db: _KEYS.page(db, limit, lambda key: key.name, by_name, after=after)
         )
 
     async def exist(self) -> bool:
         """Whether there are any keys."""
-        look = "SELECT 1 FROM keys LIMIT 1"
-        return await self._read(lambda db: db.execute(look).fetchone() is not None)
+        return await self._read(_KEYS.any)
 
     async def rotate(
         self,
@@ -110,20 +106,19 @@ class Keys(Repository):
         def change(db: Connection) -> Key:
             key = _get(db, name)
             _require_another(db, key, "be revoked")
-            db.execute("DELETE FROM keys WHERE name = :name", {"name": name})
+            _KEYS.delete(db, _NAMED, name=name)
             return key
 
         return await self._write(change)
 
     async def note_use(self, name: str, *, at: str, address: str) -> None:
         """Record when and from which address a key was used. A missing key is not an error."""
-        change = "UPDATE keys SET last_used = :at, last_from = :address WHERE name = :name"
-        values = {"name": name, "at": at, "address": address}
-        await self._write(lambda db: db.execute(change, values))
+        use = {"last_used": at, "last_from": address}
+        await self._write(lambda db: _KEYS.update(db, _NAMED, use, name=name))
 
 
 def _add(db: Connection, key: Key) -> None:
-    if _KEYS.first(db, "WHERE name = :name", name=key.name) is not None:
+    if _KEYS.any(db, _NAMED, name=key.name):
         raise ConflictError(
             f"there is a key {key.name!r} already",
             hint=f"`koco key rotate {key.name}` gives it a new secret",
@@ -137,7 +132,7 @@ def _add(db: Connection, key: Key) -> None:
 
 
 def _get(db: Connection, name: str) -> Key:
-    key = _KEYS.first(db, "WHERE name = :name", name=name)
+    key = _KEYS.first(db, _NAMED, name=name)
     if key is None:
         raise NotFoundError(f"there is no key {name!r}", hint="`koco key list` lists them")
     return key

@@ -14,15 +14,18 @@ from koco.store.model import EVERYTHING, Answer, Lock, Page, Sight, masked
 from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.sight import conditions
-from koco.store.sql.table import Table
+from koco.store.sql.table import Table, insertion, payload_to_json
 from koco.store.stream import events, lifecycle
 
-_LOCKS = Table("locks", Lock, json=("data", "answer", "moments", "hidden"))
-_SELECT = (
-    "SELECT l.lid, e.fid, e.flow, e.service, e.release, l.name, l.data, l.status, l.created,"
-    " l.expires, l.answer, l.moments, l.hidden, l.settled, l.by"
-    " FROM locks l JOIN executions e ON e.id = l.execution"
+_LOCKS = Table(
+    "locks",
+    Lock,
+    payloads=("data", "answer", "moments", "hidden"),
+    selection="l.lid, e.fid, e.flow, e.service, e.release, l.name, l.data, l.status, l.created,"
+    " l.expires, l.answer, l.moments, l.hidden, l.settled, l.by",
+    source="locks l JOIN executions e ON e.id = l.execution",
 )
+_INSERT = insertion("locks", ("lid", "execution", "name", "data", "status", "created", "expires"))
 
 
 class Locks(Repository):
@@ -49,16 +52,13 @@ class Locks(Repository):
         """
 
         def change(db: Connection) -> Lock:
-            if known := _select(db, "WHERE l.lid = :lid AND e.fid = :fid", lid=lid, fid=fid):
-                return known[0]  # a repeated call: the event exists already
+            if known := _LOCKS.first(db, "WHERE l.lid = :lid AND e.fid = :fid", lid=lid, fid=fid):
+                return known  # a repeated call: the event exists already
             now = lifecycle.open_state(db, fid, refusal=", so it cannot ask anybody")
             events.require_room(now, most_bytes)
-            values = {"lid": lid, "execution": now.id, "name": name, "data": _json(data)}
-            db.execute(
-                "INSERT INTO locks (lid, execution, name, data, status, created, expires)"
-                " VALUES (:lid, :execution, :name, :data, 'open', :created, :expires)",
-                {**values, "created": line.timestamp(), "expires": expires},
-            )
+            row = {"lid": lid, "execution": now.id, "name": name, "data": payload_to_json(data)}
+            times = {"created": line.timestamp(), "expires": expires}
+            db.execute(_INSERT, {**row, **times, "status": "open"})
             event = {"lid": lid, "name": name, "data": data, "expires": line.timestamp(expires)}
             status = Status.AWAITING if now.status is Status.RUNNING else None
             lifecycle.add(db, now, lifecycle.lines(line.encode(Kind.LOCK, event)), status)
@@ -87,7 +87,7 @@ class Locks(Repository):
 
         def change(db: Connection) -> list[Lock]:
             late = "WHERE l.status = 'open' AND l.expires <= :now_s ORDER BY l.expires"
-            locks = _select(db, late, now_s=now_s)
+            locks = _LOCKS.select(db, late, now_s=now_s)
             for lock in locks:
                 _settle(db, lock, "expired")
             return [_get(db, lock.lid) for lock in locks]
@@ -120,7 +120,7 @@ class Locks(Repository):
     async def all_of(self, execution: int) -> list[Lock]:
         """Return an execution's locks, oldest first."""
         where = "WHERE l.execution = :execution ORDER BY l.created, l.lid"
-        return await self._read(lambda db: _select(db, where, execution=execution))
+        return await self._read(lambda db: _LOCKS.select(db, where, execution=execution))
 
     async def page_of(
         self, execution: int, *, limit: int = 50, cursor: str | None = None
@@ -158,14 +158,10 @@ class Locks(Repository):
 
 
 def _get(db: Connection, lid: str) -> Lock:
-    found = _select(db, "WHERE l.lid = :lid", lid=lid)
-    if not found:
+    lock = _LOCKS.first(db, "WHERE l.lid = :lid", lid=lid)
+    if lock is None:
         raise NotFoundError(f"there is no lock {lid!r}", hint="`koco inbox` lists the open ones")
-    return found[0]
-
-
-def _select(db: Connection, clause: str, /, **values: Any) -> list[Lock]:
-    return [_LOCKS.read(row) for row in db.execute(f"{_SELECT} {clause}", values)]
+    return lock
 
 
 def _page(
@@ -177,29 +173,21 @@ def _page(
             raise pages.invalid(cursor)
         wanted = [*wanted, "(l.created, l.lid) > (:after_created, :after_lid)"]
         values = {**values, "after_created": created, "after_lid": lid}
-    clause = f"WHERE {' AND '.join(wanted)} ORDER BY l.created, l.lid LIMIT :most"
-    rows = db.execute(f"{_SELECT} {clause}", {**values, "most": limit + 1})
-    return pages.page(rows, limit, _LOCKS.read, lambda lock: f"{lock.created}~{lock.lid}")
+    clause = f"WHERE {' AND '.join(wanted)} ORDER BY l.created, l.lid"
+    return _LOCKS.page(db, limit, lambda lock: f"{lock.created}~{lock.lid}", clause, **values)
 
 
 def _settle(
     db: Connection, lock: Lock, status: str, *, answer: Answer | None = None, by: str | None = None
 ) -> None:
     """Settle a lock, with its event. If it was the last open one, the execution resumes."""
+    changes: dict[str, Any] = {"status": status, "by": by, "settled": line.timestamp()}
     lease: dict[str, Any] = {"lid": lock.lid, "name": lock.name, "outcome": status}
-    values: dict[str, Any] = dict.fromkeys(("answer", "moments", "hidden"))
     if answer is not None:
+        changes |= {"answer": answer.value}
+        changes |= {"moments": answer.moments or None, "hidden": answer.hidden or None}
         lease |= {"answer": masked(answer.value, answer.hidden), "by": by}
-        values = {
-            "answer": _json(answer.value),
-            "moments": _json(answer.moments) if answer.moments else None,
-            "hidden": _json(answer.hidden) if answer.hidden else None,
-        }
-    db.execute(
-        "UPDATE locks SET status = :status, answer = :answer, moments = :moments,"
-        " hidden = :hidden, by = :by, settled = :settled WHERE lid = :lid",
-        {**values, "status": status, "by": by, "settled": line.timestamp(), "lid": lock.lid},
-    )
+    _LOCKS.update(db, "WHERE lid = :lid", changes, lid=lock.lid)
     now = lifecycle.state(db, lock.fid)
     if now is None or now.status.is_final:
         return
@@ -209,7 +197,3 @@ def _settle(
     resumes = now.status is Status.AWAITING and other is None
     event = lifecycle.lines(line.encode(Kind.LEASE, lease))
     lifecycle.add(db, now, event, Status.RUNNING if resumes else None)
-
-
-def _json(value: Any) -> str:
-    return line.encode_payload(value).decode()

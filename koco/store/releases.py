@@ -1,6 +1,7 @@
 """Services' releases."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from koco.errors import ConflictError, NotFoundError
 from koco.events import line
@@ -51,7 +52,6 @@ class Releases(Repository):
         """
 
         def change(db: Connection) -> Release:
-            starting = _select(db, service, "status = 'starting'")
             newest = "SELECT coalesce(max(number), 0) FROM releases WHERE service = :service"
             (number,) = db.execute(newest, {"service": service}).fetchone()
             release = Release(
@@ -68,9 +68,12 @@ class Releases(Repository):
                 timings=timings or {},
                 fallback=fallback,
             )
+            superseded = ReleaseFailure(
+                message=f"{by} deployed release {release.number} before this one was ready",
+                hint=f"`koco releases {service}` shows whether that one works",
+            )
+            _fail_starting(db, service, superseded)
             _RELEASES.insert(db, release)
-            for former in starting:
-                _supersede(db, former, release)
             return _get(db, service, release.number)
 
         return await self._add(change)
@@ -92,18 +95,8 @@ class Releases(Repository):
         def change(db: Connection) -> Release:
             if _get(db, service, number).status == "starting":
                 _retire(db, service)
-                db.execute(
-                    "UPDATE releases SET status = 'live', flows = :flows, app = :app,"
-                    f" timings = :timings, ready = :ready {_THIS}",
-                    {
-                        "flows": to_json(flows),
-                        "app": to_json(app) if app is not None else None,
-                        "timings": to_json(timings or {}),
-                        "ready": line.timestamp(),
-                        "service": service,
-                        "number": number,
-                    },
-                )
+                live = {"status": "live", "flows": flows, "app": app, "ready": line.timestamp()}
+                _update(db, service, number, {**live, "timings": timings or {}})
             return _get(db, service, number)
 
         return await self._write(change)
@@ -114,10 +107,10 @@ class Releases(Repository):
 
         Does nothing if the release is not live.
         """
-        mark = f"UPDATE releases SET error = :error {_THIS} AND status = 'live'"
 
         def change(db: Connection) -> Release:
-            db.execute(mark, {"error": to_json(error), "service": service, "number": number})
+            if _get(db, service, number).status == "live":
+                _update(db, service, number, {"error": error})
             return _get(db, service, number)
 
         return await self._write(change)
@@ -140,16 +133,8 @@ class Releases(Repository):
             if release.status == "starting":
                 if not release.fallback:
                     _retire(db, service)
-                db.execute(
-                    "UPDATE releases SET status = 'failed', error = :error,"
-                    f" timings = :timings {_THIS}",
-                    {
-                        "error": to_json(error),
-                        "timings": to_json(timings or {}),
-                        "service": service,
-                        "number": number,
-                    },
-                )
+                failed = {"status": "failed", "error": error, "timings": timings or {}}
+                _update(db, service, number, failed)
             return _get(db, service, number)
 
         return await self._write(change)
@@ -178,11 +163,7 @@ class Releases(Repository):
                 _require_idle(db, service)
             ended = _select(db, service, f"{_PRESENT} ORDER BY number")
             _retire(db, service)
-            db.execute(
-                "UPDATE releases SET status = 'failed', error = :error, retired = :now"
-                " WHERE service = :service AND status = 'starting'",
-                {"error": to_json(error), "now": line.timestamp(), "service": service},
-            )
+            _fail_starting(db, service, error)
             if cancel_grace_s is not None:
                 lifecycle.request_cancels(db, service, cancel_grace_s)
             return ended
@@ -226,23 +207,18 @@ class Releases(Repository):
 
     async def have_bundle(self, bundle: str) -> bool:
         """Whether any release was made from a bundle."""
-        look = "SELECT 1 FROM releases WHERE bundle = :bundle LIMIT 1"
-        values = {"bundle": bundle}
-        return await self._read(lambda db: db.execute(look, values).fetchone() is not None)
+        where = "WHERE bundle = :bundle"
+        return await self._read(lambda db: _RELEASES.any(db, where, bundle=bundle))
 
     async def page(
         self, service: str, *, limit: int = 50, cursor: str | None = None
     ) -> Page[Release]:
         """Return a service's releases, newest first. A cursor stays valid meanwhile."""
         before = pages.number(cursor) if cursor is not None else LAST
-        values = {"service": service, "before": before, "most": limit + 1}
-        query = (
-            f"SELECT {_RELEASES.columns} FROM releases WHERE service = :service"
-            " AND number < :before ORDER BY number DESC LIMIT :most"
-        )
+        where = "WHERE service = :service AND number < :before ORDER BY number DESC"
         return await self._read(
-            lambda db: pages.page(
-                db.execute(query, values), limit, _RELEASES.read, lambda release: release.number
+            lambda db: _RELEASES.page(
+                db, limit, lambda each: each.number, where, service=service, before=before
             )
         )
 
@@ -272,21 +248,15 @@ def _get(db: Connection, service: str, number: int) -> Release:
     return release
 
 
-def _supersede(db: Connection, former: Release, new: Release) -> None:
-    """Fail a starting release because of a newer one."""
-    error = ReleaseFailure(
-        message=f"{new.by} deployed release {new.number} before this one was ready",
-        hint=f"`koco releases {new.service}` shows whether that one works",
-    )
-    db.execute(
-        f"UPDATE releases SET status = 'failed', error = :error, retired = :retired {_THIS}",
-        {
-            "error": to_json(error),
-            "retired": new.created,
-            "service": former.service,
-            "number": former.number,
-        },
-    )
+def _update(db: Connection, service: str, number: int, changes: dict[str, Any]) -> None:
+    _RELEASES.update(db, _THIS, changes, service=service, number=number)
+
+
+def _fail_starting(db: Connection, service: str, error: ReleaseFailure) -> None:
+    """Fail a service's starting releases."""
+    failed = {"status": "failed", "error": error, "retired": line.timestamp()}
+    where = "WHERE service = :service AND status = 'starting'"
+    _RELEASES.update(db, where, failed, service=service)
 
 
 def _retire(db: Connection, service: str) -> None:
@@ -303,7 +273,7 @@ def _retire(db: Connection, service: str) -> None:
 
 
 def _require_deployed(db: Connection, service: str) -> None:
-    if not _select(db, service, "1 = 1 LIMIT 1"):
+    if not _RELEASES.any(db, "WHERE service = :service", service=service):
         raise NotFoundError(
             f"no service is called {service!r}", hint="`koco status` lists what is deployed"
         )

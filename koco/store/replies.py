@@ -11,6 +11,7 @@ from koco.store.sql.table import Table
 KEPT_S = 24 * 3600.0
 
 _REPLIES = Table("replies", Reply, key=("user", "key"))
+_FRESH = 'WHERE "user" = :user AND key = :key AND created >= :oldest'
 
 
 class Replies(Repository):
@@ -20,8 +21,7 @@ class Replies(Repository):
         """Store a reply, and delete expired ones."""
 
         def change(db: Connection) -> None:
-            oldest = reply.created - KEPT_S
-            db.execute("DELETE FROM replies WHERE created < :oldest", {"oldest": oldest})
+            _REPLIES.delete(db, "WHERE created < :oldest", oldest=reply.created - KEPT_S)
             _REPLIES.put(db, reply)
 
         await self._write(change)
@@ -29,7 +29,6 @@ class Replies(Repository):
     async def find(self, user: str, key: str) -> Reply | None:
         """Return the stored reply for a user's idempotency key."""
         oldest = time.time() - KEPT_S
-        where = 'WHERE "user" = :user AND key = :key AND created >= :oldest'
         return await self._read(
-            lambda db: _REPLIES.first(db, where, user=user, key=key, oldest=oldest)
+            lambda db: _REPLIES.first(db, _FRESH, user=user, key=key, oldest=oldest)
         )

@@ -8,6 +8,7 @@ from koco.store.sql.repository import Repository
 from koco.store.sql.table import Table
 
 _SEALED = Table("sealed", Sealed, key=("name",))
+_NAMED = "WHERE name = :name"
 
 
 class Secrets(Repository):
@@ -28,7 +29,7 @@ class Secrets(Repository):
         """Store an encrypted secret, or replace the one of that name; say whether it is new."""
 
         def change(db: Connection) -> bool:
-            is_new = _SEALED.first(db, "WHERE name = :name", name=sealed.name) is None
+            is_new = not _SEALED.any(db, _NAMED, name=sealed.name)
             _SEALED.put(db, sealed)
             return is_new
 
@@ -36,8 +37,7 @@ class Secrets(Repository):
 
     async def remove(self, name: str) -> bool:
         """Delete an encrypted secret; False if there is none."""
-        delete = "DELETE FROM sealed WHERE name = :name"
-        return await self._write(lambda db: db.execute(delete, {"name": name}).rowcount > 0)
+        return await self._write(lambda db: _SEALED.delete(db, _NAMED, name=name) > 0)
 
     async def all(self) -> list[Sealed]:
         """Return all encrypted secrets, by name."""

@@ -4,14 +4,15 @@ import time
 from typing import Any
 
 from koco.errors import ConflictError, NotFoundError
-from koco.store.engine.protocol import Connection, Rows
+from koco.store.engine.protocol import Connection
 from koco.store.model import Page, Session, User
-from koco.store.sql import pages
 from koco.store.sql.repository import Repository
 from koco.store.sql.table import Table, columns
 
 _USERS = Table("users", User, key=("name",), json=("scopes", "flows"))
 _SESSIONS = Table("sessions", Session, key=("digest",))
+_NAMED = "WHERE name = :name"
+_VERIFIED = f"{_NAMED} AND password = :verified"
 #: The columns of a session and of its user.
 _BOTH = f"{columns(_SESSIONS.names, of='sessions.')}, {columns(_USERS.names, of='users.')}"
 
@@ -29,22 +30,18 @@ class Users(Repository):
 
     async def find(self, name: str) -> User | None:
         """Return the user of that name."""
-        return await self._read(lambda db: _USERS.first(db, "WHERE name = :name", name=name))
+        return await self._read(lambda db: _USERS.first(db, _NAMED, name=name))
 
     async def page(self, *, limit: int = 50, cursor: str | None = None) -> Page[User]:
         """Return a page of users, by name. A cursor stays valid while users change."""
-        query = f"SELECT {_USERS.columns} FROM users WHERE name > :after ORDER BY name LIMIT :most"
-        values = {"after": cursor or "", "most": limit + 1}
+        after, by_name = cursor or "", "WHERE name > :after ORDER BY name"
         return await self._read(
-            lambda db: pages.page(
-                db.execute(query, values), limit, _USERS.read, lambda user: user.name
-            )
+            lambda db: _USERS.page(db, limit, lambda user: user.name, by_name, after=after)
         )
 
     async def exist(self) -> bool:
         """Whether there are any users."""
-        look = "SELECT 1 FROM users LIMIT 1"
-        return await self._read(lambda db: db.execute(look).fetchone() is not None)
+        return await self._read(_USERS.any)
 
     async def set_password(
         self, name: str, password: str, *, verified: str | None = None
@@ -56,24 +53,21 @@ class Users(Repository):
         Raises:
             NotFoundError: there is no such user.
         """
-        values = {"name": name, "password": password, "verified": verified}
+        where = f"{_NAMED} AND password = coalesce(:verified, password)"
 
         def change(db: Connection) -> list[Session]:
-            changed = db.execute(
-                "UPDATE users SET password = :password"
-                " WHERE name = :name AND password = coalesce(:verified, password)",
-                values,
-            )
-            _require_one(changed, name)
+            new = {"password": password}
+            _require_one(_USERS.update(db, where, new, name=name, verified=verified), name)
             return _end_all(db, name)
 
         return await self._write(change)
 
     async def rehash(self, name: str, *, verified: str, password: str) -> None:
         """Replace the hash of an unchanged password, if it is still the one that was verified."""
-        change = "UPDATE users SET password = :new WHERE name = :name AND password = :old"
-        values = {"name": name, "old": verified, "new": password}
-        await self._write(lambda db: db.execute(change, values))
+        new = {"password": password}
+        await self._write(
+            lambda db: _USERS.update(db, _VERIFIED, new, name=name, verified=verified)
+        )
 
     async def remove(self, name: str) -> list[Session]:
         """Delete a user; return the sessions that this ended.
@@ -84,7 +78,7 @@ class Users(Repository):
 
         def change(db: Connection) -> list[Session]:
             ended = _end_all(db, name)
-            _require_one(db.execute("DELETE FROM users WHERE name = :name", {"name": name}), name)
+            _require_one(_USERS.delete(db, _NAMED, name=name), name)
             return ended
 
         return await self._write(change)
@@ -96,18 +90,9 @@ class Users(Repository):
         """
 
         def change(db: Connection) -> bool:
-            db.execute("DELETE FROM sessions WHERE expires <= :now", {"now": time.time()})
-            changed = db.execute(
-                "UPDATE users SET last_login = :created, last_from = :address"
-                " WHERE name = :name AND password = :verified",
-                {
-                    "created": session.created,
-                    "address": address,
-                    "name": session.user,
-                    "verified": verified,
-                },
-            )
-            if not changed.rowcount:
+            _SESSIONS.delete(db, "WHERE expires <= :now", now=time.time())
+            login = {"last_login": session.created, "last_from": address}
+            if not _USERS.update(db, _VERIFIED, login, name=session.user, verified=verified):
                 return False
             _SESSIONS.insert(db, session)
             return True
@@ -132,8 +117,8 @@ class Users(Repository):
 
     async def end_session(self, digest: bytes) -> None:
         """End a session. A missing one is not an error."""
-        delete = "DELETE FROM sessions WHERE digest = :digest"
-        await self._write(lambda db: db.execute(delete, {"digest": digest}))
+        ended = "WHERE digest = :digest"
+        await self._write(lambda db: _SESSIONS.delete(db, ended, digest=digest))
 
 
 def _add(db: Connection, user: User) -> None:
@@ -147,8 +132,8 @@ def _add(db: Connection, user: User) -> None:
     _USERS.insert(db, user)
 
 
-def _require_one(changed: Rows, name: str) -> None:
-    if not changed.rowcount:
+def _require_one(changed: int, name: str) -> None:
+    if not changed:
         raise NotFoundError(f"there is no user {name!r}", hint="`koco user list` lists them")
 
 

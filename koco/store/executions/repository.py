@@ -163,14 +163,8 @@ class Executions(Repository):
         Its stream records the move. Returns None and changes nothing if it has begun, has ended,
         or is of another release than `former`.
         """
-        values = {
-            "fid": fid,
-            "former": former,
-            "release": release,
-            "inputs": _json(inputs),
-            "hidden": _json(hidden) if hidden else None,
-        }
-        return await self._write(lambda db: _rebind(db, fid, values))
+        new = {"release": release, "inputs": inputs, "hidden": hidden or None, "runner": ""}
+        return await self._write(lambda db: _rebind(db, fid, former, new))
 
     async def settle(self, fid: str, status: Status, error: dict[str, Any] | None = None) -> bool:
         """End an execution from outside its runner; False if it has ended already."""
@@ -237,8 +231,7 @@ class Executions(Repository):
 
     async def forget_proofs(self) -> None:
         """Remove the executions that serve as proofs, with all their data."""
-        delete = "DELETE FROM executions WHERE flow = :flow"
-        await self._write(lambda db: db.execute(delete, {"flow": PROOF}))
+        await self._write(lambda db: EXECUTIONS.delete(db, "WHERE flow = :flow", flow=PROOF))
 
     async def index(self) -> bool:
         """Make some stored text searchable; False if all of it is."""
@@ -270,21 +263,21 @@ def _create(db: Connection, new: NewExecution) -> tuple[Execution, bool]:
         "service": new.service,
         "release": new.release,
         "status": Status.QUEUED,
-        "inputs": _json(new.inputs),
+        "inputs": new.inputs,
         "user": new.user,
-        "tags": _json(new.tags),
+        "tags": new.tags,
         "created": created,
         "last_seq": first.total,
         "entrypoint": new.entrypoint,
         "key": new.key,
         "key_digest": new.key_digest,
-        "moments": _json(new.moments) if new.moments else None,
-        "hidden": _json(new.hidden) if new.hidden else None,
-        "policy": _json(new.policy) if new.policy != Policy() else None,
+        "moments": new.moments or None,
+        "hidden": new.hidden or None,
+        "policy": new.policy if new.policy != Policy() else None,
         "left_s": new.policy.timeout_s,
         "retry_of": new.retry_of,
     }
-    [row] = db.execute(_INSERT, values).fetchall()
+    [row] = db.execute(_INSERT, EXECUTIONS.encode(values)).fetchall()
     execution = EXECUTIONS.read(row)
     db.execute(
         "INSERT INTO chunks (execution, first, last, body) VALUES (:id, 1, :last, :body)",
@@ -397,17 +390,16 @@ def _count_by_status(db: Connection, sight: Sight) -> dict[str, int]:
     return dict(db.execute(count, values).fetchall())
 
 
-def _rebind(db: Connection, fid: str, values: dict[str, Any]) -> Execution | None:
-    moved = db.execute(
-        "UPDATE executions SET release = :release, inputs = :inputs, hidden = :hidden, runner = ''"
-        " WHERE fid = :fid AND release = :former AND status = 'queued' AND started IS NULL"
-        " AND cancel_requested IS NULL AND timed_out IS NULL",
-        values,
+def _rebind(db: Connection, fid: str, former: int, new: dict[str, Any]) -> Execution | None:
+    waiting = (
+        "WHERE fid = :fid AND release = :former AND status = 'queued' AND started IS NULL"
+        " AND cancel_requested IS NULL AND timed_out IS NULL"
     )
+    has_moved = EXECUTIONS.update(db, waiting, new, fid=fid, former=former) > 0
     now = lifecycle.state(db, fid)
-    if not moved.rowcount or now is None:
+    if not has_moved or now is None:
         return None
-    event = line.encode(Kind.STATUS, {"status": Status.QUEUED, "release": values["release"]})
+    event = line.encode(Kind.STATUS, {"status": Status.QUEUED, "release": new["release"]})
     lifecycle.add(db, now, lifecycle.lines(event))
     return EXECUTIONS.first(db, "WHERE fid = :fid", fid=fid)
 
@@ -425,9 +417,5 @@ def _delete(db: Connection, fid: str) -> bool:
     if not events.remove_some(db, now.id):
         return False
     db.dialect.search.remove(db, now.id)
-    db.execute("DELETE FROM executions WHERE id = :id", {"id": now.id})
+    EXECUTIONS.delete(db, "WHERE id = :id", id=now.id)
     return True
-
-
-def _json(value: Any) -> str:
-    return line.encode_payload(value).decode()

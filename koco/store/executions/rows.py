@@ -8,7 +8,10 @@ from koco.store.model import Execution
 from koco.store.sql.table import Table
 
 EXECUTIONS = Table(
-    "executions", Execution, json=("inputs", "tags", "error", "moments", "hidden", "policy")
+    "executions",
+    Execution,
+    json=("tags", "error", "hidden", "policy"),
+    payloads=("inputs", "moments"),
 )
 _BY_ID = f"SELECT {EXECUTIONS.columns} FROM executions WHERE id = :id"
 

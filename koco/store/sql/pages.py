@@ -1,12 +1,9 @@
 """Pages of rows, limited in number and in memory."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from koco.errors import UsageError
-from koco.store.model import Page
-
-T = TypeVar("T")
 
 #: The memory that one page may need (bytes of text). Inputs and locks may be large, and other
 #: requests wait while they are decoded.
@@ -46,15 +43,3 @@ def take(rows: Iterable[Sequence[Any]], limit: int) -> tuple[list[Sequence[Any]]
         taken.append(row)
         left -= size(row)
     return taken, False
-
-
-def page(
-    rows: Iterable[Sequence[Any]],
-    limit: int,
-    read: Callable[[Sequence[Any]], T],
-    cursor: Callable[[T], object],
-) -> Page[T]:
-    """Return a page of rows. `cursor` returns the cursor after an item."""
-    taken, more = take(rows, limit)
-    items = [read(row) for row in taken]
-    return Page(items, str(cursor(items[-1])) if more else None)

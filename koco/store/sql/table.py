@@ -6,7 +6,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from koco.events import line
 from koco.store.engine.protocol import Connection
+from koco.store.model import Page
+from koco.store.sql import pages
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -49,7 +52,9 @@ class Codec(NamedTuple):
 class Table(Generic[R]):
     """A table with a column for each field of `row`. NULL stands for a field's default.
 
-    The fields in `json` are stored as JSON, and those in `codecs` in forms of their own.
+    The fields in `json` are stored as JSON, and so are `payloads`, which are values of users. Those
+    in `codecs` have forms of their own. Rows are read from `source` and its `selection`, if these
+    are not the table and its columns.
     """
 
     def __init__(
@@ -59,27 +64,45 @@ class Table(Generic[R]):
         *,
         key: Sequence[str] = (),
         json: Sequence[str] = (),
+        payloads: Sequence[str] = (),
         codecs: Mapping[str, Codec] | None = None,
+        selection: str = "",
+        source: str = "",
     ) -> None:
-        self.name = name
         self.names = row.__struct_fields__
-        self.columns = columns(self.names)
+        self.columns = selection or columns(self.names)
+        self._name = name
         self._row = row
+        self._select = f"SELECT {self.columns} FROM {source or name}"
         self._insertion = insertion(name, self.names)
         self._replacement = replacement(name, self.names, key) if key else ""
-        self._codecs = {**_codecs(row, json), **(codecs or {})}
+        self._codecs = {**_codecs(row, json, payloads), **(codecs or {})}
 
     def select(self, db: Connection, clause: str = "", /, **values: Any) -> list[R]:
         """Return the rows of a query, from its `WHERE` on."""
-        rows = db.execute(f"SELECT {self.columns} FROM {self.name} {clause}", values)
-        return [self.read(row) for row in rows]
+        return [self.read(row) for row in db.execute(f"{self._select} {clause}", values)]
 
     def first(self, db: Connection, clause: str, /, **values: Any) -> R | None:
         """Return the first row of a query, from its `WHERE` on, or None if it has none."""
-        rows = db.execute(f"SELECT {self.columns} FROM {self.name} {clause}", values)
+        rows = db.execute(f"{self._select} {clause}", values)
         row = rows.fetchone()
         rows.close()
         return self.read(row) if row is not None else None
+
+    def page(
+        self, db: Connection, limit: int, cursor: Callable[[R], object], clause: str, /, **more: Any
+    ) -> Page[R]:
+        """Return a page of a query, from its `WHERE` on. `cursor` returns an item's cursor."""
+        values = {**more, "most": limit + 1}
+        rows = db.execute(f"{self._select} {clause} LIMIT :most", values)
+        taken, has_more = pages.take(rows, limit)
+        items = [self.read(row) for row in taken]
+        return Page(items, str(cursor(items[-1])) if has_more else None)
+
+    def any(self, db: Connection, clause: str = "", /, **values: Any) -> bool:
+        """Whether a query has rows, from its `WHERE` on."""
+        row = db.execute(f"SELECT 1 FROM {self._name} {clause} LIMIT 1", values).fetchone()
+        return row is not None
 
     def insert(self, db: Connection, row: R) -> None:
         """Insert a row."""
@@ -89,13 +112,30 @@ class Table(Generic[R]):
         """Insert a row, or replace the one with the same key."""
         db.execute(self._replacement, self.values(row))
 
+    def update(
+        self, db: Connection, clause: str, changes: Mapping[str, Any], /, **values: Any
+    ) -> int:
+        """Change columns of the rows that fit a `WHERE`; return their number."""
+        new = self.encode(changes)
+        sets = ", ".join(f"{column(name)} = :new_{name}" for name in new)
+        values |= {f"new_{name}": value for name, value in new.items()}
+        return db.execute(f"UPDATE {self._name} SET {sets} {clause}", values).rowcount
+
+    def delete(self, db: Connection, clause: str, /, **values: Any) -> int:
+        """Delete the rows that fit a `WHERE`; return their number."""
+        return db.execute(f"DELETE FROM {self._name} {clause}", values).rowcount
+
     def values(self, row: R) -> dict[str, Any]:
-        """Return a row's values by column."""
-        values = {name: getattr(row, name) for name in self.names}
+        """Return a row's values by column, as they are stored."""
+        return self.encode({name: getattr(row, name) for name in self.names})
+
+    def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of some columns as they are stored."""
+        encoded = dict(values)
         for name, codec in self._codecs.items():
-            if values[name] is not None:
-                values[name] = codec.encode(values[name])
-        return values
+            if encoded.get(name) is not None:
+                encoded[name] = codec.encode(encoded[name])
+        return encoded
 
     def read(self, row: Sequence[Any]) -> R:
         """Return the struct for the values of all columns."""
@@ -113,13 +153,22 @@ def to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _codecs(row: type[msgspec.Struct], json: Sequence[str]) -> dict[str, Codec]:
+def payload_to_json(value: Any) -> str:
+    """Return a user's value as JSON; see `koco.events.line`."""
+    return line.encode_payload(value).decode()
+
+
+def _codecs(
+    row: type[msgspec.Struct], json: Sequence[str], payloads: Sequence[str]
+) -> dict[str, Codec]:
     """Return the codecs of the columns that are not stored as they are."""
     codecs = {}
     for field in msgspec.structs.fields(row):
         kind = field.type
         if field.name in json:
             codecs[field.name] = Codec(to_json, msgspec.json.Decoder(kind).decode)
+        elif field.name in payloads:
+            codecs[field.name] = Codec(payload_to_json, msgspec.json.Decoder(kind).decode)
         elif kind is bool or (isinstance(kind, type) and issubclass(kind, Enum)):
             codecs[field.name] = Codec(lambda value: value, kind)
     return codecs
