@@ -305,7 +305,7 @@ _INSERT = (
 
 
 def _new_fid() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_FID_LENGTH))
+    return "".join(_ALPHABET[byte % 32] for byte in secrets.token_bytes(_FID_LENGTH))
 
 
 def _first_events(fid: str, new: NewExecution) -> lifecycle.Lines:

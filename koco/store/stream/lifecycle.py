@@ -242,16 +242,20 @@ def retry(db: Connection, now: State, events: Lines) -> None:
     """
     policy, now_s = _policy(now), time.time()
     not_before = now_s + policy.pause_s(now.attempt)
-    told = [
+    open_locks = db.execute(
+        "SELECT lid, name FROM locks WHERE execution = :id AND status = 'open'", {"id": now.id}
+    )
+    leases = [
         line.encode(Kind.LEASE, {"lid": lid, "name": name, "outcome": "withdrawn"})
-        for lid, name in _withdraw_locks(db, now)
+        for lid, name in open_locks
     ]
+    _withdraw_locks(db, now)
     queued = {
         "status": Status.QUEUED,
         "attempt": now.attempt + 1,
         "not_before": line.timestamp(not_before),
     }
-    add(db, now, events.then(lines(*told, line.encode(Kind.STATUS, queued))))
+    add(db, now, events.then(lines(*leases, line.encode(Kind.STATUS, queued))))
     db.execute(
         "UPDATE executions SET status = 'queued', runner = '', attempt = attempt + 1,"
         " not_before = :not_before, deadline = NULL, left_s = :left_s WHERE id = :id",
@@ -329,13 +333,12 @@ def _insert(db: Connection, now: State, events: Lines) -> None:
     )
 
 
-def _withdraw_locks(db: Connection, now: State) -> list[tuple[str, str]]:
-    """Withdraw an execution's open locks; return the id and name of each."""
-    return db.execute(
+def _withdraw_locks(db: Connection, now: State) -> None:
+    db.execute(
         "UPDATE locks SET status = 'withdrawn', settled = :now"
-        " WHERE execution = :id AND status = 'open' RETURNING lid, name",
+        " WHERE execution = :id AND status = 'open'",
         {"now": line.timestamp(), "id": now.id},
-    ).fetchall()
+    )
 
 
 def _policy(now: State) -> Policy:
