@@ -1,4 +1,4 @@
-"""A store's file with flipped bytes: it is told as that, wherever it is read."""
+"""A damaged file is reported as such, wherever it is read."""
 
 import asyncio
 import functools
@@ -68,7 +68,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reads(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
-    """Return what reads most of it."""
+    """Return calls that read most of it."""
     fid = FIDS[31]
     return {
         "keys": lambda: store.keys.page(limit=100),
@@ -98,15 +98,15 @@ def reads(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_flipped_bytes_are_told_as_damage_wherever_they_are_read(
+def test_reports_flipped_bytes_as_damage_wherever_they_are_read(
     sound: Path, tmp_path: Path, seed: int
 ) -> None:
-    """Where, and what to do: not SQLite's words alone, and nothing that is no `KocoError`."""
+    """The error says where, and how to recover. All errors are a `KocoError`."""
     path = tmp_path / "store.db"
     shutil.copy(sound, path)
     dice = random.Random(seed)
     data = bytearray(path.read_bytes())
-    # In places all over the file; of a few seeds also its head.
+    # All over the file. A few seeds also change its header.
     first = 0 if seed % 8 == 0 else 200
     for _ in range(200):
         data[dice.randrange(first, len(data))] ^= 1 << dice.randrange(8)
@@ -117,27 +117,27 @@ def test_flipped_bytes_are_told_as_damage_wherever_they_are_read(
         try:
             await store.open()
         except KocoError as exc:
-            _is_told(exc, path)
+            _check_report(exc, path)
             return
         try:
             for read in reads(store).values():
                 try:
                     await read()
                 except KocoError as exc:
-                    _is_told(exc, path)
+                    _check_report(exc, path)
         finally:
             await store.close()
 
     asyncio.run(main())
 
 
-def _is_told(exc: KocoError, path: Path) -> None:
+def _check_report(exc: KocoError, path: Path) -> None:
     if isinstance(exc, DamagedError):
         assert str(path) in exc.message
         assert exc.message.startswith("the store is damaged: ")
         assert "backup" in (exc.hint or "")
     else:
-        # What is missing may be told as missing, or be another koco's; SQLite's words stay within.
+        # A row may seem to be missing, or the file to be a newer koco's.
         assert not isinstance(exc, StoreError), exc.message
 
 
@@ -152,10 +152,10 @@ def _is_told(exc: KocoError, path: Path) -> None:
         ("flow", b"\xff\xfe", "execution"),
     ],
 )
-def test_a_row_that_is_none_is_damage(
+def test_reports_an_invalid_row_as_damage(
     sound: Path, tmp_path: Path, column: str, value: Any, read: str
 ) -> None:
-    """SQLite finds nothing wrong with it; what decodes it does."""
+    """SQLite accepts it, but it cannot be decoded."""
     path = tmp_path / "store.db"
     shutil.copy(sound, path)
     db = sqlite3.connect(path)
@@ -181,15 +181,15 @@ def test_a_row_that_is_none_is_damage(
         try:
             with pytest.raises(DamagedError) as caught:
                 await reads(store)[read]()
-            _is_told(caught.value, path)
+            _check_report(caught.value, path)
         finally:
             await store.close()
 
     asyncio.run(main())
 
 
-def test_damage_of_one_row_takes_no_other_change_with_it(sound: Path, tmp_path: Path) -> None:
-    """A text that is none has SQLite's class of a failing disk, and fails one change only."""
+def test_a_damaged_row_does_not_affect_other_changes(sound: Path, tmp_path: Path) -> None:
+    """An invalid text has the same class as a failing disk, but fails one change only."""
     path = tmp_path / "store.db"
     shutil.copy(sound, path)
     db = sqlite3.connect(path)
