@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from koco.cli.contexts import LOCAL
 from koco.cli.terminal import output
 from koco.client import context_file
 from koco.client.context_file import Choice, Context
@@ -48,7 +47,9 @@ def connect() -> "Client":
         remembers=True,
         on_skew=_warn,
         on_wait=_report_wait,
-        is_gone=functools.partial(_is_gone, chosen.cluster) if chosen.name == LOCAL else None,
+        is_gone=functools.partial(_is_gone, chosen.cluster)
+        if chosen.name == context_file.LOCAL
+        else None,
     )
 
 

@@ -11,9 +11,6 @@ from koco.client.client import Client
 from koco.client.context_file import Choice, Context
 from koco.errors import AnswerError, ConflictError, NotFoundError, UsageError
 
-#: The context that `koco up` writes, with the facts that it needs later about its cluster.
-LOCAL = "local"
-
 #: The help of `--key`, wherever it is an option.
 KEY_HELP = "Read the key from stdin; without this, a terminal asks for it."
 
@@ -30,8 +27,8 @@ def checked_name(name: str) -> str:
     if not name or not fits or len(name) > _NAME_LENGTH:
         what = f"{url.shown(name)!r} is not a valid name of a context"
         raise UsageError(what, hint="such as staging; the name goes before the URL")
-    if name in (LOCAL, context_file.FROM_ENVIRONMENT):
-        owner = "`koco up`" if name == LOCAL else "the environment"
+    if name in (context_file.LOCAL, context_file.FROM_ENVIRONMENT):
+        owner = "`koco up`" if name == context_file.LOCAL else "the environment"
         raise UsageError(f"the name {name!r} is reserved for {owner}", hint="choose another")
     return name
 

@@ -21,6 +21,10 @@ from koco import tokens
 from koco.client.url import checked, host
 from koco.errors import NotFoundError, UnreachableError, UsageError
 
+#: The name of the context of the control plane that `koco up` starts on this machine. It has the
+#: facts about its cluster that later commands need.
+LOCAL = "local"
+
 #: The name of the context that KOCO_URL creates.
 FROM_ENVIRONMENT = "KOCO_URL"
 

@@ -15,11 +15,9 @@ from koco.cli.cluster import driver_process, join, options
 from koco.cli.terminal import output
 from koco.client import context_file, known_servers
 from koco.client.client import Client
-from koco.client.context_file import Context
+from koco.client.context_file import LOCAL, Context
 from koco.errors import KocoError, NotAllowedError, UnreachableError
 from koco.events.model import FINAL
-
-NAME = "local"
 
 #: Time for the remaining processes of a dead head to end on their own (seconds).
 _REMAINS_S = 1.0
@@ -103,13 +101,13 @@ def open_executions(known: Context) -> dict[str, int] | None:
 
 def _known() -> Context | None:
     """Return this machine's context; the begun one if an earlier `koco up` did not finish."""
-    return context_file.load_begun().get(NAME) or context_file.load_contexts().get(NAME)
+    return context_file.load_begun().get(LOCAL) or context_file.load_contexts().get(LOCAL)
 
 
 def _finish(context: Context) -> None:
     """Write the context of a control plane that answers, as the current one."""
     context_file.save_context(context)
-    context_file.forget_begun(NAME)
+    context_file.forget_begun(LOCAL)
     known_servers.remember(context.url)
 
 
@@ -232,7 +230,7 @@ def _brought_up(
         asked_for = {"asked": address} if was_asked else {}
         address = address or f"127.0.0.1:{ports['gcs']}"
         kept = {**ports, **wanted.kept, "address": address, **asked_for}
-        context = Context(NAME, wanted.all["url"], key, kept, ca=_trusted(ca, known))
+        context = Context(LOCAL, wanted.all["url"], key, kept, ca=_trusted(ca, known))
         output.note(
             "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
         )
@@ -257,7 +255,7 @@ def _brought_up(
             order, mark=mark, pass_fds=() if lock is None else (lock,)
         )
     if not answer["admitted"]:
-        context_file.forget_begun(NAME)
+        context_file.forget_begun(LOCAL)
         raise NotAllowedError(
             "the store has an admin key that the context 'local' does not hold",
             hint="`koco up --recover-admin` replaces it by a new one",
