@@ -12,35 +12,19 @@ from koco.api.http.audit import record
 from koco.api.http.request import Request
 from koco.api.middleware import etag, metrics, validation
 from koco.api.middleware.idempotency import Replies
-from koco.api.routes import (
-    apps,
-    audit,
-    bundles,
-    changes,
-    doctor,
-    executions,
-    files,
-    flows,
-    keys,
-    locks,
-    openapi,
-    plan,
-    releases,
-    results,
-    secrets,
-    services,
-    session,
-    stacks,
-    status,
-    users,
-)
+from koco.api.routes import doctor, flows, openapi, status
+from koco.api.routes.access import audit, keys, session, users
+from koco.api.routes.deploy import apps, bundles, plan, releases, secrets, services
+from koco.api.routes.executions import changes, events, executions, files, locks, results, stacks
 from koco.control.container import Parts
 from koco.control.health.doctor import Doctor
 
 #: The modules with routes.
 MODULES = (
-    *(node_app, metrics, apps, audit, bundles, changes, doctor, executions, files, flows, keys),
-    *(locks, openapi, plan, releases, results, secrets, services, session, stacks, status, users),
+    *(node_app, metrics, doctor, flows, openapi, status),
+    *(audit, keys, session, users),
+    *(apps, bundles, plan, releases, secrets, services),
+    *(changes, events, executions, files, locks, results, stacks),
 )
 
 

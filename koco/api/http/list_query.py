@@ -8,6 +8,7 @@ from typing import TypeVar
 from koco.api.http import auth
 from koco.api.http.request import Request
 from koco.errors import ConflictError, NotFoundError, UsageError
+from koco.events.model import Kind, Status
 from koco.store.model import Page
 
 T = TypeVar("T")
@@ -56,3 +57,15 @@ def _name(cursor: str) -> str:
 def full_name(request: Request, flow: str | None) -> str | None:
     """Return a flow's full name. If it is given in full, the flow need not be live."""
     return flow if flow is None or "/" in flow else auth.find_flow(request, flow).name
+
+
+def names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ...]:
+    """Return the names in a comma-separated parameter, each checked."""
+    names = tuple(name for name in (given or "").split(",") if name)
+    for name in names:
+        if name not in set(known):
+            raise UsageError(
+                f"no {known.__name__.lower()} is called {name!r}",
+                hint=f"one of: {', '.join(known)}",
+            )
+    return names

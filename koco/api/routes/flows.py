@@ -16,9 +16,9 @@ from koco.api.middleware import idempotency
 from koco.api.openapi import shapes
 from koco.api.openapi.annotations import JSON, Answer
 from koco.api.openapi.shapes import Shape, text
-from koco.api.routes import results
-from koco.api.routes.executions import Execution
-from koco.api.routes.results import Result
+from koco.api.routes.executions import results
+from koco.api.routes.executions.executions import Execution
+from koco.api.routes.executions.results import Result
 from koco.control.container import Parts
 from koco.control.executions.schedules import ScheduleState
 from koco.control.runners.concurrency import limits_of

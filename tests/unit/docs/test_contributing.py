@@ -80,8 +80,8 @@ def test_every_command_is_in_the_places_listed(name: str) -> None:
 def test_every_module_of_routes_is_in_the_app() -> None:
     """Each module has `ROUTES`, and the application has the module."""
     names = {module.__name__ for module in app.MODULES if module.ROUTES}
-    for path in sorted((ROOT / "koco/api/routes").glob("[a-z]*.py")):
-        assert f"koco.api.routes.{path.stem}" in names
+    for path in (ROOT / "koco/api/routes").rglob("[a-z]*.py"):
+        assert ".".join(path.relative_to(ROOT).with_suffix("").parts) in names
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -122,7 +122,8 @@ EXAMPLES = {
 PLACES = [
     ("Add a command", "stack", "koco/cli/main.py koco/client/client.py docs/commands.md"),
     ("Add a route", "stacks", "koco/api/app.py"),
-    ("Add a route", "Stacks", "koco/api/routes/stacks.py koco/control/executions/stacks.py"),
+    ("Add a route", "Stacks", "koco/api/routes/executions/stacks.py"),
+    ("Add a route", "Stacks", "koco/control/executions/stacks.py"),
     ("Add a route", "/v1/executions/{fid}/stack", "docs/api.md"),
     ("Add a kind of event", "LEASE", "koco/events/model.py koco/events/schema.py"),
     ("Add a kind of event", "LEASE", "koco/control/events/batch_checks.py koco/testing.py"),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from koco.control.services.endpoint_client import Passed
+from koco.control.services.endpoint_client import Forwarded
 from koco.store.model import AuditQuery
 from tests.support.api_server import Api, serving
 from tests.support.releases import manifest
@@ -389,11 +389,11 @@ def test_a_request_of_http_1_0_needs_no_host(api: Api) -> None:
 def test_a_charset_is_sent_once(api: Api) -> None:
     """litestar would add one to answers of services, to metrics and to texts."""
 
-    async def passed(*_: object, **__: object) -> Passed:
+    async def passed(*_: object, **__: object) -> Forwarded:
         async def body() -> AsyncIterator[bytes]:
             yield b"hi"
 
-        return Passed(200, {"content-type": kind}, body())
+        return Forwarded(200, {"content-type": kind}, body())
 
     parts = api.parts
     parts.catalog = SimpleNamespace(

@@ -11,7 +11,7 @@ from koco.control.settings import Settings
 from koco.events.model import Status
 from koco.response import HTML
 from tests.support.api_server import Api, serving
-from tests.unit.api.routes.test_results import ended
+from tests.unit.api.routes.executions.test_results import ended
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from koco.store.replies import KEPT_S
 from tests.support.api_server import Api, serving
 from tests.support.driver import calm_s
 from tests.support.releases import flow, manifest
-from tests.unit.api.routes.test_results import ended
+from tests.unit.api.routes.executions.test_results import ended
 
 FORM = [{"type": "text", "name": "who"}]
 MANIFEST = manifest(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from koco.api.routes.plan import PlannedChange
+from koco.api.routes.deploy.plan import PlannedChange
 from koco.cluster.dashboard import ServeError
 from koco.control.deploy import checks
 from koco.control.deploy.plan import Planner, Step

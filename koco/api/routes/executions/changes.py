@@ -14,7 +14,7 @@ from koco.api.http.request import Request
 from koco.api.http.streaming import LiveStream
 from koco.api.openapi.annotations import JSON, STREAMS, Answer
 from koco.api.openapi.shapes import Fid, Shape, text
-from koco.api.routes.executions import Execution
+from koco.api.routes.executions.executions import Execution
 from koco.control.access.caller import Caller
 from koco.control.container import Parts
 from koco.control.events import changes

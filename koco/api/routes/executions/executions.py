@@ -1,27 +1,23 @@
 """Executions: list, show, follow, cancel, try again, delete."""
 
-from collections.abc import AsyncGenerator
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar import Response, delete, get, post
-from litestar.params import Parameter
 from msgspec import UNSET, Meta, UnsetType
 
 from koco.api.http import audit, auth, list_query, time_query
 from koco.api.http.auth import requires
 from koco.api.http.request import Request
-from koco.api.http.streaming import LiveStream
 from koco.api.openapi import shapes
-from koco.api.openapi.annotations import JSON, STREAMS, Answer, Body
+from koco.api.openapi.annotations import JSON, Body
 from koco.api.openapi.shapes import Fid, Shape, Time, text
 from koco.control.container import Parts
-from koco.control.events.chunk_reader import NDJSON, SSE, Wanted
 from koco.errors import ConflictError, InputsError, LimitError, TimedOutError, UsageError
-from koco.events.model import FINAL, Kind, Status
+from koco.events.model import FINAL, Status
 from koco.store import model
 from koco.store.errors import NoSearchError
-from koco.store.model import LAST, Filter, masked
+from koco.store.model import Filter, masked
 
 _OPEN = tuple(status.value for status in Status if status not in FINAL)
 
@@ -87,35 +83,10 @@ class Executions(Shape):
     ) = UNSET
 
 
-class Event(Shape):
-    """One event of a stream. docs/events.md shows each kind's payload."""
-
-    seq: Annotated[int, Meta(ge=1, examples=[7])]
-    ts: Time
-    kind: Annotated[Kind, Meta(examples=["stdout"])]
-    payload: Annotated[Any, Meta(examples=["Hello, Ada"])]
-    task: (
-        Annotated[str, text("count", "the Ray task or actor that printed it, if it was one")]
-        | UnsetType
-    ) = UNSET
-
-
 class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
     """How long the execution may take to end by itself (seconds)."""
 
     grace_s: float = 5.0
-
-
-def _names(given: str | None, known: type[Kind] | type[Status]) -> tuple[str, ...]:
-    """Return the names in a comma-separated parameter, each checked."""
-    names = tuple(name for name in (given or "").split(",") if name)
-    for name in names:
-        if name not in set(known):
-            raise UsageError(
-                f"no {known.__name__.lower()} is called {name!r}",
-                hint=f"one of: {', '.join(known)}",
-            )
-    return names
 
 
 @get(
@@ -148,7 +119,7 @@ async def list_executions(
     parts = request.parts
     list_query.check_limit(limit)
     wanted = Filter(
-        statuses=_names(status, Status) or (_OPEN if active else ()),
+        statuses=list_query.names(status, Status) or (_OPEN if active else ()),
         flow=list_query.full_name(request, flow),
         service=service,
         user=user,
@@ -232,71 +203,10 @@ async def delete_execution(request: Request, fid: str) -> None:
     parts.spooler.wake(found.fid)
 
 
-@get(
-    "/v1/executions/{fid:str}/events",
-    guards=[requires("read")],
-    answers={
-        200: Answer(
-            media=dict.fromkeys(STREAMS, Event),
-            headers=["X-Koco-Fid"],
-            about="events, one per line; blank lines and comments are heartbeats",
-        )
-    },
-)
-async def stream_events(
-    request: Request,
-    fid: str,
-    *,
-    since: int = 0,
-    kind: str | None = None,
-    tail: int | None = None,
-    follow: bool = False,
-    last_event_id: int | None = Parameter(header="Last-Event-ID", default=None),
-) -> LiveStream:
-    """Stream events as NDJSON, or as server-sent events if `Accept` asks for them."""
-    parts = request.parts
-    execution = await auth.find_execution(request, fid)
-    as_sse = "text/event-stream" in request.headers.get("accept", "")
-    kinds = frozenset(_names(kind, Kind))
-    if min(since, tail or 0, last_event_id or 0) < 0:
-        raise UsageError("`since` and `tail` cannot be negative")
-    # No stream is as long, and the store does not accept larger numbers.
-    since = min(max(since, last_event_id or 0), LAST)
-    wanted = Wanted(kinds, SSE if as_sse else NDJSON, tells_end=follow)
-
-    async def pieces() -> AsyncGenerator[bytes, None]:
-        start = since
-        if tail is not None:
-            start = await parts.spooler.tail(execution, min(tail, LAST), kinds=kinds)
-            if follow:
-                now = await parts.store.executions.get(execution.fid)
-                # The end must be sent even if `tail` leaves it out.
-                start = min(start, now.last_seq - 1) if now.status.is_final else start
-            start = max(since, start)
-        if follow:
-            beats = parts.heartbeat_s
-            events = parts.spooler.follow(execution, wanted, since=start, heartbeat_s=beats)
-            async for piece in events:
-                yield piece
-                piece = b""  # noqa: PLW2901 - free it while waiting for the next one
-        else:
-            until = execution.last_seq
-            async for found in parts.spooler.read(execution, wanted, since=start, until=until):
-                yield found.data
-
-    return LiveStream(
-        request,
-        pieces(),
-        media_type="text/event-stream" if as_sse else "application/x-ndjson",
-        headers={"X-Koco-Fid": execution.fid},
-    )
-
-
 ROUTES = (
     list_executions,
     show_execution,
     cancel_execution,
     retry_execution,
     delete_execution,
-    stream_events,
 )

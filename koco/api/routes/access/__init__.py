@@ -1,0 +1,1 @@
+"""Who may use the API: keys, users, sessions, and the audit log. Begin with `keys`."""

@@ -1,0 +1,4 @@
+"""Executions and what belongs to them: events, changes, results, stacks, locks, files.
+
+Begin with `executions`.
+"""
