@@ -23,7 +23,7 @@ def down() -> dict[str, Any]:
     deadline = time.monotonic() + _GONE_S
     while present := _actors():
         if time.monotonic() > deadline:
-            raise KocoError("Ray has not ended koco's actors yet", hint="`koco down` again")
+            raise KocoError("Ray has not ended koco's actors yet", hint="run `koco down` again")
         # The control plane ends first, because it would start new runners for those that end. There
         # are two if an upgrade was interrupted. Then the older one is in charge.
         if controls := {name: present[name] for name in present if control_client.generation(name)}:

@@ -67,7 +67,7 @@ def _connect(address: str) -> None:
     except (ConnectionError, RuntimeError) as exc:
         raise KocoError(
             f"cannot join the Ray at {address}: {exc}",
-            hint="`koco up` needs the very Ray and Python versions that the cluster runs",
+            hint="`koco up` needs the same Ray and Python versions as the cluster",
         ) from exc
 
 

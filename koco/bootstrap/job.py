@@ -97,7 +97,7 @@ def _check_python() -> None:
     if not SpecifierSet(wanted).contains(version):
         raise KocoError(
             f"the cluster's Python is {version}, koco needs {wanted}",
-            hint="start Ray there with a newer Python",
+            hint="start Ray there with a supported Python",
         )
 
 
@@ -107,7 +107,7 @@ def _failed(packages: list[str], text: str) -> KocoError:
     said = [line for line in lines if line.lower().startswith("error:")]
     return KocoError(
         f"the cluster could not install {', '.join(packages)}: {(said or lines or ['?'])[-1]}",
-        hint="do its nodes reach a package index? `pip install 'koco[ray]'` on each does without",
+        hint="can its nodes reach a package index? If not, run `pip install 'koco[ray]'` on each",
     )
 
 

@@ -21,9 +21,9 @@ def folder(named: str | None) -> str:
         UsageError: the path is not absolute, or the directory cannot be written to.
     """
     path = context_file.expanded(named) if named else context_file.home() / "cluster"
-    hint = "`--data-dir` names another"
+    hint = "use another one with `--data-dir`"
     if not path.is_absolute():
-        raise UsageError(f"the data directory {str(path)!r} is no absolute path", hint=hint)
+        raise UsageError(f"the data directory {str(path)!r} is not an absolute path", hint=hint)
     try:
         # One by one, because mkdir does not apply `mode` to the parents that it creates.
         for each in (path.parent, path):
@@ -59,8 +59,8 @@ def tls(cert: str | None, key: str | None) -> tuple[str, str] | tuple[None, None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(paths[0], paths[1], password="")
     except (ssl.SSLError, ValueError) as exc:
-        hint = "both are PEM files, the key has no password, and belongs to the certificate"
-        raise UsageError(f"{paths[0]} and {paths[1]} are no pair: {exc}", hint=hint) from exc
+        hint = "both must be PEM files, and the key must match and have no password"
+        raise UsageError(f"{paths[0]} and {paths[1]} do not match: {exc}", hint=hint) from exc
     return paths[0], paths[1]
 
 
@@ -74,10 +74,10 @@ def require_free(host: str, port: int) -> None:
         _bind(host, port)
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            what = f"port {port} of {host} on the head is taken by something else"
-            raise UsageError(what, hint="`--port` names another") from exc
+            what = f"port {port} of {host} on the head is in use"
+            raise UsageError(what, hint="use another one with `--port`") from exc
         what = f"cannot listen on {host}:{port} on the head: {exc.strerror or exc}"
-        hint = "`--host` wants one of the head's own addresses, or 0.0.0.0 for all of them"
+        hint = "`--host` must be an address of the head, or 0.0.0.0 for all"
         raise UsageError(what, hint=hint) from exc
 
 

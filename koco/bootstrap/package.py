@@ -71,6 +71,6 @@ def _metadata() -> bytes:
 
 def _not_installed() -> KocoError:
     return KocoError(
-        "koco is not installed here as a package, so what it needs is not known",
+        "koco is not installed here as a package, so its requirements are unknown",
         hint="`pip install koco`, or `pip install -e .` in a checkout",
     )

@@ -78,7 +78,7 @@ def replace(there: Running, make: Callable[[int], Any], *, ready_s: float) -> An
     if versions.is_newer(there.version, __version__):
         raise ConflictError(
             f"the control plane is koco {there.version}, newer than this one, {__version__}",
-            hint="`pip install -U koco` here; an older koco takes no newer one's place",
+            hint="run `pip install -U koco` here; an older koco cannot replace a newer one",
         )
     require_known(there.store)
     new = make(there.generation + 1)
@@ -102,7 +102,7 @@ def refuse_elsewhere(there: Running, start: Start) -> None:
     if start.data_dir != there.start.data_dir:
         raise ConflictError(
             f"the control plane keeps its data in {there.start.data_dir}",
-            hint=f"`koco down`, move that to {start.data_dir}, then `koco up` with `--data-dir`",
+            hint=f"run `koco down`, move it to {start.data_dir}, then `koco up` with `--data-dir`",
         )
 
 
@@ -126,8 +126,8 @@ def _identity(handle: Any) -> dict[str, Any] | None:
     """Return a control plane's report about itself, or None if it is gone."""
     if not hasattr(handle, "identity"):
         raise ConflictError(
-            "the control plane is of a koco that cannot be upgraded in place",
-            hint="`koco down`, then `koco up` again; the store stays",
+            "the control plane's koco is too old to be upgraded in place",
+            hint="run `koco down` and `koco up` again; the store stays",
         )
     deadline = time.monotonic() + _IDENTITY_S
     while True:
@@ -144,7 +144,7 @@ def _identity(handle: Any) -> dict[str, Any] | None:
 
 def _failed(exc: Exception, there: Running) -> KocoError:
     cause = getattr(exc, "cause", None) or exc
-    goes_on = f"koco {there.version} goes on"
+    goes_on = f"koco {there.version} continues"
     if isinstance(cause, KocoError):
         text, hint = cause.message, cause.hint
         kind = type(cause) if isinstance(cause, ConflictError) else KocoError
@@ -156,5 +156,5 @@ def _failed(exc: Exception, there: Running) -> KocoError:
         said = next((line for line in reversed(lines) if "Error: " in line), said)
     return KocoError(
         f"the upgrade failed, {goes_on}: {said}",
-        hint=f"{there.start.data_dir}/control.log has the whole story",
+        hint=f"{there.start.data_dir}/control.log has the details",
     )

@@ -16,7 +16,7 @@ _REQUEST_S = 60.0
 #: The maximum number of entries in a list. This is the limit of Ray's dashboard.
 _LISTED = 10_000
 
-_HINT = "an app of one's own needs Ray's dashboard: `ray start` with `ray[default,serve]`"
+_HINT = "an app needs Ray's dashboard: start Ray with `ray[default,serve]` installed"
 
 
 class ServeError(KocoError):
@@ -72,7 +72,7 @@ class Dashboard:
         try:
             found: list[dict[str, Any]] = answer["data"]["result"]["result"]
         except (KeyError, TypeError) as exc:
-            raise ServeError(f"Ray's dashboard did not say which {kind} there are") from exc
+            raise ServeError(f"Ray's dashboard did not list its {kind}") from exc
         return found
 
     async def _connected(self) -> "httpx.AsyncClient":

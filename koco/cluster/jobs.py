@@ -29,7 +29,7 @@ _SETUP_HOOK = "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR"
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 _HINT_TOKEN = (
-    "`--ray-token -` reads it from stdin, RAY_AUTH_TOKEN has it, RAY_AUTH_TOKEN_PATH names a file"
+    "give it with `--ray-token -` (from stdin), RAY_AUTH_TOKEN, or a file in RAY_AUTH_TOKEN_PATH"
 )
 
 
@@ -98,7 +98,7 @@ class Dashboard:
         if mode.get("authentication_mode", "disabled") != "disabled":
             token = self._find_token()
             if not token.isprintable() or not token.isascii():
-                raise UsageError("that is no token: it has characters that none has")
+                raise UsageError("this is not a token: it has invalid characters")
             if token:
                 self._http.headers["Authorization"] = f"Bearer {token}"
         version = self._object(self._call("GET", "/api/version")).get("ray_version")
@@ -152,7 +152,7 @@ class Dashboard:
             if time.monotonic() > deadline:
                 raise KocoError(
                     f"the job {job} has not ended within {timeout_s:g} s: {about.get('status')}",
-                    hint=f"{self.url} shows it; the same command again goes on from there",
+                    hint=f"{self.url} shows it; repeat the command to continue",
                 )
             time.sleep(_POLL_S)
         if about["status"] != "SUCCEEDED":
@@ -180,7 +180,7 @@ class Dashboard:
         what = f"the job {job} on {self.url} {str(about.get('status', '')).lower()}"
         return KocoError(
             f"{what}: {last[0].strip() if last else 'Ray gives no reason'}",
-            hint=f"`ray job logs {job} --address {self.url}` has the whole story",
+            hint=f"`ray job logs {job} --address {self.url}` has the details",
         )
 
     def _call(self, method: str, path: str, *, accept: tuple[int, ...] = (), **more: Any) -> Any:
@@ -190,10 +190,10 @@ class Dashboard:
             return response
         code, text = response.status_code, response.text.strip()
         if code == 401:
-            raise UnauthorizedError(f"Ray at {self.url} wants its token", hint=_HINT_TOKEN)
+            raise UnauthorizedError(f"Ray at {self.url} requires its token", hint=_HINT_TOKEN)
         if code == 403:
             hint = f"is it this cluster's? {_HINT_TOKEN}"
-            raise NotAllowedError(f"Ray at {self.url} does not know that token", hint=hint)
+            raise NotAllowedError(f"Ray at {self.url} does not accept that token", hint=hint)
         if code in (502, 503, 504):
             hint = "is Ray running behind that proxy?"
             raise UnreachableError(f"{self.url} answers {code}: it is not ready", hint=hint)
@@ -214,8 +214,10 @@ class Dashboard:
         return value
 
     def _no_ray(self, answer: str = "") -> KocoError:
-        what = f"{self.url} answers{f' {answer}' if answer else ''}, and is no dashboard of Ray"
-        return KocoError(what, hint="`--ray` wants it as `ray start` tells it, port 8265 as a rule")
+        what = f"{self.url} answers{f' {answer}' if answer else ''}, but is not Ray's dashboard"
+        return KocoError(
+            what, hint="give `--ray` the URL that `ray start` prints, usually with port 8265"
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -224,12 +226,12 @@ class Dashboard:
             yield
         except httpx.TimeoutException as exc:
             what = f"{url} does not answer in time"
-            raise UnreachableError(what, hint="is there a firewall between?") from exc
+            raise UnreachableError(what, hint="is there a firewall in between?") from exc
         except httpx.ConnectError as exc:
             raise UnreachableError(f"no Ray answers at {url}: {exc}", hint=_advice(exc)) from exc
         except httpx.TransportError as exc:
             what = f"the connection to {url} broke: {str(exc) or type(exc).__name__}"
-            hint = "does it want https://?" if url.startswith("http://") else _advice(exc)
+            hint = "does it need https://?" if url.startswith("http://") else _advice(exc)
             raise UnreachableError(what, hint=hint) from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise UsageError(f"cannot ask {url}: {exc}") from exc
@@ -238,10 +240,13 @@ class Dashboard:
 def _advice(exc: Exception) -> str:
     text = str(exc)
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
-        return "it speaks no TLS: does it want http://?"
+        return "it does not use TLS: does it need http://?"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "`--ca FILE` names certificates to trust"
-    return "is Ray running there, and its dashboard's port open to this machine? An SSH tunnel does"
+    return (
+        "is Ray running there, and can this machine reach its dashboard's port?"
+        " An SSH tunnel works, too"
+    )
 
 
 def _trusting(ca: str) -> Any:

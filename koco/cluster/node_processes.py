@@ -244,7 +244,7 @@ async def _run_there(node_id: str, function: Callable[[], T]) -> T:
     try:
         return await reference  # type: ignore[no-any-return]
     except RayError as exc:
-        raise NodeSilent(f"node {node_id[:8]} could not be asked: {exc}") from exc
+        raise NodeSilent(f"node {node_id[:8]} could not be reached: {exc}") from exc
 
 
 def _call(function: Callable[[], T]) -> T:
@@ -344,4 +344,4 @@ def _has_proc() -> bool:
 
 def _require_proc() -> None:
     if not _has_proc():
-        raise KocoError("processes can only be looked at where there is a /proc, as on Linux")
+        raise KocoError("processes can only be observed on systems with /proc, such as Linux")

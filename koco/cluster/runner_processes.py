@@ -53,7 +53,7 @@ def _tasks_of(handle: Any, most: int) -> list[tuple[str, Place]]:
             raise_on_missing_output=False,
         )
     except (RayStateApiException, OSError) as exc:
-        raise UnreachableError(f"Ray's dashboard does not say which tasks run: {exc}") from exc
+        raise UnreachableError(f"Ray's dashboard did not list its tasks: {exc}") from exc
     # The parent of a task that an actor starts is a task whose id ends with the actor's id.
     actor_id = handle._ray_actor_id.hex()
     below: dict[str, list[Any]] = {}

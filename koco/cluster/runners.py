@@ -49,7 +49,7 @@ _KILL_S = 20.0
 
 #: Why a runner died: it was lost with its node, or only its own last output can explain it (see
 #: `koco.control.runners.last_words`).
-NODE_LOST = "its node was lost, and with it what it had written last"
+NODE_LOST = "its node was lost, and its last output with it"
 ENDED = "was killed, crashed or exited"
 
 #: Pause before another call to a runner whose node is out of reach (seconds).
@@ -161,7 +161,7 @@ class RunnerActor:
         """
         place = await self._locate()
         if place is None:
-            raise node_processes.NodeSilent("Ray does not say where a runner is")
+            raise node_processes.NodeSilent("Ray does not know where a runner is")
         node, process = place
         return await node_processes.on_node(node, node_processes.look, process)
 
@@ -353,7 +353,7 @@ def _environment_failed(text: str) -> EnvironmentFailed:
     return EnvironmentFailed(
         f"the environment could not be built: {_installer_error(text) or _last_line(text)}",
         detail="\n".join(line.strip() for line in detail.splitlines() if line.strip()),
-        hint="check what the manifest's `runtime` has nodes install",
+        hint="check the packages in the manifest's `runtime`",
     )
 
 

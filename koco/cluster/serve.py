@@ -258,7 +258,7 @@ class Serve:
     async def _details(self) -> dict[str, Any]:
         details = json.loads(await self._dashboard.ask("GET", _PATH))
         if not isinstance(details, dict) or not isinstance(details.get("applications"), dict):
-            raise ServeError("Ray's dashboard did not say which Serve applications there are")
+            raise ServeError("Ray's dashboard did not list Serve's applications")
         return details
 
     async def _put(self, details: dict[str, Any], applications: list[dict[str, Any]]) -> None:
@@ -266,7 +266,7 @@ class Serve:
         if _REDACTED in json.dumps(config):
             raise ServeError(
                 "Ray's dashboard hides the values of other Serve applications' variables",
-                hint="a proxy between koco and the dashboard seems to speak as a browser",
+                hint="a proxy between koco and the dashboard seems to act as a browser",
             )
         log.info("Serve applications: %s", ", ".join(each["name"] for each in applications))
         await self._dashboard.ask("PUT", _PATH, json=config)
@@ -336,7 +336,7 @@ def _url_of(details: dict[str, Any]) -> str:
     options = details.get("http_options") or {}
     if not details.get("proxies") or not options.get("port"):
         raise ServeError(
-            "Serve runs without an HTTP proxy, so an app of one's own cannot be reached",
+            "Serve runs without an HTTP proxy, so apps cannot be reached",
             hint="start Serve with proxy_location HeadOnly or EveryNode",
         )
     host = str(options.get("host") or "127.0.0.1")

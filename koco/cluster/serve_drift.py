@@ -5,7 +5,7 @@ from typing import Any
 #: The keys of a configuration in the order of the message, and a description of each.
 _ABOUT = {
     "deployments": "options of its deployments",
-    "args": "what it is built from",
+    "args": "its arguments",
     "runtime_env": "its environment",
     "import_path": "its code",
     "route_prefix": "its route",

@@ -12,16 +12,16 @@ from koco.manifest.problems import KeyPath, Problem, unknown_key
 
 #: The options that a manifest cannot set; for each, a message and a hint.
 _OURS: dict[KeyPath, tuple[str, str]] = {
-    ("name",): ("cannot be set", "koco finds the deployment at the app's entry by itself"),
+    ("name",): ("cannot be set", "koco finds the app's deployment by itself"),
     ("ray_actor_options", "runtime_env"): (
         "cannot be set: a replica has its release's environment",
-        "`runtime` is about it",
+        "use `runtime`",
     ),
     **dict.fromkeys(
         (("rolling_update_percentage",), ("max_surge_percent",)),
         (
             "has no effect: nothing is updated in place",
-            "each release is an application of its own, beside the former until it serves",
+            "each release is a separate application, beside the former one until it serves",
         ),
     ),
 }

@@ -174,9 +174,9 @@ async def _collect(blobs: Blobs, settings: Settings) -> None:
     while True:
         try:
             if count := await blobs.collect():
-                log.info("removed %d blobs and parts of uploads that nothing names", count)
+                log.info("removed %d unreferenced blobs and abandoned uploads", count)
         except (KocoError, OSError):
-            log.exception("what nothing names could not be removed")  # a full disk, say
+            log.exception("unreferenced blobs could not be removed")  # a full disk, say
         await asyncio.sleep(min(_COLLECT_S, settings.unfinished_hours * 3600))
 
 
@@ -186,7 +186,7 @@ async def _index(store: Store) -> None:
         try:
             has_more = await store.executions.index()
         except KocoError as exc:
-            log.warning("what is new cannot be made searchable yet: %s", exc)  # a full disk, say
+            log.warning("new events cannot be indexed for search yet: %s", exc)  # a full disk, say
             await asyncio.sleep(_INDEX_FAILED_S)
         else:
             # Not all at once, because a commit waits for each batch.

@@ -105,8 +105,8 @@ class Turns:
             return None
         if len(line.waiting) >= _LONGEST:
             raise TooManyError(
-                f"{_LONGEST} requests of yours wait to be worked on",
-                hint="make fewer at once",
+                f"{_LONGEST} of your requests are waiting already",
+                hint="send fewer at once",
                 retry_after_s=_AGAIN_S,
             )
         place = Place(line, go)

@@ -198,8 +198,8 @@ class Plane:
         former = await handover.before(self._generation)
         if former and self._start_with.code not in ("", self._code):
             raise KocoError(
-                f"Ray's processes would run another koco: {__version__} at {versions.HERE}",
-                hint="have the cluster's Python use the koco that you call, or `koco down` first",
+                f"Ray's processes would run a different koco: {__version__} at {versions.HERE}",
+                hint="make the cluster's Python use this koco, or run `koco down` first",
             )
         # Listen from now on, because the port is free before the store is. Early requests wait.
         self._listening = Listening(*self._places())
@@ -228,7 +228,7 @@ class Plane:
         if not await listening.bound(_PORT_S) and must_listen:
             raise KocoError(
                 f"something else listens on {self._start_with.host}:{self._start_with.port}",
-                hint="`--port` takes another",
+                hint="use another one with `--port`",
             )
         await parts.supervisor.recover(
             {

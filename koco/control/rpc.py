@@ -105,7 +105,7 @@ async def answer(parts: Parts, blob: bytes) -> bytes:
         return wire.encode_answer(exc)
     except Exception as exc:
         log.exception("question %s failed", asked.name, extra={"fid": asked.fid})
-        return wire.encode_answer(KocoError(f"the control plane failed at this: {exc!r}"))
+        return wire.encode_answer(KocoError(f"the control plane failed to answer: {exc!r}"))
 
 
 async def _require_current(parts: Parts, asked: wire.Request) -> None:

@@ -122,7 +122,8 @@ def _wanted(kind: Any) -> str:
 def _origin(text: str) -> str:
     if not _ORIGIN.fullmatch(text.lower()):
         raise UsageError(
-            f"cors_origins: {text!r} is no origin", hint="such as https://app.example.com, no path"
+            f"cors_origins: {text!r} is not an origin",
+            hint="for example https://app.example.com, without a path",
         )
     return text.lower()
 

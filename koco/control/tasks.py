@@ -67,7 +67,7 @@ class Tasks:
             try:
                 await work()
             except Exception:
-                log.exception("a task of %s failed; it begins again", self._name)
+                log.exception("a task of %s failed; restarting it", self._name)
             await asyncio.sleep(RETRY_S)
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:

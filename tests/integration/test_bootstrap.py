@@ -168,10 +168,10 @@ def test_what_cannot_be_reached_or_does_not_know_the_token_is_told(elsewhere: El
     elsewhere.env["HOME"] = str(elsewhere.root)
     missing = elsewhere.run(*up, env={"RAY_AUTH_TOKEN": "", "RAY_AUTH_TOKEN_PATH": ""})
     assert missing.code == 6, missing
-    assert "wants its token" in missing.err
+    assert "requires its token" in missing.err
     wrong = elsewhere.run(*up, "--ray-token", "-", stdin="wrong\n")
     assert wrong.code == 6, wrong
-    assert "does not know that token" in wrong.err
+    assert "does not accept that token" in wrong.err
     nobody = elsewhere.run("up", "--ray", "http://127.0.0.1:9")
     assert nobody.code == 3, nobody
     assert not (elsewhere.home / "contexts.toml").exists(), "nothing is saved"

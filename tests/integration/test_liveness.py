@@ -188,7 +188,7 @@ def test_code_that_keeps_the_interpreter_is_busy(app: Koco) -> None:
     def said() -> str:
         return str(app.get(f"/v1/executions/{fid}")["waits"] or "")
 
-    eventually(lambda: "interpreter to itself for" in said(), within_s=14)
+    eventually(lambda: "held the interpreter for" in said(), within_s=14)
     assert "interpreter" in app.run("show", fid).ok().out
     doctor = app.run("doctor")
     assert "interpreter" in doctor.out + doctor.err

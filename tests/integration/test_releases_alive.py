@@ -95,7 +95,7 @@ def test_a_module_that_ends_its_process_does_not_go_live(koco: Koco) -> None:
     assert koco.execute("crashing/answer").result == 1
     listed = koco.run("releases", "crashing").ok().out
     assert f"as release 1, as release {broken} is broken" in listed
-    assert "koco goes back to release 1" in listed
+    assert "koco rolls back to release 1" in listed
     assert "go_back" in koco.run("audit", "--target", "crashing").ok().out
 
 
@@ -151,10 +151,10 @@ def test_who_holds_what_an_endpoint_waits_for_is_told(koco: Koco) -> None:
         began = calm_s()
         done = koco.run("deploy", cwd=koco.project("late", PORTED, **app))
         assert done.code == 5, done
-        assert "its endpoint finds no node: 0 of 1 replicas of Front run" in done.err
+        assert "no node has room for its endpoint: 0 of 1 replicas of Front run" in done.err
         assert "no node has free 1 CPU (the most is 0 CPU)" in done.err
         assert "held by the replica Front of koco-greedy-1 (2 CPU)" in done.err
-        assert "nothing that is under way makes room for it" in done.err
+        assert "nothing that runs now will make room for it" in done.err
         assert calm_s() - began < 45
     finally:
         koco.run("undeploy", "greedy", "--yes").ok()

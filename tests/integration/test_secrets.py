@@ -126,7 +126,7 @@ def test_a_key_that_is_gone_stops_those_who_need_it_only(speaker: Koco) -> None:
     aside = key.rename(key.with_suffix(".aside"))
     try:
         listed = speaker.run("secret", "list").ok()
-        assert f"the key to all secrets is gone: {key}" in listed.err
+        assert f"the key for all secrets is missing: {key}" in listed.err
         assert plain.execute("run").result == 1
         project = speaker.project("speaker2", SPEAKER, secrets=["CANARY"])
         refused = speaker.run("deploy", cwd=project)

@@ -97,7 +97,7 @@ def test_code_that_keeps_the_interpreter_is_shown_from_outside(app: Koco) -> Non
     eventually(lambda: app.get(f"/v1/executions/{fid}")["status"] == "running")
     time.sleep(0.5)  # from then on nothing else of that process runs
     found = stack(app, fid)
-    assert "keeps the interpreter to itself" in found["processes"][0]["note"]
+    assert "holds the interpreter" in found["processes"][0]["note"]
     assert "keeps" in functions(found)
     assert app.events(fid)[-1]["payload"]["status"] == "finished"
 

@@ -81,12 +81,12 @@ BROKEN = {
     "control/executions/launcher.py": (
         "\nimport sys\nif sys.argv[0].endswith('default_worker.py'):\n"
         "    raise RuntimeError('broken at import')\n",
-        "the upgrade failed, koco 0.2.0 goes on: RuntimeError: broken at import",
+        "the upgrade failed, koco 0.2.0 continues: RuntimeError: broken at import",
     ),
     "control/executions/supervisor.py": (
         "\nasync def _broken(*_):\n    raise RuntimeError('broken at start')\n"
         "Supervisor.recover = _broken\n",
-        "the upgrade failed, koco 0.2.0 goes on: RuntimeError: broken at start",
+        "the upgrade failed, koco 0.2.0 continues: RuntimeError: broken at start",
     ),
 }
 

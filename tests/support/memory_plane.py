@@ -351,7 +351,7 @@ class _Handler(BaseHTTPRequestHandler):
         if shown != f"Bearer {TOKEN}":
             raise UnauthorizedError("the key is not known here")
         if not self.plane.logged_in:
-            raise UnauthorizedError("the session is over")
+            raise UnauthorizedError("the session has expired")
 
     def _upload(self, held_of: dict[str, bytes], sha256: str, body: bytes) -> None:
         held = held_of.get(sha256, b"") + body
@@ -503,7 +503,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, {"items": items, "next": str(start + limit) if more else None}
             case "POST", "services", service, "rollback":
                 if data["number"] is None:
-                    raise NotFoundError(f"{service} has no release that served before")
+                    raise NotFoundError(f"{service} has no earlier release that served")
                 origin = {"rollback_of": data["number"]}
                 release = {"service": service, "number": 4, "status": "starting", "error": None}
                 return 202, {**release, "origin": origin, "unchanged": plane.unchanged}

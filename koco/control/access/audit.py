@@ -52,7 +52,7 @@ class Audit:
         try:
             await self._store.audit.add([entry])
         except KocoError:
-            log.exception("refused, and the audit log could not be written: %s", entry)
+            log.exception("a refusal could not be written to the audit log: %s", entry)
 
     async def keep(self) -> None:
         """Write the sums each minute, without end."""

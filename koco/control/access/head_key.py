@@ -98,7 +98,7 @@ def setting_names(values: Any) -> str:
 def refusal() -> NotAllowedError:
     """Return the error for a request without proof."""
     return NotAllowedError(
-        "that is done for the user of the head's machine only",
+        "only the user of the head's machine may do this",
         hint="`koco up` there, or `koco up --ray` with Ray's token",
     )
 
@@ -109,8 +109,8 @@ def _read(path: Path) -> bytes:
     except OSError as exc:
         raise KocoError(
             f"cannot read {path}: {exc.strerror}",
-            hint="call `koco up` on the head's machine, as the user that runs Ray there",
+            hint="run `koco up` on the head's machine, as the user that runs Ray there",
         ) from exc
     if len(key) != _BYTES:
-        raise KocoError(f"{path} is damaged", hint="remove it, and restart the control plane")
+        raise KocoError(f"{path} is damaged", hint="remove it and restart the control plane")
     return key

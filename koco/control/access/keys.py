@@ -57,8 +57,8 @@ class Keys:
         if key is None or not (is_former or hmac.compare_digest(digest, key.digest)):
             raise UnauthorizedError(
                 "the key is not known here",
-                hint="was it revoked? or is it another control plane's? `koco up` on its machine"
-                " mends a local context",
+                hint="was it revoked, or does it belong to another control plane?"
+                " `koco up` on its machine repairs a local context",
             )
         until = [each for each in (key.expires, key.former_until if is_former else None) if each]
         expires = min(until, default=None)
@@ -125,7 +125,7 @@ class Keys:
             ConflictError: the key has expired, or it would expire and must not.
         """
         if not 0 <= grace_s <= LONGEST_GRACE_S:
-            raise UsageError("the grace (grace_s) is 90 days at most, and 0 for none")
+            raise UsageError("the grace (grace_s) must be from 0 (none) to 90 days")
         secret = tokens.new()
         key = await self._store.keys.rotate(
             name,
@@ -199,14 +199,14 @@ def _expires(expires_s: float | None) -> float | None:
     if expires_s is None:
         return None
     if not 1 <= expires_s <= LONGEST_S:
-        what = "a key ends in a second at the earliest, in ten years at the latest (expires_s)"
-        raise UsageError(what, hint="without `expires_s` it is good for good")
+        what = "a key expires after one second at least and ten years at most (expires_s)"
+        raise UsageError(what, hint="without `expires_s` it never expires")
     return time.time() + expires_s
 
 
 def _over(key: Key, since: float) -> UnauthorizedError:
     if key.expires is not None and key.expires <= time.time():
         what = f"the key {key.name!r} expired at {line.timestamp(key.expires)}"
-        return UnauthorizedError(what, hint="an admin makes another one: `koco key create`")
-    what = f"the key {key.name!r} was rotated, and this secret ended at {line.timestamp(since)}"
-    return UnauthorizedError(what, hint="its new one was told to whoever rotated it")
+        return UnauthorizedError(what, hint="an admin can create another one: `koco key create`")
+    what = f"the key {key.name!r} was rotated, and this secret expired at {line.timestamp(since)}"
+    return UnauthorizedError(what, hint="whoever rotated it has the new one")

@@ -98,10 +98,10 @@ def _too_many(kind: str, who: str, wait_s: float) -> TooManyError:
         "address": f"too many failed logins from {who}",
         "key": f"too many wrong keys from {who}",
     }[kind]
-    hint = "a key that is known gets in at once" if kind == "key" else "a key gets in at once"
+    hint = "a valid key is accepted at once" if kind == "key" else "a key is accepted at once"
     return TooManyError(
-        f"{what}; the next one is looked at in {wait} s",
-        hint=f"wait for that long; {hint}",
+        f"{what}; the next one is possible in {wait} s",
+        hint=f"wait that long; {hint}",
         retry_after_s=wait,
     )
 

@@ -111,7 +111,7 @@ class Streams:
         if own >= most:
             raise TooManyError(
                 f"{caller.name!r} has {counted(own, 'stream')} open; max_streams_per_key is {most}",
-                hint="end one; an admin sets another limit: `koco up --set max_streams_per_key=N`",
+                hint="end one; an admin can change that: `koco up --set max_streams_per_key=N`",
                 retry_after_s=_AGAIN_S,
             )
         # Each holder leaves as many free as it has, so a newcomer always finds some.
@@ -120,7 +120,7 @@ class Streams:
             raise TooManyError(
                 f"{are} open, {own} of them of {caller.name!r};"
                 f" max_streams is {self._settings.max_streams}, and as many stay free for others",
-                hint="try again; an admin sets another limit: `koco up --set max_streams=N`",
+                hint="try again; an admin can change the limit: `koco up --set max_streams=N`",
                 retry_after_s=_AGAIN_S,
             )
 
@@ -138,5 +138,6 @@ class Streams:
 
 def _no_more(caller: Caller) -> KocoError:
     return UnauthorizedError(
-        f"what {caller.name!r} has shown is good no more", hint="log in again, or ask for a key"
+        f"the credential of {caller.name!r} is no longer valid",
+        hint="log in again, or ask an admin for a key",
     )

@@ -32,8 +32,8 @@ def normalize(password: str) -> str:
     """
     if not SHORTEST <= len(_plain(password)) <= LONGEST:
         raise UsageError(
-            f"a password has from {SHORTEST} to {LONGEST} characters",
-            hint="four or five words that have nothing to do with one another are a good one",
+            f"a password must have {SHORTEST} to {LONGEST} characters",
+            hint="four or five unrelated words make a good one",
         )
     return password
 
@@ -59,7 +59,9 @@ class Passwords:
         """
         if self._waiting >= _LINE:
             raise TooManyError(
-                "too many log in at once", hint="try again in 2 s; a key gets in", retry_after_s=2
+                "too many users are logging in at once",
+                hint="try again in 2 s; a key works meanwhile",
+                retry_after_s=2,
             )
 
     async def hash(self, password: str) -> str:

@@ -13,6 +13,6 @@ def refuse(value: object, what: str) -> None:
     """
     if tokens.are_in(value if isinstance(value, str) else encode_payload(value).decode()):
         raise UsageError(
-            f"a key of koco's is among {what}, where others would see it",
-            hint="a flow that needs one takes it from a secret: `koco secret set NAME`",
+            f"{what} contain a key of koco, which others would see",
+            hint="a flow can get a key from a secret: `koco secret set NAME`",
         )

@@ -37,7 +37,7 @@ class Rates:
         if left < 1:
             raise TooManyError(
                 f"{caller.name!r} makes more requests than key_requests_per_s, {rate:g}",
-                hint="make fewer; an admin sets another limit:"
+                hint="make fewer; an admin can change the limit:"
                 " `koco up --set key_requests_per_s=N`, 0 for none",
                 retry_after_s=(1 - left) / rate,
             )

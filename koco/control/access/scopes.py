@@ -22,11 +22,12 @@ def check_name(name: str, *, what: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name[:80]!r} is no name of a {what}",
-            hint="1 to 64 small letters, digits and `.`, `_`, `-`, `@`, `+`: such as ci, ada@home",
+            f"{name[:80]!r} is not a valid name for a {what}",
+            hint="use 1 to 64 lower-case letters, digits and `.`, `_`, `-`, `@`, `+`"
+            " (ci or ada@home, for example)",
         )
     if name in _RESERVED:
-        raise UsageError(f"the name {name!r} belongs to koco itself", hint="choose another")
+        raise UsageError(f"the name {name!r} is reserved for koco", hint="choose another")
 
 
 def check_rights(
@@ -40,7 +41,7 @@ def check_rights(
     found = _scopes(scopes), _flows(flows)
     if found[1] and "admin" in found[0]:
         raise UsageError(
-            "an admin is not limited to flows", hint="leave out the scope `admin`, or the flows"
+            "an admin cannot be limited to flows", hint="leave out the scope `admin`, or the flows"
         )
     return found
 
@@ -55,7 +56,7 @@ def _scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     if unknown := [each for each in asked if each not in SCOPES]:
         raise UsageError(f"no scope is called {unknown[0]!r}", hint=f"one of: {', '.join(SCOPES)}")
     if not asked:
-        raise UsageError("without a scope it could do nothing", hint=f"of: {', '.join(SCOPES)}")
+        raise UsageError("without a scope it can do nothing", hint=f"of: {', '.join(SCOPES)}")
     return tuple(each for each in SCOPES if each in asked)
 
 
@@ -71,7 +72,7 @@ def _flows(flows: Iterable[str]) -> tuple[str, ...]:
     for each in asked:
         if not _GLOB.fullmatch(each):
             raise UsageError(
-                f"{each[:80]!r} is no pattern of flows",
-                hint="service/flow, with `*` for any text: hymn/*, or */report",
+                f"{each[:80]!r} is not a pattern of flows",
+                hint="write service/flow, with `*` for any text: hymn/* or */report",
             )
     return asked

@@ -41,12 +41,13 @@ class Sessions:
         Raises:
             NotFoundError: there are no users at all.
             UnauthorizedError: the name or the password is wrong.
-            TooManyError: there were too many failed attempts lately, or too many log in at once.
+            TooManyError: there were too many failed attempts lately, or too many users are
+                logging in at once.
         """
         if not await self._store.users.exist():
             raise NotFoundError(
-                "nobody can log in here: there are no users",
-                hint="an admin makes one: `koco user create NAME`; a key needs no login",
+                "nobody can log in here, because there are no users",
+                hint="an admin can create one: `koco user create NAME`; a key needs no login",
             )
         user = await self._users.verified(name, password, address=address)
         token = tokens.new(tokens.SESSION)
@@ -61,7 +62,7 @@ class Sessions:
             session, verified=user.password, address=address
         ):
             raise UnauthorizedError(
-                users.WRONG, hint="an admin sets another password: `koco user password NAME`"
+                users.WRONG, hint="an admin can set another password: `koco user password NAME`"
             )
         if self._hashing.is_old(user.password):
             hashed = await self._hashing.hash(password)
@@ -102,5 +103,5 @@ class Sessions:
 
 def _over() -> UnauthorizedError:
     return UnauthorizedError(
-        "the session is over", hint="log in again: `koco login URL --user NAME`"
+        "the session has expired", hint="log in again: `koco login URL --user NAME`"
     )

@@ -58,7 +58,7 @@ class Users:
         if name == _FIRST:
             # If that key is created again later, its executions would belong to this user.
             raise UsageError(
-                f"{name!r} is what `koco up` calls its key", hint="choose another name"
+                f"{name!r} is the name of the key that `koco up` makes", hint="choose another name"
             )
         scopes, flows = check_rights(scopes, flows)
         self._hashing.require_turn()
@@ -116,7 +116,7 @@ class Users:
         try:
             await self._replace(name, password, verified=user.password)
         except NotFoundError:
-            raise NotAllowedError("the old password is right no more") from None
+            raise NotAllowedError("the old password has changed meanwhile") from None
 
     async def remove(self, name: str) -> None:
         """Delete a user; their sessions and streams end at once.

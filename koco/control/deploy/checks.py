@@ -60,7 +60,7 @@ Check = Callable[[Context, Manifest], Awaitable[list[Finding]]]
 
 #: Modules that `ray[serve]` installs, and that koco never installs with its own dependencies.
 _OF_SERVE = ("fastapi", "starlette")
-_NO_NODE = "runners wait until a node has it: start one, or does the cluster's autoscaler?"
+_NO_NODE = "runners wait until a node has it: start one, unless the cluster's autoscaler does"
 
 
 async def check_serve(_: Context, manifest: Manifest) -> list[Finding]:
@@ -70,7 +70,7 @@ async def check_serve(_: Context, manifest: Manifest) -> list[Finding]:
     return [
         {
             "message": "the cluster's Ray has no Serve, which an app needs",
-            "hint": "`pip install 'ray[serve]'` on each node, and start Ray there again",
+            "hint": "run `pip install 'ray[serve]'` on each node and restart Ray there",
             "path": ["app"],
         }
     ]
@@ -93,7 +93,7 @@ async def check_forms(context: Context, manifest: Manifest) -> list[Finding]:
         size_kb = len(msgspec.json.encode(flow.inputs or [])) / KB
         if size_kb > most_kb:
             said = f"the form has {size_kb:.0f} kB; this control plane's max_form_kb is {most_kb:g}"
-            hint = "long choices can be a file, or a text that the flow checks"
+            hint = "replace long lists of choices by a file, or by a text that the flow checks"
             found.append({"message": said, "hint": hint, "path": ["flows", number, "inputs"]})
     return found
 

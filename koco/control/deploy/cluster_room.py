@@ -85,9 +85,9 @@ class Room:
         for each in requests:
             if placement.misfit(each, left) and placement.busy(each, nodes):
                 raise NoPlace(
-                    f"its endpoint finds no node: {await self.waits_for(release)}",
-                    hint="nothing that is under way makes room for it: ask for less with"
-                    " `serve.ray_actor_options`, undeploy what holds it, or start a node",
+                    f"no node has room for its endpoint: {await self.waits_for(release)}",
+                    hint="nothing that runs now will make room for it: request less with"
+                    " `serve.ray_actor_options`, undeploy a service that uses it, or start a node",
                 )
 
     def _requests(self, release: Release) -> list[Request]:

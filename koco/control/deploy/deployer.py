@@ -180,7 +180,7 @@ class Deployer:
             found = await self._store.releases.get(service, number)
         if found is None:
             raise NotFoundError(
-                f"{service} has no release that served before", hint=f"`koco releases {service}`"
+                f"{service} has no earlier release that served", hint=f"`koco releases {service}`"
             )
         if found.status == "starting" or (found.status == "live" and not coming):
             what = "is the live one" if found.status == "live" else "is still starting"
@@ -216,7 +216,7 @@ class Deployer:
             again = f"deploy commit {commit} again" if commit else "deploy that code again"
             raise ConflictError(
                 f"the bundle of release {release.number} of {release.service} has been collected",
-                hint=f"{again}; `koco up --set keep_releases=N` keeps more of them",
+                hint=f"{again}; `koco up --set keep_releases=N` keeps more bundles",
             )
 
     async def rollback(
@@ -319,12 +319,10 @@ class Deployer:
             return
         if await self._has_only_failed(service, number, last):
             return
-        now = (
-            f"release {last.number} of {last.by} is there" if last else "it has no release any more"
-        )
+        now = f"it has release {last.number} by {last.by}" if last else "it no longer has a release"
         raise ConflictError(
             f"{service} has changed meanwhile: {now}",
-            hint=f"it is left as it is; `koco plan` and `koco releases {service}` show how that is",
+            hint=f"nothing was changed; `koco plan` and `koco releases {service}` show its state",
         )
 
     async def _has_only_failed(self, service: str, number: int, last: Release | None) -> bool:

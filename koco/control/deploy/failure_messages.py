@@ -15,7 +15,7 @@ from koco.store.model import ReleaseFailure
 _HINTS = {
     "ModuleNotFoundError": "ship the module with the bundle, or name its package in "
     "`runtime.dependencies`",
-    "SyntaxError": "mend the line shown; `python -m compileall .` finds such errors earlier",
+    "SyntaxError": "fix the line shown; `python -m compileall .` finds such errors earlier",
 }
 
 
@@ -85,7 +85,7 @@ def of_exception(
             return ReleaseFailure(
                 message=f"the endpoint did not start: {exc.message}",
                 detail=exc.detail,
-                hint="it runs as a Ray Serve application: does its module, or its "
+                hint="it runs as a Ray Serve application: does its module or its "
                 "deployment's constructor, fail?",
             )
         case DiedAtStart():
@@ -106,19 +106,19 @@ def of_exception(
             return ReleaseFailure(
                 message=f"its endpoint was not up within {timeout_s:g} s",
                 detail=said,
-                hint="have the nodes what its Serve deployment asks for?",
+                hint="do the nodes have the resources that its Serve deployment requests?",
             )
         case TimeoutError() if unplaced:
             return ReleaseFailure(
                 message=f"it was not ready within {timeout_s:g} s; {unplaced}",
-                hint="`runner.resources` and `runner.labels` are what a runner's node must "
+                hint="`runner.resources` and `runner.labels` say what a runner's node must "
                 "have; `koco status` shows the nodes",
             )
         case TimeoutError() if installing:
             return ReleaseFailure(
                 message=f"its packages were not installed within {timeout_s:g} s; the node "
-                "goes on with them",
-                hint="`koco deploy` again finds what is done by then; `--timeout` allows more "
+                "continues to install them",
+                hint="another `koco deploy` continues from there; `--timeout` allows more "
                 "time. Can the nodes reach the package registry?",
             )
         case TimeoutError():

@@ -66,7 +66,7 @@ def _locked(bundle: Path, pyproject: str) -> tuple[str, ...]:
             raise EnvironmentFailed(
                 f"there is no {lock_path(pyproject)} in the bundle",
                 detail="",
-                hint=f"`uv lock` makes it beside {pyproject}",
+                hint=f"`uv lock` creates it beside {pyproject}",
             )
         inside = [name for name in archive.namelist() if Path(name).name == "pyproject.toml"]
         # This includes those of a workspace's members.
@@ -78,7 +78,7 @@ def _locked(bundle: Path, pyproject: str) -> tuple[str, ...]:
         raise EnvironmentFailed(
             found.problems[0].partition(": ")[2],
             detail=exported,
-            hint=f"{pyproject} may lock packages, no paths: code in the folder is shipped as it is",
+            hint=f"{pyproject} may lock packages but no paths: the folder's code is shipped anyway",
         )
     return tuple(found.lines)
 
@@ -101,7 +101,7 @@ def _require_small(archive: zipfile.ZipFile, names: list[str]) -> None:
         raise EnvironmentFailed(
             f"{names[0]} in the bundle is larger than {format_size(_TEXT_BYTES)}",
             detail="",
-            hint="it is read by the control plane, and lists packages",
+            hint="the control plane reads it, and expects a list of packages",
         )
 
 
@@ -140,7 +140,7 @@ def _export(folder: Path, registries: list[str]) -> str:
     cause = lines[0].removeprefix("error: ") if lines else said.splitlines()[-1:] or "no reason"
     if "network was disabled" in said:
         # uv looked for a package on the network. With a matching lock it never needs to.
-        cause = "uv.lock does not have all that pyproject.toml asks for"
+        cause = "uv.lock lacks packages that pyproject.toml requires"
     raise EnvironmentFailed(
         f"the lock cannot be used: {cause}",
         detail=said,
@@ -153,7 +153,7 @@ def _uv() -> list[str]:
     if found := shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv"):
         return [found]
     raise EnvironmentFailed(
-        "`runtime.pyproject` needs uv on the control plane's node, and there is none",
+        "`runtime.pyproject` needs uv, which is not on the control plane's node",
         detail="",
         hint="`pip install uv` in the environment that Ray runs in",
     )

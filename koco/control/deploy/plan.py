@@ -130,8 +130,8 @@ class Planner:
             step.action = "remove"
             if count := sum((await self._parts.store.executions.count_open(service)).values()):
                 has = counted(count, "execution", "has")
-                message = f"{has} not ended: the service stays as long as that is so"
-                hint = f"`koco undeploy {service} --drain` waits, `--cancel` ends them"
+                message = f"{has} not ended: the service stays until they have"
+                hint = f"`koco undeploy {service} --drain` waits for them, `--cancel` ends them"
                 step.warnings.append(Finding(message=message, hint=hint, path=[]))
             steps.append(step)
         return steps
@@ -166,7 +166,8 @@ class Planner:
         if isinstance(self._drifted, ServeError):
             if live.app is not None:
                 message = (
-                    f"whether somebody changed its Serve application is not known: {self._drifted}"
+                    f"it is not known whether somebody changed its Serve application:"
+                    f" {self._drifted}"
                 )
                 step.warnings.append(Finding(message=message, hint=None, path=[]))
         elif drift := self._drifted.get(step.service):
@@ -175,14 +176,14 @@ class Planner:
         other = _project_of(live)
         if None not in (other, self._project) and other != self._project:
             message = f"release {live.number} was deployed from another project, {other!r}"
-            hint = "deploying takes the service over"
+            hint = "a deploy takes over the service"
             step.warnings.append(Finding(message=message, hint=hint, path=["service"]))
 
     async def _files(self, step: Step, release: Release) -> list[differences.File] | None:
         try:
             return await self._parts.bundles.files(release.bundle)
         except NotFoundError:
-            message = f"the bundle of release {release.number} is not there any more"
+            message = f"the bundle of release {release.number} is gone"
         except UsageError as exc:  # the rest of the plan does not depend on it
             message = f"release {release.number}: {exc.message}"
         step.warnings.append(Finding(message=message, hint=None, path=[]))

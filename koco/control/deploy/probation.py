@@ -133,9 +133,9 @@ class Probations:
         service, number = broken.service, broken.number
         target = await self._way_back(broken)
         if target is None:
-            what = "there is no other release to go back to, and koco goes on trying"
+            what = "there is no other release to roll back to, and koco keeps trying"
         else:
-            what = f"koco goes back to release {target.number}"
+            what = f"koco rolls back to release {target.number}"
         log.warning("release %s/%s is broken; %s: %s", service, number, what, cause)
         error = ReleaseFailure(
             message=f"{cause}; {what}",
@@ -164,7 +164,7 @@ class Probations:
             )
         except KocoError as exc:
             # Somebody has deployed meanwhile, and their deploy takes precedence.
-            log.warning("did not go back from %s/%s: %s", broken.service, broken.number, exc)
+            log.warning("did not roll back from %s/%s: %s", broken.service, broken.number, exc)
 
     async def _way_back(self, broken: Release) -> Release | None:
         if broken.origin.because:

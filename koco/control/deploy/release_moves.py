@@ -84,7 +84,7 @@ class Moves:
             _RefusedError: The execution cannot move.
         """
         if execution.started is not None or execution.attempt > 1:
-            raise _RefusedError("another one must not go on with what has begun there")
+            raise _RefusedError("it has begun there, and another release must not continue it")
         entry = self._entry(execution)
         inputs = await _validate_inputs(entry, execution)
         moved = await surely(
@@ -107,7 +107,7 @@ class Moves:
         try:
             live = self._catalog.release(execution.service)
         except KocoError as exc:
-            raise _RefusedError(f"nothing of {execution.service} serves any more") from exc
+            raise _RefusedError(f"no release of {execution.service} serves") from exc
         found = [each for each in self._catalog.entries() if each.name == execution.flow]
         if not found or found[0].release == execution.release:
             flow = execution.flow.partition("/")[2]

@@ -133,7 +133,7 @@ class Rollouts:
                 return await self._watch.waits_for(release)
         except Exception:
             # This is only extra information: neither the release nor its status may fail over it.
-            log.exception("Ray does not say what %s waits for", release.service)
+            log.exception("could not find out what %s waits for", release.service)
             return None
 
     async def doing(self, release: Release) -> str | None:
@@ -212,7 +212,7 @@ class Rollouts:
                 raise
             except Exception:
                 # A failed check says nothing about the release, so it may still become ready.
-                log.exception("it could not be seen what %s waits for", release.service)
+                log.exception("could not find out what %s waits for", release.service)
 
     async def _start(self, release: Release, timings: dict[str, float]) -> Description:
         """Start a release's first runner, and its own endpoint if it has one.
@@ -292,7 +292,7 @@ async def _presence(runner: Runner) -> Presence:
     try:
         return await asyncio.wait_for(runner.actor.attach(), _ANSWER_S)
     except TimeoutError as exc:
-        raise RunnerDied("its process did not answer after it had imported them") from exc
+        raise RunnerDied("its process did not answer after the imports") from exc
     except RunnerDied as exc:
         raise await runner.explain(exc) from exc
 

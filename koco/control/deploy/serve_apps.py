@@ -82,7 +82,7 @@ class Applications:
         try:
             await self._serve.sweep(self._is_needed)
         except KocoError as exc:  # the periodic sweep tries again
-            log.warning("the Serve application %s stays for now: %s", name, exc.message)
+            log.warning("could not remove the Serve application %s yet: %s", name, exc.message)
 
     def last_message(self, release: Release) -> str | None:
         """Return Serve's last message on a release's application if it was not running then."""
@@ -106,10 +106,13 @@ class Applications:
             await asyncio.sleep(_HEAL_S)
             try:
                 for release in await self.drift.removed():
-                    log.warning("the endpoint of %s was removed; it comes back", release.service)
+                    log.warning(
+                        "the endpoint of %s was removed by somebody else; restoring it",
+                        release.service,
+                    )
                     self.bring_back(release)
             except KocoError as exc:
-                log.warning("could not look for removed Serve applications: %s", exc.message)
+                log.warning("could not check for removed Serve applications: %s", exc.message)
 
     def bring_back(self, release: Release) -> "asyncio.Task[None]":
         """Start to bring up a live release's application, and return the task.
@@ -169,7 +172,7 @@ class Applications:
                     is_known = True
                 await self._serve.sweep(self._is_needed)
             except KocoError as exc:
-                log.warning("could not look after Serve applications: %s", exc.message)
+                log.warning("could not remove unneeded Serve applications: %s", exc.message)
             await asyncio.sleep(_SWEEP_S)
 
     def _is_needed(self, name: str) -> bool:

@@ -64,7 +64,7 @@ class Watch:
                 if birth := await node_processes.on_node(node_id, worker_starts.look, *asked):
                     return birth
             except node_processes.NodeSilent as exc:
-                log.warning("could not look for a runner's process: %s", exc.message)
+                log.warning("could not search for a runner's process: %s", exc.message)
         return None
 
 

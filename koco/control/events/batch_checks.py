@@ -41,15 +41,15 @@ def fault_of(batch: Batch) -> str | None:
     if len(batch.producer) > _LONGEST:
         return f"its producer's name has {len(batch.producer)} characters"
     if batch.status is not None and not batch.runner:
-        return f"it has the status {batch.status}, and comes from no runner"
+        return f"it has the status {batch.status} but does not come from a runner"
     if len(batch.body) > _MOST_BYTES:
         return f"it has {len(batch.body)} bytes"
     if not batch.count:
-        return "it has text, and no events" if batch.body else None
+        return "it has text but no events" if batch.body else None
     lines = b"\n" + batch.body
     if not (known := _LINES.match(lines)) or known.end() < len(lines):
         at = known.end() if known else 0
-        return f"a line of it is no event: {_excerpt(lines[at + 1 :])}"
+        return f"one of its lines is not an event: {_excerpt(lines[at + 1 :])}"
     try:
         if not lines.isascii():
             lines.decode()
@@ -57,9 +57,9 @@ def fault_of(batch: Batch) -> str | None:
         # Each object ends at a newline: if there are as many as lines, each line has one.
         found = len(_objects.decode_lines(objects))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        return f"a line of it is no JSON: {exc}"
+        return f"one of its lines is not JSON: {exc}"
     is_whole = found == batch.count == len(objects) - len(lines)
-    return None if is_whole else f"it says that it has {batch.count} events, and has {found}"
+    return None if is_whole else f"it claims {batch.count} events but has {found}"
 
 
 def _excerpt(text: bytes) -> str:

@@ -86,7 +86,7 @@ class Spooler:
         except NotFoundError:
             return
         if batch.runner and batch.runner == now.runner and not now.status.is_final:
-            said = f"its process sent what is no batch of events: {fault}"
+            said = f"its process sent an invalid batch of events: {fault}"
             error = {"type": "BadEvents", "message": said, "traceback": ""}
             if await self._store.executions.settle(batch.fid, Status.ERROR, error):
                 self.wake(batch.fid)

@@ -52,9 +52,9 @@ class Deadlines:
             try:
                 late = await self._store.executions.time_out(time.time())
             except KocoError:
-                log.exception("executions whose time is over could not be ended yet")
+                log.exception("executions past their timeout could not be ended yet")
                 await asyncio.sleep(RETRY_S)
                 continue
             for fid in late:
-                log.info("the time of an execution is over", extra={"fid": fid})
+                log.info("an execution has reached its timeout", extra={"fid": fid})
                 self._end(fid)

@@ -180,7 +180,7 @@ class Files:
         root = "in" if caller.fid is None else "out"
         if not file_paths.is_within(new.path, root):
             who = "users put files into in/" if root == "in" else "flows put files into out/"
-            raise NotAllowedError(f"{new.path!r}: {who}, and nowhere else")
+            raise NotAllowedError(f"{new.path!r}: {who} only")
         limits = await self._limits(execution.service, execution.release)
         file = await self._store.files.attach(
             execution.fid, new, by=caller.name, uploader=caller.uploader, limits=limits

@@ -31,5 +31,5 @@ def check(value: Any, what: str) -> None:
             return
     raise UsageError(
         f"{what} are nested more than {DEEPEST} levels deep",
-        hint="send what is as deep as that as a text, or as a file",
+        hint="send such data as a text or as a file",
     )

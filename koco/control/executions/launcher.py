@@ -69,7 +69,7 @@ class Launches:
             EndpointError: the service's own endpoint failed.
             TooManyError: the execution would have to wait, and the queue is full.
         """
-        payload_checks.refuse(key or "", "what says which launch it is")
+        payload_checks.refuse(key or "", "the idempotency key")
         digest = await run_check(lambda: _check_inputs(entry, inputs), is_quick=is_small(inputs))
 
         async def decide() -> NewExecution:

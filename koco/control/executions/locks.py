@@ -125,7 +125,7 @@ class Locks:
         if lock.status == "withdrawn":
             raise ConflictError(
                 f"the execution has ended, and with it the lock {lock.name!r}",
-                hint="an entrypoint that returns withdraws what its threads and tasks wait for",
+                hint="when an entrypoint returns, the locks of its threads and tasks are withdrawn",
             )
         return lock
 
@@ -266,7 +266,7 @@ class Locks:
         try:
             expired = await self._store.locks.expire(time.time())
         except KocoError:
-            log.exception("locks that have expired could not be settled yet")
+            log.exception("expired locks could not be settled yet")
             self._set_timer(time.time() + RETRY_S)
             return
         for lock in expired:

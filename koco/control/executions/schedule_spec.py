@@ -42,7 +42,7 @@ async def find_problem(
             if not refusal:
                 continue
             said = f"{entry.flow} refuses its inputs: {refusal}"
-            hint = f"give it those it wants as schedule[{index}].inputs"
+            hint = f"set the inputs that it needs in schedule[{index}].inputs"
         return ReleaseFailure(message=f"schedule[{index}]: {said}", hint=hint)
     return None
 

@@ -99,7 +99,7 @@ async def _runner(actor: Actor, place: Place, fid: str, *, everything: bool) -> 
         answer = actor.stack(fid, everything=everything)
         answered = await asyncio.wait_for(answer, _ANSWER_S)
     except (KocoError, TimeoutError, AttributeError) as exc:
-        log.info("the runner of an execution did not tell its stack: %r", exc, extra={"fid": fid})
+        log.info("the runner of an execution did not return its stack: %r", exc, extra={"fid": fid})
         return await _outside("runner", place, everything=everything)
     state, _ = await _look(place, with_stacks=False)
     return _process("runner", place, state, answered)
@@ -111,12 +111,12 @@ async def _outside(
     """Inspect a process from outside, because it does not answer or cannot be asked."""
     state, found = await _look(place, with_stacks=True)
     if state in ("stopped", "gone"):
-        what = "by a signal: nothing of it runs until `kill -CONT`" if state == "stopped" else ""
+        what = "by a signal: it does not run until `kill -CONT`" if state == "stopped" else ""
         return _process(name, place, state, [], note=f"it is {state} {what}".strip())
     if found is None:
-        return _process(name, place, state, [], note="it does not tell its stacks")
+        return _process(name, place, state, [], note="it cannot return its stacks")
     chosen = [each for each in found if everything or stacks.is_of_an_author(each)]
-    note = "it does not answer: its code keeps the interpreter to itself" if is_silent else None
+    note = "it does not answer: its code holds the interpreter" if is_silent else None
     return _process(name, place, state, [stacks.for_display(each) for each in chosen], note=note)
 
 

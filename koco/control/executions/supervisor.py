@@ -193,7 +193,7 @@ class Supervisor:
         if execution.status is not Status.QUEUED:
             return pool.what(execution.fid) or self._spooler.why(execution.fid)
         if execution.cancel_requested:
-            return "it was cancelled, and ends in a moment"
+            return "it was cancelled and is about to end"
         if (execution.not_before or 0) > time.time():
             return f"attempt {execution.attempt} begins at {line.timestamp(execution.not_before)}"
         return self.load.reason(execution.flow, pool.line.limits(execution.flow)) or pool.why_now
@@ -329,7 +329,7 @@ class Supervisor:
             if self._remains is not None:
                 end = await asyncio.wait_for(self._remains(runner_id, ""), _REMAINS_S)
         except Exception:
-            log.exception("what runner %s left was not collected", runner_id)
+            log.exception("the remains of runner %s were not collected", runner_id)
         await self._settle(fids, runner_id, end)
 
     async def _settle(self, fids: Iterable[str], runner_id: str, end: End | None = None) -> None:

@@ -43,8 +43,8 @@ _HEALTH_S, _FRESH_S = 2.0, 1.0
 _LITTLE_BYTES = 2 * 10**9
 #: The hint for a disk without room for events.
 _NO_ROOM = (
-    "make room there, or `koco cancel` what writes so much and `koco delete` what has ended:"
-    " events go on by themselves"
+    "make room there, or `koco cancel` executions that write much and `koco delete` ended ones:"
+    " events continue by themselves"
 )
 #: How long it may take to add up the sizes of files (seconds).
 _SIZING_S = 1.0
@@ -141,13 +141,13 @@ class Doctor:
         except KocoError as exc:
             return [Finding(name, FAILED, exc.message, exc.hint)]
         except Exception as exc:
-            log.exception("the doctor could not look at %s", name)
-            what = f"could not be looked at: {type(exc).__name__}"
+            log.exception("the doctor's check %r failed", name)
+            what = f"the check failed: {type(exc).__name__}"
             return [Finding(name, FAILED, what, "the control plane's log has the cause")]
 
     async def _events(self, parts: Parts) -> list[Finding]:
         took_s = await event_canary.travel_s(parts, parts.send)
-        return [Finding("events", OK, f"one went from end to end in {took_s * 1e3:.1f} ms")]
+        return [Finding("events", OK, f"one arrived after {took_s * 1e3:.1f} ms")]
 
 
 async def _health(parts: Parts) -> Health:
@@ -211,7 +211,9 @@ async def _services(parts: Parts) -> list[Finding]:
         if failed is not None and failed.number > release.number:
             said = failed.error.message if failed.error else ""
             what = f"release {failed.number} failed, {release.number} serves: {said}"
-            found.append(Finding(f"service {release.service}", WARNING, what, "deploy it mended"))
+            found.append(
+                Finding(f"service {release.service}", WARNING, what, "deploy a corrected one")
+            )
     if not found:
         found.append(Finding("services", OK, f"{len(live)} live"))
     return found
@@ -223,7 +225,9 @@ async def _queue(parts: Parts) -> list[Finding]:
     awaiting, starting = tallies.get("awaiting", 0), tallies.get("starting", 0)
     what = f"{running} running, {awaiting} {verbal(awaiting, 'awaits')} a person, {queued} in line"
     if queued and not (running or starting):
-        return [Finding("executions", WARNING, what, "`koco status` says what their services lack")]
+        return [
+            Finding("executions", WARNING, what, "`koco status` says what their services wait for")
+        ]
     return [Finding("executions", OK, what)]
 
 
@@ -264,7 +268,7 @@ async def _ray(parts: Parts) -> list[Finding]:
     ray = await parts.cluster.describe()
     what = f"{ray.version}, Python {ray.python}, token mode {ray.auth}"
     if ray.auth == "disabled":
-        hint = "start Ray with RAY_AUTH_MODE=token: who reaches its dashboard runs code on it"
+        hint = "start Ray with RAY_AUTH_MODE=token: its dashboard lets anybody run code"
         return [Finding("ray", WARNING, what, hint), *_nodes(ray.nodes)]
     return [Finding("ray", OK, what), *_nodes(ray.nodes)]
 
@@ -277,7 +281,7 @@ def _nodes(nodes: list[Node]) -> list[Finding]:
     for node in nodes:
         if node.death:
             what = f"{node.address} is dead: {node.death}"
-            found.append(Finding("node", WARNING, what, "start it again, if it is wanted"))
+            found.append(Finding("node", WARNING, what, "restart it if you need it"))
     return found
 
 
@@ -292,7 +296,7 @@ async def _environments(parts: Parts) -> list[Finding]:
     lacks_pip = not pip and any(r.dependencies or r.requirements for r in runtimes)
     lacks_uv = not uv and any(r.pyproject for r in runtimes)
     if lacks_pip or lacks_uv:
-        hint = "install it into the nodes' Python: live services need it when a runner starts"
+        hint = "install it in the nodes' Python: live services need it when a runner starts"
         return [Finding("environments", FAILED, f"on the head: {there}", hint)]
     return [Finding("environments", OK, f"on the head: {there}")]
 
@@ -304,17 +308,17 @@ async def _serve(parts: Parts) -> list[Finding]:
     statuses = await parts.endpoints.serve.statuses()
     drift = await parts.deployer.drift.look()
     found = [
-        Finding("serve", WARNING, f"{service}: {what}", "`koco deploy` puts it back")
+        Finding("serve", WARNING, f"{service}: {what}", "`koco deploy` restores it")
         for service, what in drift.items()
     ]
     for release in live:
         status = statuses.get(name_of(release.service, release.number), "MISSING")
         if status in ("NOT_STARTED", "DEPLOYING"):
             what = f"the endpoint of {release.service} is coming up"
-            found.append(Finding("serve", WARNING, what, "look again in some seconds"))
+            found.append(Finding("serve", WARNING, what, "check again in some seconds"))
         elif status != "RUNNING":
             what = f"the endpoint of {release.service} is {status.lower()} in Serve"
-            found.append(Finding("serve", FAILED, what, "`koco deploy` puts it back"))
+            found.append(Finding("serve", FAILED, what, "`koco deploy` restores it"))
     return found or [Finding("serve", OK, counted(len(live), "endpoint", "runs"))]
 
 
@@ -337,7 +341,7 @@ async def _runners(parts: Parts) -> list[Finding]:
     silent = {name: runners[name].vigil.says for name, answered in names if not answered}
     if not silent:
         return [Finding("runners", OK, f"{len(runners)} {verbal(len(runners), 'answers')}")]
-    hint = "one that works no more is ended 10 s after it has work; `koco stack` shows what runs"
+    hint = "if it has work, a broken one is ended after 10 s; `koco stack` shows what it runs"
     return [
         Finding(
             "runners", WARNING, f"no answer within {_RUNNER_S:g} s from {name}{_suffix(says)}", hint
@@ -351,11 +355,11 @@ def _suffix(says: str | None) -> str:
 
 
 async def _leftovers(parts: Parts) -> list[Finding]:
-    hint = "`ray.kill` ends a detached actor; an undeploy ends what a runner keeps for its next run"
+    hint = "`ray.kill` ends a detached actor; an undeploy ends actors that a runner keeps for later"
     found = []
     for each in await parts.leftovers.look():
         whose = each.fid or f"{each.service}, release {each.release}"
-        what = f"{each.kind} {each.name} of {whose} is at work (process {each.pid})"
+        what = f"{each.kind} {each.name} of {whose} still works (process {each.pid})"
         found.append(Finding("left in Ray", WARNING, what, hint))
     return found or [Finding("left in Ray", OK, "nothing")]
 

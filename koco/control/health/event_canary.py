@@ -43,12 +43,12 @@ async def travel_s(parts: Parts, send: Send) -> float:
             batch = Batch(execution.fid, "proof", 1, 1, body)
             [ack] = wire.decode_acks(await send(wire.encode_batches([batch])))
             if ack.last != 1:
-                raise KocoError(f"the store did not take an event: it holds {ack.last} of 1")
+                raise KocoError("the store did not accept an event")
             # Only a runner may end an execution through its events, and this one has no runner.
             await parts.store.executions.settle(execution.fid, Status.FINISHED)
             parts.spooler.wake(execution.fid)
             if _WORDS.encode() not in await reader:
-                raise KocoError("a reader was not given the event that was sent")
+                raise KocoError("a follower did not get the event that was sent")
             return time.monotonic() - begun
         finally:
             reader.cancel()

@@ -29,7 +29,7 @@ async def unequipped(parts: Parts, live: list[Release]) -> dict[str, str]:
     found: dict[str, str] = {}
     for release in live:
         for name in release.manifest.secrets:
-            if why := known.get(name, f"there is no secret {name!r} any more"):
+            if why := known.get(name, f"there is no secret {name!r}"):
                 found.setdefault(release.service, f"no new runner can start: {why}")
     return found
 

@@ -71,7 +71,7 @@ class LastWords:
         # gap cannot be filled, and waiting for it would never end.
         waiting = [each for each, ack in zip(batches, acks, strict=True) if not each.is_held(ack)]
         if any(self._spooler.why(each.fid) for each in waiting):
-            raise NoRoomError("what a dead runner left waits for room on the disk")
+            raise NoRoomError("the output of a dead runner waits for room on the disk")
 
     async def _deliver_tail(self, runner_id: str, tail: Tail) -> None:
         try:
@@ -99,7 +99,9 @@ async def _find_remains(runner_id: str) -> tuple[str, bytes | None]:
         if isinstance(found, bytes):
             return node, found
         if isinstance(found, BaseException):
-            log.warning("what runner %s left may be on node %s: %s", runner_id, node[:8], found)
+            log.warning(
+                "the remains of runner %s may be on node %s: %s", runner_id, node[:8], found
+            )
     return "", None
 
 
@@ -107,4 +109,4 @@ async def _discard(runner_id: str, node: str) -> None:
     try:
         await node_processes.on_node(node, remains.discard, runner_id)
     except node_processes.NodeSilent as exc:
-        log.info("what runner %s left stays where it is: %s", runner_id, exc.message)
+        log.info("the remains of runner %s stay on their node: %s", runner_id, exc.message)

@@ -31,7 +31,7 @@ LOOK_S = 2.0
 _LOOKS = {"gone": 2, "stopped": 2, "idle": 2}
 _CAUSES = {
     "gone": "its process is gone",
-    "stopped": "a signal had stopped its process, so that it answered nothing any more",
+    "stopped": "a signal had stopped its process, so it no longer answered",
     "idle": "it did not answer for {seconds:.0f} s, and did nothing",
 }
 #: How long Ray may take to report the end of a runner that refuses calls (seconds).
@@ -90,7 +90,7 @@ class Vigil:
         if self._is_traced:
             return f"a debugger has held its process for {self.silent_s:.0f} s"
         used = f"{self._cores:.0%} of a core"
-        return f"its code has kept the interpreter to itself for {self.silent_s:.0f} s, {used}"
+        return f"its code has held the interpreter for {self.silent_s:.0f} s, {used}"
 
     async def keep(
         self, has_work: Callable[[], bool], *, on_busy: Callable[[], None] = lambda: None
@@ -140,7 +140,7 @@ class Vigil:
                 now = await self._actor.look()
             except KocoError as exc:
                 # Its node does not answer. Only Ray can say whether the node is lost.
-                log.warning("a silent runner cannot be looked at: %s", exc.message)
+                log.warning("a silent runner cannot be observed: %s", exc.message)
                 former, kind = None, "unknown"
             else:
                 kind, former = self._judge(former, now), now

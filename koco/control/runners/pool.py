@@ -344,7 +344,7 @@ class Pool:
                 self._tasks.spawn(self._recovery.take_back(fid, runner))
         if not runner.running and runner.is_ready and silent_s >= _BEGIN_S:
             runner.is_leaving = True
-            runner.give_up("what an earlier execution left there kept the interpreter to itself")
+            runner.give_up("code of an earlier execution in that process held the interpreter")
 
     def _consider_growth(self) -> None:
         self._growth = None

@@ -68,11 +68,11 @@ async def _attach(runner: Runner, pool: Pool, settle: Settle) -> None:
     except KocoError:
         return  # it died: its watcher settles its executions
     except Exception:
-        log.exception("runner %s of %s does not say what it holds", runner.id, pool.name)
-        _give_up(runner, pool, "it did not say what it holds")
+        log.exception("runner %s of %s does not report its executions", runner.id, pool.name)
+        _give_up(runner, pool, "it did not report its executions")
         return
     if not presence.is_ready:
-        _give_up(runner, pool, "its start was cut short by a restart of the control plane")
+        _give_up(runner, pool, "a restart of the control plane interrupted its start")
         return
     await settle(sorted(missing & runner.running), runner.id)
     _take_over(runner, pool, presence)

@@ -84,12 +84,14 @@ class Recovery:
         except TimeoutError:
             log.warning("runner %s of %s may still be there", runner.id, self._name)
         except Exception:
-            log.exception("what runner %s of %s left was not collected", runner.id, self._name)
+            log.exception(
+                "the remains of runner %s of %s were not collected", runner.id, self._name
+            )
         return None
 
     async def _buried(self, runner: Runner) -> End | None:
         if not await runner.actor.kill():
-            log.warning("the process of runner %s was not seen to end", runner.id)
+            log.warning("the end of runner %s's process was not confirmed", runner.id)
         return await self._remains(runner.id, runner.actor.node) if self._remains else None
 
     async def settle(self, fid: str, runner: Runner, cause: str, end: End | None) -> None:

@@ -227,8 +227,8 @@ class Protocol(HttpToolsProtocol):
             detail = f"the request's head is larger than this control plane's max_header_kb, {most}"
             self._refuse(431, "limit", "More than a setting allows", detail)
         else:
-            detail = self._fault or "that is no request of HTTP"
-            self._refuse(400, "usage", "The request makes no sense", detail)
+            detail = self._fault or "this is not an HTTP request"
+            self._refuse(400, "usage", "The request is not valid", detail)
 
     @property
     def _limit(self) -> int:
@@ -308,9 +308,9 @@ def _ambiguity(names: list[bytes], version: str) -> str:
     """Return the part of a head that a proxy could read differently, or an empty text."""
     hosts = names.count(b"host")
     if hosts > 1 or (hosts == 0 and version != "1.0"):  # RFC 9112, 3.2
-        return f"a request has one header Host, and this one has {hosts or 'none'}"
+        return f"a request must have one Host header, this one has {hosts or 'none'}"
     if version == "1.0" and b"transfer-encoding" in names:  # RFC 9112, 6.1
-        return "a request of HTTP/1.0 has no Transfer-Encoding"
+        return "an HTTP/1.0 request cannot have Transfer-Encoding"
     if names.count(b"authorization") > 1:
-        return "a request has one header Authorization, and this one has several"
+        return "a request must have one Authorization header, this one has several"
     return ""

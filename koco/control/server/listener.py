@@ -60,7 +60,7 @@ class Listening:
         try:
             await self._served(config, await bound)
         except Exception:
-            log.exception("the API is not served: its certificate, say, cannot be read any more")
+            log.exception("the API cannot be served; can its certificate still be read?")
             raise
 
     async def _served(self, config: Any, listener: socket.socket) -> None:

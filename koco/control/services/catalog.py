@@ -112,7 +112,7 @@ class Catalog:
         if found.fault:
             raise ConflictError(
                 f"the form of {found.name} cannot be read: {found.fault}",
-                hint=f"correct it, and deploy {found.service} again",
+                hint=f"correct it and deploy {found.service} again",
             )
         return found
 
@@ -164,7 +164,7 @@ def _hint(name: str, entries: list[Entry]) -> str:
         # Suggest only flows of this service: a flow of the same name elsewhere is not meant.
         meant = nearest(service, {entry.service for entry in entries})
         if not meant:
-            return f"no release of {service!r} is live: `koco status` lists what is"
+            return f"no release of {service!r} is live: `koco status` lists those that are"
         known = [each for each in known if each.startswith(f"{meant}/")]
     else:
         known += [entry.flow.name for entry in entries]
@@ -175,6 +175,6 @@ def _hint(name: str, entries: list[Entry]) -> str:
 def closed_by(release: Release) -> str:
     """Return the message that a service is closed because this release failed."""
     return (
-        f"nothing of {release.service!r} serves: release {release.number} failed, and the former"
-        " one was not to serve in its place"
+        f"no release of {release.service!r} serves: release {release.number} failed, and the former"
+        " one was deployed with no fallback to it"
     )

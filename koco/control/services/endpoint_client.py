@@ -167,7 +167,7 @@ class Endpoints:
         if json_value_count.has_more(blob, _ANSWER_VALUES):
             raise EndpointError(
                 f"{where} answers with more than {_ANSWER_VALUES} values",
-                hint="large inputs belong into files",
+                hint="put large inputs into files",
             )
         if kind == ERRORS:
             raise InputsError(**read_as(Refusal, blob, where=where).errors)
@@ -178,7 +178,7 @@ class Endpoints:
             raise EndpointError(
                 f"{where} failed: {what}",
                 detail=failure.traceback or None,
-                hint=failure.hint or "the service's own code raised it: mend it and deploy again",
+                hint=failure.hint or "the service's own code raised it: fix it and deploy again",
             )
         if kind != wanted:
             raise EndpointError(f"{where} answered with {kind!r}, not {wanted!r}")
@@ -198,7 +198,7 @@ class Endpoints:
                     raise EndpointError(
                         f"{_describe_place(release, request.path)} answers with more than "
                         f"{format_size(_ANSWER_BYTES)}",
-                        hint="large inputs belong into files",
+                        hint="put large inputs into files",
                     )
         except httpx.HTTPError as exc:  # its replica died in the middle
             raise _unreachable(release, exc) from exc

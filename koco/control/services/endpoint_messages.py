@@ -67,6 +67,6 @@ def read_as(kind: type[T], blob: bytes, *, where: str) -> T:
     except (msgspec.DecodeError, RecursionError) as exc:
         what = kind.__name__.lower()
         raise EndpointError(
-            f"{where} gave no {what}: {exc}",
-            hint="koco's own headers, `x-koco-…`, are not for a service to set",
+            f"{where} did not send a valid {what}: {exc}",
+            hint="a service must not set koco's own headers, `x-koco-…`",
         ) from exc

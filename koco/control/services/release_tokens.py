@@ -48,7 +48,7 @@ class ReleaseTokens:
         # Compare bytes, because `compare_digest` takes only ASCII text and callers may send any.
         is_ours = hmac.compare_digest(wanted.encode(), signature.encode("utf-8", "replace"))
         if not (is_whole and is_ours):
-            raise UnauthorizedError("that is not the token of a release")
+            raise UnauthorizedError("this is not the token of a release")
         return service, int(number)
 
     async def publish(self, service: str, number: int) -> None:

@@ -76,7 +76,9 @@ class Vault:
     async def remove(self, name: str) -> None:
         """Remove a secret. Raises NotFoundError if there is none of that name."""
         if not await self._store.secrets.remove(name):
-            raise NotFoundError(f"there is no secret {name!r}", hint="`koco secret list` has them")
+            raise NotFoundError(
+                f"there is no secret {name!r}", hint="`koco secret list` shows them"
+            )
 
     async def value(self, name: str) -> str:
         """Return a secret's value.
@@ -166,16 +168,18 @@ class Vault:
         except InvalidTag:
             raise SecretError(
                 f"the secret {sealed.name!r} was not encrypted with the key in {self._path}",
-                hint="put back the file that was there, from a backup; or `koco secret unset` "
-                "what cannot be read, and set it again",
+                hint="restore the former file from a backup; or `koco secret unset` "
+                "the unreadable ones and set them again",
             ) from None
 
     def _key(self) -> bytes:
-        hint = "put the file back, from a backup; or `koco secret unset` all, and set them again"
+        hint = "restore the file from a backup; or `koco secret unset` all and set them again"
         try:
             key = base64.b64decode(self._path.read_bytes(), validate=False)
         except FileNotFoundError:
-            raise SecretError(f"the key to all secrets is gone: {self._path}", hint=hint) from None
+            raise SecretError(
+                f"the key for all secrets is missing: {self._path}", hint=hint
+            ) from None
         except OSError as exc:
             raise SecretError(f"{self._path} cannot be read: {exc.strerror}") from exc
         except binascii.Error:
@@ -213,15 +217,18 @@ def _check(name: str, value: str) -> None:
         raise UsageError(str(exc), hint=exc.hint) from exc
     size = len(value.encode("utf-8", "surrogatepass"))
     if not value:
-        raise UsageError(f"the value for {name} is empty", hint="is what it comes from set?")
+        raise UsageError(
+            f"the value for {name} is empty",
+            hint="is the variable or file that it comes from empty?",
+        )
     if "\0" in value:
         raise UsageError("an environment variable cannot hold a NUL character")
     if size > VALUE_BYTES:
         raise UsageError(
-            f"the value for {name} has {size} bytes; {VALUE_BYTES} is the most",
-            hint="an environment variable is no place for files: keep a key to where it stands",
+            f"the value for {name} has {size} bytes; at most {VALUE_BYTES} are allowed",
+            hint="put large data elsewhere, and only the key to it into a secret",
         )
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"the value for {name} is no UTF-8") from None
+        raise UsageError(f"the value for {name} is not UTF-8") from None

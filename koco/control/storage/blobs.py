@@ -127,9 +127,9 @@ class Blobs:
         part = self._open.setdefault(name, Part(self._parts / name))
         if part.is_busy:
             raise BusyError(
-                f"another request uploads {sha256} at this moment",
+                f"another request is uploading {sha256}",
                 offset=part.arrived,
-                hint="go on from Upload-Offset when it has ended",
+                hint="continue from Upload-Offset when it has ended",
             )
         part.is_busy = True
         try:
@@ -137,7 +137,7 @@ class Blobs:
                 return length  # a repeated request, whose first answer was lost
             await asyncio.to_thread(part.load)
             if offset != part.size:
-                what = f"the upload of {sha256} goes on from {part.size}, not from {offset}"
+                what = f"the upload of {sha256} continues from {part.size}, not from {offset}"
                 raise OffsetError(what, offset=part.size)
             self._check_quota(name, length, whose=by or user)
             self._sizes[name] = length
@@ -161,7 +161,7 @@ class Blobs:
             raise LimitError(
                 f"the file has {length / MB:.4g} MB;"
                 f" this control plane's max_file_mb is {self._settings.max_file_mb:g}",
-                hint="whoever runs it may set another: `koco up --set max_file_mb=…`",
+                hint="its operator can change that: `koco up --set max_file_mb=…`",
             )
 
     def _check_quota(self, name: str, length: int, *, whose: str) -> None:
@@ -172,8 +172,8 @@ class Blobs:
         ]
         most, most_mb = self._settings.max_unfinished_uploads, self._settings.max_unfinished_mb
         hint = (
-            "finish them, or wait: what nothing has come of for"
-            f" {self._settings.unfinished_hours:g} hours is removed"
+            "finish them, or wait: uploads without progress for"
+            f" {self._settings.unfinished_hours:g} hours are removed"
         )
         if len(others) >= most:
             raise TooManyError(

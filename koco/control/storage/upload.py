@@ -74,7 +74,7 @@ class Part:
         if (found := self._digest.hexdigest()) != sha256:
             self.path.unlink(missing_ok=True)
             raise UsageError(
-                f"the SHA-256 of what arrived is {found}, not {sha256}; it was removed",
+                f"the received content has the SHA-256 {found}, not {sha256}; it was removed",
                 hint="did the file change while it was uploaded? upload it again",
             )
         with self.path.open("ab") as file:  # creates the file of an empty upload
@@ -109,7 +109,7 @@ async def take(part: Part, body: AsyncIterator[bytes], length: int, promise: Pro
                     await append(taken, size)
                 silence.reschedule(loop.time() + _SILENCE_S)
     except TimeoutError:
-        raise TimedOutError(f"nothing of the upload came for {_SILENCE_S:g} s") from None
+        raise TimedOutError(f"nothing of the upload arrived for {_SILENCE_S:g} s") from None
     finally:
         if pieces:
             await append(pieces, gathered)

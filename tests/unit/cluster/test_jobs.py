@@ -45,7 +45,7 @@ def test_sends_the_token_only_to_a_ray_that_asks_for_it(ray: Ray, url: str) -> N
     assert not [headers for _, _, headers, _ in ray.requests if "Authorization" in headers]
 
 
-@pytest.mark.parametrize(("token", "says"), [("", "wants its token"), ("no", "does not know")])
+@pytest.mark.parametrize(("token", "says"), [("", "requires its token"), ("no", "does not accept")])
 def test_distinguishes_a_missing_and_a_wrong_token(url: str, token: str, says: str) -> None:
     """Both are exit code 6, and say where a token comes from."""
     with pytest.raises(errors.NotAllowedError, match=says) as caught:
@@ -74,12 +74,12 @@ def test_an_absent_server_is_unreachable() -> None:
 @pytest.mark.parametrize(
     ("code", "what", "kind", "says"),
     [
-        (200, "<html>hello</html>", errors.KocoError, "is no dashboard of Ray"),
-        (404, "<html>no</html>", errors.KocoError, "is no dashboard of Ray"),
-        (200, {"status": "ok"}, errors.KocoError, "is no dashboard of Ray"),
-        (302, "<html>log in</html>", errors.KocoError, "is no dashboard of Ray"),
+        (200, "<html>hello</html>", errors.KocoError, "is not Ray's dashboard"),
+        (404, "<html>no</html>", errors.KocoError, "is not Ray's dashboard"),
+        (200, {"status": "ok"}, errors.KocoError, "is not Ray's dashboard"),
+        (302, "<html>log in</html>", errors.KocoError, "is not Ray's dashboard"),
         (502, "<html>bad gateway</html>", errors.UnreachableError, "it is not ready"),
-        (500, "Traceback\nValueError: no", errors.KocoError, "is no dashboard of Ray"),
+        (500, "Traceback\nValueError: no", errors.KocoError, "is not Ray's dashboard"),
     ],
 )
 def test_recognises_other_servers(
@@ -100,7 +100,7 @@ def test_recognises_http_and_https_mixed_up(ray: Ray, url: str, tmp_path: Path) 
     """Either way, the hint names the other; a certificate can be trusted."""
     with pytest.raises(errors.UnreachableError) as caught:
         opened(url.replace("http:", "https:")).version()
-    assert "want http://" in str(caught.value.hint)
+    assert "need http://" in str(caught.value.hint)
 
     cert, key = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -109,7 +109,7 @@ def test_recognises_http_and_https_mixed_up(ray: Ray, url: str, tmp_path: Path) 
     try:
         with pytest.raises(errors.UnreachableError) as caught:
             opened(server.url.replace("https:", "http:")).version()
-        assert "want https://" in str(caught.value.hint)
+        assert "need https://" in str(caught.value.hint)
         with pytest.raises(errors.UnreachableError) as caught:
             opened(server.url).version()
         assert "--ca" in str(caught.value.hint)

@@ -33,7 +33,7 @@ The actor never ran - it was cancelled before it started running.
             "pid: 7\nWorker exit detail: Worker exits with an exit code None.",
             "its process (pid 7) ended: Worker exits with an exit code None.",
         ),
-        ("The actor's node has died.", "its node was lost, and with it what it had written last"),
+        ("The actor's node has died.", "its node was lost, and its last output with it"),
     ],
 )
 def test_a_cause_is_a_sentence(text: str, cause: str) -> None:

@@ -299,8 +299,7 @@ def test_describes_changes_by_others(board: Dashboard) -> None:
     more = {"deployments": [{"name": "d", "num_replicas": 9}], "args": {}}
     changed = told(lambda there: there[name]["deployed_app_config"].update(more))
     assert changed == (
-        "somebody else has changed its Serve application: options of its deployments, "
-        "what it is built from"
+        "somebody else has changed its Serve application: options of its deployments, its arguments"
     )
     imperative = {"deployed_app_config": None, "source": "imperative"}
     replaced = told(lambda there: there[name].update(imperative))

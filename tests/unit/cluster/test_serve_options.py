@@ -62,7 +62,7 @@ def test_accepts_serves_options(options: dict[str, Any]) -> None:
             {"ray_actor_options": {"resources": {"GPU": 1}}},
             "serve: Ray Serve refuses these options: Use the 'num_cpus' and 'num_gpus' keyword",
         ),
-        ({"name": "mine"}, "serve.name: cannot be set (hint: koco finds the deployment"),
+        ({"name": "mine"}, "serve.name: cannot be set (hint: koco finds the app's deployment"),
         (
             {"ray_actor_options": {"runtime_env": {"pip": ["six"]}}},
             "serve.ray_actor_options.runtime_env: cannot be set: a replica has its release's",

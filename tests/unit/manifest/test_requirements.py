@@ -133,7 +133,7 @@ def test_exports_a_lock_without_a_network(tmp_path: Path, monkeypatch: pytest.Mo
         ({"pyproject.toml": PYPROJECT}, "there is no uv.lock", "`uv lock` makes it"),
         (
             {"pyproject.toml": PYPROJECT.replace("1.16", "1.15"), "uv.lock": LOCK},
-            "does not have all",
+            "lacks packages that",
             "`uv lock` brings",
         ),
         ({"pyproject.toml": PYPROJECT, "uv.lock": "no TOML"}, "Failed to parse", "`uv lock`"),

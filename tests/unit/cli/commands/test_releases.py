@@ -120,7 +120,7 @@ def test_a_rollback_to_nothing_is_refused(plane: Plane, cli: Cli) -> None:
     plane.former = None
     ran = cli("rollback", "hello")
     assert ran.code == 4
-    assert "no release that served before" in ran.err
+    assert "no earlier release that served" in ran.err
     assert cli("rollback", "nobody").code == 4
 
 

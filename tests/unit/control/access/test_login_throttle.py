@@ -109,4 +109,4 @@ def test_the_error_says_how_long_to_wait(attempts: Attempts) -> None:
         attempts.check(address=HOME, name="ada")
     with pytest.raises(TooManyError, match="too many failed logins as 'ada'") as caught:
         attempts.check(address=HOME, name="ada")
-    assert caught.value.hint == "wait for that long; a key gets in at once"
+    assert caught.value.hint == "wait that long; a key is accepted at once"

@@ -59,7 +59,7 @@ def test_names_the_holders_of_missing_resources() -> None:
 
 def test_a_release_fails_if_only_replicas_hold_its_resources() -> None:
     """Executions end and give theirs back, and an autoscaler starts nodes."""
-    with pytest.raises(NoPlace, match=r"its endpoint finds no node: 0 of 1 .* held by"):
+    with pytest.raises(NoPlace, match=r"no node has room for its endpoint: 0 of 1 .* held by"):
         asyncio.run(room([STAYS]).check(RELEASE))
     asyncio.run(room([ENDS]).check(RELEASE))
     asyncio.run(room([STAYS], can_grow=lambda: True).check(RELEASE))

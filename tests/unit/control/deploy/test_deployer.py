@@ -154,7 +154,7 @@ def test_undeploys_only_the_release_that_the_caller_saw(tmp_path: Path) -> None:
         seen = await w.deployer.replaced("svc")
         w.importing.clear()
         await w.deploy("two")
-        with pytest.raises(ConflictError, match="changed meanwhile: release 2 of ada"):
+        with pytest.raises(ConflictError, match="changed meanwhile: it has release 2 by ada"):
             await w.deployer.undeploy("svc", by="bob", expect=seen)
         assert await w.number() == 1
         expect = await w.deployer.replaced("svc")
@@ -212,7 +212,7 @@ def test_a_release_whose_runners_keep_dying_is_rolled_back(tmp_path: Path) -> No
         assert (back.by, back.origin.rollback_of) == ("koco", 1)
         assert back.origin.because == "release 2 is broken"
         assert broken.status == "failed"
-        assert "signal 11; koco goes back to release 1" in str(broken.error)
+        assert "signal 11; koco rolls back to release 1" in str(broken.error)
         noted = (await w.store.audit.page(AuditQuery(target="svc"))).items
         assert [(e.action, e.who, e.target, e.detail["release"]) for e in noted] == [
             ("go_back", "koco", "svc/2", 1)
@@ -302,7 +302,7 @@ def test_executions_that_nothing_can_run_end_with_the_cause(tmp_path: Path) -> N
         error = (await w.store.executions.get(fid)).error
         assert error is not None
         assert error["type"] == "ReleaseFailed"
-        assert "at import; nothing of svc serves any more" in error["message"]
+        assert "at import; no release of svc serves" in error["message"]
 
     world(tmp_path, body)
 
@@ -399,7 +399,7 @@ def test_a_rollback_applies_to_the_release_that_the_caller_saw(tmp_path: Path) -
         seen = await w.deployer.replaced("svc")
         target = await w.deployer.target("svc", None)
         await w.live("three")
-        with pytest.raises(ConflictError, match="changed meanwhile: release 3"):
+        with pytest.raises(ConflictError, match="changed meanwhile: it has release 3"):
             await w.deployer.rollback(target, by="bob", expect=seen)
         assert await w.number() == 3
 
@@ -429,7 +429,7 @@ def test_an_impossible_rollback_says_why(tmp_path: Path) -> None:
 
     async def body(w: World) -> None:
         first = await w.live("one", origin=ReleaseOrigin(commit="abcdef"))
-        with pytest.raises(NotFoundError, match="no release that served before"):
+        with pytest.raises(NotFoundError, match="no earlier release that served"):
             await w.deployer.target("svc", None)
         with pytest.raises(NotFoundError, match="no release 7"):
             await w.deployer.target("svc", 7)
@@ -904,6 +904,6 @@ def test_a_repeated_deploy_is_told_that_the_first_is_broken(tmp_path: Path) -> N
         await eventually(lambda: w.catalog.release("svc").number == 3)
         again, unchanged = await w.deploy("two", expect=2)
         assert (again.number, unchanged) == (2, False)
-        assert "koco goes back to release 1" in str(again.error)
+        assert "koco rolls back to release 1" in str(again.error)
 
     world(tmp_path, body)

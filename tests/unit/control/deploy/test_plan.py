@@ -169,7 +169,7 @@ def test_a_bundle_that_is_gone_is_sent_again(world: Any) -> None:
         w.bundles.clear()
         step = await w.step()
         assert (step.action, step.bundle) == ("update", None)
-        assert "is not there any more" in step.warnings[0]["message"]
+        assert "is gone" in step.warnings[0]["message"]
 
     world(body)
 

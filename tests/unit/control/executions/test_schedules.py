@@ -329,7 +329,7 @@ def test_a_release_whose_schedules_cannot_launch_fails() -> None:
     assert unknown.hint == "flows: greet, any"
     refused = said({"flow": "greet", "cron": "* * * * *"})
     assert refused.message.startswith("schedule[1]: greet refuses its inputs: who: ")
-    assert refused.hint == "give it those it wants as schedule[1].inputs"
+    assert refused.hint == "set the inputs that it needs in schedule[1].inputs"
 
 
 def test_a_schedule_is_identified_by_what_and_when_it_launches() -> None:

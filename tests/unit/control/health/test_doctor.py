@@ -79,7 +79,7 @@ def test_findings_without_problems_have_no_hint(tmp_path: Path) -> None:
         found = await findings(parts(w))
         wrong = [each for each in found.values() if each.status != "ok" and each.name != "disk"]
         assert wrong == []
-        assert found["events"].message.startswith("one went from end to end in ")
+        assert found["events"].message.startswith("one arrived after ")
         assert found["runners"].message == "1 answers"
         assert "; bundles and files take 0 B" in found["disk"].message
         assert (await w.store.executions.page()).items == []
@@ -246,7 +246,7 @@ def test_an_error_in_a_check_is_a_finding(tmp_path: Path) -> None:
     async def body(w: World) -> None:
         found = await findings(parts(w, deployer=None))
         assert found["services"].status == "failed"
-        assert "could not be looked at" in found["services"].message
+        assert "the check failed" in found["services"].message
         assert found["events"].status == "ok"
 
     world(tmp_path, body)

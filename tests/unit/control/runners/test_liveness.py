@@ -152,7 +152,7 @@ def test_describes_what_a_silent_runner_does(
         while looks < 3:
             await asyncio.sleep(0.005)
         assert watched.says
-        assert "interpreter to itself for 0 s, 98% of a core" in watched.says
+        assert "held the interpreter for 0 s, 98% of a core" in watched.says
         actor.answering.set()
         assert await keeping is None
         assert watched.says is None

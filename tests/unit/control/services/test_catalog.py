@@ -47,7 +47,7 @@ def test_refuses_an_ambiguous_name(catalog: Catalog) -> None:
         ("qoute", "did you mean 'quote'?"),
         ("shop/qoute", "did you mean 'shop/quote'?"),
         ("shpo/quote", "did you mean 'shop/quote'?"),
-        ("broken/quote", "no release of 'broken' is live: `koco status` lists what is"),
+        ("broken/quote", "no release of 'broken' is live: `koco status` lists those that are"),
         ("nothing", "`koco flows` lists them"),
     ],
 )
