@@ -32,7 +32,7 @@ Person = Annotated[str, text("ada", "the name of a key or a user")]
 Sha256 = Annotated[str, text("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824")]
 Object = Annotated[dict[str, Any], Meta(examples=[{"who": "Ada"}])]
 Json = Annotated[Any, Meta(examples=["Hello, Ada"], description="any JSON value")]
-#: What a caller may be allowed to do.
+#: A permission of a key or a user.
 Scope = Annotated[str, enum("read", "launch", "deploy", "admin")]
 Flows = Annotated[
     tuple[str, ...],

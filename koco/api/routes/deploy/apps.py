@@ -39,7 +39,7 @@ def _is_public(connection: Connection) -> bool:
     service, path = connection.path_params["service"], _path(connection)
     try:
         named = parts.catalog.release(service).manifest.endpoint.public
-    except KocoError:  # only callers with a key are told why
+    except KocoError:  # only callers with a key learn why
         return False
     # A deploy refuses public paths with flows. This check makes sure.
     return public.is_public(path, named) and parts.catalog.at(service, path) is None

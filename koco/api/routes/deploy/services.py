@@ -1,6 +1,6 @@
 """Services: list, show and undeploy them."""
 
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, get_args
 
 from litestar import delete, get
 from msgspec import Meta
@@ -15,7 +15,7 @@ from koco.control.deploy.deployer import GRACE_S, Running
 from koco.errors import ConflictError, NotFoundError, UsageError
 from koco.store.model import Page, Release, ReleaseOrigin
 
-#: The longest that executions may be given to end where they are cancelled (seconds).
+#: The longest time that cancelled executions may get to end (seconds).
 _LONGEST_S = 3600.0
 #: If a service has several releases, it is listed with the first of these that it has.
 _RANKS = ("live", "starting", "failed")
@@ -32,11 +32,6 @@ class DeployedService(Shape):
     created: shapes.Time
     ready: shapes.Time | None
     by: shapes.Person
-
-    @classmethod
-    def render(cls, release: Release, **others: Any) -> Self:
-        """Return the service of a release as answers show it."""
-        return cls.of(release, release=release.number, **others)
 
 
 class ServiceInFull(DeployedService):
@@ -66,14 +61,14 @@ async def list_services(
     present = await request.parts.store.releases.present()
     chosen = [each for each in _choose(present) if sees(request.auth, each)]
     page = list_query.page(chosen, by=lambda each: each.service, limit=limit, cursor=cursor)
-    return Page([DeployedService.render(release) for release in page.items], page.next)
+    return Page([DeployedService.of(each, release=each.number) for each in page.items], page.next)
 
 
 @get("/v1/services/{service:str}", guards=[requires("read")])
 async def show_service(request: Request, service: str) -> ServiceInFull:
     """Show a service, deployed or undeployed, and its parts that have not ended."""
     require_service(request.auth, service)
-    return ServiceInFull.render(**await _details(request.parts, service))
+    return await _describe(request.parts, service)
 
 
 @delete(
@@ -105,12 +100,11 @@ async def undeploy(
         grace_s=grace_s,
         expect=expect,
     )
-    details = await _details(parts, service)
-    return Undeployed.render(**details, ended=[release.number for release in ended])
+    described = await _describe(parts, service)
+    return Undeployed.of(described, ended=[release.number for release in ended])
 
 
-async def _details(parts: Parts, service: str) -> dict[str, Any]:
-    """Return the members of `ServiceInFull`, with its release."""
+async def _describe(parts: Parts, service: str) -> ServiceInFull:
     present = [each for each in await parts.store.releases.present() if each.service == service]
     newest = (await parts.store.releases.page(service, limit=1)).items
     if not newest:
@@ -120,15 +114,16 @@ async def _details(parts: Parts, service: str) -> dict[str, Any]:
     [release] = _choose(present) or newest
     former = await parts.deployer.former(service)
     pools = [pool for key, pool in parts.supervisor.pools.items() if key[0] == service]
-    return {
-        "release": release,
-        "deployed": bool(present),
-        "expect": await parts.deployer.replaced(service),
-        "former": former.number if former else None,
-        "flows": [flow.name for flow in release.known_flows],
-        "executions": await parts.store.executions.count_open(service),
-        "runners": sum(len(pool.runners) for pool in pools),
-    }
+    return ServiceInFull.of(
+        release,
+        release=release.number,
+        deployed=bool(present),
+        expect=await parts.deployer.replaced(service),
+        former=former.number if former else None,
+        flows=[flow.name for flow in release.known_flows],
+        executions=await parts.store.executions.count_open(service),
+        runners=sum(len(pool.runners) for pool in pools),
+    )
 
 
 def _choose(present: list[Release]) -> list[Release]:
