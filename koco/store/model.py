@@ -140,6 +140,19 @@ class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
     audited: AuditEntry | None = None
 
 
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """The error that an execution ended with."""
+
+    type: str
+    message: str
+
+
+class FailureEvent(Failure, frozen=True, kw_only=True):
+    """The payload of an execution's `error` event."""
+
+    traceback: str = ""
+
+
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a flow. Times are RFC 3339 in UTC; `last_seq` numbers its latest event."""
 
@@ -158,8 +171,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     last_seq: int = 0
     #: The number of the `final` or `error` event with its outcome.
     outcome_seq: int | None = None
-    #: `{type, message}` of its error, if it ended with one.
-    error: dict[str, str] | None = None
+    error: Failure | None = None
     #: The runner that holds it, once one does.
     runner: str = ""
     #: When its cancellation was requested, and how long it may take to end (seconds).

@@ -16,7 +16,7 @@ from koco.control.services.catalog import Catalog, Entry
 from koco.control.tasks import Tasks, surely
 from koco.errors import InputsError, KocoError
 from koco.events.line import encode_payload
-from koco.store.model import Execution, Release
+from koco.store.model import Execution, FailureEvent, Release
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -129,6 +129,6 @@ async def _validate_inputs(entry: Entry, execution: Execution) -> dict[str, Any]
     return decoded
 
 
-def _never_ran(pool: Pool, why: str) -> dict[str, Any]:
+def _never_ran(pool: Pool, why: str) -> FailureEvent:
     message = f"release {pool.name} never ran this execution: {pool.why}; {why}"
-    return {"type": "ReleaseFailed", "message": message, "traceback": ""}
+    return FailureEvent(type="ReleaseFailed", message=message)

@@ -25,7 +25,7 @@ from koco.events import line, wire
 from koco.events.model import Status
 from koco.events.wire import Ack, Batch
 from koco.sizes import MB
-from koco.store.model import Execution, Room
+from koco.store.model import Execution, FailureEvent, Room
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Spooler:
             return
         if batch.runner and batch.runner == now.runner and not now.status.is_final:
             said = f"its process sent an invalid batch of events: {fault}"
-            error = {"type": "BadEvents", "message": said, "traceback": ""}
+            error = FailureEvent(type="BadEvents", message=said)
             if await self._store.executions.settle(batch.fid, Status.ERROR, error):
                 self.wake(batch.fid)
                 self.on_final(batch.fid)

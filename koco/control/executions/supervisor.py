@@ -10,7 +10,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 import msgspec
 
@@ -32,7 +31,7 @@ from koco.events.model import Status
 from koco.manifest.model import Limits
 from koco.runner.spec import FlowSpec, RunnerSpec
 from koco.sdk.process.crash import End
-from koco.store.model import Execution, NewExecution, Release
+from koco.store.model import Execution, FailureEvent, NewExecution, Release
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -208,7 +207,7 @@ class Supervisor:
         self._enter(execution)
         self._spooler.wake(execution.fid)
 
-    async def give_up(self, execution: Execution, error: dict[str, Any]) -> None:
+    async def give_up(self, execution: Execution, error: FailureEvent) -> None:
         """End a waiting execution with an error because no runner will ever run it."""
         if await surely(lambda: self._store.executions.settle(execution.fid, Status.ERROR, error)):
             self.on_final(execution.fid)
@@ -339,7 +338,7 @@ class Supervisor:
         # All at once, so that they share a commit, because there may be thousands.
         await asyncio.gather(*(self._settle_one(fid, runner_id, error) for fid in fids))
 
-    async def _settle_one(self, fid: str, runner_id: str, error: dict[str, Any]) -> None:
+    async def _settle_one(self, fid: str, runner_id: str, error: FailureEvent) -> None:
         pool = self._pool_of.get(fid)
         if pool is None:
             return  # it has ended, because the data that its runner left said so

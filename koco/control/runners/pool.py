@@ -34,7 +34,7 @@ from koco.manifest import model
 from koco.plurals import counted, verbal
 from koco.runner.spec import Description, Launch
 from koco.sdk.process import memory
-from koco.store.model import Execution
+from koco.store.model import Execution, FailureEvent
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -312,7 +312,7 @@ class Pool:
             # because nothing else would end it.
             log.exception("runner %s of %s could not begin %s", runner.id, self.name, fid)
             said = f"the runner could not begin this execution: {type(exc).__name__}"
-            error = {"type": "RunnerFailed", "message": said, "traceback": ""}
+            error = FailureEvent(type="RunnerFailed", message=said)
             await surely(lambda: self._store.executions.settle(fid, Status.ERROR, error))
             self._on_final(fid)
         finally:

@@ -5,7 +5,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from koco.control.runners.start_backoff import LIVED_S
 from koco.control.runners.worker import Remains, Runner
@@ -13,7 +12,7 @@ from koco.control.tasks import Tasks, surely
 from koco.events.model import Status
 from koco.sdk.process import memory
 from koco.sdk.process.crash import End
-from koco.store.model import Execution
+from koco.store.model import Execution, FailureEvent
 from koco.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -24,18 +23,18 @@ _TRIES = 3
 _BURIAL_S = 8.0
 
 
-def died(cause: str, end: End | None = None, *, tries: int = 0) -> dict[str, Any]:
+def died(cause: str, end: End | None = None, *, tries: int = 0) -> FailureEvent:
     """Return the `error` payload of an execution whose runner died.
 
     `tries` is how many runners died before they could begin it; 0 if it had begun.
     """
     if cause.startswith(memory.CAUSE):
-        return {"type": memory.TYPE, "message": cause.removeprefix(memory.CAUSE), "traceback": ""}
+        return FailureEvent(type=memory.TYPE, message=cause.removeprefix(memory.CAUSE))
     said = "the runner ended while it ran this execution"
     if tries:
         said = f"{tries} runners ended, one after the other, before they could begin this execution"
     traceback = end.traceback if end else ""
-    return {"type": "RunnerDied", "message": f"{said}: {cause}", "traceback": traceback}
+    return FailureEvent(type="RunnerDied", message=f"{said}: {cause}", traceback=traceback)
 
 
 def is_young(runner: Runner) -> bool:

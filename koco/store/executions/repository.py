@@ -23,6 +23,7 @@ from koco.store.model import (
     PROOF,
     Execution,
     ExecutionPage,
+    FailureEvent,
     Filter,
     NewExecution,
     Policy,
@@ -166,11 +167,11 @@ class Executions(Repository):
         new = {"release": release, "inputs": inputs, "hidden": hidden or None, "runner": ""}
         return await self._write(lambda db: _rebind(db, fid, former, new))
 
-    async def settle(self, fid: str, status: Status, error: dict[str, Any] | None = None) -> bool:
+    async def settle(self, fid: str, status: Status, error: FailureEvent | None = None) -> bool:
         """End an execution from outside its runner; False if it has ended already."""
         return await self._write(lambda db: lifecycle.settle(db, fid, status, error))
 
-    async def lose(self, fid: str, runner: str, error: dict[str, Any]) -> bool:
+    async def lose(self, fid: str, runner: str, error: FailureEvent) -> bool:
         """End an execution whose runner died, or queue its next attempt, as its policy says.
 
         If its cancellation was requested, it ends as cancelled or timed out. False if it has ended

@@ -4,7 +4,7 @@ These functions run within a change. An execution is `awaiting` exactly while it
 """
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,7 +13,7 @@ from koco.events import line
 from koco.events.model import FINAL, Kind, Status
 from koco.sizes import MB
 from koco.store.engine.protocol import Connection
-from koco.store.model import Policy
+from koco.store.model import FailureEvent, Policy
 
 #: Executions that have not ended. Phrased for an index, because there may be a million that have.
 IS_OPEN = f"status IN ({', '.join(repr(each.value) for each in Status if each not in FINAL)})"
@@ -134,7 +134,7 @@ def requeue(db: Connection, fid: str, runner: str) -> bool:
     return True
 
 
-def settle(db: Connection, fid: str, status: Status, error: dict[str, Any] | None) -> bool:
+def settle(db: Connection, fid: str, status: Status, error: FailureEvent | None) -> bool:
     """End an execution from outside its runner."""
     now = state(db, fid)
     if now is None or now.status.is_final:
@@ -143,7 +143,7 @@ def settle(db: Connection, fid: str, status: Status, error: dict[str, Any] | Non
     return True
 
 
-def lose(db: Connection, fid: str, runner: str, error: dict[str, Any]) -> bool:
+def lose(db: Connection, fid: str, runner: str, error: FailureEvent) -> bool:
     """End an execution whose runner died, or queue its next attempt."""
     now = state(db, fid)
     if now is None or now.status.is_final or now.runner != runner:
@@ -230,7 +230,7 @@ def end(db: Connection, now: State, status: Status, events: Lines) -> None:
     if status is Status.CANCELLED and now.is_timed_out and not now.is_cancelled:
         timeout_s = _policy(now).timeout_s or 0
         text = f"it ran for longer than its limit, limits.timeout: {timeout_s:g} s"
-        error = {"type": "TimedOut", "message": text, "traceback": ""}
+        error = FailureEvent(type="TimedOut", message=text)
         status, events = Status.ERROR, events.then(lines(line.encode(Kind.ERROR, error)))
     add(db, now, events, status)
 

@@ -150,7 +150,7 @@ def test_an_invalid_batch_affects_no_other(tmp_path: Path) -> None:
             now = await store.executions.get(mine.fid)
             assert (now.status, ended) == ("error", [mine.fid])
             assert now.error is not None
-            assert now.error["type"] == "BadEvents"
+            assert now.error.type == "BadEvents"
             with pytest.raises(msgspec.MsgspecError):
                 await spooler.append(b"no batches")
 

@@ -15,7 +15,7 @@ from koco.errors import ConflictError, InputsError, NotFoundError, UsageError
 from koco.events.model import Status
 from koco.events.wire import Batch
 from koco.manifest.descriptions import AppHandlers
-from koco.store.model import Answer, Execution, Lock, NewExecution, Release
+from koco.store.model import Answer, Execution, FailureEvent, Lock, NewExecution, Release
 from koco.store.store import Store
 from tests.support.releases import manifest
 
@@ -266,7 +266,7 @@ def test_waiting_ends_with_the_execution(check: Callable[[Body], None]) -> None:
         stays = asyncio.create_task(plane.locks.wait(other.fid, "l2"))
         await asyncio.sleep(0)
         await plane.store.executions.settle(
-            execution.fid, Status.ERROR, {"type": "T", "message": "m"}
+            execution.fid, Status.ERROR, FailureEvent(type="T", message="m")
         )
         plane.locks.on_final(execution.fid)
         with pytest.raises(ConflictError, match="the execution has ended"):

@@ -17,7 +17,7 @@ from koco.events import line
 from koco.events.model import Kind, Status
 from koco.events.wire import Batch
 from koco.manifest.model import Limits
-from koco.store.model import Execution, NewExecution, Policy
+from koco.store.model import Execution, Failure, FailureEvent, NewExecution, Policy
 from tests.support.releases import manifest
 from tests.unit.control.runners.test_pool import World, eventually, world
 
@@ -275,10 +275,8 @@ def test_an_execution_ends_at_its_timeout(tmp_path: Path) -> None:
         await eventually(lambda: runner.cancelled == [execution.fid])
         await runner.report(execution.fid, Status.CANCELLED)
         ended = await w.until(execution.fid, Status.ERROR)
-        assert ended.error == {
-            "type": "TimedOut",
-            "message": "it ran for longer than its limit, limits.timeout: 0.05 s",
-        }
+        message = "it ran for longer than its limit, limits.timeout: 0.05 s"
+        assert ended.error == Failure(type="TimedOut", message=message)
         events = await stream(w, execution)
         assert [event["kind"] for event in events[-2:]] == ["error", "status"]
         assert told(events) == ["queued", "starting", "running", "error"]
@@ -302,7 +300,7 @@ def test_kills_what_does_not_end_after_its_timeout(
         await w.supervisor.recover({("svc", release.number, keeper.spec.id): keeper})
         ended = await w.until(execution.fid, Status.ERROR)
         assert ended.error is not None
-        assert ended.error["type"] == "TimedOut"
+        assert ended.error.type == "TimedOut"
         assert keeper.cancelled
         assert keeper.over.done()
 
@@ -473,7 +471,7 @@ def test_a_runner_that_dies_after_its_attempt_ends_nothing(tmp_path: Path) -> No
         runner = w.runner_of(execution.fid)
         await runner.report(execution.fid, Status.ERROR)
         assert not await w.store.executions.lose(
-            execution.fid, runner.spec.id, {"type": "RunnerDied"}
+            execution.fid, runner.spec.id, FailureEvent(type="RunnerDied", message="m")
         )
         now = await w.store.executions.get(execution.fid)
         assert (now.status, now.attempt) == (Status.QUEUED, 2)

@@ -254,7 +254,7 @@ def test_an_execution_that_cannot_begin_ends(tmp_path: Path) -> None:
         w.fault = TypeError("another version's words")
         failed = await w.until((await w.launch()).fid, Status.ERROR)
         assert failed.error is not None
-        assert failed.error["type"] == "RunnerFailed"
+        assert failed.error.type == "RunnerFailed"
         w.fault = None
         await w.until((await w.launch()).fid, Status.FINISHED)
 
@@ -319,7 +319,7 @@ def test_a_death_ends_executions_with_the_cause(tmp_path: Path) -> None:
         await w.until(execution.fid, Status.RUNNING)
         w.runners[0].die("struck by lightning")
         done = await w.until(execution.fid, Status.ERROR)
-        assert done.error and "struck by lightning" in done.error["message"]
+        assert done.error and "struck by lightning" in done.error.message
         w.ends = True
         await w.until((await w.launch()).fid, Status.FINISHED)
 
@@ -427,7 +427,7 @@ def test_replaces_a_runner_that_no_longer_works(
         w.sighting = Sighting(state="T", at=0, cpu_s=0, rss_bytes=0)
         done = await w.until(begun.fid, Status.ERROR)
         assert done.error
-        assert "a signal had stopped its process" in done.error["message"]
+        assert "a signal had stopped its process" in done.error.message
         assert w.runners[0].over.done()
         await w.until(given.fid, Status.FINISHED)
 
@@ -491,8 +491,8 @@ def test_a_crash_loop_ends_with_its_cause(tmp_path: Path, monkeypatch: pytest.Mo
         assert w.supervisor.pool(release).trouble
         done = await w.until(execution.fid, Status.ERROR)
         assert done.error
-        assert done.error["type"] == "RunnerDied"
-        assert "3 runners ended, one after the other" in done.error["message"]
+        assert done.error.type == "RunnerDied"
+        assert "3 runners ended, one after the other" in done.error.message
         assert len(w.runners) == 3
         w.dies_of = None
         await w.until((await w.launch()).fid, Status.FINISHED)
@@ -540,13 +540,13 @@ def test_delivers_a_dead_runners_last_output_first(tmp_path: Path) -> None:
         dead.die(f"its process (pid 1) {ENDED}")
         done = await w.until(execution.fid, Status.ERROR)
         assert done.error
-        assert "ended with exit code 7" in done.error["message"]
+        assert "ended with exit code 7" in done.error.message
         assert w.collected == [dead.spec.id]
         w.restart()
         await w.supervisor.recover({})
         done = await w.until(other.fid, Status.ERROR)
         assert done.error
-        assert "ended with exit code 7" in done.error["message"]
+        assert "ended with exit code 7" in done.error.message
         assert w.collected == [dead.spec.id, lost.spec.id]
         assert release.service == "svc"
 

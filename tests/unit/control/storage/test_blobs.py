@@ -25,7 +25,7 @@ from koco.errors import ConflictError, InputsError, KocoError, LimitError, NotFo
 from koco.events import wire
 from koco.events.model import Status
 from koco.events.questions import AccessFiles, OpenLock, Question, WaitForLock
-from koco.store.model import NewExecution, Policy
+from koco.store.model import FailureEvent, NewExecution, Policy
 from tests.support import small_disk
 from tests.support.api_server import Api, serving
 from tests.support.driver import calm_s
@@ -485,7 +485,7 @@ def test_leftovers_of_an_attempt_cannot_act_for_the_next(api: Api) -> None:
     before = ask(AccessFiles(), 1).token
     assert state(before) == 200
     assert api.call(
-        api.parts.store.executions.lose(fid, "r1", {"type": "RunnerDied", "message": "m"})
+        api.parts.store.executions.lose(fid, "r1", FailureEvent(type="RunnerDied", message="m"))
     )
     assert state(before) == 401
     open_lock = OpenLock(lid="l1", name="n", data=None, timeout_s=60)

@@ -18,7 +18,7 @@ from koco.errors import LimitError, NoRoomError
 from koco.events import line, wire
 from koco.events.model import Kind, Status
 from koco.events.wire import Ack, Batch
-from koco.store.model import Execution, Key, NewExecution, Room
+from koco.store.model import Execution, FailureEvent, Key, NewExecution, Room
 from koco.store.store import Store
 from tests.support import small_disk
 from tests.support.small_disk import MB
@@ -323,7 +323,7 @@ def test_on_a_full_disk_only_new_data_is_refused(tmp_path: Path) -> None:
         store.engine._writer._give_up = give_up
         pages(0)
         new = NewExecution(flow="svc/flow", service="svc", release=1, inputs={"x": "x" * 200_000})
-        error = {"type": "E", "message": "x" * 60_000, "traceback": ""}
+        error = FailureEvent(type="E", message="x" * 60_000)
         made = await asyncio.gather(
             store.executions.create(new),
             store.executions.settle(execution.fid, Status.ERROR, error),

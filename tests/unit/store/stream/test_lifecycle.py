@@ -6,6 +6,8 @@ import pytest
 
 from koco.events.model import Kind, Status
 from koco.store.model import (
+    Failure,
+    FailureEvent,
     NewExecution,
 )
 from koco.store.store import Store
@@ -40,7 +42,7 @@ def test_accepts_nothing_after_the_final_status(check: Callable[[Check], None]) 
     async def body(store: Store) -> None:
         execution = await begun(store)
         assert await store.executions.settle(
-            execution.fid, Status.ERROR, {"type": "T", "message": "m"}
+            execution.fid, Status.ERROR, FailureEvent(type="T", message="m")
         )
         before = await events(store, execution)
         [ack] = await store.events.append([batch(execution.fid, 1, "late", runner="r1")])
@@ -50,7 +52,7 @@ def test_accepts_nothing_after_the_final_status(check: Callable[[Check], None]) 
         assert not await store.executions.requeue(execution.fid, "r1")
         assert await events(store, execution) == before
         done = await store.executions.get(execution.fid)
-        assert done.error == {"type": "T", "message": "m"}
+        assert done.error == Failure(type="T", message="m")
 
     check(body)
 
@@ -81,7 +83,7 @@ def test_does_not_retry_a_cancelled_execution_whose_runner_died(
     """It ends as cancelled, whether or not it had begun."""
 
     async def body(store: Store) -> None:
-        error = {"type": "RunnerDied", "message": "m", "traceback": ""}
+        error = FailureEvent(type="RunnerDied", message="m")
         execution = await (begun(store) if began else launch(store))
         await store.executions.assign(execution.fid, "r1")
         await store.executions.request_cancel(execution.fid, grace_s=1)

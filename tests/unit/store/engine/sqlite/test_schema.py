@@ -15,7 +15,7 @@ from koco.events.model import Kind, Status
 from koco.events.wire import Batch
 from koco.store import version
 from koco.store.engine.sqlite import schema
-from koco.store.model import Answer, Filter, Key, NewExecution, NewFile
+from koco.store.model import Answer, FailureEvent, Filter, Key, NewExecution, NewFile
 from koco.store.store import Store
 from tests.support.releases import flow, manifest
 
@@ -73,7 +73,7 @@ async def _fill(store: Store) -> list[str]:
         await store.executions.assign(fid, "runner")
         await store.events.append([Batch(fid, "p", 1, 0, b"", "runner", Status.RUNNING)])
     await store.locks.open(fids[2], "lid", name="go", data=1, expires=4e9)
-    await store.executions.settle(fids[3], Status.ERROR, {"type": "E", "message": "m"})
+    await store.executions.settle(fids[3], Status.ERROR, FailureEvent(type="E", message="m"))
     return fids
 
 
