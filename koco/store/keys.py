@@ -40,7 +40,7 @@ class Keys(Repository):
         """Return a key by its name.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         return await self._read(lambda db: _get(db, name))
 
@@ -99,7 +99,7 @@ class Keys(Repository):
         """Delete a key and return it.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
             ConflictError: it is the last admin key without an expiry.
         """
 

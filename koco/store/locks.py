@@ -113,7 +113,7 @@ class Locks(Repository):
         """Return a lock.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         return await self._read(lambda db: _get(db, lid))
 

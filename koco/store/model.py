@@ -31,7 +31,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class NewFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that an execution shall have: its path (`in/…` or `out/…`) and its blob."""
+    """A file to attach to an execution: its path (`in/…` or `out/…`) and its blob."""
 
     path: str
     sha256: str
@@ -43,12 +43,12 @@ _LONGEST_PAUSE_S = 3600.0
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How long an execution may run, and how often it is tried: of a manifest's `limits`."""
+    """How long an execution may run, and how often it is retried, from a manifest's `limits`."""
 
     timeout_s: float | None = None
-    #: How many attempts may follow the first one if its runner dies.
+    #: How often an execution is retried if its runner dies.
     retries: int = 0
-    #: Whether an attempt that ended with an error is retried, too.
+    #: Whether it is also retried if it ends with an error.
     retry_errors: bool = False
     backoff_s: float = 1.0
 
@@ -59,11 +59,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What was answered to a request with an idempotency key; nothing of it is secret."""
+    """The reply to a request with an idempotency key. It contains no secrets."""
 
     user: str
     key: str
-    #: Of the request: its method, its target, its body.
+    #: The digest of the request: its method, its target and its body.
     digest: str
     status: int
     body: bytes
@@ -74,9 +74,9 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did what, on what, from where, and what came of it: a line of the audit log.
+    """An entry of the audit log: who did what, to what, from where, with which outcome.
 
-    One that stands for several refusals says in its `detail` how many (`count`).
+    If it stands for several refusals, `detail` has their number (`count`).
     """
 
     #: The name of the route or command, such as `launch` or `create_key`.
@@ -99,7 +99,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What is looked for in the audit log. Times are RFC 3339 in UTC."""
+    """A filter for the audit log. Times are RFC 3339 in UTC."""
 
     who: str | None = None
     action: str | None = None
@@ -112,7 +112,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewExecution(msgspec.Struct, frozen=True, kw_only=True):
-    """What a launch asks for; `flow` is the full name, `service/flow`."""
+    """An execution to launch. `flow` is the full name, `service/flow`."""
 
     flow: str
     service: str
@@ -199,7 +199,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_ending(self) -> bool:
-        """Whether its cancellation was requested."""
+        """Whether its cancellation was requested, or its deadline has passed."""
         return self.cancel_requested is not None or self.timed_out is not None
 
     def require_same(self, key_digest: str | None) -> None:
@@ -225,7 +225,7 @@ def masked(value: Any, hidden: Sequence[str]) -> Any:
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of the times of one schedule. Times are in seconds since the epoch."""
+    """Which times of a schedule have been handled. Times are in seconds since the epoch."""
 
     #: The latest time that was handled: its run started, was skipped or was missed.
     due: float
@@ -317,7 +317,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a flow gets for a lock: JSON, its dates and times, and the fields that are not shown."""
+    """An answer to a lock: JSON, the dates and times in it, and the fields that are not shown."""
 
     value: Any = None
     moments: list[Any] = []
@@ -327,9 +327,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """An execution's pause for a person. `status` is open, answered, expired or withdrawn.
 
-    `expires` is in seconds since the epoch; `answer` is what the flow gets, `moments`
-    which of its texts are dates and times (`koco.events.datetimes`), `hidden` which of its
-    fields nobody is shown, `by` and `settled` (RFC 3339) say who gave it and when.
+    `expires` is in seconds since the epoch. The flow gets `answer`, which `by` gave at `settled`
+    (RFC 3339). `moments` says which of its texts are dates and times (`koco.events.datetimes`),
+    and `hidden` which of its fields are never shown.
     """
 
     lid: str
@@ -395,7 +395,7 @@ class Room(Enum):
 
 
 class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much one execution may hold: a manifest's `files`."""
+    """The limits on an execution's files, from a manifest's `files`."""
 
     max_count: int = 10_000
     max_size_mb: float = 10_240
@@ -423,7 +423,7 @@ class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """A service's secret as it is kept: encrypted."""
+    """A service's secret, encrypted."""
 
     name: str
     value: bytes
@@ -432,10 +432,10 @@ class Sealed(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A known key: what it is called and what it may do; its secret is stored hashed.
+    """An API key: its name and its permissions. Its secret is stored as a hash.
 
-    `digest` is the SHA-256 of what its holder shows. Times are RFC 3339, but for those
-    that are compared: `expires` and `former_until` are in seconds since the epoch.
+    `digest` is the SHA-256 of that secret. Times are RFC 3339, except for those that are compared:
+    `expires` and `former_until` are in seconds since the epoch.
     """
 
     name: str
@@ -473,7 +473,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody who has logged in may use; `digest` is the SHA-256 of its token."""
+    """The session of a user who has logged in. `digest` is the SHA-256 of its token."""
 
     digest: bytes
     user: str
@@ -488,7 +488,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sight(msgspec.Struct, frozen=True):
-    """What somebody may see of executions: whose, and of which flows (as `Key.flows`)."""
+    """The executions that a caller may see: whose, and of which flows (as `Key.flows`)."""
 
     user: str | None = None
     flows: tuple[str, ...] = ()
@@ -499,7 +499,7 @@ EVERYTHING = Sight()
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which executions are meant: those that fit all of it. Times are as in executions."""
+    """A filter for executions, which must match all of it. Times are as in executions."""
 
     statuses: tuple[str, ...] = ()
     flow: str | None = None
@@ -526,7 +526,7 @@ class ExecutionPage(Page[Execution], frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An execution that is new, or whose status is; or that was deleted: its fid."""
+    """An execution that is new, has another status, or was deleted (then only its fid is left)."""
 
     seq: int
     execution: Execution | None

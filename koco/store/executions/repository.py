@@ -83,7 +83,7 @@ class Executions(Repository):
         Executions out of sight count as missing.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: no execution matches.
             ConflictError: the prefix fits several.
         """
         if fid != "latest":
