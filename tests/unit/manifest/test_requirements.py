@@ -130,7 +130,7 @@ def test_exports_a_lock_without_a_network(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("files", "said", "hint"),
     [
-        ({"pyproject.toml": PYPROJECT}, "there is no uv.lock", "`uv lock` makes it"),
+        ({"pyproject.toml": PYPROJECT}, "there is no uv.lock", "`uv lock` creates it"),
         (
             {"pyproject.toml": PYPROJECT.replace("1.16", "1.15"), "uv.lock": LOCK},
             "lacks packages that",
