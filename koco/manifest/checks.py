@@ -3,23 +3,8 @@
 import json
 from typing import Any
 
-from koco.manifest.model import (
-    Endpoint,
-    Files,
-    Flow,
-    Limits,
-    Manifest,
-    Runner,
-    Runtime,
-    Schedule,
-)
-from koco.manifest.problems import (
-    InvalidValueError,
-    KeyPath,
-    Problem,
-    unknown_key,
-    wrong_type,
-)
+from koco.manifest.model import Flow, Limits, Manifest, Runner, Schedule
+from koco.manifest.problems import InvalidValueError, KeyPath, Problem, unknown_key, wrong_type
 from koco.spelling import nearest
 
 
@@ -74,6 +59,7 @@ _TYPES = {
 def _translate(error: dict[str, Any]) -> Problem:
     """Return one of pydantic's errors as a problem of the manifest."""
     kind, path, context = error["type"], tuple(error["loc"]), error.get("ctx", {})
+    given = error["input"]
     on_key = path[-1:] == ("[key]",)
     path = path[:-1] if on_key else path
     if kind == "extra_forbidden":
@@ -83,38 +69,29 @@ def _translate(error: dict[str, Any]) -> Problem:
     if kind == "value_error" and isinstance(context.get("error"), InvalidValueError):
         return _problem(path, context["error"], on_key=on_key)
     if kind in _TYPES:
-        return _problem(path, wrong_type(_TYPES[kind], error["input"]))
-    return Problem(path, _constraint(kind, context, error))
+        return _problem(path, wrong_type(_TYPES[kind], given))
+    template = _CONSTRAINTS.get(kind)
+    return Problem(path, template.format(given=given, **context) if template else error["msg"])
 
 
-def _constraint(kind: str, context: dict[str, Any], error: dict[str, Any]) -> str:
-    if kind == "greater_than_equal":
-        return f"must be at least {context['ge']}, got {error['input']}"
-    if kind == "greater_than":
-        return f"must be above {context['gt']:g}, got {error['input']}"
-    if kind == "finite_number":
-        return f"must be a finite number, got {error['input']}"
-    if kind == "too_short":
-        return "must have at least one element"
-    if kind == "string_too_short":
-        return "must not be empty"
-    return str(error["msg"])
+#: Messages for pydantic's types of other errors, with the fields of their contexts.
+_CONSTRAINTS = {
+    "greater_than_equal": "must be at least {ge}, got {given}",
+    "greater_than": "must be above {gt:g}, got {given}",
+    "finite_number": "must be a finite number, got {given}",
+    "too_short": "must have at least one element",
+    "string_too_short": "must not be empty",
+}
 
 
 def _model_at(path: KeyPath) -> Any:
     """Return the model of the mapping at a path."""
-    models = {
-        "flows": Flow,
-        "runtime": Runtime,
-        "runner": Runner,
-        "endpoint": Endpoint,
-        "files": Files,
-        "limits": Limits,
-        "schedule": Schedule,
-    }
     if path[2:3] == ("limits",):
         return Limits
-    return models[str(path[0])] if path else Manifest
+    if not path:
+        return Manifest
+    of_elements = {"flows": Flow, "schedule": Schedule}
+    return of_elements.get(str(path[0])) or Manifest.model_fields[str(path[0])].annotation
 
 
 def _describe_key(path: KeyPath) -> str | None:
@@ -148,10 +125,7 @@ def _check_flow_names(data: dict[str, Any]) -> list[Problem]:
 
 def _check_pool_size(data: dict[str, Any]) -> list[Problem]:
     """Return a problem if `max` is below `min`."""
-
-    runner = data.get("runner")
-    if not isinstance(runner, dict):
-        return []
+    runner = _mapping(data, "runner")
     defaults = {name: field.default for name, field in Runner.model_fields.items()}
     low, high = ({**defaults, **runner}[key] for key in ("min", "max"))
     if type(low) is not int or type(high) is not int or high >= low or high < 1:
@@ -162,9 +136,7 @@ def _check_pool_size(data: dict[str, Any]) -> list[Problem]:
 
 def _check_gpus(data: dict[str, Any]) -> list[Problem]:
     """Return a problem if `GPU` is neither a whole number nor a fraction below 1."""
-    runner = data.get("runner")
-    resources = runner.get("resources") if isinstance(runner, dict) else None
-    gpus = resources.get("GPU") if isinstance(resources, dict) else None
+    gpus = _mapping(_mapping(data, "runner"), "resources").get("GPU")
     if not isinstance(gpus, float) or gpus <= 1 or gpus.is_integer():
         return []
     message = f"must be a whole number above 1, got {gpus:g}"
@@ -173,8 +145,8 @@ def _check_gpus(data: dict[str, Any]) -> list[Problem]:
 
 def _check_dependencies(data: dict[str, Any]) -> list[Problem]:
     """Return a problem for each key that excludes `pyproject`."""
-    runtime = data.get("runtime")
-    if not isinstance(runtime, dict) or not runtime.get("pyproject"):
+    runtime = _mapping(data, "runtime")
+    if not runtime.get("pyproject"):
         return []
     hint = "uv.lock lists all packages: add one with `uv add`"
     return [
@@ -186,16 +158,14 @@ def _check_dependencies(data: dict[str, Any]) -> list[Problem]:
 
 def _check_secrets(data: dict[str, Any]) -> list[Problem]:
     """Return a problem for each secret that is listed twice, or that `runtime.env` also sets."""
-    runtime, secrets = data.get("runtime"), data.get("secrets")
-    env = runtime.get("env") if isinstance(runtime, dict) else None
-    names = list(secrets) if isinstance(secrets, list | tuple) else []
+    env, names = _mapping(_mapping(data, "runtime"), "env"), _list(data, "secrets")
     problems = []
     for index, name in enumerate(names):
         if not isinstance(name, str):
             continue
         if name in names[:index]:
             problems.append(Problem(("secrets", index), f"{name!r} is listed twice"))
-        elif isinstance(env, dict) and name in env:
+        elif name in env:
             message = f"{name!r} is also in `runtime.env`"
             problems.append(Problem(("secrets", index), message, "remove one of the two"))
     return problems
@@ -203,7 +173,7 @@ def _check_secrets(data: dict[str, Any]) -> list[Problem]:
 
 def _check_serve(data: dict[str, Any]) -> list[Problem]:
     """Return a problem if there are options for Serve but no `app` that it serves."""
-    if not isinstance(data.get("serve"), dict) or not data["serve"] or data.get("app"):
+    if not _mapping(data, "serve") or data.get("app"):
         return []
     hint = "flows without an app run in runners: configure those with `runner`"
     return [Problem(("serve",), "is for a service's own endpoint: there is no `app`", hint, True)]
@@ -211,9 +181,8 @@ def _check_serve(data: dict[str, Any]) -> list[Problem]:
 
 def _check_public_paths(data: dict[str, Any]) -> list[Problem]:
     """Return a problem if there are public paths but no `app`, and for each duplicate."""
-    endpoint = data.get("endpoint")
-    given = endpoint.get("public") if isinstance(endpoint, dict) else None
-    if not isinstance(given, list | tuple) or not given:
+    given = _list(_mapping(data, "endpoint"), "public")
+    if not given:
         return []
     path: KeyPath = ("endpoint", "public")
     if not data.get("app"):
@@ -228,12 +197,10 @@ def _check_schedules(data: dict[str, Any]) -> list[Problem]:
 
     The flows of an `app` are only known once it is imported.
     """
-    given = data.get("schedule")
-    entries = list(given) if isinstance(given, list | tuple) else []
     names = [str(flow.get("name")) for _, flow in _flows(data)]
     problems = []
     seen: dict[str, int] = {}
-    for index, entry in enumerate(entries):
+    for index, entry in enumerate(_list(data, "schedule")):
         if not isinstance(entry, dict):
             continue
         flow = entry.get("flow")
@@ -260,20 +227,26 @@ def _check_forms(data: dict[str, Any]) -> list[Problem]:
     """Return the problems of the forms of flows and locks, each at its element's property."""
     problems = []
     for index, flow in _flows(data):
-        inputs = flow.get("inputs")
-        if isinstance(inputs, list | tuple):
-            problems += _check_form(list(inputs), ("flows", index, "inputs"))
-    locks = data.get("locks")
-    for name, inputs in locks.items() if isinstance(locks, dict) else ():
-        if isinstance(inputs, list | tuple):
-            problems += _check_form(list(inputs), ("locks", name))
+        problems += _check_form(_list(flow, "inputs"), ("flows", index, "inputs"))
+    for name in (locks := _mapping(data, "locks")):
+        problems += _check_form(_list(locks, name), ("locks", name))
     return problems
 
 
 def _flows(data: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
-    flows = data.get("flows")
-    listed = flows if isinstance(flows, list | tuple) else []
-    return [(index, flow) for index, flow in enumerate(listed) if isinstance(flow, dict)]
+    return [(at, flow) for at, flow in enumerate(_list(data, "flows")) if isinstance(flow, dict)]
+
+
+def _mapping(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the mapping under a key; empty if there is none or if it has another type."""
+    found = data.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _list(data: dict[str, Any], key: str) -> list[Any]:
+    """Return the list under a key; empty if there is none or if it has another type."""
+    found = data.get(key)
+    return list(found) if isinstance(found, list | tuple) else []
 
 
 def _check_form(inputs: list[Any], path: KeyPath) -> list[Problem]:

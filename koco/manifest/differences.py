@@ -101,12 +101,17 @@ def compare_files(old: Iterable[File], new: Iterable[File]) -> list[FileChange]:
     """Return the files in which two bundles differ, sorted by path."""
     before = {file.path: file for file in old}
     after = {file.path: file for file in new}
-    paths = sorted(before.keys() | after.keys())
-    return [
-        _file_change(path, before.get(path), after.get(path))
-        for path in paths
-        if before.get(path) != after.get(path)
-    ]
+    found = []
+    for path in sorted(before.keys() | after.keys()):
+        a, b = before.get(path), after.get(path)
+        if a is None and b is not None:
+            found.append(FileChange(path, "added", None, b.size_bytes))
+        elif a is not None and b is None:
+            found.append(FileChange(path, "removed", a.size_bytes, None))
+        elif a is not None and b is not None and a != b:
+            kind: Literal["changed", "mode"] = "mode" if a.sha256 == b.sha256 else "changed"
+            found.append(FileChange(path, kind, a.size_bytes, b.size_bytes))
+    return found
 
 
 def changed_parts(
@@ -180,12 +185,3 @@ def _is_same(old: Any, new: Any) -> bool:
         and new is not ABSENT
         and json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
     )
-
-
-def _file_change(path: str, old: File | None, new: File | None) -> FileChange:
-    if old is None:
-        return FileChange(path, "added", None, new.size_bytes if new else None)
-    if new is None:
-        return FileChange(path, "removed", old.size_bytes, None)
-    kind: Literal["changed", "mode"] = "mode" if old.sha256 == new.sha256 else "changed"
-    return FileChange(path, kind, old.size_bytes, new.size_bytes)

@@ -5,7 +5,7 @@ covers the rules for several keys together (`runner.max` ≥ `runner.min`, uniqu
 names).
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,28 +22,27 @@ from koco.manifest import cron, rules
 # Data from YAML and JSON has lists in place of tuples. Only the outer type is lenient.
 _Lenient = Strict(False)
 
-_Name = Annotated[
-    str, AfterValidator(rules.check_name), Field(json_schema_extra={"pattern": rules.NAME})
-]
-_Entrypoint = Annotated[
-    str,
-    AfterValidator(rules.check_entrypoint),
-    Field(json_schema_extra={"pattern": rules.ENTRYPOINT}),
-]
+
+def _pattern(pattern: str) -> Any:
+    """Return the metadata for a pattern that only editors check."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
+T = TypeVar("T")
+_List = Annotated[tuple[T, ...], _Lenient]
+_Name = Annotated[str, AfterValidator(rules.check_name), _pattern(rules.NAME)]
+_Entrypoint = Annotated[str, AfterValidator(rules.check_entrypoint), _pattern(rules.ENTRYPOINT)]
 _EnvName = Annotated[str, AfterValidator(rules.check_env_name)]
 _EnvValue = Annotated[str, AfterValidator(rules.check_env_value)]
-_Secret = Annotated[
-    str,
-    AfterValidator(rules.check_secret_name),
-    Field(json_schema_extra={"pattern": rules.ENV_NAME}),
-]
+_Secret = Annotated[str, AfterValidator(rules.check_secret_name), _pattern(rules.ENV_NAME)]
 _Path = Annotated[str, AfterValidator(rules.check_inner_path)]
 _Root = Annotated[str, AfterValidator(rules.check_root)]
-_Public = Annotated[
-    str,
-    AfterValidator(rules.check_public_path),
-    Field(json_schema_extra={"pattern": rules.PUBLIC_PATH}),
-]
+_Public = Annotated[str, AfterValidator(rules.check_public_path), _pattern(rules.PUBLIC_PATH)]
+_Pattern = Annotated[str, AfterValidator(rules.check_pattern)]
+_Included = Annotated[str, AfterValidator(rules.check_include_pattern)]
+_Requirement = Annotated[str, AfterValidator(rules.check_requirement)]
+_Resource = Annotated[str, AfterValidator(rules.check_resource)]
+_Form = _List[dict[str, Any]]
 _Amount = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(rules.check_amount)]
 _Label = Annotated[str, AfterValidator(rules.check_label)]
 _LabelWanted = Annotated[str, AfterValidator(rules.check_label_selector)]
@@ -52,7 +51,6 @@ _Cron = Annotated[str, AfterValidator(cron.check_expression)]
 _Zone = Annotated[str, AfterValidator(cron.check_timezone)]
 _Plain = Annotated[dict[str, Any], AfterValidator(rules.check_free_values)]
 _Tag = Annotated[str, Field(min_length=1)]
-_Tags = Annotated[tuple[_Tag, ...], _Lenient]
 
 
 class _Part(BaseModel):
@@ -143,7 +141,7 @@ class Flow(_Part):
     )
     summary: str = Field("", description="What the flow does, in one line.")
     description: str = Field("", description="What the flow does, at length, in Markdown.")
-    inputs: Annotated[tuple[dict[str, Any], ...], _Lenient] | None = Field(
+    inputs: _Form | None = Field(
         None,
         description="The elements of the form that launches the flow. Without them, koco makes "
         "the form from the entrypoint's signature.",
@@ -156,26 +154,18 @@ class Flow(_Part):
 class Runtime(_Part):
     """The files, packages and environment variables that the code needs."""
 
-    files: Annotated[
-        tuple[Annotated[str, AfterValidator(rules.check_pattern)], ...],
-        _Lenient,
-        Field(min_length=1),
-    ] = Field(
+    files: Annotated[_List[_Pattern], Field(min_length=1)] = Field(
         ("**",),
         description="Patterns, as in .gitignore, of the files to ship, relative to `root`. "
         "Files that .gitignore or .kocoignore exclude are not shipped.",
     )
-    include: Annotated[
-        tuple[Annotated[str, AfterValidator(rules.check_include_pattern)], ...], _Lenient
-    ] = Field(
+    include: _List[_Included] = Field(
         (),
         description="Patterns of files to ship although they look like secrets, for example "
         "`.env` and `*.pem`, and although .gitignore excludes them.",
         examples=[["certs/ca.pem"]],
     )
-    dependencies: Annotated[
-        tuple[Annotated[str, AfterValidator(rules.check_requirement)], ...], _Lenient
-    ] = Field(
+    dependencies: _List[_Requirement] = Field(
         (),
         description="PyPI requirements (PEP 508) that the nodes install.",
         examples=[["six==1.16.0"]],
@@ -232,7 +222,7 @@ class Runner(_Part):
         "actor of an execution may use as much. A process that uses more ends as out of memory. "
         "Null for 80 % of its node's. To reserve memory, use `resources`.",
     )
-    resources: dict[Annotated[str, AfterValidator(rules.check_resource)], _Amount] = Field(
+    resources: dict[_Resource, _Amount] = Field(
         {},
         description="Resources that Ray reserves on a node for each runner: `CPU`, `GPU`, "
         "`memory_mb`, or custom resources of the cluster's nodes. None by default.",
@@ -255,7 +245,7 @@ class Endpoint(_Part):
         le=3600,
         description="Seconds that a handler of `app` may take over one request.",
     )
-    public: Annotated[tuple[_Public, ...], _Lenient] = Field(
+    public: _List[_Public] = Field(
         (),
         description="Paths of `app` that need no key. With `/*` at the end, a path includes "
         "everything below it. Routes of flows cannot be public.",
@@ -283,17 +273,17 @@ class Manifest(_Part):
     author: str = Field("", description="The person in charge, for example an e-mail address.")
     organization: str = Field("", description="The organization in charge.")
     version: str = Field("", description="The author's version of it; koco also counts releases.")
-    tags: _Tags = Field((), description="Words to find it by.")
+    tags: _List[_Tag] = Field((), description="Words to find it by.")
     app: _Entrypoint | None = Field(
         None,
         description="An endpoint of the service's own: `module:object` of a ServeAPI, or of an "
         "application bound for Ray Serve. Each of its `enter` routes is a flow.",
         examples=["hymn.app:app"],
     )
-    flows: Annotated[tuple[Flow, ...], _Lenient] = Field(
+    flows: _List[Flow] = Field(
         (), description="The flows that users can launch through an endpoint that koco makes."
     )
-    locks: dict[_LockName, Annotated[tuple[dict[str, Any], ...], _Lenient]] = Field(
+    locks: dict[_LockName, _Form] = Field(
         {},
         description="The elements of each lock's form, by the lock's name. A person answers the "
         "lock with this form. The locks of `app` are defined in its code.",
@@ -307,7 +297,7 @@ class Manifest(_Part):
     runtime: Runtime = Field(
         Runtime(), description="The files, packages and environment variables that the code needs."
     )
-    secrets: Annotated[tuple[_Secret, ...], _Lenient] = Field(
+    secrets: _List[_Secret] = Field(
         (),
         description="The names of secrets in the control plane. The service's processes get them "
         "as environment variables.",
@@ -327,6 +317,4 @@ class Manifest(_Part):
         description="How many executions of each flow run and wait, how long, and how often they "
         "retry.",
     )
-    schedule: Annotated[tuple[Schedule, ...], _Lenient] = Field(
-        (), description="The times at which koco launches flows."
-    )
+    schedule: _List[Schedule] = Field((), description="The times at which koco launches flows.")

@@ -6,7 +6,7 @@ Ray needs.
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from koco.manifest.model import Manifest
@@ -70,13 +70,9 @@ def find_shadows(names: Collection[str]) -> list[Problem]:
     A file hides a module because the bundle comes first in `sys.path`. A folder without an
     `__init__.py` hides nothing.
     """
+    needed = (sys.stdlib_module_names - HARMLESS) | _AT_START | {"ray", "koco"}
     tops = sorted(_top_level_modules(names))
-    return [_shadow(name, module) for name, module in tops if _is_needed(module)]
-
-
-def _is_needed(module: str) -> bool:
-    is_library = module in sys.stdlib_module_names and module not in HARMLESS
-    return is_library or module in _AT_START or module in ("ray", "koco")
+    return [_shadow(name, module) for name, module in tops if module in needed]
 
 
 def _top_level_modules(names: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -116,17 +112,16 @@ def _find_unshipped(manifest: Manifest, names: Collection[str]) -> Iterator[tupl
     shipped = _modules(names)
     for where, entrypoint in named:
         module, colon, _ = entrypoint.partition(":")
-        candidates = [module] if colon else _prefixes(module)
+        # `module.object` may mean any of its prefixes, shortest first.
+        candidates = [module] if colon else _prefixes(module.split("."))[:-1]
         if not any(name in shipped for name in candidates):
             yield where, candidates[-1]
 
 
 def _may_be_installed(manifest: Manifest, module: str, names: Collection[str]) -> bool:
-    runtime = manifest.runtime
-    installs = runtime.dependencies or runtime.requirements or runtime.pyproject
     if _top(module) in {_top(name) for name in _modules(names)}:
         return False  # its package is the service's own
-    return _is_preinstalled(module) or bool(installs)
+    return _is_preinstalled(module) or manifest.runtime.installs
 
 
 def _is_preinstalled(module: str) -> bool:
@@ -147,14 +142,12 @@ def _modules(names: Collection[str]) -> set[str]:
         parts = (*path.parts[:-1], path.name.partition(".")[0])
         if parts[-1] == "__init__":
             parts = parts[:-1]
-        found |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        found |= {*_prefixes(parts)}
     return found
 
 
-def _prefixes(dotted: str) -> list[str]:
-    """Return the possible modules of `module.object`, shortest first."""
-    parts = dotted.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts))]
+def _prefixes(parts: Sequence[str]) -> list[str]:
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def _problem(where: KeyPath, module: str, names: Collection[str], locate: Locate) -> Problem:
@@ -164,7 +157,11 @@ def _problem(where: KeyPath, module: str, names: Collection[str], locate: Locate
         message = f"no file is shipped, so there is no {path}.py"
     near = _find_in_subfolder(f"{path}.py", names)
     near = near or _find_in_subfolder(f"{path}/__init__.py", names)
-    near = near or locate(path) or _nearest(f"{path}.py", names)
+    near = near or locate(path)
+    if not near:
+        modules = [name for name in names if name.endswith(".py")]
+        similar = nearest(f"{path}.py", modules, cutoff=0.5)
+        near = f"nearest is {similar}" if similar else None
     return Problem(where, message, near or "if it is in another folder, set `root` to that")
 
 
@@ -177,8 +174,3 @@ def _find_in_subfolder(path: str, names: Collection[str]) -> str | None:
         f"there is {inner}, but modules are imported from the shipped folder itself;"
         f" `root: {folder}` ships that folder"
     )
-
-
-def _nearest(path: str, names: Collection[str]) -> str | None:
-    near = nearest(path, [name for name in names if name.endswith(".py")], cutoff=0.5)
-    return f"nearest is {near}" if near else None

@@ -68,7 +68,7 @@ def describe(value: object) -> str:
     if isinstance(value, int | float):
         return f"the number {value}"
     if isinstance(value, str):
-        return f"the text {_short(value)}"
+        return f"the text {value if len(value) <= 40 else value[:39] + '…'!r}"
     if isinstance(value, dict):
         return "a mapping"
     return "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
@@ -98,7 +98,3 @@ def _retype_hint(wanted: str, value: object) -> str | None:
 
 _YES = {"yes", "on", "y", "true"}
 _NO = {"no", "off", "n", "false"}
-
-
-def _short(text: str, limit: int = 40) -> str:
-    return repr(text if len(text) <= limit else text[: limit - 1] + "…")

@@ -7,6 +7,7 @@ import keyword
 import math
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 from koco.manifest.problems import InvalidValueError
@@ -64,12 +65,16 @@ def check_entrypoint(text: str) -> str:
     """Check an entrypoint: `module:object` or `module.object`, dotted identifiers."""
     module, colon, obj = text.partition(":")
     if "/" in text or "\\" in text or module.endswith(".py") or module.startswith("."):
+        near = re.sub(r"[/.]+", ".", re.sub(r"\.py$", "", module.replace("\\", "/"))).strip(".")
         raise InvalidValueError(
-            f"{text!r} is a file path, not module:object", _suggest_module(module, obj)
+            f"{text!r} is a file path, not module:object",
+            f"did you mean {near}:{obj or 'function'}?",
         )
     parts = [*module.split("."), *(obj.split(".") if colon else ())]
-    if bad := next((part for part in parts if not _is_identifier(part)), None):
-        raise InvalidValueError(f"{text!r} is not module:object: {bad!r} is not a Python name")
+    # An empty part has its own message, because there is nothing to quote.
+    bad = [each for each in parts if keyword.iskeyword(each) or not (each or "_").isidentifier()]
+    if bad:
+        raise InvalidValueError(f"{text!r} is not module:object: {bad[0]!r} is not a Python name")
     if "" in parts or len(parts) < 2:
         raise InvalidValueError(
             f"{text!r} is not module:object", f"for example {(module or 'app')}:run"
@@ -77,24 +82,31 @@ def check_entrypoint(text: str) -> str:
     return text
 
 
-def _is_identifier(part: str) -> bool:
-    # An empty part has its own message, because there is nothing to quote.
-    return part == "" or (part.isidentifier() and not keyword.iskeyword(part))
+def _matching(pattern: str, rule: str, hint: str | None = None) -> Callable[[str], str]:
+    """Return the check that a text matches a pattern. The message is the text and the rule."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text):
+            return text
+        raise InvalidValueError(f"{text!r} {rule}", hint)
+
+    return check
 
 
-def _suggest_module(path: str, obj: str) -> str:
-    module = re.sub(r"\.py$", "", path.replace("\\", "/"))
-    module = re.sub(r"[/.]+", ".", module).strip(".")
-    return f"did you mean {module}:{obj or 'function'}?"
+#: Checks a lock's name, which is part of URLs.
+check_lock_name = _matching(
+    LOCK_NAME, "cannot name a lock: letters, digits, '_', '.' and '-', at most 63"
+)
 
+#: Checks an environment variable's name.
+check_env_name = _matching(
+    ENV_NAME, "cannot be an environment variable: only letters, digits and '_', and no digit first"
+)
 
-def check_lock_name(text: str) -> str:
-    """Check a lock's name, which is part of URLs."""
-    if re.fullmatch(LOCK_NAME[1:-1], text):
-        return text
-    raise InvalidValueError(
-        f"{text!r} cannot name a lock: letters, digits, '_', '.' and '-', at most 63"
-    )
+#: Checks a label's selector in Ray's syntax.
+check_label_selector = _matching(
+    _LABEL_WANTED, "is not a label selector", '"a", "!a", "in(a, b)" or "!in(a, b)"'
+)
 
 
 def check_requirement(text: str) -> str:
@@ -112,16 +124,6 @@ def check_requirement(text: str) -> str:
         message = f"{text!r} is not a requirement: {reason}"
         raise InvalidValueError(message, 'for example "six>=1.16"') from exc
     return text
-
-
-def check_env_name(text: str) -> str:
-    """Check an environment variable's name."""
-    if re.fullmatch(ENV_NAME[1:-1], text):
-        return text
-    raise InvalidValueError(
-        f"{text!r} cannot be an environment variable: only letters, digits and '_', "
-        "and no digit first"
-    )
 
 
 def check_env_value(text: str) -> str:
@@ -217,34 +219,22 @@ def check_label(text: str) -> str:
     )
 
 
-def check_label_selector(text: str) -> str:
-    """Check a label's selector in Ray's syntax."""
-    if re.fullmatch(_LABEL_WANTED, text):
-        return text
-    raise InvalidValueError(
-        f"{text!r} is not a label selector", '"a", "!a", "in(a, b)" or "!in(a, b)"'
-    )
-
-
 def check_free_values(values: dict[str, Any]) -> dict[str, Any]:
     """Check free values: JSON must be able to hold them unchanged."""
     level: list[Any] = [values]
     for _ in range(_DEEPEST):
+        below: list[Any] = []
         for each in level:
             if isinstance(each, float) and not math.isfinite(each):
                 raise InvalidValueError(
                     f"must hold finite numbers, got {each}", "JSON has no others"
                 )
-        level = [below for each in level for below in _below(each)]
+            if isinstance(each, dict | list | tuple):
+                below += each.values() if isinstance(each, dict) else each
+        level = below
     if level:
         raise InvalidValueError(f"is nested more than {_DEEPEST} deep")
     return values
-
-
-def _below(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, list | tuple) else []
 
 
 #: The longest pattern of files (characters), because long patterns take long to compile.

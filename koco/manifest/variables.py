@@ -32,7 +32,13 @@ def expand(value: str, environ: Mapping[str, str]) -> str:
                 "'${' does not begin a variable here", "'${NAME}', or '$${' for a literal '${'"
             )
         # As in a shell: an empty variable gets the default, if there is one.
-        given = _require_utf8(name, environ.get(name))
+        given = environ.get(name)
+        try:
+            (given or "").encode()
+        except UnicodeEncodeError:
+            raise InvalidValueError(
+                f"${{{name}}} is not UTF-8 in this environment", "set it to text"
+            ) from None
         if default is not None:
             return given or default
         if given is None:
@@ -43,13 +49,3 @@ def expand(value: str, environ: Mapping[str, str]) -> str:
         return given
 
     return _VARIABLE.sub(fill, value)
-
-
-def _require_utf8(name: str, given: str | None) -> str | None:
-    try:
-        (given or "").encode()
-    except UnicodeEncodeError:
-        raise InvalidValueError(
-            f"${{{name}}} is not UTF-8 in this environment", "set it to text"
-        ) from None
-    return given

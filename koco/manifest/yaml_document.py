@@ -102,11 +102,7 @@ class Document:
         """Return an error with the document's problems and these, in the order of the file."""
         ordered = [*self.problems, *(one for one in problems if one.path not in self._faulty)]
         ordered.sort(key=self._place)
-        lines = [
-            f"{self.source}:{line}:{column}: {problem}"
-            for problem in ordered
-            for line, column in [self._place(problem)]
-        ]
+        lines = ["{}:{}:{}: {}".format(self.source, *self._place(one), one) for one in ordered]
         return ManifestError(list(dict.fromkeys(lines)))
 
     def _place(self, problem: Problem) -> Place:
@@ -144,18 +140,14 @@ class Document:
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            return self._sequence(node, path)
+            return [
+                self._build(item, (*path, index))
+                for index, item in enumerate(node.value)
+                if self._nodes <= MAX_NODES
+            ]
         if isinstance(node, yaml.ScalarNode) and node.tag.startswith(_TAG):
             return self._scalar(node, path)
         return self._refuse_tag(node, path)
-
-    def _sequence(self, node: yaml.SequenceNode, path: KeyPath) -> list[Any]:
-        built = []
-        for index, item in enumerate(node.value):
-            if self._nodes > MAX_NODES:
-                break
-            built.append(self._build(item, (*path, index)))
-        return built
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         built: dict[str, Any] = {}

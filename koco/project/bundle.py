@@ -19,7 +19,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from koco import file_reading
@@ -27,7 +26,7 @@ from koco.errors import UsageError
 from koco.file_reading import Patience
 from koco.manifest.differences import File
 from koco.project import secret_files
-from koco.project.file_tree import SourceFile, Tree, unreadable
+from koco.project.file_tree import Tree, unreadable
 from koco.project.secret_files import LeftOut
 
 #: The zip's first file. Ray strips a sole top-level folder from archives that it fetches. With this
@@ -70,12 +69,7 @@ class Bundle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
 
@@ -98,9 +92,12 @@ def read(tree: Tree, sink: Sink | None = None) -> Contents:
     sink = sink or (lambda name, status: nullcontext(lambda piece: None))
     patience, read, left_out = Patience(), list[File](), [*tree.left_out]
     for file in tree.files:
-        source = _opened(file, patience)
-        if source is None:
+        try:
+            source = file_reading.opened(file.path, patience)
+        except FileNotFoundError:
             continue
+        except OSError as exc:
+            raise unreadable(file.name, exc) from exc
         with source:
             status = os.fstat(source.fileno())
             pieces = _pieces(source, file.name, status.st_size)
@@ -171,16 +168,6 @@ def _write(out: IO[bytes], tree: Tree, advance: Callable[[int], object]) -> Cont
                 yield lambda piece: advance(target.write(piece))
 
         return read(tree, sink)
-
-
-def _opened(file: SourceFile, patience: Patience) -> IO[bytes] | None:
-    """Open a file when it is not being written; return None if it is gone."""
-    try:
-        return file_reading.opened(file.path, patience)
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise unreadable(file.name, exc) from exc
 
 
 def _pieces(source: IO[bytes], name: str, size_bytes: int) -> Iterator[bytes]:

@@ -9,11 +9,13 @@ import lzma
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from koco.errors import LimitError, UsageError
 from koco.manifest.differences import File
-from koco.project import bundle
+from koco.project.bundle import MARKER
 from koco.sizes import MB
 
 #: Errors from reading a zip that is broken or was made by hand.
@@ -37,12 +39,8 @@ def of_zip(path: Path) -> list[File]:
     Raises:
         UsageError: the file is not a zip, or cannot be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename != bundle.MARKER]
-            listed = [_entry(archive, entry) for entry in entries if not entry.is_dir()]
-    except _BROKEN as exc:
-        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        listed = [_entry(archive, entry) for entry in _files(archive)]
     return sorted(listed, key=lambda file: file.path)
 
 
@@ -52,12 +50,8 @@ def names(path: Path) -> list[str]:
     Raises:
         UsageError: the file is not a zip, or cannot be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    except _BROKEN as exc:
-        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
-    return sorted(entry.filename for entry in entries if entry.filename != bundle.MARKER)
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        return sorted(entry.filename for entry in _files(archive))
 
 
 def check(path: Path, *, most_bytes: float) -> None:
@@ -70,16 +64,12 @@ def check(path: Path, *, most_bytes: float) -> None:
         UsageError: it is not a zip, or has names that no bundle has.
         LimitError: it unpacks to more than `most_bytes`.
     """
-    try:
-        with path.open("rb") as file:
-            # Checked before `ZipFile` reads it, because that needs a hundred times as much memory.
-            contents = (zipfile._EndRecData(file) or [0] * 6)[5]  # type: ignore[attr-defined]
+    with _readable(path), path.open("rb") as file:
+        # Checked before `ZipFile` reads it, because that needs a hundred times as much memory.
+        contents = (zipfile._EndRecData(file) or [0] * 6)[5]  # type: ignore[attr-defined]
         if contents > _CONTENTS_BYTES:
             raise LimitError(f"the bundle {path.stem} has more files than anybody could want")
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except _BROKEN as exc:
-        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
+        entries = zipfile.ZipFile(file).infolist()
     seen: set[str] = set()
     for entry in entries:
         if fault := _fault(entry, seen):
@@ -106,6 +96,19 @@ def _fault(entry: zipfile.ZipInfo, seen: set[str]) -> str | None:
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device"
     return "is encrypted" if entry.flag_bits & 1 else None
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise `UsageError` if reading the zip fails."""
+    try:
+        yield
+    except _BROKEN as exc:
+        raise UsageError(f"the bundle {path.stem} cannot be read: {exc}") from exc
+
+
+def _files(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
+    return (each for each in archive.infolist() if not each.is_dir() and each.filename != MARKER)
 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> File:

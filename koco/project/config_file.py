@@ -137,8 +137,7 @@ def json_schema() -> dict[str, Any]:
 
 def _syntax(message: str, text: str) -> str:
     """Return tomllib's message with its place in front."""
-    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
-    if found:
+    if found := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL):
         return f"{found[2]}:{found[3]}: {found[1]}"
     line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
     return f"{line}:{column}: {message.removesuffix(' (at end of document)')}"

@@ -48,16 +48,12 @@ def rules_of(folder: Path) -> list[Rule]:
     # pathspec's patterns match the content of a folder along with it. That is wrong for a walk with
     # `!` rules, because `*` and `!*/` must not bring a folder's files back. So each must match to
     # the end.
+    rules = [(each.regex, each.include) for each in found if each.regex]
     return [
-        (_whole(rule.regex), rule.include)
-        for rule in found
-        if rule.regex and rule.include is not None
+        (re.compile(rf"{regex.pattern}\Z") if "ps_d" in regex.groupindex else regex, excludes)
+        for regex, excludes in rules
+        if excludes is not None
     ]
-
-
-def _whole(regex: "re.Pattern[str]") -> "re.Pattern[str]":
-    is_marked = "ps_d" in regex.groupindex
-    return re.compile(rf"{regex.pattern}\Z") if is_marked else regex
 
 
 def rules_above(root: Path) -> list[Rules]:

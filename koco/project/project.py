@@ -101,6 +101,7 @@ class Target:
         """Return the manifest, after checking that the files it names exist."""
         from koco import file_reading
         from koco.manifest import module_check, package_check
+        from koco.manifest.load import display_path
         from koco.project.file_tree import unreadable
 
         files = {file.name: file.path for file in self.tree.files}
@@ -116,7 +117,11 @@ class Target:
 
         missing = module_check.find_missing(self.manifest, list(files), self._elsewhere)
         missing += package_check.find_missing(self.manifest, text_of)
-        faults = [self._beside(each) for each in package_check.find_faults(self.manifest, text_of)]
+        faults = []
+        for fault in package_check.find_faults(self.manifest, text_of):
+            name, colon, rest = fault.partition(":")
+            # A path that the user can open from the current folder.
+            faults.append(display_path(self.root / name) + colon + rest)
         # No line of the manifest is to blame for a file's name.
         shadows = [
             f"{self._document.source}: {each}" for each in module_check.find_shadows(list(files))
@@ -140,7 +145,8 @@ class Target:
     def _near(self) -> Iterator[Path]:
         """Yield the root, then each folder above and its subfolders, up to the project's folder."""
         above = (self.root, *self.root.parents)
-        tops = [each for each in above if self._is_top(each)]
+        ours = self.project.root if self.project else None
+        tops = [each for each in above if each == ours or (each / ".git").exists()]
         for height, folder in enumerate(above):
             yield folder
             # Without a project, folders further up may belong to anyone.
@@ -149,10 +155,6 @@ class Target:
             if folder in tops:
                 return
 
-    def _is_top(self, folder: Path) -> bool:
-        is_project = self.project is not None and folder == self.project.root
-        return is_project or (folder / ".git").exists()
-
     def notes(self) -> list[str]:
         """Return warnings: things that may be mistakes."""
         from koco.manifest import module_check
@@ -160,13 +162,6 @@ class Target:
         names = [file.name for file in self.tree.files]
         found = module_check.find_foreign(self.manifest, names)
         return self._document.error(found).problems if found else []
-
-    def _beside(self, fault: str) -> str:
-        """Return a fault with a file path that the user can open from the current folder."""
-        from koco.manifest.load import display_path
-
-        name, colon, rest = fault.partition(":")
-        return display_path(self.root / name) + colon + rest
 
     def problem(self, path: KeyPath, message: str, hint: str | None = None) -> list[str]:
         """Return the lines of a problem with the manifest that only this machine can detect."""

@@ -12,6 +12,7 @@ import pytest
 from koco.cluster.runners import EnvironmentFailed
 from koco.control.deploy import packages
 from koco.errors import KocoError, LimitError, UsageError
+from koco.manifest.model import Runtime
 from koco.project import bundle_listing
 
 MB = 1024 * 1024
@@ -108,7 +109,7 @@ def test_what_the_control_plane_reads_of_a_bundle_is_small(
     path = zipped(tmp_path / "b.zip", [*{**files, name: b"#" * 2 * MB}.items()])
     assert path.stat().st_size < 5000
     with pytest.raises(EnvironmentFailed, match="is larger than"):
-        packages.to_install(path, runtime)
+        packages.to_install(path, Runtime.model_validate(runtime))
 
 
 def test_a_lock_with_names_that_lead_out_writes_nothing_there(tmp_path: Path) -> None:
@@ -121,5 +122,5 @@ def test_a_lock_with_names_that_lead_out_writes_nothing_there(tmp_path: Path) ->
     ]
     path = zipped(tmp_path / "b.zip", entries)
     with pytest.raises(EnvironmentFailed):
-        packages.to_install(path, {"pyproject": "pyproject.toml"})
+        packages.to_install(path, Runtime(pyproject="pyproject.toml"))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["b.zip"]
