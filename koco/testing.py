@@ -40,6 +40,7 @@ from koco.runner.output.capture import Capture
 from koco.runner.output.lines import Output
 from koco.sdk.endpoint.launch import Launch
 from koco.sdk.entrypoints import loader
+from koco.sdk.file_backend import Place
 from koco.sdk.tracer import Tracer as _Tracer
 
 __all__ = ["Event", "Outcome", "Tracer", "run", "submit"]
@@ -77,11 +78,7 @@ class _Memory:
     async def put_async(self, fid: str, event: bytes) -> None:
         self.put(fid, event)
 
-    def ask(self, fid: str, question: Question[A]) -> A:
-        answer: Any = self._reply(fid, question)
-        return answer  # type: ignore[no-any-return]
-
-    def _reply(self, fid: str, question: Question[Any]) -> Any:
+    def ask(self, fid: str, question: Question[A]) -> Any:
         match question:
             case AccessFiles():
                 return FileAccess(url="", token="")  # no access is needed: see `_Place`
@@ -98,7 +95,7 @@ class _Memory:
                 raise TypeError(f"a test cannot answer {question.NAME!r}")
         return None
 
-    async def ask_async(self, fid: str, question: Question[A]) -> A:
+    async def ask_async(self, fid: str, question: Question[A]) -> Any:
         return self.ask(fid, question)
 
     def _answer_lock(self, fid: str, lock: OpenLock) -> LockOutcome:
@@ -133,7 +130,7 @@ class _Memory:
         raise TypeError("a testing tracer stays in its process: call the task's function itself")
 
 
-class _Place:
+class _Place(Place):
     """An execution's files in memory (see `koco.sdk.file_backend`)."""
 
     def __init__(self, content: dict[str, bytes], note_event: Callable[[Kind, Any], None]) -> None:

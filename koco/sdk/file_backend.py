@@ -1,8 +1,7 @@
-"""The places of an execution's files: a control plane, or a test's memory."""
+"""The place of an execution's files: its control plane."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 from koco.client import local_files
 from koco.client.answers import File
@@ -11,36 +10,11 @@ from koco.client.answers import File
 AWAY_S = 60.0
 
 
-class Place(Protocol):
-    """Stores an execution's files; raises `NotFoundError` for missing ones."""
+class Place:
+    """One execution's files at a control plane, accessed with the execution's token.
 
-    def ls(self, path: str) -> list[File]:
-        """Return the files at or below a path."""
-        ...
-
-    def read(self, file: File) -> Iterator[bytes]:
-        """Yield a file's content."""
-        ...
-
-    def fetch(self, file: File, dest: Path) -> None:
-        """Copy a file to a local path."""
-        ...
-
-    def put(self, path: str, source: Path, check: Callable[[int], object]) -> None:
-        """Store a local file. `check` is called for each piece, and may raise."""
-        ...
-
-    def remove(self, path: str) -> None:
-        """Remove a file, or a folder with everything in it."""
-        ...
-
-    def close(self) -> None:
-        """Close the connections."""
-        ...
-
-
-class Plane:
-    """One execution's files at a control plane, accessed with the execution's token."""
+    Its methods raise `NotFoundError` for missing files. A test keeps its files in memory instead.
+    """
 
     def __init__(self, fid: str, *, url: str, token: str) -> None:
         from koco.client.client import Client
@@ -63,7 +37,10 @@ class Plane:
         self._client.files.fetch(self._fid, file, dest)
 
     def put(self, path: str, source: Path, check: Callable[[int], object]) -> None:
-        """Upload a file unless the control plane already has its content, and name it."""
+        """Store a local file. `check` is called for each piece, and may raise.
+
+        The content is uploaded only if the control plane does not have it already.
+        """
         size_bytes, sha256 = source.stat().st_size, local_files.digest(source, check)
         files = self._client.files
         files.upload(source, sha256, size_bytes=size_bytes, advance=check)

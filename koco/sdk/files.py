@@ -68,7 +68,7 @@ class Files:
             ValueError: the path is neither in `in/` nor in `out/`.
         """
         self._check()
-        with _Missing(path):
+        with _missing(path):
             return self._place.ls(file_paths.place(path))
 
     def open(self, path: str) -> "Stream":
@@ -84,7 +84,7 @@ class Files:
             self._check()
             dest = self._local() / file["path"]
             dest.parent.mkdir(parents=True, exist_ok=True)
-            with _Missing(file["path"]):
+            with _missing(file["path"]):
                 self._place.fetch(file, dest)
             yield str(dest)
 
@@ -99,7 +99,7 @@ class Files:
             UsageError: a name contains the value of a secret, which everybody would see.
         """
         self._check()
-        with _Missing(str(path)):
+        with _missing(str(path)):
             found = local_files.found(Path(path))
         names = [file_paths.path(f"out/{file.name}") for file in found]
         for name in names:
@@ -119,7 +119,7 @@ class Files:
             FileNotFoundError: there is no such file or folder.
         """
         self._check()
-        with _Missing(path):
+        with _missing(path):
             self._place.remove(file_paths.place(path))
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class Files:
             _folders.discard(self._folder)
 
     def _read(self, path: str) -> Generator[bytes, None, None]:
-        with _Missing(path):
+        with _missing(path):
             files = self._place.ls(path)
             if [file["path"] for file in files] != [path]:
                 raise NotFoundError(f"{path!r} is a folder")
@@ -261,18 +261,13 @@ class AsyncStream:
         await _in_thread(self._stream.close)
 
 
-class _Missing:
-    """Turns koco's `NotFoundError` into Python's `FileNotFoundError`."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
-        if isinstance(exc, NotFoundError):
-            raise FileNotFoundError(errno.ENOENT, "no such file", self._path) from None
+@contextlib.contextmanager
+def _missing(path: str) -> Iterator[None]:
+    """Turn koco's `NotFoundError` into Python's `FileNotFoundError`."""
+    try:
+        yield
+    except NotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:

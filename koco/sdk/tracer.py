@@ -198,9 +198,9 @@ class Tracer:
         return Files(self._place(self._sink.ask(self.fid, AccessFiles())))
 
     def _place(self, access: FileAccess) -> "Place":
-        from koco.sdk.file_backend import Plane
+        from koco.sdk.file_backend import Place
 
-        return Plane(self.fid, url=access.url, token=access.token)
+        return Place(self.fid, url=access.url, token=access.token)
 
 
 #: Called with each tracer that arrives from another process.

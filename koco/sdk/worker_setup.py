@@ -8,7 +8,7 @@ fetch an object. If there is nothing to do, it must cost next to nothing.
 
 import os
 
-from koco.sdk.process import crash, memory, memory_errors, ports, stacks
+from koco.sdk.process import crash, memory, ports, stacks
 from koco.sdk.ray_work import calls
 
 #: The name of the function below, for Ray's environment variable.
@@ -35,10 +35,11 @@ def prepare() -> None:
 
 
 def _prepare() -> None:
-    _yield_to_control_plane()
+    # Lower this thread's priority. The threads and processes that it starts inherit that.
+    if os.getpriority(os.PRIO_PROCESS, 0) < NICENESS:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     crash.install_in_worker(f"{os.environ.get(SERVICE)}/{os.environ.get(RELEASE)}")
     memory.restrict(memory.limit_from_environment())
-    memory_errors.install()
     stacks.install()
     calls.install()
     ports.install()
@@ -47,10 +48,3 @@ def _prepare() -> None:
         from koco.sdk.process import secrets
 
         secrets.load(os.environ[SERVICE], int(os.environ[RELEASE]))
-
-
-def _yield_to_control_plane() -> None:
-    """Lower this thread's priority. The threads and processes that it starts inherit that."""
-    priority = os.getpriority(os.PRIO_PROCESS, 0)
-    if priority < NICENESS:
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)

@@ -91,11 +91,8 @@ def core_of(hint: Any) -> tuple[Any, bool, dict[str, Any]]:
                 tuple(each for each in typing.get_args(hint) if each is not type(None))
             ]
         else:
-            return hint, is_optional or _allows_none(hint), facts
-
-
-def _allows_none(hint: Any) -> bool:
-    return typing.get_origin(hint) is typing.Literal and None in typing.get_args(hint)
+            allows_none = origin is typing.Literal and None in typing.get_args(hint)
+            return hint, is_optional or allows_none, facts
 
 
 def facts_of(notes: Iterable[Any]) -> Iterator[tuple[str, Any]]:

@@ -35,13 +35,9 @@ def schema_of(hint: Any, stated: dict[str, Any] | None = None) -> dict[str, Any]
     """Return the JSON Schema of a hint; None if it requires nothing that a schema can express."""
     walk = _Walk()
     found = walk.of(hint, stated or {}, 0)
-    if not found or not _says_anything(found):
+    if found in ({}, {"type": "array"}, {"type": "object"}):
         return None
     return {**found, "$defs": walk.defs} if walk.defs else found
-
-
-def _says_anything(schema: dict[str, Any]) -> bool:
-    return schema not in ({"type": "array"}, {"type": "object"})
 
 
 class _Walk:
@@ -51,7 +47,8 @@ class _Walk:
 
     def of(self, hint: Any, stated: dict[str, Any], depth: int) -> dict[str, Any]:
         """Return a hint's schema; `{}` allows anything."""
-        if depth > _DEEPEST or _is_read_first(hint):
+        notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
+        if depth > _DEEPEST or _notes_read_first(notes):
             return {}
         core, is_optional, facts = core_of(hint)
         found = self._core(core, {**facts, **stated}, depth)
@@ -117,7 +114,8 @@ class _Walk:
             },
             "required": [field.name for field in fields if field.is_required],
         }
-        if _forbids_others(kind):
+        config = getattr(kind, "model_config", None)
+        if isinstance(config, dict) and config.get("extra") == "forbid":
             self.defs[name]["additionalProperties"] = False
         return {"$ref": f"#/$defs/{name}"}
 
@@ -138,24 +136,25 @@ def _fields_of(kind: Any) -> list[_Field] | None:
     if isinstance(getattr(kind, "model_fields", None), dict) and hasattr(kind, "model_validate"):
         return _of_pydantic(kind)
     if dataclasses.is_dataclass(kind) and not hasattr(kind, "__pydantic_validator__"):
-        hints = hints_of(kind)
+        hints, no = hints_of(kind), dataclasses.MISSING
         return [
-            _Field(each.name, hints.get(each.name, Any), _has_no_default(each), {})
+            _Field(
+                each.name,
+                hints.get(each.name, Any),
+                each.default is no and each.default_factory is no,
+                {},
+            )
             for each in dataclasses.fields(kind)
             if each.init
         ]
     return None
 
 
-def _has_no_default(field: "dataclasses.Field[Any]") -> bool:
-    missing = dataclasses.MISSING
-    return field.default is missing and field.default_factory is missing
-
-
 def _of_pydantic(kind: Any) -> list[_Field] | None:
     decorators = getattr(kind, "__pydantic_decorators__", None)
     config = getattr(kind, "model_config", {})
-    if any("__get_pydantic_core_schema__" in vars(each) for each in _author_classes(kind)):
+    classes = [each for each in kind.__mro__ if each.__module__.partition(".")[0] != "pydantic"]
+    if any("__get_pydantic_core_schema__" in vars(each) for each in classes[:-1]):
         return None
     if decorators is None or getattr(kind, "__pydantic_root_model__", False):
         return None
@@ -164,7 +163,6 @@ def _of_pydantic(kind: Any) -> list[_Field] | None:
         return None
     if any(each.info.mode != "after" for each in decorators.model_validators.values()):
         return None
-    is_changed = config.get("str_strip_whitespace")
     first = {
         name
         for each in decorators.field_validators.values()
@@ -176,26 +174,12 @@ def _of_pydantic(kind: Any) -> list[_Field] | None:
         alias = info.validation_alias if info.validation_alias is not None else info.alias
         if alias is not None and not isinstance(alias, str):
             return None  # one of several names, or a path
-        is_free = is_changed or name in first or "*" in first or _notes_read_first(info.metadata)
+        is_free = config.get("str_strip_whitespace") or {name, "*"} & first
+        is_free = is_free or _notes_read_first(info.metadata)
         hint = Any if is_free else info.annotation
         facts = {} if is_free else dict(facts_of([info]))
         found.append(_Field(alias or name, hint, info.is_required(), facts))
     return found
-
-
-def _author_classes(kind: type) -> list[type]:
-    """Return the author's classes among a model's bases."""
-    return [each for each in kind.__mro__ if each.__module__.partition(".")[0] != "pydantic"][:-1]
-
-
-def _forbids_others(kind: Any) -> bool:
-    config = getattr(kind, "model_config", None)
-    return isinstance(config, dict) and config.get("extra") == "forbid"
-
-
-def _is_read_first(hint: Any) -> bool:
-    notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
-    return _notes_read_first(notes)
 
 
 def _notes_read_first(notes: typing.Iterable[Any]) -> bool:

@@ -32,9 +32,9 @@ def load(path: str) -> Callable[..., Any]:
     found = adapt(find(path))
     refuse_endpoint(found, path)
     if not callable(found):
-        message = (
-            f"the entrypoint {path!r} is not callable, but {_with_article(type(found).__name__)}"
-        )
+        kind = type(found).__name__
+        article = "an" if kind[:1].lower() in "aeiou" else "a"
+        message = f"the entrypoint {path!r} is not callable, but {article} {kind}"
         raise DeployError(message, hint="name a function, an object with `__call__`, or a crew")
     entrypoint: Callable[..., Any] = found
     return entrypoint
@@ -129,10 +129,6 @@ def _no_attribute(path: str, owner: str, found: Any, name: str) -> DeployError:
     return DeployError(f"the entrypoint {path!r}: {kind} {owner!r} has no {name!r}", hint=hint)
 
 
-def _with_article(word: str) -> str:
-    return f"an {word}" if word[:1].lower() in "aeiou" else f"a {word}"
-
-
 def is_async(entrypoint: Callable[..., Any]) -> bool:
     """Return whether a callable must be called on an event loop, to await or iterate its result.
 
@@ -219,7 +215,7 @@ def _is_left_out(parameter: Input, inputs: Mapping[str, Any]) -> bool:
 
 
 def _choose(parameter: Input, value: Any) -> Any:
-    """Return the value that a `Select`'s name stands for; return other values unchanged."""
+    """Return the value that a `Select`'s name stands for, and other values unchanged."""
     return parameter.choices.get(value, value) if isinstance(value, str) else value
 
 

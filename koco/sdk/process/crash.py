@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import faulthandler
 import os
-import re
 import shutil
 import signal
 import sys
@@ -18,6 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from koco.sdk.process import stacks
 
 #: The name below Ray's session directory; in it, each process has one directory.
 FOLDER = "koco"
@@ -44,8 +45,6 @@ _NAMES = {
 }
 #: The signals of a crash: if one comes, Python writes its stacks.
 CRASHES: frozenset[int | None] = frozenset(_NAMES.values())
-
-_FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 
 #: Kept open as long as the process lives.
 _files: list[IO[bytes]] = []
@@ -95,13 +94,6 @@ def directory(name: str) -> Path:
     return Path(node.get_session_dir_path()) / FOLDER / name
 
 
-def _make_directory(path: Path, release: str) -> None:
-    """Make a directory that only this user can read."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
-    (path / _PROCESS).write_text(f"{os.getpid()} {release}")
-
-
 def install_in_worker(release: str) -> None:
     """Make this process, a Ray worker of a release (`service/number`), record why it ends.
 
@@ -124,7 +116,10 @@ def install(path: Path, *, release: str = "", signals: bool = False) -> None:
         OSError: the files cannot be made.
     """
     global _directory, _pid
-    _make_directory(path, release)
+    # Only this user may read it.
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    (path / _PROCESS).write_text(f"{os.getpid()} {release}")
     former, _directory, _pid = _directory, path, os.getpid()
     faulthandler.enable(_open(path / _DUMP), all_threads=True)
     if former is None:
@@ -205,7 +200,7 @@ def _traceback(dump: str) -> str:
 
     current = dump.partition("\nCurrent thread ")[2].partition("\n\n")[0]
     return format_frames(
-        [(file, int(line), name) for file, line, name in _FRAME.findall(current)][::-1]
+        [(file, int(line), name) for file, line, name in stacks.FRAME.findall(current)][::-1]
     )
 
 
@@ -220,14 +215,15 @@ def find(release: str, *, since: float, pid: int = 0) -> tuple[int, End] | None:
     folder = directory(ray.get_runtime_context().get_worker_id()).parent
     found: list[tuple[float, int, End]] = []
     for entry in folder.glob("*/"):
-        number, _, of = _text(entry / _PROCESS).partition(" ")
-        if of != release or (pid and number != str(pid)) or Path(f"/proc/{number}").exists():
+        number = pid_of(entry) or 0
+        of = _text(entry / _PROCESS).partition(" ")[2]
+        if of != release or (pid and number != pid) or Path(f"/proc/{number}").exists():
             continue
         if (end := conclude(entry) if pid else read(entry)) is None:
             continue
         said_s = max(file.stat().st_mtime for file in entry.iterdir())
         if pid or said_s >= since:
-            found.append((said_s, int(number), end))
+            found.append((said_s, number, end))
     return max(found, key=lambda each: each[0])[1:] if found else None
 
 
@@ -242,8 +238,8 @@ def sweep(folder: Path) -> None:
     now = time.time()
     for entry in folder.glob("*/"):
         with contextlib.suppress(OSError):
-            pid = _text(entry / _PROCESS).partition(" ")[0]
-            if now - entry.stat().st_mtime > STALE_S and not Path(f"/proc/{pid}").exists():
+            is_running = Path(f"/proc/{pid_of(entry) or 0}").exists()
+            if now - entry.stat().st_mtime > STALE_S and not is_running:
                 remove(entry)
 
 

@@ -36,10 +36,11 @@ _LINK = f"/memfd:{_NAME} (deleted)"
 _WRITE_S, _QUIET_S = 2.0, 0.1
 
 _THREAD = re.compile(r"^(?:Current thread|Thread) 0x([0-9a-f]+) ", re.MULTILINE)
-_FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
+#: A frame in the output of `faulthandler`: its file, line and function.
+FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 
 #: Directories of code that calls an author's code.
-_CALLERS = (
+CALLERS = (
     *(str(Path(koco.__file__).parent / package) for package in ("runner", "sdk")),
     *(str(Path(each.__file__ or "").parent) for each in (asyncio, importlib, concurrent.futures)),
     str(Path(threading.__file__)),
@@ -47,7 +48,8 @@ _CALLERS = (
 )
 #: The frame between an execution's task and its coroutine: see `koco.runner.generators`.
 _STEPPED = "Stepped.__await__"
-_BUNDLE = ".koco-bundle.json"
+#: The file in the top folder of each unpacked bundle.
+BUNDLE_MARK = ".koco-bundle.json"
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -127,7 +129,7 @@ def parse(text: str) -> list[Stack]:
             name=f"thread {int(number, 16)}",
             frames=[
                 Frame(file, int(line), function)
-                for file, line, function in reversed(_FRAME.findall(body))
+                for file, line, function in reversed(FRAME.findall(body))
             ],
             waits="",
         )
@@ -164,7 +166,8 @@ def of_task(task: "asyncio.Task[Any]", name: str, running: list[Frame] | None) -
     waiting = getattr(task, "_fut_waiter", None)
     below = [each for each in _tasks_in(waiting) if not each.done()]
     what = waiting if waiting is not None else inner
-    found = [Stack(name, frames, waits="" if below else _type_name(what))]
+    waits = "" if below or what is None else type(what).__name__.lstrip("_")
+    found = [Stack(name, frames, waits)]
     for each in below[:100]:
         found += of_task(each, f"{each.get_name()}, which it waits for", None)
     return found
@@ -196,38 +199,34 @@ def _tasks_in(waiting: Any) -> list["asyncio.Task[Any]"]:
     return [each for each in children or () if isinstance(each, asyncio.Task)]
 
 
-def _type_name(what: Any) -> str:
-    return "" if what is None else type(what).__name__.lstrip("_")
-
-
 # for display
 
 
 def for_display(stack: Stack) -> Stack:
     """Return a stack without the callers of the author's code, with file names as in the bundle."""
     frames = stack.frames
-    while frames and frames[0].file.startswith(_CALLERS):
+    while frames and frames[0].file.startswith(CALLERS):
         frames = frames[1:]
-    roots = _roots()
+    roots = bundle_folders()
     return msgspec.structs.replace(stack, frames=[_short(each, roots) for each in frames])
 
 
 def is_of_an_author(stack: Stack) -> bool:
     """Return whether a stack has code that is not koco's, Python's or Ray's."""
-    return any(not _is_foreign(each.file) for each in stack.frames)
+    return not all(map(_is_foreign, (each.file for each in stack.frames)))
 
 
 def _is_foreign(file: str) -> bool:
-    ours = str(Path(koco.__file__).parent)
-    stdlib = str(Path(os.__file__).parent)
-    is_package = "/site-packages/" in file or "/dist-packages/" in file
-    in_library = file.startswith(stdlib) and not is_package
-    is_ray = "/site-packages/ray/" in file or "/dist-packages/ray/" in file
-    return file.startswith((ours, "<")) or in_library or is_ray or "/ray/_private/" in file
+    if file.startswith((str(Path(koco.__file__).parent), "<")) or "/ray/_private/" in file:
+        return True
+    if packages := re.search(r"/(?:site|dist)-packages/(ray/)?", file):
+        return packages[1] is not None
+    return file.startswith(str(Path(os.__file__).parent))
 
 
-def _roots() -> list[str]:
-    return [f"{root}/" for root in sys.path if root and (Path(root) / _BUNDLE).exists()]
+def bundle_folders() -> list[str]:
+    """Return the folders of bundles that modules are imported from, each with a final `/`."""
+    return [f"{root}/" for root in sys.path if root and (Path(root) / BUNDLE_MARK).exists()]
 
 
 def _short(frame: Frame, roots: Iterable[str]) -> Frame:

@@ -1,30 +1,17 @@
 """Describe exceptions of a user's code as the author wants to see them: without koco's frames."""
 
-import asyncio
-import concurrent.futures
 import functools
-import importlib
 import re
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-import koco
 from koco.errors import InputsError
-from koco.sdk.process import memory, secrets
+from koco.sdk.process import memory, secrets, stacks
 
-#: Directories of the frames before the user's: koco's, and those of the machinery in between.
-_MACHINERY = (
-    *(str(Path(koco.__file__).parent / package) for package in ("runner", "sdk")),
-    str(Path(asyncio.__file__).parent),
-    str(Path(importlib.__file__).parent),
-    str(Path(concurrent.futures.__file__).parent),
-    "<frozen importlib",
-)
-
-
-#: The same, for a process whose koco may be installed elsewhere.
+#: Code that calls an author's code (as `stacks.CALLERS`), in a process whose koco may be installed
+#: elsewhere.
 _OURS = re.compile(
     r"/koco/(runner|sdk)/|/ray/_private/|/(asyncio|concurrent/futures)/|/threading\.py$"
 )
@@ -44,20 +31,14 @@ def describe(exc: BaseException) -> dict[str, Any]:
         memory.allow_spare()  # describing it takes memory, too
     _forget_own_frames(exc, _machinery())
     text = "".join(traceback.format_exception(exc))
+    for folder in stacks.bundle_folders():
+        text = text.replace(folder, "")
     named = memory.describe(exc) or {"type": type(exc).__name__, "message": _message(exc)}
     return {
         "type": named["type"],
         "message": _clean(named["message"]),
-        "traceback": _clean(_strip_bundle_folders(text).rstrip()),
+        "traceback": _clean(text.rstrip()),
     }
-
-
-def _strip_bundle_folders(text: str) -> str:
-    """Return a traceback in which files of bundles have their names inside the bundle."""
-    for root in sys.path:
-        if root and (Path(root) / ".koco-bundle.json").exists():
-            text = text.replace(f"{root}/", "")
-    return text
 
 
 def _message(exc: BaseException) -> str:
@@ -79,7 +60,7 @@ def _clean(text: str) -> str:
 def _machinery() -> tuple[str, ...]:
     # Handlers of a service's own endpoint are called through these, if they are installed.
     also = [sys.modules[name].__file__ for name in ("starlette", "anyio") if name in sys.modules]
-    return (*_MACHINERY, *(str(Path(file).parent) for file in also if file))
+    return (*stacks.CALLERS, *(str(Path(file).parent) for file in also if file))
 
 
 def _forget_own_frames(
@@ -118,4 +99,4 @@ def format_frames(frames: list[tuple[str, int, str]]) -> str:
 @functools.cache
 def _bundle_of(file: str) -> str:
     """Return the directory of the bundle that contains a file; empty if there is none."""
-    return next((str(p) for p in Path(file).parents if (p / ".koco-bundle.json").exists()), "")
+    return next((str(p) for p in Path(file).parents if (p / stacks.BUNDLE_MARK).exists()), "")

@@ -3,6 +3,10 @@
 Which execution a call works for is known once a tracer arrives, with the arguments or later; how
 long the call lasts, only Ray knows. So every function that Ray loads is wrapped, in each process
 of a release. Functions of Ray and koco are left alone, and with them runners and replicas.
+
+A process at its memory limit has no memory left in which Ray could report an error, and would die
+without any mention of memory. So every call that ends with a `MemoryError` gets some more memory to
+report it.
 """
 
 import asyncio
@@ -12,6 +16,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+
+from koco.sdk.process import memory
 
 if TYPE_CHECKING:
     from koco.sdk.tracer import Tracer
@@ -158,7 +164,7 @@ def is_installed() -> bool:
 
 @functools.cache
 def install() -> None:
-    """Follow all calls that Ray makes in this process from now on."""
+    """Follow all calls that Ray makes in this process from now on, and report refused memory."""
     from ray._private.function_manager import FunctionActorManager
 
     find, make = (
@@ -170,11 +176,12 @@ def install() -> None:
     @functools.wraps(find)
     def found(self: Any, job_id: Any, descriptor: Any) -> Any:
         info = find(self, job_id, descriptor)
-        if descriptor.is_actor_method():
-            return info  # made by `made`, below
         if id(info) not in known:
+            function = _report_memory_error(info.function)
+            if not descriptor.is_actor_method():  # those are followed by `made`, below
+                function = _follow_author_code(function)
             # Keep the original as well: its id must not be reused.
-            known[id(info)] = info, info._replace(function=_follow_author_code(info.function))
+            known[id(info)] = info, info._replace(function=function)
         return known[id(info)][1]
 
     @functools.wraps(make)
@@ -183,6 +190,20 @@ def install() -> None:
 
     FunctionActorManager.get_execution_info = found
     FunctionActorManager._make_actor_method_executor = made
+
+
+def _report_memory_error(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(*args: Any, **more: Any) -> Any:
+        try:
+            return function(*args, **more)
+        except MemoryError as exc:
+            memory.allow_spare()
+            if not memory.has_message(exc) and (described := memory.describe(exc)):
+                exc.args = (described["message"],)
+            raise
+
+    return call
 
 
 def _follow_author_code(function: Any, *, is_constructor: bool = False) -> Any:
