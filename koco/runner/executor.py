@@ -1,6 +1,7 @@
 """The work of a runner: import the entrypoints of its release, and run executions of them."""
 
 import asyncio
+import functools
 import gc
 import logging
 import os
@@ -30,7 +31,6 @@ from koco.runner.process.shared_state import Shared
 from koco.runner.spec import (
     PROTOCOL,
     Description,
-    FlowSpec,
     ImportFailure,
     Launch,
     Presence,
@@ -82,14 +82,14 @@ class Executor:
         )
         self._capture.install()
         registry.install(self._current_started)
-        tasks.current_tracer = self._current_tracer
+        tasks.current_tracer = self._capture.tracer
         # Flows run in their own threads, so waiting for Ray blocks nothing else. Ray would
         # still warn, into the first flow's stderr.
         ray._private.worker.blocking_get_inside_async_warned = True
         self._spool = Spool(
             self._spec.id,
-            self._deliver,
-            question=self._ask,
+            functools.partial(self._call_control, "append"),
+            question=functools.partial(self._call_control, "ask"),
             control=self._control,
             backlog=self._directory.backlog,
             on_closed=self._stop_execution,
@@ -111,27 +111,24 @@ class Executor:
         for flow in self._spec.flows:
             try:
                 # In a thread: a slow import must not keep the runner from answering.
-                self._flows[flow.name] = await asyncio.to_thread(_load, flow)
+                named = flow.name, flow.entrypoint, flow.inputs
+                self._flows[flow.name] = await asyncio.to_thread(load_flow, *named)
             except BaseException as exc:  # noqa: BLE001 - a user's module may raise anything
                 description.problems.append(_failure(exc, flow.entrypoint, flow=flow.name))
             else:
                 form = self._flows[flow.name].form
                 description.forms[flow.name] = form.to_list() if form else None
         if self._spec.app is not None:
-            description = await self._describe_app(self._spec.app, description)
+            try:
+                app = await asyncio.to_thread(_describe_endpoint, self._spec.app, self._spec)
+                description = msgspec.structs.replace(description, app=app)
+            except BaseException as exc:  # noqa: BLE001 - as above
+                description.problems.append(_failure(exc, self._spec.app))
         self._is_ready = not description.problems
         self._shared = Shared()  # the state after the author's modules were imported
         took_s = time.monotonic() - began
         # JSON, because its numbers can have any size.
         return msgspec.json.encode(msgspec.structs.replace(description, took_s=took_s))
-
-    async def _describe_app(self, path: str, description: Description) -> Description:
-        try:
-            app = await asyncio.to_thread(_describe_endpoint, path, self._spec)
-        except BaseException as exc:  # noqa: BLE001 - as above
-            description.problems.append(_failure(exc, path))
-            return description
-        return msgspec.structs.replace(description, app=app)
 
     async def attach(self) -> bytes:
         """Return this runner's `Presence`."""
@@ -176,7 +173,12 @@ class Executor:
         self._pulse.set_active(True)
         sink = self._spool.open(launch.fid, launch.attempt)
         self._launching.add(launch.fid)
-        flow = await self._flow_of(launch)
+        if launch.entrypoint:
+            # In a thread: its module may not have been imported here yet.
+            ordered = launch.flow, launch.entrypoint
+            flow = await asyncio.to_thread(self._orders.flow, *ordered)
+        else:
+            flow = self._flows[launch.flow]
         output = Output(
             lambda kind, text: sink.put(launch.fid, line.encode(kind, text), output.on_kept),
             lines=self._directory.lines_of(launch.fid, launch.attempt),
@@ -198,12 +200,6 @@ class Executor:
             self._cancelled_early.discard(launch.fid)
             run.cancel()
         self._spawn(self._run(launch.fid, run, output, attempt=launch.attempt))
-
-    async def _flow_of(self, launch: Launch) -> Flow:
-        if not launch.entrypoint:
-            return self._flows[launch.flow]
-        # In a thread: its module may not have been imported here yet.
-        return await asyncio.to_thread(self._orders.flow, launch.flow, launch.entrypoint)
 
     async def cancel(self, fid: str) -> None:
         """Ask an execution to end."""
@@ -304,10 +300,6 @@ class Executor:
         output = self._capture.output()
         return output.started if output else None
 
-    def _current_tracer(self) -> Tracer | None:
-        output = self._capture.output()
-        return output.tracer if output else None
-
     async def _add_crash_cause(self, fid: str, outcome: Outcome, since: float) -> Outcome:
         payload = await task_crash.add_cause(
             outcome.payload,
@@ -344,12 +336,6 @@ class Executor:
             self._spool.forget_questions(fid)
             ray_cleanup.interrupt(self._started.get(fid))
 
-    async def _deliver(self, blob: bytes) -> bytes:
-        return await self._call_control("append", blob)
-
-    async def _ask(self, blob: bytes) -> bytes:
-        return await self._call_control("ask", blob)
-
     async def _call_control(self, method: str, blob: bytes) -> bytes:
         try:
             return await self._control.call(method, blob)
@@ -357,10 +343,6 @@ class Executor:
             # The control plane was shut down for good, so there is nowhere to send the rest.
             self._directory.leave()
             os._exit(0)
-
-
-def _load(spec: FlowSpec) -> Flow:
-    return load_flow(spec.name, spec.entrypoint, spec.inputs)
 
 
 def _describe_endpoint(path: str, spec: RunnerSpec) -> AppDescription:

@@ -20,6 +20,7 @@ from koco.runner.output.pipes import FDS, Pipes, write_all
 from koco.runner.output.subprocesses import children
 from koco.runner.process import fence
 from koco.runner.process.library_locks import protect_shared_locks
+from koco.sdk.tracer import Tracer
 
 _LINE_BUFFERED = 1  # C's _IOLBF
 
@@ -87,6 +88,11 @@ class Capture:
         """Return the execution whose code is writing."""
         return current.get() or self.sole
 
+    def tracer(self) -> Tracer | None:
+        """Return the tracer of the execution whose code is running."""
+        output = self.output()
+        return output.tracer if output else None
+
     def log(self, kind: Kind) -> int | None:
         """Return the descriptor of the process's own log, if descriptors 1 and 2 are captured."""
         return self._pipes.logs[kind] if self._pipes is not None else None
@@ -120,17 +126,14 @@ class _Stream(io.TextIOBase):
     def write(self, text: str) -> int:
         if outputs.pid != self._pid:
             self._write_as_copy(text.encode("utf-8", self.errors))
-        else:
-            with fence.inside():
-                self._write(text)
+            return len(text)
+        with fence.inside():
+            # Emit earlier output of subprocesses first, as in a terminal.
+            self._capture.drain(self._kind)
+            output = self._capture.output()
+            if output is None or not output.write(self._kind, text):
+                self._log(text)
         return len(text)
-
-    def _write(self, text: str) -> None:
-        # Emit earlier output of subprocesses first, as in a terminal.
-        self._capture.drain(self._kind)
-        output = self._capture.output()
-        if output is None or not output.write(self._kind, text):
-            self._log(text)
 
     def write_bytes(self, data: bytes) -> None:
         """Write bytes: UTF-8 text, possibly only part of it."""
@@ -138,13 +141,10 @@ class _Stream(io.TextIOBase):
             self._write_as_copy(data)
             return
         with fence.inside():
-            self._write_bytes(data)
-
-    def _write_bytes(self, data: bytes) -> None:
-        self._capture.drain(self._kind)
-        output = self._capture.output()
-        if output is None or not output.write_bytes(self._kind, data):
-            self._log(data.decode("utf-8", self.errors))
+            self._capture.drain(self._kind)
+            output = self._capture.output()
+            if output is None or not output.write_bytes(self._kind, data):
+                self._log(data.decode("utf-8", self.errors))
 
     def flush(self) -> None:
         """Flush the log. A flow's output needs no flush: a line is an event as soon as it ends."""

@@ -10,6 +10,7 @@ import os
 import selectors
 import threading
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from koco.events.model import Kind
 from koco.runner.output.lines import Output
@@ -40,7 +41,9 @@ class Pipes:
         self._pipes = {kind: self._new(kind) for kind in FDS}
         self._is_entered = False
         self._announce()
-        threading.Thread(target=self._pump, name="koco-capture", daemon=True).start()
+        threading.Thread(
+            target=pump, args=(self._selector,), name="koco-capture", daemon=True
+        ).start()
 
     def enter(self, output: Output) -> None:
         """Lead the descriptors' output into an execution's."""
@@ -65,85 +68,104 @@ class Pipes:
             for kind in kinds or FDS:
                 self._pipes[kind].read()
 
-    def _new(self, kind: Kind) -> "_Pipe":
-        return _Pipe(kind, self.logs[kind], self._selector, self._files.get(kind))
+    def _new(self, kind: Kind) -> "_ReusedPipe":
+        return _ReusedPipe(kind, self.logs[kind], self._selector, self._files.get(kind))
 
     def _announce(self) -> None:
         self._on_new([pipe.reader for pipe in self._pipes.values()])
 
-    def _pump(self) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                key.data.read()
+
+def pump(selector: selectors.BaseSelector) -> NoReturn:
+    """Read the registered pipes whenever they have data."""
+    while True:
+        for key, _ in selector.select():
+            key.data.read()
 
 
-class _Pipe:
-    """A pipe that is read without blocking, and reused once it has no writer any more."""
+class Pipe:
+    """A pipe for one kind of an execution's output. Reading it never blocks."""
 
-    def __init__(
-        self, kind: Kind, log: int, selector: selectors.BaseSelector, file: PipeFile | None
-    ) -> None:
-        self._kind = kind
+    def __init__(self, kind: Kind, log: int, selector: selectors.BaseSelector) -> None:
+        self.kind = kind
+        self.output: Output | None = None
+        self.lock = threading.Lock()
+        #: Whether it may have data, because it has writers.
+        self.is_open = False
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
         self._log = log
         self._selector = selector
-        self._file = file
-        self._lock = threading.Lock()
-        self._output: Output | None = None
-        #: Whether an execution may start using it; if not, it still has writers.
-        self._is_free = True
-        self._is_left = False
-        self.reader, self._writer = os.pipe()
-        # A smaller pipe works as well, but makes writers wait more often.
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self._writer, _F_SETPIPE_SZ, _PIPE_BYTES)
-        os.set_blocking(self.reader, False)
 
-    def enter(self, output: Output) -> bool:
-        """Lead the descriptor here; return False if the pipe still has other writers."""
-        with self._lock:
-            if not self._is_free:
-                self._is_left = True
-                self._file = None  # another pipe uses it from now on
-                return False
-            if self._writer < 0 and not self._reopen():
-                os.close(self.reader)
-                return False
-            os.dup2(self._writer, FDS[self._kind])
-            os.close(self._writer)
-            self._writer = -1
-            self._output, self._is_free = output, False
-            self._selector.register(self.reader, selectors.EVENT_READ, self)
-            return True
-
-    def _reopen(self) -> bool:
-        try:
-            self._writer = os.open(f"/proc/self/fd/{self.reader}", os.O_WRONLY)
-        except OSError:
-            return False  # there is no /proc
-        return True
+    def open_for(self, output: Output) -> None:
+        """Have the pipe read for an execution whenever it has data."""
+        self.output, self.is_open = output, True
+        self._selector.register(self.reader, selectors.EVENT_READ, self)
 
     def read(self) -> None:
         """Read the pipe, up to its size, because a subprocess may write for ever."""
-        with self._lock:
+        with self.lock:
             room = _PIPE_BYTES
-            while room > 0 and not self._is_free:
+            while room > 0 and self.is_open:
                 try:
-                    data = self._take(room)
+                    data = self.take(room)
                 except BlockingIOError:
                     return
                 room -= len(data)
                 if not data:
-                    self._release()
-                elif not self._emit(data):
-                    write_all(self._log, data)
-                if self._file is not None:
-                    self._file.clear()
+                    self._selector.unregister(self.reader)
+                    self.output, self.is_open = None, False
+                    self.release()
+                elif not self.pass_on(data):
+                    with contextlib.suppress(OSError):
+                        write_all(self._log, data)
 
-    def _emit(self, data: bytes) -> bool:
-        done = None if self._file is None else self._file.mark_done
-        return self._output is not None and self._output.write_bytes(self._kind, data, done)
+    def take(self, room: int) -> bytes:
+        """Return up to `room` bytes of data; empty if there is no writer left."""
+        return os.read(self.reader, room)
 
-    def _take(self, room: int) -> bytes:
+    def pass_on(self, data: bytes) -> bool:
+        """Write data to the execution; return False if that has ended."""
+        return self.output is not None and self.output.write_bytes(self.kind, data)
+
+    def release(self) -> None:
+        """Called when the pipe has no writer left."""
+        os.close(self.reader)
+
+
+class _ReusedPipe(Pipe):
+    """A pipe that is used again once it has no writer any more."""
+
+    def __init__(
+        self, kind: Kind, log: int, selector: selectors.BaseSelector, file: PipeFile | None
+    ) -> None:
+        super().__init__(kind, log, selector)
+        self._file = file
+        self._is_left = False
+        # A smaller pipe works as well, but makes writers wait more often.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self.writer, _F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def enter(self, output: Output) -> bool:
+        """Lead the descriptor here; return False if the pipe still has other writers."""
+        with self.lock:
+            if self.is_open:
+                self._is_left = True
+                self._file = None  # another pipe uses it from now on
+                return False
+            if self.writer < 0:
+                try:
+                    self.writer = os.open(f"/proc/self/fd/{self.reader}", os.O_WRONLY)
+                except OSError:  # there is no /proc
+                    os.close(self.reader)
+                    return False
+            os.dup2(self.writer, FDS[self.kind])
+            os.close(self.writer)
+            self.writer = -1
+            self.open_for(output)
+            return True
+
+    def take(self, room: int) -> bytes:
+        """Return data by way of the file, unless the disk is full."""
         if self._file is not None:
             try:
                 return self._file.read(self.reader, room)
@@ -151,19 +173,28 @@ class _Pipe:
                 raise
             except OSError:
                 self._file = None  # a full disk: go on without it
-        return os.read(self.reader, room)
+        return super().take(room)
+
+    def pass_on(self, data: bytes) -> bool:
+        """Write data to the execution, and empty the file."""
+        file = self._file
+        done = None if file is None else file.mark_done
+        is_taken = self.output is not None and self.output.write_bytes(self.kind, data, done)
+        if not is_taken:
+            write_all(self._log, data)
+        if file is not None:
+            file.clear()
+        return True
 
     def leave(self) -> None:
         """Lead the descriptor back to the log. Writers that still have the pipe are read on."""
-        os.dup2(self._log, FDS[self._kind])
+        os.dup2(self._log, FDS[self.kind])
         self.read()
 
-    def _release(self) -> None:
-        """Wait for the next execution, because the pipe has no writer left."""
-        self._selector.unregister(self.reader)
-        self._is_free, self._output = True, None
+    def release(self) -> None:
+        """Keep the pipe for the next execution."""
         if self._is_left:
-            os.close(self.reader)
+            super().release()
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -121,12 +121,7 @@ def _capture() -> Capture:
     )
     capture = Capture(dedicated=is_sole)
     capture.install()
-
-    def current_tracer() -> Tracer | None:
-        output = capture.output()
-        return output.tracer if output else None
-
-    tasks.current_tracer = current_tracer
+    tasks.current_tracer = capture.tracer
     return capture
 
 

@@ -19,11 +19,8 @@ from typing import Any
 from koco.events.model import Kind
 from koco.runner.output import lines as outputs
 from koco.runner.output.lines import Output, current
-from koco.runner.output.pipes import FDS
+from koco.runner.output.pipes import FDS, Pipe, pump
 from koco.runner.process import fence
-
-#: How much is read at once (bytes).
-_READ_BYTES = 1024 * 1024
 
 _pid = os.getpid()
 
@@ -44,7 +41,7 @@ class Children:
     """The pipes of this process's executions, and the thread that reads them."""
 
     def __init__(self) -> None:
-        self._pipes: dict[Output, dict[Kind, _Pipe]] = {}
+        self._pipes: dict[Output, dict[Kind, Pipe]] = {}
         self._lock = threading.Lock()
         self._selector: selectors.BaseSelector | None = None
 
@@ -54,8 +51,8 @@ class Children:
         with fence.inside(), self._lock:
             pipes = self._pipes.setdefault(output, {})
             if kind not in pipes:
-                pipes[kind] = _Pipe(kind, output)
-                self._watch(pipes[kind])
+                pipes[kind] = Pipe(kind, FDS[kind], self._watched())
+                pipes[kind].open_for(output)
             return pipes[kind].writer
 
     def drain(self, output: Output, kind: Kind) -> None:
@@ -71,21 +68,17 @@ class Children:
             os.close(pipe.writer)
             pipe.read()
 
-    def _watch(self, pipe: "_Pipe") -> None:
+    def _watched(self) -> selectors.BaseSelector:
+        """Return the selector whose pipes the thread reads."""
         if self._selector is None:
             self._selector = selectors.DefaultSelector()
-            thread = threading.Thread(target=self._pump, name="koco-children", daemon=True)
+            args, name = (self._selector,), "koco-children"
+            thread = threading.Thread(target=pump, args=args, name=name, daemon=True)
             # The thread must not belong to the execution whose subprocess is the first.
             token = current.set(None)
             thread.start()
             current.reset(token)
-        pipe.register(self._selector)
-
-    def _pump(self) -> None:
-        assert self._selector is not None
-        while True:
-            for key, _ in self._selector.select():
-                key.data.read()
+        return self._selector
 
     def before_fork(self) -> None:
         """Make the pipes that the forked copy of this process will write to."""
@@ -98,45 +91,6 @@ class Children:
         if (output := current.get()) is not None:
             for kind, pipe in self._pipes.get(output, {}).items():
                 os.dup2(pipe.writer, FDS[kind])
-
-
-class _Pipe:
-    """A pipe for one kind of output of an execution's subprocesses. Reading never blocks."""
-
-    def __init__(self, kind: Kind, output: Output) -> None:
-        self._kind = kind
-        self._output = output
-        self._lock = threading.Lock()
-        self._reader, self.writer = os.pipe()
-        self._selector: selectors.BaseSelector | None = None
-        os.set_blocking(self._reader, False)
-
-    def register(self, selector: selectors.BaseSelector) -> None:
-        """Have the pipe read whenever it has data."""
-        selector.register(self._reader, selectors.EVENT_READ, self)
-        self._selector = selector
-
-    def read(self) -> None:
-        """Read the pipe, up to a limit, because a subprocess may write for ever."""
-        with self._lock:
-            room = _READ_BYTES
-            while room > 0 and self._reader >= 0:
-                try:
-                    data = os.read(self._reader, room)
-                except BlockingIOError:
-                    return
-                room -= len(data)
-                if not data:
-                    self._close()
-                elif not self._output.write_bytes(self._kind, data):
-                    with contextlib.suppress(OSError):
-                        os.write(FDS[self._kind], data)
-
-    def _close(self) -> None:
-        if self._selector is not None:
-            self._selector.unregister(self._reader)
-        os.close(self._reader)
-        self._reader = -1
 
 
 def _starting_execution() -> Output | None:
