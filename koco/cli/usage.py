@@ -62,4 +62,4 @@ def _about_input(option: str, args: list[str]) -> str:
 
 def _about_pair(args: list[str]) -> str | None:
     pairs = [each for each in args if "=" in each and each.partition("=")[0].isidentifier()]
-    return f"an input is given so: `-i {shlex.quote(pairs[0])}`" if pairs else None
+    return f"to give an input: `-i {shlex.quote(pairs[0])}`" if pairs else None

@@ -27,10 +27,10 @@ _LIST = "`koco ps` lists executions, `koco flows` flows, `koco status` services"
 _RUN = "`koco run FLOW` launches a flow"
 _SHOW = "`koco show FID` shows an execution, `koco flows FLOW` a flow"
 _DEPLOY = "`koco deploy` deploys the services of this project"
-_PLAN = "`koco plan` shows what a deploy would do"
-_ANSWER = "`koco inbox` lists what waits for a person, `koco answer FID` answers"
-_CONTEXT = "`koco context use NAME` chooses one, `koco context list` lists them"
-_HEALTH = "`koco doctor` looks whether all is well, `koco status` shows what runs"
+_PLAN = "`koco plan` shows what a deploy would change"
+_ANSWER = "`koco inbox` lists locks that wait, `koco answer FID` answers them"
+_CONTEXT = "`koco context use NAME` selects one, `koco context list` lists them"
+_HEALTH = "`koco doctor` checks everything, `koco status` shows what is running"
 _FILES = "`koco files ls FID` lists files, `koco files get FID PATH` downloads"
 
 #: Hints for words that are not commands, by the words of all commands.
@@ -41,27 +41,27 @@ _COMMANDS = {
     _EVENTS: "events event log stdout output-log",
     _LIST: "list ls",
     "`koco ps -a` lists executions": "jobs runs executions history queue tasks",
-    "`koco status` shows services, `koco flows` what can be run": "services apps deployments top",
+    "`koco status` shows services, `koco flows` lists flows": "services apps deployments top",
     "`koco run FLOW` launches a flow, `koco up` starts koco on this machine": "start",
     _RUN: "launch invoke exec execute call trigger submit",
-    "`koco retry FID` launches again what an execution was": "rerun restart redo replay",
+    "`koco retry FID` launches an ended execution again": "rerun restart redo replay",
     _SHOW: "describe get inspect info view",
     "`koco status` shows the URL at which the control plane answers": "open url dashboard ui",
     _DEPLOY: "apply push publish ship release update upgrade",
     _PLAN: "diff preview dry-run dryrun",
     "`koco validate` checks manifests": "check lint test",
-    "`koco init NAME` makes a project": "new create scaffold",
-    "`koco rollback SERVICE` goes back to a former release": "undo revert",
-    "`koco result FID` prints what an execution returned": "output return",
-    "`koco stack FID` shows what an execution is in the middle of": "trace debug dump threads",
+    "`koco init NAME` creates a project": "new create scaffold",
+    "`koco rollback SERVICE` goes back to an earlier release": "undo revert",
+    "`koco result FID` prints an execution's result": "output return",
+    "`koco stack FID` shows an execution's current stacks": "trace debug dump threads",
     _ANSWER: "approve reject approvals locks",
     _CONTEXT: "config contexts profile use switch target",
     "`koco context show` shows the control plane and the key in use": "whoami me",
-    "`koco login URL` makes a control plane known": "signin auth connect",
+    "`koco login URL` adds a control plane": "signin auth connect",
     "`koco logout` ends a session": "signout",
     _HEALTH: "ping health",
     _FILES: "cp download upload file artifacts",
-    "`koco flows FLOW` shows when a flow is launched by itself": "schedule schedules cron",
+    "`koco flows FLOW` shows a flow's schedules": "schedule schedules cron",
     "`koco key list` lists keys": "keys token tokens",
     "`koco user list` lists users": "users",
     "`koco secret list` lists secrets": "secrets env vars",
@@ -80,40 +80,40 @@ _OF_GROUPS = {
         "`koco files rm FID PATH` removes files": "remove delete del unlink",
     },
     "secret": {
-        "`koco secret list` lists secrets; their values never come out": f"{_NAMES} value",
+        "`koco secret list` lists secrets, never their values": f"{_NAMES} value",
         _SET: "add create put new update import",
-        "`koco secret unset NAME` forgets a secret": "rm remove delete del",
+        "`koco secret unset NAME` removes a secret": "rm remove delete del",
     },
     "key": {
-        "`koco key list` lists keys; their secrets are shown once": _NAMES,
-        "`koco key create NAME` makes a key": "add new generate",
-        "`koco key revoke NAME` takes a key away": "rm remove delete del",
-        "`koco key rotate NAME` gives a key another secret": "renew roll",
+        "`koco key list` lists keys; secrets are shown only once": _NAMES,
+        "`koco key create NAME` creates a key": "add new generate",
+        "`koco key revoke NAME` revokes a key": "rm remove delete del",
+        "`koco key rotate NAME` gives a key a new secret": "renew roll",
     },
     "user": {
         "`koco user list` lists users": _NAMES,
-        "`koco user create NAME` makes a user": "add new invite",
+        "`koco user create NAME` creates a user": "add new invite",
         "`koco user remove NAME` removes a user": "rm delete del",
         "`koco user password NAME` sets a password": "passwd reset set",
     },
     "context": {
         "`koco context list` lists control planes": "ls all",
-        "`koco context show` shows the one in use": "get current whoami info",
-        "`koco context use NAME` chooses one": "switch set select",
-        "`koco context add NAME URL` makes one known": "create new login",
-        "`koco context remove NAME` forgets one": "rm delete del",
+        "`koco context show` shows the current one": "get current whoami info",
+        "`koco context use NAME` selects one": "switch set select",
+        "`koco context add NAME URL` adds one": "create new login",
+        "`koco context remove NAME` removes one": "rm delete del",
     },
 }
 
 #: Hints for options that a command does not have.
 _OPTIONS = {
     _PLAN: "--dry-run --dryrun --diff --what-if --noop",
-    "`koco --context NAME COMMAND` talks to another control plane": "--profile --env --url --host",
+    "`koco --context NAME COMMAND` uses another control plane": "--profile --env --url --host",
     _FOLLOW: "--watch --stream --attach",
     "`--json` prints JSON": "--output -o --format",
-    "KOCO_DEBUG=1 shows where an error comes from": "--debug -v",
-    "NO_COLOR=1 takes the colours away": "--no-color --no-colour --color",
-    "leave it out: only `--yes` goes on without asking": "--no-confirm --auto-approve",
+    "KOCO_DEBUG=1 shows an error's traceback": "--debug -v",
+    "NO_COLOR=1 turns colours off": "--no-color --no-colour --color",
+    "leave it out: `--yes` goes on without asking": "--no-confirm --auto-approve",
 }
 
 #: Names of options in other tools; suggested if the command has the option.

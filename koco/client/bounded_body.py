@@ -28,7 +28,7 @@ SLOWEST = 1024
 LINE_BYTES = 66 << 20
 
 _STRANGE = "does that URL belong to something else?"
-_PLAIN = "is something before it that compresses answers? Let it pass `identity` on"
+_PLAIN = "does a proxy compress its answers? It must pass on `identity`"
 
 
 class Pace:
@@ -169,7 +169,7 @@ def require_plain(response: "httpx.Response") -> None:
     """Raise `TooLargeError` for a compressed answer: a kilobyte of it may become a gigabyte."""
     coding = response.headers.get("Content-Encoding", "identity")
     if coding.strip().lower() != "identity":
-        raise TooLargeError(f"{coding[:40]!r}, which was not asked for", _PLAIN)
+        raise TooLargeError(f"{coding[:40]!r}, which was not requested", _PLAIN)
 
 
 def lines(pieces: Iterable[bytes], pace: Pace) -> Iterator[list[bytes]]:

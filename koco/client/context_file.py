@@ -99,7 +99,7 @@ def expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         what = f"there is no home directory for {path}: HOME is not set"
-        hint = "set HOME, or KOCO_HOME to koco's own directory; KOCO_URL and KOCO_KEY need neither"
+        hint = "set HOME, or set KOCO_HOME to koco's folder; KOCO_URL and KOCO_KEY need neither"
         raise UsageError(what, hint=hint) from None
 
 
@@ -182,12 +182,12 @@ def current(flag: str | None = None) -> Context:
         return Context(FROM_ENVIRONMENT, url, key_of_environment())
     contexts = load_contexts()
     if choice.name is None:
-        hint = "`koco up` starts one on this machine, `koco login URL` makes another known"
+        hint = "`koco up` starts one on this machine, `koco login URL` adds another"
         if contexts:
-            hint += f"; `--context` chooses one of: {', '.join(contexts)}"
+            hint += f"; `--context` selects one of: {', '.join(contexts)}"
         raise UnreachableError("no control plane is known here", hint=hint)
     if choice.name not in contexts:
-        what = f"{choice.said_by} names the context {choice.name!r}, which is not in"
+        what = f"{choice.said_by} selects the context {choice.name!r}, which is not in"
         raise _unknown(what, contexts)
     context = contexts[choice.name]
     if flag is None and (key := key_of_environment()):
@@ -285,7 +285,8 @@ def restart_wait_s() -> float | None:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
         raise UsageError(
-            f"KOCO_RESTART_WAIT is no number of seconds: {text!r}", hint="such as 30; 0 waits not"
+            f"KOCO_RESTART_WAIT is not a number of seconds: {text!r}",
+            hint="such as 30; with 0, commands do not wait",
         )
     return seconds
 
@@ -318,9 +319,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
     if os.name == "posix" and mode & 0o077:
         # Like ssh, because a key that others can read is a key that others have.
-        raise UsageError(
-            f"{path} holds keys, and other users can read it", hint=f"chmod 600 {path}"
-        )
+        raise UsageError(f"{path} has keys, but other users can read it", hint=f"chmod 600 {path}")
     return _parse(path)
 
 
@@ -330,7 +329,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path} is no TOML: {exc}", hint="mend or move that file") from exc
+        raise UsageError(f"{path} is not TOML: {exc}", hint="fix or move that file") from exc
 
 
 def _entry(context: Context) -> dict[str, Any]:
@@ -372,13 +371,13 @@ def _context(name: str, table: Any, path: Path) -> Context:
 
 
 def _unknown(what: str, contexts: Collection[str]) -> NotFoundError:
-    known = f"there are: {', '.join(contexts)}" if contexts else "there is none yet"
-    hint = f"{known}; `koco up` makes `local`, `koco login URL` makes another known"
+    known = f"contexts: {', '.join(contexts)}" if contexts else "there are no contexts yet"
+    hint = f"{known}; `koco up` creates `local`, `koco login URL` adds another"
     return NotFoundError(f"{what} {contexts_path()}", hint=hint)
 
 
 def _broken(path: Path, what: str) -> UsageError:
-    return UsageError(f"{path}: {what}", hint="mend or move that file")
+    return UsageError(f"{path}: {what}", hint="fix or move that file")
 
 
 @contextmanager
@@ -394,7 +393,7 @@ def _changing(path: Path) -> Iterator[dict[str, Any]]:
         lock = os.open(directory / "contexts.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise UsageError(
-            f"cannot write to {directory}: {exc.strerror}", hint="KOCO_HOME names another place"
+            f"cannot write to {directory}: {exc.strerror}", hint="set KOCO_HOME to another folder"
         ) from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -405,7 +404,7 @@ def _changing(path: Path) -> Iterator[dict[str, Any]]:
             _write(document, path)
         except OSError as exc:
             what = f"cannot write {path}: {exc.strerror}"
-            raise UsageError(what, hint="it is as it was before") from exc
+            raise UsageError(what, hint="it is unchanged") from exc
     finally:
         os.close(lock)
 

@@ -115,10 +115,10 @@ class Files:
             accept=(409, 423, 504),
         )
         if not answer.is_success:
-            raise UnreachableError(f"another upload of {path} is under way")
+            raise UnreachableError(f"another upload of {path} is in progress")
         arrived, is_complete = self._state(answer, size_bytes)
         if arrived <= at and not is_complete:
-            raise UnreachableError(f"the upload of {path} does not go on")
+            raise UnreachableError(f"the upload of {path} does not progress")
         return arrived, is_complete
 
     def _state(self, answer: "Answer", size_bytes: int) -> tuple[int, bool]:
@@ -167,15 +167,15 @@ class Files:
                 attempts.pause(exc, patience_s=self._transport.patience_s(exc))
         if digest.hexdigest() != file["sha256"]:
             raise KocoError(
-                f"{file['path']} did not arrive as it was sent",
-                hint="get it again; if that does not help, the data directory is damaged",
+                f"{file['path']} did not arrive unchanged",
+                hint="download it again; if that does not help, the data directory is damaged",
             )
 
     def _too_long(self, file: File) -> AnswerError:
         told = f"{file['path']} has {counted(file['size_bytes'], 'byte')}"
         return AnswerError(
             f"{self._transport.url} sends more than it says: {told}",
-            hint="it is no control plane, or what stands before it changes its answers",
+            hint="it is not a control plane, or something before it changes its answers",
         )
 
     def fetch(self, fid: str, file: File, dest: Path, *, advance: Advance = _nothing) -> None:
@@ -213,5 +213,5 @@ def _url(fid: str, path: str) -> str:
 def _require_same(incoming: "Incoming", file: File) -> None:
     if incoming.headers.get("ETag") != f'"{file["sha256"]}"':
         raise ConflictError(
-            f"{file['path']} became another file while it was read", hint="get it again"
+            f"{file['path']} was replaced while it was read", hint="download it again"
         )

@@ -93,11 +93,11 @@ def _file(name: str, path: Path) -> LocalFile:
 
 def _target(link: Path, root: Path, trail: tuple[Path, ...]) -> Path:
     """Return the target of a link if it is in the folder."""
-    hint = "copy what it leads to, or leave it out"
+    hint = "copy its target, or leave it out"
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError) as exc:
-        what = f"{link} is a link to {os.readlink(link)}, which is not there"  # noqa: PTH115 - as written
+        what = f"{link} is a link to {os.readlink(link)}, which does not exist"  # noqa: PTH115 - as written
         raise UsageError(what, hint=hint) from exc
     if not target.is_relative_to(root):
         raise UsageError(f"{link} is a link that leads out of {root}: {target}", hint=hint)

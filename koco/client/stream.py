@@ -113,7 +113,7 @@ class Stream:
             event = decoded(line, Room() if len(line) > _LONG_BYTES else None)
         except (ValueError, TooLargeError) as exc:
             what = f"{self._transport.url} sends an event that cannot be read: {exc}"
-            raise AnswerError(what, hint="`--json` shows it as it came") from exc
+            raise AnswerError(what, hint="`--json` shows it unchanged") from exc
         kind = answers.StatusEvent if is_status(event) else answers.Event
         checked: answers.Event = self._transport.checked(event, kind)
         return checked

@@ -64,7 +64,7 @@ def _hint(url: str) -> str:
     if "@" in url:
         return "without a name and password: the key says who you are"
     if "?" in url or "#" in url:
-        return "without what begins with ? or #"
+        return "without the part that begins with ? or #"
     if url and "://" not in url and url.isprintable() and " " not in url:
         return f"with its scheme, as in https://{url}"
     return _EXAMPLE

@@ -162,9 +162,9 @@ def test_two_homes_side_by_side(fresh: Koco) -> None:
         other.env |= {name: fresh.env[name] for name in same}
         fresh.run("up").ok()
         up = other.run("up").ok()
-        [line] = [line for line in up.err.splitlines() if "apart from it" in line]
+        [line] = [line for line in up.err.splitlines() if "starting a separate one" in line]
         address = fresh.context["cluster"]["address"]
-        assert line.startswith(f"a Ray runs at {address}, and it is another koco home's")
+        assert line.startswith(f"a Ray is running at {address}, but it is another koco home's")
         assert other.context["cluster"]["address"] != address
         for koco in (fresh, other):
             koco.deploy("mine", f"def who():\n    return {koco.root.name!r}\n")
@@ -186,8 +186,10 @@ def test_a_ray_of_ones_own_that_does_not_know_the_token(fresh: Koco) -> None:
     """It is not joined: one line says why, and a Ray apart from it starts."""
     with ray_by_hand(fresh, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="of-another-cluster") as ports:
         up = fresh.run("up").ok()
-        [line] = [line for line in up.err.splitlines() if "apart from it" in line]
-        assert line.startswith(f"a Ray runs at 127.0.0.1:{ports['gcs']}, and it does not know")
+        [line] = [line for line in up.err.splitlines() if "starting a separate one" in line]
+        assert line.startswith(
+            f"a Ray is running at 127.0.0.1:{ports['gcs']}, but it does not know"
+        )
         assert fresh.run("ps").code == 0
         fresh.run("down").ok()
         assert any("gcs_server" in title for title in titles_of(fresh)), "that one runs on"

@@ -38,8 +38,8 @@ def data_dir() -> Path:
         for path in (context_file.home(), directory):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
-        what = f"cannot make {directory}: {exc.strerror}"
-        raise UsageError(what, hint="KOCO_HOME names another place") from exc
+        what = f"cannot create {directory}: {exc.strerror}"
+        raise UsageError(what, hint="set KOCO_HOME to another folder") from exc
     return directory
 
 
@@ -91,9 +91,9 @@ def _failed(message: str, log: Path) -> KocoError:
     if "No module named 'ray'" in message or "No module named 'ray'" in _tail(log):
         return KocoError(
             "Ray is not installed here",
-            hint="`pip install 'koco[ray]'` brings what a cluster of one's own needs",
+            hint="`pip install 'koco[ray]'` installs what a local cluster needs",
         )
-    return KocoError(message, hint=f"{log} has the whole story")
+    return KocoError(message, hint=f"{log} has the details")
 
 
 def _tail(log: Path) -> str:

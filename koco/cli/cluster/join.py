@@ -25,21 +25,21 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
     """
     if asked := running_heads.requested_address():
         if free:
-            what = f"RAY_ADDRESS names a Ray to join, {asked}, and --free-ports is for one's own"
+            what = (
+                f"RAY_ADDRESS names a Ray to join, {asked}, but --free-ports starts a separate one"
+            )
             raise UsageError(what, hint="leave out --free-ports, or unset RAY_ADDRESS")
         if not running_heads.listens(asked):
             what = f"no Ray answers at {asked}, which RAY_ADDRESS names"
-            raise UnreachableError(what, hint="without RAY_ADDRESS `koco up` starts one here")
+            raise UnreachableError(what, hint="without RAY_ADDRESS, `koco up` starts one here")
         head = running_heads.at(asked)
         if head and not head.lets_in:
-            what = f"the Ray at {asked} is another user's: its sockets are closed to you"
-            raise NotAllowedError(
-                what, hint="`koco up --ray URL` takes its dashboard's URL instead"
-            )
+            what = f"the Ray at {asked} belongs to another user: you cannot use its sockets"
+            raise NotAllowedError(what, hint="use `koco up --ray URL` with its dashboard's URL")
         return asked
     if (name := running_heads.ray_address()) not in ("", "auto", "local"):
         output.note(
-            f"note: RAY_ADDRESS is {shown(name)}, which names no Ray to join here: it is left alone"
+            f"note: RAY_ADDRESS is {shown(name)}, which is not a Ray to join here: it is ignored"
             " (`koco up --ray URL` takes a dashboard's URL, and RAY_ADDRESS a head's host:port)"
         )
     for address in dict.fromkeys((str(here.get("address", "")), running_heads.current())):
@@ -47,7 +47,7 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
             continue
         head = running_heads.at(address)
         if free:
-            why = "--free-ports asks for another"
+            why = "--free-ports requests another one"
         elif address == here.get("asked"):
             return address
         elif head is None or not head.is_own:
@@ -64,7 +64,7 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
 
 
 def _tell(address: str, why: str) -> None:
-    output.note(f"a Ray runs at {address}, and {why}: starting one apart from it")
+    output.note(f"a Ray is running at {address}, but {why}: starting a separate one")
 
 
 def _why_not(address: str) -> str:

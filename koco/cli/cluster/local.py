@@ -18,6 +18,7 @@ from koco.client.client import Client
 from koco.client.context_file import LOCAL, Context
 from koco.errors import KocoError, NotAllowedError, UnreachableError
 from koco.events.model import FINAL
+from koco.plurals import counted
 
 #: Time for the remaining processes of a dead head to end on their own (seconds).
 _REMAINS_S = 1.0
@@ -134,7 +135,7 @@ def _bring_up(
     if not remains.is_alive:
         return _brought_up(known, remains, asked, ended=_end(remains), **how)
     if remains.gone:
-        output.note(f"{_told(remains.gone)}: bringing back what is missing…")
+        output.note(f"{_told(remains.gone)}: starting the missing parts…")
     try:
         return _brought_up(known, remains, asked, ended=0, **how)
     except KocoError:
@@ -165,8 +166,8 @@ def _end(remains: running_heads.Remains) -> int:
     # This includes a control plane that still serves, because it holds the store, which the next
     # one needs.
     ended = cluster.stop(cluster.mark_of(context_file.home()), term_s=_REMAINS_S)
-    left = "1 process that was" if ended == 1 else f"{ended} processes that were"
-    output.note(f"{_told(remains.gone)}: ended {left} left of it")
+    left = counted(ended, "remaining process")
+    output.note(f"{_told(remains.gone)}: ended {left}")
     return ended
 
 
@@ -257,8 +258,8 @@ def _brought_up(
     if not answer["admitted"]:
         context_file.forget_begun(LOCAL)
         raise NotAllowedError(
-            "the store has an admin key that the context 'local' does not hold",
-            hint="`koco up --recover-admin` replaces it by a new one",
+            "the store has an admin key that the context 'local' does not have",
+            hint="`koco up --recover-admin` replaces it with a new one",
         )
     # It may have been running already, at an address that this context had lost.
     kept |= {"api": answer["start"]["port"], "dashboard": answer["dashboard"] or kept["dashboard"]}
@@ -313,6 +314,6 @@ def alone(lock: str = "up.lock") -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            output.note("another `koco up` or `koco down` is under way: waiting for it…")
+            output.note("another `koco up` or `koco down` is running: waiting for it…")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -47,7 +47,9 @@ def checked(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
     """
     asked = {name: value for name, value in options.items() if value is not None}
     if not 1 <= asked.get("port", 1) <= 65535:
-        raise UsageError(f"{asked['port']} is no port", hint="one of 1 to 65535")
+        raise UsageError(
+            f"{asked['port']} is not a port", hint="a port is a number from 1 to 65535"
+        )
     if asked.get("url"):
         asked["url"] = url.checked(asked["url"], "--public-url")
     if asked.get("tls_cert") == "":
@@ -73,14 +75,16 @@ def checked_ca(path: str | None) -> str | None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(whole)
     except (ssl.SSLError, OSError) as exc:
         what = exc.strerror or str(exc)
-        raise UsageError(f"--ca: {whole} holds no certificates: {what}", hint="a PEM file") from exc
+        raise UsageError(
+            f"--ca: {whole} has no certificates: {what}", hint="it must be a PEM file"
+        ) from exc
     return whole
 
 
 def refuse(options: Mapping[str, Any], *, without: str) -> None:
     """Refuse options that are valid only together with another."""
     if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(f"{given[0]} means something with {without} only")
+        raise UsageError(f"{given[0]} needs {without}")
 
 
 def differs(asked: Mapping[str, Any], here: Mapping[str, Any]) -> bool:

@@ -115,8 +115,8 @@ def _bring_up(
     answer = _ordered(dashboard, order)
     if not answer["admitted"]:
         _forget_begun(dashboard.url)
-        what = f"the store there has an admin key that no context here holds for {dashboard.url}"
-        hint = "`koco login` takes a key that you were given, `--recover-admin` makes a new one"
+        what = f"the store there has an admin key, but no context here has one for {dashboard.url}"
+        hint = "`koco login` saves a key that you were given, `--recover-admin` creates a new one"
         raise NotAllowedError(what, hint=hint)
     kept = {**wanted.kept, **options.remembered(answer["start"]), **place}
     # It may have been running already, at an address that no context here had.
@@ -175,7 +175,7 @@ def _refuse_other(context: Context) -> None:
 def _refuse_unless(ray: str) -> Callable[[Context], None]:
     def refuse(old: Context) -> None:
         if old.cluster.get("ray") != ray:
-            what = f"there is a context {old.name!r} already, for {old.url}"
+            what = f"the context {old.name!r} already exists, for {old.url}"
             raise ConflictError(what, hint="`--name` gives this one another name")
 
     return refuse
@@ -201,14 +201,14 @@ def _require_reachable(context: Context, start: Mapping[str, Any]) -> None:
     except NotAllowedError:
         raise
     except KocoError as exc:
-        what = f"the control plane runs on the head, and is not reached from here: {exc.message}"
+        what = f"the control plane runs on the head, but cannot be reached from here: {exc.message}"
         if "CERTIFICATE_VERIFY_FAILED" in what:
             hint = "`koco up --ray … --ca FILE` names the certificates to trust"
         else:
             port, place = start["port"], f"{start['host']}:{start['port']}"
             hint = (
                 f"it listens on {place} there: `--host` and `--port` change that, `--public-url` "
-                f"tells another way to it, such as an SSH tunnel (`ssh -L {port}:{place} HEAD`)"
+                f"sets another URL, such as an SSH tunnel's (`ssh -L {port}:{place} HEAD`)"
             )
         raise UnreachableError(what, hint=hint) from exc
 
@@ -238,14 +238,16 @@ def _address(ray: str) -> str:
     try:
         return url.checked(ray, "--ray")
     except UsageError:
-        what = f"--ray is no URL of a Ray dashboard: {url.shown(ray)!r}"
-        raise UsageError(what, hint="such as http://head:8265, as `ray start` tells it") from None
+        what = f"--ray is not the URL of a Ray dashboard: {url.shown(ray)!r}"
+        raise UsageError(what, hint="such as http://head:8265; `ray start` prints it") from None
 
 
 def _typed(token: str) -> str:
     """Return the token, from stdin if it is `-`."""
     if token != "-":
-        output.note("note: others can see what is in a command line; `--ray-token -` reads stdin")
+        output.note(
+            "note: others can see command lines; `--ray-token -` reads the token from stdin"
+        )
         return token.strip()
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("--ray-token -: there is nothing on stdin", hint="pipe the token in")
@@ -263,7 +265,7 @@ def _checked_version(dashboard: Any) -> str:
     if not SpecifierSet(bounds).contains(version, prereleases=True):
         raise KocoError(
             f"the cluster runs Ray {version}, koco {__version__} needs {bounds}",
-            hint="update Ray there, or use a koco of its time",
+            hint="update Ray there, or use a koco that fits it",
         )
     return version
 
@@ -282,16 +284,16 @@ def _ordered(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
     entrypoint = f'"${job_python.PYTHON}" -m koco.bootstrap.job {shlex.quote(json.dumps(order))}'
     dashboard.submit(name, entrypoint, modules=modules)
     try:
-        output.note(f"job {name} is under way on {dashboard.url}…")
+        output.note(f"job {name} is running on {dashboard.url}…")
         log = dashboard.wait(name, timeout_s=_JOB_S, on_log=_Notes())
     except KeyboardInterrupt:
-        output.note(f"\nthe job {name} goes on; the same command again says what became of it")
+        output.note(f"\nthe job {name} goes on; run the same command again to see its outcome")
         raise
     answer = _line(log, job.ANSWER)
     if answer is None:
         raise KocoError(
             f"the job {name} ended without an answer",
-            hint=f"`ray job logs {name} --address {dashboard.url}` has the whole story",
+            hint=f"`ray job logs {name} --address {dashboard.url}` has the details",
         )
     if "error" in answer:
         raise from_wire(answer)
@@ -310,7 +312,7 @@ class _Notes:
         if not self._has_told and (note := _line(log, job.NOTE)):
             self._has_told = True
             listed = ", ".join(note["lacking"])
-            output.note(f"the cluster lacks {listed}: koco has them installed apart, for itself…")
+            output.note(f"the cluster lacks {listed}: koco installs them for itself…")
 
 
 def _line(log: str, mark: str) -> dict[str, Any] | None:

@@ -282,7 +282,7 @@ def confirm(plan: Plan, *, yes: bool, as_json: bool) -> None:
     if as_json or not prompt.can_ask(False):
         raise UsageError(
             f"this would remove {names}, and there is nobody to confirm it",
-            hint="--yes removes without asking; without --prune nothing is removed",
+            hint="`--yes` removes without asking; without `--prune` nothing is removed",
         )
     if not prompt.agrees(f"Remove {names}?"):
         raise Interrupted("nothing was deployed or removed")

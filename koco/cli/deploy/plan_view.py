@@ -23,7 +23,7 @@ _ACTIONS = {"create": "+", "update": "~", "remove": "-", "unchanged": ""}
 _ABSENT = object()
 
 #: A hint about files that are left out.
-_INCLUDE = "runtime.include in the manifest ships what is left out"
+_INCLUDE = "runtime.include in the manifest ships files that are left out"
 
 #: A line of a plan: its sign, its subject, and the rest.
 _Row = tuple[str, str, str]

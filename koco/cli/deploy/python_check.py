@@ -46,7 +46,7 @@ def _problem(target: "Target", wanted: str, python: str) -> list[str]:
     except InvalidSpecifier as exc:
         message, hint = f"requires-python: {exc}", None
     else:
-        message = f"requires-python is {wanted!r}, and the cluster has Python {python}"
+        message = f"requires-python is {wanted!r}, but the cluster has Python {python}"
         hint = "run the cluster's Ray with such a Python, or loosen requires-python"
     path = ("runtime", "pyproject") if named else ("service",)
     return target.problem(path, f"{named or 'pyproject.toml'}: {message}", hint)

@@ -222,4 +222,4 @@ def _faults(field: InputFiles, path: Path) -> Iterator[str]:
     elif not path.exists():
         yield f"there is no file {path}"
     elif not field.is_list and not path.is_file():
-        yield f"{path} is no file"
+        yield f"{path} is not a file"

@@ -56,7 +56,7 @@ def _require_json(inputs: Any) -> None:
         raise UsageError("the inputs are nested too deep") from None
     except ValueError:
         raise UsageError(
-            "the inputs hold a number that JSON does not have (nan or infinity)"
+            "the inputs contain a number that JSON does not have (nan or infinity)"
         ) from None
 
 
@@ -66,7 +66,7 @@ def read(file: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         what = "nothing" if value is None else f"a {type(value).__name__}"
         raise UsageError(
-            f"{_source(file)} holds {what}, not an object", hint='such as {"name": "value"}'
+            f"{_source(file)} contains {what}, not an object", hint='such as {"name": "value"}'
         )
     return value
 
@@ -83,7 +83,7 @@ def load(file: str) -> Any:
         raise UsageError(f"{source} is not UTF-8 text") from exc
     if not text.strip():
         # YAML reads an empty file as null. That is a valid answer, but not one that the user gave.
-        raise UsageError(f"{source} holds nothing", hint='such as {"name": "value"}')
+        raise UsageError(f"{source} is empty", hint='such as {"name": "value"}')
     try:
         return json.loads(text, object_pairs_hook=partial(_unique, source))
     except RecursionError:
@@ -105,7 +105,7 @@ def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UsageError(f"{pair!r} is no key=value", hint="such as: -i who=World")
+            raise UsageError(f"{pair!r} is not in the form key=value", hint="such as -i who=World")
         meant = file_inputs.typed(value)
         if key not in found:
             found[key] = meant

@@ -61,7 +61,7 @@ def unwritten(exc: OSError, what: str | None = None) -> KocoError | None:
         # either.
         where = f" {exc.filename}" if exc.filename else "" if _is_flushed() else " to stdout"
         what = f"cannot write{where}: {exc.strerror}"
-    return OutputError(what, hint="what is there is not all; make room, or write elsewhere")
+    return OutputError(what, hint="the output is incomplete; make room, or write elsewhere")
 
 
 def let_go() -> None:

@@ -72,7 +72,7 @@ def moment(text: str | None, option: str) -> str | None:
     try:
         at = read_time(text, zone=None)
     except (ValueError, OverflowError) as exc:
-        hint = "so long ago, as 30m, 24h or 7d; or a time of RFC 3339"
+        hint = "an age such as 30m, 24h or 7d, or a time in RFC 3339"
         raise UsageError(f"{option} cannot be {text!r}", hint=hint) from exc
     return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
@@ -85,7 +85,7 @@ def duration(text: str, option: str) -> float:
     """
     span_s = read_duration(text)
     if span_s is None:
-        raise UsageError(f"{option} must be a time such as 30d, 12h or 90m, got {text!r}")
+        raise UsageError(f"{option} must be a duration such as 30d, 12h or 90m, got {text!r}")
     return span_s
 
 

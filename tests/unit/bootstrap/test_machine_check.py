@@ -153,14 +153,14 @@ def test_the_url_follows_the_address_unless_set(asked: dict[str, Any], url: str)
 def test_checks_options_before_anything_starts(tmp_path: Path) -> None:
     """Ports, URLs, and files with certificates."""
     for asked, says in (
-        ({"port": 0}, "0 is no port"),
-        ({"port": 65536}, "65536 is no port"),
+        ({"port": 0}, "0 is not a port"),
+        ({"port": 65536}, "65536 is not a port"),
         ({"url": "koco.example.com"}, "--public-url"),
     ):
         with pytest.raises(UsageError, match=says):
             options.checked(asked, is_here=True)
     (tmp_path / "no.pem").write_text("no certificate")
-    with pytest.raises(UsageError, match="holds no certificates"):
+    with pytest.raises(UsageError, match="has no certificates"):
         options.checked_ca(str(tmp_path / "no.pem"))
     assert options.checked({"tls_cert": "c.pem"}, is_here=False) == {"tls_cert": "c.pem"}
     assert Path(options.checked({"tls_cert": "c.pem"}, is_here=True)["tls_cert"]).is_absolute()

@@ -77,7 +77,7 @@ def test_does_not_join_another_homes_ray(gcs: Gcs, capsys: pytest.CaptureFixture
     assert join.joinable({}, free=False) == ""
     [line] = capsys.readouterr().err.splitlines()
     assert line == (
-        f"a Ray runs at {address}, and it is another koco home's: starting one apart from it"
+        f"a Ray is running at {address}, but it is another koco home's: starting a separate one"
     )
 
 
@@ -89,7 +89,7 @@ def test_does_not_wait_for_a_head_that_does_not_answer(
     began = calm_s()
     assert join.joinable({}, free=False) == ""
     assert calm_s() - began < 30
-    assert f"a Ray runs at {address}, and it does not answer" in capsys.readouterr().err
+    assert f"a Ray is running at {address}, but it does not answer" in capsys.readouterr().err
 
 
 def test_does_not_trust_an_address_in_a_file(
@@ -107,7 +107,7 @@ def test_free_ports_ask_for_a_separate_ray(gcs: Gcs, capsys: pytest.CaptureFixtu
     """Even if there is one that could be joined."""
     address = gcs()
     assert join.joinable({}, free=True) == ""
-    assert f"a Ray runs at {address}, and --free-ports" in capsys.readouterr().err
+    assert f"a Ray is running at {address}, but --free-ports" in capsys.readouterr().err
 
 
 def test_joins_the_head_that_ray_address_names(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_joins_the_head_that_ray_address_names(gcs: Gcs, monkeypatch: pytest.Mon
     with monkeypatch.context() as as_another:
         as_another.setenv("RAY_ADDRESS", address)
         as_another.setattr(os, "getuid", lambda: 12345)
-        with pytest.raises(NotAllowedError, match="another user's"):
+        with pytest.raises(NotAllowedError, match="belongs to another user"):
             join.joinable({}, free=False)
     remembered = {"address": address, "asked": address}
     assert join.joinable(remembered, free=False) == address
@@ -155,7 +155,7 @@ def test_says_that_a_ray_address_is_not_joined(
     assert "RAY_ADDRESS" not in capsys.readouterr().err
     monkeypatch.setenv("RAY_ADDRESS", f" {named} ")
     assert join.joinable({}, free=True) == ""
-    assert f"RAY_ADDRESS is {named}, which names no Ray" in capsys.readouterr().err
+    assert f"RAY_ADDRESS is {named}, which is not a Ray to join here" in capsys.readouterr().err
 
 
 def test_strips_white_space_around_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def test_up_says_where_it_cannot_write(
     monkeypatch.setenv("KOCO_HOME", str(tmp_path / "file" / "home"))
     ran = cli("up")
     assert ran.code == 2
-    assert ran.err.endswith("hint: KOCO_HOME names another place\n")
+    assert ran.err.endswith("hint: set KOCO_HOME to another folder\n")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

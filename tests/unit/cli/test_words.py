@@ -112,13 +112,13 @@ def test_no_guess_destroys(plane: Plane, cli: Cli, name: str) -> None:
 @pytest.mark.parametrize(
     ("args", "hint"),
     [
-        ("deploy --dry-run", "`koco plan` shows what a deploy would do"),
+        ("deploy --dry-run", "`koco plan` shows what a deploy would change"),
         ("run greet --title x", "is it an input? `-i title=x`"),
         ("run greet --title=x", "is it an input? `-i title=x`"),
         ("run greet --size", "is it an input? `-i size=VALUE`"),
-        ("run greet title=x", "an input is given so: `-i title=x`"),
+        ("run greet title=x", "to give an input: `-i title=x`"),
         ("run greet --folow", "did you mean --follow?"),
-        ("answer fid approval ok=yes", "an input is given so: `-i ok=yes`"),
+        ("answer fid approval ok=yes", "to give an input: `-i ok=yes`"),
         ("answer fid ok=yes", "to give a value: `-i ok=yes`"),
         ("ps --output json", "`--json` prints JSON"),
         ("logs --lines 5", "did you mean --tail?"),

@@ -203,12 +203,12 @@ def test_what_was_taken_down_is_not_waited_for(cli: Cli, ray: Ray) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("up", "--ray", "head"), "no URL of a Ray dashboard"),
+        (("up", "--ray", "head"), "not the URL of a Ray dashboard"),
         (("up", "--ray-token", "-"), "--ray"),
         (("up", "--name", "theirs"), "--ray"),
         (("up", "--ray", "http://127.0.0.1:9", "--name", "local"), "'local'"),
         (("up", "--ray", "http://127.0.0.1:9", "--free-ports"), "--free-ports"),
-        (("up", "--port", "0"), "0 is no port"),
+        (("up", "--port", "0"), "0 is not a port"),
         (("down", "--ray-token", "-"), "--ray"),
     ],
 )

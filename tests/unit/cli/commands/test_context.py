@@ -201,7 +201,7 @@ def test_use_changes_the_current_one(cli: Cli) -> None:
     assert context_file.current().name == "b"
     ran = cli("context", "use", "c")
     assert ran.code == 4
-    assert "there are: a, b" in ran.err
+    assert "contexts: a, b" in ran.err
     assert context_file.current().name == "b"
 
 
@@ -455,8 +455,12 @@ def test_nothing_is_warned_of_on_loopback_or_encrypted(cli: Cli, address: str) -
         ("http://ada:s3cret@x.test", "http://…@x.test", "without a name and password"),
         ("http://ada:s3c/r@t?s3cret@x.test/a", "http://…@x.test/a", "without a name and password"),
         ("ada:s3cret@x.test", "…@x.test", "without a name and password"),
-        ("http://x.test/a?token=s3cret", "http://x.test/a?…", "without what begins with ?"),
-        ("http://x.test/#s3cret", "http://x.test/?…", "without what begins with ?"),
+        (
+            "http://x.test/a?token=s3cret",
+            "http://x.test/a?…",
+            "without the part that begins with ?",
+        ),
+        ("http://x.test/#s3cret", "http://x.test/?…", "without the part that begins with ?"),
         ("koco.test/a", "koco.test/a", "with its scheme, as in https://koco.test/a"),
         ("ftp://x.test", "ftp://x.test", "such as http"),
     ],

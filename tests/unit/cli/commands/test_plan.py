@@ -184,7 +184,7 @@ def test_what_looks_like_a_secret_is_left_out_and_named(
         "    ! .aws/         left out: looks like credentials\n"
         "    ! .env          left out: looks like environment variables\n"
         "    ! deploy        left out: looks like a private key\n"
-        "      runtime.include in the manifest ships what is left out\n"
+        "      runtime.include in the manifest ships files that are left out\n"
     )
     assert "create  2 files, 24 B\n    + app.py" in cli("plan").out
     for update in ({}, UPDATE):

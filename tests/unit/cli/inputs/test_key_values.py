@@ -43,7 +43,7 @@ def test_nothing_is_no_answer_but_null_is(tmp_path: Path) -> None:
     """A broken pipe before `koco answer --inputs -` does not release the lock."""
     file = tmp_path / "answer.json"
     file.write_text("\n")
-    with pytest.raises(UsageError, match="holds nothing"):
+    with pytest.raises(UsageError, match="is empty"):
         key_values.anything([], str(file))
     file.write_text("null")
     assert key_values.anything([], str(file)) is None
@@ -58,7 +58,7 @@ def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("pair", ["who", "=x", ""])
 def test_what_is_no_pair_is_refused(pair: str) -> None:
     """A forgotten `=` is told of, with an example."""
-    with pytest.raises(UsageError, match="no key=value") as caught:
+    with pytest.raises(UsageError, match="not in the form key=value") as caught:
         key_values.gather([pair], None)
     assert "who=World" in str(caught.value.hint)
 
@@ -72,8 +72,8 @@ def test_a_key_given_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1]", "holds a list"),
-        ("", "holds nothing"),
+        ("[1]", "contains a list"),
+        ("", "is empty"),
         ("a: [", r"in\.yaml:\d:\d+: neither JSON nor YAML"),
         ("1: x", "the key 1 cannot be JSON"),
         ("a: .nan", "nan or infinity"),

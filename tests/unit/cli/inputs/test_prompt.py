@@ -217,7 +217,7 @@ def test_a_file_is_asked_for_by_its_path(at: At, answers: Answers, tmp_path: Pat
     typist.types("nope.txt\n")
     typist.sees("there is no file nope.txt")
     typist.types(f"{tmp_path}\n")
-    typist.sees("is no file")
+    typist.sees("is not a file")
     typist.types(f"@{path}\n")
     assert answers(typist) == {"x": f"@{path}"}
 

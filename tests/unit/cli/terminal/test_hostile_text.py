@@ -97,7 +97,7 @@ def hostile(plane: Plane) -> Plane:
         **{"name": "hello/evil", "short": "evil", "summary": EVIL, "description": EVIL},
         **{"tags": [EVIL], "entrypoint": EVIL, "form": form},
     }
-    plane.history = [release(error={"type": EVIL, "message": EVIL, "hint": EVIL, "detail": EVIL})]
+    plane.history = [release(error={"message": EVIL, "hint": EVIL, "detail": EVIL})]
     return plane
 
 

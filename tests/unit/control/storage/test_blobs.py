@@ -570,7 +570,7 @@ def test_detects_a_file_that_changes_while_it_is_read(api: Api) -> None:
     fid = api.execution()
     file = put(api, fid, "in/a", b"1").json()
     put(api, fid, "in/a", b"2")
-    with pytest.raises(ConflictError, match="became another file"):
+    with pytest.raises(ConflictError, match="was replaced while"):
         list(client(api).files.read(fid, file))
 
 
