@@ -6,14 +6,14 @@ from typing import Any, Literal, Protocol
 
 from koco.cluster.dashboard import ServeError
 from koco.control.deploy import checks
-from koco.control.deploy.checks import Finding
 from koco.control.deploy.deployer import Deployer
 from koco.control.services.bundles import Bundles
 from koco.errors import NotFoundError, UsageError
 from koco.forms.off_loop import is_small, run_check
-from koco.manifest import differences, load
+from koco.manifest import differences, load, module_check
 from koco.manifest.checks import find_problems
 from koco.manifest.model import Manifest
+from koco.manifest.problems import Problem
 from koco.plurals import counted
 from koco.store.model import Release
 from koco.store.store import Store
@@ -39,8 +39,8 @@ class Step:
     drift: str | None = None
     #: The paths of its own endpoint that are open to anybody.
     public: list[str] = field(default_factory=list)
-    problems: list[Finding] = field(default_factory=list)
-    warnings: list[Finding] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
 
     @property
     def expect(self) -> int:
@@ -100,9 +100,8 @@ class Planner:
         """Plan the deploy of a manifest with these files."""
         quick = is_small(data)
         if problems := await run_check(lambda: find_problems(data), is_quick=quick):
-            found = [Finding(message=p.message, hint=p.hint, path=[*p.path]) for p in problems]
             step = self._begun(str(data.get("service", "")))
-            step.problems = found
+            step.problems = problems
             return step
         checked = await run_check(lambda: load.check(data), is_quick=quick)
         step = self._begun(checked.service)
@@ -112,7 +111,7 @@ class Planner:
         names = [file.path for file in files]
         step.problems += await run_check(lambda: checks.of_files(checked, names), is_quick=quick)
         step.warnings += await run_check(
-            lambda: checks.notes_of_files(checked, names), is_quick=quick
+            lambda: module_check.find_foreign(checked, names), is_quick=quick
         )
         await self._compare(step, checked, files)
         return step
@@ -132,7 +131,7 @@ class Planner:
                 has = counted(count, "execution", "has")
                 message = f"{has} not ended: the service stays until they have"
                 hint = f"`koco undeploy {service} --drain` waits for them, `--cancel` ends them"
-                step.warnings.append(Finding(message=message, hint=hint, path=[]))
+                step.warnings.append(Problem((), message, hint))
             steps.append(step)
         return steps
 
@@ -169,7 +168,7 @@ class Planner:
                     f"it is not known whether somebody changed its Serve application:"
                     f" {self._drifted}"
                 )
-                step.warnings.append(Finding(message=message, hint=None, path=[]))
+                step.warnings.append(Problem((), message))
         elif drift := self._drifted.get(step.service):
             step.drift = drift
             step.parts.append("drift")
@@ -177,7 +176,7 @@ class Planner:
         if None not in (other, self._project) and other != self._project:
             message = f"release {live.number} was deployed from another project, {other!r}"
             hint = "a deploy takes over the service"
-            step.warnings.append(Finding(message=message, hint=hint, path=["service"]))
+            step.warnings.append(Problem(("service",), message, hint))
 
     async def _files(self, step: Step, release: Release) -> list[differences.File] | None:
         try:
@@ -186,7 +185,7 @@ class Planner:
             message = f"the bundle of release {release.number} is gone"
         except UsageError as exc:  # the rest of the plan does not depend on it
             message = f"release {release.number}: {exc.message}"
-        step.warnings.append(Finding(message=message, hint=None, path=[]))
+        step.warnings.append(Problem((), message))
         return None
 
 

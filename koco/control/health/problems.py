@@ -25,7 +25,7 @@ async def unequipped(parts: Parts, live: list[Release]) -> dict[str, str]:
     """Return why a new runner could not get its secrets, by service."""
     if not any(release.manifest.secrets for release in live):
         return {}
-    known = {each["name"]: each["trouble"] for each in await parts.vault.listing()}
+    known = {each.name: each.trouble for each in await parts.vault.listing()}
     found: dict[str, str] = {}
     for release in live:
         for name in release.manifest.secrets:

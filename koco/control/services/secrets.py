@@ -12,8 +12,8 @@ import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -45,6 +45,15 @@ class SecretError(KocoError):
     exit_code = 2
     http_status = 409
     code = "secret_failed"
+
+
+class KnownSecret(msgspec.Struct, frozen=True):
+    """A secret without its value. `trouble` is the reason why it cannot be read, or None."""
+
+    name: str
+    updated: str
+    by: str
+    trouble: str | None
 
 
 class Vault:
@@ -127,13 +136,10 @@ class Vault:
             (s.updated for s in await self._store.secrets.all() if s.name in names), default=""
         )
 
-    async def listing(self) -> list[dict[str, Any]]:
-        """Return `{name, updated, by, trouble}` of each secret.
-
-        `trouble` is the reason why it cannot be read, or None.
-        """
+    async def listing(self) -> list[KnownSecret]:
+        """Return all secrets, without their values."""
         return [
-            {"name": each.name, "updated": each.updated, "by": each.by, "trouble": self._why(each)}
+            KnownSecret(each.name, each.updated, each.by, self._why(each))
             for each in await self._store.secrets.all()
         ]
 

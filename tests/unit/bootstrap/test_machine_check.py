@@ -208,8 +208,8 @@ def test_refuses_an_app_if_rays_serve_is_missing(
     monkeypatch.setitem(sys.modules, "fastapi", None)  # as where it is not installed
     assert found(None) == []
     [finding] = found("mine:app")
-    assert "ray[serve]" in finding["hint"]
-    assert finding["path"] == ["app"]
+    assert "ray[serve]" in (finding.hint or "")
+    assert finding.path == ("app",)
 
 
 # trust

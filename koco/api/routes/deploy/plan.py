@@ -79,7 +79,12 @@ class Step(Shape):
     @classmethod
     def render(cls, step: plan.Step) -> "Step":
         """Return a step as answers show it."""
-        return cls.of(step, changes=[PlannedChange.render(each) for each in step.changes])
+        return cls.of(
+            step,
+            changes=[PlannedChange.render(each) for each in step.changes],
+            problems=[ManifestFinding.of(each) for each in step.problems],
+            warnings=[ManifestFinding.of(each) for each in step.warnings],
+        )
 
 
 class Plan(Shape):

@@ -63,7 +63,7 @@ async def list_secrets(
     parts = request.parts
     live = await parts.store.releases.with_status("live")
     found = [
-        Secret(**each, services=[user.service for user in secrets.users_of(each["name"], live)])
+        Secret.of(each, services=[user.service for user in secrets.users_of(each.name, live)])
         for each in await parts.vault.listing()
     ]
     return list_query.page(found, by=lambda each: each.name, limit=limit, cursor=cursor)

@@ -301,8 +301,8 @@ def test_executions_that_nothing_can_run_end_with_the_cause(tmp_path: Path) -> N
         await w.until(fid, Status.ERROR)
         error = (await w.store.executions.get(fid)).error
         assert error is not None
-        assert error["type"] == "ReleaseFailed"
-        assert "at import; no release of svc serves" in error["message"]
+        assert error.type == "ReleaseFailed"
+        assert "at import; no release of svc serves" in error.message
 
     world(tmp_path, body)
 

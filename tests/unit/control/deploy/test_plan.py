@@ -19,6 +19,7 @@ from koco.manifest import load
 from koco.manifest.descriptions import AppHandlers
 from koco.manifest.differences import File
 from koco.manifest.model import Manifest
+from koco.manifest.problems import Problem
 from koco.store.model import NewExecution, ReleaseFailure, ReleaseOrigin
 from koco.store.store import Store
 
@@ -156,7 +157,7 @@ def test_a_plan_works_without_a_readable_bundle(world: Any) -> None:
         await w.release("odd", live=False)
         step = await w.step(CHANGED)
         assert (step.action, step.parts, step.bundle) == ("update", ["code"], None)
-        assert step.warnings[0]["message"] == "release 2: the bundle odd cannot be read"
+        assert step.warnings[0].message == "release 2: the bundle odd cannot be read"
 
     world(body)
 
@@ -169,7 +170,7 @@ def test_a_bundle_that_is_gone_is_sent_again(world: Any) -> None:
         w.bundles.clear()
         step = await w.step()
         assert (step.action, step.bundle) == ("update", None)
-        assert "is gone" in step.warnings[0]["message"]
+        assert "is gone" in step.warnings[0].message
 
     world(body)
 
@@ -198,7 +199,7 @@ def test_a_removal_warns_of_running_executions(world: Any) -> None:
         new = NewExecution(flow="svc/a", service="svc", release=1, inputs={}, user="ada")
         await w.store.executions.create(new)
         [step] = await (await w.planner()).removals([])
-        assert "1 execution has not ended" in step.warnings[0]["message"]
+        assert "1 execution has not ended" in step.warnings[0].message
 
     world(body)
 
@@ -210,7 +211,7 @@ def test_warns_if_the_service_belongs_to_another_project(world: Any) -> None:
         await w.release()
         planner = await w.planner("other")
         [warning] = (await planner.step(MANIFEST, APP)).warnings
-        assert "another project, 'demo'" in warning["message"]
+        assert "another project, 'demo'" in warning.message
 
     world(body)
 
@@ -226,7 +227,7 @@ def test_a_change_in_serve_by_others_is_an_update(world: Any) -> None:
         w.drift = ServeError("no answer")
         step = await w.step()
         assert (step.action, step.drift) == ("unchanged", None)
-        assert "no answer" in step.warnings[0]["message"]
+        assert "no answer" in step.warnings[0].message
 
     world(body)
 
@@ -236,9 +237,7 @@ def test_a_manifest_that_is_refused_is_a_problem(world: Any) -> None:
 
     async def body(w: World) -> None:
         step = await w.step(nope=1)
-        assert [(each["path"], each["message"]) for each in step.problems] == [
-            (["nope"], "unknown key")
-        ]
+        assert [(each.path, each.message) for each in step.problems] == [(("nope",), "unknown key")]
 
     world(body)
 
@@ -246,13 +245,13 @@ def test_a_manifest_that_is_refused_is_a_problem(world: Any) -> None:
 def test_checks_find_problems_and_warnings(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """They need the cluster, and see the manifest with its defaults."""
 
-    async def check(_: Any, manifest: Manifest) -> list[checks.Finding]:
-        return [checks.Finding(message=f"max {manifest.runner.max}", hint=None, path=[])]
+    async def check(_: Any, manifest: Manifest) -> list[Problem]:
+        return [Problem((), f"max {manifest.runner.max}")]
 
     monkeypatch.setattr(checks, "CHECKS", [check])
 
     async def body(w: World) -> None:
-        assert (await w.step()).problems == [{"message": "max 10", "hint": None, "path": []}]
+        assert (await w.step()).problems == [Problem((), "max 10")]
 
     world(body)
 

@@ -46,4 +46,4 @@ def test_refuses_a_form_that_is_too_large() -> None:
     assert asyncio.run(checks.check_forms(parts, declared)) == []
     parts.settings.max_form_kb = 2
     [found] = asyncio.run(checks.check_forms(parts, declared))
-    assert found["path"] == ["flows", 1, "inputs"] and "max_form_kb is 2" in found["message"]
+    assert found.path == ("flows", 1, "inputs") and "max_form_kb is 2" in found.message
