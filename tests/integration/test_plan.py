@@ -163,6 +163,6 @@ def test_programs_ask_for_plans_as_well(koco: Koco) -> None:
         code, text = asked(services=[service, service])
         assert (code, "is there twice" in text) == (400, True)
         code, text = asked(services=[], prune=True)
-        assert (code, "none is named" in text) == (400, True)
+        assert (code, "needs the name of a project" in text) == (400, True)
         code, text = asked(services=[{**service, "bundle": "x"}])
         assert code == 400
