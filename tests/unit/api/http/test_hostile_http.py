@@ -327,7 +327,7 @@ def test_a_large_body_gets_more_time(api: Api, monkeypatch: pytest.MonkeyPatch) 
         for _ in range(8):
             client.sendall(b" " * 200)
             time.sleep(0.1)
-        assert statuses(client.recv(65536)) == [400]  # it has come, and is no JSON
+        assert statuses(client.recv(65536)) == [400]  # it arrived, and is not JSON
 
 
 def test_a_thousand_silent_connections_block_nobody(api: Api) -> None:
