@@ -152,7 +152,7 @@ def ensure_token() -> None:
     if os.environ.get("RAY_AUTH_MODE", "token") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
         return
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named) if named else context_file.expanded("~/.ray/auth_token")
+    path = Path(named) if named else context_file.expand_path("~/.ray/auth_token")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

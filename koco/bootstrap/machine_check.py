@@ -20,7 +20,7 @@ def folder(named: str | None) -> str:
     Raises:
         UsageError: the path is not absolute, or the directory cannot be written to.
     """
-    path = context_file.expanded(named) if named else context_file.home() / "cluster"
+    path = context_file.expand_path(named) if named else context_file.home() / "cluster"
     hint = "use another one with `--data-dir`"
     if not path.is_absolute():
         raise UsageError(f"the data directory {str(path)!r} is not an absolute path", hint=hint)
@@ -47,7 +47,7 @@ def tls(cert: str | None, key: str | None) -> tuple[str, str] | tuple[None, None
     if not cert or not key:
         missing = "--tls-key" if cert else "--tls-cert"
         raise UsageError(f"TLS needs a certificate and its key: {missing} is missing")
-    paths = [str(context_file.expanded(path)) for path in (cert, key)]
+    paths = [str(context_file.expand_path(path)) for path in (cert, key)]
     for path in paths:
         try:
             Path(path).read_bytes()

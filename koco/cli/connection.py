@@ -29,7 +29,7 @@ def context() -> Context:
 
 def choice() -> Choice:
     """Return the name of that context, and the source that selected it."""
-    return context_file.chosen(_chosen)
+    return context_file.select(_chosen)
 
 
 def connect() -> "Client":

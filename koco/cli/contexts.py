@@ -21,11 +21,11 @@ _NAME_LENGTH = 253
 _KEY_BYTES = 4096
 
 
-def checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """Return a name after checking that a new context may have it."""
     fits = name.isprintable() and not set(name) & set(" /@") and not name.startswith("-")
     if not name or not fits or len(name) > _NAME_LENGTH:
-        what = f"{url.shown(name)!r} is not a valid name of a context"
+        what = f"{url.redact(name)!r} is not a valid name of a context"
         raise UsageError(what, hint="such as staging; the name goes before the URL")
     if name in (context_file.LOCAL, context_file.FROM_ENVIRONMENT):
         owner = "`koco up`" if name == context_file.LOCAL else "the environment"
@@ -39,7 +39,7 @@ def warn_of_clear(address: str) -> None:
         output.note(f"warning: {address} is not encrypted: the key travels in clear; use https://")
 
 
-def key(option: str | None, *, is_optional: bool = False) -> str:
+def ask_key(option: str | None, *, is_optional: bool = False) -> str:
     """Return a key that is typed at a terminal without echo, or read from stdin with `-`.
 
     If it `is_optional`, the key is empty if nothing is typed or there is no terminal.
@@ -61,10 +61,10 @@ def key(option: str | None, *, is_optional: bool = False) -> str:
     else:
         hint = "`--key -` reads it from stdin; with KOCO_URL and KOCO_KEY no login is needed"
         raise UsageError("there is nobody to ask for the key", hint=hint)
-    return _checked(found.strip(), is_optional=is_optional and option is None)
+    return _require_valid(found.strip(), is_optional=is_optional and option is None)
 
 
-def wire(context: Context, choice: Choice) -> dict[str, Any]:
+def to_json(context: Context, choice: Choice) -> dict[str, Any]:
     """Return a context in its `--json` form, with the key masked."""
     is_current = choice.name == context.name
     return {
@@ -78,7 +78,7 @@ def wire(context: Context, choice: Choice) -> dict[str, Any]:
 
 def announce(name: str) -> Choice:
     """Tell the user if commands do not use this context from now on; return the choice."""
-    choice = context_file.chosen()
+    choice = context_file.select()
     if choice.name == name:
         if context_file.key_of_environment():
             output.note("note: KOCO_KEY is set, and overrides the context's key")
@@ -93,7 +93,7 @@ def announce(name: str) -> Choice:
     return choice
 
 
-def version(context: Context) -> str:
+def fetch_version(context: Context) -> str:
     """Return the version of the control plane that answers there and accepts the key.
 
     Raises:
@@ -118,7 +118,7 @@ def refuse_any(old: Context) -> None:
 
 def _ask(about: str) -> str:
     try:
-        return keyboard.asked_secret(f"Key ({about})", left="no key was given; nothing was saved")
+        return keyboard.ask_secret(f"Key ({about})", left="no key was given; nothing was saved")
     except UnicodeError:
         return "?\n?"  # not a valid key, whatever the terminal's locale
 
@@ -128,7 +128,7 @@ def _piped() -> str:
     return data.decode(errors="replace") if len(data) <= _KEY_BYTES else "?\n?"
 
 
-def _checked(found: str, *, is_optional: bool) -> str:
+def _require_valid(found: str, *, is_optional: bool) -> str:
     if not found and not is_optional:
         raise UsageError("no key was given; nothing was saved")
     if not all("!" <= character <= "~" for character in found):

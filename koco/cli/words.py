@@ -141,7 +141,7 @@ STATUSES = {
 
 def about_command(name: str, group: str = "") -> str | None:
     """Return a hint for an unknown command, if the word is in the tables."""
-    return _known(name, _OF_GROUPS.get(group, {}) if group else _COMMANDS)
+    return _find_hint(name, _OF_GROUPS.get(group, {}) if group else _COMMANDS)
 
 
 def about_option(name: str, names: Iterable[str] = ()) -> str | None:
@@ -152,7 +152,7 @@ def about_option(name: str, names: Iterable[str] = ()) -> str | None:
     same = (ours for ours, theirs in _SAME_OPTIONS.items() if name in theirs.split())
     if ours := next((each for each in same if each in names), None):
         return f"did you mean {ours}?"
-    return _known(name, _OPTIONS)
+    return _find_hint(name, _OPTIONS)
 
 
 def statuses(given: Iterable[str]) -> list[str]:
@@ -179,5 +179,5 @@ def nearest(
     return None if near is None or prefix + near in DESTROYING else near
 
 
-def _known(name: str, meanings: dict[str, str]) -> str | None:
+def _find_hint(name: str, meanings: dict[str, str]) -> str | None:
     return next((hint for hint, words in meanings.items() if name.lower() in words.split()), None)

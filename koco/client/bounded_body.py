@@ -132,7 +132,7 @@ def guard(client: "httpx.Client") -> None:
 
 
 @contextmanager
-def answering(
+def send(
     client: "httpx.Client", request: "httpx.Request", pace: Pace
 ) -> Iterator["httpx.Response"]:
     """Send a request and give its answer, with the body still to be read, at the given pace."""

@@ -516,7 +516,7 @@ class Client:
         """Yield the same events as dicts: `{seq, ts, kind, payload}`."""
         stream = self.stream(fid, **options)
         for lines in stream:
-            yield from map(stream.decoded, lines)
+            yield from map(stream.decode, lines)
 
 
 def _execution(fid: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from koco import tokens
-from koco.client.url import checked, host
+from koco.client.url import check, host
 from koco.errors import NotFoundError, UnreachableError, UsageError
 
 #: The name of the context of the control plane that `koco up` starts on this machine. It has the
@@ -85,10 +85,10 @@ def home() -> Path:
     Raises:
         UsageError: this user has no home directory.
     """
-    return expanded(_trimmed(os.environ.get("KOCO_HOME")) or "~/.koco").absolute()
+    return expand_path(_trimmed(os.environ.get("KOCO_HOME")) or "~/.koco").absolute()
 
 
-def expanded(path: str) -> Path:
+def expand_path(path: str) -> Path:
     """Return a path with `~` expanded.
 
     Raises:
@@ -135,18 +135,18 @@ def load_begun() -> dict[str, Context]:
 
 def save_begun(context: Context) -> None:
     """Keep a context until its control plane answers; its key may already be an admin key."""
-    with _changing(begun_path()) as document:
+    with _edit(begun_path()) as document:
         document.setdefault("contexts", {})[context.name] = _entry(context)
 
 
 def forget_begun(name: str) -> None:
     """Forget a context whose control plane has not answered, if there is one."""
     if name in load_begun():
-        with _changing(begun_path()) as document:
+        with _edit(begun_path()) as document:
             document["contexts"].pop(name, None)
 
 
-def chosen(flag: str | None = None) -> Choice:
+def select(flag: str | None = None) -> Choice:
     """Return the choice of context, whether that context exists or not.
 
     The first source that is set decides: `flag` (a name), KOCO_URL with KOCO_KEY, KOCO_CONTEXT,
@@ -176,9 +176,9 @@ def current(flag: str | None = None) -> Context:
         UnreachableError: no source names a context.
         UsageError: a file or a URL is invalid.
     """
-    choice = chosen(flag)
+    choice = select(flag)
     if choice.by == "KOCO_URL":
-        url = checked(_trimmed(os.environ.get("KOCO_URL")), "KOCO_URL")
+        url = check(_trimmed(os.environ.get("KOCO_URL")), "KOCO_URL")
         return Context(FROM_ENVIRONMENT, url, key_of_environment())
     contexts = load_contexts()
     if choice.name is None:
@@ -214,7 +214,7 @@ def save_context(
     With `make_current=None` it becomes the current one if there is none. `guard` gets the context
     that would be replaced, and raises to keep it.
     """
-    with _changing(contexts_path()) as document:
+    with _edit(contexts_path()) as document:
         contexts = document.setdefault("contexts", {})
         if guard is not None and context.name in contexts:
             guard(_context(context.name, contexts[context.name], contexts_path()))
@@ -231,7 +231,7 @@ def replace_key(old: str, new: str) -> list[str]:
     for path in (begun_path(), contexts_path()):
         if not path.exists():
             continue
-        with _changing(path) as document:
+        with _edit(path) as document:
             entries = document.get("contexts", {})
             found = [
                 name
@@ -245,7 +245,7 @@ def replace_key(old: str, new: str) -> list[str]:
 
 def use_context(name: str) -> None:
     """Make a context the current one; raises NotFoundError if there is none of that name."""
-    with _changing(contexts_path()) as document:
+    with _edit(contexts_path()) as document:
         if name not in document.get("contexts", {}):
             raise _unknown(f"there is no context {name!r} in", document.get("contexts", {}))
         document["current"] = name
@@ -253,7 +253,7 @@ def use_context(name: str) -> None:
 
 def remove_context(name: str) -> None:
     """Forget a context, if there is one of that name."""
-    with _changing(contexts_path()) as document:
+    with _edit(contexts_path()) as document:
         document.get("contexts", {}).pop(name, None)
         if document.get("current") == name:
             del document["current"]
@@ -366,7 +366,7 @@ def _context(name: str, table: Any, path: Path) -> Context:
     user = table.get("user", "")
     if not isinstance(user, str):
         raise _broken(path, f"`{where}.user` must be the name of a user")
-    address = checked(url, f"{path}: {where}.url")
+    address = check(url, f"{path}: {where}.url")
     return Context(name, address, key.strip(), cluster, ca, user)
 
 
@@ -381,7 +381,7 @@ def _broken(path: Path, what: str) -> UsageError:
 
 
 @contextmanager
-def _changing(path: Path) -> Iterator[dict[str, Any]]:
+def _edit(path: Path) -> Iterator[dict[str, Any]]:
     """Hold the lock, give the document to change, and write it."""
     import fcntl  # only to write contexts
 

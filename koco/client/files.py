@@ -128,7 +128,7 @@ class Files:
             "Upload-Offset": int(offset) if _DIGITS.fullmatch(offset) else None,
             "Upload-Complete": answer.headers.get("Upload-Complete"),
         }
-        self._transport.checked(told, answers.Uploading)
+        self._transport.check(told, answers.Uploading)
         return min(int(offset), size_bytes), told["Upload-Complete"] == "?1"
 
     # down

@@ -25,7 +25,7 @@ class LocalFile:
     size_bytes: int
 
 
-def found(local: Path) -> list[LocalFile]:
+def find(local: Path) -> list[LocalFile]:
     """Return a file, or every file below a folder. The names begin with the name of `local`.
 
     Raises:

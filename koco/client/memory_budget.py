@@ -51,7 +51,7 @@ class Room:
             raise TooLargeError(what, _LESS)
 
 
-def decoded(text: bytes | bytearray, room: Room | None) -> Any:
+def decode(text: bytes | bytearray, room: Room | None) -> Any:
     """Return the value of a JSON text. A short text needs no room.
 
     Raises:

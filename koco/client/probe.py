@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from koco.client import answers
 from koco.client.context_file import Context
-from koco.client.transport import Transport, trusting
-from koco.client.url import is_clear, is_loopback, shown
+from koco.client.transport import Transport, make_ssl_context
+from koco.client.url import is_clear, is_loopback, redact
 from koco.errors import AnswerError, KocoError, TimedOutError, UsageError
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def way(context: Context) -> Iterator[Finding]:
             yield Finding("encryption", WARNING, what, hint)
         if proxy := _proxy(context.url):
             # The proxy may reach hosts that this machine cannot.
-            yield Finding("proxy", OK, f"through {shown(proxy)}")
+            yield Finding("proxy", OK, f"through {redact(proxy)}")
         else:
             yield from _connection(context)
         yield from _answer(context)
@@ -136,7 +136,7 @@ def _connection(context: Context) -> Iterator[Finding]:
 
 def _tls(connection: socket.socket, host: str, ca: str) -> Finding:
     try:
-        trusted = trusting(ca)
+        trusted = make_ssl_context(ca)
         connection.settimeout(STEP_S)
         with trusted.wrap_socket(connection, server_hostname=host) as secured:
             certificate, version = secured.getpeercert() or {}, secured.version()
@@ -163,7 +163,7 @@ def _answer(context: Context) -> Iterator[Finding]:
         # Sent without the key, because the server is not verified yet.
         transport = Transport(replace(context, key=""), away_s=0.0)
         answer = transport.call("GET", "/health", accept=(503,), timeout_s=STEP_S)
-        health = transport.checked(transport.decoded(answer), answers.Health)
+        health = transport.check(transport.decode(answer), answers.Health)
         return health["status"], answer.headers.get("Date")
 
     try:

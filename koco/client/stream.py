@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from koco.client import answers
-from koco.client.memory_budget import PAYLOAD_BYTES, Room, TooLargeError, decoded
+from koco.client.memory_budget import PAYLOAD_BYTES, Room, TooLargeError, decode
 from koco.client.transport import Query, Transport
 from koco.errors import AnswerError, KocoError, UnreachableError
 from koco.events.model import FINAL
@@ -76,11 +76,11 @@ class Stream:
             ) as incoming:
                 if fid := incoming.headers.get("X-Koco-Fid"):
                     # From here on, `latest` and a prefix stand for this execution.
-                    self.fid = str(self._transport.checked(fid, answers.Fid))
+                    self.fid = str(self._transport.check(fid, answers.Fid))
                     self._path = f"{self._path.rpartition('/')[0]}/{self.fid}"
                 for lines in incoming.lines():
                     self._attempts.reset()  # heartbeats count, an answer without lines does not
-                    if new := self._noted(lines):
+                    if new := self._note_new(lines):
                         yield new
                     elif self.on_beat is not None and self.status is None:
                         self.on_beat()
@@ -90,7 +90,7 @@ class Stream:
             # A 5xx: the next attempt may succeed. If it does not, this error is reported.
             raise UnreachableError(exc.message, hint=exc.hint) from exc
 
-    def _noted(self, lines: list[bytes]) -> list[bytes]:
+    def _note_new(self, lines: list[bytes]) -> list[bytes]:
         """Return the new lines, and remember the last seq."""
         if lines and self._seq(lines[0]) <= self.last_seq:
             lines = [line for line in lines if self._seq(line) > self.last_seq]
@@ -99,23 +99,23 @@ class Stream:
             self._tail = None  # the tail has begun, so `since` counts now
             # The final status is the last event, so it can only be in the last line.
             if self.read_kind(lines[-1]) == "status":
-                status = self.decoded(lines[-1])["payload"]["status"]
+                status = self.decode(lines[-1])["payload"]["status"]
                 self.status = status if status in FINAL else None
         return lines
 
-    def decoded(self, line: bytes) -> answers.Event:
+    def decode(self, line: bytes) -> answers.Event:
         """Return a line's event: `{seq, ts, kind, payload}`.
 
         Raises:
             AnswerError: it is not an event.
         """
         try:
-            event = decoded(line, Room() if len(line) > _LONG_BYTES else None)
+            event = decode(line, Room() if len(line) > _LONG_BYTES else None)
         except (ValueError, TooLargeError) as exc:
             what = f"{self._transport.url} sends an event that cannot be read: {exc}"
             raise AnswerError(what, hint="`--json` shows it unchanged") from exc
         kind = answers.StatusEvent if is_status(event) else answers.Event
-        checked: answers.Event = self._transport.checked(event, kind)
+        checked: answers.Event = self._transport.check(event, kind)
         return checked
 
     def read_kind(self, line: bytes) -> str:
@@ -129,14 +129,14 @@ class Stream:
         name, end, _ = rest.partition(b'"')
         if found and end and name.isascii():
             return name.decode()
-        return str(self.decoded(line)["kind"])
+        return str(self.decode(line)["kind"])
 
     def _seq(self, line: bytes) -> int:
         # The format that the API writes. Any other format is still JSON.
         digits, comma, _ = line[7:27].partition(b",")
         if comma and digits.isdigit() and line.startswith(b'{"seq":'):
             return int(digits)
-        return int(self.decoded(line)["seq"])
+        return int(self.decode(line)["seq"])
 
     def waits(self) -> str | None:
         """Return why the execution waits, or the activity of a runner that does not answer."""

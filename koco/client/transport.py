@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from koco import __version__, versions
 from koco.client import answers, known_servers, shape_check
 from koco.client.context_file import Context, key_of_environment
-from koco.client.memory_budget import Room, TooLargeError, decoded
+from koco.client.memory_budget import Room, TooLargeError, decode
 from koco.client.url import is_loopback
 from koco.errors import (
     AnswerError,
@@ -104,7 +104,7 @@ class Transport:
     def __init__(self, context: Context, **options: Unpack[Options]) -> None:
         self.url = context.url
         self._is_gone = options.get("is_gone")
-        self._way_in = _way_in(context)
+        self._login_hint = _login_hint(context)
         self._on_skew = options.get("on_skew")
         self._on_wait = options.get("on_wait")
         self._remembers = options.get("remembers", False)
@@ -129,7 +129,7 @@ class Transport:
         """
         room = room or Room()
         answer = self.call(method, path, room=room, **options)
-        found: Kind = self.checked(self.decoded(answer, room), kind)
+        found: Kind = self.check(self.decode(answer, room), kind)
         return found
 
     def items(self, path: str, kind: type[Kind], query: Query | None = None) -> list[Kind]:
@@ -152,7 +152,7 @@ class Transport:
                 break
         raise AnswerError(f"{self.url} returns a list that has no end", hint=_HINT_ODD)
 
-    def checked(self, value: Any, kind: Any) -> Any:
+    def check(self, value: Any, kind: Any) -> Any:
         """Return a value after checking that it is of a `kind` (see `answers`).
 
         Raises:
@@ -164,11 +164,11 @@ class Transport:
         detail = f": `{part[:200]}` is missing or wrong" if part else ""
         raise AnswerError(f"{what}{detail}", hint=_HINT_ODD)
 
-    def decoded(self, answer: "Answer", room: Room | None = None) -> Any:
+    def decode(self, answer: "Answer", room: Room | None = None) -> Any:
         """Return the value of an answer's JSON; raises AnswerError if it is not JSON."""
         try:
-            with self._translated():
-                return decoded(answer.body, room or Room())
+            with self._translating_errors():
+                return decode(answer.body, room or Room())
         except ValueError:
             raise self._not_koco(answer.status) from None
 
@@ -209,10 +209,10 @@ class Transport:
                 timeout_s=timeout_s,
             )
             try:
-                with self._translated(hint=_HINT if repeatable else _HINT_SENT):
+                with self._translating_errors(hint=_HINT if repeatable else _HINT_SENT):
                     answer = self._answer(request, timeout_s, room or Room())
                 if not answer.is_success and answer.status not in accept:
-                    raise self._refused(answer)
+                    raise self._make_error(answer)
                 self.has_answered = True
                 return answer
             except UnreachableError as exc:
@@ -229,7 +229,7 @@ class Transport:
     def _answer(self, request: "httpx.Request", timeout_s: float, room: Room) -> "Answer":
         from koco.client import bounded_body  # httpcore, which comes with httpx
 
-        with bounded_body.answering(self._http, request, bounded_body.Pace(timeout_s)) as response:
+        with bounded_body.send(self._http, request, bounded_body.Pace(timeout_s)) as response:
             self._check_version(response)
             return Answer.of(response, room)
 
@@ -249,10 +249,10 @@ class Transport:
         headers = {"Accept": "application/x-ndjson", **(headers or {})}
         request = self._request("GET", path, query=query, headers=headers, timeout_s=silence_s)
         pace = bounded_body.Pace(silence_s)
-        with self._translated(), bounded_body.answering(self._http, request, pace) as response:
+        with self._translating_errors(), bounded_body.send(self._http, request, pace) as response:
             self._check_version(response)
             if not response.is_success:
-                raise self._refused(Answer.of(response, Room()))
+                raise self._make_error(Answer.of(response, Room()))
             bounded_body.require_plain(response)
             self.has_answered = True
             yield Incoming(response, pace)
@@ -309,7 +309,7 @@ class Transport:
         return request
 
     @contextmanager
-    def _translated(self, *, hint: str = _HINT) -> Iterator[None]:
+    def _translating_errors(self, *, hint: str = _HINT) -> Iterator[None]:
         url, httpx = self.url, self._httpx
         try:
             yield
@@ -344,11 +344,11 @@ class Transport:
         if warning and self._on_skew:
             self._on_skew(*warning)
 
-    def _refused(self, answer: "Answer") -> KocoError:
+    def _make_error(self, answer: "Answer") -> KocoError:
         """Return the error that an answer stands for."""
         code, path = answer.status, answer.path
         try:
-            body = self.decoded(answer)
+            body = self.decode(answer)
         except AnswerError:
             body = None
         if any(shape_check.misfit(body, kind) is None for kind in (answers.Error, answers.Problem)):
@@ -356,11 +356,11 @@ class Transport:
             error = from_wire(body)
             if error.message == f"there is nothing at {path}":
                 if below := urlsplit(self.url).path.rstrip("/"):
-                    return self._too_long(below)
+                    return self._path_error(below)
                 if self._is_older():
                     error.hint = f"koco {self._version} runs there: `koco up` upgrades it"
             if code == UnauthorizedError.http_status and not path.endswith(_LOGIN):
-                error.hint = self._way_in or error.hint
+                error.hint = self._login_hint or error.hint
             return error
         # An answer to HEAD has no body, and a proxy's answer does not have our form.
         bare: dict[int, KocoError] = {
@@ -378,7 +378,7 @@ class Transport:
     def _is_older(self) -> bool:
         return bool(self._version) and versions.is_newer(__version__, self._version)
 
-    def _too_long(self, below: str) -> KocoError:
+    def _path_error(self, below: str) -> KocoError:
         """Return the error for a URL that has a path, because no proxy strips it."""
         whole = self.url.rstrip("/").removesuffix(below)
         what = f"a control plane answers at {whole}, but not at {below}"
@@ -505,7 +505,7 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
     verify: Any = url.scheme != "http" or (trust_env and _has_proxy())
     try:
         if verify:
-            verify = trusting(context.ca)
+            verify = make_ssl_context(context.ca)
         client: httpx.Client = made_by.Client(
             base_url=context.url,
             headers=_headers(context),
@@ -524,7 +524,7 @@ def _open(made_by: Any, context: Context) -> "httpx.Client":
     return client
 
 
-def trusting(path: str) -> "ssl.SSLContext":
+def make_ssl_context(path: str) -> "ssl.SSLContext":
     """Return an SSL context that trusts a file's certificates in addition to this machine's.
 
     Without a file, it trusts those of httpx, or those that SSL_CERT_FILE or SSL_CERT_DIR name. This
@@ -544,7 +544,7 @@ def trusting(path: str) -> "ssl.SSLContext":
     return trusted
 
 
-def _way_in(context: Context) -> str:
+def _login_hint(context: Context) -> str:
     """Return a hint for a refused context; empty for a key, which may just be wrong."""
     if context.is_session or (context.user and not context.key):
         return f"log in again: `{context.login}`"

@@ -9,7 +9,7 @@ from koco.errors import UsageError
 _EXAMPLE = "such as http://127.0.0.1:8400"
 
 
-def checked(url: str, where: str) -> str:
+def check(url: str, where: str) -> str:
     """Return a control plane's URL without a trailing slash, its host in lower case.
 
     Raises:
@@ -25,12 +25,12 @@ def checked(url: str, where: str) -> str:
     is_clean = url.isprintable() and " " not in url
     if not usable or not is_clean or "@" in parts.netloc or parts.query or parts.fragment:
         raise UsageError(
-            f"{where} is not the URL of a control plane: {shown(url)!r}", hint=_hint(url)
+            f"{where} is not the URL of a control plane: {redact(url)!r}", hint=_hint(url)
         )
     return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
 
 
-def shown(url: str) -> str:
+def redact(url: str) -> str:
     """Return a URL that is safe to show: without user name, password and query."""
     scheme, has_scheme, rest = url.partition("://") if "://" in url else ("", "", url)
     # Split at the last @, and first, because a password may contain any of these characters.

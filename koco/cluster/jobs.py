@@ -43,7 +43,7 @@ def find_token() -> str:
         return token
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     try:
-        path = context_file.expanded(named or "~/.ray/auth_token")
+        path = context_file.expand_path(named or "~/.ray/auth_token")
     except UsageError:
         if not named:
             return ""  # no home directory, so there is no token in it

@@ -100,7 +100,7 @@ class Files:
         """
         self._check()
         with _missing(str(path)):
-            found = local_files.found(Path(path))
+            found = local_files.find(Path(path))
         names = [file_paths.path(f"out/{file.name}") for file in found]
         for name in names:
             if (shown := secrets.mask(name)) != name:

@@ -80,14 +80,14 @@ def carry_out(
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        raise _failed(f"starting ended with exit code {done.returncode}", log) from None
+        raise _make_error(f"starting ended with exit code {done.returncode}", log) from None
     if "error" in answer:
         error = from_wire(answer)
-        raise error if error.hint else _failed(error.message, log)
+        raise error if error.hint else _make_error(error.message, log)
     return answer
 
 
-def _failed(message: str, log: Path) -> KocoError:
+def _make_error(message: str, log: Path) -> KocoError:
     if "No module named 'ray'" in message or "No module named 'ray'" in _tail(log):
         return KocoError(
             "Ray is not installed here",

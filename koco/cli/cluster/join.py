@@ -11,7 +11,7 @@ from koco.bootstrap import local_head as cluster
 from koco.bootstrap import running_heads
 from koco.cli.cluster import driver_process
 from koco.cli.terminal import output
-from koco.client.url import shown
+from koco.client.url import redact
 from koco.errors import NotAllowedError, UnreachableError, UsageError
 
 
@@ -39,7 +39,7 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
         return asked
     if (name := running_heads.ray_address()) not in ("", "auto", "local"):
         output.note(
-            f"note: RAY_ADDRESS is {shown(name)}, which is not a Ray to join here: it is ignored"
+            f"note: RAY_ADDRESS is {redact(name)}, which is not a Ray to join here: it is ignored"
             " (`koco up --ray URL` takes a dashboard's URL, and RAY_ADDRESS a head's host:port)"
         )
     for address in dict.fromkeys((str(here.get("address", "")), running_heads.current())):
@@ -54,16 +54,16 @@ def joinable(here: Mapping[str, Any], *, free: bool) -> str:
             why = f"it is {head.whose}" if head else "it is not this machine's"
         elif not (why := _why_not(address)):
             return address
-        _tell(address, why)
+        _report_other(address, why)
         return ""
     # Ray's own file names a Ray only if both share RAY_TMPDIR. Otherwise it is not one to join.
     usual = f"127.0.0.1:{cluster.PORTS['gcs']}"
     if (head := running_heads.at(usual)) and not head.is_own:
-        _tell(usual, f"it is {head.whose}")
+        _report_other(usual, f"it is {head.whose}")
     return ""
 
 
-def _tell(address: str, why: str) -> None:
+def _report_other(address: str, why: str) -> None:
     output.note(f"a Ray is running at {address}, but {why}: starting a separate one")
 
 

@@ -34,7 +34,7 @@ def up(
 ) -> dict[str, Any]:
     """Start the missing parts; return `{url, address, ray, version, contexts, started, …}`.
 
-    `asked` has the requested options of the control plane: see `options.checked`. `gone` names the
+    `asked` has the requested options of the control plane: see `options.check`. `gone` names the
     dead parts of a cluster that `koco up` started, and `ended` counts its remaining processes,
     which are ended.
     """
@@ -42,13 +42,13 @@ def up(
 
     values = parse(settings)
     with alone():
-        known = _known()
+        known = _load_context()
         remains = running_heads.remains(cluster.mark_of(context_file.home()))
         is_asked_anew = (
             values or recover_admin or options.differs(asked, known.cluster if known else {})
         )
         is_same = known and ca in (None, known.ca) and not is_asked_anew
-        if known and is_same and (found := _answering(known, remains)):
+        if known and is_same and (found := _find_running(known, remains)):
             _finish(known)
             return found
         wanted = {"ca": ca, "free": free_ports, "recover": recover_admin, "settings": values}
@@ -61,7 +61,7 @@ def down() -> dict[str, Any]:
     `executions` counts the open ones by status. It is None if the control plane did not answer.
     """
     with alone():
-        known = _known()
+        known = _load_context()
         here = dict(known.cluster) if known else {}
         mark = cluster.mark_of(context_file.home())
         executions = open_executions(known) if known and cluster.is_running(mark) else None
@@ -100,7 +100,7 @@ def open_executions(known: Context) -> dict[str, int] | None:
     return {status: count for status, count in tallies.items() if status not in FINAL}
 
 
-def _known() -> Context | None:
+def _load_context() -> Context | None:
     """Return this machine's context; the begun one if an earlier `koco up` did not finish."""
     return context_file.load_begun().get(LOCAL) or context_file.load_contexts().get(LOCAL)
 
@@ -112,7 +112,7 @@ def _finish(context: Context) -> None:
     known_servers.remember(context.url)
 
 
-def _answering(known: Context, remains: running_heads.Remains) -> dict[str, Any] | None:
+def _find_running(known: Context, remains: running_heads.Remains) -> dict[str, Any] | None:
     """Return the result of `up` if this context's control plane already runs this version."""
     if remains.gone or not running_heads.listens(str(known.cluster.get("address", ""))):
         return None
@@ -133,16 +133,16 @@ def _bring_up(
     """Start the missing parts. If a head dies in the meantime, start a new one."""
     _check(asked, known)  # before anything ends
     if not remains.is_alive:
-        return _brought_up(known, remains, asked, ended=_end(remains), **how)
+        return _start_parts(known, remains, asked, ended=_end(remains), **how)
     if remains.gone:
-        output.note(f"{_told(remains.gone)}: starting the missing parts…")
+        output.note(f"{_describe_gone(remains.gone)}: starting the missing parts…")
     try:
-        return _brought_up(known, remains, asked, ended=0, **how)
+        return _start_parts(known, remains, asked, ended=0, **how)
     except KocoError:
         remains = running_heads.remains(cluster.mark_of(context_file.home()))
         if remains.is_alive:
             raise
-        return _brought_up(known, remains, asked, ended=_end(remains), **how)
+        return _start_parts(known, remains, asked, ended=_end(remains), **how)
 
 
 def _check(asked: Mapping[str, Any], known: Context | None) -> None:
@@ -154,7 +154,7 @@ def _check(asked: Mapping[str, Any], known: Context | None) -> None:
     from koco.bootstrap import machine_check  # only if something has to start
 
     remembered = known.cluster if known else {}
-    wanted = options.wanted(asked, remembered, {"port": 0}, reached_at="127.0.0.1").all
+    wanted = options.combine(asked, remembered, {"port": 0}, reached_at="127.0.0.1").all
     machine_check.tls(wanted.get("tls_cert"), wanted.get("tls_key"))
     machine_check.folder(wanted.get("data_dir") or str(driver_process.data_dir()))
 
@@ -167,7 +167,7 @@ def _end(remains: running_heads.Remains) -> int:
     # one needs.
     ended = cluster.stop(cluster.mark_of(context_file.home()), term_s=_REMAINS_S)
     left = counted(ended, "remaining process")
-    output.note(f"{_told(remains.gone)}: ended {left}")
+    output.note(f"{_describe_gone(remains.gone)}: ended {left}")
     return ended
 
 
@@ -183,13 +183,13 @@ def _end_orphan(here: Mapping[str, Any]) -> None:
         output.note("the Ray of this control plane is gone: ended its process, too")
 
 
-def _told(gone: Sequence[str]) -> str:
+def _describe_gone(gone: Sequence[str]) -> str:
     listed = " and ".join(filter(None, (", ".join(gone[:-1]), gone[-1])))
     is_one = len(gone) == 1 and listed != running_heads.AGENTS
     return f"the {listed} of this cluster {'is' if is_one else 'are'} gone"
 
 
-def _brought_up(
+def _start_parts(
     known: Context | None,
     remains: running_heads.Remains,
     asked: Mapping[str, Any],
@@ -218,7 +218,7 @@ def _brought_up(
         usual = int(here.get("api") or cluster.PORTS["api"])
         if starts_ray and not free and "port" not in asked and ports["api"] != usual:
             output.note(f"port {usual} is taken: the API is at port {ports['api']} from now on")
-        wanted = options.wanted(
+        wanted = options.combine(
             asked,
             here,
             {"host": "127.0.0.1", "port": ports["api"], "data_dir": str(driver_process.data_dir())},
@@ -231,7 +231,7 @@ def _brought_up(
         asked_for = {"asked": address} if was_asked else {}
         address = address or f"127.0.0.1:{ports['gcs']}"
         kept = {**ports, **wanted.kept, "address": address, **asked_for}
-        context = Context(LOCAL, wanted.all["url"], key, kept, ca=_trusted(ca, known))
+        context = Context(LOCAL, wanted.all["url"], key, kept, ca=_choose_ca(ca, known))
         output.note(
             "starting Ray and the control plane…" if starts_ray else f"joining Ray at {address}…"
         )
@@ -290,7 +290,7 @@ def _serves(known: Context) -> bool:
     return True
 
 
-def _trusted(ca: str | None, known: Context | None) -> str:
+def _choose_ca(ca: str | None, known: Context | None) -> str:
     return ca if ca is not None else known.ca if known else ""
 
 

@@ -39,7 +39,7 @@ class Wanted:
         return {**self.defaults, **self.asked}
 
 
-def checked(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
+def check(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
     """Return the requested options of a control plane. Paths become absolute if `is_here`.
 
     Raises:
@@ -51,16 +51,16 @@ def checked(options: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
             f"{asked['port']} is not a port", hint="a port is a number from 1 to 65535"
         )
     if asked.get("url"):
-        asked["url"] = url.checked(asked["url"], "--public-url")
+        asked["url"] = url.check(asked["url"], "--public-url")
     if asked.get("tls_cert") == "":
         asked.setdefault("tls_key", "")  # the two are set and unset together
     for name in ("data_dir", "tls_cert", "tls_key"):
         if is_here and asked.get(name):
-            asked[name] = str(context_file.expanded(asked[name]).absolute())
+            asked[name] = str(context_file.expand_path(asked[name]).absolute())
     return asked
 
 
-def checked_ca(path: str | None) -> str | None:
+def check_ca(path: str | None) -> str | None:
     """Return the absolute path of a file with certificates.
 
     Raises:
@@ -70,7 +70,7 @@ def checked_ca(path: str | None) -> str | None:
 
     if not path:
         return path
-    whole = str(context_file.expanded(path).absolute())
+    whole = str(context_file.expand_path(path).absolute())
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(whole)
     except (ssl.SSLError, OSError) as exc:
@@ -92,7 +92,7 @@ def differs(asked: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
     return any((here.get(_KEPT[name]) or "") != value for name, value in asked.items())
 
 
-def wanted(
+def combine(
     asked: Mapping[str, Any],
     here: Mapping[str, Any],
     defaults: Mapping[str, Any],
@@ -120,7 +120,7 @@ def wanted(
     )
 
 
-def remembered(start: Mapping[str, Any]) -> dict[str, Any]:
+def options_to_keep(start: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that the context keeps of a running control plane: the place of its store.
 
     They are kept even if somebody else requested them, because the next `koco up` must not begin

@@ -47,10 +47,10 @@ def up(
 
     values = parse(settings)
     if name is not None:
-        contexts.checked_name(name)
+        contexts.check_name(name)
     with _alone(), _dashboard(ray, token, ca=ca) as dashboard:
-        version = _checked_version(dashboard)
-        known = _known(dashboard.url, name)
+        version = _require_version(dashboard)
+        known = _find_context(dashboard.url, name)
         here = dict(known.cluster) if known else {}
         is_asked_anew = values or recover_admin or options.differs(asked, here)
         if known and ca in (None, known.ca) and not is_asked_anew and _answers(known):
@@ -65,10 +65,10 @@ def up(
 def down(ray: str, *, token: str | None) -> dict[str, Any]:
     """Remove the control plane and its runners; return `{what, ended, executions}`."""
     with _alone(), _dashboard(ray, token) as dashboard:
-        _checked_version(dashboard)
-        known = _known(dashboard.url, None)
+        _require_version(dashboard)
+        known = _find_context(dashboard.url, None)
         executions = open_executions(known) if known else None
-        answer = _ordered(dashboard, {"action": "down"})
+        answer = _run_order(dashboard, {"action": "down"})
     if known:
         known_servers.forget(known.url)
     ended = answer["ended"]
@@ -91,8 +91,8 @@ def _bring_up(
     # A tunnel reaches the head's own loopback, and then no one else can reach the API.
     defaults = {"host": "127.0.0.1"} if url.is_loopback(host) else {}
     port = here.get("api", _PORT)
-    wanted = options.wanted(asked, here, {**defaults, "port": port}, reached_at=host)
-    name = name or (known.name if known else contexts.checked_name(url.host(wanted.all["url"])))
+    wanted = options.combine(asked, here, {**defaults, "port": port}, reached_at=host)
+    name = name or (known.name if known else contexts.check_name(url.host(wanted.all["url"])))
     contexts.warn_of_clear(wanted.all["url"])
     key = known.key if known and known.key and not recover else tokens.new()
     trusted = ca if ca is not None else known.ca if known else ""
@@ -112,13 +112,13 @@ def _bring_up(
         "recover": recover,
         "settings": settings,
     }
-    answer = _ordered(dashboard, order)
+    answer = _run_order(dashboard, order)
     if not answer["admitted"]:
         _forget_begun(dashboard.url)
         what = f"the store there has an admin key, but no context here has one for {dashboard.url}"
         hint = "`koco login` saves a key that you were given, `--recover-admin` creates a new one"
         raise NotAllowedError(what, hint=hint)
-    kept = {**wanted.kept, **options.remembered(answer["start"]), **place}
+    kept = {**wanted.kept, **options.options_to_keep(answer["start"]), **place}
     # It may have been running already, at an address that no context here had.
     context = replace(context, url=answer["url"], cluster=kept)
     context_file.save_begun(context)
@@ -138,7 +138,7 @@ def _result(context: Context, **more: Any) -> dict[str, Any]:
     }
 
 
-def _known(ray: str, name: str | None) -> Context | None:
+def _find_context(ray: str, name: str | None) -> Context | None:
     """Return the context of a cluster, or the one with this name if it belongs to this cluster.
 
     A begun context that does not answer yet goes first, because it has the latest options.
@@ -197,7 +197,7 @@ def _require_reachable(context: Context, start: Mapping[str, Any]) -> None:
         UnreachableError: they cannot; the message says what to do.
     """
     try:
-        contexts.version(context)
+        contexts.fetch_version(context)
     except NotAllowedError:
         raise
     except KocoError as exc:
@@ -219,13 +219,13 @@ def _dashboard(ray: str, token: str | None, *, ca: str | None = None) -> Iterato
 
     address = _address(ray)
     if ca is None:
-        known = _known(address, None)
+        known = _find_context(address, None)
         ca = known.ca if known else ""
 
     def find() -> str:
         if url.is_clear(address):
             output.note(f"warning: {address} is not encrypted: Ray's token travels in clear")
-        return _typed(token) if token is not None else jobs.find_token()
+        return _read_token(token) if token is not None else jobs.find_token()
 
     dashboard = jobs.Dashboard(address, find, ca=ca)
     try:
@@ -236,13 +236,13 @@ def _dashboard(ray: str, token: str | None, *, ca: str | None = None) -> Iterato
 
 def _address(ray: str) -> str:
     try:
-        return url.checked(ray, "--ray")
+        return url.check(ray, "--ray")
     except UsageError:
-        what = f"--ray is not the URL of a Ray dashboard: {url.shown(ray)!r}"
+        what = f"--ray is not the URL of a Ray dashboard: {url.redact(ray)!r}"
         raise UsageError(what, hint="such as http://head:8265; `ray start` prints it") from None
 
 
-def _typed(token: str) -> str:
+def _read_token(token: str) -> str:
     """Return the token, from stdin if it is `-`."""
     if token != "-":
         output.note(
@@ -254,7 +254,7 @@ def _typed(token: str) -> str:
     return sys.stdin.read(4096).strip()
 
 
-def _checked_version(dashboard: Any) -> str:
+def _require_version(dashboard: Any) -> str:
     # As `jobs`: only for `--ray`.
     from packaging.specifiers import SpecifierSet
 
@@ -270,7 +270,7 @@ def _checked_version(dashboard: Any) -> str:
     return version
 
 
-def _ordered(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
+def _run_order(dashboard: Any, order: dict[str, Any]) -> dict[str, Any]:
     """Run an order as a job on the cluster and return its answer."""
     # As `jobs`: only for `--ray`.
     from koco.bootstrap import job, package
@@ -304,13 +304,13 @@ class _Notes:
     """Shows each note of the job once."""
 
     def __init__(self) -> None:
-        self._has_told = False
+        self._is_reported = False
 
     def __call__(self, log: str) -> None:
         from koco.bootstrap import job  # only for `--ray`
 
-        if not self._has_told and (note := _line(log, job.NOTE)):
-            self._has_told = True
+        if not self._is_reported and (note := _line(log, job.NOTE)):
+            self._is_reported = True
             listed = ", ".join(note["lacking"])
             output.note(f"the cluster lacks {listed}: koco installs them for itself…")
 

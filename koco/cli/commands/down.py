@@ -39,13 +39,13 @@ def command(
     elif result["ended"]:
         count = counted(result["ended"], "process")
         output.note(f"stopped {result['what']} ({count}); the store is kept")
-        if lost := _lost(result["executions"] or {}):
+        if lost := _describe_lost(result["executions"] or {}):
             output.note(lost)
     else:
         output.note("there is nothing to stop: nothing that `koco up` started is running")
 
 
-def _lost(executions: dict[str, int]) -> str:
+def _describe_lost(executions: dict[str, int]) -> str:
     """Return a note about executions that lost their processes; empty if there are none."""
     begun = {status: n for status, n in executions.items() if n and status != "queued"}
     if not begun:

@@ -144,7 +144,7 @@ def _about(data: Element) -> str:
     if field is None:
         return label
     words = [*field_limits.words(field), *(name for name, _ in field_limits.choices(field))]
-    default = field_limits.shown(field, field.default)
+    default = field_limits.format_value(field, field.default)
     parts = [label, f"({', '.join(words)})" if words else "", f"[{default}]" if default else ""]
     return " ".join(filter(None, parts))
 

@@ -64,16 +64,16 @@ def command(
     Example: koco login https://koco.example.com
     """
     _check_options(user, key=key, password=password, no_check=no_check)
-    ca = options.checked_ca(ca)
-    context_file.chosen()  # reports a broken file before the user types a key
-    address = url.checked(address, "the argument")
+    ca = options.check_ca(ca)
+    context_file.select()  # reports a broken file before the user types a key
+    address = url.check(address, "the argument")
     guard = _keep_other(address) if name is None else None
-    name = contexts.checked_name(url.host(address) if name is None else name)
+    name = contexts.check_name(url.host(address) if name is None else name)
     if guard and (old := context_file.load_contexts().get(name)):
         guard(old)  # before the user types a key in vain
     contexts.warn_of_clear(address)
     if user is None:
-        context, until = Context(name, address, contexts.key(key), ca=ca or ""), None
+        context, until = Context(name, address, contexts.ask_key(key), ca=ca or ""), None
     else:
         context, until = _log_in(Context(name, address, "", ca=ca or "", user=user), password)
     version = None if no_check else _version(context)
@@ -81,7 +81,7 @@ def command(
     choice = contexts.announce(name)
     if as_json:
         session = {} if until is None else {"user": user, "expires": until}
-        output.print_json({**contexts.wire(context, choice), "version": version, **session})
+        output.print_json({**contexts.to_json(context, choice), "version": version, **session})
         return
     about = f"koco {version} answers" if version else "not checked"
     what = f"the key {tokens.mask(context.key)} is saved"
@@ -106,7 +106,7 @@ def _check_options(
 def _log_in(context: Context, password: str | None) -> tuple[Context, str]:
     """Begin a session; return the context with its token, and the time when it expires."""
     usage = "`--password -` reads it from stdin"
-    typed = password_prompt.known(password, f"Password of {context.user}", usage=usage)
+    typed = password_prompt.ask_existing(password, f"Password of {context.user}", usage=usage)
     with _saving_nothing(is_key=False), Client(context, remembers=True) as client:
         answer = client.log_in(context.user, typed)
     return replace(context, key=answer["token"]), answer["expires"]
@@ -127,7 +127,7 @@ def _keep_other(address: str) -> Callable[[Context], None]:
 
 def _version(context: Context) -> str:
     with _saving_nothing(is_key=not context.is_session):
-        return contexts.version(context)
+        return contexts.fetch_version(context)
 
 
 @contextmanager

@@ -86,9 +86,9 @@ def command(
         "tls_cert": tls_cert,
         "tls_key": tls_key,
     }
-    requested = options.checked(requested, is_here=ray is None)
+    requested = options.check(requested, is_here=ray is None)
     common: dict[str, Any] = {
-        "ca": options.checked_ca(ca),
+        "ca": options.check_ca(ca),
         "recover_admin": recover_admin,
         "settings": settings or [],
     }

@@ -16,7 +16,7 @@ def check(client: "Client", targets: Sequence["Target"]) -> None:
 
     It is the pyproject.toml that the manifest names, or else the one in its folder.
     """
-    wanted = [(target, said) for target in targets if (said := _wanted(target))]
+    wanted = [(target, said) for target in targets if (said := _required_python(target))]
     if not wanted:
         return
     python = client.status()["ray"].get("python")
@@ -27,7 +27,7 @@ def check(client: "Client", targets: Sequence["Target"]) -> None:
         raise ManifestError(problems)
 
 
-def _wanted(target: "Target") -> str | None:
+def _required_python(target: "Target") -> str | None:
     path = target.root / (target.manifest.runtime.pyproject or "pyproject.toml")
     try:
         return package_check.required_python(path.read_text("utf-8"))

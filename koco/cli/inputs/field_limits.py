@@ -56,7 +56,7 @@ def choices(field: Field) -> list[tuple[str, str]]:
     return list(zip(field.names, labels, strict=True))
 
 
-def shown(field: Field, value: Any) -> str:
+def format_value(field: Field, value: Any) -> str:
     """Return a field's value as it would be typed, in one short line. A secret is hidden."""
     if value is None:
         return ""

@@ -27,10 +27,10 @@ class Local(str):
     @property
     def path(self) -> Path:
         """The path of the file."""
-        return context_file.expanded(self[1:])
+        return context_file.expand_path(self[1:])
 
 
-def typed(text: str) -> str:
+def parse_value(text: str) -> str:
     """Return the meaning of a value on the command line: `@path` a file, `@@x` the text `@x`."""
     if text.startswith("@@"):
         return text[1:]
@@ -72,7 +72,7 @@ def resolve(client: "Client", values: dict[str, Any], *, fid: str | None = None)
 def find(given: str | Path) -> list["LocalFile"]:
     """Return a local file, or every file below a folder; see `koco.client.local_files.found`."""
     with _readable():
-        return local_files.found(Path(given))
+        return local_files.find(Path(given))
 
 
 def send(client: "Client", files: Iterable["LocalFile"]) -> dict["LocalFile", str]:

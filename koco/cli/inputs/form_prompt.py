@@ -77,7 +77,7 @@ class Dialogue:
             raw = offered if raw is None else raw
             if raw is None and not field.is_required:
                 return {}
-            value, messages = _checked(field, raw)
+            value, messages = _check(field, raw)
             if not messages:
                 return {field.name: to_json(value)}
             self._refuse(messages)
@@ -90,7 +90,7 @@ class Dialogue:
             about.append("one on each line, an empty line ends them")
         said = [f"({', '.join(about)})"] if about else []
         if offered is not None and not isinstance(field, Select):
-            said.append(f"[{field_limits.shown(field, offered)}]")
+            said.append(f"[{field_limits.format_value(field, offered)}]")
         beside = "option" if isinstance(field, Checkbox) else "placeholder"
         said.append(getattr(field, beside, None) or "")
         self._title(field.label or field.name, " ".join(said))
@@ -112,7 +112,7 @@ class Dialogue:
         if not typed.strip():
             return None
         if isinstance(field, Select):
-            return _chosen(field_limits.choices(field), typed)
+            return _find_choice(field_limits.choices(field), typed)
         if isinstance(field, Checkbox):
             return {"y": "yes", "n": "no"}.get(typed.strip().lower(), typed)
         return typed.strip()
@@ -142,7 +142,7 @@ class Dialogue:
                 typed = "?"
             if not typed.strip() and default is not None:
                 return default
-            chosen = _chosen(pairs, typed)
+            chosen = _find_choice(pairs, typed)
             if chosen in names:
                 return names.index(chosen)
             self._refuse([f"must be one of {', '.join(names)}"])
@@ -190,7 +190,7 @@ def _are_numbered(pairs: Sequence[tuple[str, str]]) -> bool:
     return not any(name.strip().isdecimal() for name, _ in pairs)
 
 
-def _chosen(pairs: Sequence[tuple[str, str]], typed: str) -> str:
+def _find_choice(pairs: Sequence[tuple[str, str]], typed: str) -> str:
     """Return the name for typed text that is a name, number or label; else the text itself."""
     word = typed.strip()
     names = [name for name, _ in pairs]
@@ -202,12 +202,14 @@ def _chosen(pairs: Sequence[tuple[str, str]], typed: str) -> str:
     return labelled[0] if len(labelled) == 1 else typed
 
 
-def _checked(field: Field, raw: Any) -> tuple[Any, list[str]]:
+def _check(field: Field, raw: Any) -> tuple[Any, list[str]]:
     if not isinstance(field, InputFiles):
         return field.clean(raw)
     typed = raw if isinstance(raw, list) else [raw]
     # `-i` needs an @ before paths; here it is optional.
-    paths = [context_file.expanded(str(each).strip().removeprefix("@")) for each in typed if each]
+    paths = [
+        context_file.expand_path(str(each).strip().removeprefix("@")) for each in typed if each
+    ]
     if not paths:
         return None, ["is required"]
     found = [file_inputs.Local(f"@{path}") for path in paths]

@@ -26,7 +26,7 @@ def gather(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
     Raises:
         UsageError: a pair without `=`, a key twice, a file that does not hold an object.
     """
-    inputs = {**(read(file) if file is not None else {}), **_parsed(pairs)}
+    inputs = {**(read(file) if file is not None else {}), **_parse_pairs(pairs)}
     _require_json(inputs)
     return inputs
 
@@ -100,13 +100,13 @@ def _source(file: str) -> str:
     return "standard input" if file == STDIN else file
 
 
-def _parsed(pairs: Sequence[str]) -> dict[str, Any]:
+def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UsageError(f"{pair!r} is not in the form key=value", hint="such as -i who=World")
-        meant = file_inputs.typed(value)
+        meant = file_inputs.parse_value(value)
         if key not in found:
             found[key] = meant
         elif isinstance(meant, file_inputs.Local) and not isinstance(found[key], str):

@@ -13,7 +13,7 @@ _SHORTEST = 12
 _BYTES = 4096
 
 
-def known(source: str | None, about: str, *, usage: str) -> str:
+def ask_existing(source: str | None, about: str, *, usage: str) -> str:
     """Return an existing password: typed once, or from stdin with `-`.
 
     `about` is the question; `usage` is the hint if no person can be asked.
@@ -41,9 +41,9 @@ def known(source: str | None, about: str, *, usage: str) -> str:
     return _require(found)
 
 
-def new(source: str | None, about: str, *, usage: str) -> str:
+def ask_new(source: str | None, about: str, *, usage: str) -> str:
     """Return a new password, typed twice; otherwise like `known`."""
-    first = known(source, about, usage=usage)
+    first = ask_existing(source, about, usage=usage)
     if len(first) < _SHORTEST:
         raise UsageError(
             f"a password has at least {_SHORTEST} characters",
@@ -57,7 +57,7 @@ def new(source: str | None, about: str, *, usage: str) -> str:
 def _ask(about: str) -> str:
     try:
         left = "no password was given; nothing was done"
-        return _require(keyboard.asked_secret(f"{about} (not shown)", left=left))
+        return _require(keyboard.ask_secret(f"{about} (not shown)", left=left))
     except UnicodeError:
         raise UsageError("the password is not UTF-8") from None
 

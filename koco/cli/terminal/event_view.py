@@ -123,9 +123,9 @@ def _show(stream: Stream, lines: list[bytes], view: View) -> None:
     if view.as_json:
         _write_json(stream, lines, view)
     elif output.is_terminal():
-        _draw(map(stream.decoded, lines), view)
+        _draw(map(stream.decode, lines), view)
     else:
-        sys.stdout.write("".join(_plain(map(stream.decoded, lines), view)))
+        sys.stdout.write("".join(_plain(map(stream.decode, lines), view)))
     sys.stdout.flush()
 
 
@@ -210,7 +210,7 @@ def _draw(events: Iterable[Event], view: View) -> None:
         kind, payload, ts = event["kind"], event["payload"], event["ts"]
         if kind == "status" and not view.kinds:
             status = str(payload["status"])
-            _put(
+            _print_text(
                 f"· {_text(kind, payload, view.fid)}",
                 ts,
                 view,
@@ -219,10 +219,10 @@ def _draw(events: Iterable[Event], view: View) -> None:
         elif _is_shown(kind, payload, view):
             for type_, body in _parts(kind, payload, view.fid):
                 if type_ != "markdown":
-                    _put(_label_task(body, event), ts, view, _STYLES.get(kind, ""))
+                    _print_text(_label_task(body, event), ts, view, _STYLES.get(kind, ""))
                     continue
                 if view.timestamps:
-                    _put("", ts, view, "")
+                    _print_text("", ts, view, "")
                 output.print_markdown(body)
 
 
@@ -233,7 +233,7 @@ def _parts(kind: str, payload: Any, fid: str) -> list[tuple[str, str]]:
     return bodies_of(payload) or [("text", _text(kind, payload, fid, indent=2))]
 
 
-def _put(text: str, ts: str, view: View, style: str) -> None:
+def _print_text(text: str, ts: str, view: View, style: str) -> None:
     shown = output.paint(output.harmless(text), style)
     if view.timestamps:
         ts = output.paint(output.inline(times.at(ts, is_exact=True)), output.DIM)

@@ -38,7 +38,7 @@ def secret(out: TextIO) -> str:
     return typed
 
 
-def asked_secret(about: str, *, left: str) -> str:
+def ask_secret(about: str, *, left: str) -> str:
     """Ask for a secret on stderr, without echo; `left` is the hint if nothing is typed.
 
     Raises:

@@ -29,20 +29,20 @@ def ending(as_json: bool) -> Iterator[None]:
     try:
         yield
     except KocoError as exc:
-        emit("status", failed(exc))
+        emit("status", error_payload(exc))
         raise
     except KeyboardInterrupt:
-        emit("status", failed(Interrupted("interrupted")))
+        emit("status", error_payload(Interrupted("interrupted")))
         raise
     except BrokenPipeError:
         raise  # the reader is gone
     except Exception as exc:
-        emit("status", failed(unexpected(exc)))
+        emit("status", error_payload(unexpected(exc)))
         raise
     emit("status", {"status": "finished"})
 
 
-def failed(error: KocoError) -> dict[str, Any]:
+def error_payload(error: KocoError) -> dict[str, Any]:
     """Return the last line's payload for an error. Its details are on stderr."""
     hint = mask_all(error.hint) if error.hint else None
     facts = {"code": error.code, "message": mask_all(error.message), "hint": hint}

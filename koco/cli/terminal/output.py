@@ -120,7 +120,7 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 def harmless(text: str) -> str:
     r"""Return text whose control characters are shown (`\x1b`) instead of obeyed."""
-    return _CONTROLS.sub(_shown, text.replace("\r\n", "\n"))
+    return _CONTROLS.sub(_escape, text.replace("\r\n", "\n"))
 
 
 def inline(text: str) -> str:
@@ -129,7 +129,7 @@ def inline(text: str) -> str:
     For names and other text from somebody else, wherever it goes. In a log that is read line by
     line, a name with two lines could fake an entry.
     """
-    return _BREAKS.sub(lambda found: _SHORT.get(found[0]) or _shown(found), text)
+    return _BREAKS.sub(lambda found: _SHORT.get(found[0]) or _escape(found), text)
 
 
 def harmless_json(text: str) -> str:
@@ -171,7 +171,7 @@ def flush() -> None:
 
 def note(text: str) -> None:
     """Write a line to stderr: progress, or what to do next."""
-    _say(f"{harmless(text) if is_terminal(sys.stderr) else text}\n")
+    _write(f"{harmless(text) if is_terminal(sys.stderr) else text}\n")
 
 
 class StatusLine:
@@ -206,7 +206,7 @@ def warn(text: str, *, hint: str) -> None:
 def print_error(error: KocoError, *, as_json: bool = False) -> None:
     """Write an error to stderr: `error:` and `hint:`, or its wire form."""
     if as_json:
-        _say(json.dumps(error.to_wire()) + "\n")
+        _write(json.dumps(error.to_wire()) + "\n")
         return
     if detail := getattr(error, "detail", None):
         note(str(detail).rstrip("\n"))
@@ -297,17 +297,17 @@ def _console(stream: TextIO | None = None) -> "Console":
     return Console(file=file, no_color=not has_colour(file), highlight=False, markup=False)
 
 
-def _shown(found: "re.Match[str]") -> str:
+def _escape(found: "re.Match[str]") -> str:
     code = ord(found[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def _labelled(label: str, style: str, text: str) -> None:
     shown = harmless(text) if is_terminal(sys.stderr) else text
-    _say(f"{paint(f'{label}:', style, sys.stderr)} {shown}\n")
+    _write(f"{paint(f'{label}:', style, sys.stderr)} {shown}\n")
 
 
-def _say(text: str) -> None:
+def _write(text: str) -> None:
     """Write to stderr if possible. A failure does not affect the command."""
     try:
         sys.stderr.write(text)

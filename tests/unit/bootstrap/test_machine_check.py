@@ -116,7 +116,7 @@ DEFAULTS = {"host": "127.0.0.1", "port": 8400, "data_dir": "/d"}
 
 
 def wanted(asked: dict[str, Any], here: dict[str, Any] | None = None) -> options.Wanted:
-    return options.wanted(asked, here or {}, DEFAULTS, reached_at="127.0.0.1")
+    return options.combine(asked, here or {}, DEFAULTS, reached_at="127.0.0.1")
 
 
 def test_requested_options_are_remembered_and_can_be_reset() -> None:
@@ -127,7 +127,7 @@ def test_requested_options_are_remembered_and_can_be_reset() -> None:
     again = wanted({}, first.kept)
     assert again.asked == {}, "one that runs is left as it is"
     assert again.all == first.all
-    back = wanted(options.checked({"data_dir": "", "tls_cert": ""}, is_here=True), first.kept)
+    back = wanted(options.check({"data_dir": "", "tls_cert": ""}, is_here=True), first.kept)
     assert back.all["data_dir"] == "/d"
     assert back.all["url"] == "http://127.0.0.1:8400"
     assert back.kept == {"api": 8400}
@@ -158,12 +158,12 @@ def test_checks_options_before_anything_starts(tmp_path: Path) -> None:
         ({"url": "koco.example.com"}, "--public-url"),
     ):
         with pytest.raises(UsageError, match=says):
-            options.checked(asked, is_here=True)
+            options.check(asked, is_here=True)
     (tmp_path / "no.pem").write_text("no certificate")
     with pytest.raises(UsageError, match="has no certificates"):
-        options.checked_ca(str(tmp_path / "no.pem"))
-    assert options.checked({"tls_cert": "c.pem"}, is_here=False) == {"tls_cert": "c.pem"}
-    assert Path(options.checked({"tls_cert": "c.pem"}, is_here=True)["tls_cert"]).is_absolute()
+        options.check_ca(str(tmp_path / "no.pem"))
+    assert options.check({"tls_cert": "c.pem"}, is_here=False) == {"tls_cert": "c.pem"}
+    assert Path(options.check({"tls_cert": "c.pem"}, is_here=True)["tls_cert"]).is_absolute()
 
 
 # what travels

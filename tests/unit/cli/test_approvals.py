@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.driver import eventually
 from tests.support.memory_plane import LATER, TS, Plane
 from tests.support.typist import Typist
 from tests.unit.conftest import Cli
@@ -363,7 +364,13 @@ def test_waiting_without_input_gives_up_when_a_person_is_awaited(
 def test_waiting_with_a_person_around_says_who_is_awaited(plane: Plane, cli: Cli, fid: str) -> None:
     """Once, on stderr; it goes on to the end."""
     lid = plane.lock(fid)
-    threading.Timer(0.2, lambda: (plane.answer(lid, 1), plane.end(fid, "finished"))).start()
+
+    def settle() -> None:
+        eventually(lambda: any("/locks" in path for _, path, *_ in plane.requests))
+        plane.answer(lid, 1)
+        plane.end(fid, "finished")
+
+    threading.Thread(target=settle).start()
     ran = cli("wait", fid)
     assert (ran.code, ran.out) == (0, f"{fid}\tfinished\n")
     assert ran.err == f"{fid} waits for an answer: `koco answer {fid} approval`\n"

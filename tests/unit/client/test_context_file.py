@@ -109,8 +109,8 @@ def test_white_space_around_a_variable_is_none_of_it(
     monkeypatch.setenv("KOCO_KEY", around.format("koco_other"))
     assert context_file.current().key == "koco_other"
     monkeypatch.setenv("KOCO_CONTEXT", around.format("a"))
-    assert context_file.chosen() == context_file.Choice("a", "KOCO_CONTEXT")
-    assert context_file.chosen(around.format("b")).name == "b"
+    assert context_file.select() == context_file.Choice("a", "KOCO_CONTEXT")
+    assert context_file.select(around.format("b")).name == "b"
     monkeypatch.setenv("KOCO_URL", around.format("http://env.test"))
     found = context_file.current()
     assert (found.url, found.key) == ("http://env.test", "koco_other")

@@ -47,5 +47,7 @@ def test_the_terminal_on_the_page_is_what_is_asked() -> None:
     from koco.cli.inputs import field_limits
 
     verses = F.InputNumber("verses", "Verses", 3, min_value=1, max_value=9, step=1)
-    asked = f"Verses ({', '.join(field_limits.words(verses))}) [{field_limits.shown(verses, 3)}]"
+    asked = (
+        f"Verses ({', '.join(field_limits.words(verses))}) [{field_limits.format_value(verses, 3)}]"
+    )
     assert asked in blocks("text")[0]

@@ -27,16 +27,16 @@ def command(
 
     Example: koco context add staging https://koco.example.com
     """
-    context_file.chosen()  # reports a broken file before the user types a key
-    contexts.checked_name(name)
-    address = url.checked(address, "the argument")
+    context_file.select()  # reports a broken file before the user types a key
+    contexts.check_name(name)
+    address = url.check(address, "the argument")
     if not force and (old := context_file.load_contexts().get(name)):
         contexts.refuse_any(old)  # before the user types a key in vain
     contexts.warn_of_clear(address)
-    context = Context(name, address, contexts.key(key, is_optional=True))
+    context = Context(name, address, contexts.ask_key(key, is_optional=True))
     context_file.save_context(context, None, guard=None if force else contexts.refuse_any)
     if as_json:
-        output.print_json(contexts.wire(context, context_file.chosen()))
+        output.print_json(contexts.to_json(context, context_file.select()))
         return
     if not context.key:
         output.note("note: the context has no key; set KOCO_KEY")

@@ -22,7 +22,7 @@ def command(
     known = list(context_file.load_contexts().values())
     if choice.by == "KOCO_URL":
         known.insert(0, connection.context())
-    items = [contexts.wire(each, choice) for each in known]
+    items = [contexts.to_json(each, choice) for each in known]
     if as_json:
         output.print_items(items)
         return

@@ -29,9 +29,9 @@ def command(
     context = context_file.find(name)
     if context.cluster and not force:
         _refuse_running(context)
-    before = context_file.chosen()
+    before = context_file.select()
     context_file.remove_context(name)
-    after = context_file.chosen()
+    after = context_file.select()
     if as_json:
         by = after.by if after.name is not None else None
         output.print_json({"removed": name, "current": after.name, "chosen_by": by})

@@ -29,9 +29,9 @@ def command(
     """
     choice = connection.choice()
     context = connection.context() if name is None else context_file.find(name)
-    shown = contexts.wire(context, choice)
+    shown = contexts.to_json(context, choice)
     if check:
-        shown["version"] = contexts.version(context)
+        shown["version"] = contexts.fetch_version(context)
     if as_json:
         output.print_json(shown)
         return

@@ -19,10 +19,10 @@ def command(
 
     Example: koco context use staging
     """
-    context_file.chosen()  # reports a broken koco.toml before anything changes
+    context_file.select()  # reports a broken koco.toml before anything changes
     context_file.use_context(name)
     choice = contexts.announce(name)
     if as_json:
-        output.print_json(contexts.wire(context_file.find(name), choice))
+        output.print_json(contexts.to_json(context_file.find(name), choice))
         return
     output.print_line(name)

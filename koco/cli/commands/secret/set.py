@@ -90,6 +90,6 @@ def _read_file(file: Path) -> bytes:
 def _ask(name: str) -> str:
     about, left = f"Value of {name} (not shown)", "no value was given; nothing was set"
     try:
-        return keyboard.asked_secret(about, left=left)
+        return keyboard.ask_secret(about, left=left)
     except UnicodeError:
         raise UsageError("the value is not UTF-8", hint="`--file` reads it from a file") from None

@@ -44,7 +44,7 @@ def command(
     usage = f"`koco user create {name} -` reads it from stdin"
     user = client.create_user(
         name,
-        password_prompt.new(source, f"Password of {name}", usage=usage),
+        password_prompt.ask_new(source, f"Password of {name}", usage=usage),
         scopes=[each for given in scopes or ["launch"] for each in given.split(",") if each],
         flows=flows or [],
         all_executions=all_executions,

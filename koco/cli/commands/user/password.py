@@ -33,9 +33,9 @@ def command(
     if "admin" not in me["scopes"]:
         if not prompt.can_ask(no_input=False):
             raise UsageError("the old password must be typed at a terminal")
-        old = password_prompt.known(None, f"Old password of {name}", usage="")
+        old = password_prompt.ask_existing(None, f"Old password of {name}", usage="")
     usage = f"`koco user password {name} -` reads it from stdin"
-    password = password_prompt.new(source, f"New password of {name}", usage=usage)
+    password = password_prompt.ask_new(source, f"New password of {name}", usage=usage)
     answer = client.set_password(name, password, old=old)
     if as_json:
         output.print_json(answer)

@@ -100,7 +100,7 @@ def test_one_that_runs_is_found_without_a_job(cli: Cli, ray: Ray, plane: Plane) 
     done = cli("up", "--ray", ray.url)
     assert (done.code, done.out.strip()) == (0, plane.url), done.err
     assert not [each for each in ray.requests if each[:2] == JOB]
-    assert context_file.chosen().name == "theirs"
+    assert context_file.select().name == "theirs"
 
 
 def test_nothing_is_left_of_a_key_that_was_not_admitted(cli: Cli, ray: Ray, plane: Plane) -> None:
@@ -111,7 +111,7 @@ def test_nothing_is_left_of_a_key_that_was_not_admitted(cli: Cli, ray: Ray, plan
     assert done.code == 6
     assert "--recover-admin" in done.err
     assert list(context_file.load_contexts()) == ["other"]
-    assert context_file.chosen().name == "other"
+    assert context_file.select().name == "other"
 
 
 def test_a_failed_up_changes_no_context_and_loses_no_key(
@@ -134,7 +134,7 @@ def test_a_failed_up_changes_no_context_and_loses_no_key(
     ray.job, ray.log = [{"status": "SUCCEEDED"}], answer(plane)
     assert cli("up", "--ray", ray.url, "--name", "ours").code == 0, "by whatever name"
     assert context_file.find("ours").key == KEY
-    assert context_file.chosen().name == "ours"
+    assert context_file.select().name == "ours"
     assert context_file.load_begun() == {}
 
 
