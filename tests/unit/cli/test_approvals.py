@@ -33,7 +33,7 @@ def koco(*args: str, stdout: Path | None = None) -> Typist:
     return Typist(["-m", "koco", *args], stdout=stdout)
 
 
-def test_the_inbox_lists_what_waits_oldest_first(plane: Plane, cli: Cli, fid: str) -> None:
+def test_inbox_lists_open_locks_oldest_first(plane: Plane, cli: Cli, fid: str) -> None:
     """Piped: a header, tabs, and nothing on stderr; what is answered is gone."""
     plane.lock(fid, "first")
     lid = plane.lock(plane.launch(flow="hello/other"), "second")
@@ -53,7 +53,7 @@ def test_the_inbox_lists_what_waits_oldest_first(plane: Plane, cli: Cli, fid: st
     assert cli("inbox", "--flow", "hello/other").out.count("\n") == 1
 
 
-def test_the_inbox_fits_80_columns_and_says_how_to_answer(
+def test_inbox_fits_80_columns_and_shows_how_to_answer(
     plane: Plane, terminal: Cli, fid: str
 ) -> None:
     """The fid is whole, for it is what one types next."""
@@ -67,7 +67,7 @@ def test_the_inbox_fits_80_columns_and_says_how_to_answer(
     assert lines[-1].startswith("`koco answer FID` answers")
 
 
-def test_the_inbox_limits_and_says_that_there_is_more(plane: Plane, cli: Cli, fid: str) -> None:
+def test_inbox_notes_that_there_are_more(plane: Plane, cli: Cli, fid: str) -> None:
     """As `koco ps` does."""
     for _ in range(3):
         plane.lock(fid)
@@ -89,7 +89,7 @@ def test_answering_with_inputs(plane: Plane, cli: Cli, fid: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["null", "false", "0", '""', "{}", "[1]", "yes please"])
-def test_a_lock_without_a_form_takes_any_value_of_a_file(
+def test_a_lock_without_a_form_accepts_any_value_from_a_file(
     plane: Plane, cli: Cli, fid: str, text: str
 ) -> None:
     """JSON or YAML, falsy ones, too; `-i` makes an object."""
@@ -101,7 +101,7 @@ def test_a_lock_without_a_form_takes_any_value_of_a_file(
     assert plane.locks[lid]["answer"] == {"a": "b"}
 
 
-def test_what_the_form_refuses_leaves_the_lock_open(plane: Plane, cli: Cli, fid: str) -> None:
+def test_a_refused_answer_leaves_the_lock_open(plane: Plane, cli: Cli, fid: str) -> None:
     """Every message by field, exit code 2; with --json the API's own form."""
     lid = plane.lock(fid, form=FORM)
     ran = cli("answer", fid, "-i", "stars=9")
@@ -133,9 +133,7 @@ def test_without_a_lock_it_must_be_clear_which(plane: Plane, cli: Cli, fid: str)
     assert cli("answer", fid, "lid2", "-i", "a=b").code == 0
 
 
-def test_nothing_given_is_no_answer_to_a_lock_without_a_form(
-    plane: Plane, cli: Cli, fid: str
-) -> None:
+def test_a_lock_without_a_form_needs_an_answer(plane: Plane, cli: Cli, fid: str) -> None:
     """Without a terminal nobody can be asked."""
     lid = plane.lock(fid)
     ran = cli("answer", fid)
@@ -143,7 +141,7 @@ def test_nothing_given_is_no_answer_to_a_lock_without_a_form(
     assert "takes any JSON value" in ran.err
 
 
-def test_who_comes_second_is_told_who_was_first(plane: Plane, cli: Cli, fid: str) -> None:
+def test_a_late_answer_reports_who_was_first(plane: Plane, cli: Cli, fid: str) -> None:
     """Exit code 2, as for any conflict."""
     plane.answer(plane.lock(fid), 1, by="bob")
     ran = cli("answer", fid, "approval")
@@ -151,9 +149,7 @@ def test_who_comes_second_is_told_who_was_first(plane: Plane, cli: Cli, fid: str
     assert f"was answered by bob at {TS}" in ran.err
 
 
-def test_at_a_terminal_the_form_is_shown_and_asked_for(
-    plane: Plane, fid: str, tmp_path: Path
-) -> None:
+def test_a_terminal_shows_the_form_and_asks_for_it(plane: Plane, fid: str, tmp_path: Path) -> None:
     """What is asked stands first; what the server refuses is asked again."""
     lid = plane.lock(fid, data={"page": 1}, form=FORM)
     with koco("answer", fid, stdout=tmp_path / "out") as typist:
@@ -243,7 +239,7 @@ def test_following_at_a_terminal_offers_to_answer(plane: Plane, script: Script) 
     assert [plane.locks[lid]["answer"] for lid in script.lids] == [BOUND, None]
 
 
-def test_what_is_asked_is_shown_where_stdout_is_a_file(
+def test_shows_the_question_at_the_terminal_if_stdout_is_a_file(
     plane: Plane, script: Script, tmp_path: Path
 ) -> None:
     """The offer is on the terminal, the stream in the file."""
@@ -280,7 +276,7 @@ def test_declining_goes_on_following(plane: Plane, script: Script) -> None:
     assert typist.seen.count("Answer first now?") == 1
 
 
-def test_somebody_else_may_be_faster(plane: Plane, script: Script) -> None:
+def test_reports_that_somebody_else_was_faster(plane: Plane, script: Script) -> None:
     """That is told, and no error: what was followed goes on."""
     with koco("run", "greet", "-i", "who=Ada", "-f") as typist:
         typist.sees("Answer first now?")
@@ -333,7 +329,7 @@ def test_ctrl_c_at_an_offer_leaves_the_execution_running(plane: Plane, script: S
     script.settle()
 
 
-def test_no_input_follows_without_offering(plane: Plane, script: Script) -> None:
+def test_no_input_follows_without_an_offer(plane: Plane, script: Script) -> None:
     """What is asked is shown, with the command that answers it."""
     with koco("run", "greet", "-i", "who=Ada", "-f", "--no-input") as typist:
         typist.sees(f"lock: first waits for an answer until {LATER[:10]} ")
@@ -361,7 +357,7 @@ def test_waiting_without_input_gives_up_when_a_person_is_awaited(
         ]
 
 
-def test_waiting_with_a_person_around_says_who_is_awaited(plane: Plane, cli: Cli, fid: str) -> None:
+def test_wait_notes_the_lock_that_needs_an_answer(plane: Plane, cli: Cli, fid: str) -> None:
     """Once, on stderr; it goes on to the end."""
     lid = plane.lock(fid)
 
@@ -392,7 +388,7 @@ def test_several_executions_end_in_the_order_given(plane: Plane, cli: Cli, fid: 
     assert (ran.code, ran.out) == (7, f"{fid}\tfinished\n{other}\tcancelled\n")
 
 
-def test_show_lists_what_is_open(plane: Plane, cli: Cli, fid: str) -> None:
+def test_show_lists_open_locks(plane: Plane, cli: Cli, fid: str) -> None:
     """With what is asked, and until when."""
     plane.answer(plane.lock(fid, "past"), 1)
     plane.lock(fid, "now", {"page": 1})

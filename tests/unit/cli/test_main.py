@@ -24,12 +24,14 @@ def test_an_unknown_command_names_the_nearest(plane: Plane, cli: Cli) -> None:
     assert ran.err == "error: there is no command 'statuss'\nhint: did you mean `koco status`?\n"
 
 
-def test_a_command_like_no_other_points_to_the_list(plane: Plane, cli: Cli) -> None:
+def test_an_unknown_command_without_a_similar_one_points_to_the_list(
+    plane: Plane, cli: Cli
+) -> None:
     """No guess is better than a wild one."""
     assert "hint: `koco --help` lists the commands" in cli("xyzzy").err
 
 
-def test_a_global_option_after_the_command_is_told_where_it_goes(plane: Plane, cli: Cli) -> None:
+def test_explains_where_a_global_option_goes(plane: Plane, cli: Cli) -> None:
     """`koco ps --context x` is what many will type."""
     ran = cli("ps", "--context", "x")
     assert ran.code == 2
@@ -86,7 +88,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("error", "code"), ERRORS)
-def test_an_error_of_the_api_is_told_with_its_exit_code(
+def test_prints_an_api_error_with_its_exit_code(
     plane: Plane, cli: Cli, error: errors.KocoError, code: int
 ) -> None:
     """What and where on one line, what to do on the next, nothing on stdout."""
@@ -107,7 +109,7 @@ def test_an_error_with_json_is_its_wire_form(
     assert json.loads(ran.err) == error.to_wire()
 
 
-def test_without_a_key_it_says_what_brings_one(
+def test_without_a_key_the_hint_shows_how_to_get_one(
     plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not how a header is written."""
@@ -117,7 +119,7 @@ def test_without_a_key_it_says_what_brings_one(
     assert ran.err.endswith(f"hint: set KOCO_KEY, or save a key with `koco login {plane.url}`\n")
 
 
-def test_what_nobody_expected_is_called_a_bug(
+def test_an_unexpected_error_is_called_a_bug(
     plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line, exit code 1; KOCO_DEBUG shows the traceback."""
@@ -131,7 +133,7 @@ def test_what_nobody_expected_is_called_a_bug(
     assert "Traceback" in cli("missing").err
 
 
-def test_a_folder_that_is_gone_is_no_bug(plane: Plane, cli: Cli, tmp_path: Path) -> None:
+def test_a_removed_current_folder_is_a_usage_error(plane: Plane, cli: Cli, tmp_path: Path) -> None:
     """What needs no folder works there, and the rest says what is wrong."""
     folder = tmp_path / "gone"
     folder.mkdir()
@@ -165,7 +167,7 @@ def test_without_a_home_the_environment_is_enough(
         assert (ran.code, "HOME is not set" in ran.err) == (2, True)
 
 
-def test_up_says_where_it_cannot_write(
+def test_up_names_the_folder_that_it_cannot_write(
     plane: Plane, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a read-only disk, say: koco's directory can be elsewhere."""
@@ -197,7 +199,7 @@ def test_a_pipe_that_is_closed_ends_it_quietly(
 
 
 @pytest.mark.parametrize("closed", [0, 1, 2])
-def test_a_stream_that_is_not_there_is_no_mistake(plane: Plane, closed: int) -> None:
+def test_a_closed_stream_is_not_an_error(plane: Plane, closed: int) -> None:
     """`koco … >&-` throws results away, and the exit code says how it went."""
     command = f'"$0" -m koco "$@" {closed}{"<" if closed == 0 else ">"}&-'
     from_stdin = ["run", "greet", "--inputs", "-"]
@@ -228,7 +230,7 @@ FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="not on this s
         ["flows", "greet"],
     ],
 )
-def test_a_full_disk_is_told_as_what_it_is(plane: Plane, args: list[str], unbuffered: str) -> None:
+def test_a_full_disk_is_reported_as_such(plane: Plane, args: list[str], unbuffered: str) -> None:
     """It is no bug, and its exit code is no outcome: what there was to say is not all there."""
     plane.end(plane.launch(("final", "hi")), "finished")
     done = ran_into("/dev/full", args, unbuffered)
@@ -247,7 +249,7 @@ def test_an_error_goes_before_a_full_disk(plane: Plane) -> None:
 
 @FULL
 @pytest.mark.parametrize("args", [["logs", "-f"], ["show", "nope"], ["xyzzy"], ["ps", "--json"]])
-def test_what_stderr_cannot_take_changes_nothing(plane: Plane, args: list[str]) -> None:
+def test_a_full_stderr_changes_nothing(plane: Plane, args: list[str]) -> None:
     """Neither what is done nor the exit code."""
     plane.end(plane.launch(("stdout", "hi")), "cancelled")
     code = {"logs": 7, "show": 4, "xyzzy": 2, "ps": 0}[args[0]]
@@ -260,7 +262,7 @@ def test_what_stderr_cannot_take_changes_nothing(plane: Plane, args: list[str]) 
 
 
 @FULL
-def test_a_file_that_finds_no_room_is_told_as_such(plane: Plane) -> None:
+def test_a_file_without_space_is_reported_as_such(plane: Plane) -> None:
     """By the system's own words, as of stdout."""
     from koco.cli.terminal import output
 

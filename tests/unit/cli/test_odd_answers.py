@@ -147,7 +147,7 @@ def twisting(number: int, path: tuple[Any, ...], odd: Any) -> Callable[[Any], An
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_no_odd_answer_is_called_a_bug(
+def test_an_odd_answer_is_never_called_a_bug(
     full: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     """It is an error that names the server, or makes no difference."""

@@ -84,7 +84,7 @@ def test_heavy_packages_are_left_alone(env: dict[str, str], args: list[str]) -> 
     assert modules & HEAVY == set()
 
 
-def test_the_probe_sees_what_is_loaded(env: dict[str, str]) -> None:
+def test_the_probe_finds_loaded_modules(env: dict[str, str]) -> None:
     """The test above can fail: it does see httpx, which a request takes."""
     modules, stdout = loaded(env, "logs")
     assert "httpx" in modules

@@ -62,7 +62,7 @@ def test_words_are_known_in_groups(plane: Plane, cli: Cli, group: str, word: str
     assert f"hint: `koco {group} " in cli(group, word).err
 
 
-def test_what_destroys_is_there_and_marked() -> None:
+def test_destructive_commands_exist_and_are_listed() -> None:
     """A name in the list that no command has would guard nothing."""
     names = {name for name in words.DESTROYING if not name.startswith("-")}
     assert names <= set(COMMANDS)
@@ -79,7 +79,7 @@ def _options(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["undeplo", "undeploi", "context remov", "secret unse", "delte"])
-def test_what_is_near_a_command_that_destroys_leads_nowhere_else(
+def test_a_typo_of_a_destructive_command_suggests_no_other(
     plane: Plane, cli: Cli, name: str
 ) -> None:
     """The next best guess would be its opposite: `undeplo` led to `koco deploy`."""
@@ -89,7 +89,7 @@ def test_what_is_near_a_command_that_destroys_leads_nowhere_else(
 
 
 @pytest.mark.parametrize("args", ["up --recover", "up --recover-admi", "deploy --prun"])
-def test_what_is_near_an_option_that_destroys_leads_nowhere_else(
+def test_a_typo_of_a_destructive_option_suggests_no_other(
     plane: Plane, cli: Cli, args: str
 ) -> None:
     """An admin key is not replaced by a guess, either."""
@@ -100,7 +100,7 @@ def test_what_is_near_an_option_that_destroys_leads_nowhere_else(
 
 
 @pytest.mark.parametrize("name", sorted(words.DESTROYING))
-def test_no_guess_destroys(plane: Plane, cli: Cli, name: str) -> None:
+def test_a_suggestion_is_never_destructive(plane: Plane, cli: Cli, name: str) -> None:
     """Not even for a name that differs in one letter."""
     typo = name[:-1] + ("x" if name[-1] != "x" else "y")
     command = ["deploy"] if name.startswith("-") else []
@@ -147,7 +147,7 @@ def test_options_of_the_field_are_known(plane: Plane, cli: Cli, args: str, hint:
         ("wait fid --timeout soon", "'soon' is not a number"),
     ],
 )
-def test_a_value_of_another_kind_is_told_in_english(
+def test_a_value_of_the_wrong_type_is_explained_in_english(
     plane: Plane, cli: Cli, args: str, told: str
 ) -> None:
     """The library's names of types, such as "a valid int range", say nothing."""
@@ -161,7 +161,7 @@ def test_an_input_is_quoted_for_the_shell(plane: Plane, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "run", "files ls", "files", "help", "run --help"])
-def test_help_is_a_word(plane: Plane, cli: Cli, name: str) -> None:
+def test_help_works_as_a_command(plane: Plane, cli: Cli, name: str) -> None:
     """`koco help COMMAND` is `koco COMMAND --help`."""
     ran = cli("help", *name.split())
     named = name.replace("help", "").replace("--", "").split()
@@ -175,7 +175,7 @@ def test_help_of_nothing_is_an_error(plane: Plane, cli: Cli) -> None:
     assert ran.code == 2 and "did you mean `koco status`?" in ran.err
 
 
-def test_version_is_a_word(plane: Plane, cli: Cli) -> None:
+def test_version_works_as_a_command(plane: Plane, cli: Cli) -> None:
     """It says what `--version` does."""
     assert cli("version") == cli("--version")
 
@@ -184,7 +184,7 @@ def test_version_is_a_word(plane: Plane, cli: Cli) -> None:
     ("word", "status"),
     [("failed", "error"), ("Done", "finished"), ("canceled", "cancelled"), ("pending", "queued")],
 )
-def test_a_status_may_be_called_as_others_call_it(
+def test_accepts_statuses_in_the_words_of_other_tools(
     plane: Plane, cli: Cli, word: str, status: str
 ) -> None:
     """`koco ps --status failed` means `error`; one that nobody knows is the server's to refuse."""
@@ -208,7 +208,7 @@ def test_a_flow_stands_for_its_latest_execution(plane: Plane, cli: Cli, command:
     assert "new" in ran.out
 
 
-def test_a_flow_without_executions_has_no_latest(plane: Plane, cli: Cli) -> None:
+def test_a_flow_without_executions_is_not_found(plane: Plane, cli: Cli) -> None:
     """It is named, and no URL."""
     ran = cli("logs", "hello/greet")
     assert (ran.code, ran.out) == (4, "")
@@ -216,7 +216,9 @@ def test_a_flow_without_executions_has_no_latest(plane: Plane, cli: Cli) -> None
 
 
 @pytest.mark.parametrize("command", ["cancel", "delete", "retry", "answer", "files put"])
-def test_what_is_changed_is_named_by_its_fid(plane: Plane, cli: Cli, command: str) -> None:
+def test_commands_that_change_an_execution_need_its_fid(
+    plane: Plane, cli: Cli, command: str
+) -> None:
     """The latest of a flow may be somebody else's."""
     plane.end(plane.launch(), "finished")
     more = [__file__] if command == "files put" else []

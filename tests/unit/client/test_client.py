@@ -154,7 +154,7 @@ def waiting(least_s: float, most_s: float) -> Iterator[None]:
     assert sum(slept) < most_s
 
 
-def test_nothing_there_is_told_of_within_two_seconds() -> None:
+def test_a_missing_server_is_reported_within_two_seconds() -> None:
     """A refused connection at first contact is unreachable (exit 3), soon, naming the URL."""
     port = free_port()
     refused = pytest.raises(errors.UnreachableError, match=f"127.0.0.1:{port}")
@@ -196,7 +196,7 @@ def test_a_refusal_is_the_error_that_was_named(serve: Any, code: int, wire: Any,
     assert (caught.value.message, caught.value.hint) == ("m", "h")
 
 
-def test_inputs_that_are_refused_are_told_by_field(serve: Any) -> None:
+def test_refused_inputs_are_reported_by_field(serve: Any) -> None:
     """The 422 of a launch becomes an InputsError with messages per field."""
     wire = errors.InputsError(topic="Please give me a topic.").to_wire()
     server = serve(lambda request: request.answer(422, wire))
@@ -205,7 +205,7 @@ def test_inputs_that_are_refused_are_told_by_field(serve: Any) -> None:
     assert caught.value.errors == {"topic": ["Please give me a topic."]}
 
 
-def test_what_is_no_control_plane_is_said_to_be_none(serve: Any) -> None:
+def test_reports_a_server_that_is_not_a_control_plane(serve: Any) -> None:
     """A page of HTML is an error that asks about the URL, not a traceback."""
 
     def html(request: Request) -> None:
@@ -218,7 +218,7 @@ def test_what_is_no_control_plane_is_said_to_be_none(serve: Any) -> None:
         client_of(serve(html).port).status()
 
 
-def test_an_answer_that_breaks_is_asked_for_again(serve: Any) -> None:
+def test_repeats_a_request_if_the_answer_breaks(serve: Any) -> None:
     """A GET whose connection drops is repeated: it changes nothing."""
 
     def flaky(request: Request) -> None:
@@ -324,7 +324,7 @@ def test_a_bundle_is_streamed_from_its_file(serve: Any, tmp_path: Any) -> None:
     assert sum(told) == 1_000_000
 
 
-def test_an_upload_of_a_bundle_goes_on_where_it_ended(serve: Any, tmp_path: Any) -> None:
+def test_resumes_the_upload_of_a_bundle(serve: Any, tmp_path: Any) -> None:
     """What an earlier command delivered is not sent again."""
     path = tmp_path / "bundle.zip"
     path.write_bytes(b"abc" * 1000)
@@ -334,13 +334,13 @@ def test_an_upload_of_a_bundle_goes_on_where_it_ended(serve: Any, tmp_path: Any)
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_head_says_whether_a_bundle_is_there(serve: Any, is_there: bool) -> None:
+def test_head_tells_whether_a_bundle_exists(serve: Any, is_there: bool) -> None:
     """All of it: a part is none yet."""
     server = serve(uploads(5, 5 if is_there else 6))
     assert client_of(server.port).has_bundle("x") is is_there
 
 
-def test_a_head_that_is_not_allowed_is_no_missing_bundle(serve: Any) -> None:
+def test_a_forbidden_head_is_not_a_missing_bundle(serve: Any) -> None:
     """Could not look is never nothing there."""
     server = serve(lambda request: request.answer(403))
     with pytest.raises(errors.NotAllowedError):
@@ -464,7 +464,7 @@ def test_latest_is_pinned_once_it_has_answered(serve: Any) -> None:
     assert (stream.fid, stream.last_seq, stream.status) == (FID, 2, "finished")
 
 
-def test_the_tail_is_asked_for_once(serve: Any) -> None:
+def test_requests_the_tail_once(serve: Any) -> None:
     """After a break it is the last number that counts, not the tail of what is there by then."""
 
     def once(request: Request) -> None:
@@ -483,7 +483,7 @@ def test_the_tail_is_asked_for_once(serve: Any) -> None:
     assert since_of(server.requests[1][1]) == 90
 
 
-def test_heartbeats_are_no_events(serve: Any) -> None:
+def test_heartbeats_are_not_events(serve: Any) -> None:
     """Blank lines keep the connection, and are not shown."""
 
     def beats(request: Request) -> None:
@@ -527,7 +527,7 @@ def test_a_follower_gives_up_after_its_patience(serve: Any) -> None:
         list(iterator)
 
 
-def test_a_server_error_is_no_end_for_a_follower(serve: Any) -> None:
+def test_a_server_error_does_not_end_a_stream(serve: Any) -> None:
     """500 and 503 while it restarts are tried again."""
 
     def ailing(request: Request) -> None:
@@ -571,7 +571,7 @@ def test_a_consumer_that_stops_closes_the_connection(serve: Any) -> None:
     assert gone.wait(60)
 
 
-def test_loopback_is_never_asked_for_through_a_proxy(serve: Any, monkeypatch: Any) -> None:
+def test_loopback_never_uses_a_proxy(serve: Any, monkeypatch: Any) -> None:
     """HTTP_PROXY cannot reach this machine's loopback."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -70,14 +70,14 @@ def test_koco_toml_is_found_from_a_folder_below(monkeypatch: pytest.MonkeyPatch)
     assert context_file.current().name == "b"
 
 
-def test_koco_toml_may_begin_with_a_byte_order_mark() -> None:
+def test_koco_toml_can_begin_with_a_byte_order_mark() -> None:
     """As editors write it; `koco.project.project` takes it as well."""
     save("a")
     Path("koco.toml").write_bytes(b'\xef\xbb\xbf[deploy]\r\ncontext = "a"\r\n')
     assert context_file.current().name == "a"
 
 
-def test_an_unknown_name_is_not_found_and_says_who_named_it(
+def test_an_unknown_context_is_not_found_and_names_its_source(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Exit 4, with the names that there are."""
@@ -99,7 +99,7 @@ def test_a_key_alone_replaces_that_of_the_current_context(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("around", [" {}\n", "{}\r\n", "\t{}  "])
-def test_white_space_around_a_variable_is_none_of_it(
+def test_ignores_white_space_around_a_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, around: str
 ) -> None:
     """As CI's secrets and files have it at their end; a blank variable is none."""
@@ -119,7 +119,7 @@ def test_white_space_around_a_variable_is_none_of_it(
     assert context_file.current().name == "b"
 
 
-def test_white_space_in_the_contexts_file_is_none_of_what_it_says() -> None:
+def test_ignores_white_space_in_the_contexts_file() -> None:
     """A key or a URL that was pasted into it by hand."""
     save("a")
     path = context_file.contexts_path()
@@ -165,7 +165,7 @@ def test_a_file_that_others_can_read_is_refused(home: Path) -> None:
     assert caught.value.hint == f"chmod 600 {path}"
 
 
-def test_saving_keeps_what_it_does_not_know(home: Path) -> None:
+def test_saving_keeps_unknown_keys(home: Path) -> None:
     """Another version's settings survive."""
     home.mkdir()
     path = home / "contexts.toml"
@@ -198,7 +198,7 @@ def test_writers_at_once_lose_nothing() -> None:
     assert len(context_file.load_contexts()) == 40
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_litter(
+def test_a_failed_write_leaves_only_the_old_file(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be written as TOML changes nothing."""
@@ -228,7 +228,7 @@ def test_a_linked_file_stays_a_link(home: Path, tmp_path: Path) -> None:
         *("http://a b", "http://a\x01b", f"http://{'a' * 64}", "http://xn--/"),
     ],
 )
-def test_what_is_no_url_is_a_usage_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_url_is_a_usage_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said before anything is asked; an empty KOCO_URL counts as none."""
     monkeypatch.setenv("KOCO_URL", url)
     with pytest.raises(errors.UnreachableError if not url else errors.UsageError):

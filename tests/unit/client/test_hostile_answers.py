@@ -178,7 +178,7 @@ HUGE = {
 
 
 @pytest.mark.parametrize("says", HUGE.values(), ids=HUGE)
-def test_no_answer_takes_the_memory(serve: Any, tmp_path: Path, says: Says) -> None:
+def test_answers_are_limited_in_memory(serve: Any, tmp_path: Path, says: Says) -> None:
     """One error that names the server, and the exit code of what is no control plane."""
     url = serve(says)
     ran = run(url, "ps", home=tmp_path)
@@ -205,7 +205,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("says", STREAMS.values(), ids=STREAMS)
 @pytest.mark.parametrize("options", [[], ["-f"]])
-def test_no_stream_takes_the_memory(
+def test_streams_are_limited_in_memory(
     serve: Any, tmp_path: Path, says: Says, options: list[str]
 ) -> None:
     """A line has a limit, and an event that would take gigabytes to draw is not drawn."""
@@ -253,7 +253,7 @@ def with_file(content: Iterable[bytes], **facts: Any) -> Says:
 
 
 @pytest.mark.parametrize("to", ["got", "-"])
-def test_a_file_is_no_longer_than_it_was_said_to_be(
+def test_refuses_a_file_that_is_longer_than_announced(
     serve: Any, asks: Asks, tmp_path: Path, to: str
 ) -> None:
     """What comes beyond that is neither written nor waited for."""
@@ -266,16 +266,14 @@ def test_a_file_is_no_longer_than_it_was_said_to_be(
 
 
 @pytest.mark.parametrize("told", [{"sha256": "../../../x"}, {"size_bytes": -1}, {"path": 3}])
-def test_a_file_is_named_by_its_hash_and_by_nothing_else(
-    serve: Any, asks: Asks, told: dict[str, Any]
-) -> None:
+def test_a_files_hash_must_be_valid(serve: Any, asks: Asks, told: dict[str, Any]) -> None:
     """The name of what is left of a download is made of what the server says."""
     url = serve(with_file([b"abc"], **told))
     ran = asks(url, "files", "get", FID, "out/a", "--to", "got")
     assert ran.code == 3 and f"`items[0].{next(iter(told))}` is missing or wrong" in ran.err
 
 
-def test_a_download_that_finds_no_room_is_told_as_such(serve: Any, tmp_path: Path) -> None:
+def test_reports_a_download_without_space(serve: Any, tmp_path: Path) -> None:
     """Exit code 74 and the system's words; what has come stays for the next attempt."""
     url = serve(with_file([b"x" * 100_000], size_bytes=100_000))
     env = {**os.environ, "KOCO_URL": url, "KOCO_KEY": "k", "KOCO_HOME": str(tmp_path)}
@@ -431,7 +429,7 @@ ODD: list[Any] = [None, True, 7, -1e400, "x", "", [], [1], {}, {"a": 1}]
     "text", [b"", b"nul", b"[]", b'"x"', b"{}", b'{"items": [', b"\xff", b"NaN"]
 )
 @pytest.mark.parametrize("status", [200, 404, 418, 500])
-def test_whatever_is_said_is_one_clear_error(
+def test_any_odd_answer_is_one_clear_error(
     serve: Any, tmp_path: Path, text: bytes, status: int
 ) -> None:
     """It names the server, and is never called a bug."""
@@ -443,7 +441,7 @@ def test_whatever_is_said_is_one_clear_error(
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("key", ["code", "detail", "hint", "errors", "status", "request_id"])
-def test_a_refusal_may_be_odd(serve: Any, key: str, odd: Any) -> None:
+def test_accepts_odd_refusals(serve: Any, key: str, odd: Any) -> None:
     """It is an error all the same, and one that can be shown."""
     problem = {"code": "conflict", "detail": "no", "hint": None, "status": 409}
     url = serve(lambda _: [answer({**problem, key: odd}, status=409)])
@@ -469,7 +467,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
-def test_an_event_may_be_odd(serve: Any, asks: Asks, line: bytes) -> None:
+def test_accepts_odd_events(serve: Any, asks: Asks, line: bytes) -> None:
     """That is not the end of an execution, and the exit code is not an outcome."""
     url = serve(lambda _: [ENDLESS, line, b"\n"])
     ran = asks(url, "logs", "fid")

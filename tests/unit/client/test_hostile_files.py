@@ -93,7 +93,7 @@ def files(folder: Path) -> list[str]:
         ),
     ],
 )
-def test_a_file_is_not_put_where_nobody_asked_for_it(
+def test_never_writes_outside_of_the_target(
     hostile: type[_Hostile], cli: Cli, tmp_path: Path, name: str
 ) -> None:
     """Of another name than was asked for, nothing is written: a `.bashrc` least of all."""
@@ -104,16 +104,14 @@ def test_a_file_is_not_put_where_nobody_asked_for_it(
     assert files(tmp_path / "here") == []
 
 
-def test_the_file_that_was_asked_for_comes(
-    hostile: type[_Hostile], cli: Cli, tmp_path: Path
-) -> None:
+def test_downloads_the_requested_file(hostile: type[_Hostile], cli: Cli, tmp_path: Path) -> None:
     """So that the others are refused for what they are called."""
     hostile.name = "out/a.csv"
     assert cli("files", "get", "f1", "out/a.csv").code == 0
     assert files(tmp_path / "here") == ["a.csv"]
 
 
-def test_a_link_that_is_there_leads_a_file_nowhere(
+def test_an_existing_link_does_not_redirect_a_download(
     hostile: type[_Hostile], cli: Cli, tmp_path: Path
 ) -> None:
     """Neither one in place of a folder nor one in place of the file."""

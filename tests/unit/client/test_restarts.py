@@ -104,7 +104,7 @@ def test_one_that_has_answered_another_process_is_waited_for(serve: Any) -> None
     assert left_s < 15 <= left_s + at - began < 25
 
 
-def test_one_whose_ray_is_gone_is_not_waited_for() -> None:
+def test_does_not_wait_if_its_ray_is_gone() -> None:
     """As after a reboot: nothing brings it back but `koco up`."""
     with (
         waiting(0.0, 5),
@@ -121,7 +121,7 @@ def test_one_whose_ray_runs_is_waited_for(serve: Any) -> None:
         assert known(port, is_gone=lambda: False).flows() == []
 
 
-def test_what_is_left_of_the_local_cluster_decides(home: Path, cli: Cli) -> None:
+def test_waits_for_local_only_if_its_cluster_is_left(home: Path, cli: Cli) -> None:
     """A process with its mark, or a Ray that listens; other contexts' are not looked at here."""
     [url, other] = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
     gone = f"127.0.0.1:{free_port()}"
@@ -144,7 +144,7 @@ def test_what_is_left_of_the_local_cluster_decides(home: Path, cli: Cli) -> None
         rest.wait()
 
 
-def test_a_launch_that_reached_nobody_is_waited_with(serve: Any) -> None:
+def test_a_launch_that_was_not_sent_is_repeated(serve: Any) -> None:
     """It has no key, and is sent once: nobody was there to carry it out before."""
     port = free_port()
     launched = lambda request: request.answer(201, {"result": FID})  # noqa: E731
@@ -208,7 +208,7 @@ def test_a_download_that_begins_meanwhile_waits(serve: Any) -> None:
     ids=["request", "follower", "upload", "download"],
 )
 @pytest.mark.parametrize("how", ["never", "turned off", "given up"])
-def test_what_is_not_there_is_told_of_soon(ask: Any, how: str, tmp_path: Path) -> None:
+def test_a_server_that_never_answered_is_given_up_soon(ask: Any, how: str, tmp_path: Path) -> None:
     """A URL that never answered, and one that is not to be waited for, or no longer."""
     path = tmp_path / "bundle.zip"
     path.write_bytes(b"z" * 1000)
@@ -220,7 +220,7 @@ def test_what_is_not_there_is_told_of_soon(ask: Any, how: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("follows", [False, True], ids=["request", "follower"])
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_proxy_alone_is_no_control_plane(serve: Any, status: int, *, follows: bool) -> None:
+def test_a_proxy_alone_is_not_a_control_plane(serve: Any, status: int, *, follows: bool) -> None:
     """What it says for one that never answered is told soon; for one that has, it is waited out."""
 
     def behind_a_proxy(request: Request) -> None:
@@ -245,7 +245,7 @@ def test_a_proxy_alone_is_no_control_plane(serve: Any, status: int, *, follows: 
     assert ask(known(server.port)) == ([1] if follows else [])
 
 
-def test_a_proxys_answer_hides_no_control_plane(serve: Any) -> None:
+def test_a_proxys_answer_does_not_hide_a_control_plane(serve: Any) -> None:
     """The first one that has a version is remembered, and warned of where it differs."""
 
     def handle(request: Request) -> None:
@@ -289,7 +289,7 @@ def test_a_refusal_is_an_answer(serve: Any) -> None:
     assert known_servers.before(f"http://127.0.0.1:{server.port}")
 
 
-def test_what_cannot_be_noted_is_no_error(serve: Any, home: Path) -> None:
+def test_failing_to_note_a_server_is_not_an_error(serve: Any, home: Path) -> None:
     """Its folder cannot be made, or its name is too long."""
     home.write_text("a file")
     server = serve(as_koco(fine))
@@ -299,7 +299,7 @@ def test_what_cannot_be_noted_is_no_error(serve: Any, home: Path) -> None:
     known_servers.forget(f"http://h/{'x' * 1000}")
 
 
-def test_a_name_that_is_not_known_is_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_is_not_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Off the network, a command says so at once."""
     url = "http://koco.invalid:8400"
     known_servers.remember(url)
@@ -340,7 +340,7 @@ def test_a_command_waits_and_a_pipe_hears_nothing_of_it(away: int, serve: Any, c
     assert (ran.code, ran.err) == (0, "")
 
 
-def test_a_terminal_is_told(away: int, serve: Any, terminal: Cli) -> None:
+def test_a_terminal_shows_the_wait(away: int, serve: Any, terminal: Cli) -> None:
     """For whom it waits, and how long at most."""
     with back_soon(serve, away, nothing_listed, away_s=4):
         ran = terminal("ps")

@@ -138,9 +138,7 @@ def test_a_failed_up_changes_no_context_and_loses_no_key(
     assert context_file.load_begun() == {}
 
 
-def test_one_that_is_not_reached_from_here_says_what_can_be_done(
-    cli: Cli, ray: Ray, plane: Plane
-) -> None:
+def test_an_unreachable_control_plane_has_a_hint(cli: Cli, ray: Ray, plane: Plane) -> None:
     """It runs on the head: exit code 3, with its address there, and other ways to it."""
     save(ray, plane)
     before = context_file.contexts_path().read_bytes()
@@ -165,7 +163,7 @@ def test_another_control_planes_context_is_not_replaced(cli: Cli, ray: Ray, plan
     assert not [each for each in ray.requests if each[:2] == JOB]
 
 
-def test_an_old_ray_is_told_before_anything_is_sent(cli: Cli, ray: Ray) -> None:
+def test_refuses_an_old_ray_before_anything_is_sent(cli: Cli, ray: Ray) -> None:
     """Which it is, and which one koco needs."""
     ray.version = "2.9.3"
     done = cli("up", "--ray", ray.url)
@@ -175,7 +173,7 @@ def test_an_old_ray_is_told_before_anything_is_sent(cli: Cli, ray: Ray) -> None:
     assert not ray.packages
 
 
-def test_down_says_what_became_of_it(cli: Cli, ray: Ray) -> None:
+def test_down_reports_its_outcome(cli: Cli, ray: Ray) -> None:
     """Something or nothing; an error of the cluster's is this command's."""
     ray.log = 'koco-answer: {"ended": 1}\n'
     done = cli("down", "--ray", ray.url)
@@ -190,7 +188,7 @@ def test_down_says_what_became_of_it(cli: Cli, ray: Ray) -> None:
     assert "ended without an answer" in cli("down", "--ray", ray.url).err
 
 
-def test_what_was_taken_down_is_not_waited_for(cli: Cli, ray: Ray) -> None:
+def test_does_not_wait_for_a_stopped_control_plane(cli: Cli, ray: Ray) -> None:
     """It will not come back by itself: the next command says so at once."""
     url = "http://127.0.0.1:9"
     context_file.save_context(Context("theirs", url, "k", cluster={"ray": ray.url}))
@@ -212,7 +210,7 @@ def test_what_was_taken_down_is_not_waited_for(cli: Cli, ray: Ray) -> None:
         (("down", "--ray-token", "-"), "--ray"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(
+def test_refuses_contradictory_options(
     cli: Cli, ray: Ray, args: tuple[str, ...], says: str
 ) -> None:
     """Before anything is asked or started."""

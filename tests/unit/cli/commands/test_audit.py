@@ -41,7 +41,7 @@ def test_on_a_terminal_it_fits_eighty_columns(plane: Plane, terminal: Cli) -> No
     assert "recover_admin" in lines[2]
 
 
-def test_what_is_asked_for_is_asked_of_the_control_plane(plane: Plane, cli: Cli) -> None:
+def test_sends_filters_to_the_control_plane(plane: Plane, cli: Cli) -> None:
     """Times are told as RFC 3339 in UTC, whatever way they are given."""
     cli("audit", "--since", "2026-01-31T13:00:00+01:00", "--who", "ada", "--outcome", "refused")
     [(_, path, _)] = plane.requests
@@ -61,7 +61,7 @@ def test_long_logs_come_in_pages(plane: Plane, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("time", ["yesterday", "", "24", "h", "-1h", "1e9h", "9" * 30 + "d"])
-def test_what_is_no_time_is_refused(plane: Plane, cli: Cli, time: str) -> None:
+def test_refuses_invalid_times(plane: Plane, cli: Cli, time: str) -> None:
     """Before anything is asked."""
     ran = cli("audit", "--since", time)
     assert ran.code == 2

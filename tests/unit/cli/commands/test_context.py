@@ -105,7 +105,7 @@ FLAG, URL, NAME, PROJECT, FILE = "--context", "KOCO_URL", "KOCO_CONTEXT", "koco.
     ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else None,
 )
 @pytest.mark.parametrize("with_key", [True, False])
-def test_the_first_that_is_there_chooses(
+def test_the_first_source_that_is_set_selects_the_context(
     cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
     given: set[str],
@@ -173,7 +173,7 @@ def test_list_fits_a_terminal(terminal: Cli) -> None:
     assert re.fullmatch(rf"\*  production-eu  https://\S*…  {MASKED}  contexts\.toml *", lines[1])
 
 
-def test_an_empty_list_says_how_to_begin(cli: Cli) -> None:
+def test_an_empty_list_shows_how_to_begin(cli: Cli) -> None:
     """It is no error, and JSON is the empty list."""
     ran = cli("context", "list")
     assert ran.code == 0
@@ -181,7 +181,7 @@ def test_an_empty_list_says_how_to_begin(cli: Cli) -> None:
     assert json.loads(cli("context", "list", "--json").out) == {"items": [], "next": None}
 
 
-def test_list_lives_with_a_name_that_is_not_known(
+def test_list_works_if_the_selected_context_is_unknown(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One looks there to find out what is wrong."""
@@ -213,7 +213,7 @@ def test_use_changes_the_current_one(cli: Cli) -> None:
         ("KOCO_KEY", "k", "KOCO_KEY is set"),
     ],
 )
-def test_use_says_what_goes_over_it(
+def test_use_notes_what_overrides_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
 ) -> None:
     """The file is changed all the same: another shell has another environment."""
@@ -249,7 +249,7 @@ def test_add_asks_nothing_in_a_script(cli: Cli) -> None:
     assert context_file.current().name == "a"
 
 
-def test_add_refuses_a_name_that_is_there(cli: Cli) -> None:
+def test_add_refuses_an_existing_name(cli: Cli) -> None:
     """Its key would be lost; `--force` replaces it, and keeps the current one."""
     save("a", "b")
     ran = cli("context", "add", "b", "https://new.test")
@@ -263,16 +263,14 @@ def test_add_refuses_a_name_that_is_there(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "a\x1b", "https://x", "a" * 254, "local"])
-def test_what_is_no_name_is_refused(cli: Cli, name: str) -> None:
+def test_refuses_invalid_names(cli: Cli, name: str) -> None:
     """`local` is `koco up`'s, whose admin key would be lost."""
     ran = cli("context", "add", "--", name, "https://x.test")
     assert ran.code == 2
     assert context_file.load_contexts() == {}
 
 
-def test_remove_forgets_and_says_what_is_current_then(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_remove_reports_the_new_current_context(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is asked; one that is not there is exit code 4."""
     save("a", "b", "c")
     ran = cli("context", "remove", "b")
@@ -307,7 +305,7 @@ def test_removing_local_is_refused_while_its_cluster_runs(
     assert context_file.load_contexts() == {}
 
 
-def test_login_saves_what_was_checked(cli: Cli, server: Plane, home: Path) -> None:
+def test_login_saves_the_checked_key(cli: Cli, server: Plane, home: Path) -> None:
     """Under the host's name, as the current one, for this user alone."""
     save("a")
     ran = cli("login", f"{server.url}/", "--key", "-", stdin=f"{KEY}\n")
@@ -366,7 +364,7 @@ def test_a_plane_that_does_not_answer_is_not_saved(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("key", ["ké", "a\nb"])
-def test_a_key_that_is_none_is_told_where_it_stands(
+def test_names_the_source_of_an_invalid_key(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     """Nobody has made a context that is called KOCO_URL."""
@@ -378,7 +376,7 @@ def test_a_key_that_is_none_is_told_where_it_stands(
 
 
 @pytest.mark.parametrize("command", ["ps", "logs", "show fid", "status", "flows", "wait fid"])
-def test_the_404_of_another_server_is_no_missing_execution(
+def test_a_404_of_another_server_is_not_a_missing_execution(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """Exit code 4 would say that a control plane has looked."""
@@ -394,7 +392,7 @@ def test_the_404_of_another_server_is_no_missing_execution(
 
 
 @pytest.mark.parametrize("path", ["/v1", "/docs/"])
-def test_a_url_with_more_than_the_control_planes_is_told(
+def test_suggests_the_control_planes_url_without_the_path(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """As copied from an example of the API, or from a browser."""
@@ -420,7 +418,9 @@ def test_a_url_with_more_than_the_control_planes_is_told(
         (302, b""),
     ],
 )
-def test_what_is_no_control_plane_is_not_saved(cli: Cli, code: int, body: bytes) -> None:
+def test_a_server_that_is_not_a_control_plane_is_not_saved(
+    cli: Cli, code: int, body: bytes
+) -> None:
     """A web page, or somebody else's API."""
     with answering(code, body) as address:
         ran = cli("login", address, "--key", "-", stdin=KEY)
@@ -491,7 +491,7 @@ def test_a_url_is_refused_without_showing_its_password(
         ("context", "add", KEY, "https://x.test", KEY),
     ],
 )
-def test_a_key_where_none_belongs_is_not_shown(cli: Cli, args: tuple[str, ...]) -> None:
+def test_masks_a_key_in_the_wrong_place(cli: Cli, args: tuple[str, ...]) -> None:
     """The error is in CI's log; it names the start of the key at most."""
     ran = cli(*args)
     assert ran.code in (2, 4)
@@ -499,7 +499,7 @@ def test_a_key_where_none_belongs_is_not_shown(cli: Cli, args: tuple[str, ...]) 
 
 
 @pytest.mark.parametrize("stdin", ["", "\n", "koco_a b", "# key\nkoco_a", "k\xe9y", "x" * 5000])
-def test_what_is_no_key_is_refused(cli: Cli, stdin: str) -> None:
+def test_refuses_invalid_keys(cli: Cli, stdin: str) -> None:
     """Before it is sent anywhere, and without showing it."""
     ran = cli("login", "https://x.test", "--key", "-", "--no-check", stdin=stdin)
     assert (ran.code, context_file.load_contexts()) == (2, {})
@@ -507,7 +507,7 @@ def test_what_is_no_key_is_refused(cli: Cli, stdin: str) -> None:
     assert "koco_a" not in ran.err
 
 
-def test_a_key_is_no_argument(cli: Cli) -> None:
+def test_refuses_a_key_as_an_argument(cli: Cli) -> None:
     """Not even where it could be used: the list of processes and the history have it."""
     for command in (("login", "https://x.test"), ("context", "add", "a", "https://x.test")):
         ran = cli(*command, "--key", KEY)
@@ -515,7 +515,7 @@ def test_a_key_is_no_argument(cli: Cli) -> None:
         assert ran.err.startswith("error: a key in a command line can be seen by others\n")
 
 
-def test_a_stdin_that_is_closed_has_no_key() -> None:
+def test_a_closed_stdin_has_no_key() -> None:
     """It is no bug of koco's that it is."""
     line = f"exec {sys.executable} -m koco login https://x.test --key - <&-"
     ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
@@ -523,7 +523,7 @@ def test_a_stdin_that_is_closed_has_no_key() -> None:
     assert ran.stderr.startswith("error: there is nobody to ask for the key\n")
 
 
-def test_without_a_terminal_login_says_how_to_give_the_key(cli: Cli) -> None:
+def test_without_a_terminal_login_shows_how_to_give_the_key(cli: Cli) -> None:
     """It does not wait for a person who is not there."""
     ran = cli("login", "https://x.test")
     assert ran.code == 2
@@ -662,14 +662,14 @@ def test_a_file_that_others_can_read_is_refused_by_all(cli: Cli, home: Path, mod
 @pytest.mark.parametrize(
     "args", [["list"], ["list", "--json"], ["use", "a"], ["show"], ["add", "b", "https://b.test"]]
 )
-def test_looking_after_contexts_makes_no_request(args: list[str]) -> None:
+def test_context_commands_send_no_request(args: list[str]) -> None:
     """Nor does it load what makes one, or anything that is heavy."""
     save("a")
     modules, _ = loaded(dict(os.environ), "context", *args)
     assert modules & (HEAVY | {"httpx", "psutil"}) == set()
 
 
-def test_every_context_command_takes_json() -> None:
+def test_every_context_command_has_json() -> None:
     """Scripts look after contexts, too."""
     for name in main.COMMANDS:
         if name == "login" or name.startswith("context "):
@@ -686,6 +686,6 @@ def test_every_context_command_takes_json() -> None:
         *[(name, False) for name in ("127.evil.test", "10.0.0.1", "fd::1", "0.0.0.0", "")],
     ],
 )
-def test_loopback_is_what_stays_on_this_machine(name: str, loopback: bool) -> None:
+def test_recognises_loopback_hosts(name: str, loopback: bool) -> None:
     """A name that begins like an address is none."""
     assert url.is_loopback(name) is loopback

@@ -75,7 +75,7 @@ def test_it_bundles_uploads_releases_and_waits(plane: Plane, project: Path, cli:
     assert waited == waited_again == ("GET", "/v1/services/hello/r")
 
 
-def test_what_is_sent_is_the_manifest_and_its_bundle(plane: Plane, project: Path, cli: Cli) -> None:
+def test_sends_the_manifest_and_its_bundle(plane: Plane, project: Path, cli: Cli) -> None:
     """The bundle by its hash, the manifest with its defaults."""
     cli("deploy")
     body = released(plane)
@@ -86,7 +86,7 @@ def test_what_is_sent_is_the_manifest_and_its_bundle(plane: Plane, project: Path
     assert "timeout_s" not in body
 
 
-def test_a_bundle_that_is_there_is_not_sent_again(plane: Plane, project: Path, cli: Cli) -> None:
+def test_does_not_upload_an_existing_bundle(plane: Plane, project: Path, cli: Cli) -> None:
     """It is asked for by its hash first."""
     cli("deploy")
     plane.requests.clear()
@@ -94,7 +94,7 @@ def test_a_bundle_that_is_there_is_not_sent_again(plane: Plane, project: Path, c
     assert not [path for method, path, _ in plane.requests if method == "PUT"]
 
 
-def test_nothing_changed_says_so_and_does_nothing(plane: Plane, project: Path, cli: Cli) -> None:
+def test_does_nothing_if_nothing_has_changed(plane: Plane, project: Path, cli: Cli) -> None:
     """No waiting either."""
     plane.unchanged = True
     ran = cli("deploy")
@@ -142,7 +142,7 @@ def test_json_of_a_failure_has_it_on_both(plane: Plane, project: Path, cli: Cli)
 
 
 @pytest.mark.parametrize("options", [(), ("--no-wait",)])
-def test_a_release_that_has_failed_by_now_is_told_of(
+def test_reports_a_release_that_has_already_failed(
     plane: Plane, project: Path, cli: Cli, options: tuple[str, ...]
 ) -> None:
     """It was on its way when the plan was made, by a deploy that was killed: exit code 5."""
@@ -197,7 +197,7 @@ def test_two_manifests_of_one_service_are_refused(
     assert (cli("deploy", *two).code, plane.requests) == (2, [])
 
 
-def test_one_that_fails_does_not_hide_what_became_of_another(
+def test_a_failure_does_not_hide_the_outcome_of_others(
     plane: Plane, project: Path, two: list[str], cli: Cli
 ) -> None:
     """Both are begun, both are told of; the exit code is the failure's."""
@@ -218,14 +218,14 @@ def test_a_failure_outweighs_a_limit(plane: Plane, project: Path, two: list[str]
     assert ran.out.startswith("two  release 3  live")
 
 
-def test_no_project_is_not_found(plane: Plane, cli: Cli) -> None:
+def test_a_missing_project_is_not_found(plane: Plane, cli: Cli) -> None:
     """With the command that makes one."""
     ran = cli("deploy")
     assert ran.code == 4
     assert "koco init" in ran.err
 
 
-def test_ctrl_c_says_that_it_goes_on(plane: Plane, project: Path) -> None:
+def test_ctrl_c_notes_that_the_deploy_goes_on(plane: Plane, project: Path) -> None:
     """Exit code 130: what has been accepted is not taken back."""
     plane.releases = [{"status": "starting"}]
     with subprocess.Popen(
@@ -257,7 +257,7 @@ def busy(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("koco.cli.deploy.wait_live._SAY_S", 0.0)
 
 
-def test_a_log_has_lines_of_what_is_being_done(project: Path, busy: None, cli: Cli) -> None:
+def test_a_log_has_lines_with_the_activity(project: Path, busy: None, cli: Cli) -> None:
     """Not more than one each while; what waits for room is said once, by whom it is held."""
     ran = cli("deploy")
     assert ran.code == 0
@@ -266,9 +266,7 @@ def test_a_log_has_lines_of_what_is_being_done(project: Path, busy: None, cli: C
     assert "\x1b" not in ran.err + ran.out
 
 
-def test_json_has_what_is_being_done_as_lines_of_its_own(
-    project: Path, busy: None, cli: Cli
-) -> None:
+def test_json_has_separate_lines_with_the_activity(project: Path, busy: None, cli: Cli) -> None:
     """Stdout is nothing but JSON, stderr is silent."""
     ran = cli("deploy", "--json")
     steps = [json.loads(line) for line in ran.out.splitlines()]
@@ -278,7 +276,7 @@ def test_json_has_what_is_being_done_as_lines_of_its_own(
     assert ran.err == ""
 
 
-def test_a_terminal_shows_it_on_a_line_that_goes_away(
+def test_a_terminal_shows_the_activity_on_a_temporary_line(
     project: Path, busy: None, terminal: Cli
 ) -> None:
     """It never wraps, and nothing of it is left."""
@@ -291,7 +289,7 @@ def test_a_terminal_shows_it_on_a_line_that_goes_away(
     assert "packages" not in last
 
 
-def test_one_that_is_broken_by_the_time_the_others_are_live_is_told(
+def test_reports_a_release_that_breaks_while_others_start(
     plane: Plane, two: list[str], cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As koco has gone back from it meanwhile; exit code 5."""

@@ -49,7 +49,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch
     return monkeypatch
 
 
-def test_where_all_is_well_the_exit_code_is_0(plane: Plane, cli: Cli) -> None:
+def test_the_exit_code_is_0_if_nothing_failed(plane: Plane, cli: Cli) -> None:
     """Aligned, within 80 columns, ours first and then what the control plane finds."""
     plane.findings = [WELL]
     ran = cli("doctor")
@@ -62,7 +62,7 @@ def test_where_all_is_well_the_exit_code_is_0(plane: Plane, cli: Cli) -> None:
     assert KEY not in ran.out
 
 
-def test_what_failed_anywhere_is_told_with_what_to_do(plane: Plane, cli: Cli) -> None:
+def test_reports_failures_with_hints(plane: Plane, cli: Cli) -> None:
     """And is exit code 1, after all has been looked at."""
     plane.findings = [ILL, WELL]
     ran = cli("doctor")
@@ -87,7 +87,7 @@ def test_json_is_a_line_for_each_finding_and_the_status(plane: Plane, cli: Cli) 
     }
 
 
-def test_a_degraded_control_plane_is_asked_why(plane: Plane, cli: Cli) -> None:
+def test_asks_a_degraded_control_plane_for_the_reason(plane: Plane, cli: Cli) -> None:
     """503 is an answer, and a finding."""
     plane.health, plane.findings = (503, {"status": "degraded"}), [WELL]
     found = checks(cli("doctor", "--json"))
@@ -181,7 +181,7 @@ def test_a_clock_that_is_wrong_is_a_warning(strange: Any) -> None:
     assert "ahead of the control plane's" in clock.message
 
 
-def test_something_else_at_the_url_is_told(strange: Any) -> None:
+def test_reports_a_server_that_is_not_a_control_plane(strange: Any) -> None:
     """Whatever it answers; it is not asked any more."""
     for body in (b"<html>", b'{"up": true}', b"[1]"):
         strange.body = body
@@ -191,9 +191,7 @@ def test_something_else_at_the_url_is_told(strange: Any) -> None:
         assert "clock" not in found
 
 
-def test_what_never_answers_is_waited_for_no_longer_than_said(
-    strange: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_that_hangs_is_given_up(strange: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The step that hangs is named."""
     strange.body = None
     monkeypatch.setattr(probe, "STEP_S", 0.2)
@@ -202,7 +200,7 @@ def test_what_never_answers_is_waited_for_no_longer_than_said(
     assert calm_s() - begun < 4.5
 
 
-def test_a_name_that_nobody_knows_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_an_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """`dns`, and nothing after it; a key in clear is warned of before."""
     monkeypatch.setattr(probe, "STEP_S", 2.0)
     found = way("http://nothing.invalid")
@@ -210,7 +208,7 @@ def test_a_name_that_nobody_knows_is_told_as_that(monkeypatch: pytest.MonkeyPatc
     assert found["dns"].status == "failed"
 
 
-def test_tls_where_there_is_none_is_told_as_that(strange: Any, tmp_path: Path) -> None:
+def test_reports_a_server_without_tls(strange: Any, tmp_path: Path) -> None:
     """And a certificate that nobody vouches for."""
     assert way(strange.url.replace("http:", "https:"))["tls"].status == "failed"
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
@@ -229,7 +227,7 @@ def test_tls_where_there_is_none_is_told_as_that(strange: Any, tmp_path: Path) -
     assert "cannot read" in way(url, str(tmp_path / "none"))["tls"].message
 
 
-def test_a_proxy_is_told_and_the_way_behind_it_is_the_proxys(
+def test_reports_a_proxy_and_skips_checks_behind_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing is resolved or connected to from here; its password is not shown."""

@@ -28,7 +28,7 @@ def three(plane: Plane) -> list[str]:
     ]
 
 
-def test_ps_lists_what_has_not_ended(three: list[str], cli: Cli) -> None:
+def test_ps_lists_open_executions(three: list[str], cli: Cli) -> None:
     """Tab-separated with a header and whole times when piped."""
     ran = cli("ps")
     header, *rows = ran.out.splitlines()
@@ -43,14 +43,14 @@ def test_ps_lists_all_newest_first(three: list[str], cli: Cli) -> None:
     assert re.findall("^....(?=\t)", cli("ps", "-a").out, re.M) == ["cccc", "bbbb", "aaaa"]
 
 
-def test_ps_by_status_needs_no_a(three: list[str], cli: Cli) -> None:
+def test_ps_with_a_status_includes_ended_executions(three: list[str], cli: Cli) -> None:
     """Who asks for the failed ones wants ended ones."""
     assert re.findall("^....(?=\t)", cli("ps", "--status", "error").out, re.M) == ["cccc"]
     found = cli("ps", "--status", "error", "--status", "running").out
     assert re.findall("^....(?=\t)", found, re.M) == ["cccc", "aaaa"]
 
 
-def test_ps_limits_and_says_that_there_is_more(plane: Plane, three: list[str], cli: Cli) -> None:
+def test_ps_notes_that_there_are_more(plane: Plane, three: list[str], cli: Cli) -> None:
     """Nothing is left out in silence; the flow goes to the server."""
     ran = cli("ps", "-a", "--limit", "2", "--flow", "greet")
     assert len(ran.out.splitlines()) == 3
@@ -58,7 +58,7 @@ def test_ps_limits_and_says_that_there_is_more(plane: Plane, three: list[str], c
     assert "flow=greet" in plane.requests[-1][1]
 
 
-def test_ps_turns_pages(plane: Plane, cli: Cli) -> None:
+def test_ps_gathers_pages(plane: Plane, cli: Cli) -> None:
     """The server's page is no limit to the user's."""
     for _ in range(1200):
         plane.launch()
@@ -72,9 +72,7 @@ def test_ps_as_json_is_a_list_with_a_cursor(three: list[str], cli: Cli) -> None:
     assert page["next"] is None
 
 
-def test_ps_on_a_terminal_tells_whose_they_are_where_there_are_several(
-    plane: Plane, terminal: Cli
-) -> None:
+def test_ps_shows_users_if_there_are_several(plane: Plane, terminal: Cli) -> None:
     """Who sees only their own needs no column for that."""
     plane.launch(fid="aaaa")
     assert "BY" not in terminal("ps").out
@@ -95,7 +93,7 @@ def test_ps_on_a_terminal_fits_80_columns(plane: Plane, terminal: Cli) -> None:
     assert "…" in out
 
 
-def test_ps_on_a_terminal_says_when_nothing_runs(plane: Plane, terminal: Cli) -> None:
+def test_ps_on_a_terminal_notes_that_nothing_is_running(plane: Plane, terminal: Cli) -> None:
     """An empty screen would leave one wondering."""
     assert "nothing is running; `koco ps -a`" in terminal("ps").out
 
@@ -107,7 +105,7 @@ def test_an_unknown_option_names_the_nearest(plane: Plane, cli: Cli) -> None:
     assert "--flow" in ran.err
 
 
-def test_show_tells_about_one(three: list[str], cli: Cli) -> None:
+def test_show_prints_one_execution(three: list[str], cli: Cli) -> None:
     """By prefix; the latest where nothing is said."""
     out = cli("show", "b").out
     assert re.search(r"^fid +bbbb$", out, re.M)
@@ -116,7 +114,7 @@ def test_show_tells_about_one(three: list[str], cli: Cli) -> None:
     assert cli("show", "zzz").code == 4
 
 
-def test_result_prints_what_was_returned(plane: Plane, cli: Cli) -> None:
+def test_result_prints_the_return_value(plane: Plane, cli: Cli) -> None:
     """Text as it is, bodies as their text, the rest as JSON."""
     for value, shown in (
         ("plain text", "plain text\n"),
@@ -137,7 +135,7 @@ def test_result_of_an_error_is_its_traceback(three: list[str], cli: Cli) -> None
     assert "koco logs cccc" in ran.err
 
 
-def test_result_of_a_cancelled_one_says_so(plane: Plane, cli: Cli) -> None:
+def test_result_reports_a_cancelled_execution(plane: Plane, cli: Cli) -> None:
     """Exit code 7."""
     plane.launch(("status", {"status": "cancelled"}))
     ran = cli("result")
@@ -153,7 +151,7 @@ def test_result_as_json_has_either(three: list[str], cli: Cli) -> None:
     assert (ran.code, json.loads(ran.out)["error"]["message"], ran.err) == (1, "no", "")
 
 
-def test_result_of_one_that_runs_is_a_conflict(three: list[str], cli: Cli) -> None:
+def test_result_of_a_running_execution_is_a_conflict(three: list[str], cli: Cli) -> None:
     """Exit code 2, telling where it stands."""
     ran = cli("result", "aaaa")
     assert ran.code == 2
@@ -215,7 +213,7 @@ def test_ctrl_c_on_wait(plane: Plane, three: list[str]) -> None:
     assert "Traceback" not in err
 
 
-def test_cancel_asks_with_a_grace_period(plane: Plane, three: list[str], cli: Cli) -> None:
+def test_cancel_sends_the_grace_period(plane: Plane, three: list[str], cli: Cli) -> None:
     """It returns at once, saying what will happen."""
     ran = cli("cancel", "aaaa", "--grace", "3")
     assert (ran.code, ran.out) == (0, "aaaa\trunning\n")
@@ -223,13 +221,13 @@ def test_cancel_asks_with_a_grace_period(plane: Plane, three: list[str], cli: Cl
     assert plane.requests[-1] == ("POST", "/v1/executions/aaaa/cancel", {"grace_s": 3.0})
 
 
-def test_cancel_waits_for_the_end_when_asked(three: list[str], cli: Cli) -> None:
+def test_cancel_can_wait_for_the_end(three: list[str], cli: Cli) -> None:
     """And then has done what it was asked to: exit code 0."""
     ran = cli("cancel", "aaaa", "--wait")
     assert (ran.code, ran.out, ran.err) == (0, "aaaa\tcancelled\n", "")
 
 
-def test_cancel_of_what_has_ended_is_a_conflict(three: list[str], cli: Cli) -> None:
+def test_cancel_of_an_ended_execution_is_a_conflict(three: list[str], cli: Cli) -> None:
     """Exit code 2; one must be named."""
     assert "has ended already" in cli("cancel", "bbbb").err
     assert cli("cancel", "bbbb").code == 2
@@ -266,7 +264,7 @@ def test_retry_prints_the_new_fid(plane: Plane, three: list[str], cli: Cli) -> N
     assert cli("retry", "aaaa").code == 2
 
 
-def test_retry_may_be_followed_to_its_outcome(plane: Plane, three: list[str], cli: Cli) -> None:
+def test_retry_can_follow_to_the_outcome(plane: Plane, three: list[str], cli: Cli) -> None:
     """As what `koco run` launches: the exit code is the outcome."""
     plane.script = [("stdout", "again"), ("error", ERROR), ("status", {"status": "error"})]
     ran = cli("retry", "bbbb", "--follow")
@@ -276,9 +274,7 @@ def test_retry_may_be_followed_to_its_outcome(plane: Plane, three: list[str], cl
     assert cli("retry", "bbbb", "--timeout", "3").code == 2
 
 
-def test_delete_removes_all_that_are_named_or_none(
-    plane: Plane, three: list[str], cli: Cli
-) -> None:
+def test_delete_removes_all_executions_or_none(plane: Plane, three: list[str], cli: Cli) -> None:
     """One that has not ended keeps the others; who is not asked says --yes."""
     assert cli("delete", "aaaa", "bbbb", "--yes").code == 2
     ran = cli("delete", "bbbb")

@@ -74,7 +74,9 @@ def test_files_go_up_and_come_back(api: Api, cli: Cli, write: Callable[..., None
     assert cli("files", "ls", fid, "in/docs").code == 4
 
 
-def test_a_download_is_no_surprise(api: Api, cli: Cli, write: Callable[..., None]) -> None:
+def test_a_download_overwrites_only_by_force(
+    api: Api, cli: Cli, write: Callable[..., None]
+) -> None:
     """What is there is kept without --force; two of one name are refused; folders stay folders."""
     fid = api.execution()
     write(a_txt="A", sub__a_txt="other")
@@ -96,7 +98,7 @@ def test_a_download_is_no_surprise(api: Api, cli: Cli, write: Callable[..., None
     assert cli("files", "get", fid, "in/a.txt", "--to", "-", "--json").code == 2
 
 
-def test_a_download_leaves_its_folder_by_no_link(
+def test_a_download_does_not_leave_its_folder_through_a_link(
     api: Api, cli: Cli, write: Callable[..., None], tmp_path: Path
 ) -> None:
     """A link in the way is not followed out, and one in a file's place is replaced."""
@@ -125,7 +127,7 @@ def test_a_download_leaves_its_folder_by_no_link(
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a", "in/../a", "a", "in//a", "in/%2e%2e/a"])
-def test_what_is_no_path_is_refused_before_anything_is_asked(api: Api, cli: Cli, name: str) -> None:
+def test_refuses_invalid_paths_before_any_request(api: Api, cli: Cli, name: str) -> None:
     """Exit code 2, and where paths begin."""
     for command in (["ls", "x"], ["get", "x"], ["rm", "x"]):
         ran = cli("files", *command, name)
@@ -152,7 +154,7 @@ def test_a_folder_is_not_left_by_links_on_the_way_up(
         Path("docs/link").unlink()
 
 
-def test_odd_things_are_no_files(api: Api, cli: Cli) -> None:
+def test_refuses_things_that_are_not_files(api: Api, cli: Cli) -> None:
     """Nothing there, an empty folder, a pipe, a name that no path can have."""
     fid = api.execution()
     Path("empty").mkdir()
@@ -165,7 +167,7 @@ def test_odd_things_are_no_files(api: Api, cli: Cli) -> None:
     assert "control character" in cli("files", "put", fid, "bad").err
 
 
-def test_content_that_is_there_is_not_sent_again(
+def test_does_not_upload_existing_content(
     plane: Plane, cli: Cli, write: Callable[..., None]
 ) -> None:
     """A launch asks first; the second time that is all."""
@@ -179,7 +181,7 @@ def test_content_that_is_there_is_not_sent_again(
     assert [method for method, path, _ in plane.requests if "blobs" in path] == ["HEAD"]
 
 
-def test_a_launch_takes_folders_and_several_files(
+def test_a_launch_accepts_folders_and_several_files(
     plane: Plane, cli: Cli, write: Callable[..., None]
 ) -> None:
     """Each makes a list, in which names keep their folders."""
@@ -238,7 +240,7 @@ def test_a_bar_is_drawn_at_a_terminal_only(
 
 
 @pytest.mark.parametrize("value", ["much", "0", "-1", "nan", "inf"])
-def test_a_limit_that_is_no_size_starts_nothing(
+def test_an_invalid_limit_starts_nothing(
     tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     """`koco up` says so before it writes a context or starts Ray."""

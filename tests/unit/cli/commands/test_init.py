@@ -81,9 +81,7 @@ def test_the_defaults_of_hello_pass_its_form(here: Path) -> None:
     assert Model.from_list(flow.inputs).validate({}) == {"who": "World", "times": 1}
 
 
-def test_the_next_steps_are_told_and_stdout_is_pure(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prints_the_next_steps_on_stderr(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder on stdout, what to do on stderr."""
     assert run(["init", "demo"]) == 0
     told = capsys.readouterr()
@@ -169,7 +167,7 @@ def test_a_folder_without_letters_needs_a_name(
     assert "--name" in capsys.readouterr().err
 
 
-def test_validate_tells_the_right_ones_and_all_problems(
+def test_validate_lists_valid_manifests_and_all_problems(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The right ones on stdout, problems on stderr, exit 2."""
@@ -203,7 +201,7 @@ def test_validate_speaks_json(here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "no a/app.py among the files" in json.loads(told.err)["error"]["message"]
 
 
-def test_validate_without_a_project_says_how_to_begin(
+def test_validate_without_a_project_shows_how_to_begin(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 4: there is nothing to check."""

@@ -15,7 +15,7 @@ def asked(plane: Plane, part: str) -> Any:
     return next(data for _, path, data in reversed(plane.requests) if part in path)
 
 
-def test_a_key_is_made_and_nothing_but_it_is_on_stdout(plane: Plane, cli: Cli) -> None:
+def test_prints_only_the_new_key_on_stdout(plane: Plane, cli: Cli) -> None:
     """So that `KEY=$(koco key create …)` works; what it is for is told on stderr."""
     args = ("--scope", "read,launch", "--scope", "deploy", "--flow", "hymn/*", "--expires", "30d")
     ran = cli("key", "create", "ci", *args)
@@ -40,7 +40,7 @@ def test_by_default_a_key_launches_and_does_not_expire(plane: Plane, cli: Cli) -
 
 
 @pytest.mark.parametrize("time", ["30", "d", "1.5h", "-1d", "3 d", "", "1w"])
-def test_what_is_no_time_is_refused(plane: Plane, cli: Cli, time: str) -> None:
+def test_refuses_invalid_times(plane: Plane, cli: Cli, time: str) -> None:
     """Before anything is asked."""
     ran = cli("key", "create", "ci", "--expires", time)
     assert ran.code == 2
@@ -67,7 +67,7 @@ def test_one_is_revoked(plane: Plane, cli: Cli) -> None:
     assert cli("key", "revoke", "ci").code == 4
 
 
-def test_rotating_says_how_long_the_old_one_is_good(plane: Plane, cli: Cli) -> None:
+def test_rotating_reports_how_long_the_old_secret_is_valid(plane: Plane, cli: Cli) -> None:
     """A day if nothing is said; `0` is at once."""
     plane.key("ci", scopes=["deploy"], flows=[], all_executions=False)
     ran = cli("key", "rotate", "ci")
@@ -79,7 +79,7 @@ def test_rotating_says_how_long_the_old_one_is_good(plane: Plane, cli: Cli) -> N
     assert asked(plane, "/rotate") == {"grace_s": 0, "expires_s": 7 * 86_400}
 
 
-def test_the_contexts_own_key_is_kept_where_it_stood(
+def test_rotating_the_contexts_own_key_updates_the_context(
     plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In every context that has it, and no other; the old one lives until that is done."""
@@ -97,7 +97,7 @@ def test_the_contexts_own_key_is_kept_where_it_stood(
     assert found == {"other": "koco_other", "again": new, "here": new}
 
 
-def test_nothing_is_rotated_where_the_new_key_could_not_be_kept(plane: Plane, cli: Cli) -> None:
+def test_does_not_rotate_if_the_new_key_cannot_be_saved(plane: Plane, cli: Cli) -> None:
     """A file of contexts that is broken is told of before."""
     plane.key("admin", scopes=["admin"], flows=[], all_executions=True)
     context_file.save_context(Context("here", plane.url, KEY))
@@ -106,7 +106,7 @@ def test_nothing_is_rotated_where_the_new_key_could_not_be_kept(plane: Plane, cl
     assert not any("/rotate" in path for _, path, _ in plane.requests)
 
 
-def test_a_key_of_the_environment_is_told_to_be_the_old_one(plane: Plane, cli: Cli) -> None:
+def test_notes_that_koco_key_is_the_old_key(plane: Plane, cli: Cli) -> None:
     """There is nowhere to keep the new one but where the user keeps KOCO_KEY."""
     plane.key("admin", scopes=["admin"], flows=[], all_executions=True)
     ran = cli("key", "rotate", "admin")

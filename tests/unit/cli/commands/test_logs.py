@@ -45,7 +45,7 @@ def test_piped_it_is_the_texts_and_nothing_else(plane: Plane, cli: Cli) -> None:
     assert (ran.code, ran.out, ran.err) == (0, TEXT, "")
 
 
-def test_what_is_there_so_far_is_shown_without_waiting(plane: Plane, cli: Cli) -> None:
+def test_shows_stored_events_without_waiting(plane: Plane, cli: Cli) -> None:
     """An execution that runs is no error; only -f exits with an outcome."""
     fid = plane.launch(("stdout", "one"))
     assert cli("logs", fid) == cli("logs", "-")
@@ -94,7 +94,7 @@ def test_several_bodies_are_shown_one_after_another(plane: Plane, cli: Cli) -> N
     assert cli("logs").out == "a\n<b>\n"
 
 
-def test_what_was_no_json_is_shown_as_its_repr(plane: Plane, cli: Cli) -> None:
+def test_shows_a_value_that_is_not_json_as_its_repr(plane: Plane, cli: Cli) -> None:
     """The store keeps it so; its wrapping is no use to a reader."""
     plane.launch(("result", {"$repr": "<Thing>", "$type": "app.Thing"}))
     assert cli("logs").out == "<Thing>\n"
@@ -106,7 +106,7 @@ def test_timestamps_stand_before_each_line(plane: Plane, cli: Cli) -> None:
     assert cli("logs", "--timestamps").out == f"{TS} one\n{TS} a\n{TS} b\n"
 
 
-def test_kinds_asked_for_are_shown_and_no_others(plane: Plane, cli: Cli) -> None:
+def test_shows_only_the_requested_kinds(plane: Plane, cli: Cli) -> None:
     """Quiet ones too, when they are named; the end is not shown because it was sent."""
     fid = plane.launch(*EVENTS, ("status", {"status": "finished"}))
     assert cli("logs", "--kind", "status").out == "running\nfinished\n"
@@ -238,7 +238,7 @@ def test_it_keeps_up_with_many_events(plane: Plane, args: tuple[str, ...]) -> No
     assert ran.stdout.count(b"\n") == 100_000 + bool(args)
 
 
-def test_following_says_why_nothing_comes(plane: Plane, cli: Cli) -> None:
+def test_following_reports_why_there_are_no_events(plane: Plane, cli: Cli) -> None:
     """On stderr, with the control plane's heartbeats; once each, whatever its figures are."""
     fid = plane.launch(("stdout", "one"), ("status", {"status": "finished"}))
     said = ["its runners end before they begin: x", "its code has kept the interpreter for {} s"]

@@ -63,7 +63,7 @@ def test_it_asks_for_a_plan_and_nothing_else(plane: Plane, project: Path, cli: C
     assert [(file["path"], file["size_bytes"]) for file in service["files"]] == [("app.py", 17)]
 
 
-def test_only_what_the_manifest_says_is_sent(plane: Plane, project: Path, cli: Cli) -> None:
+def test_sends_only_the_manifests_own_values(plane: Plane, project: Path, cli: Cli) -> None:
     """A control plane that is older refuses keys that it does not know, such as runtime.include."""
     said: dict[str, Any] = {
         "service": "hello",
@@ -77,7 +77,7 @@ def test_only_what_the_manifest_says_is_sent(plane: Plane, project: Path, cli: C
     assert [sent[0]["services"][0]["manifest"], sent[-1]["manifest"]] == [said, said]
 
 
-def test_an_update_is_told_line_by_line(plane: Plane, project: Path, cli: Cli) -> None:
+def test_shows_an_update_line_by_line(plane: Plane, project: Path, cli: Cli) -> None:
     """Files with their sizes, settings from what to what."""
     plane.steps["hello"] = UPDATE
     assert cli("plan").out == (
@@ -93,7 +93,7 @@ def test_an_update_is_told_line_by_line(plane: Plane, project: Path, cli: Cli) -
     )
 
 
-def test_what_is_added_is_told_once(plane: Plane, project: Path, cli: Cli) -> None:
+def test_shows_an_added_value_once(plane: Plane, project: Path, cli: Cli) -> None:
     """Without its defaults, and not as a change of the order, too; a mere change of order is."""
     new = {"name": "new", "entrypoint": "a:b", "summary": "", "inputs": None}
     changes = [
@@ -110,7 +110,7 @@ def test_what_is_added_is_told_once(plane: Plane, project: Path, cli: Cli) -> No
     )
 
 
-def test_what_is_public_is_named(plane: Plane, project: Path, cli: Cli) -> None:
+def test_names_public_paths(plane: Plane, project: Path, cli: Cli) -> None:
     """What a deploy opens, closes and leaves open to everybody; also where it is asked for."""
     public = {"public": ["/a", "/b/*"]}
     plane.steps["hello"] = public
@@ -138,7 +138,7 @@ def test_what_is_public_is_named(plane: Plane, project: Path, cli: Cli) -> None:
     assert json.loads(cli("plan", "--json").out)["items"][0]["public"] == ["/a", "/b/*"]
 
 
-def test_many_files_are_not_all_named(plane: Plane, project: Path, cli: Cli) -> None:
+def test_does_not_list_all_of_many_files(plane: Plane, project: Path, cli: Cli) -> None:
     """Twenty, and how many more; `--verbose` and `--json` have them all."""
     file = {"path": "f", "change": "added", "old_bytes": None, "new_bytes": 5}
     plane.steps["hello"] = {**UPDATE, "files": [file] * 33}
@@ -151,7 +151,7 @@ def test_many_files_are_not_all_named(plane: Plane, project: Path, cli: Cli) -> 
     assert "    … and 13 more files; --verbose lists all\n1 to update" in cli("plan").out
 
 
-def test_a_new_services_files_are_named(plane: Plane, project: Path, cli: Cli) -> None:
+def test_lists_the_files_of_a_new_service(plane: Plane, project: Path, cli: Cli) -> None:
     """The largest first, with their number and size; in a deploy, too; all with --verbose."""
     for number in range(12):
         (project / f"f{number:02}").write_text("x" * (number + 1) * 100)
@@ -172,7 +172,7 @@ def test_a_new_services_files_are_named(plane: Plane, project: Path, cli: Cli) -
     assert (len(item["files"]), item["files"][0]) == (13, app)
 
 
-def test_what_looks_like_a_secret_is_left_out_and_named(
+def test_leaves_out_and_lists_files_that_look_like_secrets(
     plane: Plane, project: Path, cli: Cli
 ) -> None:
     """By its name or content, with what to do; in plans and deploys, for people and scripts."""
@@ -200,7 +200,7 @@ def test_what_looks_like_a_secret_is_left_out_and_named(
     assert [sorted(each) for each in plane.bundled()] == [[".env.example", "app.py"]]
 
 
-def test_a_manifest_may_include_what_looks_like_a_secret(
+def test_a_manifest_can_include_files_that_look_like_secrets(
     plane: Plane, project: Path, cli: Cli
 ) -> None:
     """Then it is shipped, though git ignores it, and nothing is told of it."""
@@ -214,9 +214,7 @@ def test_a_manifest_may_include_what_looks_like_a_secret(
 
 
 @pytest.mark.parametrize("pattern", ["**", "*", "!*"])
-def test_what_is_included_has_to_be_named(
-    plane: Plane, project: Path, cli: Cli, pattern: str
-) -> None:
+def test_includes_only_named_files(plane: Plane, project: Path, cli: Cli, pattern: str) -> None:
     """A pattern that matches everything would bring back the fault that there was."""
     with (project / "koco.yaml").open("a") as manifest:
         manifest.write(f"runtime: {{include: ['{pattern}']}}\n")
@@ -225,7 +223,7 @@ def test_what_is_included_has_to_be_named(
     assert f"koco.yaml:3:21: runtime.include[0]: '{pattern}' names no file (hint: " in ran.err
 
 
-def test_large_files_are_warned_of(
+def test_warns_of_large_files(
     plane: Plane, project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each above the limit, or the largest of many that are above it together."""
@@ -270,7 +268,7 @@ def test_json_is_one_document(plane: Plane, project: Path, cli: Cli) -> None:
     assert (ran.code, ran.err, document["counts"]["create"]) == (0, "", 1)
 
 
-def test_the_exit_code_says_whether_there_is_something_to_do(
+def test_the_exit_code_tells_whether_there_is_something_to_do(
     plane: Plane, project: Path, cli: Cli
 ) -> None:
     """10 where there is; only where it is asked for."""
@@ -293,7 +291,7 @@ def test_errors_keep_their_codes(
     assert cli("plan", "--exit-code", "nope.yaml").code == 4
 
 
-def test_problems_are_told_where_they_stand(plane: Plane, project: Path, cli: Cli) -> None:
+def test_reports_problems_with_their_place(plane: Plane, project: Path, cli: Cli) -> None:
     """The plan is shown all the same; exit code 2, and a deploy sends nothing."""
     found = {"message": "secret TOKEN is not set", "hint": "koco secret set", "path": ["flows", 0]}
     plane.steps["hello"] = {"problems": [found]}
@@ -315,7 +313,7 @@ def test_warnings_stop_nothing(plane: Plane, project: Path, cli: Cli) -> None:
     assert (ran.code, ran.err) == (0, "warning: koco.yaml:1:10: service: looks like a key\n")
 
 
-def test_a_deploy_does_what_the_plan_says(plane: Plane, project: Path, cli: Cli) -> None:
+def test_a_deploy_carries_out_the_plan(plane: Plane, project: Path, cli: Cli) -> None:
     """It names the release that it replaces, and what is unchanged is left alone."""
     (project / "other.yaml").write_text(MANIFEST.format("other"))
     plane.steps["hello"] = UPDATE
@@ -329,7 +327,7 @@ def test_a_deploy_does_what_the_plan_says(plane: Plane, project: Path, cli: Cli)
     assert (body["manifest"]["service"], body["expect"]) == ("hello", 3)
 
 
-def test_settings_alone_send_no_bundle(plane: Plane, project: Path, cli: Cli) -> None:
+def test_changed_settings_need_no_upload(plane: Plane, project: Path, cli: Cli) -> None:
     """The control plane has one of the same files; nothing is packed."""
     plane.steps["hello"] = {**UPDATE, "files": [], "bundle": "ab" * 32}
     ran = cli("deploy")
@@ -387,7 +385,7 @@ def test_at_a_terminal_it_asks(plane: Plane, project: Path) -> None:
     assert made(plane)[-1] == ("DELETE", "/v1/services/old")
 
 
-def test_a_removal_that_is_refused_is_told(plane: Plane, project: Path, cli: Cli) -> None:
+def test_reports_a_refused_removal(plane: Plane, project: Path, cli: Cli) -> None:
     """The others are removed; exit code 2, in the control plane's words."""
     plane.steps |= {"a-old": REMOVE, "b-old": REMOVE}
     plane.busy = {"a-old"}
@@ -408,7 +406,9 @@ def test_prune_wants_the_whole_project(plane: Plane, project: Path, cli: Cli) ->
 
 
 @pytest.mark.parametrize("what", ["broken", "link", "empty"])
-def test_what_cannot_be_seen_is_not_gone(plane: Plane, project: Path, cli: Cli, what: str) -> None:
+def test_an_unreadable_folder_is_not_a_removed_service(
+    plane: Plane, project: Path, cli: Cli, what: str
+) -> None:
     """A manifest that does not parse, a link that leads nowhere, a pattern without files."""
     for name in ("two", "three"):
         (project / "more" / name).mkdir(parents=True)
@@ -456,7 +456,7 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(before)
 
 
-def test_a_plan_that_somebody_overtook_says_so(plane: Plane, project: Path, cli: Cli) -> None:
+def test_reports_a_deploy_by_somebody_else(plane: Plane, project: Path, cli: Cli) -> None:
     """What was live when the plan was made is not any more: exit code 2, and what to do."""
     plane.crossed = ConflictError("hello has changed meanwhile", hint="koco plan")
     ran = cli("deploy")

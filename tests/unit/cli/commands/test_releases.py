@@ -47,7 +47,7 @@ def test_releases_lists_them_newest_first(plane: Plane, cli: Cli) -> None:
     assert page["next"] is None
 
 
-def test_releases_says_that_there_are_more(plane: Plane, cli: Cli) -> None:
+def test_releases_notes_that_there_are_more(plane: Plane, cli: Cli) -> None:
     """On stderr; with --json the cursor says it."""
     plane.history = [release(number) for number in (3, 2, 1)]
     ran = cli("releases", "hello", "--limit", "2")
@@ -99,7 +99,7 @@ def test_a_rollback_waits_as_a_deploy_does(plane: Plane, cli: Cli) -> None:
     assert body == {"number": 2, "fallback": True, "timeout_s": 960.0}
 
 
-def test_a_rollback_tells_in_lines_of_json(plane: Plane, cli: Cli) -> None:
+def test_a_rollback_reports_progress_as_ndjson(plane: Plane, cli: Cli) -> None:
     """The kinds that a deploy has, and how it went at the end."""
     plane.releases = [{"status": "live"}]
     lines = [json.loads(line) for line in cli("rollback", "hello", "1", "--json").out.splitlines()]
@@ -132,7 +132,7 @@ def test_a_rollback_need_not_be_waited_for(plane: Plane, cli: Cli) -> None:
 # undeploy
 
 
-def test_undeploying_asks_nobody_in_a_script(plane: Plane, cli: Cli) -> None:
+def test_undeploying_in_a_script_needs_yes(plane: Plane, cli: Cli) -> None:
     """Without --yes nothing is done: exit 2."""
     ran = cli("undeploy", "hello")
     assert ran.code == 2
@@ -153,7 +153,7 @@ def test_undeploying_asks_a_person(plane: Plane, typed: str, code: int) -> None:
 
 
 @pytest.mark.parametrize(("args", "expect"), [(["--yes"], None), ([], "expect=0")])
-def test_undeploying_takes_what_was_there(
+def test_undeploying_removes_only_the_confirmed_release(
     plane: Plane, cli: Cli, args: list[str], expect: str | None
 ) -> None:
     """Whatever that is with --yes; else nothing that somebody has deployed since it looked."""
@@ -172,7 +172,7 @@ def test_undeploying_refuses_while_executions_run(plane: Plane, cli: Cli) -> Non
 
 
 @pytest.mark.parametrize("mode", ["drain", "cancel"])
-def test_undeploying_waits_until_nothing_runs(
+def test_undeploying_waits_for_open_executions(
     plane: Plane, cli: Cli, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is left is told when it changes."""
@@ -197,7 +197,7 @@ def test_a_drain_has_its_time(plane: Plane, cli: Cli) -> None:
     assert "--drain" in ran.err
 
 
-def test_a_drain_that_is_left_goes_on(plane: Plane) -> None:
+def test_a_drain_goes_on_after_ctrl_c(plane: Plane) -> None:
     """Ctrl-C: exit 130, and a word about it."""
     plane.running = [{"running": 1}] * 99
     plane.deployed = False
@@ -207,7 +207,7 @@ def test_a_drain_that_is_left_goes_on(plane: Plane) -> None:
         assert person.leaves() == 130
 
 
-def test_undeploying_twice_is_no_mistake(plane: Plane, cli: Cli) -> None:
+def test_undeploying_twice_is_not_an_error(plane: Plane, cli: Cli) -> None:
     """So that a script can be run again; a name that never was is one."""
     plane.deployed = False
     assert cli("undeploy", "hello").out == "hello  not deployed\n"
@@ -218,7 +218,7 @@ def test_undeploying_twice_is_no_mistake(plane: Plane, cli: Cli) -> None:
 # what nothing serves
 
 
-def test_flows_says_which_services_nothing_serves_of(plane: Plane, cli: Cli) -> None:
+def test_flows_notes_services_that_are_not_served(plane: Plane, cli: Cli) -> None:
     """On stderr, below what can be run; also where nothing can."""
     plane.services = [{"service": "strict", "release": 2, "status": "failed"}]
     told = "strict is not served: release 2 failed; `koco status` says why\n"
@@ -252,7 +252,7 @@ def target(tmp_path: Path) -> project.Target:
     return project.Target(tmp_path / "one" / "koco.yaml")
 
 
-def test_the_commit_is_told_and_whether_files_differ(target: project.Target) -> None:
+def test_sends_the_commit_and_whether_files_differ(target: project.Target) -> None:
     """Only those in the service's folder count, and none that git ignores."""
     commit = git(target.root, "rev-parse", "HEAD")
     clean = {"commit": commit, "dirty": False}
@@ -274,7 +274,7 @@ def test_a_detached_shallow_clone_has_its_commit(target: project.Target, tmp_pat
     assert origin(found) == {"commit": commit, "dirty": False}
 
 
-def test_without_git_nothing_is_told(
+def test_without_git_there_is_no_commit(
     target: project.Target, tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any
 ) -> None:
     """No repository, one without a commit, or no git at all: no deploy fails for that."""

@@ -43,7 +43,7 @@ def test_inputs_come_from_a_pipe(plane: Plane, cli: Cli) -> None:
     assert plane.requests[-1][2] == {"who": "Ada"}
 
 
-def test_refused_inputs_are_told_by_field(plane: Plane, cli: Cli) -> None:
+def test_reports_refused_inputs_by_field(plane: Plane, cli: Cli) -> None:
     """One line for each message, a hint that shows the form, exit code 2."""
     ran = cli("run", "greet", "-i", "who=nobody")
     assert (ran.code, ran.out) == (2, "")
@@ -125,7 +125,7 @@ def test_a_limit_ends_the_waiting_not_the_execution(plane: Plane, cli: Cli, how:
         ("--inputs", "nope.json"),
     ],
 )
-def test_what_makes_no_sense_launches_nothing(
+def test_contradictory_options_launch_nothing(
     plane: Plane, cli: Cli, args: tuple[str, ...]
 ) -> None:
     """Exit code 2 before anything is sent."""
@@ -134,7 +134,7 @@ def test_what_makes_no_sense_launches_nothing(
 
 
 @pytest.mark.parametrize("how", ["--wait", "-f"])
-def test_ctrl_c_leaves_it_running_and_says_how_to_come_back(
+def test_ctrl_c_leaves_it_running_and_shows_how_to_follow_again(
     plane: Plane, tmp_path: Path, how: str
 ) -> None:
     """Exit code 130; no cancel is sent."""
@@ -163,7 +163,7 @@ def test_a_wrong_key_is_not_allowed(
     assert cli("run", "greet").code == 6
 
 
-def test_nobody_there_is_unreachable(
+def test_a_missing_control_plane_is_unreachable(
     plane: Plane, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 3, naming the URL."""
@@ -181,7 +181,7 @@ def test_a_key_goes_with_the_launch(plane: Plane, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " a", "a\n", "ä", "k" * 256])
-def test_a_key_that_no_header_can_hold_is_refused(plane: Plane, cli: Cli, key: str) -> None:
+def test_refuses_a_key_that_does_not_fit_a_header(plane: Plane, cli: Cli, key: str) -> None:
     """Exit code 2 before anything is sent."""
     ran = cli("run", "greet", "--key", key)
     assert (ran.code, plane.requests) == (2, [])
@@ -189,7 +189,7 @@ def test_a_key_that_no_header_can_hold_is_refused(plane: Plane, cli: Cli, key: s
 
 
 @pytest.mark.parametrize("args", [(), ("-i", "who=Ada"), ("--no-input",)])
-def test_a_script_is_never_asked_and_costs_one_request(
+def test_a_script_is_never_asked_and_sends_one_request(
     plane: Plane, cli: Cli, args: tuple[str, ...]
 ) -> None:
     """Without a terminal the form is not even fetched."""
@@ -219,9 +219,7 @@ def test_a_person_is_asked_for_the_inputs(plane: Plane, tmp_path: Path) -> None:
     ]
 
 
-def test_with_some_inputs_given_a_person_is_asked_for_what_is_refused(
-    plane: Plane, tmp_path: Path
-) -> None:
+def test_asks_only_for_refused_inputs_if_some_are_given(plane: Plane, tmp_path: Path) -> None:
     """What was typed is offered again; what was right is kept, what was left out is left out."""
     greet = plane.flows["greet"]
     more = [{"type": "text", "name": "other"}, {"type": "date", "name": "day"}]
@@ -253,7 +251,7 @@ def test_no_input_asks_nobody(plane: Plane, tmp_path: Path) -> None:
     assert "hint: `koco flows greet` shows its inputs" in typist.seen
 
 
-def test_what_no_answer_would_mend_ends_it(plane: Plane, tmp_path: Path) -> None:
+def test_ends_if_no_answer_can_fix_the_inputs(plane: Plane, tmp_path: Path) -> None:
     """An input that the form does not have is told, and not asked for."""
     form = [{"type": "text", "name": "whom"}]
     plane.flows["greet"] = {**plane.flows["greet"], "form": form}

@@ -27,7 +27,7 @@ def test_a_value_comes_from_a_file(plane: Plane, cli: Cli, tmp_path: Path) -> No
     assert plane.secrets == {"KEY": "one\r\ntwo"}
 
 
-def test_a_new_value_says_whose_processes_are_replaced(plane: Plane, cli: Cli) -> None:
+def test_names_the_services_that_get_a_new_value(plane: Plane, cli: Cli) -> None:
     """And that a short one is not masked."""
     plane.secrets["TOKEN"] = "old"
     ran = cli("secret", "set", "TOKEN", "-", stdin="1234")
@@ -54,7 +54,7 @@ def test_a_value_in_the_command_line_is_refused_and_not_repeated(plane: Plane, c
         (("-", "--file", "large"), "exclude each other"),
     ],
 )
-def test_what_cannot_be_a_value_is_refused(
+def test_refuses_invalid_values(
     plane: Plane, cli: Cli, tmp_path: Path, args: tuple[str, ...], said: str
 ) -> None:
     """Before anything is sent."""

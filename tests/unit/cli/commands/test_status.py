@@ -7,7 +7,7 @@ from tests.support.memory_plane import STATUS, Plane
 from tests.unit.conftest import Cli
 
 
-def test_flows_lists_what_can_be_run(plane: Plane, cli: Cli) -> None:
+def test_flows_lists_flows(plane: Plane, cli: Cli) -> None:
     """One line each, a list with a cursor as JSON."""
     assert cli("flows").out == "flow\trelease\tsummary\tnext\nhello/greet\t2\tGreet somebody\t-\n"
     assert json.loads(cli("flows", "--json").out)["items"][0]["name"] == "hello/greet"
@@ -32,7 +32,7 @@ def test_flows_without_a_form_take_any_object(plane: Plane, cli: Cli) -> None:
     assert "any JSON object" in cli("flows", "greet").out
 
 
-def test_flows_says_what_each_input_allows(plane: Plane, cli: Cli, terminal: Cli) -> None:
+def test_flows_shows_the_limits_of_each_input(plane: Plane, cli: Cli, terminal: Cli) -> None:
     """Choices, range, format, as `koco run` says them; a secret is not shown."""
     names = ["solemn", "merry", "melancholy", "whimsical", "elegiac"]
     form = [
@@ -62,7 +62,7 @@ def test_flows_says_what_each_input_allows(plane: Plane, cli: Cli, terminal: Cli
     ]
 
 
-def test_what_is_long_goes_on_below(plane: Plane, terminal: Cli) -> None:
+def test_wraps_long_texts(plane: Plane, terminal: Cli) -> None:
     """A terminal of 80 columns cuts nothing."""
     names = [f"an-option-of-some-length-{number}" for number in range(9)]
     form = [{"type": "select", "name": "which_of_them", "option": names}]
@@ -82,20 +82,20 @@ def test_flows_gives_the_schema_of_the_inputs(plane: Plane, cli: Cli) -> None:
     assert cli("flows", "--schema").code == 2
 
 
-def test_flows_names_what_is_near(plane: Plane, cli: Cli) -> None:
+def test_flows_suggests_a_similar_name(plane: Plane, cli: Cli) -> None:
     """Exit code 4."""
     ran = cli("flows", "gret")
     assert ran.code == 4
     assert "did you mean 'greet'?" in ran.err
 
 
-def test_flows_on_a_terminal_says_when_there_are_none(plane: Plane, terminal: Cli) -> None:
+def test_flows_on_a_terminal_notes_that_there_are_none(plane: Plane, terminal: Cli) -> None:
     """And what to do about it."""
     plane.flows.clear()
     assert "no flows yet: `koco deploy`" in terminal("flows").out
 
 
-def test_status_says_what_runs(plane: Plane, cli: Cli) -> None:
+def test_status_shows_the_whole_state(plane: Plane, cli: Cli) -> None:
     """Ray and its nodes, control plane, store, services with their trouble, executions."""
     out = cli("status").out
     for told in (
@@ -125,12 +125,12 @@ def test_status_fits_a_terminal(plane: Plane, terminal: Cli) -> None:
     assert any(line.startswith(" " * 15 + "flow-") for line in lines)
 
 
-def test_status_as_json_is_what_the_api_says(plane: Plane, cli: Cli) -> None:
+def test_status_as_json_is_the_apis_answer(plane: Plane, cli: Cli) -> None:
     """Scripts rely on it."""
     assert json.loads(cli("status", "--json").out) == STATUS
 
 
-def test_status_tells_what_executions_have_left_in_ray(plane: Plane, cli: Cli) -> None:
+def test_status_lists_leftovers_in_ray(plane: Plane, cli: Cli) -> None:
     """Whose it is: the execution's, or the service's where that is not known any more."""
     left = {"kind": "task", "name": "count", "service": "hello", "release": 2, "node": "ab"}
     plane.status = {

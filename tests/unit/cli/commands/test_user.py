@@ -51,7 +51,7 @@ def test_a_user_is_made_with_a_password_from_stdin(plane: Plane, cli: Cli) -> No
     assert PASSWORD not in ran.out + ran.err
 
 
-def test_a_user_may_what_is_said(plane: Plane, cli: Cli) -> None:
+def test_a_user_gets_the_requested_scopes(plane: Plane, cli: Cli) -> None:
     """Scopes with commas or one by one."""
     args = ("--scope", "read,deploy", "--scope", "launch", "--flow", "hello/*", "--all-executions")
     ran = cli("user", "create", "eve", "-", *args, "--json", stdin=PASSWORD)
@@ -72,7 +72,7 @@ def test_a_user_may_what_is_said(plane: Plane, cli: Cli) -> None:
         (("-",), "x" * 5000, "more than one line"),
     ],
 )
-def test_what_is_no_password_is_refused(
+def test_refuses_invalid_passwords(
     plane: Plane, cli: Cli, args: tuple[str, ...], stdin: str, said: str
 ) -> None:
     """Before anything is sent, and without repeating it."""
@@ -159,7 +159,7 @@ def test_a_login_keeps_the_session_and_not_the_password(home: Plane, cli: Cli) -
     assert cli("status").code == 0
 
 
-def test_a_login_says_in_json_until_when(home: Plane, cli: Cli) -> None:
+def test_a_login_as_json_has_the_expiry(home: Plane, cli: Cli) -> None:
     """The token is masked, as keys are."""
     home.passwords["eve"] = PASSWORD
     args = ("--user", "eve", "--name", "there", "--password", "-", "--json")
@@ -203,7 +203,7 @@ def test_a_login_that_fails_saves_nothing(
     assert list(context_file.load_contexts()) == ["here"]
 
 
-def test_a_session_that_is_over_says_how_to_log_in_again(home: Plane, cli: Cli) -> None:
+def test_an_expired_session_shows_how_to_log_in_again(home: Plane, cli: Cli) -> None:
     """Exit code 6, and the command, which is whole."""
     log_in(home, cli)
     home.logged_in = ""
@@ -231,7 +231,7 @@ def test_logging_out_ends_the_session_and_forgets_it(home: Plane, cli: Cli) -> N
     assert cli("logout").code == 2
 
 
-def test_a_session_that_is_over_is_forgotten_as_well(home: Plane, cli: Cli) -> None:
+def test_logout_forgets_an_expired_session(home: Plane, cli: Cli) -> None:
     """Which is what was asked for."""
     log_in(home, cli)
     home.logged_in = ""
@@ -241,7 +241,7 @@ def test_a_session_that_is_over_is_forgotten_as_well(home: Plane, cli: Cli) -> N
     assert saved().key == ""
 
 
-def test_a_key_is_no_session(home: Plane, cli: Cli) -> None:
+def test_logout_refuses_a_key(home: Plane, cli: Cli) -> None:
     """It is left as it is: others may use it."""
     ran = cli("logout")
     assert ran.code == 2

@@ -60,7 +60,7 @@ def shell(script: str, **more: Any) -> "subprocess.CompletedProcess[str]":
         "{ koco deploy; } 2>&1 | (tee deploy.log)",
     ],
 )
-def test_a_log_of_the_deploy_in_its_folder_is_no_part_of_it(
+def test_leaves_out_a_log_of_the_deploy_in_its_folder(
     plane: Plane, project: Path, script: str
 ) -> None:
     """Whichever way it gets there, and though there is one of the last time."""
@@ -71,7 +71,7 @@ def test_a_log_of_the_deploy_in_its_folder_is_no_part_of_it(
     assert (project / "deploy.log").read_text() != "of the last time"
 
 
-def test_the_first_log_of_the_deploy_is_no_part_of_it_either(plane: Plane, project: Path) -> None:
+def test_leaves_out_the_first_log_of_the_deploy(plane: Plane, project: Path) -> None:
     """It may come while the folder is read."""
     ran = shell("koco deploy 2>&1 | tee deploy.log")
     assert ran.returncode == 0, ran
@@ -161,7 +161,7 @@ def changing(monkeypatch: pytest.MonkeyPatch, project: Path) -> list[str]:
     return texts
 
 
-def test_what_changed_since_it_was_planned_is_planned_again(
+def test_plans_again_if_files_have_changed(
     plane: Plane, project: Path, cli: Cli, changing: list[str]
 ) -> None:
     """Quietly: one plan is shown, that of what is deployed."""
@@ -173,7 +173,7 @@ def test_what_changed_since_it_was_planned_is_planned_again(
     assert [body["services"][0]["files"][0]["size_bytes"] for body in planned(plane)] == [17, 27]
 
 
-def test_what_is_changed_back_meanwhile_deploys_nothing(
+def test_files_that_were_changed_back_deploy_nothing(
     plane: Plane, project: Path, cli: Cli, changing: list[str]
 ) -> None:
     """The second plan finds that there is nothing to do, and nothing is sent."""
@@ -218,7 +218,7 @@ def bodies(plane: Plane) -> list[Any]:
     return [body for _, path, body in plane.requests if path.partition("?")[0] == "/v1/plan"]
 
 
-def test_what_was_confirmed_is_what_is_deployed(plane: Plane, project: Path) -> None:
+def test_deploys_the_confirmed_plan(plane: Plane, project: Path) -> None:
     """Though a file changes while somebody is asked: that is for the next deploy."""
     plane.steps["old"] = {"action": "remove", "release": 2, "expect": 2}
     with Typist(["-m", "koco", "deploy", "--prune"]) as typist:

@@ -15,14 +15,14 @@ def test_pairs_stay_text_and_may_hold_an_equals_sign() -> None:
     assert key_values.gather(["n=3", "q=a=b", "e="], None) == {"n": "3", "q": "a=b", "e": ""}
 
 
-def test_a_pair_goes_over_the_file(tmp_path: Path) -> None:
+def test_a_pair_overrides_the_file(tmp_path: Path) -> None:
     """What was typed is newer than what was saved."""
     file = tmp_path / "in.json"
     file.write_text('{"who": "Ada", "size": 3}')
     assert key_values.gather(["who=Bob"], str(file)) == {"who": "Bob", "size": 3}
 
 
-def test_yaml_becomes_what_json_can_hold(tmp_path: Path) -> None:
+def test_converts_yaml_to_json_values(tmp_path: Path) -> None:
     """YAML has dates where JSON has text."""
     file = tmp_path / "in.yaml"
     file.write_text("day: 2026-01-31\nat: 2026-01-31T10:00:00Z\nlist: [1, {a: null}]\n")
@@ -39,7 +39,7 @@ def test_yaml_is_read_as_manifests_are(tmp_path: Path) -> None:
     assert key_values.gather([], str(file)) == {"country": "no", "at": "10:30", "ok": True}
 
 
-def test_nothing_is_no_answer_but_null_is(tmp_path: Path) -> None:
+def test_null_is_an_answer_but_an_empty_file_is_not(tmp_path: Path) -> None:
     """A broken pipe before `koco answer --inputs -` does not release the lock."""
     file = tmp_path / "answer.json"
     file.write_text("\n")
@@ -56,7 +56,7 @@ def test_standard_input_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("pair", ["who", "=x", ""])
-def test_what_is_no_pair_is_refused(pair: str) -> None:
+def test_refuses_invalid_pairs(pair: str) -> None:
     """A forgotten `=` is told of, with an example."""
     with pytest.raises(UsageError, match="not in the form key=value") as caught:
         key_values.gather([pair], None)
@@ -96,7 +96,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         key_values.gather([], str(tmp_path / "nope.json"))
 
 
-def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+def test_refuses_text_that_is_not_utf8(tmp_path: Path) -> None:
     """In the file, and in an argument of another locale."""
     file = tmp_path / "in.json"
     file.write_bytes(b'{"a": "\xff"}')
@@ -115,7 +115,7 @@ def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
     ],
     ids=["twice", "deep JSON", "deep YAML"],
 )
-def test_json_that_nobody_means_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_refuses_ambiguous_json(tmp_path: Path, text: str, said: str) -> None:
     """In words, and not taken for something else."""
     path = tmp_path / "inputs.json"
     path.write_text(text)

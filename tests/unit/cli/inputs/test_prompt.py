@@ -76,7 +76,7 @@ Answers = Callable[[Typist], Any]
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_each_field_is_asked_and_typed(
+def test_asks_for_each_field_and_converts_it(
     at: At, answers: Answers, element: dict[str, Any], typed: str, answer: Any
 ) -> None:
     """Enter takes the default; answers are JSON of the field's type."""
@@ -85,7 +85,7 @@ def test_each_field_is_asked_and_typed(
     assert answers(typist) == {"x": answer}
 
 
-def test_a_question_says_what_is_allowed(at: At) -> None:
+def test_a_question_shows_the_limits(at: At) -> None:
     """Label, whether it is required, type, range, default, choices."""
     form = [
         {"type": "number", "name": "n", "label": "Count", "required": True, "step": 1}
@@ -122,7 +122,7 @@ def test_a_long_question_is_cut_between_words(at: At) -> None:
     ]
 
 
-def test_what_is_refused_is_told_and_asked_again(at: At, answers: Answers) -> None:
+def test_reports_a_refused_value_and_asks_again(at: At, answers: Answers) -> None:
     """Every message of the field's own check, until the answer will do."""
     typist = at([{"type": "text", "name": "x", "required": True, "pattern": "[a-z]+"}])
     typist.types("\n")
@@ -133,7 +133,7 @@ def test_what_is_refused_is_told_and_asked_again(at: At, answers: Answers) -> No
     assert answers(typist) == {"x": "abc"}
 
 
-def test_an_option_that_is_none_is_told(at: At, answers: Answers) -> None:
+def test_reports_an_unknown_option(at: At, answers: Answers) -> None:
     """Neither a number beyond the list nor an unknown name is taken."""
     typist = at([{"type": "select", "name": "x", "option": ["red", "blue"]}])
     typist.types("3\n")
@@ -153,7 +153,7 @@ def test_blank_and_optional_is_left_out(at: At, answers: Answers) -> None:
     assert answers(typist) == {}
 
 
-def test_what_is_given_is_not_asked_for(at: At, answers: Answers) -> None:
+def test_does_not_ask_for_given_fields(at: At, answers: Answers) -> None:
     """It is returned as it was given, the server's to check."""
     form = [{"type": "number", "name": "n"}, {"type": "text", "name": "x"}]
     typist = at(form, {"n": "many"})
@@ -209,7 +209,7 @@ def test_a_letter_is_a_letter_in_any_locale(at: At, answers: Answers, name: str)
     assert answers(typist) == {"x": "überall"}
 
 
-def test_a_file_is_asked_for_by_its_path(at: At, answers: Answers, tmp_path: Path) -> None:
+def test_asks_for_a_files_path(at: At, answers: Answers, tmp_path: Path) -> None:
     """It must be there; the answer is what `-i` would be given."""
     path = tmp_path / "a file.txt"
     path.write_text("a")
@@ -222,7 +222,7 @@ def test_a_file_is_asked_for_by_its_path(at: At, answers: Answers, tmp_path: Pat
     assert answers(typist) == {"x": f"@{path}"}
 
 
-def test_several_files_are_asked_for_line_by_line(at: At, answers: Answers, tmp_path: Path) -> None:
+def test_asks_for_several_files_line_by_line(at: At, answers: Answers, tmp_path: Path) -> None:
     """An empty line ends them; `~` is one's home."""
     (tmp_path / "a").write_text("a")
     form = [{"type": "file", "name": "x", "multiple": True}]
@@ -313,7 +313,7 @@ def test_one_can_leave(at: At, tmp_path: Path, kind: str, key: str, how: str) ->
     assert (tmp_path / "out").read_text() == ""
 
 
-def test_what_the_server_sends_is_not_obeyed(at: At) -> None:
+def test_control_characters_of_the_server_are_not_obeyed(at: At) -> None:
     """A label can neither move the cursor nor feign another question."""
     form = [
         {"type": "text", "name": "x", "label": "A\x1b[2J\nPassword", "value": "\x1b]0;t\x07"},
@@ -331,7 +331,7 @@ def test_what_the_server_sends_is_not_obeyed(at: At) -> None:
     ]
 
 
-def test_what_is_no_utf8_is_asked_for_again(at: At, answers: Answers) -> None:
+def test_asks_again_for_text_that_is_not_utf8(at: At, answers: Answers) -> None:
     """Nothing is sent that nobody could read."""
     typist = at([{"type": "text", "name": "x"}, {"type": "textarea", "name": "y"}])
     typist.types("\udcff\n")

@@ -108,7 +108,7 @@ def release(**facts: Any) -> dict[str, Any]:
     return {**usual, **more, **rest, **facts}
 
 
-def test_nothing_that_anybody_said_is_obeyed_by_the_terminal(hostile: Plane) -> None:
+def test_the_terminal_obeys_no_text_from_others(hostile: Plane) -> None:
     """All that shows names, texts and errors of others; koco's own colours are all there is."""
     text = shown(
         ["logs", "evil"],

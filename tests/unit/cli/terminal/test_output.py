@@ -75,7 +75,7 @@ def test_a_piped_table_has_tabs_and_one_line_a_row(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "a\tb\n1\ttwo words more\n"
 
 
-def test_a_drawn_table_fits_and_keeps_what_must_be_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drawn_table_shrinks_only_one_column(monkeypatch: pytest.MonkeyPatch) -> None:
     """The widest column gives way; a fid is never cut."""
     screen = terminal(monkeypatch)
     rows = [("abcdefghijklmnop", "service/" + "flow" * 30, "finished", "12s ago")]
@@ -103,7 +103,7 @@ def test_drawn_markdown_has_no_hyperlinks(monkeypatch: pytest.MonkeyPatch) -> No
     assert "evil.test" in screen.getvalue()
 
 
-def test_an_error_is_told_after_its_detail(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_an_error_after_its_detail(capsys: pytest.CaptureFixture[str]) -> None:
     """The traceback first, so that what happened and what to do stand last on the screen."""
     from koco.errors import DeployError
 

@@ -19,7 +19,7 @@ LIMITS = {"running": 3, "queue": None, "timeout": 600.0, "retries": 1, "retry_er
 WHY = "3 run of at most 3"
 
 
-def test_flows_tells_the_next_run(plane: Plane, cli: Cli, terminal: Cli) -> None:
+def test_flows_shows_the_next_run(plane: Plane, cli: Cli, terminal: Cli) -> None:
     """A column where there is one, and always for scripts, which are told the time itself."""
     assert "NEXT" not in terminal("flows").out
     due = (datetime.now(UTC) + timedelta(hours=3.5)).isoformat()
@@ -30,7 +30,7 @@ def test_flows_tells_the_next_run(plane: Plane, cli: Cli, terminal: Cli) -> None
     assert re.search(r"NEXT.*\n.*now", terminal("flows").out)
 
 
-def test_flows_tells_limits_and_what_became_of_schedules(plane: Plane, cli: Cli) -> None:
+def test_flows_shows_limits_and_schedules(plane: Plane, cli: Cli) -> None:
     """What was missed since the last run, not what has been made good by it."""
     flow = {**plane.flows["greet"], "limits": LIMITS, "schedule": [SCHEDULE]}
     plane.flows["greet"] = flow
@@ -53,7 +53,7 @@ def test_flows_without_limits_or_schedules_say_nothing_of_them(plane: Plane, cli
         assert not re.search("limits|schedule", cli("flows", "greet").out)
 
 
-def test_status_tells_what_waits_and_what_was_missed(plane: Plane, cli: Cli) -> None:
+def test_status_shows_waiting_and_missed_runs(plane: Plane, cli: Cli) -> None:
     """Below the service that it is about; nothing of flows that have nothing to do."""
     [service, *others] = STATUS["services"]
     idle = {"flow": "idle", "running": 0, "waiting": 0, "max_running": 3, "max_queue": None}

@@ -47,7 +47,7 @@ def test_a_time_at_a_terminal_is_local_and_short(zone: str) -> None:
 
 
 @pytest.mark.parametrize("odd", ["", "soon", "2019-99-99T00:00:00Z", "9" * 400])
-def test_what_is_no_time_stays_as_it_is(odd: str) -> None:
+def test_leaves_invalid_times_unchanged(odd: str) -> None:
     """A flow may say anything of when it expects an answer."""
     terminal: Any = Terminal()
     assert times.at(odd, terminal) == odd
